@@ -1,0 +1,1 @@
+"""What Tandem's services share. Nothing in here knows a domain."""

@@ -1,0 +1,68 @@
+"""Structured logs: one JSON object a line on stdout."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from structlog.typing import Processor
+
+from service_kit.request_context import current_request_id
+
+# Log lines must never hold these, however they got into an event.
+_SECRET_KEYS = frozenset(
+    {"authorization", "cookie", "password", "password_hash", "secret", "token", "access_token", "refresh_token"}
+)
+
+
+def _add_request_id(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if request_id := current_request_id():
+        event.setdefault("request_id", request_id)
+    return event
+
+
+def _drop_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key in _SECRET_KEYS & event.keys():
+        event[key] = "[redacted]"
+    return event
+
+
+def configure_logging(service: str, level: str) -> None:
+    """Send structlog's and the standard library's records to stdout as JSON, with the service's name."""
+
+    def add_service(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["service"] = service
+        return event
+
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_service,
+        _add_request_id,
+        _drop_secrets,
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    stdout = logging.StreamHandler(sys.stdout)
+    stdout.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[stdout], level=level, force=True)
+    # One access line a request is written by RequestContextMiddleware, with more in it.
+    logging.getLogger("uvicorn.access").disabled = True
+    for chatty in ("httpx", "httpcore", "pymongo", "aiokafka"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -1,0 +1,65 @@
+"""MySQL for the services that use it: engine and migrations. Needs the `mysql` extra."""
+
+import asyncio
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+CONNECT_TIMEOUT_SECONDS = 2
+MIGRATION_LOCK_SECONDS = 120
+
+
+def mysql_url(address: str) -> URL:
+    """`mysql://user:password@host:port/schema` as SQLAlchemy wants it: asyncmy, and all of Unicode."""
+    return make_url(address).set(drivername="mysql+asyncmy").update_query_dict({"charset": "utf8mb4"})
+
+
+def create_engine(address: str, *, pool_size: int = 10) -> AsyncEngine:
+    """An engine whose sessions speak UTC and whose connections are checked before use."""
+    return create_async_engine(
+        mysql_url(address),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=CONNECT_TIMEOUT_SECONDS,
+        pool_pre_ping=True,
+        pool_recycle=1800,  # below MySQL's wait_timeout of 8 hours
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "init_command": "SET time_zone = '+00:00'"},
+        isolation_level="READ COMMITTED",
+    )
+
+
+async def migrate(address: str, scripts: Path) -> None:
+    """Bring the schema up to date with Alembic's `scripts`.
+
+    Replicas may start at once: a named lock of the server lets one migrate while the others wait, and is freed
+    by the server itself if its holder dies. Raises `TimeoutError` if the lock can't be had in
+    `MIGRATION_LOCK_SECONDS`.
+    """
+    engine = create_engine(address, pool_size=2)
+    schema = mysql_url(address).database
+    try:
+        async with engine.connect() as lock_holder, engine.connect() as connection:
+            lock = {"name": f"migrate {schema}", "seconds": MIGRATION_LOCK_SECONDS}
+            if not await lock_holder.scalar(text("SELECT GET_LOCK(:name, :seconds)"), lock):
+                raise TimeoutError(f"another process has been migrating schema {schema} for {MIGRATION_LOCK_SECONDS} s")
+            await connection.run_sync(_upgrade, scripts)
+            await connection.commit()
+            await lock_holder.execute(text("SELECT RELEASE_LOCK(:name)"), lock)
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: Connection, scripts: Path) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(scripts))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def run_migrations(address: str, scripts: Path) -> None:
+    """`migrate` for code that is not in an event loop."""
+    asyncio.run(migrate(address, scripts))

@@ -1,0 +1,36 @@
+"""Opaque keyset cursors."""
+
+import base64
+import binascii
+import json
+from typing import Any
+
+from service_kit.problems import FieldError, ValidationFailed
+
+
+class InvalidCursor(ValidationFailed):
+    code, title = "invalid-cursor", "The cursor is not one that this list handed out."
+
+    def __init__(self) -> None:
+        super().__init__(errors=[FieldError(parameter="cursor", code=self.code, detail=self.title)])
+
+
+def encode_cursor(*position: str | int) -> str:
+    """Pack the sort key of a page's last item; what is in it is nobody's business but the list's."""
+    return base64.urlsafe_b64encode(json.dumps(position, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, *types: type) -> tuple[Any, ...]:
+    """Unpack a cursor into values of the given types. Raises `InvalidCursor` for anything else."""
+    try:
+        position = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, binascii.Error) as error:
+        raise InvalidCursor from error
+    if not isinstance(position, list) or [type(part) for part in position] != list(types):
+        raise InvalidCursor
+    return tuple(position)
+
+
+def next_link(url: str) -> str:
+    """RFC 8288 `Link` to the next page."""
+    return f'<{url}>; rel="next"'

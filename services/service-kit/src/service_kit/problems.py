@@ -1,0 +1,235 @@
+"""Errors as RFC 9457 `application/problem+json`.
+
+    Problem                      status and code are set by each subclass
+    ├── BadRequest               400
+    ├── Unauthorized             401
+    ├── Forbidden                403
+    ├── NotFound                 404
+    ├── PayloadTooLarge          413
+    ├── ValidationFailed         422
+    └── ServiceUnavailable       503
+
+A service derives its own problems, raises them where they are known, and hands the classes to
+`problem_responses` so that OpenAPI shows each with an example.
+"""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from service_kit.request_context import current_request_id
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class FieldError(BaseModel):
+    """One field that is wrong. In the body it is named by `pointer`, elsewhere by `parameter`."""
+
+    detail: str
+    code: str
+    pointer: str | None = None
+    parameter: str | None = None
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457 §3, with a stable `code` and the fields at fault."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str
+    errors: list[FieldError] | None = None
+
+
+class Problem(Exception):  # noqa: N818 - RFC 9457's own word
+    """An answer that is an error. `code` is kebab-case and never changes; `title` says it for a person."""
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+
+
+class BadRequest(Problem):
+    status, code, title = 400, "bad-request", "The request can't be understood."
+
+
+class Unauthorized(Problem):
+    """RFC 6750 §3: every 401 names the scheme, and the reason if a token was sent."""
+
+    status, code, title = 401, "not-authenticated", "A bearer token is needed."
+    challenge: ClassVar[str] = "Bearer"
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": self.challenge})
+
+
+class Forbidden(Problem):
+    status, code, title = 403, "forbidden", "You may not do this."
+
+
+class NotFound(Problem):
+    status, code, title = 404, "not-found", "There is nothing here."
+
+
+class PayloadTooLarge(Problem):
+    status, code, title = 413, "payload-too-large", "The request body is too large."
+
+
+class ValidationFailed(Problem):
+    status, code, title = 422, "validation-failed", "Some fields are not valid."
+
+
+class ServiceUnavailable(Problem):
+    status, code, title = 503, "service-unavailable", "A dependency does not answer. Try again shortly."
+
+    def __init__(self, detail: str | None = None, *, retry_after_seconds: int = 2) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after_seconds)})
+
+
+def problem_document(
+    request_path: str, *, status: int, code: str, title: str, detail: str, errors: Sequence[FieldError] = ()
+) -> dict[str, Any]:
+    document = ProblemDocument(
+        type=f"urn:tandem:problem:{code}",
+        title=title,
+        status=status,
+        detail=detail,
+        instance=request_path,
+        code=code,
+        request_id=current_request_id(),
+        errors=list(errors) or None,
+    )
+    return document.model_dump(exclude_none=True)
+
+
+def problem_response(request: Request, problem: Problem) -> JSONResponse:
+    document = problem_document(
+        request.url.path,
+        status=problem.status,
+        code=problem.code,
+        title=problem.title,
+        detail=problem.detail,
+        errors=problem.errors,
+    )
+    return JSONResponse(document, problem.status, problem.headers, MEDIA_TYPE)
+
+
+def problem_responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI `responses` for the problems a route can answer, with one example each."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for problem in problems:
+        response = responses.setdefault(
+            problem.status,
+            {
+                "description": HTTPStatus(problem.status).phrase,
+                "content": {
+                    MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}, "examples": {}}
+                },
+            },
+        )
+        response["content"][MEDIA_TYPE]["examples"][problem.code] = {
+            "summary": problem.title,
+            "value": {
+                "type": f"urn:tandem:problem:{problem.code}",
+                "title": problem.title,
+                "status": problem.status,
+                "detail": problem.title,
+                "instance": "/v1/…",
+                "code": problem.code,
+                "request_id": "01a20aed-ba0e-79f0-8b83-c5bb8662bc58",
+            },
+        }
+    return responses
+
+
+def _pointer(location: Sequence[str | int]) -> str:
+    """RFC 6901, as a URI fragment like in RFC 9457 §3's example."""
+    return "#" + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+
+
+def _field_error(error: Mapping[str, Any]) -> FieldError:
+    where, *location = error["loc"]
+    code = str(error["type"]).replace("_", "-")
+    if where == "body":
+        # A body that is not JSON has an offset for a location, and no field.
+        pointer = "#" if error["type"] == "json_invalid" else _pointer(location)
+        return FieldError(detail=error["msg"], code=code, pointer=pointer)
+    return FieldError(detail=error["msg"], code=code, parameter=".".join(map(str, location)))
+
+
+async def _on_problem(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)  # noqa: S101 - registered for this class
+    return problem_response(request, error)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
+    errors = [_field_error(each) for each in error.errors()]
+    detail = "; ".join(f"{each.pointer or each.parameter}: {each.detail}" for each in errors)
+    return problem_response(request, ValidationFailed(detail, errors=errors))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
+    if error.status_code == PayloadTooLarge.status:
+        return problem_response(request, PayloadTooLarge())
+    status = HTTPStatus(error.status_code)
+    document = problem_document(
+        request.url.path,
+        status=status,
+        code=status.phrase.lower().replace(" ", "-"),
+        title=status.description or status.phrase,
+        detail=error.detail,
+    )
+    return JSONResponse(document, status, error.headers, MEDIA_TYPE)
+
+
+async def _on_unexpected_error(request: Request, error: Exception) -> JSONResponse:
+    log.error("unexpected error", exc_info=error)
+    document = problem_document(
+        request.url.path,
+        status=500,
+        code="internal-error",
+        title="Something went wrong on our side.",
+        detail="The error was logged under the request id.",
+    )
+    return JSONResponse(document, 500, media_type=MEDIA_TYPE)
+
+
+def install_problem_handlers(app: FastAPI, unavailable_on: Sequence[type[Exception]] = ()) -> None:
+    """Answer every error as problem+json; `unavailable_on` are the driver's errors that mean 503."""
+
+    async def on_unavailable(request: Request, error: Exception) -> JSONResponse:
+        log.warning("dependency unavailable", error=repr(error))
+        return problem_response(request, ServiceUnavailable())
+
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_unexpected_error)
+    for error in unavailable_on:
+        app.add_exception_handler(error, on_unavailable)

@@ -1,0 +1,34 @@
+"""The base of every service's `Settings`."""
+
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LOCAL_SECRET_PREFIX = "local-only-"
+
+
+class ServiceSettings(BaseSettings):
+    """Settings read from environment variables; an unset one takes its default, a missing one is an error.
+
+    A secret whose value starts with `local-only-` is a default that anybody can read in the source, so it is
+    refused outside `ENVIRONMENT=local`.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    environment: Literal["local", "production"] = "local"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    host: str = "127.0.0.1"
+    port: int = Field(ge=1, le=65535)
+    gateway_prefix: str = Field(
+        default="", description="Path under which the gateway publishes the service, for OpenAPI's `servers`."
+    )
+
+    @model_validator(mode="after")
+    def _refuse_default_secrets(self) -> Self:
+        if self.environment != "local":
+            for name, value in self:
+                if isinstance(value, SecretStr) and value.get_secret_value().startswith(LOCAL_SECRET_PREFIX):
+                    raise ValueError(f"{name.upper()} has its default value: set a secret of your own")
+        return self

@@ -1,0 +1,154 @@
+"""Verification of access tokens (RFC 9068) against a key set (RFC 7517).
+
+Only ES256 is ever accepted, only keys of the key set are ever used, and the header's `typ` must be `at+jwt`:
+that shuts out `alg: none`, HMAC with the public key, embedded keys and other kinds of token.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol
+
+import httpx
+import structlog
+from fastapi.security import OAuth2PasswordBearer
+from jose import JOSEError, jwt
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from service_kit.problems import ServiceUnavailable, Unauthorized
+
+log = structlog.get_logger(__name__)
+
+ALGORITHM = "ES256"
+TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068 §2.1, not a password
+_FOREIGN_KEY_HEADERS = frozenset({"jwk", "jku", "x5u", "x5c", "crit"})
+
+PublicKey = Mapping[str, Any]
+
+
+def bearer_scheme(token_url: str) -> OAuth2PasswordBearer:
+    """The scheme behind the Authorize button; a missing token is answered by us, as problem+json."""
+    return OAuth2PasswordBearer(tokenUrl=token_url, auto_error=False)
+
+
+class InvalidToken(Unauthorized):
+    """RFC 6750 §3.1 `invalid_token`: expired, revoked, malformed or not meant for us."""
+
+    code, title = "invalid-token", "The access token is not valid."
+    challenge: ClassVar[str] = 'Bearer error="invalid_token"'
+
+
+class AccessToken(BaseModel):
+    """Claims of a verified access token. `iat`, `nbf` and `exp` are seconds since the epoch."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    iss: str
+    aud: str
+    sub: str
+    iat: float
+    nbf: float
+    exp: float
+    jti: str
+    sid: str
+    username: str
+    name: str
+    role: str
+    scope: str
+
+
+class KeySource(Protocol):
+    """Where public keys come from."""
+
+    async def key(self, kid: str) -> PublicKey | None:
+        """The public key with this id, or None. Raises `ServiceUnavailable` if no keys are known at all."""
+
+
+class TokenVerifier:
+    def __init__(self, keys: KeySource, *, issuer: str, audience: str) -> None:
+        self._keys = keys
+        self._issuer = issuer
+        self._audience = audience
+
+    async def verify(self, token: str) -> AccessToken:
+        """Check signature, type, issuer, audience and times. Raises `InvalidToken`."""
+        try:
+            header = jwt.get_unverified_header(token)
+        except JOSEError as error:
+            raise InvalidToken from error
+        kid = header.get("kid")
+        if (
+            header.get("alg") != ALGORITHM
+            or str(header.get("typ", "")).lower() != TOKEN_TYPE
+            or not isinstance(kid, str)
+            or _FOREIGN_KEY_HEADERS & header.keys()
+        ):
+            raise InvalidToken
+        key = await self._keys.key(kid)
+        if key is None:
+            raise InvalidToken
+        try:
+            claims = jwt.decode(
+                token,
+                dict(key),
+                algorithms=[ALGORITHM],
+                audience=self._audience,
+                issuer=self._issuer,
+                options={f"require_{claim}": True for claim in ("aud", "exp", "iat", "iss", "nbf", "sub", "jti")},
+            )
+            return AccessToken.model_validate(claims)
+        except (JOSEError, ValidationError) as error:
+            raise InvalidToken from error
+
+
+class RemoteKeySet:
+    """The key set of an issuer, fetched over HTTP and kept.
+
+    It is fetched again when older than `max_age`, and at once for a `kid` that is not in it, but at most every
+    `cooldown` seconds, so that made-up `kid`s cannot be turned into load on the issuer. While the issuer is
+    down the keys already known go on serving. All times in seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        client: httpx.AsyncClient,
+        *,
+        max_age: float = 300.0,
+        cooldown: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._url = url
+        self._client = client
+        self._max_age = max_age
+        self._cooldown = cooldown
+        self._clock = clock
+        self._keys: dict[str, PublicKey] = {}
+        self._fetched_at = float("-inf")
+        self._tried_at = float("-inf")
+        self._fetching = asyncio.Lock()
+
+    async def key(self, kid: str) -> PublicKey | None:
+        if kid not in self._keys or self._clock() - self._fetched_at > self._max_age:
+            await self.refresh(wanted=kid)
+        if not self._keys:
+            raise ServiceUnavailable("The keys that sign access tokens can't be fetched at the moment.")
+        return self._keys.get(kid)
+
+    async def refresh(self, wanted: str | None = None) -> None:
+        """Fetch the key set, unless that was tried less than `cooldown` ago or another task just brought `wanted`."""
+        async with self._fetching:
+            now = self._clock()
+            fresh = now - self._fetched_at <= self._max_age
+            if (wanted in self._keys and fresh) or now - self._tried_at < self._cooldown:
+                return
+            self._tried_at = now
+            try:
+                response = await self._client.get(self._url)
+                response.raise_for_status()
+                keys = {key["kid"]: key for key in response.json()["keys"] if key.get("alg", ALGORITHM) == ALGORITHM}
+            except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+                log.warning("key set not fetched", url=self._url, error=repr(error), kept=len(self._keys))
+                return
+            self._keys = keys
+            self._fetched_at = now
