@@ -1,0 +1,17 @@
+"""Tandem's whole system as local processes: real MySQL, MongoDB, Kafka Connect, Debezium and a Kafka broker.
+
+from embedded_stack import Stack, StackConfiguration
+
+stack = Stack(StackConfiguration(state_dir=Path("/tmp/mine"), port_offset=1000))
+stack.start()                # or stack.start("mysql"), with what it depends on
+stack.addresses["AUTH_URL"]
+stack.kill("sync"); stack.start("sync")
+stack.pause("connect"); stack.resume("connect")
+stack.stop()
+"""
+
+from embedded_stack.configuration import StackConfiguration
+from embedded_stack.errors import StackError
+from embedded_stack.stack import Stack
+
+__all__ = ["Stack", "StackConfiguration", "StackError"]

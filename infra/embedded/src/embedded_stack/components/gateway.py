@@ -1,0 +1,54 @@
+"""nginx in front of the services, from the container's own template."""
+
+import shutil
+import string
+from pathlib import Path
+
+from embedded_stack.components.base import LOOPBACK, Component, answers
+from embedded_stack.configuration import REPOSITORY
+from embedded_stack.fetch.debian import debian_prefix
+from embedded_stack.process import Command
+
+TEMPLATES = REPOSITORY / "infra" / "gateway"
+
+
+class Gateway(Component):
+    name = "gateway"
+    depends_on = ("auth", "tweet", "sync")
+    ports = ("gateway",)
+    grace = 5
+
+    def fetch(self) -> None:
+        if shutil.which("nginx") is None:
+            debian_prefix(self.environment.cache)
+
+    def prepare(self) -> None:
+        for name in ("conf.d", "logs", "temp"):
+            (self._folder / name).mkdir(exist_ok=True)
+        values = {
+            "GATEWAY_LISTEN": LOOPBACK,
+            "GATEWAY_PORT": str(self.environment.port("gateway")),
+            "GATEWAY_STATE": str(self._folder),
+            "AUTH_UPSTREAM": f"{LOOPBACK}:{self.environment.port('auth')}",
+            "TWEET_UPSTREAM": f"{LOOPBACK}:{self.environment.port('tweet')}",
+            "SYNC_UPSTREAM": f"{LOOPBACK}:{self.environment.port('sync')}",
+            "WEB_ROOT": str(REPOSITORY / "web"),
+        }
+        for template in TEMPLATES.rglob("*.template"):
+            # Like envsubst with a list of names: nginx's own $variables stay.
+            rendered = string.Template(template.read_text()).safe_substitute(values)
+            folder = self._folder / "conf.d" if template.parent.name == "templates" else self._folder
+            (folder / template.name.removesuffix(".template")).write_text(rendered)
+
+    def command(self) -> Command:
+        program = shutil.which("nginx")
+        nginx = [program] if program else debian_prefix(self.environment.cache).command("usr/sbin/nginx")
+        options = ["-p", str(self._folder), "-c", str(self._folder / "nginx.conf"), "-e", "stderr"]
+        return Command([*nginx, *options, "-g", "daemon off;"], self.environment.base)
+
+    def is_ready(self) -> bool:
+        return answers(f"{self.environment.addresses['GATEWAY_URL']}/healthz")
+
+    @property
+    def _folder(self) -> Path:
+        return self.environment.data("gateway")

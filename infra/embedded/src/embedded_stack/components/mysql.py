@@ -1,0 +1,147 @@
+"""MySQL 9.7 of Debian's sid, or a `mysqld` 8 or newer that is on PATH."""
+
+import asyncio
+import os
+import re
+import shutil
+import string
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import asyncmy
+from sqlalchemy.engine import make_url
+
+from embedded_stack.components.base import LOOPBACK, Component
+from embedded_stack.configuration import REPOSITORY
+from embedded_stack.errors import StackError
+from embedded_stack.fetch.debian import debian_prefix, is_debian_like
+from embedded_stack.process import Command
+
+ACCOUNTS = REPOSITORY / "infra" / "mysql" / "accounts.sql"
+SETTINGS = REPOSITORY / "infra" / "mysql" / "tandem.cnf"
+
+
+def mysqld_on_path() -> str | None:
+    """A `mysqld` that is MySQL (not MariaDB) 8 or newer."""
+    program = shutil.which("mysqld")
+    if program is None:
+        return None
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"Ver (\d+)\.", version)
+    return program if found and int(found[1]) >= 8 and "MariaDB" not in version else None
+
+
+class MySQL(Component):
+    name = "mysql"
+    ports = ("mysql",)
+    deadline = 90
+    grace = 30
+
+    @property
+    def outside(self) -> str | None:
+        return self.environment.configuration.mysql_root_url
+
+    def fetch(self) -> None:
+        if mysqld_on_path() is None:
+            if not is_debian_like():
+                raise StackError(
+                    "This machine is not Debian-like and has no mysqld 8 or newer on PATH, which the embedded "
+                    "stack needs; use `docker compose up` instead."
+                )
+            debian_prefix(self.environment.cache)
+
+    def prepare(self) -> None:
+        if (self._data / "mysql.ibd").exists():
+            return
+        # A start that was cut off leaves a folder that MySQL neither fills nor accepts.
+        shutil.rmtree(self._data, ignore_errors=True)
+        done = subprocess.run(
+            [*self._server(), "--initialize-insecure", f"--datadir={self._data}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            shutil.rmtree(self._data, ignore_errors=True)
+            raise StackError(f"MySQL can't make its data folder: {done.stderr.strip().splitlines()[-1]}")
+
+    def command(self) -> Command:
+        port = self.environment.port("mysql")
+        init_file = self._folder / "root.sql"
+        init_file.touch(mode=0o600)
+        init_file.write_text(
+            f"ALTER USER 'root'@'localhost' IDENTIFIED BY '{self.environment.credentials.mysql_root}';\n"
+        )
+        # The path of a socket may have 107 bytes, a state folder's can be longer.
+        socket = Path(tempfile.gettempdir()) / f"tandem-mysql-{port}.sock"
+        return Command(
+            [
+                *self._server(),
+                f"--datadir={self._data}",
+                f"--port={port}",
+                f"--bind-address={LOOPBACK}",
+                f"--socket={socket}",
+                f"--pid-file={self._folder / 'mysqld.pid'}",
+                f"--init-file={init_file}",
+                "--mysqlx=0",
+                "--secure-file-priv=",
+                "--innodb-buffer-pool-size=256M",
+            ],
+            self.environment.base,
+        )
+
+    def is_ready(self) -> bool:
+        asyncio.run(self._execute(["SELECT 1"]))
+        return True
+
+    def after_ready(self) -> None:
+        """Schemas and least-privilege accounts, from the file that the container runs at its first start."""
+        credentials = self.environment.credentials
+        script = string.Template(ACCOUNTS.read_text()).substitute(
+            MYSQL_AUTH_PASSWORD=credentials.mysql_auth_service,
+            MYSQL_SYNC_PASSWORD=credentials.mysql_sync_service,
+            MYSQL_DEBEZIUM_PASSWORD=credentials.mysql_debezium,
+        )
+        script = re.sub(r"^--.*$", "", script, flags=re.MULTILINE)
+        asyncio.run(self._execute([part for part in script.split(";") if part.strip()]))
+
+    async def _execute(self, statements: list[str]) -> None:
+        url = make_url(self.environment.addresses["MYSQL_ROOT_URL"])
+        connection: Any = await asyncmy.connect(
+            host=url.host,
+            port=url.port or 3306,
+            user=url.username,
+            password=url.password or "",
+            connect_timeout=3,
+        )
+        async with connection, connection.cursor() as cursor:
+            for statement in statements:
+                await cursor.execute(statement)
+
+    @property
+    def _folder(self) -> Path:
+        return self.environment.data("mysql")
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    def _server(self) -> list[str]:
+        on_path = mysqld_on_path()
+        if on_path:
+            program, share = [on_path], []
+        else:
+            prefix = debian_prefix(self.environment.cache)
+            usr = prefix.root / "usr"
+            program = prefix.command("usr/sbin/mysqld")
+            share = [
+                f"--basedir={usr}",
+                f"--lc-messages-dir={usr / 'share/mysql'}",
+                f"--character-sets-dir={usr / 'share/mysql/charsets'}",
+                f"--plugin-dir={usr / 'lib/mysql/plugin'}",
+            ]
+        # MySQL refuses to run as root unless it is told to.
+        user = ["--user=root"] if os.geteuid() == 0 else []
+        return [*program, f"--defaults-file={SETTINGS}", *share, *user]

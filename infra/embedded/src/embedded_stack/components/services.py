@@ -1,0 +1,114 @@
+"""Tandem's own processes: the code of this repository under its own environment's Python."""
+
+import os
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+from sqlalchemy.engine import make_url
+
+from embedded_stack.components.base import LOOPBACK, Component, Environment, answers
+from embedded_stack.process import Command
+
+
+def script(name: str) -> str:
+    """The path of a console script of the environment that runs us."""
+    return str(Path(sys.executable).with_name(name))
+
+
+class Service(Component):
+    """One that serves HTTP and tells its readiness on `/readyz`."""
+
+    program: ClassVar[str]
+    address_key: ClassVar[str]
+    grace = 15
+
+    def variables(self) -> dict[str, str]:
+        """Its environment variables, beyond what all have."""
+        raise NotImplementedError
+
+    def command(self) -> Command:
+        own = {"HOST": LOOPBACK, "PORT": str(self.environment.port(self.name)), **self.variables()}
+        return Command([script(self.program), "run"], {**self.environment.base, **own})
+
+    def is_ready(self) -> bool:
+        return answers(f"{self.environment.addresses[self.address_key]}/readyz")
+
+
+class AuthService(Service):
+    name = "auth"
+    program = "auth-service"
+    address_key = "AUTH_URL"
+    depends_on = ("mysql",)
+    ports = ("auth",)
+
+    def variables(self) -> dict[str, str]:
+        return {
+            **token_settings(self.environment),
+            "MYSQL_URL": self.environment.addresses["MYSQL_URL"],
+            "AUTH_KEY_ENCRYPTION_SECRET": self.environment.credentials.key_encryption,
+            "AUTH_PASSWORD_WORKERS": str(os.cpu_count() or 1),
+            "GATEWAY_PREFIX": "/api/auth",
+        }
+
+
+class TweetService(Service):
+    name = "tweet"
+    program = "tweet-service"
+    address_key = "TWEET_URL"
+    depends_on = ("mongo", "auth")
+    ports = ("tweet",)
+
+    def variables(self) -> dict[str, str]:
+        return {
+            **token_settings(self.environment),
+            "MONGODB_URL": self.environment.addresses["MONGODB_URL"],
+            "AUTH_JWKS_URL": f"{self.environment.addresses['AUTH_URL']}/.well-known/jwks.json",
+            "GATEWAY_PREFIX": "/api/tweets",
+        }
+
+
+class SyncService(Service):
+    name = "sync"
+    program = "sync-service"
+    address_key = "SYNC_URL"
+    depends_on = ("mysql", "mongo", "kafka")
+    ports = ("sync",)
+
+    def variables(self) -> dict[str, str]:
+        return {
+            "MYSQL_URL": self.environment.addresses["SYNC_MYSQL_URL"],
+            "MONGODB_URL": self.environment.addresses["MONGODB_URL"],
+            "KAFKA_BOOTSTRAP_SERVERS": self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"],
+            "GATEWAY_PREFIX": "/api/sync",
+        }
+
+
+class Registrar(Service):
+    name = "registrar"
+    program = "registrar"
+    address_key = "REGISTRAR_URL"
+    depends_on = ("connect", "mysql", "mongo")
+    ports = ("registrar",)
+    deadline = 120
+
+    def variables(self) -> dict[str, str]:
+        return registrar_environment(self.environment)
+
+
+def token_settings(environment: Environment) -> dict[str, str]:
+    return {"AUTH_ISSUER": f"{environment.addresses['GATEWAY_URL']}/api/auth", "AUTH_AUDIENCE": "tandem"}
+
+
+def registrar_environment(environment: Environment) -> dict[str, str]:
+    mysql = make_url(environment.addresses["MYSQL_ROOT_URL"])
+    return {
+        **environment.base,
+        "KAFKA_BOOTSTRAP_SERVERS": environment.addresses["KAFKA_BOOTSTRAP_SERVERS"],
+        "CONNECT_URL": environment.addresses["CONNECT_URL"],
+        "CDC_MYSQL_HOST": mysql.host or LOOPBACK,
+        "CDC_MYSQL_PORT": str(mysql.port or 3306),
+        "CDC_MYSQL_USER": "debezium",
+        "CDC_MYSQL_PASSWORD": environment.credentials.mysql_debezium,
+        "CDC_MONGODB_URL": environment.addresses["MONGODB_URL"],
+    }

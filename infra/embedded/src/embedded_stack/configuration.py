@@ -1,0 +1,85 @@
+"""Where a stack keeps its state, which ports it takes, and what of it is run by somebody else."""
+
+import socket
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from embedded_stack.errors import StackError
+
+REPOSITORY = Path(__file__).resolve().parents[4]
+
+# DESIGN: the services' ports are the same as in compose, the infrastructure's are out of everyone's way.
+PORTS = {
+    "gateway": 8080,
+    "auth": 8001,
+    "tweet": 8002,
+    "sync": 8003,
+    "registrar": 8004,
+    "mysql": 13306,
+    "mongo": 27117,
+    "kafka": 19092,
+    "connect": 18083,
+    "mail-http": 18025,
+    "mail-smtp": 11025,
+}
+
+
+class StackConfiguration(BaseSettings):
+    """`TANDEM_PORT_OFFSET`, `TANDEM_STATE_DIR` and `TANDEM_CACHE_DIR`; and addresses of outside components.
+
+    A component whose address is given is not started: `MYSQL_ROOT_URL` (an account that may create schemas and
+    users; `MYSQL_URL` will do if that is one), `MONGODB_URL`, `KAFKA_BOOTSTRAP_SERVERS`, `CONNECT_URL`.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+
+    port_offset: int = Field(default=0, ge=0, le=30000, validation_alias="TANDEM_PORT_OFFSET")
+    state_dir: Path = Field(default=REPOSITORY / ".stack", validation_alias="TANDEM_STATE_DIR")
+    cache_dir: Path = Field(default=Path("~/.cache/tandem"), validation_alias="TANDEM_CACHE_DIR")
+
+    outside_mysql: str | None = Field(default=None, validation_alias="MYSQL_ROOT_URL")
+    outside_mysql_account: str | None = Field(default=None, validation_alias="MYSQL_URL")
+    outside_mongodb: str | None = Field(default=None, validation_alias="MONGODB_URL")
+    outside_kafka: str | None = Field(default=None, validation_alias="KAFKA_BOOTSTRAP_SERVERS")
+    outside_connect: str | None = Field(default=None, validation_alias="CONNECT_URL")
+
+    @property
+    def mysql_root_url(self) -> str | None:
+        return self.outside_mysql or self.outside_mysql_account
+
+    @property
+    def state(self) -> Path:
+        return self.state_dir.expanduser().resolve()
+
+    @property
+    def cache(self) -> Path:
+        return self.cache_dir.expanduser().resolve()
+
+    def port(self, name: str) -> int:
+        return PORTS[name] + self.port_offset
+
+    def data(self, name: str) -> Path:
+        """The folder `.stack/data/NAME`, made if it isn't there, for its owner's eyes only."""
+        folder = self.state / "data" / name
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder
+
+
+def port_is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port_offset(start: int = 1000, step: int = 250, end: int = 20000) -> int:
+    """The first offset from `start` at which every port of a stack is free."""
+    for offset in range(start, end, step):
+        if all(port_is_free(port + offset) for port in PORTS.values()):
+            return offset
+    raise StackError(f"There is no port offset between {start} and {end} at which all ports are free.")

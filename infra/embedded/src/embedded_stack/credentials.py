@@ -1,0 +1,39 @@
+"""Passwords of a stack, made at its first start and kept in its state folder."""
+
+import json
+import secrets
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Self
+
+
+def _new() -> str:
+    return secrets.token_urlsafe(24)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    mysql_root: str = field(default_factory=_new)
+    mysql_auth_service: str = field(default_factory=_new)
+    mysql_sync_service: str = field(default_factory=_new)
+    mysql_debezium: str = field(default_factory=_new)
+    key_encryption: str = field(default_factory=_new)
+
+    @classmethod
+    def load_or_create(cls, file: Path) -> Self:
+        """Read `file`, or make it, readable by its owner alone."""
+        if file.exists():
+            return cls(**json.loads(file.read_text()))
+        created = cls()
+        write_private(file, json.dumps(asdict(created), indent=2) + "\n")
+        return created
+
+
+def write_private(file: Path, content: str) -> None:
+    """Replace `file` by one that nobody else can read at any moment, and that is whole or not there."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(file.name + ".new")
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600)
+    draft.write_text(content)
+    draft.replace(file)

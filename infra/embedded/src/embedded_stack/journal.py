@@ -1,0 +1,66 @@
+"""One line for each notable event, out of the components' logs."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+_WRITING_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_LOUD_LEVELS = frozenset({"warning", "error", "critical"})
+_DETAILS_HIDDEN = frozenset({"event", "level", "logger", "service", "timestamp", "request_id", "exception"})
+
+
+@dataclass
+class LogFollower:
+    """Reads what has been appended to a log since the last look."""
+
+    file: Path
+    _position: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._position = self.file.stat().st_size if self.file.exists() else 0
+
+    def new_lines(self) -> list[str]:
+        if not self.file.exists():
+            return []
+        if self.file.stat().st_size < self._position:  # rotated
+            self._position = 0
+        with self.file.open("rb") as log:
+            log.seek(self._position)
+            content = log.read()
+        whole, _, _rest = content.rpartition(b"\n")
+        self._position += len(whole) + (1 if whole else 0)
+        return whole.decode(errors="replace").splitlines()
+
+
+def notable(line: str) -> str | None:
+    """What to show of a log line: writes over HTTP, warnings and errors; None for all else.
+
+    Lines that are not a service's JSON are left to `make logs`.
+    """
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(record, dict) or "event" not in record:
+        return None
+    if record["event"] == "request":
+        if record.get("method") not in _WRITING_METHODS and record.get("status", 0) < 500:
+            return None
+        return "{method} {path} → {status} in {duration_ms} ms".format_map(_Lenient(record))
+    level = record.get("level", "info")
+    if level not in _LOUD_LEVELS and not record.get("notable"):
+        return None
+    details = " ".join(f"{key}={value}" for key, value in record.items() if key not in _DETAILS_HIDDEN)
+    prefix = f"{level.upper()} " if level in _LOUD_LEVELS else ""
+    return f"{prefix}{record['event']} {details}".rstrip()
+
+
+class _Lenient(dict[str, Any]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def stamped(name: str, text: str) -> str:
+    return f"{datetime.now().astimezone():%H:%M:%S}  {name:<10}{text}"

@@ -1,0 +1,130 @@
+"""One component's process: started, found again, stopped, killed, paused. Its state is the pid file alone.
+
+So that a second program (the command line, a test) can act on a stack that another one started.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+MAX_LOG_BYTES = 20 * 1024 * 1024
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Command:
+    argv: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    directory: Path | None = None
+
+
+class ComponentProcess:
+    def __init__(self, name: str, state: Path) -> None:
+        self.name = name
+        self.pid_file = state / "run" / f"{name}.pid"
+        self.log_file = state / "log" / f"{name}.log"
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self, command: Command) -> None:
+        """Start it in a session of its own, so that the terminal's Ctrl-C goes to the supervisor alone."""
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        self.pid_file.parent.mkdir(parents=True, exist_ok=True)
+        if self.log_file.exists() and self.log_file.stat().st_size > MAX_LOG_BYTES:
+            self.log_file.replace(self.log_file.with_suffix(".log.1"))
+        with self.log_file.open("ab") as log:
+            self._child = subprocess.Popen(
+                list(command.argv),
+                env=dict(command.environment),
+                cwd=command.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.pid_file.write_text(f"{self._child.pid}\n")
+
+    @property
+    def expected(self) -> bool:
+        """Was it started, and not stopped on purpose?"""
+        return self.pid_file.exists()
+
+    def running(self) -> psutil.Process | None:
+        """The live process of the pid file, if it is still the same one.
+
+        A process with this pid that is younger than the pid file is a stranger who got the number later.
+        """
+        try:
+            written = self.pid_file.stat().st_mtime
+            process = psutil.Process(int(self.pid_file.read_text()))
+            if process.status() == psutil.STATUS_ZOMBIE or process.create_time() > written + 1:
+                return None
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            return None
+        return process
+
+    def exit_reason(self) -> str:
+        code = self._child.poll() if self._child else None
+        if code is None:
+            return "ended"
+        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+    def stop(self, grace_seconds: float) -> None:
+        """SIGTERM, and after `grace_seconds` SIGKILL, to it and its children. A paused one is resumed first."""
+        process = self.running()
+        if process is not None:
+            self._signal_group(process, signal.SIGCONT)
+            process.terminate()
+            deadline = time.monotonic() + grace_seconds
+            while self.running() and time.monotonic() < deadline:
+                self._reap()
+                time.sleep(_POLL_SECONDS)
+            self._signal_group(process, signal.SIGKILL)
+            self._wait_for_end()
+        self.pid_file.unlink(missing_ok=True)
+
+    def kill(self) -> None:
+        """SIGKILL at once, children included. The pid file goes too: this death is nobody's surprise."""
+        process = self.running()
+        if process is not None:
+            self._signal_group(process, signal.SIGKILL)
+            self._wait_for_end()
+        self.pid_file.unlink(missing_ok=True)
+
+    def pause(self) -> None:
+        if process := self.running():
+            self._signal_group(process, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        if process := self.running():
+            self._signal_group(process, signal.SIGCONT)
+
+    def log_tail(self, lines: int = 20) -> str:
+        if not self.log_file.exists():
+            return ""
+        with self.log_file.open("rb") as log:
+            log.seek(max(0, self.log_file.stat().st_size - 64 * 1024))
+            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
+
+    def _wait_for_end(self) -> None:
+        while self.running():
+            self._reap()
+            time.sleep(_POLL_SECONDS)
+        self._reap()
+
+    def _reap(self) -> None:
+        if self._child is not None:
+            self._child.poll()
+
+    @staticmethod
+    def _signal_group(process: psutil.Process, number: signal.Signals) -> None:
+        # The process leads its group, so its pid is the group's id, also after it has ended.
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return

@@ -1,0 +1,44 @@
+// Makes the replica set, and one account for each program with the least it needs. Run as root by the one-shot
+// service `mongo-init`; running it again changes nothing but passwords.
+
+const admin = db.getSiblingDB("admin");
+const tweets = db.getSiblingDB("tweets");
+
+if (!admin.hello().setName) {
+  rs.initiate({ _id: "rs0", members: [{ _id: 0, host: "mongo:27017" }] });
+}
+for (let tries = 0; !admin.hello().isWritablePrimary; tries++) {
+  if (tries > 120) throw new Error("the replica set has no primary after a minute");
+  sleep(500);
+}
+
+const READ = ["find", "listIndexes", "collStats"];
+const WRITE = ["insert", "update", "remove"];
+const SCHEMA = ["createCollection", "createIndex", "collMod"];
+
+const on = (collection, ...actions) => ({ resource: { db: "tweets", collection }, actions: actions.flat() });
+
+function grant(name, password, privileges) {
+  const role = `${name}_role`;
+  if (tweets.getRole(role)) tweets.updateRole(role, { privileges, roles: [] });
+  else tweets.createRole({ role, privileges, roles: [] });
+  const account = { pwd: password, roles: [{ role, db: "tweets" }] };
+  if (tweets.getUser(name)) tweets.updateUser(name, account);
+  else tweets.createUser({ user: name, ...account });
+}
+
+// tweet-service owns its collections, and only reads the copy of the users.
+grant("tweet_service", process.env.MONGO_TWEET_PASSWORD, [
+  on("", READ, "listCollections", "changeStream"),
+  ...["tweets", "likes", "follows"].map((name) => on(name, WRITE, SCHEMA)),
+]);
+
+// sync-service owns the copy of the users (`users` is a view of it), and sees nothing of the tweets.
+grant("sync_service", process.env.MONGO_SYNC_PASSWORD, [
+  on("", "listCollections"),
+  ...["users_copy", "users"].map((name) => on(name, READ, WRITE, SCHEMA)),
+  on("system.views", "find"),
+]);
+
+// Debezium reads what it captures, and its change stream of the database.
+grant("debezium", process.env.MONGO_DEBEZIUM_PASSWORD, [on("", READ, "listCollections", "changeStream")]);

@@ -1,0 +1,10 @@
+#!/bin/bash
+# Starts mongod as a member of a replica set with authentication: members know each other by a shared key, which
+# mongod takes from a file that nobody else may read.
+set -euo pipefail
+
+key=/data/configdb/replica-set.key
+(umask 077 && printf '%s' "${MONGO_REPLICA_SET_KEY:?}" >"$key")
+chown mongodb:mongodb "$key"
+unset MONGO_REPLICA_SET_KEY
+exec docker-entrypoint.sh mongod --replSet rs0 --keyFile "$key" --bind_ip_all
