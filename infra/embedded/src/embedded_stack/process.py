@@ -59,6 +59,8 @@ class ComponentProcess:
 
         A process with this pid that is younger than the pid file is a stranger who got the number later.
         """
+        if self._child is not None:
+            self._child.poll()  # a child that has ended stays a zombie until its parent asks
         try:
             written = self.pid_file.stat().st_mtime
             process = psutil.Process(int(self.pid_file.read_text()))
@@ -82,7 +84,6 @@ class ComponentProcess:
             process.terminate()
             deadline = time.monotonic() + grace_seconds
             while self.running() and time.monotonic() < deadline:
-                self._reap()
                 time.sleep(_POLL_SECONDS)
             self._signal_group(process, signal.SIGKILL)
             self._wait_for_end()
@@ -113,13 +114,7 @@ class ComponentProcess:
 
     def _wait_for_end(self) -> None:
         while self.running():
-            self._reap()
             time.sleep(_POLL_SECONDS)
-        self._reap()
-
-    def _reap(self) -> None:
-        if self._child is not None:
-            self._child.poll()
 
     @staticmethod
     def _signal_group(process: psutil.Process, number: signal.Signals) -> None:

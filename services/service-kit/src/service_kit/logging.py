@@ -12,7 +12,16 @@ from service_kit.request_context import current_request_id
 
 # Log lines must never hold these, however they got into an event.
 _SECRET_KEYS = frozenset(
-    {"authorization", "cookie", "password", "password_hash", "secret", "token", "access_token", "refresh_token"}
+    {
+        "authorization",
+        "cookie",
+        "password",
+        "password_hash",
+        "secret",
+        "token",
+        "access_token",
+        "refresh_token",
+    }
 )
 
 

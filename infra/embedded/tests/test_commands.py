@@ -1,0 +1,160 @@
+"""The command line as a person meets it: what goes wrong is one clear sentence and an exit code."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from embedded_stack import Stack, StackError, cli
+from embedded_stack.configuration import PORTS, free_port_offset
+from embedded_stack.fetch.cache import entry
+
+
+def run(
+    *arguments: str, state: Path, offset: int | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "embedded_stack.cli", *arguments],
+        env={
+            **os.environ,
+            "TANDEM_STATE_DIR": str(state),
+            "TANDEM_PORT_OFFSET": str(offset if offset is not None else free_port_offset(21000, end=28000)),
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def assert_one_sentence(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.stderr.startswith("error: ")
+    for word in words:
+        assert word in done.stderr
+
+
+def test_taken_port_is_named_with_who_needs_it(tmp_path: Path) -> None:
+    offset = free_port_offset(21000, end=28000)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", PORTS["mail-http"] + offset))
+        taken.listen()
+        done = run("start", "mail", state=tmp_path, offset=offset)
+    assert_one_sentence(done, str(PORTS["mail-http"] + offset), "mail", "TANDEM_PORT_OFFSET")
+
+
+def test_machine_without_apt_and_mysqld_is_sent_to_docker(tmp_path: Path) -> None:
+    done = run("fetch", state=tmp_path, PATH="/nonexistent", TANDEM_CACHE_DIR=str(tmp_path / "cache"))
+    assert_one_sentence(done, "mysqld", "docker compose up")
+
+
+def test_missing_network_is_said_in_one_sentence(tmp_path: Path) -> None:
+    done = run(
+        "start",
+        "mongo",
+        state=tmp_path,
+        TANDEM_CACHE_DIR=str(tmp_path / "cache"),
+        MYSQL_ROOT_URL="mysql://root@127.0.0.1:1/",
+        PIP_CONFIG_FILE=os.devnull,
+        PIP_INDEX_URL="http://127.0.0.1:9/simple",
+        PIP_RETRIES="0",
+        PIP_FIND_LINKS="",
+    )
+    assert_one_sentence(done, "network")
+
+
+def test_setting_that_is_no_number_is_named(tmp_path: Path) -> None:
+    done = run("status", state=tmp_path, TANDEM_PORT_OFFSET="many")
+    assert_one_sentence(done, "TANDEM_PORT_OFFSET")
+
+
+def test_unknown_component_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+    assert_one_sentence(run("start", "postgres", state=tmp_path), "postgres", "mysql")
+
+
+def test_cache_without_room_is_said_before_anything_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _folder: SimpleNamespace(free=7 * 1024**2))
+    with pytest.raises(StackError, match="7 MB left"):
+        entry(tmp_path, "thing", lambda _folder: pytest.fail("it was fetched"))
+
+
+def test_disk_that_fills_up_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill_up(_stack: Stack) -> None:
+        with Path("/dev/full").open("w") as disk:
+            disk.write("x")
+
+    monkeypatch.setattr(Stack, "fetch", fill_up)
+    monkeypatch.setattr(sys, "argv", ["embedded-stack", "fetch"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert str(ended.value).startswith("error: No space left on device")
+
+
+def test_component_that_dies_while_starting_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    data = tmp_path / "data" / "mongo"
+    data.mkdir(parents=True)
+    (data / "WiredTiger.wt").write_text("not a database")
+    (data / "WiredTiger.turtle").write_text("neither")
+    done = run("start", "mongo", state=tmp_path)
+    assert_one_sentence(done, "mongo", "ended", "mongo.log", "WiredTiger")
+
+
+def test_status_tells_what_runs_and_addresses_are_private(tmp_path: Path) -> None:
+    offset = free_port_offset(21000, end=28000)
+    try:
+        assert run("start", "mail", state=tmp_path, offset=offset).returncode == 0
+        status = run("status", state=tmp_path, offset=offset)
+        assert status.returncode == 1, "not everything runs"
+        lines = {line.split()[0]: line.split()[1] for line in status.stdout.splitlines()}
+        assert lines["mail"] == "running"
+        assert lines["mysql"] == "stopped"
+        env = tmp_path / "env"
+        assert env.stat().st_mode & 0o777 == 0o600
+        keys = {line.partition("=")[0] for line in env.read_text().splitlines()}
+        assert keys >= {
+            *("GATEWAY_URL", "AUTH_URL", "TWEET_URL", "SYNC_URL", "CONNECT_URL", "KAFKA_BOOTSTRAP_SERVERS"),
+            *("MYSQL_ROOT_URL", "MYSQL_URL", "MONGODB_URL", "MAIL_URL"),
+        }
+    finally:
+        run("down", state=tmp_path, offset=offset)
+    assert "running" not in run("status", state=tmp_path, offset=offset).stdout
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> subprocess.Popen[str]:
+    """`run` of a stack whose port of the gateway is taken, so that it can't come up."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "embedded_stack.cli", "run"],
+        env={
+            **os.environ,
+            "TANDEM_STATE_DIR": str(tmp_path),
+            "TANDEM_PORT_OFFSET": str(free_port_offset(21000, end=28000)),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_sigterm_while_starting_stops_everything(supervisor: subprocess.Popen[str], tmp_path: Path) -> None:
+    run_folder = tmp_path / "run"
+    deadline = time.monotonic() + 60
+    while not (run_folder / "mysql.pid").exists():
+        assert time.monotonic() < deadline
+        assert supervisor.poll() is None, supervisor.communicate()[0]
+        time.sleep(0.05)
+    second = run("run", state=tmp_path)
+    assert_one_sentence(second, "already running", str(supervisor.pid))
+    supervisor.send_signal(signal.SIGTERM)
+    output, _ = supervisor.communicate(timeout=90)
+    assert supervisor.returncode == 0, output
+    assert "Traceback" not in output
+    assert list(run_folder.glob("*.pid")) == [run_folder / "supervisor.pid"]

@@ -1,0 +1,116 @@
+import json
+import smtplib
+from email.message import EmailMessage
+from pathlib import Path
+
+import httpx
+import pytest
+
+from embedded_stack import Stack, StackError
+from embedded_stack.components import COMPONENTS
+from embedded_stack.credentials import Credentials
+from embedded_stack.fetch.cache import entry
+from embedded_stack.fetch.debian import mirror
+from embedded_stack.journal import LogFollower, notable
+
+
+def test_components_are_listed_behind_what_they_depend_on() -> None:
+    seen: set[str] = set()
+    for component in COMPONENTS:
+        assert set(component.depends_on) <= seen
+        seen.add(component.name)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("sources.list", "# a comment\ndeb http://mirror.example/debian bookworm main\n"),
+        ("sources.list.d/debian.sources", "Types: deb\nURIs: http://mirror.example/debian\nSuites: trixie\n"),
+        ("sources.list", "deb [arch=amd64 signed-by=/k.gpg] http://mirror.example/debian bookworm main contrib\n"),
+    ],
+)
+def test_mirror_is_the_machines_own(tmp_path: Path, file: str, content: str) -> None:
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / "sources.list.d" / "another.list").write_text("deb https://elsewhere.example/apt stable main\n")
+    (tmp_path / file).write_text(content)
+    assert mirror(tmp_path) == "http://mirror.example/debian"
+
+
+def test_machine_without_a_debian_source_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="docker compose up"):
+        mirror(tmp_path)
+
+
+def test_cache_entry_that_failed_is_made_anew_and_a_whole_one_is_kept(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half").touch()
+        raise StackError("cut off")
+
+    with pytest.raises(StackError):
+        entry(tmp_path, "thing", fail)
+    assert not (tmp_path / "thing").exists()
+    made = entry(tmp_path, "thing", lambda folder: (folder / "whole").touch())
+    assert [file.name for file in made.iterdir()] == ["whole"]
+    assert entry(tmp_path, "thing", fail) == made
+
+
+def test_credentials_are_kept_private_and_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "credentials.json"
+    first = Credentials.load_or_create(file)
+    assert Credentials.load_or_create(file) == first
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert len({first.mysql_root, first.mysql_auth_service, first.mysql_debezium}) == 3
+
+
+@pytest.mark.parametrize(
+    ("record", "shown"),
+    [
+        ({"event": "request", "method": "GET", "path": "/v1/tweets", "status": 200, "duration_ms": 2}, None),
+        (
+            {"event": "request", "method": "POST", "path": "/v1/tweets", "status": 201, "duration_ms": 7.5},
+            "POST /v1/tweets → 201 in 7.5 ms",
+        ),
+        (
+            {"event": "request", "method": "GET", "path": "/v1/tweets", "status": 503, "duration_ms": 9},
+            "GET /v1/tweets → 503 in 9 ms",
+        ),
+        ({"event": "task restarted", "level": "warning", "connector": "c"}, "WARNING task restarted connector=c"),
+        ({"event": "batch applied", "level": "info"}, None),
+    ],
+)
+def test_notable_is_what_changes_something_or_goes_wrong(record: dict[str, object], shown: str | None) -> None:
+    assert notable(json.dumps(record)) == shown
+
+
+def test_lines_that_are_not_json_are_left_to_the_log() -> None:
+    assert notable("Server ready for connections") is None
+
+
+def test_follower_gives_whole_lines_once(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    log.write_text("old\n")
+    follower = LogFollower(log)
+    with log.open("a") as out:
+        out.write("new\nhalf")
+        out.flush()
+        assert follower.new_lines() == ["new"]
+        out.write(" whole\n")
+    assert follower.new_lines() == ["half whole"]
+    assert follower.new_lines() == []
+
+
+def test_mail_sent_to_the_sink_can_be_read(stack: Stack) -> None:
+    stack.start("mail")
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = "tandem@example.com", "ada@example.com", "Grüße"
+    mail.set_content("the text")
+    mail.add_alternative("<p>the page</p>", subtype="html")
+    host, port = stack.addresses["SMTP_URL"].removeprefix("smtp://").split(":")
+    with smtplib.SMTP(host, int(port)) as smtp:
+        smtp.send_message(mail)
+
+    found = httpx.get(f"{stack.addresses['MAIL_URL']}/api/v1/message/latest").json()
+    assert (found["Subject"], found["To"]) == ("Grüße", ["ada@example.com"])
+    assert "the text" in found["Text"]
+    assert "the page" in found["HTML"]
+    assert httpx.get(f"{stack.addresses['MAIL_URL']}/api/v1/messages").json()["total"] == 1

@@ -1,0 +1,96 @@
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from embedded_stack.process import Command, ComponentProcess
+
+# Two processes: one that ignores SIGTERM on request, and its child.
+PROGRAM = """
+import signal, subprocess, sys
+if sys.argv[1] == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print("child", child.pid, flush=True)
+child.wait()
+"""
+
+
+def started(state: Path, manner: str = "obedient") -> tuple[ComponentProcess, psutil.Process]:
+    process = ComponentProcess("example", state)
+    process.start(Command([sys.executable, "-c", PROGRAM, manner], dict(os.environ)))
+    wait_for(lambda: "child" in process.log_tail())
+    return process, psutil.Process(int(process.log_tail().split()[-1]))
+
+
+def wait_for(condition: Callable[[], bool], within: float = 10) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def has_ended(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_stop_ends_children_too(tmp_path: Path) -> None:
+    process, child = started(tmp_path)
+    process.stop(grace_seconds=5)
+    assert process.running() is None
+    wait_for(lambda: has_ended(child))
+    assert not process.expected
+
+
+def test_stop_kills_what_ignores_sigterm(tmp_path: Path) -> None:
+    process, child = started(tmp_path, "stubborn")
+    process.stop(grace_seconds=0.2)
+    assert process.running() is None
+    wait_for(lambda: has_ended(child))
+
+
+def test_paused_process_resumes_and_can_be_stopped_while_paused(tmp_path: Path) -> None:
+    process, _child = started(tmp_path)
+    running = process.running()
+    assert running is not None
+    process.pause()
+    wait_for(lambda: running.status() == psutil.STATUS_STOPPED)
+    process.resume()
+    wait_for(lambda: running.status() != psutil.STATUS_STOPPED)
+    process.pause()
+    process.stop(grace_seconds=5)
+    assert process.running() is None
+
+
+def test_process_killed_by_somebody_else_is_expected_but_not_running(tmp_path: Path) -> None:
+    process, _child = started(tmp_path)
+    pid = int(process.pid_file.read_text())
+    os.killpg(pid, signal.SIGKILL)
+    wait_for(lambda: process.running() is None)
+    assert process.expected
+    assert process.exit_reason() == "was ended by SIGKILL"
+
+
+def test_second_program_finds_the_process_by_its_pid_file(tmp_path: Path) -> None:
+    process, _child = started(tmp_path)
+    other = ComponentProcess("example", tmp_path)
+    found = other.running()
+    assert found is not None
+    other.kill()
+    assert process.running() is None
+
+
+def test_stranger_with_a_reused_pid_is_left_alone(tmp_path: Path) -> None:
+    """A pid file that is older than the process of that number speaks of another process."""
+    process = ComponentProcess("example", tmp_path)
+    process.pid_file.parent.mkdir()
+    process.pid_file.write_text(f"{os.getpid()}\n")
+    long_ago = time.time() - 365 * 24 * 3600
+    os.utime(process.pid_file, (long_ago, long_ago))
+    assert process.running() is None
+    process.kill()
+    assert not process.expected

@@ -1,0 +1,33 @@
+"""A running system, somebody who uses it, and a look into its databases."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pymongo
+import pytest
+from e2e.copies import Copies, Document
+from e2e.people import Person, register
+
+from embedded_stack import Stack
+from service_kit.mysql import create_engine
+
+
+@pytest.fixture
+async def person(running_stack: Stack) -> AsyncIterator[Person]:
+    someone = await register(running_stack.addresses["GATEWAY_URL"])
+    yield someone
+    await someone.client.aclose()
+
+
+@pytest.fixture
+async def copies(running_stack: Stack) -> AsyncIterator[Copies]:
+    engine = create_engine(running_stack.addresses["MYSQL_ROOT_URL"])
+    with pymongo.MongoClient[Document](running_stack.addresses["MONGODB_URL"], tz_aware=True) as mongo:
+        yield Copies(engine, mongo)
+    await engine.dispose()
+
+
+@pytest.fixture
+def whole_again(running_stack: Stack) -> Iterator[Stack]:
+    """A stack that a test may break; every component is up again behind it."""
+    yield running_stack
+    running_stack.start()

@@ -1,0 +1,94 @@
+"""What was acknowledged survives: a stopped sync, killed services, a broker that forgets, a stopped stack."""
+
+import asyncio
+
+import httpx
+import pytest
+from e2e.copies import Copies
+from e2e.people import Person, register
+from e2e.waiting import eventually
+
+from embedded_stack import Stack
+
+
+async def test_data_written_while_sync_is_down_arrives(whole_again: Stack, person: Person, copies: Copies) -> None:
+    doomed = await person.tweet("to be deleted")
+    await eventually(lambda: copies.tweet(doomed["id"]))
+    whole_again.stop_one("sync")
+
+    tweets = [await person.tweet(f"number {number}") for number in range(20)]
+    await person.client.delete(f"/api/tweets/v1/tweets/{doomed['id']}")
+    newcomer = await register(whole_again.addresses["GATEWAY_URL"])
+    await newcomer.client.aclose()
+    assert await copies.tweet(tweets[0]["id"]) is None
+    await asyncio.to_thread(whole_again.start, "sync")
+
+    for tweet in tweets:
+        await eventually(lambda wanted=tweet: copies.tweet(wanted["id"]))
+    await eventually(lambda: copies.user(newcomer.id))
+    await eventually(lambda: copies.tweet(doomed["id"]), lambda row: row is None)
+
+
+@pytest.mark.parametrize("service", ["auth", "tweet", "sync", "registrar", "gateway", "connect"])
+async def test_killed_process_loses_nothing(whole_again: Stack, person: Person, copies: Copies, service: str) -> None:
+    acknowledged: list[str] = []
+
+    async def write_steadily(stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                answer = await person.client.post("/api/tweets/v1/tweets", json={"text": f"{len(acknowledged)}"})
+            except httpx.TransportError:
+                continue
+            if answer.status_code == 201:
+                acknowledged.append(answer.json()["id"])
+
+    stop = asyncio.Event()
+    writing = asyncio.create_task(write_steadily(stop))
+    await eventually(lambda: _length(acknowledged), lambda count: count >= 20)
+    whole_again.kill(service)
+    await asyncio.to_thread(whole_again.start, service)
+    count_after_restart = len(acknowledged)
+    await eventually(lambda: _length(acknowledged), lambda count: count >= count_after_restart + 20)
+    stop.set()
+    await writing
+
+    for tweet_id in acknowledged:
+        await eventually(lambda wanted=tweet_id: copies.tweet(wanted), within=60)
+
+
+async def test_broker_that_forgets_everything_loses_no_row(whole_again: Stack, person: Person, copies: Copies) -> None:
+    before = await person.tweet("before the broker's death")
+    whole_again.kill("kafka")
+    meanwhile = await person.tweet("while there is no broker")
+    await asyncio.to_thread(whole_again.start)
+    after = await person.tweet("after the broker's return")
+
+    for tweet in (before, meanwhile, after):
+        row = await eventually(lambda wanted=tweet: copies.tweet(wanted["id"]), within=60)
+        assert row is not None
+        assert row["text"] == tweet["text"]
+
+
+async def test_restarted_stack_keeps_everything(whole_again: Stack, person: Person, copies: Copies) -> None:
+    kept, doomed = await person.tweet("kept"), await person.tweet("deleted just before the stop")
+    await eventually(lambda: copies.tweet(doomed["id"]))
+    await person.client.delete(f"/api/tweets/v1/tweets/{doomed['id']}")
+
+    await asyncio.to_thread(whole_again.stop)
+    await copies.mysql.dispose()
+    await asyncio.to_thread(whole_again.start)
+
+    assert (await person.client.get(f"/api/tweets/v1/tweets/{kept['id']}")).json()["text"] == "kept"
+    login = await person.client.post(
+        "/api/auth/v1/login", json={"login": person.username, "password": person.password, "remember_me": False}
+    )
+    assert login.status_code == 200, login.text
+    assert await copies.tweet(kept["id"]) is not None
+    assert await copies.tweet(doomed["id"]) is None
+    assert await copies.user(person.id) is not None
+    afterwards = await person.tweet("and life goes on")
+    await eventually(lambda: copies.tweet(afterwards["id"]), within=60)
+
+
+async def _length(items: list[str]) -> int:
+    return len(items)

@@ -1,0 +1,61 @@
+"""Password hashes stay in MySQL: they are in no topic and not in MongoDB, whatever one searches."""
+
+from collections.abc import Iterator
+
+import pymongo
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from bson.raw_bson import RawBSONDocument
+from e2e.copies import Copies
+from e2e.people import Person
+from e2e.waiting import eventually
+
+from embedded_stack import Stack
+
+
+async def everything_in_kafka(bootstrap_servers: str) -> bytes:
+    """Keys, values and headers of every record of every topic."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
+    await consumer.start()
+    try:
+        topics = await consumer.topics()
+        partitions = [
+            TopicPartition(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic) or ()
+        ]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning()
+        ends = await consumer.end_offsets(partitions)
+        found = b""
+        while any([await consumer.position(each) < ends[each] for each in partitions]):
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                for record in records:
+                    headers = b"".join(name.encode() + (value or b"") for name, value in record.headers)
+                    found += (record.key or b"") + (record.value or b"") + headers
+        return found
+    finally:
+        await consumer.stop()
+
+
+def everything_in_mongodb(url: str) -> Iterator[bytes]:
+    """The raw BSON of every document, the oplog included."""
+    with pymongo.MongoClient[RawBSONDocument](url, document_class=RawBSONDocument) as client:
+        for database in client.list_database_names():
+            for collection in client[database].list_collection_names():
+                for document in client[database][collection].find():
+                    yield document.raw
+
+
+async def test_password_hashes_leave_mysql_by_no_way(running_stack: Stack, person: Person, copies: Copies) -> None:
+    await eventually(lambda: copies.user(person.id))
+    row = await copies.row("SELECT password_hash FROM auth.credentials WHERE user_id = :id", id=person.id)
+    assert row is not None
+    password_hash = row["password_hash"].encode()
+    assert password_hash.startswith(b"$argon2id$")
+
+    in_kafka = await everything_in_kafka(running_stack.addresses["KAFKA_BOOTSTRAP_SERVERS"])
+    in_mongodb = b"".join(everything_in_mongodb(running_stack.addresses["MONGODB_URL"]))
+
+    for place in (in_kafka, in_mongodb):
+        assert person.username.encode() in place, "the search looks in the wrong place"
+        assert password_hash not in place
+        assert b"argon2" not in place
+        assert person.password.encode() not in place
