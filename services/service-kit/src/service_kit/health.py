@@ -45,9 +45,7 @@ class NotReady(Exception):  # noqa: N818 - a state, not a fault
         self.readiness_reason = reason
 
 
-def health_router(
-    checks: Callable[[], Mapping[str, ReadinessCheck]], registry: CollectorRegistry
-) -> APIRouter:
+def health_router(checks: Callable[[], Mapping[str, ReadinessCheck]], registry: CollectorRegistry) -> APIRouter:
     """Routes of the probes. `checks` is called at each request: what it checks is made in the lifespan."""
     router = APIRouter(tags=["operations"])
 

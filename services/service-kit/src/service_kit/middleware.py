@@ -104,7 +104,7 @@ class GatewayPrefixMiddleware:
         self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._prefix and scope["type"] == "http":
-            if Headers(scope=scope).get("x-forwarded-prefix") == self._prefix:
-                scope = {**scope, "root_path": self._prefix, "path": self._prefix + scope["path"]}
+        prefixed = scope["type"] == "http" and Headers(scope=scope).get("x-forwarded-prefix") == self._prefix
+        if self._prefix and prefixed:
+            scope = {**scope, "root_path": self._prefix, "path": self._prefix + scope["path"]}
         await self._app(scope, receive, send)

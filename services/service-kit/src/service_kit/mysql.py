@@ -45,9 +45,7 @@ async def migrate(address: str, scripts: Path) -> None:
         async with engine.connect() as lock_holder, engine.connect() as connection:
             lock = {"name": f"migrate {schema}", "seconds": MIGRATION_LOCK_SECONDS}
             if not await lock_holder.scalar(text("SELECT GET_LOCK(:name, :seconds)"), lock):
-                raise TimeoutError(
-                    f"another process has been migrating schema {schema} for {MIGRATION_LOCK_SECONDS} s"
-                )
+                raise TimeoutError(f"another process has been migrating schema {schema} for {MIGRATION_LOCK_SECONDS} s")
             await connection.run_sync(_upgrade, scripts)
             await connection.commit()
             await lock_holder.execute(text("SELECT RELEASE_LOCK(:name)"), lock)

@@ -146,9 +146,7 @@ def problem_responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any
             problem.status,
             {
                 "description": HTTPStatus(problem.status).phrase,
-                "content": {
-                    MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}, "examples": {}}
-                },
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}, "examples": {}}},
             },
         )
         response["content"][MEDIA_TYPE]["examples"][problem.code] = {

@@ -2,17 +2,17 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-LOCAL_SECRET_PREFIX = "local-only-"
+LOCAL_ONLY_PREFIX = "local-only-"
 
 
 class ServiceSettings(BaseSettings):
     """Settings read from environment variables; an unset one takes its default, a missing one is an error.
 
-    A secret whose value starts with `local-only-` is a default that anybody can read in the source, so it is
-    refused outside `ENVIRONMENT=local`.
+    A secret with `local-only-` in it (alone, or as the password in an address) is a default that anybody can read
+    in the source, so it is refused outside `ENVIRONMENT=local`.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
@@ -29,6 +29,12 @@ class ServiceSettings(BaseSettings):
     def _refuse_default_secrets(self) -> Self:
         if self.environment != "local":
             for name, value in self:
-                if isinstance(value, SecretStr) and value.get_secret_value().startswith(LOCAL_SECRET_PREFIX):
+                if isinstance(value, SecretStr) and LOCAL_ONLY_PREFIX in value.get_secret_value():
                     raise ValueError(f"{name.upper()} has its default value: set a secret of your own")
         return self
+
+
+def explain(error: ValidationError) -> str:
+    """A settings error in one line, for the command line: which variables, and what is wrong with them."""
+    wrong = "; ".join(f"{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors())
+    return f"error: the configuration is not valid: {wrong}"

@@ -94,9 +94,7 @@ class TokenVerifier:
                 algorithms=[ALGORITHM],
                 audience=self._audience,
                 issuer=self._issuer,
-                options={
-                    f"require_{claim}": True for claim in ("aud", "exp", "iat", "iss", "nbf", "sub", "jti")
-                },
+                options={f"require_{claim}": True for claim in ("aud", "exp", "iat", "iss", "nbf", "sub", "jti")},
             )
             return AccessToken.model_validate(claims)
         except (JOSEError, ValidationError) as error:
@@ -148,11 +146,7 @@ class RemoteKeySet:
             try:
                 response = await self._client.get(self._url)
                 response.raise_for_status()
-                keys = {
-                    key["kid"]: key
-                    for key in response.json()["keys"]
-                    if key.get("alg", ALGORITHM) == ALGORITHM
-                }
+                keys = {key["kid"]: key for key in response.json()["keys"] if key.get("alg", ALGORITHM) == ALGORITHM}
             except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
                 log.warning("key set not fetched", url=self._url, error=repr(error), kept=len(self._keys))
                 return

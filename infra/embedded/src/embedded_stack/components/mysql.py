@@ -105,7 +105,9 @@ class MySQL(Component):
             MYSQL_DEBEZIUM_PASSWORD=credentials.mysql_debezium,
         )
         script = re.sub(r"^--.*$", "", script, flags=re.MULTILINE)
-        asyncio.run(self._execute([part for part in script.split(";") if part.strip()]))
+        # Notes that something exists already would be printed as warnings.
+        quiet = "SET sql_notes = 0"
+        asyncio.run(self._execute([quiet, *(part for part in script.split(";") if part.strip())]))
 
     async def _execute(self, statements: list[str]) -> None:
         url = make_url(self.environment.addresses["MYSQL_ROOT_URL"])

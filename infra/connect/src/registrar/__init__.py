@@ -1,0 +1,1 @@
+"""Creates Tandem's topics and connectors, watches them and repairs them."""

@@ -1,0 +1,43 @@
+"""`registrar run` and `registrar topics`."""
+
+import argparse
+import asyncio
+import os
+import sys
+
+from pydantic import ValidationError
+
+from registrar.connectors import InvalidDeclaration, declarations_folder, load_connectors
+from registrar.main import create_app
+from registrar.settings import Settings
+from registrar.topics import TopicMismatch, ensure_topics, load_topics
+from service_kit.logging import configure_logging
+from service_kit.server import serve
+from service_kit.settings import explain
+
+TOPICS_DEADLINE_SECONDS = 60.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="registrar", description="Keeps Tandem's topics and connectors as declared.")
+    parser.add_argument(
+        "command", choices=["run", "topics"], help="run: watch connectors; topics: create topics, then end"
+    )
+    command = parser.parse_args().command
+    try:
+        settings = Settings()
+        topics = load_topics(declarations_folder() / "topics.yaml")
+        if command == "run":
+            connectors = load_connectors(declarations_folder() / "connectors", os.environ)
+            serve(create_app(settings, connectors, topics), service="registrar", settings=settings)
+        else:
+            configure_logging("registrar", settings.log_level)
+            servers = settings.kafka_bootstrap_servers
+            created = asyncio.run(ensure_topics(servers, topics, deadline_seconds=TOPICS_DEADLINE_SECONDS))
+            print(f"{len(topics)} topics, {len(created)} of them created")
+    except ValidationError as error:
+        sys.exit(explain(error))
+    except (InvalidDeclaration, TopicMismatch) as error:
+        sys.exit(f"error: {error}")
+    except TimeoutError:
+        sys.exit(f"error: no Kafka broker answers at {settings.kafka_bootstrap_servers}")

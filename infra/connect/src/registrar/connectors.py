@@ -1,0 +1,51 @@
+"""The connectors as declared: one JSON file each, with `${NAME}` filled in from the environment."""
+
+import json
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HEARTBEAT_TOPIC_PREFIX = "__debezium-heartbeat."
+
+
+class InvalidDeclaration(Exception):  # noqa: N818 - a state of a file, not a fault of the program
+    """A file that can't be used; the message names the file and what is wrong."""
+
+
+@dataclass(frozen=True)
+class Connector:
+    """Its name is its file's name without `.json`."""
+
+    name: str
+    config: Mapping[str, str]
+
+    @property
+    def heartbeat_topic(self) -> str:
+        return HEARTBEAT_TOPIC_PREFIX + self.config["topic.prefix"]
+
+
+def declarations_folder() -> Path:
+    """Where `connectors/` and `topics.yaml` are: in an installed package inside it, in a checkout beside `src`."""
+    package = Path(__file__).parent
+    return package if (package / "topics.yaml").exists() else package.parents[1]
+
+
+def load_connectors(folder: Path, environment: Mapping[str, str]) -> list[Connector]:
+    """Read every `*.json` of `folder`. Raises `InvalidDeclaration`."""
+    return [_load(file, environment) for file in sorted(folder.glob("*.json"))]
+
+
+def _load(file: Path, environment: Mapping[str, str]) -> Connector:
+    try:
+        # Substituted value by value, so that a password may hold quotes and backslashes.
+        declared: dict[str, Any] = json.loads(file.read_text())
+        config = {key: string.Template(str(value)).substitute(environment) for key, value in declared.items()}
+    except KeyError as missing:
+        raise InvalidDeclaration(f"{file.name}: the environment variable {missing.args[0]} is not set") from None
+    except ValueError as error:
+        raise InvalidDeclaration(f"{file.name}: {error}") from error
+    if "topic.prefix" not in config:
+        raise InvalidDeclaration(f"{file.name}: topic.prefix is missing")
+    return Connector(file.stem, config)

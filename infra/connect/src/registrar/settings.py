@@ -1,0 +1,17 @@
+"""The registrar's settings."""
+
+from pydantic import Field
+
+from service_kit.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """What the connectors' files substitute is read from the environment too; see `connectors.py`."""
+
+    port: int = Field(default=8004, ge=1, le=65535)
+    kafka_bootstrap_servers: str
+    connect_url: str
+    registrar_poll_seconds: float = Field(default=1.0, gt=0, description="Time between two looks at Connect.")
+    registrar_heartbeat_limit_seconds: float = Field(
+        default=30.0, gt=0, description="A connector without a heartbeat for so long is restarted."
+    )

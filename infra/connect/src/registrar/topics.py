@@ -1,0 +1,89 @@
+"""The topics as declared in `topics.yaml`, and how they get onto the broker."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import structlog
+import yaml
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from registrar.connectors import InvalidDeclaration
+
+log = structlog.get_logger(__name__)
+
+REQUEST_TIMEOUT_MS = 5000
+_RETRY_SECONDS = 0.5
+
+
+class TopicDeclaration(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    partitions: int = Field(ge=1)
+    config: dict[str, str] = {}
+
+
+class TopicMismatch(Exception):  # noqa: N818 - a state of the broker, not a fault of the program
+    """A topic is there, but not as declared; the message names it."""
+
+
+def load_topics(file: Path) -> dict[str, TopicDeclaration]:
+    """Read `topics.yaml`. Raises `InvalidDeclaration`."""
+    try:
+        return TypeAdapter(dict[str, TopicDeclaration]).validate_python(yaml.safe_load(file.read_text()))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise InvalidDeclaration(f"{file.name}: {error}") from error
+
+
+async def ensure_topics(
+    bootstrap_servers: str, declared: Mapping[str, TopicDeclaration], *, deadline_seconds: float
+) -> list[str]:
+    """Create what is missing and return its names; a broker that is down is waited for.
+
+    Raises `TopicMismatch` if a topic exists with another number of partitions, `TimeoutError` after the deadline.
+    """
+    async with asyncio.timeout(deadline_seconds):
+        while True:
+            try:
+                return await _ensure_once(bootstrap_servers, declared)
+            except KafkaError as error:
+                log.warning("broker does not answer", error=repr(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def _ensure_once(bootstrap_servers: str, declared: Mapping[str, TopicDeclaration]) -> list[str]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    try:
+        await admin.start()
+        # A question about all topics; one about a topic by name could create it.
+        existing = set(await admin.list_topics())
+        missing = [name for name in declared if name not in existing]
+        if missing:
+            await _create(admin, missing, declared)
+        await _verify(admin, declared)
+        return missing
+    finally:
+        await admin.close()
+
+
+async def _create(admin: AIOKafkaAdminClient, names: Sequence[str], declared: Mapping[str, TopicDeclaration]) -> None:
+    answer = await admin.create_topics(
+        [NewTopic(name, declared[name].partitions, 1, topic_configs=declared[name].config) for name in names]
+    )
+    for topic, code, *message in answer.topic_errors:
+        error = for_code(code)
+        # Another registrar may have been quicker.
+        if code and error is not TopicAlreadyExistsError:
+            raise error(f"{topic}: {message}")
+
+
+async def _verify(admin: AIOKafkaAdminClient, declared: Mapping[str, TopicDeclaration]) -> None:
+    for topic in await admin.describe_topics(list(declared)):
+        name, count = topic["topic"], len(topic["partitions"])
+        if count != declared[name].partitions:
+            raise TopicMismatch(
+                f"topic {name} has {count} partitions instead of {declared[name].partitions}; "
+                "delete it, or change topics.yaml if that is what you want"
+            )
