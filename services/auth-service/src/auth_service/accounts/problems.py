@@ -1,0 +1,28 @@
+"""What can be wrong with an account."""
+
+from service_kit.problems import FieldError, Problem, ValidationFailed
+
+
+class Conflict(Problem):
+    status, code, title = 409, "conflict", "This is taken already."
+
+
+class UsernameTaken(Conflict):
+    code, title = "username-taken", "Somebody else has this username."
+
+    def __init__(self) -> None:
+        super().__init__(errors=[FieldError(pointer="#/username", code=self.code, detail=self.title)])
+
+
+class EmailTaken(Conflict):
+    code, title = "email-taken", "There is an account with this email address."
+
+    def __init__(self) -> None:
+        super().__init__(errors=[FieldError(pointer="#/email", code=self.code, detail=self.title)])
+
+
+class PasswordsDoNotMatch(ValidationFailed):
+    code, title = "passwords-do-not-match", "The two passwords are not the same."
+
+    def __init__(self) -> None:
+        super().__init__(errors=[FieldError(pointer="#/password_confirm", code=self.code, detail=self.title)])

@@ -1,0 +1,1 @@
+"""Signing keys: kept encrypted in MySQL, published as a JWKS."""

@@ -1,0 +1,54 @@
+"""Public keys, and where everything is, in the shape of OpenID Connect Discovery."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel
+
+from auth_service.keys.service import KeyRing
+from auth_service.settings import Settings
+from service_kit.tokens import ALGORITHM
+
+router = APIRouter(prefix="/.well-known", tags=["keys"])
+
+# Short beside the time a new key is known before it signs, long enough to spare us.
+CACHE_CONTROL = "public, max-age=300"
+
+
+def _key_ring(request: Request) -> KeyRing:
+    ring: KeyRing = request.app.state.key_ring
+    return ring
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+class JsonWebKeySet(BaseModel):
+    keys: list[dict[str, Any]]
+
+
+class IssuerMetadata(BaseModel):
+    issuer: str
+    jwks_uri: str
+    token_endpoint: str
+    grant_types_supported: list[str] = ["password"]
+    response_types_supported: list[str] = []
+    subject_types_supported: list[str] = ["public"]
+    id_token_signing_alg_values_supported: list[str] = [ALGORITHM]
+
+
+@router.get("/jwks.json", summary="Public keys that verify access tokens")
+async def jwks(response: Response, keys: Annotated[KeyRing, Depends(_key_ring)]) -> JsonWebKeySet:
+    response.headers["Cache-Control"] = CACHE_CONTROL
+    return JsonWebKeySet(keys=[dict(key) for key in keys.public_keys()])
+
+
+@router.get("/openid-configuration", summary="Where this issuer's endpoints are")
+async def openid_configuration(response: Response, settings: Annotated[Settings, Depends(_settings)]) -> IssuerMetadata:
+    response.headers["Cache-Control"] = CACHE_CONTROL
+    issuer = settings.auth_issuer
+    return IssuerMetadata(
+        issuer=issuer, jwks_uri=f"{issuer}/.well-known/jwks.json", token_endpoint=f"{issuer}/v1/token"
+    )

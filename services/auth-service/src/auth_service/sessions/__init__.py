@@ -1,0 +1,1 @@
+"""Sessions: login, access tokens, refresh tokens and their families."""
