@@ -1,0 +1,1 @@
+"""Applies change events to the opposite store."""

@@ -1,0 +1,1 @@
+"""Change events as Debezium writes them (JSON without schemas). Pure: bytes in, values out."""

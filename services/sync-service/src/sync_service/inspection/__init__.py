@@ -1,0 +1,1 @@
+"""`sync-service inspect`: change events as they pass."""

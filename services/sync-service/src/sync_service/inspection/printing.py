@@ -1,0 +1,54 @@
+"""A change event as text for people, or as a line of JSON for programs. Pure."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import ConsumerRecord
+
+from service_kit.wire import rfc3339
+from sync_service.events.envelope import ChangeEvent, decode
+from sync_service.events.problems import InvalidEvent
+from sync_service.routes.types import convert
+
+_OPERATIONS = {"c": "create", "u": "update", "d": "delete", "r": "read (snapshot)"}
+
+
+def as_json(record: "ConsumerRecord[bytes, bytes]") -> str | None:
+    """One line; None for a log-compaction tombstone."""
+    place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+    try:
+        event = decode(record.key, record.value)
+    except InvalidEvent as error:
+        return json.dumps({**place, "error": str(error)}, ensure_ascii=False)
+    return None if event is None else json.dumps({**place, **_told(event)}, ensure_ascii=False)
+
+
+def as_text(record: "ConsumerRecord[bytes, bytes]") -> str | None:
+    """A headline and a line each for key, before, after and source; None for a log-compaction tombstone."""
+    place = f"{record.topic}-{record.partition}@{record.offset}"
+    try:
+        event = decode(record.key, record.value)
+    except InvalidEvent as error:
+        return f"{place}  not a change event: {error}\n"
+    if event is None:
+        return None
+    told = _told(event)
+    moment = "" if event.ts_ms is None else rfc3339(datetime.fromtimestamp(event.ts_ms / 1000, UTC))
+    lines = [f"{moment}  {_OPERATIONS[event.operation]}  {place}"]
+    lines += [
+        f"  {name:7} {json.dumps(told[name], ensure_ascii=False)}" for name in ("key", "before", "after", "source")
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _told(event: ChangeEvent) -> dict[str, Any]:
+    source = event.source
+    return {
+        "op": event.operation,
+        "ts_ms": event.ts_ms,
+        "key": convert(event.key, "json"),
+        "before": convert(event.before, "json"),
+        "after": convert(event.after, "json"),
+        "source": {name: value for name in source.__struct_fields__ if (value := getattr(source, name)) is not None},
+    }

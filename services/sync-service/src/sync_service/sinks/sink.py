@@ -1,0 +1,44 @@
+"""What the consumer asks of a store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from sync_service.apply.changes import Change
+from sync_service.apply.rule import Flow
+
+# How long a tombstone guards against a replayed insert.
+TOMBSTONE_LIFETIME = timedelta(days=7)
+
+# A write that takes longer has lost its server; it is written again on another connection.
+WRITE_SECONDS = 30.0
+
+
+class Rejected(Exception):  # noqa: N818 - what happened, in the rule's word
+    """The store takes none of these changes because of what is in one of them. Nobody else's fault: a data error."""
+
+
+class Unavailable(Exception):  # noqa: N818 - a state of the store
+    """The store does not answer, or not as it should. It is asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How many changes became the row's state, and how many were older than it."""
+
+    applied: int
+    skipped: int
+
+
+class Sink(Protocol):
+    """One copy."""
+
+    async def prepare(self) -> None:
+        """Make or check what the copy needs. Raises `Unavailable`."""
+
+    async def write(self, changes: Sequence[Change], flow: Flow = Flow.LIVE) -> Written:
+        """Apply the rule to each change; a key occurs once. Safe to repeat. Raises `Rejected`, `Unavailable`."""
+
+    async def purge(self) -> None:
+        """Forget tombstones that are older than `TOMBSTONE_LIFETIME`. Raises `Unavailable`."""

@@ -1,0 +1,1 @@
+"""What the sync tells about itself: metrics, `/v1/status`, readiness."""

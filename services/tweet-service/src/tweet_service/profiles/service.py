@@ -1,0 +1,45 @@
+"""Rules about people: what is shown of an author, and what stands in until the copy has arrived."""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from fastapi import Depends
+
+from service_kit.tokens import AccessToken
+from tweet_service.profiles.repository import ProfileRepository, ProfileRepositoryDep
+from tweet_service.profiles.schemas import Author
+
+
+class ProfileService:
+    def __init__(self, profiles: ProfileRepository) -> None:
+        self._profiles = profiles
+
+    async def authors(self, user_ids: Iterable[str], caller: AccessToken | None) -> dict[str, Author]:
+        """An author for each id. Where the copy lacks one, the caller's token speaks for himself only."""
+        wanted = set(user_ids)
+        profiles = await self._profiles.get_many(wanted) if wanted else {}
+        authors = {}
+        for user_id in wanted:
+            if user_id in profiles:
+                authors[user_id] = Author.model_validate(profiles[user_id])
+            elif caller is not None and caller.sub == user_id:
+                authors[user_id] = Author(id=user_id, username=caller.username, name=caller.name)
+            else:
+                authors[user_id] = Author(id=user_id, username=None, name=None)
+        return authors
+
+    async def id_of(self, username: str, caller: AccessToken | None) -> str | None:
+        """The id of the person with this username, by the same rule."""
+        profile = await self._profiles.get_by_username(username)
+        if profile is not None:
+            return profile.id
+        if caller is not None and caller.username == username:
+            return caller.sub
+        return None
+
+
+def profile_service(profiles: ProfileRepositoryDep) -> ProfileService:
+    return ProfileService(profiles)
+
+
+ProfileServiceDep = Annotated[ProfileService, Depends(profile_service)]

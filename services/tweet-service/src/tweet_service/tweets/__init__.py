@@ -1,0 +1,1 @@
+"""Tweets: posting, reading, editing, deleting and listing them."""

@@ -1,0 +1,70 @@
+"""Finds hashtags, mentions and links in a text. Pure.
+
+Offsets count code points of the text as it is stored (NFC), `end` exclusive, so `text[start:end]` is the entity
+as written, sign included.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+from tweet_service.tweets.models import Entities, Hashtag, Mention, Url
+
+_URL = re.compile(r"(?<!\w)https?://[^\s<>\"]+", re.IGNORECASE)
+_URL_HOST = re.compile(r"https?://(?:[^\s/?#@]*@)?[\w\[]", re.IGNORECASE)
+# A letter must be in it: "#1" is a number. U+FF03 is the sign of full width that Chinese and Japanese keyboards type.
+_HASHTAG = re.compile(r"(?<![\w#\uFF03&/])[#\uFF03](\w*[^\W\d_]\w*)")
+# Not in the middle of an address, and not the first half of one: "a@b.org", "@ada@example.org".
+_MENTION = re.compile(r"(?<![\w@/.])@([A-Za-z0-9_]{1,30})(?![\w@])")
+
+_CLOSING = {")": "(", "]": "[", "}": "{"}
+_TRAILING = ".,;:!?'…*_~"
+_ZERO_WIDTH_NON_JOINER = "\u200c"
+
+
+def extract(text: str) -> Entities:
+    """Every entity of the text, each kind in the order of appearance."""
+    urls = list(_urls(text))
+    words = _with_marks_as_word_characters(_without(text, urls))
+    return Entities(
+        hashtags=[
+            Hashtag(tag=text[match.start(1) : match.end(1)], start=match.start(), end=match.end())
+            for match in _HASHTAG.finditer(words)
+        ],
+        mentions=[
+            Mention(username=match[1], start=match.start(), end=match.end()) for match in _MENTION.finditer(words)
+        ],
+        urls=urls,
+    )
+
+
+def _urls(text: str) -> Iterator[Url]:
+    for match in _URL.finditer(text):
+        url = _without_trailing_punctuation(match[0])
+        if _URL_HOST.match(url):
+            yield Url(url=url, start=match.start(), end=match.start() + len(url))
+
+
+def _without_trailing_punctuation(url: str) -> str:
+    """A sentence's punctuation is not the link's; a closing bracket is, if the link opened it."""
+    while url:
+        last = url[-1]
+        unopened = last in _CLOSING and url.count(_CLOSING[last]) < url.count(last)
+        if last not in _TRAILING and not unopened:
+            break
+        url = url[:-1]
+    return url
+
+
+def _without(text: str, urls: list[Url]) -> str:
+    """The text with its links blanked out: "#" and "@" in them mean something else."""
+    for url in urls:
+        text = text[: url["start"]] + " " * (url["end"] - url["start"]) + text[url["end"] :]
+    return text
+
+
+def _with_marks_as_word_characters(text: str) -> str:
+    """Python's `\\w` leaves out the combining marks that many scripts spell words with."""
+    return "".join(
+        "_" if char == _ZERO_WIDTH_NON_JOINER or unicodedata.category(char).startswith("M") else char for char in text
+    )

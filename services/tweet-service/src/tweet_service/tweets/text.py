@@ -1,0 +1,39 @@
+"""What a tweet's text may be: 1 to 280 code points after normalisation to NFC, and something to see in it. Pure."""
+
+import unicodedata
+from typing import Annotated
+
+from pydantic import AfterValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+MAX_CODE_POINTS = 280
+
+# A canonical composition joins at most four code points: what is longer than that can't become short enough, and
+# normalising a megabyte of combining marks would take seconds.
+_MAX_UNNORMALISED = 4 * MAX_CODE_POINTS
+_INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
+
+
+def normalise(text: str) -> str:
+    """The text as it is stored. Raises a validation error that names the rule it breaks."""
+    normalised = unicodedata.normalize("NFC", text) if len(text) <= _MAX_UNNORMALISED else text
+    if len(normalised) > MAX_CODE_POINTS:
+        raise PydanticCustomError("text_too_long", f"The text is longer than {MAX_CODE_POINTS} code points.")
+    if all(unicodedata.category(char) in _INVISIBLE for char in normalised):
+        raise PydanticCustomError("text_blank", "The text is blank.")
+    return normalised
+
+
+TweetText = Annotated[
+    str,
+    AfterValidator(normalise),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_CODE_POINTS,
+            "description": f"1 to {MAX_CODE_POINTS} code points after normalisation to NFC, not blank.",
+            "examples": ["Hello #Tandem"],
+        }
+    ),
+]
