@@ -29,6 +29,9 @@ class Gateway(Component):
             "GATEWAY_LISTEN": LOOPBACK,
             "GATEWAY_PORT": str(self.environment.port("gateway")),
             "GATEWAY_STATE": str(self._folder),
+            # Addresses, not names: nobody has to be asked.
+            "GATEWAY_RESOLVER": LOOPBACK,
+            "GATEWAY_UPSTREAM_OPTIONS": "",
             "AUTH_UPSTREAM": f"{LOOPBACK}:{self.environment.port('auth')}",
             "TWEET_UPSTREAM": f"{LOOPBACK}:{self.environment.port('tweet')}",
             "SYNC_UPSTREAM": f"{LOOPBACK}:{self.environment.port('sync')}",

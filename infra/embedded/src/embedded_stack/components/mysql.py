@@ -105,8 +105,8 @@ class MySQL(Component):
             MYSQL_DEBEZIUM_PASSWORD=credentials.mysql_debezium,
         )
         script = re.sub(r"^--.*$", "", script, flags=re.MULTILINE)
-        # Notes that something exists already would be printed as warnings.
-        quiet = "SET sql_notes = 0"
+        # That something exists already would be printed as a warning.
+        quiet = "SET sql_notes = 0, max_error_count = 0"
         asyncio.run(self._execute([quiet, *(part for part in script.split(";") if part.strip())]))
 
     async def _execute(self, statements: list[str]) -> None:
