@@ -115,6 +115,8 @@ class ComponentProcess:
     def _wait_for_end(self) -> None:
         while self.running():
             time.sleep(_POLL_SECONDS)
+        if self._child is not None:
+            self._child.wait()  # it is dead; nobody else would take note of it
 
     @staticmethod
     def _signal_group(process: psutil.Process, number: signal.Signals) -> None:
