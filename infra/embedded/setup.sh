@@ -20,7 +20,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 pip() {
     "$venv/bin/python" -m pip --disable-pip-version-check "$@" >"$log" 2>&1 ||
-        fail "the Python packages can't be installed; is there a network? ($(grep -m1 ERROR "$log" || tail -n1 "$log"))"
+        fail "the Python packages can't be installed; is there a network? ($(grep -m1 -E 'ERROR|Error:' "$log" || tail -n1 "$log"))"
 }
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv" ||
