@@ -95,7 +95,7 @@ def _row(state: Any, source: Source) -> Row | None:
     if source.connector == "mongodb" and isinstance(state, str):
         state = decode_extended(_json(state))
     if not isinstance(state, dict):
-        raise InvalidEvent(f"a row is not an object: {str(state)[:100]}")
+        raise InvalidEvent(f"a row is not an object but {type(state).__name__}")
     return state
 
 

@@ -30,7 +30,7 @@ def decode_extended(value: Any) -> Any:
             try:
                 return unwrap(value)
             except (ValueError, TypeError, KeyError, OverflowError, ArithmeticError) as error:
-                raise InvalidEvent(f"not Extended JSON: {str(value)[:100]}") from error
+                raise InvalidEvent(f"a {name} that is not Extended JSON") from error
     return {name: decode_extended(item) for name, item in value.items()}
 
 

@@ -23,7 +23,8 @@ def convert(value: Any, wanted: FieldType) -> Any:
     try:
         return _CONVERSIONS[wanted](value)
     except (ValueError, TypeError, InvalidOperation, OverflowError) as error:
-        raise UnfitValue(f"not {wanted}: {str(value)[:100]!r}") from error
+        # Without the value, which may be personal and ends up in the log. The dead letter has it.
+        raise UnfitValue(f"a {type(value).__name__} that is no {wanted}") from error
 
 
 def _string(value: Any) -> str:

@@ -83,6 +83,10 @@ class MongoSink:
             raise _translated(error) from error
         except (BSONError, DocumentTooLarge, OverflowError, UnicodeError) as error:
             raise Rejected(f"{type(error).__name__}: {error}") from error
+        except OperationFailure as error:
+            if error.code in _DATA_ERRORS:
+                raise Rejected(f"{error.code}: {error.details}"[:1000]) from error
+            raise _unavailable(error) from error
         except (PyMongoError, TimeoutError) as error:
             raise _unavailable(error) from error
         applied = result.upserted_count + result.modified_count

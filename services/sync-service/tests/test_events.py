@@ -1,0 +1,147 @@
+"""Decoding: what Debezium writes, and what it should never write."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from change_events import mongodb_event, mysql_event
+
+from sync_service.events.envelope import Source, decode
+from sync_service.events.extended_json import decode_extended
+from sync_service.events.positions import epoch, position
+from sync_service.events.problems import InvalidEvent, MissingKey, UnsupportedOperation
+
+TWEET_ID = "6b0501ce4d18d3267f34121c"
+MOMENT = datetime(2026, 11, 24, 3, 17, 34, 131000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ({"$oid": TWEET_ID}, TWEET_ID),
+        ({"$date": 1795490254131}, MOMENT),
+        ({"$date": {"$numberLong": "1795490254131"}}, MOMENT),
+        ({"$date": "2026-11-24T03:17:34.131Z"}, MOMENT),
+        ({"$date": -62135596800000}, datetime(1, 1, 1, tzinfo=UTC)),
+        ({"$numberLong": "9007199254740993"}, 9007199254740993),
+        ({"$numberInt": "7"}, 7),
+        ({"$numberDouble": "0.5"}, 0.5),
+        ({"$numberDecimal": "0.10"}, Decimal("0.10")),
+        ({"$binary": "AAE=", "$type": "00"}, b"\x00\x01"),
+        ({"$binary": {"base64": "AAE=", "subType": "00"}}, b"\x00\x01"),
+        ({"$undefined": True}, None),
+        ({"nested": [{"$numberLong": "1"}, {"deeper": {"$oid": TWEET_ID}}]}, {"nested": [1, {"deeper": TWEET_ID}]}),
+        ({"$timestamp": {"t": 1, "i": 2}}, {"$timestamp": {"t": 1, "i": 2}}),
+    ],
+)
+def test_extended_json_of_every_spelling_is_understood(written: object, meant: object) -> None:
+    assert decode_extended(written) == meant
+
+
+@pytest.mark.parametrize(
+    "written",
+    [{"$date": "yesterday"}, {"$numberLong": "many"}, {"$binary": "%"}, {"$numberDouble": "NaN"}, {"$date": 1e300}],
+)
+def test_extended_json_that_is_none_is_an_invalid_event(written: object) -> None:
+    with pytest.raises(InvalidEvent):
+        decode_extended(written)
+
+
+def test_mysql_event_is_read() -> None:
+    event = decode(*mysql_event({"id": "u1", "name": "Ada"}, op="u"))
+    assert event is not None
+    assert (event.operation, event.key, event.after) == ("u", {"id": "u1"}, {"id": "u1", "name": "Ada"})
+
+
+def test_mongodb_event_is_read_and_its_key_is_the_documents_id() -> None:
+    event = decode(*mongodb_event({"_id": {"$oid": TWEET_ID}, "created_at": {"$date": 1795490254131}}))
+    assert event is not None
+    assert event.key == {"_id": TWEET_ID}
+    assert event.after == {"_id": TWEET_ID, "created_at": MOMENT}
+
+
+def test_log_compaction_tombstone_is_nothing() -> None:
+    assert decode(b'{"id":1}', None) is None
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b"[]", b"null", b'{"op":"c"}', b"\xff\xfe", b'{"op":1,"source":{}}'])
+def test_what_is_no_envelope_is_an_invalid_event(value: bytes) -> None:
+    with pytest.raises(InvalidEvent):
+        decode(b'{"id":1}', value)
+
+
+def test_nan_as_a_bare_word_is_an_invalid_event() -> None:
+    key, value = mysql_event({"id": "u1", "score": 12345})
+    assert value is not None
+    with pytest.raises(InvalidEvent):
+        decode(key, value.replace(b"12345", b"NaN"))
+    key, value = mongodb_event({"_id": {"$oid": TWEET_ID}, "score": 12345})
+    assert value is not None
+    with pytest.raises(InvalidEvent):
+        decode(key, value.replace(b"12345", b"NaN"))
+
+
+@pytest.mark.parametrize("op", ["t", "m", "x", ""])
+def test_operation_that_changes_no_single_row_is_refused(op: str) -> None:
+    with pytest.raises(UnsupportedOperation):
+        decode(*mysql_event({"id": "u1"}, op=op))
+
+
+@pytest.mark.parametrize("key", [None, b"", b"[1]", b'"u1"'])
+def test_event_without_a_key_is_refused(key: bytes | None) -> None:
+    _, value = mysql_event({"id": "u1"})
+    with pytest.raises(MissingKey):
+        decode(key, value)
+
+
+def test_mongodb_key_that_is_no_extended_json_is_refused() -> None:
+    _, value = mongodb_event({"_id": {"$oid": TWEET_ID}})
+    with pytest.raises(InvalidEvent):
+        decode(json.dumps({"id": "{"}).encode(), value)
+
+
+def mysql_source(file: str, pos: int = 4, row: int = 0, gtid: str | None = "uuid-1:7") -> Source:
+    return Source(connector="mysql", name="cdc.mysql", ts_ms=1, file=file, pos=pos, row=row, gtid=gtid)
+
+
+def test_mysql_positions_sort_like_the_log_and_not_like_text() -> None:
+    in_order = [
+        mysql_source("binlog.000002", 4),
+        mysql_source("binlog.000002", 900),
+        mysql_source("binlog.000002", 1000),
+        mysql_source("binlog.000002", 1000, row=1),
+        mysql_source("binlog.000010", 4),
+        mysql_source("binlog.999999", 4),
+        mysql_source("binlog.1000000", 4),
+    ]
+    positions = [position(source) for source in in_order]
+    assert positions == sorted(positions, key=str)
+    assert len(set(positions)) == len(positions)
+
+
+def test_mysql_snapshot_has_a_position_and_an_epoch_that_matches_every_server() -> None:
+    snapshot = mysql_source("binlog.000002", gtid=None)
+    streaming = mysql_source("binlog.000002")
+    other = mysql_source("binlog.000002", gtid="uuid-2:7")
+    assert position(snapshot) is not None
+    assert epoch(streaming).startswith(epoch(snapshot))
+    assert epoch(other).startswith(epoch(snapshot))
+    assert epoch(streaming) != epoch(other)
+    assert not epoch(mysql_source("mysql-bin.000002")).startswith(epoch(snapshot))
+
+
+def test_mongodb_positions_sort_by_time_and_ordinal_and_snapshots_have_none() -> None:
+    def source(ts_ms: int, ordinal: int) -> Source:
+        return Source(connector="mongodb", name="cdc.mongo", ts_ms=ts_ms, ord=ordinal)
+
+    positions = [position(source(*place)) for place in ((999, 12), (1000, 1), (1000, 2), (1000, 10), (10000, 1))]
+    assert positions == sorted(positions, key=str)
+    assert position(source(1795490254132, -1)) is None
+
+
+def test_mysql_event_without_a_place_in_the_log_is_an_invalid_event() -> None:
+    with pytest.raises(InvalidEvent):
+        position(mysql_source("binlog"))
+    with pytest.raises(InvalidEvent):
+        epoch(mysql_source(""))

@@ -1,0 +1,140 @@
+"""The apply rule, line by line, and that leaving superseded changes out changes nothing."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sync_service.apply.changes import Change, chunks
+from sync_service.apply.rule import Flow, Version, applies, merged, offset, stream
+
+TOPIC, TOPIC_ANEW = "a" * 32, "b" * 32
+ANY_SERVER, SERVER, OTHER_SERVER = "mysql:binlog/", "mysql:binlog/uuid-1", "mysql:binlog/uuid-2"
+
+
+def version(  # noqa: PLR0917 - the tables below are read like tables
+    offset_: int = 10,
+    position: int | None = 10,
+    op: str = "u",
+    epoch: str = SERVER,
+    topic: str = TOPIC,
+    partition: int = 0,
+) -> Version:
+    place = None if position is None else f"{position:05d}"
+    return Version(stream(topic, partition), offset(offset_), epoch, place, op)
+
+
+@pytest.mark.parametrize(
+    ("incoming", "expected", "why"),
+    [
+        (version(10, 10), False, "1: the same event again"),
+        (version(9, 11), False, "1: an offset below, whatever the position"),
+        (version(9, None, "r"), False, "1: a snapshot read that was redelivered"),
+        (version(11, 11), True, "a newer event"),
+        (version(11, 10), False, "2: replayed by Connect with another offset"),
+        (version(11, 9), False, "2: an older one replayed"),
+        (version(11, 11, "d"), True, "6: deletes follow the same rule"),
+        (version(11, 9, "d"), False, "2: a replayed delete"),
+        (version(11, 9, "r"), True, "3: a snapshot read, whatever its position"),
+        (version(11, None, "r"), True, "3: a snapshot read without a position"),
+        (version(11, 1, epoch=OTHER_SERVER), True, "4: another server's position says nothing"),
+        (version(3, 11, topic=TOPIC_ANEW), True, "1 does not hold: offsets of a topic made anew begin at 0"),
+        (version(3, 9, topic=TOPIC_ANEW), False, "2 holds all the same: the source is what it was"),
+        (version(3, 11, partition=1), True, "1 does not hold in another partition"),
+        (version(11, None), True, "an event that can't be compared is believed"),
+    ],
+)
+def test_live_event_against_a_row_at_offset_10_and_position_10(incoming: Version, expected: bool, why: str) -> None:
+    assert applies(incoming, version(10, 10)) is expected, why
+
+
+def test_first_event_of_a_row_applies_whatever_it_is() -> None:
+    assert applies(version(op="d"), None)
+    assert applies(version(op="u"), None, Flow.REPLAY)
+
+
+def test_row_from_a_snapshot_belongs_to_whichever_server_streams_next() -> None:
+    snapshot = version(10, 10, "r", ANY_SERVER)
+    assert applies(version(11, 11, epoch=SERVER), snapshot)
+    assert not applies(version(11, 10, epoch=SERVER), snapshot)
+    assert not applies(version(11, 10, epoch=OTHER_SERVER), snapshot)
+
+
+@pytest.mark.parametrize(
+    ("incoming", "expected"),
+    [
+        (version(11, 11), True),
+        (version(11, 10), False),
+        (version(11, 11, "r"), True),
+        (version(11, 9, "r"), False),
+        (version(11, None, "r"), False),
+        (version(11, 11, epoch=OTHER_SERVER), False),
+    ],
+)
+def test_replayed_dead_letter_applies_only_if_its_position_is_known_to_be_newer(
+    incoming: Version, expected: bool
+) -> None:
+    assert applies(incoming, version(10, 10), Flow.REPLAY) is expected
+
+
+def test_snapshot_read_without_a_position_keeps_the_known_one() -> None:
+    kept = merged(version(11, None, "r", epoch="other"), version(10, 10))
+    assert (kept.position, kept.epoch) == ("00010", SERVER)
+    assert kept.event == version(11, None).event
+    assert merged(version(11, 12, "r", ANY_SERVER), version(10, 10)).epoch == ANY_SERVER
+
+
+def test_update_that_was_read_before_a_snapshot_can_not_be_dropped_by_the_snapshots_clock() -> None:
+    """MongoDB: a snapshot read carries the connector's clock, which is ahead of every real position."""
+    row = merged(version(11, None, "r"), version(10, 10))
+    assert applies(version(12, 11), row)
+
+
+versions = st.builds(
+    version,
+    st.integers(0, 5),
+    st.none() | st.integers(0, 5),
+    st.sampled_from("cudr"),
+    st.sampled_from([ANY_SERVER, SERVER, OTHER_SERVER]),
+    st.sampled_from([TOPIC, TOPIC_ANEW]),
+    st.integers(0, 1),
+)
+
+
+def folded(stored: Version | None, incoming: list[Version]) -> Version | None:
+    for each in incoming:
+        if applies(each, stored):
+            stored = merged(each, stored)
+    return stored
+
+
+@given(st.none() | versions, st.lists(versions, max_size=8), st.integers(1, 4))
+def test_chunks_end_like_one_change_after_the_other(stored: Version | None, incoming: list[Version], size: int) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    changes = [Change(("key",), {}, each, moment) for each in incoming]
+    written = [change.version for chunk in chunks(changes, size) for change in chunk]
+    assert folded(stored, written) == folded(stored, incoming)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), versions), max_size=20), st.integers(1, 6))
+def test_chunks_hold_each_key_once_and_lose_nothing(incoming: list[tuple[int, Version]], size: int) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    changes = [Change((key,), {}, each, moment) for key, each in incoming]
+    reached: list[tuple[int, str]] = []
+    for chunk in chunks(changes, size):
+        assert 1 <= len(chunk) <= size
+        assert len({change.key for change in chunk}) == len(chunk)
+        for change in chunk:
+            each: Change | None = change
+            while each is not None:
+                reached.append((each.key[0], each.version.event))
+                each = each.superseded
+    assert sorted(reached) == sorted((key, each.event) for key, each in incoming)
+
+
+def test_hot_row_is_written_once() -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    changes = [Change(("hot",), {"n": n}, version(n, n), moment) for n in range(100)]
+    (chunk,) = chunks(changes, 500)
+    assert [change.values for change in chunk] == [{"n": 99}]

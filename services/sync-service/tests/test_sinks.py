@@ -1,0 +1,283 @@
+"""Both sinks, on real databases, against the pure rule."""
+
+import random
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from sync_service.apply.changes import Change
+from sync_service.apply.rule import Flow, Version, applies, merged, offset, stream
+from sync_service.sinks import mongo, mysql
+from sync_service.sinks.mongo import MongoSink
+from sync_service.sinks.mysql import MysqlSink
+from sync_service.sinks.sink import TOMBSTONE_LIFETIME, Rejected, Sink, Unavailable
+
+if TYPE_CHECKING:
+    from motor.motor_asyncio import AsyncIOMotorDatabase
+
+    Database = AsyncIOMotorDatabase[dict[str, Any]]
+
+NOW = datetime(2026, 11, 24, 3, 17, 34, 131000, tzinfo=UTC)
+TOPICS = ("a" * 32, "b" * 32)
+EPOCHS = ("mysql:binlog/", "mysql:binlog/uuid-1", "mysql:binlog/uuid-2", "mysql:other/uuid-1")
+
+# What is stored of a key: its version, and its text (None: a tombstone).
+State = tuple[Version, str | None]
+
+
+class Copy(Protocol):
+    """A sink, and a look at everything that it has written."""
+
+    sink: Sink
+
+    def change(self, key: str, version: Version, content: str) -> Change: ...
+    async def stored(self) -> Mapping[str, State]: ...
+    async def readable(self) -> Mapping[str, str]: ...
+
+
+class MysqlCopy:
+    def __init__(self, sink: MysqlSink, engine: AsyncEngine) -> None:
+        self.sink: Sink = sink
+        self._engine = engine
+
+    def change(self, key: str, version: Version, content: str) -> Change:
+        fields = ("author_id", "text", "created_at", "edited_at", "version", "reply_to", "repost_of", "quote_of")
+        values = dict.fromkeys((*fields, "entities", "lang", "source")) | {"text": content}
+        return Change((key,), None if version.operation == "d" else values, version, NOW)
+
+    async def stored(self) -> Mapping[str, State]:
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(text("SELECT * FROM tweets_copy"))).mappings().all()
+        return {
+            row["id"]: (
+                Version(
+                    row["sync_event"][: mysql.STREAM_WIDTH],
+                    row["sync_event"][mysql.STREAM_WIDTH + 1 :],
+                    row["sync_epoch"],
+                    row["sync_position"],
+                    row["sync_operation"],
+                ),
+                None if row["sync_deleted_at"] else row["text"],
+            )
+            for row in rows
+        }
+
+    async def readable(self) -> Mapping[str, str]:
+        async with self._engine.connect() as connection:
+            return {row.id: row.text for row in await connection.execute(text("SELECT id, text FROM tweets"))}
+
+
+class MongoCopy:
+    def __init__(self, sink: MongoSink, database: "Database") -> None:
+        self.sink: Sink = sink
+        self._database = database
+
+    def change(self, key: str, version: Version, content: str) -> Change:
+        return Change((key,), None if version.operation == "d" else {"name": content}, version, NOW)
+
+    async def stored(self) -> Mapping[str, State]:
+        found: dict[str, State] = {}
+        async for document in self._database["users_copy"].find():
+            sync = document["_sync"]
+            version = Version(sync["stream"], sync["offset"], sync["epoch"], sync["position"], sync["operation"])
+            found[document["_id"]] = (version, None if sync["deleted_at"] else document["name"])
+        return found
+
+    async def readable(self) -> Mapping[str, str]:
+        return {document["_id"]: document["name"] async for document in self._database["users"].find()}
+
+
+@pytest.fixture(params=["mysql", "mongodb"])
+async def copy(
+    request: pytest.FixtureRequest,
+    mysql_sink: MysqlSink,
+    mongo_sink: MongoSink,
+    engine: AsyncEngine,
+    database: "Database",
+) -> Copy:
+    if request.param == "mongodb":
+        return MongoCopy(mongo_sink, database)
+    async with engine.begin() as connection:
+        await connection.execute(text("DELETE FROM tweets_copy"))
+    return MysqlCopy(mysql_sink, engine)
+
+
+def any_version(chance: random.Random) -> Version:
+    position = chance.choice([None, *range(6)])
+    return Version(
+        stream(chance.choice(TOPICS), chance.randrange(2)),
+        offset(chance.randrange(6)),
+        chance.choice(EPOCHS),
+        None if position is None else f"{position:05d}",
+        chance.choice("cudr"),
+    )
+
+
+def by_the_rule(stored: State | None, version: Version, content: str, flow: Flow) -> State | None:
+    if not applies(version, stored[0] if stored else None, flow):
+        return stored
+    return merged(version, stored[0] if stored else None), None if version.operation == "d" else content
+
+
+async def disagreements(copy: Copy, seed: int, *, keys: int = 250, rounds: int = 8) -> Sequence[str]:
+    """Many rows, each with a history of its own of any versions in any order: where do rule and store differ?"""
+    chance = random.Random(seed)  # noqa: S311 - a test that can be repeated
+    expected: dict[str, State | None] = {}
+    events: dict[tuple[str, str], Version] = {}
+    expected_applied = applied = 0
+    for _ in range(rounds):
+        flow = Flow.REPLAY if chance.random() < 0.25 else Flow.LIVE
+        changes = []
+        for key in (f"{n:024x}" for n in range(keys)):
+            # An event that comes again is the same event.
+            version = any_version(chance)
+            version = events.setdefault((key, version.event), version)
+            content = f"{version.event} {version.epoch} {version.position} {version.operation}"
+            before = expected.get(key)
+            expected[key] = by_the_rule(before, version, content, flow)
+            expected_applied += applies(version, before[0] if before else None, flow)
+            changes.append(copy.change(key, version, content))
+        applied += (await copy.sink.write(changes, flow)).applied
+    stored = await copy.stored()
+    wrong = [
+        f"{key}: {stored.get(key)} instead of {state}" for key, state in expected.items() if stored.get(key) != state
+    ]
+    if not wrong and applied < expected_applied:
+        wrong.append(f"{applied} changes counted as applied instead of {expected_applied}")
+    return wrong
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_store_agrees_with_the_rule_whatever_comes_in_whatever_order(copy: Copy, seed: int) -> None:
+    assert await disagreements(copy, seed) == []
+
+
+async def test_without_the_guard_that_test_would_fail(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    if isinstance(copy, MysqlCopy):
+        sink = copy.sink
+        assert isinstance(sink, MysqlSink)
+        monkeypatch.setattr(sink, "_update", {flow: sink._on_duplicate("TRUE") for flow in Flow})
+    else:
+        monkeypatch.setattr(mongo, "_guard", lambda *_: True)
+    assert await disagreements(copy, 1) != []
+
+
+def streaming(position: int, op: str = "u") -> Version:
+    return Version(stream(TOPICS[0], 0), offset(position), EPOCHS[1], f"{position:05d}", op)
+
+
+async def test_insert_update_delete_are_seen_by_readers_and_counted(copy: Copy) -> None:
+    key = "1" * 24
+    for position, op, content, seen in (
+        (1, "c", "first", {key: "first"}),
+        (2, "u", "second", {key: "second"}),
+        (3, "d", "", {}),
+    ):
+        written = await copy.sink.write([copy.change(key, streaming(position, op), content)])
+        assert (written.applied, written.skipped) == (1, 0)
+        assert await copy.readable() == seen
+    assert (await copy.stored())[key] == (streaming(3, "d"), None)
+
+
+async def test_replayed_insert_can_not_resurrect_a_deleted_row(copy: Copy) -> None:
+    key = "1" * 24
+    await copy.sink.write([copy.change(key, streaming(5, "d"), "")])
+    replayed = Version(stream(TOPICS[0], 0), offset(9), EPOCHS[1], "00004", "c")
+    written = await copy.sink.write([copy.change(key, replayed, "undead")])
+    assert (written.applied, written.skipped) == (0, 1)
+    assert await copy.readable() == {}
+
+
+async def test_write_that_is_repeated_changes_nothing(copy: Copy) -> None:
+    changes = [copy.change(f"{n:024x}", streaming(n), f"text {n}") for n in range(1, 50)]
+    await copy.sink.write(changes)
+    before = await copy.stored()
+    await copy.sink.write(changes)
+    assert await copy.stored() == before
+
+
+async def test_tombstone_holds_nothing_of_the_row(mongo_sink: MongoSink, database: "Database") -> None:
+    values = {"name": "Ada", "email": "ada@example.com"}
+    await mongo_sink.write([Change(("u1",), values, streaming(1, "c"), NOW)])
+    await mongo_sink.write([Change(("u1",), None, streaming(2, "d"), NOW)])
+    document = await database["users_copy"].find_one({"_id": "u1"})
+    assert document is not None
+    assert document.keys() == {"_id", "_sync"}
+
+
+async def test_tombstone_in_mysql_holds_nothing_of_the_row(mysql_sink: MysqlSink, engine: AsyncEngine) -> None:
+    copy = MysqlCopy(mysql_sink, engine)
+    key = "2" * 24
+    await mysql_sink.write([copy.change(key, streaming(1, "c"), "personal")])
+    await mysql_sink.write([copy.change(key, streaming(2, "d"), "")])
+    async with engine.connect() as connection:
+        statement = text("SELECT * FROM tweets_copy WHERE id = :key")
+        row = (await connection.execute(statement, {"key": key})).mappings().one()
+    assert {name for name, value in row.items() if value is not None} == {
+        "id", "sync_event", "sync_epoch", "sync_position", "sync_operation", "sync_deleted_at",
+    }  # fmt: skip
+
+
+async def test_old_tombstones_are_purged_and_young_ones_stay(mysql_sink: MysqlSink, engine: AsyncEngine) -> None:
+    old, young = "3" * 24, "4" * 24
+    long_ago = datetime.now(UTC) - TOMBSTONE_LIFETIME - timedelta(hours=1)
+    await mysql_sink.write([Change((old,), None, streaming(1, "d"), long_ago)])
+    await mysql_sink.write([Change((young,), None, streaming(1, "d"), datetime.now(UTC))])
+    await mysql_sink.purge()
+    stored = await MysqlCopy(mysql_sink, engine).stored()
+    assert old not in stored
+    assert young in stored
+
+
+async def test_mongodb_purges_tombstones_by_an_index(mongo_sink: MongoSink, database: "Database") -> None:
+    indexes = await database["users_copy"].index_information()
+    lifetimes = [index["expireAfterSeconds"] for index in indexes.values() if "expireAfterSeconds" in index]
+    assert lifetimes == [TOMBSTONE_LIFETIME.total_seconds()]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"lang": "x" * 21}, {"version": 2**40}, {"reply_to": "é" * 24}, {"created_at": datetime(1, 1, 1, tzinfo=UTC)}],
+)
+async def test_value_that_mysql_can_not_hold_is_rejected_as_data(
+    mysql_sink: MysqlSink, engine: AsyncEngine, value: dict[str, Any]
+) -> None:
+    copy = MysqlCopy(mysql_sink, engine)
+    bad = copy.change("5" * 24, streaming(1), "bad")
+    if value == {"created_at": datetime(1, 1, 1, tzinfo=UTC)}:
+        # MySQL holds the year 1; what it can't hold is no time at all.
+        value = {"created_at": "no time"}
+        mysql_sink._bind[3] = lambda given: given
+    with pytest.raises(Rejected):
+        await mysql_sink.write([Change(bad.key, {**(bad.values or {}), **value}, bad.version, NOW)])
+
+
+async def test_value_that_mongodb_can_not_hold_is_rejected_as_data(mongo_sink: MongoSink) -> None:
+    for value in (2**70, "x" * (17 * 1024 * 1024), "\ud800"):
+        with pytest.raises(Rejected):
+            await mongo_sink.write([Change(("u1",), {"name": value}, streaming(1), NOW)])
+
+
+async def test_dollars_in_values_are_data(mongo_sink: MongoSink, database: "Database") -> None:
+    await mongo_sink.write([Change(("$name",), {"name": "$$ROOT", "email": {"$literal": 1}}, streaming(1), NOW)])
+    document = await database["users"].find_one({"_id": "$name"})
+    assert document == {"_id": "$name", "name": "$$ROOT", "email": {"$literal": 1}}
+
+
+async def test_table_that_does_not_fit_the_route_is_no_data_error(engine: AsyncEngine, routes: dict[str, Any]) -> None:
+    route = routes["tweets"].model_copy(
+        update={"fields": {**routes["tweets"].fields, "nope": routes["tweets"].fields["text"]}}
+    )
+    with pytest.raises(Unavailable, match="nope"):
+        await MysqlSink(engine, route).prepare()
+
+
+async def test_readers_lookups_use_indexes(mongo_sink: MongoSink, database: "Database") -> None:
+    await mongo_sink.write([Change((f"u{n}",), {"username": f"name{n}"}, streaming(n), NOW) for n in range(100)])
+    for query in ({"_id": "u5"}, {"username": "name5"}):
+        plan = await database.command("explain", {"find": "users", "filter": query}, verbosity="queryPlanner")
+        assert "COLLSCAN" not in str(plan), query
