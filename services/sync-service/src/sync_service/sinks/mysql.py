@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from sync_service.apply.changes import Change
 from sync_service.apply.rule import STREAM_WIDTH, Flow
@@ -85,8 +85,7 @@ class MysqlSink:
         ]
         # An event without a position leaves the known one, and the epoch that it belongs to.
         assignments += [
-            f"{column} = IF({won} AND (new.sync_position IS NOT NULL OR {old}.sync_position IS NULL), "
-            f"new.{column}, {old}.{column})"
+            f"{column} = IF({won} AND new.sync_position IS NOT NULL, new.{column}, {old}.{column})"
             for column in ("sync_epoch", "sync_position")
         ]
         return f" AS new ON DUPLICATE KEY UPDATE {', '.join(assignments)}"
@@ -98,20 +97,26 @@ class MysqlSink:
 
     async def write(self, changes: Sequence[Change], flow: Flow = Flow.LIVE) -> Written:
         rows = ", ".join([self._row] * len(changes))
-        # The route's names are checked identifiers; values are bound.
-        written = [value for change in changes for value in self._values(change)]
+        values = tuple(value for change in changes for value in self._values(change))
+        try:
+            async with asyncio.timeout(WRITE_SECONDS), self._engine.begin() as connection:
+                # Both looks are for the counts alone; the guard is in the statement between them.
+                before = await self._events(connection, changes)
+                await connection.exec_driver_sql(self._insert + rows + self._update[flow], values)
+                after = await self._events(connection, changes)
+        except (SQLAlchemyError, OSError, UnicodeError, OverflowError) as error:
+            raise _translated(error) from error
+        fresh = after - before
+        applied = sum(change.version.event in fresh for change in changes)
+        return Written(applied=applied, skipped=len(changes) - applied)
+
+    async def _events(self, connection: AsyncConnection, changes: Sequence[Change]) -> set[str]:
+        """The events that made these rows what they are."""
         keys = f"({', '.join(map(_quoted, self._key))})"
         wanted = ", ".join([f"({', '.join(['%s'] * len(self._key))})"] * len(changes))
         look = f"SELECT sync_event FROM {_quoted(self._table)} WHERE {keys} IN ({wanted})"  # noqa: S608 - names of the route
-        try:
-            async with asyncio.timeout(WRITE_SECONDS), self._engine.begin() as connection:
-                await connection.exec_driver_sql(self._insert + rows + self._update[flow], tuple(written))
-                looked_for = tuple(value for change in changes for value in self._key_values(change))
-                events = set((await connection.exec_driver_sql(look, looked_for)).scalars())
-        except (SQLAlchemyError, OSError, UnicodeError, OverflowError) as error:
-            raise _translated(error) from error
-        applied = sum(change.version.event in events for change in changes)
-        return Written(applied=applied, skipped=len(changes) - applied)
+        values = tuple(value for change in changes for value in self._key_values(change))
+        return set((await connection.exec_driver_sql(look, values)).scalars())
 
     async def purge(self) -> None:
         limit = _utc(datetime.now(UTC) - TOMBSTONE_LIFETIME)

@@ -1,0 +1,307 @@
+"""The whole sync on a real broker and real databases, in this process, with topics of its own."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from change_events import Record, mongodb_event, mysql_event
+from e2e.waiting import eventually
+from motor.motor_asyncio import AsyncIOMotorClient
+from prometheus_client import CollectorRegistry
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from embedded_stack import Stack
+from sync_service.consumer.dead_letters import DEAD_LETTERS_TOPIC
+from sync_service.consumer.operation import SyncOperation
+from sync_service.routes.models import Route
+from sync_service.settings import Settings
+from sync_service.status.metrics import SyncMetrics
+
+PARTITIONS = 3
+
+
+def tweet_id(number: int) -> str:
+    return f"{number:024x}"
+
+
+def tweet_event(number: int, content: str, *, ordinal: int = 1, op: str = "c") -> Record:
+    return mongodb_event({"_id": {"$oid": tweet_id(number)}, "text": content, "version": 1}, op=op, ordinal=ordinal)
+
+
+@dataclass
+class Bench:
+    """Topics of a test's own, a way to put events on them, and both copies."""
+
+    settings: Settings
+    routes: list[Route]
+    producer: AIOKafkaProducer
+    engine: AsyncEngine
+    mongo: Any
+    running: list[tuple[SyncOperation, "asyncio.Task[None]"]]
+
+    @property
+    def users_topic(self) -> str:
+        return self.routes[0].topic
+
+    @property
+    def tweets_topic(self) -> str:
+        return self.routes[1].topic
+
+    async def send(self, topic: str, *records: Record, partition: int = 0) -> None:
+        for key, value in records:
+            await self.producer.send(topic, key=key, value=value, partition=partition)
+        await self.producer.flush()
+
+    def start_sync(self, **changed: Any) -> SyncOperation:
+        settings = self.settings.model_copy(update=changed)
+        operation = SyncOperation(settings, self.routes, SyncMetrics(CollectorRegistry()))
+        self.running.append((operation, asyncio.create_task(operation.run())))
+        return operation
+
+    async def stop_sync(self, operation: SyncOperation) -> None:
+        (task,) = (task for each, task in self.running if each is operation)
+        operation.stop()
+        await task
+
+    async def tweets(self) -> dict[str, str]:
+        async with self.engine.connect() as connection:
+            return {row.id: row.text for row in await connection.execute(text("SELECT id, text FROM tweets"))}
+
+    async def user(self, user_id: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = await self.mongo["users"].find_one({"_id": user_id})
+        return found
+
+    async def dead_letters(self) -> "Sequence[ConsumerRecord[bytes, bytes]]":
+        """Those of this test's topics."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.settings.kafka_bootstrap_servers)
+        await consumer.start()
+        try:
+            partition = TopicPartition(DEAD_LETTERS_TOPIC, 0)
+            consumer.assign([partition])
+            await consumer.seek_to_beginning(partition)
+            end = (await consumer.end_offsets([partition]))[partition]
+            found: list[ConsumerRecord[bytes, bytes]] = []
+            while await consumer.position(partition) < end:
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    found += records
+        finally:
+            await consumer.stop()
+        ours = {self.users_topic.encode(), self.tweets_topic.encode()}
+        return [record for record in found if dict(record.headers)["__connect.errors.topic"] in ours]
+
+
+@pytest.fixture
+async def bench(
+    kafka_bootstrap_servers: str, schema_url: str, database_url: str, engine: AsyncEngine, routes: dict[str, Route]
+) -> AsyncIterator[Bench]:
+    suffix = secrets.token_hex(4)
+    own = [routes[name].model_copy(update={"topic": f"test.{suffix}.{name}"}) for name in ("users", "tweets")]
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap_servers)
+    await admin.start()
+    await admin.create_topics([NewTopic(route.topic, PARTITIONS, 1) for route in own])
+    await admin.close()
+    settings = Settings(
+        mysql_url=schema_url,
+        mongodb_url=database_url,
+        kafka_bootstrap_servers=kafka_bootstrap_servers,
+        sync_group_id=f"test-{suffix}",
+        sync_session_timeout_ms=3000,
+    )
+    producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap_servers)
+    await producer.start()
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(database_url, tz_aware=True)
+    mongo = client.get_default_database()
+    bench = Bench(settings, own, producer, engine, mongo, [])
+    yield bench
+    for operation, task in bench.running:
+        operation.stop()
+        await task
+    await producer.stop()
+    await client.drop_database(mongo.name)
+    client.close()
+    async with engine.begin() as connection:
+        await connection.execute(text("DELETE FROM tweets_copy"))
+
+
+async def becomes(look: Callable[[], Awaitable[Any]], wanted: Any) -> None:
+    await eventually(look, lambda seen: seen == wanted, within=30)
+
+
+async def test_inserts_updates_deletes_and_snapshot_reads_reach_both_copies(bench: Bench) -> None:
+    ada = {"id": "u1", "username": "ada", "name": "Ada", "is_active": 1, "created_at": "2026-11-24T03:17:34.081894Z"}
+    await bench.send(
+        bench.users_topic, mysql_event(ada, op="r", pos=1), mysql_event({**ada, "name": "Ada L."}, op="u", pos=2)
+    )
+    await bench.send(bench.users_topic, mysql_event({"id": "u2"}, pos=3), mysql_event({"id": "u2"}, op="d", pos=4))
+    await bench.send(bench.tweets_topic, tweet_event(1, "one", op="r"), tweet_event(2, "two"))
+    await bench.send(bench.tweets_topic, tweet_event(2, "", op="d", ordinal=2), (tweet_event(2, "")[0], None))
+
+    operation = bench.start_sync()
+
+    await becomes(bench.tweets, {tweet_id(1): "one"})
+    user = await eventually(lambda: bench.user("u1"), lambda user: user is not None and user["name"] == "Ada L.")
+    assert user is not None
+    assert user["is_active"] is True
+    assert await bench.user("u2") is None
+    await becomes(operation.member.lag, {bench.users_topic: 0, bench.tweets_topic: 0})
+
+
+async def test_what_is_done_is_not_done_again_by_the_next_process(bench: Bench) -> None:
+    await bench.send(bench.tweets_topic, *(tweet_event(n, "x") for n in range(50)))
+    first = bench.start_sync()
+    await eventually(bench.tweets, lambda rows: len(rows) == 50)
+    await bench.stop_sync(first)
+
+    await bench.send(bench.tweets_topic, tweet_event(50, "x"))
+    second = bench.start_sync()
+
+    await eventually(bench.tweets, lambda rows: len(rows) == 51)
+    assert second.applications[bench.tweets_topic].statistics.finished == 1
+
+
+async def test_redelivery_of_everything_changes_nothing_and_is_counted(bench: Bench) -> None:
+    await bench.send(bench.tweets_topic, *(tweet_event(n, f"text {n}") for n in range(30)))
+    await bench.send(bench.tweets_topic, *(tweet_event(n, "", op="d", ordinal=2) for n in range(10)))
+    first = bench.start_sync()
+    wanted = {tweet_id(n): f"text {n}" for n in range(10, 30)}
+    await becomes(bench.tweets, wanted)
+    await bench.stop_sync(first)
+
+    again = bench.start_sync(sync_group_id=f"{bench.settings.sync_group_id}-again")
+    statistics = again.applications[bench.tweets_topic].statistics
+
+    async def finished() -> int:
+        return statistics.finished
+
+    await becomes(finished, 40)
+    assert statistics.skipped + statistics.superseded >= 40 - len(wanted)
+    assert await bench.tweets() == wanted
+
+
+@pytest.mark.parametrize("place", [0, 10, 19])
+async def test_poison_goes_to_the_dead_letters_alone(bench: Bench, place: int) -> None:
+    key, value = tweet_event(99, "poison")
+    assert value is not None
+    poisons: list[Record] = [
+        (key, b"{not json"),
+        (key, value.replace(b'"op": "c"', b'"op": "t"')),
+        (b"", value),
+        mongodb_event({"_id": {"$oid": tweet_id(99)}, "text": 5}),
+        mongodb_event({"_id": {"$oid": tweet_id(99)}, "lang": "x" * 21}),
+    ]
+    good = [tweet_event(n, "good") for n in range(20)]
+    await bench.send(bench.tweets_topic, *good[:place], *poisons, *good[place:])
+
+    operation = bench.start_sync()
+
+    await eventually(bench.tweets, lambda rows: len(rows) == 20)
+    await becomes(operation.member.lag, {bench.users_topic: 0, bench.tweets_topic: 0})
+    letters = await bench.dead_letters()
+    assert sorted((letter.key, letter.value) for letter in letters) == sorted(poisons)
+    headers = [dict(letter.headers) for letter in letters]
+    assert {int(each["__connect.errors.offset"]) for each in headers} == set(range(place, place + len(poisons)))
+    assert {each["__connect.errors.stage"] for each in headers} == {b"VALUE_CONVERTER", b"TASK_PUT"}
+    assert all(each["__connect.errors.exception.message"] for each in headers)
+
+
+async def test_state_before_a_poisoned_update_is_not_lost_with_it(bench: Bench) -> None:
+    poison = mongodb_event({"_id": {"$oid": tweet_id(1)}, "lang": "x" * 21}, op="u", ordinal=3)
+    await bench.send(bench.tweets_topic, tweet_event(1, "first"), tweet_event(1, "second", op="u", ordinal=2), poison)
+    bench.start_sync()
+    await becomes(bench.tweets, {tweet_id(1): "second"})
+    assert [letter.value for letter in await bench.dead_letters()] == [poison[1]]
+
+
+async def test_too_many_dead_letters_in_a_row_halt_the_sync_and_divert_no_more(bench: Bench) -> None:
+    await bench.send(bench.tweets_topic, *((b"k", b"broken") for _ in range(12)))
+    operation = bench.start_sync(sync_dead_letter_limit=5)
+
+    async def problem() -> str:
+        return operation.problem or ""
+
+    await eventually(problem, lambda reason: reason.startswith("halted"))
+    assert len(await bench.dead_letters()) == 5
+
+
+async def test_database_that_is_down_blocks_its_own_route_and_nothing_is_lost(bench: Bench, stack: Stack) -> None:
+    operation = bench.start_sync()
+    await bench.send(bench.tweets_topic, tweet_event(1, "before"))
+    await becomes(bench.tweets, {tweet_id(1): "before"})
+
+    stack.kill("mysql")
+    await bench.send(bench.tweets_topic, *(tweet_event(n, "while down") for n in range(2, 20)))
+    await bench.send(bench.users_topic, mysql_event({"id": "u1", "username": "ada"}))
+    await eventually(lambda: bench.user("u1"))
+
+    async def problem() -> str:
+        return operation.problem or ""
+
+    await eventually(problem, lambda reason: "MySQL" in reason)
+    await asyncio.to_thread(stack.start, "mysql")
+    await bench.engine.dispose()
+
+    await eventually(bench.tweets, lambda rows: len(rows) == 19)
+    await becomes(problem, "")
+    assert await bench.dead_letters() == []
+
+
+async def test_members_that_come_and_go_lose_nothing(bench: Bench) -> None:
+    sent = 0
+
+    async def send_steadily(stop: asyncio.Event) -> None:
+        nonlocal sent
+        while not stop.is_set():
+            await bench.send(bench.tweets_topic, tweet_event(sent, "x"), partition=sent % PARTITIONS)
+            sent += 1
+
+    stop = asyncio.Event()
+    sending = asyncio.create_task(send_steadily(stop))
+    first = bench.start_sync()
+    await eventually(bench.tweets)
+    second = bench.start_sync()
+
+    async def shares() -> tuple[int, int]:
+        return len(first.member.workers), len(second.member.workers)
+
+    await eventually(shares, lambda counts: all(counts) and sum(counts) == 2 * PARTITIONS)
+    await bench.stop_sync(first)
+    await becomes(shares, (0, 2 * PARTITIONS))
+    stop.set()
+    await sending
+
+    await eventually(bench.tweets, lambda rows: len(rows) == sent)
+    assert await bench.dead_letters() == []
+
+
+async def test_topic_made_anew_is_read_from_its_beginning(bench: Bench) -> None:
+    """Its offsets begin at 0 again, below those that the rows have: they are no redeliveries."""
+    operation = bench.start_sync()
+    await bench.send(bench.tweets_topic, *(tweet_event(1, f"text {n}", op="u", ordinal=n) for n in range(20)))
+    await becomes(bench.tweets, {tweet_id(1): "text 19"})
+    await bench.stop_sync(operation)
+
+    admin = AIOKafkaAdminClient(bootstrap_servers=bench.settings.kafka_bootstrap_servers)
+    await admin.start()
+    await admin.delete_topics([bench.tweets_topic])
+    await admin.create_topics([NewTopic(bench.tweets_topic, PARTITIONS, 1)])
+    await admin.close()
+    await bench.send(bench.tweets_topic, tweet_event(1, "text 20", op="u", ordinal=20))
+    bench.start_sync(sync_group_id=f"{bench.settings.sync_group_id}-anew")
+
+    await becomes(bench.tweets, {tweet_id(1): "text 20"})
+
+
+async def test_dead_letter_keeps_the_records_own_headers(bench: Bench) -> None:
+    await bench.producer.send_and_wait(
+        bench.tweets_topic, key=b"k", value=json.dumps({"x": 1}).encode(), headers=[("origin", b"test")], partition=0
+    )
+    bench.start_sync()
+    letters = await eventually(bench.dead_letters)
+    assert dict(letters[0].headers)["origin"] == b"test"
