@@ -165,8 +165,12 @@ def problem_responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any
 
 
 def _pointer(location: Sequence[str | int]) -> str:
-    """RFC 6901, as a URI fragment like in RFC 9457 §3's example."""
-    return "#" + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+    """RFC 6901, as a URI fragment like in RFC 9457 §3's example.
+
+    A name is the client's, and may hold half of a surrogate pair, which can't be sent back.
+    """
+    names = (str(part).encode(errors="backslashreplace").decode() for part in location)
+    return "#" + "".join("/" + name.replace("~", "~0").replace("/", "~1") for name in names)
 
 
 def _field_error(error: Mapping[str, Any]) -> FieldError:

@@ -1,9 +1,10 @@
 """Building blocks of request and response bodies."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, WithJsonSchema, field_validator
+from pydantic_core import PydanticCustomError
 
 ItemT = TypeVar("ItemT")
 
@@ -26,10 +27,26 @@ UtcDatetime = Annotated[
 ]
 
 
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class RequestBody(BaseModel):
     """Base of what a client sends: a field nobody knows is an error, not a silent no-op."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_half_characters(cls, value: Any) -> Any:
+        """JSON can spell half of a surrogate pair, which no database takes."""
+        if isinstance(value, str) and not _is_unicode(value):
+            raise PydanticCustomError("string_unicode", "The text is not valid Unicode.")
+        return value
 
 
 class ResponseBody(BaseModel):

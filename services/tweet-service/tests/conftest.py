@@ -1,0 +1,74 @@
+"""The service in this process, on a real MongoDB, with an issuer whose keys the tests have."""
+
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pymongo
+import pytest
+from fastapi import FastAPI
+from issuing import AUDIENCE, ISSUER, Issuer, serving_issuer
+from pymongo.database import Database
+
+from tweet_service.main import create_app
+from tweet_service.settings import Settings
+
+Documents = Database[dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Iterator[Issuer]:
+    with serving_issuer() as issuer:
+        yield issuer
+
+
+@pytest.fixture(scope="session")
+def database_url(mongodb_url: str) -> str:
+    return mongodb_url.replace("/?", f"/tweet_test_{secrets.token_hex(4)}?")
+
+
+@pytest.fixture(scope="session")
+def settings(database_url: str, issuer: Issuer) -> Settings:
+    return Settings(mongodb_url=database_url, auth_jwks_url=issuer.url, auth_issuer=ISSUER, auth_audience=AUDIENCE)  # type: ignore[arg-type]  # pydantic converts
+
+
+@pytest.fixture(scope="session")
+def documents(database_url: str) -> Iterator[Documents]:
+    """The database behind the service's back."""
+    with pymongo.MongoClient[dict[str, Any]](database_url, tz_aware=True) as client:
+        database = client.get_default_database()
+        yield database
+        client.drop_database(database.name)
+
+
+@asynccontextmanager
+async def running(app: FastAPI, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://tweets.test", **options) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="session")
+async def app(settings: Settings, documents: Documents) -> AsyncIterator[FastAPI]:
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def anonymous(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://tweets.test") as client:
+        yield client
+
+
+@pytest.fixture
+async def ada(anonymous: httpx.AsyncClient, issuer: Issuer) -> httpx.AsyncClient:
+    """A caller whose copy has not arrived, with an id of this test's own."""
+    anonymous.headers["Authorization"] = f"Bearer {issuer.token(sub=f'u-{secrets.token_hex(6)}')}"
+    return anonymous

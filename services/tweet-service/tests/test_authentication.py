@@ -1,0 +1,158 @@
+"""Who may write: tokens of the issuer and nobody else's, as long as they are not revoked."""
+
+import asyncio
+import base64
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+import httpx
+import pytest
+from issuing import Issuer, SigningKey, serving_issuer
+from pymongo.database import Database
+
+from embedded_stack import Stack
+from tweet_service.main import create_app
+from tweet_service.settings import Settings
+
+Documents = Database[dict[str, Any]]
+
+
+def encoded(part: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+
+
+def unsigned(issuer: Issuer) -> str:
+    return f"{encoded({'alg': 'none', 'typ': 'at+jwt', 'kid': issuer.keys[-1].kid})}.{encoded(issuer.claims())}."
+
+
+def signed_with_the_public_key(issuer: Issuer) -> str:
+    """CVE-2024-33663: the public key taken for an HMAC secret."""
+    key = issuer.keys[-1]
+    signing_input = f"{encoded({'alg': 'HS256', 'typ': 'at+jwt', 'kid': key.kid})}.{encoded(issuer.claims())}"
+    secret = json.dumps(key.public_jwk).encode()
+    signature = base64.urlsafe_b64encode(hmac.digest(secret, signing_input.encode(), sha256)).decode().rstrip("=")
+    return f"{signing_input}.{signature}"
+
+
+def with_other_claims(issuer: Issuer) -> str:
+    header, _, signature = issuer.token().split(".")
+    return f"{header}.{encoded(issuer.claims(role='admin'))}.{signature}"
+
+
+ATTACKS: dict[str, Callable[[Issuer], str]] = {
+    "alg none": unsigned,
+    "HMAC with the public key": signed_with_the_public_key,
+    "other claims": with_other_claims,
+    "key of a stranger": lambda issuer: issuer.token(key=SigningKey()),
+    "key of a stranger under a known kid": lambda issuer: issuer.token(
+        key=SigningKey(), headers={"kid": issuer.keys[-1].kid}
+    ),
+    "key in the header": lambda issuer: issuer.token(headers={"jwk": SigningKey().public_jwk}),
+    "key behind an address": lambda issuer: issuer.token(headers={"jku": "http://127.0.0.1/keys"}),
+    "no kid": lambda issuer: issuer.token(headers={"kid": None}),
+    "other type": lambda issuer: issuer.token(headers={"typ": "JWT"}),
+    "expired": lambda issuer: issuer.token(exp=int(time.time()) - 1),
+    "not valid yet": lambda issuer: issuer.token(nbf=int(time.time()) + 60),
+    "other issuer": lambda issuer: issuer.token(iss="http://evil.test"),
+    "other audience": lambda issuer: issuer.token(aud="somebody-else"),
+    "no expiry": lambda issuer: issuer.token(exp=None),
+    "no subject": lambda issuer: issuer.token(sub=None),
+    "no audience": lambda issuer: issuer.token(aud=None),
+    "not a token": lambda _: "x",
+    "empty parts": lambda _: "..",
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_forged_token_is_refused(anonymous: httpx.AsyncClient, issuer: Issuer, attack: str) -> None:
+    headers = {"Authorization": f"Bearer {ATTACKS[attack](issuer)}"}
+    answer = await anonymous.post("/v1/tweets", json={"text": "x"}, headers=headers)
+    assert answer.status_code == 401, answer.text
+    assert answer.json()["code"] == "invalid-token"
+    assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+
+
+async def test_valid_token_is_accepted_where_the_forged_ones_are_not(
+    anonymous: httpx.AsyncClient, issuer: Issuer
+) -> None:
+    headers = {"Authorization": f"Bearer {issuer.token()}"}
+    assert (await anonymous.post("/v1/tweets", json={"text": "x"}, headers=headers)).status_code == 201
+
+
+async def test_writing_without_a_token_is_refused(anonymous: httpx.AsyncClient) -> None:
+    for headers in ({}, {"Authorization": "Basic YTpi"}):
+        answer = await anonymous.post("/v1/tweets", json={"text": "x"}, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (401, "not-authenticated")
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_revocation_arrives_with_the_copy(ada: httpx.AsyncClient, issuer: Issuer, documents: Documents) -> None:
+    user_id = f"u-{secrets.token_hex(6)}"
+    issued_at = datetime.now(UTC).replace(microsecond=0)
+    headers = {"Authorization": f"Bearer {issuer.token(sub=user_id, iat=int(issued_at.timestamp()))}"}
+
+    async def status() -> tuple[int, str | None]:
+        answer = await ada.post("/v1/tweets", json={"text": "x"}, headers=headers)
+        return answer.status_code, answer.json().get("code")
+
+    user = {"_id": user_id, "username": "x", "name": "X", "is_active": True, "tokens_valid_after": None}
+    documents["users"].insert_one(user)
+    assert await status() == (201, None)
+    documents["users"].update_one({"_id": user_id}, {"$set": {"tokens_valid_after": issued_at}})
+    assert await status() == (201, None)
+    later = issued_at + timedelta(seconds=1)
+    documents["users"].update_one({"_id": user_id}, {"$set": {"tokens_valid_after": later}})
+    assert await status() == (401, "token-revoked")
+    deactivated = {"tokens_valid_after": None, "is_active": False}
+    documents["users"].update_one({"_id": user_id}, {"$set": deactivated})
+    assert await status() == (401, "token-revoked")
+
+
+async def test_service_goes_on_with_the_keys_it_has_while_the_issuer_is_down(
+    settings: Settings, documents: Documents
+) -> None:
+    with serving_issuer() as issuer:
+        app = create_app(settings.model_copy(update={"auth_jwks_url": issuer.url}))
+        transport = httpx.ASGITransport(app)
+        lifespan = app.router.lifespan_context(app)
+        await lifespan.__aenter__()
+    async with httpx.AsyncClient(transport=transport, base_url="http://tweets.test") as client:
+        headers = {"Authorization": f"Bearer {issuer.token()}"}
+        assert (await client.post("/v1/tweets", json={"text": "x"}, headers=headers)).status_code == 201
+        unknown = {"Authorization": f"Bearer {issuer.token(key=SigningKey())}"}
+        assert (await client.post("/v1/tweets", json={"text": "x"}, headers=unknown)).status_code == 401
+    await lifespan.__aexit__(None, None, None)
+
+
+async def test_without_any_keys_reading_works_and_writing_is_503(
+    settings: Settings, issuer: Issuer, documents: Documents
+) -> None:
+    app = create_app(settings.model_copy(update={"auth_jwks_url": "http://127.0.0.1:1/jwks.json"}))
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://tweets.test") as client:
+            headers = {"Authorization": f"Bearer {issuer.token()}"}
+            assert (await client.get("/v1/tweets", headers=headers)).status_code == 200
+            answer = await client.post("/v1/tweets", json={"text": "x"}, headers=headers)
+            assert answer.status_code == 503
+            assert "retry-after" in answer.headers
+
+
+async def test_mongodb_that_is_down_is_a_503_and_the_service_comes_back_by_itself(
+    ada: httpx.AsyncClient, stack: Stack
+) -> None:
+    assert (await ada.get("/readyz")).status_code == 200
+    stack.kill("mongo")
+    answer, readiness = await asyncio.gather(ada.get("/v1/tweets"), ada.get("/readyz"))
+    assert (answer.status_code, answer.json()["code"]) == (503, "service-unavailable")
+    assert readiness.status_code == 503
+    assert readiness.json()["checks"]["mongodb"] != "ok"
+    assert (await ada.get("/healthz")).status_code == 200
+    await asyncio.to_thread(stack.start, "mongo")
+    assert (await ada.get("/v1/tweets")).status_code == 200
