@@ -73,7 +73,7 @@ async def test_inspect_of_a_broker_that_is_not_there_is_one_sentence() -> None:
 
 async def test_missing_configuration_is_one_sentence() -> None:
     code, _, errors = await run("run")
-    assert code == 2
+    assert code == 1
     assert errors.startswith("error: the configuration is not valid: ")
     assert "MYSQL_URL" in errors
     assert errors.count("\n") == 1
@@ -89,6 +89,6 @@ async def test_routes_file_that_is_wrong_is_one_sentence(tmp_path: Path) -> None
         KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1",
         SYNC_ROUTES_FILE=str(file),
     )
-    assert code == 2
+    assert code == 1
     assert "route users" in errors
     assert "Traceback" not in errors

@@ -26,7 +26,7 @@ class InspectSettings(BaseSettings):
 
 
 def main() -> None:
-    """A configuration that isn't valid ends in one line and exit code 2."""
+    """A configuration that isn't valid ends in one line and exit code 1."""
     arguments = _parser().parse_args()
     try:
         if arguments.command == "run":
@@ -36,11 +36,9 @@ def main() -> None:
                 arguments.topic, from_beginning=arguments.from_beginning, limit=arguments.limit, json=arguments.json
             )
     except ValidationError as error:
-        print(explain(error), file=sys.stderr)
-        sys.exit(2)
+        sys.exit(explain(error))
     except InvalidRoutes as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(f"error: {error}")
 
 
 def run() -> None:

@@ -12,7 +12,7 @@ from tweet_service.settings import Settings
 
 
 def main() -> None:
-    """Parse the command line. A configuration that isn't valid ends in one line and exit code 2."""
+    """Parse the command line. A configuration that isn't valid ends in one line and exit code 1."""
     parser = argparse.ArgumentParser(prog="tweet-service", description="Tandem's tweets.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="serve HTTP; configured by environment variables")
@@ -20,6 +20,5 @@ def main() -> None:
     try:
         settings = Settings()
     except ValidationError as error:
-        print(explain(error), file=sys.stderr)
-        sys.exit(2)
+        sys.exit(explain(error))
     serve(create_app(settings), service="tweet-service", settings=settings)
