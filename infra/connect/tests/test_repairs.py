@@ -1,0 +1,59 @@
+"""The registrar on a real Kafka Connect and a real broker."""
+
+import asyncio
+import secrets
+
+import httpx
+import pytest
+from e2e.waiting import eventually
+
+from embedded_stack import Stack
+from registrar.topics import TopicDeclaration, TopicMismatch, ensure_topics
+
+
+async def test_topics_are_created_once_with_their_partition_counts(kafka_bootstrap_servers: str) -> None:
+    name = f"test.{secrets.token_hex(4)}"
+    declared = {name: TopicDeclaration(partitions=4)}
+    assert await ensure_topics(kafka_bootstrap_servers, declared, deadline_seconds=20) == [name]
+    assert await ensure_topics(kafka_bootstrap_servers, declared, deadline_seconds=20) == []
+    with pytest.raises(TopicMismatch, match=f"topic {name} has 4 partitions instead of 6"):
+        await ensure_topics(kafka_bootstrap_servers, {name: TopicDeclaration(partitions=6)}, deadline_seconds=20)
+
+
+async def test_broker_that_does_not_answer_ends_at_the_deadline() -> None:
+    with pytest.raises(TimeoutError):
+        await ensure_topics("127.0.0.1:1", {"x": TopicDeclaration(partitions=1)}, deadline_seconds=1)
+
+
+async def test_connector_that_connect_has_lost_is_put_back(running_stack: Stack) -> None:
+    async with httpx.AsyncClient(timeout=20) as client:
+        connect, registrar = running_stack.addresses["CONNECT_URL"], running_stack.addresses["REGISTRAR_URL"]
+
+        async def readiness() -> httpx.Response:
+            return await client.get(f"{registrar}/readyz")
+
+        await eventually(readiness, lambda answer: answer.status_code == 200)
+        assert (await client.delete(f"{connect}/connectors/mongodb-tweets")).status_code == 204
+        await eventually(readiness, lambda answer: answer.status_code == 503)
+        ready = await eventually(readiness, lambda answer: answer.status_code == 200, within=60)
+        assert ready.json()["checks"] == {"mongodb-tweets": "ok", "mysql-users": "ok"}
+        metrics = (await client.get(f"{registrar}/metrics")).text
+        assert 'registrar_connector_healthy{connector="mongodb-tweets"} 1.0' in metrics
+        assert 'registrar_repairs_total{action="put",connector="mongodb-tweets"}' in metrics
+
+
+async def test_paused_connect_is_noticed_although_nothing_failed(running_stack: Stack) -> None:
+    async with httpx.AsyncClient(timeout=20) as client:
+        registrar = running_stack.addresses["REGISTRAR_URL"]
+
+        async def readiness() -> httpx.Response:
+            return await client.get(f"{registrar}/readyz")
+
+        await eventually(readiness, lambda answer: answer.status_code == 200)
+        running_stack.pause("connect")
+        try:
+            await eventually(readiness, lambda answer: answer.status_code == 503)
+        finally:
+            running_stack.resume("connect")
+        await eventually(readiness, lambda answer: answer.status_code == 200, within=60)
+        await asyncio.to_thread(running_stack.start)

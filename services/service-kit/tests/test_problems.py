@@ -1,0 +1,170 @@
+"""Errors, bodies, request ids and the gateway's prefix, on an application made for the purpose."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI, Request
+
+from service_kit.application import MAX_BODY_BYTES, create_application
+from service_kit.health import NotReady
+from service_kit.problems import NotFound
+from service_kit.settings import ServiceSettings
+from service_kit.wire import RequestBody
+
+router = APIRouter(prefix="/v1")
+
+
+class Thing(RequestBody):
+    name: str
+    parts: list[int] | None = None
+
+
+class ThingNotFound(NotFound):
+    code, title = "thing-not-found", "There is no such thing."
+
+
+@router.post("/things")
+async def make(thing: Thing) -> Thing:
+    return thing
+
+
+@router.get("/things/{name}")
+async def read(name: str, request: Request) -> str:
+    if name == "missing":
+        raise ThingNotFound
+    if name == "bug":
+        raise RuntimeError("SELECT secret FROM everything")
+    if name == "down":
+        raise ConnectionError("10.0.0.7 said no")
+    return request.scope["root_path"]
+
+
+@asynccontextmanager
+async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    yield
+
+
+@pytest.fixture
+async def dependency() -> dict[str, Exception | None]:
+    return {"problem": None}
+
+
+@pytest.fixture
+async def client(dependency: dict[str, Exception | None]) -> AsyncIterator[httpx.AsyncClient]:
+    async def check() -> None:
+        if dependency["problem"] is not None:
+            raise dependency["problem"]
+
+    app = create_application(
+        title="things",
+        description="",
+        version="1",
+        settings=ServiceSettings(port=1, gateway_prefix="/api/things"),
+        lifespan=lifespan,
+        routers=[router],
+        readiness=lambda _app: {"store": check},
+        unavailable_on=[ConnectionError],
+    )
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://things.test") as client:
+        yield client
+
+
+async def test_problem_has_the_shape_of_rfc_9457(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/v1/things/missing", headers={"X-Request-ID": "mine"})
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json() == {
+        "type": "urn:tandem:problem:thing-not-found",
+        "title": "There is no such thing.",
+        "status": 404,
+        "detail": "There is no such thing.",
+        "instance": "/v1/things/missing",
+        "code": "thing-not-found",
+        "request_id": "mine",
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [("GET", "/nowhere", 404, "not-found"), ("DELETE", "/v1/things", 405, "method-not-allowed")],
+)
+async def test_frameworks_own_errors_are_problems_too(
+    client: httpx.AsyncClient, method: str, path: str, status: int, code: str
+) -> None:
+    answer = await client.request(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_unexpected_error_tells_nothing(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/v1/things/bug")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
+    assert "SELECT" not in answer.text
+
+
+async def test_dependency_that_is_down_is_a_503_that_names_no_address(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/v1/things/down")
+    assert (answer.status_code, answer.json()["code"]) == (503, "service-unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+    assert "10.0.0.7" not in answer.text
+
+
+async def test_every_wrong_field_has_its_pointer(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/things", json={"parts": [1, "x"], "a/b~c": 1})
+    assert {error["pointer"] for error in answer.json()["errors"]} == {"#/name", "#/parts/1", "#/a~1b~0c"}
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_body_over_the_limit_is_413_announced_or_not(client: httpx.AsyncClient, announced: bool) -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        for _ in range(17):
+            yield b" " * (MAX_BODY_BYTES // 16)
+
+    content = b" " * (MAX_BODY_BYTES + 1) if announced else stream()
+    answer = await client.post("/v1/things", content=content, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (413, "payload-too-large")
+
+
+async def test_body_at_the_limit_is_read(client: httpx.AsyncClient) -> None:
+    thing = b'{"name": "x"}'
+    content = thing + b" " * (MAX_BODY_BYTES - len(thing))
+    answer = await client.post("/v1/things", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("offered", ["", "x" * 129, "a b", "a\tb", 'a"b', "\u00e9"])
+async def test_request_id_that_could_forge_a_log_line_is_replaced(client: httpx.AsyncClient, offered: str) -> None:
+    answer = await client.get("/v1/things/x", headers={"X-Request-ID": offered.encode()})
+    assert answer.headers["x-request-id"] not in ("", offered)
+
+
+async def test_only_the_configured_prefix_is_believed(client: httpx.AsyncClient) -> None:
+    for prefix, believed in (("/api/things", "/api/things"), ("https://evil.test", ""), ("/api/other", "")):
+        answer = await client.get("/v1/things/x", headers={"X-Forwarded-Prefix": prefix})
+        assert answer.json() == believed
+        description = (await client.get("/openapi.json", headers={"X-Forwarded-Prefix": prefix})).json()
+        assert "evil" not in str(description.get("servers"))
+
+
+async def test_readiness_tells_what_fails_without_giving_away_addresses(
+    client: httpx.AsyncClient, dependency: dict[str, Exception | None]
+) -> None:
+    assert (await client.get("/readyz")).json() == {"status": "ready", "checks": {"store": "ok"}}
+    dependency["problem"] = ConnectionError("10.0.0.7 said no")
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()["checks"]) == (503, {"store": "ConnectionError"})
+    dependency["problem"] = NotReady("waiting for its turn")
+    assert (await client.get("/readyz")).json()["checks"] == {"store": "waiting for its turn"}
+    assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_metrics_count_by_route_and_not_by_path(client: httpx.AsyncClient) -> None:
+    for name in ("one", "two", "three"):
+        await client.get(f"/v1/things/{name}")
+    await client.get("/random/path")
+    metrics = (await client.get("/metrics")).text
+    assert 'http_requests_total{method="GET",route="/v1/things/{name}",status="200"} 3.0' in metrics
+    assert 'route="unmatched"' in metrics
+    assert "/random/path" not in metrics

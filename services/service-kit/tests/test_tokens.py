@@ -1,0 +1,80 @@
+"""The key set of an issuer: how often it is asked, and what happens while it is away."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+from issuing import Issuer, SigningKey, serving_issuer
+
+from service_kit.problems import ServiceUnavailable
+from service_kit.tokens import RemoteKeySet
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with serving_issuer() as issuer:
+        yield issuer
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(timeout=2) as client:
+        yield client
+
+
+async def test_keys_are_fetched_once_and_kept(issuer: Issuer, http: httpx.AsyncClient) -> None:
+    keys = RemoteKeySet(issuer.url, http, clock=Clock())
+    kid = issuer.keys[0].kid
+    found = await asyncio.gather(*(keys.key(kid) for _ in range(10)))
+    assert all(key is not None and key["kid"] == kid for key in found)
+    assert issuer.asked == 1
+
+
+async def test_new_key_is_fetched_at_once_but_made_up_ones_are_no_load(issuer: Issuer, http: httpx.AsyncClient) -> None:
+    clock = Clock()
+    keys = RemoteKeySet(issuer.url, http, cooldown=5, clock=clock)
+    await keys.key(issuer.keys[0].kid)
+    clock.now += 6
+    issuer.keys.append(SigningKey())
+    assert await keys.key(issuer.keys[1].kid) is not None
+    assert issuer.asked == 2
+    for number in range(100):
+        assert await keys.key(f"made up {number}") is None
+    assert issuer.asked == 2
+
+
+async def test_withdrawn_key_is_forgotten_when_the_set_is_old(issuer: Issuer, http: httpx.AsyncClient) -> None:
+    clock = Clock()
+    keys = RemoteKeySet(issuer.url, http, max_age=300, clock=clock)
+    withdrawn = issuer.keys[0].kid
+    assert await keys.key(withdrawn) is not None
+    issuer.keys = [SigningKey()]
+    assert await keys.key(withdrawn) is not None
+    clock.now += 301
+    assert await keys.key(withdrawn) is None
+
+
+async def test_issuer_that_is_away_leaves_the_known_keys_serving(http: httpx.AsyncClient) -> None:
+    clock = Clock()
+    with serving_issuer() as issuer:
+        keys = RemoteKeySet(issuer.url, http, max_age=300, clock=clock)
+        await keys.key(issuer.keys[0].kid)
+    clock.now += 1000
+    assert await keys.key(issuer.keys[0].kid) is not None
+    assert await keys.key("unknown") is None
+
+
+async def test_without_any_key_the_answer_is_unavailable(http: httpx.AsyncClient) -> None:
+    with pytest.raises(ServiceUnavailable):
+        await RemoteKeySet("http://127.0.0.1:1/", http, clock=Clock()).key("any")
