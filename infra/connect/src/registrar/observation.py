@@ -42,7 +42,7 @@ class Watch:
     """
 
     heartbeat_limit: float
-    first_delay: float = 2.0
+    first_delay: float = 5.0
     longest_delay: float = 60.0
     _repairs: int = field(default=0, init=False)
     _not_before: float = field(default=float("-inf"), init=False)

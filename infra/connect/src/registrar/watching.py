@@ -101,12 +101,15 @@ class Registrar:
     async def _look(self, connect: ConnectClient, heartbeats: HeartbeatReader) -> None:
         known = await connect.connectors()
         ages = await heartbeats.ages()
+        repairs = []
         for connector in self.connectors:
             seen = observation(known.get(connector.name), ages.get(connector.heartbeat_topic))
             self._record(connector, seen)
             action = self._watches[connector.name].decide(seen, connector.config, time.monotonic())
             if action is not Action.NONE:
-                await self._repair(connect, connector, action)
+                repairs.append(self._repair(connect, connector, action))
+        # At once: each time that Connect settles anew takes seconds, and it settles for all together.
+        await asyncio.gather(*repairs)
 
     async def _repair(self, connect: ConnectClient, connector: Connector, action: Action) -> None:
         log.warning("repairing connector", connector=connector.name, action=action, why=self.problems[connector.name])

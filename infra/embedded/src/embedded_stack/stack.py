@@ -65,7 +65,9 @@ class Stack:
         lost = [name for name in wanted if self.components[name].restarts_dependents and not self.is_running(name)]
         behind = [name for name in self._dependents(lost) if self.is_running(name)]
         for name in reversed(behind):
-            self._stop_one(name)
+            # A graceful stop would wait for what is gone.
+            self.processes[name].kill()
+            self._progress(f"{name:<10} killed, to be started behind what it needs")
         self._start_in_parallel([name for name in self.components if name in {*wanted, *behind}])
 
     def stop(self, *, drain: bool = True) -> None:
@@ -94,9 +96,12 @@ class Stack:
         self.processes[self._known(name)].kill()
 
     def restart(self, name: str) -> None:
-        """Stop and start; the broker's dependents are started anew behind it."""
-        self.stop_one(name)
-        self.start(name)
+        """Stop and start; the broker's dependents are stopped before it and started anew behind it."""
+        behind = self._dependents([name]) if self.components[self._known(name)].restarts_dependents else [name]
+        running = [each for each in behind if self.is_running(each)]
+        for each in reversed(running):
+            self._stop_one(each)
+        self.start(name, *running)
 
     def pause(self, name: str) -> None:
         """SIGSTOP."""

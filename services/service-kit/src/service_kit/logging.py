@@ -73,5 +73,7 @@ def configure_logging(service: str, level: str) -> None:
     logging.basicConfig(handlers=[stdout], level=level, force=True)
     # One access line a request is written by RequestContextMiddleware, with more in it.
     logging.getLogger("uvicorn.access").disabled = True
-    for chatty in ("httpx", "httpcore", "pymongo", "aiokafka"):
+    for chatty in ("httpx", "httpcore", "pymongo"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Ten lines a second while the broker is away, which whoever uses it tells in one.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

@@ -5,6 +5,7 @@ topic is made before any client may mention it, and the connectors take a fresh 
 """
 
 import asyncio
+import logging
 import subprocess
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -14,6 +15,9 @@ from embedded_stack.components.services import registrar_environment, script
 from embedded_stack.errors import StackError
 from embedded_stack.fetch.wheels import wheels_folder
 from embedded_stack.process import Command
+
+# That it does not answer yet is no error of a readiness check.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 class Kafka(Component):

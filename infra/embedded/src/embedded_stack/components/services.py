@@ -80,6 +80,8 @@ class SyncService(Service):
             "MYSQL_URL": self.environment.addresses["SYNC_MYSQL_URL"],
             "MONGODB_URL": self.environment.addresses["MONGODB_URL"],
             "KAFKA_BOOTSTRAP_SERVERS": self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"],
+            # Joining the group takes half of this on the embedded broker; Kafka itself wants no less than 6 s.
+            "SYNC_SESSION_TIMEOUT_MS": "3000",
             "GATEWAY_PREFIX": "/api/sync",
         }
 
