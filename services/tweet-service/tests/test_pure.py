@@ -32,6 +32,7 @@ def test_hashtags(text: str, hashtags: list[str]) -> None:
         ("@ada@example.org", []),
         ("(@ada), @bob!", ["ada", "bob"]),
         ("@" + "x" * 31, []),
+        ("@\u0301 @ada\u0301", []),
     ],
 )
 def test_mentions(text: str, mentions: list[str]) -> None:

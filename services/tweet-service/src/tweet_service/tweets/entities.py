@@ -20,6 +20,7 @@ _MENTION = re.compile(r"(?<![\w@/.])@([A-Za-z0-9_]{1,30})(?![\w@])")
 _CLOSING = {")": "(", "]": "[", "}": "{"}
 _TRAILING = ".,;:!?'…*_~"
 _ZERO_WIDTH_NON_JOINER = "\u200c"
+_MARK = "\u0660"  # a digit, and not one of ASCII
 
 
 def extract(text: str) -> Entities:
@@ -64,7 +65,10 @@ def _without(text: str, urls: list[Url]) -> str:
 
 
 def _with_marks_as_word_characters(text: str) -> str:
-    """Python's `\\w` leaves out the combining marks that many scripts spell words with."""
+    """Python's `\\w` leaves out the combining marks that many scripts spell words with.
+
+    What stands in for them is neither a letter, which would make a tag of a lone mark, nor fit for a username.
+    """
     return "".join(
-        "_" if char == _ZERO_WIDTH_NON_JOINER or unicodedata.category(char).startswith("M") else char for char in text
+        _MARK if char == _ZERO_WIDTH_NON_JOINER or unicodedata.category(char).startswith("M") else char for char in text
     )
