@@ -138,24 +138,24 @@ def supervisor_pid(state: Path) -> int | None:
 
 
 def tour(addresses: dict[str, str]) -> str:
-    """What to print when all is up."""
+    """What to print when all is up; the commands can be copied as they are."""
     gateway = addresses["GATEWAY_URL"]
     return f"""
 ready
 
-  gateway  {gateway}              auth   {addresses["AUTH_URL"]}/docs
-  sync     {addresses["SYNC_URL"]}/v1/status    tweet  {addresses["TWEET_URL"]}/docs
-  every address, with passwords: .stack/env        logs: make logs
+  {gateway}   the gateway; the services' documentation is at /api/auth/docs, /api/tweets/docs, /api/sync/docs
+  {addresses["SYNC_URL"]}/v1/status   how far the sync is
+  .stack/env holds every address, with passwords; `make status` and `make logs` show what goes on
 
-  try it, in another terminal:
-    curl -s {gateway}/api/auth/v1/register -H 'Content-Type: application/json' \\
-      -d '{{"username":"ada","email":"ada@example.com","name":"Ada","password":"correct horse battery",\\
-"password_confirm":"correct horse battery"}}'
-    TOKEN=…   # the access_token of the answer
-    curl -s {gateway}/api/tweets/v1/tweets -H "Authorization: Bearer $TOKEN" \\
-      -H 'Content-Type: application/json' -d '{{"text":"hello from #tandem"}}'
+  In another terminal:
+
+    json='Content-Type: application/json'
+    curl -s {gateway}/api/auth/v1/register -H "$json" -d '{{"username":"ada","email":"ada@example.com","name":"Ada",
+      "password":"correct horse battery","password_confirm":"correct horse battery"}}'
+    TOKEN=$(curl -s {gateway}/api/auth/v1/login -H "$json" -d '{{"login":"ada","password":"correct horse battery"}}' |
+      sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+    curl -s {gateway}/api/tweets/v1/tweets -H "$json" -H "Authorization: Bearer $TOKEN" -d '{{"text":"hello #tandem"}}'
     curl -s {gateway}/api/tweets/v1/tweets
-    .venv/bin/sync-service inspect --help
 
   Ctrl-C stops everything; the data stays in .stack/data
 """
