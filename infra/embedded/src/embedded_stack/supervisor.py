@@ -153,7 +153,7 @@ ready
     curl -s {gateway}/api/auth/v1/register -H "$json" -d '{{"username":"ada","email":"ada@example.com","name":"Ada",
       "password":"correct horse battery","password_confirm":"correct horse battery"}}'
     TOKEN=$(curl -s {gateway}/api/auth/v1/login -H "$json" -d '{{"login":"ada","password":"correct horse battery"}}' |
-      sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+      sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')
     curl -s {gateway}/api/tweets/v1/tweets -H "$json" -H "Authorization: Bearer $TOKEN" -d '{{"text":"hello #tandem"}}'
     curl -s {gateway}/api/tweets/v1/tweets
 

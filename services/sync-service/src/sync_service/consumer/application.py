@@ -146,6 +146,15 @@ class RouteApplication:
         self.statistics.count(
             applied=written.applied, skipped=written.skipped, superseded=sum(map(_superseded_by, chunk))
         )
+        target = self.route.target
+        log.info(
+            "applied",
+            route=self.route.name,
+            to=f"{target.store} {target.name}",
+            rows=written.applied,
+            skipped=written.skipped,
+            notable=True,
+        )
         now_ms = time.time() * 1000
         for change in chunk:
             committed_ms = batch.committed_ms.get(change.version.event)
