@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 
 from embedded_stack.process import Command, ComponentProcess
 
@@ -73,6 +74,23 @@ def test_process_killed_by_somebody_else_is_expected_but_not_running(tmp_path: P
     wait_for(lambda: process.running() is None)
     assert process.expected
     assert process.exit_reason() == "was ended by SIGKILL"
+
+
+@pytest.mark.parametrize("then", ["start", "stop", "kill"])
+def test_children_of_a_process_killed_by_somebody_else_do_not_outlive_it_for_long(tmp_path: Path, then: str) -> None:
+    """nginx's workers would keep its port."""
+    process, child = started(tmp_path)
+    os.kill(int(process.pid_file.read_text()), signal.SIGKILL)
+    wait_for(lambda: process.running() is None)
+    assert not has_ended(child)
+    match then:
+        case "start":
+            process.end_orphans()
+        case "stop":
+            process.stop(grace_seconds=5)
+        case "kill":
+            process.kill()
+    wait_for(lambda: has_ended(child))
 
 
 def test_second_program_finds_the_process_by_its_pid_file(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 _WRITING_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _LOUD_LEVELS = frozenset({"warning", "error", "critical"})
-_DETAILS_HIDDEN = frozenset({"event", "level", "logger", "service", "timestamp", "request_id", "exception"})
+_DETAILS_HIDDEN = frozenset({"event", "level", "logger", "service", "timestamp", "request_id", "exception", "notable"})
 
 
 @dataclass

@@ -80,30 +80,47 @@ class ComponentProcess:
         """SIGTERM, and after `grace_seconds` SIGKILL, to it and its children. A paused one is resumed first."""
         process = self.running()
         if process is not None:
-            self._signal_group(process, signal.SIGCONT)
+            self._signal_group(process.pid, signal.SIGCONT)
             process.terminate()
             deadline = time.monotonic() + grace_seconds
             while self.running() and time.monotonic() < deadline:
                 time.sleep(_POLL_SECONDS)
-            self._signal_group(process, signal.SIGKILL)
+            self._signal_group(process.pid, signal.SIGKILL)
             self._wait_for_end()
+        self.end_orphans()
         self.pid_file.unlink(missing_ok=True)
 
     def kill(self) -> None:
         """SIGKILL at once, children included. The pid file goes too: this death is nobody's surprise."""
         process = self.running()
         if process is not None:
-            self._signal_group(process, signal.SIGKILL)
+            self._signal_group(process.pid, signal.SIGKILL)
             self._wait_for_end()
+        self.end_orphans()
         self.pid_file.unlink(missing_ok=True)
+
+    def end_orphans(self) -> None:
+        """Kill what a process that was killed alone has left behind: its workers would keep its port.
+
+        They are the process group of its pid, a number that is not given anew while the group lasts. Where a
+        process has that pid, it is a live leader or a stranger, and nothing is done.
+        """
+        try:
+            leader = int(self.pid_file.read_text())
+        except (FileNotFoundError, ValueError):
+            return
+        if self._child is not None:
+            self._child.poll()
+        if not psutil.pid_exists(leader):
+            self._signal_group(leader, signal.SIGKILL)
 
     def pause(self) -> None:
         if process := self.running():
-            self._signal_group(process, signal.SIGSTOP)
+            self._signal_group(process.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         if process := self.running():
-            self._signal_group(process, signal.SIGCONT)
+            self._signal_group(process.pid, signal.SIGCONT)
 
     def log_tail(self, lines: int = 20) -> str:
         if not self.log_file.exists():
@@ -119,9 +136,9 @@ class ComponentProcess:
             self._child.wait()  # it is dead; nobody else would take note of it
 
     @staticmethod
-    def _signal_group(process: psutil.Process, number: signal.Signals) -> None:
-        # The process leads its group, so its pid is the group's id, also after it has ended.
+    def _signal_group(leader: int, number: signal.Signals) -> None:
+        # A component leads its group, so its pid is the group's id, also after it has ended.
         try:
-            os.killpg(process.pid, number)
+            os.killpg(leader, number)
         except ProcessLookupError:
             return

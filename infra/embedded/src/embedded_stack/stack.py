@@ -158,6 +158,7 @@ class Stack:
             self._progress(f"{name:<10} outside, at {component.outside.rpartition('@')[2]}")
             return
         if process.running() is None:
+            process.end_orphans()
             for port in component.ports:
                 number = self.configuration.port(port)
                 if not port_is_free(number):

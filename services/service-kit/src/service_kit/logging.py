@@ -75,5 +75,7 @@ def configure_logging(service: str, level: str) -> None:
     logging.getLogger("uvicorn.access").disabled = True
     for chatty in ("httpx", "httpcore", "pymongo"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # MySQL's notes about deprecated syntax that SQLAlchemy and Alembic use.
+    logging.getLogger("asyncmy").setLevel(logging.ERROR)
     # Ten lines a second while the broker is away, which whoever uses it tells in one.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
