@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from embedded_stack import Stack, StackError
+from embedded_stack import Stack, StackConfiguration, StackError
 from embedded_stack.components import COMPONENTS
 from embedded_stack.credentials import Credentials
 from embedded_stack.fetch.cache import entry
@@ -114,3 +114,19 @@ def test_mail_sent_to_the_sink_can_be_read(stack: Stack) -> None:
     assert "the text" in found["Text"]
     assert "the page" in found["HTML"]
     assert httpx.get(f"{stack.addresses['MAIL_URL']}/api/v1/messages").json()["total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "outside"),
+    [
+        ("mysql://root:x@127.0.0.1:13806/", False),
+        ("mysql://root:x@127.0.0.1:13306/", True),
+        ("mysql://root:x@db.example.org:13806/", True),
+    ],
+)
+def test_addresses_of_the_stacks_own_env_file_are_not_outside(
+    monkeypatch: pytest.MonkeyPatch, address: str, outside: bool
+) -> None:
+    monkeypatch.setenv("TANDEM_PORT_OFFSET", "500")
+    monkeypatch.setenv("MYSQL_ROOT_URL", address)
+    assert (StackConfiguration().outside_mysql is not None) is outside

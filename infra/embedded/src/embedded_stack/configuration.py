@@ -1,9 +1,10 @@
 """Where a stack keeps its state, which ports it takes, and what of it is run by somebody else."""
 
+import re
 import socket
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from embedded_stack.errors import StackError
@@ -24,6 +25,7 @@ PORTS = {
     "mail-http": 18025,
     "mail-smtp": 11025,
 }
+_INFRASTRUCTURE = ("mysql", "mongo", "kafka", "connect")
 
 
 class StackConfiguration(BaseSettings):
@@ -44,6 +46,14 @@ class StackConfiguration(BaseSettings):
     outside_mongodb: str | None = Field(default=None, validation_alias="MONGODB_URL")
     outside_kafka: str | None = Field(default=None, validation_alias="KAFKA_BOOTSTRAP_SERVERS")
     outside_connect: str | None = Field(default=None, validation_alias="CONNECT_URL")
+
+    @field_validator("outside_mysql", "outside_mysql_account", "outside_mongodb", "outside_kafka", "outside_connect")
+    @classmethod
+    def _own_addresses_are_not_outside(cls, address: str | None, info: ValidationInfo) -> str | None:
+        """Somebody may have the stack's own `.stack/env` in the environment."""
+        own = [f"127.0.0.1:{PORTS[name] + info.data.get('port_offset', 0)}" for name in _INFRASTRUCTURE]
+        is_own = address is not None and any(re.search(rf"{re.escape(each)}\b", address) for each in own)
+        return None if is_own else address
 
     @property
     def mysql_root_url(self) -> str | None:
