@@ -42,26 +42,36 @@ async def topic_with_events(bootstrap_servers: str) -> str:
             (b'{"id":"u2"}', b"broken"),
         ):
             await producer.send_and_wait(topic, key=key, value=value)
+        headers = {"topic": "cdc.x", "partition": "3", "offset": "7", "exception.message": "no such luck"}
+        await producer.send_and_wait(
+            topic,
+            key=b"k",
+            value=b"broken",
+            headers=[(f"__connect.errors.{name}", text.encode()) for name, text in headers.items()],
+        )
     return topic
 
 
 async def test_inspect_prints_before_after_source_and_operation(kafka_bootstrap_servers: str) -> None:
     topic = await topic_with_events(kafka_bootstrap_servers)
-    arguments = ("inspect", "--topic", topic, "--from-beginning", "--limit", "3")
+    arguments = ("inspect", "--topic", topic, "--from-beginning", "--limit", "4")
     code, output, errors = await run(*arguments, "--json", KAFKA_BOOTSTRAP_SERVERS=kafka_bootstrap_servers)
     assert (code, errors) == (0, "")
-    created, deleted, broken = map(json.loads, output.splitlines())
+    created, deleted, broken, letter = map(json.loads, output.splitlines())
     assert (created["op"], created["before"], created["after"]) == ("c", None, {"id": "u1", "name": "Ada"})
     assert (created["source"]["file"], created["source"]["pos"]) == ("binlog.000002", 7)
     assert created["ts_ms"] == 1795490254095
     assert (deleted["op"], deleted["before"], deleted["after"]) == ("d", {"id": "u1", "name": "Ada"}, None)
     assert "error" in broken
+    assert "dead_letter" not in broken
+    assert letter["dead_letter"] == "cdc.x-3@7: no such luck"
 
     code, output, _ = await run(*arguments, KAFKA_BOOTSTRAP_SERVERS=kafka_bootstrap_servers)
     assert code == 0
     assert f"create  {topic}-0@0" in output
     assert 'before  {"id": "u1", "name": "Ada"}' in output
     assert "not a change event" in output
+    assert "dead letter: cdc.x-3@7: no such luck" in output
 
 
 async def test_inspect_of_a_broker_that_is_not_there_is_one_sentence() -> None:

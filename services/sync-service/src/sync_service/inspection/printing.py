@@ -11,22 +11,28 @@ from sync_service.events.envelope import ChangeEvent, decode
 from sync_service.events.problems import InvalidEvent
 from sync_service.routes.types import convert
 
+DEAD_LETTER_MESSAGE = "__connect.errors.exception.message"
+
 _OPERATIONS = {"c": "create", "u": "update", "d": "delete", "r": "read (snapshot)"}
 
 
 def as_json(record: "ConsumerRecord[bytes, bytes]") -> str | None:
     """One line; None for a log-compaction tombstone."""
-    place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+    told: dict[str, Any] = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+    if reason := _dead_letter_reason(record):
+        told["dead_letter"] = reason
     try:
         event = decode(record.key, record.value)
     except InvalidEvent as error:
-        return json.dumps({**place, "error": str(error)}, ensure_ascii=False)
-    return None if event is None else json.dumps({**place, **_told(event)}, ensure_ascii=False)
+        return json.dumps({**told, "error": str(error)}, ensure_ascii=False)
+    return None if event is None else json.dumps({**told, **_told(event)}, ensure_ascii=False)
 
 
 def as_text(record: "ConsumerRecord[bytes, bytes]") -> str | None:
     """A headline and a line each for key, before, after and source; None for a log-compaction tombstone."""
     place = f"{record.topic}-{record.partition}@{record.offset}"
+    if reason := _dead_letter_reason(record):
+        place += f"  dead letter: {reason}"
     try:
         event = decode(record.key, record.value)
     except InvalidEvent as error:
@@ -40,6 +46,15 @@ def as_text(record: "ConsumerRecord[bytes, bytes]") -> str | None:
         f"  {name:7} {json.dumps(told[name], ensure_ascii=False)}" for name in ("key", "before", "after", "source")
     ]
     return "\n".join(lines) + "\n"
+
+
+def _dead_letter_reason(record: "ConsumerRecord[bytes, bytes]") -> str | None:
+    """Where it came from and what was wrong with it, if it is a dead letter."""
+    headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
+    if DEAD_LETTER_MESSAGE not in headers:
+        return None
+    place = "-".join(headers.get(f"__connect.errors.{part}", "?") for part in ("topic", "partition"))
+    return f"{place}@{headers.get('__connect.errors.offset', '?')}: {headers[DEAD_LETTER_MESSAGE]}"
 
 
 def _told(event: ChangeEvent) -> dict[str, Any]:
