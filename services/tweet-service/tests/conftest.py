@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -41,16 +40,6 @@ def documents(database_url: str) -> Iterator[Documents]:
         database = client.get_default_database()
         yield database
         client.drop_database(database.name)
-
-
-@asynccontextmanager
-async def running(app: FastAPI, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://tweets.test", **options) as client,
-    ):
-        yield client
 
 
 @pytest.fixture(scope="session")
