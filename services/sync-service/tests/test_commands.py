@@ -81,6 +81,27 @@ async def test_inspect_of_a_broker_that_is_not_there_is_one_sentence() -> None:
     assert "Traceback" not in errors
 
 
+async def test_inspect_of_a_topic_that_is_not_there_is_one_sentence(kafka_bootstrap_servers: str) -> None:
+    code, _, errors = await run("inspect", "--topic", "no.such", KAFKA_BOOTSTRAP_SERVERS=kafka_bootstrap_servers)
+    assert (code, errors) == (1, "error: topic no.such does not exist\n")
+
+
+async def test_inspect_follows_the_topics_of_the_routes_file(kafka_bootstrap_servers: str, tmp_path: Path) -> None:
+    topic = await topic_with_events(kafka_bootstrap_servers)
+    file = tmp_path / "routes.yaml"
+    file.write_text(
+        f"own: {{topic: {topic}, target: {{store: mongodb, collection: own}}, "
+        "key: {_id: {from: id, type: string}}, fields: {name: string}}"
+    )
+    code, output, _ = await run(
+        *("inspect", "--from-beginning", "--limit", "1", "--json"),
+        KAFKA_BOOTSTRAP_SERVERS=kafka_bootstrap_servers,
+        SYNC_ROUTES_FILE=str(file),
+    )
+    assert code == 0
+    assert json.loads(output)["topic"] == topic
+
+
 async def test_missing_configuration_is_one_sentence() -> None:
     code, _, errors = await run("run")
     assert code == 1

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
 from change_events import Record, mongodb_event, mysql_event
 from e2e.waiting import eventually
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -25,6 +26,8 @@ from sync_service.settings import Settings
 from sync_service.status.metrics import SyncMetrics
 
 PARTITIONS = 3
+# As much as fits into a record by the defaults of producer and broker.
+BIGGEST = 1_048_400
 
 
 def tweet_id(number: int) -> str:
@@ -195,6 +198,8 @@ async def test_poison_goes_to_the_dead_letters_alone(bench: Bench, place: int) -
         (b"", value),
         mongodb_event({"_id": {"$oid": tweet_id(99)}, "text": 5}),
         mongodb_event({"_id": {"$oid": tweet_id(99)}, "lang": "x" * 21}),
+        (key, b'{"op":' + b"[" * 5000),
+        (key, b"{" * BIGGEST),
     ]
     good = [tweet_event(n, "good") for n in range(20)]
     await bench.send(bench.tweets_topic, *good[:place], *poisons, *good[place:])
@@ -296,6 +301,39 @@ async def test_topic_made_anew_is_read_from_its_beginning(bench: Bench) -> None:
     bench.start_sync(sync_group_id=f"{bench.settings.sync_group_id}-anew")
 
     await becomes(bench.tweets, {tweet_id(1): "text 20"})
+
+
+async def test_commit_that_the_broker_refuses_is_made_up_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = [GroupAuthorizationFailedError("not today")]
+    commit = AIOKafkaConsumer.commit
+
+    async def refused_once(consumer: AIOKafkaConsumer, offsets: Any) -> None:
+        if refusals:
+            raise refusals.pop()
+        await commit(consumer, offsets)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", refused_once)
+    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
+    operation = bench.start_sync()
+    await becomes(bench.tweets, {tweet_id(1): "one"})
+    await bench.send(bench.tweets_topic, tweet_event(2, "two"))
+    await becomes(bench.tweets, {tweet_id(1): "one", tweet_id(2): "two"})
+    await becomes(operation.member.lag, {bench.users_topic: 0, bench.tweets_topic: 0})
+    assert refusals == []
+    assert operation.problem is None
+
+
+async def test_lag_is_an_error_and_no_endless_wait_while_the_broker_is_frozen(bench: Bench, stack: Stack) -> None:
+    operation = bench.start_sync()
+    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
+    await becomes(bench.tweets, {tweet_id(1): "one"})
+    stack.pause("kafka")
+    try:
+        async with asyncio.timeout(20):
+            with pytest.raises(KafkaError):
+                await operation.member.lag()
+    finally:
+        stack.resume("kafka")
 
 
 async def test_dead_letter_keeps_the_records_own_headers(bench: Bench) -> None:

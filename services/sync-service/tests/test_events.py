@@ -61,6 +61,17 @@ def test_mongodb_event_is_read_and_its_key_is_the_documents_id() -> None:
     assert event.after == {"_id": TWEET_ID, "created_at": MOMENT}
 
 
+def test_nesting_without_end_is_an_invalid_event() -> None:
+    deep = "[" * 5000 + "]" * 5000
+    key, value = mysql_event({"id": "u1", "name": "deep"})
+    assert value is not None
+    for broken in (deep.encode(), value.replace(b'"deep"', deep.encode())):
+        with pytest.raises(InvalidEvent):
+            decode(key, broken)
+    with pytest.raises(InvalidEvent):
+        decode(*mongodb_event({"_id": {"$oid": TWEET_ID}, "entities": json.loads("[" * 900 + "]" * 900)}))
+
+
 def test_log_compaction_tombstone_is_nothing() -> None:
     assert decode(b'{"id":1}', None) is None
 
@@ -143,5 +154,7 @@ def test_mongodb_positions_sort_by_time_and_ordinal_and_snapshots_have_none() ->
 def test_mysql_event_without_a_place_in_the_log_is_an_invalid_event() -> None:
     with pytest.raises(InvalidEvent):
         position(mysql_source("binlog"))
+    with pytest.raises(InvalidEvent):
+        position(mysql_source("binlog.²"))
     with pytest.raises(InvalidEvent):
         epoch(mysql_source(""))

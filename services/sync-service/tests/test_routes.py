@@ -127,6 +127,10 @@ def test_values_become_what_the_type_says(value: object, type_: FieldType, meant
         ("x", "decimal"),
         ("NaN", "decimal"),
         ("{", "json_text"),
+        ("NaN", "json_text"),
+        ("[" * 5000, "json_text"),
+        (Decimal("NaN"), "number"),
+        (Decimal("1E+400"), "number"),
         ([], "number"),
     ],
 )

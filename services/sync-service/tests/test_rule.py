@@ -1,7 +1,5 @@
 """The apply rule, line by line, and that leaving superseded changes out changes nothing."""
 
-from datetime import UTC, datetime
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,16 +109,14 @@ def folded(stored: Version | None, incoming: list[Version]) -> Version | None:
 
 @given(st.none() | versions, st.lists(versions, max_size=8), st.integers(1, 4))
 def test_chunks_end_like_one_change_after_the_other(stored: Version | None, incoming: list[Version], size: int) -> None:
-    moment = datetime(2026, 1, 1, tzinfo=UTC)
-    changes = [Change(("key",), {}, each, moment) for each in incoming]
+    changes = [Change(("key",), {}, each) for each in incoming]
     written = [change.version for chunk in chunks(changes, size) for change in chunk]
     assert folded(stored, written) == folded(stored, incoming)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), versions), max_size=20), st.integers(1, 6))
 def test_chunks_hold_each_key_once_and_lose_nothing(incoming: list[tuple[int, Version]], size: int) -> None:
-    moment = datetime(2026, 1, 1, tzinfo=UTC)
-    changes = [Change((key,), {}, each, moment) for key, each in incoming]
+    changes = [Change((key,), {}, each) for key, each in incoming]
     reached: list[tuple[int, str]] = []
     for chunk in chunks(changes, size):
         assert 1 <= len(chunk) <= size
@@ -134,7 +130,6 @@ def test_chunks_hold_each_key_once_and_lose_nothing(incoming: list[tuple[int, Ve
 
 
 def test_hot_row_is_written_once() -> None:
-    moment = datetime(2026, 1, 1, tzinfo=UTC)
-    changes = [Change(("hot",), {"n": n}, version(n, n), moment) for n in range(100)]
+    changes = [Change(("hot",), {"n": n}, version(n, n)) for n in range(100)]
     (chunk,) = chunks(changes, 500)
     assert [change.values for change in chunk] == [{"n": 99}]

@@ -5,8 +5,9 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings
 
@@ -20,9 +21,10 @@ from sync_service.settings import Settings
 
 
 class InspectSettings(BaseSettings):
-    """Looking on needs the broker's address, and nobody's password."""
+    """Looking on needs the broker's address and the names of the topics, and nobody's password."""
 
     kafka_bootstrap_servers: str = Field(default=...)
+    sync_routes_file: Path = Field(default_factory=default_routes_file)
 
 
 def main() -> None:
@@ -49,7 +51,7 @@ def run() -> None:
 def inspect(topics: Sequence[str], *, from_beginning: bool, limit: int | None, json: bool) -> None:
     """Print change events until Ctrl-C, or until `limit` were printed."""
     settings = InspectSettings()
-    wanted = topics or [route.topic for route in load_routes(default_routes_file())]
+    wanted = topics or [route.topic for route in load_routes(settings.sync_routes_file)]
     render = as_json if json else as_text
 
     async def show() -> None:
@@ -66,6 +68,8 @@ def inspect(topics: Sequence[str], *, from_beginning: bool, limit: int | None, j
 
     try:
         asyncio.run(show())
+    except UnknownTopicOrPartitionError as error:
+        sys.exit(f"error: {error.args[0]}")
     except KafkaError as error:
         sys.exit(f"error: the broker at {settings.kafka_bootstrap_servers} does not answer: {error}")
     except (KeyboardInterrupt, BrokenPipeError):

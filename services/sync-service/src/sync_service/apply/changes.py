@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from sync_service.apply.rule import Version, supersedes
@@ -12,7 +11,7 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Upsert a row, or leave a tombstone (`values` is None). `happened_at` is the record's timestamp.
+    """Upsert a row, or leave a tombstone (`values` is None).
 
     `superseded` is an earlier change that need not be written if this one can be.
     """
@@ -20,7 +19,6 @@ class Change:
     key: Key
     values: Mapping[str, Any] | None
     version: Version
-    happened_at: datetime
     superseded: "Change | None" = None
 
 

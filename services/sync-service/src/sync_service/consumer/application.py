@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TypeAlias
 
 import structlog
@@ -15,7 +14,6 @@ from sync_service.consumer.dead_letters import DeadLetters, Stage, TooManyDeadLe
 from sync_service.consumer.persistence import Persistence
 from sync_service.events.envelope import ChangeEvent, decode
 from sync_service.events.positions import epoch, position
-from sync_service.events.problems import InvalidEvent
 from sync_service.routes.mapping import map_fields, map_key
 from sync_service.routes.models import Route
 from sync_service.sinks.sink import Rejected, Sink
@@ -74,7 +72,7 @@ class RouteApplication:
         for record in records:
             try:
                 change = self._change(record, topic_id, batch)
-            except InvalidEvent as error:
+            except Exception as error:  # noqa: BLE001 - there is no I/O in it: what fails once fails always
                 await self._divert(record, "VALUE_CONVERTER", error, persistence)
                 continue
             self._failures["VALUE_CONVERTER"] = 0
@@ -96,12 +94,7 @@ class RouteApplication:
             return None
         version = self._version(event, record, topic_id)
         values = None if event.operation == "d" or event.after is None else map_fields(self.route, event.after)
-        change = Change(
-            key=map_key(self.route, event.key),
-            values=values,
-            version=version,
-            happened_at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
-        )
+        change = Change(map_key(self.route, event.key), values, version)
         batch.records[version.event] = record
         if event.operation != SNAPSHOT_READ:
             batch.committed_ms[version.event] = event.source.ts_ms

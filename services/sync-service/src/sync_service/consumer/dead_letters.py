@@ -8,6 +8,9 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 DEAD_LETTERS_TOPIC = "sync.dead-letters"
 SINK_NAME = "sync-service"
 
+# A record may be as large as the broker takes (1 MiB by default), and gets headers on top; see topics.yaml.
+MAX_REQUEST_BYTES = 2 * 1024 * 1024
+
 # Kafka Connect's names: the value could not be read, or the store did not take it.
 Stage = Literal["VALUE_CONVERTER", "TASK_PUT"]
 
@@ -53,7 +56,12 @@ class DeadLetters:
         """Most processes never need one."""
         async with self._starting:
             if self._producer is None:
-                producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap_servers, client_id=SINK_NAME, acks="all")
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._bootstrap_servers,
+                    client_id=SINK_NAME,
+                    acks="all",
+                    max_request_size=MAX_REQUEST_BYTES,
+                )
                 try:
                     await producer.start()
                 except BaseException:

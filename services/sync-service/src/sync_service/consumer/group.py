@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from sync_service.consumer.application import RouteApplication
 from sync_service.consumer.dead_letters import DEAD_LETTERS_TOPIC
@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 POLL_MS = 200
 TOPICS_CHECK_SECONDS = 5.0
 RETRY_SECONDS = 1.0
+LAG_SECONDS = 2.0
 CLOSE_SECONDS = 5.0
 
 
@@ -66,7 +67,17 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
                 await self._pause()
 
     async def lag(self) -> dict[str, int]:
-        """Events of the own partitions that are not done with, by topic. Raises `KafkaError`."""
+        """Events of the own partitions that are not done with, by topic.
+
+        Raises `KafkaError`, after `LAG_SECONDS` at the latest.
+        """
+        try:
+            async with asyncio.timeout(LAG_SECONDS):
+                return await self._lag()
+        except TimeoutError as error:
+            raise KafkaTimeoutError(f"no answer within {LAG_SECONDS:g} s") from error
+
+    async def _lag(self) -> dict[str, int]:
         lag = dict.fromkeys(self._applications, 0)
         consumer, workers = self._consumer, self.workers
         if consumer is None or not workers:
@@ -106,6 +117,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         consumer.subscribe(list(self._applications), listener=self)
         # The partitions are assigned while it starts.
         self._consumer = consumer
+        self._failure = None
         try:
             await consumer.start()
             self.problem = None

@@ -59,6 +59,13 @@ def decode(key: bytes | None, value: bytes | None) -> ChangeEvent | None:
     if value is None:
         return None
     try:
+        return _event(key, value)
+    except RecursionError as error:
+        raise InvalidEvent("nested too deeply") from error
+
+
+def _event(key: bytes | None, value: bytes) -> ChangeEvent:
+    try:
         envelope = _envelopes.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidEvent(f"not a change event: {error}") from error

@@ -31,7 +31,7 @@ def position(source: Source) -> str | None:
     """
     if source.connector == "mysql":
         _, _, number = _file_name(source).rpartition(".")
-        if not number.isdigit() or source.pos is None or source.row is None:
+        if not number.isdecimal() or source.pos is None or source.row is None:
             raise InvalidEvent(f"no position in the binary log: {source.file!r} {source.pos!r} {source.row!r}")
         return f"{int(number):010d}.{source.pos:020d}.{source.row:010d}"
     if source.ord is None or source.ord == SNAPSHOT_ORD:

@@ -7,7 +7,7 @@ from typing import Any
 from aiokafka import ConsumerRecord
 
 from service_kit.wire import rfc3339
-from sync_service.events.envelope import ChangeEvent, decode
+from sync_service.events.envelope import decode
 from sync_service.events.problems import InvalidEvent
 from sync_service.routes.types import convert
 
@@ -22,10 +22,10 @@ def as_json(record: "ConsumerRecord[bytes, bytes]") -> str | None:
     if reason := _dead_letter_reason(record):
         told["dead_letter"] = reason
     try:
-        event = decode(record.key, record.value)
+        event = _told(record)
     except InvalidEvent as error:
         return json.dumps({**told, "error": str(error)}, ensure_ascii=False)
-    return None if event is None else json.dumps({**told, **_told(event)}, ensure_ascii=False)
+    return None if event is None else json.dumps({**told, **event}, ensure_ascii=False)
 
 
 def as_text(record: "ConsumerRecord[bytes, bytes]") -> str | None:
@@ -34,14 +34,12 @@ def as_text(record: "ConsumerRecord[bytes, bytes]") -> str | None:
     if reason := _dead_letter_reason(record):
         place += f"  dead letter: {reason}"
     try:
-        event = decode(record.key, record.value)
+        told = _told(record)
     except InvalidEvent as error:
         return f"{place}  not a change event: {error}\n"
-    if event is None:
+    if told is None:
         return None
-    told = _told(event)
-    moment = "" if event.ts_ms is None else rfc3339(datetime.fromtimestamp(event.ts_ms / 1000, UTC))
-    lines = [f"{moment}  {_OPERATIONS[event.operation]}  {place}"]
+    lines = [f"{_moment(told['ts_ms'])}  {_OPERATIONS[told['op']]}  {place}"]
     lines += [
         f"  {name:7} {json.dumps(told[name], ensure_ascii=False)}" for name in ("key", "before", "after", "source")
     ]
@@ -57,7 +55,19 @@ def _dead_letter_reason(record: "ConsumerRecord[bytes, bytes]") -> str | None:
     return f"{place}@{headers.get('__connect.errors.offset', '?')}: {headers[DEAD_LETTER_MESSAGE]}"
 
 
-def _told(event: ChangeEvent) -> dict[str, Any]:
+def _moment(ts_ms: int | None) -> str:
+    """Milliseconds since the epoch as RFC 3339, as far as the calendar goes."""
+    try:
+        return "" if ts_ms is None else rfc3339(datetime.fromtimestamp(ts_ms / 1000, UTC))
+    except (ValueError, OverflowError):
+        return str(ts_ms)
+
+
+def _told(record: "ConsumerRecord[bytes, bytes]") -> dict[str, Any] | None:
+    """What an event says; None for a log-compaction tombstone. Raises `InvalidEvent`."""
+    event = decode(record.key, record.value)
+    if event is None:
+        return None
     source = event.source
     return {
         "op": event.operation,

@@ -4,11 +4,13 @@ Both stores are given the same Python values; times are aware and UTC, to the mi
 """
 
 import base64
-import json
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
+
+import msgspec
 
 from service_kit.wire import rfc3339
 from sync_service.events.problems import UnfitValue
@@ -22,7 +24,7 @@ def convert(value: Any, wanted: FieldType) -> Any:
         return None
     try:
         return _CONVERSIONS[wanted](value)
-    except (ValueError, TypeError, InvalidOperation, OverflowError) as error:
+    except (ValueError, TypeError, InvalidOperation, OverflowError, RecursionError) as error:
         # Without the value, which may be personal and ends up in the log. The dead letter has it.
         raise UnfitValue(f"a {type(value).__name__} that is no {wanted}") from error
 
@@ -44,7 +46,10 @@ def _integer(value: Any) -> int:
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise TypeError
-    return float(value)
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
 
 
 def _decimal(value: Any) -> Decimal:
@@ -94,5 +99,5 @@ _CONVERSIONS: Mapping[FieldType, Callable[[Any], Any]] = {
     "boolean": _boolean,
     "datetime": _datetime,
     "json": _json,
-    "json_text": lambda value: json.loads(_string(value)),
+    "json_text": lambda value: msgspec.json.decode(_string(value)),
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,7 @@ def _upsert(change: Change, flow: Flow) -> UpdateOne:
         "epoch": incoming.epoch,
         "position": incoming.position,
         "operation": incoming.operation,
-        "deleted_at": change.happened_at if change.values is None else None,
+        "deleted_at": datetime.now(UTC) if change.values is None else None,
     }
     whole: dict[str, Any] = {"$literal": {"_id": change.key[0], **document, "_sync": version}}
     if incoming.position is None:

@@ -97,7 +97,10 @@ class MysqlSink:
 
     async def write(self, changes: Sequence[Change], flow: Flow = Flow.LIVE) -> Written:
         rows = ", ".join([self._row] * len(changes))
-        values = tuple(value for change in changes for value in self._values(change))
+        try:
+            values = tuple(value for change in changes for value in self._values(change))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise Rejected(f"{type(error).__name__}: {error}") from error
         try:
             async with asyncio.timeout(WRITE_SECONDS), self._engine.begin() as connection:
                 # Both looks are for the counts alone; the guard is in the statement between them.
@@ -144,7 +147,7 @@ class MysqlSink:
             version.epoch,
             version.position,
             version.operation,
-            _utc(change.happened_at) if change.values is None else None,
+            _utc(datetime.now(UTC)) if change.values is None else None,
         ]
 
 
