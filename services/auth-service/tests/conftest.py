@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -46,7 +47,7 @@ async def empty_schema(engine: AsyncEngine, mysql_root_url: str) -> AsyncIterato
 @pytest.fixture(scope="session")
 async def settings(engine: AsyncEngine, mysql_root_url: str) -> AsyncIterator[Settings]:
     async with own_schema(engine, mysql_root_url) as url:
-        settings = Settings(mysql_url=url, auth_issuer="http://issuer.test/api/auth")
+        settings = Settings(mysql_url=SecretStr(url), auth_issuer="http://issuer.test/api/auth")
         await prepare(settings)
         yield settings
 
@@ -67,7 +68,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def rows(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(settings.mysql_url)
+    engine = create_engine(settings.mysql_url.get_secret_value())
     yield engine
     await engine.dispose()
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from service_kit.logging import configure_logging
+from service_kit.mongodb import MongodbAddress
+from service_kit.mysql import MysqlAddress
 from service_kit.pagination import InvalidCursor, decode_cursor, encode_cursor
 from service_kit.settings import ServiceSettings, explain
 from service_kit.wire import UtcDatetime
@@ -57,6 +59,37 @@ def test_default_secrets_are_refused_outside_local() -> None:
     assert "\n" not in sentence
     assert "local-only-x" not in sentence
     WithSecret(port=1, environment="production", database_url=SecretStr("mysql://a:own@host/db"))
+
+
+class WithAddresses(ServiceSettings):
+    mysql_url: MysqlAddress = SecretStr("mysql://a:b@host:3306/auth")
+    mongodb_url: MongodbAddress = SecretStr("mongodb://host/tweets?w=1")
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        *(("mysql_url", address) for address in ("", "nonsense", "mysql://a:b@host:x/auth", "mysql://a:b@host")),
+        *(("mysql_url", address) for address in ("mysql:///auth", "postgres://a:b@host/auth")),
+        *(
+            ("mongodb_url", address)
+            for address in ("", "nonsense", "mongodb://a:b@host:x/tweets", "mongodb://a:b@host")
+        ),
+    ],
+)
+def test_address_that_is_none_is_refused_and_its_password_not_shown(name: str, address: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        WithAddresses.model_validate({"port": 1, name: address})
+    assert name.upper() in explain(raised.value)
+    assert "a:b" not in explain(raised.value) + str(raised.value)
+
+
+def test_addresses_that_are_complete_are_taken() -> None:
+    settings = WithAddresses.model_validate(
+        {"port": 1, "mysql_url": "mysql://a:b@h/auth", "mongodb_url": "mongodb://h/t"}
+    )
+    assert settings.mysql_url.get_secret_value() == "mysql://a:b@h/auth"
+    assert settings.mongodb_url.get_secret_value() == "mongodb://h/t"
 
 
 def test_secrets_do_not_reach_the_log(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,6 @@
 """The registrar's settings."""
 
-from pydantic import Field
+from pydantic import AnyHttpUrl, Field
 
 from service_kit.settings import ServiceSettings
 
@@ -10,7 +10,7 @@ class Settings(ServiceSettings):
 
     port: int = Field(default=8004, ge=1, le=65535)
     kafka_bootstrap_servers: str
-    connect_url: str
+    connect_url: AnyHttpUrl
     registrar_poll_seconds: float = Field(default=1.0, gt=0, description="Time between two looks at Connect.")
     registrar_heartbeat_limit_seconds: float = Field(
         default=30.0, gt=0, description="A connector without a heartbeat for so long is restarted."

@@ -70,7 +70,7 @@ class Registrar:
     async def run(self) -> None:
         """Watch; whatever does not answer is tried again, after pauses that grow."""
         failures = 0
-        async with httpx.AsyncClient(base_url=self.settings.connect_url, timeout=10) as http:
+        async with httpx.AsyncClient(base_url=str(self.settings.connect_url), timeout=10) as http:
             while True:
                 try:
                     await self._ensure_topics()

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 
+from alembic.util import CommandError
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
@@ -28,6 +29,8 @@ def main() -> None:
         asyncio.run(prepare(settings))
     except (WrongSecret, TimeoutError) as error:
         sys.exit(f"error: {error}")
+    except CommandError as error:
+        sys.exit(f"error: the schema can't be migrated: {error}")
     except DBAPIError as error:
         sys.exit(f"error: MySQL does not answer as it should: {error.orig}")
     serve(create_app(settings), service="auth", settings=settings)

@@ -40,14 +40,14 @@ async def prepare(settings: Settings, *, deadline_seconds: float = 60) -> None:
     deadline = time.monotonic() + deadline_seconds
     while True:
         try:
-            await migrate(settings.mysql_url, migrations_folder())
+            await migrate(settings.mysql_url.get_secret_value(), migrations_folder())
             break
         except (OperationalError, InterfaceError) as error:
             if time.monotonic() > deadline:
                 raise
             log.warning("database does not answer", error=str(error.orig))
             await asyncio.sleep(_RETRY_SECONDS)
-    engine = create_engine(settings.mysql_url, pool_size=1)
+    engine = create_engine(settings.mysql_url.get_secret_value(), pool_size=1)
     try:
         await _key_ring(settings, engine).load()
     finally:
@@ -57,7 +57,7 @@ async def prepare(settings: Settings, *, deadline_seconds: float = 60) -> None:
 def create_app(settings: Settings) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        engine = create_engine(settings.mysql_url)
+        engine = create_engine(settings.mysql_url.get_secret_value())
         keys = _key_ring(settings, engine)
         await keys.load()
         hasher = PasswordHasher(settings.auth_password_workers)

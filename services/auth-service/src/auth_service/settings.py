@@ -4,13 +4,14 @@ import os
 
 from pydantic import Field, SecretStr
 
+from service_kit.mysql import MysqlAddress
 from service_kit.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
     port: int = Field(default=8001, ge=1, le=65535)
     gateway_prefix: str = "/api/auth"
-    mysql_url: str = Field(description="mysql://auth_service:password@host:port/auth")
+    mysql_url: MysqlAddress
     auth_issuer: str = Field(
         default="http://localhost:8080/api/auth", description="`iss` of tokens; the address the public reaches us at."
     )

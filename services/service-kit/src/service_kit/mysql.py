@@ -1,16 +1,33 @@
 """MySQL for the services that use it: engine and migrations. Needs the `mysql` extra."""
 
-import asyncio
 from pathlib import Path
+from typing import Annotated
 
 from alembic import command
 from alembic.config import Config
+from pydantic import AfterValidator, SecretStr
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 CONNECT_TIMEOUT_SECONDS = 2
 MIGRATION_LOCK_SECONDS = 120
+
+
+def _check(address: SecretStr) -> SecretStr:
+    try:
+        url = make_url(address.get_secret_value())
+    except (ArgumentError, ValueError):
+        # The reasons they give quote the address.
+        url = None
+    if url is None or url.drivername != "mysql" or not url.host or not url.database:
+        raise ValueError("not a MySQL address; write mysql://user:password@host:port/SCHEMA")
+    return address
+
+
+# A setting: `mysql://user:password@host:port/schema`.
+MysqlAddress = Annotated[SecretStr, AfterValidator(_check)]
 
 
 def mysql_url(address: str) -> URL:
@@ -55,11 +72,6 @@ async def migrate(address: str, scripts: Path) -> None:
 
 def _upgrade(connection: Connection, scripts: Path) -> None:
     config = Config()
-    config.set_main_option("script_location", str(scripts))
+    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
-
-
-def run_migrations(address: str, scripts: Path) -> None:
-    """`migrate` for code that is not in an event loop."""
-    asyncio.run(migrate(address, scripts))

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
+from service_kit.mongodb import MongodbAddress
+from service_kit.mysql import MysqlAddress
 from service_kit.settings import ServiceSettings
 from sync_service.routes.loading import default_routes_file
 
@@ -13,8 +15,8 @@ class Settings(ServiceSettings):
 
     port: int = Field(default=8003, ge=1, le=65535)
     gateway_prefix: str = "/api/sync"
-    mysql_url: SecretStr = Field(description="mysql://sync_service:password@host:port/tweets")
-    mongodb_url: SecretStr = Field(description="With the name of the database: mongodb://host:port/tweets?…")
+    mysql_url: MysqlAddress
+    mongodb_url: MongodbAddress
     kafka_bootstrap_servers: str
     sync_routes_file: Path = Field(default_factory=default_routes_file)
     sync_group_id: str = "sync-service"
