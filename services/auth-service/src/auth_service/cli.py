@@ -24,7 +24,7 @@ def main() -> None:
         settings = Settings()
     except ValidationError as error:
         sys.exit(explain(error))
-    configure_logging("auth", settings.log_level)
+    configure_logging("auth-service", settings.log_level)
     try:
         asyncio.run(prepare(settings))
     except (WrongSecret, TimeoutError) as error:
@@ -33,4 +33,4 @@ def main() -> None:
         sys.exit(f"error: the schema can't be migrated: {error}")
     except DBAPIError as error:
         sys.exit(f"error: MySQL does not answer as it should: {error.orig}")
-    serve(create_app(settings), service="auth", settings=settings)
+    serve(create_app(settings), service="auth-service", settings=settings)
