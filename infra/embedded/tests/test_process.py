@@ -10,12 +10,19 @@ import pytest
 
 from embedded_stack.process import Command, ComponentProcess
 
-# Two processes: one that ignores SIGTERM on request, and its child.
-PROGRAM = """
+# Two processes: one that ignores SIGTERM on request, and its child, which takes a moment to die.
+CHILD = """
+import time
+memory = b"x" * 400_000_000
+print("ready", flush=True)
+time.sleep(600)
+"""
+PROGRAM = f"""
 import signal, subprocess, sys
 if sys.argv[1] == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+child = subprocess.Popen([sys.executable, "-c", {CHILD!r}], stdout=subprocess.PIPE)
+child.stdout.readline()
 print("child", child.pid, flush=True)
 child.wait()
 """
@@ -43,7 +50,7 @@ def test_stop_ends_children_too(tmp_path: Path) -> None:
     process, child = started(tmp_path)
     process.stop(grace_seconds=5)
     assert process.running() is None
-    wait_for(lambda: has_ended(child))
+    assert has_ended(child)
     assert not process.expected
 
 
@@ -51,7 +58,7 @@ def test_stop_kills_what_ignores_sigterm(tmp_path: Path) -> None:
     process, child = started(tmp_path, "stubborn")
     process.stop(grace_seconds=0.2)
     assert process.running() is None
-    wait_for(lambda: has_ended(child))
+    assert has_ended(child)
 
 
 def test_paused_process_resumes_and_can_be_stopped_while_paused(tmp_path: Path) -> None:
@@ -77,20 +84,23 @@ def test_process_killed_by_somebody_else_is_expected_but_not_running(tmp_path: P
 
 
 @pytest.mark.parametrize("then", ["start", "stop", "kill"])
-def test_children_of_a_process_killed_by_somebody_else_do_not_outlive_it_for_long(tmp_path: Path, then: str) -> None:
-    """nginx's workers would keep its port."""
+@pytest.mark.parametrize("by", ["its parent", "another program, before its parent has noticed"])
+def test_children_of_a_process_killed_by_somebody_else_are_ended(tmp_path: Path, by: str, then: str) -> None:
+    """nginx's workers would keep its port, while they are dying too."""
     process, child = started(tmp_path)
     os.kill(int(process.pid_file.read_text()), signal.SIGKILL)
-    wait_for(lambda: process.running() is None)
+    actor = process if by == "its parent" else ComponentProcess("example", tmp_path)
+    wait_for(lambda: actor.running() is None)
     assert not has_ended(child)
     match then:
         case "start":
-            process.end_orphans()
+            actor.end_orphans()
         case "stop":
-            process.stop(grace_seconds=5)
+            actor.stop(grace_seconds=5)
         case "kill":
-            process.kill()
-    wait_for(lambda: has_ended(child))
+            actor.kill()
+    assert has_ended(child)
+    assert process.running() is None
 
 
 def test_second_program_finds_the_process_by_its_pid_file(tmp_path: Path) -> None:

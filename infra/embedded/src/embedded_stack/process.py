@@ -3,6 +3,7 @@
 So that a second program (the command line, a test) can act on a stack that another one started.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -55,7 +56,12 @@ class ComponentProcess:
         return self.pid_file.exists()
 
     def running(self) -> psutil.Process | None:
-        """The live process of the pid file, if it is still the same one.
+        """The live process of the pid file, if it is still the same one."""
+        process = self._leader()
+        return None if process is None or _has_ended(process) else process
+
+    def _leader(self) -> psutil.Process | None:
+        """The process of the pid file, alive or a zombie, if it is still the same one.
 
         A process with this pid that is younger than the pid file is a stranger who got the number later.
         """
@@ -64,11 +70,9 @@ class ComponentProcess:
         try:
             written = self.pid_file.stat().st_mtime
             process = psutil.Process(int(self.pid_file.read_text()))
-            if process.status() == psutil.STATUS_ZOMBIE or process.create_time() > written + 1:
-                return None
+            return None if process.create_time() > written + 1 else process
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return None
-        return process
 
     def exit_reason(self) -> str:
         code = self._child.poll() if self._child else None
@@ -100,19 +104,23 @@ class ComponentProcess:
         self.pid_file.unlink(missing_ok=True)
 
     def end_orphans(self) -> None:
-        """Kill what a process that was killed alone has left behind: its workers would keep its port.
+        """Kill what a process that was killed alone has left behind, and wait until it is gone.
 
-        They are the process group of its pid, a number that is not given anew while the group lasts. Where a
-        process has that pid, it is a live leader or a stranger, and nothing is done.
+        Its workers would keep its port. They are the session of its pid, a number that is not given anew while the
+        session lasts. A process that has that pid nevertheless is a stranger, whose session is not touched.
         """
         try:
-            leader = int(self.pid_file.read_text())
+            pid = int(self.pid_file.read_text())
         except (FileNotFoundError, ValueError):
             return
-        if self._child is not None:
-            self._child.poll()
-        if not psutil.pid_exists(leader):
-            self._signal_group(leader, signal.SIGKILL)
+        leader = self._leader()
+        if psutil.pid_exists(pid) if leader is None else not _has_ended(leader):
+            return
+        while orphans := _session(pid):
+            for orphan in orphans:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    orphan.kill()
+            time.sleep(_POLL_SECONDS)
 
     def pause(self) -> None:
         if process := self.running():
@@ -142,3 +150,20 @@ class ComponentProcess:
             os.killpg(leader, number)
         except ProcessLookupError:
             return
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _session(pid: int) -> list[psutil.Process]:
+    """The live processes of the session that the process of this pid began."""
+    members = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(process.pid) == pid and not _has_ended(process):
+                members.append(process)
+    return members
