@@ -1,6 +1,7 @@
 """Register, log in, tweet, and see both databases agree."""
 
 import httpx
+import pytest
 from e2e.copies import Copies
 from e2e.people import Person
 from e2e.waiting import eventually
@@ -83,6 +84,31 @@ async def test_services_answer_through_the_gateway(running_stack: Stack) -> None
         assert too_large.status_code == 413
         assert too_large.headers["content-type"] == "application/problem+json"
         assert (await client.get("/api/auth/metrics")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status", "code"),
+    [
+        ("GET", "/api/nowhere", {}, 404, "not-found"),
+        ("TRACE", "/api/auth/v1/login", {}, 405, "method-not-allowed"),
+        ("DELETE", "/", {}, 405, "method-not-allowed"),
+        ("GET", "/%zz", {}, 400, "bad-request"),
+        ("GET", "/api/auth/" + "x" * 40_000, {}, 414, "uri-too-long"),
+        ("GET", "/", {"X-Big": "x" * 40_000}, 431, "request-header-fields-too-large"),
+    ],
+)
+async def test_what_the_gateway_itself_refuses_is_a_problem_like_every_other(
+    running_stack: Stack, *, method: str, path: str, headers: dict[str, str], status: int, code: str
+) -> None:
+    async with httpx.AsyncClient(base_url=running_stack.addresses["GATEWAY_URL"], timeout=20) as client:
+        answer = await client.request(method, path, headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    problem = answer.json()
+    assert (problem["status"], problem["code"], problem["type"]) == (status, code, f"urn:tandem:problem:{code}")
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert (answer.headers.get("allow", "").split(", ")[0] == "GET") == (status == 405)
+    assert method not in answer.headers.get("allow", "").split(", ")
 
 
 async def test_issuer_of_tokens_is_where_its_metadata_is(running_stack: Stack) -> None:

@@ -98,6 +98,19 @@ async def test_frameworks_own_errors_are_problems_too(
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+async def test_body_that_is_no_text_is_a_documented_400(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/things", content=b"\xff{", headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad-request")
+    paths = (await client.get("/openapi.json")).json()["paths"]
+    assert {"400", "413", "422"} <= paths["/v1/things"]["post"]["responses"].keys()
+    assert not {"400", "413"} & paths["/v1/things/{name}"]["get"]["responses"].keys()
+
+
+async def test_instance_is_a_uri_whatever_the_path(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/v1/nowhere/%C3%BB%02%22 x")
+    assert answer.json()["instance"] == "/v1/nowhere/%C3%BB%02%22%20x"
+
+
 async def test_unexpected_error_tells_nothing(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v1/things/bug")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")

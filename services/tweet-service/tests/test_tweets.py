@@ -221,7 +221,7 @@ async def test_lists_are_served_from_indexes(ada: httpx.AsyncClient, app: FastAP
 async def test_openapi_tells_every_status_with_an_example(ada: httpx.AsyncClient) -> None:
     document = (await ada.get("/openapi.json")).json()
     assert set(document["paths"]["/v1/tweets/{tweet_id}"]["patch"]["responses"]) == {
-        "200", "401", "403", "404", "412", "422", "428", "503",
+        "200", "400", "401", "403", "404", "412", "413", "422", "428", "503",
     }  # fmt: skip
     examples = document["paths"]["/v1/tweets"]["post"]["responses"]["401"]["content"]["application/problem+json"][
         "examples"

@@ -11,7 +11,14 @@ from starlette.types import Lifespan
 from service_kit.health import ReadinessCheck, health_router
 from service_kit.metrics import HttpMetrics, new_registry
 from service_kit.middleware import BodyLimitMiddleware, GatewayPrefixMiddleware, RequestContextMiddleware
-from service_kit.problems import MEDIA_TYPE, ProblemDocument, install_problem_handlers
+from service_kit.problems import (
+    MEDIA_TYPE,
+    BadRequest,
+    PayloadTooLarge,
+    ProblemDocument,
+    install_problem_handlers,
+    problem_responses,
+)
 from service_kit.settings import ServiceSettings
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -49,7 +56,8 @@ def create_application(
 
 
 def _document_problems(app: FastAPI) -> None:
-    """Replace FastAPI's own 422 in OpenAPI by the problem document that is really sent."""
+    """Show in OpenAPI what every body may be answered with, and our 422 instead of FastAPI's own."""
+    unreadable = problem_responses(BadRequest, PayloadTooLarge)
     body = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}}
 
     def openapi() -> dict[str, Any]:
@@ -64,6 +72,8 @@ def _document_problems(app: FastAPI) -> None:
                 components.pop(unused, None)
             for operations in schema["paths"].values():
                 for operation in operations.values():
+                    if "requestBody" in operation:
+                        operation["responses"] |= {str(status): answer for status, answer in unreadable.items()}
                     invalid = operation["responses"].get("422")
                     if invalid and MEDIA_TYPE not in invalid.get("content", {}):
                         operation["responses"]["422"] = {"description": "Some fields are not valid.", **body}

@@ -16,6 +16,7 @@ A service derives its own problems, raises them where they are known, and hands 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import structlog
 from fastapi import FastAPI, Request
@@ -118,7 +119,7 @@ def problem_document(
         title=title,
         status=status,
         detail=detail,
-        instance=request_path,
+        instance=quote(request_path, safe="/:@!$&'()*+,;=~"),
         code=code,
         request_id=current_request_id(),
         errors=list(errors) or None,
@@ -195,10 +196,13 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
     return problem_response(request, ValidationFailed(detail, errors=errors))
 
 
+_OF_THE_FRAMEWORK = {problem.status: problem for problem in (BadRequest, NotFound, PayloadTooLarge)}
+
+
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
-    if error.status_code == PayloadTooLarge.status:
-        return problem_response(request, PayloadTooLarge())
+    if problem := _OF_THE_FRAMEWORK.get(error.status_code):
+        return problem_response(request, problem())
     status = HTTPStatus(error.status_code)
     document = problem_document(
         request.url.path,

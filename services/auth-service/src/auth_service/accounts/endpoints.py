@@ -9,7 +9,6 @@ from auth_service.dependencies import AccountServiceDep, CurrentUser, OptionalUs
 from auth_service.sessions.schemas import Registered
 from service_kit.problems import (
     Forbidden,
-    PayloadTooLarge,
     ServiceUnavailable,
     Unauthorized,
     ValidationFailed,
@@ -30,7 +29,6 @@ router = APIRouter(prefix="/v1", tags=["accounts"])
         Forbidden,
         UsernameTaken,
         EmailTaken,
-        PayloadTooLarge,
         ValidationFailed,
         PasswordsDoNotMatch,
         ServiceUnavailable,
@@ -56,7 +54,7 @@ async def read_own_profile(user: CurrentUser) -> UserProfile:
 @router.patch(
     "/users/me",
     summary="Change your own profile",
-    responses=problem_responses(Unauthorized, InvalidToken, PayloadTooLarge, ValidationFailed, ServiceUnavailable),
+    responses=problem_responses(Unauthorized, InvalidToken, ValidationFailed, ServiceUnavailable),
 )
 async def change_own_profile(change: ProfileChange, user: CurrentUser, session: DatabaseSession) -> UserProfile:
     user.name = change.name

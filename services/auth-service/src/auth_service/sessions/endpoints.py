@@ -10,7 +10,6 @@ from auth_service.dependencies import SessionServiceDep
 from auth_service.sessions.problems import InvalidCredentials, InvalidRefreshToken, RefreshTokenReused
 from auth_service.sessions.schemas import Login, Refresh, Tokens
 from service_kit.problems import (
-    PayloadTooLarge,
     ServiceUnavailable,
     ValidationFailed,
     problem_response,
@@ -19,7 +18,7 @@ from service_kit.problems import (
 
 router = APIRouter(prefix="/v1", tags=["sessions"])
 
-_LOGIN_PROBLEMS = problem_responses(InvalidCredentials, PayloadTooLarge, ValidationFailed, ServiceUnavailable)
+_LOGIN_PROBLEMS = problem_responses(InvalidCredentials, ValidationFailed, ServiceUnavailable)
 
 
 @router.post("/login", summary="Log in by username or email", responses=_LOGIN_PROBLEMS)
@@ -42,9 +41,7 @@ async def token(form: Annotated[OAuth2PasswordRequestForm, Depends()], sessions:
     response_model=Tokens,
     summary="Exchange a refresh token for new tokens",
     description="Each refresh token works once. Using a spent one ends its session: one of the two was stolen.",
-    responses=problem_responses(
-        InvalidRefreshToken, RefreshTokenReused, PayloadTooLarge, ValidationFailed, ServiceUnavailable
-    ),
+    responses=problem_responses(InvalidRefreshToken, RefreshTokenReused, ValidationFailed, ServiceUnavailable),
 )
 async def refresh(request: Request, body: Refresh, sessions: SessionServiceDep) -> Tokens | Response:
     outcome = await sessions.refresh(body.refresh_token)
@@ -58,7 +55,7 @@ async def refresh(request: Request, body: Refresh, sessions: SessionServiceDep) 
     "/logout",
     status_code=204,
     summary="End the session of a refresh token",
-    responses=problem_responses(PayloadTooLarge, ValidationFailed, ServiceUnavailable),
+    responses=problem_responses(ValidationFailed, ServiceUnavailable),
 )
 async def log_out(body: Refresh, sessions: SessionServiceDep) -> None:
     await sessions.log_out(body.refresh_token)
