@@ -27,7 +27,7 @@ function grant(name, password, privileges) {
   else tweets.createUser({ user: name, ...account });
 }
 
-// tweet-service owns its collections, and only reads the copy of the users.
+// tweet-service owns its collections, and only reads the copy of the users, tombstones too (`users_copy`).
 grant("tweet_service", process.env.MONGO_TWEET_PASSWORD, [
   on("", READ, "listCollections", "changeStream"),
   ...["tweets", "likes", "follows"].map((name) => on(name, WRITE, SCHEMA)),
@@ -36,7 +36,8 @@ grant("tweet_service", process.env.MONGO_TWEET_PASSWORD, [
 // sync-service owns the copy of the users (`users` is a view of it), and sees nothing of the tweets.
 grant("sync_service", process.env.MONGO_SYNC_PASSWORD, [
   on("", "listCollections"),
-  ...["users_copy", "users"].map((name) => on(name, READ, WRITE, SCHEMA)),
+  // It drops the index that purges tombstones when a route is to keep them.
+  ...["users_copy", "users"].map((name) => on(name, READ, WRITE, SCHEMA, "dropIndex")),
   on("system.views", "find"),
 ]);
 

@@ -33,6 +33,7 @@ def test_built_in_routes_are_valid() -> None:
     routes = {route.name: route for route in load_routes(default_routes_file())}
     assert routes["users"].topic == "cdc.mysql.auth.users"
     assert routes["tweets"].target.name == "tweets"
+    assert (routes["users"].tombstones, routes["tweets"].tombstones) == ("keep", "purge")
 
 
 def test_fields_are_renamed_typed_and_filled_with_constants(tmp_path: Path) -> None:
@@ -68,6 +69,7 @@ def test_missing_key_and_unfit_value_say_so(tmp_path: Path) -> None:
         (("price: decimal", "_id: string"), "both key and field"),
         (("store: mongodb, collection: things", "store: mysql, table: 'a`b'"), "table"),
         (("topic:", "unknown: 1\n  topic:"), "unknown"),
+        (("topic:", "tombstones: burn\n  topic:"), "tombstones"),
     ],
 )
 def test_wrong_route_is_explained_in_one_line(tmp_path: Path, change: tuple[str, str], complaint: str) -> None:

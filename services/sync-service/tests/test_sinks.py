@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sync_service.apply.changes import Change
 from sync_service.apply.rule import Flow, Version, applies, merged, offset, stream
+from sync_service.routes.models import Route
 from sync_service.sinks import mongo, mysql
 from sync_service.sinks.mongo import MongoSink
 from sync_service.sinks.mysql import MysqlSink
@@ -224,23 +225,58 @@ async def test_tombstone_in_mysql_holds_nothing_of_the_row(mysql_sink: MysqlSink
     }  # fmt: skip
 
 
-async def test_old_tombstones_are_purged_and_young_ones_stay(mysql_sink: MysqlSink, engine: AsyncEngine) -> None:
+@pytest.mark.parametrize("tombstones", ["purge", "keep"])
+async def test_old_tombstones_are_purged_unless_kept_and_young_ones_stay(
+    mysql_sink: MysqlSink, engine: AsyncEngine, routes: dict[str, Route], tombstones: str
+) -> None:
     old, young = "3" * 24, "4" * 24
     await mysql_sink.write([Change((key,), None, streaming(1, "d")) for key in (old, young)])
     long_ago = datetime.now(UTC) - TOMBSTONE_LIFETIME - timedelta(hours=1)
     async with engine.begin() as connection:
         statement = text("UPDATE tweets_copy SET sync_deleted_at = :long_ago WHERE id = :old")
         await connection.execute(statement, {"long_ago": long_ago.replace(tzinfo=None), "old": old})
-    await mysql_sink.purge()
+    await MysqlSink(engine, with_tombstones(routes["tweets"], tombstones)).purge()
     stored = await MysqlCopy(mysql_sink, engine).stored()
-    assert old not in stored
+    assert (old in stored) == (tombstones == "keep")
     assert young in stored
 
 
-async def test_mongodb_purges_tombstones_by_an_index(mongo_sink: MongoSink, database: "Database") -> None:
+def with_tombstones(route: Route, tombstones: str) -> Route:
+    return route.model_copy(update={"tombstones": tombstones})
+
+
+async def lifetimes_of_tombstones(database: "Database") -> list[float]:
     indexes = await database["users_copy"].index_information()
-    lifetimes = [index["expireAfterSeconds"] for index in indexes.values() if "expireAfterSeconds" in index]
-    assert lifetimes == [TOMBSTONE_LIFETIME.total_seconds()]
+    return [index["expireAfterSeconds"] for index in indexes.values() if "expireAfterSeconds" in index]
+
+
+async def test_mongodb_purges_tombstones_by_an_index_that_a_route_which_keeps_them_drops(
+    database: "Database", routes: dict[str, Route]
+) -> None:
+    for tombstones, lifetimes in (
+        ("purge", [TOMBSTONE_LIFETIME.total_seconds()]),
+        ("keep", []),
+        ("keep", []),
+        ("purge", [TOMBSTONE_LIFETIME.total_seconds()]),
+    ):
+        await MongoSink(database, with_tombstones(routes["users"], tombstones)).prepare()
+        assert await lifetimes_of_tombstones(database) == lifetimes
+
+
+async def test_mongodb_route_without_any_index_can_be_prepared(database: "Database", routes: dict[str, Route]) -> None:
+    route = with_tombstones(routes["users"], "keep").model_copy(update={"indexes": []})
+    await MongoSink(database, route).prepare()
+    assert {"users", "users_copy"} <= set(await database.list_collection_names())
+
+
+async def test_deleted_user_is_known_for_ever_by_the_built_in_route(
+    mongo_sink: MongoSink, database: "Database"
+) -> None:
+    await mongo_sink.write([Change(("u1",), None, streaming(1, "d"))])
+    tombstone = await database["users_copy"].find_one({"_id": "u1"})
+    assert tombstone is not None
+    assert isinstance(tombstone["_sync"]["deleted_at"], datetime)
+    assert await lifetimes_of_tombstones(database) == []
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """The service in this process, on a real MongoDB, with an issuer whose keys the tests have."""
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -40,6 +41,17 @@ def documents(database_url: str) -> Iterator[Documents]:
         database = client.get_default_database()
         yield database
         client.drop_database(database.name)
+
+
+@pytest.fixture
+def bury(documents: Documents) -> Callable[[str], None]:
+    """Leaves what sync-service leaves when the delete event of a user arrives: a tombstone, in place of the row."""
+
+    def bury(user_id: str) -> None:
+        tombstone = {"_id": user_id, "_sync": {"operation": "d", "deleted_at": datetime.now(UTC)}}
+        documents["users_copy"].replace_one({"_id": user_id}, tombstone, upsert=True)
+
+    return bury
 
 
 @pytest.fixture(scope="session")

@@ -102,16 +102,46 @@ async def test_revocation_arrives_with_the_copy(ada: httpx.AsyncClient, issuer: 
         return answer.status_code, answer.json().get("code")
 
     user = {"_id": user_id, "username": "x", "name": "X", "is_active": True, "tokens_valid_after": None}
-    documents["users"].insert_one(user)
+    user["_sync"] = {"operation": "c", "deleted_at": None}
+    documents["users_copy"].insert_one(user)
     assert await status() == (201, None)
-    documents["users"].update_one({"_id": user_id}, {"$set": {"tokens_valid_after": issued_at}})
+    documents["users_copy"].update_one({"_id": user_id}, {"$set": {"tokens_valid_after": issued_at}})
     assert await status() == (201, None)
     later = issued_at + timedelta(seconds=1)
-    documents["users"].update_one({"_id": user_id}, {"$set": {"tokens_valid_after": later}})
+    documents["users_copy"].update_one({"_id": user_id}, {"$set": {"tokens_valid_after": later}})
     assert await status() == (401, "token-revoked")
     deactivated = {"tokens_valid_after": None, "is_active": False}
-    documents["users"].update_one({"_id": user_id}, {"$set": deactivated})
+    documents["users_copy"].update_one({"_id": user_id}, {"$set": deactivated})
     assert await status() == (401, "token-revoked")
+
+
+@pytest.mark.parametrize("copied", [True, False], ids=["copied before", "deleted before the copy arrived"])
+async def test_token_of_a_deleted_user_is_refused_as_soon_as_the_delete_arrives(
+    ada: httpx.AsyncClient, issuer: Issuer, documents: Documents, bury: Callable[[str], None], *, copied: bool
+) -> None:
+    user_id = f"u-{secrets.token_hex(6)}"
+    headers = {"Authorization": f"Bearer {issuer.token(sub=user_id)}"}
+    if copied:
+        live = {"operation": "c", "deleted_at": None}
+        documents["users_copy"].insert_one(
+            {"_id": user_id, "username": "x", "name": "X", "is_active": True, "_sync": live}
+        )
+    posted = await ada.post("/v1/tweets", json={"text": "x"}, headers=headers)
+    url = posted.headers["location"]
+    assert (await ada.get(url, headers=headers)).status_code == 200
+
+    bury(user_id)
+    edit = {"json": {"text": "y"}, "headers": {**headers, "If-Match": '"1"'}}
+    for answer in (
+        await ada.post("/v1/tweets", json={"text": "x"}, headers=headers),
+        await ada.patch(url, **edit),
+        await ada.delete(url, headers=headers),
+        await ada.get(url, headers=headers),
+        await ada.get("/v1/tweets", headers=headers),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (401, "token-revoked"), answer.request
+        assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+    assert (await ada.get(url)).json()["text"] == "x"
 
 
 async def test_service_goes_on_with_the_keys_it_has_while_the_issuer_is_down(

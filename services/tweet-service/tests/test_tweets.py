@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import unicodedata
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from pymongo.database import Database
 
 Documents = Database[dict[str, Any]]
 UNKNOWN_ID = "0" * 24
+LIVE = {"operation": "c", "deleted_at": None}
 
 
 async def post(client: httpx.AsyncClient, text: str = "hello", **more: Any) -> dict[str, Any]:
@@ -227,6 +229,10 @@ async def test_openapi_tells_every_status_with_an_example(ada: httpx.AsyncClient
         "examples"
     ]
     assert "invalid-token" in examples
+    tweet = document["components"]["schemas"]["Tweet"]
+    assert {"author", "author_deleted"} <= set(tweet["required"])
+    assert tweet["properties"]["author_deleted"]["type"] == "boolean"
+    assert {"type": "null"} in tweet["properties"]["author"]["anyOf"]
 
 
 async def test_author_names_come_from_the_copy_as_soon_as_it_is_there(
@@ -239,12 +245,62 @@ async def test_author_names_come_from_the_copy_as_soon_as_it_is_there(
     assert posted.json()["author"] == {"id": user_id, "username": "grace", "name": "Grace"}
     by_others = await anonymous.get(url, headers={"Authorization": ""})
     assert by_others.json()["author"] == {"id": user_id, "username": None, "name": None}
+    # Not here yet is not deleted.
+    assert posted.json()["author_deleted"] is by_others.json()["author_deleted"] is False
 
-    documents["users"].insert_one({"_id": user_id, "username": "grace", "name": "Grace", "is_active": True})
+    documents["users_copy"].insert_one(
+        {"_id": user_id, "username": "grace", "name": "Grace", "is_active": True, "_sync": LIVE}
+    )
     assert (await anonymous.get(url)).json()["author"]["username"] == "grace"
-    documents["users"].update_one({"_id": user_id}, {"$set": {"username": "admiral"}})
+    documents["users_copy"].update_one({"_id": user_id}, {"$set": {"username": "admiral"}})
     assert (await anonymous.get(url)).json()["author"]["username"] == "admiral"
     assert [tweet["id"] for tweet in (await anonymous.get("/v1/tweets?author=admiral")).json()["items"]] == [
         posted.json()["id"]
     ]
     assert (await anonymous.get("/v1/tweets?author=nobody")).json() == {"items": [], "next_cursor": None}
+
+
+async def test_tweets_of_a_deleted_user_stay_and_are_shown_as_such_everywhere(
+    ada: httpx.AsyncClient, issuer: Issuer, documents: Documents, bury: Callable[[str], None]
+) -> None:
+    user_id, username = f"u-{secrets.token_hex(6)}", f"name{secrets.token_hex(6)}"
+    documents["users_copy"].insert_one(
+        {"_id": user_id, "username": username, "name": "Grace", "is_active": True, "_sync": LIVE}
+    )
+    headers = as_caller(ada, issuer, sub=user_id, username=username)
+    tweet = (await ada.post("/v1/tweets", json={"text": "x"}, headers=headers)).json()
+    url, of_author = f"/v1/tweets/{tweet['id']}", {"author": username}
+    before = await ada.get(url)
+    assert (before.json()["author"]["username"], before.json()["author_deleted"]) == (username, False)
+    (found,) = (await ada.get("/v1/tweets", params=of_author)).json()["items"]
+    assert (found["id"], found["author_deleted"]) == (tweet["id"], False)
+
+    bury(user_id)
+    after = await ada.get(url, headers={"If-None-Match": before.headers["etag"]})
+    assert after.status_code == 200
+    assert after.json() == {**tweet, "author": None, "author_deleted": True}
+    again = await ada.get(url, headers={"If-None-Match": after.headers["etag"]})
+    assert again.status_code == 304
+    own = await post(ada)
+    listed = {each["id"]: each for each in (await ada.get("/v1/tweets", params={"limit": 2})).json()["items"]}
+    assert listed[tweet["id"]] == after.json()
+    assert (listed[own["id"]]["author"]["username"], listed[own["id"]]["author_deleted"]) == ("ada", False)
+    assert (await ada.get("/v1/tweets", params=of_author)).json() == {"items": [], "next_cursor": None}
+
+
+async def test_username_of_a_deleted_user_finds_whoever_has_it_now(
+    ada: httpx.AsyncClient, issuer: Issuer, documents: Documents, bury: Callable[[str], None]
+) -> None:
+    username = f"name{secrets.token_hex(6)}"
+    former, present = f"u-{secrets.token_hex(6)}", f"u-{secrets.token_hex(6)}"
+    posted = []
+    for user_id in (former, present):
+        documents["users_copy"].insert_one(
+            {"_id": user_id, "username": username, "name": "G", "is_active": True, "_sync": LIVE}
+        )
+        headers = as_caller(ada, issuer, sub=user_id, username=username)
+        posted.append((await ada.post("/v1/tweets", json={"text": "x"}, headers=headers)).json()["id"])
+        if user_id == former:
+            bury(former)
+    items = (await ada.get("/v1/tweets", params={"author": username})).json()["items"]
+    assert [tweet["id"] for tweet in items] == posted[1:]

@@ -1,7 +1,7 @@
 """Who is calling: access tokens of auth-service, and their revocation.
 
-The sync is the revocation feed: changing a password, logging out everywhere or deactivating an account reaches
-the copy of the users, and from then on older tokens are refused here, without a call to auth-service.
+The sync is the revocation feed: changing a password, logging out everywhere, deactivating or deleting an account
+reaches the copy of the users, and from then on older tokens are refused here, without a call to auth-service.
 """
 
 from typing import Annotated
@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 
 from service_kit.problems import ServiceUnavailable, Unauthorized
 from service_kit.tokens import AccessToken, InvalidToken, TokenVerifier, bearer_scheme
-from tweet_service.profiles.repository import ProfileRepositoryDep
+from tweet_service.profiles.repository import ProfileRepository, ProfileRepositoryDep
 
 ADMIN = "admin"
 
@@ -34,13 +34,13 @@ async def current_user(bearer: BearerToken, tokens: TokenVerifierDep, profiles: 
     if bearer is None:
         raise Unauthorized
     token = await tokens.verify(bearer)
-    profile = await profiles.get_by_id(token.sub)
-    if profile is not None and not profile.accepts_token_of(token.iat):
-        raise TokenRevoked
+    await _require_unrevoked(token, profiles)
     return token
 
 
-async def current_reader(bearer: BearerToken, tokens: TokenVerifierDep) -> AccessToken | None:
+async def current_reader(
+    bearer: BearerToken, tokens: TokenVerifierDep, profiles: ProfileRepositoryDep
+) -> AccessToken | None:
     """The caller of a public route, if he says who he is.
 
     A token that isn't valid is still a 401, so that a client learns of it; but while no keys can be had, reading
@@ -49,9 +49,18 @@ async def current_reader(bearer: BearerToken, tokens: TokenVerifierDep) -> Acces
     if bearer is None:
         return None
     try:
-        return await tokens.verify(bearer)
+        token = await tokens.verify(bearer)
     except ServiceUnavailable:
         return None
+    await _require_unrevoked(token, profiles)
+    return token
+
+
+async def _require_unrevoked(token: AccessToken, profiles: ProfileRepository) -> None:
+    """Raises `TokenRevoked`. A tombstone is no absence: it refuses every token."""
+    known = await profiles.get_by_id(token.sub)
+    if known is not None and not known.accepts_token_of(token.iat):
+        raise TokenRevoked
 
 
 CurrentUser = Annotated[AccessToken, Depends(current_user)]

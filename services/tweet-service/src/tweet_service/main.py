@@ -24,6 +24,7 @@ Tweets, stored in MongoDB. Reading is public; writing needs a bearer token of au
 **Authors are joined, not copied**, from the copy of the users that sync-service keeps, so a person who is
 renamed is renamed everywhere at once. The copy arrives a moment after the registration. Until then `username`
 and `name` of an author are filled from the caller's own token if he is the author, and are `null` for others.
+Tweets outlive the account that wrote them: once it is deleted, `author` is `null` and `author_deleted` is `true`.
 
 **Editing** is guarded by the tweet's version: send the `ETag`, or the bare `"version"`, in `If-Match`.
 """

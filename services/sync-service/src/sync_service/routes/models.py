@@ -66,6 +66,7 @@ class Route(_Declaration):
     key: Mapping[Name, FieldDeclaration] = Field(min_length=1)
     fields: Mapping[Name, FieldDeclaration]
     indexes: list[list[Name]] = []
+    tombstones: Literal["purge", "keep"] = "purge"
 
     @model_validator(mode="after")
     def _consistent(self) -> "Route":

@@ -1,4 +1,8 @@
-"""A copy in MongoDB: the collection `<name>_copy` with versions and tombstones, and the view `<name>` of what lives."""
+"""A copy in MongoDB: the collection `<name>_copy` with versions and tombstones, and the view `<name>` of what lives.
+
+Who has to tell a deleted row from one that has not arrived reads the collection: only a tombstone has a
+`_sync.deleted_at`. MongoDB purges tombstones by a TTL index, which a route that keeps them has not.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -38,7 +42,10 @@ _DATA_ERRORS = frozenset(
         17420,  # document to upsert is too large
     }
 )
+_INDEX_NOT_FOUND = 27
 _NAMESPACE_EXISTS = 48
+
+_PURGING = "_sync.deleted_at_1"
 
 
 class MongoSink:
@@ -49,17 +56,22 @@ class MongoSink:
         self._view = route.target.collection
         self._name = f"{route.target.collection}_copy"
         self._collection = database[self._name]
-        self._indexes = [
-            IndexModel([("_sync.deleted_at", ASCENDING)], expireAfterSeconds=int(TOMBSTONE_LIFETIME.total_seconds())),
-            *(IndexModel([(field, ASCENDING) for field in fields]) for fields in route.indexes),
-        ]
+        self._keeps_tombstones = route.tombstones == "keep"
+        self._indexes = [IndexModel([(field, ASCENDING) for field in fields]) for fields in route.indexes]
+        if not self._keeps_tombstones:
+            lifetime = int(TOMBSTONE_LIFETIME.total_seconds())
+            purging = IndexModel([("_sync.deleted_at", ASCENDING)], name=_PURGING, expireAfterSeconds=lifetime)
+            self._indexes.append(purging)
 
     async def prepare(self) -> None:
-        """Make collection, indexes and view, as far as they are missing."""
+        """Make collection, indexes and view, as far as they are missing; end the purging that the route ended."""
         live = [{"$match": {"_sync.deleted_at": None}}, {"$unset": "_sync"}]
         try:
             await self._create(self._name)
-            await self._collection.create_indexes(self._indexes)
+            if self._keeps_tombstones:
+                await self._end_purging()
+            if self._indexes:
+                await self._collection.create_indexes(self._indexes)
             await self._create(self._view, viewOn=self._name, pipeline=live)
         except PyMongoError as error:
             raise _unavailable(error) from error
@@ -73,6 +85,13 @@ class MongoSink:
             pass  # another process was faster
         except OperationFailure as error:
             if error.code != _NAMESPACE_EXISTS:
+                raise
+
+    async def _end_purging(self) -> None:
+        try:
+            await self._collection.drop_index(_PURGING)
+        except OperationFailure as error:
+            if error.code != _INDEX_NOT_FOUND:
                 raise
 
     async def write(self, changes: Sequence[Change], flow: Flow = Flow.LIVE) -> Written:
@@ -94,7 +113,7 @@ class MongoSink:
         return Written(applied=applied, skipped=len(changes) - applied)
 
     async def purge(self) -> None:
-        """The TTL index does it."""
+        """The TTL index does it, if the route has its tombstones purged."""
 
 
 def _upsert(change: Change, flow: Flow) -> UpdateOne:

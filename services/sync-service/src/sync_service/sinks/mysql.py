@@ -60,6 +60,7 @@ class MysqlSink:
     def __init__(self, engine: AsyncEngine, route: Route) -> None:
         self._engine = engine
         self._table = f"{route.target.name}_copy"
+        self._keeps_tombstones = route.tombstones == "keep"
         self._key = list(route.key)
         self._fields = list(route.fields)
         self._bind: list[Callable[[Any], Any]] = [
@@ -122,6 +123,8 @@ class MysqlSink:
         return set((await connection.exec_driver_sql(look, values)).scalars())
 
     async def purge(self) -> None:
+        if self._keeps_tombstones:
+            return
         limit = _utc(datetime.now(UTC) - TOMBSTONE_LIFETIME)
         delete = f"DELETE FROM {_quoted(self._table)} WHERE sync_deleted_at < :limit LIMIT {_PURGED_AT_ONCE}"  # noqa: S608 - names of the route
         while await self._run(delete, limit=limit) == _PURGED_AT_ONCE:

@@ -8,7 +8,7 @@ from typing import Protocol
 from sync_service.apply.changes import Change
 from sync_service.apply.rule import Flow
 
-# How long a tombstone guards against a replayed insert.
+# How long a tombstone guards against a replayed insert, unless the route keeps it for ever.
 TOMBSTONE_LIFETIME = timedelta(days=7)
 
 # A write that takes longer has lost its server; it is written again on another connection.
@@ -41,4 +41,7 @@ class Sink(Protocol):
         """Apply the rule to each change; a key occurs once. Safe to repeat. Raises `Rejected`, `Unavailable`."""
 
     async def purge(self) -> None:
-        """Forget tombstones that are older than `TOMBSTONE_LIFETIME`. Raises `Unavailable`."""
+        """Forget tombstones that are older than `TOMBSTONE_LIFETIME`, unless the route keeps them.
+
+        Raises `Unavailable`.
+        """

@@ -1,1 +1,1 @@
-"""Profiles of people: the copy of auth-service's users that sync-service keeps in MongoDB. Only read here."""
+"""Profiles of people, and who is deleted: the copy of auth-service's users that sync-service keeps. Only read here."""

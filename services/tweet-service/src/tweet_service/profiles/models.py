@@ -1,4 +1,4 @@
-"""Documents of the collection `users`, which sync-service writes."""
+"""Documents of the collection `users_copy`, which sync-service writes."""
 
 from datetime import datetime
 
@@ -21,3 +21,14 @@ class Profile(BaseModel):
         if not self.is_active:
             return False
         return self.tokens_valid_after is None or issued_at >= self.tokens_valid_after.timestamp()
+
+
+class Tombstone(BaseModel):
+    """What the copy has of a deleted user, for good. Nobody gets the id again."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str = Field(validation_alias="_id")
+
+    def accepts_token_of(self, issued_at: float) -> bool:  # noqa: ARG002 - as a profile is asked
+        return False

@@ -1,4 +1,4 @@
-"""Rules about people: what is shown of an author, and what stands in until the copy has arrived."""
+"""Rules about people: what is shown of an author, what stands in until the copy has arrived, and who is deleted."""
 
 from collections.abc import Iterable
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends
 
 from service_kit.tokens import AccessToken
+from tweet_service.profiles.models import Tombstone
 from tweet_service.profiles.repository import ProfileRepository, ProfileRepositoryDep
 from tweet_service.profiles.schemas import Author
 
@@ -14,14 +15,18 @@ class ProfileService:
     def __init__(self, profiles: ProfileRepository) -> None:
         self._profiles = profiles
 
-    async def authors(self, user_ids: Iterable[str], caller: AccessToken | None) -> dict[str, Author]:
-        """An author for each id. Where the copy lacks one, the caller's token speaks for himself only."""
+    async def authors(self, user_ids: Iterable[str], caller: AccessToken | None) -> dict[str, Author | None]:
+        """An author for each id, None for one who is deleted.
+
+        Where the copy lacks one, the caller's token speaks for himself only.
+        """
         wanted = set(user_ids)
-        profiles = await self._profiles.get_many(wanted) if wanted else {}
-        authors = {}
+        known = await self._profiles.get_many(wanted) if wanted else {}
+        authors: dict[str, Author | None] = {}
         for user_id in wanted:
-            if user_id in profiles:
-                authors[user_id] = Author.model_validate(profiles[user_id])
+            if user_id in known:
+                profile = known[user_id]
+                authors[user_id] = None if isinstance(profile, Tombstone) else Author.model_validate(profile)
             elif caller is not None and caller.sub == user_id:
                 authors[user_id] = Author(id=user_id, username=caller.username, name=caller.name)
             else:

@@ -26,7 +26,7 @@ MAX_PAGE = 100
 
 router = APIRouter(prefix="/v1/tweets", tags=["tweets"])
 
-_READER_PROBLEMS = (InvalidToken, ServiceUnavailable)
+_READER_PROBLEMS = (InvalidToken, TokenRevoked, ServiceUnavailable)
 _USER_PROBLEMS = (Unauthorized, InvalidToken, TokenRevoked, ServiceUnavailable)
 _ETAG = {"description": "Version and digest of the tweet.", "schema": {"type": "string"}}
 _LOCATION = {"description": "Path of the tweet.", "schema": {"type": "string"}}

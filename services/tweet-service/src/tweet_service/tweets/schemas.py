@@ -69,12 +69,14 @@ class Counts(ResponseBody):
 class Tweet(ResponseBody):
     """A tweet. `version` counts from 1 and grows with each edit; `edited_at` is null before the first.
 
-    `reply_to` and `quote_of` may name a tweet that has been deleted since.
+    `reply_to` and `quote_of` may name a tweet that has been deleted since. `author` is null if, and only if, the
+    account was deleted.
     """
 
     id: TweetId
     text: str
-    author: Author
+    author: Author | None
+    author_deleted: bool = Field(description="Was the author's account deleted?", examples=[False])
     created_at: UtcDatetime
     edited_at: UtcDatetime | None
     version: int

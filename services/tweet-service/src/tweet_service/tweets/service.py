@@ -128,6 +128,7 @@ class TweetService:
                     **tweet,
                     "id": tweet["_id"],
                     "author": authors[tweet["author_id"]],
+                    "author_deleted": authors[tweet["author_id"]] is None,
                     "counts": Counts(replies=replies.get(tweet["_id"], 0)),
                 }
             )
