@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pymongo
 import pytest
+
 from e2e.copies import Copies, Document
 from e2e.people import Person, register
-
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
 

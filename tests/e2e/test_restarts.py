@@ -4,11 +4,11 @@ import asyncio
 
 import httpx
 import pytest
+
 from e2e.copies import Copies
 from e2e.people import Person, register
-from e2e.waiting import eventually
-
 from embedded_stack import Stack
+from waiting import eventually
 
 
 async def test_data_written_while_sync_is_down_arrives(whole_again: Stack, person: Person, copies: Copies) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pymongo
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from bson.raw_bson import RawBSONDocument
+
 from e2e.copies import Copies
 from e2e.people import Person
-from e2e.waiting import eventually
-
 from embedded_stack import Stack
+from waiting import eventually
 
 
 async def everything_in_kafka(bootstrap_servers: str) -> bytes:

@@ -2,11 +2,11 @@
 
 import httpx
 import pytest
+
 from e2e.copies import Copies
 from e2e.people import Person
-from e2e.waiting import eventually
-
 from embedded_stack import Stack
+from waiting import eventually
 
 
 async def test_account_and_tweet_arrive_in_the_opposite_stores(person: Person, copies: Copies) -> None:

@@ -5,10 +5,10 @@ import secrets
 
 import httpx
 import pytest
-from e2e.waiting import eventually
 
 from embedded_stack import Stack
 from registrar.topics import TopicDeclaration, TopicMismatch, ensure_topics
+from waiting import eventually
 
 
 async def test_topics_are_created_once_with_their_partition_counts(kafka_bootstrap_servers: str) -> None:

@@ -1,12 +1,9 @@
 import json
-import smtplib
-from email.message import EmailMessage
 from pathlib import Path
 
-import httpx
 import pytest
 
-from embedded_stack import Stack, StackConfiguration, StackError
+from embedded_stack import StackConfiguration, StackError
 from embedded_stack.components import COMPONENTS
 from embedded_stack.credentials import Credentials
 from embedded_stack.fetch.cache import entry
@@ -97,23 +94,6 @@ def test_follower_gives_whole_lines_once(tmp_path: Path) -> None:
         out.write(" whole\n")
     assert follower.new_lines() == ["half whole"]
     assert follower.new_lines() == []
-
-
-def test_mail_sent_to_the_sink_can_be_read(stack: Stack) -> None:
-    stack.start("mail")
-    mail = EmailMessage()
-    mail["From"], mail["To"], mail["Subject"] = "tandem@example.com", "ada@example.com", "Grüße"
-    mail.set_content("the text")
-    mail.add_alternative("<p>the page</p>", subtype="html")
-    host, port = stack.addresses["SMTP_URL"].removeprefix("smtp://").split(":")
-    with smtplib.SMTP(host, int(port)) as smtp:
-        smtp.send_message(mail)
-
-    found = httpx.get(f"{stack.addresses['MAIL_URL']}/api/v1/message/latest").json()
-    assert (found["Subject"], found["To"]) == ("Grüße", ["ada@example.com"])
-    assert "the text" in found["Text"]
-    assert "the page" in found["HTML"]
-    assert httpx.get(f"{stack.addresses['MAIL_URL']}/api/v1/messages").json()["total"] == 1
 
 
 @pytest.mark.parametrize(

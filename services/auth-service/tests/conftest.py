@@ -1,9 +1,7 @@
-"""The service in this process, on a schema of its own in a real MySQL."""
+"""The service in this process, on a schema of its own in a real MySQL, with a real mail sink."""
 
 import itertools
-import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -13,11 +11,24 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth_app import Form, Mailbox, NewForm, Person, Register, TurnableClock, client_of, own_schema
 from auth_service.main import create_app, prepare
 from auth_service.settings import Settings
+from embedded_stack import Stack
 from service_kit.mysql import create_engine
 
 PASSWORD = "correct horse battery staple"
+
+
+_clock = TurnableClock()
+
+
+@pytest.fixture
+async def clock(app: FastAPI) -> AsyncIterator[TurnableClock]:
+    """The application's clock; it is set right again after the test."""
+    yield _clock
+    _clock.set_right()
+    await app.state.key_ring.load()
 
 
 @pytest.fixture(scope="session")
@@ -28,16 +39,6 @@ async def engine(mysql_root_url: str) -> AsyncIterator[AsyncEngine]:
     await engine.dispose()
 
 
-@asynccontextmanager
-async def own_schema(engine: AsyncEngine, mysql_root_url: str) -> AsyncIterator[str]:
-    name = f"auth_test_{secrets.token_hex(4)}"
-    async with engine.begin() as connection:
-        await connection.execute(text(f"CREATE DATABASE {name}"))
-    yield mysql_root_url + name
-    async with engine.begin() as connection:
-        await connection.execute(text(f"DROP DATABASE {name}"))
-
-
 @pytest.fixture
 async def empty_schema(engine: AsyncEngine, mysql_root_url: str) -> AsyncIterator[str]:
     async with own_schema(engine, mysql_root_url) as url:
@@ -45,29 +46,41 @@ async def empty_schema(engine: AsyncEngine, mysql_root_url: str) -> AsyncIterato
 
 
 @pytest.fixture(scope="session")
-async def settings(engine: AsyncEngine, mysql_root_url: str) -> AsyncIterator[Settings]:
+async def settings(engine: AsyncEngine, mysql_root_url: str, stack: Stack) -> AsyncIterator[Settings]:
+    stack.start("mail")
     async with own_schema(engine, mysql_root_url) as url:
-        settings = Settings(mysql_url=SecretStr(url), auth_issuer="http://issuer.test/api/auth")
+        settings = Settings(
+            mysql_url=SecretStr(url),
+            auth_issuer="http://issuer.test/api/auth",
+            auth_smtp_url=SecretStr(stack.addresses["SMTP_URL"]),
+            auth_public_url="http://tandem.test",
+            trusted_proxies="192.0.2.1, 192.0.2.128/25",
+            # Every test comes from the same address.
+            auth_login_attempts_per_address=1_000_000,
+            auth_login_failures_overall=1_000_000,
+            auth_registrations_per_address=1_000_000,
+            auth_mails_per_address=1_000_000,
+        )
         await prepare(settings)
         yield settings
 
 
 @pytest.fixture(scope="session")
 async def app(settings: Settings) -> AsyncIterator[FastAPI]:
-    app = create_app(settings)
+    app = create_app(settings, _clock)
     async with app.router.lifespan_context(app):
         yield app
 
 
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://auth.test", timeout=30) as client:
+    async with client_of(app) as client:
         yield client
 
 
 @pytest.fixture
 async def rows(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """The service's schema, behind its back."""
     engine = create_engine(settings.mysql_url.get_secret_value())
     yield engine
     await engine.dispose()
@@ -77,22 +90,59 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def form() -> dict[str, Any]:
-    """A registration that nobody has sent before."""
-    number = next(_numbers)
-    return {
-        "username": f"ada_{number}",
-        "email": f"ada{number}@example.com",
-        "name": "Ada Lovelace",
-        "password": PASSWORD,
-        "password_confirm": PASSWORD,
-    }
+def new_form() -> NewForm:
+    """Makes registrations that nobody has sent before."""
+
+    def make() -> Form:
+        number = next(_numbers)
+        return {
+            "username": f"ada_{number}",
+            "email": f"ada{number}@example.com",
+            "name": "Ada Lovelace",
+            "password": PASSWORD,
+            "password_confirm": PASSWORD,
+        }
+
+    return make
 
 
 @pytest.fixture
-async def registered(client: httpx.AsyncClient, form: dict[str, Any]) -> dict[str, Any]:
-    """Somebody with an account, as the answer to the registration has it."""
-    answer = await client.post("/v1/register", json=form)
-    assert answer.status_code == 201, answer.text
-    body: dict[str, Any] = answer.json()
-    return body
+def form(new_form: NewForm) -> Form:
+    return new_form()
+
+
+@pytest.fixture
+def register(client: httpx.AsyncClient, new_form: NewForm, rows: AsyncEngine) -> Register:
+    """Opens an account and logs in to it: the answer's body, with the `form` that was sent."""
+
+    async def open_account(role: str = "customer", **changes: Any) -> Person:
+        form = new_form() | changes
+        answer = await client.post("/v1/register", json=form)
+        assert answer.status_code == 201, answer.text
+        if role == "customer":
+            return {**answer.json(), "form": form}
+        async with rows.begin() as connection:
+            given = {"role": role, "id": answer.json()["user"]["id"]}
+            await connection.execute(text("UPDATE users SET role = :role WHERE id = :id"), given)
+        login = await client.post("/v1/login", json={"login": form["username"], "password": form["password"]})
+        return {**answer.json(), **login.json(), "form": form}
+
+    return open_account
+
+
+@pytest.fixture
+async def registered(register: Register, form: Form) -> Person:
+    """Somebody with an account."""
+    return await register(**form)
+
+
+@pytest.fixture
+async def admin(register: Register) -> Person:
+    return await register(role="admin")
+
+
+@pytest.fixture
+async def mailbox(stack: Stack) -> AsyncIterator[Mailbox]:
+    stack.start("mail")
+    async with httpx.AsyncClient(base_url=stack.addresses["MAIL_URL"], timeout=5) as client:
+        yield Mailbox(client)

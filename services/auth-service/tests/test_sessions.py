@@ -1,18 +1,16 @@
 """Logging in, staying logged in, and what happens to stolen tokens."""
 
 import asyncio
-from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from jose import jwt
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-
-def problem(answer: httpx.Response) -> tuple[int, str]:
-    assert answer.headers["content-type"] == "application/problem+json"
-    return answer.status_code, answer.json()["code"]
+from answers import bearer, problem
+from auth_app import Form, Person, Register, TurnableClock, client_of, log_in
 
 
 async def refresh(client: httpx.AsyncClient, token: str) -> httpx.Response:
@@ -20,7 +18,7 @@ async def refresh(client: httpx.AsyncClient, token: str) -> httpx.Response:
 
 
 async def test_login_by_username_or_email_whatever_the_case(
-    client: httpx.AsyncClient, form: dict[str, Any], registered: dict[str, Any]
+    client: httpx.AsyncClient, form: Form, registered: Person
 ) -> None:
     for login in (form["username"], form["username"].upper(), form["email"], form["email"].upper()):
         answer = await client.post("/v1/login", json={"login": login, "password": form["password"]})
@@ -28,9 +26,7 @@ async def test_login_by_username_or_email_whatever_the_case(
         assert answer.json().keys() == {"access_token", "refresh_token", "token_type", "expires_in"}
 
 
-async def test_failed_logins_can_not_be_told_apart(
-    client: httpx.AsyncClient, form: dict[str, Any], registered: dict[str, Any]
-) -> None:
+async def test_failed_logins_can_not_be_told_apart(client: httpx.AsyncClient, form: Form, registered: Person) -> None:
     answers = [
         await client.post("/v1/login", json={"login": login, "password": password})
         for login, password in (
@@ -46,9 +42,7 @@ async def test_failed_logins_can_not_be_told_apart(
     assert all(body == bodies[0] for body in bodies)
 
 
-async def test_oauth2_password_form_is_understood(
-    client: httpx.AsyncClient, form: dict[str, Any], registered: dict[str, Any]
-) -> None:
+async def test_oauth2_password_form_is_understood(client: httpx.AsyncClient, form: Form, registered: Person) -> None:
     data = {"grant_type": "password", "username": form["username"], "password": form["password"]}
     answer = await client.post("/v1/token", data=data)
     assert answer.status_code == 200
@@ -56,7 +50,7 @@ async def test_oauth2_password_form_is_understood(
     assert problem(await client.post("/v1/token", data={**data, "password": "x" * 500})) == (401, "invalid-credentials")
 
 
-async def test_access_token_is_what_rfc_9068_asks_for(client: httpx.AsyncClient, registered: dict[str, Any]) -> None:
+async def test_access_token_is_what_rfc_9068_asks_for(client: httpx.AsyncClient, registered: Person) -> None:
     (key,) = (await client.get("/.well-known/jwks.json")).json()["keys"]
     assert (key["kty"], key["crv"], key["alg"], key["use"]) == ("EC", "P-256", "ES256", "sig")
     assert "d" not in key
@@ -71,7 +65,7 @@ async def test_access_token_is_what_rfc_9068_asks_for(client: httpx.AsyncClient,
     assert 899 <= claims["exp"] - claims["iat"] <= 900
 
 
-async def test_refresh_rotates_and_stays_in_the_session(client: httpx.AsyncClient, registered: dict[str, Any]) -> None:
+async def test_refresh_rotates_and_stays_in_the_session(client: httpx.AsyncClient, registered: Person) -> None:
     answer = await refresh(client, registered["refresh_token"])
     assert answer.status_code == 200
     before, after = (jwt.get_unverified_claims(body["access_token"]) for body in (registered, answer.json()))
@@ -80,22 +74,72 @@ async def test_refresh_rotates_and_stays_in_the_session(client: httpx.AsyncClien
     assert (await refresh(client, answer.json()["refresh_token"])).status_code == 200
 
 
-async def test_reused_refresh_token_revokes_its_family_and_no_other(
-    client: httpx.AsyncClient, form: dict[str, Any], registered: dict[str, Any]
+async def test_lost_answer_can_be_asked_for_again_for_ten_seconds(
+    client: httpx.AsyncClient, registered: Person, clock: TurnableClock
 ) -> None:
-    login = {"login": form["username"], "password": form["password"]}
-    elsewhere = (await client.post("/v1/login", json=login)).json()
+    first = (await refresh(client, registered["refresh_token"])).json()
+    clock.forward(seconds=9)
+    again = await refresh(client, registered["refresh_token"])
+    assert again.status_code == 200
+    assert again.json()["refresh_token"] == first["refresh_token"]
+    assert (await refresh(client, first["refresh_token"])).status_code == 200
+
+
+async def test_reused_refresh_token_revokes_its_family_and_no_other(
+    client: httpx.AsyncClient, registered: Person, clock: TurnableClock
+) -> None:
+    elsewhere = await log_in(client, registered)
     successor = (await refresh(client, registered["refresh_token"])).json()
+    clock.forward(seconds=11)
     assert problem(await refresh(client, registered["refresh_token"])) == (401, "refresh-token-reused")
     assert problem(await refresh(client, successor["refresh_token"])) == (401, "invalid-refresh-token")
+    assert problem(await client.get("/v1/users/me", headers=bearer(successor))) == (401, "invalid-token")
     assert (await refresh(client, elsewhere["refresh_token"])).status_code == 200
 
 
-async def test_of_concurrent_refreshes_exactly_one_gets_tokens(
-    client: httpx.AsyncClient, registered: dict[str, Any]
+async def test_spent_token_is_reused_at_once_if_its_successor_was_used(
+    client: httpx.AsyncClient, registered: Person
 ) -> None:
-    answers = await asyncio.gather(*(refresh(client, registered["refresh_token"]) for _ in range(6)))
-    assert sorted(answer.status_code for answer in answers) == [200] + [401] * 5
+    successor = (await refresh(client, registered["refresh_token"])).json()
+    latest = (await refresh(client, successor["refresh_token"])).json()
+    assert problem(await refresh(client, registered["refresh_token"])) == (401, "refresh-token-reused")
+    assert problem(await refresh(client, latest["refresh_token"])) == (401, "invalid-refresh-token")
+
+
+async def test_token_spent_long_ago_still_ends_its_session(
+    client: httpx.AsyncClient, registered: Person, clock: TurnableClock
+) -> None:
+    token = registered["refresh_token"]
+    for _ in range(3):
+        clock.forward(hours=1)
+        token = (await refresh(client, token)).json()["refresh_token"]
+    assert problem(await refresh(client, registered["refresh_token"])) == (401, "refresh-token-reused")
+    assert problem(await refresh(client, token)) == (401, "invalid-refresh-token")
+
+
+async def test_concurrent_refreshes_have_exactly_one_successor(
+    client: httpx.AsyncClient, registered: Person, rows: AsyncEngine
+) -> None:
+    answers = await asyncio.gather(*(refresh(client, registered["refresh_token"]) for _ in range(8)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["refresh_token"] for answer in answers}) == 1
+    async with rows.connect() as connection:
+        tokens = "SELECT COUNT(*) FROM refresh_tokens JOIN sessions ON session_id = sessions.id WHERE user_id = :id"
+        assert await connection.scalar(text(tokens), {"id": registered["user"]["id"]}) == 2
+
+
+@pytest.mark.parametrize(("remember_me", "hours"), [(False, 12), (True, 30 * 24)])
+async def test_session_ends_when_it_was_said_to_however_often_it_is_renewed(
+    client: httpx.AsyncClient, registered: Person, clock: TurnableClock, remember_me: bool, hours: int
+) -> None:
+    token = (await log_in(client, registered, remember_me=remember_me))["refresh_token"]
+    for _ in range(4):
+        clock.forward(hours=hours / 4, seconds=-20)
+        answer = await refresh(client, token)
+        assert answer.status_code == 200
+        token = answer.json()["refresh_token"]
+    clock.forward(seconds=81)
+    assert problem(await refresh(client, token)) == (401, "invalid-refresh-token")
 
 
 @pytest.mark.parametrize("token", ["x", "x" * 100, "é", "' OR 1=1"])
@@ -104,7 +148,7 @@ async def test_refresh_token_that_nobody_issued_is_refused(client: httpx.AsyncCl
 
 
 async def test_expired_refresh_token_is_refused(
-    client: httpx.AsyncClient, registered: dict[str, Any], rows: AsyncEngine
+    client: httpx.AsyncClient, registered: Person, rows: AsyncEngine
 ) -> None:
     async with rows.begin() as connection:
         statement = text("UPDATE sessions SET expires_at = UTC_TIMESTAMP(6) WHERE user_id = :id")
@@ -112,18 +156,89 @@ async def test_expired_refresh_token_is_refused(
     assert problem(await refresh(client, registered["refresh_token"])) == (401, "invalid-refresh-token")
 
 
-async def test_logout_ends_the_session_and_can_be_repeated(
-    client: httpx.AsyncClient, registered: dict[str, Any]
-) -> None:
+async def test_logout_ends_the_session_and_can_be_repeated(client: httpx.AsyncClient, registered: Person) -> None:
     body = {"refresh_token": registered["refresh_token"]}
     for _ in range(2):
         assert (await client.post("/v1/logout", json=body)).status_code == 204
     assert problem(await refresh(client, registered["refresh_token"])) == (401, "invalid-refresh-token")
 
 
-async def test_refresh_tokens_are_kept_as_hashes(registered: dict[str, Any], rows: AsyncEngine) -> None:
+async def test_logout_with_an_access_token_ends_its_session(client: httpx.AsyncClient, registered: Person) -> None:
+    assert (await client.post("/v1/logout", headers=bearer(registered))).status_code == 204
+    assert problem(await client.get("/v1/users/me", headers=bearer(registered))) == (401, "invalid-token")
+    assert problem(await refresh(client, registered["refresh_token"])) == (401, "invalid-refresh-token")
+    assert problem(await client.post("/v1/logout")) == (401, "not-authenticated")
+
+
+async def test_sessions_show_where_they_are(app: FastAPI, client: httpx.AsyncClient, registered: Person) -> None:
+    async with client_of(app, "192.0.2.9", **{"User-Agent": "phone of ada " + "x" * 300}) as phone:
+        elsewhere = await log_in(phone, registered)
+    items = (await client.get("/v1/sessions", headers=bearer(registered))).json()["items"]
+    assert [(each["address"], each["is_current"]) for each in items] == [("192.0.2.9", False), ("192.0.2.77", True)]
+    assert items[0]["client"].startswith("phone")
+    assert len(items[0]["client"]) <= 200
+    seen = (await client.get("/v1/sessions", headers=bearer(elsewhere))).json()["items"]
+    assert [each["is_current"] for each in seen] == [True, False]
+    assert items[0]["created_at"] <= items[0]["last_used_at"] < items[0]["expires_at"]
+
+
+async def test_renewed_session_moves_up_in_the_list(client: httpx.AsyncClient, registered: Person) -> None:
+    elsewhere = await log_in(client, registered)
+    await refresh(client, registered["refresh_token"])
+    items = (await client.get("/v1/sessions", headers=bearer(elsewhere))).json()["items"]
+    assert [each["is_current"] for each in items] == [False, True]
+    assert items[0]["last_used_at"] > items[0]["created_at"]
+
+
+async def test_one_session_is_ended_from_another(client: httpx.AsyncClient, registered: Person) -> None:
+    stolen = await log_in(client, registered)
+    session_id = jwt.get_unverified_claims(stolen["access_token"])["sid"]
+    assert (await client.delete(f"/v1/sessions/{session_id}", headers=bearer(registered))).status_code == 204
+    assert problem(await client.get("/v1/users/me", headers=bearer(stolen))) == (401, "invalid-token")
+    assert problem(await refresh(client, stolen["refresh_token"])) == (401, "invalid-refresh-token")
+    again = await client.delete(f"/v1/sessions/{session_id}", headers=bearer(registered))
+    assert problem(again) == (404, "session-not-found")
+    assert (await client.get("/v1/users/me", headers=bearer(registered))).status_code == 200
+
+
+async def test_nobody_ends_somebody_elses_session(
+    client: httpx.AsyncClient, registered: Person, register: Register
+) -> None:
+    stranger = await register()
+    session_id = jwt.get_unverified_claims(registered["access_token"])["sid"]
+    answer = await client.delete(f"/v1/sessions/{session_id}", headers=bearer(stranger))
+    assert problem(answer) == (404, "session-not-found")
+    assert (await client.get("/v1/users/me", headers=bearer(registered))).status_code == 200
+
+
+async def test_logout_everywhere_ends_every_session_and_every_access_token(
+    client: httpx.AsyncClient, registered: Person, rows: AsyncEngine
+) -> None:
+    elsewhere = await log_in(client, registered)
+    assert (await client.post("/v1/logout-all", headers=bearer(registered))).status_code == 204
+    for tokens in (registered, elsewhere):
+        assert problem(await client.get("/v1/users/me", headers=bearer(tokens))) == (401, "invalid-token")
+        assert problem(await refresh(client, tokens["refresh_token"])) == (401, "invalid-refresh-token")
     async with rows.connect() as connection:
-        statement = text("SELECT * FROM sessions WHERE user_id = :id")
+        query = text("SELECT tokens_valid_after FROM users WHERE id = :id")
+        assert await connection.scalar(query, {"id": registered["user"]["id"]}) is not None
+    anew = await log_in(client, registered)
+    assert (await client.get("/v1/users/me", headers=bearer(anew))).status_code == 200
+
+
+async def test_answers_with_tokens_are_not_to_be_stored(client: httpx.AsyncClient, registered: Person) -> None:
+    login = {"login": registered["form"]["username"], "password": registered["form"]["password"]}
+    for answer in (await client.post("/v1/login", json=login), await refresh(client, registered["refresh_token"])):
+        assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_refresh_tokens_are_kept_as_hashes(
+    client: httpx.AsyncClient, registered: Person, rows: AsyncEngine
+) -> None:
+    successor = (await refresh(client, registered["refresh_token"])).json()
+    async with rows.connect() as connection:
+        statement = text("SELECT t.* FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id WHERE user_id = :id")
         stored = (await connection.execute(statement, {"id": registered["user"]["id"]})).mappings().all()
-    assert len(stored) == 1
+    assert len(stored) == 2
     assert registered["refresh_token"] not in str(stored)
+    assert successor["refresh_token"] not in str(stored)

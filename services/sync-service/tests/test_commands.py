@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
 from change_events import mysql_event
 
 SYNC_SERVICE = str(Path(sys.executable).with_name("sync-service"))

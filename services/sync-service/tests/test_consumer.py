@@ -11,19 +11,19 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
-from change_events import Record, mongodb_event, mysql_event
-from e2e.waiting import eventually
 from motor.motor_asyncio import AsyncIOMotorClient
 from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from change_events import Record, mongodb_event, mysql_event
 from embedded_stack import Stack
 from sync_service.consumer.dead_letters import DEAD_LETTERS_TOPIC
 from sync_service.consumer.operation import SyncOperation
 from sync_service.routes.models import Route
 from sync_service.settings import Settings
 from sync_service.status.metrics import SyncMetrics
+from waiting import eventually
 
 PARTITIONS = 3
 # As much as fits into a record by the defaults of producer and broker.

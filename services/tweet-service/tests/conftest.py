@@ -9,9 +9,9 @@ import httpx
 import pymongo
 import pytest
 from fastapi import FastAPI
-from issuing import AUDIENCE, ISSUER, Issuer, serving_issuer
 from pymongo.database import Database
 
+from issuing import AUDIENCE, ISSUER, Issuer, serving_issuer
 from tweet_service.main import create_app
 from tweet_service.settings import Settings
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
-from issuing import Issuer, SigningKey, serving_issuer
 from pymongo.database import Database
 
 from embedded_stack import Stack
+from issuing import Issuer, SigningKey, serving_issuer
 from tweet_service.main import create_app
 from tweet_service.settings import Settings
 

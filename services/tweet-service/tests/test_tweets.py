@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from issuing import Issuer
 from pymongo.database import Database
+
+from issuing import Issuer
 
 Documents = Database[dict[str, Any]]
 UNKNOWN_ID = "0" * 24

@@ -1,52 +1,137 @@
-"""SMTP in, JSON out: a mail sink for trying things, with the two calls of Mailpit's API that reading a mail takes.
+"""SMTP in; JSON and pages out: a mail sink for trying things, with the part of Mailpit's API that reading mails takes.
 
 python -m embedded_stack.mail_sink SMTP_PORT HTTP_PORT
 """
 
 import asyncio
 import contextlib
+import html
+import re
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from functools import cached_property
+from typing import Annotated
 from uuid import uuid4
 
 import uvicorn
 from aiosmtpd.smtp import SMTP, Envelope, Session
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Query
+from fastapi.responses import HTMLResponse, PlainTextResponse
+from pydantic import BaseModel
 
 LOOPBACK = "127.0.0.1"
 MAX_MAILS = 500
+_SNIPPET_LENGTH = 250
+
+# A mail's HTML is its sender's: it may be looked at and its links followed, and nothing else.
+_UNTRUSTED = {"Content-Security-Policy": "sandbox allow-popups allow-top-navigation-by-user-activation"}
+
+
+@dataclass(frozen=True)
+class ReceivedMail:
+    """A mail as it came, with the recipients of the envelope."""
+
+    content: bytes
+    recipients: Sequence[str]
+    mail_id: str = field(default_factory=lambda: uuid4().hex)
+    received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @cached_property
+    def message(self) -> EmailMessage:
+        return message_from_bytes(self.content, _class=EmailMessage, policy=policy.default)
+
+    @property
+    def subject(self) -> str:
+        return str(self.message["Subject"] or "")
+
+    def body(self, kind: str) -> str:
+        """The `plain` or the `html` text, or nothing."""
+        part = self.message.get_body((kind,))
+        return str(part.get_content()) if part else ""
+
+    def addresses(self, header: str) -> list[dict[str, str]]:
+        found = self.message[header].addresses if header in self.message else ()
+        return [{"Name": _unicode(each.display_name), "Address": _unicode(each.addr_spec)} for each in found]
+
+    def summary(self) -> dict[str, object]:
+        """Mailpit's `MessageSummary`."""
+        named = {each["Address"] for each in [*self.addresses("To"), *self.addresses("Cc")]}
+        return {
+            "ID": self.mail_id,
+            "MessageID": str(self.message["Message-ID"] or "").strip("<>"),
+            "From": next(iter(self.addresses("From")), None),
+            "To": self.addresses("To"),
+            "Cc": self.addresses("Cc"),
+            "Bcc": [{"Name": "", "Address": each} for each in self.recipients if each not in named],
+            "Subject": self.subject,
+            "Created": self.received_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "Size": len(self.content),
+            "Snippet": " ".join(self.body("plain").split())[:_SNIPPET_LENGTH],
+        }
+
+    def whole(self) -> dict[str, object]:
+        """Mailpit's `Message`."""
+        return {**self.summary(), "Text": self.body("plain"), "HTML": self.body("html")}
+
+    def matches(self, query: str) -> bool:
+        """Mailpit's search, as far as `to:`, `from:`, `subject:` and plain words go; all of them must be found."""
+        places = {
+            "to": " ".join(self.recipients),
+            "from": str(self.message["From"]),
+            "subject": self.subject,
+            "": " ".join([*self.recipients, str(self.message["From"]), self.subject, self.body("plain")]),
+        }
+        terms = re.findall(r'(?:(to|from|subject):)?(?:"([^"]*)"|(\S+))', query, re.IGNORECASE)
+        return all((quoted or word).casefold() in places[where.lower()].casefold() for where, quoted, word in terms)
+
+
+def _unicode(part: str) -> str:
+    """Part of an address, which may be UTF-8 (RFC 6531) that the parser has kept as the bytes it was."""
+    return part.encode(errors="surrogateescape").decode(errors="replace")
 
 
 class Mailbox:
     """The newest `MAX_MAILS` mails, newest first, in memory."""
 
     def __init__(self) -> None:
-        self._mails: deque[tuple[str, list[str], EmailMessage]] = deque(maxlen=MAX_MAILS)
+        self._mails: deque[ReceivedMail] = deque(maxlen=MAX_MAILS)
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         """aiosmtpd's hook for a mail that has arrived."""
-        content = envelope.original_content or b""
-        message = message_from_bytes(content, _class=EmailMessage, policy=policy.default)
-        self._mails.appendleft((uuid4().hex, list(envelope.rcpt_tos), message))
+        self._mails.appendleft(ReceivedMail(envelope.original_content or b"", list(envelope.rcpt_tos)))
         return "250 Message accepted"
 
-    def summaries(self) -> list[dict[str, object]]:
-        return [
-            {"ID": mail_id, "From": str(mail["From"]), "To": to, "Subject": str(mail["Subject"])}
-            for mail_id, to, mail in self._mails
-        ]
+    def __len__(self) -> int:
+        return len(self._mails)
 
-    def find(self, wanted: str) -> dict[str, object] | None:
-        """A mail with its text and HTML; `latest` is the newest one."""
-        for mail_id, to, mail in self._mails:
-            if wanted in (mail_id, "latest"):
-                bodies = {kind: mail.get_body((kind,)) for kind in ("plain", "html")}
-                text, html = (body.get_content() if body else "" for body in bodies.values())
-                return {"ID": mail_id, "To": to, "Subject": str(mail["Subject"]), "Text": text, "HTML": html}
-        return None
+    def search(self, query: str = "") -> list[ReceivedMail]:
+        return [mail for mail in self._mails if mail.matches(query)]
+
+    def find(self, wanted: str) -> ReceivedMail:
+        """The mail with this id; `latest` is the newest one. Raises a 404."""
+        for mail in self._mails:
+            if wanted in (mail.mail_id, "latest"):
+                return mail
+        raise HTTPException(404)
+
+    def delete(self, mail_ids: Iterable[str]) -> None:
+        """Delete these mails, or all if none is named."""
+        unwanted = set(mail_ids)
+        kept = [mail for mail in self._mails if unwanted and mail.mail_id not in unwanted]
+        self._mails = deque(kept, MAX_MAILS)
+
+
+class Deletion(BaseModel):
+    IDs: list[str] = []
+
+
+Start = Annotated[int, Query(ge=0)]
+Limit = Annotated[int, Query(ge=0)]
 
 
 def create_app(mailbox: Mailbox, smtp_port: int) -> FastAPI:
@@ -64,17 +149,79 @@ def create_app(mailbox: Mailbox, smtp_port: int) -> FastAPI:
         return {"status": "ready"}
 
     @app.get("/api/v1/messages")
-    async def messages() -> dict[str, object]:
-        summaries = mailbox.summaries()
-        return {"total": len(summaries), "messages": summaries}
+    async def messages(start: Start = 0, limit: Limit = 50) -> dict[str, object]:
+        return page(mailbox, mailbox.search(), start, limit)
+
+    @app.get("/api/v1/search")
+    async def search(query: str, start: Start = 0, limit: Limit = 50) -> dict[str, object]:
+        return page(mailbox, mailbox.search(query), start, limit)
 
     @app.get("/api/v1/message/{mail_id}")
     async def message(mail_id: str) -> dict[str, object]:
-        if (found := mailbox.find(mail_id)) is None:
-            raise HTTPException(404)
-        return found
+        return mailbox.find(mail_id).whole()
+
+    @app.delete("/api/v1/messages", response_class=PlainTextResponse)
+    async def delete(deletion: Deletion | None = None) -> str:
+        mailbox.delete(deletion.IDs if deletion else [])
+        return "ok"
+
+    @app.get("/", response_class=HTMLResponse)
+    async def overview(query: str = "") -> str:
+        return overview_page(mailbox.search(query), query)
+
+    @app.get("/view/{mail_id}.txt", response_class=PlainTextResponse)
+    async def view_text(mail_id: str) -> str:
+        return mailbox.find(mail_id).body("plain")
+
+    @app.get("/view/{mail_id}.html")
+    async def view_html(mail_id: str) -> HTMLResponse:
+        return HTMLResponse(mailbox.find(mail_id).body("html"), headers=_UNTRUSTED)
 
     return app
+
+
+def page(mailbox: Mailbox, found: Sequence[ReceivedMail], start: int, limit: int) -> dict[str, object]:
+    """Mailpit's `MessagesSummary`: `total` is of all mails, `messages_count` of those found."""
+    shown = [mail.summary() for mail in found[start : start + limit]]
+    return {
+        "total": len(mailbox),
+        "messages_count": len(found),
+        "count": len(shown),
+        "start": start,
+        "messages": shown,
+    }
+
+
+def overview_page(mails: Sequence[ReceivedMail], query: str) -> str:
+    """For people: the newest mails, each with its text, in which links can be followed."""
+    shown = "".join(
+        f"<article><h2>{html.escape(mail.subject)}</h2>"
+        f"<p>to {html.escape(', '.join(mail.recipients))}, {mail.received_at:%H:%M:%S} UTC, "
+        f'as <a href="/view/{mail.mail_id}.html">HTML</a>, <a href="/view/{mail.mail_id}.txt">text</a></p>'
+        f"<pre>{linked(mail.body('plain'))}</pre></article>"
+        for mail in mails[:50]
+    )
+    return f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Mails</title>
+<style>
+:root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }}
+body {{ margin: 2em auto; max-width: 50em; padding: 0 1em }}
+article {{ border-top: 1px solid #8888 }}
+h2 {{ font-size: 1.1em; margin-bottom: 0 }}
+pre {{ white-space: pre-wrap; overflow-wrap: anywhere }}
+</style>
+<h1>Mails</h1>
+<form><input name="query" value="{html.escape(query)}" placeholder="to:ada@example.com" aria-label="Search">
+<button>Search</button></form>
+<p>What Tandem has sent since it was started, newest first.</p>
+{shown or "<p>None.</p>"}
+</html>
+"""
+
+
+def linked(text: str) -> str:
+    """The text as HTML, with its web addresses as links."""
+    return re.sub(r"https?://[^\s<>\"]+", r'<a href="\g<0>">\g<0></a>', html.escape(text, quote=False))
 
 
 if __name__ == "__main__":

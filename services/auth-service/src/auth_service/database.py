@@ -1,17 +1,26 @@
-"""Tables' base, the session of a request and where migrations are."""
+"""Tables' base, transactions and where migrations are."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Any, cast
 
 import uuid_utils
-from fastapi import Depends, Request
-from sqlalchemy import DateTime, Dialect
+from sqlalchemy import CursorResult, DateTime, Delete, Dialect, Update
 from sqlalchemy.dialects.mysql import DATETIME
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
+
+from service_kit.problems import Problem, ServiceUnavailable
+
+# A client hears a 503 within three seconds, however MySQL fails to answer.
+TRANSACTION_SECONDS = 2.5
+
+# Gives the moment, in UTC; tests turn it.
+Clock = Callable[[], datetime]
 
 
 class Table(DeclarativeBase):
@@ -43,6 +52,12 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+async def rows_affected(session: AsyncSession, statement: Update | Delete) -> int:
+    """Execute the statement; how many rows it changed or deleted."""
+    result = await session.execute(statement, execution_options={"synchronize_session": False})
+    return cast("CursorResult[Any]", result).rowcount
+
+
 def migrations_folder() -> Path:
     """In an installed package inside it, in a checkout beside `src`."""
     package = Path(__file__).parent
@@ -50,10 +65,33 @@ def migrations_folder() -> Path:
     return inside if inside.exists() else package.parents[1] / "migrations"
 
 
-async def _database_session(request: Request) -> AsyncIterator[AsyncSession]:
-    async with request.app.state.database_sessions() as session, session.begin():
-        yield session
+class Database:
+    """Hands out transactions, each with an `AsyncSession` of its own.
 
+    None is open while a password is hashed: a login that waits for a core must not keep a connection from others.
+    """
 
-# `function` scope: the transaction is committed before the answer is sent, so no 201 can be taken back.
-DatabaseSession = Annotated[AsyncSession, Depends(_database_session, scope="function")]
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A session that is committed at the end, or rolled back if an exception ends it.
+
+        A `Problem` that `keeps_work` is committed all the same. Raises `ServiceUnavailable` after
+        `TRANSACTION_SECONDS`.
+        """
+        try:
+            async with asyncio.timeout(TRANSACTION_SECONDS) as deadline, self._sessions() as session:
+                try:
+                    yield session
+                except Problem as problem:
+                    if problem.keeps_work:
+                        await session.commit()
+                    raise
+                await session.commit()
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise ServiceUnavailable("The database does not answer in time.") from error

@@ -1,63 +1,70 @@
-"""What endpoints ask for, named after what it gives."""
+"""What endpoints ask for, named after what it gives. All of it is made in the lifespan (`services`)."""
 
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from auth_service.accounts.models import User
-from auth_service.accounts.repository import AccountRepository
 from auth_service.accounts.service import AccountService
-from auth_service.database import DatabaseSession
-from auth_service.sessions.repository import RefreshTokenRepository
+from auth_service.administration.service import AdministrationService
+from auth_service.audit.service import AuditTrail
+from auth_service.database import Clock, Database
+from auth_service.email_addresses.service import EmailAddressService
+from auth_service.passwords.service import PasswordService
+from auth_service.services import Services
+from auth_service.sessions.login import LoginService
 from auth_service.sessions.service import SessionService
-from service_kit.problems import Unauthorized
-from service_kit.tokens import InvalidToken, TokenVerifier, bearer_scheme
-
-# Relative, so that Swagger's Authorize button works behind the gateway too.
-BearerToken = Annotated[str | None, Depends(bearer_scheme("v1/token"))]
 
 
-def _account_repository(session: DatabaseSession) -> AccountRepository:
-    return AccountRepository(session)
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
 
 
-AccountRepositoryDep = Annotated[AccountRepository, Depends(_account_repository, scope="function")]
+_ServicesDep = Annotated[Services, Depends(_services)]
 
 
-def _account_service(request: Request, accounts: AccountRepositoryDep) -> AccountService:
-    return AccountService(accounts, request.app.state.password_hasher)
+def _database(services: _ServicesDep) -> Database:
+    return services.database
 
 
-def _session_service(request: Request, session: DatabaseSession, accounts: AccountRepositoryDep) -> SessionService:
-    state = request.app.state
-    return SessionService(accounts, RefreshTokenRepository(session), state.password_hasher, state.access_tokens)
+def _clock(services: _ServicesDep) -> Clock:
+    return services.clock
 
 
-AccountServiceDep = Annotated[AccountService, Depends(_account_service, scope="function")]
-SessionServiceDep = Annotated[SessionService, Depends(_session_service, scope="function")]
+def _audit(services: _ServicesDep) -> AuditTrail:
+    return services.audit
 
 
-async def _optional_user(request: Request, token: BearerToken, accounts: AccountRepositoryDep) -> User | None:
-    """Whoever the token is of, as the database has them now. Raises `InvalidToken`."""
-    if token is None:
-        return None
-    verifier: TokenVerifier = request.app.state.token_verifier
-    claims = await verifier.verify(token)
-    user = await accounts.get_by_id(claims.sub)
-    if user is None or not user.is_active:
-        raise InvalidToken
-    if user.tokens_valid_after is not None and claims.iat < user.tokens_valid_after.timestamp():
-        raise InvalidToken
-    return user
+def _login(services: _ServicesDep) -> LoginService:
+    return services.login
 
 
-OptionalUser = Annotated[User | None, Depends(_optional_user, scope="function")]
+def _sessions(services: _ServicesDep) -> SessionService:
+    return services.sessions
 
 
-def _current_user(user: OptionalUser) -> User:
-    if user is None:
-        raise Unauthorized
-    return user
+def _accounts(services: _ServicesDep) -> AccountService:
+    return services.accounts
 
 
-CurrentUser = Annotated[User, Depends(_current_user, scope="function")]
+def _addresses(services: _ServicesDep) -> EmailAddressService:
+    return services.addresses
+
+
+def _passwords(services: _ServicesDep) -> PasswordService:
+    return services.passwords
+
+
+def _administration(services: _ServicesDep) -> AdministrationService:
+    return services.administration
+
+
+DatabaseDep = Annotated[Database, Depends(_database)]
+ClockDep = Annotated[Clock, Depends(_clock)]
+AuditTrailDep = Annotated[AuditTrail, Depends(_audit)]
+LoginServiceDep = Annotated[LoginService, Depends(_login)]
+SessionServiceDep = Annotated[SessionService, Depends(_sessions)]
+AccountServiceDep = Annotated[AccountService, Depends(_accounts)]
+EmailAddressServiceDep = Annotated[EmailAddressService, Depends(_addresses)]
+PasswordServiceDep = Annotated[PasswordService, Depends(_passwords)]
+AdministrationServiceDep = Annotated[AdministrationService, Depends(_administration)]

@@ -11,19 +11,26 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 
 from auth_service.accounts.endpoints import router as accounts_router
-from auth_service.database import migrations_folder
+from auth_service.administration.endpoints import router as administration_router
+from auth_service.audit.endpoints import router as audit_router
+from auth_service.database import Clock, Database, migrations_folder, now
+from auth_service.email_addresses.endpoints import router as email_addresses_router
+from auth_service.housekeeping import Housekeeper
 from auth_service.keys.encryption import KeyCipher
 from auth_service.keys.endpoints import router as keys_router
 from auth_service.keys.service import KeyRing
-from auth_service.passwords import PasswordHasher
+from auth_service.mail.mailer import Mailer
+from auth_service.mail.metrics import MailMetrics
+from auth_service.mail.smtp import SmtpServer
+from auth_service.passwords.endpoints import router as passwords_router
+from auth_service.services import Services, password_hasher
 from auth_service.sessions.endpoints import router as sessions_router
-from auth_service.sessions.tokens import AccessTokenIssuer
 from auth_service.settings import Settings
 from service_kit.application import create_application
 from service_kit.health import ReadinessCheck
+from service_kit.metrics import new_registry
 from service_kit.mysql import create_engine, migrate
 from service_kit.tokens import TokenVerifier
 
@@ -47,35 +54,58 @@ async def prepare(settings: Settings, *, deadline_seconds: float = 60) -> None:
                 raise
             log.warning("database does not answer", error=str(error.orig))
             await asyncio.sleep(_RETRY_SECONDS)
-    engine = create_engine(settings.mysql_url.get_secret_value(), pool_size=1)
+    async with database_of(settings) as database:
+        await key_ring(settings, database, now).load()
+
+
+@contextlib.asynccontextmanager
+async def database_of(settings: Settings) -> AsyncIterator[Database]:
+    engine = create_engine(settings.mysql_url.get_secret_value())
     try:
-        await _key_ring(settings, engine).load()
+        yield Database(engine)
     finally:
         await engine.dispose()
 
 
-def create_app(settings: Settings) -> FastAPI:
+def key_ring(settings: Settings, database: Database, clock: Clock) -> KeyRing:
+    return KeyRing(database, KeyCipher(settings.auth_key_encryption_secret.get_secret_value()), clock)
+
+
+def create_app(settings: Settings, clock: Clock = now) -> FastAPI:
+    registry = new_registry()
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        engine = create_engine(settings.mysql_url.get_secret_value())
-        keys = _key_ring(settings, engine)
-        await keys.load()
-        hasher = PasswordHasher(settings.auth_password_workers)
-        app.state.settings = settings
-        app.state.engine = engine
-        app.state.database_sessions = async_sessionmaker(engine, expire_on_commit=False)
-        app.state.key_ring = keys
-        app.state.password_hasher = hasher
-        app.state.token_verifier = TokenVerifier(keys, issuer=settings.auth_issuer, audience=settings.auth_audience)
-        app.state.access_tokens = AccessTokenIssuer(
-            keys,
-            issuer=settings.auth_issuer,
-            audience=settings.auth_audience,
-            lifetime=timedelta(seconds=settings.auth_access_token_seconds),
-        )
-        yield
-        hasher.close()
-        await engine.dispose()
+        async with contextlib.AsyncExitStack() as stack:
+            database = await stack.enter_async_context(database_of(settings))
+            keys = key_ring(settings, database, clock)
+            await keys.load()
+            hasher = password_hasher(settings)
+            stack.callback(hasher.close)
+            smtp = SmtpServer.at(settings.auth_smtp_url.get_secret_value())
+            mailer = await stack.enter_async_context(Mailer(smtp, MailMetrics(registry), clock=clock))
+            app.state.settings = settings
+            app.state.database = database
+            app.state.key_ring = keys
+            app.state.token_verifier = TokenVerifier(
+                keys,
+                issuer=settings.auth_issuer,
+                audience=settings.auth_audience,
+                clock=lambda: clock().timestamp(),
+            )
+            app.state.services = Services.of(
+                settings, database=database, keys=keys, hasher=hasher, mailer=mailer, clock=clock, registry=registry
+            )
+            app.state.housekeeper = Housekeeper(
+                database,
+                keys,
+                clock,
+                key_rotation=timedelta(days=settings.auth_key_rotation_days),
+                audit_kept=timedelta(days=settings.auth_audit_days),
+            )
+            housekeeping = asyncio.create_task(app.state.housekeeper.run())
+            stack.callback(housekeeping.cancel)
+            yield
 
     return create_application(
         title="Tandem auth-service",
@@ -83,19 +113,24 @@ def create_app(settings: Settings) -> FastAPI:
         version="1",
         settings=settings,
         lifespan=lifespan,
-        routers=[accounts_router, sessions_router, keys_router],
+        routers=[
+            accounts_router,
+            sessions_router,
+            passwords_router,
+            email_addresses_router,
+            administration_router,
+            audit_router,
+            keys_router,
+        ],
         readiness=_readiness,
         unavailable_on=[OperationalError, InterfaceError, PoolTimeoutError],
+        registry=registry,
     )
-
-
-def _key_ring(settings: Settings, engine: AsyncEngine) -> KeyRing:
-    return KeyRing(engine, KeyCipher(settings.auth_key_encryption_secret.get_secret_value()))
 
 
 def _readiness(app: FastAPI) -> Mapping[str, ReadinessCheck]:
     async def mysql() -> None:
-        async with app.state.engine.connect() as connection:
+        async with app.state.database.engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
 
     return {"mysql": mysql}

@@ -1,5 +1,7 @@
 """MySQL for the services that use it: engine and migrations. Needs the `mysql` extra."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +41,8 @@ def create_engine(address: str, *, pool_size: int = 10) -> AsyncEngine:
     """An engine whose sessions speak UTC and whose connections are checked before use."""
     return create_async_engine(
         mysql_url(address),
+        # An error's text ends in the log: what is in a statement's parameters must not.
+        hide_parameters=True,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=CONNECT_TIMEOUT_SECONDS,
@@ -47,6 +51,23 @@ def create_engine(address: str, *, pool_size: int = 10) -> AsyncEngine:
         connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "init_command": "SET time_zone = '+00:00'"},
         isolation_level="READ COMMITTED",
     )
+
+
+@asynccontextmanager
+async def server_lock(engine: AsyncEngine, name: str, seconds: float) -> AsyncIterator[None]:
+    """Hold a named lock of the server, which frees it by itself if its holder dies.
+
+    It belongs to a connection of its own. Raises `TimeoutError` if it can't be had in `seconds`.
+    """
+    async with engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        lock = {"name": name, "seconds": seconds}
+        if not await connection.scalar(text("SELECT GET_LOCK(:name, :seconds)"), lock):
+            raise TimeoutError(f"another process has been holding the lock “{name}” for {seconds:g} s")
+        try:
+            yield
+        finally:
+            await connection.execute(text("SELECT RELEASE_LOCK(:name)"), lock)
 
 
 async def migrate(address: str, scripts: Path) -> None:
@@ -59,13 +80,12 @@ async def migrate(address: str, scripts: Path) -> None:
     engine = create_engine(address, pool_size=2)
     schema = mysql_url(address).database
     try:
-        async with engine.connect() as lock_holder, engine.connect() as connection:
-            lock = {"name": f"migrate {schema}", "seconds": MIGRATION_LOCK_SECONDS}
-            if not await lock_holder.scalar(text("SELECT GET_LOCK(:name, :seconds)"), lock):
-                raise TimeoutError(f"another process has been migrating schema {schema} for {MIGRATION_LOCK_SECONDS} s")
+        async with (
+            server_lock(engine, f"migrate {schema}", MIGRATION_LOCK_SECONDS),
+            engine.connect() as connection,
+        ):
             await connection.run_sync(_upgrade, scripts)
             await connection.commit()
-            await lock_holder.execute(text("SELECT RELEASE_LOCK(:name)"), lock)
     finally:
         await engine.dispose()
 

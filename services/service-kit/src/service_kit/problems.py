@@ -7,6 +7,7 @@
     ├── NotFound                 404
     ├── PayloadTooLarge          413
     ├── ValidationFailed         422
+    ├── TooManyRequests          429
     └── ServiceUnavailable       503
 
 A service derives its own problems, raises them where they are known, and hands the classes to
@@ -25,6 +26,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from service_kit.rate_limit import RateLimit
 from service_kit.request_context import current_request_id
 
 log = structlog.get_logger(__name__)
@@ -55,11 +57,16 @@ class ProblemDocument(BaseModel):
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's own word
-    """An answer that is an error. `code` is kebab-case and never changes; `title` says it for a person."""
+    """An answer that is an error. `code` is kebab-case and never changes; `title` says it for a person.
+
+    `keeps_work` is for a refusal that leaves a trace, such as a failed login in the audit trail: the transaction
+    in which it is raised is committed, not rolled back.
+    """
 
     status: ClassVar[int]
     code: ClassVar[str]
     title: ClassVar[str]
+    keeps_work: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -104,6 +111,16 @@ class ValidationFailed(Problem):
     status, code, title = 422, "validation-failed", "Some fields are not valid."
 
 
+class TooManyRequests(Problem):
+    """RFC 6585 §4, with what the client may do and when (draft-ietf-httpapi-ratelimit-headers)."""
+
+    status, code, title = 429, "too-many-requests", "Too many attempts. Try again later."
+
+    def __init__(self, limit: RateLimit | None = None) -> None:
+        headers = {} if limit is None else {**limit.headers(), "Retry-After": str(limit.reset_seconds)}
+        super().__init__(headers=headers)
+
+
 class ServiceUnavailable(Problem):
     status, code, title = 503, "service-unavailable", "A dependency does not answer. Try again shortly."
 
@@ -128,6 +145,7 @@ def problem_document(
 
 
 def problem_response(request: Request, problem: Problem) -> JSONResponse:
+    limit: RateLimit | None = getattr(request.state, "rate_limit", None)
     document = problem_document(
         request.url.path,
         status=problem.status,
@@ -136,7 +154,8 @@ def problem_response(request: Request, problem: Problem) -> JSONResponse:
         detail=problem.detail,
         errors=problem.errors,
     )
-    return JSONResponse(document, problem.status, problem.headers, MEDIA_TYPE)
+    headers = {**(limit.headers() if limit else {}), **problem.headers}
+    return JSONResponse(document, problem.status, headers, MEDIA_TYPE)
 
 
 def problem_responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:

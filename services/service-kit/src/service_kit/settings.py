@@ -1,11 +1,20 @@
 """The base of every service's `Settings`."""
 
-from typing import Literal, Self
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LOCAL_ONLY_PREFIX = "local-only-"
+
+
+def _listed(value: Any) -> Any:
+    """`a, b` of an environment variable as a list."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class ServiceSettings(BaseSettings):
@@ -23,6 +32,10 @@ class ServiceSettings(BaseSettings):
     port: int = Field(ge=1, le=65535)
     gateway_prefix: str = Field(
         default="", description="Path under which the gateway publishes the service, for OpenAPI's `servers`."
+    )
+    trusted_proxies: Networks = Field(
+        default=(),
+        description="Addresses or networks, separated by commas, whose `X-Forwarded-For` is believed.",
     )
 
     @model_validator(mode="after")

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Protocol
 import httpx
 import structlog
 from fastapi.security import OAuth2PasswordBearer
-from jose import JOSEError, jwt
+from jose import JOSEError, jwk, jwt
+from jose.backends.base import Key
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from service_kit.problems import ServiceUnavailable, Unauthorized
@@ -21,9 +22,20 @@ log = structlog.get_logger(__name__)
 
 ALGORITHM = "ES256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068 §2.1, not a password
+_OPTIONS = {
+    **{f"require_{claim}": True for claim in ("aud", "exp", "iat", "iss", "nbf", "sub", "jti")},
+    # By our own clock, `iat` too, which RFC 7519 leaves open.
+    **dict.fromkeys(("verify_exp", "verify_nbf"), False),
+}
 _FOREIGN_KEY_HEADERS = frozenset({"jwk", "jku", "x5u", "x5c", "crit"})
 
-PublicKey = Mapping[str, Any]
+# Clocks of two machines may differ by so much.
+CLOCK_LEEWAY_SECONDS = 30
+
+
+def public_key(public_jwk: Mapping[str, Any]) -> Key:
+    """A JWK made ready for verification, which is worth keeping: it costs as much as verifying does."""
+    return jwk.construct(dict(public_jwk), ALGORITHM)
 
 
 def bearer_scheme(token_url: str) -> OAuth2PasswordBearer:
@@ -60,15 +72,18 @@ class AccessToken(BaseModel):
 class KeySource(Protocol):
     """Where public keys come from."""
 
-    async def key(self, kid: str) -> PublicKey | None:
+    async def key(self, kid: str) -> Key | None:
         """The public key with this id, or None. Raises `ServiceUnavailable` if no keys are known at all."""
 
 
 class TokenVerifier:
-    def __init__(self, keys: KeySource, *, issuer: str, audience: str) -> None:
+    """`clock` gives seconds since the epoch."""
+
+    def __init__(self, keys: KeySource, *, issuer: str, audience: str, clock: Callable[[], float] = time.time) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
+        self._clock = clock
 
     async def verify(self, token: str) -> AccessToken:
         """Check signature, type, issuer, audience and times. Raises `InvalidToken`."""
@@ -90,15 +105,23 @@ class TokenVerifier:
         try:
             claims = jwt.decode(
                 token,
-                dict(key),
+                key,
                 algorithms=[ALGORITHM],
                 audience=self._audience,
                 issuer=self._issuer,
-                options={f"require_{claim}": True for claim in ("aud", "exp", "iat", "iss", "nbf", "sub", "jti")},
+                options=_OPTIONS,
             )
-            return AccessToken.model_validate(claims)
+            access_token = AccessToken.model_validate(claims)
         except (JOSEError, ValidationError) as error:
             raise InvalidToken from error
+        if not self._is_current(access_token):
+            raise InvalidToken
+        return access_token
+
+    def _is_current(self, token: AccessToken) -> bool:
+        now = self._clock()
+        begun = max(token.nbf, token.iat) <= now + CLOCK_LEEWAY_SECONDS
+        return begun and now < token.exp
 
 
 class RemoteKeySet:
@@ -123,12 +146,12 @@ class RemoteKeySet:
         self._max_age = max_age
         self._cooldown = cooldown
         self._clock = clock
-        self._keys: dict[str, PublicKey] = {}
+        self._keys: dict[str, Key] = {}
         self._fetched_at = float("-inf")
         self._tried_at = float("-inf")
         self._fetching = asyncio.Lock()
 
-    async def key(self, kid: str) -> PublicKey | None:
+    async def key(self, kid: str) -> Key | None:
         if kid not in self._keys or self._clock() - self._fetched_at > self._max_age:
             await self.refresh(wanted=kid)
         if not self._keys:
@@ -146,8 +169,9 @@ class RemoteKeySet:
             try:
                 response = await self._client.get(self._url)
                 response.raise_for_status()
-                keys = {key["kid"]: key for key in response.json()["keys"] if key.get("alg", ALGORITHM) == ALGORITHM}
-            except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+                offered = [key for key in response.json()["keys"] if key.get("alg", ALGORITHM) == ALGORITHM]
+                keys = {key["kid"]: public_key(key) for key in offered}
+            except (httpx.HTTPError, JOSEError, ValueError, KeyError, TypeError, AttributeError) as error:
                 log.warning("key set not fetched", url=self._url, error=repr(error), kept=len(self._keys))
                 return
             self._keys = keys

@@ -48,6 +48,9 @@ class AuthService(Service):
             "MYSQL_URL": self.environment.addresses["MYSQL_URL"],
             "AUTH_KEY_ENCRYPTION_SECRET": self.environment.credentials.key_encryption,
             "AUTH_PASSWORD_WORKERS": str(os.cpu_count() or 1),
+            # Not a dependency: mails wait until it is up.
+            "AUTH_SMTP_URL": self.environment.addresses["SMTP_URL"],
+            "AUTH_PUBLIC_URL": self.environment.addresses["GATEWAY_URL"],
             "GATEWAY_PREFIX": "/api/auth",
         }
 

@@ -1,19 +1,24 @@
 """HTTP of accounts."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 
-from auth_service.accounts.problems import EmailTaken, PasswordsDoNotMatch, UsernameTaken
-from auth_service.accounts.schemas import ProfileChange, Registration, UserProfile
-from auth_service.database import DatabaseSession
-from auth_service.dependencies import AccountServiceDep, CurrentUser, OptionalUser, SessionServiceDep
+from auth_service.accounts.export import export_of
+from auth_service.accounts.problems import EmailTaken, LastAdmin, PasswordsDoNotMatch, UsernameReserved, UsernameTaken
+from auth_service.accounts.schemas import Export, ProfileChange, Registration, RegistrationAccepted, UserProfile
+from auth_service.authorization import CurrentUser, OptionalCaller
+from auth_service.dependencies import AccountServiceDep, ClockDep, DatabaseDep
+from auth_service.origin import OriginDep
+from auth_service.passwords.problems import PasswordTooWeak
 from auth_service.sessions.schemas import Registered
 from service_kit.problems import (
     Forbidden,
     ServiceUnavailable,
+    TooManyRequests,
     Unauthorized,
     ValidationFailed,
     problem_responses,
 )
+from service_kit.rate_limit import tell_rate_limit
 from service_kit.tokens import InvalidToken
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
@@ -24,21 +29,40 @@ router = APIRouter(prefix="/v1", tags=["accounts"])
     status_code=201,
     summary="Open an account",
     description="The answer carries tokens: who registers is logged in. An admin's bearer token allows any `role`.",
-    responses=problem_responses(
-        InvalidToken,
-        Forbidden,
-        UsernameTaken,
-        EmailTaken,
-        ValidationFailed,
-        PasswordsDoNotMatch,
-        ServiceUnavailable,
-    ),
+    responses={
+        202: {
+            "model": RegistrationAccepted,
+            "description": "With `AUTH_REQUIRE_EMAIL_VERIFICATION`: a mail is on its way to the address.",
+        },
+        **problem_responses(
+            InvalidToken,
+            Forbidden,
+            UsernameTaken,
+            EmailTaken,
+            ValidationFailed,
+            PasswordsDoNotMatch,
+            PasswordTooWeak,
+            UsernameReserved,
+            TooManyRequests,
+            ServiceUnavailable,
+        ),
+    },
 )
 async def register(
-    registration: Registration, by: OptionalUser, accounts: AccountServiceDep, sessions: SessionServiceDep
-) -> Registered:
-    user = await accounts.register(registration, by)
-    tokens = sessions.start(user)
+    *,
+    request: Request,
+    response: Response,
+    registration: Registration,
+    by: OptionalCaller,
+    accounts: AccountServiceDep,
+    origin: OriginDep,
+) -> Registered | RegistrationAccepted:
+    tell_rate_limit(request, response, await accounts.take_registration(origin))
+    registered = await accounts.register(registration, by.user if by else None, origin)
+    if registered is None:
+        response.status_code = 202
+        return RegistrationAccepted()
+    user, tokens = registered
     return Registered(user=UserProfile.model_validate(user), **tokens.model_dump())
 
 
@@ -54,9 +78,34 @@ async def read_own_profile(user: CurrentUser) -> UserProfile:
 @router.patch(
     "/users/me",
     summary="Change your own profile",
-    responses=problem_responses(Unauthorized, InvalidToken, ValidationFailed, ServiceUnavailable),
+    description="A new email address shows as `pending_email` until the mail that is sent to it is answered.",
+    responses=problem_responses(
+        Unauthorized, InvalidToken, UsernameTaken, EmailTaken, ValidationFailed, UsernameReserved, ServiceUnavailable
+    ),
 )
-async def change_own_profile(change: ProfileChange, user: CurrentUser, session: DatabaseSession) -> UserProfile:
-    user.name = change.name
-    await session.flush()
-    return UserProfile.model_validate(user)
+async def change_own_profile(
+    change: ProfileChange, user: CurrentUser, accounts: AccountServiceDep, origin: OriginDep
+) -> UserProfile:
+    return UserProfile.model_validate(await accounts.change(user.id, change, origin))
+
+
+@router.delete(
+    "/users/me",
+    status_code=204,
+    summary="Delete your own account for good",
+    description="From both stores: its copy goes with the change event, and its tweets show no author.",
+    responses=problem_responses(Unauthorized, InvalidToken, LastAdmin, ServiceUnavailable),
+)
+async def delete_own_account(user: CurrentUser, accounts: AccountServiceDep, origin: OriginDep) -> None:
+    await accounts.delete(user.id, origin)
+
+
+@router.get(
+    "/users/me/export",
+    summary="Everything that is held about you here",
+    description="Your tweets are tweet-service's: `GET /v1/tweets?author=…` there.",
+    responses=problem_responses(Unauthorized, InvalidToken, ServiceUnavailable),
+)
+async def export_own_data(response: Response, user: CurrentUser, database: DatabaseDep, clock: ClockDep) -> Export:
+    response.headers["Content-Disposition"] = 'attachment; filename="tandem-account.json"'
+    return await export_of(user.id, database, clock())

@@ -4,9 +4,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import ForeignKey
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from auth_service.database import Moment, Table, new_id, now
+from auth_service.database import Moment, Table, new_id
 
 
 class Role(StrEnum):
@@ -16,7 +16,29 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
+class Permission(StrEnum):
+    """What a role may do: the `scope` of its access tokens."""
+
+    WRITE_TWEETS = "tweets:write"
+    MODERATE_TWEETS = "tweets:moderate"
+    READ_SYNC = "sync:read"
+    WRITE_SYNC = "sync:write"
+    READ_USERS = "users:read"
+    WRITE_USERS = "users:write"
+    READ_AUDIT = "audit:read"
+
+
+SCOPES = {
+    Role.CUSTOMER: (Permission.WRITE_TWEETS,),
+    Role.TECHNICAL_WORKER: (Permission.WRITE_TWEETS, Permission.READ_SYNC),
+    Role.SENIOR_MANAGER: (Permission.WRITE_TWEETS, Permission.READ_USERS),
+    Role.ADMIN: tuple(Permission),
+}
+
+
 class User(Table):
+    """An account, as the public may know it. Times are UTC."""
+
     __tablename__ = "users"
 
     id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
@@ -26,12 +48,35 @@ class User(Table):
     role: Mapped[str] = mapped_column(default=Role.CUSTOMER)
     is_active: Mapped[bool] = mapped_column(default=True)
     tokens_valid_after: Mapped[datetime | None] = mapped_column(Moment)
-    created_at: Mapped[datetime] = mapped_column(Moment, default=now)
-    updated_at: Mapped[datetime] = mapped_column(Moment, default=now, onupdate=now)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    updated_at: Mapped[datetime] = mapped_column(Moment)
+
+    credential: Mapped["Credential"] = relationship(lazy="joined", innerjoin=True, passive_deletes=True)
+
+    @property
+    def email_verified(self) -> bool:
+        return self.credential.email_verified_at is not None
+
+    @property
+    def pending_email(self) -> str | None:
+        return self.credential.pending_email
+
+    def may(self, permission: Permission) -> bool:
+        return permission in SCOPES[Role(self.role)]
+
+    def accepts_token_of(self, issued_at: float) -> bool:
+        """May an access token issued at this moment (seconds since the epoch) be used?"""
+        revoked = self.tokens_valid_after is not None and issued_at < self.tokens_valid_after.timestamp()
+        return self.is_active and not revoked
 
 
 class Credential(Table):
+    """What only auth-service knows of an account. `pending_email` is an address that still has to be confirmed."""
+
     __tablename__ = "credentials"
 
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True)
     password_hash: Mapped[str]
+    password_changed_at: Mapped[datetime | None] = mapped_column(Moment)
+    email_verified_at: Mapped[datetime | None] = mapped_column(Moment)
+    pending_email: Mapped[str | None]

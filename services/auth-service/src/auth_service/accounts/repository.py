@@ -1,10 +1,12 @@
 """Storage of accounts."""
 
-from sqlalchemy import select
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth_service.accounts.models import Credential, User
+from auth_service.accounts.models import Role, User
 from auth_service.accounts.problems import EmailTaken, UsernameTaken
 
 _DUPLICATE_ENTRY = 1062
@@ -14,24 +16,67 @@ class AccountRepository:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def create(self, user: User, password_hash: str) -> None:
+    async def create(self, user: User) -> None:
         """Store an account. Raises `UsernameTaken` or `EmailTaken`; the unique indexes decide, so races are safe."""
         self._session.add(user)
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Send what was changed. Raises `UsernameTaken` or `EmailTaken`."""
         try:
             await self._session.flush()
         except IntegrityError as error:
             raise _taken(error) from error
-        self._session.add(Credential(user_id=user.id, password_hash=password_hash))
 
     async def get_by_id(self, user_id: str) -> User | None:
         return await self._session.get(User, user_id)
 
-    async def get_with_hash(self, login: str) -> tuple[User, str] | None:
-        """The account with this username or email, and its password hash. Usernames have no `@`."""
-        column = User.email if "@" in login else User.username
-        query = select(User, Credential.password_hash).join(Credential).where(column == login)
-        row = (await self._session.execute(query)).one_or_none()
-        return None if row is None else (row[0], row[1])
+    async def lock(self, user_id: str) -> User | None:
+        """The account, fresh, and locked until the transaction ends."""
+        query = select(User).where(User.id == user_id).with_for_update().execution_options(populate_existing=True)
+        user: User | None = await self._session.scalar(query)
+        return user
+
+    async def get_by_username(self, username: str) -> User | None:
+        return await self._only(User.username == username, lambda user: user.username, username)
+
+    async def get_by_email(self, email: str) -> User | None:
+        return await self._only(User.email == email, lambda user: user.email, email)
+
+    async def get_by_login(self, login: str) -> User | None:
+        """The account with this username or email. Usernames have no `@`."""
+        return await (self.get_by_email(login) if "@" in login else self.get_by_username(login))
+
+    async def list_newest(
+        self, *, query: str | None, role: Role | None, is_active: bool | None, before_id: str | None, limit: int
+    ) -> Sequence[User]:
+        """Newest first; `query` is how a username, a name or an email begins."""
+        found = select(User).order_by(User.id.desc()).limit(limit)
+        if query is not None:
+            columns = (User.username, User.name, User.email)
+            found = found.where(or_(*(column.startswith(query, autoescape=True) for column in columns)))
+        if role is not None:
+            found = found.where(User.role == role)
+        if is_active is not None:
+            found = found.where(User.is_active == is_active)
+        if before_id is not None:
+            found = found.where(User.id < before_id)
+        return (await self._session.scalars(found)).all()
+
+    async def lock_active_admins(self) -> set[str]:
+        """Ids of all active admins, locked: nobody else can take one away until the transaction ends."""
+        query = select(User.id).where(User.role == Role.ADMIN, User.is_active).with_for_update()
+        return set(await self._session.scalars(query))
+
+    async def delete(self, user: User) -> None:
+        await self._session.delete(user)
+        await self._session.flush()
+
+    async def _only(self, condition: ColumnElement[bool], written: Callable[[User], str], as_: str) -> User | None:
+        """The collation folds accents as well as case, so that no two names look alike; whoever is asked for must
+        be spelled right nevertheless, or one account could be tried under many names."""
+        user: User | None = await self._session.scalar(select(User).where(condition))
+        return user if user is not None and written(user).casefold() == as_.casefold() else None
 
 
 def _taken(error: IntegrityError) -> Exception:

@@ -1,32 +1,168 @@
-"""Rules of accounts."""
+"""Rules of accounts: they are opened, changed, shown and deleted by their owners."""
 
+import contextlib
 from dataclasses import dataclass
+from datetime import datetime
 
-from auth_service.accounts.models import Role, User
-from auth_service.accounts.problems import PasswordsDoNotMatch
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth_service.accounts.models import Credential, Permission, Role, User
+from auth_service.accounts.problems import EmailTaken, LastAdmin, PasswordsDoNotMatch, UsernameReserved, UsernameTaken
 from auth_service.accounts.repository import AccountRepository
-from auth_service.accounts.schemas import Registration
-from auth_service.passwords import PasswordHasher
+from auth_service.accounts.schemas import ProfileChange, Registration
+from auth_service.accounts.usernames import is_reserved
+from auth_service.audit.models import Event
+from auth_service.audit.service import AuditTrail
+from auth_service.database import Clock, Database, new_id
+from auth_service.email_addresses.service import EmailAddressService
+from auth_service.limits.policies import Limits
+from auth_service.limits.service import AttemptLimiter, Subject
+from auth_service.metrics import AuthMetrics
+from auth_service.origin import Origin
+from auth_service.passwords.hashing import PasswordHasher
+from auth_service.passwords.policy import weakness
+from auth_service.passwords.problems import PasswordTooWeak
+from auth_service.sessions.schemas import Tokens
+from auth_service.sessions.service import SessionService
 from service_kit.problems import Forbidden
+from service_kit.rate_limit import RateLimit
+from service_kit.tokens import InvalidToken
+
+
+def check_registration(registration: Registration, by: User | None) -> None:
+    """Raises `PasswordsDoNotMatch`, `PasswordTooWeak`, `UsernameReserved`; `Forbidden` if `by` can't give the role."""
+    if registration.password != registration.password_confirm:
+        raise PasswordsDoNotMatch
+    if reason := weakness(registration.password, username=registration.username, email=registration.email):
+        raise PasswordTooWeak(reason)
+    may_give = by is not None and by.may(Permission.WRITE_USERS)
+    if registration.role is not Role.CUSTOMER and not may_give:
+        raise Forbidden("Only an admin can give a role other than customer.")
+    if is_reserved(registration.username) and not may_give:
+        raise UsernameReserved
+
+
+def new_account(registration: Registration, password_hash: str, now: datetime) -> User:
+    return User(
+        id=new_id(),
+        username=registration.username,
+        name=registration.name,
+        email=registration.email,
+        role=registration.role,
+        created_at=now,
+        updated_at=now,
+        credential=Credential(password_hash=password_hash, password_changed_at=now),
+    )
+
+
+async def keep_an_admin(accounts: AccountRepository, user: User) -> None:
+    """Before an admin is taken away: raises `LastAdmin` if there is no other. Of two at once, one goes first."""
+    if user.role == Role.ADMIN and user.is_active and await accounts.lock_active_admins() <= {user.id}:
+        raise LastAdmin
 
 
 @dataclass(frozen=True)
 class AccountService:
-    accounts: AccountRepository
+    database: Database
     passwords: PasswordHasher
+    sessions: SessionService
+    addresses: EmailAddressService
+    limiter: AttemptLimiter
+    limits: Limits
+    audit: AuditTrail
+    clock: Clock
+    metrics: AuthMetrics
+    require_verified_email: bool
 
-    async def register(self, registration: Registration, by: User | None) -> User:
+    async def take_registration(self, origin: Origin) -> RateLimit:
+        """Raises `TooManyRequests`."""
+        async with self.database.transaction() as session:
+            return await self.limiter.take(session, [Subject(self.limits.registration_address, origin.network)])
+
+    async def register(self, registration: Registration, by: User | None, origin: Origin) -> tuple[User, Tokens] | None:
         """Open an account. `by` is who asks for it, if that person is logged in.
 
-        Raises `PasswordsDoNotMatch`, `Forbidden` (a role other than customer is given by an admin),
-        `UsernameTaken`, `EmailTaken`.
+        Returns None if the address has to be confirmed first, whether it is new or not. Raises what
+        `check_registration` does, `UsernameTaken`, `EmailTaken`.
         """
-        if registration.password != registration.password_confirm:
-            raise PasswordsDoNotMatch
-        if registration.role is not Role.CUSTOMER and (by is None or by.role != Role.ADMIN):
-            raise Forbidden("Only an admin can give a role other than customer.")
-        user = User(
-            username=registration.username, name=registration.name, email=registration.email, role=registration.role
-        )
-        await self.accounts.create(user, await self.passwords.hash(registration.password))
+        check_registration(registration, by)
+        if self.require_verified_email:
+            await self._register_quietly(registration, by, origin)
+            return None
+        async with self.database.transaction() as session:
+            # What is taken anyway is not worth a hash; whoever is faster meanwhile is found by the unique indexes.
+            accounts = AccountRepository(session)
+            if await accounts.get_by_username(registration.username):
+                raise UsernameTaken
+            if await accounts.get_by_email(registration.email):
+                raise EmailTaken
+        password_hash = await self.passwords.hash(registration.password)
+        async with self.database.transaction() as session:
+            user = await self._create(session, registration, password_hash, by, origin)
+            tokens = self.sessions.start(session, user, origin)
+            mail = await self.addresses.confirmation(session, user)
+        self.addresses.send_soon(mail)
+        return user, tokens
+
+    async def _register_quietly(self, registration: Registration, by: User | None, origin: Origin) -> None:
+        """The same work and answer for an address that has an account: its owner is told by mail."""
+        password_hash = await self.passwords.hash(registration.password)
+        with contextlib.suppress(EmailTaken):
+            async with self.database.transaction() as session:
+                user = await self._create(session, registration, password_hash, by, origin)
+                mail = await self.addresses.confirmation(session, user)
+            self.addresses.send_soon(mail)
+            return
+        self.addresses.tell_owner_of_registration(registration.email)
+
+    async def _create(
+        self, session: AsyncSession, registration: Registration, password_hash: str, by: User | None, origin: Origin
+    ) -> User:
+        user = new_account(registration, password_hash, self.clock())
+        await AccountRepository(session).create(user)
+        actor_id = by.id if by else user.id
+        self.audit.record(session, Event.USER_CREATED, origin, user_id=user.id, actor_id=actor_id, role=user.role)
+        self.metrics.registrations.inc()
         return user
+
+    async def change(self, user_id: str, change: ProfileChange, origin: Origin) -> User:
+        """Change one's own profile; a new address has to be confirmed before it replaces the old one.
+
+        Raises `UsernameTaken`, `UsernameReserved`, `EmailTaken`.
+        """
+        mails = []
+        async with self.database.transaction() as session:
+            accounts = AccountRepository(session)
+            user = await _existing(accounts, user_id)
+            if change.username is not None and change.username != user.username:
+                if is_reserved(change.username):
+                    raise UsernameReserved
+                user.username = change.username
+            if change.name is not None:
+                user.name = change.name
+            if change.email is not None:
+                mails = await self.addresses.change(session, user, change.email)
+            user.updated_at = self.clock()
+            await accounts.flush()
+            fields = sorted(name for name, value in change if value is not None)
+            self.audit.record(session, Event.USER_UPDATED, origin, user_id=user.id, fields=fields)
+        for mail in mails:
+            self.addresses.send_soon(mail)
+        return user
+
+    async def delete(self, user_id: str, origin: Origin) -> None:
+        """Delete one's own account for good. Raises `LastAdmin`."""
+        async with self.database.transaction() as session:
+            accounts = AccountRepository(session)
+            user = await _existing(accounts, user_id)
+            await keep_an_admin(accounts, user)
+            await accounts.delete(user)
+            self.audit.record(session, Event.USER_DELETED, origin, user_id=user_id)
+
+
+async def _existing(accounts: AccountRepository, user_id: str) -> User:
+    """Somebody who was there when the request began. Raises `InvalidToken` if not any more."""
+    user = await accounts.lock(user_id)
+    if user is None:
+        raise InvalidToken
+    return user

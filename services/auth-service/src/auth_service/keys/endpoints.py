@@ -11,7 +11,7 @@ from service_kit.tokens import ALGORITHM
 
 router = APIRouter(prefix="/.well-known", tags=["keys"])
 
-# Short beside the time a new key is known before it signs, long enough to spare us.
+# Short beside the time for which a key is published before it signs (`schedule.LEAD`), long enough to spare us.
 CACHE_CONTROL = "public, max-age=300"
 
 
@@ -42,7 +42,7 @@ class IssuerMetadata(BaseModel):
 @router.get("/jwks.json", summary="Public keys that verify access tokens")
 async def jwks(response: Response, keys: Annotated[KeyRing, Depends(_key_ring)]) -> JsonWebKeySet:
     response.headers["Cache-Control"] = CACHE_CONTROL
-    return JsonWebKeySet(keys=[dict(key) for key in keys.public_keys()])
+    return JsonWebKeySet(keys=keys.public_keys())
 
 
 @router.get("/openid-configuration", summary="Where this issuer's endpoints are")

@@ -1,41 +1,61 @@
 """The key ring: which key signs, and which ones are published."""
 
 import asyncio
-import base64
-import hashlib
-import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from jose import jwk
-from sqlalchemy import select, text
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from jose.backends.base import Key
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from auth_service.audit.models import Event
+from auth_service.audit.service import AuditTrail
+from auth_service.database import Clock, Database
 from auth_service.keys.encryption import KeyCipher
+from auth_service.keys.generation import new_signing_key
 from auth_service.keys.models import SigningKey
-from service_kit.tokens import ALGORITHM, PublicKey
+from auth_service.keys.repository import SigningKeyRepository
+from auth_service.keys.schedule import LEAD, is_rotation_due, published, signing
+from auth_service.origin import NOWHERE
+from service_kit.mysql import server_lock
+from service_kit.tokens import ALGORITHM, public_key
 
 _LOCK_SECONDS = 30
+# An unknown `kid` makes us look into MySQL, but made-up ones cost no more than a look in so many seconds.
 _RELOAD_SECONDS = 5.0
 
 
+@dataclass(frozen=True)
+class LoadedKey:
+    """A key ready for use; `private` signs."""
+
+    kid: str
+    public_jwk: dict[str, Any]
+    public: Key
+    private: Key
+    signs_from: datetime
+
+
 class KeyRing:
-    """Signing keys of all replicas, from MySQL. The newest one signs; every one is published.
+    """Signing keys of all replicas, from MySQL. Each replica looks there now and then (`load`), and decides by the
+    clock and the schedule, so that all of them sign with the same key and publish the same ones."""
 
-    An unknown `kid` makes it look into MySQL again, at most every `_RELOAD_SECONDS`: another replica may have
-    made a key. Made-up `kid`s cost no more than that.
-    """
-
-    def __init__(self, engine: AsyncEngine, cipher: KeyCipher, clock: Callable[[], float] = time.monotonic) -> None:
-        self._engine = engine
+    def __init__(
+        self,
+        database: Database,
+        cipher: KeyCipher,
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
         self._cipher = cipher
         self._clock = clock
-        self._public: dict[str, PublicKey] = {}
-        self._signing_kid = ""
-        self._signing_pem = ""
+        self._monotonic = monotonic
+        self._keys: list[LoadedKey] = []
         self._loaded_at = float("-inf")
         self._loading = asyncio.Lock()
 
@@ -44,65 +64,95 @@ class KeyRing:
 
         Raises `WrongSecret`.
         """
-        # One connection throughout: the lock belongs to it.
-        async with self._engine.connect() as connection, AsyncSession(connection, expire_on_commit=False) as session:
-            keys = await _all_keys(session)
-            if not keys:
-                await self._create_first(session)
-                keys = await _all_keys(session)
-        newest = keys[-1]
-        pem = await asyncio.to_thread(self._cipher.decrypt, newest.private_key, newest.kid)
-        self._public = {key.kid: key.public_jwk for key in keys}
-        self._signing_kid, self._signing_pem = newest.kid, pem.decode()
-        self._loaded_at = self._clock()
+        stored = await self.all()
+        if not stored:
+            await self._make_first()
+            stored = await self.all()
+        known = {key.kid: key for key in self._keys}
+        self._keys = [known.get(key.kid) or await self._loaded(key) for key in published(stored, self._clock())]
+        self._loaded_at = self._monotonic()
 
-    async def key(self, kid: str) -> PublicKey | None:
+    async def key(self, kid: str) -> Key | None:
         """The public key of this id: what makes this a `service_kit.tokens.KeySource`."""
-        if kid not in self._public:
+        if self._find(kid) is None:
             async with self._loading:
-                if kid not in self._public and self._clock() - self._loaded_at > _RELOAD_SECONDS:
+                if self._find(kid) is None and self._monotonic() - self._loaded_at > _RELOAD_SECONDS:
                     await self.load()
-        return self._public.get(kid)
+        found = self._find(kid)
+        return found.public if found else None
 
-    def public_keys(self) -> list[PublicKey]:
-        return list(self._public.values())
+    def public_keys(self) -> list[dict[str, Any]]:
+        return [key.public_jwk for key in published(self._keys, self._clock())]
 
-    def signing_key(self) -> tuple[str, str]:
-        """The id of the key that signs, and its private part as PEM."""
-        return self._signing_kid, self._signing_pem
+    def signing_key(self) -> LoadedKey:
+        return signing(self._keys, self._clock())
 
-    async def _create_first(self, session: AsyncSession) -> None:
-        lock = {"name": "first signing key", "seconds": _LOCK_SECONDS}
-        if not await session.scalar(text("SELECT GET_LOCK(:name, :seconds)"), lock):
-            raise TimeoutError(f"another replica has been making the first signing key for {_LOCK_SECONDS} s")
-        try:
-            if not await _all_keys(session):
-                session.add(await asyncio.to_thread(self._new_key))
-            await session.commit()
-        finally:
-            await session.execute(text("SELECT RELEASE_LOCK(:name)"), lock)
+    def signing_key_age(self) -> timedelta:
+        return self._clock() - self.signing_key().signs_from
 
-    def _new_key(self) -> SigningKey:
-        private = ec.generate_private_key(ec.SECP256R1())
-        pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        kid, public = _public_jwk(pem.decode())
-        return SigningKey(kid=kid, public_jwk=public, private_key=self._cipher.encrypt(pem, kid))
+    async def keep_schedule(self, interval: timedelta) -> None:
+        """Make the next key if the newest one has nearly signed for `interval`, and forget those whose last tokens
+        have expired. Of several replicas one does it."""
+        async with self._alone() as session:
+            keys = await SigningKeyRepository(session).all()
+            if is_rotation_due(keys, self._clock(), interval):
+                await self._make(session, keys, at_once=False)
+            kept = {key.kid for key in published(keys, self._clock())}
+            await SigningKeyRepository(session).delete([key.kid for key in keys if key.kid not in kept])
+        await self.load()
 
+    async def rotate(self, *, withdraw_others: bool = False) -> SigningKey:
+        """Make the next key now. It signs after `LEAD`, when every verifier has had time to learn of it.
 
-async def _all_keys(session: AsyncSession) -> list[SigningKey]:
-    """Oldest first."""
-    query = select(SigningKey).order_by(SigningKey.created_at, SigningKey.kid)
-    return list(await session.scalars(query))
+        `withdraw_others` is for a key that may have been stolen: the new one signs at once, and what the others have
+        signed is refused by this service at once, and by others as soon as they have read the key set again.
+        """
+        async with self._alone() as session:
+            keys = await SigningKeyRepository(session).all()
+            if withdraw_others:
+                await SigningKeyRepository(session).delete([key.kid for key in keys])
+                keys = []
+            made = await self._make(session, keys, at_once=withdraw_others)
+        await self.load()
+        return made
 
+    async def all(self) -> Sequence[SigningKey]:
+        async with self._database.transaction() as session:
+            return await SigningKeyRepository(session).all()
 
-def _public_jwk(pem: str) -> tuple[str, dict[str, Any]]:
-    """The public part as a JWK (RFC 7517), and its thumbprint (RFC 7638) for an id."""
-    parts = jwk.construct(pem, ALGORITHM).public_key().to_dict()
-    public = {name: parts[name].decode() if isinstance(parts[name], bytes) else parts[name] for name in parts}
-    kid = _thumbprint(public)
-    return kid, {**public, "kid": kid, "use": "sig", "alg": ALGORITHM}
+    async def _make_first(self) -> None:
+        async with self._alone() as session:
+            if not await SigningKeyRepository(session).all():
+                await self._make(session, [], at_once=True)
 
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that no other replica has at the same time."""
+        async with (
+            server_lock(self._database.engine, "signing keys", _LOCK_SECONDS),
+            self._database.transaction() as session,
+        ):
+            yield session
 
-def _thumbprint(public: dict[str, Any]) -> str:
-    members = json.dumps({name: public[name] for name in ("crv", "kty", "x", "y")}, separators=(",", ":"))
-    return base64.urlsafe_b64encode(hashlib.sha256(members.encode()).digest()).decode().rstrip("=")
+    async def _make(self, session: AsyncSession, keys: Sequence[SigningKey], *, at_once: bool) -> SigningKey:
+        now = self._clock()
+        signs_from = now if at_once else now + LEAD
+        # One that is planned has signed nothing: the one that is made now takes its place.
+        await SigningKeyRepository(session).delete([key.kid for key in keys if key.signs_from > now])
+        key = await asyncio.to_thread(new_signing_key, self._cipher, now=now, signs_from=signs_from)
+        SigningKeyRepository(session).create(key)
+        AuditTrail(self._clock).record(session, Event.KEY_CREATED, NOWHERE, kid=key.kid)
+        return key
+
+    async def _loaded(self, key: SigningKey) -> LoadedKey:
+        pem = await asyncio.to_thread(self._cipher.decrypt, key.private_key, key.kid)
+        return LoadedKey(
+            kid=key.kid,
+            public_jwk=key.public_jwk,
+            public=public_key(key.public_jwk),
+            private=jwk.construct(pem.decode(), ALGORITHM),
+            signs_from=key.signs_from,
+        )
+
+    def _find(self, kid: str) -> LoadedKey | None:
+        return next((key for key in published(self._keys, self._clock()) if key.kid == kid), None)

@@ -1,24 +1,13 @@
-"""Access tokens (RFC 9068) and refresh tokens."""
+"""Access tokens (RFC 9068)."""
 
-import hashlib
-import secrets
 from datetime import datetime, timedelta
 
 from jose import jwt
 
-from auth_service.accounts.models import Role, User
+from auth_service.accounts.models import SCOPES, Role, User
 from auth_service.database import new_id
 from auth_service.keys.service import KeyRing
 from service_kit.tokens import ALGORITHM, TOKEN_TYPE
-
-REFRESH_TOKEN_BYTES = 32
-
-SCOPES = {
-    Role.CUSTOMER: "tweets:write",
-    Role.TECHNICAL_WORKER: "tweets:write sync:read",
-    Role.SENIOR_MANAGER: "tweets:write users:read",
-    Role.ADMIN: "tweets:write tweets:moderate sync:read sync:write users:read users:write",
-}
 
 
 class AccessTokenIssuer:
@@ -30,7 +19,7 @@ class AccessTokenIssuer:
 
     def issue(self, user: User, session_id: str, moment: datetime) -> str:
         """Times have fractions of a second: a revocation must not spare a token of the same second."""
-        kid, private_key = self._keys.signing_key()
+        signing_key = self._keys.signing_key()
         issued = moment.timestamp()
         claims = {
             "iss": self._issuer,
@@ -44,16 +33,8 @@ class AccessTokenIssuer:
             "username": user.username,
             "name": user.name,
             "role": user.role,
-            "scope": SCOPES[Role(user.role)],
+            "scope": " ".join(SCOPES[Role(user.role)]),
         }
-        token: str = jwt.encode(claims, private_key, ALGORITHM, headers={"kid": kid, "typ": TOKEN_TYPE})
+        headers = {"kid": signing_key.kid, "typ": TOKEN_TYPE}
+        token: str = jwt.encode(claims, signing_key.private, ALGORITHM, headers=headers)
         return token
-
-
-def new_refresh_token() -> str:
-    return secrets.token_urlsafe(REFRESH_TOKEN_BYTES)
-
-
-def refresh_token_hash(token: str) -> bytes:
-    """SHA-256 suffices: a token has 256 random bits, which nobody can guess from a list."""
-    return hashlib.sha256(token.encode()).digest()

@@ -1,14 +1,22 @@
-"""What can be wrong with a login or a token."""
+"""What can be wrong with a login, a refresh token or a session."""
 
 from typing import ClassVar
 
-from service_kit.problems import Unauthorized
+from service_kit.problems import Forbidden, NotFound, Unauthorized
 
 
 class InvalidCredentials(Unauthorized):
     """The same for an unknown user, a wrong password and an inactive account."""
 
     code, title = "invalid-credentials", "Username, email or password is wrong."
+    keeps_work = True
+
+
+class EmailNotVerified(Forbidden):
+    """Told only to who knows the password."""
+
+    code, title = "email-not-verified", "Confirm your email address first; a mail with a link was sent to it."
+    keeps_work = True
 
 
 class InvalidRefreshToken(Unauthorized):
@@ -17,4 +25,11 @@ class InvalidRefreshToken(Unauthorized):
 
 
 class RefreshTokenReused(InvalidRefreshToken):
+    """RFC 9700 §4.14.2: one of its two users has stolen it."""
+
     code, title = "refresh-token-reused", "The refresh token was used before; its session has been ended."
+    keeps_work = True
+
+
+class SessionNotFound(NotFound):
+    code, title = "session-not-found", "You have no such session."

@@ -1,26 +1,64 @@
-"""Storage of refresh tokens."""
+"""Storage of sessions and refresh tokens."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth_service.sessions.models import RefreshToken
+from auth_service.accounts.models import User
+from auth_service.database import rows_affected
+from auth_service.sessions.models import RefreshToken, Session
 
 
-class RefreshTokenRepository:
+class SessionRepository:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    def create(self, token: RefreshToken) -> None:
+    def create(self, session: Session) -> None:
+        self._session.add(session)
+
+    async def owner_of_refresh_token(self, token_hash: bytes) -> str | None:
+        """The id of the user it was given to."""
+        query = select(Session.user_id).join(RefreshToken).where(RefreshToken.token_hash == token_hash)
+        user_id: str | None = await self._session.scalar(query)
+        return user_id
+
+    async def get_by_refresh_token(self, token_hash: bytes) -> tuple[RefreshToken, Session] | None:
+        query = select(RefreshToken, Session).join(Session).where(RefreshToken.token_hash == token_hash)
+        row = (await self._session.execute(query)).one_or_none()
+        return None if row is None else (row[0], row[1])
+
+    async def get_with_user(self, session_id: str, user_id: str) -> User | None:
+        """The user of a session that has not been ended."""
+        query = (
+            select(User)
+            .join(Session, Session.user_id == User.id)
+            .where(Session.id == session_id, User.id == user_id, Session.ended_at.is_(None))
+        )
+        user: User | None = await self._session.scalar(query)
+        return user
+
+    async def list_live(self, user_id: str, now: datetime) -> Sequence[Session]:
+        """Last used first."""
+        live = (Session.user_id == user_id) & Session.ended_at.is_(None) & (Session.expires_at > now)
+        return (await self._session.scalars(select(Session).where(live).order_by(Session.last_used_at.desc()))).all()
+
+    async def end(self, session_id: str, user_id: str, now: datetime) -> bool:
+        """End one session of this user. Was there one?"""
+        live = (Session.id == session_id) & (Session.user_id == user_id) & Session.ended_at.is_(None)
+        return await rows_affected(self._session, update(Session).where(live).values(ended_at=now)) == 1
+
+    async def end_all(self, user_id: str, now: datetime, *, but: str | None = None) -> None:
+        """End every session of this user, but for one."""
+        live = (Session.user_id == user_id) & Session.ended_at.is_(None)
+        if but is not None:
+            live &= Session.id != but
+        await self._session.execute(update(Session).where(live).values(ended_at=now))
+
+    async def is_spent(self, token_hash: bytes) -> bool:
+        query = select(RefreshToken.spent_at).where(RefreshToken.token_hash == token_hash)
+        return await self._session.scalar(query) is not None
+
+    def add_refresh_token(self, token: RefreshToken) -> None:
         self._session.add(token)
-
-    async def get_by_hash(self, token_hash: bytes) -> RefreshToken | None:
-        """The token, locked until the transaction ends: of concurrent refreshes, one goes first."""
-        query = select(RefreshToken).where(RefreshToken.token_hash == token_hash).with_for_update()
-        token: RefreshToken | None = await self._session.scalar(query)
-        return token
-
-    async def revoke_family(self, family: str, moment: datetime) -> None:
-        live = (RefreshToken.family == family) & RefreshToken.revoked_at.is_(None)
-        await self._session.execute(update(RefreshToken).where(live).values(revoked_at=moment))

@@ -1,86 +1,147 @@
-"""Rules of sessions: who gets tokens, and for what."""
+"""Rules of sessions: they begin, are renewed, and end."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.accounts.models import User
 from auth_service.accounts.repository import AccountRepository
-from auth_service.database import new_id, now
-from auth_service.passwords import PasswordHasher
-from auth_service.sessions.models import RefreshToken
-from auth_service.sessions.problems import InvalidCredentials, InvalidRefreshToken, RefreshTokenReused
-from auth_service.sessions.repository import RefreshTokenRepository
-from auth_service.sessions.schemas import Login, Tokens
-from auth_service.sessions.tokens import AccessTokenIssuer, new_refresh_token, refresh_token_hash
+from auth_service.audit.models import Event
+from auth_service.audit.service import AuditTrail
+from auth_service.database import Clock, Database, new_id
+from auth_service.metrics import AuthMetrics
+from auth_service.origin import Origin
+from auth_service.sessions.access_tokens import AccessTokenIssuer
+from auth_service.sessions.models import RefreshToken, Session
+from auth_service.sessions.problems import InvalidRefreshToken, RefreshTokenReused, SessionNotFound
+from auth_service.sessions.refresh_tokens import (
+    new_refresh_token,
+    refresh_token_hash,
+    seal_successor,
+    unseal_successor,
+)
+from auth_service.sessions.repository import SessionRepository
+from auth_service.sessions.schemas import Tokens
 
-log = structlog.get_logger(__name__)
-
-SESSION_LIFETIME = timedelta(hours=12)
-REMEMBERED_SESSION_LIFETIME = timedelta(days=30)
+LIFETIME = timedelta(hours=12)
+REMEMBERED_LIFETIME = timedelta(days=30)
+# A client whose answer was lost may ask again for so long.
+GRACE = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
 class SessionService:
-    accounts: AccountRepository
-    refresh_tokens: RefreshTokenRepository
-    passwords: PasswordHasher
+    database: Database
     access_tokens: AccessTokenIssuer
+    audit: AuditTrail
+    clock: Clock
+    metrics: AuthMetrics
 
-    async def log_in(self, credentials: Login) -> Tokens:
-        """Raises `InvalidCredentials`, after the same work for an unknown user, a wrong password, an inactive one."""
-        found = await self.accounts.get_with_hash(credentials.login)
-        user, password_hash = found or (None, None)
-        correct = await self.passwords.verify(credentials.password, password_hash)
-        if user is None or not correct or not user.is_active:
-            raise InvalidCredentials
-        return self.start(user, REMEMBERED_SESSION_LIFETIME if credentials.remember_me else SESSION_LIFETIME)
-
-    def start(self, user: User, lifetime: timedelta = SESSION_LIFETIME) -> Tokens:
-        """Begin a session: a new family with its first refresh token."""
-        moment = now()
-        return self._issue(user, new_id(), moment, moment + lifetime)
-
-    async def refresh(self, refresh_token: str) -> Tokens | RefreshTokenReused:
-        """Exchange a refresh token for its successor. The family's expiry is absolute.
-
-        A spent token ends the whole family (RFC 9700 §4.14.2). That is returned, not raised, so that the
-        revocation is committed with the transaction. Raises `InvalidRefreshToken`.
-        """
-        moment = now()
-        token = await self.refresh_tokens.get_by_hash(refresh_token_hash(refresh_token))
-        if token is None or token.revoked_at or token.expires_at <= moment:
-            raise InvalidRefreshToken
-        if token.spent_at:
-            await self.refresh_tokens.revoke_family(token.family, moment)
-            log.warning("refresh token reused", user_id=token.user_id, family=token.family)
-            return RefreshTokenReused()
-        user = await self.accounts.get_by_id(token.user_id)
-        if user is None or not user.is_active:
-            raise InvalidRefreshToken
-        token.spent_at = moment
-        return self._issue(user, token.family, moment, token.expires_at)
-
-    async def log_out(self, refresh_token: str) -> None:
-        """End the session of this refresh token; an unknown one has ended already."""
-        token = await self.refresh_tokens.get_by_hash(refresh_token_hash(refresh_token))
-        if token is not None:
-            await self.refresh_tokens.revoke_family(token.family, now())
-
-    def _issue(self, user: User, family: str, moment: datetime, expires_at: datetime) -> Tokens:
-        refresh_token = new_refresh_token()
-        self.refresh_tokens.create(
-            RefreshToken(
-                family=family,
-                user_id=user.id,
-                token_hash=refresh_token_hash(refresh_token),
-                created_at=moment,
-                expires_at=expires_at,
-            )
+    def start(self, session: AsyncSession, user: User, origin: Origin, *, remember_me: bool = False) -> Tokens:
+        """Begin a session, in the caller's transaction."""
+        moment = self.clock()
+        started = Session(
+            id=new_id(),
+            user_id=user.id,
+            client=origin.client,
+            address=origin.address,
+            created_at=moment,
+            last_used_at=moment,
+            expires_at=moment + (REMEMBERED_LIFETIME if remember_me else LIFETIME),
         )
+        token = new_refresh_token()
+        sessions = SessionRepository(session)
+        sessions.create(started)
+        sessions.add_refresh_token(_stored(token, started.id, moment))
+        self.audit.record(session, Event.SESSION_CREATED, origin, user_id=user.id, session_id=started.id)
+        return self._tokens(user, started.id, token, moment)
+
+    async def refresh(self, refresh_token: str, origin: Origin) -> Tokens:
+        """Exchange a refresh token for its successor.
+
+        Asked again within `GRACE` it gives the same successor, unless that has been used: then the answer was not
+        lost. Any other use of a spent token ends the session. Raises `InvalidRefreshToken`, `RefreshTokenReused`.
+        """
+        token_hash = refresh_token_hash(refresh_token)
+        async with self.database.transaction() as session:
+            sessions = SessionRepository(session)
+            # Whoever begins, renews or ends sessions of a user locks the user first. Of concurrent refreshes one so
+            # goes first, and none dates a token behind a revocation that it has not seen.
+            owner = await sessions.owner_of_refresh_token(token_hash)
+            user = await AccountRepository(session).lock(owner) if owner else None
+            found = await sessions.get_by_refresh_token(token_hash) if user else None
+            moment = self.clock()
+            is_live = found is not None and found[1].ended_at is None and moment < found[1].expires_at
+            if user is None or found is None or not is_live or not user.is_active:
+                self.metrics.refreshes.labels("invalid").inc()
+                raise InvalidRefreshToken
+            token, renewed = found
+            if token.spent_at is None:
+                successor = new_refresh_token()
+                token.spent_at = moment
+                token.sealed_successor = seal_successor(refresh_token, successor)
+                sessions.add_refresh_token(_stored(successor, renewed.id, moment))
+            elif again := await self._lost_successor(sessions, token, refresh_token, moment):
+                successor = again
+            else:
+                renewed.ended_at = moment
+                self.audit.record(session, Event.TOKEN_REUSE, origin, user_id=user.id, session_id=renewed.id)
+                self.metrics.refreshes.labels("reused").inc()
+                raise RefreshTokenReused
+            renewed.last_used_at = moment
+            renewed.address = origin.address
+        self.metrics.refreshes.labels("renewed").inc()
+        return self._tokens(user, renewed.id, successor, moment)
+
+    async def _lost_successor(
+        self, sessions: SessionRepository, token: RefreshToken, refresh_token: str, moment: datetime
+    ) -> str | None:
+        if token.spent_at is None or token.sealed_successor is None or moment > token.spent_at + GRACE:
+            return None
+        successor = unseal_successor(refresh_token, token.sealed_successor)
+        return None if await sessions.is_spent(refresh_token_hash(successor)) else successor
+
+    async def end_by_refresh_token(self, refresh_token: str, origin: Origin) -> None:
+        """End the session of this refresh token; an unknown one has ended already."""
+        async with self.database.transaction() as session:
+            found = await SessionRepository(session).get_by_refresh_token(refresh_token_hash(refresh_token))
+            if found is not None and found[1].ended_at is None:
+                ended = found[1]
+                ended.ended_at = self.clock()
+                self._record_end(session, origin, ended.user_id, ended.id)
+
+    async def end(self, session_id: str, user_id: str, origin: Origin) -> None:
+        """End one of somebody's own sessions. Raises `SessionNotFound`."""
+        async with self.database.transaction() as session:
+            if not await SessionRepository(session).end(session_id, user_id, self.clock()):
+                raise SessionNotFound
+            self._record_end(session, origin, user_id, session_id)
+
+    async def end_all(self, user_id: str, origin: Origin) -> None:
+        """End every session of this person, and with them every access token, wherever it is used."""
+        async with self.database.transaction() as session:
+            user = await AccountRepository(session).lock(user_id)
+            if user is not None:
+                await self.revoke(session, user)
+                self.audit.record(session, Event.TOKEN_REVOKED, origin, user_id=user_id, reason="logged-out-everywhere")
+
+    async def revoke(self, session: AsyncSession, user: User, *, but: str | None = None) -> None:
+        """End the sessions of a locked user, but for one, and refuse every access token issued so far."""
+        moment = self.clock()
+        await SessionRepository(session).end_all(user.id, moment, but=but)
+        user.tokens_valid_after = moment
+
+    def _record_end(self, session: AsyncSession, origin: Origin, user_id: str, session_id: str) -> None:
+        self.audit.record(session, Event.SESSION_ENDED, origin, user_id=user_id, session_id=session_id)
+
+    def _tokens(self, user: User, session_id: str, refresh_token: str, moment: datetime) -> Tokens:
         return Tokens(
-            access_token=self.access_tokens.issue(user, family, moment),
+            access_token=self.access_tokens.issue(user, session_id, moment),
             refresh_token=refresh_token,
             expires_in=int(self.access_tokens.lifetime.total_seconds()),
         )
+
+
+def _stored(token: str, session_id: str, moment: datetime) -> RefreshToken:
+    return RefreshToken(token_hash=refresh_token_hash(token), session_id=session_id, created_at=moment)

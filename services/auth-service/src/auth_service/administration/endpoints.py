@@ -1,0 +1,91 @@
+"""HTTP of administration."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from auth_service.accounts.models import Role
+from auth_service.accounts.problems import LastAdmin, UserNotFound
+from auth_service.accounts.schemas import UserProfile
+from auth_service.administration.schemas import UserChange
+from auth_service.authorization import UsersReader, UsersWriter
+from auth_service.dependencies import AdministrationServiceDep
+from auth_service.origin import OriginDep
+from service_kit.pagination import InvalidCursor, decode_cursor, encode_cursor, next_link
+from service_kit.problems import Forbidden, ServiceUnavailable, Unauthorized, ValidationFailed, problem_responses
+from service_kit.tokens import InvalidToken
+from service_kit.wire import Page
+
+router = APIRouter(prefix="/v1/users", tags=["administration"])
+
+UserId = Annotated[str, Path(max_length=36, examples=["019ac2e4-6f1b-7c3e-9a52-0b7d8d3f4e21"])]
+
+_PROBLEMS = (Unauthorized, InvalidToken, Forbidden, ValidationFailed, ServiceUnavailable)
+
+
+@router.get(
+    "",
+    summary="List users, the newest first",
+    description="For senior managers and admins. `query` is how a username, a name or an email address begins.",
+    responses=problem_responses(*_PROBLEMS, InvalidCursor),
+)
+async def list_users(
+    *,
+    _by: UsersReader,
+    request: Request,
+    response: Response,
+    administration: AdministrationServiceDep,
+    query: Annotated[str | None, Query(min_length=1, max_length=254)] = None,
+    role: Role | None = None,
+    active: bool | None = None,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+) -> Page[UserProfile]:
+    before_id = None if cursor is None else decode_cursor(cursor, str)[0]
+    found = await administration.list_users(
+        query=query, role=role, is_active=active, before_id=before_id, limit=limit + 1
+    )
+    items = [UserProfile.model_validate(user) for user in found[:limit]]
+    following = encode_cursor(items[-1].id) if len(found) > limit else None
+    if following:
+        response.headers["Link"] = next_link(str(request.url.include_query_params(cursor=following)))
+    return Page(items=items, next_cursor=following)
+
+
+@router.get(
+    "/{user_id}",
+    summary="Read a user",
+    description="For senior managers and admins.",
+    responses=problem_responses(*_PROBLEMS, UserNotFound),
+)
+async def read_user(_by: UsersReader, user_id: UserId, administration: AdministrationServiceDep) -> UserProfile:
+    return UserProfile.model_validate(await administration.get(user_id))
+
+
+@router.patch(
+    "/{user_id}",
+    summary="Change a user's name or role, deactivate or reactivate an account",
+    description="For admins. Another role and a deactivation revoke the access tokens issued so far.",
+    responses=problem_responses(*_PROBLEMS, UserNotFound, LastAdmin),
+)
+async def change_user(
+    by: UsersWriter,
+    user_id: UserId,
+    change: UserChange,
+    administration: AdministrationServiceDep,
+    origin: OriginDep,
+) -> UserProfile:
+    return UserProfile.model_validate(await administration.change(user_id, change, by, origin))
+
+
+@router.delete(
+    "/{user_id}",
+    status_code=204,
+    summary="Delete an account for good",
+    description="For admins.",
+    responses=problem_responses(*_PROBLEMS, UserNotFound, LastAdmin),
+)
+async def delete_user(
+    by: UsersWriter, user_id: UserId, administration: AdministrationServiceDep, origin: OriginDep
+) -> None:
+    await administration.delete(user_id, by, origin)

@@ -1,0 +1,13 @@
+"""Wire shapes of administration."""
+
+from auth_service.accounts.models import Role
+from auth_service.accounts.schemas import DisplayName
+from service_kit.wire import RequestBody
+
+
+class UserChange(RequestBody):
+    """What is absent stays as it is."""
+
+    name: DisplayName | None = None
+    role: Role | None = None
+    is_active: bool | None = None

@@ -1,0 +1,41 @@
+"""Storage of audit events."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth_service.audit.models import AuditEvent, Event
+
+
+class AuditRepository:
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def list_newest(
+        self,
+        *,
+        event: Event | None,
+        user_id: str | None,
+        actor_id: str | None,
+        since: datetime | None,
+        until: datetime | None,
+        before_id: str | None,
+        limit: int,
+    ) -> Sequence[AuditEvent]:
+        """Newest first. Ids are in the order of time, so a page goes on before the last id of the one before."""
+        query = select(AuditEvent).order_by(AuditEvent.id.desc()).limit(limit)
+        if event is not None:
+            query = query.where(AuditEvent.event == event)
+        if user_id is not None:
+            query = query.where(AuditEvent.user_id == user_id)
+        if actor_id is not None:
+            query = query.where(AuditEvent.actor_id == actor_id)
+        if since is not None:
+            query = query.where(AuditEvent.created_at >= since)
+        if until is not None:
+            query = query.where(AuditEvent.created_at < until)
+        if before_id is not None:
+            query = query.where(AuditEvent.id < before_id)
+        return (await self._session.scalars(query)).all()

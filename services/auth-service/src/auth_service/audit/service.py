@@ -1,0 +1,49 @@
+"""Writes the audit trail."""
+
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth_service.audit.models import AuditEvent, Event
+from auth_service.database import Clock
+from auth_service.origin import Origin
+
+log = structlog.get_logger(__name__)
+
+Detail = str | int | bool | list[str] | None
+
+
+@dataclass(frozen=True)
+class AuditTrail:
+    """Records in the caller's transaction: what is undone never happened, and what happened is recorded.
+
+    Details are chosen word by word by whoever records; a password, a token or what somebody typed into the field
+    of a username (which may be a password) is never among them.
+    """
+
+    clock: Clock
+
+    def record(
+        self,
+        session: AsyncSession,
+        event: Event,
+        origin: Origin,
+        *,
+        user_id: str | None = None,
+        actor_id: str | None = None,
+        **details: Detail,
+    ) -> None:
+        session.add(
+            AuditEvent(
+                event=event,
+                user_id=user_id,
+                actor_id=actor_id or user_id,
+                address=origin.address,
+                client=origin.client,
+                request_id=origin.request_id,
+                details=details,
+                created_at=self.clock(),
+            )
+        )
+        log.info("audit", audit_event=event, user_id=user_id, actor_id=actor_id or user_id, **details)

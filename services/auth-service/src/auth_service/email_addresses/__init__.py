@@ -1,0 +1,1 @@
+"""Email addresses: confirmed by a mailed token, and changed only after that."""

@@ -1,0 +1,65 @@
+"""Storage of attempts."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.mysql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth_service.limits.models import LoginAttempts
+from auth_service.limits.policy import Attempts
+
+# Before anything this service has counted.
+_NEVER = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
+
+
+class AttemptRepository:
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def lock(self, subjects: Collection[bytes]) -> dict[bytes, Attempts]:
+        """The states of these subjects, locked until the transaction ends. Always in one order: no deadlocks.
+
+        A subject without a row gets one first, as nothing can be locked that is not there.
+        """
+        nothing = {"attempts": 0, "last_at": _NEVER, "blocked_until": _NEVER, "forgotten_at": _NEVER}
+        rows = insert(LoginAttempts).values([{"subject": subject, **nothing} for subject in sorted(subjects)])
+        await self._session.execute(rows.on_duplicate_key_update(subject=rows.inserted.subject))
+        return await self.get(subjects)
+
+    async def get(self, subjects: Collection[bytes]) -> dict[bytes, Attempts]:
+        table = LoginAttempts
+        query = select(table.subject, table.attempts, table.last_at, table.blocked_until)
+        rows = await self._session.execute(query.where(table.subject.in_(subjects)))
+        return {subject: Attempts(count, last_at, blocked) for subject, count, last_at, blocked in rows}
+
+    async def put(self, states: Mapping[bytes, tuple[Attempts, timedelta]]) -> None:
+        """Store each subject's state, to be forgotten so long after its last attempt."""
+        rows = insert(LoginAttempts).values(
+            [
+                {
+                    "subject": subject,
+                    "attempts": state.count,
+                    "last_at": state.last_at,
+                    "blocked_until": state.blocked_until,
+                    "forgotten_at": state.last_at + window,
+                }
+                for subject, (state, window) in sorted(states.items())
+            ]
+        )
+        new = {name: rows.inserted[name] for name in ("attempts", "last_at", "blocked_until", "forgotten_at")}
+        await self._session.execute(rows.on_duplicate_key_update(new))
+
+    async def give_back(self, *, cleared: bytes, eased: bytes) -> None:
+        """Forget the attempts of one subject, and take back one of another's."""
+        table = LoginAttempts
+        one_less = func.greatest(table.attempts - 1, 0)
+        await self._session.execute(
+            update(table)
+            .where(table.subject.in_((cleared, eased)))
+            .values(attempts=func.if_(table.subject == cleared, 0, one_less), blocked_until=table.last_at)
+        )
+
+    async def forget(self, subjects: Collection[bytes]) -> None:
+        await self._session.execute(delete(LoginAttempts).where(LoginAttempts.subject.in_(subjects)))

@@ -1,0 +1,156 @@
+"""What mails say. Each is plain text with HTML as an alternative, from the templates `KIND.txt` and `KIND.html`."""
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email import policy
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime, make_msgid
+from enum import StrEnum
+
+from email_validator import validate_email
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from pydantic import NameEmail
+
+from auth_service.database import Clock, now
+from auth_service.mail.links import Links
+
+# Every server takes ASCII with short lines; anything else is encoded.
+_POLICY = policy.SMTP.clone(cte_type="7bit")
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# What mail programs turn into a link; the second dot is the ideographic one.
+_LIKE_AN_ADDRESS = re.compile(r"[@/\\]|:\S|\w[.。]\w\w")
+
+
+class MailKind(StrEnum):
+    CONFIRM_EMAIL = "confirm_email"
+    CONFIRM_NEW_EMAIL = "confirm_new_email"
+    EMAIL_CHANGE_NOTICE = "email_change_notice"
+    RESET_PASSWORD = "reset_password"  # noqa: S105 - a kind of mail
+    PASSWORD_CHANGED_NOTICE = "password_changed_notice"  # noqa: S105 - a kind of mail
+    REGISTRATION_WITH_TAKEN_EMAIL = "registration_with_taken_email"
+
+
+_SUBJECTS = {
+    MailKind.CONFIRM_EMAIL: "Tandem: confirm your email address",
+    MailKind.CONFIRM_NEW_EMAIL: "Tandem: confirm your new email address",
+    MailKind.EMAIL_CHANGE_NOTICE: "Tandem: your email address is about to change",
+    MailKind.RESET_PASSWORD: "Tandem: choose a new password",
+    MailKind.PASSWORD_CHANGED_NOTICE: "Tandem: your password was changed",
+    MailKind.REGISTRATION_WITH_TAKEN_EMAIL: "Tandem: you have an account already",
+}
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One mail to one person. It is not worth sending after `expires`, when its link has stopped working."""
+
+    kind: MailKind
+    message: EmailMessage = field(repr=False)
+    expires: datetime | None = None
+
+    @property
+    def message_id(self) -> str:
+        return str(self.message["Message-ID"])
+
+    @property
+    def recipient(self) -> str:
+        return str(self.message["To"].addresses[0].addr_spec)
+
+
+class MailComposer:
+    """Writes the mails. `to` is an address that was validated before, `name` what a person calls themselves.
+
+    The name is greeted and never becomes part of a header. One that reads like an address is left out: else
+    anybody could have us send an advertisement to anybody, by registering under it.
+    """
+
+    def __init__(self, sender: NameEmail, links: Links, clock: Clock = now) -> None:
+        self._clock = clock
+        self._sender = Address(sender.name, *_deliverable(sender.email))
+        self._links = links
+        self._templates = Environment(
+            loader=PackageLoader("auth_service.mail"),
+            autoescape=select_autoescape(("html",), default=False),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            auto_reload=False,
+        )
+        self._templates.filters["moment"] = _moment
+        # Read all now: later it would block the event loop.
+        for name in self._templates.list_templates():
+            self._templates.get_template(name)
+
+    def confirm_email(self, to: str, name: str, *, token: str, expires: datetime) -> Mail:
+        """To somebody who has just registered."""
+        link = self._links.confirm_email(token)
+        return self._compose(MailKind.CONFIRM_EMAIL, to, name, link=link, token=token, expires=expires)
+
+    def confirm_new_email(self, to: str, name: str, *, token: str, expires: datetime) -> Mail:
+        """To the new address of somebody who changes it."""
+        link = self._links.confirm_email(token)
+        return self._compose(MailKind.CONFIRM_NEW_EMAIL, to, name, link=link, token=token, expires=expires)
+
+    def email_change_notice(self, to: str, name: str, *, when: datetime) -> Mail:
+        """To the old address of somebody who changes it: it may not have been them."""
+        return self._compose(MailKind.EMAIL_CHANGE_NOTICE, to, name, when=when)
+
+    def reset_password(self, to: str, name: str, *, token: str, minutes: int) -> Mail:
+        """To somebody who has forgotten their password; the token works for so many minutes from now."""
+        link = self._links.reset_password(token)
+        expires = self._clock() + timedelta(minutes=minutes)
+        return self._compose(
+            MailKind.RESET_PASSWORD, to, name, link=link, token=token, minutes=minutes, expires=expires
+        )
+
+    def password_changed_notice(self, to: str, name: str, *, when: datetime) -> Mail:
+        """After a change and after a reset: it may not have been them."""
+        return self._compose(MailKind.PASSWORD_CHANGED_NOTICE, to, name, when=when)
+
+    def registration_with_taken_email(self, to: str, name: str) -> Mail:
+        """To the owner of an address with which somebody wanted to register; `name` is the owner's."""
+        return self._compose(MailKind.REGISTRATION_WITH_TAKEN_EMAIL, to, name)
+
+    def _compose(
+        self, kind: MailKind, to: str, name: str, *, expires: datetime | None = None, **content: object
+    ) -> Mail:
+        subject = _SUBJECTS[kind]
+        known = {"subject": subject, "name": _greeted(name), "links": self._links, "expires": expires, **content}
+        message = EmailMessage(_POLICY)
+        message["From"] = self._sender
+        message["To"] = Address("", *_deliverable(to))
+        message["Subject"] = subject
+        message["Date"] = format_datetime(self._clock())
+        message["Message-ID"] = make_msgid(domain=self._sender.domain)
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834 §5: nobody is away for a program
+        message.set_content(self._render(f"{kind}.txt", known))
+        message.add_alternative(self._render(f"{kind}.html", known), subtype="html")
+        return Mail(kind, message, expires)
+
+    def _render(self, template: str, known: dict[str, object]) -> str:
+        return self._templates.get_template(template).render(known)
+
+
+def _deliverable(address: str) -> tuple[str, str]:
+    """The local part and the domain, the latter in ASCII (RFC 5890), which servers without SMTPUTF8 need."""
+    if address.isascii():
+        local, _, domain = address.rpartition("@")
+        return local, domain
+    valid = validate_email(address, check_deliverability=False)
+    return valid.local_part, valid.ascii_domain
+
+
+def _greeted(name: str) -> str | None:
+    """The name on one line and without invisible characters, or None if it reads like an address."""
+    visible = (" " if unicodedata.category(character) in _INVISIBLE else character for character in name)
+    text = " ".join("".join(visible).split())
+    return None if not text or _LIKE_AN_ADDRESS.search(unicodedata.normalize("NFKC", text)) else text
+
+
+def _moment(when: datetime) -> str:
+    utc = when.astimezone(UTC)
+    return f"{utc.day} {utc:%B %Y, %H:%M} UTC"

@@ -1,0 +1,1 @@
+"""Passwords: which are accepted, how they are hashed, changed, forgotten and set anew."""

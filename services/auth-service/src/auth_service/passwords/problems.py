@@ -1,0 +1,30 @@
+"""What can be wrong with a password."""
+
+from service_kit.problems import FieldError, Forbidden, ValidationFailed
+
+
+class PasswordTooWeak(ValidationFailed):
+    """`field` is where it was in the body: `password` or `new_password`."""
+
+    code, title = "password-too-weak", "The password is too easy to guess."
+
+    def __init__(self, reason: str | None = None, field: str = "password") -> None:
+        detail = reason or self.title
+        super().__init__(detail, errors=[FieldError(pointer=f"#/{field}", code=self.code, detail=detail)])
+
+
+class WrongCurrentPassword(Forbidden):
+    """Not a 401: the access token is fine, and a client must not drop it."""
+
+    code, title = "wrong-current-password", "The current password is wrong."
+    keeps_work = True
+
+    def __init__(self) -> None:
+        super().__init__(errors=[FieldError(pointer="#/current_password", code=self.code, detail=self.title)])
+
+
+class InvalidResetToken(ValidationFailed):
+    code, title = "invalid-reset-token", "The token is unknown, used or older than ten minutes. Ask for a new one."
+
+    def __init__(self) -> None:
+        super().__init__(errors=[FieldError(pointer="#/token", code=self.code, detail=self.title)])

@@ -1,0 +1,100 @@
+"""Puts the rules together with what they need. Made once for an application, and for a command."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from prometheus_client import CollectorRegistry
+
+from auth_service.accounts.service import AccountService
+from auth_service.administration.service import AdministrationService
+from auth_service.audit.service import AuditTrail
+from auth_service.database import Clock, Database
+from auth_service.email_addresses.service import EmailAddressService
+from auth_service.keys.service import KeyRing
+from auth_service.limits.policies import Limits
+from auth_service.limits.service import AttemptLimiter
+from auth_service.mail.links import Links
+from auth_service.mail.mailer import Mailer
+from auth_service.mail.messages import MailComposer
+from auth_service.metrics import AuthMetrics
+from auth_service.passwords.hashing import PasswordHasher
+from auth_service.passwords.service import PasswordService
+from auth_service.sessions.access_tokens import AccessTokenIssuer
+from auth_service.sessions.login import LoginService
+from auth_service.sessions.service import SessionService
+from auth_service.settings import Settings
+
+
+def password_hasher(settings: Settings) -> PasswordHasher:
+    return PasswordHasher(
+        settings.auth_password_workers,
+        memory_kib=settings.auth_argon2_memory_kib,
+        rounds=settings.auth_argon2_rounds,
+        parallelism=settings.auth_argon2_parallelism,
+    )
+
+
+@dataclass(frozen=True)
+class Services:
+    database: Database
+    clock: Clock
+    audit: AuditTrail
+    sessions: SessionService
+    login: LoginService
+    accounts: AccountService
+    addresses: EmailAddressService
+    passwords: PasswordService
+    administration: AdministrationService
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        *,
+        database: Database,
+        keys: KeyRing,
+        hasher: PasswordHasher,
+        mailer: Mailer,
+        clock: Clock,
+        registry: CollectorRegistry,
+    ) -> "Services":
+        metrics = AuthMetrics(registry)
+        metrics.hashes_queued.set_function(lambda: hasher.queued)
+        metrics.signing_key_age.set_function(lambda: keys.signing_key_age().total_seconds())
+        audit, limiter, limits = AuditTrail(clock), AttemptLimiter(clock), Limits.of(settings)
+        mails = MailComposer(settings.auth_mail_from, Links(settings.auth_public_url), clock)
+        access_tokens = AccessTokenIssuer(
+            keys,
+            issuer=settings.auth_issuer,
+            audience=settings.auth_audience,
+            lifetime=timedelta(seconds=settings.auth_access_token_seconds),
+        )
+        sessions = SessionService(database, access_tokens, audit, clock, metrics)
+        addresses = EmailAddressService(database, mailer, mails, limiter, limits, audit, clock)
+        must_verify = settings.auth_require_email_verification
+        return cls(
+            database=database,
+            clock=clock,
+            audit=audit,
+            sessions=sessions,
+            login=LoginService(
+                database, hasher, sessions, limiter, limits, audit, clock, metrics, require_verified_email=must_verify
+            ),
+            accounts=AccountService(
+                database,
+                hasher,
+                sessions,
+                addresses,
+                limiter,
+                limits,
+                audit,
+                clock,
+                metrics,
+                require_verified_email=must_verify,
+            ),
+            addresses=addresses,
+            passwords=PasswordService(
+                database, hasher, sessions, addresses, mailer, mails, limiter, limits, audit, clock
+            ),
+            administration=AdministrationService(database, sessions, audit, clock),
+        )

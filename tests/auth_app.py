@@ -1,0 +1,119 @@
+"""auth-service in a test's own process: its clock, its clients, the people who use it and the mails they get."""
+
+import re
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from answers import bearer
+from auth_service.main import create_app
+from auth_service.settings import Settings
+from waiting import eventually
+
+Form = dict[str, Any]
+NewForm = Callable[[], Form]
+
+
+Person = dict[str, Any]
+Register = Callable[..., Awaitable[Person]]
+
+
+class TurnableClock:
+    """The real time, and what tests have turned it forward by."""
+
+    def __init__(self) -> None:
+        self.offset = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.offset
+
+    def set_right(self) -> None:
+        self.offset = timedelta(0)
+
+    def forward(self, **duration: float) -> None:
+        self.offset += timedelta(**duration)
+
+
+@asynccontextmanager
+async def own_schema(engine: AsyncEngine, mysql_root_url: str) -> AsyncIterator[str]:
+    name = f"auth_test_{secrets.token_hex(4)}"
+    async with engine.begin() as connection:
+        await connection.execute(text(f"CREATE DATABASE {name}"))
+    yield mysql_root_url + name
+    async with engine.begin() as connection:
+        await connection.execute(text(f"DROP DATABASE {name}"))
+
+
+@asynccontextmanager
+async def client_of(app: FastAPI, address: str = "192.0.2.77", **headers: str) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 50000))
+    base = "http://auth.test"
+    async with httpx.AsyncClient(transport=transport, base_url=base, timeout=30, headers=headers) as client:
+        yield client
+
+
+@asynccontextmanager
+async def running_app(settings: Settings, clock: TurnableClock | None = None, **changed: Any) -> AsyncIterator[FastAPI]:
+    """Another replica of the service, with some settings changed."""
+    app = create_app(settings.model_copy(update=changed), clock or TurnableClock())
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+async def log_in(client: httpx.AsyncClient, person: Person, **more: Any) -> dict[str, Any]:
+    """Tokens of a new session of somebody who has registered."""
+    form = person["form"]
+    answer = await client.post("/v1/login", json={"login": form["username"], "password": form["password"], **more})
+    assert answer.status_code == 200, answer.text
+    tokens: dict[str, Any] = answer.json()
+    return tokens
+
+
+async def events_of(client: httpx.AsyncClient, admin: Person, **filters: str) -> list[dict[str, Any]]:
+    """What the audit trail says, newest first."""
+    answer = await client.get("/v1/audit", params={"limit": 100, **filters}, headers=bearer(admin))
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+class Mailbox:
+    """What has arrived at the mail sink."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def subjects(self, recipient: str) -> list[str]:
+        """Newest first."""
+        return [each["Subject"] for each in await self._summaries(recipient)]
+
+    async def text(self, recipient: str, subject: str) -> str:
+        """The newest mail to somebody with this in its subject, as soon as it is there."""
+
+        async def arrived() -> str | None:
+            for each in await self._summaries(recipient):
+                if subject in each["Subject"]:
+                    body: str = (await self._client.get(f"/api/v1/message/{each['ID']}")).json()["Text"]
+                    return body
+            return None
+
+        return await eventually(arrived)
+
+    async def token(self, recipient: str, subject: str) -> str:
+        """The token in that mail."""
+        found = re.search(r"token=([A-Za-z0-9_-]{43})", await self.text(recipient, subject))
+        assert found is not None
+        return found[1]
+
+    async def _summaries(self, recipient: str) -> list[dict[str, Any]]:
+        answer = await self._client.get("/api/v1/search", params={"query": f"to:{recipient}"})
+        answer.raise_for_status()
+        found: list[dict[str, Any]] = answer.json()["messages"]
+        return found
