@@ -1,7 +1,9 @@
-"""Password hashes stay in MySQL: they are in no topic and not in MongoDB, whatever one searches."""
+"""Password hashes and tokens stay in MySQL: they are in no topic and not in MongoDB, whatever one searches."""
 
+import re
 from collections.abc import Iterator
 
+import httpx
 import pymongo
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from bson.raw_bson import RawBSONDocument
@@ -44,8 +46,25 @@ def everything_in_mongodb(url: str) -> Iterator[bytes]:
                     yield document.raw
 
 
-async def test_password_hashes_leave_mysql_by_no_way(running_stack: Stack, person: Person, copies: Copies) -> None:
+async def mailed(stack: Stack, recipient: str) -> str | None:
+    """The token in the mail that sets a new password, once it has arrived."""
+    async with httpx.AsyncClient(base_url=stack.addresses["MAIL_URL"]) as mails:
+        query = {"query": f'to:{recipient} subject:"choose a new password"'}
+        found = (await mails.get("/api/v1/search", params=query)).json()["messages"]
+        text = (await mails.get(f"/api/v1/message/{found[0]['ID']}")).json()["Text"] if found else ""
+    token = re.search(r"token=([A-Za-z0-9_-]+)", text)
+    return token and token[1]
+
+
+async def test_password_hashes_and_tokens_leave_mysql_by_no_way(
+    running_stack: Stack, person: Person, copies: Copies
+) -> None:
     await eventually(lambda: copies.user(person.id))
+    auth = "/api/auth/v1"
+    login = {"login": person.username, "password": person.password}
+    refresh_token = (await person.client.post(f"{auth}/login", json=login)).json()["refresh_token"]
+    await person.client.post(f"{auth}/password/forgot", json={"email": f"{person.username}@example.com"})
+    mailed_token = await eventually(lambda: mailed(running_stack, f"{person.username}@example.com"))
     row = await copies.row("SELECT password_hash FROM auth.credentials WHERE user_id = :id", id=person.id)
     assert row is not None
     password_hash = row["password_hash"].encode()
@@ -58,4 +77,5 @@ async def test_password_hashes_leave_mysql_by_no_way(running_stack: Stack, perso
         assert person.username.encode() in place, "the search looks in the wrong place"
         assert password_hash not in place
         assert b"argon2" not in place
-        assert person.password.encode() not in place
+        for secret in (person.password, refresh_token, mailed_token):
+            assert secret.encode() not in place

@@ -5,13 +5,15 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from answers import bearer, problem
+from auth_app import Form, Person, Register, log_in
 
 
-async def test_registration_logs_in_and_shows_the_profile(client: httpx.AsyncClient, form: dict[str, Any]) -> None:
+async def test_registration_logs_in_and_shows_the_profile(client: httpx.AsyncClient, form: Form) -> None:
     answer = await client.post("/v1/register", json=form)
     assert answer.status_code == 201
     body = answer.json()
@@ -30,7 +32,7 @@ async def test_registration_logs_in_and_shows_the_profile(client: httpx.AsyncCli
 
 @pytest.mark.parametrize("field", ["username", "email"])
 async def test_taken_names_are_refused_whatever_their_case(
-    client: httpx.AsyncClient, form: dict[str, Any], registered: dict[str, Any], field: str
+    client: httpx.AsyncClient, form: Form, registered: Person, field: str
 ) -> None:
     other = {**form, "username": "somebody_else", "email": "somebody@else.example.com", field: form[field].upper()}
     answer = await client.post("/v1/register", json=other)
@@ -38,7 +40,7 @@ async def test_taken_names_are_refused_whatever_their_case(
     assert answer.json()["errors"][0]["pointer"] == f"#/{field}"
 
 
-async def test_of_concurrent_registrations_exactly_one_wins(client: httpx.AsyncClient, form: dict[str, Any]) -> None:
+async def test_of_concurrent_registrations_exactly_one_wins(client: httpx.AsyncClient, form: Form) -> None:
     answers = await asyncio.gather(*(client.post("/v1/register", json=form) for _ in range(8)))
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
     login = {"login": form["username"], "password": form["password"]}
@@ -64,14 +66,14 @@ async def test_of_concurrent_registrations_exactly_one_wins(client: httpx.AsyncC
     ],
 )
 async def test_wrong_field_is_named(
-    client: httpx.AsyncClient, form: dict[str, Any], change: dict[str, Any], code: str, pointer: str
+    client: httpx.AsyncClient, form: Form, change: dict[str, Any], code: str, pointer: str
 ) -> None:
     answer = await client.post("/v1/register", json={**form, **change})
     assert problem(answer) == (422, code)
     assert pointer in [error["pointer"] for error in answer.json()["errors"]]
 
 
-async def test_password_never_comes_back_in_an_error(client: httpx.AsyncClient, form: dict[str, Any]) -> None:
+async def test_password_never_comes_back_in_an_error(client: httpx.AsyncClient, form: Form) -> None:
     for change in ({"password": "hunter2"}, {"username": "!"}, {"password_confirm": "hunter2hunter2"}):
         answer = await client.post("/v1/register", json={**form, **change})
         assert answer.status_code == 422
@@ -81,16 +83,14 @@ async def test_password_never_comes_back_in_an_error(client: httpx.AsyncClient, 
 
 @pytest.mark.parametrize("role", ["technical_worker", "senior_manager", "admin"])
 async def test_nobody_gives_himself_a_role(
-    client: httpx.AsyncClient, form: dict[str, Any], registered: dict[str, Any], role: str
+    client: httpx.AsyncClient, form: Form, registered: Person, role: str
 ) -> None:
     other = {**form, "username": "climber", "email": "climber@example.com", "role": role}
     for headers in ({}, bearer(registered)):
         assert problem(await client.post("/v1/register", json=other, headers=headers)) == (403, "forbidden")
 
 
-async def test_admin_gives_a_role(
-    client: httpx.AsyncClient, form: dict[str, Any], registered: dict[str, Any], rows: AsyncEngine
-) -> None:
+async def test_admin_gives_a_role(client: httpx.AsyncClient, form: Form, registered: Person, rows: AsyncEngine) -> None:
     async with rows.begin() as connection:
         statement = text("UPDATE users SET role = 'admin' WHERE id = :id")
         await connection.execute(statement, {"id": registered["user"]["id"]})
@@ -102,7 +102,7 @@ async def test_admin_gives_a_role(
 
 
 async def test_only_the_hash_of_the_password_is_kept_and_not_beside_the_profile(
-    registered: dict[str, Any], form: dict[str, Any], rows: AsyncEngine
+    registered: Person, form: Form, rows: AsyncEngine
 ) -> None:
     async with rows.connect() as connection:
         parameters = {"id": registered["user"]["id"]}
@@ -117,17 +117,98 @@ async def test_only_the_hash_of_the_password_is_kept_and_not_beside_the_profile(
     assert form["password"] not in str(dict(profile)) + password_hash
 
 
-async def test_profile_is_changed_by_its_owner(client: httpx.AsyncClient, registered: dict[str, Any]) -> None:
-    answer = await client.patch("/v1/users/me", json={"name": "Countess Ada"}, headers=bearer(registered))
-    assert (answer.status_code, answer.json()["name"]) == (200, "Countess Ada")
+async def test_profile_is_changed_by_its_owner(client: httpx.AsyncClient, registered: Person) -> None:
+    change = {"name": "Countess Ada", "username": f"{registered['form']['username']}_X"}
+    answer = await client.patch("/v1/users/me", json=change, headers=bearer(registered))
+    assert answer.status_code == 200
+    assert (answer.json()["name"], answer.json()["username"]) == (change["name"], change["username"])
     assert answer.json()["updated_at"] > registered["user"]["updated_at"]
     me = await client.get("/v1/users/me", headers=bearer(registered))
     assert me.json() == answer.json()
     assert problem(await client.patch("/v1/users/me", json={"name": "x"})) == (401, "not-authenticated")
+    registered["form"]["username"] = change["username"].lower()
+    assert await log_in(client, registered)
+
+
+async def test_username_of_somebody_else_is_refused_in_a_change_too(
+    client: httpx.AsyncClient, registered: Person, register: Register
+) -> None:
+    other = await register()
+    change = {"username": other["form"]["username"].upper()}
+    assert problem(await client.patch("/v1/users/me", json=change, headers=bearer(registered))) == (
+        409,
+        "username-taken",
+    )
+    # Another case of one's own is one's own.
+    own = {"username": registered["form"]["username"].upper()}
+    answer = await client.patch("/v1/users/me", json=own, headers=bearer(registered))
+    assert answer.json()["username"] == own["username"]
+
+
+@pytest.mark.parametrize("username", ["admin", "Support", "_root_", "TANDEM", "me"])
+async def test_reserved_username_is_refused(
+    client: httpx.AsyncClient, registered: Person, form: Form, username: str
+) -> None:
+    if len(username) >= 3:
+        answer = await client.post("/v1/register", json={**form, "username": username})
+        assert problem(answer) == (422, "username-reserved")
+        answer = await client.patch("/v1/users/me", json={"username": username}, headers=bearer(registered))
+        assert problem(answer) == (422, "username-reserved")
+
+
+async def test_deleted_account_is_gone_with_everything_but_the_audit_trail(
+    client: httpx.AsyncClient, registered: Person, rows: AsyncEngine, register: Register
+) -> None:
+    user_id, form = registered["user"]["id"], registered["form"]
+    assert (await client.delete("/v1/users/me", headers=bearer(registered))).status_code == 204
+    assert problem(await client.get("/v1/users/me", headers=bearer(registered))) == (401, "invalid-token")
+    refresh = {"refresh_token": registered["refresh_token"]}
+    assert problem(await client.post("/v1/refresh", json=refresh)) == (401, "invalid-refresh-token")
+    login = {"login": form["username"], "password": form["password"]}
+    assert problem(await client.post("/v1/login", json=login)) == (401, "invalid-credentials")
+    async with rows.connect() as connection:
+        for table in ("credentials", "sessions", "one_time_tokens"):
+            query = sa.select(sa.func.count()).select_from(sa.table(table)).where(sa.column("user_id") == user_id)
+            assert await connection.scalar(query) == 0, table
+    # The name is free again, for another person.
+    assert (await register(**form))["user"]["id"] != user_id
+
+
+async def test_export_says_what_others_did_but_nothing_about_them(
+    client: httpx.AsyncClient, registered: Person, admin: Person
+) -> None:
+    path = f"/v1/users/{registered['user']['id']}"
+    headers = bearer(admin) | {"User-Agent": "the admin's own browser"}
+    await client.patch(path, json={"name": "Renamed"}, headers=headers)
+    export = (await client.get("/v1/users/me/export", headers=bearer(registered))).json()
+    (event,) = [event for event in export["audit_events"] if event["event"] == "authz_admin"]
+    assert (event["actor_id"], event["address"], event["client"]) == (None, "", "")
+    assert admin["user"]["id"] not in str(export)
+
+
+async def test_export_holds_everything_but_secrets(client: httpx.AsyncClient, registered: Person) -> None:
+    await log_in(client, registered)
+    await client.patch("/v1/users/me", json={"email": "other-ada@example.com"}, headers=bearer(registered))
+    answer = await client.get("/v1/users/me/export", headers=bearer(registered))
+    assert answer.headers["content-disposition"] == 'attachment; filename="tandem-account.json"'
+    export = answer.json()
+    assert export["profile"]["username"] == registered["form"]["username"]
+    assert export["profile"]["pending_email"] == "other-ada@example.com"
+    assert len(export["sessions"]) == 2
+    assert [token["email"] for token in export["mail_tokens"]] == ["other-ada@example.com"]
+    assert [event["event"] for event in export["audit_events"]] == [
+        "user_created",
+        "session_created",
+        "authn_login_success",
+        "session_created",
+        "user_updated",
+    ]
+    for secret in ("$argon2", registered["refresh_token"], registered["access_token"]):
+        assert secret not in answer.text
 
 
 async def test_deactivated_person_is_shut_out_at_once(
-    client: httpx.AsyncClient, registered: dict[str, Any], form: dict[str, Any], rows: AsyncEngine
+    client: httpx.AsyncClient, registered: Person, form: Form, rows: AsyncEngine
 ) -> None:
     async with rows.begin() as connection:
         statement = text("UPDATE users SET is_active = 0 WHERE id = :id")

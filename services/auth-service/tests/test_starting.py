@@ -3,16 +3,25 @@
 import asyncio
 import os
 import sys
+import time
 from pathlib import Path
 
 import httpx
 import pytest
+from alembic import command
+from alembic.config import Config
 from fastapi import FastAPI
 from pydantic import SecretStr
-from sqlalchemy import text
+from sqlalchemy import Connection, func, select, table, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from answers import bearer, problem
+from auth_app import Form, NewForm, TurnableClock, client_of, running_app
+from auth_service.audit.models import AuditEvent
+from auth_service.database import migrations_folder
 from auth_service.keys.encryption import WrongSecret
 from auth_service.main import create_app, prepare
+from auth_service.sessions.refresh_tokens import refresh_token_hash
 from auth_service.settings import Settings
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
@@ -34,6 +43,21 @@ async def run(**variables: str) -> tuple[int | None, str]:
     )
     _, errors = await asyncio.wait_for(process.communicate(), 60)
     return process.returncode, errors.decode()
+
+
+async def upgrade(schema: str, to: str) -> None:
+    """Migrate as far as a certain revision."""
+
+    def migrate_to(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(migrations_folder()))
+        config.attributes["connection"] = connection
+        command.upgrade(config, to)
+
+    engine = create_engine(schema)
+    async with engine.begin() as connection:
+        await connection.run_sync(migrate_to)
+    await engine.dispose()
 
 
 async def test_replicas_that_start_at_once_agree_on_schema_and_key(empty_schema: str) -> None:
@@ -123,3 +147,91 @@ async def test_mysql_that_is_down_is_a_503_and_the_service_comes_back_by_itself(
     await asyncio.to_thread(stack.start, "mysql")
     assert (await client.post("/v1/login", json=login)).status_code == 401
     assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_mysql_that_hangs_is_a_503_within_three_seconds_and_nothing_is_half_written(
+    client: httpx.AsyncClient, form: Form, stack: Stack, rows: AsyncEngine
+) -> None:
+    assert (await client.post("/v1/register", json=form)).status_code == 201
+    requests = [
+        ("/v1/login", {"login": form["username"], "password": form["password"]}),
+        ("/v1/register", form | {"username": "late", "email": "late@example.com"}),
+        ("/v1/password/forgot", {"email": form["email"]}),
+    ] * 6
+    stack.pause("mysql")
+    try:
+        began = time.monotonic()
+        answers = await asyncio.gather(*(client.post(path, json=body) for path, body in requests))
+        took = time.monotonic() - began
+    finally:
+        stack.resume("mysql")
+    assert {answer.status_code for answer in answers} == {503}
+    assert all("retry-after" in answer.headers for answer in answers)
+    # The issue's own bound.
+    assert took < 3
+    assert (await client.post("/v1/login", json=requests[0][1])).status_code == 200
+    async with rows.connect() as connection:
+        assert await connection.scalar(text("SELECT COUNT(*) FROM users WHERE username = 'late'")) == 0
+
+
+async def test_sessions_of_the_release_before_go_on_after_its_migration(empty_schema: str, settings: Settings) -> None:
+    await upgrade(empty_schema, to="0001")
+    token = "a-refresh-token-of-the-release-before"
+    spent = "its-predecessor"
+    engine = create_engine(empty_schema)
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO users (id, username, name, email, role, is_active, created_at, updated_at)"
+                " VALUES ('u1', 'ada', 'Ada', 'ada@example.com', 'customer', 1, NOW(6), NOW(6))"
+            )
+        )
+        await connection.execute(text("INSERT INTO credentials (user_id, password_hash) VALUES ('u1', 'x')"))
+        row = text(
+            "INSERT INTO sessions (id, family, user_id, token_hash, created_at, expires_at, spent_at)"
+            " VALUES (:id, 'family', 'u1', :hash, NOW(6), NOW(6) + INTERVAL 1 DAY, NOW(6) - INTERVAL :hours HOUR)"
+        )
+        # (An interval of NULL hours makes a NULL: not spent.)
+        for number, (value, hours) in enumerate(((spent, 1), (token, None))):
+            given = {"id": f"s{number}", "hash": refresh_token_hash(value), "hours": hours}
+            await connection.execute(row, given)
+    await engine.dispose()
+    own = settings.model_copy(update={"mysql_url": SecretStr(empty_schema)})
+    await prepare(own)
+    async with running_app(own) as app, client_of(app) as client:
+        renewed = await client.post("/v1/refresh", json={"refresh_token": token})
+        assert renewed.status_code == 200
+        assert (await client.get("/v1/users/me", headers=bearer(renewed.json()))).json()["username"] == "ada"
+        reused = await client.post("/v1/refresh", json={"refresh_token": spent})
+        assert problem(reused) == (401, "refresh-token-reused")
+
+
+async def test_what_says_nothing_any_more_is_tidied_away(
+    empty_schema: str, settings: Settings, new_form: NewForm
+) -> None:
+    own = settings.model_copy(update={"mysql_url": SecretStr(empty_schema)})
+    await prepare(own)
+    clock = TurnableClock()
+    tables = ("sessions", "refresh_tokens", "one_time_tokens", "login_attempts", "audit_events")
+
+    async def counts(connection: AsyncConnection) -> list[int | None]:
+        return [await connection.scalar(select(func.count()).select_from(table(name))) for name in tables]
+
+    async with running_app(own, clock) as app, client_of(app) as client:
+        form = new_form()
+        await client.post("/v1/register", json=form)
+        await client.post("/v1/login", json={"login": form["username"], "password": "wrong password"})
+        await app.state.housekeeper.tidy()
+        async with app.state.database.engine.connect() as connection:
+            assert all(count and count > 0 for count in await counts(connection))
+        clock.forward(days=8)
+        await app.state.housekeeper.tidy()
+        async with app.state.database.engine.connect() as connection:
+            *gone, kept = await counts(connection)
+        assert gone == [0, 0, 0, 0]
+        assert kept
+        clock.forward(days=365)
+        await app.state.housekeeper.tidy()
+        async with app.state.database.engine.connect() as connection:
+            # The keys that were made meanwhile are events of today.
+            assert (await connection.scalars(select(AuditEvent.event))).all() == ["sensitive_create"]

@@ -1,5 +1,6 @@
 """Where a stack keeps its state, which ports it takes, and what of it is run by somebody else."""
 
+import random
 import re
 import socket
 from pathlib import Path
@@ -88,8 +89,9 @@ def port_is_free(port: int) -> bool:
 
 
 def free_port_offset(start: int = 1000, step: int = 250, end: int = 20000) -> int:
-    """The first offset from `start` at which every port of a stack is free."""
-    for offset in range(start, end, step):
+    """An offset at which every port of a stack is free: any such, so that two who look at once don't find the same."""
+    offsets = range(start, end, step)
+    for offset in random.sample(offsets, len(offsets)):
         if all(port_is_free(port + offset) for port in PORTS.values()):
             return offset
     raise StackError(f"There is no port offset between {start} and {end} at which all ports are free.")

@@ -256,6 +256,8 @@ def _addresses(configuration: StackConfiguration, credentials: Credentials) -> d
         "SYNC_MYSQL_URL": account("sync_service", credentials.mysql_sync_service, "tweets"),
         "MONGODB_URL": configuration.outside_mongodb
         or f"mongodb://{LOOPBACK}:{configuration.port('mongo')}/tweets?replicaSet=rs0",
+        # Not an address, but what it takes to run auth-service's commands on this stack.
+        "AUTH_KEY_ENCRYPTION_SECRET": credentials.key_encryption,
         "MAIL_URL": url("mail-http"),
         "SMTP_URL": url("mail-smtp", "smtp"),
     }

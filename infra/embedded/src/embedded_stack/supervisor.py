@@ -145,6 +145,7 @@ ready
 
   {gateway}   the gateway; the services' documentation is at /api/auth/docs, /api/tweets/docs, /api/sync/docs
   {addresses["SYNC_URL"]}/v1/status   how far the sync is
+  {addresses["MAIL_URL"]}   the mails that were sent
   .stack/env holds every address, with passwords; `make status` and `make logs` show what goes on
 
   In another terminal:

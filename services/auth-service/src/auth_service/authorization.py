@@ -41,7 +41,7 @@ async def _optional_caller(request: Request, token: BearerToken, database: Datab
 OptionalCaller = Annotated[Caller | None, Depends(_optional_caller)]
 
 
-def _current_caller(caller: OptionalCaller) -> Caller:
+async def _current_caller(caller: OptionalCaller) -> Caller:
     if caller is None:
         raise Unauthorized
     return caller
@@ -50,7 +50,7 @@ def _current_caller(caller: OptionalCaller) -> Caller:
 CurrentCaller = Annotated[Caller, Depends(_current_caller)]
 
 
-def _current_user(caller: CurrentCaller) -> User:
+async def _current_user(caller: CurrentCaller) -> User:
     return caller.user
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
+import structlog
 from alembic.util import CommandError
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
@@ -38,9 +39,13 @@ def main() -> None:
         settings = Settings()
     except ValidationError as error:
         sys.exit(explain(error))
+    if arguments.command != "run":
+        # A command's output is its answer; what is told besides goes where errors do.
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    # Commands print their result; what they log besides is for when something is wrong.
+    configure_logging("auth-service", settings.log_level if arguments.command == "run" else "WARNING")
     match arguments.command:
         case "run":
-            configure_logging("auth-service", settings.log_level)
             _attempt(prepare(settings))
             serve(create_app(settings), service="auth-service", settings=settings)
         case "create-admin":

@@ -1,4 +1,7 @@
-"""What endpoints ask for, named after what it gives. All of it is made in the lifespan (`services`)."""
+"""What endpoints ask for, named after what it gives. All of it is made in the lifespan (`services`).
+
+They are `async` without awaiting anything: FastAPI would run a plain function in a thread.
+"""
 
 from typing import Annotated
 
@@ -15,7 +18,7 @@ from auth_service.sessions.login import LoginService
 from auth_service.sessions.service import SessionService
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 
@@ -23,39 +26,39 @@ def _services(request: Request) -> Services:
 _ServicesDep = Annotated[Services, Depends(_services)]
 
 
-def _database(services: _ServicesDep) -> Database:
+async def _database(services: _ServicesDep) -> Database:
     return services.database
 
 
-def _clock(services: _ServicesDep) -> Clock:
+async def _clock(services: _ServicesDep) -> Clock:
     return services.clock
 
 
-def _audit(services: _ServicesDep) -> AuditTrail:
+async def _audit(services: _ServicesDep) -> AuditTrail:
     return services.audit
 
 
-def _login(services: _ServicesDep) -> LoginService:
+async def _login(services: _ServicesDep) -> LoginService:
     return services.login
 
 
-def _sessions(services: _ServicesDep) -> SessionService:
+async def _sessions(services: _ServicesDep) -> SessionService:
     return services.sessions
 
 
-def _accounts(services: _ServicesDep) -> AccountService:
+async def _accounts(services: _ServicesDep) -> AccountService:
     return services.accounts
 
 
-def _addresses(services: _ServicesDep) -> EmailAddressService:
+async def _addresses(services: _ServicesDep) -> EmailAddressService:
     return services.addresses
 
 
-def _passwords(services: _ServicesDep) -> PasswordService:
+async def _passwords(services: _ServicesDep) -> PasswordService:
     return services.passwords
 
 
-def _administration(services: _ServicesDep) -> AdministrationService:
+async def _administration(services: _ServicesDep) -> AdministrationService:
     return services.administration
 
 

@@ -31,7 +31,7 @@ class Origin:
 NOWHERE = Origin(address="", client="auth-service", request_id="")
 
 
-def _origin(request: Request) -> Origin:
+async def _origin(request: Request) -> Origin:
     agent = request.headers.get("user-agent", "")
     printable = "".join(character for character in agent if character.isprintable())
     return Origin(_address(request), printable[:MAX_CLIENT_LENGTH], current_request_id())

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 # Raises if the dependency does not answer; what it raises is shown as the reason.
 ReadinessCheck = Callable[[], Awaitable[None]]
@@ -22,7 +22,7 @@ class Readiness(BaseModel):
     """`checks` has `ok` or the reason for each dependency."""
 
     status: Literal["ready", "not ready"]
-    checks: dict[str, str]
+    checks: dict[str, str] = Field(examples=[{"mysql": "ok"}])
 
 
 async def _outcome(check: ReadinessCheck) -> str:
@@ -70,7 +70,12 @@ def health_router(checks: Callable[[], Mapping[str, ReadinessCheck]], registry: 
             response.status_code = 503
         return state
 
-    @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    @router.get(
+        "/metrics",
+        summary="Prometheus metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": "up 1.0\n"}}}},
+    )
     async def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 

@@ -31,6 +31,15 @@ def decode_cursor(cursor: str, *types: type) -> tuple[Any, ...]:
     return tuple(position)
 
 
+_LINK = {"description": "RFC 8288, `rel=next`; absent on the last page.", "schema": {"type": "string"}}
+
+
+def next_page(operation_id: str) -> dict[str, Any]:
+    """OpenAPI's words for a page of the list that this operation reads."""
+    cursor = {"query.cursor": "$response.body#/next_cursor"}
+    return {"headers": {"Link": _LINK}, "links": {"next_page": {"operationId": operation_id, "parameters": cursor}}}
+
+
 def next_link(url: str) -> str:
     """RFC 8288 `Link` to the next page."""
     return f'<{url}>; rel="next"'

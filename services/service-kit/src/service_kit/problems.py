@@ -22,12 +22,13 @@ from urllib.parse import quote
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 
 from service_kit.rate_limit import RateLimit
-from service_kit.request_context import current_request_id
+from service_kit.request_context import REQUEST_ID_HEADER, current_request_id
 
 log = structlog.get_logger(__name__)
 
@@ -46,11 +47,11 @@ class FieldError(BaseModel):
 class ProblemDocument(BaseModel):
     """RFC 9457 §3, with a stable `code` and the fields at fault."""
 
-    type: str
+    type: str = Field(json_schema_extra={"format": "uri"})
     title: str
-    status: int
+    status: int = Field(ge=400, le=599)
     detail: str
-    instance: str
+    instance: str = Field(description="The path that was asked for.", json_schema_extra={"format": "uri-reference"})
     code: str
     request_id: str
     errors: list[FieldError] | None = None
@@ -158,6 +159,14 @@ def problem_response(request: Request, problem: Problem) -> JSONResponse:
     return JSONResponse(document, problem.status, headers, MEDIA_TYPE)
 
 
+# Headers that come with a status; `application` describes them.
+_HEADERS = {
+    401: ("WWW-Authenticate",),
+    429: ("Retry-After", "RateLimit", "RateLimit-Policy"),
+    503: ("Retry-After",),
+}
+
+
 def problem_responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
     """OpenAPI `responses` for the problems a route can answer, with one example each."""
     responses: dict[int | str, dict[str, Any]] = {}
@@ -166,21 +175,27 @@ def problem_responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any
             problem.status,
             {
                 "description": HTTPStatus(problem.status).phrase,
+                "headers": {
+                    name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS.get(problem.status, ())
+                },
                 "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}, "examples": {}}},
             },
         )
-        response["content"][MEDIA_TYPE]["examples"][problem.code] = {
-            "summary": problem.title,
-            "value": {
-                "type": f"urn:tandem:problem:{problem.code}",
-                "title": problem.title,
-                "status": problem.status,
-                "detail": problem.title,
-                "instance": "/v1/…",
-                "code": problem.code,
-                "request_id": "01a20aed-ba0e-79f0-8b83-c5bb8662bc58",
-            },
+        example = {
+            "type": f"urn:tandem:problem:{problem.code}",
+            "title": problem.title,
+            "status": problem.status,
+            "detail": problem.title,
+            "instance": "/v1/example",
+            "code": problem.code,
+            "request_id": "01a20aed-ba0e-79f0-8b83-c5bb8662bc58",
         }
+        if problem is ValidationFailed:
+            example |= {
+                "detail": "#/name: Field required",
+                "errors": [{"detail": "Field required", "code": "missing", "pointer": "#/name"}],
+            }
+        response["content"][MEDIA_TYPE]["examples"][problem.code] = {"summary": problem.title, "value": example}
     return responses
 
 
@@ -218,6 +233,18 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
 _OF_THE_FRAMEWORK = {problem.status: problem for problem in (BadRequest, NotFound, PayloadTooLarge)}
 
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+def _allowed_methods(request: Request) -> str:
+    """RFC 9110 §10.2.1, of all routes of this path: the framework names those of the first."""
+    routes = request.app.routes
+    asked = ((method, {**request.scope, "method": method}) for method in _METHODS)
+    return ", ".join(
+        method for method, scope in asked if any(route.matches(scope)[0] is Match.FULL for route in routes)
+    )
+
+
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
     if problem := _OF_THE_FRAMEWORK.get(error.status_code):
@@ -230,7 +257,8 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
         title=status.description or status.phrase,
         detail=error.detail,
     )
-    return JSONResponse(document, status, error.headers, MEDIA_TYPE)
+    headers = {"Allow": _allowed_methods(request)} if status == HTTPStatus.METHOD_NOT_ALLOWED else error.headers
+    return JSONResponse(document, status, headers, MEDIA_TYPE)
 
 
 async def _on_unexpected_error(request: Request, error: Exception) -> JSONResponse:
@@ -242,7 +270,8 @@ async def _on_unexpected_error(request: Request, error: Exception) -> JSONRespon
         title="Something went wrong on our side.",
         detail="The error was logged under the request id.",
     )
-    return JSONResponse(document, 500, media_type=MEDIA_TYPE)
+    # This answer passes no middleware on its way.
+    return JSONResponse(document, 500, {REQUEST_ID_HEADER: current_request_id()}, MEDIA_TYPE)
 
 
 def install_problem_handlers(app: FastAPI, unavailable_on: Sequence[type[Exception]] = ()) -> None:

@@ -1,7 +1,10 @@
 """How a rate limit is told to a client: `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
+from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -27,7 +30,17 @@ class RateLimit:
         }
 
 
-def tell_rate_limit(request: Request, response: Response, limit: RateLimit) -> None:
-    """Send the limit with whatever the answer will be: `response`, or a problem that is raised later."""
-    request.state.rate_limit = limit
-    response.headers.update(limit.headers())
+# Takes a limit to wherever the client will hear of it.
+TellRateLimit = Callable[[RateLimit], None]
+
+
+async def _tell_rate_limit(request: Request, response: Response) -> TellRateLimit:
+    def tell(limit: RateLimit) -> None:
+        request.state.rate_limit = limit
+        response.headers.update(limit.headers())
+
+    return tell
+
+
+# Sends a limit with whatever the answer will be: the response, or a problem that is raised later.
+TellRateLimitDep = Annotated[TellRateLimit, Depends(_tell_rate_limit)]

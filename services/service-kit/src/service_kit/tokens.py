@@ -23,9 +23,9 @@ log = structlog.get_logger(__name__)
 ALGORITHM = "ES256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068 §2.1, not a password
 _OPTIONS = {
-    **{f"require_{claim}": True for claim in ("aud", "exp", "iat", "iss", "nbf", "sub", "jti")},
-    # By our own clock, `iat` too, which RFC 7519 leaves open.
-    **dict.fromkeys(("verify_exp", "verify_nbf"), False),
+    **{f"require_{claim}": True for claim in ("aud", "iss", "sub", "jti")},
+    # Times are checked by our own clock (`_is_current`), and `AccessToken` can't do without any of them.
+    **dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat"), False),
 }
 _FOREIGN_KEY_HEADERS = frozenset({"jwk", "jku", "x5u", "x5c", "crit"})
 
@@ -51,9 +51,12 @@ class InvalidToken(Unauthorized):
 
 
 class AccessToken(BaseModel):
-    """Claims of a verified access token. `iat`, `nbf` and `exp` are seconds since the epoch."""
+    """Claims of a verified access token. `iat`, `nbf` and `exp` are seconds since the epoch.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    They are numbers: JSON as Python reads it may say NaN, which is neither before nor after any revocation.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
 
     iss: str
     aud: str
@@ -112,7 +115,7 @@ class TokenVerifier:
                 options=_OPTIONS,
             )
             access_token = AccessToken.model_validate(claims)
-        except (JOSEError, ValidationError) as error:
+        except (JOSEError, ValidationError, RecursionError) as error:
             raise InvalidToken from error
         if not self._is_current(access_token):
             raise InvalidToken

@@ -1,9 +1,20 @@
 """Building blocks of request and response bodies."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, WithJsonSchema, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 ItemT = TypeVar("ItemT")
@@ -26,6 +37,45 @@ UtcDatetime = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T12:00:00.000000Z"]}),
 ]
 
+_RFC3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+def _refuse_other_notations(value: Any) -> Any:
+    """pydantic would take `0.5` too: so many seconds after 1970 began."""
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise PydanticCustomError("datetime_rfc3339", "Write a moment as in 2026-01-31T12:00:00Z.")
+    return value
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("in UTC this is outside of the years 1 to 9999") from error
+
+
+# A moment that a client names.
+GivenMoment = Annotated[
+    datetime,
+    BeforeValidator(_refuse_other_notations),
+    AfterValidator(_in_utc),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T12:00:00Z"]}),
+]
+
+_ID = "[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}"
+
+# The id of an account, or of what belongs to one: a UUID.
+Id = Annotated[str, Field(examples=["019ac2e4-6f1b-7c3e-9a52-0b7d8d3f4e21"], json_schema_extra={"format": "uuid"})]
+# One that a client names.
+GivenId = Annotated[Id, StringConstraints(pattern=f"^{_ID}$")]
+
+
+def is_id(text: str) -> bool:
+    """Can this be an `Id`? What can't need not be looked for, nor should it be: MySQL keeps them in ASCII."""
+    return re.fullmatch(_ID, text) is not None
+
 
 def _is_unicode(text: str) -> bool:
     try:
@@ -36,9 +86,13 @@ def _is_unicode(text: str) -> bool:
 
 
 class RequestBody(BaseModel):
-    """Base of what a client sends: a field nobody knows is an error, not a silent no-op."""
+    """Base of what a client sends: a field nobody knows is an error, not a silent no-op.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    A value is what its type says, not something that can be made into it: `"no"` is no boolean. An enumeration needs
+    `strict=False`, for JSON has none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -59,4 +113,4 @@ class Page(ResponseBody, Generic[ItemT]):
     """One page of a list. `next_cursor` is null on the last one."""
 
     items: list[ItemT]
-    next_cursor: str | None
+    next_cursor: str | None = Field(examples=["WyIwMTlhYzJlNC02ZjFiLTdjM2UtOWE1Mi0wYjdkOGQzZjRlMjEiXQ"])

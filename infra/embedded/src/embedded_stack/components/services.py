@@ -28,8 +28,8 @@ class Service(Component):
         raise NotImplementedError
 
     def command(self) -> Command:
-        own = {"HOST": LOOPBACK, "PORT": str(self.environment.port(self.name)), **self.variables()}
-        return Command([script(self.program), "run"], {**self.environment.base, **own})
+        own = {"HOST": LOOPBACK, "PORT": str(self.environment.port(self.name)), "TRUSTED_PROXIES": LOOPBACK}
+        return Command([script(self.program), "run"], {**self.environment.base, **own, **self.variables()})
 
     def is_ready(self) -> bool:
         return answers(f"{self.environment.addresses[self.address_key]}/readyz")

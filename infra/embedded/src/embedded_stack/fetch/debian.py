@@ -8,15 +8,13 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from embedded_stack.errors import StackError
 from embedded_stack.fetch.cache import entry
 from embedded_stack.fetch.progress import progress_bar
 
-PACKAGES = ("mysql-server-core", "nginx")
-# One jar of this is wanted, not the fifty packages that it depends on.
-PACKAGES_WITHOUT_DEPENDENCIES = ("libjetty12-java",)
 SUITE = "sid"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 TOOLS = ("apt-get", "dpkg-deb", "dpkg")
@@ -25,6 +23,25 @@ USELESS = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale
 
 def is_debian_like() -> bool:
     return all(shutil.which(tool) for tool in TOOLS) and KEYRING.exists()
+
+
+@dataclass(frozen=True)
+class DebianPackages:
+    """What one prefix is made of: one entry of the cache, called `name`. `title` tells people what is fetched."""
+
+    name: str
+    title: str
+    packages: tuple[str, ...]
+    without_dependencies: tuple[str, ...] = ()
+
+
+SERVERS = DebianPackages(
+    name=f"debian-{SUITE}",
+    title="MySQL and nginx from Debian (60 MB)",
+    packages=("mysql-server-core", "nginx"),
+    # One jar of this is wanted, not the fifty packages that it depends on.
+    without_dependencies=("libjetty12-java",),
+)
 
 
 @dataclass(frozen=True)
@@ -47,12 +64,13 @@ class DebianPrefix:
         return [str(self.loader), "--library-path", str(self.libraries), "--argv0", path, path]
 
 
-def debian_prefix(cache: Path) -> DebianPrefix:
-    return DebianPrefix(entry(cache, "debian-" + SUITE, _fill) / "root")
+def debian_prefix(cache: Path, contents: DebianPackages = SERVERS) -> DebianPrefix:
+    """The prefix with these packages, fetched if the cache doesn't have it yet. Raises `StackError`."""
+    return DebianPrefix(entry(cache, contents.name, partial(_fill, contents)) / "root")
 
 
-def _fill(draft: Path) -> None:
-    print("Fetching MySQL and nginx from Debian (60 MB)", flush=True)
+def _fill(contents: DebianPackages, draft: Path) -> None:
+    print(f"Fetching {contents.title}", flush=True)
     state = draft / "apt"
     for folder in (state / "lists" / "partial", state / "archives" / "partial"):
         folder.mkdir(parents=True)
@@ -76,11 +94,12 @@ def _fill(draft: Path) -> None:
     apt = ["apt-get", "-qq", *(part for option in options for part in ("-o", option))]
     archives = state / "archives"
     _run([*apt, "update", "--error-on=any"], archives)
-    install = [*apt, "install", "-y", "--download-only", *PACKAGES]
+    install = [*apt, "install", "-y", "--download-only", *contents.packages]
     sizes = re.findall(r"^'\S+' \S+ (\d+) ", _run([*install, "--print-uris"], archives), re.MULTILINE)
     with progress_bar("downloading", lambda: _bytes_in(archives), sum(map(int, sizes))):
         _run(install, archives)
-    _run([*apt, "download", *PACKAGES_WITHOUT_DEPENDENCIES], archives)
+    if contents.without_dependencies:
+        _run([*apt, "download", *contents.without_dependencies], archives)
     root = draft / "root"
     root.mkdir()
     packages = sorted(archives.glob("*.deb"))

@@ -1,15 +1,16 @@
 """HTTP of accounts."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
 
-from auth_service.accounts.export import export_of
 from auth_service.accounts.problems import EmailTaken, LastAdmin, PasswordsDoNotMatch, UsernameReserved, UsernameTaken
 from auth_service.accounts.schemas import Export, ProfileChange, Registration, RegistrationAccepted, UserProfile
 from auth_service.authorization import CurrentUser, OptionalCaller
-from auth_service.dependencies import AccountServiceDep, ClockDep, DatabaseDep
+from auth_service.dependencies import AccountServiceDep
 from auth_service.origin import OriginDep
 from auth_service.passwords.problems import PasswordTooWeak
-from auth_service.sessions.schemas import Registered
+from auth_service.sessions.schemas import TOKENS_ANSWER, Registered
+from service_kit.openapi import TOKEN_IS_OPTIONAL
 from service_kit.problems import (
     Forbidden,
     ServiceUnavailable,
@@ -18,18 +19,35 @@ from service_kit.problems import (
     ValidationFailed,
     problem_responses,
 )
-from service_kit.rate_limit import tell_rate_limit
+from service_kit.rate_limit import TellRateLimitDep
 from service_kit.tokens import InvalidToken
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
+
+_USER_ID = {"path.user_id": "$response.body#/user/id"}
+_REGISTERED_ANSWER = {
+    **TOKENS_ANSWER,
+    "links": {
+        **TOKENS_ANSWER["links"],
+        "log_in": {
+            "operationId": "log_in",
+            "requestBody": {"login": "$request.body#/username", "password": "$request.body#/password"},
+        },
+        "read": {"operationId": "read_user", "parameters": _USER_ID},
+        "change": {"operationId": "change_user", "parameters": _USER_ID},
+        "delete": {"operationId": "delete_user", "parameters": _USER_ID},
+    },
+}
 
 
 @router.post(
     "/register",
     status_code=201,
+    response_model=Registered,
     summary="Open an account",
     description="The answer carries tokens: who registers is logged in. An admin's bearer token allows any `role`.",
     responses={
+        201: _REGISTERED_ANSWER,
         202: {
             "model": RegistrationAccepted,
             "description": "With `AUTH_REQUIRE_EMAIL_VERIFICATION`: a mail is on its way to the address.",
@@ -47,22 +65,23 @@ router = APIRouter(prefix="/v1", tags=["accounts"])
             ServiceUnavailable,
         ),
     },
+    openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def register(
     *,
-    request: Request,
     response: Response,
     registration: Registration,
     by: OptionalCaller,
     accounts: AccountServiceDep,
     origin: OriginDep,
-) -> Registered | RegistrationAccepted:
-    tell_rate_limit(request, response, await accounts.take_registration(origin))
+    tell: TellRateLimitDep,
+) -> Registered | JSONResponse:
+    tell(await accounts.take_registration(origin))
     registered = await accounts.register(registration, by.user if by else None, origin)
     if registered is None:
-        response.status_code = 202
-        return RegistrationAccepted()
+        return JSONResponse(RegistrationAccepted().model_dump(), 202, dict(response.headers))
     user, tokens = registered
+    response.headers["Cache-Control"] = "no-store"
     return Registered(user=UserProfile.model_validate(user), **tokens.model_dump())
 
 
@@ -104,8 +123,13 @@ async def delete_own_account(user: CurrentUser, accounts: AccountServiceDep, ori
     "/users/me/export",
     summary="Everything that is held about you here",
     description="Your tweets are tweet-service's: `GET /v1/tweets?author=…` there.",
-    responses=problem_responses(Unauthorized, InvalidToken, ServiceUnavailable),
+    responses={
+        200: {"headers": {"Content-Disposition": {"required": True, "schema": {"type": "string"}}}},
+        **problem_responses(Unauthorized, InvalidToken, ServiceUnavailable),
+    },
 )
-async def export_own_data(response: Response, user: CurrentUser, database: DatabaseDep, clock: ClockDep) -> Export:
+async def export_own_data(
+    response: Response, user: CurrentUser, accounts: AccountServiceDep, origin: OriginDep
+) -> Export:
     response.headers["Content-Disposition"] = 'attachment; filename="tandem-account.json"'
-    return await export_of(user.id, database, clock())
+    return await accounts.export(user.id, origin)

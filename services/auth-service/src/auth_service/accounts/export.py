@@ -2,35 +2,36 @@
 
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth_service.accounts.repository import AccountRepository
+from auth_service.accounts.models import User
 from auth_service.accounts.schemas import Export, ExportedMailToken, ExportedSession, UserProfile
 from auth_service.audit.models import AuditEvent
+from auth_service.audit.repository import AuditRepository
 from auth_service.audit.schemas import AuditEntry
-from auth_service.database import Database
 from auth_service.one_time_tokens import OneTimeTokenRepository
-from auth_service.sessions.models import Session
-from service_kit.tokens import InvalidToken
+from auth_service.sessions.repository import SessionRepository
 
 
-async def export_of(user_id: str, database: Database, now: datetime) -> Export:
-    """Raises `InvalidToken` if the account was deleted meanwhile."""
-    async with database.transaction() as session:
-        user = await AccountRepository(session).get_by_id(user_id)
-        if user is None:
-            raise InvalidToken
-        sessions = await session.scalars(select(Session).where(Session.user_id == user_id).order_by(Session.id))
-        concerning = (AuditEvent.user_id == user_id) | (AuditEvent.actor_id == user_id)
-        events = await session.scalars(select(AuditEvent).where(concerning).order_by(AuditEvent.id))
-        tokens = await OneTimeTokenRepository(session).list_valid(user_id, now)
-        return Export(
-            exported_at=now,
-            profile=UserProfile.model_validate(user),
-            tokens_valid_after=user.tokens_valid_after,
-            password_changed_at=user.credential.password_changed_at,
-            email_verified_at=user.credential.email_verified_at,
-            sessions=[ExportedSession.model_validate(each) for each in sessions],
-            mail_tokens=[ExportedMailToken.model_validate(each) for each in tokens],
-            audit_events=[AuditEntry.model_validate(each) for each in events],
-        )
+async def export_of(session: AsyncSession, user: User, now: datetime) -> Export:
+    sessions = await SessionRepository(session).list_all(user.id)
+    events = await AuditRepository(session).list_concerning(user.id)
+    tokens = await OneTimeTokenRepository(session).list_valid(user.id, now)
+    return Export(
+        exported_at=now,
+        profile=UserProfile.model_validate(user),
+        tokens_valid_after=user.tokens_valid_after,
+        password_changed_at=user.credential.password_changed_at,
+        email_verified_at=user.credential.email_verified_at,
+        sessions=[ExportedSession.model_validate(each) for each in sessions],
+        mail_tokens=[ExportedMailToken.model_validate(each) for each in tokens],
+        audit_events=[_as_seen_by(user.id, each) for each in events],
+    )
+
+
+def _as_seen_by(user_id: str, event: AuditEvent) -> AuditEntry:
+    """Of what somebody else did it says what, but not who and from where: that is about another person."""
+    entry = AuditEntry.model_validate(event)
+    if event.actor_id in (user_id, None):
+        return entry
+    return entry.model_copy(update={"actor_id": None, "address": "", "client": "", "request_id": ""})

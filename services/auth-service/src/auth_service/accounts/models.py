@@ -51,7 +51,9 @@ class User(Table):
     created_at: Mapped[datetime] = mapped_column(Moment)
     updated_at: Mapped[datetime] = mapped_column(Moment)
 
-    credential: Mapped["Credential"] = relationship(lazy="joined", innerjoin=True, passive_deletes=True)
+    credential: Mapped["Credential"] = relationship(
+        lazy="joined", innerjoin=True, cascade="all, delete-orphan", passive_deletes=True
+    )
 
     @property
     def email_verified(self) -> bool:

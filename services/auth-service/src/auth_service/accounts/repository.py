@@ -64,7 +64,10 @@ class AccountRepository:
         return (await self._session.scalars(found)).all()
 
     async def lock_active_admins(self) -> set[str]:
-        """Ids of all active admins, locked: nobody else can take one away until the transaction ends."""
+        """Ids of all active admins, locked: nobody else can take one away until the transaction ends.
+
+        To be called before any one user is locked: two admins who demote each other would wait for each other.
+        """
         query = select(User.id).where(User.role == Role.ADMIN, User.is_active).with_for_update()
         return set(await self._session.scalars(query))
 

@@ -4,18 +4,24 @@ import unicodedata
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, EmailStr, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from auth_service.accounts.models import Role
 from auth_service.audit.schemas import AuditEntry
+from auth_service.one_time_tokens import Purpose
 from auth_service.passwords.policy import MAX_LENGTH, MIN_LENGTH
-from service_kit.wire import RequestBody, ResponseBody, UtcDatetime
+from service_kit.wire import Id, RequestBody, ResponseBody, UtcDatetime
+
+MAX_NAME_LENGTH = 50
 
 
 def _printable(text: str) -> str:
     """A name may be in any script, but has no control characters that could hide or reorder text."""
     text = unicodedata.normalize("NFC", text).strip()
     if not text or any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for character in text):
-        raise ValueError("must be visible text")
+        raise PydanticCustomError("invisible_text", "The text must be visible.")
+    if len(text) > MAX_NAME_LENGTH:  # NFC makes two characters of some that are one
+        raise PydanticCustomError("string_too_long", "The text is too long in Unicode's normal form NFC.")
     return text
 
 
@@ -25,7 +31,10 @@ Username = Annotated[
     Field(description="Letters, digits and `_`; unique without regard to case.", examples=["ada"]),
 ]
 DisplayName = Annotated[
-    str, StringConstraints(min_length=1, max_length=50), AfterValidator(_printable), Field(examples=["Ada Lovelace"])
+    str,
+    StringConstraints(min_length=1, max_length=MAX_NAME_LENGTH),
+    AfterValidator(_printable),
+    Field(description="Visible text: no control or formatting characters, not only spaces.", examples=["Ada Lovelace"]),
 ]
 Email = Annotated[EmailStr, StringConstraints(max_length=254), Field(examples=["ada@example.com"])]
 Password = Annotated[
@@ -41,7 +50,7 @@ class Registration(RequestBody):
     name: DisplayName
     password: Password
     password_confirm: str = Field(max_length=MAX_LENGTH, examples=["correct horse battery staple"])
-    role: Role = Role.CUSTOMER
+    role: Role = Field(default=Role.CUSTOMER, strict=False)
 
 
 class ProfileChange(RequestBody):
@@ -55,7 +64,7 @@ class ProfileChange(RequestBody):
 
 
 class UserProfile(ResponseBody):
-    id: str = Field(examples=["019ac2e4-6f1b-7c3e-9a52-0b7d8d3f4e21"])
+    id: Id
     username: str = Field(examples=["ada"])
     name: str = Field(examples=["Ada Lovelace"])
     email: str = Field(examples=["ada@example.com"])
@@ -74,9 +83,9 @@ class RegistrationAccepted(ResponseBody):
 
 
 class ExportedSession(ResponseBody):
-    id: str
-    client: str
-    address: str
+    id: Id
+    client: str = Field(examples=["curl/8.14.1"])
+    address: str = Field(examples=["203.0.113.7"])
     created_at: UtcDatetime
     last_used_at: UtcDatetime
     expires_at: UtcDatetime
@@ -86,8 +95,8 @@ class ExportedSession(ResponseBody):
 class ExportedMailToken(ResponseBody):
     """A mailed token that can still be used: what for, and at which address."""
 
-    purpose: str
-    email: str
+    purpose: Purpose
+    email: str = Field(examples=["ada@example.com"])
     created_at: UtcDatetime
     expires_at: UtcDatetime
 

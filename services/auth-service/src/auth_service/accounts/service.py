@@ -1,15 +1,17 @@
 """Rules of accounts: they are opened, changed, shown and deleted by their owners."""
 
 import contextlib
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from auth_service.accounts.export import export_of
 from auth_service.accounts.models import Credential, Permission, Role, User
 from auth_service.accounts.problems import EmailTaken, LastAdmin, PasswordsDoNotMatch, UsernameReserved, UsernameTaken
 from auth_service.accounts.repository import AccountRepository
-from auth_service.accounts.schemas import ProfileChange, Registration
+from auth_service.accounts.schemas import Export, ProfileChange, Registration
 from auth_service.accounts.usernames import is_reserved
 from auth_service.audit.models import Event
 from auth_service.audit.service import AuditTrail
@@ -55,9 +57,9 @@ def new_account(registration: Registration, password_hash: str, now: datetime) -
     )
 
 
-async def keep_an_admin(accounts: AccountRepository, user: User) -> None:
-    """Before an admin is taken away: raises `LastAdmin` if there is no other. Of two at once, one goes first."""
-    if user.role == Role.ADMIN and user.is_active and await accounts.lock_active_admins() <= {user.id}:
+def keep_an_admin(active_admins: AbstractSet[str], user: User) -> None:
+    """Before somebody is taken away from the active admins, which are locked: raises `LastAdmin` if nobody is left."""
+    if active_admins <= {user.id} and user.id in active_admins:
         raise LastAdmin
 
 
@@ -138,6 +140,7 @@ class AccountService:
                 if is_reserved(change.username):
                     raise UsernameReserved
                 user.username = change.username
+                await accounts.flush()  # before the next query sends it, whose errors nobody translates
             if change.name is not None:
                 user.name = change.name
             if change.email is not None:
@@ -150,12 +153,21 @@ class AccountService:
             self.addresses.send_soon(mail)
         return user
 
+    async def export(self, user_id: str, origin: Origin) -> Export:
+        """Everything that is held about somebody, for him."""
+        async with self.database.transaction() as session:
+            user = await _existing(AccountRepository(session), user_id)
+            export = await export_of(session, user, self.clock())
+            self.audit.record(session, Event.SENSITIVE_READ, origin, user_id=user_id, what="export")
+        return export
+
     async def delete(self, user_id: str, origin: Origin) -> None:
         """Delete one's own account for good. Raises `LastAdmin`."""
         async with self.database.transaction() as session:
             accounts = AccountRepository(session)
+            admins = await accounts.lock_active_admins()
             user = await _existing(accounts, user_id)
-            await keep_an_admin(accounts, user)
+            keep_an_admin(admins, user)
             await accounts.delete(user)
             self.audit.record(session, Event.USER_DELETED, origin, user_id=user_id)
 

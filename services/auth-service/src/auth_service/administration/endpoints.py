@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from auth_service.accounts.models import Role
 from auth_service.accounts.problems import LastAdmin, UserNotFound
@@ -11,14 +11,22 @@ from auth_service.administration.schemas import UserChange
 from auth_service.authorization import UsersReader, UsersWriter
 from auth_service.dependencies import AdministrationServiceDep
 from auth_service.origin import OriginDep
-from service_kit.pagination import InvalidCursor, decode_cursor, encode_cursor, next_link
+from auth_service.pages import EndOfPageBefore, PageSize
+from service_kit.pagination import InvalidCursor, encode_cursor, next_link, next_page
 from service_kit.problems import Forbidden, ServiceUnavailable, Unauthorized, ValidationFailed, problem_responses
 from service_kit.tokens import InvalidToken
-from service_kit.wire import Page
+from service_kit.wire import Id, Page, is_id
 
 router = APIRouter(prefix="/v1/users", tags=["administration"])
 
-UserId = Annotated[str, Path(max_length=36, examples=["019ac2e4-6f1b-7c3e-9a52-0b7d8d3f4e21"])]
+
+async def _user_id(user_id: Annotated[Id, Path()]) -> str:
+    if not is_id(user_id):
+        raise UserNotFound
+    return user_id
+
+
+UserId = Annotated[str, Depends(_user_id)]
 
 _PROBLEMS = (Unauthorized, InvalidToken, Forbidden, ValidationFailed, ServiceUnavailable)
 
@@ -27,7 +35,7 @@ _PROBLEMS = (Unauthorized, InvalidToken, Forbidden, ValidationFailed, ServiceUna
     "",
     summary="List users, the newest first",
     description="For senior managers and admins. `query` is how a username, a name or an email address begins.",
-    responses=problem_responses(*_PROBLEMS, InvalidCursor),
+    responses={200: next_page("list_users"), **problem_responses(*_PROBLEMS, InvalidCursor)},
 )
 async def list_users(
     *,
@@ -38,10 +46,9 @@ async def list_users(
     query: Annotated[str | None, Query(min_length=1, max_length=254)] = None,
     role: Role | None = None,
     active: bool | None = None,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    before_id: EndOfPageBefore,
+    limit: PageSize = 50,
 ) -> Page[UserProfile]:
-    before_id = None if cursor is None else decode_cursor(cursor, str)[0]
     found = await administration.list_users(
         query=query, role=role, is_active=active, before_id=before_id, limit=limit + 1
     )

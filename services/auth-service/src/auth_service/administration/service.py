@@ -45,14 +45,22 @@ class AdministrationService:
         """
         async with self.database.transaction() as session:
             accounts = AccountRepository(session)
+            admins = await accounts.lock_active_admins()
             user = await self._locked(accounts, user_id)
-            is_demoted = change.role is not None and change.role != user.role
+            has_new_role = change.role is not None and change.role != user.role
             is_deactivated = change.is_active is False and user.is_active
-            if is_deactivated or is_demoted:
-                await keep_an_admin(accounts, user)
-            if is_demoted and change.role is not None:
-                details = {"former": user.role, "role": change.role.value}
-                self.audit.record(session, Event.AUTHZ_CHANGE, origin, user_id=user.id, actor_id=by.id, **details)
+            if is_deactivated or has_new_role:
+                keep_an_admin(admins, user)
+            if has_new_role and change.role is not None:
+                self.audit.record(
+                    session,
+                    Event.AUTHZ_CHANGE,
+                    origin,
+                    user_id=user.id,
+                    actor_id=by.id,
+                    former=user.role,
+                    role=change.role,
+                )
                 user.role = change.role
                 user.tokens_valid_after = self.clock()
             if change.is_active is not None:
@@ -70,8 +78,9 @@ class AdministrationService:
         """Raises `UserNotFound`, `LastAdmin`."""
         async with self.database.transaction() as session:
             accounts = AccountRepository(session)
+            admins = await accounts.lock_active_admins()
             user = await self._locked(accounts, user_id)
-            await keep_an_admin(accounts, user)
+            keep_an_admin(admins, user)
             await accounts.delete(user)
             self.audit.record(session, Event.USER_DELETED, origin, user_id=user_id, actor_id=by.id)
 

@@ -1,32 +1,29 @@
 """HTTP of the audit trail."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime
+from fastapi import APIRouter, Request, Response
 
 from auth_service.audit.models import Event
 from auth_service.audit.repository import AuditRepository
 from auth_service.audit.schemas import AuditEntry
 from auth_service.authorization import AuditReader
 from auth_service.dependencies import DatabaseDep
-from service_kit.pagination import InvalidCursor, decode_cursor, encode_cursor, next_link
+from auth_service.pages import EndOfPageBefore, PageSize
+from service_kit.pagination import InvalidCursor, encode_cursor, next_link, next_page
 from service_kit.problems import Forbidden, ServiceUnavailable, Unauthorized, ValidationFailed, problem_responses
 from service_kit.tokens import InvalidToken
-from service_kit.wire import Page
+from service_kit.wire import GivenId, GivenMoment, Page
 
 router = APIRouter(prefix="/v1", tags=["administration"])
-
-Id = Annotated[str | None, Query(max_length=36)]
 
 
 @router.get(
     "/audit",
     summary="Read the audit trail, newest first",
     description="For admins.",
-    responses=problem_responses(
-        Unauthorized, InvalidToken, Forbidden, ValidationFailed, InvalidCursor, ServiceUnavailable
-    ),
+    responses={
+        200: next_page("read_audit_trail"),
+        **problem_responses(Unauthorized, InvalidToken, Forbidden, ValidationFailed, InvalidCursor, ServiceUnavailable),
+    },
 )
 async def read_audit_trail(
     *,
@@ -35,14 +32,13 @@ async def read_audit_trail(
     response: Response,
     database: DatabaseDep,
     event: Event | None = None,
-    user: Id = None,
-    actor: Id = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    user: GivenId | None = None,
+    actor: GivenId | None = None,
+    since: GivenMoment | None = None,
+    until: GivenMoment | None = None,
+    before_id: EndOfPageBefore,
+    limit: PageSize = 50,
 ) -> Page[AuditEntry]:
-    before_id = None if cursor is None else decode_cursor(cursor, str)[0]
     async with database.transaction() as session:
         found = await AuditRepository(session).list_newest(
             event=event,

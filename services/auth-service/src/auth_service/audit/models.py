@@ -25,12 +25,11 @@ class Event(StrEnum):
     AUTHZ_CHANGE = "authz_change"
     AUTHZ_ADMIN = "authz_admin"
     SESSION_CREATED = "session_created"
-    SESSION_ENDED = "session_ended"
     USER_CREATED = "user_created"
     USER_UPDATED = "user_updated"
     USER_DELETED = "user_deleted"
-    RATE_LIMIT_EXCEEDED = "excess_rate_limit_exceeded"
-    KEY_CREATED = "crypt_key_created"
+    SENSITIVE_CREATE = "sensitive_create"
+    SENSITIVE_READ = "sensitive_read"
 
 
 class AuditEvent(Table):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.audit.models import AuditEvent, Event
@@ -39,3 +39,8 @@ class AuditRepository:
         if before_id is not None:
             query = query.where(AuditEvent.id < before_id)
         return (await self._session.scalars(query)).all()
+
+    async def list_concerning(self, user_id: str) -> Sequence[AuditEvent]:
+        """All that this person did or that was done to him, oldest first."""
+        concerning = or_(AuditEvent.user_id == user_id, AuditEvent.actor_id == user_id)
+        return (await self._session.scalars(select(AuditEvent).where(concerning).order_by(AuditEvent.id))).all()

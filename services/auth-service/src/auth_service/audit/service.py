@@ -32,13 +32,16 @@ class AuditTrail:
         *,
         user_id: str | None = None,
         actor_id: str | None = None,
+        anonymous: bool = False,
         **details: Detail,
     ) -> None:
+        """Whom it concerns did it, unless another actor is named or nobody knows who it was (`anonymous`)."""
+        actor_id = None if anonymous else actor_id or user_id
         session.add(
             AuditEvent(
                 event=event,
                 user_id=user_id,
-                actor_id=actor_id or user_id,
+                actor_id=actor_id,
                 address=origin.address,
                 client=origin.client,
                 request_id=origin.request_id,
@@ -46,4 +49,4 @@ class AuditTrail:
                 created_at=self.clock(),
             )
         )
-        log.info("audit", audit_event=event, user_id=user_id, actor_id=actor_id or user_id, **details)
+        log.info("audit", audit_event=event, user_id=user_id, actor_id=actor_id, **details)

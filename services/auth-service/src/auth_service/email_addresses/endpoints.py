@@ -1,6 +1,6 @@
 """HTTP of confirming an address."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from auth_service.accounts.problems import EmailTaken
 from auth_service.authorization import CurrentUser
@@ -15,7 +15,7 @@ from service_kit.problems import (
     ValidationFailed,
     problem_responses,
 )
-from service_kit.rate_limit import tell_rate_limit
+from service_kit.rate_limit import TellRateLimitDep
 from service_kit.tokens import InvalidToken
 
 router = APIRouter(prefix="/v1/email", tags=["accounts"])
@@ -36,9 +36,9 @@ async def verify(body: EmailConfirmation, addresses: EmailAddressServiceDep, ori
     status_code=202,
     summary="Mail another token for an address that is still to be confirmed",
     response_class=Response,
-    responses=problem_responses(Unauthorized, InvalidToken, TooManyRequests, ServiceUnavailable),
+    responses=problem_responses(Unauthorized, InvalidToken, EmailTaken, TooManyRequests, ServiceUnavailable),
 )
 async def resend(
-    request: Request, response: Response, user: CurrentUser, addresses: EmailAddressServiceDep, origin: OriginDep
+    user: CurrentUser, addresses: EmailAddressServiceDep, origin: OriginDep, tell: TellRateLimitDep
 ) -> None:
-    tell_rate_limit(request, response, await addresses.resend(user.id, origin))
+    tell(await addresses.resend(user.id, origin))

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from auth_service.keys.service import KeyRing
 from auth_service.settings import Settings
@@ -15,24 +15,38 @@ router = APIRouter(prefix="/.well-known", tags=["keys"])
 CACHE_CONTROL = "public, max-age=300"
 
 
-def _key_ring(request: Request) -> KeyRing:
+async def _key_ring(request: Request) -> KeyRing:
     ring: KeyRing = request.app.state.key_ring
     return ring
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
+_ISSUER = "https://tandem.example/api/auth"
+_KEY = {
+    "kty": "EC",
+    "crv": "P-256",
+    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+    "kid": "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
+    "alg": ALGORITHM,
+    "use": "sig",
+}
+
+
 class JsonWebKeySet(BaseModel):
-    keys: list[dict[str, Any]]
+    """RFC 7517 §5."""
+
+    keys: list[dict[str, Any]] = Field(examples=[[_KEY]])
 
 
 class IssuerMetadata(BaseModel):
-    issuer: str
-    jwks_uri: str
-    token_endpoint: str
+    issuer: str = Field(examples=[_ISSUER])
+    jwks_uri: str = Field(examples=[f"{_ISSUER}/.well-known/jwks.json"])
+    token_endpoint: str = Field(examples=[f"{_ISSUER}/v1/token"])
     grant_types_supported: list[str] = ["password"]
     response_types_supported: list[str] = []
     subject_types_supported: list[str] = ["public"]

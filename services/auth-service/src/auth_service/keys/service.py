@@ -141,7 +141,7 @@ class KeyRing:
         await SigningKeyRepository(session).delete([key.kid for key in keys if key.signs_from > now])
         key = await asyncio.to_thread(new_signing_key, self._cipher, now=now, signs_from=signs_from)
         SigningKeyRepository(session).create(key)
-        AuditTrail(self._clock).record(session, Event.KEY_CREATED, NOWHERE, kid=key.kid)
+        AuditTrail(self._clock).record(session, Event.SENSITIVE_CREATE, NOWHERE, signing_key=key.kid)
         return key
 
     async def _loaded(self, key: SigningKey) -> LoadedKey:

@@ -18,15 +18,17 @@ class AttemptRepository:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def lock(self, subjects: Collection[bytes]) -> dict[bytes, Attempts]:
-        """The states of these subjects, locked until the transaction ends. Always in one order: no deadlocks.
+    async def lock(self, subjects: Collection[bytes], also: Collection[bytes] = ()) -> dict[bytes, Attempts]:
+        """The states of these subjects, locked until the transaction ends, and `also` of others, not locked.
+
+        Always in one order: no deadlocks.
 
         A subject without a row gets one first, as nothing can be locked that is not there.
         """
         nothing = {"attempts": 0, "last_at": _NEVER, "blocked_until": _NEVER, "forgotten_at": _NEVER}
         rows = insert(LoginAttempts).values([{"subject": subject, **nothing} for subject in sorted(subjects)])
         await self._session.execute(rows.on_duplicate_key_update(subject=rows.inserted.subject))
-        return await self.get(subjects)
+        return await self.get([*subjects, *also])
 
     async def get(self, subjects: Collection[bytes]) -> dict[bytes, Attempts]:
         table = LoginAttempts

@@ -38,9 +38,7 @@ class AttemptLimiter:
         `watched` can make it so too, but are counted elsewhere.
         """
         attempts = AttemptRepository(session)
-        states = await attempts.lock([subject.hash for subject in counted])
-        if watched:
-            states |= await attempts.get([subject.hash for subject in watched])
+        states = await attempts.lock([subject.hash for subject in counted], also=[subject.hash for subject in watched])
         now = self.clock()
         after = {subject: attempt(states.get(subject.hash), subject.policy, now) for subject in (*counted, *watched)}
         blocked = [told(states[subject.hash], subject.policy, now) for subject, state in after.items() if state is None]

@@ -1,6 +1,6 @@
 """HTTP of passwords."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from auth_service.authorization import CurrentCaller
 from auth_service.dependencies import PasswordServiceDep
@@ -14,7 +14,7 @@ from service_kit.problems import (
     ValidationFailed,
     problem_responses,
 )
-from service_kit.rate_limit import tell_rate_limit
+from service_kit.rate_limit import TellRateLimitDep
 from service_kit.tokens import InvalidToken
 
 router = APIRouter(prefix="/v1", tags=["passwords"])
@@ -50,9 +50,9 @@ async def change_password(
     responses=problem_responses(ValidationFailed, TooManyRequests, ServiceUnavailable),
 )
 async def forgot_password(
-    request: Request, response: Response, body: PasswordForgotten, passwords: PasswordServiceDep, origin: OriginDep
+    body: PasswordForgotten, passwords: PasswordServiceDep, origin: OriginDep, tell: TellRateLimitDep
 ) -> None:
-    tell_rate_limit(request, response, await passwords.take_mail(body.email, origin))
+    tell(await passwords.take_mail(body.email, origin))
     passwords.forget(body.email, origin)
 
 

@@ -17,7 +17,6 @@ class WrongCurrentPassword(Forbidden):
     """Not a 401: the access token is fine, and a client must not drop it."""
 
     code, title = "wrong-current-password", "The current password is wrong."
-    keeps_work = True
 
     def __init__(self) -> None:
         super().__init__(errors=[FieldError(pointer="#/current_password", code=self.code, detail=self.title)])

@@ -85,7 +85,9 @@ class PasswordService:
                     return None
                 purpose, now = Purpose.RESET_PASSWORD, self.clock()
                 token = await OneTimeTokenRepository(session).issue(purpose, user, user.email, now)
-                self.audit.record(session, Event.TOKEN_CREATED, origin, user_id=user.id, purpose=purpose)
+                self.audit.record(
+                    session, Event.TOKEN_CREATED, origin, user_id=user.id, anonymous=True, purpose=purpose
+                )
             minutes = LIFETIMES[purpose].seconds // 60
             return self.mails.reset_password(user.email, user.name, token=token, minutes=minutes)
 

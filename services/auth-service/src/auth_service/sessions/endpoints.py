@@ -2,14 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request, Response
-from fastapi.security import OAuth2PasswordRequestForm
+from fastapi import APIRouter, Depends, Form, Path, Response
 from pydantic import ValidationError
 
 from auth_service.authorization import CurrentCaller, OptionalCaller
 from auth_service.dependencies import ClockDep, DatabaseDep, LoginServiceDep, SessionServiceDep
-from auth_service.origin import Origin, OriginDep
-from auth_service.sessions.login import LoginService
+from auth_service.origin import OriginDep
 from auth_service.sessions.problems import (
     EmailNotVerified,
     InvalidCredentials,
@@ -18,7 +16,16 @@ from auth_service.sessions.problems import (
     SessionNotFound,
 )
 from auth_service.sessions.repository import SessionRepository
-from auth_service.sessions.schemas import Login, Refresh, SessionList, SessionSummary, Tokens
+from auth_service.sessions.schemas import (
+    TOKENS_ANSWER,
+    Login,
+    PasswordGrant,
+    Refresh,
+    SessionList,
+    SessionSummary,
+    Tokens,
+)
+from service_kit.openapi import TOKEN_IS_OPTIONAL
 from service_kit.problems import (
     ServiceUnavailable,
     TooManyRequests,
@@ -26,45 +33,50 @@ from service_kit.problems import (
     ValidationFailed,
     problem_responses,
 )
-from service_kit.rate_limit import tell_rate_limit
+from service_kit.rate_limit import TellRateLimitDep
 from service_kit.tokens import InvalidToken
+from service_kit.wire import Id, is_id
 
 router = APIRouter(prefix="/v1", tags=["sessions"])
 
-_LOGIN_PROBLEMS = problem_responses(
-    InvalidCredentials, EmailNotVerified, ValidationFailed, TooManyRequests, ServiceUnavailable
-)
+# RFC 6749 §5.1: answers with tokens.
+NOT_STORED = {"Cache-Control": "no-store"}
+
+_LOGIN_ANSWERS = {
+    200: TOKENS_ANSWER,
+    **problem_responses(InvalidCredentials, EmailNotVerified, ValidationFailed, TooManyRequests, ServiceUnavailable),
+}
 
 
-@router.post("/login", summary="Log in by username or email", responses=_LOGIN_PROBLEMS)
+async def _session_id(session_id: Annotated[Id, Path()]) -> str:
+    if not is_id(session_id):
+        raise SessionNotFound
+    return session_id
+
+
+@router.post("/login", summary="Log in by username or email", responses=_LOGIN_ANSWERS)
 async def log_in(
-    request: Request, response: Response, credentials: Login, logins: LoginServiceDep, origin: OriginDep
+    response: Response, credentials: Login, logins: LoginServiceDep, origin: OriginDep, tell: TellRateLimitDep
 ) -> Tokens:
-    return await _log_in(request, response, credentials, logins, origin)
+    response.headers.update(NOT_STORED)
+    return await logins.log_in(credentials, origin, tell)
 
 
-@router.post("/token", summary="Log in with OAuth2's password form", responses=_LOGIN_PROBLEMS)
+@router.post("/token", summary="Log in with OAuth2's password form", responses=_LOGIN_ANSWERS)
 async def token(
-    request: Request,
     response: Response,
-    form: Annotated[OAuth2PasswordRequestForm, Depends()],
+    form: Annotated[PasswordGrant, Form()],
     logins: LoginServiceDep,
     origin: OriginDep,
+    tell: TellRateLimitDep,
 ) -> Tokens:
-    """What Swagger's Authorize button and OAuth2 clients use. Scopes follow from the role, not from the form."""
+    """What Swagger's Authorize button and OAuth2 clients use."""
     try:
         credentials = Login(login=form.username, password=form.password)
     except ValidationError:  # too long or empty for anybody's
         raise InvalidCredentials from None
-    return await _log_in(request, response, credentials, logins, origin)
-
-
-async def _log_in(
-    request: Request, response: Response, credentials: Login, logins: LoginService, origin: Origin
-) -> Tokens:
-    tell_rate_limit(request, response, await logins.take_attempt(credentials.login, origin))
-    response.headers["Cache-Control"] = "no-store"  # RFC 6749 §5.1
-    return await logins.log_in(credentials, origin)
+    response.headers.update(NOT_STORED)
+    return await logins.log_in(credentials, origin, tell)
 
 
 @router.post(
@@ -74,10 +86,13 @@ async def _log_in(
         "Each refresh token works once; asked again within 10 seconds, for an answer that was lost, it gives the same "
         "successor. Any other use of a spent one ends its session: one of its two users has stolen it."
     ),
-    responses=problem_responses(InvalidRefreshToken, RefreshTokenReused, ValidationFailed, ServiceUnavailable),
+    responses={
+        200: TOKENS_ANSWER,
+        **problem_responses(InvalidRefreshToken, RefreshTokenReused, ValidationFailed, ServiceUnavailable),
+    },
 )
 async def refresh(response: Response, body: Refresh, sessions: SessionServiceDep, origin: OriginDep) -> Tokens:
-    response.headers["Cache-Control"] = "no-store"
+    response.headers.update(NOT_STORED)
     return await sessions.refresh(body.refresh_token, origin)
 
 
@@ -87,6 +102,7 @@ async def refresh(response: Response, body: Refresh, sessions: SessionServiceDep
     summary="End a session",
     description="That of the refresh token in the body; without one, that of the access token.",
     responses=problem_responses(Unauthorized, InvalidToken, ValidationFailed, ServiceUnavailable),
+    openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def log_out(
     sessions: SessionServiceDep, origin: OriginDep, caller: OptionalCaller, body: Refresh | None = None
@@ -113,7 +129,17 @@ async def log_out_everywhere(caller: CurrentCaller, sessions: SessionServiceDep,
 @router.get(
     "/sessions",
     summary="Your sessions, the last used first",
-    responses=problem_responses(Unauthorized, InvalidToken, ServiceUnavailable),
+    responses={
+        200: {
+            "links": {
+                "end": {
+                    "operationId": "end_session",
+                    "parameters": {"path.session_id": "$response.body#/items/0/id"},
+                }
+            }
+        },
+        **problem_responses(Unauthorized, InvalidToken, ServiceUnavailable),
+    },
 )
 async def list_sessions(caller: CurrentCaller, database: DatabaseDep, clock: ClockDep) -> SessionList:
     async with database.transaction() as session:
@@ -138,11 +164,11 @@ async def list_sessions(caller: CurrentCaller, database: DatabaseDep, clock: Clo
     "/sessions/{session_id}",
     status_code=204,
     summary="End one of your sessions",
-    responses=problem_responses(Unauthorized, InvalidToken, SessionNotFound, ValidationFailed, ServiceUnavailable),
+    responses=problem_responses(Unauthorized, InvalidToken, SessionNotFound, ServiceUnavailable),
 )
 async def end_session(
-    session_id: Annotated[str, Path(max_length=36, examples=["019ac2e4-6f1b-7c3e-9a52-0b7d8d3f4e21"])],
     caller: CurrentCaller,
+    session_id: Annotated[str, Depends(_session_id)],
     sessions: SessionServiceDep,
     origin: OriginDep,
 ) -> None:

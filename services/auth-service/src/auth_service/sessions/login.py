@@ -22,7 +22,7 @@ from auth_service.sessions.problems import EmailNotVerified, InvalidCredentials
 from auth_service.sessions.schemas import Login, Tokens
 from auth_service.sessions.service import SessionService
 from service_kit.problems import TooManyRequests
-from service_kit.rate_limit import RateLimit
+from service_kit.rate_limit import TellRateLimit
 
 
 def account_subject(limits: Limits, login: str) -> Subject:
@@ -42,19 +42,18 @@ class LoginService:
     metrics: AuthMetrics
     require_verified_email: bool
 
-    async def take_attempt(self, login: str, origin: Origin) -> RateLimit:
-        """Count an attempt before it is made. Raises `TooManyRequests`."""
+    async def log_in(self, credentials: Login, origin: Origin, tell: TellRateLimit) -> Tokens:
+        """Begin a session for who knows the password. `tell` hears of the nearest limit, whatever comes of it.
+
+        Raises `TooManyRequests`, `InvalidCredentials`, `EmailNotVerified`.
+        """
         async with self.database.transaction() as session:
-            counted = [account_subject(self.limits, login), self._address(origin)]
+            counted = [account_subject(self.limits, credentials.login), self._address(origin)]
             try:
-                return await self.limiter.take(session, counted, watched=[Subject(self.limits.login_overall)])
+                tell(await self.limiter.take(session, counted, watched=[Subject(self.limits.login_overall)]))
             except TooManyRequests:
                 self.metrics.logins.labels("throttled").inc()
                 raise
-
-    async def log_in(self, credentials: Login, origin: Origin) -> Tokens:
-        """Begin a session for who knows the password. Raises `InvalidCredentials`, `EmailNotVerified`."""
-        async with self.database.transaction() as session:
             found = await AccountRepository(session).get_by_login(credentials.login)
         verified_hash = found.credential.password_hash if found else None
         is_correct = await self.passwords.verify(credentials.password, verified_hash)
@@ -90,11 +89,18 @@ class LoginService:
         self.metrics.logins.labels("failed").inc()
         reason = "unknown-login" if user is None else "inactive" if is_correct else "wrong-password"
         user_id = user.id if user else None
-        self.audit.record(session, Event.LOGIN_FAIL, origin, user_id=user_id, reason=reason)
+        self.audit.record(session, Event.LOGIN_FAIL, origin, user_id=user_id, anonymous=True, reason=reason)
         await self.limiter.count(session, Subject(self.limits.login_overall))
         for limit in await self.limiter.blocked(session, [account_subject(self.limits, login), self._address(origin)]):
-            seconds = limit.reset_seconds
-            self.audit.record(session, Event.LOGIN_LOCK, origin, user_id=user_id, limit=limit.policy, seconds=seconds)
+            self.audit.record(
+                session,
+                Event.LOGIN_LOCK,
+                origin,
+                user_id=user_id,
+                anonymous=True,
+                limit=limit.policy,
+                seconds=limit.reset_seconds,
+            )
 
     def _address(self, origin: Origin) -> Subject:
         return Subject(self.limits.login_address, origin.network)

@@ -44,6 +44,12 @@ class SessionRepository:
         live = (Session.user_id == user_id) & Session.ended_at.is_(None) & (Session.expires_at > now)
         return (await self._session.scalars(select(Session).where(live).order_by(Session.last_used_at.desc()))).all()
 
+    async def list_all(self, user_id: str) -> Sequence[Session]:
+        """Those that have ended too, in the order of their beginning."""
+        return (
+            await self._session.scalars(select(Session).where(Session.user_id == user_id).order_by(Session.id))
+        ).all()
+
     async def end(self, session_id: str, user_id: str, now: datetime) -> bool:
         """End one session of this user. Was there one?"""
         live = (Session.id == session_id) & (Session.user_id == user_id) & Session.ended_at.is_(None)

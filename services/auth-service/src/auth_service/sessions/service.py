@@ -86,7 +86,9 @@ class SessionService:
                 successor = again
             else:
                 renewed.ended_at = moment
-                self.audit.record(session, Event.TOKEN_REUSE, origin, user_id=user.id, session_id=renewed.id)
+                self.audit.record(
+                    session, Event.TOKEN_REUSE, origin, user_id=user.id, anonymous=True, session_id=renewed.id
+                )
                 self.metrics.refreshes.labels("reused").inc()
                 raise RefreshTokenReused
             renewed.last_used_at = moment
@@ -133,7 +135,9 @@ class SessionService:
         user.tokens_valid_after = moment
 
     def _record_end(self, session: AsyncSession, origin: Origin, user_id: str, session_id: str) -> None:
-        self.audit.record(session, Event.SESSION_ENDED, origin, user_id=user_id, session_id=session_id)
+        self.audit.record(
+            session, Event.TOKEN_REVOKED, origin, user_id=user_id, session_id=session_id, reason="session-ended"
+        )
 
     def _tokens(self, user: User, session_id: str, refresh_token: str, moment: datetime) -> Tokens:
         return Tokens(

@@ -1,0 +1,24 @@
+"""Pages of lists that are sorted by id, the newest first."""
+
+from typing import Annotated
+
+from fastapi import Depends, Query
+
+from service_kit.pagination import InvalidCursor, decode_cursor
+from service_kit.wire import is_id
+
+
+async def _end_of_page_before(
+    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
+) -> str | None:
+    if cursor is None:
+        return None
+    last_id: str = decode_cursor(cursor, str)[0]
+    if not is_id(last_id):
+        raise InvalidCursor
+    return last_id
+
+
+# The id with which the page before ended, None for the first page. Raises `InvalidCursor`.
+EndOfPageBefore = Annotated[str | None, Depends(_end_of_page_before)]
+PageSize = Annotated[int, Query(ge=1, le=100)]

@@ -1,0 +1,196 @@
+"""Who may do what to whose account."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from jose import jwt
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from answers import bearer, problem
+from auth_app import Person, Register, events_of, log_in
+
+ROLES = ("customer", "technical_worker", "senior_manager", "admin")
+
+
+def user_path(person: Person) -> str:
+    return f"/v1/users/{person['user']['id']}"
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_who_may_see_and_who_may_change_users(
+    client: httpx.AsyncClient, register: Register, registered: Person, role: str
+) -> None:
+    by = bearer(await register(role=role))
+    reads = [await client.get(path, headers=by) for path in ("/v1/users", user_path(registered))]
+    may_read = role in {"senior_manager", "admin"}
+    assert [answer.status_code for answer in reads] == [200 if may_read else 403] * 2
+    changed = await client.patch(user_path(registered), json={"name": "Changed"}, headers=by)
+    assert changed.status_code == (200 if role == "admin" else 403)
+    audit = await client.get("/v1/audit", headers=by)
+    assert audit.status_code == (200 if role == "admin" else 403)
+    deleted = await client.delete(user_path(registered), headers=by)
+    assert deleted.status_code == (204 if role == "admin" else 403)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/v1/users"), ("GET", "/v1/users/x"), ("PATCH", "/v1/users/x"), ("GET", "/v1/audit")]
+)
+async def test_nobody_gets_in_without_a_token(client: httpx.AsyncClient, method: str, path: str) -> None:
+    assert problem(await client.request(method, path, json={})) == (401, "not-authenticated")
+
+
+@pytest.mark.parametrize(
+    ("role", "scopes"),
+    [
+        ("customer", {"tweets:write"}),
+        ("technical_worker", {"tweets:write", "sync:read"}),
+        ("senior_manager", {"tweets:write", "users:read"}),
+        (
+            "admin",
+            {
+                "tweets:write",
+                "tweets:moderate",
+                "sync:read",
+                "sync:write",
+                "users:read",
+                "users:write",
+                "audit:read",
+            },
+        ),
+    ],
+)
+async def test_scope_follows_from_the_role(register: Register, role: str, scopes: set[str]) -> None:
+    claims = jwt.get_unverified_claims((await register(role=role))["access_token"])
+    assert (claims["role"], set(claims["scope"].split())) == (role, scopes)
+
+
+async def test_list_is_read_page_by_page_while_people_register(
+    client: httpx.AsyncClient, register: Register, admin: Person
+) -> None:
+    prefix = "paged_"
+    people = [await register(username=f"{prefix}{number}") for number in range(5)]
+    seen, cursor = [], None
+    while True:
+        params = {"query": prefix.upper(), "limit": 2, **({"cursor": cursor} if cursor else {})}
+        page = await client.get("/v1/users", params=params, headers=bearer(admin))
+        seen += [each["username"] for each in page.json()["items"]]
+        cursor = page.json()["next_cursor"]
+        assert ("link" in page.headers) == (cursor is not None)
+        if cursor is None:
+            break
+        assert 'rel="next"' in page.headers["link"]
+        await register(username=f"{prefix}later_{len(seen)}")
+    assert seen == [person["form"]["username"] for person in reversed(people)]
+
+
+async def test_list_is_filtered(client: httpx.AsyncClient, register: Register, admin: Person) -> None:
+    worker = await register(role="technical_worker", name="Zebedee the filtered")
+    idle = await register(name="Zebedee the idle")
+    await client.patch(user_path(idle), json={"is_active": False}, headers=bearer(admin))
+
+    async def found(**params: Any) -> list[str]:
+        answer = await client.get("/v1/users", params={"query": "zebedee", **params}, headers=bearer(admin))
+        assert answer.status_code == 200, answer.text
+        return [each["id"] for each in answer.json()["items"]]
+
+    assert await found() == [idle["user"]["id"], worker["user"]["id"]]
+    assert await found(role="technical_worker") == [worker["user"]["id"]]
+    assert await found(active="false") == [idle["user"]["id"]]
+    assert await found(query=worker["form"]["email"]) == [worker["user"]["id"]]
+    for nothing in ("%", "_", "zebedee%", "' OR 1=1 -- ", "\\"):
+        assert await found(query=nothing) == []
+
+
+@pytest.mark.parametrize("cursor", ["x", "W10", "WzFd", "é"])
+async def test_cursor_that_nobody_handed_out_is_refused(client: httpx.AsyncClient, admin: Person, cursor: str) -> None:
+    answer = await client.get("/v1/users", params={"cursor": cursor}, headers=bearer(admin))
+    assert problem(answer) == (422, "invalid-cursor")
+
+
+async def test_user_that_is_not_there(client: httpx.AsyncClient, admin: Person) -> None:
+    for method, body in (("GET", None), ("PATCH", {"name": "x"}), ("DELETE", None)):
+        answer = await client.request(method, "/v1/users/nobody", json=body, headers=bearer(admin))
+        assert problem(answer) == (404, "user-not-found")
+
+
+async def test_another_role_takes_effect_at_once_and_revokes_the_tokens_of_the_old_one(
+    client: httpx.AsyncClient, register: Register, admin: Person
+) -> None:
+    person = await register(role="admin")
+    changed = await client.patch(user_path(person), json={"role": "customer"}, headers=bearer(admin))
+    assert changed.json()["role"] == "customer"
+    assert problem(await client.get("/v1/users", headers=bearer(person))) == (401, "invalid-token")
+    renewed = (await client.post("/v1/refresh", json={"refresh_token": person["refresh_token"]})).json()
+    assert jwt.get_unverified_claims(renewed["access_token"])["role"] == "customer"
+    assert problem(await client.get("/v1/users", headers=bearer(renewed))) == (403, "forbidden")
+
+
+async def test_deactivated_account_is_out_and_comes_back_without_its_old_tokens(
+    client: httpx.AsyncClient, registered: Person, admin: Person
+) -> None:
+    path, by = user_path(registered), bearer(admin)
+    assert (await client.patch(path, json={"is_active": False}, headers=by)).json()["is_active"] is False
+    refresh = {"refresh_token": registered["refresh_token"]}
+    assert problem(await client.get("/v1/users/me", headers=bearer(registered))) == (401, "invalid-token")
+    assert problem(await client.post("/v1/refresh", json=refresh)) == (401, "invalid-refresh-token")
+    await client.patch(path, json={"is_active": True}, headers=by)
+    assert problem(await client.get("/v1/users/me", headers=bearer(registered))) == (401, "invalid-token")
+    assert problem(await client.post("/v1/refresh", json=refresh)) == (401, "invalid-refresh-token")
+    assert await log_in(client, registered)
+
+
+async def _make_everybody_else_a_customer(rows: AsyncEngine, *people: Person) -> None:
+    async with rows.begin() as connection:
+        kept = tuple(person["user"]["id"] for person in people)
+        others = text("UPDATE users SET role = 'customer' WHERE role = 'admin' AND id NOT IN :kept")
+        await connection.execute(others, {"kept": kept})
+
+
+@pytest.mark.parametrize("change", [{"role": "customer"}, {"is_active": False}, None])
+async def test_last_admin_stays(
+    client: httpx.AsyncClient, register: Register, rows: AsyncEngine, change: dict[str, Any] | None
+) -> None:
+    last = await register(role="admin")
+    await _make_everybody_else_a_customer(rows, last)
+    paths = [user_path(last)] if change else [user_path(last), "/v1/users/me"]
+    for path in paths:
+        answer = await client.request("PATCH" if change else "DELETE", path, json=change, headers=bearer(last))
+        assert problem(answer) == (409, "last-admin")
+    assert (await client.get("/v1/users/me", headers=bearer(last))).json()["role"] == "admin"
+
+
+async def test_two_admins_who_demote_each_other_leave_one(
+    client: httpx.AsyncClient, register: Register, rows: AsyncEngine
+) -> None:
+    for _ in range(5):
+        one, other = await register(role="admin"), await register(role="admin")
+        await _make_everybody_else_a_customer(rows, one, other)
+        answers = await asyncio.gather(
+            client.patch(user_path(other), json={"role": "customer"}, headers=bearer(one)),
+            client.patch(user_path(one), json={"role": "customer"}, headers=bearer(other)),
+        )
+        codes = sorted(answer.status_code for answer in answers)
+        assert codes in ([200, 401], [200, 409]), codes
+        async with rows.connect() as connection:
+            admins = await connection.scalar(text("SELECT COUNT(*) FROM users WHERE role = 'admin' AND is_active"))
+        assert admins == 1
+
+
+async def test_what_admins_do_is_in_the_audit_trail(
+    client: httpx.AsyncClient, registered: Person, admin: Person
+) -> None:
+    user_id, admin_id = registered["user"]["id"], admin["user"]["id"]
+    await client.patch(user_path(registered), json={"role": "technical_worker"}, headers=bearer(admin))
+    await client.delete(user_path(registered), headers=bearer(admin))
+    events = await events_of(client, admin, user=user_id, actor=admin_id)
+    assert [event["event"] for event in events] == ["user_deleted", "authz_admin", "authz_change"]
+    assert events[-1]["details"] == {"former": "customer", "role": "technical_worker"}
+
+
+async def test_refusal_is_in_the_audit_trail(client: httpx.AsyncClient, registered: Person, admin: Person) -> None:
+    await client.get("/v1/users", headers=bearer(registered))
+    (event,) = await events_of(client, admin, user=registered["user"]["id"], event="authz_fail")
+    assert event["details"] == {"wanted": "GET /v1/users"}

@@ -1,0 +1,101 @@
+"""What the audit trail holds, and what it must not."""
+
+import json
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from answers import bearer, problem
+from auth_app import Mailbox, Person, client_of, events_of, log_in
+
+
+async def test_login_is_told_with_who_from_where_and_which_request(
+    app: FastAPI, client: httpx.AsyncClient, registered: Person, admin: Person
+) -> None:
+    login = {"login": registered["form"]["username"], "password": "wrong password"}
+    headers = {"X-Request-ID": "a-request-of-mine", "User-Agent": "a browser"}
+    async with client_of(app, "198.51.100.7") as elsewhere:
+        await elsewhere.post("/v1/login", json=login, headers=headers)
+    await log_in(client, registered)
+    user_id = registered["user"]["id"]
+    (success,) = await events_of(client, admin, user=user_id, event="authn_login_success")
+    (failure,) = await events_of(client, admin, user=user_id, event="authn_login_fail")
+    assert failure["details"] == {"reason": "wrong-password"}
+    assert failure["address"] == "198.51.100.7"
+    assert (failure["request_id"], failure["client"]) == ("a-request-of-mine", "a browser")
+    assert (success["actor_id"], success["created_at"] > failure["created_at"]) == (user_id, True)
+
+
+async def test_what_an_unknown_person_typed_is_not_kept(
+    client: httpx.AsyncClient, admin: Person, rows: AsyncEngine
+) -> None:
+    """It may be a password that went into the wrong field."""
+    await client.post("/v1/login", json={"login": "hunter2-in-the-wrong-field", "password": "x"})
+    newest = (await events_of(client, admin, event="authn_login_fail"))[0]
+    assert (newest["user_id"], newest["details"]) == (None, {"reason": "unknown-login"})
+    async with rows.connect() as connection:
+        everything = (await connection.execute(text("SELECT * FROM audit_events"))).all()
+    assert "hunter2" not in str(everything)
+
+
+async def test_life_of_an_account_can_be_read_in_the_trail(
+    client: httpx.AsyncClient, registered: Person, admin: Person, mailbox: Mailbox
+) -> None:
+    user_id, form = registered["user"]["id"], registered["form"]
+    await client.post("/v1/email/verify", json={"token": await mailbox.token(form["email"], "confirm your email")})
+    await client.post("/v1/password/forgot", json={"email": form["email"]})
+    token = await mailbox.token(form["email"], "choose a new password")
+    new_password = "another good passphrase"
+    await client.post("/v1/password/reset", json={"token": token, "new_password": new_password})
+    form["password"] = new_password
+    tokens = await log_in(client, registered)
+    await client.post("/v1/logout", json={"refresh_token": tokens["refresh_token"]})
+    tokens = await log_in(client, registered)
+    await client.delete("/v1/users/me", headers=bearer(tokens))
+    events = [event["event"] for event in reversed(await events_of(client, admin, user=user_id))]
+    assert events == [
+        "user_created",
+        "session_created",
+        "user_updated",
+        "authn_token_created",
+        "authn_password_change",
+        *["authn_login_success", "session_created", "authn_token_revoked"],
+        *["authn_login_success", "session_created"],
+        "user_deleted",
+    ]
+    told = json.dumps(await events_of(client, admin, user=user_id))
+    for secret in (token, new_password, tokens["refresh_token"], tokens["access_token"]):
+        assert secret not in told
+
+
+async def test_trail_is_read_page_by_page_and_by_time(
+    client: httpx.AsyncClient, registered: Person, admin: Person
+) -> None:
+    for _ in range(3):
+        await log_in(client, registered)
+    user_id = registered["user"]["id"]
+    everything = await events_of(client, admin, user=user_id)
+    seen, cursor = [], None
+    while True:
+        params = {"user": user_id, "limit": "3", **({"cursor": cursor} if cursor else {})}
+        page = (await client.get("/v1/audit", params=params, headers=bearer(admin))).json()
+        seen += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == everything
+    middle = everything[3]["created_at"]
+    assert await events_of(client, admin, user=user_id, since=middle) == everything[:4]
+    assert await events_of(client, admin, user=user_id, until=middle) == everything[4:]
+
+
+@pytest.mark.parametrize("wrong", [{"event": "no_such"}, {"since": "yesterday"}, {"limit": "0"}, {"limit": "101"}])
+async def test_filter_that_means_nothing_is_refused(
+    client: httpx.AsyncClient, admin: Person, wrong: dict[str, str]
+) -> None:
+    answer = await client.get("/v1/audit", params=wrong, headers=bearer(admin))
+    assert problem(answer) == (422, "validation-failed")
+    assert answer.json()["errors"][0]["parameter"] == next(iter(wrong))

@@ -1,0 +1,82 @@
+"""The command line: an admin to begin with, and keys."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from auth_app import Person, client_of, log_in, running_app
+from auth_service.settings import Settings
+
+AUTH_SERVICE = str(Path(sys.executable).with_name("auth-service"))
+PASSWORD = "a rather long passphrase"
+ADMIN = ("create-admin", "--username", "admin", "--email", "root@example.com")
+
+
+async def run(mysql_url: str, *arguments: str, typed: str = "") -> tuple[int | None, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        AUTH_SERVICE,
+        *arguments,
+        env={"PATH": os.environ["PATH"], "MYSQL_URL": mysql_url, "LOG_LEVEL": "WARNING"},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await asyncio.wait_for(process.communicate(typed.encode()), 60)
+    return process.returncode, output.decode(), errors.decode()
+
+
+async def test_admin_is_made_on_the_command_line_and_can_log_in(empty_schema: str, settings: Settings) -> None:
+    code, output, errors = await run(empty_schema, *ADMIN, typed=PASSWORD + "\n")
+    assert (code, errors) == (0, "")
+    assert output.startswith("admin is an admin now")
+    own = settings.model_copy(update={"mysql_url": SecretStr(empty_schema)})
+    admin: Person = {"form": {"username": "admin", "password": PASSWORD}}
+    async with running_app(own) as app, client_of(app) as client:
+        tokens = await log_in(client, admin)
+        headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+        me = (await client.get("/v1/users/me", headers=headers)).json()
+        assert (me["role"], me["email_verified"]) == ("admin", True)
+        assert (await client.get("/v1/users", headers=headers)).status_code == 200
+    code, _, errors = await run(empty_schema, *ADMIN, typed=PASSWORD + "\n")
+    assert (code, errors) == (1, "error: Somebody else has this username.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "typed", "says"),
+    [
+        (ADMIN, "password1\n", "error: This is one of the most common passwords."),
+        (ADMIN, "\n", "error: password: String should have at least 8 characters"),
+        (("create-admin", "--username", "no spaces", "--email", "x"), PASSWORD + "\n", "error: username: "),
+    ],
+)
+async def test_what_is_wrong_is_said_in_one_line(
+    settings: Settings, arguments: tuple[str, ...], typed: str, says: str
+) -> None:
+    code, output, errors = await run(settings.mysql_url.get_secret_value(), *arguments, typed=typed)
+    assert (code, output) == (1, "")
+    assert errors.startswith(says)
+    assert errors.count("\n") == 1
+
+
+async def test_password_is_no_argument(settings: Settings) -> None:
+    code, _, _ = await run(settings.mysql_url.get_secret_value(), *ADMIN, "--password", PASSWORD)
+    assert code == 2
+
+
+async def test_keys_are_listed_and_rotated(empty_schema: str) -> None:
+    code, output, _ = await run(empty_schema, "keys", "list")
+    assert code == 0
+    ((first, *_rest),) = [line.split() for line in output.splitlines()]
+    code, output, _ = await run(empty_schema, "keys", "rotate")
+    planned = output.split()[0]
+    assert "signs from" in output
+    code, output, _ = await run(empty_schema, "keys", "list")
+    assert {line.split()[0]: line.split()[-1] for line in output.splitlines()} == {first: "signs", planned: "planned"}
+    code, output, _ = await run(empty_schema, "keys", "rotate", "--withdraw-others")
+    newest = output.split()[0]
+    code, output, _ = await run(empty_schema, "keys", "list")
+    assert {line.split()[0]: line.split()[-1] for line in output.splitlines()} == {newest: "signs"}

@@ -1,0 +1,156 @@
+"""Addresses are confirmed by mail, and changed only after that."""
+
+import asyncio
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from answers import bearer, problem
+from auth_app import Mailbox, NewForm, Person, Register, TurnableClock, client_of, log_in, running_app
+from auth_service.settings import Settings
+from waiting import eventually
+
+CONFIRM, CONFIRM_NEW = "confirm your email address", "confirm your new email address"
+
+
+async def verify(client: httpx.AsyncClient, token: str) -> httpx.Response:
+    return await client.post("/v1/email/verify", json={"token": token})
+
+
+async def profile(client: httpx.AsyncClient, person: Person) -> dict[str, object]:
+    answer = await client.get("/v1/users/me", headers=bearer(person))
+    assert answer.status_code == 200, answer.text
+    body: dict[str, object] = answer.json()
+    return body
+
+
+async def change(client: httpx.AsyncClient, person: Person, email: str) -> httpx.Response:
+    return await client.patch("/v1/users/me", json={"email": email}, headers=bearer(person))
+
+
+async def test_address_is_confirmed_by_the_mail_that_registration_sends(
+    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+) -> None:
+    assert registered["user"]["email_verified"] is False
+    token = await mailbox.token(registered["form"]["email"], CONFIRM)
+    assert (await verify(client, token)).status_code == 204
+    assert (await profile(client, registered))["email_verified"] is True
+    assert problem(await verify(client, token)) == (422, "invalid-email-token")
+
+
+async def test_new_address_replaces_the_old_only_when_it_is_confirmed(
+    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+) -> None:
+    old, new = registered["form"]["email"], f"new-{registered['form']['email']}"
+    answer = await change(client, registered, new)
+    assert (answer.json()["email"], answer.json()["pending_email"]) == (old, new)
+    await mailbox.text(old, "about to change")
+    token = await mailbox.token(new, CONFIRM_NEW)
+    assert problem(await client.post("/v1/login", json={"login": new, "password": registered["form"]["password"]})) == (
+        401,
+        "invalid-credentials",
+    )
+    assert (await verify(client, token)).status_code == 204
+    after = await profile(client, registered)
+    assert (after["email"], after["pending_email"], after["email_verified"]) == (new, None, True)
+    registered["form"]["username"] = new
+    assert await log_in(client, registered)
+
+
+async def test_token_is_good_for_a_day(
+    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox, clock: TurnableClock
+) -> None:
+    token = await mailbox.token(registered["form"]["email"], CONFIRM)
+    clock.forward(days=1, seconds=1)
+    assert problem(await verify(client, token)) == (422, "invalid-email-token")
+
+
+async def test_change_can_be_called_off(client: httpx.AsyncClient, registered: Person, mailbox: Mailbox) -> None:
+    old, new = registered["form"]["email"], f"new-{registered['form']['email']}"
+    await change(client, registered, new)
+    token = await mailbox.token(new, CONFIRM_NEW)
+    assert (await change(client, registered, old)).json()["pending_email"] is None
+    assert problem(await verify(client, token)) == (422, "invalid-email-token")
+
+
+async def test_address_of_somebody_else_is_refused(
+    client: httpx.AsyncClient, registered: Person, register: Register
+) -> None:
+    other = await register()
+    answer = await change(client, registered, other["form"]["email"].upper())
+    assert problem(answer) == (409, "email-taken")
+    assert answer.json()["errors"][0]["pointer"] == "#/email"
+
+
+async def test_address_that_was_taken_meanwhile_is_refused(
+    client: httpx.AsyncClient, register: Register, mailbox: Mailbox
+) -> None:
+    wanted = "wanted-by-two@example.com"
+    tokens: list[str] = []
+    for person in (await register(), await register()):
+        await change(client, person, wanted)
+        tokens.append(await eventually(lambda: mailbox.token(wanted, CONFIRM_NEW), lambda new: new not in tokens))
+    answers = await asyncio.gather(*(verify(client, token) for token in tokens))
+    assert sorted(answer.status_code for answer in answers) == [204, 409]
+
+
+async def test_another_mail_can_be_asked_for(client: httpx.AsyncClient, registered: Person, mailbox: Mailbox) -> None:
+    email = registered["form"]["email"]
+    first = await mailbox.token(email, CONFIRM)
+    answer = await client.post("/v1/email/resend", headers=bearer(registered))
+    assert (answer.status_code, answer.content) == (202, b"")
+    second = await eventually(lambda: mailbox.token(email, CONFIRM), lambda token: token != first)
+    assert problem(await verify(client, first)) == (422, "invalid-email-token")
+    assert (await verify(client, second)).status_code == 204
+
+
+async def test_mails_for_one_account_are_limited(client: httpx.AsyncClient, registered: Person) -> None:
+    answers = [await client.post("/v1/email/resend", headers=bearer(registered)) for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [202] * 5 + [429]
+    assert answers[0].headers["ratelimit"] == '"mail-account";r=4;t=900'
+
+
+async def test_reset_confirms_the_address_that_its_token_was_mailed_to(
+    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+) -> None:
+    await client.post("/v1/password/forgot", json={"email": registered["form"]["email"]})
+    token = await mailbox.token(registered["form"]["email"], "choose a new password")
+    await client.post("/v1/password/reset", json={"token": token, "new_password": "another good passphrase"})
+    registered["form"]["password"] = "another good passphrase"
+    assert (await profile(client, await log_in(client, registered)))["email_verified"] is True
+
+
+@pytest.fixture
+async def verifying(app: FastAPI, settings: Settings):  # type: ignore[no-untyped-def]  # a fixture of a context manager
+    async with (
+        running_app(settings, auth_require_email_verification=True) as replica,
+        client_of(replica) as client,
+    ):
+        yield client
+
+
+async def test_where_addresses_must_be_confirmed_nobody_logs_in_before(
+    verifying: httpx.AsyncClient, new_form: NewForm, mailbox: Mailbox
+) -> None:
+    form = new_form()
+    answer = await verifying.post("/v1/register", json=form)
+    assert (answer.status_code, answer.json()) == (202, {"status": "confirm-your-email"})
+    login = {"login": form["username"], "password": form["password"]}
+    assert problem(await verifying.post("/v1/login", json=login)) == (403, "email-not-verified")
+    wrong = await verifying.post("/v1/login", json=login | {"password": "wrong password"})
+    assert problem(wrong) == (401, "invalid-credentials")
+    await verify(verifying, await mailbox.token(form["email"], CONFIRM))
+    assert (await verifying.post("/v1/login", json=login)).status_code == 200
+
+
+async def test_registering_with_somebodys_address_tells_only_the_owner(
+    verifying: httpx.AsyncClient, registered: Person, new_form: NewForm, mailbox: Mailbox
+) -> None:
+    form = new_form() | {"email": registered["form"]["email"]}
+    answer = await verifying.post("/v1/register", json=form)
+    assert (answer.status_code, answer.json()) == (202, {"status": "confirm-your-email"})
+    mail = await mailbox.text(registered["form"]["email"], "you have an account already")
+    assert form["username"] not in mail
+    login = {"login": form["username"], "password": form["password"]}
+    assert problem(await verifying.post("/v1/login", json=login)) == (401, "invalid-credentials")

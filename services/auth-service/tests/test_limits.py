@@ -1,0 +1,217 @@
+"""Attempts are counted and slowed down: the rule alone, and over HTTP."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from hypothesis import given
+from hypothesis import strategies as st
+
+from answers import bearer, problem
+from auth_app import NewForm, Person, Register, TurnableClock, client_of, events_of, running_app
+from auth_service.limits.policy import Attempts, LimitPolicy, attempt, told
+from auth_service.settings import Settings
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+POLICY = LimitPolicy("login", quota=3, window=timedelta(minutes=15), max_delay=timedelta(minutes=5))
+
+
+def delays_of(policy: LimitPolicy, attempts: int) -> list[float]:
+    """How long somebody must wait after each of so many attempts, made as soon as they are allowed; in seconds."""
+    state, now, waits = None, START, []
+    for _ in range(attempts):
+        state = attempt(state, policy, now)
+        assert state is not None
+        waits.append((max(state.blocked_until, now) - now).total_seconds())
+        now = max(state.blocked_until, now)
+    return waits
+
+
+def test_delay_begins_with_the_last_free_attempt_and_doubles_up_to_its_bound() -> None:
+    assert delays_of(POLICY, 14) == [0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+
+
+def test_attempts_are_forgotten_after_the_window() -> None:
+    state = Attempts(50, START, START + timedelta(minutes=5))
+    assert attempt(state, POLICY, START + timedelta(minutes=15)) == Attempts(
+        1, START + timedelta(minutes=15), START + timedelta(minutes=15)
+    )
+
+
+def test_replica_whose_clock_is_behind_refuses_nobody_within_the_quota() -> None:
+    state = attempt(None, POLICY, START)
+    assert attempt(state, POLICY, START - timedelta(seconds=2)) is not None
+
+
+@given(st.lists(st.floats(min_value=0, max_value=1200), max_size=200), st.integers(min_value=1, max_value=10))
+def test_whatever_the_pace_no_more_than_the_policy_says_get_through(pauses: list[float], quota: int) -> None:
+    """In any window no more attempts than the quota and what the doubling delays leave room for."""
+    policy = LimitPolicy("any", quota, timedelta(minutes=15), timedelta(minutes=5))
+    state, now, made = None, START, []
+    for pause in pauses:
+        now += timedelta(seconds=pause)
+        after = attempt(state, policy, now)
+        if after is None:
+            assert state is not None
+            refused = told(state, policy, now)
+            assert refused.remaining == 0
+            assert refused.reset_seconds >= 1
+            later = now + timedelta(seconds=refused.reset_seconds)
+            assert attempt(state, policy, later) is not None, "Retry-After was too short"
+        else:
+            state = after
+            made.append(now)
+    for first in made:
+        within = [moment for moment in made if first <= moment < first + policy.window]
+        # 1 + 2 + … + 256 + 300 s: after the quota ten more fit into 15 minutes; two windows may meet in one.
+        assert len(within) <= 2 * (quota + 10)
+
+
+@given(st.integers(min_value=0, max_value=10**9))
+def test_any_number_of_attempts_gives_a_finite_delay(count: int) -> None:
+    state = Attempts(count, START, START)
+    after = attempt(state, POLICY, START + timedelta(seconds=300))
+    assert after is not None
+    assert after.blocked_until - after.last_at <= POLICY.max_delay
+
+
+async def fail(client: httpx.AsyncClient, login: str) -> httpx.Response:
+    return await client.post("/v1/login", json={"login": login, "password": "wrong password"})
+
+
+async def test_account_is_slowed_down_and_told_so(
+    client: httpx.AsyncClient, registered: Person, clock: TurnableClock, admin: Person
+) -> None:
+    login = registered["form"]["username"]
+    answers = [await fail(client, login) for _ in range(11)]
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429]
+    assert answers[0].headers["ratelimit-policy"] == '"login-account";q=10;w=900'
+    assert answers[0].headers["ratelimit"].startswith('"login-account";r=9;t=')
+    assert problem(answers[10]) == (429, "too-many-requests")
+    assert answers[10].headers["retry-after"] == "1"
+    assert answers[10].headers["ratelimit"] == '"login-account";r=0;t=1'
+    right = {"login": login, "password": registered["form"]["password"]}
+    assert (await client.post("/v1/login", json=right)).status_code == 429
+    clock.forward(seconds=1)
+    assert (await fail(client, login)).status_code == 401
+    assert (await fail(client, login)).headers["retry-after"] == "2"
+    clock.forward(seconds=2)
+    assert (await client.post("/v1/login", json=right)).status_code == 200
+    assert (await fail(client, login)).headers["ratelimit"].startswith('"login-account";r=9;')
+    locks = await events_of(client, admin, user=registered["user"]["id"], event="authn_login_lock")
+    assert [lock["details"]["seconds"] for lock in locks] == [2, 1]
+
+
+async def test_somebody_who_does_not_exist_is_slowed_down_just_the_same(client: httpx.AsyncClient) -> None:
+    answers = [await fail(client, "nobody_of_this_name") for _ in range(11)]
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429]
+    assert answers[0].headers["ratelimit"].startswith('"login-account";r=9;t=')
+
+
+async def test_account_can_not_be_tried_under_many_spellings(
+    client: httpx.AsyncClient, register: Register, new_form: NewForm
+) -> None:
+    """MySQL takes `é` for `e`: under such names the account is not found, however right the password."""
+    form = new_form()
+    person = await register(**form | {"email": f"jose.{form['email']}"})
+    password = {"password": form["password"]}
+    accented = person["form"]["email"].replace("jose", "josé")
+    assert problem(await client.post("/v1/login", json={"login": accented, **password}))[0] == 401
+    assert problem(await client.post("/v1/login", json={"login": form["username"] + " ", **password}))[0] == 401
+
+
+_days = itertools.count(30)
+
+
+@pytest.fixture
+async def strict(settings: Settings) -> AsyncIterator[FastAPI]:
+    """A replica with small limits per address and overall, at another time."""
+    clock = TurnableClock()
+    # What others have tried, in the same database, must be long ago.
+    clock.forward(days=next(_days))
+    async with running_app(
+        settings,
+        clock,
+        auth_login_attempts_per_address=5,
+        auth_login_failures_overall=8,
+        auth_registrations_per_address=2,
+    ) as app:
+        yield app
+
+
+async def test_one_address_can_not_try_one_password_on_everybody(strict: FastAPI) -> None:
+    async with client_of(strict, "198.51.100.1") as attacker, client_of(strict, "198.51.100.2") as somebody:
+        answers = [await fail(attacker, f"victim_{number}") for number in range(6)]
+        assert [answer.status_code for answer in answers] == [401] * 5 + [429]
+        assert answers[5].headers["ratelimit"].startswith('"login-address";r=0;')
+        assert (await fail(somebody, "victim_0")).status_code == 401
+
+
+async def test_ipv6_network_counts_as_one_address(strict: FastAPI) -> None:
+    for number in range(5):
+        async with client_of(strict, f"2001:db8:0:1::{number:x}") as client:
+            assert (await fail(client, f"target_{number}")).status_code == 401
+    async with client_of(strict, "2001:db8:0:1:ffff::1") as same, client_of(strict, "2001:db8:0:2::1") as other:
+        assert (await fail(same, "target_9")).status_code == 429
+        assert (await fail(other, "target_9")).status_code == 401
+
+
+async def test_failures_from_everywhere_together_are_limited_too(strict: FastAPI) -> None:
+    statuses = []
+    for number in range(9):
+        async with client_of(strict, f"203.0.113.{number}") as client:
+            statuses.append((await fail(client, f"spread_{number}")).status_code)
+    assert statuses == [401] * 8 + [429]
+
+
+async def test_successful_logins_do_not_use_up_an_address(strict: FastAPI, registered: Person) -> None:
+    right = {"login": registered["form"]["username"], "password": registered["form"]["password"]}
+    async with client_of(strict, "198.51.100.20") as client:
+        for _ in range(12):
+            assert (await client.post("/v1/login", json=right)).status_code == 200
+
+
+async def test_parallel_attempts_do_not_slip_through(client: httpx.AsyncClient, registered: Person) -> None:
+    answers = await asyncio.gather(*(fail(client, registered["form"]["username"]) for _ in range(30)))
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert {answer.status_code for answer in answers} == {401, 429}
+    # A second may have passed meanwhile.
+    assert 10 <= len(answers) - len(refused) <= 12
+
+
+async def test_accounts_opened_from_one_address_are_limited(strict: FastAPI, new_form: NewForm) -> None:
+    async with client_of(strict, "198.51.100.30") as client:
+        answers = [await client.post("/v1/register", json=new_form()) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [201, 201, 429]
+    assert answers[0].headers["ratelimit"].startswith('"registration-address";r=1;')
+
+
+@pytest.mark.parametrize(
+    ("path", "seen"),
+    [
+        # Who says so, and on behalf of whom.
+        (("192.0.2.77", "198.51.100.99"), "192.0.2.77"),
+        (("192.0.2.1", "198.51.100.99"), "198.51.100.99"),
+        (("192.0.2.200", "203.0.113.1, 198.51.100.99, 192.0.2.1"), "198.51.100.99"),
+        (("192.0.2.1", "::ffff:198.51.100.99"), "198.51.100.99"),
+        (("192.0.2.1", "<script>"), ""),
+        (("192.0.2.1", "x" * 5000), ""),
+    ],
+)
+async def test_proxies_are_believed_only_if_configured(
+    app: FastAPI, client: httpx.AsyncClient, registered: Person, path: tuple[str, str], seen: str
+) -> None:
+    peer, forwarded = path
+    login = {"login": registered["form"]["username"], "password": registered["form"]["password"]}
+    async with client_of(app, peer, **{"X-Forwarded-For": forwarded}) as proxied:
+        tokens = (await proxied.post("/v1/login", json=login)).json()
+    (current,) = [
+        each
+        for each in (await client.get("/v1/sessions", headers=bearer(tokens))).json()["items"]
+        if each["is_current"]
+    ]
+    assert current["address"] == seen

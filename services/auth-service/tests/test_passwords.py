@@ -1,0 +1,274 @@
+"""Passwords: changed, forgotten, set anew, and hashed anew when the parameters have grown."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from answers import bearer, problem
+from auth_app import Mailbox, NewForm, Person, Register, TurnableClock, client_of, log_in, running_app
+from auth_service.database import Table
+from auth_service.passwords.policy import COMMON_PASSWORDS, weakness
+from auth_service.settings import Settings
+from waiting import eventually
+
+NEW_PASSWORD = "a rather different passphrase"
+
+
+async def change(client: httpx.AsyncClient, person: Person, **body: str) -> httpx.Response:
+    whole = {"current_password": person["form"]["password"], "new_password": NEW_PASSWORD, **body}
+    return await client.post("/v1/users/me/password", json=whole, headers=bearer(person))
+
+
+def login_of(person: Person, password: str) -> dict[str, str]:
+    return {"login": person["form"]["username"], "password": password}
+
+
+async def hash_of(rows: AsyncEngine, person: Person) -> str:
+    async with rows.connect() as connection:
+        query = text("SELECT password_hash FROM credentials WHERE user_id = :id")
+        return str(await connection.scalar(query, {"id": person["user"]["id"]}))
+
+
+@pytest.mark.parametrize(
+    ("password", "says"),
+    [
+        ("password1", "common"),
+        ("PASSWORD1", "common"),
+        ("aaaaaaaaaaaa", "common"),
+        ("xx-countess-xx", "username"),
+        ("my LOVELACE pass", "email"),
+    ],
+)
+def test_password_that_is_easy_to_guess_is_weak(password: str, says: str) -> None:
+    reason = weakness(password, username="Countess", email="lovelace@example.com")
+    assert reason is not None
+    assert says in reason
+
+
+@pytest.mark.parametrize(
+    "password", ["correct horse battery", "kKd93$/x", "ひらがなひみつのことば", "ada is a short name"]
+)
+def test_any_other_password_is_accepted_whatever_it_is_made_of(password: str) -> None:
+    assert weakness(password, username="ada", email="ada@example.com") is None
+
+
+def test_list_of_common_passwords_is_as_long_as_asvs_asks() -> None:
+    assert len(COMMON_PASSWORDS) >= 3000
+
+
+async def test_weak_password_is_refused_at_its_field(client: httpx.AsyncClient, new_form: NewForm) -> None:
+    form = new_form() | {"password": "iloveyou1", "password_confirm": "iloveyou1"}
+    answer = await client.post("/v1/register", json=form)
+    assert problem(answer) == (422, "password-too-weak")
+    assert answer.json()["errors"][0]["pointer"] == "#/password"
+
+
+async def test_same_password_in_another_form_of_unicode_is_the_same(
+    client: httpx.AsyncClient, register: Register
+) -> None:
+    person = await register(password="pâssé composé", password_confirm="pâssé composé")
+    decomposed = "pa\u0302sse\u0301 compose\u0301"
+    assert (await client.post("/v1/login", json=login_of(person, decomposed))).status_code == 200
+
+
+async def test_changed_password_ends_the_other_sessions_and_all_access_tokens(
+    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+) -> None:
+    elsewhere = await log_in(client, registered)
+    assert (await change(client, registered)).status_code == 204
+    for tokens in (registered, elsewhere):
+        assert problem(await client.get("/v1/users/me", headers=bearer(tokens))) == (401, "invalid-token")
+    other = await client.post("/v1/refresh", json={"refresh_token": elsewhere["refresh_token"]})
+    assert problem(other) == (401, "invalid-refresh-token")
+    own = await client.post("/v1/refresh", json={"refresh_token": registered["refresh_token"]})
+    assert (await client.get("/v1/users/me", headers=bearer(own.json()))).status_code == 200
+    old = await client.post("/v1/login", json=login_of(registered, registered["form"]["password"]))
+    assert problem(old) == (401, "invalid-credentials")
+    assert (await client.post("/v1/login", json=login_of(registered, NEW_PASSWORD))).status_code == 200
+    await mailbox.text(registered["form"]["email"], "your password was changed")
+
+
+async def test_password_is_not_changed_without_the_current_one(client: httpx.AsyncClient, registered: Person) -> None:
+    answer = await change(client, registered, current_password="not it at all")
+    assert problem(answer) == (403, "wrong-current-password")
+    assert answer.json()["errors"][0]["pointer"] == "#/current_password"
+    weak = await change(client, registered, new_password="password1")
+    assert problem(weak) == (422, "password-too-weak")
+    assert weak.json()["errors"][0]["pointer"] == "#/new_password"
+    assert await log_in(client, registered)
+
+
+async def test_stolen_access_token_gets_no_more_guesses_at_the_password_than_a_login(
+    client: httpx.AsyncClient, registered: Person
+) -> None:
+    answers = [await change(client, registered, current_password=f"guess {number}") for number in range(11)]
+    assert [answer.status_code for answer in answers] == [403] * 10 + [429]
+    assert "retry-after" in answers[-1].headers
+
+
+async def test_login_that_was_under_way_when_the_password_changed_is_refused(
+    client: httpx.AsyncClient, registered: Person
+) -> None:
+    """Whichever comes first: a session of the old password must not outlive it."""
+    login = login_of(registered, registered["form"]["password"])
+    changed, *logins = await asyncio.gather(
+        change(client, registered), *(client.post("/v1/login", json=login) for _ in range(6))
+    )
+    assert changed.status_code == 204
+    for answer in logins:
+        if answer.status_code == 200:
+            refresh = await client.post("/v1/refresh", json={"refresh_token": answer.json()["refresh_token"]})
+            assert problem(refresh) == (401, "invalid-refresh-token")
+        else:
+            assert problem(answer) == (401, "invalid-credentials")
+
+
+async def forget(client: httpx.AsyncClient, email: str) -> httpx.Response:
+    return await client.post("/v1/password/forgot", json={"email": email})
+
+
+async def reset(client: httpx.AsyncClient, token: str, password: str = NEW_PASSWORD) -> httpx.Response:
+    return await client.post("/v1/password/reset", json={"token": token, "new_password": password})
+
+
+async def test_forgotten_password_is_set_anew_with_a_mailed_token(
+    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+) -> None:
+    email = registered["form"]["email"]
+    answer = await forget(client, email.upper())
+    assert (answer.status_code, answer.content) == (202, b"")
+    token = await mailbox.token(email, "choose a new password")
+    done = await reset(client, token)
+    assert (done.status_code, done.content) == (204, b"")
+    assert (await client.post("/v1/login", json=login_of(registered, NEW_PASSWORD))).status_code == 200
+    assert problem(await client.get("/v1/users/me", headers=bearer(registered))) == (401, "invalid-token")
+    ended = await client.post("/v1/refresh", json={"refresh_token": registered["refresh_token"]})
+    assert problem(ended) == (401, "invalid-refresh-token")
+    await mailbox.text(email, "your password was changed")
+
+
+async def test_reset_token_works_once(client: httpx.AsyncClient, registered: Person, mailbox: Mailbox) -> None:
+    await forget(client, registered["form"]["email"])
+    token = await mailbox.token(registered["form"]["email"], "choose a new password")
+    answers = await asyncio.gather(*(reset(client, token, f"{NEW_PASSWORD} {number}") for number in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [204, 422, 422, 422]
+    assert problem(await reset(client, token)) == (422, "invalid-reset-token")
+
+
+async def test_reset_token_works_for_ten_minutes(
+    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox, clock: TurnableClock
+) -> None:
+    await forget(client, registered["form"]["email"])
+    token = await mailbox.token(registered["form"]["email"], "choose a new password")
+    clock.forward(minutes=10, seconds=1)
+    assert problem(await reset(client, token)) == (422, "invalid-reset-token")
+    assert await log_in(client, registered)
+
+
+async def test_newer_reset_token_replaces_the_older(
+    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+) -> None:
+    email, subject = registered["form"]["email"], "choose a new password"
+    await forget(client, email)
+    older = await mailbox.token(email, subject)
+    await forget(client, email)
+    newer = await eventually(lambda: mailbox.token(email, subject), lambda token: token != older)
+    assert problem(await reset(client, older)) == (422, "invalid-reset-token")
+    assert (await reset(client, newer)).status_code == 204
+
+
+async def test_weak_password_does_not_use_up_the_token(
+    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+) -> None:
+    await forget(client, registered["form"]["email"])
+    token = await mailbox.token(registered["form"]["email"], "choose a new password")
+    assert problem(await reset(client, token, "password1")) == (422, "password-too-weak")
+    assert (await reset(client, token)).status_code == 204
+
+
+async def test_token_that_confirms_an_address_opens_no_account(
+    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+) -> None:
+    token = await mailbox.token(registered["form"]["email"], "confirm your email address")
+    assert problem(await reset(client, token)) == (422, "invalid-reset-token")
+
+
+@pytest.mark.parametrize("state", ["unknown", "inactive"])
+async def test_nobody_learns_who_has_an_account_from_forgetting(
+    client: httpx.AsyncClient, registered: Person, rows: AsyncEngine, mailbox: Mailbox, state: str
+) -> None:
+    email = registered["form"]["email"]
+    known = await forget(client, email)
+    await mailbox.token(email, "choose a new password")
+    if state == "unknown":
+        email = "nobody-at-all@example.com"
+    else:
+        async with rows.begin() as connection:
+            statement = text("UPDATE users SET is_active = 0 WHERE id = :id")
+            await connection.execute(statement, {"id": registered["user"]["id"]})
+    answer = await forget(client, email)
+    assert (answer.status_code, answer.content) == (known.status_code, known.content)
+    assert {*answer.headers} == {*known.headers}
+    # What was asked for later has been done by then, so nothing is on its way any more.
+    last = await forget(client, "nobody-either@example.com")
+    assert last.status_code == 202
+    assert len([each for each in await mailbox.subjects(email) if "choose a new password" in each]) == (
+        0 if state == "unknown" else 1
+    )
+
+
+async def test_reset_lifts_the_delays_of_somebody_who_was_attacked(
+    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+) -> None:
+    for number in range(11):
+        await client.post("/v1/login", json=login_of(registered, f"guess {number}"))
+    throttled = await client.post("/v1/login", json=login_of(registered, registered["form"]["password"]))
+    assert throttled.status_code == 429
+    await forget(client, registered["form"]["email"])
+    token = await mailbox.token(registered["form"]["email"], "choose a new password")
+    await reset(client, token)
+    assert (await client.post("/v1/login", json=login_of(registered, NEW_PASSWORD))).status_code == 200
+
+
+async def test_reset_calls_off_a_change_of_address(
+    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+) -> None:
+    """Whoever had the password may have asked for that."""
+    await client.patch("/v1/users/me", json={"email": "thief@example.org"}, headers=bearer(registered))
+    thiefs = await mailbox.token("thief@example.org", "confirm your new email address")
+    await forget(client, registered["form"]["email"])
+    await reset(client, await mailbox.token(registered["form"]["email"], "choose a new password"))
+    answer = await client.post("/v1/email/verify", json={"token": thiefs})
+    assert problem(answer) == (422, "invalid-email-token")
+
+
+async def test_login_hashes_anew_when_the_parameters_have_changed(
+    client: httpx.AsyncClient, registered: Person, settings: Settings, rows: AsyncEngine
+) -> None:
+    before = await hash_of(rows, registered)
+    async with running_app(settings, auth_argon2_rounds=3) as app, client_of(app) as stricter:
+        wrong = await stricter.post("/v1/login", json=login_of(registered, "something else"))
+        assert wrong.status_code == 401
+        assert await hash_of(rows, registered) == before
+        await log_in(stricter, registered)
+    after = await hash_of(rows, registered)
+    assert ",t=2," in before
+    assert ",t=3," in after
+    assert await log_in(client, registered)
+
+
+async def test_nothing_of_a_password_is_in_any_table(
+    client: httpx.AsyncClient, registered: Person, rows: AsyncEngine, mailbox: Mailbox
+) -> None:
+    await change(client, registered)
+    await forget(client, registered["form"]["email"])
+    token = await mailbox.token(registered["form"]["email"], "choose a new password")
+    async with rows.connect() as connection:
+        held: list[Any] = [(await connection.execute(table.select())).all() for table in Table.metadata.sorted_tables]
+    assert len(held) == 8
+    for secret in (registered["form"]["password"], NEW_PASSWORD, token):
+        assert secret not in str(held)

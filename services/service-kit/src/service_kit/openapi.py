@@ -1,0 +1,94 @@
+"""What a service's OpenAPI says beyond what FastAPI finds out by itself."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from service_kit.problems import (
+    MEDIA_TYPE,
+    BadRequest,
+    PayloadTooLarge,
+    ProblemDocument,
+    ValidationFailed,
+    problem_responses,
+)
+from service_kit.request_context import REQUEST_ID_HEADER
+
+# `openapi_extra` of an operation that takes a bearer token and works without one: FastAPI calls it needed.
+TOKEN_IS_OPTIONAL: dict[str, Any] = {"security": [{}]}
+
+_SCHEMAS = "#/components/schemas/{model}"
+_LIMITED = ("RateLimit", "RateLimit-Policy")
+
+HEADERS: dict[str, dict[str, Any]] = {
+    REQUEST_ID_HEADER: {
+        "description": "The client's own if it sent one that is well-formed. It is in every log line of the request.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+        "example": "01a20aed-ba0e-79f0-8b83-c5bb8662bc58",
+    },
+    "WWW-Authenticate": {
+        "description": "RFC 6750 §3.",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": 'Bearer error="invalid_token"',
+    },
+    "Retry-After": {
+        "description": "Seconds.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 0},
+        "example": 2,
+    },
+    "RateLimit": {
+        "description": "Of the limit that is nearest: attempts left, and seconds until there are more.",
+        "schema": {"type": "string", "pattern": '^"[a-z-]+";r=[0-9]+;t=[0-9]+$'},
+        "example": '"login-account";r=9;t=900',
+    },
+    "RateLimit-Policy": {
+        "description": "Of the limit that is nearest: attempts that are free in a window of so many seconds.",
+        "schema": {"type": "string", "pattern": '^"[a-z-]+";q=[0-9]+;w=[0-9]+$'},
+        "example": '"login-account";q=10;w=900',
+    },
+}
+
+
+def describe_answers(app: FastAPI) -> None:
+    """Show what any body may be answered with, our 422 instead of FastAPI's own, and the headers of every answer."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            components = schema.setdefault("components", {})
+            components["headers"] = HEADERS
+            _replace_validation_error(components.setdefault("schemas", {}))
+            for operations in schema["paths"].values():
+                for operation in operations.values():
+                    _complete(operation)
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema
+
+
+def header_references(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _replace_validation_error(schemas: dict[str, Any]) -> None:
+    document = ProblemDocument.model_json_schema(ref_template=_SCHEMAS)
+    schemas.update(document.pop("$defs", {}))
+    schemas["ProblemDocument"] = document
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+
+
+def _complete(operation: dict[str, Any]) -> None:
+    answers = operation["responses"]
+    if "requestBody" in operation:
+        answers |= {str(status): answer for status, answer in problem_responses(BadRequest, PayloadTooLarge).items()}
+    if MEDIA_TYPE not in answers.get("422", {}).get("content", {MEDIA_TYPE: None}):
+        answers["422"] = problem_responses(ValidationFailed)[422]
+    headers = header_references(REQUEST_ID_HEADER, *(_LIMITED if "429" in answers else ()))
+    for status, answer in answers.items():
+        answers[status] = {**answer, "headers": {**headers, **answer.get("headers", {})}}
