@@ -200,7 +200,6 @@ async def test_export_holds_everything_but_secrets(client: httpx.AsyncClient, re
         "user_created",
         "session_created",
         "authn_login_success",
-        "session_created",
         "user_updated",
     ]
     for secret in ("$argon2", registered["refresh_token"], registered["access_token"]):

@@ -31,7 +31,7 @@ async def _optional_caller(request: Request, token: BearerToken, database: Datab
         return None
     verifier: TokenVerifier = request.app.state.token_verifier
     claims = await verifier.verify(token)
-    async with database.transaction() as session:
+    async with database.reading() as session:
         user = await SessionRepository(session).get_with_user(claims.sid, claims.sub)
     if user is None or not user.accepts_token_of(claims.iat):
         raise InvalidToken
@@ -70,7 +70,7 @@ class _Allowed:
             return user
         async with database.transaction() as session:
             wanted = f"{request.method} {request.scope['route'].path}"
-            audit.record(session, Event.AUTHZ_FAIL, origin, user_id=user.id, wanted=wanted)
+            await audit.record(session, Event.AUTHZ_FAIL, origin, user_id=user.id, wanted=wanted)
         raise Forbidden
 
 

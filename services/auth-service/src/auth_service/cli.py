@@ -115,7 +115,7 @@ async def _create_admin(settings: Settings, arguments: argparse.Namespace) -> No
             user.credential.email_verified_at = now()
             await AccountRepository(session).create(user)
             audit = AuditTrail(now)
-            audit.record(session, Event.USER_CREATED, NOWHERE, user_id=user.id, role=user.role, by="command line")
+            await audit.record(session, Event.USER_CREATED, NOWHERE, user_id=user.id, role=user.role, by="command line")
     finally:
         hasher.close()
     print(f"{user.username} is an admin now (id {user.id})")

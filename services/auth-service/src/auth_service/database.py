@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import uuid_utils
 from sqlalchemy import CursorResult, DateTime, Delete, Dialect, Update
+from sqlalchemy import Table as SqlTable
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase
@@ -52,6 +53,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def table_of(model: type[Table]) -> SqlTable:
+    """For statements that bypass the unit of work, which a hot path has no time for."""
+    return cast("SqlTable", model.__table__)
+
+
 async def rows_affected(session: AsyncSession, statement: Update | Delete) -> int:
     """Execute the statement; how many rows it changed or deleted."""
     result = await session.execute(statement, execution_options={"synchronize_session": False})
@@ -71,9 +77,19 @@ class Database:
     None is open while a password is hashed: a login that waits for a core must not keep a connection from others.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, reading_engine: AsyncEngine) -> None:
         self.engine = engine
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+        self._reading_sessions = async_sessionmaker(reading_engine, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session for looking only: each statement sees what is committed, and no transaction has to be ended.
+
+        Raises `ServiceUnavailable` after `TRANSACTION_SECONDS`.
+        """
+        async with _deadline(), self._reading_sessions() as session:
+            yield session
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -82,16 +98,22 @@ class Database:
         A `Problem` that `keeps_work` is committed all the same. Raises `ServiceUnavailable` after
         `TRANSACTION_SECONDS`.
         """
-        try:
-            async with asyncio.timeout(TRANSACTION_SECONDS) as deadline, self._sessions() as session:
-                try:
-                    yield session
-                except Problem as problem:
-                    if problem.keeps_work:
-                        await session.commit()
-                    raise
-                await session.commit()
-        except TimeoutError as error:
-            if not deadline.expired():
+        async with _deadline(), self._sessions() as session:
+            try:
+                yield session
+            except Problem as problem:
+                if problem.keeps_work:
+                    await session.commit()
                 raise
-            raise ServiceUnavailable("The database does not answer in time.") from error
+            await session.commit()
+
+
+@asynccontextmanager
+async def _deadline() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(TRANSACTION_SECONDS) as deadline:
+            yield
+    except TimeoutError as error:
+        if not deadline.expired():
+            raise
+        raise ServiceUnavailable("The database does not answer in time.") from error

@@ -60,11 +60,13 @@ async def prepare(settings: Settings, *, deadline_seconds: float = 60) -> None:
 
 @contextlib.asynccontextmanager
 async def database_of(settings: Settings) -> AsyncIterator[Database]:
-    engine = create_engine(settings.mysql_url.get_secret_value())
+    address = settings.mysql_url.get_secret_value()
+    engine, reading_engine = create_engine(address), create_engine(address, for_reading=True)
     try:
-        yield Database(engine)
+        yield Database(engine, reading_engine)
     finally:
         await engine.dispose()
+        await reading_engine.dispose()
 
 
 def key_ring(settings: Settings, database: Database, clock: Clock) -> KeyRing:

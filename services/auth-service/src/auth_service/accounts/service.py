@@ -1,6 +1,9 @@
 """Rules of accounts: they are opened, changed, shown and deleted by their owners."""
 
+import asyncio
 import contextlib
+import time
+from collections.abc import AsyncIterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,6 +32,17 @@ from auth_service.sessions.service import SessionService
 from service_kit.problems import Forbidden
 from service_kit.rate_limit import RateLimit
 from service_kit.tokens import InvalidToken
+
+# Several times as long as it takes to store an account.
+_QUIET_SECONDS = 0.05
+
+
+@contextlib.asynccontextmanager
+async def lasting_a_multiple_of(seconds: float) -> AsyncIterator[None]:
+    """Wait at the end, unless by an exception, so that how long it took can't be told from without."""
+    began = time.monotonic()
+    yield
+    await asyncio.sleep((began - time.monotonic()) % seconds)
 
 
 def check_registration(registration: Registration, by: User | None) -> None:
@@ -101,21 +115,26 @@ class AccountService:
         password_hash = await self.passwords.hash(registration.password)
         async with self.database.transaction() as session:
             user = await self._create(session, registration, password_hash, by, origin)
-            tokens = self.sessions.start(session, user, origin)
+            tokens = await self.sessions.start(session, user, origin)
             mail = await self.addresses.confirmation(session, user)
         self.addresses.send_soon(mail)
         return user, tokens
 
     async def _register_quietly(self, registration: Registration, by: User | None, origin: Origin) -> None:
-        """The same work and answer for an address that has an account: its owner is told by mail."""
+        """The same work and answer for an address that has an account: its owner is told by mail.
+
+        But for what is stored, which takes some milliseconds more for a new one.
+        """
         password_hash = await self.passwords.hash(registration.password)
-        with contextlib.suppress(EmailTaken):
-            async with self.database.transaction() as session:
-                user = await self._create(session, registration, password_hash, by, origin)
-                mail = await self.addresses.confirmation(session, user)
-            self.addresses.send_soon(mail)
-            return
-        self.addresses.tell_owner_of_registration(registration.email)
+        async with lasting_a_multiple_of(_QUIET_SECONDS):
+            try:
+                async with self.database.transaction() as session:
+                    user = await self._create(session, registration, password_hash, by, origin)
+                    mail = await self.addresses.confirmation(session, user)
+            except EmailTaken:
+                self.addresses.tell_owner_of_registration(registration.email)
+            else:
+                self.addresses.send_soon(mail)
 
     async def _create(
         self, session: AsyncSession, registration: Registration, password_hash: str, by: User | None, origin: Origin
@@ -123,7 +142,7 @@ class AccountService:
         user = new_account(registration, password_hash, self.clock())
         await AccountRepository(session).create(user)
         actor_id = by.id if by else user.id
-        self.audit.record(session, Event.USER_CREATED, origin, user_id=user.id, actor_id=actor_id, role=user.role)
+        await self.audit.record(session, Event.USER_CREATED, origin, user_id=user.id, actor_id=actor_id, role=user.role)
         self.metrics.registrations.inc()
         return user
 
@@ -148,7 +167,7 @@ class AccountService:
             user.updated_at = self.clock()
             await accounts.flush()
             fields = sorted(name for name, value in change if value is not None)
-            self.audit.record(session, Event.USER_UPDATED, origin, user_id=user.id, fields=fields)
+            await self.audit.record(session, Event.USER_UPDATED, origin, user_id=user.id, fields=fields)
         for mail in mails:
             self.addresses.send_soon(mail)
         return user
@@ -158,7 +177,7 @@ class AccountService:
         async with self.database.transaction() as session:
             user = await _existing(AccountRepository(session), user_id)
             export = await export_of(session, user, self.clock())
-            self.audit.record(session, Event.SENSITIVE_READ, origin, user_id=user_id, what="export")
+            await self.audit.record(session, Event.SENSITIVE_READ, origin, user_id=user_id, what="export")
         return export
 
     async def delete(self, user_id: str, origin: Origin) -> None:
@@ -169,7 +188,7 @@ class AccountService:
             user = await _existing(accounts, user_id)
             keep_an_admin(admins, user)
             await accounts.delete(user)
-            self.audit.record(session, Event.USER_DELETED, origin, user_id=user_id)
+            await self.audit.record(session, Event.USER_DELETED, origin, user_id=user_id)
 
 
 async def _existing(accounts: AccountRepository, user_id: str) -> User:

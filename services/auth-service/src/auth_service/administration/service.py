@@ -25,14 +25,14 @@ class AdministrationService:
     async def list_users(
         self, *, query: str | None, role: Role | None, is_active: bool | None, before_id: str | None, limit: int
     ) -> Sequence[User]:
-        async with self.database.transaction() as session:
+        async with self.database.reading() as session:
             return await AccountRepository(session).list_newest(
                 query=query, role=role, is_active=is_active, before_id=before_id, limit=limit
             )
 
     async def get(self, user_id: str) -> User:
         """Raises `UserNotFound`."""
-        async with self.database.transaction() as session:
+        async with self.database.reading() as session:
             user = await AccountRepository(session).get_by_id(user_id)
         if user is None:
             raise UserNotFound
@@ -52,7 +52,7 @@ class AdministrationService:
             if is_deactivated or has_new_role:
                 keep_an_admin(admins, user)
             if has_new_role and change.role is not None:
-                self.audit.record(
+                await self.audit.record(
                     session,
                     Event.AUTHZ_CHANGE,
                     origin,
@@ -71,7 +71,7 @@ class AdministrationService:
                 user.name = change.name
             user.updated_at = self.clock()
             fields = sorted(name for name, value in change if value is not None)
-            self.audit.record(session, Event.AUTHZ_ADMIN, origin, user_id=user.id, actor_id=by.id, fields=fields)
+            await self.audit.record(session, Event.AUTHZ_ADMIN, origin, user_id=user.id, actor_id=by.id, fields=fields)
         return user
 
     async def delete(self, user_id: str, by: User, origin: Origin) -> None:
@@ -82,7 +82,7 @@ class AdministrationService:
             user = await self._locked(accounts, user_id)
             keep_an_admin(admins, user)
             await accounts.delete(user)
-            self.audit.record(session, Event.USER_DELETED, origin, user_id=user_id, actor_id=by.id)
+            await self.audit.record(session, Event.USER_DELETED, origin, user_id=user_id, actor_id=by.id)
 
     async def _locked(self, accounts: AccountRepository, user_id: str) -> User:
         user = await accounts.lock(user_id)

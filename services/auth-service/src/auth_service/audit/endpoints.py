@@ -39,7 +39,7 @@ async def read_audit_trail(
     before_id: EndOfPageBefore,
     limit: PageSize = 50,
 ) -> Page[AuditEntry]:
-    async with database.transaction() as session:
+    async with database.reading() as session:
         found = await AuditRepository(session).list_newest(
             event=event,
             user_id=user,

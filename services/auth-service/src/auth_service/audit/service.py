@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 
 import structlog
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.audit.models import AuditEvent, Event
-from auth_service.database import Clock
+from auth_service.database import Clock, new_id, table_of
 from auth_service.origin import Origin
 
 log = structlog.get_logger(__name__)
+
+_INSERT = insert(table_of(AuditEvent))
 
 Detail = str | int | bool | list[str] | None
 
@@ -24,7 +27,7 @@ class AuditTrail:
 
     clock: Clock
 
-    def record(
+    async def record(
         self,
         session: AsyncSession,
         event: Event,
@@ -37,16 +40,18 @@ class AuditTrail:
     ) -> None:
         """Whom it concerns did it, unless another actor is named or nobody knows who it was (`anonymous`)."""
         actor_id = None if anonymous else actor_id or user_id
-        session.add(
-            AuditEvent(
-                event=event,
-                user_id=user_id,
-                actor_id=actor_id,
-                address=origin.address,
-                client=origin.client,
-                request_id=origin.request_id,
-                details=details,
-                created_at=self.clock(),
-            )
+        await session.execute(
+            _INSERT,
+            {
+                "id": new_id(),
+                "event": event,
+                "user_id": user_id,
+                "actor_id": actor_id,
+                "address": origin.address,
+                "client": origin.client,
+                "request_id": origin.request_id,
+                "details": details,
+                "created_at": self.clock(),
+            },
         )
         log.info("audit", audit_event=event, user_id=user_id, actor_id=actor_id, **details)

@@ -68,7 +68,9 @@ class EmailAddressService:
             user.updated_at = user.credential.email_verified_at = self.clock()
             user.credential.pending_email = None
             await accounts.flush()
-            self.audit.record(session, Event.USER_UPDATED, origin, user_id=user.id, email_confirmed=True, is_new=is_new)
+            await self.audit.record(
+                session, Event.USER_UPDATED, origin, user_id=user.id, email_confirmed=True, is_new=is_new
+            )
 
     async def resend(self, user_id: str, origin: Origin) -> RateLimit:
         """Mail another token for the address that is still to be confirmed, if there is one.
@@ -95,7 +97,7 @@ class EmailAddressService:
         """Tell who has this address that somebody wanted to register with it."""
 
         async def mail() -> Mail | None:
-            async with self.database.transaction() as session:
+            async with self.database.reading() as session:
                 owner = await AccountRepository(session).get_by_email(email)
             return self.mails.registration_with_taken_email(owner.email, owner.name) if owner else None
 

@@ -117,7 +117,7 @@ class KeyRing:
         return made
 
     async def all(self) -> Sequence[SigningKey]:
-        async with self._database.transaction() as session:
+        async with self._database.reading() as session:
             return await SigningKeyRepository(session).all()
 
     async def _make_first(self) -> None:
@@ -141,7 +141,7 @@ class KeyRing:
         await SigningKeyRepository(session).delete([key.kid for key in keys if key.signs_from > now])
         key = await asyncio.to_thread(new_signing_key, self._cipher, now=now, signs_from=signs_from)
         SigningKeyRepository(session).create(key)
-        AuditTrail(self._clock).record(session, Event.SENSITIVE_CREATE, NOWHERE, signing_key=key.kid)
+        await AuditTrail(self._clock).record(session, Event.SENSITIVE_CREATE, NOWHERE, signing_key=key.kid)
         return key
 
     async def _loaded(self, key: SigningKey) -> LoadedKey:

@@ -30,20 +30,41 @@ class Attempts:
     blocked_until: datetime
 
 
-def attempt(state: Attempts | None, policy: LimitPolicy, now: datetime) -> Attempts | None:
-    """The state after one more attempt; None if it isn't allowed, which changes nothing."""
-    if state is None or now >= state.last_at + policy.window:
-        count = 1
-    elif _must_wait(state, policy, now):
+def attempt(state: Attempts | None, policy: LimitPolicy, now: datetime, under_way: int = 0) -> Attempts | None:
+    """The state after one more attempt; None if it isn't allowed, which changes nothing.
+
+    `under_way` are attempts that have begun and are not in the state yet.
+    """
+    made = _made(state, policy, now)
+    if _wait(state, policy, now, under_way):
         return None
-    else:
-        count = state.count + 1
-    return Attempts(count, now, now + _delay_after(count, policy))
+    return Attempts(made + 1, now, now + _delay_after(made + under_way + 1, policy))
 
 
-def _must_wait(state: Attempts, policy: LimitPolicy, now: datetime) -> bool:
+def made_anyway(state: Attempts | None, policy: LimitPolicy, now: datetime) -> Attempts:
+    """The state after an attempt that was allowed when it began, whatever was made meanwhile."""
+    made = _made(state, policy, now) + 1
+    return Attempts(made, now, now + _delay_after(made, policy))
+
+
+def is_within_quota(state: Attempts | None, policy: LimitPolicy, now: datetime, under_way: int = 0) -> bool:
+    """Is one more attempt free?"""
+    return _made(state, policy, now) + under_way < policy.quota
+
+
+def _made(state: Attempts | None, policy: LimitPolicy, now: datetime) -> int:
+    """Attempts that are not forgotten."""
+    return 0 if state is None or now >= state.last_at + policy.window else state.count
+
+
+def _wait(state: Attempts | None, policy: LimitPolicy, now: datetime, under_way: int) -> timedelta:
+    """How long from now until the next attempt is allowed."""
     # Within the quota there is no delay, whatever another replica's clock says.
-    return state.count >= policy.quota and now < state.blocked_until
+    if is_within_quota(state, policy, now, under_way):
+        return timedelta(0)
+    behind_those = _delay_after(_made(state, policy, now) + under_way, policy) if under_way else timedelta(0)
+    stored = state.blocked_until - now if state and _made(state, policy, now) else timedelta(0)
+    return max(behind_those, stored, timedelta(0))
 
 
 def _delay_after(count: int, policy: LimitPolicy) -> timedelta:
@@ -55,15 +76,15 @@ def _delay_after(count: int, policy: LimitPolicy) -> timedelta:
     return timedelta(seconds=min(2 ** min(beyond, 32), longest))
 
 
-def told(state: Attempts | None, policy: LimitPolicy, now: datetime) -> RateLimit:
+def told(state: Attempts | None, policy: LimitPolicy, now: datetime, under_way: int = 0) -> RateLimit:
     """What a client is told of this limit; seconds are rounded up."""
-    if state is None or now >= state.last_at + policy.window:
-        remaining, wait = policy.quota, timedelta(0)
-    elif _must_wait(state, policy, now):
-        remaining, wait = 0, state.blocked_until - now
+    made = _made(state, policy, now)
+    if wait := _wait(state, policy, now, under_way):
+        remaining = 0
     else:
         # Beyond the quota they come one at a time.
-        remaining, wait = max(policy.quota - state.count, 1), state.last_at + policy.window - now
+        remaining = max(policy.quota - made - under_way, 1)
+        wait = state.last_at + policy.window - now if state and made else timedelta(0)
     return RateLimit(
         policy=policy.name,
         quota=policy.quota,

@@ -1,13 +1,16 @@
 """Takes and gives back attempts."""
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.database import Clock
-from auth_service.limits.policy import Attempts, LimitPolicy, attempt, told
+from auth_service.limits.policy import Attempts, LimitPolicy, attempt, is_within_quota, made_anyway, told
 from auth_service.limits.repository import AttemptRepository
 from service_kit.problems import TooManyRequests
 from service_kit.rate_limit import RateLimit
@@ -25,42 +28,85 @@ class Subject:
         return hashlib.sha256(f"{self.policy.name}\0{self.key}".encode()).digest()
 
 
-@dataclass(frozen=True)
 class AttemptLimiter:
-    clock: Clock
+    """Counts attempts in MySQL, before they are made (`take`): of many at once none slips through.
+
+    Or only those that fail (`look`, then `count`), which spares those that succeed a write. Then the ones that are
+    under way in this process are counted in memory meanwhile; only replicas don't see each other's, so of a burst
+    over several replicas each lets as many through as one alone.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._under_way: Counter[Subject] = Counter()
 
     async def take(
         self, session: AsyncSession, counted: Sequence[Subject], watched: Sequence[Subject] = ()
     ) -> RateLimit:
-        """Count one attempt of every `counted` subject, before it is made: of many at once none slips through.
+        """Count one attempt of every `counted` subject, and return the nearest limit.
 
-        Returns the nearest limit. Raises `TooManyRequests`, having counted nothing, if a subject must wait; those
-        `watched` can make it so too, but are counted elsewhere.
+        Raises `TooManyRequests`, having counted nothing, if a subject must wait; those `watched` can make it so too,
+        but are counted elsewhere.
         """
         attempts = AttemptRepository(session)
         states = await attempts.lock([subject.hash for subject in counted], also=[subject.hash for subject in watched])
-        now = self.clock()
-        after = {subject: attempt(states.get(subject.hash), subject.policy, now) for subject in (*counted, *watched)}
-        blocked = [told(states[subject.hash], subject.policy, now) for subject, state in after.items() if state is None]
-        if blocked:
-            raise TooManyRequests(max(blocked, key=lambda limit: limit.reset_seconds))
-        taken = {subject: state for subject in counted if (state := after[subject])}
+        now = self._clock()
+        self._refuse_if_blocked(states, [*counted, *watched], now)
+        taken = {
+            subject: state
+            for subject in counted
+            if (state := attempt(states.get(subject.hash), subject.policy, now, self._under_way[subject]))
+        }
         await attempts.put({subject.hash: (state, subject.policy.window) for subject, state in taken.items()})
-        limits = [told(state, subject.policy, now) for subject, state in taken.items()]
-        return min(limits, key=lambda limit: limit.remaining)
+        return _nearest(
+            [told(state, subject.policy, now, self._under_way[subject]) for subject, state in taken.items()]
+        )
 
-    async def count(self, session: AsyncSession, subject: Subject) -> None:
+    def look(
+        self, states: Mapping[bytes, Attempts], counted: Sequence[Subject], watched: Sequence[Subject] = ()
+    ) -> RateLimit | None:
+        """The nearest limit if one more attempt is free for every subject, else None: then it has to be taken.
+
+        Who goes on with it at once does so in `under_way`. Raises `TooManyRequests` for one `watched`.
+        """
+        now = self._clock()
+        self._refuse_if_blocked(states, watched, now)
+        limits = []
+        for subject in counted:
+            state, under_way = states.get(subject.hash), self._under_way[subject]
+            if not is_within_quota(state, subject.policy, now, under_way):
+                return None
+            limits.append(told(attempt(state, subject.policy, now), subject.policy, now, under_way))
+        return _nearest(limits)
+
+    @contextmanager
+    def under_way(self, subjects: Sequence[Subject]) -> Iterator[None]:
+        """An attempt of these subjects is being made, which nobody has counted."""
+        self._under_way.update(subjects)
+        try:
+            yield
+        finally:
+            self._under_way.subtract(subjects)
+            for subject in subjects:
+                if not self._under_way[subject]:
+                    del self._under_way[subject]
+
+    async def states(self, session: AsyncSession, subjects: Sequence[Subject]) -> dict[bytes, Attempts]:
+        return await AttemptRepository(session).get([subject.hash for subject in subjects])
+
+    async def count(self, session: AsyncSession, *subjects: Subject) -> None:
         """Count an attempt that was allowed already."""
         attempts = AttemptRepository(session)
-        state: Attempts | None = (await attempts.lock([subject.hash])).get(subject.hash)
-        if after := attempt(state, subject.policy, self.clock()):
-            await attempts.put({subject.hash: (after, subject.policy.window)})
+        states: dict[bytes, Attempts] = await attempts.lock([subject.hash for subject in subjects])
+        now = self._clock()
+        after = {subject: made_anyway(states.get(subject.hash), subject.policy, now) for subject in subjects}
+        await attempts.put({subject.hash: (state, subject.policy.window) for subject, state in after.items()})
 
-    async def blocked(self, session: AsyncSession, subjects: Sequence[Subject]) -> list[RateLimit]:
-        """The limits of those subjects that must wait now."""
-        states, now = await AttemptRepository(session).get([subject.hash for subject in subjects]), self.clock()
-        known = [(states[subject.hash], subject.policy) for subject in subjects if subject.hash in states]
-        return [told(state, policy, now) for state, policy in known if attempt(state, policy, now) is None]
+    async def blocked(self, session: AsyncSession, *subjects: Subject) -> list[RateLimit]:
+        """The limits of those that must wait, by what has been counted."""
+        states, now = await self.states(session, subjects), self._clock()
+        limits = (told(states.get(subject.hash), subject.policy, now) for subject in subjects)
+        return [limit for limit in limits if not limit.remaining]
 
     async def succeeded(self, session: AsyncSession, *, account: Subject, address: Subject) -> None:
         """Who knows the password has all attempts on that account again; his address gets back the one it took."""
@@ -68,3 +114,12 @@ class AttemptLimiter:
 
     async def forget(self, session: AsyncSession, *subjects: Subject) -> None:
         await AttemptRepository(session).forget([subject.hash for subject in subjects])
+
+    def _refuse_if_blocked(self, states: Mapping[bytes, Attempts], subjects: Sequence[Subject], now: datetime) -> None:
+        limits = (told(states.get(each.hash), each.policy, now, self._under_way[each]) for each in subjects)
+        if blocked := [limit for limit in limits if not limit.remaining]:
+            raise TooManyRequests(max(blocked, key=lambda limit: limit.reset_seconds))
+
+
+def _nearest(limits: Sequence[RateLimit]) -> RateLimit:
+    return min(limits, key=lambda limit: limit.remaining)

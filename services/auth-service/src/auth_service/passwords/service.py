@@ -51,7 +51,7 @@ class PasswordService:
         verified_hash = user.credential.password_hash
         if not await self.passwords.verify(change.current_password, verified_hash):
             async with self.database.transaction() as session:
-                self.audit.record(session, Event.PASSWORD_CHANGE_FAIL, origin, user_id=user.id)
+                await self.audit.record(session, Event.PASSWORD_CHANGE_FAIL, origin, user_id=user.id)
             raise WrongCurrentPassword
         new_hash = await self.passwords.hash(change.new_password)
         async with self.database.transaction() as session:
@@ -85,7 +85,7 @@ class PasswordService:
                     return None
                 purpose, now = Purpose.RESET_PASSWORD, self.clock()
                 token = await OneTimeTokenRepository(session).issue(purpose, user, user.email, now)
-                self.audit.record(
+                await self.audit.record(
                     session, Event.TOKEN_CREATED, origin, user_id=user.id, anonymous=True, purpose=purpose
                 )
             minutes = LIFETIMES[purpose].seconds // 60
@@ -99,7 +99,7 @@ class PasswordService:
         Raises `InvalidResetToken`, `PasswordTooWeak` (the token can then be used again).
         """
         tokens, purpose = OneTimeTokenRepository, Purpose.RESET_PASSWORD
-        async with self.database.transaction() as session:
+        async with self.database.reading() as session:
             # A token that is no good is not worth a hash.
             known = await tokens(session).get(purpose, reset.token, self.clock())
             user = await AccountRepository(session).get_by_id(known.user_id) if known else None
@@ -143,7 +143,7 @@ class PasswordService:
             await tokens.withdraw(Purpose.CONFIRM_EMAIL, user.id)
             user.credential.pending_email = None
         await self.sessions.revoke(session, user, but=but)
-        self.audit.record(session, Event.PASSWORD_CHANGE, origin, user_id=user.id, reason=reason)
+        await self.audit.record(session, Event.PASSWORD_CHANGE, origin, user_id=user.id, reason=reason)
 
     def _tell(self, user: User) -> None:
         self.addresses.send_soon(self.mails.password_changed_notice(user.email, user.name, when=self.clock()))

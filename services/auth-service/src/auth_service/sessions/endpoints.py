@@ -142,7 +142,7 @@ async def log_out_everywhere(caller: CurrentCaller, sessions: SessionServiceDep,
     },
 )
 async def list_sessions(caller: CurrentCaller, database: DatabaseDep, clock: ClockDep) -> SessionList:
-    async with database.transaction() as session:
+    async with database.reading() as session:
         live = await SessionRepository(session).list_live(caller.user.id, clock())
     return SessionList(
         items=[

@@ -4,6 +4,7 @@ Every branch does the same work in the same order, so that neither answer nor du
 wrong password or an inactive account (OWASP Authentication Cheat Sheet).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -47,34 +48,46 @@ class LoginService:
 
         Raises `TooManyRequests`, `InvalidCredentials`, `EmailNotVerified`.
         """
-        async with self.database.transaction() as session:
-            counted = [account_subject(self.limits, credentials.login), self._address(origin)]
-            try:
-                tell(await self.limiter.take(session, counted, watched=[Subject(self.limits.login_overall)]))
-            except TooManyRequests:
-                self.metrics.logins.labels("throttled").inc()
-                raise
+        account, address = account_subject(self.limits, credentials.login), self._address(origin)
+        counted, watched = [account, address], [Subject(self.limits.login_overall)]
+        async with self.database.reading() as session:
+            states = await self.limiter.states(session, [*counted, *watched])
             found = await AccountRepository(session).get_by_login(credentials.login)
-        verified_hash = found.credential.password_hash if found else None
-        is_correct = await self.passwords.verify(credentials.password, verified_hash)
-        newer_hash = await self._rehashed(credentials.password, verified_hash) if is_correct else None
-        async with self.database.transaction() as session:
-            # Meanwhile the account may have been deactivated, deleted or given another password.
-            user = await AccountRepository(session).lock(found.id if found else "")
-            is_correct = is_correct and user is not None and user.credential.password_hash == verified_hash
-            if user is None or not is_correct or not user.is_active:
-                await self._record_failure(session, user, credentials.login, origin, is_correct=is_correct)
-                raise InvalidCredentials
-            if self.require_verified_email and not user.email_verified:
-                self.metrics.logins.labels("unverified").inc()
-                self.audit.record(session, Event.LOGIN_FAIL, origin, user_id=user.id, reason="email-not-verified")
-                raise EmailNotVerified
-            if newer_hash:
-                user.credential.password_hash = newer_hash
-            account = account_subject(self.limits, credentials.login)
-            await self.limiter.succeeded(session, account=account, address=self._address(origin))
-            self.audit.record(session, Event.LOGIN_SUCCESS, origin, user_id=user.id)
-            tokens = self.sessions.start(session, user, origin, remember_me=credentials.remember_me)
+        try:
+            limit = self.limiter.look(states, counted, watched)
+            is_taken = limit is None
+            if limit is None:
+                async with self.database.transaction() as session:
+                    limit = await self.limiter.take(session, counted, watched)
+        except TooManyRequests:
+            self.metrics.logins.labels("throttled").inc()
+            raise
+        tell(limit)
+        with self.limiter.under_way([] if is_taken else counted):
+            verified_hash = found.credential.password_hash if found else None
+            is_correct = await self.passwords.verify(credentials.password, verified_hash)
+            newer_hash = await self._rehashed(credentials.password, verified_hash) if is_correct else None
+            async with self.database.transaction() as session:
+                # Meanwhile the account may have been deactivated, deleted or given another password.
+                user = await AccountRepository(session).lock(found.id if found else "")
+                is_correct = is_correct and user is not None and user.credential.password_hash == verified_hash
+                if user is None or not is_correct or not user.is_active:
+                    await self.limiter.count(session, *watched, *([] if is_taken else counted))
+                    await self._record_failure(session, user, origin, counted, is_correct=is_correct)
+                    raise InvalidCredentials
+                if is_taken:
+                    await self.limiter.succeeded(session, account=account, address=address)
+                elif account.hash in states:
+                    await self.limiter.forget(session, account)
+                if self.require_verified_email and not user.email_verified:
+                    self.metrics.logins.labels("unverified").inc()
+                    reason = "email-not-verified"
+                    await self.audit.record(session, Event.LOGIN_FAIL, origin, user_id=user.id, reason=reason)
+                    raise EmailNotVerified
+                if newer_hash:
+                    user.credential.password_hash = newer_hash
+                remember_me, event = credentials.remember_me, Event.LOGIN_SUCCESS
+                tokens = await self.sessions.start(session, user, origin, event=event, remember_me=remember_me)
         self.metrics.logins.labels("succeeded").inc()
         return tokens
 
@@ -84,15 +97,20 @@ class LoginService:
         return await self.passwords.hash(password) if outdated else None
 
     async def _record_failure(
-        self, session: AsyncSession, user: User | None, login: str, origin: Origin, *, is_correct: bool
+        self,
+        session: AsyncSession,
+        user: User | None,
+        origin: Origin,
+        counted: Sequence[Subject],
+        *,
+        is_correct: bool,
     ) -> None:
         self.metrics.logins.labels("failed").inc()
         reason = "unknown-login" if user is None else "inactive" if is_correct else "wrong-password"
         user_id = user.id if user else None
-        self.audit.record(session, Event.LOGIN_FAIL, origin, user_id=user_id, anonymous=True, reason=reason)
-        await self.limiter.count(session, Subject(self.limits.login_overall))
-        for limit in await self.limiter.blocked(session, [account_subject(self.limits, login), self._address(origin)]):
-            self.audit.record(
+        await self.audit.record(session, Event.LOGIN_FAIL, origin, user_id=user_id, anonymous=True, reason=reason)
+        for limit in await self.limiter.blocked(session, *counted):
+            await self.audit.record(
                 session,
                 Event.LOGIN_LOCK,
                 origin,

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from sqlalchemy import BINARY, VARBINARY, ForeignKey
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_service.database import Moment, Table, new_id
 
@@ -33,6 +33,3 @@ class RefreshToken(Table):
     created_at: Mapped[datetime] = mapped_column(Moment)
     spent_at: Mapped[datetime | None] = mapped_column(Moment)
     sealed_successor: Mapped[bytes | None] = mapped_column(VARBINARY(64))
-
-    # Never loaded: it tells the unit of work which of the two is stored first.
-    session: Mapped[Session] = relationship(lazy="raise")

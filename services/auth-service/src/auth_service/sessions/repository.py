@@ -3,20 +3,38 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.accounts.models import User
-from auth_service.database import rows_affected
+from auth_service.database import new_id, rows_affected, table_of
+from auth_service.origin import Origin
 from auth_service.sessions.models import RefreshToken, Session
+
+_INSERT_SESSION = insert(table_of(Session))
+_INSERT_REFRESH_TOKEN = insert(table_of(RefreshToken))
 
 
 class SessionRepository:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    def create(self, session: Session) -> None:
-        self._session.add(session)
+    async def create(self, user_id: str, origin: Origin, *, begun_at: datetime, expires_at: datetime) -> str:
+        """Store a new session. Returns its id."""
+        session_id = new_id()
+        await self._session.execute(
+            _INSERT_SESSION,
+            {
+                "id": session_id,
+                "user_id": user_id,
+                "client": origin.client,
+                "address": origin.address,
+                "created_at": begun_at,
+                "last_used_at": begun_at,
+                "expires_at": expires_at,
+            },
+        )
+        return session_id
 
     async def owner_of_refresh_token(self, token_hash: bytes) -> str | None:
         """The id of the user it was given to."""
@@ -66,5 +84,6 @@ class SessionRepository:
         query = select(RefreshToken.spent_at).where(RefreshToken.token_hash == token_hash)
         return await self._session.scalar(query) is not None
 
-    def add_refresh_token(self, token: RefreshToken) -> None:
-        self._session.add(token)
+    async def add_refresh_token(self, token_hash: bytes, session_id: str, created_at: datetime) -> None:
+        values = {"token_hash": token_hash, "session_id": session_id, "created_at": created_at}
+        await self._session.execute(_INSERT_REFRESH_TOKEN, values)

@@ -9,11 +9,11 @@ from auth_service.accounts.models import User
 from auth_service.accounts.repository import AccountRepository
 from auth_service.audit.models import Event
 from auth_service.audit.service import AuditTrail
-from auth_service.database import Clock, Database, new_id
+from auth_service.database import Clock, Database
 from auth_service.metrics import AuthMetrics
 from auth_service.origin import Origin
 from auth_service.sessions.access_tokens import AccessTokenIssuer
-from auth_service.sessions.models import RefreshToken, Session
+from auth_service.sessions.models import RefreshToken
 from auth_service.sessions.problems import InvalidRefreshToken, RefreshTokenReused, SessionNotFound
 from auth_service.sessions.refresh_tokens import (
     new_refresh_token,
@@ -38,24 +38,22 @@ class SessionService:
     clock: Clock
     metrics: AuthMetrics
 
-    def start(self, session: AsyncSession, user: User, origin: Origin, *, remember_me: bool = False) -> Tokens:
-        """Begin a session, in the caller's transaction."""
-        moment = self.clock()
-        started = Session(
-            id=new_id(),
-            user_id=user.id,
-            client=origin.client,
-            address=origin.address,
-            created_at=moment,
-            last_used_at=moment,
-            expires_at=moment + (REMEMBERED_LIFETIME if remember_me else LIFETIME),
-        )
-        token = new_refresh_token()
-        sessions = SessionRepository(session)
-        sessions.create(started)
-        sessions.add_refresh_token(_stored(token, started.id, moment))
-        self.audit.record(session, Event.SESSION_CREATED, origin, user_id=user.id, session_id=started.id)
-        return self._tokens(user, started.id, token, moment)
+    async def start(
+        self,
+        session: AsyncSession,
+        user: User,
+        origin: Origin,
+        *,
+        event: Event = Event.SESSION_CREATED,
+        remember_me: bool = False,
+    ) -> Tokens:
+        """Begin a session, in the caller's transaction; `event` is what the audit trail says of it."""
+        sessions, moment, token = SessionRepository(session), self.clock(), new_refresh_token()
+        expires_at = moment + (REMEMBERED_LIFETIME if remember_me else LIFETIME)
+        session_id = await sessions.create(user.id, origin, begun_at=moment, expires_at=expires_at)
+        await sessions.add_refresh_token(refresh_token_hash(token), session_id, moment)
+        await self.audit.record(session, event, origin, user_id=user.id, session_id=session_id)
+        return self._tokens(user, session_id, token, moment)
 
     async def refresh(self, refresh_token: str, origin: Origin) -> Tokens:
         """Exchange a refresh token for its successor.
@@ -81,12 +79,12 @@ class SessionService:
                 successor = new_refresh_token()
                 token.spent_at = moment
                 token.sealed_successor = seal_successor(refresh_token, successor)
-                sessions.add_refresh_token(_stored(successor, renewed.id, moment))
+                await sessions.add_refresh_token(refresh_token_hash(successor), renewed.id, moment)
             elif again := await self._lost_successor(sessions, token, refresh_token, moment):
                 successor = again
             else:
                 renewed.ended_at = moment
-                self.audit.record(
+                await self.audit.record(
                     session, Event.TOKEN_REUSE, origin, user_id=user.id, anonymous=True, session_id=renewed.id
                 )
                 self.metrics.refreshes.labels("reused").inc()
@@ -111,14 +109,14 @@ class SessionService:
             if found is not None and found[1].ended_at is None:
                 ended = found[1]
                 ended.ended_at = self.clock()
-                self._record_end(session, origin, ended.user_id, ended.id)
+                await self._record_end(session, origin, ended.user_id, ended.id)
 
     async def end(self, session_id: str, user_id: str, origin: Origin) -> None:
         """End one of somebody's own sessions. Raises `SessionNotFound`."""
         async with self.database.transaction() as session:
             if not await SessionRepository(session).end(session_id, user_id, self.clock()):
                 raise SessionNotFound
-            self._record_end(session, origin, user_id, session_id)
+            await self._record_end(session, origin, user_id, session_id)
 
     async def end_all(self, user_id: str, origin: Origin) -> None:
         """End every session of this person, and with them every access token, wherever it is used."""
@@ -126,7 +124,9 @@ class SessionService:
             user = await AccountRepository(session).lock(user_id)
             if user is not None:
                 await self.revoke(session, user)
-                self.audit.record(session, Event.TOKEN_REVOKED, origin, user_id=user_id, reason="logged-out-everywhere")
+                await self.audit.record(
+                    session, Event.TOKEN_REVOKED, origin, user_id=user_id, reason="logged-out-everywhere"
+                )
 
     async def revoke(self, session: AsyncSession, user: User, *, but: str | None = None) -> None:
         """End the sessions of a locked user, but for one, and refuse every access token issued so far."""
@@ -134,8 +134,8 @@ class SessionService:
         await SessionRepository(session).end_all(user.id, moment, but=but)
         user.tokens_valid_after = moment
 
-    def _record_end(self, session: AsyncSession, origin: Origin, user_id: str, session_id: str) -> None:
-        self.audit.record(
+    async def _record_end(self, session: AsyncSession, origin: Origin, user_id: str, session_id: str) -> None:
+        await self.audit.record(
             session, Event.TOKEN_REVOKED, origin, user_id=user_id, session_id=session_id, reason="session-ended"
         )
 
@@ -145,7 +145,3 @@ class SessionService:
             refresh_token=refresh_token,
             expires_in=int(self.access_tokens.lifetime.total_seconds()),
         )
-
-
-def _stored(token: str, session_id: str, moment: datetime) -> RefreshToken:
-    return RefreshToken(token_hash=refresh_token_hash(token), session_id=session_id, created_at=moment)
