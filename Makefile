@@ -8,9 +8,13 @@ PACKAGES := services/service-kit services/auth-service services/tweet-service se
             infra/connect infra/embedded
 PROJECTS := $(addsuffix /pyproject.toml,$(PACKAGES))
 SOURCES := $(addsuffix /src,$(PACKAGES))
+PEERS := .venv-peers
+PART ?=
+BENCH_SECONDS ?= 5
+BENCH_ROUNDS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down status logs start stop restart test check format lock clean
+.PHONY: help setup run up down status logs start stop restart test check format bench lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,11 +55,21 @@ test: setup ## Run all tests on an embedded stack of their own
 check: setup ## Check format, lint and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy $(SOURCES)
+	@$(BIN)/mypy $(SOURCES) benchmarks
 
 format: setup ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+bench: setup $(PEERS)/.complete ## Measure against peers in one run (PART=auth for one part, BENCH_SECONDS=5)
+	@$(BIN)/python -m benchmarks $(PART) --seconds $(BENCH_SECONDS) --rounds $(BENCH_ROUNDS)
+
+$(PEERS)/.complete: benchmarks/peers/requirements.lock
+	@echo "Installing the peers' Python packages into $(PEERS)"
+	@$(PYTHON) -m venv --clear $(PEERS)
+	@$(PEERS)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --only-binary :all: \
+	    --require-hashes --requirement $<
+	@touch $@
 
 lock: setup ## Compile the dependencies of all packages into the lock files
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
@@ -63,7 +77,9 @@ lock: setup ## Compile the dependencies of all packages into the lock files
 	    --output-file requirements.lock $(addsuffix /pyproject.toml,$(PACKAGES))
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-deps --no-header --no-annotate --upgrade \
 	    --output-file infra/embedded/components.lock infra/embedded/components.in
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
+	    --output-file benchmarks/peers/requirements.lock benchmarks/peers/requirements.in
 
-clean: ## Stop the stack and delete its state and the virtual environment; the download cache stays
+clean: ## Stop the stack and delete its state and the virtual environments; the download cache stays
 	@test ! -x $(STACK) || $(STACK) down
-	@rm -rf .stack .stack-test $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .stack .stack-test .stack-bench $(VENV) $(PEERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -21,7 +21,7 @@ class TokenRevoked(InvalidToken):
     code, title = "token-revoked", "The access token was revoked. Log in again."
 
 
-def token_verifier(request: Request) -> TokenVerifier:
+async def token_verifier(request: Request) -> TokenVerifier:
     verifier: TokenVerifier = request.app.state.token_verifier
     return verifier
 

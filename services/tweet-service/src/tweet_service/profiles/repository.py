@@ -43,7 +43,7 @@ def _known(document: dict[str, Any]) -> Profile | Tombstone:
     return Tombstone.model_validate(document) if deleted else Profile.model_validate(document)
 
 
-def profile_repository(request: Request) -> ProfileRepository:
+async def profile_repository(request: Request) -> ProfileRepository:
     return ProfileRepository(request.app.state.database)
 
 

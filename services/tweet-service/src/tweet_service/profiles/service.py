@@ -43,7 +43,7 @@ class ProfileService:
         return None
 
 
-def profile_service(profiles: ProfileRepositoryDep) -> ProfileService:
+async def profile_service(profiles: ProfileRepositoryDep) -> ProfileService:
     return ProfileService(profiles)
 
 

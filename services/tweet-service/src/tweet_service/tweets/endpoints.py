@@ -33,7 +33,7 @@ _LOCATION = {"description": "Path of the tweet.", "schema": {"type": "string"}}
 _LINK = {"description": "RFC 8288, `rel=next`; absent on the last page.", "schema": {"type": "string"}}
 
 
-def tweet_id_of_path(
+async def tweet_id_of_path(
     tweet_id: Annotated[str, Path(description="24 hexadecimal digits.", examples=["6924ea2f0c9d3a5b7e1f4a68"])],
 ) -> ObjectId:
     """An id that can't be one names nothing: 404, not 422."""

@@ -100,7 +100,7 @@ class TweetRepository:
         return {group["_id"]: group["replies"] async for group in counted}
 
 
-def tweet_repository(request: Request) -> TweetRepository:
+async def tweet_repository(request: Request) -> TweetRepository:
     return TweetRepository(request.app.state.database)
 
 

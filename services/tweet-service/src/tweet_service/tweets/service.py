@@ -161,7 +161,7 @@ def _position(cursor: str) -> Position:
     return moment, ObjectId(tweet_id)
 
 
-def tweet_service(tweets: TweetRepositoryDep, profiles: ProfileServiceDep) -> TweetService:
+async def tweet_service(tweets: TweetRepositoryDep, profiles: ProfileServiceDep) -> TweetService:
     return TweetService(tweets, profiles)
 
 
