@@ -1,0 +1,84 @@
+"""What no well-meaning client sends: each gets an answer that OpenAPI describes, and none a 500 or a 503."""
+
+import base64
+
+import httpx
+import pytest
+
+from answers import bearer, problem
+from auth_app import Person
+
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+
+
+def cursor(position: str) -> str:
+    return base64.urlsafe_b64encode(position.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (f"/v1/users?limit={'9' * 5000}", (422, "validation-failed")),
+        ("/v1/users?cursor=" + cursor('["\u00e9"]'), (422, "invalid-cursor")),
+        ("/v1/users?cursor=" + cursor('[["x"]]'), (422, "invalid-cursor")),
+        ("/v1/users/%C3%A9", (404, "user-not-found")),
+        ("/v1/users/%00", (404, "user-not-found")),
+        ("/v1/audit?user=%C3%A9", (422, "validation-failed")),
+        ("/v1/audit?cursor=" + cursor('["\u00e9"]'), (422, "invalid-cursor")),
+        # In UTC these are outside of all years.
+        ("/v1/audit?since=0001-01-01T00:00:00%2B23:59", (422, "validation-failed")),
+        ("/v1/audit?until=9999-12-31T23:59:59-23:59", (422, "validation-failed")),
+        ("/v1/audit?until=0.5", (422, "validation-failed")),
+        ("/v1/audit?until=2026-01-31", (422, "validation-failed")),
+    ],
+)
+async def test_odd_address(client: httpx.AsyncClient, admin: Person, target: str, expected: tuple[int, str]) -> None:
+    assert problem(await client.get(target, headers=bearer(admin))) == expected
+
+
+@pytest.mark.parametrize("target", ["/v1/users?query=%ff%00", "/v1/audit?since=0001-01-01t00:00:00z&limit=1"])
+async def test_address_that_is_only_unusual(client: httpx.AsyncClient, admin: Person, target: str) -> None:
+    assert (await client.get(target, headers=bearer(admin))).status_code == 200
+
+
+async def test_session_id_that_can_be_none(client: httpx.AsyncClient, registered: Person) -> None:
+    answer = await client.delete("/v1/sessions/%F0%9F%98%80", headers=bearer(registered))
+    assert problem(answer) == (404, "session-not-found")
+
+
+@pytest.mark.parametrize(
+    ("target", "media_type", "body", "expected"),
+    [
+        ("/v1/token", FORM, b"%ff%00&&&=", (422, "validation-failed")),
+        ("/v1/token", FORM, b"username=&password=", (422, "validation-failed")),
+        ("/v1/token", FORM, b"username=\xff&password=%00", (401, "invalid-credentials")),
+        ("/v1/token", FORM, b"grant_type=implicit&username=x&password=x", (422, "validation-failed")),
+        ("/v1/token", FORM, b"x" * 2_000_000, (413, "payload-too-large")),
+        ("/v1/token", JSON, b"{}", (422, "validation-failed")),
+        ("/v1/token", "multipart/form-data", b"x", (400, "bad-request")),
+        ("/v1/login", JSON, b'{"login": "\\ud800", "password": "x"}', (422, "validation-failed")),
+        ("/v1/login", JSON, b'{"login": "\\u0000", "password": "\\u0000"}', (401, "invalid-credentials")),
+        ("/v1/login", JSON, b'{"login": "x", "password": "x", "remember_me": 0}', (422, "validation-failed")),
+        ("/v1/login", JSON, b"\xff", (400, "bad-request")),
+    ],
+)
+async def test_odd_body(
+    client: httpx.AsyncClient, target: str, media_type: str, body: bytes, expected: tuple[int, str]
+) -> None:
+    answer = await client.post(target, content=body, headers={"Content-Type": media_type})
+    assert problem(answer) == expected
+
+
+async def test_name_that_is_too_long_only_in_its_normal_form(client: httpx.AsyncClient, registered: Person) -> None:
+    """NFC has no single character for this one."""
+    answer = await client.patch("/v1/users/me", json={"name": "\u0958" * 50}, headers=bearer(registered))
+    assert problem(answer) == (422, "validation-failed")
+    assert answer.json()["errors"][0]["pointer"] == "#/name"
+
+
+async def test_username_that_is_taken_together_with_a_new_address(
+    client: httpx.AsyncClient, registered: Person, admin: Person
+) -> None:
+    change = {"username": registered["form"]["username"], "email": "new@example.com"}
+    answer = await client.patch("/v1/users/me", json=change, headers=bearer(admin))
+    assert problem(answer) == (409, "username-taken")

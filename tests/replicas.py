@@ -1,0 +1,71 @@
+"""auth-service as processes of their own, on one schema, as they run behind a load balancer."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+from embedded_stack import Stack
+from embedded_stack.configuration import port_is_free
+from waiting import eventually
+
+AUTH_SERVICE = str(Path(sys.executable).with_name("auth-service"))
+
+# Below the ports that Linux gives to outgoing connections; another test run begins to look elsewhere.
+_ports = (port for port in range(20_000 + os.getpid() % 10_000, 32_000) if port_is_free(port))
+
+
+def free_port() -> int:
+    return next(_ports)
+
+
+class Replica:
+    """One process. `client` speaks to it, `variables` are its whole environment, `log` is where its output goes."""
+
+    def __init__(self, variables: dict[str, str], logs: Path) -> None:
+        port = free_port()
+        self.variables = {**variables, "PORT": str(port)}
+        self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        self.log = logs / f"auth-replica-{port}.log"
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Returns when it is ready."""
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                AUTH_SERVICE, "run", env=self.variables, stdout=log, stderr=log
+            )
+        await eventually(self._is_ready)
+
+    async def end(self, how: signal.Signals) -> None:
+        """Send a signal, and see the process end."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(how)
+            await asyncio.wait_for(self._process.wait(), 20)
+
+    async def _is_ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.returncode is None, self.log.read_text()
+        with contextlib.suppress(httpx.TransportError):
+            return (await self.client.get("/readyz")).status_code == 200
+        return False
+
+
+@asynccontextmanager
+async def running_replicas(count: int, stack: Stack, mysql_url: str, **variables: str) -> AsyncIterator[list[Replica]]:
+    """So many, started at once. Their logs are beside those of the stack's components."""
+    stack.start("mail")
+    own = {"PATH": os.environ["PATH"], "MYSQL_URL": mysql_url, "AUTH_SMTP_URL": stack.addresses["SMTP_URL"]}
+    replicas = [Replica({**own, **variables}, stack.configuration.state / "log") for _ in range(count)]
+    try:
+        await asyncio.gather(*(replica.start() for replica in replicas))
+        yield replicas
+    finally:
+        await asyncio.gather(*(replica.end(signal.SIGTERM) for replica in replicas))
+        await asyncio.gather(*(replica.client.aclose() for replica in replicas))
