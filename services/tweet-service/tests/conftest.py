@@ -1,6 +1,7 @@
 """The service in this process, on a real MongoDB, with an issuer whose keys the tests have."""
 
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,29 @@ from tweet_service.main import create_app
 from tweet_service.settings import Settings
 
 Documents = Database[dict[str, Any]]
+
+
+class TurnableClock:
+    """The real time in seconds since the epoch, and what tests have turned it forward by."""
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.offset
+
+    def forward(self, seconds: float) -> None:
+        self.offset += seconds
+
+
+_clock = TurnableClock()
+
+
+@pytest.fixture
+def clock() -> Iterator[TurnableClock]:
+    """The application's clock; it is set right again after the test."""
+    yield _clock
+    _clock.offset = 0.0
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +80,7 @@ def bury(documents: Documents) -> Callable[[str], None]:
 
 @pytest.fixture(scope="session")
 async def app(settings: Settings, documents: Documents) -> AsyncIterator[FastAPI]:
-    app = create_app(settings)
+    app = create_app(settings, _clock)
     async with app.router.lifespan_context(app):
         yield app
 
@@ -66,6 +90,36 @@ async def anonymous(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://tweets.test") as client:
         yield client
+
+
+Somebody = Callable[..., httpx.AsyncClient]
+
+
+@pytest.fixture
+async def somebody(app: FastAPI, issuer: Issuer, documents: Documents) -> AsyncIterator[Somebody]:
+    """Makes people: clients with a token of their own; `arrived` ones have a copy, and so can be found by name."""
+    clients = []
+
+    def make(username: str | None = None, *, arrived: bool = True, **claims: Any) -> httpx.AsyncClient:
+        username = username or f"p_{secrets.token_hex(5)}"
+        user_id = f"u-{username}"
+        if arrived:
+            live = {"operation": "c", "deleted_at": None}
+            user = {"_id": user_id, "username": username, "name": username.title(), "is_active": True, "_sync": live}
+            documents["users_copy"].replace_one({"_id": user_id}, user, upsert=True)
+        client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app, raise_app_exceptions=False),
+            base_url="http://tweets.test",
+            headers={"Authorization": f"Bearer {issuer.token(sub=user_id, username=username, **claims)}"},
+            params={},
+        )
+        client.username, client.user_id = username, user_id  # type: ignore[attr-defined]  # for the tests to read
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        await client.aclose()
 
 
 @pytest.fixture

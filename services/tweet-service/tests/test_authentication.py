@@ -17,6 +17,7 @@ from pymongo.database import Database
 
 from embedded_stack import Stack
 from issuing import Issuer, SigningKey, serving_issuer
+from tweet_service.authentication import REVOCATION_SECONDS
 from tweet_service.main import create_app
 from tweet_service.settings import Settings
 
@@ -92,12 +93,15 @@ async def test_writing_without_a_token_is_refused(anonymous: httpx.AsyncClient) 
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
-async def test_revocation_arrives_with_the_copy(ada: httpx.AsyncClient, issuer: Issuer, documents: Documents) -> None:
+async def test_revocation_arrives_with_the_copy(
+    ada: httpx.AsyncClient, issuer: Issuer, documents: Documents, clock: Any
+) -> None:
     user_id = f"u-{secrets.token_hex(6)}"
     issued_at = datetime.now(UTC).replace(microsecond=0)
     headers = {"Authorization": f"Bearer {issuer.token(sub=user_id, iat=int(issued_at.timestamp()))}"}
 
     async def status() -> tuple[int, str | None]:
+        clock.forward(REVOCATION_SECONDS)
         answer = await ada.post("/v1/tweets", json={"text": "x"}, headers=headers)
         return answer.status_code, answer.json().get("code")
 
@@ -117,7 +121,13 @@ async def test_revocation_arrives_with_the_copy(ada: httpx.AsyncClient, issuer: 
 
 @pytest.mark.parametrize("copied", [True, False], ids=["copied before", "deleted before the copy arrived"])
 async def test_token_of_a_deleted_user_is_refused_as_soon_as_the_delete_arrives(
-    ada: httpx.AsyncClient, issuer: Issuer, documents: Documents, bury: Callable[[str], None], *, copied: bool
+    ada: httpx.AsyncClient,
+    issuer: Issuer,
+    documents: Documents,
+    bury: Callable[[str], None],
+    clock: Any,
+    *,
+    copied: bool,
 ) -> None:
     user_id = f"u-{secrets.token_hex(6)}"
     headers = {"Authorization": f"Bearer {issuer.token(sub=user_id)}"}
@@ -131,6 +141,7 @@ async def test_token_of_a_deleted_user_is_refused_as_soon_as_the_delete_arrives(
     assert (await ada.get(url, headers=headers)).status_code == 200
 
     bury(user_id)
+    clock.forward(REVOCATION_SECONDS)
     edit = {"json": {"text": "y"}, "headers": {**headers, "If-Match": '"1"'}}
     for answer in (
         await ada.post("/v1/tweets", json={"text": "x"}, headers=headers),

@@ -2,66 +2,95 @@
 
 The sync is the revocation feed: changing a password, logging out everywhere, deactivating or deleting an account
 reaches the copy of the users, and from then on older tokens are refused here, without a call to auth-service.
+
+Both what a token says and whether it is revoked is remembered for a moment: a refusal follows the arrival of the
+change event by no more than `REVOCATION_SECONDS`.
 """
 
-from typing import Annotated
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
-from fastapi import Depends, Request
-
-from service_kit.problems import ServiceUnavailable, Unauthorized
-from service_kit.tokens import AccessToken, InvalidToken, TokenVerifier, bearer_scheme
-from tweet_service.profiles.repository import ProfileRepository, ProfileRepositoryDep
+from service_kit.problems import ServiceUnavailable
+from service_kit.tokens import AccessToken, InvalidToken, TokenVerifier
+from tweet_service.profiles.repository import ProfileRepository
 
 ADMIN = "admin"
 
-BearerToken = Annotated[str | None, Depends(bearer_scheme("/api/auth/v1/token"))]
+REVOCATION_SECONDS = 2.0
+# Of tokens and of people: the latest.
+_REMEMBERED = 10_000
+
+ValueT = TypeVar("ValueT")
 
 
 class TokenRevoked(InvalidToken):
     code, title = "token-revoked", "The access token was revoked. Log in again."
 
 
-async def token_verifier(request: Request) -> TokenVerifier:
-    verifier: TokenVerifier = request.app.state.token_verifier
-    return verifier
+class Remembered(Generic[ValueT]):
+    """Values that are good until a moment of a clock; of too many the oldest are forgotten."""
+
+    def __init__(self, clock: Callable[[], float], capacity: int = _REMEMBERED) -> None:
+        self._clock = clock
+        self._capacity = capacity
+        self._values: OrderedDict[bytes, tuple[float, ValueT]] = OrderedDict()
+
+    def get(self, key: bytes) -> ValueT | None:
+        until, value = self._values.get(key, (0.0, None))
+        return value if self._clock() < until else None
+
+    def put(self, key: bytes, value: ValueT, until: float) -> None:
+        self._values[key] = (until, value)
+        self._values.move_to_end(key)
+        while len(self._values) > self._capacity:
+            self._values.popitem(last=False)
 
 
-TokenVerifierDep = Annotated[TokenVerifier, Depends(token_verifier)]
+class Authenticator:
+    """`clock` gives seconds since the epoch."""
 
+    def __init__(
+        self,
+        tokens: TokenVerifier,
+        profiles: ProfileRepository,
+        *,
+        revocation_seconds: float = REVOCATION_SECONDS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._tokens = tokens
+        self._profiles = profiles
+        self._revocation_seconds = revocation_seconds
+        self._clock = clock
+        self._verified: Remembered[AccessToken] = Remembered(clock)
+        self._unrevoked: Remembered[bool] = Remembered(clock)
 
-async def current_user(bearer: BearerToken, tokens: TokenVerifierDep, profiles: ProfileRepositoryDep) -> AccessToken:
-    """The caller of a route that needs one. A person whose copy has not arrived yet is believed."""
-    if bearer is None:
-        raise Unauthorized
-    token = await tokens.verify(bearer)
-    await _require_unrevoked(token, profiles)
-    return token
+    async def user(self, bearer: str) -> AccessToken:
+        """The caller of a route that needs one. Raises `InvalidToken`, `TokenRevoked`, `ServiceUnavailable`.
 
+        A person whose copy has not arrived yet is believed; a tombstone is no absence: it refuses every token.
+        """
+        digest = hashlib.sha256(bearer.encode(errors="surrogateescape")).digest()
+        token = self._verified.get(digest)
+        if token is None:
+            token = await self._tokens.verify(bearer)
+            self._verified.put(digest, token, token.exp)
+        if self._unrevoked.get(digest) is None:
+            known = await self._profiles.get_by_id(token.sub)
+            if known is not None and not known.accepts_token_of(token.iat):
+                raise TokenRevoked
+            self._unrevoked.put(digest, value=True, until=self._clock() + self._revocation_seconds)
+        return token
 
-async def current_reader(
-    bearer: BearerToken, tokens: TokenVerifierDep, profiles: ProfileRepositoryDep
-) -> AccessToken | None:
-    """The caller of a public route, if he says who he is.
+    async def reader(self, bearer: str) -> AccessToken | None:
+        """The caller of a public route, if he says who he is.
 
-    A token that isn't valid is still a 401, so that a client learns of it; but while no keys can be had, reading
-    goes on, anonymously.
-    """
-    if bearer is None:
-        return None
-    try:
-        token = await tokens.verify(bearer)
-    except ServiceUnavailable:
-        return None
-    await _require_unrevoked(token, profiles)
-    return token
-
-
-async def _require_unrevoked(token: AccessToken, profiles: ProfileRepository) -> None:
-    """Raises `TokenRevoked`. A tombstone is no absence: it refuses every token."""
-    known = await profiles.get_by_id(token.sub)
-    if known is not None and not known.accepts_token_of(token.iat):
-        raise TokenRevoked
-
-
-CurrentUser = Annotated[AccessToken, Depends(current_user)]
-CurrentReader = Annotated[AccessToken | None, Depends(current_reader)]
+        A token that isn't valid is still a 401, so that a client learns of it; but while no keys can be had, reading
+        goes on, anonymously.
+        """
+        try:
+            return await self.user(bearer)
+        except ServiceUnavailable:
+            return None

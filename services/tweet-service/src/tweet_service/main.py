@@ -1,7 +1,8 @@
 """Builds the application."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import httpx
@@ -11,12 +12,33 @@ from service_kit.application import create_application
 from service_kit.health import ReadinessCheck
 from service_kit.tokens import RemoteKeySet, TokenVerifier
 from tweet_service import database
+from tweet_service.authentication import Authenticator
+from tweet_service.follows import repository as follows
+from tweet_service.idempotency import repository as idempotency
+from tweet_service.limits import repository as limits
+from tweet_service.profiles import repository as profiles
+from tweet_service.profiles.endpoints import router as people_router
+from tweet_service.profiles.repository import ProfileRepository
+from tweet_service.reactions import repository as reactions
+from tweet_service.reactions.endpoints import router as reactions_router
+from tweet_service.services import Services
 from tweet_service.settings import Settings
-from tweet_service.tweets import endpoints as tweets
-from tweet_service.tweets.repository import COLLECTION, INDEXES
+from tweet_service.timelines.endpoints import router as timelines_router
+from tweet_service.tweets import repository as tweets
+from tweet_service.tweets.endpoints import router as tweets_router
+from tweet_service.tweets.upgrade import upgrade_tweets
 
 VERSION = "0.1.0"
 KEY_SET_SECONDS = 2.0
+
+INDEXES = {
+    tweets.COLLECTION: tweets.INDEXES,
+    tweets.LIKES_COLLECTION: reactions.INDEXES,
+    follows.COLLECTION: follows.INDEXES,
+    profiles.IMPORTED_COLLECTION: profiles.IMPORTED_INDEXES,
+    idempotency.COLLECTION: idempotency.INDEXES,
+    limits.COLLECTION: limits.INDEXES,
+}
 
 DESCRIPTION = """
 Tweets, stored in MongoDB. Reading is public; writing needs a bearer token of auth-service.
@@ -30,21 +52,25 @@ Tweets outlive the account that wrote them: once it is deleted, `author` is `nul
 """
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> FastAPI:
+    """`clock` gives seconds since the epoch; tests turn it."""
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         client = database.connect(settings.mongodb_url.get_secret_value())
         app.state.database = client.get_default_database()
-        app.state.indexes = database.Indexes(app.state.database, {COLLECTION: INDEXES})
-        indexing = asyncio.create_task(app.state.indexes.create())
+        app.state.services = Services.of(client, app.state.database, settings, clock)
+        app.state.preparation = database.Preparation(app.state.database, INDEXES, [upgrade_tweets])
+        preparing = asyncio.create_task(app.state.preparation.run())
         # Internal traffic: a proxy of the environment is not meant for it.
         async with httpx.AsyncClient(timeout=KEY_SET_SECONDS, trust_env=False) as http:
             keys = RemoteKeySet(str(settings.auth_jwks_url), http)
             # With the keys at hand auth-service may be away; without them reading works all the same.
             await keys.refresh()
-            app.state.token_verifier = TokenVerifier(keys, issuer=settings.auth_issuer, audience=settings.auth_audience)
+            verifier = TokenVerifier(keys, issuer=settings.auth_issuer, audience=settings.auth_audience, clock=clock)
+            app.state.authenticator = Authenticator(verifier, ProfileRepository(app.state.database), clock=clock)
             yield
-        indexing.cancel()
+        preparing.cancel()
         client.close()
 
     return create_application(
@@ -53,7 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=VERSION,
         settings=settings,
         lifespan=lifespan,
-        routers=[tweets.router],
+        routers=[tweets_router, reactions_router, people_router, timelines_router],
         readiness=_readiness,
         unavailable_on=database.UNAVAILABLE,
     )
@@ -63,4 +89,4 @@ def _readiness(app: FastAPI) -> Mapping[str, ReadinessCheck]:
     async def mongodb() -> None:
         await app.state.database.command("ping")
 
-    return {"mongodb": mongodb, "indexes": app.state.indexes.check}
+    return {"mongodb": mongodb, "indexes": app.state.preparation.check}

@@ -14,3 +14,6 @@ class Settings(ServiceSettings):
     auth_jwks_url: AnyHttpUrl = Field(description="The key set of auth-service, reached directly.")
     auth_issuer: str = "http://localhost:8080/api/auth"
     auth_audience: str = "tandem"
+    # In each minute, counted in MongoDB, so that replicas share them.
+    tweet_writes_per_minute: int = Field(default=3000, ge=1, description="Of one person.")
+    tweet_reads_per_minute: int = Field(default=60_000, ge=1, description="From one address.")

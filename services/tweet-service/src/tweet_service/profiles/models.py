@@ -1,4 +1,4 @@
-"""Documents of the collection `users_copy`, which sync-service writes."""
+"""Documents of the collections `users_copy`, which sync-service writes, and `imported_profiles`."""
 
 from datetime import datetime
 
@@ -13,7 +13,8 @@ class Profile(BaseModel):
     id: str = Field(validation_alias="_id")
     username: str
     name: str
-    is_active: bool
+    is_active: bool = True
+    created_at: datetime | None = None
     tokens_valid_after: datetime | None = None
 
     def accepts_token_of(self, issued_at: float) -> bool:

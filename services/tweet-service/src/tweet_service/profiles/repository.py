@@ -5,9 +5,9 @@ arrived. The collection has a tombstone of the one and nothing of the other, and
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi import Depends, Request
+from pymongo import ASCENDING, IndexModel
 
 from tweet_service.profiles.models import Profile, Tombstone
 
@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     from tweet_service.database import Database
 
 COLLECTION = "users_copy"
+# People of an imported dataset, written by the import: profiles, never accounts. Their ids say so.
+IMPORTED_COLLECTION = "imported_profiles"
+IMPORTED_PREFIX = "imported:"
+IMPORTED_INDEXES = (IndexModel([("username", ASCENDING)], name="by_username"),)
 _DELETED_AT = "_sync.deleted_at"
-_FIELDS = ("username", "name", "is_active", "tokens_valid_after", _DELETED_AT)
+_FIELDS = ("username", "name", "is_active", "tokens_valid_after", "created_at", _DELETED_AT)
 
 
 class ProfileRepository:
     def __init__(self, database: "Database") -> None:
         self._users = database[COLLECTION]
+        self._imported = database[IMPORTED_COLLECTION]
 
     async def get_by_id(self, user_id: str) -> Profile | Tombstone | None:
         """None: the copy has not arrived."""
@@ -29,22 +34,24 @@ class ProfileRepository:
         return None if document is None else _known(document)
 
     async def get_by_username(self, username: str) -> Profile | None:
+        """Whoever has an account goes before an imported one."""
         document = await self._users.find_one({"username": username, _DELETED_AT: None}, _FIELDS)
+        if document is None:
+            document = await self._imported.find_one({"username": username})
         return None if document is None else Profile.model_validate(document)
 
     async def get_many(self, user_ids: Iterable[str]) -> dict[str, Profile | Tombstone]:
         """What there is, by user id; an id whose copy has not arrived is left out."""
-        found = self._users.find({"_id": {"$in": list(user_ids)}}, _FIELDS)
-        return {document["_id"]: _known(document) async for document in found}
+        known: dict[str, Profile | Tombstone] = {}
+        ids = set(user_ids)
+        imported = {user_id for user_id in ids if user_id.startswith(IMPORTED_PREFIX)}
+        for collection, wanted in ((self._users, ids - imported), (self._imported, imported)):
+            if wanted:
+                found = collection.find({"_id": {"$in": list(wanted)}}, _FIELDS)
+                known |= {document["_id"]: _known(document) async for document in found}
+        return known
 
 
 def _known(document: dict[str, Any]) -> Profile | Tombstone:
     deleted = document.get("_sync", {}).get("deleted_at") is not None
     return Tombstone.model_validate(document) if deleted else Profile.model_validate(document)
-
-
-async def profile_repository(request: Request) -> ProfileRepository:
-    return ProfileRepository(request.app.state.database)
-
-
-ProfileRepositoryDep = Annotated[ProfileRepository, Depends(profile_repository)]

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from service_kit.wire import ResponseBody
+from service_kit.wire import ResponseBody, UtcDatetime
 
 
 class Author(ResponseBody):
@@ -11,3 +11,21 @@ class Author(ResponseBody):
     id: str = Field(examples=["019a20ae-ba0e-79f0-8b83-c5bb8662bc58"])
     username: str | None = Field(examples=["ada"])
     name: str | None = Field(examples=["Ada Lovelace"])
+
+
+class ProfileCounts(ResponseBody):
+    tweets: int
+    followers: int
+    following: int
+
+
+class UserProfile(ResponseBody):
+    """Somebody as everybody may see him. `is_imported` is true of people of a dataset, who have no account."""
+
+    id: str = Field(examples=["019a20ae-ba0e-79f0-8b83-c5bb8662bc58"])
+    username: str = Field(examples=["ada"])
+    name: str = Field(examples=["Ada Lovelace"])
+    created_at: UtcDatetime | None
+    is_imported: bool = Field(examples=[False])
+    counts: ProfileCounts
+    is_followed: bool | None = Field(description="By whoever asks; null if nobody says who he is.", examples=[None])

@@ -1,13 +1,11 @@
 """Rules about people: what is shown of an author, what stands in until the copy has arrived, and who is deleted."""
 
 from collections.abc import Iterable
-from typing import Annotated
-
-from fastapi import Depends
 
 from service_kit.tokens import AccessToken
-from tweet_service.profiles.models import Tombstone
-from tweet_service.profiles.repository import ProfileRepository, ProfileRepositoryDep
+from tweet_service.profiles.models import Profile, Tombstone
+from tweet_service.profiles.problems import UserNotFound
+from tweet_service.profiles.repository import ProfileRepository
 from tweet_service.profiles.schemas import Author
 
 
@@ -42,9 +40,18 @@ class ProfileService:
             return caller.sub
         return None
 
+    async def require_id_of(self, username: str, caller: AccessToken | None) -> str:
+        """Raises `UserNotFound`."""
+        user_id = await self.id_of(username, caller)
+        if user_id is None:
+            raise UserNotFound
+        return user_id
 
-async def profile_service(profiles: ProfileRepositoryDep) -> ProfileService:
-    return ProfileService(profiles)
-
-
-ProfileServiceDep = Annotated[ProfileService, Depends(profile_service)]
+    async def profile_of(self, username: str, caller: AccessToken | None) -> Profile:
+        """Somebody's profile, by the same rule. Raises `UserNotFound`."""
+        profile = await self._profiles.get_by_username(username)
+        if profile is None and caller is not None and caller.username == username:
+            profile = Profile.model_validate({"_id": caller.sub, "username": username, "name": caller.name})
+        if profile is None:
+            raise UserNotFound
+        return profile

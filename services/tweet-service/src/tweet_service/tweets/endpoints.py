@@ -6,11 +6,13 @@ from typing import Annotated
 from bson import ObjectId
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
-from service_kit.pagination import InvalidCursor, next_link
-from service_kit.problems import ServiceUnavailable, Unauthorized, ValidationFailed, problem_responses
-from service_kit.tokens import InvalidToken
-from service_kit.wire import Page
-from tweet_service.authentication import CurrentReader, CurrentUser, TokenRevoked
+from service_kit.openapi import TOKEN_IS_OPTIONAL
+from service_kit.pagination import InvalidCursor
+from service_kit.problems import ValidationFailed, problem_responses
+from service_kit.wire import GivenMoment, Page
+from tweet_service.dependencies import READER_PROBLEMS, USER_PROBLEMS, CurrentReader, CurrentWriter, ServicesDep
+from tweet_service.idempotency.problems import IdempotencyKeyReused
+from tweet_service.paging import PageSize, TweetPositionDep, page_of
 from tweet_service.tweets.etags import etag, is_current
 from tweet_service.tweets.problems import (
     NotTheAuthor,
@@ -20,17 +22,12 @@ from tweet_service.tweets.problems import (
     VersionRequired,
 )
 from tweet_service.tweets.schemas import TWEET_ID_PATTERN, NewTweet, Tweet, TweetEdit
-from tweet_service.tweets.service import TweetServiceDep
-
-MAX_PAGE = 100
 
 router = APIRouter(prefix="/v1/tweets", tags=["tweets"])
 
-_READER_PROBLEMS = (InvalidToken, TokenRevoked, ServiceUnavailable)
-_USER_PROBLEMS = (Unauthorized, InvalidToken, TokenRevoked, ServiceUnavailable)
 _ETAG = {"description": "Version and digest of the tweet.", "schema": {"type": "string"}}
 _LOCATION = {"description": "Path of the tweet.", "schema": {"type": "string"}}
-_LINK = {"description": "RFC 8288, `rel=next`; absent on the last page.", "schema": {"type": "string"}}
+LINK = {"description": "RFC 8288, `rel=next`; absent on the last page.", "schema": {"type": "string"}}
 
 
 async def tweet_id_of_path(
@@ -51,13 +48,31 @@ TweetIdOfPath = Annotated[ObjectId, Depends(tweet_id_of_path)]
     summary="Post a tweet",
     responses={
         201: {"headers": {"Location": _LOCATION, "ETag": _ETAG}},
-        **problem_responses(*_USER_PROBLEMS, ValidationFailed, ReferencedTweetNotFound),
+        **problem_responses(
+            *USER_PROBLEMS, ValidationFailed, ReferencedTweetNotFound, IdempotencyKeyReused, TweetNotFound
+        ),
     },
 )
 async def post_tweet(
-    new: NewTweet, user: CurrentUser, tweets: TweetServiceDep, request: Request, response: Response
+    *,
+    new: NewTweet,
+    user: CurrentWriter,
+    services: ServicesDep,
+    request: Request,
+    response: Response,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=200,
+            description="Chosen by the client. With the same body within 24 hours it answers the same tweet.",
+        ),
+    ] = None,
 ) -> Tweet:
-    tweet = await tweets.post(new, user)
+    if idempotency_key is None:
+        tweet = await services.tweets.post(new, user)
+    else:
+        tweet = await services.posting.post(new, user, idempotency_key)
     path = request.app.url_path_for("read_tweet", tweet_id=tweet.id)
     response.headers["Location"] = request.scope["root_path"] + path
     response.headers["ETag"] = etag(tweet)
@@ -68,30 +83,33 @@ async def post_tweet(
     "",
     summary="List tweets, newest first",
     responses={
-        200: {"headers": {"Link": _LINK}},
-        **problem_responses(*_READER_PROBLEMS, ValidationFailed, InvalidCursor),
+        200: {"headers": {"Link": LINK}},
+        **problem_responses(*READER_PROBLEMS, ValidationFailed, InvalidCursor),
     },
+    openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def list_tweets(
+    *,
     reader: CurrentReader,
-    tweets: TweetServiceDep,
+    services: ServicesDep,
     request: Request,
     response: Response,
-    *,
     author: Annotated[
         str | None, Query(description="Username; nobody of that name is an empty list.", max_length=100)
     ] = None,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
+    hashtag: Annotated[
+        str | None, Query(description="With or without its sign, in any case.", min_length=1, max_length=280)
+    ] = None,
+    since: Annotated[GivenMoment | None, Query(description="Posted at this moment or later.")] = None,
+    until: Annotated[GivenMoment | None, Query(description="Posted before this moment.")] = None,
+    before: TweetPositionDep,
+    limit: PageSize = 20,
 ) -> Page[Tweet]:
     """Pages are stable: what is posted while somebody leafs through neither repeats nor hides a tweet."""
-    page = await tweets.newest(author=author, cursor=cursor, limit=limit, caller=reader)
-    response.headers["Vary"] = "Authorization"
-    if page.next_cursor is not None:
-        following = request.url.include_query_params(cursor=page.next_cursor)
-        # Relative (RFC 8288 §3.1): only the client knows by which scheme and host it came.
-        response.headers["Link"] = next_link(f"{following.path}?{following.query}")
-    return Page(items=page.tweets, next_cursor=page.next_cursor)
+    page = await services.tweets.newest(
+        author=author, hashtag=hashtag, since=since, until=until, before=before, limit=limit, caller=reader
+    )
+    return page_of(page, request, response)
 
 
 @router.get(
@@ -101,17 +119,18 @@ async def list_tweets(
     responses={
         200: {"headers": {"ETag": _ETAG}},
         304: {"description": "The client has this already.", "headers": {"ETag": _ETAG}},
-        **problem_responses(*_READER_PROBLEMS, TweetNotFound),
+        **problem_responses(*READER_PROBLEMS, TweetNotFound),
     },
+    openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def read_tweet(
     tweet_id: TweetIdOfPath,
     reader: CurrentReader,
-    tweets: TweetServiceDep,
+    services: ServicesDep,
     response: Response,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Tweet | Response:
-    tweet = await tweets.read(tweet_id, reader)
+    tweet = await services.tweets.read(tweet_id, reader)
     current = etag(tweet)
     headers = {"ETag": current, "Vary": "Authorization", "Cache-Control": "no-cache"}
     if if_none_match is not None and is_current(if_none_match, current):
@@ -126,15 +145,15 @@ async def read_tweet(
     responses={
         200: {"headers": {"ETag": _ETAG}},
         **problem_responses(
-            *_USER_PROBLEMS, NotTheAuthor, TweetNotFound, StaleVersion, ValidationFailed, VersionRequired
+            *USER_PROBLEMS, NotTheAuthor, TweetNotFound, StaleVersion, ValidationFailed, VersionRequired
         ),
     },
 )
 async def edit_tweet(
     tweet_id: TweetIdOfPath,
     edit: TweetEdit,
-    user: CurrentUser,
-    tweets: TweetServiceDep,
+    user: CurrentWriter,
+    services: ServicesDep,
     response: Response,
     *,
     if_match: Annotated[str | None, Header(description="The `ETag`, or the version in quotes.")] = None,
@@ -142,7 +161,7 @@ async def edit_tweet(
     """The text it had before is kept in the tweet's history."""
     if if_match is None:
         raise VersionRequired
-    tweet = await tweets.edit(tweet_id, edit, if_match, user)
+    tweet = await services.tweets.edit(tweet_id, edit, if_match, user)
     response.headers["ETag"] = etag(tweet)
     return tweet
 
@@ -151,8 +170,8 @@ async def edit_tweet(
     "/{tweet_id}",
     status_code=204,
     summary="Delete one's own tweet; an admin may delete any",
-    responses=problem_responses(*_USER_PROBLEMS, NotTheAuthor, TweetNotFound),
+    responses=problem_responses(*USER_PROBLEMS, NotTheAuthor, TweetNotFound),
 )
-async def delete_tweet(tweet_id: TweetIdOfPath, user: CurrentUser, tweets: TweetServiceDep) -> None:
+async def delete_tweet(tweet_id: TweetIdOfPath, user: CurrentWriter, services: ServicesDep) -> None:
     """For good. Replies to it stay."""
-    await tweets.delete(tweet_id, user)
+    await services.tweets.delete(tweet_id, user)

@@ -23,6 +23,16 @@ _ZERO_WIDTH_NON_JOINER = "\u200c"
 _MARK = "\u0660"  # a digit, and not one of ASCII
 
 
+def searchable(tag: str) -> str:
+    """A hashtag as it is kept for searching: without regard to case and to widths of characters."""
+    return unicodedata.normalize("NFKC", tag).casefold()
+
+
+def tags_of(entities: Entities) -> list[str]:
+    """The searchable hashtags, each once."""
+    return list(dict.fromkeys(searchable(hashtag["tag"]) for hashtag in entities["hashtags"]))
+
+
 def extract(text: str) -> Entities:
     """Every entity of the text, each kind in the order of appearance."""
     urls = list(_urls(text))

@@ -1,62 +1,102 @@
-"""The collection `tweets`: each method is one round trip."""
+"""The collections `tweets` and `tweet_counts`: each method is one round trip."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from bson import ObjectId
-from fastapi import Depends, Request
-from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
+from pymongo import ASCENDING, DESCENDING, TEXT, IndexModel, ReturnDocument
 
-from tweet_service.tweets.models import Entities, TweetDocument
+from tweet_service.tweets.models import CountsDocument, Entities, TweetDocument
 
 if TYPE_CHECKING:
-    from motor.motor_asyncio import AsyncIOMotorCursor
+    from motor.motor_asyncio import AsyncIOMotorClientSession, AsyncIOMotorCursor
 
     from tweet_service.database import Database
 
+    Session = AsyncIOMotorClientSession | None
+
 COLLECTION = "tweets"
+COUNTS_COLLECTION = "tweet_counts"
+LIKES_COLLECTION = "likes"
 NEWEST_FIRST = [("created_at", DESCENDING), ("_id", DESCENDING)]
+_IS_REFERENCE = {"$type": "objectId"}
 INDEXES = (
     IndexModel(NEWEST_FIRST, name="newest_first"),
     IndexModel([("author_id", ASCENDING), *NEWEST_FIRST], name="by_author_newest_first"),
+    IndexModel([("tags", ASCENDING), *NEWEST_FIRST], name="by_tag_newest_first"),
+    IndexModel([("ancestors", ASCENDING), ("created_at", ASCENDING), ("_id", ASCENDING)], name="thread"),
     IndexModel(
-        [("reply_to", ASCENDING)],
-        name="replies",
-        partialFilterExpression={"reply_to": {"$type": "objectId"}},
+        [("repost_of", ASCENDING), *NEWEST_FIRST], name="reposts", partialFilterExpression={"repost_of": _IS_REFERENCE}
     ),
+    # Words as they are written: whose language a tweet is in, nobody says.
+    IndexModel([("text", TEXT)], name="words", default_language="none", language_override="no_such_field"),
 )
 
 # A tweet that is edited without end must not outgrow a document, nor every change event.
 EDITS_KEPT = 100
+# Fields that nobody is shown.
+_HIDDEN = {"edits": False, "ancestors": False, "tags": False}
 
 Position = tuple[datetime, ObjectId]
+Counted = Literal["likes", "reposts", "replies"]
+
+
+@dataclass(frozen=True)
+class Span:
+    """Of time: `until` is not in it any more."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+ALWAYS = Span()
 
 
 class TweetRepository:
     def __init__(self, database: "Database") -> None:
         self._tweets = database[COLLECTION]
+        self._counts = database[COUNTS_COLLECTION]
+        self._likes = database[LIKES_COLLECTION]
 
-    async def create(self, tweet: TweetDocument) -> None:
-        await self._tweets.insert_one(dict(tweet))
+    async def create(self, tweet: TweetDocument, session: "Session" = None) -> None:
+        await self._tweets.insert_one(dict(tweet), session=session)
 
-    async def get_by_id(self, tweet_id: ObjectId) -> TweetDocument | None:
-        return cast("TweetDocument | None", await self._tweets.find_one({"_id": tweet_id}))
+    async def create_once(self, tweet: TweetDocument, session: "Session" = None) -> bool:
+        """Store it unless there is one with its id. Was it stored?"""
+        stored = await self._tweets.update_one(
+            {"_id": tweet["_id"]},
+            {"$setOnInsert": {name: value for name, value in tweet.items() if name != "_id"}},
+            upsert=True,
+            session=session,
+        )
+        return stored.upserted_id is not None
+
+    async def get_by_id(self, tweet_id: ObjectId, session: "Session" = None) -> TweetDocument | None:
+        return cast("TweetDocument | None", await self._tweets.find_one({"_id": tweet_id}, session=session))
+
+    async def get_many(self, tweet_ids: Collection[ObjectId]) -> dict[ObjectId, TweetDocument]:
+        found = self._tweets.find({"_id": {"$in": list(tweet_ids)}}, _HIDDEN)
+        return {document["_id"]: cast("TweetDocument", document) async for document in found}
 
     async def existing(self, tweet_ids: Collection[ObjectId]) -> set[ObjectId]:
         """Those of the ids that are there."""
         found = self._tweets.find({"_id": {"$in": list(tweet_ids)}}, {"_id": True})
         return {document["_id"] async for document in found}
 
+    async def count_by(self, author_id: str) -> int:
+        return await self._tweets.count_documents({"author_id": author_id})
+
     async def edit(
-        self, tweet: TweetDocument, *, text: str, entities: Entities, edited_at: datetime
+        self, tweet: TweetDocument, *, text: str, entities: Entities, tags: Sequence[str], edited_at: datetime
     ) -> TweetDocument | None:
         """Replace the text of this version of the tweet. None if it is gone or has another version by now."""
         former = {"text": tweet["text"], "edited_at": edited_at}
         edited = await self._tweets.find_one_and_update(
             {"_id": tweet["_id"], "version": tweet["version"]},
             {
-                "$set": {"text": text, "entities": entities, "edited_at": edited_at},
+                "$set": {"text": text, "entities": entities, "tags": tags, "edited_at": edited_at},
                 "$inc": {"version": 1},
                 "$push": {"edits": {"$each": [former], "$slice": -EDITS_KEPT}},
             },
@@ -64,44 +104,82 @@ class TweetRepository:
         )
         return cast("TweetDocument | None", edited)
 
-    async def delete(self, tweet_id: ObjectId, *, author_id: str | None) -> bool:
-        """Delete the tweet, if it is this author's (None: whoever's it is). Was there one?"""
-        only = {"_id": tweet_id} if author_id is None else {"_id": tweet_id, "author_id": author_id}
-        return (await self._tweets.delete_one(only)).deleted_count == 1
+    async def delete(self, tweet_id: ObjectId, session: "Session" = None) -> bool:
+        """Was there one?"""
+        return (await self._tweets.delete_one({"_id": tweet_id}, session=session)).deleted_count == 1
 
-    async def newest(self, *, author_id: str | None, before: Position | None, limit: int) -> list[TweetDocument]:
-        """Newest first, from behind a position on."""
-        documents = await self.newest_query(author_id=author_id, before=before, limit=limit).to_list(limit)
+    async def delete_reactions(self, tweet_id: ObjectId) -> None:
+        """Reposts and likes of a tweet that is gone."""
+        await self._tweets.delete_many({"repost_of": tweet_id})
+        await self._likes.delete_many({"_id.tweet_id": tweet_id})
+
+    # --- lists, newest first
+
+    async def newest(
+        self, wanted: Mapping[str, Any], *, before: Position | None, span: Span = ALWAYS, limit: int
+    ) -> list[TweetDocument]:
+        """Those that match, from behind a position on."""
+        documents = await self.newest_query(wanted, before=before, span=span, limit=limit).to_list(limit)
         return cast("list[TweetDocument]", documents)
 
     def newest_query(
-        self, *, author_id: str | None, before: Position | None, limit: int
+        self, wanted: Mapping[str, Any], *, before: Position | None, span: Span = ALWAYS, limit: int
     ) -> "AsyncIOMotorCursor[dict[str, Any]]":
         """The query behind `newest`; every part of it is a range of one index."""
-        wanted: dict[str, Any] = {}
-        if author_id is not None:
-            wanted["author_id"] = author_id
+        query: dict[str, Any] = dict(wanted)
+        moments = {name: moment for name, moment in (("$gte", span.since), ("$lt", span.until)) if moment is not None}
         if before is not None:
             moment, tweet_id = before
             # The range of the index, and what to leave out of its first millisecond.
-            wanted["created_at"] = {"$lte": moment}
-            wanted["$or"] = [{"created_at": {"$lt": moment}}, {"_id": {"$lt": tweet_id}}]
-        return self._tweets.find(wanted, {"edits": False}).sort(NEWEST_FIRST).limit(limit)
+            moments["$lte"] = moment
+            query["$or"] = [{"created_at": {"$lt": moment}}, {"_id": {"$lt": tweet_id}}]
+        if moments:
+            query["created_at"] = moments
+        return self._tweets.find(query, _HIDDEN).sort(NEWEST_FIRST).limit(limit)
 
-    async def count_replies(self, tweet_ids: Collection[ObjectId]) -> Mapping[ObjectId, int]:
-        """How many replies each tweet has; one without any is left out."""
-        counted = self._tweets.aggregate(
-            [
-                # The type is repeated from the partial index, or it would not be used.
-                {"$match": {"reply_to": {"$in": list(tweet_ids), "$type": "objectId"}}},
-                {"$group": {"_id": "$reply_to", "replies": {"$sum": 1}}},
-            ]
-        )
-        return {group["_id"]: group["replies"] async for group in counted}
+    def descendants_query(
+        self, tweet_id: ObjectId, *, after: Position | None, limit: int
+    ) -> "AsyncIOMotorCursor[dict[str, Any]]":
+        """Replies to a tweet and to its replies, oldest first, from behind a position on."""
+        query: dict[str, Any] = {"ancestors": tweet_id}
+        if after is not None:
+            moment, last_id = after
+            query["created_at"] = {"$gte": moment}
+            query["$or"] = [{"created_at": {"$gt": moment}}, {"_id": {"$gt": last_id}}]
+        oldest_first = [("created_at", ASCENDING), ("_id", ASCENDING)]
+        return self._tweets.find(query, {"edits": False, "tags": False}).sort(oldest_first).limit(limit)
 
+    def tag_counts_pipeline(self, since: datetime, limit: int) -> list[dict[str, Any]]:
+        return [
+            {"$match": {"created_at": {"$gte": since}}},
+            {"$project": {"_id": False, "tags": True}},
+            {"$unwind": "$tags"},
+            {"$group": {"_id": "$tags", "tweets": {"$sum": 1}}},
+            {"$sort": {"tweets": DESCENDING, "_id": ASCENDING}},
+            {"$limit": limit},
+        ]
 
-async def tweet_repository(request: Request) -> TweetRepository:
-    return TweetRepository(request.app.state.database)
+    async def tag_counts(self, since: datetime, limit: int) -> list[tuple[str, int]]:
+        """The hashtags used most often since then."""
+        found = self._tweets.aggregate(self.tag_counts_pipeline(since, limit))
+        return [(group["_id"], group["tweets"]) async for group in found]
 
+    # --- counts
 
-TweetRepositoryDep = Annotated[TweetRepository, Depends(tweet_repository)]
+    async def count(
+        self, tweet_id: ObjectId, what: Counted, by: Literal[1, -1], session: "AsyncIOMotorClientSession"
+    ) -> None:
+        """In the transaction that makes or takes away what is counted."""
+        await self._counts.update_one({"_id": tweet_id}, {"$inc": {what: by}}, upsert=True, session=session)
+
+    async def get_counts(self, tweet_ids: Collection[ObjectId]) -> dict[ObjectId, CountsDocument]:
+        """A tweet to which nothing has happened is left out."""
+        if len(tweet_ids) == 1:
+            (tweet_id,) = tweet_ids
+            only = await self._counts.find_one({"_id": tweet_id})
+            return {} if only is None else {tweet_id: cast("CountsDocument", only)}
+        found = self._counts.find({"_id": {"$in": list(tweet_ids)}})
+        return {document["_id"]: cast("CountsDocument", document) async for document in found}
+
+    async def delete_counts(self, tweet_id: ObjectId, session: "AsyncIOMotorClientSession") -> None:
+        await self._counts.delete_one({"_id": tweet_id}, session=session)

@@ -59,11 +59,9 @@ class Entities(ResponseBody):
 
 
 class Counts(ResponseBody):
-    """Replies are counted at each read. Likes and reposts are 0: there is no call yet that makes one."""
-
     likes: int = 0
     reposts: int = 0
-    replies: int
+    replies: int = 0
 
 
 class Tweet(ResponseBody):

@@ -1,168 +1,187 @@
 """The rules of tweets."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
-from fastapi import Depends
 
-from service_kit.pagination import InvalidCursor, decode_cursor, encode_cursor
 from service_kit.tokens import AccessToken
 from tweet_service.authentication import ADMIN
-from tweet_service.profiles.service import ProfileService, ProfileServiceDep
-from tweet_service.tweets.entities import extract
+from tweet_service.database import Transactions
+from tweet_service.paging import Position, Slice, cursor_at, cut
+from tweet_service.profiles.service import ProfileService
+from tweet_service.tweets.entities import extract, searchable, tags_of
 from tweet_service.tweets.etags import allows_edit_of
-from tweet_service.tweets.models import TweetDocument
+from tweet_service.tweets.models import MAX_ANCESTORS, TweetDocument
+from tweet_service.tweets.presentation import TweetPresenter
 from tweet_service.tweets.problems import (
     NotTheAuthor,
     ReferencedTweetNotFound,
     StaleVersion,
     TweetNotFound,
 )
-from tweet_service.tweets.repository import Position, TweetRepository, TweetRepositoryDep
-from tweet_service.tweets.schemas import Counts, NewTweet, Tweet, TweetEdit
+from tweet_service.tweets.repository import ALWAYS, Span, TweetRepository
+from tweet_service.tweets.schemas import NewTweet, Tweet, TweetEdit
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
+if TYPE_CHECKING:
+    from motor.motor_asyncio import AsyncIOMotorClientSession
 
 
-@dataclass(frozen=True)
-class TweetPage:
-    tweets: list[Tweet]
-    next_cursor: str | None
+def now_in_milliseconds() -> datetime:
+    """MongoDB keeps milliseconds: cut here, so that the first answer is the same as every later one."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def new_tweet(
+    author_id: str,
+    text: str,
+    *,
+    tweet_id: ObjectId | None = None,
+    reply_to: TweetDocument | None = None,
+    repost_of: ObjectId | None = None,
+    quote_of: ObjectId | None = None,
+) -> TweetDocument:
+    entities = extract(text)
+    ancestors = [] if reply_to is None else [*reply_to.get("ancestors", []), reply_to["_id"]]
+    return TweetDocument(
+        _id=tweet_id or ObjectId(),
+        text=text,
+        author_id=author_id,
+        created_at=now_in_milliseconds(),
+        edited_at=None,
+        version=1,
+        reply_to=ancestors[-1] if ancestors else None,
+        repost_of=repost_of,
+        quote_of=quote_of,
+        entities=entities,
+        tags=tags_of(entities),
+        ancestors=ancestors[-MAX_ANCESTORS:],
+        lang=None,
+        source=None,
+        edits=[],
+    )
 
 
 class TweetService:
-    def __init__(self, tweets: TweetRepository, profiles: ProfileService) -> None:
+    def __init__(
+        self,
+        tweets: TweetRepository,
+        profiles: ProfileService,
+        presenter: TweetPresenter,
+        transactions: Transactions,
+    ) -> None:
         self._tweets = tweets
         self._profiles = profiles
+        self._presenter = presenter
+        self._transactions = transactions
+
+    async def compose(self, new: NewTweet, author: AccessToken) -> TweetDocument:
+        """A tweet that is not stored yet. Raises `ReferencedTweetNotFound`."""
+        references = {
+            "reply_to": None if new.reply_to is None else ObjectId(new.reply_to),
+            "quote_of": None if new.quote_of is None else ObjectId(new.quote_of),
+        }
+        found = {name: await self._tweets.get_by_id(wanted) for name, wanted in references.items() if wanted}
+        if missing := [name for name, tweet in found.items() if tweet is None]:
+            raise ReferencedTweetNotFound(missing)
+        return new_tweet(author.sub, new.text, reply_to=found.get("reply_to"), quote_of=references["quote_of"])
 
     async def post(self, new: NewTweet, author: AccessToken) -> Tweet:
         """Raises `ReferencedTweetNotFound`."""
-        reply_to, quote_of = _object_id(new.reply_to), _object_id(new.quote_of)
-        await self._require_existing({"reply_to": reply_to, "quote_of": quote_of})
-        tweet = TweetDocument(
-            _id=ObjectId(),
-            text=new.text,
-            author_id=author.sub,
-            created_at=_now(),
-            edited_at=None,
-            version=1,
-            reply_to=reply_to,
-            repost_of=None,
-            quote_of=quote_of,
-            entities=extract(new.text),
-            lang=None,
-            source=None,
-            edits=[],
-        )
-        await self._tweets.create(tweet)
-        return await self._present_one(tweet, author)
+        tweet = await self.compose(new, author)
+        if tweet["reply_to"] is None:
+            await self._tweets.create(tweet)
+        else:
+            await self._transactions.run(lambda session: self.store(tweet, session))
+        return await self._presenter.present_one(tweet, author)
+
+    async def store(self, tweet: TweetDocument, session: "AsyncIOMotorClientSession") -> None:
+        """Store a tweet and count it where it is a reply, in the caller's transaction."""
+        await self._tweets.create(tweet, session)
+        if tweet["reply_to"] is not None:
+            await self._tweets.count(tweet["reply_to"], "replies", 1, session)
 
     async def read(self, tweet_id: ObjectId, caller: AccessToken | None) -> Tweet:
         """Raises `TweetNotFound`."""
-        return await self._present_one(await self._get(tweet_id), caller)
+        return await self._presenter.present_one(await self._get(tweet_id), caller)
 
     async def edit(self, tweet_id: ObjectId, edit: TweetEdit, if_match: str, author: AccessToken) -> Tweet:
-        """Raises `TweetNotFound`, `NotTheAuthor`, `StaleVersion`."""
+        """Raises `TweetNotFound`, `NotTheAuthor`, `StaleVersion`. (A repost has nothing to edit: it is nobody's.)"""
         tweet = await self._get(tweet_id)
-        if tweet["author_id"] != author.sub:
+        if tweet["author_id"] != author.sub or tweet["repost_of"] is not None:
             raise NotTheAuthor
         if not allows_edit_of(if_match, tweet["version"]):
             raise StaleVersion
-        edited = await self._tweets.edit(tweet, text=edit.text, entities=extract(edit.text), edited_at=_now())
+        entities, moment = extract(edit.text), now_in_milliseconds()
+        edited = await self._tweets.edit(
+            tweet, text=edit.text, entities=entities, tags=tags_of(entities), edited_at=moment
+        )
         if edited is None:
             raise StaleVersion
-        return await self._present_one(edited, author)
+        return await self._presenter.present_one(edited, author)
 
     async def delete(self, tweet_id: ObjectId, caller: AccessToken) -> None:
-        """Raises `TweetNotFound`, `NotTheAuthor`."""
-        author_id = None if caller.role == ADMIN else caller.sub
-        if not await self._tweets.delete(tweet_id, author_id=author_id):
-            await self._get(tweet_id)
+        """Raises `TweetNotFound`, `NotTheAuthor`. Replies stay; reposts and likes go."""
+        tweet = await self._get(tweet_id)
+        if caller.role != ADMIN and tweet["author_id"] != caller.sub:
             raise NotTheAuthor
 
+        async def work(session: "AsyncIOMotorClientSession") -> None:
+            if not await self._tweets.delete(tweet_id, session):
+                raise TweetNotFound
+            await self._tweets.delete_counts(tweet_id, session)
+            if tweet["reply_to"] is not None:
+                await self._tweets.count(tweet["reply_to"], "replies", -1, session)
+            if tweet["repost_of"] is not None:
+                await self._tweets.count(tweet["repost_of"], "reposts", -1, session)
+
+        await self._transactions.run(work)
+        # There may be very many, of a tweet that nobody sees any more: not in the transaction.
+        await self._tweets.delete_reactions(tweet_id)
+
     async def newest(
-        self, *, author: str | None, cursor: str | None, limit: int, caller: AccessToken | None
-    ) -> TweetPage:
-        """Newest first. Raises `InvalidCursor`. Nobody of that name has written nothing."""
-        before = None if cursor is None else _position(cursor)
-        author_id = None
+        self,
+        *,
+        author: str | None = None,
+        hashtag: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        before: Position | None,
+        limit: int,
+        caller: AccessToken | None,
+    ) -> Slice[Tweet]:
+        """Newest first. Nobody of that name has written nothing."""
+        wanted: dict[str, Any] = {}
         if author is not None:
             author_id = await self._profiles.id_of(author, caller)
             if author_id is None:
-                return TweetPage(tweets=[], next_cursor=None)
+                return Slice([], None)
+            wanted["author_id"] = author_id
+        if hashtag is not None:
+            wanted["tags"] = searchable(hashtag.removeprefix("#"))
+        span = Span(since, until)
+        return await self.list_newest(wanted, span=span, before=before, limit=limit, caller=caller)
+
+    async def list_newest(
+        self,
+        wanted: Mapping[str, Any],
+        *,
+        before: Position | None,
+        span: Span = ALWAYS,
+        limit: int,
+        caller: AccessToken | None,
+    ) -> Slice[Tweet]:
+        """A page of the tweets that match."""
         # One more than asked for tells whether there is a next page.
-        found = await self._tweets.newest(author_id=author_id, before=before, limit=limit + 1)
-        shown = found[:limit]
-        next_cursor = _cursor(shown[-1]) if len(found) > limit else None
-        return TweetPage(tweets=await self._present(shown, caller), next_cursor=next_cursor)
+        found = await self._tweets.newest(wanted, before=before, span=span, limit=limit + 1)
+        shown, has_more = cut(found, limit)
+        next_cursor = cursor_at(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None
+        return Slice(await self._presenter.present(shown, caller), next_cursor)
 
     async def _get(self, tweet_id: ObjectId) -> TweetDocument:
         tweet = await self._tweets.get_by_id(tweet_id)
         if tweet is None:
             raise TweetNotFound
         return tweet
-
-    async def _require_existing(self, references: dict[str, ObjectId | None]) -> None:
-        wanted = {tweet_id for tweet_id in references.values() if tweet_id is not None}
-        missing = wanted - await self._tweets.existing(wanted) if wanted else set()
-        if missing:
-            raise ReferencedTweetNotFound(field for field, wants in references.items() if wants in missing)
-
-    async def _present_one(self, tweet: TweetDocument, caller: AccessToken | None) -> Tweet:
-        (presented,) = await self._present([tweet], caller)
-        return presented
-
-    async def _present(self, tweets: Sequence[TweetDocument], caller: AccessToken | None) -> list[Tweet]:
-        """Join authors and counts: two queries, however many tweets there are."""
-        if not tweets:
-            return []
-        authors = await self._profiles.authors({tweet["author_id"] for tweet in tweets}, caller)
-        replies = await self._tweets.count_replies([tweet["_id"] for tweet in tweets])
-        return [
-            Tweet.model_validate(
-                {
-                    **tweet,
-                    "id": tweet["_id"],
-                    "author": authors[tweet["author_id"]],
-                    "author_deleted": authors[tweet["author_id"]] is None,
-                    "counts": Counts(replies=replies.get(tweet["_id"], 0)),
-                }
-            )
-            for tweet in tweets
-        ]
-
-
-def _now() -> datetime:
-    """MongoDB keeps milliseconds: cut here, so that the first answer is the same as every later one."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
-
-
-def _object_id(reference: str | None) -> ObjectId | None:
-    return None if reference is None else ObjectId(reference)
-
-
-def _cursor(tweet: TweetDocument) -> str:
-    return encode_cursor((tweet["created_at"] - _EPOCH) // _MILLISECOND, str(tweet["_id"]))
-
-
-def _position(cursor: str) -> Position:
-    milliseconds, tweet_id = decode_cursor(cursor, int, str)
-    try:
-        moment = _EPOCH + milliseconds * _MILLISECOND
-    except OverflowError as error:
-        raise InvalidCursor from error
-    if not ObjectId.is_valid(tweet_id):
-        raise InvalidCursor
-    return moment, ObjectId(tweet_id)
-
-
-async def tweet_service(tweets: TweetRepositoryDep, profiles: ProfileServiceDep) -> TweetService:
-    return TweetService(tweets, profiles)
-
-
-TweetServiceDep = Annotated[TweetService, Depends(tweet_service)]

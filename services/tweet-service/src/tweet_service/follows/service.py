@@ -1,0 +1,80 @@
+"""Rules of follows."""
+
+import asyncio
+from datetime import datetime
+
+from service_kit.tokens import AccessToken
+from tweet_service.follows.problems import OwnFollower
+from tweet_service.follows.repository import FollowRepository, Side
+from tweet_service.paging import Slice, cursor_at, cut
+from tweet_service.profiles.repository import IMPORTED_PREFIX
+from tweet_service.profiles.schemas import Author, ProfileCounts, UserProfile
+from tweet_service.profiles.service import ProfileService
+from tweet_service.tweets.repository import TweetRepository
+from tweet_service.tweets.service import now_in_milliseconds
+
+
+class FollowService:
+    def __init__(self, follows: FollowRepository, tweets: TweetRepository, profiles: ProfileService) -> None:
+        self._follows = follows
+        self._tweets = tweets
+        self._profiles = profiles
+
+    async def profile(self, username: str, caller: AccessToken | None) -> UserProfile:
+        """Somebody, and how many there are around him. Raises `UserNotFound`."""
+        known = await self._profiles.profile_of(username, caller)
+        tweets, followers, following = await asyncio.gather(
+            self._tweets.count_by(known.id),
+            self._follows.count("followee_id", known.id),
+            self._follows.count("follower_id", known.id),
+        )
+        return UserProfile(
+            id=known.id,
+            username=known.username,
+            name=known.name,
+            created_at=known.created_at,
+            is_imported=known.id.startswith(IMPORTED_PREFIX),
+            counts=ProfileCounts(tweets=tweets, followers=followers, following=following),
+            is_followed=None if caller is None else await self._follows.exists(caller.sub, known.id),
+        )
+
+    async def follow(self, username: str, caller: AccessToken) -> None:
+        """Raises `UserNotFound`, `OwnFollower`."""
+        followee_id = await self._profiles.require_id_of(username, caller)
+        if followee_id == caller.sub:
+            raise OwnFollower
+        await self._follows.create(caller.sub, followee_id, now_in_milliseconds())
+
+    async def unfollow(self, username: str, caller: AccessToken) -> None:
+        """Raises `UserNotFound`."""
+        await self._follows.delete(caller.sub, await self._profiles.require_id_of(username, caller))
+
+    async def followers(
+        self, username: str, *, before: tuple[datetime, str] | None, limit: int, caller: AccessToken | None
+    ) -> Slice[Author]:
+        """The latest first; deleted people are left out. Raises `UserNotFound`."""
+        return await self._people("followee_id", "follower_id", username, before=before, limit=limit, caller=caller)
+
+    async def following(
+        self, username: str, *, before: tuple[datetime, str] | None, limit: int, caller: AccessToken | None
+    ) -> Slice[Author]:
+        """The latest first; deleted people are left out. Raises `UserNotFound`."""
+        return await self._people("follower_id", "followee_id", username, before=before, limit=limit, caller=caller)
+
+    async def _people(
+        self,
+        side: Side,
+        other: Side,
+        username: str,
+        *,
+        before: tuple[datetime, str] | None,
+        limit: int,
+        caller: AccessToken | None,
+    ) -> Slice[Author]:
+        user_id = await self._profiles.require_id_of(username, caller)
+        found = await self._follows.newest_query(side, user_id, before, limit + 1).to_list(limit + 1)
+        shown, has_more = cut(found, limit)
+        next_cursor = cursor_at(shown[-1]["created_at"], shown[-1]["_id"][other]) if has_more else None
+        ids = [follow["_id"][other] for follow in shown]
+        authors = await self._profiles.authors(ids, caller)
+        return Slice([author for user_id in ids if (author := authors[user_id])], next_cursor)

@@ -1,0 +1,102 @@
+"""HTTP of people and of who follows them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+
+from service_kit.openapi import TOKEN_IS_OPTIONAL
+from service_kit.pagination import InvalidCursor
+from service_kit.problems import ValidationFailed, problem_responses
+from service_kit.wire import Page
+from tweet_service.dependencies import READER_PROBLEMS, USER_PROBLEMS, CurrentReader, CurrentWriter, ServicesDep
+from tweet_service.follows.problems import OwnFollower
+from tweet_service.paging import PageSize, PositionDep, TweetPositionDep, page_of
+from tweet_service.profiles.problems import UserNotFound
+from tweet_service.profiles.schemas import Author, UserProfile
+from tweet_service.tweets.endpoints import LINK
+from tweet_service.tweets.schemas import Tweet
+
+router = APIRouter(prefix="/v1/users/{username}", tags=["people"])
+
+Username = Annotated[str, Path(max_length=100, examples=["ada"])]
+
+_MANY = {
+    200: {"headers": {"Link": LINK}},
+    **problem_responses(*READER_PROBLEMS, UserNotFound, ValidationFailed, InvalidCursor),
+}
+
+
+@router.get(
+    "",
+    summary="Somebody's profile",
+    responses=problem_responses(*READER_PROBLEMS, UserNotFound, ValidationFailed),
+    openapi_extra=TOKEN_IS_OPTIONAL,
+)
+async def read_profile(
+    username: Username, reader: CurrentReader, services: ServicesDep, response: Response
+) -> UserProfile:
+    response.headers["Vary"] = "Authorization"
+    return await services.follows.profile(username, reader)
+
+
+@router.get(
+    "/tweets", summary="Somebody's tweets and reposts, newest first", responses=_MANY, openapi_extra=TOKEN_IS_OPTIONAL
+)
+async def list_tweets_of(
+    *,
+    username: Username,
+    reader: CurrentReader,
+    services: ServicesDep,
+    request: Request,
+    response: Response,
+    before: TweetPositionDep,
+    limit: PageSize = 20,
+) -> Page[Tweet]:
+    author_id = await services.profiles.require_id_of(username, reader)
+    wanted = {"author_id": author_id}
+    page = await services.tweets.list_newest(wanted, before=before, limit=limit, caller=reader)
+    return page_of(page, request, response)
+
+
+@router.get("/followers", summary="Who follows somebody", responses=_MANY, openapi_extra=TOKEN_IS_OPTIONAL)
+async def list_followers(
+    *,
+    username: Username,
+    reader: CurrentReader,
+    services: ServicesDep,
+    request: Request,
+    response: Response,
+    before: PositionDep,
+    limit: PageSize = 20,
+) -> Page[Author]:
+    page = await services.follows.followers(username, before=before, limit=limit, caller=reader)
+    return page_of(page, request, response)
+
+
+@router.get("/following", summary="Whom somebody follows", responses=_MANY, openapi_extra=TOKEN_IS_OPTIONAL)
+async def list_following(
+    *,
+    username: Username,
+    reader: CurrentReader,
+    services: ServicesDep,
+    request: Request,
+    response: Response,
+    before: PositionDep,
+    limit: PageSize = 20,
+) -> Page[Author]:
+    page = await services.follows.following(username, before=before, limit=limit, caller=reader)
+    return page_of(page, request, response)
+
+
+_FOLLOW = problem_responses(*USER_PROBLEMS, UserNotFound, OwnFollower, ValidationFailed)
+
+
+@router.put("/follow", status_code=204, summary="Follow somebody", responses=_FOLLOW)
+async def follow(username: Username, user: CurrentWriter, services: ServicesDep) -> None:
+    """Once, however often."""
+    await services.follows.follow(username, user)
+
+
+@router.delete("/follow", status_code=204, summary="Follow somebody no more", responses=_FOLLOW)
+async def unfollow(username: Username, user: CurrentWriter, services: ServicesDep) -> None:
+    await services.follows.unfollow(username, user)

@@ -1,0 +1,1 @@
+"""Likes and reposts: each person at most once for each tweet."""

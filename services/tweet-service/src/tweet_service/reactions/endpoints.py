@@ -1,0 +1,76 @@
+"""HTTP of likes and reposts."""
+
+from fastapi import APIRouter, Request, Response
+
+from service_kit.openapi import TOKEN_IS_OPTIONAL
+from service_kit.pagination import InvalidCursor
+from service_kit.problems import ValidationFailed, problem_responses
+from service_kit.wire import Page
+from tweet_service.dependencies import READER_PROBLEMS, USER_PROBLEMS, CurrentReader, CurrentWriter, ServicesDep
+from tweet_service.paging import PageSize, PositionDep, TweetPositionDep, page_of
+from tweet_service.profiles.schemas import Author
+from tweet_service.tweets.endpoints import LINK, TweetIdOfPath
+from tweet_service.tweets.problems import TweetNotFound
+from tweet_service.tweets.schemas import Tweet
+
+router = APIRouter(prefix="/v1/tweets/{tweet_id}", tags=["reactions"])
+
+_ONE = problem_responses(*USER_PROBLEMS, TweetNotFound)
+_MANY = {
+    200: {"headers": {"Link": LINK}},
+    **problem_responses(*READER_PROBLEMS, TweetNotFound, ValidationFailed, InvalidCursor),
+}
+
+
+@router.put("/like", summary="Like a tweet", responses=_ONE)
+async def like(tweet_id: TweetIdOfPath, user: CurrentWriter, services: ServicesDep) -> Tweet:
+    """The tweet, with your like counted. Once, however often; of a repost it is what was reposted that is liked."""
+    return await services.reactions.like(tweet_id, user)
+
+
+@router.delete("/like", status_code=204, summary="Take a like back", responses=_ONE)
+async def unlike(tweet_id: TweetIdOfPath, user: CurrentWriter, services: ServicesDep) -> None:
+    await services.reactions.unlike(tweet_id, user)
+
+
+@router.put("/repost", summary="Repost a tweet", responses=_ONE)
+async def repost(tweet_id: TweetIdOfPath, user: CurrentWriter, services: ServicesDep) -> Tweet:
+    """Your repost, whose `repost_of` is the tweet. Once, however often."""
+    return await services.reactions.repost(tweet_id, user)
+
+
+@router.delete("/repost", status_code=204, summary="Take a repost back", responses=_ONE)
+async def take_repost_back(tweet_id: TweetIdOfPath, user: CurrentWriter, services: ServicesDep) -> None:
+    await services.reactions.take_repost_back(tweet_id, user)
+
+
+@router.get("/likes", summary="Who likes a tweet, the latest first", responses=_MANY, openapi_extra=TOKEN_IS_OPTIONAL)
+async def list_likes(
+    *,
+    tweet_id: TweetIdOfPath,
+    reader: CurrentReader,
+    services: ServicesDep,
+    request: Request,
+    response: Response,
+    before: PositionDep,
+    limit: PageSize = 20,
+) -> Page[Author]:
+    page = await services.reactions.who_likes(tweet_id, before=before, limit=limit, caller=reader)
+    return page_of(page, request, response)
+
+
+@router.get(
+    "/reposts", summary="Who reposts a tweet, the latest first", responses=_MANY, openapi_extra=TOKEN_IS_OPTIONAL
+)
+async def list_reposts(
+    *,
+    tweet_id: TweetIdOfPath,
+    reader: CurrentReader,
+    services: ServicesDep,
+    request: Request,
+    response: Response,
+    before: TweetPositionDep,
+    limit: PageSize = 20,
+) -> Page[Author]:
+    page = await services.reactions.who_reposts(tweet_id, before=before, limit=limit, caller=reader)
+    return page_of(page, request, response)

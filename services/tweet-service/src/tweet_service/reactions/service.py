@@ -1,0 +1,122 @@
+"""Rules of likes and reposts. Each is counted in the transaction that makes it, so the counts are exact."""
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from bson import ObjectId
+
+from service_kit.tokens import AccessToken
+from tweet_service.database import Transactions
+from tweet_service.paging import Position, Slice, cursor_at, cut
+from tweet_service.profiles.schemas import Author
+from tweet_service.profiles.service import ProfileService
+from tweet_service.reactions.repository import LikeRepository
+from tweet_service.turns import Turns
+from tweet_service.tweets.models import TweetDocument
+from tweet_service.tweets.presentation import TweetPresenter
+from tweet_service.tweets.problems import TweetNotFound
+from tweet_service.tweets.repository import Counted, TweetRepository
+from tweet_service.tweets.schemas import Tweet
+from tweet_service.tweets.service import new_tweet, now_in_milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from motor.motor_asyncio import AsyncIOMotorClientSession
+
+    Write = Callable[[AsyncIOMotorClientSession], Awaitable[bool]]
+
+
+def repost_id(tweet_id: ObjectId, user_id: str) -> ObjectId:
+    """Of a person's repost of a tweet: there can't be two."""
+    return ObjectId(hashlib.sha256(tweet_id.binary + user_id.encode()).digest()[:12])
+
+
+class ReactionService:
+    def __init__(
+        self,
+        *,
+        likes: LikeRepository,
+        tweets: TweetRepository,
+        profiles: ProfileService,
+        presenter: TweetPresenter,
+        transactions: Transactions,
+        turns: Turns,
+    ) -> None:
+        self._likes = likes
+        self._tweets = tweets
+        self._profiles = profiles
+        self._presenter = presenter
+        self._transactions = transactions
+        self._turns = turns
+
+    async def like(self, tweet_id: ObjectId, caller: AccessToken) -> Tweet:
+        """Raises `TweetNotFound`."""
+        tweet, moment = await self._original(tweet_id), now_in_milliseconds()
+        original = tweet["_id"]
+        await self._counted(original, "likes", 1, lambda s: self._likes.create(original, caller.sub, moment, s))
+        return await self._presenter.present_one(tweet, caller)
+
+    async def unlike(self, tweet_id: ObjectId, caller: AccessToken) -> None:
+        """Raises `TweetNotFound`."""
+        original = (await self._original(tweet_id))["_id"]
+        await self._counted(original, "likes", -1, lambda s: self._likes.delete(original, caller.sub, s))
+
+    async def repost(self, tweet_id: ObjectId, caller: AccessToken) -> Tweet:
+        """The repost. Raises `TweetNotFound`."""
+        original = (await self._original(tweet_id))["_id"]
+        repost = new_tweet(caller.sub, "", tweet_id=repost_id(original, caller.sub), repost_of=original)
+        await self._counted(original, "reposts", 1, lambda s: self._tweets.create_once(repost, s))
+        stored = await self._tweets.get_by_id(repost["_id"])
+        return await self._presenter.present_one(stored or repost, caller)
+
+    async def take_repost_back(self, tweet_id: ObjectId, caller: AccessToken) -> None:
+        """Raises `TweetNotFound`."""
+        original = (await self._original(tweet_id))["_id"]
+        repost = repost_id(original, caller.sub)
+        await self._counted(original, "reposts", -1, lambda s: self._tweets.delete(repost, s))
+
+    async def who_likes(
+        self, tweet_id: ObjectId, *, before: tuple[datetime, str] | None, limit: int, caller: AccessToken | None
+    ) -> Slice[Author]:
+        """Who likes a tweet, the latest first; deleted people are left out. Raises `TweetNotFound`."""
+        original = (await self._original(tweet_id))["_id"]
+        found = await self._likes.newest_query(original, before, limit + 1).to_list(limit + 1)
+        shown, has_more = cut(found, limit)
+        next_cursor = cursor_at(shown[-1]["created_at"], shown[-1]["_id"]["user_id"]) if has_more else None
+        user_ids = [like["_id"]["user_id"] for like in shown]
+        authors = await self._profiles.authors(user_ids, caller)
+        return Slice([author for user_id in user_ids if (author := authors[user_id])], next_cursor)
+
+    async def who_reposts(
+        self, tweet_id: ObjectId, *, before: Position | None, limit: int, caller: AccessToken | None
+    ) -> Slice[Author]:
+        """Who reposts a tweet, the latest first; deleted people are left out. Raises `TweetNotFound`."""
+        original = (await self._original(tweet_id))["_id"]
+        found = await self._tweets.newest({"repost_of": original}, before=before, limit=limit + 1)
+        shown, has_more = cut(found, limit)
+        next_cursor = cursor_at(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None
+        authors = await self._profiles.authors([repost["author_id"] for repost in shown], caller)
+        return Slice([author for repost in shown if (author := authors[repost["author_id"]])], next_cursor)
+
+    async def _counted(self, tweet_id: ObjectId, what: Counted, by: Literal[1, -1], write: "Write") -> None:
+        """Write, and count it if it changed anything."""
+
+        async def work(session: "AsyncIOMotorClientSession") -> None:
+            if await write(session):
+                await self._tweets.count(tweet_id, what, by, session)
+
+        # In turn: transactions that are in each other's way are rolled back and tried again, most of them many times.
+        async with self._turns.of(tweet_id):
+            await self._transactions.run(work)
+
+    async def _original(self, tweet_id: ObjectId) -> TweetDocument:
+        """The tweet that is meant: who likes or reposts a repost means what was reposted."""
+        tweet = await self._tweets.get_by_id(tweet_id)
+        if tweet is not None and tweet["repost_of"] is not None:
+            tweet = await self._tweets.get_by_id(tweet["repost_of"])
+        if tweet is None:
+            raise TweetNotFound
+        return tweet

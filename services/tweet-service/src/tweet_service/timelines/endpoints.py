@@ -1,0 +1,103 @@
+"""HTTP of timelines."""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+
+from service_kit.openapi import TOKEN_IS_OPTIONAL
+from service_kit.pagination import InvalidCursor
+from service_kit.problems import ValidationFailed, problem_responses
+from service_kit.wire import Page
+from tweet_service.dependencies import READER_PROBLEMS, USER_PROBLEMS, CurrentReader, CurrentUser, ServicesDep
+from tweet_service.paging import PageSize, TweetPositionDep, page_of
+from tweet_service.timelines.schemas import Thread, Trends
+from tweet_service.tweets.endpoints import LINK, TweetIdOfPath
+from tweet_service.tweets.problems import TweetNotFound
+from tweet_service.tweets.schemas import Tweet
+
+router = APIRouter(prefix="/v1", tags=["timelines"])
+
+Window = Literal["1h", "6h", "24h", "7d"]
+_WINDOWS: dict[Window, timedelta] = {
+    "1h": timedelta(hours=1),
+    "6h": timedelta(hours=6),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+}
+
+
+@router.get(
+    "/timeline",
+    summary="Tweets of the people you follow, and your own",
+    responses={
+        200: {"headers": {"Link": LINK}},
+        **problem_responses(*USER_PROBLEMS, ValidationFailed, InvalidCursor),
+    },
+)
+async def read_home_timeline(
+    *,
+    user: CurrentUser,
+    services: ServicesDep,
+    request: Request,
+    response: Response,
+    before: TweetPositionDep,
+    limit: PageSize = 20,
+) -> Page[Tweet]:
+    return page_of(await services.timelines.home(user, before=before, limit=limit), request, response)
+
+
+@router.get(
+    "/search",
+    summary="Tweets with all of these words, newest first",
+    responses={
+        200: {"headers": {"Link": LINK}},
+        **problem_responses(*READER_PROBLEMS, ValidationFailed, InvalidCursor),
+    },
+    openapi_extra=TOKEN_IS_OPTIONAL,
+)
+async def search(
+    *,
+    q: Annotated[str, Query(min_length=1, max_length=280, description='Words; `"beside each other"` in quotes.')],
+    reader: CurrentReader,
+    services: ServicesDep,
+    request: Request,
+    response: Response,
+    before: TweetPositionDep,
+    limit: PageSize = 20,
+) -> Page[Tweet]:
+    return page_of(await services.timelines.search(q, before=before, limit=limit, caller=reader), request, response)
+
+
+@router.get(
+    "/trends",
+    summary="The hashtags used most often lately",
+    responses=problem_responses(*READER_PROBLEMS, ValidationFailed),
+    openapi_extra=TOKEN_IS_OPTIONAL,
+)
+async def read_trends(
+    _reader: CurrentReader, services: ServicesDep, response: Response, window: Window = "24h"
+) -> Trends:
+    response.headers["Cache-Control"] = "public, max-age=30"
+    span = _WINDOWS[window]
+    return Trends(window_seconds=int(span.total_seconds()), items=await services.timelines.trends(span))
+
+
+@router.get(
+    "/tweets/{tweet_id}/thread",
+    summary="The conversation around a tweet",
+    responses=problem_responses(*READER_PROBLEMS, TweetNotFound, ValidationFailed, InvalidCursor),
+    openapi_extra=TOKEN_IS_OPTIONAL,
+)
+async def read_thread(
+    *,
+    tweet_id: TweetIdOfPath,
+    reader: CurrentReader,
+    services: ServicesDep,
+    response: Response,
+    after: TweetPositionDep,
+    limit: PageSize = 100,
+) -> Thread:
+    """What it answers, and what answers it; a tweet that was deleted leaves a gap."""
+    response.headers["Vary"] = "Authorization"
+    return await services.timelines.thread(tweet_id, after=after, limit=limit, caller=reader)

@@ -1,0 +1,115 @@
+"""Rules of timelines."""
+
+from datetime import timedelta
+from typing import cast
+
+from bson import ObjectId
+
+from service_kit.tokens import AccessToken
+from tweet_service.follows.repository import FollowRepository
+from tweet_service.paging import Position, Slice, cursor_at, cut
+from tweet_service.profiles.service import ProfileService
+from tweet_service.timelines.schemas import Thread, ThreadTweet, Trend
+from tweet_service.tweets.models import TweetDocument
+from tweet_service.tweets.presentation import TweetPresenter
+from tweet_service.tweets.problems import TweetNotFound
+from tweet_service.tweets.repository import TweetRepository
+from tweet_service.tweets.schemas import Tweet
+from tweet_service.tweets.service import TweetService, now_in_milliseconds
+
+# A home timeline is merged from as many ranges of an index; of more people the latest followed count.
+MAX_FOLLOWEES = 1000
+TRENDS_SHOWN = 20
+
+
+class TimelineService:
+    def __init__(
+        self,
+        tweets: TweetRepository,
+        follows: FollowRepository,
+        profiles: ProfileService,
+        presenter: TweetPresenter,
+        tweet_service: TweetService,
+    ) -> None:
+        self._tweets = tweets
+        self._follows = follows
+        self._profiles = profiles
+        self._presenter = presenter
+        self._tweet_service = tweet_service
+
+    async def home(self, caller: AccessToken, *, before: Position | None, limit: int) -> Slice[Tweet]:
+        """Tweets of the people somebody follows, and his own."""
+        authors = [caller.sub, *await self._follows.followees(caller.sub, MAX_FOLLOWEES)]
+        wanted = {"author_id": {"$in": authors}}
+        return await self._tweet_service.list_newest(wanted, before=before, limit=limit, caller=caller)
+
+    async def search(
+        self, words: str, *, before: Position | None, limit: int, caller: AccessToken | None
+    ) -> Slice[Tweet]:
+        """Tweets with all of these words, newest first; `"two words"` in quotes are found beside each other."""
+        wanted = {"$text": {"$search": _all_of(words)}}
+        return await self._tweet_service.list_newest(wanted, before=before, limit=limit, caller=caller)
+
+    async def thread(
+        self, tweet_id: ObjectId, *, after: Position | None, limit: int, caller: AccessToken | None
+    ) -> Thread:
+        """The conversation around a tweet. Raises `TweetNotFound`."""
+        tweet = await self._tweets.get_by_id(tweet_id)
+        if tweet is None:
+            raise TweetNotFound
+        ancestor_ids = tweet["ancestors"]
+        ancestors = await self._tweets.get_many(ancestor_ids) if ancestor_ids else {}
+        found = await self._tweets.descendants_query(tweet_id, after=after, limit=limit + 1).to_list(limit + 1)
+        shown, has_more = cut(cast("list[TweetDocument]", found), limit)
+        above = {ancestor for reply in shown for ancestor in reply["ancestors"]} - {reply["_id"] for reply in shown}
+        existing = await self._tweets.existing(above) if above else set()
+        whole = [tweet, *ancestors.values(), *shown]
+        presented = {ObjectId(each.id): each for each in await self._presenter.present(whole, caller)}
+        return Thread(
+            tweet=presented[tweet_id],
+            ancestors=_chain(ancestor_ids, presented),
+            descendants=_with_gaps(tweet_id, shown, presented, existing),
+            next_cursor=cursor_at(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None,
+        )
+
+    async def trends(self, window: timedelta) -> list[Trend]:
+        counts = await self._tweets.tag_counts(now_in_milliseconds() - window, TRENDS_SHOWN)
+        return [Trend(hashtag=tag, tweets=tweets) for tag, tweets in counts]
+
+
+def _all_of(words: str) -> str:
+    """MongoDB finds any of the words; each in quotes is one that must be there."""
+    quoted = words.split('"')
+    phrases = [part.strip() for part in quoted[1::2]]
+    single = [word for part in quoted[::2] for word in part.split()]
+    return " ".join(f'"{each}"' for each in [*single, *phrases] if each)
+
+
+def _chain(ids: list[ObjectId], presented: dict[ObjectId, Tweet]) -> list[ThreadTweet]:
+    """Each place with the one before it, whether there is a tweet or a gap."""
+    before = [None, *ids]
+    return [
+        ThreadTweet(id=str(each), reply_to=None if parent is None else str(parent), tweet=presented.get(each))
+        for parent, each in zip(before, ids, strict=False)
+    ]
+
+
+def _with_gaps(
+    top: ObjectId, documents: list[TweetDocument], presented: dict[ObjectId, Tweet], existing: set[ObjectId]
+) -> list[ThreadTweet]:
+    """The replies, and before the first reply to one that was deleted a gap in its place.
+
+    `existing` are those that are on other pages.
+    """
+    places: list[ThreadTweet] = []
+    known = {top, *existing, *(document["_id"] for document in documents)}
+    for document in documents:
+        path = document["ancestors"]
+        below = path[path.index(top) + 1 :]
+        for parent, missing in zip([top, *below], below, strict=False):
+            if missing not in known:
+                known.add(missing)
+                places.append(ThreadTweet(id=str(missing), reply_to=str(parent), tweet=None))
+        parent_id = str(document["reply_to"])
+        places.append(ThreadTweet(id=str(document["_id"]), reply_to=parent_id, tweet=presented[document["_id"]]))
+    return places

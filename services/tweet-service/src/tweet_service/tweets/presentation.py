@@ -1,0 +1,41 @@
+"""Tweets as clients see them: joined with authors and counts, a query each, however many tweets there are."""
+
+import asyncio
+from collections.abc import Sequence
+
+from service_kit.tokens import AccessToken
+from tweet_service.profiles.service import ProfileService
+from tweet_service.tweets.models import TweetDocument
+from tweet_service.tweets.repository import TweetRepository
+from tweet_service.tweets.schemas import Counts, Tweet
+
+
+class TweetPresenter:
+    def __init__(self, tweets: TweetRepository, profiles: ProfileService) -> None:
+        self._tweets = tweets
+        self._profiles = profiles
+
+    async def present_one(self, tweet: TweetDocument, caller: AccessToken | None) -> Tweet:
+        (presented,) = await self.present([tweet], caller)
+        return presented
+
+    async def present(self, tweets: Sequence[TweetDocument], caller: AccessToken | None) -> list[Tweet]:
+        """In the same order. `caller` speaks for himself where his copy has not arrived yet."""
+        if not tweets:
+            return []
+        authors, counts = await asyncio.gather(
+            self._profiles.authors({tweet["author_id"] for tweet in tweets}, caller),
+            self._tweets.get_counts([tweet["_id"] for tweet in tweets]),
+        )
+        return [
+            Tweet.model_validate(
+                {
+                    **tweet,
+                    "id": tweet["_id"],
+                    "author": authors[tweet["author_id"]],
+                    "author_deleted": authors[tweet["author_id"]] is None,
+                    "counts": Counts.model_validate(counts.get(tweet["_id"], {})),
+                }
+            )
+            for tweet in tweets
+        ]
