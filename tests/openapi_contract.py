@@ -2,13 +2,17 @@
 
 import contextlib
 import copy
+import re
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
+from urllib.parse import urljoin, urlsplit
 
+import httpx
 import hypothesis
+import schemathesis
 from hypothesis.errors import FlakyStrategyDefinition
 from schemathesis import Case
 from schemathesis.core.failures import Failure, FailureGroup
@@ -16,7 +20,10 @@ from schemathesis.core.transport import Response
 from schemathesis.engine import Status, events, from_schema
 from schemathesis.engine.recorder import ScenarioRecorder
 from schemathesis.engine.run import PhaseName
+from schemathesis.openapi.checks import RejectedPositiveData
 from schemathesis.schemas import BaseSchema
+
+from service_kit.problems import MEDIA_TYPE, ProblemDocument
 
 SUITES, SEQUENCES_PER_SUITE, STEPS_PER_SEQUENCE = 12, 8, 8
 
@@ -62,6 +69,163 @@ def example_of(schema: dict[str, Any], description: dict[str, Any]) -> Any:
             known = {name: example_of(each, description) for name, each in schema["properties"].items()}
     assert known is not None, f"no example of {schema}"
     return known
+
+
+def check_examples(operation: dict[str, Any], description: dict[str, Any]) -> None:
+    """Fails unless every answer of the operation is described with an example, and every error as a problem."""
+    for status, answer in operation["responses"].items():
+        assert "X-Request-ID" in answer["headers"], status
+        content = answer.get("content", {})
+        if int(status) < 400 or operation["operationId"] == "readyz":  # 503 with the same document as 200
+            for described in content.values():
+                assert "example" in described or example_of(described["schema"], description) is not None, status
+            continue
+        assert content.keys() == {MEDIA_TYPE}, status
+        examples = content[MEDIA_TYPE]["examples"]
+        assert examples, status
+        for code, example in examples.items():
+            document = ProblemDocument.model_validate(example["value"])
+            assert (str(document.status), document.code) == (status, code)
+
+
+def need_of_tokens(description: dict[str, Any]) -> dict[str, bool | None]:
+    """Of every operation by its label, whether it needs a token; None: it takes one, and works without."""
+    (scheme,) = description["components"]["securitySchemes"]
+    needs: dict[str, bool | None] = {}
+    for label, operation in operations_of(description).items():
+        match operation.get("security", []):
+            case []:
+                needs[label] = False
+            case [need]:
+                assert need == {scheme: []}
+                needs[label] = True
+            case several:
+                assert sorted(several, key=len) == [{}, {scheme: []}]
+                needs[label] = None
+    return needs
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Sees a service's documentation in a browser, behind the gateway if the page is under its `prefix`."""
+
+    url: str
+    page: str
+    prefix: str
+
+    def send(self, method: str, address: str, **content: Any) -> httpx.Response:
+        """Ask for what is at this address, which is relative to the page."""
+        path = urlsplit(urljoin(self.page, address)).path
+        assert path.startswith(self.prefix)
+        headers = content.pop("headers", {}) | ({"X-Forwarded-Prefix": self.prefix} if self.prefix else {})
+        answer = httpx.request(method, self.url + path.removeprefix(self.prefix), headers=headers, **content)
+        return answer.raise_for_status()
+
+    def description(self) -> dict[str, Any]:
+        """OpenAPI as the page shows it."""
+        named = re.search(r"url: '([^']+)'", self.send("GET", self.page).text)
+        assert named is not None
+        shown: dict[str, Any] = self.send("GET", named[1]).json()
+        return shown
+
+
+def token_address(page: str, description: dict[str, Any]) -> str:
+    """Where the Authorize button of Swagger UI asks for a token: it resolves `tokenUrl` against its own page."""
+    (scheme,) = description["components"]["securitySchemes"].values()
+    return urljoin(page, scheme["flows"]["password"]["tokenUrl"])
+
+
+def contract_of(description: dict[str, Any], examples_per_operation: int) -> BaseSchema:
+    """The description made ready for `try_operations` and `try_sequences`, whose cases are the same in every run."""
+    config = {
+        "base-url": "http://service.test",
+        # RFC 6585 §3: what a header is missed with that is a precondition.
+        "checks": {"missing_required_header": {"expected-statuses": ["401", "422", "428"]}},
+        "generation": {"deterministic": True, "max-examples": examples_per_operation},
+        "continue-on-failure": True,
+        "cache": {"enabled": False},
+        "suppress-health-check": ["all"],
+    }
+    return schemathesis.openapi.from_dict(with_bearer_scheme(description), config=schemathesis.Config.from_dict(config))
+
+
+class _As:
+    """Marks whom a case is sent as; it gets a token when it is sent, as that may be much later (`role_of`)."""
+
+    role: str
+
+    def get(self, _case: Case, _context: schemathesis.AuthContext) -> str:
+        return self.role
+
+    def set(self, case: Case, data: str, _context: schemathesis.AuthContext) -> None:
+        case.headers["Authorization"] = f"Bearer as {data}"
+
+
+def sent_as(role: str) -> type[_As]:
+    """What to register with the contract's `auth`, for somebody of this role to send requests."""
+    return type(f"As{role.title()}", (_As,), {"role": role})
+
+
+def role_of(case: Case) -> str | None:
+    """As whom the case is to be sent. None: it has no token, or one of its own."""
+    scheme, _, role = case.headers.get("Authorization", "").partition(" as ")
+    return role if scheme == "Bearer" and role else None
+
+
+def operation_id(case: Case) -> str:
+    return str(case.operation.definition.raw["operationId"])
+
+
+class Senders(Protocol):
+    """Those who send the cases."""
+
+    def prepare(self, case: Case) -> None:
+        """Put in what no schema can say: a token that works, the name of something that is there."""
+
+    def note(self, case: Case, response: Response) -> None:
+        """See what a case was answered with."""
+
+
+def _is_failure(_failure: Exception) -> bool:
+    return True
+
+
+@contextlib.contextmanager
+def sending(
+    contract: BaseSchema,
+    url: str,
+    senders: Senders,
+    *,
+    rules_beyond_schemas: Collection[str],
+    is_failure: Callable[[Exception], bool] = _is_failure,
+) -> Iterator[None]:
+    """Cases go to this service.
+
+    `rules_beyond_schemas` are codes of what makes a request invalid that no schema can say: a refusal of valid data
+    with nothing but these is no failure. `is_failure` knows what else schemathesis gets wrong.
+    """
+
+    @schemathesis.hook
+    def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[str, Any]) -> None:
+        senders.prepare(case)
+
+    @contract.hook
+    def after_call(_context: schemathesis.HookContext, case: Case, response: Response) -> None:
+        senders.note(case, response)
+
+    @contract.hook
+    def filter_failure(_context: schemathesis.HookContext, failure: Exception, _case: Case, response: Response) -> bool:
+        if not isinstance(failure, RejectedPositiveData):
+            return is_failure(failure)
+        document = response.json()
+        codes = {error["code"] for error in document.get("errors", [])} or {document["code"]}
+        return not codes <= set(rules_beyond_schemas)
+
+    contract.config.update(base_url=url)
+    try:
+        yield
+    finally:
+        schemathesis.hooks.unregister(before_call)
 
 
 @dataclass(frozen=True)

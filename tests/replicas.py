@@ -1,4 +1,4 @@
-"""auth-service as processes of their own, on one schema, as they run behind a load balancer."""
+"""A service as processes of their own, on one database, as they run behind a load balancer."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,8 @@ from embedded_stack import Stack
 from embedded_stack.configuration import port_is_free
 from waiting import eventually
 
-AUTH_SERVICE = str(Path(sys.executable).with_name("auth-service"))
+COMMANDS = Path(sys.executable).parent
+AUTH_SERVICE = str(COMMANDS / "auth-service")
 
 # Below the ports that Linux gives to outgoing connections; another test run begins to look elsewhere.
 _ports = (port for port in range(20_000 + os.getpid() % 10_000, 32_000) if port_is_free(port))
@@ -28,18 +29,19 @@ def free_port() -> int:
 class Replica:
     """One process. `client` speaks to it, `variables` are its whole environment, `log` is where its output goes."""
 
-    def __init__(self, variables: dict[str, str], logs: Path) -> None:
+    def __init__(self, service: str, variables: dict[str, str], logs: Path) -> None:
         port = free_port()
+        self._command = str(COMMANDS / service)
         self.variables = {**variables, "PORT": str(port)}
         self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30)
-        self.log = logs / f"auth-replica-{port}.log"
+        self.log = logs / f"{service}-{port}.log"
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         """Returns when it is ready."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                AUTH_SERVICE, "run", env=self.variables, stdout=log, stderr=log
+                self._command, "run", env=self.variables, stdout=log, stderr=log
             )
         await eventually(self._is_ready)
 
@@ -58,14 +60,23 @@ class Replica:
 
 
 @asynccontextmanager
-async def running_replicas(count: int, stack: Stack, mysql_url: str, **variables: str) -> AsyncIterator[list[Replica]]:
-    """So many, started at once. Their logs are beside those of the stack's components."""
-    stack.start("mail")
-    own = {"PATH": os.environ["PATH"], "MYSQL_URL": mysql_url, "AUTH_SMTP_URL": stack.addresses["SMTP_URL"]}
-    replicas = [Replica({**own, **variables}, stack.configuration.state / "log") for _ in range(count)]
+async def running_processes(service: str, count: int, stack: Stack, **variables: str) -> AsyncIterator[list[Replica]]:
+    """So many of a service, started at once. Their logs are beside those of the stack's components."""
+    logs = stack.configuration.state / "log"
+    logs.mkdir(parents=True, exist_ok=True)
+    replicas = [Replica(service, {"PATH": os.environ["PATH"], **variables}, logs) for _ in range(count)]
     try:
         await asyncio.gather(*(replica.start() for replica in replicas))
         yield replicas
     finally:
         await asyncio.gather(*(replica.end(signal.SIGTERM) for replica in replicas))
         await asyncio.gather(*(replica.client.aclose() for replica in replicas))
+
+
+@asynccontextmanager
+async def running_replicas(count: int, stack: Stack, mysql_url: str, **variables: str) -> AsyncIterator[list[Replica]]:
+    """So many of auth-service on one schema."""
+    stack.start("mail")
+    own = {"MYSQL_URL": mysql_url, "AUTH_SMTP_URL": stack.addresses["SMTP_URL"]}
+    async with running_processes("auth-service", count, stack, **{**own, **variables}) as replicas:
+        yield replicas

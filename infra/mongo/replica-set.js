@@ -30,7 +30,10 @@ function grant(name, password, privileges) {
 // tweet-service owns its collections, and only reads the copy of the users, tombstones too (`users_copy`).
 grant("tweet_service", process.env.MONGO_TWEET_PASSWORD, [
   on("", READ, "listCollections", "changeStream"),
-  ...["tweets", "likes", "follows"].map((name) => on(name, WRITE, SCHEMA)),
+  ...[
+    ...["tweets", "likes", "follows", "tweet_counts"],
+    ...["imported_profiles", "imports", "idempotency_keys", "rate_limits"],
+  ].map((name) => on(name, WRITE, SCHEMA)),
 ]);
 
 // sync-service owns the copy of the users (`users` is a view of it), and sees nothing of the tweets.

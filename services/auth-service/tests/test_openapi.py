@@ -3,12 +3,10 @@
 import asyncio
 import itertools
 import json
-import re
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
 import httpx
 import pytest
@@ -16,7 +14,6 @@ import schemathesis
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from schemathesis.core.transport import Response
-from schemathesis.openapi.checks import RejectedPositiveData
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -25,10 +22,23 @@ from auth_app import NewForm, client_of, own_schema, running_app
 from auth_service.main import create_app
 from auth_service.settings import Settings
 from embedded_stack import Stack
-from openapi_contract import Findings, example_of, operations_of, try_operations, try_sequences, with_bearer_scheme
+from openapi_contract import (
+    Findings,
+    Visitor,
+    check_examples,
+    contract_of,
+    need_of_tokens,
+    operation_id,
+    operations_of,
+    role_of,
+    sending,
+    sent_as,
+    token_address,
+    try_operations,
+    try_sequences,
+)
 from replicas import running_replicas
 from service_kit.mysql import create_engine
-from service_kit.problems import MEDIA_TYPE, ProblemDocument
 
 PREFIX = "/api/auth"
 # What the examples in OpenAPI say, so that those who are registered here can log in and change it by them.
@@ -124,11 +134,10 @@ class People:
 
     def prepare(self, case: schemathesis.Case) -> None:
         """Put in what no schema can say: a token that works, two passwords that are the same, a name that is free."""
-        scheme, _, role = case.headers.get("Authorization", "").partition(" as ")
-        if scheme == "Bearer":
+        if (role := role_of(case)) is not None:
             case.headers["Authorization"] = f"Bearer {self.who_is(role)['access_token']}"
         body = case.body
-        if _operation_id(case) == "register" and case.meta.generation.mode.is_positive and isinstance(body, dict):
+        if operation_id(case) == "register" and case.meta.generation.mode.is_positive and isinstance(body, dict):
             names = self.new_names() if body["username"] == "ada" else {}
             case.body = {**body, **names, "password_confirm": body["password"]}
 
@@ -138,12 +147,8 @@ class People:
         for role, person in list(self.present.items()):
             acted = case.headers.get("Authorization") == f"Bearer {person['access_token']}"
             was_changed = case.path_parameters.get("user_id") == person["user"]["id"]
-            if (acted and _operation_id(case) in ENDS_OWN_SESSION) or was_changed:
+            if (acted and operation_id(case) in ENDS_OWN_SESSION) or was_changed:
                 del self.present[role]
-
-
-def _operation_id(case: schemathesis.Case) -> str:
-    return str(case.operation.definition.raw["operationId"])
 
 
 def _description() -> dict[str, Any]:
@@ -155,50 +160,9 @@ def _description() -> dict[str, Any]:
 
 DESCRIPTION = _description()
 OPERATIONS = operations_of(DESCRIPTION)
-contract = schemathesis.openapi.from_dict(
-    with_bearer_scheme(DESCRIPTION),
-    config=schemathesis.Config.from_dict(
-        {
-            "base-url": "http://auth.test",
-            "generation": {"deterministic": True, "max-examples": EXAMPLES_PER_OPERATION},
-            "continue-on-failure": True,
-            "cache": {"enabled": False},
-            "suppress-health-check": ["all"],
-        }
-    ),
-)
-
-
-class _As:
-    """Marks whom a case is sent as; `People.prepare` gives it a token when it is sent, as that may be much later."""
-
-    role: str
-
-    def get(self, _case: schemathesis.Case, _context: schemathesis.AuthContext) -> str:
-        return self.role
-
-    def set(self, case: schemathesis.Case, data: str, _context: schemathesis.AuthContext) -> None:
-        case.headers["Authorization"] = f"Bearer as {data}"
-
-
-@contract.auth(refresh_interval=None).apply_to(tag="administration")
-class AsAdmin(_As):
-    role = "admin"
-
-
-@contract.auth(refresh_interval=None).skip_for(tag="administration")
-class AsCustomer(_As):
-    role = "customer"
-
-
-@contract.hook
-def filter_failure(
-    _context: schemathesis.HookContext, failure: Exception, case: schemathesis.Case, response: Response
-) -> bool:
-    if not isinstance(failure, RejectedPositiveData) or response.status_code != 422:
-        return True
-    codes = {error["code"] for error in response.json().get("errors", [])}
-    return not codes or not codes <= RULES_BEYOND_SCHEMAS
+contract = contract_of(DESCRIPTION, EXAMPLES_PER_OPERATION)
+contract.auth(refresh_interval=None).apply_to(tag="administration")(sent_as("admin"))
+contract.auth(refresh_interval=None).skip_for(tag="administration")(sent_as("customer"))
 
 
 @pytest.fixture(scope="module")
@@ -208,17 +172,8 @@ def people(service: LiveService) -> Iterator[People]:
     # Whom the examples in OpenAPI name.
     people.register(username="ada", email="ada@example.com")
 
-    @schemathesis.hook
-    def before_call(_context: schemathesis.HookContext, case: schemathesis.Case, _kwargs: dict[str, Any]) -> None:
-        people.prepare(case)
-
-    @contract.hook
-    def after_call(_context: schemathesis.HookContext, case: schemathesis.Case, response: Response) -> None:
-        people.note(case, response)
-
-    contract.config.update(base_url=service.url)
-    yield people
-    schemathesis.hooks.unregister(before_call)
+    with sending(contract, service.url, people, rules_beyond_schemas=RULES_BEYOND_SCHEMAS):
+        yield people
 
 
 @pytest.fixture(scope="module")
@@ -243,19 +198,7 @@ def test_live_service_publishes_this_description(service: LiveService) -> None:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_every_answer_is_described_with_an_example(operation: str) -> None:
-    for status, answer in OPERATIONS[operation]["responses"].items():
-        assert "X-Request-ID" in answer["headers"], status
-        content = answer.get("content", {})
-        if int(status) < 400 or operation == "GET /readyz":  # which answers 503 with the same document as 200
-            for described in content.values():
-                assert "example" in described or example_of(described["schema"], DESCRIPTION) is not None, status
-            continue
-        assert content.keys() == {MEDIA_TYPE}, status
-        examples = content[MEDIA_TYPE]["examples"]
-        assert examples, status
-        for code, example in examples.items():
-            document = ProblemDocument.model_validate(example["value"])
-            assert (str(document.status), document.code) == (status, code)
+    check_examples(OPERATIONS[operation], DESCRIPTION)
 
 
 PUBLIC = {
@@ -275,11 +218,9 @@ TOKEN_IS_OPTIONAL = {"POST /v1/register", "POST /v1/logout"}
 
 
 def test_operations_say_whether_they_need_a_token() -> None:
-    (scheme,) = DESCRIPTION["components"]["securitySchemes"]
-    security = {label: operation.get("security") for label, operation in OPERATIONS.items()}
-    assert {label for label, needed in security.items() if not needed} == PUBLIC
-    assert {label for label, needed in security.items() if needed and {} in needed} == TOKEN_IS_OPTIONAL
-    assert all({scheme: []} in needed for needed in security.values() if needed)
+    needs = need_of_tokens(DESCRIPTION)
+    assert {label for label, needed in needs.items() if needed is False} == PUBLIC
+    assert {label for label, needed in needs.items() if needed is None} == TOKEN_IS_OPTIONAL
 
 
 @pytest.mark.parametrize("operation", sorted(OPERATIONS.keys() - PUBLIC - TOKEN_IS_OPTIONAL))
@@ -303,28 +244,16 @@ def test_operation_that_needs_a_token_refuses_any_other(
 def test_authorize_button_of_the_documentation_works(
     service: LiveService, people: People, page: str, gateway: str
 ) -> None:
-    """Does what Swagger UI does, which resolves `tokenUrl` against its own page."""
-
-    def send(method: str, address: str, **content: Any) -> httpx.Response:
-        path = urlsplit(address).path
-        assert path.startswith(gateway)
-        headers = content.pop("headers", {}) | ({"X-Forwarded-Prefix": gateway} if gateway else {})
-        answer = httpx.request(method, service.url + path.removeprefix(gateway), headers=headers, **content)
-        return answer.raise_for_status()
-
-    openapi = re.search(r"url: '([^']+)'", send("GET", page).text)
-    assert openapi is not None
-    description = send("GET", urljoin(page, openapi[1])).json()
-    ((scheme, flows),) = ((name, each["flows"]) for name, each in description["components"]["securitySchemes"].items())
-    token_url = urljoin(page, flows["password"]["tokenUrl"])
+    """Does what Swagger UI does."""
+    visitor = Visitor(service.url, page, gateway)
+    description = visitor.description()
     username = people.register(**people.new_names())["user"]["username"]
     form = {"grant_type": "password", "username": username, "password": PASSWORD, "scope": "", "client_id": ""}
-    tokens = send("POST", token_url, data=form).json()
+    tokens = visitor.send("POST", token_address(page, description), data=form).json()
     assert tokens["token_type"] == "bearer"
 
     (server,) = description.get("servers", [{"url": ""}])
-    assert description["paths"]["/v1/users/me"]["get"]["security"] == [{scheme: []}]
-    profile = send("GET", urljoin(page, f"{server['url']}/v1/users/me"), headers=bearer(tokens)).json()
+    profile = visitor.send("GET", f"{server['url']}/v1/users/me", headers=bearer(tokens)).json()
     assert profile["username"] == username
 
 

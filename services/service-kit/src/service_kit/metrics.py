@@ -37,6 +37,8 @@ class HttpMetrics:
             registry=registry,
         )
 
-    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+    def observe(self, method: str, route: str, status: int, seconds: float | None) -> None:
+        """`seconds` is None if the time says nothing."""
         self._requests.labels(method, route, str(status)).inc()
-        self._duration.labels(method, route).observe(seconds)
+        if seconds is not None:
+            self._duration.labels(method, route).observe(seconds)

@@ -15,6 +15,7 @@ from service_kit.request_context import REQUEST_ID_HEADER, begin_request
 log = structlog.get_logger(__name__)
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+_ENDLESS = "text/event-stream"
 
 
 class RequestContextMiddleware:
@@ -31,22 +32,26 @@ class RequestContextMiddleware:
         request_id = begin_request(Headers(scope=scope).get(REQUEST_ID_HEADER))
         started = time.perf_counter()
         status = 500
+        is_endless = False
 
         async def send_with_request_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_endless
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+                headers = MutableHeaders(scope=message)
+                headers[REQUEST_ID_HEADER] = request_id
+                is_endless = headers.get("content-type", "").startswith(_ENDLESS)
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_request_id)
         finally:
-            self._record(scope, status, time.perf_counter() - started)
+            self._record(scope, status, time.perf_counter() - started, is_endless=is_endless)
 
-    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, status: int, seconds: float, *, is_endless: bool) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
-        self._metrics.observe(scope["method"], route, status, seconds)
+        # How long somebody listened is no latency.
+        self._metrics.observe(scope["method"], route, status, None if is_endless else seconds)
         if scope["path"] not in PROBES:
             log.info(
                 "request",

@@ -11,6 +11,7 @@ from service_kit.problems import (
     PayloadTooLarge,
     ProblemDocument,
     ValidationFailed,
+    header_references,
     problem_responses,
 )
 from service_kit.request_context import REQUEST_ID_HEADER
@@ -69,10 +70,6 @@ def describe_answers(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema
-
-
-def header_references(*names: str) -> dict[str, Any]:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _replace_validation_error(schemas: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from service_kit.problems import FieldError, ValidationFailed
+from service_kit.wire import is_unicode
 
 
 class InvalidCursor(ValidationFailed):
@@ -28,16 +29,21 @@ def decode_cursor(cursor: str, *types: type) -> tuple[Any, ...]:
         raise InvalidCursor from error
     if not isinstance(position, list) or [type(part) for part in position] != list(types):
         raise InvalidCursor
+    if not all(is_unicode(part) for part in position if isinstance(part, str)):
+        raise InvalidCursor
     return tuple(position)
 
 
 _LINK = {"description": "RFC 8288, `rel=next`; absent on the last page.", "schema": {"type": "string"}}
 
 
-def next_page(operation_id: str) -> dict[str, Any]:
-    """OpenAPI's words for a page of the list that this operation reads."""
-    cursor = {"query.cursor": "$response.body#/next_cursor"}
-    return {"headers": {"Link": _LINK}, "links": {"next_page": {"operationId": operation_id, "parameters": cursor}}}
+def next_page(operation_id: str, *kept: str) -> dict[str, Any]:
+    """OpenAPI's words for a page of the list that this operation reads.
+
+    `kept` are the parameters without which there is no such list, as in `path.tweet_id` or `query.q`.
+    """
+    parameters = {name: f"$request.{name}" for name in kept} | {"query.cursor": "$response.body#/next_cursor"}
+    return {"headers": {"Link": _LINK}, "links": {"next_page": {"operationId": operation_id, "parameters": parameters}}}
 
 
 def next_link(url: str) -> str:

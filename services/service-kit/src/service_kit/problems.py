@@ -113,9 +113,14 @@ class ValidationFailed(Problem):
 
 
 class TooManyRequests(Problem):
-    """RFC 6585 §4, with what the client may do and when (draft-ietf-httpapi-ratelimit-headers)."""
+    """RFC 6585 §4, with what the client may do and when (draft-ietf-httpapi-ratelimit-headers).
+
+    It keeps the rows in which attempts are going to be counted: InnoDB answers with a deadlock if several wait for a
+    row that is inserted and rolled back.
+    """
 
     status, code, title = 429, "too-many-requests", "Too many attempts. Try again later."
+    keeps_work = True
 
     def __init__(self, limit: RateLimit | None = None) -> None:
         headers = {} if limit is None else {**limit.headers(), "Retry-After": str(limit.reset_seconds)}
@@ -159,12 +164,17 @@ def problem_response(request: Request, problem: Problem) -> JSONResponse:
     return JSONResponse(document, problem.status, headers, MEDIA_TYPE)
 
 
-# Headers that come with a status; `application` describes them.
+# Headers that come with a status; `openapi` describes them.
 _HEADERS = {
     401: ("WWW-Authenticate",),
     429: ("Retry-After", "RateLimit", "RateLimit-Policy"),
     503: ("Retry-After",),
 }
+
+
+def header_references(*names: str) -> dict[str, Any]:
+    """OpenAPI `headers` of an answer."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def problem_responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
@@ -175,9 +185,7 @@ def problem_responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any
             problem.status,
             {
                 "description": HTTPStatus(problem.status).phrase,
-                "headers": {
-                    name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS.get(problem.status, ())
-                },
+                "headers": header_references(*_HEADERS.get(problem.status, ())),
                 "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}, "examples": {}}},
             },
         )

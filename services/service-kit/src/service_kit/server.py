@@ -1,24 +1,69 @@
 """Runs a service under uvicorn."""
 
+import asyncio
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service_kit.logging import configure_logging
 from service_kit.settings import ServiceSettings
 
 SHUTDOWN_SECONDS = 10
+# Like `uvicorn.run`, for whoever supervises us.
+STARTUP_FAILURE = 3
+_TRANSPORT = "service_kit.transport"
 
 
-def serve(app: FastAPI, *, service: str, settings: ServiceSettings) -> None:
-    """Serve until SIGTERM or SIGINT; requests in flight get `SHUTDOWN_SECONDS` to end."""
+def serve(
+    app: FastAPI, *, service: str, settings: ServiceSettings, before_shutdown: Callable[[], object] | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT; requests in flight get `SHUTDOWN_SECONDS` to end.
+
+    `before_shutdown` is called before they are waited for, to end answers that have no end of their own.
+    """
     configure_logging(service, settings.log_level)
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
+        http=_Protocol,
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
+    server = _Server(config, before_shutdown)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
+
+
+def transport_of(scope: Scope) -> asyncio.Transport | None:
+    """The connection of a request, for an answer that may have to break it off. Only `serve` has it."""
+    transport: asyncio.Transport | None = scope.get("extensions", {}).get(_TRANSPORT, {}).get("transport")
+    return transport
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, before_shutdown: Callable[[], object] | None) -> None:
+        super().__init__(config)
+        self._before_shutdown = before_shutdown
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._before_shutdown is not None:
+            self._before_shutdown()
+        await super().shutdown(sockets)
+
+
+class _Protocol(HttpToolsProtocol):
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {_TRANSPORT: {"transport": self.transport}}

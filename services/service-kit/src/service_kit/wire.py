@@ -77,7 +77,8 @@ def is_id(text: str) -> bool:
     return re.fullmatch(_ID, text) is not None
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """JSON can spell half of a surrogate pair, which no database takes."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -97,8 +98,7 @@ class RequestBody(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_half_characters(cls, value: Any) -> Any:
-        """JSON can spell half of a surrogate pair, which no database takes."""
-        if isinstance(value, str) and not _is_unicode(value):
+        if isinstance(value, str) and not is_unicode(value):
             raise PydanticCustomError("string_unicode", "The text is not valid Unicode.")
         return value
 

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from service_kit.application import create_application
 from service_kit.health import ReadinessCheck
+from service_kit.metrics import new_registry
 from service_kit.tokens import RemoteKeySet, TokenVerifier
 from tweet_service import database
 from tweet_service.authentication import Authenticator
@@ -23,6 +24,11 @@ from tweet_service.reactions import repository as reactions
 from tweet_service.reactions.endpoints import router as reactions_router
 from tweet_service.services import Services
 from tweet_service.settings import Settings
+from tweet_service.stream import repository as stream
+from tweet_service.stream.endpoints import router as stream_router
+from tweet_service.stream.hub import Hub, StreamLimits
+from tweet_service.stream.metrics import StreamMetrics
+from tweet_service.stream.presentation import EventPresenter
 from tweet_service.timelines.endpoints import router as timelines_router
 from tweet_service.tweets import repository as tweets
 from tweet_service.tweets.endpoints import router as tweets_router
@@ -54,6 +60,8 @@ Tweets outlive the account that wrote them: once it is deleted, `author` is `nul
 
 def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> FastAPI:
     """`clock` gives seconds since the epoch; tests turn it."""
+    registry = new_registry()
+    stream_metrics = StreamMetrics(registry)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -61,6 +69,13 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fa
         app.state.database = client.get_default_database()
         app.state.services = Services.of(client, app.state.database, settings, clock)
         app.state.preparation = database.Preparation(app.state.database, INDEXES, [upgrade_tweets])
+        watching = stream.connect(settings.mongodb_url.get_secret_value())
+        app.state.stream = Hub(
+            stream.TweetChanges(watching),
+            EventPresenter(app.state.services.presenter),
+            stream_metrics,
+            StreamLimits.of(settings),
+        )
         preparing = asyncio.create_task(app.state.preparation.run())
         # Internal traffic: a proxy of the environment is not meant for it.
         async with httpx.AsyncClient(timeout=KEY_SET_SECONDS, trust_env=False) as http:
@@ -71,6 +86,8 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fa
             app.state.authenticator = Authenticator(verifier, ProfileRepository(app.state.database), clock=clock)
             yield
         preparing.cancel()
+        await app.state.stream.close()
+        await watching.close()
         client.close()
 
     return create_application(
@@ -79,9 +96,10 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fa
         version=VERSION,
         settings=settings,
         lifespan=lifespan,
-        routers=[tweets_router, reactions_router, people_router, timelines_router],
+        routers=[tweets_router, reactions_router, people_router, timelines_router, stream_router],
         readiness=_readiness,
         unavailable_on=database.UNAVAILABLE,
+        registry=registry,
     )
 
 
@@ -90,3 +108,8 @@ def _readiness(app: FastAPI) -> Mapping[str, ReadinessCheck]:
         await app.state.database.command("ping")
 
     return {"mongodb": mongodb, "indexes": app.state.preparation.check}
+
+
+def end_streams(app: FastAPI) -> None:
+    """Before the process stops: what has no end would keep it."""
+    app.state.stream.end()

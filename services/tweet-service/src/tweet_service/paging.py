@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from bson import ObjectId
 from fastapi import Depends, Query, Request, Response
 
-from service_kit.pagination import InvalidCursor, decode_cursor, encode_cursor, next_link
+from service_kit.pagination import InvalidCursor, decode_cursor, encode_cursor, next_link, next_page
 from service_kit.wire import Page
+from tweet_service.headers import VARY
 
 MAX_PAGE = 100
 
@@ -72,10 +73,21 @@ def cut(found: Sequence[DocumentT], limit: int) -> tuple[list[DocumentT], bool]:
 
 
 def page_of(part: Slice[ItemT], request: Request, response: Response) -> Page[ItemT]:
-    """The answer, with its `Link` header."""
+    """The answer, with its headers."""
+    tell_of_next_page(part.next_cursor, request, response)
+    return Page(items=part.items, next_cursor=part.next_cursor)
+
+
+def tell_of_next_page(cursor: str | None, request: Request, response: Response) -> None:
+    """Sets the headers of a page."""
     response.headers["Vary"] = "Authorization"
-    if part.next_cursor is not None:
-        following = request.url.include_query_params(cursor=part.next_cursor)
+    if cursor is not None:
+        following = request.url.include_query_params(cursor=cursor)
         # Relative (RFC 8288 §3.1): only the client knows by which scheme and host it came.
         response.headers["Link"] = next_link(f"{following.path}?{following.query}")
-    return Page(items=part.items, next_cursor=part.next_cursor)
+
+
+def page_answer(operation_id: str, *kept: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI `responses` of a page; what is `kept` says `next_page`."""
+    page = next_page(operation_id, *kept)
+    return {200: {**page, "headers": {**page["headers"], "Vary": VARY}}}

@@ -17,3 +17,7 @@ class Settings(ServiceSettings):
     # In each minute, counted in MongoDB, so that replicas share them.
     tweet_writes_per_minute: int = Field(default=3000, ge=1, description="Of one person.")
     tweet_reads_per_minute: int = Field(default=60_000, ge=1, description="From one address.")
+    tweet_stream_clients: int = Field(default=2000, ge=1, description="Who listen to this process at a time.")
+    tweet_stream_backlog: int = Field(default=5000, ge=4, description="Events by which a listener may lag behind.")
+    tweet_stream_heartbeat_seconds: float = Field(default=15.0, gt=0, description="Less than any proxy waits.")
+    tweet_stream_seconds: float = Field(default=3600.0, gt=0, description="How long a stream may last.")

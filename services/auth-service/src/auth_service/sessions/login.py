@@ -4,6 +4,7 @@ Every branch does the same work in the same order, so that neither answer nor du
 wrong password or an inactive account (OWASP Authentication Cheat Sheet).
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,19 +52,20 @@ class LoginService:
         account, address = account_subject(self.limits, credentials.login), self._address(origin)
         counted, watched = [account, address], [Subject(self.limits.login_overall)]
         async with self.database.reading() as session:
-            states = await self.limiter.states(session, [*counted, *watched])
+            view = await self.limiter.view(session, [*counted, *watched])
             found = await AccountRepository(session).get_by_login(credentials.login)
-        try:
-            limit = self.limiter.look(states, counted, watched)
-            is_taken = limit is None
-            if limit is None:
-                async with self.database.transaction() as session:
-                    limit = await self.limiter.take(session, counted, watched)
-        except TooManyRequests:
-            self.metrics.logins.labels("throttled").inc()
-            raise
-        tell(limit)
-        with self.limiter.under_way([] if is_taken else counted):
+        with contextlib.ExitStack() as attempt:
+            try:
+                limit = self.limiter.look(view, counted, watched)
+                is_taken = limit is None
+                attempt.enter_context(self.limiter.under_way(counted, is_taken=is_taken))
+                if limit is None:
+                    async with self.database.transaction() as session:
+                        limit = await self.limiter.take(session, counted, watched)
+            except TooManyRequests:
+                self.metrics.logins.labels("throttled").inc()
+                raise
+            tell(limit)
             verified_hash = found.credential.password_hash if found else None
             is_correct = await self.passwords.verify(credentials.password, verified_hash)
             newer_hash = await self._rehashed(credentials.password, verified_hash) if is_correct else None
@@ -77,7 +79,7 @@ class LoginService:
                     raise InvalidCredentials
                 if is_taken:
                     await self.limiter.succeeded(session, account=account, address=address)
-                elif account.hash in states:
+                elif account.hash in view.states:
                     await self.limiter.forget(session, account)
                 if self.require_verified_email and not user.email_verified:
                     self.metrics.logins.labels("unverified").inc()

@@ -1,6 +1,6 @@
 """HTTP of people and of who follows them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
@@ -10,26 +10,35 @@ from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.wire import Page
 from tweet_service.dependencies import READER_PROBLEMS, USER_PROBLEMS, CurrentReader, CurrentWriter, ServicesDep
 from tweet_service.follows.problems import OwnFollower
-from tweet_service.paging import PageSize, PositionDep, TweetPositionDep, page_of
+from tweet_service.headers import VARY
+from tweet_service.paging import PageSize, PositionDep, TweetPositionDep, page_answer, page_of
 from tweet_service.profiles.problems import UserNotFound
 from tweet_service.profiles.schemas import Author, UserProfile
-from tweet_service.tweets.endpoints import LINK
 from tweet_service.tweets.schemas import Tweet
 
 router = APIRouter(prefix="/v1/users/{username}", tags=["people"])
 
 Username = Annotated[str, Path(max_length=100, examples=["ada"])]
 
-_MANY = {
-    200: {"headers": {"Link": LINK}},
-    **problem_responses(*READER_PROBLEMS, UserNotFound, ValidationFailed, InvalidCursor),
+_OF_THE_PERSON = {"path.username": "$response.body#/username"}
+_LINKS = {
+    name: {"operationId": name, "parameters": _OF_THE_PERSON}
+    for name in ("list_tweets_of", "list_followers", "list_following", "follow")
 }
+
+
+def _many(operation_id: str) -> dict[int | str, dict[str, Any]]:
+    problems = problem_responses(*READER_PROBLEMS, UserNotFound, ValidationFailed, InvalidCursor)
+    return {**page_answer(operation_id, "path.username"), **problems}
 
 
 @router.get(
     "",
     summary="Somebody's profile",
-    responses=problem_responses(*READER_PROBLEMS, UserNotFound, ValidationFailed),
+    responses={
+        200: {"headers": {"Vary": VARY}, "links": _LINKS},
+        **problem_responses(*READER_PROBLEMS, UserNotFound, ValidationFailed),
+    },
     openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def read_profile(
@@ -40,7 +49,10 @@ async def read_profile(
 
 
 @router.get(
-    "/tweets", summary="Somebody's tweets and reposts, newest first", responses=_MANY, openapi_extra=TOKEN_IS_OPTIONAL
+    "/tweets",
+    summary="Somebody's tweets and reposts, newest first",
+    responses=_many("list_tweets_of"),
+    openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def list_tweets_of(
     *,
@@ -58,7 +70,9 @@ async def list_tweets_of(
     return page_of(page, request, response)
 
 
-@router.get("/followers", summary="Who follows somebody", responses=_MANY, openapi_extra=TOKEN_IS_OPTIONAL)
+@router.get(
+    "/followers", summary="Who follows somebody", responses=_many("list_followers"), openapi_extra=TOKEN_IS_OPTIONAL
+)
 async def list_followers(
     *,
     username: Username,
@@ -73,7 +87,9 @@ async def list_followers(
     return page_of(page, request, response)
 
 
-@router.get("/following", summary="Whom somebody follows", responses=_MANY, openapi_extra=TOKEN_IS_OPTIONAL)
+@router.get(
+    "/following", summary="Whom somebody follows", responses=_many("list_following"), openapi_extra=TOKEN_IS_OPTIONAL
+)
 async def list_following(
     *,
     username: Username,

@@ -14,9 +14,9 @@ class Author(ResponseBody):
 
 
 class ProfileCounts(ResponseBody):
-    tweets: int
-    followers: int
-    following: int
+    tweets: int = Field(examples=[42])
+    followers: int = Field(examples=[7])
+    following: int = Field(examples=[3])
 
 
 class UserProfile(ResponseBody):
@@ -25,7 +25,7 @@ class UserProfile(ResponseBody):
     id: str = Field(examples=["019a20ae-ba0e-79f0-8b83-c5bb8662bc58"])
     username: str = Field(examples=["ada"])
     name: str = Field(examples=["Ada Lovelace"])
-    created_at: UtcDatetime | None
+    created_at: UtcDatetime | None = Field(examples=["2026-01-31T12:00:00.000000Z"])
     is_imported: bool = Field(examples=[False])
     counts: ProfileCounts
     is_followed: bool | None = Field(description="By whoever asks; null if nobody says who he is.", examples=[None])

@@ -1,5 +1,7 @@
 """HTTP of likes and reposts."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 
 from service_kit.openapi import TOKEN_IS_OPTIONAL
@@ -7,22 +9,23 @@ from service_kit.pagination import InvalidCursor
 from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.wire import Page
 from tweet_service.dependencies import READER_PROBLEMS, USER_PROBLEMS, CurrentReader, CurrentWriter, ServicesDep
-from tweet_service.paging import PageSize, PositionDep, TweetPositionDep, page_of
+from tweet_service.paging import PageSize, PositionDep, TweetPositionDep, page_answer, page_of
 from tweet_service.profiles.schemas import Author
-from tweet_service.tweets.endpoints import LINK, TweetIdOfPath
+from tweet_service.tweets.endpoints import TweetIdOfPath, links_of
 from tweet_service.tweets.problems import TweetNotFound
 from tweet_service.tweets.schemas import Tweet
 
 router = APIRouter(prefix="/v1/tweets/{tweet_id}", tags=["reactions"])
 
 _ONE = problem_responses(*USER_PROBLEMS, TweetNotFound)
-_MANY = {
-    200: {"headers": {"Link": LINK}},
-    **problem_responses(*READER_PROBLEMS, TweetNotFound, ValidationFailed, InvalidCursor),
-}
 
 
-@router.put("/like", summary="Like a tweet", responses=_ONE)
+def _many(operation_id: str) -> dict[int | str, dict[str, Any]]:
+    problems = problem_responses(*READER_PROBLEMS, TweetNotFound, ValidationFailed, InvalidCursor)
+    return {**page_answer(operation_id, "path.tweet_id"), **problems}
+
+
+@router.put("/like", summary="Like a tweet", responses={200: {"links": links_of("unlike", "list_likes")}, **_ONE})
 async def like(tweet_id: TweetIdOfPath, user: CurrentWriter, services: ServicesDep) -> Tweet:
     """The tweet, with your like counted. Once, however often; of a repost it is what was reposted that is liked."""
     return await services.reactions.like(tweet_id, user)
@@ -33,7 +36,11 @@ async def unlike(tweet_id: TweetIdOfPath, user: CurrentWriter, services: Service
     await services.reactions.unlike(tweet_id, user)
 
 
-@router.put("/repost", summary="Repost a tweet", responses=_ONE)
+@router.put(
+    "/repost",
+    summary="Repost a tweet",
+    responses={200: {"links": links_of("delete_tweet", "take_repost_back")}, **_ONE},
+)
 async def repost(tweet_id: TweetIdOfPath, user: CurrentWriter, services: ServicesDep) -> Tweet:
     """Your repost, whose `repost_of` is the tweet. Once, however often."""
     return await services.reactions.repost(tweet_id, user)
@@ -44,7 +51,12 @@ async def take_repost_back(tweet_id: TweetIdOfPath, user: CurrentWriter, service
     await services.reactions.take_repost_back(tweet_id, user)
 
 
-@router.get("/likes", summary="Who likes a tweet, the latest first", responses=_MANY, openapi_extra=TOKEN_IS_OPTIONAL)
+@router.get(
+    "/likes",
+    summary="Who likes a tweet, the latest first",
+    responses=_many("list_likes"),
+    openapi_extra=TOKEN_IS_OPTIONAL,
+)
 async def list_likes(
     *,
     tweet_id: TweetIdOfPath,
@@ -60,7 +72,10 @@ async def list_likes(
 
 
 @router.get(
-    "/reposts", summary="Who reposts a tweet, the latest first", responses=_MANY, openapi_extra=TOKEN_IS_OPTIONAL
+    "/reposts",
+    summary="Who reposts a tweet, the latest first",
+    responses=_many("list_reposts"),
+    openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def list_reposts(
     *,

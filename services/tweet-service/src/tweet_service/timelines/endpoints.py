@@ -10,9 +10,10 @@ from service_kit.pagination import InvalidCursor
 from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.wire import Page
 from tweet_service.dependencies import READER_PROBLEMS, USER_PROBLEMS, CurrentReader, CurrentUser, ServicesDep
-from tweet_service.paging import PageSize, TweetPositionDep, page_of
+from tweet_service.headers import cache_control
+from tweet_service.paging import PageSize, TweetPositionDep, page_answer, page_of, tell_of_next_page
 from tweet_service.timelines.schemas import Thread, Trends
-from tweet_service.tweets.endpoints import LINK, TweetIdOfPath
+from tweet_service.tweets.endpoints import TweetIdOfPath
 from tweet_service.tweets.problems import TweetNotFound
 from tweet_service.tweets.schemas import Tweet
 
@@ -25,13 +26,14 @@ _WINDOWS: dict[Window, timedelta] = {
     "24h": timedelta(hours=24),
     "7d": timedelta(days=7),
 }
+_TRENDS_CACHED = "public, max-age=30"
 
 
 @router.get(
     "/timeline",
     summary="Tweets of the people you follow, and your own",
     responses={
-        200: {"headers": {"Link": LINK}},
+        **page_answer("read_home_timeline"),
         **problem_responses(*USER_PROBLEMS, ValidationFailed, InvalidCursor),
     },
 )
@@ -51,14 +53,17 @@ async def read_home_timeline(
     "/search",
     summary="Tweets with all of these words, newest first",
     responses={
-        200: {"headers": {"Link": LINK}},
+        **page_answer("search", "query.q"),
         **problem_responses(*READER_PROBLEMS, ValidationFailed, InvalidCursor),
     },
     openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def search(
     *,
-    q: Annotated[str, Query(min_length=1, max_length=280, description='Words; `"beside each other"` in quotes.')],
+    q: Annotated[
+        str,
+        Query(min_length=1, max_length=280, examples=["tandem"], description='Words; `"beside each other"` in quotes.'),
+    ],
     reader: CurrentReader,
     services: ServicesDep,
     request: Request,
@@ -72,13 +77,16 @@ async def search(
 @router.get(
     "/trends",
     summary="The hashtags used most often lately",
-    responses=problem_responses(*READER_PROBLEMS, ValidationFailed),
+    responses={
+        200: {"headers": {"Cache-Control": cache_control(_TRENDS_CACHED)}},
+        **problem_responses(*READER_PROBLEMS, ValidationFailed),
+    },
     openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def read_trends(
     _reader: CurrentReader, services: ServicesDep, response: Response, window: Window = "24h"
 ) -> Trends:
-    response.headers["Cache-Control"] = "public, max-age=30"
+    response.headers["Cache-Control"] = _TRENDS_CACHED
     span = _WINDOWS[window]
     return Trends(window_seconds=int(span.total_seconds()), items=await services.timelines.trends(span))
 
@@ -86,7 +94,10 @@ async def read_trends(
 @router.get(
     "/tweets/{tweet_id}/thread",
     summary="The conversation around a tweet",
-    responses=problem_responses(*READER_PROBLEMS, TweetNotFound, ValidationFailed, InvalidCursor),
+    responses={
+        **page_answer("read_thread", "path.tweet_id"),
+        **problem_responses(*READER_PROBLEMS, TweetNotFound, ValidationFailed, InvalidCursor),
+    },
     openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def read_thread(
@@ -94,10 +105,12 @@ async def read_thread(
     tweet_id: TweetIdOfPath,
     reader: CurrentReader,
     services: ServicesDep,
+    request: Request,
     response: Response,
     after: TweetPositionDep,
     limit: PageSize = 100,
 ) -> Thread:
     """What it answers, and what answers it; a tweet that was deleted leaves a gap."""
-    response.headers["Vary"] = "Authorization"
-    return await services.timelines.thread(tweet_id, after=after, limit=limit, caller=reader)
+    thread = await services.timelines.thread(tweet_id, after=after, limit=limit, caller=reader)
+    tell_of_next_page(thread.next_cursor, request, response)
+    return thread

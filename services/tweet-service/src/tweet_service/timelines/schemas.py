@@ -21,7 +21,7 @@ class Thread(ResponseBody):
     tweet: Tweet
     ancestors: list[ThreadTweet]
     descendants: list[ThreadTweet]
-    next_cursor: str | None = Field(description="Of more descendants.")
+    next_cursor: str | None = Field(description="Of more descendants.", examples=[None])
 
 
 class Trend(ResponseBody):

@@ -1,7 +1,7 @@
 """`/v1/tweets` over HTTP."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from bson import ObjectId
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -11,8 +11,9 @@ from service_kit.pagination import InvalidCursor
 from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.wire import GivenMoment, Page
 from tweet_service.dependencies import READER_PROBLEMS, USER_PROBLEMS, CurrentReader, CurrentWriter, ServicesDep
+from tweet_service.headers import ETAG, LOCATION, VARY, cache_control
 from tweet_service.idempotency.problems import IdempotencyKeyReused
-from tweet_service.paging import PageSize, TweetPositionDep, page_of
+from tweet_service.paging import PageSize, TweetPositionDep, page_answer, page_of
 from tweet_service.tweets.etags import etag, is_current
 from tweet_service.tweets.problems import (
     NotTheAuthor,
@@ -25,9 +26,50 @@ from tweet_service.tweets.schemas import TWEET_ID_PATTERN, NewTweet, Tweet, Twee
 
 router = APIRouter(prefix="/v1/tweets", tags=["tweets"])
 
-_ETAG = {"description": "Version and digest of the tweet.", "schema": {"type": "string"}}
-_LOCATION = {"description": "Path of the tweet.", "schema": {"type": "string"}}
-LINK = {"description": "RFC 8288, `rel=next`; absent on the last page.", "schema": {"type": "string"}}
+_CACHED = "no-cache"
+
+
+def links_of(*operation_ids: str) -> dict[str, Any]:
+    """OpenAPI `links`: what can be done with the tweet that was answered."""
+    tweet = {"path.tweet_id": "$response.body#/id"}
+    return {name: {"operationId": name, "parameters": tweet} for name in operation_ids}
+
+
+_READ_HEADERS = {"ETag": ETAG, "Vary": VARY, "Cache-Control": cache_control(_CACHED)}
+_EDIT = {
+    "edit_tweet": {
+        "operationId": "edit_tweet",
+        "parameters": {"path.tweet_id": "$response.body#/id", "header.If-Match": "$response.header.ETag"},
+    }
+}
+_LINKS = _EDIT | links_of(
+    "read_tweet",
+    "read_thread",
+    "delete_tweet",
+    "like",
+    "unlike",
+    "list_likes",
+    "repost",
+    "take_repost_back",
+    "list_reposts",
+)
+
+# RFC 6585 §3 wants a 428 where it is missing, so FastAPI, which would answer 422, does not know of it.
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "required": True,
+    "description": "The `ETag`, or the version in quotes.",
+    "schema": {"type": "string", "examples": [ETAG["example"], '"1"']},
+}
+
+
+async def _if_match(request: Request) -> str:
+    """Several lines of a header are one list (RFC 9110 §5.3)."""
+    given = request.headers.getlist("if-match")
+    if not given:
+        raise VersionRequired
+    return ", ".join(given)
 
 
 async def tweet_id_of_path(
@@ -47,7 +89,7 @@ TweetIdOfPath = Annotated[ObjectId, Depends(tweet_id_of_path)]
     status_code=201,
     summary="Post a tweet",
     responses={
-        201: {"headers": {"Location": _LOCATION, "ETag": _ETAG}},
+        201: {"headers": {"Location": LOCATION, "ETag": ETAG}, "links": _LINKS},
         **problem_responses(
             *USER_PROBLEMS, ValidationFailed, ReferencedTweetNotFound, IdempotencyKeyReused, TweetNotFound
         ),
@@ -83,7 +125,7 @@ async def post_tweet(
     "",
     summary="List tweets, newest first",
     responses={
-        200: {"headers": {"Link": LINK}},
+        **page_answer("list_tweets"),
         **problem_responses(*READER_PROBLEMS, ValidationFailed, InvalidCursor),
     },
     openapi_extra=TOKEN_IS_OPTIONAL,
@@ -117,8 +159,8 @@ async def list_tweets(
     summary="Read a tweet",
     response_model=Tweet,
     responses={
-        200: {"headers": {"ETag": _ETAG}},
-        304: {"description": "The client has this already.", "headers": {"ETag": _ETAG}},
+        200: {"headers": _READ_HEADERS, "links": _LINKS},
+        304: {"description": "The client has this already.", "headers": _READ_HEADERS},
         **problem_responses(*READER_PROBLEMS, TweetNotFound),
     },
     openapi_extra=TOKEN_IS_OPTIONAL,
@@ -132,7 +174,7 @@ async def read_tweet(
 ) -> Tweet | Response:
     tweet = await services.tweets.read(tweet_id, reader)
     current = etag(tweet)
-    headers = {"ETag": current, "Vary": "Authorization", "Cache-Control": "no-cache"}
+    headers = {"ETag": current, "Vary": "Authorization", "Cache-Control": _CACHED}
     if if_none_match is not None and is_current(if_none_match, current):
         return Response(status_code=304, headers=headers)
     response.headers.update(headers)
@@ -143,24 +185,23 @@ async def read_tweet(
     "/{tweet_id}",
     summary="Edit one's own tweet",
     responses={
-        200: {"headers": {"ETag": _ETAG}},
+        200: {"headers": {"ETag": ETAG}, "links": _EDIT | links_of("read_tweet")},
         **problem_responses(
             *USER_PROBLEMS, NotTheAuthor, TweetNotFound, StaleVersion, ValidationFailed, VersionRequired
         ),
     },
+    openapi_extra={"parameters": [_IF_MATCH]},
 )
 async def edit_tweet(
+    *,
     tweet_id: TweetIdOfPath,
     edit: TweetEdit,
     user: CurrentWriter,
     services: ServicesDep,
     response: Response,
-    *,
-    if_match: Annotated[str | None, Header(description="The `ETag`, or the version in quotes.")] = None,
+    if_match: Annotated[str, Depends(_if_match)],
 ) -> Tweet:
     """The text it had before is kept in the tweet's history."""
-    if if_match is None:
-        raise VersionRequired
     tweet = await services.tweets.edit(tweet_id, edit, if_match, user)
     response.headers["ETag"] = etag(tweet)
     return tweet

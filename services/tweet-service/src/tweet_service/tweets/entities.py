@@ -28,6 +28,11 @@ def searchable(tag: str) -> str:
     return unicodedata.normalize("NFKC", tag).casefold()
 
 
+def searched(written: str) -> str:
+    """The same of a hashtag that somebody looks for, who may have written its sign."""
+    return searchable(written).removeprefix("#")
+
+
 def tags_of(entities: Entities) -> list[str]:
     """The searchable hashtags, each once."""
     return list(dict.fromkeys(searchable(hashtag["tag"]) for hashtag in entities["hashtags"]))

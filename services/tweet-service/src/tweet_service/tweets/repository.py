@@ -169,8 +169,12 @@ class TweetRepository:
     async def count(
         self, tweet_id: ObjectId, what: Counted, by: Literal[1, -1], session: "AsyncIOMotorClientSession"
     ) -> None:
-        """In the transaction that makes or takes away what is counted."""
-        await self._counts.update_one({"_id": tweet_id}, {"$inc": {what: by}}, upsert=True, session=session)
+        """In the transaction that makes or takes away what is counted.
+
+        Of a tweet that is gone nothing is counted down: its counts are gone too, and a repost may come back.
+        """
+        counted: dict[str, Any] = {"_id": tweet_id} if by > 0 else {"_id": tweet_id, what: {"$gt": 0}}
+        await self._counts.update_one(counted, {"$inc": {what: by}}, upsert=by > 0, session=session)
 
     async def get_counts(self, tweet_ids: Collection[ObjectId]) -> dict[ObjectId, CountsDocument]:
         """A tweet to which nothing has happened is left out."""

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from bson import ObjectId
 from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic.config import JsonDict
 
 from service_kit.wire import RequestBody, ResponseBody, UtcDatetime
 from tweet_service.profiles.schemas import Author
@@ -16,7 +17,7 @@ TweetReference = Annotated[str, StringConstraints(pattern=TWEET_ID_PATTERN), Fie
 TweetId = Annotated[
     str,
     BeforeValidator(lambda value: str(value) if isinstance(value, ObjectId) else value),
-    Field(examples=[_TWEET_ID_EXAMPLE]),
+    Field(examples=[_TWEET_ID_EXAMPLE], json_schema_extra={"pattern": "^[0-9a-f]{24}$"}),
 ]
 
 
@@ -30,26 +31,31 @@ class TweetEdit(RequestBody):
     text: TweetText
 
 
+# What is answered is described, not checked: to read a tweet fails for none of this.
+_AT_LEAST_0: JsonDict = {"minimum": 0}
+_AT_LEAST_1: JsonDict = {"minimum": 1}
+
+
 class Hashtag(ResponseBody):
     """`tag` is without its sign; `start` and `end` count code points of the text, `end` exclusive."""
 
-    tag: str
-    start: int
-    end: int
+    tag: str = Field(examples=["Tandem"])
+    start: int = Field(examples=[6], json_schema_extra=_AT_LEAST_0)
+    end: int = Field(examples=[13], json_schema_extra=_AT_LEAST_1)
 
 
 class Mention(ResponseBody):
     """`username` is as written; nobody may have that name."""
 
-    username: str
-    start: int
-    end: int
+    username: str = Field(examples=["ada"])
+    start: int = Field(examples=[14], json_schema_extra=_AT_LEAST_0)
+    end: int = Field(examples=[18], json_schema_extra=_AT_LEAST_1)
 
 
 class Url(ResponseBody):
-    url: str
-    start: int
-    end: int
+    url: str = Field(examples=["https://example.org/"])
+    start: int = Field(examples=[19], json_schema_extra=_AT_LEAST_0)
+    end: int = Field(examples=[39], json_schema_extra=_AT_LEAST_1)
 
 
 class Entities(ResponseBody):
@@ -59,9 +65,9 @@ class Entities(ResponseBody):
 
 
 class Counts(ResponseBody):
-    likes: int = 0
-    reposts: int = 0
-    replies: int = 0
+    likes: int = Field(default=0, json_schema_extra=_AT_LEAST_0)
+    reposts: int = Field(default=0, json_schema_extra=_AT_LEAST_0)
+    replies: int = Field(default=0, json_schema_extra=_AT_LEAST_0)
 
 
 class Tweet(ResponseBody):
@@ -72,16 +78,16 @@ class Tweet(ResponseBody):
     """
 
     id: TweetId
-    text: str
+    text: str = Field(examples=["Hello #Tandem @ada https://example.org/"])
     author: Author | None
     author_deleted: bool = Field(description="Was the author's account deleted?", examples=[False])
     created_at: UtcDatetime
-    edited_at: UtcDatetime | None
-    version: int
-    reply_to: TweetId | None
-    repost_of: TweetId | None
-    quote_of: TweetId | None
+    edited_at: UtcDatetime | None = Field(examples=[None])
+    version: int = Field(examples=[1], json_schema_extra=_AT_LEAST_1)
+    reply_to: TweetId | None = Field(examples=[None])
+    repost_of: TweetId | None = Field(examples=[None])
+    quote_of: TweetId | None = Field(examples=[None])
     entities: Entities
     counts: Counts
-    lang: str | None
-    source: str | None
+    lang: str | None = Field(examples=["en"])
+    source: str | None = Field(examples=[None])

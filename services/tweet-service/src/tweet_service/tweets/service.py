@@ -11,7 +11,7 @@ from tweet_service.authentication import ADMIN
 from tweet_service.database import Transactions
 from tweet_service.paging import Position, Slice, cursor_at, cut
 from tweet_service.profiles.service import ProfileService
-from tweet_service.tweets.entities import extract, searchable, tags_of
+from tweet_service.tweets.entities import extract, searched, tags_of
 from tweet_service.tweets.etags import allows_edit_of
 from tweet_service.tweets.models import MAX_ANCESTORS, TweetDocument
 from tweet_service.tweets.presentation import TweetPresenter
@@ -160,7 +160,7 @@ class TweetService:
                 return Slice([], None)
             wanted["author_id"] = author_id
         if hashtag is not None:
-            wanted["tags"] = searchable(hashtag.removeprefix("#"))
+            wanted["tags"] = searched(hashtag)
         span = Span(since, until)
         return await self.list_newest(wanted, span=span, before=before, limit=limit, caller=caller)
 

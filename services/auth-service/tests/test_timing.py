@@ -1,0 +1,137 @@
+"""Who exists can't be told from how long an answer takes, nor from what it says.
+
+Durations are compared as samples, taken in random order so that what else happens on the machine falls on all kinds
+alike. What is measured is how often the longer of two, one of each kind, is of the same kind (the Mann-Whitney
+statistic U / nm): 0.5 is a coin, 1.0 a list of who has an account. It depends on ranks only, so that a few answers that
+were held up say nothing, and on a machine with more noise it comes nearer to the coin. Of 40 tosses a coin
+shows 0.8 three times in a million.
+"""
+
+import asyncio
+import itertools
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_app import NewForm, Person, Register, client_of, running_app
+from auth_service.settings import Settings
+
+SAMPLES = 40
+TELLING = 0.8
+
+Ask = Callable[[], Awaitable[httpx.Response]]
+NO_LIMITS = {"auth_login_attempts_per_account": 1_000_000, "auth_mails_per_account": 1_000_000}
+
+
+@pytest.fixture
+async def own_app(settings: Settings) -> AsyncIterator[FastAPI]:
+    async with running_app(settings, **NO_LIMITS) as app:
+        yield app
+
+
+@pytest.fixture
+async def discreet_app(settings: Settings) -> AsyncIterator[FastAPI]:
+    async with running_app(settings, **NO_LIMITS, auth_require_email_verification=True) as app:
+        yield app
+
+
+async def mails_are_away(app: FastAPI) -> None:
+    """What goes on behind an answer must not be in the way of the next one."""
+    tasks = app.state.services.passwords.mailer._tasks
+    while tasks:
+        await asyncio.wait(tasks)
+
+
+async def sample(app: FastAPI, kinds: Mapping[str, Ask]) -> dict[str, list[float]]:
+    """Durations of each kind, in seconds. All of them are answered with the same words."""
+    order = list(kinds) * SAMPLES
+    secrets.SystemRandom().shuffle(order)
+    durations: dict[str, list[float]] = {kind: [] for kind in kinds}
+    said = set()
+    for kind in [*kinds, *order]:
+        await mails_are_away(app)
+        began = time.perf_counter()
+        answer = await kinds[kind]()
+        durations[kind].append(time.perf_counter() - began)
+        said.add((answer.status_code, answer.text.replace(answer.headers["X-Request-ID"], "")))
+    assert len(said) == 1, said
+    # The first of each kind opens connections and fills caches.
+    return {kind: taken[1:] for kind, taken in durations.items()}
+
+
+def told_apart(some: list[float], others: list[float]) -> float:
+    """How often the kind of two durations is guessed by which one is longer."""
+    pairs = [(one > other) + (one == other) / 2 for one, other in itertools.product(some, others)]
+    longer = sum(pairs) / len(pairs)
+    return max(longer, 1 - longer)
+
+
+def assert_not_told_apart(durations: Mapping[str, list[float]]) -> None:
+    for one, other in itertools.combinations(durations, 2):
+        how_often = told_apart(durations[one], durations[other])
+        medians = [sorted(durations[kind])[SAMPLES // 2] * 1000 for kind in (one, other)]
+        told = (
+            f"{one} ({medians[0]:.1f} ms) and {other} ({medians[1]:.1f} ms) are told apart {how_often:.0%} of the time"
+        )
+        assert how_often < TELLING, told
+
+
+def test_what_is_told_apart() -> None:
+    same = [1.0, 2.0, 3.0, 4.0]
+    assert told_apart(same, same) == 0.5
+    assert told_apart([1.0, 2.0], [3.0, 4.0]) == told_apart([3.0, 4.0], [1.0, 2.0]) == 1.0
+    with pytest.raises(AssertionError):
+        assert_not_told_apart(
+            {"a": [number / 1000 for number in range(40)], "b": [0.03 + number / 1000 for number in range(40)]}
+        )
+
+
+async def test_failed_logins(own_app: FastAPI, register: Register, rows: AsyncEngine) -> None:
+    active, inactive = await register(), await register()
+    async with rows.begin() as connection:
+        await connection.execute(text("UPDATE users SET is_active = 0 WHERE id = :id"), inactive["user"])
+    async with client_of(own_app) as client:
+
+        def login(name: str, password: str) -> Ask:
+            return lambda: client.post("/v1/login", json={"login": name, "password": password})
+
+        durations = await sample(
+            own_app,
+            {
+                "an unknown user": login("nobody_here", "the wrong password"),
+                "a wrong password": login(active["form"]["username"], "the wrong password"),
+                "a wrong password for an address": login(active["form"]["email"], "the wrong password"),
+                "an inactive account": login(inactive["form"]["username"], inactive["form"]["password"]),
+            },
+        )
+    assert_not_told_apart(durations)
+
+
+async def test_forgotten_password(own_app: FastAPI, registered: Person) -> None:
+    async with client_of(own_app) as client:
+
+        def forgot(address: str) -> Ask:
+            return lambda: client.post("/v1/password/forgot", json={"email": address})
+
+        kinds = {"an unknown address": forgot("nobody@example.com"), "a known one": forgot(registered["form"]["email"])}
+        durations = await sample(own_app, kinds)
+    assert_not_told_apart(durations)
+
+
+async def test_registration_where_addresses_must_be_confirmed(
+    discreet_app: FastAPI, registered: Person, new_form: NewForm
+) -> None:
+    async with client_of(discreet_app) as client:
+        taken = {"email": registered["form"]["email"]}
+        kinds: dict[str, Ask] = {
+            "a new address": lambda: client.post("/v1/register", json=new_form()),
+            "a taken one": lambda: client.post("/v1/register", json=new_form() | taken),
+        }
+        durations = await sample(discreet_app, kinds)
+    assert_not_told_apart(durations)

@@ -1,0 +1,132 @@
+"""The commands `import` and `generate-dataset`, as a person at a terminal sees them."""
+
+import contextlib
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pymongo.errors import PyMongoError
+
+from service_kit.mongodb import MongodbAddress
+from tweet_service.importing.generating import write_dataset
+from tweet_service.importing.models import Tally
+from tweet_service.importing.progress import Progress
+from tweet_service.importing.reading import Source
+from tweet_service.importing.rejects import Rejects
+from tweet_service.importing.repository import ImportRepository, OvertakenError, connect, is_temporary
+from tweet_service.importing.service import Importer
+from tweet_service.main import INDEXES
+
+INTERRUPTED = 128 + signal.SIGINT
+# For a database that has just been started.
+_PATIENCE_SECONDS = 15.0
+
+
+class ImportSettings(BaseSettings):
+    """An import needs the database, and nobody's keys."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    mongodb_url: MongodbAddress
+
+
+def import_dataset(path: Path, rejects_path: Path | None, batch_size: int, settings: ImportSettings) -> int:
+    """Import a file, and say what has become of it. Returns the exit code.
+
+    0: there were usable records in it, and each is stored; 1: there were none, or it could not be done; 130: it was
+    interrupted, and will be continued.
+    """
+    rejects_path = rejects_path or path.with_name(f"{path.name}.rejects.ndjson")
+    try:
+        if rejects_path.exists() and rejects_path.samefile(path):
+            return _fail("the rejects can't be written to the dataset itself")
+        with Source(path) as source, connect(settings.mongodb_url.get_secret_value()) as client:
+            repository = ImportRepository(client, source.digest(), path.name)
+            _patiently(lambda: repository.prepare(INDEXES))
+            return _import(source, repository, rejects_path, batch_size)
+    except OSError as error:
+        return _fail(f"{error.filename or path}: {error.strerror or error}")
+    except OvertakenError:
+        return _fail("another process has taken over the import of this file")
+    except PyMongoError as error:
+        return _fail(f"MongoDB {'does not answer' if is_temporary(error) else 'refuses'}: {_shortly(error)}")
+
+
+def _import(source: Source, repository: ImportRepository, rejects_path: Path, batch_size: int) -> int:
+    state = repository.begin()
+    begun, before = time.monotonic(), Tally(**state["tally"])
+    if state["done"]:
+        print(f"Continuing behind the first {state['done']:,} records.")
+    progress = Progress(sys.stderr, source.size)
+    with _stopping() as stop, Rejects(rejects_path, keep_bytes=state["rejects_bytes"]) as rejects:
+        importer = Importer(source, repository, rejects=rejects, progress=progress, stop=stop, batch_size=batch_size)
+        tally = importer.run(state)
+    seconds = time.monotonic() - begun
+    rate = (tally.records - before.records) / seconds
+    print(f"{tally.records:,} records; {seconds:.1f} s, {rate:,.0f} records a second")
+    for name, number in tally.as_document().items():
+        remark = f"   see {rejects_path}" if name == "rejected" and number else ""
+        remark = "   tweets inside of these, reposted or quoted" if name == "originals" else remark
+        print(f"  {name:<9}{number:>12,}{remark}")
+    if not importer.is_complete:
+        print("Interrupted. The same command again continues here.")
+        return INTERRUPTED
+    if tally.records == tally.rejected:
+        return _fail("there is no usable record in the file")
+    return 0
+
+
+def generate_dataset(count: int, seed: int, path: Path | None, *, is_canonical: bool) -> int:
+    """Write a dataset to a file, packed if its name ends in .gz, or to the standard output. Returns the exit code."""
+    try:
+        write_dataset(count, seed, path, is_canonical=is_canonical)
+    except BrokenPipeError:
+        # Whoever read it has enough.
+        sys.stderr.close()
+    except OSError as error:
+        return _fail(f"{error.filename or path}: {error.strerror or error}")
+    return 0
+
+
+def _fail(reason: str) -> int:
+    print(f"error: {reason}", file=sys.stderr)
+    return 1
+
+
+def _shortly(error: PyMongoError) -> str:
+    """Without the state of every server that the driver knows."""
+    return str(error).split(" (configured", 1)[0].split(", full error", 1)[0]
+
+
+def _patiently(first: Callable[[], None]) -> None:
+    """Do what comes first, and wait a little for a database that is being started. Raises `PyMongoError`."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return first()
+        except PyMongoError as error:
+            if not is_temporary(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets (and SIGTERM, as containers are stopped with). The second one ends at once."""
+    stop = threading.Event()
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    former = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

@@ -1,0 +1,164 @@
+"""The import: reads and maps a batch while the one before it is being written."""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from pymongo.errors import PyMongoError
+
+from tweet_service.importing.mapping import SourceTweet, Unusable, content_of, digest_of, read_tweet
+from tweet_service.importing.models import ImportDocument, Tally
+from tweet_service.importing.planning import Item
+from tweet_service.importing.progress import Progress
+from tweet_service.importing.reading import Record, Source
+from tweet_service.importing.rejects import Rejects
+from tweet_service.importing.repository import ImportRepository, is_conflict, is_temporary
+
+ResultT = TypeVar("ResultT")
+
+DEFAULT_BATCH = 1000
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 2.0
+
+
+@dataclass(slots=True)
+class Batch:
+    """Records from the one behind `after` to the `done`-th of the file, in order; `items` has no tweet twice."""
+
+    after: int
+    done: int
+    items: list[Item] = field(default_factory=list)
+    rejected: list[tuple[Record, str]] = field(default_factory=list)
+
+
+class StoppedError(Exception):
+    """Somebody wants the import to stop while it waits for MongoDB."""
+
+
+class Importer:
+    """One import of a file. `stop` may be set at any time; the batch that is being written then is finished."""
+
+    def __init__(
+        self,
+        source: Source,
+        repository: ImportRepository,
+        *,
+        rejects: Rejects,
+        progress: Progress,
+        stop: threading.Event,
+        batch_size: int = DEFAULT_BATCH,
+    ) -> None:
+        self._source = source
+        self._repository = repository
+        self._rejects = rejects
+        self._progress = progress
+        self._stop = stop
+        self._batch_size = batch_size
+        # Has every record been dealt with?
+        self.is_complete = False
+
+    def run(self, state: ImportDocument) -> Tally:
+        """Import what is not `done` yet. Returns what has become of all records, of former runs too.
+
+        Raises `OvertakenError`, `PyMongoError` (of the kind that waiting does not mend), `OSError`.
+        """
+        tally = Tally(**state["tally"])
+        with ThreadPoolExecutor(1, "import-writer") as writer:
+            writing: Future[Tally] | None = None
+            batches = batches_of(self._source, state["done"], self._batch_size, datetime.now(UTC))
+            try:
+                while not self._stop.is_set():
+                    batch = next(batches, None)
+                    if writing is not None:
+                        tally = writing.result()
+                        writing = None
+                    if batch is None:
+                        self.is_complete = True
+                        break
+                    if not self._stop.is_set():
+                        writing = writer.submit(self._store, batch)
+                    self._progress.show(self._source.consumed, tally)
+                if writing is not None:
+                    tally = writing.result()
+            except StoppedError:
+                pass
+        if self.is_complete:
+            self._persist(self._repository.finish)
+        self._progress.show(self._source.consumed, tally, is_last=True)
+        return tally
+
+    def _store(self, batch: Batch) -> Tally:
+        # Before the batch is noted as done, and once, however often it is tried: an interrupted run's are cut off.
+        rejects_bytes = self._rejects.write(batch.rejected)
+        return self._persist(
+            lambda: self._repository.store(
+                batch.items,
+                after=batch.after,
+                done=batch.done,
+                rejected=len(batch.rejected),
+                rejects_bytes=rejects_bytes,
+            )
+        )
+
+    def _persist(self, write: Callable[[], ResultT]) -> ResultT:
+        """Again and again while MongoDB is away: a dataset is not to be begun anew for an election."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return write()
+            except PyMongoError as error:
+                if not is_temporary(error):
+                    raise
+                if not is_conflict(error):
+                    self._progress.say(f"MongoDB does not answer ({type(error).__name__}); trying again")
+                if self._stop.wait(pause):
+                    raise StoppedError from error
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def batches_of(source: Source, done: int, size: int, now: datetime) -> Iterator[Batch]:
+    """The records behind the first `done`. Those are looked at too: a later one may be the same tweet."""
+    lines: dict[int, int] = {}
+    records = enumerate(source.records(), 1)
+    for _number, record in itertools.islice(records, done):
+        try:
+            _first(read_tweet(record, now), record, lines)
+        except Unusable:
+            continue
+    while numbered := list(itertools.islice(records, size)):
+        yield _batch(numbered, lines, now)
+
+
+def _batch(numbered: list[tuple[int, Record]], lines: dict[int, int], now: datetime) -> Batch:
+    batch = Batch(after=numbered[0][0] - 1, done=numbered[-1][0])
+    tweets: dict[int, SourceTweet] = {}
+    for _number, record in numbered:
+        try:
+            tweet = _first(read_tweet(record, now), record, lines)
+        except Unusable as error:
+            batch.rejected.append((record, str(error)))
+        else:
+            tweets[tweet.id] = tweet
+    originals = {each.id: each for tweet in tweets.values() for each in tweet.originals if each.id not in tweets}
+    batch.items = [
+        *(_item(tweet, is_original=False) for tweet in tweets.values()),
+        *(_item(tweet, is_original=True) for tweet in originals.values()),
+    ]
+    return batch
+
+
+def _first(tweet: SourceTweet, record: Record, lines: dict[int, int]) -> SourceTweet:
+    """Remembers it, with its line. Raises `Unusable` if there was one with its id."""
+    if tweet.id in lines:
+        raise Unusable(f"id: duplicate, line {lines[tweet.id]} has it")
+    lines[tweet.id] = record.line
+    return tweet
+
+
+def _item(tweet: SourceTweet, *, is_original: bool) -> Item:
+    content = content_of(tweet)
+    return Item(tweet, content, digest_of(content), is_original=is_original)

@@ -1,0 +1,106 @@
+"""What is sent to those who listen, and who wants which of it. Pure.
+
+A position is a place in MongoDB's log: the `_data` of a resume token, which is hexadecimal and sorts, as text, in the
+order of the changes (by this a sharded cluster merges the streams of its shards). It begins with the cluster time; a
+position that is nothing but that lies before all changes of that time.
+"""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bson import Timestamp
+
+from tweet_service.stream.schemas import DeletedTweet
+from tweet_service.tweets.schemas import Tweet
+
+Kind = Literal["tweet", "edit", "delete"]
+
+MAX_POSITION_LENGTH = 1000
+_TIMESTAMP = "82"  # the type in front of a date in MongoDB's sortable encoding, "KeyString"
+_BARE_LENGTH = len(_TIMESTAMP) + 16
+_POSITION = re.compile(_TIMESTAMP + "[0-9A-F]{16}(?:2B(?:[0-9A-F]{2})+)?")
+_KINDS: dict[str, Kind] = {"insert": "tweet", "update": "edit", "replace": "edit", "delete": "delete"}
+
+
+def position_at(time: Timestamp) -> str:
+    """The position before everything that has this cluster time."""
+    return f"{_TIMESTAMP}{time.time:08X}{time.inc:08X}"
+
+
+def is_position(text: str) -> bool:
+    return len(text) <= MAX_POSITION_LENGTH and _POSITION.fullmatch(text) is not None
+
+
+def time_of(position: str) -> Timestamp:
+    return Timestamp(int(position[2:10], 16), int(position[10:18], 16))
+
+
+def is_bare_time(position: str) -> bool:
+    return len(position) == _BARE_LENGTH
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """`text` is written once and shared by all who get it. A deletion has neither author nor tags."""
+
+    position: str
+    kind: Kind
+    text: bytes
+    author_id: str | None = None
+    tags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What somebody listens for: all that is given must match."""
+
+    author_id: str | None = None
+    tag: str | None = None
+
+    def includes(self, event: StreamEvent) -> bool:
+        """A deleted tweet is not there to be looked at: everybody hears of it."""
+        return event.kind == "delete" or self._matches(event.author_id, event.tags)
+
+    def includes_change(self, change: dict[str, Any]) -> bool:
+        """The same of a change event of MongoDB, before it is presented."""
+        document = change.get("fullDocument") or {}
+        is_deletion = change["operationType"] == "delete"
+        return is_deletion or self._matches(document.get("author_id"), document.get("tags", ()))
+
+    def _matches(self, author_id: str | None, tags: Collection[str]) -> bool:
+        if self.author_id is not None and self.author_id != author_id:
+            return False
+        return self.tag is None or self.tag in tags
+
+
+def event_of(change: dict[str, Any], tweet: Tweet | None) -> StreamEvent:
+    """`change` is a change event of MongoDB; `tweet` is what is shown of it, None if it was deleted."""
+    position, kind = change["_id"]["_data"], _KINDS[change["operationType"]]
+    if tweet is None:
+        deleted = DeletedTweet(id=str(change["documentKey"]["_id"]))
+        return StreamEvent(position, kind, _message(kind, deleted.model_dump_json(), position))
+    document = change["fullDocument"]
+    text = _message(kind, tweet.model_dump_json(), position)
+    return StreamEvent(position, kind, text, document["author_id"], frozenset(document.get("tags", ())))
+
+
+# --- Server-Sent Events (WHATWG HTML §9.2). A message that only has an id tells where to resume, and is no event.
+
+
+def _message(kind: str, data: str, position: str) -> bytes:
+    return f"id: {position}\nevent: {kind}\ndata: {data}\n\n".encode()
+
+
+def opening(position: str, retry_milliseconds: int) -> bytes:
+    return f"retry: {retry_milliseconds}\nid: {position}\n\n".encode()
+
+
+def heartbeat(position: str) -> bytes:
+    return f": heartbeat\nid: {position}\n\n".encode()
+
+
+def farewell(data: str) -> bytes:
+    """Without an id: the place to resume stays."""
+    return f"event: end\ndata: {data}\n\n".encode()

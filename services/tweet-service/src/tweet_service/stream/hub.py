@@ -1,0 +1,350 @@
+"""Everybody who listens, and the one change stream that they share.
+
+The hub follows the change stream as long as somebody listens (and a moment longer, for who comes back) and puts each
+event into a backlog. Whoever listens has no queue but a number, that of the next event in the backlog to look at: a
+thousand listeners hold a thousand numbers. One whose number has fallen out of the backlog reads too slowly and is
+dropped; nobody waits for anybody.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+from time import time
+from typing import Self
+
+import structlog
+from pymongo.errors import PyMongoError
+
+from tweet_service.settings import Settings
+from tweet_service.stream.backlog import Backlog
+from tweet_service.stream.events import StreamEvent, Wanted, is_position, time_of
+from tweet_service.stream.metrics import StreamMetrics
+from tweet_service.stream.presentation import EventPresenter
+from tweet_service.stream.problems import (
+    FINISHED,
+    LOST,
+    TOO_SLOW,
+    UNAVAILABLE,
+    InvalidPosition,
+    PositionLost,
+    StreamEnded,
+    TooManyStreams,
+)
+from tweet_service.stream.repository import Batch, StreamInvalidated, TweetChanges
+
+log = structlog.get_logger(__name__)
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
+# How long the change stream is kept open when the last one has left.
+LINGER_SECONDS = 30.0
+_WAIT_MS = 1000
+# Who reads the log on his own account asks whether there is more, and does not wait for it.
+_NO_WAIT_MS = 1
+_CHANGES_AT_ONCE = 100
+_EVENTS_AT_ONCE = 64
+# Clocks differ.
+_FUTURE_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class StreamLimits:
+    """`backlog` in events, the same for all listeners; `seconds` is how long a stream may last."""
+
+    clients: int
+    backlog: int
+    heartbeat_seconds: float
+    seconds: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(
+            clients=settings.tweet_stream_clients,
+            backlog=settings.tweet_stream_backlog,
+            heartbeat_seconds=settings.tweet_stream_heartbeat_seconds,
+            seconds=settings.tweet_stream_seconds,
+        )
+
+
+class Subscription:
+    """One who listens. `sending` is true while something is being sent, `on_cut` is called when he is cut off."""
+
+    def __init__(self, hub: "Hub", wanted: Wanted) -> None:
+        self._hub = hub
+        self._wanted = wanted
+        self._behind = ""
+        self._next = 0
+        self._history: AsyncGenerator[Batch, None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._ended: StreamEnded | None = None
+        self.sending = False
+        self.on_cut: Callable[[], object] | None = None
+
+    @property
+    def position(self) -> str:
+        """All that is wanted up to here has been taken, as long as there is nothing to take."""
+        return self._behind if self._history is not None else max(self._behind, self._hub.backlog.position)
+
+    async def begin(self, behind: str | None) -> list[StreamEvent]:
+        """Listen from now on, or from behind a position. Answers what MongoDB's log has for a start.
+
+        Raises `PositionLost`, `InvalidPosition`.
+        """
+        if behind is None:
+            self._next = self._hub.backlog.end
+            return []
+        if not is_position(behind) or time_of(behind).time > time() + _FUTURE_SECONDS:
+            raise InvalidPosition
+        self._behind = behind
+        if await self._hub.reach_back_to(behind):
+            self._join(self._hub.backlog)
+            self._hub.metrics.resumed.labels("backlog").inc()
+            return []
+        self._history = self._hub.changes.behind(behind, at_once=_CHANGES_AT_ONCE, wait_ms=_NO_WAIT_MS)
+        events = await self._from_history(self._history)
+        self._hub.metrics.resumed.labels("log").inc()
+        return events
+
+    async def next(self) -> list[StreamEvent]:
+        """What comes next; nothing after a heartbeat's time of silence. Raises `StreamEnded`."""
+        heartbeat_at = asyncio.get_running_loop().time() + self._hub.limits.heartbeat_seconds
+        while True:
+            if self._ended is not None:
+                raise self._ended
+            events = self._from_backlog() if self._history is None else await self._more(self._history)
+            if events or asyncio.get_running_loop().time() >= heartbeat_at:
+                return events
+            if self._history is None and self._next == self._hub.backlog.end:
+                await self._wait(heartbeat_at)
+
+    def notice(self, events: Sequence[StreamEvent], first: int) -> None:
+        """There are new events in the backlog, from this number on."""
+        if self._waiter is None:
+            if self.sending and self._history is None and self._next < self._hub.backlog.first:
+                self.cut(TOO_SLOW)
+        elif not self._waiter.done():
+            for number, event in enumerate(events, first):
+                if self._wants(event):
+                    self._next = number
+                    self._waiter.set_result(None)
+                    return
+            self._next = self._hub.backlog.end
+
+    def cut(self, why: StreamEnded) -> None:
+        """End it at once."""
+        if self._ended is not None:
+            return
+        self._ended = why
+        if why is TOO_SLOW:
+            self._hub.metrics.dropped.inc()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if self.on_cut is not None:
+            self.on_cut()
+
+    async def close(self) -> None:
+        if self._history is not None:
+            await self._history.aclose()
+
+    def _wants(self, event: StreamEvent) -> bool:
+        return event.position > self._behind and self._wanted.includes(event)
+
+    def _join(self, backlog: Backlog) -> None:
+        """From here on with everybody else. What another process has sent may still have to come: `_wants`."""
+        self._next = backlog.number_behind(self._behind)
+
+    def _from_backlog(self) -> list[StreamEvent]:
+        backlog = self._hub.backlog
+        if self._next < backlog.first:
+            self.cut(TOO_SLOW)
+            raise TOO_SLOW
+        events: list[StreamEvent] = []
+        while self._next < backlog.end and len(events) < _EVENTS_AT_ONCE:
+            event = backlog[self._next]
+            self._next += 1
+            if self._wants(event):
+                events.append(event)
+        return events
+
+    async def _more(self, history: AsyncGenerator[Batch, None]) -> list[StreamEvent]:
+        try:
+            return await self._from_history(history)
+        except (PositionLost, StreamInvalidated):
+            raise LOST from None
+        except PyMongoError as error:
+            log.warning("MongoDB's log can't be read", error=repr(error))
+            raise UNAVAILABLE from None
+
+    async def _from_history(self, history: AsyncGenerator[Batch, None]) -> list[StreamEvent]:
+        batch = await anext(history, None)
+        if batch is None:
+            raise StreamInvalidated
+        changes = [change for change in batch.changes if self._wanted.includes_change(change)]
+        events = await self._hub.presenter.events(changes)
+        self._behind = batch.reach
+        if self._hub.backlog.reaches_back_to(self._behind):
+            await history.aclose()
+            self._history = None
+            self._join(self._hub.backlog)
+        return events
+
+    async def _wait(self, until: float) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await self._waiter
+        finally:
+            self._waiter = None
+
+
+class Hub:
+    def __init__(
+        self, changes: TweetChanges, presenter: EventPresenter, metrics: StreamMetrics, limits: StreamLimits
+    ) -> None:
+        self.changes = changes
+        self.presenter = presenter
+        self.metrics = metrics
+        self.limits = limits
+        self.backlog = Backlog(limits.backlog, "")
+        # An event that is put in must not push out what nobody had time to look at.
+        self._at_once = max(1, min(_CHANGES_AT_ONCE, limits.backlog // 4))
+        self._subscriptions: set[Subscription] = set()
+        self._starting: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._extending = asyncio.Lock()
+        # A position that was too far back for the backlog: so are those before it.
+        self._too_far = ""
+        self._left_at = 0.0
+        self._ended = False
+
+    @asynccontextmanager
+    async def subscription(self, wanted: Wanted) -> AsyncIterator[Subscription]:
+        """Somebody who listens, for the length of the context. Raises `TooManyStreams` and what the driver raises."""
+        if self._ended or len(self._subscriptions) >= self.limits.clients:
+            raise TooManyStreams
+        subscription = Subscription(self, wanted)
+        self._subscriptions.add(subscription)
+        self.metrics.clients.set(len(self._subscriptions))
+        try:
+            await self._be_following()
+            yield subscription
+        finally:
+            self._subscriptions.discard(subscription)
+            self.metrics.clients.set(len(self._subscriptions))
+            self._left_at = asyncio.get_running_loop().time()
+            await subscription.close()
+
+    async def reach_back_to(self, position: str) -> bool:
+        """Does the backlog hold all behind a position? It does if it has room for what it lacks.
+
+        After a restart all come back at once: what they have missed is read once for all. Raises `PositionLost`,
+        `InvalidPosition` and what the driver raises.
+        """
+        if self.backlog.reaches_back_to(position):
+            return True
+        async with self._extending:
+            backlog = self.backlog
+            if backlog.reaches_back_to(position):
+                return True
+            if position <= self._too_far or not backlog.room:
+                return False
+            events = await self._between(position, backlog)
+            if events is None or backlog is not self.backlog:
+                self._too_far = position
+                return False
+            backlog.prepend(events, position)
+            return True
+
+    async def _between(self, position: str, backlog: Backlog) -> list[StreamEvent] | None:
+        """What happened between a position and the backlog; None if there is no room for it."""
+        events: list[StreamEvent] = []
+        async with aclosing(self.changes.behind(position, at_once=_CHANGES_AT_ONCE, wait_ms=_NO_WAIT_MS)) as batches:
+            async for batch in batches:
+                if len(events) + len(batch.changes) > backlog.room + _CHANGES_AT_ONCE:
+                    return None
+                events += await self.presenter.events(batch.changes)
+                if backlog.reaches_back_to(batch.reach):
+                    break
+        lacking = [event for event in events if event.position <= backlog.low]
+        return lacking if len(lacking) <= backlog.room else None
+
+    def end(self) -> None:
+        """End all streams at once, and take no more: the process is going to stop."""
+        self._ended = True
+        self._cut_all(FINISHED)
+
+    async def close(self) -> None:
+        self.end()
+        tasks = [task for task in (self._starting, self._following) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _be_following(self) -> None:
+        """All who come while it starts wait for the same start, and hear of the same failure."""
+        if self._following is None:
+            if self._starting is None:
+                self._starting = asyncio.create_task(self._start())
+            await asyncio.shield(self._starting)
+
+    async def _start(self) -> None:
+        try:
+            self.backlog = Backlog(self.limits.backlog, await self.changes.now())
+            self._too_far = ""
+            self._following = asyncio.create_task(self._follow())
+        finally:
+            self._starting = None
+
+    def _cut_all(self, why: StreamEnded) -> None:
+        for subscription in self._subscriptions:
+            subscription.cut(why)
+
+    async def _follow(self) -> None:
+        """Until nobody listens any more. After a failure from where it was, as soon as MongoDB is there again."""
+        pause = FIRST_PAUSE_SECONDS
+        try:
+            while True:
+                reached = self.backlog.position
+                try:
+                    if await self._publish_all():
+                        return
+                except (PositionLost, InvalidPosition, StreamInvalidated) as error:
+                    # Nobody can be told what was missed: all may ask for themselves.
+                    log.error("the change stream can't go on, all streams end", error=repr(error))  # noqa: TRY400 - no bug
+                    self._cut_all(LOST)
+                    return
+                except Exception as error:  # noqa: BLE001 - whatever it was, those who listen go on
+                    pause = FIRST_PAUSE_SECONDS if self.backlog.position != reached else pause
+                    log.warning("the change stream broke off", error=repr(error), retry_seconds=pause)
+                    self.metrics.interruptions.inc()
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        finally:
+            if self._following is asyncio.current_task():
+                self._following = None
+
+    async def _publish_all(self) -> bool:
+        """Answers true when nobody listens any more."""
+        batches = self.changes.behind(self.backlog.position, at_once=self._at_once, wait_ms=_WAIT_MS)
+        async with aclosing(batches):
+            async for batch in batches:
+                self._publish(await self.presenter.events(batch.changes), batch.position)
+                if self._is_deserted():
+                    # Who comes while this is being closed starts another.
+                    self._following = None
+                    return True
+        raise StreamInvalidated
+
+    def _publish(self, events: Sequence[StreamEvent], position: str) -> None:
+        first = self.backlog.end
+        for event in events:
+            self.backlog.append(event)
+            self.metrics.events.labels(event.kind).inc()
+        self.backlog.advance(position)
+        if events:
+            for subscription in self._subscriptions:
+                subscription.notice(events, first)
+
+    def _is_deserted(self) -> bool:
+        return not self._subscriptions and asyncio.get_running_loop().time() > self._left_at + LINGER_SECONDS
