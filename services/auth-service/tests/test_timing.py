@@ -3,8 +3,8 @@
 Durations are compared as samples, taken in random order so that what else happens on the machine falls on all kinds
 alike. What is measured is how often the longer of two, one of each kind, is of the same kind (the Mann-Whitney
 statistic U / nm): 0.5 is a coin, 1.0 a list of who has an account. It depends on ranks only, so that a few answers that
-were held up say nothing, and on a machine with more noise it comes nearer to the coin. Of 40 tosses a coin
-shows 0.8 three times in a million.
+were held up say nothing, and on a machine with more noise it comes nearer to the coin. With 40 of each kind, a coin
+comes to 0.8 three times in a million.
 """
 
 import asyncio

@@ -31,7 +31,7 @@ from auth_service.settings import Settings
 from service_kit.application import create_application
 from service_kit.health import ReadinessCheck
 from service_kit.metrics import new_registry
-from service_kit.mysql import create_engine, migrate
+from service_kit.mysql import create_engine, is_away, migrate
 from service_kit.tokens import TokenVerifier
 
 log = structlog.get_logger(__name__)
@@ -50,7 +50,7 @@ async def prepare(settings: Settings, *, deadline_seconds: float = 60) -> None:
             await migrate(settings.mysql_url.get_secret_value(), migrations_folder())
             break
         except (OperationalError, InterfaceError) as error:
-            if time.monotonic() > deadline:
+            if not is_away(error) or time.monotonic() > deadline:
                 raise
             log.warning("database does not answer", error=str(error.orig))
             await asyncio.sleep(_RETRY_SECONDS)

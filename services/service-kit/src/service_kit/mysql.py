@@ -12,7 +12,7 @@ from pydantic import AfterValidator, SecretStr
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DisconnectionError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -20,6 +20,16 @@ CONNECT_TIMEOUT_SECONDS = 2
 # A connection that was used less long ago is taken for alive.
 IDLE_SECONDS = 1.0
 MIGRATION_LOCK_SECONDS = 120
+
+
+# Errors of a server that is away, going or not taking anybody (MySQL's error reference).
+_AWAY = frozenset({1040, 1053, 1077, 1079, 1203, 1927, 2002, 2003, 2005, 2006, 2013, 2055})
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Is it worth trying again, because the server is not there, or is the statement what is wrong?"""
+    code = error.orig.args[0] if error.orig and error.orig.args else None
+    return error.connection_invalidated or code in _AWAY
 
 
 def _check(address: SecretStr) -> SecretStr:

@@ -105,7 +105,8 @@ class KeyRing:
         """Make the next key now. It signs after `LEAD`, when every verifier has had time to learn of it.
 
         `withdraw_others` is for a key that may have been stolen: the new one signs at once, and what the others have
-        signed is refused by this service at once, and by others as soon as they have read the key set again.
+        signed is refused by whoever reads the keys again: other replicas when they meet the new one or with their next
+        housekeeping, tweet-service when it meets the new one or when its key set is old.
         """
         async with self._alone() as session:
             keys = await SigningKeyRepository(session).all()

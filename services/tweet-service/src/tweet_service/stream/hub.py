@@ -14,11 +14,12 @@ from time import time
 from typing import Self
 
 import structlog
+from bson import Timestamp
 from pymongo.errors import PyMongoError
 
 from tweet_service.settings import Settings
 from tweet_service.stream.backlog import Backlog
-from tweet_service.stream.events import StreamEvent, Wanted, is_position, time_of
+from tweet_service.stream.events import StreamEvent, Wanted, is_position, position_at, time_of
 from tweet_service.stream.metrics import StreamMetrics
 from tweet_service.stream.presentation import EventPresenter
 from tweet_service.stream.problems import (
@@ -92,6 +93,7 @@ class Subscription:
         """
         if behind is None:
             self._next = self._hub.backlog.end
+            self._behind = self._hub.begun
             return []
         if not is_position(behind) or time_of(behind).time > time() + _FUTURE_SECONDS:
             raise InvalidPosition
@@ -181,7 +183,7 @@ class Subscription:
             raise StreamInvalidated
         changes = [change for change in batch.changes if self._wanted.includes_change(change)]
         events = await self._hub.presenter.events(changes)
-        self._behind = batch.reach
+        self._behind = batch.position
         if self._hub.backlog.reaches_back_to(self._behind):
             await history.aclose()
             self._history = None
@@ -207,6 +209,8 @@ class Hub:
         self.metrics = metrics
         self.limits = limits
         self.backlog = Backlog(limits.backlog, "")
+        # Behind what was there before.
+        self.begun = ""
         # An event that is put in must not push out what nobody had time to look at.
         self._at_once = max(1, min(_CHANGES_AT_ONCE, limits.backlog // 4))
         self._subscriptions: set[Subscription] = set()
@@ -264,7 +268,7 @@ class Hub:
                 if len(events) + len(batch.changes) > backlog.room + _CHANGES_AT_ONCE:
                     return None
                 events += await self.presenter.events(batch.changes)
-                if backlog.reaches_back_to(batch.reach):
+                if backlog.reaches_back_to(batch.position):
                     break
         lacking = [event for event in events if event.position <= backlog.low]
         return lacking if len(lacking) <= backlog.room else None
@@ -290,7 +294,11 @@ class Hub:
 
     async def _start(self) -> None:
         try:
-            self.backlog = Backlog(self.limits.backlog, await self.changes.now())
+            last = await self.changes.now()
+            # The change that has this time is in it, though nobody has asked for it: of a log in which nothing happens
+            # MongoDB only tells that all before the last change has been read, and so far must it reach back.
+            self.backlog = Backlog(self.limits.backlog, position_at(last))
+            self.begun = position_at(Timestamp(last.time, last.inc + 1))
             self._too_far = ""
             self._following = asyncio.create_task(self._follow())
         finally:

@@ -12,7 +12,7 @@ from pymongo.asynchronous.change_stream import AsyncChangeStream
 from pymongo.errors import OperationFailure
 
 from tweet_service.database import SERVER_SELECTION_MS
-from tweet_service.stream.events import is_bare_time, position_at, time_of
+from tweet_service.stream.events import is_bare_time, time_of
 from tweet_service.stream.problems import InvalidPosition, PositionLost
 from tweet_service.tweets.repository import COLLECTION
 
@@ -64,14 +64,6 @@ class Batch:
     changes: list[Change]
     position: str
 
-    @property
-    def reach(self) -> str:
-        """Behind all that has been read. MongoDB says of an empty batch only up to which time there was nothing."""
-        if self.changes:
-            return self.position
-        read = time_of(self.position)
-        return position_at(Timestamp(read.time, read.inc + 1))
-
 
 class StreamInvalidated(Exception):  # noqa: N818 - what MongoDB calls it
     """The collection was dropped or renamed."""
@@ -81,10 +73,10 @@ class TweetChanges:
     def __init__(self, client: Client) -> None:
         self._database = client.get_default_database()
 
-    async def now(self) -> str:
-        """The position behind all that was done before the call."""
+    async def now(self) -> Timestamp:
+        """The cluster time of the last that was done before the call."""
         done: Timestamp = (await self._database.command("ping"))["operationTime"]
-        return position_at(Timestamp(done.time, done.inc + 1))
+        return done
 
     async def behind(self, position: str, *, at_once: int, wait_ms: int) -> AsyncGenerator[Batch, None]:
         """All changes behind a position, without end; an empty batch when there was none for `wait_ms`.
