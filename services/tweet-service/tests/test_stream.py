@@ -163,7 +163,9 @@ async def test_tweets_edits_and_deletions_arrive_as_they_happen(
 
 
 async def test_what_was_before_does_not_arrive(author: Author, listen: Listen) -> None:
+    other = await listen()
     await author.post()
+    await other.event()
     listener = await listen()
     after = await author.post()
     assert (await listener.event()).data["id"] == after["id"]
@@ -299,7 +301,7 @@ async def test_after_a_restart_what_all_have_missed_is_read_once(
             each.close()
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(3))
 async def test_whoever_is_cut_off_at_random_misses_and_repeats_nothing(
     service: Replica, forgetful: Replica, author: Author, listen: Listen, seed: int
 ) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from answers import problem
 from tweet_service.paging import Position
+from tweet_service.tweets.repository import reposts_of
 from tweet_service.tweets.upgrade import upgrade_tweets
 
 ASIDE = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -231,7 +232,7 @@ async def test_every_query_has_its_index(app: FastAPI, somebody: Any) -> None:
                 "author": {"author_id": ada.user_id},
                 "home": {"author_id": {"$in": [ada.user_id, bob.user_id]}},
                 "hashtag": {"tags": "tag"},
-                "reposts": {"repost_of": stored["_id"]},
+                "reposts": reposts_of(stored["_id"]),
                 "search": {"$text": {"$search": '"indexed"'}},
             }.items()
             for place, before in (("first page", None), ("later page", position))
@@ -243,9 +244,22 @@ async def test_every_query_has_its_index(app: FastAPI, somebody: Any) -> None:
         "followers": follows.newest_query("followee_id", ada.user_id, None, 5),
         "following, later page": follows.newest_query("follower_id", bob.user_id, by_id, 5),
     }
+    indexes = {
+        "newest": "newest_first",
+        "author": "by_author_newest_first",
+        "home": "by_author_newest_first",
+        "hashtag": "by_tag_newest_first",
+        "reposts": "reposts",
+        "search": "words",
+        "thread": "thread",
+        "likes": "by_tweet_newest_first",
+        "followers": "by_followee_id_newest_first",
+        "following": "by_follower_id_newest_first",
+    }
     for name, query in queries.items():
         plan = str((await query.explain())["queryPlanner"]["winningPlan"])
         assert "COLLSCAN" not in plan, name
+        assert f"'indexName': '{indexes[name.partition(',')[0]]}'" in plan, name
         if not name.startswith("search"):
             assert "'stage': 'SORT'" not in plan, name
     database = app.state.database

@@ -17,7 +17,7 @@ from tweet_service.turns import Turns
 from tweet_service.tweets.models import TweetDocument
 from tweet_service.tweets.presentation import TweetPresenter
 from tweet_service.tweets.problems import TweetNotFound
-from tweet_service.tweets.repository import Counted, TweetRepository
+from tweet_service.tweets.repository import Counted, TweetRepository, reposts_of
 from tweet_service.tweets.schemas import Tweet
 from tweet_service.tweets.service import new_tweet, now_in_milliseconds
 
@@ -95,7 +95,7 @@ class ReactionService:
     ) -> Slice[Author]:
         """Who reposts a tweet, the latest first; deleted people are left out. Raises `TweetNotFound`."""
         original = (await self._original(tweet_id))["_id"]
-        found = await self._tweets.newest({"repost_of": original}, before=before, limit=limit + 1)
+        found = await self._tweets.newest(reposts_of(original), before=before, limit=limit + 1)
         shown, has_more = cut(found, limit)
         next_cursor = cursor_at(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None
         authors = await self._profiles.authors([repost["author_id"] for repost in shown], caller)

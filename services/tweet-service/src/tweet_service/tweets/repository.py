@@ -54,6 +54,11 @@ class Span:
 ALWAYS = Span()
 
 
+def reposts_of(tweet_id: ObjectId) -> dict[str, Any]:
+    """What matches reposts of a tweet. The type is repeated from the partial index, or it would not be used."""
+    return {"repost_of": {"$eq": tweet_id, **_IS_REFERENCE}}
+
+
 class TweetRepository:
     def __init__(self, database: "Database") -> None:
         self._tweets = database[COLLECTION]
@@ -110,7 +115,7 @@ class TweetRepository:
 
     async def delete_reactions(self, tweet_id: ObjectId) -> None:
         """Reposts and likes of a tweet that is gone."""
-        await self._tweets.delete_many({"repost_of": tweet_id})
+        await self._tweets.delete_many(reposts_of(tweet_id))
         await self._likes.delete_many({"_id.tweet_id": tweet_id})
 
     # --- lists, newest first

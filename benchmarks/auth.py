@@ -1,0 +1,212 @@
+"""The part "auth": auth-service against the raw cost of its password hashes, and against Django.
+
+Load comes from wrk on the same cores, straight to the services, without the gateway. Each round measures every case of
+every contender once, in an order that is turned around from round to round, so that drift hits all alike.
+"""
+
+import os
+import secrets
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import argon2
+import httpx
+import psutil
+
+from benchmarks.contender import Contender, account_name, answered
+from benchmarks.environment import mysql_version, say, temporary_stack
+from benchmarks.load import LoadGenerator
+from benchmarks.machine import ForeignLoad, versions
+from benchmarks.measurement import QUIET_CORES, Measurement, MeasurementError, Options, Sample, foreign_cores, repeat
+from benchmarks.peers import django_server
+from benchmarks.peers.django_server import DjangoServer, django_running
+from benchmarks.report import Comparison, Report, Subject
+from benchmarks.token_check import PublicJwk, signature_check, verifier_check
+from embedded_stack import Stack
+
+CORES = os.cpu_count() or 1
+CONNECTIONS = 16
+# Registrations are limited by address; this is well below.
+ACCOUNTS = 64
+# Tokens in circulation: more than connections, because each of those holds one.
+SIGNED_IN = 2 * CONNECTIONS
+_WARM_UP_SECONDS = 1.0
+_TOKEN_CHECK_SECONDS = 1.0
+_REGISTRATION_SECONDS = 30
+
+PACKAGES = (
+    *("fastapi", "uvicorn", "uvloop", "httptools", "sqlalchemy", "asyncmy", "libpass"),
+    *("argon2-cffi", "argon2-cffi-bindings", "python-jose", "cryptography"),
+)
+
+HASH, LOGIN, PROFILE, REFRESH, TOKEN_CHECK = "argon2id", "login", "users/me", "refresh", "token check"
+RAW, TANDEM, DJANGO, SIMPLE_JWT, PYJWT = "raw", "tandem", "django", "SimpleJWT", "PyJWT"
+
+COMPARISONS = (
+    Comparison("logins / raw argon2id on the same cores", (LOGIN, TANDEM), (HASH, RAW), aim="0.85 or more"),
+    Comparison("Django's logins / raw argon2id on the same cores", (LOGIN, DJANGO), (HASH, RAW)),
+    Comparison("logins / Django's", (LOGIN, TANDEM), (LOGIN, DJANGO)),
+    Comparison("users/me / Django's", (PROFILE, TANDEM), (PROFILE, DJANGO)),
+    Comparison("refreshes / Django's", (REFRESH, TANDEM), (REFRESH, DJANGO)),
+    Comparison("token checks / SimpleJWT's", (TOKEN_CHECK, TANDEM), (TOKEN_CHECK, SIMPLE_JWT)),
+    Comparison("token checks / raw ECDSA verifications", (TOKEN_CHECK, TANDEM), (TOKEN_CHECK, RAW)),
+)
+
+# Who does what, and how to measure it.
+Step = tuple[Subject, Callable[[], Measurement]]
+
+
+def measure(options: Options) -> Report:
+    """Start what is measured, measure it, stop it. Raises `MeasurementError` or `StackError`."""
+    password = secrets.token_urlsafe(12)
+    with temporary_stack("auth", "mail") as stack, django_running(stack) as django:
+        wrk = LoadGenerator.find(stack.configuration.cache, stack.configuration.state)
+        tandem = Contender(
+            *(TANDEM, stack.addresses["AUTH_URL"], _process(stack), password),
+            *("login", "access_token", "refresh_token"),
+        )
+        peer = Contender(*(DJANGO, django.url, django.process(), password), *("username", "access", "refresh"))
+        say(f"{ACCOUNTS} accounts on both sides …")
+        _register(tandem)
+        django.create_accounts(ACCOUNTS, password)
+        bench = Bench(tandem, peer, django, wrk, options)
+        bench.warm_up()
+        return Report(
+            part="auth",
+            settings={
+                "seconds": options.seconds,
+                "rounds": options.rounds,
+                "connections": CONNECTIONS,
+                "accounts": ACCOUNTS,
+                "password_workers": CORES,
+                "django_workers": django_server.WORKERS,
+            },
+            versions={
+                "tandem": versions(PACKAGES, Path(sys.prefix)),
+                "django": versions(django_server.PACKAGES, django_server.ENVIRONMENT),
+                "tools": {"wrk": wrk.version(), "mysql": mysql_version(stack)},
+            },
+            samples=bench.run(),
+            comparisons=COMPARISONS,
+        )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """`django` is the process behind the contender `peer`."""
+
+    tandem: Contender
+    peer: Contender
+    django: DjangoServer
+    wrk: LoadGenerator
+    options: Options
+
+    def warm_up(self) -> None:
+        """Every case once, for a moment. Raises `MeasurementError` if one is answered with errors."""
+        say("warming up …")
+        for case in (LOGIN, PROFILE, REFRESH):
+            for contender in (self.tandem, self.peer):
+                warmth = self._load(case, contender, _WARM_UP_SECONDS)
+                if warmth.errors:
+                    raise MeasurementError(f"{case} of {contender.name}: {warmth.complaint}")
+
+    def run(self) -> list[Sample]:
+        samples = []
+        for number in range(1, self.options.rounds + 1):
+            for compared in self._steps():
+                samples += self._quietest(number, compared if number % 2 else compared[::-1])
+        return samples
+
+    def _quietest(self, number: int, steps: Sequence[Step]) -> list[Sample]:
+        tries: list[list[Sample]] = []
+        while not tries or (len(tries) < self.options.tries and foreign_cores(tries[-1]) > QUIET_CORES):
+            tries.append([self._sample(number, subject, step) for subject, step in steps])
+        return min(tries, key=foreign_cores)
+
+    def _sample(self, number: int, subject: Subject, step: Callable[[], Measurement]) -> Sample:
+        others = ForeignLoad()
+        sample = Sample(*subject, number, step(), others.cores())
+        progress = f"round {number}/{self.options.rounds}   {sample.case:<12} {sample.contender:<10}"
+        disturbance = f"   (others took {sample.foreign_cores:.1f} cores)" if sample.foreign_cores > QUIET_CORES else ""
+        say(f"{progress} {sample.measurement.per_second:>9.1f} per second{disturbance}")
+        return sample
+
+    def _steps(self) -> Sequence[Sequence[Step]]:
+        """What is compared is measured one behind the other."""
+        return (
+            [((HASH, RAW), self._hash), *self._both(LOGIN)],
+            self._both(PROFILE),
+            self._both(REFRESH),
+            self._token_checks(),
+        )
+
+    def _both(self, case: str) -> list[Step]:
+        seconds = self.options.seconds
+        return [
+            ((case, TANDEM), lambda: self._load(case, self.tandem, seconds)),
+            ((case, DJANGO), lambda: self._load(case, self.peer, seconds)),
+        ]
+
+    def _load(self, case: str, contender: Contender, seconds: float) -> Measurement:
+        if case == LOGIN:
+            requests = [contender.login_request(account) for account in range(ACCOUNTS)]
+        elif case == PROFILE:
+            requests = [contender.profile_request(tokens) for tokens in contender.sign_in(SIGNED_IN)]
+        else:
+            requests = [contender.refresh_request(tokens) for tokens in contender.sign_in(SIGNED_IN)]
+        return self.wrk.put_load_on(
+            contender.url,
+            requests,
+            server=contender.process,
+            seconds=seconds,
+            connections=CONNECTIONS,
+            successor=contender.refresh_field if case == REFRESH else None,
+        )
+
+    def _hash(self) -> Measurement:
+        """The cores' own rate: a thread for each, doing nothing but what a login can't do without."""
+        hasher = argon2.PasswordHasher(memory_cost=19456, time_cost=2, parallelism=1)
+        password_hash = hasher.hash(self.tandem.password)
+        return repeat(lambda: hasher.verify(password_hash, self.tandem.password), self.options.seconds, threads=CORES)
+
+    def _token_checks(self) -> list[Step]:
+        return [
+            ((TOKEN_CHECK, RAW), lambda: self._check(signature_check)),
+            ((TOKEN_CHECK, TANDEM), lambda: self._check(verifier_check)),
+            ((TOKEN_CHECK, SIMPLE_JWT), lambda: self._peers_check(SIMPLE_JWT)),
+            ((TOKEN_CHECK, PYJWT), lambda: self._peers_check(PYJWT)),
+        ]
+
+    def _check(self, check_of: Callable[[str, Sequence[PublicJwk]], Callable[[], object]]) -> Measurement:
+        """In this process, on one core, of a token just issued."""
+        key_set = httpx.get(f"{self.tandem.url}/.well-known/jwks.json").raise_for_status().json()["keys"]
+        return repeat(check_of(self._token(self.tandem), key_set), _TOKEN_CHECK_SECONDS)
+
+    def _peers_check(self, library: str) -> Measurement:
+        return self.django.time_token_check(library, self._token(self.peer), _TOKEN_CHECK_SECONDS)
+
+    def _token(self, contender: Contender) -> str:
+        return contender.sign_in(1)[0][contender.access_field]
+
+
+def _process(stack: Stack) -> psutil.Process:
+    running = stack.processes["auth"].running()
+    if running is None:
+        raise MeasurementError("auth-service has ended.")
+    return running
+
+
+def _register(tandem: Contender) -> None:
+    with httpx.Client(base_url=tandem.url, timeout=_REGISTRATION_SECONDS) as client:
+
+        def register(number: int) -> None:
+            username = account_name(number)
+            person = {"username": username, "name": "Bench Mark", "email": f"{username}@example.com"}
+            passwords = {"password": tandem.password, "password_confirm": tandem.password}
+            answered(client.post("/v1/register", json={**person, **passwords}))
+
+        with ThreadPoolExecutor(CORES) as pool:
+            list(pool.map(register, range(ACCOUNTS)))

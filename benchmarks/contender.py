@@ -1,0 +1,60 @@
+"""One side of a comparison: a service that logs people in, under names of its own for the same fields."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import httpx
+import psutil
+
+from benchmarks.load import Request
+from benchmarks.measurement import MeasurementError
+
+_SIGN_IN_THREADS = 4
+_ANSWER_SECONDS = 30
+
+
+def account_name(number: int) -> str:
+    return f"bench{number}"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """`process` is the service's first process; its accounts are `account_name(0)` and so on, of one password."""
+
+    name: str
+    url: str
+    process: psutil.Process
+    password: str
+    login_field: str
+    access_field: str
+    refresh_field: str
+
+    def login_request(self, account: int) -> Request:
+        body = {self.login_field: account_name(account), "password": self.password}
+        return Request("POST", "/v1/login", body=body)
+
+    def profile_request(self, tokens: dict[str, str]) -> Request:
+        return Request("GET", "/v1/users/me", bearer=tokens[self.access_field])
+
+    def refresh_request(self, tokens: dict[str, str]) -> Request:
+        return Request("POST", "/v1/refresh", body={self.refresh_field: tokens[self.refresh_field]})
+
+    def sign_in(self, accounts: int) -> list[dict[str, str]]:
+        """Log in so many accounts; the answers, with their tokens. Raises `MeasurementError`."""
+        with httpx.Client(base_url=self.url, timeout=_ANSWER_SECONDS) as client:
+
+            def log_in(account: int) -> dict[str, str]:
+                request = self.login_request(account)
+                return answered(client.post(request.path, json=request.body))
+
+            with ThreadPoolExecutor(_SIGN_IN_THREADS) as pool:
+                return list(pool.map(log_in, range(accounts)))
+
+
+def answered(response: httpx.Response) -> dict[str, str]:
+    """The answer's JSON. Raises `MeasurementError` if it isn't a 2xx."""
+    if not response.is_success:
+        request = response.request
+        raise MeasurementError(f"{request.method} {request.url.path}: {response.status_code} {response.text[:300]}")
+    content: dict[str, str] = response.json()
+    return content

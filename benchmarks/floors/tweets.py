@@ -1,0 +1,114 @@
+"""tweet-service's floor: Starlette routes on the same driver, with tweet-service's queries.
+
+A read finds the tweet, its counts and its author, one after the other; a page of the home timeline finds who is
+followed, their tweets, and the counts and authors of all of them; a new tweet is inserted and its author is found.
+Nothing is checked: no token, no limit, no body; nothing is logged or measured, and there are no entity tags. The
+client of the database is made by tweet-service's own code, so that its options are the same.
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from bson import ObjectId
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from service_kit.wire import rfc3339
+from tweet_service import database
+from tweet_service.follows import repository as follows
+from tweet_service.profiles import repository as profiles
+from tweet_service.tweets import repository as tweets
+from tweet_service.tweets.service import new_tweet
+
+if TYPE_CHECKING:
+    from tweet_service.database import Database
+
+Document = dict[str, Any]
+
+PAGE = 20
+_HIDDEN = {"edits": False, "ancestors": False, "tags": False}
+
+
+@asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    client = database.connect(os.environ["FLOOR_MONGODB_URL"])
+    app.state.database = client.get_default_database()
+    yield
+    client.close()
+
+
+async def read_tweet(request: Request) -> JSONResponse:
+    found: Database = request.app.state.database
+    tweet = await found[tweets.COLLECTION].find_one({"_id": ObjectId(request.path_params["tweet_id"])})
+    if tweet is None:
+        return JSONResponse(None, 404)
+    counts = await found[tweets.COUNTS_COLLECTION].find_one({"_id": tweet["_id"]})
+    author = await found[profiles.COLLECTION].find_one({"_id": tweet["author_id"]}, ("username", "name"))
+    return JSONResponse(_shown(tweet, author, counts))
+
+
+async def read_timeline(request: Request) -> JSONResponse:
+    found: Database = request.app.state.database
+    user_id = _caller(request)
+    followed = found[follows.COLLECTION].find({"_id.follower_id": user_id})
+    newest_first = followed.sort([("created_at", -1), ("_id.followee_id", -1)]).limit(1000)
+    people = [follow["_id"]["followee_id"] async for follow in newest_first]
+    written = found[tweets.COLLECTION].find({"author_id": {"$in": [user_id, *people]}}, _HIDDEN)
+    page = await written.sort(tweets.NEWEST_FIRST).limit(PAGE + 1).to_list(PAGE + 1)
+    counts = await _by_id(found, tweets.COUNTS_COLLECTION, {tweet["_id"] for tweet in page})
+    authors = await _by_id(found, profiles.COLLECTION, {tweet["author_id"] for tweet in page}, ("username", "name"))
+    items = [_shown(tweet, authors.get(tweet["author_id"]), counts.get(tweet["_id"])) for tweet in page[:PAGE]]
+    return JSONResponse({"items": items, "next_cursor": str(page[-1]["_id"]) if len(page) > PAGE else None})
+
+
+async def post_tweet(request: Request) -> JSONResponse:
+    found: Database = request.app.state.database
+    body = await request.json()
+    tweet = dict(new_tweet(_caller(request), body["text"]))
+    await found[tweets.COLLECTION].insert_one(tweet)
+    author = await found[profiles.COLLECTION].find_one({"_id": tweet["author_id"]}, ("username", "name"))
+    return JSONResponse(_shown(tweet, author, None), 201)
+
+
+def _caller(request: Request) -> str:
+    """What is sent for a token is the user's id, and is believed."""
+    return request.headers["Authorization"].removeprefix("Bearer ")
+
+
+async def _by_id(
+    found: "Database", collection: str, ids: Iterable[Any], fields: tuple[str, ...] | None = None
+) -> dict[Any, Document]:
+    documents = found[collection].find({"_id": {"$in": list(ids)}}, fields)
+    return {document["_id"]: document async for document in documents}
+
+
+def _shown(tweet: Document, author: Document | None, counts: Document | None) -> Document:
+    counted, edited_at = counts or {}, tweet["edited_at"]
+    return {
+        "id": str(tweet["_id"]),
+        "text": tweet["text"],
+        "author": author and {"id": author["_id"], "username": author["username"], "name": author["name"]},
+        "author_deleted": author is None,
+        "created_at": rfc3339(tweet["created_at"]),
+        "edited_at": edited_at and rfc3339(edited_at),
+        "version": tweet["version"],
+        **{name: tweet[name] and str(tweet[name]) for name in ("reply_to", "repost_of", "quote_of")},
+        "entities": tweet["entities"],
+        "counts": {name: counted.get(name, 0) for name in ("likes", "reposts", "replies")},
+        "lang": tweet["lang"],
+        "source": tweet["source"],
+    }
+
+
+app = Starlette(
+    routes=[
+        Route("/v1/tweets/{tweet_id}", read_tweet),
+        Route("/v1/timeline", read_timeline),
+        Route("/v1/tweets", post_tweet, methods=["POST"]),
+    ],
+    lifespan=_lifespan,
+)

@@ -1,0 +1,84 @@
+-- What wrk runs in every case: sends the requests it is given, counts the answers and prints the figures as JSON.
+--
+--   wrk -t1 … URL -- FILE [FIELD]
+--
+-- FILE has a request a line: method, path, Authorization and body, separated by tabs, the last two possibly empty.
+-- Without FIELD they are sent in turn, over and over. With FIELD each is sent once, and the value of that field in
+-- its answer, `{"FIELD": "…"}`, becomes the body of one more: a refresh token works once, and the answer to it
+-- carries its successor. There must be more requests than connections then, as every connection holds one.
+--
+-- One thread only (-t1): each would begin at the same request.
+
+local MAX_QUOTED = 300
+
+-- Globals, as `done` asks the thread for them by name.
+not_2xx = 0
+first_not_2xx = ""
+
+local the_thread
+local queue, head = {}, 1
+local field, pattern, first
+
+function setup(thread)
+   the_thread = thread
+end
+
+local function enqueue(method, path, authorization, body)
+   local headers = {}
+   if authorization ~= "" then headers["Authorization"] = authorization end
+   if body ~= "" then headers["Content-Type"] = "application/json" end
+   local text = wrk.format(method, path, headers, body ~= "" and body or nil)
+   queue[#queue + 1] = { text = text, method = method, path = path }
+end
+
+function init(arguments)
+   field = arguments[2]
+   for line in io.lines(arguments[1]) do
+      enqueue(line:match("^([^\t]*)\t([^\t]*)\t([^\t]*)\t(.*)$"))
+   end
+   first = queue[1]
+   pattern = field and '"' .. field .. '"%s*:%s*"([^"]+)"'
+end
+
+function request()
+   local next_one = queue[head]
+   if field == nil then
+      head = head % #queue + 1
+   elseif next_one ~= nil then
+      queue[head] = false
+      head = head + 1
+   else
+      -- Only refusals, which carry no successor, can use the queue up; the first of them has been quoted.
+      return wrk.format("GET", "/there-is-no-successor-left")
+   end
+   return next_one.text
+end
+
+function response(status, _headers, body)
+   if status < 200 or status > 299 then
+      not_2xx = not_2xx + 1
+      if first_not_2xx == "" then
+         first_not_2xx = status .. " " .. body:sub(1, MAX_QUOTED)
+      end
+   elseif field ~= nil then
+      enqueue(first.method, first.path, "", '{"' .. field .. '":"' .. body:match(pattern) .. '"}')
+   end
+end
+
+local function quoted(text)
+   local escaped = text:gsub('[%c"\\\127-\255]', function(character)
+      return string.format("\\u%04x", character:byte())
+   end)
+   return '"' .. escaped .. '"'
+end
+
+function done(summary, latency, _requests)
+   local errors = summary.errors
+   print(string.format(
+      '\n{"answers": %d, "seconds": %f, "p50_ms": %f, "p99_ms": %f, "not_2xx": %d, "first_not_2xx": %s, '
+         .. '"connect": %d, "read": %d, "write": %d, "timeout": %d}',
+      summary.requests, summary.duration / 1e6, latency:percentile(50) / 1000, latency:percentile(99) / 1000,
+      the_thread:get("not_2xx"), quoted(the_thread:get("first_not_2xx")),
+      errors.connect, errors.read, errors.write, errors.timeout
+   ))
+end

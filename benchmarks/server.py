@@ -1,0 +1,68 @@
+"""A server beside the stack, which something else is measured against: started, awaited, stopped."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+
+from benchmarks.measurement import MeasurementError
+from embedded_stack.components.base import LOOPBACK
+from embedded_stack.configuration import REPOSITORY
+from embedded_stack.process import Command, ComponentProcess
+
+_START_SECONDS = 30
+_GRACE_SECONDS = 10
+_LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Server:
+    """`process` is the first of its processes."""
+
+    url: str
+    process: psutil.Process
+
+
+@contextmanager
+def serving(
+    name: str, state: Path, command: Callable[[int], Sequence[str]], variables: Mapping[str, str], probe: str
+) -> Iterator[Server]:
+    """Start what `command` of a free port says; it is up when `GET probe` is answered 200.
+
+    Its log goes where the stack's logs go. Raises `MeasurementError`.
+    """
+    port = _free_port()
+    url = f"http://{LOOPBACK}:{port}"
+    process = ComponentProcess(name, state)
+    try:
+        process.start(Command(command(port), variables, REPOSITORY))
+        deadline = time.monotonic() + _START_SECONDS
+        while not _answers(f"{url}{probe}"):
+            if process.running() is None or time.monotonic() > deadline:
+                raise MeasurementError(f"{name} did not start:\n{process.log_tail()}")
+            time.sleep(_LOOK_SECONDS)
+        running = process.running()
+        if running is None:
+            raise MeasurementError(f"{name} has ended:\n{process.log_tail()}")
+        yield Server(url, running)
+    finally:
+        process.stop(_GRACE_SECONDS)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port

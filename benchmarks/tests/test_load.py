@@ -1,0 +1,98 @@
+"""wrk and its script against a small server that is strict about single-use tokens."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks.load import LoadGenerator, Request
+from embedded_stack import StackConfiguration
+
+
+class _StrictServer(ThreadingHTTPServer):
+    """`POST /exchange` takes each token once and answers its successor, `GET` wants a bearer token."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.valid = {f"first-{number}" for number in range(8)}
+        self.numbers = count()
+        self.paths: set[str] = set()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _StrictServer
+
+    def do_GET(self) -> None:
+        self.server.paths.add(self.path)
+        self._answer(200 if self.headers["Authorization"] == "Bearer mine" else 401, {"title": 'not "yours"'})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        known = body["token"] in self.server.valid
+        self.server.valid.discard(body["token"])
+        successor = f"next-{next(self.server.numbers)}"
+        self.server.valid.add(successor)
+        self._answer(200 if known else 401, {"token": successor})
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Be quiet."""
+
+    def _answer(self, status: int, content: dict[str, str]) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def server() -> Iterator[_StrictServer]:
+    with _StrictServer() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def wrk(tmp_path: Path) -> LoadGenerator:
+    return LoadGenerator.find(StackConfiguration().cache, tmp_path)
+
+
+def test_requests_are_sent_in_turn(server: _StrictServer, wrk: LoadGenerator) -> None:
+    requests = [Request("GET", f"/{number}", bearer="mine") for number in range(5)]
+    measured = wrk.put_load_on(server.url, requests, server=psutil.Process(), seconds=1, connections=2)
+    assert measured.errors == 0
+    assert measured.per_second > 10
+    assert 0 < measured.p50_ms <= measured.p99_ms
+    assert server.paths == {f"/{number}" for number in range(5)}
+
+
+def test_answers_other_than_2xx_are_errors_and_the_first_is_quoted(server: _StrictServer, wrk: LoadGenerator) -> None:
+    measured = wrk.put_load_on(
+        server.url, [Request("GET", "/", bearer="x")], server=psutil.Process(), seconds=1, connections=2
+    )
+    assert measured.errors > 10
+    assert 'the first: 401 {"title": "not \\"yours\\""}' in measured.complaint
+
+
+def test_each_token_is_spent_once_and_its_successor_next(server: _StrictServer, wrk: LoadGenerator) -> None:
+    requests = [Request("POST", "/exchange", body={"token": f"first-{number}"}) for number in range(8)]
+    measured = wrk.put_load_on(
+        server.url, requests, server=psutil.Process(), seconds=1, connections=4, successor="token"
+    )
+    assert measured.errors == 0
+    assert measured.per_second > 10
