@@ -304,7 +304,9 @@ async def test_tweets_of_the_release_before_are_found_and_counted_like_new_ones(
     old = {"_id": {"$in": [ObjectId(root["id"]), ObjectId(reply["id"])]}}
     documents["tweets"].update_many(old, {"$unset": {"tags": "", "ancestors": ""}})
     documents["tweet_counts"].delete_one({"_id": ObjectId(root["id"])})
-    assert await upgrade_tweets(app.state.database) == 2
+    foreign = documents["tweets"].insert_one({"text": "put here by hand"}).inserted_id
+    assert await upgrade_tweets(app.state.database) == 3
+    documents["tweets"].delete_one({"_id": foreign})
     assert await upgrade_tweets(app.state.database) == 0
     assert [tweet["id"] for tweet in await pages(ada, "/v1/tweets", hashtag=tag.upper())] == [root["id"]]
     thread = await thread_of(ada, root)

@@ -43,9 +43,10 @@ def create_application(
         # What links and generated clients call an operation.
         generate_unique_id_function=lambda route: route.name,
     )
-    app.include_router(health_router(lambda: readiness(app), registry))
     for router in routers:
         app.include_router(router)
+    # Behind what is asked for most: routes are tried in turn.
+    app.include_router(health_router(lambda: readiness(app), registry))
     install_problem_handlers(app, unavailable_on)
     # The last added is the outermost.
     app.add_middleware(BodyLimitMiddleware, limit=MAX_BODY_BYTES)

@@ -1,5 +1,7 @@
 """HTTP metrics, and the registry behind `GET /metrics`."""
 
+from functools import cache
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -36,9 +38,12 @@ class HttpMetrics:
             buckets=_LATENCY_BUCKETS,
             registry=registry,
         )
+        # Looking up a child by its labels costs more than counting does. There are as many as the metrics keep anyway.
+        self._requests_of = cache(lambda method, route, status: self._requests.labels(method, route, str(status)))
+        self._duration_of = cache(self._duration.labels)
 
     def observe(self, method: str, route: str, status: int, seconds: float | None) -> None:
         """`seconds` is None if the time says nothing."""
-        self._requests.labels(method, route, str(status)).inc()
+        self._requests_of(method, route, status).inc()
         if seconds is not None:
-            self._duration.labels(method, route).observe(seconds)
+            self._duration_of(method, route).observe(seconds)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends
@@ -34,12 +35,14 @@ class RateLimit:
 TellRateLimit = Callable[[RateLimit], None]
 
 
-async def _tell_rate_limit(request: Request, response: Response) -> TellRateLimit:
-    def tell(limit: RateLimit) -> None:
-        request.state.rate_limit = limit
-        response.headers.update(limit.headers())
+def tell_rate_limit(request: Request, response: Response, limit: RateLimit) -> None:
+    """Send it with whatever the answer will be: this response, or a problem that is raised later."""
+    request.state.rate_limit = limit
+    response.headers.update(limit.headers())
 
-    return tell
+
+async def _tell_rate_limit(request: Request, response: Response) -> TellRateLimit:
+    return partial(tell_rate_limit, request, response)
 
 
 # Sends a limit with whatever the answer will be: the response, or a problem that is raised later.

@@ -5,54 +5,77 @@ They are `async` without awaiting anything: FastAPI would run a plain function i
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
+from fastapi.security.base import SecurityBase
 
 from service_kit.problems import ServiceUnavailable, TooManyRequests, Unauthorized
-from service_kit.rate_limit import TellRateLimitDep
+from service_kit.rate_limit import tell_rate_limit
 from service_kit.tokens import AccessToken, InvalidToken, bearer_scheme
 from tweet_service.authentication import Authenticator, TokenRevoked
 from tweet_service.services import Services
-
-BearerToken = Annotated[str | None, Depends(bearer_scheme("/api/auth/v1/token"))]
 
 # What every route of a kind may answer.
 READER_PROBLEMS = (InvalidToken, TokenRevoked, TooManyRequests, ServiceUnavailable)
 USER_PROBLEMS = (Unauthorized, *READER_PROBLEMS)
 
 
-async def _services(request: Request) -> Services:
+def services_of(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
+
+
+async def _services(request: Request) -> Services:
+    return services_of(request)
 
 
 ServicesDep = Annotated[Services, Depends(_services)]
 
 
-async def _reader(
-    request: Request, bearer: BearerToken, services: ServicesDep, tell: TellRateLimitDep
-) -> AccessToken | None:
+class _Caller(SecurityBase):
+    """Whoever calls, by the bearer token.
+
+    One dependency that does it all: each costs FastAPI more than what is done in here. It is a security scheme, so that
+    OpenAPI shows it.
+    """
+
+    def __init__(self) -> None:
+        self._scheme = bearer_scheme("/api/auth/v1/token")
+        self.model, self.scheme_name = self._scheme.model, self._scheme.scheme_name
+
+    async def _user(self, request: Request) -> AccessToken:
+        bearer = await self._scheme(request)
+        if bearer is None:
+            raise Unauthorized
+        authenticator: Authenticator = request.app.state.authenticator
+        return await authenticator.user(bearer)
+
+
+class _Reader(_Caller):
     """Whoever reads, if he says who he is. Reads are limited by address."""
-    address = request.client.host if request.client else ""
-    tell(await services.limiter.take(services.reads, address))
-    authenticator: Authenticator = request.app.state.authenticator
-    return None if bearer is None else await authenticator.reader(bearer)
+
+    async def __call__(self, request: Request, response: Response) -> AccessToken | None:
+        services = services_of(request)
+        address = request.client.host if request.client else ""
+        tell_rate_limit(request, response, await services.limiter.take(services.reads, address))
+        bearer = await self._scheme(request)
+        authenticator: Authenticator = request.app.state.authenticator
+        return None if bearer is None else await authenticator.reader(bearer)
 
 
-async def _user(request: Request, bearer: BearerToken) -> AccessToken:
-    if bearer is None:
-        raise Unauthorized
-    authenticator: Authenticator = request.app.state.authenticator
-    return await authenticator.user(bearer)
+class _User(_Caller):
+    async def __call__(self, request: Request) -> AccessToken:
+        return await self._user(request)
 
 
-CurrentReader = Annotated[AccessToken | None, Depends(_reader)]
-CurrentUser = Annotated[AccessToken, Depends(_user)]
-
-
-async def _writer(user: CurrentUser, services: ServicesDep, tell: TellRateLimitDep) -> AccessToken:
+class _Writer(_Caller):
     """Whoever writes. Writes are limited by person."""
-    tell(await services.limiter.take(services.writes, user.sub))
-    return user
+
+    async def __call__(self, request: Request, response: Response) -> AccessToken:
+        user, services = await self._user(request), services_of(request)
+        tell_rate_limit(request, response, await services.limiter.take(services.writes, user.sub))
+        return user
 
 
-CurrentWriter = Annotated[AccessToken, Depends(_writer)]
+CurrentReader = Annotated[AccessToken | None, Depends(_Reader())]
+CurrentUser = Annotated[AccessToken, Depends(_User())]
+CurrentWriter = Annotated[AccessToken, Depends(_Writer())]

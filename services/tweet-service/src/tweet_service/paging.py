@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Generic, TypeVar
+from urllib.parse import urlencode
 
 from bson import ObjectId
 from fastapi import Depends, Query, Request, Response
@@ -38,16 +39,17 @@ def position_of(cursor: str) -> tuple[datetime, str]:
         raise InvalidCursor from error
 
 
-async def _position(
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=200)] = None,
-) -> tuple[datetime, str] | None:
+_Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=200)]
+
+
+async def _position(cursor: _Cursor = None) -> tuple[datetime, str] | None:
     return None if cursor is None else position_of(cursor)
 
 
-async def _tweet_position(position: "PositionDep") -> Position | None:
-    if position is None:
+async def _tweet_position(cursor: _Cursor = None) -> Position | None:
+    if cursor is None:
         return None
-    moment, last_id = position
+    moment, last_id = position_of(cursor)
     if not ObjectId.is_valid(last_id):
         raise InvalidCursor
     return moment, ObjectId(last_id)
@@ -82,9 +84,9 @@ def tell_of_next_page(cursor: str | None, request: Request, response: Response) 
     """Sets the headers of a page."""
     response.headers["Vary"] = "Authorization"
     if cursor is not None:
-        following = request.url.include_query_params(cursor=cursor)
+        kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
         # Relative (RFC 8288 §3.1): only the client knows by which scheme and host it came.
-        response.headers["Link"] = next_link(f"{following.path}?{following.query}")
+        response.headers["Link"] = next_link(f"{request.url.path}?{urlencode([*kept, ('cursor', cursor)])}")
 
 
 def page_answer(operation_id: str, *kept: str) -> dict[int | str, dict[str, Any]]:

@@ -47,7 +47,7 @@ class FollowRepository:
     async def followees(self, user_id: str, limit: int) -> list[str]:
         """Whom somebody follows, the latest first."""
         found = self.newest_query("follower_id", user_id, None, limit)
-        return [follow["_id"]["followee_id"] async for follow in found]
+        return [follow["_id"]["followee_id"] for follow in await found.to_list(limit)]
 
     def newest_query(
         self, side: Side, user_id: str, before: tuple[datetime, str] | None, limit: int

@@ -44,12 +44,20 @@ class ProfileRepository:
         """What there is, by user id; an id whose copy has not arrived is left out."""
         known: dict[str, Profile | Tombstone] = {}
         ids = set(user_ids)
+        if len(ids) == 1:
+            return await self._get_only(*ids)
         imported = {user_id for user_id in ids if user_id.startswith(IMPORTED_PREFIX)}
         for collection, wanted in ((self._users, ids - imported), (self._imported, imported)):
             if wanted:
                 found = collection.find({"_id": {"$in": list(wanted)}}, _FIELDS)
-                known |= {document["_id"]: _known(document) async for document in found}
+                known |= {document["_id"]: _known(document) for document in await found.to_list(None)}
         return known
+
+    async def _get_only(self, user_id: str) -> dict[str, Profile | Tombstone]:
+        """Cheaper than a list of one."""
+        collection = self._imported if user_id.startswith(IMPORTED_PREFIX) else self._users
+        document = await collection.find_one({"_id": user_id}, _FIELDS)
+        return {} if document is None else {user_id: _known(document)}
 
 
 def _known(document: dict[str, Any]) -> Profile | Tombstone:

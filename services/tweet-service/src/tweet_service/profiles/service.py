@@ -24,7 +24,7 @@ class ProfileService:
         for user_id in wanted:
             if user_id in known:
                 profile = known[user_id]
-                authors[user_id] = None if isinstance(profile, Tombstone) else Author.model_validate(profile)
+                authors[user_id] = None if isinstance(profile, Tombstone) else _author(profile)
             elif caller is not None and caller.sub == user_id:
                 authors[user_id] = Author(id=user_id, username=caller.username, name=caller.name)
             else:
@@ -55,3 +55,7 @@ class ProfileService:
         if profile is None:
             raise UserNotFound
         return profile
+
+
+def _author(profile: Profile) -> Author:
+    return Author(id=profile.id, username=profile.username, name=profile.name)

@@ -30,9 +30,10 @@ from tweet_service.stream.problems import (
     InvalidPosition,
     PositionLost,
     StreamEnded,
+    StreamInvalidated,
     TooManyStreams,
 )
-from tweet_service.stream.repository import Batch, StreamInvalidated, TweetChanges
+from tweet_service.stream.repository import Batch, TweetChanges
 
 log = structlog.get_logger(__name__)
 
@@ -171,7 +172,7 @@ class Subscription:
     async def _more(self, history: AsyncGenerator[Batch, None]) -> list[StreamEvent]:
         try:
             return await self._from_history(history)
-        except (PositionLost, StreamInvalidated):
+        except (PositionLost, InvalidPosition):
             raise LOST from None
         except PyMongoError as error:
             log.warning("MongoDB's log can't be read", error=repr(error))
@@ -317,7 +318,11 @@ class Hub:
                 try:
                     if await self._publish_all():
                         return
-                except (PositionLost, InvalidPosition, StreamInvalidated) as error:
+                except (PositionLost, InvalidPosition) as error:
+                    if self.backlog.position < self.begun:
+                        # The very last that was done before we began was to drop the collection: nobody missed it.
+                        self.backlog.advance(self.begun)
+                        continue
                     # Nobody can be told what was missed: all may ask for themselves.
                     log.error("the change stream can't go on, all streams end", error=repr(error))  # noqa: TRY400 - no bug
                     self._cut_all(LOST)

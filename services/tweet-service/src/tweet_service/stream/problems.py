@@ -16,6 +16,10 @@ class PositionLost(Problem):
     status, code, title = 410, "stream-position-lost", "The log does not reach back to this id any more. Begin anew."
 
 
+class StreamInvalidated(PositionLost):
+    """The collection was dropped or renamed: MongoDB takes no position beyond that."""
+
+
 class TooManyStreams(ServiceUnavailable):
     code, title = "too-many-streams", "There are as many listeners as this process takes. Try again shortly."
 

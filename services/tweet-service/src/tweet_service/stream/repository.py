@@ -13,7 +13,7 @@ from pymongo.errors import OperationFailure
 
 from tweet_service.database import SERVER_SELECTION_MS
 from tweet_service.stream.events import is_bare_time, time_of
-from tweet_service.stream.problems import InvalidPosition, PositionLost
+from tweet_service.stream.problems import InvalidPosition, PositionLost, StreamInvalidated
 from tweet_service.tweets.repository import COLLECTION
 
 Change = dict[str, Any]
@@ -22,10 +22,10 @@ Client = AsyncMongoClient[dict[str, Any]]
 # The server answers to a change stream after a second at the latest.
 _SILENCE_MS = 10_000
 _CONNECTIONS = 20
-# The log was cut off behind it; it is of another log.
-_LOST = {286, 280}
+# The log was cut off behind it; it is of another log; it is where the collection was dropped.
+_LOST = {286, 280, 260}
 # Not a token: no hexadecimal number, or too short for what it says is in it.
-_INVALID = {2, 9, 15, 260}
+_INVALID = {2, 9, 15}
 # What else MongoDB's parser has against one is numbered after the place in its source, and named so.
 _OF_A_PLACE = "Location"
 _PIPELINE: list[Mapping[str, Any]] = [
@@ -63,10 +63,6 @@ class Batch:
 
     changes: list[Change]
     position: str
-
-
-class StreamInvalidated(Exception):  # noqa: N818 - what MongoDB calls it
-    """The collection was dropped or renamed."""
 
 
 class TweetChanges:

@@ -9,7 +9,14 @@ from service_kit.openapi import TOKEN_IS_OPTIONAL
 from service_kit.pagination import InvalidCursor
 from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.wire import Page
-from tweet_service.dependencies import READER_PROBLEMS, USER_PROBLEMS, CurrentReader, CurrentUser, ServicesDep
+from tweet_service.dependencies import (
+    READER_PROBLEMS,
+    USER_PROBLEMS,
+    CurrentReader,
+    CurrentUser,
+    ServicesDep,
+    services_of,
+)
 from tweet_service.headers import cache_control
 from tweet_service.paging import PageSize, TweetPositionDep, page_answer, page_of, tell_of_next_page
 from tweet_service.timelines.schemas import Thread, Trends
@@ -40,13 +47,12 @@ _TRENDS_CACHED = "public, max-age=30"
 async def read_home_timeline(
     *,
     user: CurrentUser,
-    services: ServicesDep,
     request: Request,
     response: Response,
     before: TweetPositionDep,
     limit: PageSize = 20,
 ) -> Page[Tweet]:
-    return page_of(await services.timelines.home(user, before=before, limit=limit), request, response)
+    return page_of(await services_of(request).timelines.home(user, before=before, limit=limit), request, response)
 
 
 @router.get(

@@ -5,16 +5,24 @@ from typing import Annotated, Any
 
 from bson import ObjectId
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from pydantic import PlainValidator, WithJsonSchema
 
 from service_kit.openapi import TOKEN_IS_OPTIONAL
 from service_kit.pagination import InvalidCursor
 from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.wire import GivenMoment, Page
-from tweet_service.dependencies import READER_PROBLEMS, USER_PROBLEMS, CurrentReader, CurrentWriter, ServicesDep
+from tweet_service.dependencies import (
+    READER_PROBLEMS,
+    USER_PROBLEMS,
+    CurrentReader,
+    CurrentWriter,
+    ServicesDep,
+    services_of,
+)
 from tweet_service.headers import ETAG, LOCATION, VARY, cache_control
 from tweet_service.idempotency.problems import IdempotencyKeyReused
 from tweet_service.paging import PageSize, TweetPositionDep, page_answer, page_of
-from tweet_service.tweets.etags import etag, is_current
+from tweet_service.tweets.etags import etag, is_current, json_of
 from tweet_service.tweets.problems import (
     NotTheAuthor,
     ReferencedTweetNotFound,
@@ -25,6 +33,8 @@ from tweet_service.tweets.problems import (
 from tweet_service.tweets.schemas import TWEET_ID_PATTERN, NewTweet, Tweet, TweetEdit
 
 router = APIRouter(prefix="/v1/tweets", tags=["tweets"])
+
+_IS_TWEET_ID = re.compile(TWEET_ID_PATTERN.strip("^$")).fullmatch
 
 _CACHED = "no-cache"
 
@@ -72,22 +82,34 @@ async def _if_match(request: Request) -> str:
     return ", ".join(given)
 
 
-async def tweet_id_of_path(
-    tweet_id: Annotated[str, Path(description="24 hexadecimal digits.", examples=["6924ea2f0c9d3a5b7e1f4a68"])],
-) -> ObjectId:
+def _tweet_id(text: str) -> ObjectId:
     """An id that can't be one names nothing: 404, not 422."""
-    if not re.fullmatch(TWEET_ID_PATTERN.strip("^$"), tweet_id):
+    if not _IS_TWEET_ID(text):
         raise TweetNotFound
-    return ObjectId(tweet_id)
+    return ObjectId(text)
 
 
-TweetIdOfPath = Annotated[ObjectId, Depends(tweet_id_of_path)]
+_TWEET_ID: dict[str, Any] = {"description": "24 hexadecimal digits.", "examples": ["6924ea2f0c9d3a5b7e1f4a68"]}
+TweetIdOfPath = Annotated[
+    ObjectId,
+    PlainValidator(_tweet_id),
+    WithJsonSchema({"type": "string", **_TWEET_ID}),
+    Path(**_TWEET_ID),
+]
+
+
+def _answer(content: bytes, prepared: Response, status: int = 200) -> Response:
+    """Bytes of a tweet with the headers that are prepared for them. FastAPI would validate it and write it anew."""
+    answer = Response(content, status, media_type="application/json")
+    answer.raw_headers.extend(prepared.raw_headers)
+    return answer
 
 
 @router.post(
     "",
     status_code=201,
     summary="Post a tweet",
+    response_model=Tweet,
     responses={
         201: {"headers": {"Location": LOCATION, "ETag": ETAG}, "links": _LINKS},
         **problem_responses(
@@ -99,7 +121,6 @@ async def post_tweet(
     *,
     new: NewTweet,
     user: CurrentWriter,
-    services: ServicesDep,
     request: Request,
     response: Response,
     idempotency_key: Annotated[
@@ -110,15 +131,16 @@ async def post_tweet(
             description="Chosen by the client. With the same body within 24 hours it answers the same tweet.",
         ),
     ] = None,
-) -> Tweet:
+) -> Response:
+    services = services_of(request)
     if idempotency_key is None:
         tweet = await services.tweets.post(new, user)
     else:
         tweet = await services.posting.post(new, user, idempotency_key)
-    path = request.app.url_path_for("read_tweet", tweet_id=tweet.id)
-    response.headers["Location"] = request.scope["root_path"] + path
-    response.headers["ETag"] = etag(tweet)
-    return tweet
+    content = json_of(tweet)
+    response.headers["Location"] = f"{request.scope['root_path']}{router.prefix}/{tweet.id}"
+    response.headers["ETag"] = etag(tweet.version, content)
+    return _answer(content, response, 201)
 
 
 @router.get(
@@ -168,22 +190,23 @@ async def list_tweets(
 async def read_tweet(
     tweet_id: TweetIdOfPath,
     reader: CurrentReader,
-    services: ServicesDep,
+    request: Request,
     response: Response,
     if_none_match: Annotated[str | None, Header()] = None,
-) -> Tweet | Response:
-    tweet = await services.tweets.read(tweet_id, reader)
-    current = etag(tweet)
-    headers = {"ETag": current, "Vary": "Authorization", "Cache-Control": _CACHED}
+) -> Response:
+    tweet = await services_of(request).tweets.read(tweet_id, reader)
+    content = json_of(tweet)
+    current = etag(tweet.version, content)
+    response.headers.update({"ETag": current, "Vary": "Authorization", "Cache-Control": _CACHED})
     if if_none_match is not None and is_current(if_none_match, current):
-        return Response(status_code=304, headers=headers)
-    response.headers.update(headers)
-    return tweet
+        return Response(status_code=304, headers=response.headers)
+    return _answer(content, response)
 
 
 @router.patch(
     "/{tweet_id}",
     summary="Edit one's own tweet",
+    response_model=Tweet,
     responses={
         200: {"headers": {"ETag": ETAG}, "links": _EDIT | links_of("read_tweet")},
         **problem_responses(
@@ -200,11 +223,12 @@ async def edit_tweet(
     services: ServicesDep,
     response: Response,
     if_match: Annotated[str, Depends(_if_match)],
-) -> Tweet:
+) -> Response:
     """The text it had before is kept in the tweet's history."""
     tweet = await services.tweets.edit(tweet_id, edit, if_match, user)
-    response.headers["ETag"] = etag(tweet)
-    return tweet
+    content = json_of(tweet)
+    response.headers["ETag"] = etag(tweet.version, content)
+    return _answer(content, response)
 
 
 @router.delete(

@@ -16,9 +16,14 @@ _TAG = re.compile(r'\s*(?:W/)?"([^"]*)"\s*')
 _VERSION = re.compile(r"([0-9]{1,9})(?:-[0-9a-f]+)?")
 
 
-def etag(tweet: Tweet) -> str:
-    digest = blake2b(tweet.model_dump_json().encode(), digest_size=8).hexdigest()
-    return f'"{tweet.version}-{digest}"'
+def json_of(tweet: Tweet) -> bytes:
+    """What is answered."""
+    return tweet.model_dump_json().encode()
+
+
+def etag(version: int, content: bytes) -> str:
+    """Of the tweet of this version and these bytes."""
+    return f'"{version}-{blake2b(content, digest_size=8).hexdigest()}"'
 
 
 def is_current(if_none_match: str, current: str) -> bool:

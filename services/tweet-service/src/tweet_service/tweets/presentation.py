@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Sequence
 
 from service_kit.tokens import AccessToken
+from tweet_service.profiles.schemas import Author
 from tweet_service.profiles.service import ProfileService
-from tweet_service.tweets.models import TweetDocument
+from tweet_service.tweets.models import CountsDocument, TweetDocument
 from tweet_service.tweets.repository import TweetRepository
-from tweet_service.tweets.schemas import Counts, Tweet
+from tweet_service.tweets.schemas import Tweet
 
 
 class TweetPresenter:
@@ -27,15 +28,21 @@ class TweetPresenter:
             self._profiles.authors({tweet["author_id"] for tweet in tweets}, caller),
             self._tweets.get_counts([tweet["_id"] for tweet in tweets]),
         )
-        return [
-            Tweet.model_validate(
-                {
-                    **tweet,
-                    "id": tweet["_id"],
-                    "author": authors[tweet["author_id"]],
-                    "author_deleted": authors[tweet["author_id"]] is None,
-                    "counts": Counts.model_validate(counts.get(tweet["_id"], {})),
-                }
-            )
-            for tweet in tweets
-        ]
+        return [_presented(tweet, authors[tweet["author_id"]], counts.get(tweet["_id"])) for tweet in tweets]
+
+    async def present_new(self, tweet: TweetDocument, caller: AccessToken) -> Tweet:
+        """One that has just been stored: nothing has happened to it yet."""
+        authors = await self._profiles.authors([tweet["author_id"]], caller)
+        return _presented(tweet, authors[tweet["author_id"]], None)
+
+
+def _presented(tweet: TweetDocument, author: Author | None, counts: CountsDocument | None) -> Tweet:
+    return Tweet.model_validate(
+        {
+            **tweet,
+            "id": tweet["_id"],
+            "author": author,
+            "author_deleted": author is None,
+            "counts": counts or {},
+        }
+    )

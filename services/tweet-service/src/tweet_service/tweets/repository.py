@@ -188,7 +188,7 @@ class TweetRepository:
             only = await self._counts.find_one({"_id": tweet_id})
             return {} if only is None else {tweet_id: cast("CountsDocument", only)}
         found = self._counts.find({"_id": {"$in": list(tweet_ids)}})
-        return {document["_id"]: cast("CountsDocument", document) async for document in found}
+        return {document["_id"]: cast("CountsDocument", document) for document in await found.to_list(None)}
 
     async def delete_counts(self, tweet_id: ObjectId, session: "AsyncIOMotorClientSession") -> None:
         await self._counts.delete_one({"_id": tweet_id}, session=session)

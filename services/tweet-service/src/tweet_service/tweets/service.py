@@ -95,7 +95,7 @@ class TweetService:
             await self._tweets.create(tweet)
         else:
             await self._transactions.run(lambda session: self.store(tweet, session))
-        return await self._presenter.present_one(tweet, author)
+        return await self._presenter.present_new(tweet, author)
 
     async def store(self, tweet: TweetDocument, session: "AsyncIOMotorClientSession") -> None:
         """Store a tweet and count it where it is a reply, in the caller's transaction."""

@@ -30,5 +30,10 @@ async def upgrade_tweets(database: "Database") -> int:
 
 
 def _added(tweet: dict[str, Any]) -> dict[str, Any]:
-    reply_to = tweet["reply_to"]
-    return {"tags": tags_of(tweet["entities"]), "ancestors": [] if reply_to is None else [reply_to]}
+    reply_to = tweet.get("reply_to")
+    try:
+        tags = tags_of(tweet["entities"])
+    except (KeyError, TypeError):
+        # Somebody else wrote it. It is found by none, and keeps the service from nothing.
+        tags = []
+    return {"tags": tags, "ancestors": [] if reply_to is None else [reply_to]}
