@@ -6,12 +6,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import auth, tweets
+from benchmarks import auth, importing, tweets
 from benchmarks.measurement import MeasurementError, Options
 from benchmarks.report import Report, print_report, write_report
 from embedded_stack import StackError
 
-PARTS: dict[str, Callable[[Options], Report]] = {"auth": auth.measure, "tweets": tweets.measure}
+PARTS: dict[str, Callable[[Options], Report]] = {
+    "auth": auth.measure,
+    "tweets": tweets.measure,
+    "import": importing.measure,
+}
 
 RESULTS = Path(__file__).parent / "results"
 

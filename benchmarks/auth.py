@@ -79,6 +79,7 @@ def measure(options: Options) -> Report:
             settings={
                 "seconds": options.seconds,
                 "rounds": options.rounds,
+                "tries": options.tries,
                 "connections": CONNECTIONS,
                 "accounts": ACCOUNTS,
                 "password_workers": CORES,

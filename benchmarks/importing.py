@@ -1,4 +1,4 @@
-"""How fast a dataset is imported, and how long after that the copy in MySQL has all of it."""
+"""The part "import": how fast a dataset is imported, and how long after that the copy in MySQL has all of it."""
 
 import asyncio
 import os
@@ -13,12 +13,16 @@ from typing import Any
 import pymongo
 from sqlalchemy import text
 
-from benchmarks.measurement import MeasurementError
+from benchmarks.environment import say, temporary_stack
+from benchmarks.machine import versions
+from benchmarks.measurement import Measurement, MeasurementError, Options, Sample
+from benchmarks.report import Comparison, Report
 from service_kit.mysql import create_engine
 
 PROGRAM = Path(sys.executable).with_name("tweet-service")
 # As many as the public dataset has.
 RECORDS = 24_832
+IMPORTED, COPIED = "imported", "copied to MySQL"
 _POLL_SECONDS = 0.05
 _PATIENCE_SECONDS = 300.0
 
@@ -48,6 +52,22 @@ class ImportFigures:
     def lag_seconds(self) -> float:
         """How far the copy was behind when the import had ended."""
         return self.copied_seconds - self.imported_seconds
+
+
+def measure(_options: Options) -> Report:
+    """One import into a whole stack of its own. Raises `MeasurementError` or `StackError`."""
+    with temporary_stack() as stack:
+        say(f"importing {RECORDS} records …")
+        figures = measure_import(stack.addresses, stack.configuration.state)
+    say(f"MySQL had all {figures.tweets} tweets {figures.lag_seconds:.2f} s after the import had ended")
+    rates = {IMPORTED: figures.records_per_second, COPIED: figures.copied_per_second}
+    return Report(
+        part="import",
+        settings={"records": RECORDS, "tweets": figures.tweets, "lag_seconds": round(figures.lag_seconds, 3)},
+        versions={"tandem": versions(("pymongo", "msgspec", "aiokafka", "asyncmy"), Path(sys.prefix))},
+        samples=[Sample(case, "tandem", 1, Measurement(rate, 0.0, 0.0)) for case, rate in rates.items()],
+        comparisons=[Comparison("rate of the copy / rate of the import", (COPIED, "tandem"), (IMPORTED, "tandem"))],
+    )
 
 
 def measure_import(

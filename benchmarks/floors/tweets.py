@@ -56,7 +56,7 @@ async def read_timeline(request: Request) -> JSONResponse:
     user_id = _caller(request)
     followed = found[follows.COLLECTION].find({"_id.follower_id": user_id})
     newest_first = followed.sort([("created_at", -1), ("_id.followee_id", -1)]).limit(1000)
-    people = [follow["_id"]["followee_id"] async for follow in newest_first]
+    people = [follow["_id"]["followee_id"] for follow in await newest_first.to_list(1000)]
     written = found[tweets.COLLECTION].find({"author_id": {"$in": [user_id, *people]}}, _HIDDEN)
     page = await written.sort(tweets.NEWEST_FIRST).limit(PAGE + 1).to_list(PAGE + 1)
     counts = await _by_id(found, tweets.COUNTS_COLLECTION, {tweet["_id"] for tweet in page})
@@ -83,7 +83,7 @@ async def _by_id(
     found: "Database", collection: str, ids: Iterable[Any], fields: tuple[str, ...] | None = None
 ) -> dict[Any, Document]:
     documents = found[collection].find({"_id": {"$in": list(ids)}}, fields)
-    return {document["_id"]: document async for document in documents}
+    return {document["_id"]: document for document in await documents.to_list(None)}
 
 
 def _shown(tweet: Document, author: Document | None, counts: Document | None) -> Document:

@@ -15,7 +15,7 @@ checked before use; READ COMMITTED; a line of access log for each request. What 
   itself (Django's default), so that of two exchanges of one token at the same time both succeed, and a reused token is
   refused but ends nobody's session; Tandem locks the user, does all in one transaction and ends the session.
 - Tandem's access tokens also carry the name, role, scopes and session; the peer's carry the user's id.
-- The driver is PyMySQL, in Python: mysqlclient, in C, has no wheels for Linux. Tandem's asyncmy is compiled. MySQL's
-  own connector, compiled too, made the peer no faster.
+- The driver is PyMySQL, in Python: mysqlclient, in C, has no wheels for Linux. Tandem's asyncmy is compiled. A short
+  trial of MySQL's own connector, compiled too, on a busy machine showed no difference larger than its noise.
 - Of Django's middleware only what an API needs is there: no sessions, no CSRF, no messages. That favours the peer.
 """

@@ -1,19 +1,18 @@
 """Pure ASGI middleware around every service."""
 
-import logging
 import time
 
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service_kit.logging import ACCESS_LOG
 from service_kit.metrics import HttpMetrics
 from service_kit.problems import PayloadTooLarge, problem_response
 from service_kit.request_context import REQUEST_ID_HEADER, begin_request
 
-access_log = logging.getLogger(ACCESS_LOG)
+log = structlog.get_logger(__name__)
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _ENDLESS = "text/event-stream"
@@ -54,15 +53,13 @@ class RequestContextMiddleware:
         # How long somebody listened is no latency.
         self._metrics.observe(scope["method"], route, status, None if is_endless else seconds)
         if scope["path"] not in PROBES:
-            access_log.info(
+            log.info(
                 "request",
-                {
-                    "method": scope["method"],
-                    "path": scope["path"],
-                    "status": status,
-                    "duration_ms": round(seconds * 1000, 2),
-                    "client": scope["client"][0] if scope.get("client") else None,
-                },
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                duration_ms=round(seconds * 1000, 2),
+                client=scope["client"][0] if scope.get("client") else None,
             )
 
 

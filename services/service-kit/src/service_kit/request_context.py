@@ -2,16 +2,12 @@
 
 import re
 from contextvars import ContextVar
-from itertools import count
 from uuid import uuid4
 
 REQUEST_ID_HEADER = "X-Request-ID"
 
 # What a client may choose: anything else could forge log lines or headers.
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,128}")
-# Random once for the process, then counted: randomness costs a system call, and an id need not be hard to guess.
-_PROCESS = uuid4().hex
-_numbers = count(1)
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
@@ -21,6 +17,6 @@ def current_request_id() -> str:
 
 def begin_request(offered: str | None) -> str:
     """Take the client's request id if it is well-formed, else make one, and remember it for this task."""
-    request_id = offered if offered and _ACCEPTED.fullmatch(offered) else f"{_PROCESS}-{next(_numbers):x}"
+    request_id = offered if offered and _ACCEPTED.fullmatch(offered) else str(uuid4())
     _request_id.set(request_id)
     return request_id
