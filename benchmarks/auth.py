@@ -19,11 +19,12 @@ import psutil
 from benchmarks.contender import Contender, account_name, answered
 from benchmarks.environment import mysql_version, say, temporary_stack
 from benchmarks.load import LoadGenerator
-from benchmarks.machine import ForeignLoad, versions
-from benchmarks.measurement import QUIET_CORES, Measurement, MeasurementError, Options, Sample, foreign_cores, repeat
+from benchmarks.machine import versions
+from benchmarks.measurement import Measurement, MeasurementError, Options, Sample, repeat
 from benchmarks.peers import django_server
 from benchmarks.peers.django_server import DjangoServer, django_running
-from benchmarks.report import Comparison, Report, Subject
+from benchmarks.report import Comparison, Report
+from benchmarks.rounds import Step, in_rounds
 from benchmarks.token_check import PublicJwk, signature_check, verifier_check
 from embedded_stack import Stack
 
@@ -54,9 +55,6 @@ COMPARISONS = (
     Comparison("token checks / SimpleJWT's", (TOKEN_CHECK, TANDEM), (TOKEN_CHECK, SIMPLE_JWT)),
     Comparison("token checks / raw ECDSA verifications", (TOKEN_CHECK, TANDEM), (TOKEN_CHECK, RAW)),
 )
-
-# Who does what, and how to measure it.
-Step = tuple[Subject, Callable[[], Measurement]]
 
 
 def measure(options: Options) -> Report:
@@ -115,25 +113,7 @@ class Bench:
                     raise MeasurementError(f"{case} of {contender.name}: {warmth.complaint}")
 
     def run(self) -> list[Sample]:
-        samples = []
-        for number in range(1, self.options.rounds + 1):
-            for compared in self._steps():
-                samples += self._quietest(number, compared if number % 2 else compared[::-1])
-        return samples
-
-    def _quietest(self, number: int, steps: Sequence[Step]) -> list[Sample]:
-        tries: list[list[Sample]] = []
-        while not tries or (len(tries) < self.options.tries and foreign_cores(tries[-1]) > QUIET_CORES):
-            tries.append([self._sample(number, subject, step) for subject, step in steps])
-        return min(tries, key=foreign_cores)
-
-    def _sample(self, number: int, subject: Subject, step: Callable[[], Measurement]) -> Sample:
-        others = ForeignLoad()
-        sample = Sample(*subject, number, step(), others.cores())
-        progress = f"round {number}/{self.options.rounds}   {sample.case:<12} {sample.contender:<10}"
-        disturbance = f"   (others took {sample.foreign_cores:.1f} cores)" if sample.foreign_cores > QUIET_CORES else ""
-        say(f"{progress} {sample.measurement.per_second:>9.1f} per second{disturbance}")
-        return sample
+        return in_rounds(self.options, self._steps())
 
     def _steps(self) -> Sequence[Sequence[Step]]:
         """What is compared is measured one behind the other."""

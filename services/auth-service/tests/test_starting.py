@@ -21,7 +21,7 @@ from auth_service.audit.models import AuditEvent
 from auth_service.database import migrations_folder
 from auth_service.keys.encryption import WrongSecret
 from auth_service.main import create_app, prepare
-from auth_service.sessions.refresh_tokens import refresh_token_hash
+from auth_service.opaque_tokens import token_hash
 from auth_service.settings import Settings
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
@@ -193,7 +193,7 @@ async def test_sessions_of_the_release_before_go_on_after_its_migration(empty_sc
         )
         # (An interval of NULL hours makes a NULL: not spent.)
         for number, (value, hours) in enumerate(((spent, 1), (token, None))):
-            given = {"id": f"s{number}", "hash": refresh_token_hash(value), "hours": hours}
+            given = {"id": f"s{number}", "hash": token_hash(value), "hours": hours}
             await connection.execute(row, given)
     await engine.dispose()
     own = settings.model_copy(update={"mysql_url": SecretStr(empty_schema)})

@@ -1,7 +1,5 @@
 """Tokens that are mailed and work once. Kept as hashes."""
 
-import hashlib
-import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,9 +10,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from auth_service.accounts.models import User
 from auth_service.database import Moment, Table, rows_affected
+from auth_service.opaque_tokens import new_token, token_hash
 
 MAX_TOKEN_LENGTH = 100
-_BYTES = 32
 
 
 class Purpose(StrEnum):
@@ -46,10 +44,10 @@ class OneTimeTokenRepository:
     async def issue(self, purpose: Purpose, user: User, email: str, now: datetime) -> str:
         """A new token; an older one for the same purpose works no more."""
         await self.withdraw(purpose, user.id)
-        token = secrets.token_urlsafe(_BYTES)
+        token = new_token()
         self._session.add(
             OneTimeToken(
-                token_hash=_hash(token),
+                token_hash=token_hash(token),
                 purpose=purpose,
                 user_id=user.id,
                 email=email,
@@ -62,7 +60,7 @@ class OneTimeTokenRepository:
     async def get(self, purpose: Purpose, token: str, now: datetime) -> OneTimeToken | None:
         """The token, still to be used; None if it is unknown, used or expired."""
         query = select(OneTimeToken).where(
-            OneTimeToken.token_hash == _hash(token), OneTimeToken.purpose == purpose, OneTimeToken.expires_at > now
+            OneTimeToken.token_hash == token_hash(token), OneTimeToken.purpose == purpose, OneTimeToken.expires_at > now
         )
         found: OneTimeToken | None = await self._session.scalar(query)
         return found
@@ -70,7 +68,7 @@ class OneTimeTokenRepository:
     async def use(self, purpose: Purpose, token: str, now: datetime) -> OneTimeToken | None:
         """The token, used up; None if there was none to use. Of two uses at once, one gets it."""
         found = await self.get(purpose, token, now)
-        deletion = delete(OneTimeToken).where(OneTimeToken.token_hash == _hash(token))
+        deletion = delete(OneTimeToken).where(OneTimeToken.token_hash == token_hash(token))
         return found if found and await rows_affected(self._session, deletion) else None
 
     async def withdraw(self, purpose: Purpose, user_id: str) -> None:
@@ -80,8 +78,3 @@ class OneTimeTokenRepository:
     async def list_valid(self, user_id: str, now: datetime) -> Sequence[OneTimeToken]:
         valid = (OneTimeToken.user_id == user_id) & (OneTimeToken.expires_at > now)
         return (await self._session.scalars(select(OneTimeToken).where(valid))).all()
-
-
-def _hash(token: str) -> bytes:
-    """SHA-256 suffices, as for refresh tokens."""
-    return hashlib.sha256(token.encode()).digest()

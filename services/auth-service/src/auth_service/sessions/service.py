@@ -11,16 +11,12 @@ from auth_service.audit.models import Event
 from auth_service.audit.service import AuditTrail
 from auth_service.database import Clock, Database
 from auth_service.metrics import AuthMetrics
+from auth_service.opaque_tokens import new_token, token_hash
 from auth_service.origin import Origin
 from auth_service.sessions.access_tokens import AccessTokenIssuer
 from auth_service.sessions.models import RefreshToken
 from auth_service.sessions.problems import InvalidRefreshToken, RefreshTokenReused, SessionNotFound
-from auth_service.sessions.refresh_tokens import (
-    new_refresh_token,
-    refresh_token_hash,
-    seal_successor,
-    unseal_successor,
-)
+from auth_service.sessions.refresh_tokens import seal_successor, unseal_successor
 from auth_service.sessions.repository import SessionRepository
 from auth_service.sessions.schemas import Tokens
 
@@ -48,10 +44,10 @@ class SessionService:
         remember_me: bool = False,
     ) -> Tokens:
         """Begin a session, in the caller's transaction; `event` is what the audit trail says of it."""
-        sessions, moment, token = SessionRepository(session), self.clock(), new_refresh_token()
+        sessions, moment, token = SessionRepository(session), self.clock(), new_token()
         expires_at = moment + (REMEMBERED_LIFETIME if remember_me else LIFETIME)
         session_id = await sessions.create(user.id, origin, begun_at=moment, expires_at=expires_at)
-        await sessions.add_refresh_token(refresh_token_hash(token), session_id, moment)
+        await sessions.add_refresh_token(token_hash(token), session_id, moment)
         await self.audit.record(session, event, origin, user_id=user.id, session_id=session_id)
         return self._tokens(user, session_id, token, moment)
 
@@ -61,14 +57,14 @@ class SessionService:
         Asked again within `GRACE` it gives the same successor, unless that has been used: then the answer was not
         lost. Any other use of a spent token ends the session. Raises `InvalidRefreshToken`, `RefreshTokenReused`.
         """
-        token_hash = refresh_token_hash(refresh_token)
+        presented = token_hash(refresh_token)
         async with self.database.transaction() as session:
             sessions = SessionRepository(session)
             # Whoever begins, renews or ends sessions of a user locks the user first. Of concurrent refreshes one so
             # goes first, and none dates a token behind a revocation that it has not seen.
-            owner = await sessions.owner_of_refresh_token(token_hash)
+            owner = await sessions.owner_of_refresh_token(presented)
             user = await AccountRepository(session).lock(owner) if owner else None
-            found = await sessions.get_by_refresh_token(token_hash) if user else None
+            found = await sessions.get_by_refresh_token(presented) if user else None
             moment = self.clock()
             is_live = found is not None and found[1].ended_at is None and moment < found[1].expires_at
             if user is None or found is None or not is_live or not user.is_active:
@@ -76,10 +72,10 @@ class SessionService:
                 raise InvalidRefreshToken
             token, renewed = found
             if token.spent_at is None:
-                successor = new_refresh_token()
+                successor = new_token()
                 token.spent_at = moment
                 token.sealed_successor = seal_successor(refresh_token, successor)
-                await sessions.add_refresh_token(refresh_token_hash(successor), renewed.id, moment)
+                await sessions.add_refresh_token(token_hash(successor), renewed.id, moment)
             elif again := await self._lost_successor(sessions, token, refresh_token, moment):
                 successor = again
             else:
@@ -100,12 +96,12 @@ class SessionService:
         if token.spent_at is None or token.sealed_successor is None or moment > token.spent_at + GRACE:
             return None
         successor = unseal_successor(refresh_token, token.sealed_successor)
-        return None if await sessions.is_spent(refresh_token_hash(successor)) else successor
+        return None if await sessions.is_spent(token_hash(successor)) else successor
 
     async def end_by_refresh_token(self, refresh_token: str, origin: Origin) -> None:
         """End the session of this refresh token; an unknown one has ended already."""
         async with self.database.transaction() as session:
-            found = await SessionRepository(session).get_by_refresh_token(refresh_token_hash(refresh_token))
+            found = await SessionRepository(session).get_by_refresh_token(token_hash(refresh_token))
             if found is not None and found[1].ended_at is None:
                 ended = found[1]
                 ended.ended_at = self.clock()
