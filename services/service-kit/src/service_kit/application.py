@@ -1,12 +1,15 @@
 """Makes a service's FastAPI application, with everything every service has."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.types import Lifespan
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from service_kit.documentation import serve_documentation
+from service_kit.event_loop import EventLoopMetrics
 from service_kit.health import ReadinessCheck, health_router
 from service_kit.metrics import HttpMetrics, new_registry
 from service_kit.middleware import BodyLimitMiddleware, GatewayPrefixMiddleware, RequestContextMiddleware
@@ -35,11 +38,20 @@ def create_application(
     drivers that are answered with 503 and `Retry-After`; `registry` receives the service's own metrics.
     """
     registry = registry or new_registry()
+    event_loop = EventLoopMetrics(registry)
+
+    @asynccontextmanager
+    async def watched_lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with event_loop.watching(), lifespan(app):
+            yield
+
     app = FastAPI(
         title=title,
         description=description,
         version=version,
-        lifespan=lifespan,
+        lifespan=watched_lifespan,
+        docs_url=None,
+        redoc_url=None,
         # What links and generated clients call an operation.
         generate_unique_id_function=lambda route: route.name,
     )
@@ -47,6 +59,7 @@ def create_application(
         app.include_router(router)
     # Behind what is asked for most: routes are tried in turn.
     app.include_router(health_router(lambda: readiness(app), registry))
+    serve_documentation(app)
     install_problem_handlers(app, unavailable_on)
     # The last added is the outermost.
     app.add_middleware(BodyLimitMiddleware, limit=MAX_BODY_BYTES)

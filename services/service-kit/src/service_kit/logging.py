@@ -9,6 +9,7 @@ import structlog
 from structlog.typing import Processor
 
 from service_kit.request_context import current_request_id
+from service_kit.trace_context import current_trace
 
 # Log lines must never hold these, however they got into an event.
 _SECRET_KEYS = frozenset(
@@ -25,9 +26,12 @@ _SECRET_KEYS = frozenset(
 )
 
 
-def _add_request_id(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _add_request(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     if request_id := current_request_id():
         event.setdefault("request_id", request_id)
+    if trace := current_trace():
+        event.setdefault("trace_id", trace.trace_id)
+        event.setdefault("span_id", trace.span_id)
     return event
 
 
@@ -50,7 +54,7 @@ def configure_logging(service: str, level: str) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         add_service,
-        _add_request_id,
+        _add_request,
         _drop_secrets,
         structlog.processors.format_exc_info,
     ]

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service_kit.metrics import HttpMetrics
 from service_kit.problems import PayloadTooLarge, problem_response
 from service_kit.request_context import REQUEST_ID_HEADER, begin_request
+from service_kit.trace_context import begin_span
 
 log = structlog.get_logger(__name__)
 
@@ -19,7 +20,7 @@ _ENDLESS = "text/event-stream"
 
 
 class RequestContextMiddleware:
-    """Gives the request its id, writes the access log line and counts it in the metrics."""
+    """Gives the request its id and its span, writes the access log line and counts it in the metrics."""
 
     def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
         self._app = app
@@ -30,6 +31,7 @@ class RequestContextMiddleware:
             await self._app(scope, receive, send)
             return
         request_id = begin_request(Headers(scope=scope).get(REQUEST_ID_HEADER))
+        begin_span(scope["headers"])
         started = time.perf_counter()
         status = 500
         is_endless = False

@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from alembic import command
 from alembic.config import Config
@@ -52,11 +52,20 @@ def mysql_url(address: str) -> URL:
     return make_url(address).set(drivername="mysql+asyncmy").update_query_dict({"charset": "utf8mb4"})
 
 
-def create_engine(address: str, *, pool_size: int = 10, for_reading: bool = False) -> AsyncEngine:
+def create_engine(
+    address: str, *, pool_size: int = 10, autocommit: bool = False, counts_changed: bool = False
+) -> AsyncEngine:
     """An engine whose sessions speak UTC and whose connections are checked before use, if they have been idle.
 
-    One `for_reading` has no transactions, which saves the round trip that ends them.
+    With `autocommit` each statement is a transaction of its own, which saves the round trips that begin and end one.
+    With `counts_changed` a row that a statement finds to be right already is not counted as affected.
     """
+    connect_args: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "init_command": "SET time_zone = '+00:00'",
+    }
+    if counts_changed:
+        connect_args["client_flag"] = 0  # instead of SQLAlchemy's FOUND_ROWS
     engine = create_async_engine(
         mysql_url(address),
         # An error's text ends in the log: what is in a statement's parameters must not.
@@ -65,9 +74,9 @@ def create_engine(address: str, *, pool_size: int = 10, for_reading: bool = Fals
         max_overflow=0,
         pool_timeout=CONNECT_TIMEOUT_SECONDS,
         pool_recycle=1800,  # below MySQL's wait_timeout of 8 hours
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "init_command": "SET time_zone = '+00:00'"},
-        isolation_level="AUTOCOMMIT" if for_reading else "READ COMMITTED",
-        pool_reset_on_return=None if for_reading else "rollback",
+        connect_args=connect_args,
+        isolation_level="AUTOCOMMIT" if autocommit else "READ COMMITTED",
+        pool_reset_on_return=None if autocommit else "rollback",
     )
     _check_idle_connections(engine)
     return engine

@@ -26,10 +26,12 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
 
-    environment: Literal["local", "production"] = "local"
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    host: str = "127.0.0.1"
-    port: int = Field(ge=1, le=65535)
+    environment: Literal["local", "production"] = Field(
+        default="local", description="`production` refuses default secrets."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="What is logged.")
+    host: str = Field(default="127.0.0.1", description="Where to listen.")
+    port: int = Field(ge=1, le=65535, description="At which port.")
     gateway_prefix: str = Field(
         default="", description="Path under which the gateway publishes the service, for OpenAPI's `servers`."
     )

@@ -1,0 +1,45 @@
+"""The page on /docs: Swagger UI, with nothing from elsewhere.
+
+FastAPI's own page loads whatever is the newest at a CDN and runs a script within the page. It is on one origin with the
+user interface and its cookie, so both would be a way to a visitor's session. Here Swagger UI is a pinned package's, and
+the policy of the gateway (`default.conf.template`) allows scripts in files of this origin alone.
+"""
+
+import html
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+
+PATH = "/docs"
+
+# Addresses are relative: the gateway shows the page under a prefix.
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <title>{title}</title>
+  <link rel="icon" href="docs/files/favicon-32x32.png">
+  <link rel="stylesheet" href="docs/files/swagger-ui.css">
+</head>
+<body>
+  <div id="swagger-ui"></div>
+  <script src="docs/files/swagger-ui-bundle.js"></script>
+  <script src="docs/files/initializer.js"></script>
+</body>
+</html>
+"""
+
+
+def serve_documentation(app: FastAPI) -> None:
+    """Of an application that was made with `docs_url=None`."""
+    page = _PAGE.format(title=html.escape(app.title))
+
+    @app.get(PATH, include_in_schema=False)
+    async def documentation() -> HTMLResponse:
+        return HTMLResponse(page)
+
+    files = StaticFiles(directory=Path(__file__).parent / "files", packages=[("fastapi_swagger", "resources")])
+    app.mount(f"{PATH}/files", files)
