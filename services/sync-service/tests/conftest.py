@@ -1,20 +1,27 @@
 """Copies of the tests' own, in real databases."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from motor.motor_asyncio import AsyncIOMotorClient
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from embedded_stack import Stack
+from issuing import Issuer, serving_issuer
+from own_sync import OwnSync, own_sync
 from service_kit.mysql import create_engine, migrate
 from sync_service.consumer.operation import migrations_folder
 from sync_service.routes.loading import default_routes_file, load_routes
 from sync_service.routes.models import Route
+from sync_service.settings import Settings
 from sync_service.sinks.mongo import MongoSink
-from sync_service.sinks.mysql import MysqlSink
+from sync_service.sinks.mysql import MysqlSink, engine_for_sinks
+from written_copies import Copy, MongoCopy, MysqlCopy
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorDatabase
@@ -43,7 +50,7 @@ def database_url(mongodb_url: str) -> str:
 
 @pytest.fixture
 async def engine(schema_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(schema_url)
+    engine = engine_for_sinks(schema_url, pool_size=10)
     yield engine
     await engine.dispose()
 
@@ -74,3 +81,66 @@ async def mongo_sink(database: "Database", routes: dict[str, Route]) -> MongoSin
     sink = MongoSink(database, routes["users"])
     await sink.prepare()
     return sink
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Iterator[Issuer]:
+    with serving_issuer() as issuer:
+        yield issuer
+
+
+@pytest.fixture
+async def copies_urls(
+    schema_url: str, database_url: str, kafka_bootstrap_servers: str, engine: AsyncEngine, database: "Database"
+) -> AsyncIterator[dict[str, str]]:
+    """Where a process finds `engine`, `database` and the broker. The copies are empty before and behind a test."""
+    await empty_copy(engine)
+    yield {
+        "MYSQL_URL": schema_url,
+        "MONGODB_URL": database_url,
+        "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap_servers,
+    }
+    await empty_copy(engine)
+
+
+async def empty_copy(engine: AsyncEngine) -> None:
+    """The copy in MySQL, which all tests share."""
+    async with engine.begin() as connection:
+        await connection.execute(text("DELETE FROM tweets_copy"))
+
+
+@pytest.fixture
+async def sync(stack: Stack, issuer: Issuer, tmp_path: Path, copies_urls: dict[str, str]) -> AsyncIterator[OwnSync]:
+    """Not running yet."""
+    declared = yaml.safe_load(default_routes_file().read_text())
+    async with own_sync(
+        stack, issuer, tmp_path, urls=copies_urls, routes=[declared["users"], declared["tweets"]]
+    ) as sync:
+        yield sync
+
+
+@pytest.fixture(params=["mysql", "mongodb"])
+async def copy(
+    request: pytest.FixtureRequest,
+    mysql_sink: MysqlSink,
+    mongo_sink: MongoSink,
+    engine: AsyncEngine,
+    database: "Database",
+) -> Copy:
+    if request.param == "mongodb":
+        return MongoCopy(mongo_sink, database)
+    await empty_copy(engine)
+    return MysqlCopy(mysql_sink, engine)
+
+
+@pytest.fixture
+def settings(kafka_bootstrap_servers: str, schema_url: str, database_url: str) -> Settings:
+    """Of a consumer group of the test's own; nobody asks it for anything that needs a token."""
+    return Settings(
+        mysql_url=schema_url,
+        mongodb_url=database_url,
+        kafka_bootstrap_servers=kafka_bootstrap_servers,
+        auth_jwks_url="http://127.0.0.1:1/jwks.json",
+        sync_group_id=f"test-{secrets.token_hex(4)}",
+        sync_session_timeout_ms=3000,
+    )

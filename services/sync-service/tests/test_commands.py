@@ -1,32 +1,21 @@
-"""`sync-service inspect`, and what a wrong configuration is answered with."""
+"""`sync-service inspect` and `sync-service routes`, and what a wrong configuration is answered with."""
 
-import asyncio
 import json
-import os
 import secrets
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
+import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from change_events import mysql_event
+from commands import run_command
+from sync_service.routes.loading import load_routes
 
-SYNC_SERVICE = str(Path(sys.executable).with_name("sync-service"))
-
-
-async def run(*arguments: str, **variables: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        SYNC_SERVICE,
-        *arguments,
-        env={"PATH": os.environ["PATH"], **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    output, errors = await asyncio.wait_for(process.communicate(), 30)
-    assert process.returncode is not None
-    return process.returncode, output.decode(), errors.decode()
+run = partial(run_command, "sync-service", within=30)
 
 
 async def topic_with_events(bootstrap_servers: str) -> str:
@@ -119,8 +108,102 @@ async def test_routes_file_that_is_wrong_is_one_sentence(tmp_path: Path) -> None
         MYSQL_URL="mysql://a:b@127.0.0.1:1/tweets",
         MONGODB_URL="mongodb://127.0.0.1:1/tweets",
         KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1",
+        AUTH_JWKS_URL="http://127.0.0.1:1/jwks.json",
         SYNC_ROUTES_FILE=str(file),
     )
     assert code == 1
     assert "route users" in errors
     assert "Traceback" not in errors
+
+
+@pytest.fixture
+def own_routes(tmp_path: Path) -> Path:
+    file = tmp_path / "routes.yaml"
+    file.write_text(
+        f"chairs:\n  topic: cdc.mongo.shop.chairs\n  target: {{store: mysql, table: chairs_{secrets.token_hex(4)}}}\n"
+        "  key: {id: {from: _id, type: integer}}\n  fields:\n    name: string\n"
+    )
+    return file
+
+
+def rewrite(file: Path, old: str, new: str) -> None:
+    file.write_text(file.read_text().replace(old, new))
+
+
+async def test_routes_check_tells_each_mistake_with_its_line(own_routes: Path) -> None:
+    code, output, errors = await run("routes", "check", SYNC_ROUTES_FILE=str(own_routes))
+    assert (code, output, errors) == (0, f"{own_routes}: 1 routes, nothing wrong\n", "")
+    rewrite(own_routes, "name: string", "name: sting\n    size: huge")
+    code, _, errors = await run("routes", "check", SYNC_ROUTES_FILE=str(own_routes))
+    assert code == 1
+    assert [line.partition(": Input")[0] for line in errors.splitlines()] == [
+        f"error: {own_routes}:{number}: route chairs: fields.{field}.type"
+        for number, field in ((6, "name"), (7, "size"))
+    ]
+
+
+async def test_routes_list_is_a_table(own_routes: Path) -> None:
+    code, output, _ = await run("routes", "list", SYNC_ROUTES_FILE=str(own_routes))
+    header, line = output.splitlines()
+    assert code == 0
+    assert header.split() == ["ROUTE", "TOPIC", "TARGET", "KEY", "FIELDS"]
+    assert line.split()[:3] == ["chairs", "cdc.mongo.shop.chairs", "mysql"]
+    assert line.index("cdc.") == header.index("TOPIC")
+
+
+async def test_routes_explain_reads_a_line_of_inspect(kafka_bootstrap_servers: str, tmp_path: Path) -> None:
+    topic = await topic_with_events(kafka_bootstrap_servers)
+    _, output, _ = await run(
+        *("inspect", "--topic", topic, "--from-beginning", "--limit", "1", "--json"),
+        KAFKA_BOOTSTRAP_SERVERS=kafka_bootstrap_servers,
+    )
+    event, routes = tmp_path / "event.json", tmp_path / "routes.yaml"
+    event.write_text(output)
+    routes.write_text(
+        f"own: {{topic: {topic}, target: {{store: mongodb, collection: own}}, "
+        "key: {_id: {from: id, type: string}}, fields: {name: string}}"
+    )
+    code, output, errors = await run("routes", "explain", str(event), SYNC_ROUTES_FILE=str(routes))
+    assert (code, errors) == (0, "")
+    assert '{"_id": "u1"}' in output
+    assert '{"name": "Ada"}' in output
+    routes.write_text(routes.read_text().replace("name: string", "name: integer"))
+    code, output, _ = await run("routes", "explain", str(event), SYNC_ROUTES_FILE=str(routes))
+    assert code == 1
+    assert "UnfitValue: name: a str that is no integer" in output
+    code, _, errors = await run("routes", "explain", str(tmp_path / "none"), SYNC_ROUTES_FILE=str(routes))
+    assert code == 1
+    assert errors.startswith("error: ")
+    assert "Traceback" not in errors
+
+
+async def test_routes_migrate_shows_what_is_missing_and_makes_it(
+    schema_url: str, engine: AsyncEngine, own_routes: Path
+) -> None:
+    variables = {"MYSQL_URL": schema_url, "SYNC_ROUTES_FILE": str(own_routes)}
+    code, shown, errors = await run("routes", "migrate", **variables)
+    assert (code, errors) == (0, "")
+    assert shown.startswith("CREATE TABLE `chairs_")
+    code, applied, _ = await run("routes", "migrate", "--apply", **variables)
+    assert (code, applied) == (0, shown)
+    assert await run("routes", "migrate", **variables) == (0, "-- nothing is missing\n", "")
+
+    (route,) = load_routes(own_routes)
+    async with engine.begin() as connection:
+        await connection.execute(text(f"ALTER TABLE {route.target.name}_copy ADD COLUMN mine INT"))
+    rewrite(own_routes, "name: string", "name: string\n    price: {type: decimal, precision: 9, scale: 2}")
+    code, applied, _ = await run("routes", "migrate", "--apply", **variables)
+    assert code == 0
+    assert applied.startswith(f"ALTER TABLE `{route.target.name}_copy` ADD COLUMN `price` DECIMAL(9,2);\n")
+    assert await run("routes", "migrate", **variables) == (0, "-- nothing is missing\n", "")
+    async with engine.connect() as connection:
+        look = f"SELECT * FROM {route.target.name}"  # noqa: S608 - a name of this file
+        assert list((await connection.execute(text(look))).keys()) == ["id", "name", "price"]
+
+
+async def test_routes_migrate_without_mysql_is_one_sentence(own_routes: Path) -> None:
+    variables = {"MYSQL_URL": "mysql://a:b@127.0.0.1:1/tweets", "SYNC_ROUTES_FILE": str(own_routes)}
+    code, _, errors = await run("routes", "migrate", **variables)
+    assert code == 1
+    assert errors.startswith("error: MySQL: ")
+    assert errors.count("\n") == 1

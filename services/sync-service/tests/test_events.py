@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 
@@ -30,9 +31,17 @@ MOMENT = datetime(2026, 11, 24, 3, 17, 34, 131000, tzinfo=UTC)
         ({"$numberDecimal": "0.10"}, Decimal("0.10")),
         ({"$binary": "AAE=", "$type": "00"}, b"\x00\x01"),
         ({"$binary": {"base64": "AAE=", "subType": "00"}}, b"\x00\x01"),
+        ({"$binary": "AAECAwQFBgcICQoLDA0ODw==", "$type": "04"}, UUID(bytes=bytes(range(16)))),
+        ({"$binary": {"base64": "AAECAwQFBgcICQoLDA0ODw==", "subType": "4"}}, UUID(bytes=bytes(range(16)))),
+        ({"$uuid": "00010203-0405-0607-0809-0a0b0c0d0e0f"}, UUID(bytes=bytes(range(16)))),
         ({"$undefined": True}, None),
         ({"nested": [{"$numberLong": "1"}, {"deeper": {"$oid": TWEET_ID}}]}, {"nested": [1, {"deeper": TWEET_ID}]}),
         ({"$timestamp": {"t": 1, "i": 2}}, {"$timestamp": {"t": 1, "i": 2}}),
+        # What Python's calendar lacks, and a document whose own names begin with a dollar, are kept.
+        ({"far": {"$date": 253402300800000}}, {"far": {"$date": 253402300800000}}),
+        ({"$x": 1, "$date": "mine"}, {"$x": 1, "$date": "mine"}),
+        ({}, {}),
+        ([], []),
     ],
 )
 def test_extended_json_of_every_spelling_is_understood(written: object, meant: object) -> None:
@@ -52,6 +61,16 @@ def test_mysql_event_is_read() -> None:
     event = decode(*mysql_event({"id": "u1", "name": "Ada"}, op="u"))
     assert event is not None
     assert (event.operation, event.key, event.after) == ("u", {"id": "u1"}, {"id": "u1", "name": "Ada"})
+
+
+def test_state_before_is_read_when_it_is_asked_for() -> None:
+    event = decode(*mysql_event({"id": "u1", "name": "Ada"}, op="d"))
+    assert event is not None
+    assert (event.before, event.after) == ({"id": "u1", "name": "Ada"}, None)
+    broken = decode(*mongodb_event({"_id": {"$oid": TWEET_ID}}, before="{"))
+    assert broken is not None
+    with pytest.raises(InvalidEvent):
+        _ = broken.before
 
 
 def test_mongodb_event_is_read_and_its_key_is_the_documents_id() -> None:

@@ -1,15 +1,23 @@
 """`routes.yaml` and the mapping that it declares."""
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
+from bson import Decimal128, ObjectId
 
+from change_events import mysql_event
 from sync_service.events.problems import MissingKey, UnfitValue
+from sync_service.routes.explaining import Unexplained, explain_event
 from sync_service.routes.loading import InvalidRoutes, default_routes_file, load_routes
 from sync_service.routes.mapping import map_fields, map_key
+from sync_service.routes.models import Route
+from sync_service.routes.tables import VERSION_COLUMNS, ExistingTable, UnfitTable, missing
 from sync_service.routes.types import FieldType, convert
+from sync_service.sinks import mysql
 
 ROUTE = """
 things:
@@ -139,3 +147,254 @@ def test_values_become_what_the_type_says(value: object, type_: FieldType, meant
 def test_values_that_do_not_fit_are_refused(value: object, type_: FieldType) -> None:
     with pytest.raises(UnfitValue):
         convert(value, type_)
+
+
+@pytest.mark.parametrize(
+    ("value", "type_", "meant"),
+    [
+        (ObjectId("6b062191ec766319070cef51"), "string", "6b062191ec766319070cef51"),
+        (datetime(2026, 11, 24, 3, 17), "datetime", datetime(2026, 11, 24, 3, 17, tzinfo=UTC)),  # noqa: DTZ001
+        (date(2026, 11, 24), "date", "2026-11-24"),
+        (timedelta(hours=-1, seconds=1), "time", "-00:59:59"),
+        ("-838:59:59", "time", "-838:59:59"),
+        (Decimal128("1.50"), "decimal", Decimal("1.50")),
+        (Decimal(7), "integer", 7),
+        (-1, "unsigned", Decimal(2**64 - 1)),
+        (Decimal128(str(2**64 - 1)), "unsigned", Decimal(2**64 - 1)),
+        (b"\x08\x01", "bits", 2049),
+        ("AQg=", "bits", 2049),
+        (b"\x01", "boolean", True),
+        ("0000-00-00 00:00:00", "datetime", None),
+    ],
+)
+def test_values_of_drivers_become_the_same(value: object, type_: FieldType, meant: object) -> None:
+    assert convert(value, type_) == meant
+
+
+NESTED = """
+orders:
+  topic: cdc.mongo.shop.orders
+  target: {store: mysql, table: orders}
+  key:
+    shop: {from: _id.shop, type: string}
+    number: {from: _id.number, type: integer}
+  fields:
+    city: {from: user.address.city, type: string, default: nowhere}
+    dotted: {from: [user, first.name], type: string}
+    price: {type: decimal, precision: 6, scale: 2, default: 0}
+    lines: json
+  drop: [user.email, note]
+"""
+
+
+def test_paths_lead_into_documents_and_defaults_fill_what_is_absent(tmp_path: Path) -> None:
+    (route,) = load_routes(routes_file(tmp_path, NESTED))
+    row = {
+        "_id": {"shop": "a", "number": 7},
+        "user": {"address": {"city": "Łódź"}, "first.name": "Ada"},
+        "price": Decimal("9.50"),
+        "lines": [{"sku": ObjectId("6b062191ec766319070cef51")}],
+    }
+    assert map_key(route, row) == ("a", 7)
+    assert map_fields(route, row) == {
+        "city": "Łódź",
+        "dotted": "Ada",
+        "price": Decimal("9.50"),
+        "lines": [{"sku": "6b062191ec766319070cef51"}],
+    }
+    nothing = {"city": "nowhere", "dotted": None, "price": Decimal(0), "lines": None}
+    assert map_fields(route, {}) == nothing
+    assert map_fields(route, {"user": {"address": None}, "price": None}) == nothing
+
+
+def test_value_that_means_nothing_is_filled_like_an_absent_one() -> None:
+    route = mysql_route(
+        {"day": {"type": "date", "default": "2026-01-01"}, "tags": {"type": "json_text", "default": "[]"}}
+    )
+    assert map_fields(route, {"day": "0000-00-00", "tags": "null"}) == {"day": "2026-01-01", "tags": []}
+
+
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        ({"user": "Ada"}, "city: what should hold 'address' is a str and no document"),
+        ({"price": "12345.00"}, "price: .*more than 4 digits before the point"),
+        ({"price": "1.005"}, "price: .*more than 2 digits after the point"),
+    ],
+)
+def test_value_that_the_declaration_does_not_allow_names_its_field_and_not_itself(
+    tmp_path: Path, row: dict[str, object], complaint: str
+) -> None:
+    (route,) = load_routes(routes_file(tmp_path, NESTED))
+    with pytest.raises(UnfitValue, match=complaint) as raised:
+        map_fields(route, row)
+    assert not any(str(value) in str(raised.value) for value in row.values())
+
+
+@pytest.mark.parametrize(
+    ("written", "fits"),
+    [
+        (f"-{'9' * 35}.{'9' * 30}", True),
+        (f"1{'0' * 35}", False),
+        (f"0.{'0' * 29}1{'0' * 20}", True),
+        (f"0.{'0' * 30}1", False),
+        ("0E-90", True),
+        ("1E+34", True),
+        ("1E+35", False),
+    ],
+)
+def test_decimal_of_a_table_has_as_many_digits_as_mysql_has(written: str, fits: bool) -> None:
+    route = mysql_route({"n": "decimal"})
+    if fits:
+        assert map_fields(route, {"n": written}) == {"n": Decimal(written)}
+    else:
+        with pytest.raises(UnfitValue, match="n: a str that is no decimal: it has more than"):
+            map_fields(route, {"n": written})
+
+
+def test_key_of_several_fields_is_one_document_in_a_collection(tmp_path: Path) -> None:
+    text = ROUTE.replace("{_id: {from: id, type: integer}}", "{shop: string, number: integer}")
+    (route,) = load_routes(routes_file(tmp_path, text))
+    (key,) = map_key(route, {"shop": "a", "number": 7})
+    assert key == {"shop": "a", "number": 7}
+    assert {key: "found"}[map_key(route, {"number": 7, "shop": "a"})[0]] == "found"
+    with pytest.raises(MissingKey, match="number"):
+        map_key(route, {"shop": "a"})
+
+
+def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
+    file = routes_file(
+        tmp_path,
+        "a:\n  topic: t\n  topic: u\n  target: {store: mysql, table: x}\n  key: {id: integer}\n  fields:\n"
+        "    price: money\n    at: {constant: 2026-01-01}\n    n: {type: integer, default: many}\n"
+        "b:\n  topic: u\n  target: {store: mysql, table: y}\n  key: {id: json}\n  fields: {}\n"
+        "c:\n  topic: v\n  target: {store: mysql, table: z}\n  key: {id: integer}\n  fields: {x: text}\n  drop: [x]\n"
+        "d:\n  topic: v\n  target: {store: mysql, table: w}\n  key: {id: integer}\n  fields: {}\n"
+        "e:\n  topic: v\n  target: {store: mysql, table: w}\n  key: {id: integer}\n  fields: {}\n",
+    )
+    with pytest.raises(InvalidRoutes) as raised:
+        load_routes(file)
+    told = [problem.removeprefix(f"{file}:") for problem in raised.value.problems]
+    wanted = [
+        "3: topic occurs twice, first on line 2",
+        "7: route a: fields.price.type: Input should be",
+        "8: route a: fields.at: a constant can't be a date",
+        "9: route a: fields.n: default: a str that is no integer",
+        "10: route b: a key needs a type of single values",
+        "15: route c: both copied and dropped: x",
+        "27: route e has the same topic as route d",
+        "28: route e has the same target as route d",
+    ]
+    assert len(told) == len(wanted), told
+    for problem, beginning in zip(told, wanted, strict=True):
+        assert problem.startswith(beginning)
+
+
+def mysql_route(fields: dict[str, object], key: dict[str, object] | None = None) -> Route:
+    return Route.model_validate(
+        {
+            "name": "things",
+            "topic": "t",
+            "target": {"store": "mysql", "table": "things"},
+            "key": key or {"id": {"type": "string", "length": 24}},
+            "fields": fields,
+        }
+    )
+
+
+def test_tables_have_the_columns_that_the_sink_writes() -> None:
+    assert tuple(VERSION_COLUMNS) == mysql.VERSION_COLUMNS
+
+
+def test_table_that_is_missing_is_created_with_its_view() -> None:
+    create, view = missing(mysql_route({"name": "string", "kind": {"constant": 5}}), {})
+    assert "`id` VARCHAR(24) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL" in create
+    assert "`name` VARCHAR(255),\n  `kind` BIGINT,\n  sync_event" in create
+    assert "PRIMARY KEY (`id`)" in create
+    assert "UNIQUE" not in create
+    assert view.startswith("CREATE OR REPLACE VIEW `things` AS SELECT `id`, `name`, `kind` FROM `things_copy`")
+
+
+def test_table_that_is_there_only_gets_what_it_lacks_and_loses_nothing() -> None:
+    copy = ExistingTable(["id", "Name", "mine", *VERSION_COLUMNS], ["id"], is_view=False)
+    view = ExistingTable(["id", "mine"], [], is_view=True)
+    statements = missing(mysql_route({"name": "string", "price": "decimal"}), {"things_copy": copy, "things": view})
+    shown = "SELECT `id`, `mine`, `name`, `price` FROM `things_copy` WHERE sync_deleted_at IS NULL"
+    assert statements == [
+        "ALTER TABLE `things_copy` ADD COLUMN `price` DECIMAL(65,30)",
+        f"CREATE OR REPLACE VIEW `things` AS {shown}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("existing", "complaint"),
+    [
+        ({"things": ExistingTable(["id"], ["id"], is_view=False)}, "table things is in the way"),
+        ({"things_copy": ExistingTable(["id"], [], is_view=True)}, "view things_copy is in the way"),
+        ({"things_copy": ExistingTable(["id"], ["id"], is_view=False)}, "lacks sync_event"),
+        ({"things_copy": ExistingTable(["x", *VERSION_COLUMNS], ["x"], is_view=False)}, r"primary key \(x\)"),
+    ],
+)
+def test_table_that_is_somebody_elses_is_left_alone(existing: dict[str, ExistingTable], complaint: str) -> None:
+    with pytest.raises(UnfitTable, match=complaint):
+        missing(mysql_route({}), existing)
+
+
+def explained(tmp_path: Path, told: object) -> tuple[str, bool]:
+    explanation = explain_event(json.dumps(told), load_routes(routes_file(tmp_path, ROUTE)))
+    return str(explanation), explanation.fits
+
+
+def thing_event(**row: object) -> dict[str, Any]:
+    key, value = mysql_event({"id": 7, "name": "chair", **row})
+    assert value is not None
+    told: dict[str, Any] = json.loads(value)
+    told["source"] |= {"db": "shop", "table": "things"}
+    return {"key": json.loads(key), "value": told}
+
+
+def test_explain_shows_what_an_event_becomes_however_it_is_given(tmp_path: Path) -> None:
+    event = thing_event(price="9.50", secret="x")
+    inspected = {"topic": "cdc.mysql.shop.things", "partition": 0, "key": event["key"], **event["value"]}
+    for told in (event, event["value"], {**event, "value": json.dumps(event["value"])}, inspected):
+        text, fits = explained(tmp_path, told)
+        assert fits
+        assert "things: cdc.mysql.shop.things → mongodb things" in text
+        assert "create" in text
+        assert '{"_id": 7}' in text
+        assert '{"label": "chair", "price": "9.50", "origin": "shop"}' in text
+        assert "not copied  secret" in text
+        assert "0000000002." in text
+        assert "mysql:binlog/" in text
+
+
+def test_explain_says_why_an_event_would_be_a_dead_letter(tmp_path: Path) -> None:
+    text, fits = explained(tmp_path, thing_event(price="cheap"))
+    assert not fits
+    assert "dead letter UnfitValue: price: a str that is no decimal" in text
+    event = thing_event()
+    event["value"]["op"] = "t"
+    text, fits = explained(tmp_path, event)
+    assert not fits
+    assert "UnsupportedOperation" in text
+    event = thing_event()
+    event["value"]["source"]["table"] = "others"
+    text, fits = explained(tmp_path, event)
+    assert (text, fits) == ("no route    no route reads topic cdc.mysql.shop.others", False)
+
+
+def test_explain_reads_a_deletion_and_a_tombstone(tmp_path: Path) -> None:
+    event = thing_event()
+    event["value"] |= {"op": "d", "before": {"id": 7}, "after": None}
+    text, fits = explained(tmp_path, event)
+    assert fits
+    assert "a tombstone is left" in text
+    text, fits = explained(tmp_path, {"key": {"id": 7}, "value": None})
+    assert fits
+    assert "ignored" in text
+
+
+@pytest.mark.parametrize("written", ["{", "[]", "{}", '{"value": 5}', "[" * 5000])
+def test_explain_of_what_is_no_event_is_one_sentence(tmp_path: Path, written: str) -> None:
+    with pytest.raises(Unexplained):
+        explain_event(written, [])

@@ -76,6 +76,21 @@ def test_replayed_dead_letter_applies_only_if_its_position_is_known_to_be_newer(
     assert applies(incoming, version(10, 10), Flow.REPLAY) is expected
 
 
+@pytest.mark.parametrize(
+    ("incoming", "expected"),
+    [
+        (version(10, 12, "r"), True),
+        (version(10, 3, "r"), True),
+        (version(10, None, "d"), True),
+        (version(11, 12, "r"), False),
+        (version(10, 12, "r", topic=TOPIC_ANEW), False),
+    ],
+)
+def test_repair_applies_only_to_the_row_that_was_looked_at(incoming: Version, expected: bool) -> None:
+    assert applies(incoming, version(10, 10), Flow.REPAIR) is expected
+    assert applies(incoming, None, Flow.REPAIR)
+
+
 def test_snapshot_read_without_a_position_keeps_the_known_one() -> None:
     kept = merged(version(11, None, "r", epoch="other"), version(10, 10))
     assert (kept.position, kept.epoch) == ("00010", SERVER)

@@ -1,88 +1,154 @@
-"""`sync-service run` and `sync-service inspect`."""
+"""The command `sync-service`."""
 
 import argparse
-import asyncio
-import contextlib
+import gc
+import logging
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from datetime import UTC, datetime
 
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings
+import structlog
+from pydantic import ValidationError
 
 from service_kit.server import serve
 from service_kit.settings import explain
-from sync_service.inspection.following import follow
-from sync_service.inspection.printing import as_json, as_text
-from sync_service.main import create_app
-from sync_service.routes.loading import InvalidRoutes, default_routes_file, load_routes
+from sync_service.dead_letters.command import list_letters, settle_letters, show_letter
+from sync_service.dead_letters.letters import LetterId
+from sync_service.inspection.command import Inspection, inspect, moment
+from sync_service.inspection.telling import OperationName, Wanted, operation_name
+from sync_service.main import create_app, end_streams
+from sync_service.reconciliation import command as reconciliation
+from sync_service.routes.commands import add_routes_parser, run_routes
+from sync_service.routes.loading import InvalidRoutes, load_routes
 from sync_service.settings import Settings
-
-
-class InspectSettings(BaseSettings):
-    """Looking on needs the broker's address and the names of the topics, and nobody's password."""
-
-    kafka_bootstrap_servers: str = Field(default=...)
-    sync_routes_file: Path = Field(default_factory=default_routes_file)
 
 
 def main() -> None:
     """A configuration that isn't valid ends in one line and exit code 1."""
     arguments = _parser().parse_args()
+    if arguments.command != "run":
+        _leave_the_output_to_the_command()
     try:
-        if arguments.command == "run":
-            run()
-        else:
-            inspect(
-                arguments.topic, from_beginning=arguments.from_beginning, limit=arguments.limit, json=arguments.json
-            )
+        match arguments.command:
+            case "run":
+                run()
+            case "routes":
+                run_routes(arguments)
+            case "reconcile":
+                sys.exit(reconciliation.run(arguments))
+            case "dead-letters":
+                sys.exit(_dead_letters(arguments))
+            case _:
+                inspect(_inspection(arguments))
     except ValidationError as error:
         sys.exit(explain(error))
     except InvalidRoutes as error:
-        sys.exit(f"error: {error}")
+        sys.exit("\n".join(f"error: {problem}" for problem in error.problems))
 
 
 def run() -> None:
     settings = Settings()
-    serve(create_app(settings, load_routes(settings.sync_routes_file)), service="sync-service", settings=settings)
+    app = create_app(settings, load_routes(settings.sync_routes_file))
+    # A batch is many thousands of small objects without cycles, which by default are looked through every 700 of them:
+    # an eighth of the time it takes to apply one. What is loaded by now stays, and isn't looked at again.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    serve(app, service="sync-service", settings=settings, before_shutdown=lambda: end_streams(app))
 
 
-def inspect(topics: Sequence[str], *, from_beginning: bool, limit: int | None, json: bool) -> None:
-    """Print change events until Ctrl-C, or until `limit` were printed."""
-    settings = InspectSettings()
-    wanted = topics or [route.topic for route in load_routes(settings.sync_routes_file)]
-    render = as_json if json else as_text
+def _leave_the_output_to_the_command() -> None:
+    """Warnings go beside it; aiokafka's are of what the command tells in one sentence."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
-    async def show() -> None:
-        printed = 0
-        async with contextlib.aclosing(
-            follow(settings.kafka_bootstrap_servers, wanted, from_beginning=from_beginning)
-        ) as records:
-            async for record in records:
-                if (text := render(record)) is not None:
-                    print(text, flush=True)
-                    printed += 1
-                if printed == limit:
-                    return
 
-    try:
-        asyncio.run(show())
-    except UnknownTopicOrPartitionError as error:
-        sys.exit(f"error: {error.args[0]}")
-    except KafkaError as error:
-        sys.exit(f"error: the broker at {settings.kafka_bootstrap_servers} does not answer: {error}")
-    except (KeyboardInterrupt, BrokenPipeError):
-        sys.stderr.close()
+def _inspection(arguments: argparse.Namespace) -> Inspection:
+    return Inspection(
+        topics=arguments.topic,
+        routes=arguments.route,
+        wanted=Wanted(operation=arguments.operation, key=arguments.key),
+        begin="beginning" if arguments.from_beginning else arguments.since or "now",
+        limit=arguments.limit,
+        as_json=arguments.json,
+    )
+
+
+def _dead_letters(arguments: argparse.Namespace) -> int:
+    match arguments.action:
+        case "list":
+            return list_letters(route=arguments.route, limit=arguments.limit, as_json=arguments.json)
+        case "show":
+            return show_letter(arguments.id, as_json=arguments.json)
+        case action:
+            return settle_letters(action, arguments.id, everything=arguments.all, route=arguments.route)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sync-service", description="Applies change events to the opposite store.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("run", help="consume and apply; configured by environment variables")
-    inspection = commands.add_parser("inspect", help="print change events as they pass; touches nothing")
-    inspection.add_argument("--topic", action="append", default=[], help="instead of those of routes.yaml; repeatable")
-    inspection.add_argument("--from-beginning", action="store_true", help="everything the broker still has, first")
-    inspection.add_argument("--limit", type=int, help="end after so many events")
-    inspection.add_argument("--json", action="store_true", help="one JSON object a line")
+    commands.add_parser(
+        "run",
+        help="consume and apply; configured by environment variables",
+        epilog="Exit code 65: too many dead letters; 70: it could not go on, start it again.",
+    )
+    _add_inspect(commands.add_parser("inspect", help="print change events as they pass; touches nothing"))
+    _add_dead_letters(commands.add_parser("dead-letters", help="events that could not be applied"))
+    add_routes_parser(commands)
+    reconciliation.add_to(commands)
     return parser
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--topic", action="append", default=[], help="instead of those of routes.yaml; repeatable")
+    parser.add_argument("--route", action="append", default=[], help="the topic of this route; repeatable")
+    parser.add_argument("--operation", type=_operation, help="create, update, delete or read (of a snapshot)")
+    parser.add_argument("--key", help="only of the row with this value in its key")
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument("--from-beginning", action="store_true", help="everything the broker still has, first")
+    begin.add_argument("--since", metavar="TIME", type=_moment, help="from then on: 2026-01-31T12:00:00Z, or 10m ago")
+    parser.add_argument("--limit", type=_count, help="end after so many events")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _add_dead_letters(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True)
+    listing = actions.add_parser("list", help="those that are open, the oldest first")
+    listing.add_argument("--route", help="only those of this route")
+    listing.add_argument("--limit", type=_count, default=100, help="so many (%(default)s)")
+    showing = actions.add_parser("show", help="one, with all that came")
+    showing.add_argument("id", metavar="ID", type=_letter_id)
+    for action in (listing, showing):
+        action.add_argument("--json", action="store_true", help="one JSON object a line")
+    for name, told in (("retry", "try again by the routes as they are now"), ("discard", "put aside")):
+        settling = actions.add_parser(name, help=told, epilog="Exit code 1: not every one of them is done with.")
+        which = settling.add_mutually_exclusive_group(required=True)
+        which.add_argument("id", metavar="ID", type=_letter_id, nargs="*", default=[], help="as `list` shows it")
+        which.add_argument("--all", action="store_true", help="all that are open")
+        settling.add_argument("--route", help="with --all: only those of this route")
+
+
+def _letter_id(text: str) -> LetterId:
+    if (parsed := LetterId.of(text)) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no id; they look like 0-17")
+    return parsed
+
+
+def _operation(text: str) -> OperationName:
+    if (name := operation_name(text)) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of create, update, delete and read")
+    return name
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return moment(text, datetime.now(UTC))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a time nor so long ago as in 10m") from error
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)

@@ -3,29 +3,66 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
+from aiokafka.errors import KafkaError
 from fastapi import FastAPI
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo.errors import ConnectionFailure, ExecutionTimeout
 
 from service_kit.application import create_application
+from service_kit.authentication import Authenticator
 from service_kit.health import NotReady, ReadinessCheck
+from service_kit.http_client import internal_client
 from service_kit.metrics import new_registry
+from service_kit.tokens import RemoteKeySet, TokenVerifier
+from sync_service.accounts import CopiedAccounts
 from sync_service.consumer.operation import SyncOperation
+from sync_service.counts.endpoints import router as counts_router
+from sync_service.counts.service import Counts
+from sync_service.dead_letters.endpoints import router as dead_letters_router
+from sync_service.dead_letters.reading import LetterReader
+from sync_service.dead_letters.service import DeadLetterService
+from sync_service.feed.endpoints import router as feed_router
+from sync_service.feed.hub import Feed, FeedLimits
+from sync_service.metrics import FeedMetrics, SyncMetrics
+from sync_service.observation.stores import ObservedStores
+from sync_service.pipeline.broker import Broker
+from sync_service.pipeline.connectors import Connectors
+from sync_service.pipeline.endpoints import router as pipeline_router
+from sync_service.pipeline.service import Pipeline
+from sync_service.reconciliation.endpoints import router as reconciliation_router
+from sync_service.reconciliation.jobs import Jobs
 from sync_service.routes.models import Route
 from sync_service.settings import Settings
+from sync_service.sinks.sink import Unavailable
 from sync_service.status.endpoints import router
-from sync_service.status.metrics import SyncMetrics
+
+KEY_SET_SECONDS = 2.0
+ACCOUNT_LOOK_MS = 2000
 
 
 def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
     registry = new_registry()
-    metrics = SyncMetrics(registry)
+    metrics, feed_metrics = SyncMetrics(registry), FeedMetrics(registry)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.settings = settings
         app.state.operation = operation = SyncOperation(settings, routes, metrics)
+        app.state.dead_letters = _dead_letter_service(settings, operation)
+        app.state.feed = feed = Feed(
+            settings.kafka_bootstrap_servers,
+            {route.topic: route.name for route in routes},
+            feed_metrics,
+            FeedLimits.of(settings),
+        )
+        app.state.reconciliations = reconciliations = Jobs(settings)
         running = asyncio.create_task(operation.run())
-        yield
+        async with _authenticator(settings) as app.state.authenticator, _observing(settings, routes, app):
+            yield
+        await reconciliations.close()
+        await feed.close()
         operation.stop()
         await running
 
@@ -35,10 +72,61 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
         version="0.1.0",
         settings=settings,
         lifespan=lifespan,
-        routers=[router],
+        routers=[router, dead_letters_router, feed_router, reconciliation_router, pipeline_router, counts_router],
         readiness=_readiness,
+        unavailable_on=(ConnectionFailure, ExecutionTimeout, KafkaError, Unavailable),
         registry=registry,
     )
+
+
+def _dead_letter_service(settings: Settings, operation: SyncOperation) -> DeadLetterService:
+    return DeadLetterService(
+        LetterReader(settings.kafka_bootstrap_servers),
+        operation.dead_letters,
+        [application.route for application in operation.applications.values()],
+        lambda route: operation.applications[route.topic].sink,
+    )
+
+
+@asynccontextmanager
+async def _observing(settings: Settings, routes: Sequence[Route], app: FastAPI) -> AsyncIterator[None]:
+    """Sets `pipeline` and `counts`. Nothing is asked before somebody wants to know."""
+    stores = ObservedStores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
+    broker = Broker(settings.kafka_bootstrap_servers, [route.topic for route in routes], settings.sync_group_id)
+    registrar = None if settings.registrar_url is None else str(settings.registrar_url)
+    async with internal_client() as http:
+        app.state.pipeline = pipeline = Pipeline(
+            Connectors(registrar, http), broker, stores, app.state.dead_letters.open_by_topic
+        )
+        app.state.counts = counts = Counts(routes, stores)
+        yield
+        await pipeline.close()
+        await counts.close()
+    await stores.close()
+
+
+@asynccontextmanager
+async def _authenticator(settings: Settings) -> AsyncIterator[Authenticator]:
+    """Keys are fetched when the first token comes: the sync needs none."""
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+        settings.mongodb_url.get_secret_value(),
+        appname="sync-service accounts",
+        tz_aware=True,
+        maxPoolSize=5,
+        serverSelectionTimeoutMS=ACCOUNT_LOOK_MS,
+        connectTimeoutMS=ACCOUNT_LOOK_MS,
+        timeoutMS=ACCOUNT_LOOK_MS,
+    )
+    async with internal_client(timeout=KEY_SET_SECONDS) as http:
+        keys = RemoteKeySet(str(settings.auth_jwks_url), http)
+        verifier = TokenVerifier(keys, issuer=settings.auth_issuer, audience=settings.auth_audience)
+        yield Authenticator(verifier, CopiedAccounts(client.get_default_database()))
+    client.close()
+
+
+def end_streams(app: FastAPI) -> None:
+    """Before the process stops: what has no end would keep it."""
+    app.state.feed.end()
 
 
 def _readiness(app: FastAPI) -> Mapping[str, ReadinessCheck]:

@@ -5,24 +5,26 @@
 3. A snapshot read in the live flow: apply, whatever its position. The position is stored only if there is one.
 4. Another epoch (another server, a binary log begun anew): positions say nothing, apply.
 5. A dead letter that is replayed: apply only if its position is known to be newer.
-6. A delete leaves a tombstone, so that a replayed insert can't resurrect the row: it has a version like any row.
+6. A repair (`reconciliation.repair`): apply only if the row still is what the event made it that the repair names.
+7. A delete leaves a tombstone, so that a replayed insert can't resurrect the row: it has a version like any row.
 """
 
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 SNAPSHOT_READ = "r"
 
 
 class Flow(Enum):
-    """How an event came: as the topic has it, or put in again from the dead letters."""
+    """How an event came: as the topic has it, or put in again from the dead letters. A repair is no event."""
 
     LIVE = "live"
     REPLAY = "replay"
+    REPAIR = "repair"
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(msgspec.Struct, frozen=True):
     """Which event made a row what it is. Texts, all of them, so that every store compares them alike.
 
     `stream` is topic id and partition, `offset` has a fixed width; together they name the event. `position` is
@@ -52,13 +54,21 @@ def offset(number: int) -> str:
     return f"{number:019d}"
 
 
+def comparable_epochs(epoch: str) -> tuple[str, str]:
+    """Positions of these can be compared with one of `epoch`: itself, and the one in which the server is not told."""
+    log, slash, _ = epoch.partition("/")
+    return epoch, log + slash
+
+
 def applies(incoming: Version, stored: Version | None, flow: Flow = Flow.LIVE) -> bool:
     """Does the event change the row that has this version? `stored` is None if there is neither row nor tombstone."""
     if stored is None:
         return True
+    if flow is Flow.REPAIR:
+        return incoming.event == stored.event
     if incoming.stream == stored.stream and incoming.offset <= stored.offset:
         return False
-    same_epoch = incoming.epoch.startswith(stored.epoch)
+    same_epoch = stored.epoch in comparable_epochs(incoming.epoch)
     comparable = same_epoch and incoming.position is not None and stored.position is not None
     newer = comparable and incoming.position > stored.position  # type: ignore[operator]  # comparable: neither is None
     if flow is Flow.REPLAY:

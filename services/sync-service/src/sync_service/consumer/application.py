@@ -2,39 +2,31 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import repeat
 from typing import TypeAlias
 
 import structlog
 from aiokafka import ConsumerRecord
 
-from sync_service.apply.changes import Change, chunks
-from sync_service.apply.rule import SNAPSHOT_READ, Version, offset, stream
-from sync_service.consumer.dead_letters import DeadLetters, Stage, TooManyDeadLetters
+from sync_service.apply.changes import Change, chunks, earlier
+from sync_service.apply.interpretation import change_of
+from sync_service.apply.rule import SNAPSHOT_READ, Version, stream
 from sync_service.consumer.persistence import Persistence
-from sync_service.events.envelope import ChangeEvent, decode
-from sync_service.events.positions import epoch, position
-from sync_service.routes.mapping import map_fields, map_key
+from sync_service.dead_letters.diversion import BatchDiversion, Diversion
+from sync_service.dead_letters.letters import Stage
+from sync_service.metrics import NO_OPERATION
 from sync_service.routes.models import Route
-from sync_service.sinks.sink import Rejected, Sink
-from sync_service.status.statistics import RouteStatistics
+from sync_service.sinks.sink import Rejected, Sink, Written
+from sync_service.status.statistics import Outcome, RouteStatistics
 
 log = structlog.get_logger(__name__)
 
 Record: TypeAlias = "ConsumerRecord[bytes, bytes]"
 
 
-@dataclass
-class _Batch:
-    """Records in work, by the event that each is."""
-
-    persistence: Persistence
-    records: dict[str, Record] = field(default_factory=dict)
-    committed_ms: dict[str, int] = field(default_factory=dict)
-
-
 class RouteApplication:
-    """Applies a route's events. `dead_letter_limit`: so many in a row stop it.
+    """Applies a route's events.
 
     Batches of several partitions may be applied at once; they have no keys in common.
     """
@@ -43,19 +35,16 @@ class RouteApplication:
         self,
         route: Route,
         sink: Sink,
-        dead_letters: DeadLetters,
+        diversion: Diversion,
         statistics: RouteStatistics,
         *,
         rows_at_once: int,
-        dead_letter_limit: int,
     ) -> None:
         self.route = route
         self.sink = sink
         self.statistics = statistics
-        self._dead_letters = dead_letters
+        self._diversion = diversion
         self._rows_at_once = rows_at_once
-        self._dead_letter_limit = dead_letter_limit
-        self._failures: dict[Stage, int] = {"VALUE_CONVERTER": 0, "TASK_PUT": 0}
         self._epoch: str | None = None
 
     def note_new_topic(self) -> None:
@@ -65,60 +54,43 @@ class RouteApplication:
     async def apply(self, records: Sequence[Record], topic_id: str, persistence: Persistence) -> None:
         """Have every record in the copy, in the dead letters or found to be needless, in the order of the log.
 
-        Raises `Closing` if the persistence was closed meanwhile, `TooManyDeadLetters`.
+        They are of one partition. Raises `Closing` if the persistence was closed meanwhile, `TooManyDeadLetters`.
         """
-        batch = _Batch(persistence)
-        changes = []
+        partition = stream(topic_id, records[0].partition)
+        batch = _Batch(records, persistence, self._diversion.begin(records, topic_id))
+        changes: list[Change] = []
+        ignored = decoded = 0
         for record in records:
             try:
-                change = self._change(record, topic_id, batch)
+                change = change_of(self.route, record.key, record.value, stream=partition, number=record.offset)
+                decoded += 1
+                if change is None:
+                    ignored += 1
+                else:
+                    self._note_epoch(change.version)
+                    changes.append(change)
             except Exception as error:  # noqa: BLE001 - there is no I/O in it: what fails once fails always
-                await self._divert(record, "VALUE_CONVERTER", error, persistence)
-                continue
-            self._failures["VALUE_CONVERTER"] = 0
-            if change is None:
-                self.statistics.count(ignored=1)
-            else:
-                changes.append(change)
+                batch.diversion.decoded(decoded)
+                decoded = 0
+                await self._divert(record, "VALUE_CONVERTER", error, batch)
+        batch.diversion.decoded(decoded)
+        self.statistics.count("ignored", repeat(NO_OPERATION, ignored))
         for chunk in chunks(changes, self._rows_at_once):
             await self._write(chunk, batch)
+        batch.diversion.done(records[-1].offset + 1)
 
-    def _change(self, record: Record, topic_id: str, batch: _Batch) -> Change | None:
-        """None if there is nothing to do: a log-compaction tombstone, or a document that is gone by now.
-
-        (The connector looks the document up when it reads the event; if it was deleted meanwhile there is no
-        `after`, and its delete follows.)
-        """
-        event = decode(record.key, record.value)
-        if event is None or (event.after is None and event.operation != "d"):
-            return None
-        version = self._version(event, record, topic_id)
-        values = None if event.operation == "d" or event.after is None else map_fields(self.route, event.after)
-        change = Change(map_key(self.route, event.key), values, version)
-        batch.records[version.event] = record
-        if event.operation != SNAPSHOT_READ:
-            batch.committed_ms[version.event] = event.source.ts_ms
-        return change
-
-    def _version(self, event: ChangeEvent, record: Record, topic_id: str) -> Version:
-        version = Version(
-            stream=stream(topic_id, record.partition),
-            offset=offset(record.offset),
-            epoch=epoch(event.source),
-            position=position(event.source),
-            operation=event.operation,
-        )
+    def _note_epoch(self, version: Version) -> None:
         # A snapshot does not know its server: only a whole epoch can be another one.
-        if event.operation != SNAPSHOT_READ and version.epoch != self._epoch:
-            if self._epoch is not None:
-                log.warning("new epoch", route=self.route.name, before=self._epoch, now=version.epoch, notable=True)
-                self.statistics.metrics.epochs.labels(self.route.name).inc()
-            self._epoch = version.epoch
-        return version
+        if version.epoch == self._epoch or version.operation == SNAPSHOT_READ:
+            return
+        if self._epoch is not None:
+            log.warning("new epoch", route=self.route.name, before=self._epoch, now=version.epoch, notable=True)
+            self.statistics.metrics.epochs.labels(self.route.name).inc()
+        self._epoch = version.epoch
 
-    async def _write(self, chunk: Sequence[Change], batch: _Batch) -> None:
+    async def _write(self, chunk: Sequence[Change], batch: "_Batch") -> None:
         """Write a chunk; if the store rejects it, find out which change it is by halves. The others are written."""
-        metrics, started = self.statistics.metrics, time.perf_counter()
+        started = time.perf_counter()
         try:
             written = await batch.persistence.insist(lambda: self.sink.write(chunk))
         except Rejected as error:
@@ -128,41 +100,39 @@ class RouteApplication:
                 await self._write(chunk[half:], batch)
                 return
             (change,) = chunk
-            await self._divert(batch.records[change.version.event], "TASK_PUT", error, batch.persistence)
+            await self._divert(batch.record_of(change), "TASK_PUT", error, batch)
             if change.superseded is not None:
                 await self._write([change.superseded], batch)
             return
-        self._failures["TASK_PUT"] = 0
-        self.statistics.blocked_by = None
-        metrics.write.labels(self.route.name).observe(time.perf_counter() - started)
-        metrics.batch.labels(self.route.name).observe(len(chunk))
-        self.statistics.count(
-            applied=written.applied, skipped=written.skipped, superseded=sum(map(_superseded_by, chunk))
-        )
-        target = self.route.target
+        batch.diversion.written()
+        self._note_written(written, len(chunk), time.perf_counter() - started)
+
+    def _note_written(self, written: Written, rows: int, seconds: float) -> None:
+        metrics, name, target = self.statistics.metrics, self.route.name, self.route.target
+        metrics.write.labels(name).observe(seconds)
+        metrics.batch.labels(name).observe(rows)
+        outcomes: dict[Outcome, Sequence[Change]] = {"applied": written.applied, "skipped": written.skipped}
+        for outcome, changes in outcomes.items():
+            self.statistics.count(outcome, (change.version.operation for change in changes))
+            self.statistics.count(
+                "superseded", (each.version.operation for change in changes for each in earlier(change))
+            )
         log.info(
             "applied",
-            route=self.route.name,
+            route=name,
             to=f"{target.store} {target.name}",
-            rows=written.applied,
-            skipped=written.skipped,
+            rows=len(written.applied),
+            skipped=len(written.skipped),
             notable=True,
         )
         now_ms = time.time() * 1000
-        for change in chunk:
-            committed_ms = batch.committed_ms.get(change.version.event)
-            if committed_ms is not None:
-                self.statistics.observe_latency(max(0.0, now_ms - committed_ms) / 1000)
+        self.statistics.observe_latencies(
+            [max(0.0, now_ms - each.committed_ms) / 1000 for each in written.applied if each.committed_ms is not None]
+        )
 
-    async def _divert(self, record: Record, stage: Stage, error: Exception, persistence: Persistence) -> None:
-        if self._failures[stage] >= self._dead_letter_limit:
-            raise TooManyDeadLetters(
-                f"route {self.route.name}: {self._dead_letter_limit} events in a row could not be applied; "
-                f"the next one, {record.topic}-{record.partition} offset {record.offset}: {error}"
-            )
-        await persistence.insist(lambda: self._dead_letters.send(record, stage, error))
-        self._failures[stage] += 1
-        self.statistics.count(dead_lettered=1)
+    async def _divert(self, record: Record, stage: Stage, error: Exception, batch: "_Batch") -> None:
+        await batch.persistence.insist(lambda: batch.diversion.divert(record, stage, error))
+        self.statistics.count("dead-lettered", [NO_OPERATION])
         log.warning(
             "dead letter",
             route=self.route.name,
@@ -174,8 +144,13 @@ class RouteApplication:
         )
 
 
-def _superseded_by(change: Change) -> int:
-    count, earlier = 0, change.superseded
-    while earlier is not None:
-        count, earlier = count + 1, earlier.superseded
-    return count
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Records in work, of one partition."""
+
+    records: Sequence[Record]
+    persistence: Persistence
+    diversion: BatchDiversion
+
+    def record_of(self, change: Change) -> Record:
+        return next(record for record in self.records if record.offset == int(change.version.offset))

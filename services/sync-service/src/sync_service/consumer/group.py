@@ -3,15 +3,20 @@
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.errors import KafkaError
 
 from sync_service.consumer.application import RouteApplication
-from sync_service.consumer.dead_letters import DEAD_LETTERS_TOPIC
+from sync_service.consumer.commits import OffsetCommits
+from sync_service.consumer.deadlines import within
 from sync_service.consumer.partition import PartitionWorker
 from sync_service.consumer.topic_ids import topic_ids
+from sync_service.consumer.watchdog import Progress
+from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
+from sync_service.metrics import SyncMetrics
 from sync_service.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -20,7 +25,10 @@ POLL_MS = 200
 TOPICS_CHECK_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 LAG_SECONDS = 2.0
+# Of the lag's two questions about offsets, and of a partition's position, which may not be known yet.
+ENDS_SECONDS, POSITION_SECONDS = 0.9, 0.1
 CLOSE_SECONDS = 5.0
+COMMIT_SECONDS = 2.0
 
 
 class _TopicMadeAnew(Exception):  # noqa: N818 - an event
@@ -33,13 +41,15 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
     `problem` says why nothing is consumed at the moment; it is None while the member polls.
     """
 
-    def __init__(self, settings: Settings, applications: Mapping[str, RouteApplication]) -> None:
+    def __init__(self, settings: Settings, applications: Mapping[str, RouteApplication], metrics: SyncMetrics) -> None:
         """`applications` by topic."""
         self._settings = settings
+        self._metrics = metrics
         self._applications = applications
         self._topic_ids: Mapping[str, str] = {}
         self._consumer: AIOKafkaConsumer | None = None
         self._workers: dict[TopicPartition, PartitionWorker] = {}
+        self._commits = OffsetCommits(self._commit)
         self._assignments = 0
         self._made_anew: set[str] = set()
         self._failure: BaseException | None = None
@@ -67,28 +77,27 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
                 await self._pause()
 
     async def lag(self) -> dict[str, int]:
-        """Events of the own partitions that are not done with, by topic.
-
-        Raises `KafkaError`, after `LAG_SECONDS` at the latest.
-        """
-        try:
-            async with asyncio.timeout(LAG_SECONDS):
-                return await self._lag()
-        except TimeoutError as error:
-            raise KafkaTimeoutError(f"no answer within {LAG_SECONDS:g} s") from error
-
-    async def _lag(self) -> dict[str, int]:
+        """Events of the own partitions that are not done with, by topic. Raises `KafkaError`, as `progress` does."""
         lag = dict.fromkeys(self._applications, 0)
+        for partition, progress in (await self.progress()).items():
+            lag[partition.topic] += progress.lag
+        return lag
+
+    async def progress(self) -> dict[TopicPartition, Progress]:
+        """How far each of the own partitions is. Raises `KafkaError`, after `LAG_SECONDS` at the latest."""
+        async with within(LAG_SECONDS, "no answer"):
+            return await self._progress()
+
+    async def _progress(self) -> dict[TopicPartition, Progress]:
         consumer, workers = self._consumer, self.workers
         if consumer is None or not workers:
-            return lag
-        ends = await consumer.end_offsets([worker.partition for worker in workers])
-        for worker in workers:
-            done = worker.next_offset
-            if done is None:
-                done = await consumer.position(worker.partition)
-            lag[worker.partition.topic] += max(0, ends[worker.partition] - done)
-        return lag
+            return {}
+        ends = await end_offsets(consumer, [worker.partition for worker in workers])
+        done = await asyncio.gather(*(_done(consumer, worker) for worker in workers))
+        return {
+            worker.partition: Progress(done=offset, end=ends[worker.partition], oldest_ms=worker.oldest_ms)
+            for worker, offset in zip(workers, done, strict=True)
+        }
 
     async def _note_topic_ids(self) -> None:
         """Raises `_TopicMadeAnew` if offsets mean something else than they did."""
@@ -112,25 +121,33 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             session_timeout_ms=self._settings.sync_session_timeout_ms,
             heartbeat_interval_ms=self._settings.sync_session_timeout_ms // 4,
             rebalance_timeout_ms=self._settings.sync_session_timeout_ms,
-            fetch_max_wait_ms=100,
+            fetch_max_wait_ms=self._settings.sync_fetch_max_wait_ms,
         )
         consumer.subscribe(list(self._applications), listener=self)
         # The partitions are assigned while it starts.
         self._consumer = consumer
         self._failure = None
+        self._commits.forget()
+        committing = asyncio.create_task(self._commits.run(), name="commits")
         try:
             await consumer.start()
             self.problem = None
             checked = time.monotonic()
             while not self._stopping.is_set():
+                self._note_failure(committing)
                 await self._poll(consumer)
                 if time.monotonic() - checked > TOPICS_CHECK_SECONDS:
                     await self._note_topic_ids()
                     checked = time.monotonic()
         finally:
             await self._close(list(self._workers))
+            committing.cancel()
             self._consumer = None
-            await consumer.stop()
+            try:
+                await consumer.stop()
+            finally:
+                # Partitions may have been assigned while it was stopping.
+                await self._close(list(self._workers))
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
         assignments = self._assignments
@@ -162,18 +179,18 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
 
     def _raise_failures(self) -> None:
         for worker in self.workers:
-            self._note_failure(worker)
+            self._note_failure(worker.task)
         if self._failure is not None:
             raise self._failure
 
-    def _note_failure(self, worker: PartitionWorker) -> None:
-        task = worker.task
+    def _note_failure(self, task: asyncio.Task[None]) -> None:
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             self._failure = error
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """aiokafka calls it before the first record of these partitions can come."""
         self._assignments += 1
+        self._metrics.rebalances.inc()
         for partition in assigned:
             self._workers[partition] = self._worker(partition)
         log.info("partitions assigned", count=len(self._workers))
@@ -183,12 +200,12 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         self._assignments += 1
         await self._close(revoked)
 
+    async def _commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        if self._consumer is not None:
+            await self._consumer.commit(dict(offsets))
+
     def _worker(self, partition: TopicPartition) -> PartitionWorker:
         consumer = self._consumer
-
-        async def commit(offset: int) -> None:
-            if consumer is not None:
-                await consumer.commit({partition: offset})
 
         def resume() -> None:
             if consumer is not None and partition in consumer.assignment():
@@ -198,7 +215,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             partition,
             self._applications[partition.topic],
             self._topic_ids[partition.topic],
-            commit=commit,
+            on_done=partial(self._commits.note, partition),
             on_room=resume,
         )
 
@@ -212,7 +229,12 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             log.warning("gave up on writes that do not end", partitions=len(late))
         for worker in closing:
             worker.task.cancel()
-            self._note_failure(worker)
+            self._note_failure(worker.task)
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await self._commits.flush()
+        except (KafkaError, TimeoutError) as error:
+            log.warning("offsets are not committed, these events will come again", reason=repr(error))
 
     async def _pause(self) -> None:
         try:
@@ -220,3 +242,40 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
                 await self._stopping.wait()
         except TimeoutError:
             pass
+
+
+async def end_offsets(consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+    """The offsets behind the last events. Raises `KafkaError`, `TimeoutError` if no partition's is to be had.
+
+    A partition without a leader spoils the answer for all. Then each is asked by itself, and one that has no answer
+    ends where it was last seen to: without a leader nothing comes to it.
+    """
+    try:
+        async with asyncio.timeout(ENDS_SECONDS):
+            return dict(await consumer.end_offsets(list(partitions)))
+    except (KafkaError, TimeoutError):
+        pass
+
+    async def end(partition: TopicPartition) -> int:
+        async with asyncio.timeout(ENDS_SECONDS):
+            return int((await consumer.end_offsets([partition]))[partition])
+
+    answers = await asyncio.gather(*map(end, partitions), return_exceptions=True)
+    failures = [each for each in answers if isinstance(each, BaseException)]
+    if len(failures) == len(answers):
+        raise failures[0]
+    return {
+        partition: (consumer.highwater(partition) or 0) if isinstance(answer, BaseException) else answer
+        for partition, answer in zip(partitions, answers, strict=True)
+    }
+
+
+async def _done(consumer: AIOKafkaConsumer, worker: PartitionWorker) -> int:
+    """The offset behind the last event that is done with; the topic's beginning while nobody knows where it was."""
+    if worker.next_offset is not None:
+        return worker.next_offset
+    try:
+        async with asyncio.timeout(POSITION_SECONDS):
+            return int(await consumer.position(worker.partition))
+    except TimeoutError:
+        return 0

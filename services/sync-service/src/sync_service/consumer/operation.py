@@ -6,34 +6,42 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import structlog
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
-from motor.motor_asyncio import AsyncIOMotorClient
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from service_kit.mysql import create_engine, migrate
+from service_kit.mysql import migrate
 from sync_service.consumer.application import RouteApplication
-from sync_service.consumer.dead_letters import DeadLetters, TooManyDeadLetters
 from sync_service.consumer.group import GroupMember
 from sync_service.consumer.persistence import Closing, Persistence
+from sync_service.consumer.watchdog import Progress, Watchdog
+from sync_service.dead_letters.diversion import Diversion, TooManyDeadLetters
+from sync_service.dead_letters.limits import Limits
+from sync_service.dead_letters.reading import LetterReader
+from sync_service.dead_letters.writing import DeadLetters
+from sync_service.metrics import SyncMetrics
 from sync_service.routes.models import Route
+from sync_service.routes.table_changes import change_tables
 from sync_service.settings import Settings
-from sync_service.sinks.mongo import MongoSink
-from sync_service.sinks.mysql import MysqlSink
-from sync_service.sinks.sink import Sink, Unavailable
-from sync_service.status.metrics import SyncMetrics
+from sync_service.sinks.sink import Unavailable
 from sync_service.status.statistics import RouteStatistics
+from sync_service.stores import Stores
+from sync_service.views import make_views_once_possible
 
 log = structlog.get_logger(__name__)
 
-# A write for each of the two sides' partitions.
-MYSQL_CONNECTIONS = 12
-MONGODB_TIMEOUT_MS = 5000
 WATCH_SECONDS = 2.0
+# A partition that stands for so long makes the service not ready.
+STUCK_SECONDS = 10.0
 PURGE_SECONDS = 3600.0
-EXIT_SOFTWARE = 70  # sysexits.h
+# sysexits.h
+EXIT_DATA_ERROR, EXIT_SOFTWARE = 65, 70
+WAY_ON = (
+    "repair what is wrong with them all, then resolve them (sync-service dead-letters retry --all), "
+    "or allow more (SYNC_DEAD_LETTERS_MAX_CONSECUTIVE, SYNC_DEAD_LETTERS_MAX_RATIO)"
+)
 
 
 class SyncOperation:
@@ -41,60 +49,58 @@ class SyncOperation:
 
     def __init__(self, settings: Settings, routes: Sequence[Route], metrics: SyncMetrics) -> None:
         self._settings = settings
-        self._metrics = metrics
-        self._engine = create_engine(settings.mysql_url.get_secret_value(), pool_size=MYSQL_CONNECTIONS)
-        self._mongo: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
-            settings.mongodb_url.get_secret_value(),
-            appname="sync-service",
-            tz_aware=True,
-            w="majority",
-            serverSelectionTimeoutMS=2000,
-            connectTimeoutMS=2000,
-            timeoutMS=MONGODB_TIMEOUT_MS,
-        )
-        self._dead_letters = DeadLetters(settings.kafka_bootstrap_servers)
+        self.metrics = metrics
+        self._stores = Stores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
+        self.dead_letters = DeadLetters(settings.kafka_bootstrap_servers)
+        self._letter_reader = LetterReader(settings.kafka_bootstrap_servers)
         self.applications: Mapping[str, RouteApplication] = {route.topic: self._application(route) for route in routes}
-        self.member = GroupMember(settings, self.applications)
+        self.member = GroupMember(settings, self.applications, metrics)
+        self._watchdog = Watchdog()
         self._preparing = Persistence((Unavailable, OperationalError, InterfaceError), self._note_not_prepared)
         self._not_prepared: str | None = "not prepared yet"
-        self._halted: str | None = None
+        metrics.begin([route.name for route in routes], lambda: self.problem)
 
     def _application(self, route: Route) -> RouteApplication:
+        limits = Limits(self._settings.sync_dead_letters_max_consecutive, self._settings.sync_dead_letters_max_ratio)
         return RouteApplication(
             route,
-            self._sink(route),
-            self._dead_letters,
-            RouteStatistics(route.name, self._metrics),
+            self._stores.sink(route),
+            Diversion(route.name, self.dead_letters, self._letter_reader, limits),
+            RouteStatistics(route.name, self.metrics),
             rows_at_once=self._settings.sync_rows_at_once,
-            dead_letter_limit=self._settings.sync_dead_letter_limit,
         )
-
-    def _sink(self, route: Route) -> Sink:
-        if route.target.store == "mysql":
-            return MysqlSink(self._engine, route)
-        return MongoSink(self._mongo.get_default_database(), route)
 
     @property
     def problem(self) -> str | None:
         """Why nothing, or not everything, is applied at the moment."""
-        blocked = [
+        stuck = self._watchdog.stuck(STUCK_SECONDS)
+        return (
+            self._not_prepared
+            or self.member.problem
+            or "; ".join(self._blocked())
+            or (f"no progress: {_told(stuck)}" if stuck else None)
+        )
+
+    def _blocked(self) -> list[str]:
+        return [
             f"{application.route.name}: {application.statistics.blocked_by}"
             for application in self.applications.values()
             if application.statistics.blocked_by
         ]
-        return self._halted or self._not_prepared or self.member.problem or "; ".join(blocked) or None
 
     async def run(self) -> None:
         """Returns after `stop`. Whatever else ends it ends the process: nobody must take a dead sync for a live one."""
         async with AsyncExitStack() as cleanup:
-            cleanup.callback(self._mongo.close)
-            cleanup.push_async_callback(self._engine.dispose)
-            cleanup.push_async_callback(self._dead_letters.close)
+            cleanup.push_async_callback(self._stores.close)
+            cleanup.push_async_callback(self.dead_letters.close)
             try:
                 await self._preparing.insist(self._prepare)
                 self._not_prepared = None
                 async with asyncio.TaskGroup() as tasks:
-                    background = [tasks.create_task(self._watch()), tasks.create_task(self._purge())]
+                    background = [
+                        tasks.create_task(work)
+                        for work in (self._watch(), self._purge(), make_views_once_possible(self._stores.engine))
+                    ]
                     await self._consume()
                     for task in background:
                         task.cancel()
@@ -111,12 +117,15 @@ class SyncOperation:
         try:
             await self.member.run()
         except TooManyDeadLetters as error:
-            # To be started again by a supervisor, each time for as many more, would divert everything after all.
-            self._halted = f"halted: {error}"
-            log.critical("halted, nothing is consumed until somebody restarts the service", reason=str(error))
+            # Started again by a supervisor it ends again, and diverts no more: see `dead_letters.diversion`.
+            end_process(f"too many dead letters: {error}; {WAY_ON}", code=EXIT_DATA_ERROR)
 
     async def _prepare(self) -> None:
-        await migrate(self._settings.mysql_url.get_secret_value(), migrations_folder())
+        address = self._settings.mysql_url.get_secret_value()
+        await migrate(address, migrations_folder())
+        routes = [application.route for application in self.applications.values()]
+        for statement in await change_tables(address, routes, apply=True):
+            log.info("made what a route lacked in MySQL", statement=statement, notable=True)
         for application in self.applications.values():
             await application.sink.prepare()
 
@@ -125,25 +134,38 @@ class SyncOperation:
         log.warning("the copies can't be prepared yet", reason=str(error))
 
     async def _watch(self) -> None:
-        """The watchdog: lag, and no progress, although nobody we depend on is known to be down."""
-        finished, progressed_at = -1, time.monotonic()
+        """Measures the lag, and ends the process if events wait although nobody we depend on is known to be down."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            now_finished = sum(each.statistics.finished for each in self.applications.values())
-            lag = await self._lag()
-            if now_finished != finished or lag == 0 or self.problem is not None:
-                finished, progressed_at = now_finished, time.monotonic()
-            elif time.monotonic() - progressed_at > self._settings.sync_watchdog_seconds:
-                end_process(f"{lag} events wait, and none was applied for {self._settings.sync_watchdog_seconds:g} s")
+            try:
+                progress = await self.member.progress()
+            except KafkaError:
+                if self.member.problem is not None:
+                    self._watchdog.look({})
+                # Otherwise it is going to be known why, or works next time: until then the figures stay as they were.
+                continue
+            self._watchdog.look(progress)
+            self._measure_lag(progress)
+            stuck = self._watchdog.stuck(self._settings.sync_watchdog_seconds)
+            if stuck and self.member.problem is None and not self._blocked():
+                end_process(f"no progress: {_told(stuck)}")
 
-    async def _lag(self) -> int:
-        try:
-            lags = await self.member.lag()
-        except KafkaError:
-            return 0
-        for topic, lag in lags.items():
-            self._metrics.lag.labels(self.applications[topic].route.name).set(lag)
-        return sum(lags.values())
+    def _measure_lag(self, partitions: Mapping[TopicPartition, Progress]) -> None:
+        now_ms = time.time() * 1000
+        for topic, application in self.applications.items():
+            behind = {
+                partition: each for partition, each in partitions.items() if partition.topic == topic and each.lag
+            }
+            standing = {partition: self._watchdog.standing(partition) for partition in behind}
+            # What has not been fetched yet is as old as it has waited, or older.
+            waited = (
+                standing[partition] if each.oldest_ms is None else (now_ms - each.oldest_ms) / 1000
+                for partition, each in behind.items()
+            )
+            name = application.route.name
+            self.metrics.lag.labels(name).set(sum(each.lag for each in behind.values()))
+            self.metrics.lag_seconds.labels(name).set(max((0.0, *waited)))
+            self.metrics.stalled_seconds.labels(name).set(max((0.0, *standing.values())))
 
     async def _purge(self) -> None:
         while True:
@@ -155,6 +177,10 @@ class SyncOperation:
             await asyncio.sleep(PURGE_SECONDS)
 
 
+def _told(stuck: Mapping[TopicPartition, float]) -> str:
+    return ", ".join(f"{each.topic}-{each.partition} for {seconds:.0f} s" for each, seconds in sorted(stuck.items()))
+
+
 def migrations_folder() -> Path:
     """In an installed package inside it, in a checkout beside `src`."""
     package = Path(__file__).parents[1]
@@ -162,7 +188,7 @@ def migrations_folder() -> Path:
     return inside if inside.exists() else package.parents[1] / "migrations"
 
 
-def end_process(reason: str, error: Exception | None = None) -> None:
+def end_process(reason: str, error: Exception | None = None, *, code: int = EXIT_SOFTWARE) -> None:
     """At once and without goodbyes, which may be what hangs. Nothing is lost: what isn't committed comes again."""
     log.critical("ending the process", reason=reason, exc_info=error, notable=True)
-    os._exit(EXIT_SOFTWARE)
+    os._exit(code)

@@ -1,12 +1,11 @@
-"""One assigned partition: its records in order, one batch at a time, and its offset committed behind each."""
+"""One assigned partition: its records in order, one batch at a time, and its offset noted behind each."""
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import KafkaError
 
 from sync_service.consumer.application import RouteApplication
 from sync_service.consumer.persistence import Closing, Persistence
@@ -14,15 +13,18 @@ from sync_service.sinks.sink import Unavailable
 
 log = structlog.get_logger(__name__)
 
-# One in work and one waiting: the next is fetched while this one is written.
-BATCHES_HELD = 2
+# The next records are fetched while some are written; no more when so many wait.
+# A batch is all of them, so that these are the bounds of what a partition holds and of a statement to the store: with
+# one more fetch (1 MiB by aiokafka's default) far below what MySQL takes at once (`max_allowed_packet`, 64 MB).
+RECORDS_WAITING = 500
+BYTES_WAITING = 2 * 1024 * 1024
 
 
 class PartitionWorker:
     """Lives from the assignment of a partition to its revocation.
 
-    `commit` gets the offset after the last record that is done with. `task` ends with an exception if the sync
-    can't go on.
+    `on_done` gets the offset after the last record that is done with, `on_room` is told that nothing waits any more.
+    `task` ends with an exception if the sync can't go on.
     """
 
     def __init__(
@@ -31,58 +33,74 @@ class PartitionWorker:
         application: RouteApplication,
         topic_id: str,
         *,
-        commit: Callable[[int], Awaitable[None]],
+        on_done: Callable[[int], None],
         on_room: Callable[[], None],
     ) -> None:
         self.partition = partition
         self.application = application
         self.next_offset: int | None = None
         self._topic_id = topic_id
-        self._commit = commit
+        self._on_done = on_done
         self._on_room = on_room
-        self._batches: deque[Sequence[ConsumerRecord[bytes, bytes]]] = deque()
+        self._in_work: Sequence[ConsumerRecord[bytes, bytes]] = ()
+        self._waiting: list[ConsumerRecord[bytes, bytes]] = []
+        self._bytes_waiting = 0
         self._wakened = asyncio.Event()
         self._persistence = Persistence((Unavailable, KafkaError), self._note_failure)
         self.task = asyncio.create_task(self._run(), name=f"{partition.topic}-{partition.partition}")
 
     @property
     def is_full(self) -> bool:
-        return len(self._batches) >= BATCHES_HELD
+        return len(self._waiting) >= RECORDS_WAITING or self._bytes_waiting >= BYTES_WAITING
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """When the oldest event that is not done with came to the topic, in milliseconds since the epoch."""
+        held = self._in_work or self._waiting
+        return held[0].timestamp if held else None
 
     def accept(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
-        self._batches.append(records)
+        self._waiting += records
+        self._bytes_waiting += sum(len(record.value or b"") for record in records)
         self._wakened.set()
 
     async def close(self) -> None:
-        """Finish the write that goes on and commit it; what waits behind it is for the partition's next owner."""
+        """Finish the write that goes on; what waits behind it is for the partition's next owner."""
         self._persistence.close()
         self._wakened.set()
         await asyncio.wait([self.task])
 
     async def _run(self) -> None:
         try:
-            while (records := await self._next()) is not None:
+            while records := await self._next():
                 await self.application.apply(records, self._topic_id, self._persistence)
+                self._note_recovery()
                 self.next_offset = records[-1].offset + 1
-                await self._commit(self.next_offset)
-                self._batches.popleft()
-                self._on_room()
+                self._on_done(self.next_offset)
         except Closing:
             pass
-        except (CommitFailedError, IllegalStateError):
-            # The partition has been given to somebody else: what we wrote, his writes will find to be there.
-            log.info("partition lost", topic=self.partition.topic, partition=self.partition.partition)
+        finally:
+            self._note_recovery()
 
-    async def _next(self) -> Sequence[ConsumerRecord[bytes, bytes]] | None:
-        while not self._batches and not self._persistence.closing:
+    async def _next(self) -> Sequence[ConsumerRecord[bytes, bytes]]:
+        """All that waits, as one batch; none when it is closing."""
+        self._in_work = ()
+        while not self._waiting and not self._persistence.closing:
             self._wakened.clear()
             await self._wakened.wait()
-        return None if self._persistence.closing else self._batches[0]
+        if self._persistence.closing:
+            return ()
+        self._in_work, self._waiting, self._bytes_waiting = self._waiting, [], 0
+        self._on_room()
+        return self._in_work
 
     def _note_failure(self, error: Exception) -> None:
         statistics = self.application.statistics
         reason = str(error) or type(error).__name__
         if statistics.blocked_by is None:
             log.warning("waiting for a dependency", route=self.application.route.name, reason=reason, notable=True)
-        statistics.blocked_by = reason
+        statistics.blocked[self.partition.partition] = reason
         statistics.metrics.retries.labels(self.application.route.name).inc()
+
+    def _note_recovery(self) -> None:
+        self.application.statistics.blocked.pop(self.partition.partition, None)

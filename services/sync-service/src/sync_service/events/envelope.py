@@ -1,6 +1,5 @@
 """Debezium's envelope: what happened to which row, and where that is written."""
 
-from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import msgspec
@@ -33,24 +32,38 @@ class Source(msgspec.Struct, frozen=True):
 class _Envelope(msgspec.Struct):
     op: str
     source: Source
-    before: Any = None
+    before: msgspec.Raw = msgspec.Raw(b"null")
     after: Any = None
     ts_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeEvent:
+class ChangeEvent(msgspec.Struct, frozen=True):
     """One change of one row. `before` and `after` are null where the source does not tell them."""
 
     operation: Operation
     key: Row
-    before: Row | None
     after: Row | None
     source: Source
     ts_ms: int | None
+    unread_before: msgspec.Raw
+
+    @property
+    def before(self) -> Row | None:
+        """Read when it is asked for: applying an event never does. Raises `InvalidEvent`."""
+        try:
+            return _row(_json(self.unread_before), self.source)
+        except RecursionError as error:
+            raise InvalidEvent("nested too deeply") from error
+
+
+class _MongodbKey(msgspec.Struct):
+    """`id` is the document's `_id` as Extended JSON, in a string."""
+
+    id: str
 
 
 _envelopes = msgspec.json.Decoder(_Envelope)
+_mongodb_keys = msgspec.json.Decoder(_MongodbKey)
 _anything = msgspec.json.Decoder()
 
 
@@ -69,31 +82,34 @@ def _event(key: bytes | None, value: bytes) -> ChangeEvent:
         envelope = _envelopes.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidEvent(f"not a change event: {error}") from error
+    source = envelope.source
     if envelope.op not in _OPERATIONS:
         raise UnsupportedOperation(f"op {envelope.op!r} does not change a single row")
+    if not key:
+        raise MissingKey("the record has no key")
     return ChangeEvent(
         operation=cast("Operation", envelope.op),
-        key=_key(key, envelope.source),
-        before=_row(envelope.before, envelope.source),
-        after=_row(envelope.after, envelope.source),
-        source=envelope.source,
+        key=_mongodb_key(key) if source.connector == "mongodb" else _mysql_key(key),
+        after=_row(envelope.after, source),
+        source=source,
         ts_ms=envelope.ts_ms,
+        unread_before=envelope.before,
     )
 
 
-def _key(key: bytes | None, source: Source) -> Row:
-    if not key:
-        raise MissingKey("the record has no key")
+def _mysql_key(key: bytes) -> Row:
     parsed = _json(key)
     if not isinstance(parsed, dict):
         raise MissingKey(f"the key is not an object: {key[:100]!r}")
-    if source.connector == "mongodb":
-        # {"id": "<the _id as Extended JSON, in a string>"}
-        identifier = parsed.get("id")
-        if not isinstance(identifier, str):
-            raise MissingKey(f"no id in the key: {key[:100]!r}")
-        return {"_id": decode_extended(_json(identifier))}
     return parsed
+
+
+def _mongodb_key(key: bytes) -> Row:
+    try:
+        identifier = _mongodb_keys.decode(key).id
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise MissingKey(f"no id in the key: {key[:100]!r}") from error
+    return {"_id": decode_extended(_json(identifier))}
 
 
 def _row(state: Any, source: Source) -> Row | None:
@@ -106,7 +122,7 @@ def _row(state: Any, source: Source) -> Row | None:
     return state
 
 
-def _json(text: bytes | str) -> Any:
+def _json(text: bytes | str | msgspec.Raw) -> Any:
     try:
         return _anything.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -4,6 +4,8 @@ Positions of different epochs say nothing about each other. Fields of `source`: 
 and "MongoDB connector", section change events.
 """
 
+from functools import lru_cache
+
 from sync_service.events.envelope import Source
 from sync_service.events.problems import InvalidEvent
 
@@ -18,7 +20,7 @@ def epoch(source: Source) -> str:
     """
     if source.connector != "mysql":
         return f"{source.connector}:{source.name}"
-    base, _, _ = _file_name(source).rpartition(".")
+    base, _ = _log_file(source.file)
     server, _, _ = (source.gtid or "").partition(":")
     return f"mysql:{base}/{server}"
 
@@ -30,16 +32,20 @@ def position(source: Source) -> str | None:
     MongoDB: time and ordinal; a snapshot read has the connector's clock instead and `ord` -1, so it has none.
     """
     if source.connector == "mysql":
-        _, _, number = _file_name(source).rpartition(".")
-        if not number.isdecimal() or source.pos is None or source.row is None:
+        _, number = _log_file(source.file)
+        if number is None or source.pos is None or source.row is None:
             raise InvalidEvent(f"no position in the binary log: {source.file!r} {source.pos!r} {source.row!r}")
-        return f"{int(number):010d}.{source.pos:020d}.{source.row:010d}"
+        return f"{number}.{source.pos:020d}.{source.row:010d}"
     if source.ord is None or source.ord == SNAPSHOT_ORD:
         return None
     return f"{source.ts_ms:020d}.{source.ord:010d}"
 
 
-def _file_name(source: Source) -> str:
-    if not source.file:
+# The same file for a great many events.
+@lru_cache(maxsize=16)
+def _log_file(name: str | None) -> tuple[str, str | None]:
+    """Base name and number of fixed width, which is None if there is none."""
+    if not name:
         raise InvalidEvent("no binary log file in the source")
-    return source.file
+    base, _, number = name.rpartition(".")
+    return base, f"{int(number):010d}" if number.isdecimal() else None

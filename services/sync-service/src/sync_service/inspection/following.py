@@ -1,39 +1,43 @@
-"""Reads topics beside the consumer group: nobody's offsets are touched."""
+"""Follows topics from one place on."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
+from typing import Literal
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-from sync_service.consumer.topic_ids import topic_ids
+from sync_service.consumer.standalone import POLL_MS, standalone_consumer
 
-POLL_MS = 500
+Begin = Literal["beginning", "now"] | datetime
 
 
 async def follow(
-    bootstrap_servers: str, topics: Sequence[str], *, from_beginning: bool
+    bootstrap_servers: str, topics: Sequence[str], *, begin: Begin, stop: asyncio.Event
 ) -> AsyncGenerator["ConsumerRecord[bytes, bytes]", None]:
-    """Every record of the topics, from now or from the beginning on, without end.
+    """Every record of the topics from there on, until `stop`. Of a moment: what the broker got since then.
 
+    aiokafka may swallow a cancellation while it fetches, so it is not by one that this ends.
     Raises `KafkaError`: the broker does not answer, or lacks a topic.
     """
-    await topic_ids(bootstrap_servers, topics)  # the consumer would wait for a topic that is missing
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, client_id="sync-service-inspect")
-    try:
-        await consumer.start()
-        partitions = [TopicPartition(topic, number) for topic in topics for number in await _numbers(consumer, topic)]
-        consumer.assign(partitions)
-        if from_beginning:
-            await consumer.seek_to_beginning(*partitions)
-        else:
-            await consumer.seek_to_end(*partitions)
-        while True:
+    async with standalone_consumer(bootstrap_servers, topics, client_id="sync-service-inspect") as consumer:
+        await _seek(consumer, begin)
+        while not stop.is_set():
             for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
                 for record in records:
                     yield record
-    finally:
-        await consumer.stop()
 
 
-async def _numbers(consumer: AIOKafkaConsumer, topic: str) -> Sequence[int]:
-    await consumer.topics()
-    return sorted(consumer.partitions_for_topic(topic) or ())
+async def _seek(consumer: AIOKafkaConsumer, begin: Begin) -> None:
+    partitions = list(consumer.assignment())
+    if begin == "beginning":
+        await consumer.seek_to_beginning(*partitions)
+        return
+    await consumer.seek_to_end(*partitions)
+    if isinstance(begin, datetime):
+        moment_ms = int(begin.timestamp() * 1000)
+        found = await consumer.offsets_for_times(dict.fromkeys(partitions, moment_ms))
+        for partition, place in found.items():
+            # None: nothing has come since then, so it goes on from the end.
+            if place is not None and place.timestamp >= 0:
+                consumer.seek(partition, place.offset)

@@ -1,58 +1,64 @@
-"""A change event as text for people, or as a line of JSON for programs. Pure."""
+"""A change event as text for people. Pure."""
 
 import json
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from aiokafka import ConsumerRecord
-
 from service_kit.wire import rfc3339
-from sync_service.events.envelope import decode
-from sync_service.events.problems import InvalidEvent
-from sync_service.routes.types import convert
+from sync_service.inspection.telling import Told
 
-DEAD_LETTER_MESSAGE = "__connect.errors.exception.message"
-
-_OPERATIONS = {"c": "create", "u": "update", "d": "delete", "r": "read (snapshot)"}
-
-
-def as_json(record: "ConsumerRecord[bytes, bytes]") -> str | None:
-    """One line; None for a log-compaction tombstone."""
-    told: dict[str, Any] = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-    if reason := _dead_letter_reason(record):
-        told["dead_letter"] = reason
-    try:
-        event = _told(record)
-    except InvalidEvent as error:
-        return json.dumps({**told, "error": str(error)}, ensure_ascii=False)
-    return None if event is None else json.dumps({**told, **event}, ensure_ascii=False)
+_LABELS = {"create": "create", "update": "update", "delete": "delete", "read": "read (snapshot)"}
+# ECMA-48 SGR
+_BOLD, _RED, _GREEN, _YELLOW, _RESET = "\033[1m", "\033[31m", "\033[32m", "\033[33m", "\033[0m"
+_COLOURS = {"create": _GREEN, "update": _YELLOW, "delete": _RED, "+": _GREEN, "~": _YELLOW, "-": _RED}
+_ABSENT = object()
 
 
-def as_text(record: "ConsumerRecord[bytes, bytes]") -> str | None:
-    """A headline and a line each for key, before, after and source; None for a log-compaction tombstone."""
-    place = f"{record.topic}-{record.partition}@{record.offset}"
-    if reason := _dead_letter_reason(record):
-        place += f"  dead letter: {reason}"
-    try:
-        told = _told(record)
-    except InvalidEvent as error:
-        return f"{place}  not a change event: {error}\n"
-    if told is None:
-        return None
-    lines = [f"{_moment(told['ts_ms'])}  {_OPERATIONS[told['op']]}  {place}"]
-    lines += [
-        f"  {name:7} {json.dumps(told[name], ensure_ascii=False)}" for name in ("key", "before", "after", "source")
-    ]
+def as_text(told: Told, *, in_colour: bool = False) -> str:
+    """A headline, a line each for key, before, after and source, and one for each field that has changed."""
+
+    def painted(text: str, sort: str | None) -> str:
+        return f"{_COLOURS[sort]}{text}{_RESET}" if in_colour and sort in _COLOURS else text
+
+    facts = told.facts
+    place = f"{facts['topic']}-{facts['partition']}@{facts['offset']}"
+    if "route" in facts:
+        place += f"  route {facts['route']}"
+    if "resolution" in facts:
+        resolution = facts["resolution"]
+        return f"{place}  dead letter {resolution['letter']}: {resolution['result']} by {resolution['by']}\n"
+    if "dead_letter" in facts:
+        place += f"  dead letter: {facts['dead_letter']}"
+    if told.operation is None:
+        return f"{place}  not a change event: {facts['error']}\n"
+    headline = painted(_LABELS[told.operation], told.operation)
+    lines = [f"{_moment(facts['ts_ms'])}  {headline}  {f'{_BOLD}{place}{_RESET}' if in_colour else place}"]
+    lines.append(f"  key     {_json(facts['key'])}")
+    before = "unknown: MongoDB's log does not tell it" if told.is_without_before else _json(facts["before"])
+    lines.append(f"  before  {before}")
+    lines.append(f"  after   {_json(facts['after'])}")
+    lines += [f"    {painted(line, line[0])}" for line in changed_fields(facts["before"], facts["after"])]
+    lines.append(f"  source  {_json(facts['source'])}")
     return "\n".join(lines) + "\n"
 
 
-def _dead_letter_reason(record: "ConsumerRecord[bytes, bytes]") -> str | None:
-    """Where it came from and what was wrong with it, if it is a dead letter."""
-    headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
-    if DEAD_LETTER_MESSAGE not in headers:
-        return None
-    place = "-".join(headers.get(f"__connect.errors.{part}", "?") for part in ("topic", "partition"))
-    return f"{place}@{headers.get('__connect.errors.offset', '?')}: {headers[DEAD_LETTER_MESSAGE]}"
+def changed_fields(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> Iterator[str]:
+    """A line for each field that is another (`~`), new (`+`) or gone (`-`); none unless both are known."""
+    if before is None or after is None:
+        return
+    for name in (*before, *(name for name in after if name not in before)):
+        old, new = before.get(name, _ABSENT), after.get(name, _ABSENT)
+        if old is _ABSENT:
+            yield f"+ {name}: {_json(new)}"
+        elif new is _ABSENT:
+            yield f"- {name}: {_json(old)}"
+        elif _json(old) != _json(new):
+            yield f"~ {name}: {_json(old)} → {_json(new)}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _moment(ts_ms: int | None) -> str:
@@ -61,19 +67,3 @@ def _moment(ts_ms: int | None) -> str:
         return "" if ts_ms is None else rfc3339(datetime.fromtimestamp(ts_ms / 1000, UTC))
     except (ValueError, OverflowError):
         return str(ts_ms)
-
-
-def _told(record: "ConsumerRecord[bytes, bytes]") -> dict[str, Any] | None:
-    """What an event says; None for a log-compaction tombstone. Raises `InvalidEvent`."""
-    event = decode(record.key, record.value)
-    if event is None:
-        return None
-    source = event.source
-    return {
-        "op": event.operation,
-        "ts_ms": event.ts_ms,
-        "key": convert(event.key, "json"),
-        "before": convert(event.before, "json"),
-        "after": convert(event.after, "json"),
-        "source": {name: value for name in source.__struct_fields__ if (value := getattr(source, name)) is not None},
-    }

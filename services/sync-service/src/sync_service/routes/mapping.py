@@ -4,28 +4,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from sync_service.events.envelope import Row
-from sync_service.events.problems import MissingKey, UnfitValue
-from sync_service.routes.models import CopiedField, Route
-from sync_service.routes.types import convert
+from sync_service.events.problems import MissingKey
+from sync_service.routes.models import Route
+
+
+class DocumentId(dict[str, Any]):
+    """A document that is an `_id`. It is never changed, so it can be looked up like any other key."""
+
+    def __hash__(self) -> int:  # type: ignore[override]  # a dict has none because it can be changed
+        return hash(tuple(self.items()))
 
 
 def map_key(route: Route, key: Row) -> tuple[Any, ...]:
-    """The key of the copy, in the order of the route. Raises `MissingKey`, `UnfitValue`."""
-    values = tuple(_mapped(name, field, key) for name, field in route.key.items())
-    if any(value is None for value in values):
-        raise MissingKey(f"the key {key} lacks what route {route.name} takes its key from")
-    return values
+    """The key of the copy, in the order of the route: one document if it is `is_keyed_by_document`.
+
+    Raises `MissingKey`, `UnfitValue`; both name what is wrong, without its value.
+    """
+    values = route.key_mapping(key)
+    found = tuple(values.values())
+    if None in found:
+        lacking = ", ".join(name for name, value in values.items() if value is None)
+        raise MissingKey(f"the key lacks what route {route.name} takes {lacking} from")
+    return (DocumentId(values),) if route.is_keyed_by_document else found
 
 
 def map_fields(route: Route, row: Row) -> Mapping[str, Any]:
     """Everything but the key. Raises `UnfitValue`, which names the field."""
-    return {name: _mapped(name, field, row) for name, field in route.fields.items()}
-
-
-def _mapped(name: str, field: CopiedField, row: Row) -> Any:
-    if field.is_constant:
-        return field.constant
-    try:
-        return convert(row.get(field.source or name), field.type)
-    except UnfitValue as error:
-        raise UnfitValue(f"{name}: {error}") from error
+    return route.fields_mapping(row)

@@ -5,26 +5,27 @@ Who has to tell a deleted row from one that has not arrived reads the collection
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from bson import Decimal128
 from bson.errors import BSONError
-from pymongo import ASCENDING, IndexModel, UpdateOne
+from pymongo import ASCENDING, IndexModel, InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError, CollectionInvalid, DocumentTooLarge, OperationFailure, PyMongoError
 
 from sync_service.apply.changes import Change
-from sync_service.apply.rule import Flow, Version
+from sync_service.apply.rule import SNAPSHOT_READ, Flow, Version, comparable_epochs
 from sync_service.routes.models import MongoTarget, Route
-from sync_service.sinks.sink import TOMBSTONE_LIFETIME, WRITE_SECONDS, Rejected, Unavailable, Written
+from sync_service.sinks.sink import TOMBSTONE_LIFETIME, WRITE_SECONDS, Rejected, Unavailable, Written, told_apart
 
 if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.
     from motor.motor_asyncio import AsyncIOMotorDatabase
 
     Database = AsyncIOMotorDatabase[dict[str, Any]]
+    Write = InsertOne[dict[str, Any]] | UpdateOne
 
 # Errors that the content of a document causes (MongoDB's error_codes.yml); every other one is the server's own trouble.
 _DATA_ERRORS = frozenset(
@@ -37,6 +38,7 @@ _DATA_ERRORS = frozenset(
         53,  # InvalidIdField
         121,  # DocumentValidationFailure
         10334,  # BSONObjectTooLarge
+        11000,  # DuplicateKey, of a unique index that somebody has added
         17280,  # KeyTooLong
         17419,  # resulting document after update is too large
         17420,  # document to upsert is too large
@@ -44,6 +46,9 @@ _DATA_ERRORS = frozenset(
 )
 _INDEX_NOT_FOUND = 27
 _NAMESPACE_EXISTS = 48
+_DUPLICATE_KEY = 11000
+
+_ABSENT = {"$eq": [{"$type": "$_sync"}, "missing"]}
 
 _PURGING = "_sync.deleted_at_1"
 
@@ -96,9 +101,16 @@ class MongoSink:
 
     async def write(self, changes: Sequence[Change], flow: Flow = Flow.LIVE) -> Written:
         try:
-            upserts = [_upsert(change, flow) for change in changes]
-            async with asyncio.timeout(WRITE_SECONDS):
-                result = await self._collection.bulk_write(upserts, ordered=False)
+            # Most rows that are created or read are not there yet, and to insert costs a third of a guarded upsert.
+            applied, there = await self._bulk(
+                [InsertOne(_document(each)) if _is_first(each) else _upsert(each, flow) for each in changes]
+            )
+            if there:
+                updated, raced = await self._bulk([_upsert(changes[number], flow) for number in there])
+                if raced:
+                    raise Unavailable("MongoDB: somebody else made the same documents at the same moment")
+                applied += updated
+            return await told_apart(changes, applied, lambda: self._events(changes))
         except BulkWriteError as error:
             raise _translated(error) from error
         except (BSONError, DocumentTooLarge, OverflowError, UnicodeError) as error:
@@ -109,54 +121,91 @@ class MongoSink:
             raise _unavailable(error) from error
         except (PyMongoError, TimeoutError) as error:
             raise _unavailable(error) from error
-        applied = result.upserted_count + result.modified_count
-        return Written(applied=applied, skipped=len(changes) - applied)
+
+    async def _bulk(self, requests: "list[Write]") -> tuple[int, list[int]]:
+        """How many were applied, and the numbers of those that were not because their document is there already."""
+        async with asyncio.timeout(WRITE_SECONDS):
+            try:
+                counts: Mapping[str, Any] = (await self._collection.bulk_write(requests, ordered=False)).bulk_api_result
+                there = []
+            except BulkWriteError as error:
+                counts, failures = error.details, error.details.get("writeErrors", [])
+                if not failures or not all(map(_is_there_already, failures)):
+                    raise
+                there = [failure["index"] for failure in failures]
+        return counts["nInserted"] + counts["nUpserted"] + counts["nModified"], there
+
+    async def _events(self, changes: Sequence[Change]) -> set[str]:
+        """The events that made these documents what they are."""
+        found = self._collection.find(
+            {"_id": {"$in": [change.key[0] for change in changes]}}, ("_sync.stream", "_sync.offset")
+        )
+        return {f"{each['_sync']['stream']}:{each['_sync']['offset']}" for each in await found.to_list(None)}
 
     async def purge(self) -> None:
         """The TTL index does it, if the route has its tombstones purged."""
 
 
-def _upsert(change: Change, flow: Flow) -> UpdateOne:
-    incoming = change.version
-    document = {name: _bson(value) for name, value in (change.values or {}).items()}
-    version: dict[str, Any] = {
-        "stream": incoming.stream,
-        "offset": incoming.offset,
-        "epoch": incoming.epoch,
-        "position": incoming.position,
-        "operation": incoming.operation,
-        "deleted_at": datetime.now(UTC) if change.values is None else None,
+def _is_first(change: Change) -> bool:
+    return change.version.operation in ("c", "r")
+
+
+def _document(change: Change) -> dict[str, Any]:
+    version = change.version
+    return {
+        "_id": change.key[0],
+        **{name: _bson(value) for name, value in (change.values or {}).items()},
+        "_sync": {
+            "stream": version.stream,
+            "offset": version.offset,
+            "epoch": version.epoch,
+            "position": version.position,
+            "operation": version.operation,
+            "deleted_at": datetime.now(UTC) if change.values is None else None,
+        },
     }
-    whole: dict[str, Any] = {"$literal": {"_id": change.key[0], **document, "_sync": version}}
-    if incoming.position is None:
+
+
+def _upsert(change: Change, flow: Flow) -> UpdateOne:
+    """By its id alone, as other conditions would cost MongoDB a query plan: the guard is in the update."""
+    document = _document(change)
+    whole: dict[str, Any] = {"$literal": document}
+    if change.version.position is None:
         # An event without a position leaves the known one, and the epoch that it belongs to.
         known = {"$ne": [{"$type": "$_sync.position"}, "missing"]}
         kept = {
-            field: {"$cond": [known, f"$_sync.{field}", {"$literal": version[field]}]}
+            field: {"$cond": [known, f"$_sync.{field}", {"$literal": document["_sync"][field]}]}
             for field in ("epoch", "position")
         }
-        whole = {"$mergeObjects": [whole, {"_sync": {"$mergeObjects": [{"$literal": version}, kept]}}]}
-    update = [{"$replaceWith": {"$cond": [_guard(incoming, flow), whole, "$$ROOT"]}}]
+        whole = {"$mergeObjects": [whole, {"_sync": {"$mergeObjects": [{"$literal": document["_sync"]}, kept]}}]}
+    update = [{"$replaceWith": {"$cond": [_guard(change.version, flow), whole, "$$ROOT"]}}]
     return UpdateOne({"_id": change.key[0]}, update, upsert=True)
 
 
 def _guard(incoming: Version, flow: Flow) -> dict[str, Any]:
-    """Is the incoming event newer? The rule of `apply.rule`, line by line, on the stored `_sync`."""
-    absent = {"$eq": [{"$type": "$_sync"}, "missing"]}
+    """Is the incoming event newer? The rule of `apply.rule` on the stored `_sync`.
+
+    In MongoDB's order whatever is missing or null comes before every text: no position is below any position.
+    """
+    if flow is Flow.REPAIR:
+        same = {"$and": [{"$eq": [f"$_sync.{name}", getattr(incoming, name)]} for name in ("stream", "offset")]}
+        return {"$or": [_ABSENT, same]}
     not_redelivered = {
         "$or": [{"$ne": ["$_sync.stream", incoming.stream]}, {"$lt": ["$_sync.offset", incoming.offset]}]
     }
-    same_epoch = {"$eq": [{"$indexOfBytes": [{"$literal": incoming.epoch}, "$_sync.epoch"]}, 0]}
-    known = {"$eq": [{"$type": "$_sync.position"}, "string"]}
-    comparable = {"$and": [same_epoch, known, incoming.position is not None]}
-    newer = {"$and": [comparable, {"$lt": ["$_sync.position", incoming.position]}]}
+    same_epoch = {"$in": ["$_sync.epoch", list(comparable_epochs(incoming.epoch))]}
+    newer = {"$lt": ["$_sync.position", incoming.position]}
     if flow is Flow.REPLAY:
-        wins: Any = newer
-    elif incoming.operation == "r":
-        wins = True
-    else:
-        wins = {"$or": [{"$not": [comparable]}, newer]}
-    return {"$or": [absent, {"$and": [not_redelivered, wins]}]}
+        known = {"$eq": [{"$type": "$_sync.position"}, "string"]}
+        return {"$or": [_ABSENT, {"$and": [not_redelivered, same_epoch, known, newer]}]}
+    if incoming.operation == SNAPSHOT_READ or incoming.position is None:
+        return not_redelivered
+    return {"$and": [not_redelivered, {"$or": [newer, {"$not": same_epoch}]}]}
+
+
+def _is_there_already(failure: Mapping[str, Any]) -> bool:
+    """It is the document itself that is there, and not another one with its value of a unique index."""
+    return failure["code"] == _DUPLICATE_KEY and failure.get("keyPattern") == {"_id": 1}
 
 
 def _bson(value: Any) -> Any:
@@ -166,7 +215,7 @@ def _bson(value: Any) -> Any:
 
 def _translated(error: BulkWriteError) -> Rejected | Unavailable:
     """Other documents of the bulk may have been written: writing them again changes nothing."""
-    failures = error.details.get("writeErrors", [])
+    failures = [each for each in error.details.get("writeErrors", []) if not _is_there_already(each)]
     if failures and all(failure["code"] in _DATA_ERRORS for failure in failures):
         return Rejected(f"{failures[0]['code']}: {failures[0]['errmsg']}")
     return _unavailable(error)

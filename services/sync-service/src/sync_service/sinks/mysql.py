@@ -2,19 +2,22 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from asyncmy.errors import InterfaceError, MySQLError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from service_kit.mysql import create_engine
 from sync_service.apply.changes import Change
 from sync_service.apply.rule import STREAM_WIDTH, Flow
 from sync_service.routes.models import CopiedField, Route
-from sync_service.sinks.sink import TOMBSTONE_LIFETIME, WRITE_SECONDS, Rejected, Unavailable, Written
+from sync_service.sinks.sink import TOMBSTONE_LIFETIME, WRITE_SECONDS, Rejected, Unavailable, Written, told_apart
 
 VERSION_COLUMNS = ("sync_event", "sync_epoch", "sync_position", "sync_operation", "sync_deleted_at")
 
@@ -39,33 +42,46 @@ _DATA_ERRORS = frozenset(
     }
 )
 _PURGED_AT_ONCE = 1000
+# No event begins with it.
+_WON = "+"
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_UPDATED = re.compile(rb"Duplicates: (\d+)")
 
 # Is the incoming event newer? The rule of `apply.rule`, line by line; `new` is the incoming row.
 _NOT_REDELIVERED = f"""(LEFT(old.sync_event, {STREAM_WIDTH}) <> LEFT(new.sync_event, {STREAM_WIDTH})
          OR new.sync_event > old.sync_event)"""
+_SAME_EPOCH = "old.sync_epoch IN (new.sync_epoch, CONCAT(SUBSTRING_INDEX(new.sync_epoch, '/', 1), '/'))"
 _GUARDS = {
     Flow.LIVE: f"""(
         {_NOT_REDELIVERED}
         AND (new.sync_operation = 'r'
-             OR LEFT(new.sync_epoch, CHAR_LENGTH(old.sync_epoch)) <> old.sync_epoch
+             OR NOT {_SAME_EPOCH}
              OR COALESCE(new.sync_position > old.sync_position, TRUE)))""",
     Flow.REPLAY: f"""(
         {_NOT_REDELIVERED}
-        AND LEFT(new.sync_epoch, CHAR_LENGTH(old.sync_epoch)) = old.sync_epoch
+        AND {_SAME_EPOCH}
         AND COALESCE(new.sync_position > old.sync_position, FALSE))""",
+    Flow.REPAIR: "(new.sync_event = old.sync_event)",
 }
 
 
+def engine_for_sinks(address: str, *, pool_size: int) -> AsyncEngine:
+    """A sink writes in single statements, and computes from the rows that they have changed how many were applied."""
+    return create_engine(address, pool_size=pool_size, autocommit=True, counts_changed=True)
+
+
 class MysqlSink:
+    """`engine` as `engine_for_sinks` makes it."""
+
     def __init__(self, engine: AsyncEngine, route: Route) -> None:
         self._engine = engine
         self._table = f"{route.target.name}_copy"
         self._keeps_tombstones = route.tombstones == "keep"
         self._key = list(route.key)
         self._fields = list(route.fields)
-        self._bind: list[Callable[[Any], Any]] = [
-            _binder(field) for field in (*route.key.values(), *route.fields.values())
-        ]
+        self._bind_key = [_binder(field) for field in route.key.values()]
+        # Most values are taken as they are.
+        self._bind_field = {name: bind for name, field in route.fields.items() if (bind := _binder(field)) is not None}
         columns = [*self._key, *self._fields, *VERSION_COLUMNS]
         self._row = f"({', '.join(['%s'] * len(columns))})"
         self._insert = f"INSERT INTO {_quoted(self._table)} ({', '.join(map(_quoted, columns))}) VALUES "  # noqa: S608 - names of the route
@@ -74,12 +90,14 @@ class MysqlSink:
     def _on_duplicate(self, guard: str) -> str:
         """The guarded half of the upsert.
 
-        MySQL assigns from left to right and sees what it has assigned: the guard is worked out once, for
-        `sync_event`, and whether that now names the incoming event decides every other column.
+        MySQL assigns from left to right and sees what it has assigned. So the guard is worked out once, its answer is a
+        mark before `sync_event`, which decides every other column, and in the end the mark is taken away. (That the
+        event is the same is no answer: a repair changes a row and leaves its event, which may be delivered again.)
         """
         old = _quoted(self._table)
-        won = f"{old}.sync_event = new.sync_event"
-        assignments = [f"sync_event = IF({guard.replace('old.', f'{old}.')}, new.sync_event, {old}.sync_event)"]
+        won = f"LEFT({old}.sync_event, 1) = '{_WON}'"
+        marked = f"CONCAT('{_WON}', new.sync_event)"
+        assignments = [f"sync_event = IF({guard.replace('old.', f'{old}.')}, {marked}, {old}.sync_event)"]
         assignments += [
             f"{column} = IF({won}, new.{column}, {old}.{column})"
             for column in (*map(_quoted, self._fields), "sync_operation", "sync_deleted_at")
@@ -89,6 +107,7 @@ class MysqlSink:
             f"{column} = IF({won} AND new.sync_position IS NOT NULL, new.{column}, {old}.{column})"
             for column in ("sync_epoch", "sync_position")
         ]
+        assignments.append(f"sync_event = IF({won}, new.sync_event, {old}.sync_event)")
         return f" AS new ON DUPLICATE KEY UPDATE {', '.join(assignments)}"
 
     async def prepare(self) -> None:
@@ -97,22 +116,17 @@ class MysqlSink:
         await self._run(f"SELECT {columns} FROM {_quoted(self._table)} LIMIT 0")  # noqa: S608 - names of the route
 
     async def write(self, changes: Sequence[Change], flow: Flow = Flow.LIVE) -> Written:
-        rows = ", ".join([self._row] * len(changes))
         try:
-            values = tuple(value for change in changes for value in self._values(change))
+            values = [value for change in changes for value in self._values(change)]
         except (ValueError, TypeError, RecursionError) as error:
             raise Rejected(f"{type(error).__name__}: {error}") from error
+        upsert = f"{self._insert}{', '.join([self._row] * len(changes))}{self._update[flow]}"
         try:
-            async with asyncio.timeout(WRITE_SECONDS), self._engine.begin() as connection:
-                # Both looks are for the counts alone; the guard is in the statement between them.
-                before = await self._events(connection, changes)
-                await connection.exec_driver_sql(self._insert + rows + self._update[flow], values)
-                after = await self._events(connection, changes)
-        except (SQLAlchemyError, OSError, UnicodeError, OverflowError) as error:
+            async with asyncio.timeout(WRITE_SECONDS), self._engine.connect() as connection:
+                applied = await _upsert(connection, upsert, values)
+                return await told_apart(changes, applied, lambda: self._events(connection, changes))
+        except (SQLAlchemyError, MySQLError, OSError, EOFError, UnicodeError, OverflowError) as error:
             raise _translated(error) from error
-        fresh = after - before
-        applied = sum(change.version.event in fresh for change in changes)
-        return Written(applied=applied, skipped=len(changes) - applied)
 
     async def _events(self, connection: AsyncConnection, changes: Sequence[Change]) -> set[str]:
         """The events that made these rows what they are."""
@@ -139,19 +153,44 @@ class MysqlSink:
             raise _translated(error) from error
 
     def _key_values(self, change: Change) -> list[Any]:
-        return [bind(value) for bind, value in zip(self._bind, change.key, strict=False)]
+        return [value if bind is None else bind(value) for bind, value in zip(self._bind_key, change.key, strict=True)]
 
     def _values(self, change: Change) -> list[Any]:
-        fields = [None if change.values is None else change.values[name] for name in self._fields]
-        version = change.version
+        version, values = change.version, change.values
+        if values is None:
+            fields: list[Any] = [None] * len(self._fields)
+        else:
+            bound = {name: bind(values[name]) for name, bind in self._bind_field.items()}
+            fields = [bound[name] if name in bound else values[name] for name in self._fields]
         return [
-            *(bind(value) for bind, value in zip(self._bind, [*change.key, *fields], strict=True)),
+            *self._key_values(change),
+            *fields,
             version.event,
             version.epoch,
             version.position,
             version.operation,
-            _utc(datetime.now(UTC)) if change.values is None else None,
+            _utc(datetime.now(UTC)) if values is None else None,
         ]
+
+
+async def _upsert(connection: AsyncConnection, statement: str, values: list[Any]) -> int:
+    """How many rows it has changed. By the driver itself, as only that hears how many there were already.
+
+    A row that is inserted counts once, one that is updated twice, one that is left as it is not at all; of several the
+    answer also says how many were updated (MySQL manual, "INSERT ... ON DUPLICATE KEY UPDATE" and "mysql_info()").
+    """
+    driver = (await connection.get_raw_connection()).driver_connection
+    if driver is None:
+        raise InterfaceError("no connection")
+    try:
+        async with driver.cursor() as cursor:
+            counted: int = await cursor.execute(statement, values)
+            told = _UPDATED.search(cursor._result.message or b"")  # noqa: SLF001 - the driver keeps it, and has no word for it
+    except BaseException as error:
+        if not isinstance(error, MySQLError) or error.args[0] not in _DATA_ERRORS:
+            await connection.invalidate()
+        raise
+    return counted - int(told[1]) if told else min(counted, 1)
 
 
 def _quoted(name: str) -> str:
@@ -160,14 +199,17 @@ def _quoted(name: str) -> str:
 
 def _utc(moment: datetime | None) -> datetime | None:
     """DATETIME knows no zones."""
-    return None if moment is None else moment.astimezone(UTC).replace(tzinfo=None)
+    if moment is None:
+        return None
+    return (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).replace(tzinfo=None)
 
 
 def _json_text(value: Any) -> str | None:
-    return None if value is None else json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return None if value is None else _encode(value)
 
 
-def _binder(field: CopiedField) -> Callable[[Any], Any]:
+def _binder(field: CopiedField) -> Callable[[Any], Any] | None:
+    """What makes of a value what the driver takes for it; None if that is the same."""
     if field.is_constant:
         return lambda value: _json_text(value) if isinstance(value, dict | list) else value
     match field.type:
@@ -175,14 +217,15 @@ def _binder(field: CopiedField) -> Callable[[Any], Any]:
             return _json_text
         case "datetime":
             return _utc
-    return lambda value: value
+    return None
 
 
 def _translated(error: Exception) -> Rejected | Unavailable:
     if isinstance(error, UnicodeError | OverflowError):
         return Rejected(str(error))
-    if isinstance(error, DBAPIError) and error.orig is not None and error.orig.args:
-        code, *message = error.orig.args
+    orig = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(orig, MySQLError) and orig.args:
+        code, *message = orig.args
         reason = " ".join(map(str, message)) or str(code)
         return Rejected(f"{code}: {reason}") if code in _DATA_ERRORS else Unavailable(f"MySQL: {code}: {reason}")
     if isinstance(error, PoolTimeoutError):

@@ -1,6 +1,6 @@
 """What the consumer asks of a store."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -25,10 +25,33 @@ class Unavailable(Exception):  # noqa: N818 - a state of the store
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How many changes became the row's state, and how many were older than it."""
+    """Which changes became the row's state, and which were older than it."""
 
-    applied: int
-    skipped: int
+    applied: Sequence[Change]
+    skipped: Sequence[Change]
+
+
+async def told_apart(
+    changes: Sequence[Change], applied: int, events_in_place: Callable[[], Awaitable[Collection[str]]]
+) -> Written:
+    """Which of the changes those are that a store says it has applied.
+
+    Mostly it is all of them, or none. Else the store is asked for the events that its rows are of by now: what is not
+    in place was skipped. What is in place and yet too much came a second time, which happens to the oldest.
+    """
+    if applied == len(changes):
+        return Written(changes, ())
+    if applied == 0:
+        return Written((), changes)
+    in_place = await events_in_place()
+    there = sorted(
+        (change for change in changes if change.version.event in in_place), key=lambda change: change.version.event
+    )
+    fresh = {change.version.event for change in there[len(there) - applied :]}
+    return Written(
+        [change for change in changes if change.version.event in fresh],
+        [change for change in changes if change.version.event not in fresh],
+    )
 
 
 class Sink(Protocol):

@@ -1,5 +1,7 @@
 """`/v1/status`."""
 
+from collections.abc import Mapping
+
 from aiokafka.errors import KafkaError
 from fastapi import APIRouter, Request
 
@@ -18,7 +20,10 @@ async def status(request: Request) -> Status:
     except KafkaError:
         lag = {}
     return Status(
-        problem=operation.problem,
+        problem=fit_for_anyone(
+            operation.problem,
+            {each.route.name: each.statistics.blocked_by for each in operation.applications.values()},
+        ),
         group_id=request.app.state.settings.sync_group_id,
         assigned_partitions=len(operation.member.workers),
         routes=[
@@ -34,6 +39,20 @@ async def status(request: Request) -> Status:
     )
 
 
+def fit_for_anyone(problem: str | None, blocked: Mapping[str, str | None]) -> str | None:
+    """The operation's problem without what a driver said, which may name accounts and addresses: that is in
+    `/v1/pipeline`, for who works here, and in the log. `blocked` is what each route waits for, by its name.
+    """
+    told = _before_the_colon(problem)
+    if told in blocked:
+        return "; ".join(f"{route}: {_before_the_colon(reason)}" for route, reason in blocked.items() if reason)
+    return told
+
+
+def _before_the_colon(reason: str | None) -> str | None:
+    return None if reason is None else reason.partition(":")[0]
+
+
 def _route_status(topic: str, store: str, target: str, statistics: RouteStatistics, lag: int | None) -> RouteStatus:
     def milliseconds(share: float) -> float | None:
         seconds = percentile(statistics.latencies, share)
@@ -44,13 +63,13 @@ def _route_status(topic: str, store: str, target: str, statistics: RouteStatisti
         topic=topic,
         target=f"{store} {target}",
         lag=lag,
-        applied=statistics.applied,
-        skipped=statistics.skipped,
-        superseded=statistics.superseded,
-        ignored=statistics.ignored,
-        dead_lettered=statistics.dead_lettered,
+        applied=statistics.outcomes["applied"],
+        skipped=statistics.outcomes["skipped"],
+        superseded=statistics.outcomes["superseded"],
+        ignored=statistics.outcomes["ignored"],
+        dead_lettered=statistics.outcomes["dead-lettered"],
         rate_per_second=round(statistics.rate, 2),
         latency_ms=Latency(p50=milliseconds(0.5), p95=milliseconds(0.95), p99=milliseconds(0.99)),
         last_event_at=statistics.last_event_at,
-        blocked_by=statistics.blocked_by,
+        blocked_by=_before_the_colon(statistics.blocked_by),
     )

@@ -28,11 +28,13 @@ class RouteStatus(ResponseBody):
     rate_per_second: float = Field(description="Over the last minute.")
     latency_ms: Latency
     last_event_at: UtcDatetime | None
-    blocked_by: str | None = Field(description="The dependency's answer that is being waited out.")
+    blocked_by: str | None = Field(description="The dependency that is waited for; `/v1/pipeline` has its answer.")
 
 
 class Status(ResponseBody):
-    problem: str | None = Field(description="Why nothing, or not everything, is applied at the moment.")
+    problem: str | None = Field(
+        description="Why nothing, or not everything, is applied at the moment, in a word; `/v1/pipeline` has more."
+    )
     group_id: str
     assigned_partitions: int
     routes: list[RouteStatus]

@@ -2,12 +2,15 @@
 
 import math
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Literal
 
-from sync_service.status.metrics import SyncMetrics
+from sync_service.metrics import SyncMetrics
+
+Outcome = Literal["applied", "skipped", "superseded", "ignored", "dead-lettered"]
 
 RATE_WINDOW_SECONDS = 60
 LATENCIES_KEPT = 1000
@@ -15,47 +18,39 @@ LATENCIES_KEPT = 1000
 
 @dataclass
 class RouteStatistics:
-    """Counts of events, and the latest latencies in seconds, both for `/v1/status` and for Prometheus."""
+    """Counts of events, and the latest latencies in seconds, both for `/v1/status` and for Prometheus.
+
+    `blocked` has the dependency's answer that each partition waits out, by the partition's number.
+    """
 
     route: str
     metrics: SyncMetrics
-    applied: int = 0
-    skipped: int = 0
-    superseded: int = 0
-    ignored: int = 0
-    dead_lettered: int = 0
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
     last_event_at: datetime | None = None
-    blocked_by: str | None = None
+    blocked: dict[int, str] = field(default_factory=dict)
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
     _finished: deque[tuple[float, int]] = field(default_factory=deque)
 
-    def count(
-        self, *, applied: int = 0, skipped: int = 0, superseded: int = 0, ignored: int = 0, dead_lettered: int = 0
-    ) -> None:
-        """Take note of events that are done with."""
-        self.applied += applied
-        self.skipped += skipped
-        self.superseded += superseded
-        self.ignored += ignored
-        self.dead_lettered += dead_lettered
-        outcomes = {
-            "applied": applied,
-            "skipped": skipped,
-            "superseded": superseded,
-            "ignored": ignored,
-            "dead-lettered": dead_lettered,
-        }
-        for outcome, number in outcomes.items():
-            if number:
-                self.metrics.events.labels(self.route, outcome).inc(number)
-        self.last_event_at = datetime.now(UTC)
-        self._finished.append((time.monotonic(), sum(outcomes.values())))
-        self._forget_old()
+    def count(self, outcome: Outcome, operations: Iterable[str]) -> None:
+        """Take note of events that are done with, by the operation of each."""
+        numbers = Counter(operations)
+        for operation, number in numbers.items():
+            self.metrics.events.labels(self.route, operation, outcome).inc(number)
+        if total := numbers.total():
+            self.outcomes[outcome] += total
+            self.last_event_at = datetime.now(UTC)
+            self._finished.append((time.monotonic(), total))
+            self._forget_old()
+
+    @property
+    def blocked_by(self) -> str | None:
+        """One of the answers that are being waited out."""
+        return next(iter(self.blocked.values()), None)
 
     @property
     def finished(self) -> int:
         """Events that are done with, however they ended."""
-        return self.applied + self.skipped + self.superseded + self.ignored + self.dead_lettered
+        return self.outcomes.total()
 
     @property
     def rate(self) -> float:
@@ -63,9 +58,11 @@ class RouteStatistics:
         self._forget_old()
         return sum(number for _, number in self._finished) / RATE_WINDOW_SECONDS
 
-    def observe_latency(self, seconds: float) -> None:
-        self.latencies.append(seconds)
-        self.metrics.latency.labels(self.route).observe(seconds)
+    def observe_latencies(self, seconds: Sequence[float]) -> None:
+        self.latencies.extend(seconds[-LATENCIES_KEPT:])
+        observe = self.metrics.latency.labels(self.route).observe
+        for each in seconds:
+            observe(each)
 
     def _forget_old(self) -> None:
         limit = time.monotonic() - RATE_WINDOW_SECONDS

@@ -1,0 +1,44 @@
+"""The accounts as this service's own copy in MongoDB has them: who is refused although his token is not expired."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from service_kit.authentication import accepts_token
+
+if TYPE_CHECKING:
+    # motor's classes are generic for the type checker only.
+    from motor.motor_asyncio import AsyncIOMotorDatabase
+
+# Of the built-in route `users`. Without that route it is empty, and tokens are good until they expire.
+COLLECTION = "users_copy"
+_FIELDS = ("is_active", "tokens_valid_after", "_sync.deleted_at")
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedAccount:
+    is_active: bool
+    tokens_valid_after: datetime | None
+    is_deleted: bool
+
+    def accepts_token_of(self, issued_at: float) -> bool:
+        return not self.is_deleted and accepts_token(
+            issued_at, is_active=self.is_active, tokens_valid_after=self.tokens_valid_after
+        )
+
+
+class CopiedAccounts:
+    def __init__(self, database: "AsyncIOMotorDatabase[dict[str, Any]]") -> None:
+        """`database` must hand out aware times."""
+        self._users = database[COLLECTION]
+
+    async def get_by_id(self, user_id: str) -> CopiedAccount | None:
+        """None: the copy has not arrived. Raises what the driver raises."""
+        found = await self._users.find_one({"_id": user_id}, _FIELDS)
+        if found is None:
+            return None
+        return CopiedAccount(
+            is_active=found.get("is_active", True),
+            tokens_valid_after=found.get("tokens_valid_after"),
+            is_deleted=found.get("_sync", {}).get("deleted_at") is not None,
+        )

@@ -1,0 +1,54 @@
+"""Which partitions do not get on. Pure.
+
+A consumer can stop silently, and a write can hang: what is watched is whether events get done, not whether somebody
+claims to be at it.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from aiokafka import TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Of a partition: `done` is the offset behind the last event that is done with, `end` that of the topic.
+
+    `oldest_ms` is when the oldest event that waits in this process came to the topic, in milliseconds since the epoch.
+    """
+
+    done: int
+    end: int
+    oldest_ms: int | None = None
+
+    @property
+    def lag(self) -> int:
+        return max(0, self.end - self.done)
+
+
+class Watchdog:
+    """`clock` gives seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since: dict[TopicPartition, tuple[int, float]] = {}
+
+    def look(self, partitions: Mapping[TopicPartition, Progress]) -> None:
+        """Take note of the partitions that this process has now, and forget the others."""
+        now = self._clock()
+        former, self._since = self._since, {}
+        for partition, progress in partitions.items():
+            done, since = former.get(partition, (progress.done, now))
+            gets_on = progress.lag == 0 or progress.done != done
+            self._since[partition] = (progress.done, now if gets_on else since)
+
+    def standing(self, partition: TopicPartition) -> float:
+        """For how many seconds events have waited and none was done."""
+        _, since = self._since.get(partition, (0, self._clock()))
+        return self._clock() - since
+
+    def stuck(self, seconds: float) -> dict[TopicPartition, float]:
+        """Those that have stood for so long or longer, and for how long."""
+        standing = {partition: self.standing(partition) for partition in self._since}
+        return {partition: stood for partition, stood in standing.items() if stood >= seconds}

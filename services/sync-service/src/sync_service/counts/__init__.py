@@ -1,0 +1,1 @@
+"""`/v1/counts`: how many rows both stores have, side by side."""

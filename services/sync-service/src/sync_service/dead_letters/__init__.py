@@ -1,0 +1,1 @@
+"""Events that can't be applied: kept in a topic with the reason, listed, tried again, discarded, and kept few."""

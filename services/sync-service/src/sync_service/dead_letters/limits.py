@@ -1,0 +1,111 @@
+"""When so many events fail that it can't be the events. Pure.
+
+Of each partition two things are watched: how many events in a row have failed, and which share of the latest ones.
+A batch is decoded first and written then, so there are two rows, one for each stage: an event that could be decoded
+ends the row of those that could not, whatever the store says of it.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sync_service.dead_letters.letters import Stage
+
+# The share is of so many of the latest events, and means something from so many on.
+WINDOW_EVENTS = 1000
+LEAST_EVENTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """So many failures in a row are the last ones; so large a share (up to 1) is too large."""
+
+    max_consecutive: int
+    max_ratio: float
+
+
+class Failure(NamedTuple):
+    """An event of a partition that is in the dead letters."""
+
+    offset: int
+    stage: Stage
+
+
+@dataclass(slots=True)
+class _Block:
+    events: int
+    failures: int
+
+
+@dataclass(slots=True)
+class Course:
+    """How the events of a partition fared, up to the latest."""
+
+    in_a_row: dict[Stage, int] = field(default_factory=lambda: {"VALUE_CONVERTER": 0, "TASK_PUT": 0})
+    _blocks: deque[_Block] = field(default_factory=lambda: deque([_Block(0, 0)]))
+    _events: int = 0
+    _failures: int = 0
+
+    @classmethod
+    def before(cls, offset: int, failures: Iterable[Failure]) -> "Course":
+        """What is known of those before an offset: the ones that failed, in whatever order."""
+        course = cls()
+        failed = {failure.offset: failure.stage for failure in failures if failure.offset < offset}
+        course.in_a_row = _in_a_row(offset, failed)
+        window = min(offset, WINDOW_EVENTS)
+        course._note(window, sum(each >= offset - window for each in failed))
+        return course
+
+    def decoded(self, events: int) -> None:
+        """So many events could be read, one after the other."""
+        if events:
+            self.in_a_row["VALUE_CONVERTER"] = 0
+            self._note(events, 0)
+
+    def written(self) -> None:
+        self.in_a_row["TASK_PUT"] = 0
+
+    def failed(self, stage: Stage) -> None:
+        self.in_a_row[stage] += 1
+        # What the store has refused was counted as an event when it was decoded.
+        self._note(1 if stage == "VALUE_CONVERTER" else 0, 1)
+
+    @property
+    def ratio(self) -> float | None:
+        """The share of failures in the latest `WINDOW_EVENTS` events or a few more; None before `LEAST_EVENTS`."""
+        return self._failures / self._events if self._events >= LEAST_EVENTS else None
+
+    def excess(self, limits: Limits, stage: Stage) -> str | None:
+        """Why one more failure at this stage is too many; None if it isn't."""
+        if self.in_a_row[stage] >= limits.max_consecutive:
+            return f"{self.in_a_row[stage]} events in a row could not be applied"
+        if self.ratio is not None and self.ratio > limits.max_ratio:
+            return f"{self._failures} of the latest {self._events} events could not be applied"
+        return None
+
+    def _note(self, events: int, failures: int) -> None:
+        block = self._blocks[-1]
+        if events and block.events + events > WINDOW_EVENTS // 10:
+            block = _Block(0, 0)
+            self._blocks.append(block)
+        block.events += events
+        block.failures += failures
+        self._events += events
+        self._failures += failures
+        while self._events - self._blocks[0].events >= WINDOW_EVENTS:
+            oldest = self._blocks.popleft()
+            self._events -= oldest.events
+            self._failures -= oldest.failures
+
+
+def _in_a_row(offset: int, failed: dict[int, Stage]) -> dict[Stage, int]:
+    """The rows of failures that end directly before an offset."""
+    row: list[Stage] = []
+    while (stage := failed.get(offset - len(row) - 1)) is not None:
+        row.append(stage)
+    return {"VALUE_CONVERTER": _leading(row, "VALUE_CONVERTER"), "TASK_PUT": row.count("TASK_PUT")}
+
+
+def _leading(row: Sequence[Stage], stage: Stage) -> int:
+    return next((number for number, each in enumerate(row) if each != stage), len(row))

@@ -1,0 +1,11 @@
+"""What can be wrong with a request about dead letters."""
+
+from service_kit.problems import NotFound, Problem
+
+
+class LetterNotFound(NotFound):
+    code, title = "dead-letter-not-found", "There is no such dead letter, or it was older than 30 days."
+
+
+class LetterResolved(Problem):
+    status, code, title = 409, "dead-letter-resolved", "Somebody has retried or discarded this dead letter already."

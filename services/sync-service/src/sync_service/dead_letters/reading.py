@@ -1,0 +1,108 @@
+"""Reads the dead letters' topic, one record at a time: what is in memory does not grow with the topic."""
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from sync_service.consumer.deadlines import within
+from sync_service.consumer.standalone import POLL_MS, read_until, standalone_consumer
+from sync_service.consumer.topic_ids import topic_ids
+from sync_service.dead_letters.index import LetterIndex
+from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC, LetterId, Origin, Record
+
+# First and last offset of each partition of the topic; the last one is where the next record will be.
+Extent = Mapping[int, tuple[int, int]]
+
+_CLIENT = "sync-service-letters"
+# For one record. A broker that came back with less than it had waits for it to be written.
+LETTER_SECONDS = 10.0
+# Each has what it fetches ahead in memory; whoever else wants one waits.
+_CONSUMERS = 4
+
+
+class LetterReader:
+    """Everything raises `KafkaError`: the broker does not answer, or lacks the topic."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._consumers = asyncio.Semaphore(_CONSUMERS)
+
+    async def topic_id(self) -> str:
+        return (await topic_ids(self._bootstrap_servers, [DEAD_LETTERS_TOPIC]))[DEAD_LETTERS_TOPIC]
+
+    async def catch_up(self, index: LetterIndex) -> None:
+        """Have the index know all that is in the topic by now."""
+        async with self._consumer() as consumer:
+            extent = await _extent(consumer)
+            index.forget_before({partition: first for partition, (first, _) in extent.items()})
+            begin = {each: max(first, index.reached.get(each, 0)) for each, (first, _) in extent.items()}
+            async for record in _read(consumer, {each: (begin[each], end) for each, (_, end) in extent.items()}):
+                index.note(record)
+
+    async def latest(self, count: int) -> AsyncGenerator[Record, None]:
+        """The latest records of each partition."""
+        async with self._consumer() as consumer:
+            extent = await _extent(consumer)
+            async for record in _read(
+                consumer, {each: (max(first, end - count), end) for each, (first, end) in extent.items()}
+            ):
+                yield record
+
+    async def at(self, ids: Iterable[LetterId]) -> AsyncGenerator[Record, None]:
+        """The records at these places, which have been there, in their order; those that are deleted are left out."""
+        async with self._consumer() as consumer:
+            extent = await _extent(consumer)
+            for letter in sorted(set(ids)):
+                first, _ = extent.get(letter.partition, (sys.maxsize, 0))
+                if first <= letter.offset:
+                    partition = TopicPartition(DEAD_LETTERS_TOPIC, letter.partition)
+                    if (record := await _one(consumer, partition, letter.offset)) is not None:
+                        yield record
+
+    async def event(self, origin: Origin) -> Record | None:
+        """The event itself, from the topic that it came from; None if it is no longer there."""
+        if (await topic_ids(self._bootstrap_servers, [origin.topic]))[origin.topic] != origin.topic_id:
+            return None
+        async with standalone_consumer(self._bootstrap_servers, [origin.topic], client_id=_CLIENT) as consumer:
+            first, _ = (await _extent(consumer)).get(origin.partition, (sys.maxsize, 0))
+            if origin.offset < first:
+                return None
+            return await _one(consumer, TopicPartition(origin.topic, origin.partition), origin.offset)
+
+    @asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        async with (
+            self._consumers,
+            standalone_consumer(self._bootstrap_servers, [DEAD_LETTERS_TOPIC], client_id=_CLIENT) as consumer,
+        ):
+            yield consumer
+
+
+async def _extent(consumer: AIOKafkaConsumer) -> Extent:
+    partitions = sorted(consumer.assignment())
+    first = await consumer.beginning_offsets(partitions)
+    end = await consumer.end_offsets(partitions)
+    return {each.partition: (first[each], end[each]) for each in partitions}
+
+
+async def _one(consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> Record | None:
+    """Raises `KafkaTimeoutError` after `LETTER_SECONDS`."""
+    record = f"the record {partition.partition}-{offset} of {partition.topic}"
+    async with within(LETTER_SECONDS, f"{record} could not be read"):
+        # What was fetched with the one before is still there, unless it is sought.
+        if await consumer.position(partition) != offset:
+            consumer.seek(partition, offset)
+        while await consumer.position(partition) <= offset:
+            found = await consumer.getmany(partition, timeout_ms=POLL_MS, max_records=1)
+            for record in found.get(partition, ()):
+                return record if record.offset == offset else None
+    return None
+
+
+async def _read(consumer: AIOKafkaConsumer, ranges: Mapping[int, tuple[int, int]]) -> AsyncGenerator[Record, None]:
+    of_topic = {TopicPartition(DEAD_LETTERS_TOPIC, number): limits for number, limits in ranges.items()}
+    async for record in read_until(consumer, of_topic):
+        yield record

@@ -1,0 +1,147 @@
+"""Wire shapes of dead letters."""
+
+import base64
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from service_kit.wire import RequestBody, ResponseBody, UtcDatetime
+from sync_service.dead_letters.letters import Letter, Resolution
+from sync_service.dead_letters.service import Settlement
+
+# So many letters are retried or discarded by one request.
+MOST_AT_ONCE = 200
+LONGEST_KEY = 200
+
+ID_PATTERN = "^[0-9]{1,9}-[0-9]{1,18}$"
+LetterIdText = Annotated[str, Field(examples=["0-17"], description="Partition and offset in `sync.dead-letters`.")]
+GivenLetterId = Annotated[LetterIdText, StringConstraints(pattern=ID_PATTERN)]
+
+_Reason = Annotated[str, Field(examples=["version: a str that is no integer"])]
+
+
+class DeadLetter(ResponseBody):
+    """An event that could not be applied; `topic`, `partition` and `offset` are where it came from."""
+
+    id: LetterIdText
+    route: str | None = Field(examples=["tweets"], description="Null if no route takes the topic any more.")
+    topic: str = Field(examples=["cdc.mongo.tweets.tweets"])
+    partition: int = Field(examples=[3])
+    offset: int = Field(examples=[4711])
+    key: str | None = Field(
+        examples=['{"id":"{\\"$oid\\": \\"6924ea2f0c9d3a5b7e1f4a68\\"}"}'],
+        description=f"The first {LONGEST_KEY} characters.",
+    )
+    stage: str = Field(
+        examples=["VALUE_CONVERTER"],
+        description="VALUE_CONVERTER: it could not be read or mapped; TASK_PUT: the store refused it.",
+    )
+    error: str = Field(examples=["UnfitValue"])
+    reason: _Reason
+    failed_at: UtcDatetime
+    size: int = Field(examples=[812], description="Bytes of key and value.")
+
+    @classmethod
+    def of(cls, letter: Letter, route: str | None) -> Self:
+        return cls(**_summary(letter, route))
+
+
+class LetterHeader(ResponseBody):
+    name: str = Field(examples=["__debezium.newkey"])
+    value: str = Field(examples=["{}"])
+
+
+class LetterResolution(ResponseBody):
+    result: Literal["applied", "skipped", "discarded"]
+    by: str = Field(examples=["ada"])
+    at: UtcDatetime
+
+
+class DeadLetterDetail(DeadLetter):
+    """With all that came, and what became of it."""
+
+    value: str | None = Field(
+        examples=['{"op":"c","after":"{}"}'],
+        description="Null if the event was too large for the dead letters; its own topic has it for a week.",
+    )
+    encoding: Literal["utf-8", "base64"] = Field(description="Of `value`; what is not UTF-8 is shown in base64.")
+    headers: list[LetterHeader]
+    resolution: LetterResolution | None = Field(description="Null while the letter is open.")
+
+    @classmethod
+    def with_resolution(cls, letter: Letter, route: str | None, resolution: Resolution | None) -> Self:
+        value, encoding = _text(letter.value)
+        return cls(
+            **_summary(letter, route),
+            value=value if letter.omitted_bytes is None else None,
+            encoding=encoding,
+            headers=[LetterHeader(name=name, value=content.decode(errors="replace")) for name, content in _own(letter)],
+            resolution=None if resolution is None else LetterResolution.model_validate(resolution),
+        )
+
+
+class SettledLetter(ResponseBody):
+    """What became of a letter; it is open still if it was rejected again."""
+
+    id: LetterIdText
+    outcome: Literal["applied", "skipped", "discarded", "rejected", "not-found", "already-resolved"] = Field(
+        description="skipped: the row is newer than the event, or the event changes nothing."
+    )
+    reason: _Reason | None = Field(description="Why it was rejected.")
+
+    @classmethod
+    def of(cls, settlement: Settlement) -> Self:
+        return cls(id=str(settlement.id), outcome=settlement.outcome, reason=settlement.reason)
+
+
+class ManyLetters(RequestBody):
+    """Either the letters by their ids, or the oldest ones of a route, behind those of the request before."""
+
+    action: Literal["retry", "discard"]
+    ids: list[GivenLetterId] | None = Field(default=None, min_length=1, max_length=MOST_AT_ONCE, examples=[["0-17"]])
+    route: str | None = Field(default=None, max_length=100, examples=["tweets"])
+    cursor: str | None = Field(default=None, max_length=200, description="`next_cursor` of the answer before.")
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if (self.ids is None) == (self.route is None):
+            raise ValueError("name either ids or a route")
+        if self.cursor is not None and self.route is None:
+            raise ValueError("a cursor goes on with a route")
+        return self
+
+
+class SettledLetters(ResponseBody):
+    """`next_cursor` is null if nothing is left to do."""
+
+    items: list[SettledLetter]
+    next_cursor: str | None = Field(examples=["WzAsMTdd"])
+
+
+def _summary(letter: Letter, route: str | None) -> dict[str, object]:
+    size = len(letter.key or b"") + len(letter.value or b"")
+    return {
+        "id": str(letter.id),
+        "route": route,
+        "topic": letter.origin.topic,
+        "partition": letter.origin.partition,
+        "offset": letter.origin.offset,
+        "key": None if letter.key is None else letter.key.decode(errors="replace")[:LONGEST_KEY],
+        "stage": letter.stage,
+        "error": letter.error,
+        "reason": letter.reason,
+        "failed_at": letter.failed_at,
+        "size": size if letter.omitted_bytes is None else letter.omitted_bytes,
+    }
+
+
+def _own(letter: Letter) -> Sequence[tuple[str, bytes]]:
+    return [(name, value or b"") for name, value in letter.headers]
+
+
+def _text(content: bytes | None) -> tuple[str | None, Literal["utf-8", "base64"]]:
+    try:
+        return (None if content is None else content.decode()), "utf-8"
+    except UnicodeDecodeError:
+        return base64.b64encode(content or b"").decode(), "base64"

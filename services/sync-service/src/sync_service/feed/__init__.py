@@ -1,0 +1,1 @@
+"""`/v1/events`: change events as they pass, as Server-Sent Events."""

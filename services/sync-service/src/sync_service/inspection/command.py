@@ -1,0 +1,92 @@
+"""`sync-service inspect`."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+from sync_service.inspection.following import Begin, follow
+from sync_service.inspection.printing import as_text
+from sync_service.inspection.telling import Wanted, tell
+from sync_service.routes.loading import default_routes_file, load_routes
+
+_AGO = re.compile(r"([0-9]{1,9})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class InspectSettings(BaseSettings):
+    """Looking on needs the broker's address and the names of the topics, and nobody's password."""
+
+    kafka_bootstrap_servers: str = Field(default=...)
+    sync_routes_file: Path = Field(default_factory=default_routes_file)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Which events to print, from where on and how. Topics and routes add up; without any it is all routes."""
+
+    topics: Sequence[str]
+    routes: Sequence[str]
+    wanted: Wanted
+    begin: Begin
+    limit: int | None
+    as_json: bool
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """RFC 3339, or so long ago: `90s`, `10m`, `2h`, `1d`. Raises `ValueError`."""
+    if (ago := _AGO.fullmatch(text)) is not None:
+        try:
+            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        except OverflowError as error:
+            raise ValueError("before the calendar begins") from error
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def inspect(inspection: Inspection) -> None:
+    """Print change events until Ctrl-C, or until `limit` were printed."""
+    settings = InspectSettings()
+    routes = {route.topic: route.name for route in load_routes(settings.sync_routes_file)}
+    topics = _topics(inspection, routes)
+    in_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+    async def show() -> None:
+        printed, stop = 0, asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
+        following = follow(settings.kafka_bootstrap_servers, topics, begin=inspection.begin, stop=stop)
+        async with aclosing(following) as records:
+            async for record in records:
+                told = tell(record, routes)
+                if told is None or not inspection.wanted.includes(told):
+                    continue
+                print(told.as_json() if inspection.as_json else as_text(told, in_colour=in_colour), flush=True)
+                printed += 1
+                if printed == inspection.limit:
+                    return
+
+    try:
+        asyncio.run(show())
+    except UnknownTopicOrPartitionError as error:
+        sys.exit(f"error: {error.args[0]}")
+    except KafkaError as error:
+        sys.exit(f"error: the broker at {settings.kafka_bootstrap_servers} does not answer: {error}")
+    except (KeyboardInterrupt, BrokenPipeError):
+        sys.stderr.close()
+
+
+def _topics(inspection: Inspection, routes: Mapping[str, str]) -> Sequence[str]:
+    if unknown := sorted(set(inspection.routes) - set(routes.values())):
+        sys.exit(f"error: no route is named {unknown[0]}; there are {', '.join(sorted(routes.values()))}")
+    of_routes = [topic for topic, name in routes.items() if name in inspection.routes]
+    return list(dict.fromkeys([*inspection.topics, *of_routes])) or list(routes)

@@ -1,0 +1,142 @@
+"""What the broker knows: how much is in each topic, and how far the consumer group is with it.
+
+It is what the group has committed, all its members together, so that it is the same whichever process is asked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from sync_service.observation.unanswered import ANSWER_SECONDS, answering
+
+_CLIENT = "sync-service-pipeline"
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """Offsets: of the oldest event that is kept, of the next one to come, and of the next one to be applied.
+
+    `committed` is None if the group has committed nothing.
+    """
+
+    partition: int
+    begin: int
+    end: int
+    committed: int | None
+
+    @property
+    def done(self) -> int:
+        """Where the group is: what is not kept any more is done with, too."""
+        return max(self.begin, self.committed or 0)
+
+    @property
+    def lag(self) -> int:
+        """Events that are kept and not applied. (A broker may tell an end that is behind what it has.)"""
+        return max(0, self.end - self.done)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """Numbers of events. Without `partitions`, the broker has no such topic."""
+
+    name: str
+    partitions: Sequence[PartitionState]
+
+    @property
+    def events(self) -> int:
+        """How many are kept."""
+        return sum(each.end - each.begin for each in self.partitions)
+
+    @property
+    def done(self) -> int:
+        return sum(each.done for each in self.partitions)
+
+    @property
+    def lag(self) -> int:
+        return sum(each.lag for each in self.partitions)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerState:
+    """`topics` in the order in which they were asked for. `members` is how many the consumer group has."""
+
+    topics: Sequence[TopicState]
+    members: int
+
+
+class Broker:
+    """Connections of its own, which are made anew after each failure: a look never waits for the consumer."""
+
+    def __init__(self, bootstrap_servers: str, topics: Sequence[str], group_id: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._topics = topics
+        self._group_id = group_id
+        self._consumer: AIOKafkaConsumer | None = None
+        self._admin: AIOKafkaAdminClient | None = None
+
+    async def look(self) -> BrokerState:
+        """Raises `Unanswered`."""
+        try:
+            async with answering(KafkaError, OSError):
+                return await self._look()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        consumer, admin = self._consumer, self._admin
+        self._consumer = self._admin = None
+        if consumer is not None:
+            await consumer.stop()
+        if admin is not None:
+            await admin.close()
+
+    async def _look(self) -> BrokerState:
+        consumer, admin = await self._connected()
+        # Of all topics: to ask for one by its name could make it.
+        known = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics()}
+        partitions = {
+            topic: sorted(TopicPartition(topic, each["partition"]) for each in known.get(topic, ()))
+            for topic in self._topics
+        }
+        everyone = list(chain.from_iterable(partitions.values()))
+        if not everyone:
+            return BrokerState([TopicState(topic, []) for topic in self._topics], await self._members(admin))
+        begins = await consumer.beginning_offsets(everyone)
+        ends = await consumer.end_offsets(everyone)
+        committed = await admin.list_consumer_group_offsets(self._group_id, partitions=everyone)
+
+        def state(partition: TopicPartition) -> PartitionState:
+            # -1 stands for nothing.
+            offset = committed[partition].offset if partition in committed else -1
+            return PartitionState(
+                partition.partition, begins[partition], ends[partition], offset if offset >= 0 else None
+            )
+
+        topics = [TopicState(topic, [state(each) for each in partitions[topic]]) for topic in self._topics]
+        return BrokerState(topics, await self._members(admin))
+
+    async def _members(self, admin: AIOKafkaAdminClient) -> int:
+        (answer,) = await admin.describe_consumer_groups([self._group_id])
+        ((_error, _group, _state, _protocol_type, _protocol, members, *_),) = answer.groups
+        return len(members)
+
+    async def _connected(self) -> tuple[AIOKafkaConsumer, AIOKafkaAdminClient]:
+        if self._consumer is None or self._admin is None:
+            timeout_ms = int(ANSWER_SECONDS * 1000)
+            self._consumer = AIOKafkaConsumer(
+                bootstrap_servers=self._bootstrap_servers,
+                client_id=_CLIENT,
+                request_timeout_ms=timeout_ms,
+                enable_auto_commit=False,
+            )
+            self._admin = AIOKafkaAdminClient(
+                bootstrap_servers=self._bootstrap_servers, client_id=_CLIENT, request_timeout_ms=timeout_ms
+            )
+            await self._consumer.start()
+            await self._admin.start()
+        return self._consumer, self._admin

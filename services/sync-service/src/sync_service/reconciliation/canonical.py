@@ -1,0 +1,278 @@
+"""The canonical text of a row: equal for rows that mean the same, different for all others. Pure.
+
+It is written twice. The functions in Python are the rule: what the source has, as the route maps it, and what the copy
+has are equal if their texts are. The expressions in SQL say the same where MySQL has the types to say it exactly, so
+that checksums can be computed where the rows are. Where they can't, `expression` is None and rows are compared one by
+one.
+
+A text can be told apart from its neighbours: what may contain anything begins with its length in characters.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sync_service.apply.changes import Key
+from sync_service.events.problems import UnfitValue
+from sync_service.reconciliation.mysql_text import double_text, json_text
+from sync_service.routes.models import CopiedField
+from sync_service.routes.types import FieldType, convert
+
+NULL = "-"
+# MongoDB keeps milliseconds.
+MONGODB_DIGITS = 3
+
+_INTEGERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
+_TEXTS = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum"})
+_MOMENTS = frozenset({"datetime", "timestamp"})
+_BINARIES = frozenset({"varbinary", "tinyblob", "blob", "mediumblob", "longblob"})
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table, as `information_schema` has it. `digits` are a moment's, behind the second."""
+
+    name: str
+    data_type: str
+    collation: str | None = None
+    digits: int | None = None
+
+    @property
+    def is_in_order_of_bytes(self) -> bool:
+        """Is MySQL's order of it MongoDB's too?"""
+        return self.collation is None or self.collation == "binary" or self.collation.endswith("_bin")
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalField:
+    """`text` of a value of the copy, or of what the route made of the source's; `expression` of a column, in SQL.
+
+    `absent` is the text of the route's default, for a source that has none.
+    """
+
+    name: str
+    text: Callable[[Any], str]
+    expression: str | None
+    absent: str = NULL
+
+    def sql(self, column: str, *, of_source: bool) -> str:
+        """An expression that is never null. `column` is quoted already. Raises `ValueError` if there is none."""
+        if self.expression is None:
+            raise ValueError(f"SQL can't write {self.name} as it must be")
+        return f"IFNULL({self.expression.format(column)}, {_literal(self.absent if of_source else NULL)})"
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalRow:
+    """The key's fields, and the others."""
+
+    key: Sequence[CanonicalField]
+    fields: Sequence[CanonicalField]
+    is_keyed_by_document: bool = False
+
+    @property
+    def is_exact_in_sql(self) -> bool:
+        return all(field.expression is not None for field in (*self.key, *self.fields))
+
+    def text(self, key: Key, values: Mapping[str, Any]) -> str:
+        """Raises nothing: a value that is not of its field's type has a text that equals no other's."""
+        components = self._components(key)
+        if len(components) != len(self.key):
+            return f"!key:{key!r}"
+        parts = [field.text(part) for field, part in zip(self.key, components, strict=True)]
+        parts += [field.text(values.get(field.name)) for field in self.fields]
+        return ",".join(parts)
+
+    def differing(self, source: Mapping[str, Any], copy: Mapping[str, Any]) -> list[str]:
+        """The names of the fields that are not the same."""
+        return [
+            field.name
+            for field in self.fields
+            if field.text(source.get(field.name)) != field.text(copy.get(field.name))
+        ]
+
+    def _components(self, key: Key) -> Sequence[Any]:
+        return tuple(key[0].values()) if self.is_keyed_by_document and isinstance(key[0], dict) else key
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """Of a set of rows, in whatever order: how many, and the exclusive or of the SHA-256 of their texts."""
+
+    count: int
+    digest: int
+
+
+class Checksumming:
+    """Adds up rows."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._digest = 0
+
+    def add(self, text: str) -> None:
+        self._count += 1
+        self._digest ^= int.from_bytes(hashlib.sha256(text.encode()).digest())
+
+    @property
+    def checksum(self) -> Checksum:
+        return Checksum(self._count, self._digest)
+
+
+def checksum_sql(texts: Sequence[str]) -> str:
+    """Two columns: what `Checksumming` adds up, computed by MySQL. `texts` are the rows' parts."""
+    return f"COUNT(*), BIT_XOR(UNHEX(SHA2(CONCAT_WS(',', {', '.join(texts)}), 256)))"
+
+
+def canonical_field(name: str, field: CopiedField, column: Column, *, in_mongodb: bool) -> CanonicalField:
+    """`column` is MySQL's, be it of the source or of the copy; `in_mongodb` is the copy.
+
+    Moments are compared as exactly as the copy can hold them: MongoDB cuts off what is below a millisecond, MySQL
+    rounds to the digits of the column. The blanks at the end of a CHAR are not kept.
+    """
+    kind = _kind_of(field.constant) if field.is_constant else field.type
+    digits = column.digits if column.digits is not None else 6
+    copied_digits = MONGODB_DIGITS if in_mongodb else digits
+    text = _value_text(kind, copied_digits, strip=column.data_type == "char")
+    default = field.constant if field.is_constant else field.default
+    # A constant, and what is to be there instead of null, is in the source whatever the source has.
+    absent = NULL if default is None else text(default if field.is_constant else convert(default, field.type))
+    if field.is_constant and in_mongodb:
+        return CanonicalField(name, text, "NULL", absent)
+    return CanonicalField(name, text, _expression(kind, column, copied_digits, of_source=in_mongodb), absent)
+
+
+def _kind_of(constant: object) -> FieldType:
+    match constant:
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case dict() | list():
+            return "json"
+    return "string"
+
+
+def _value_text(kind: FieldType, digits: int, *, strip: bool) -> Callable[[Any], str]:
+    written = _TEXTS_OF.get(kind, _sized)
+    if kind == "datetime":
+        written = _moment_text(digits)
+    elif strip and kind in ("string", "uuid"):
+        written = _stripped
+    is_json = kind in ("json", "json_text")
+
+    def text(value: Any) -> str:
+        if value is None:
+            return NULL
+        try:
+            return written(value if is_json else convert(value, kind))
+        except (UnfitValue, ValueError, TypeError, ArithmeticError, RecursionError):
+            # Not of the field's type, so equal to nothing that is.
+            return f"!{type(value).__name__}:{_sized(repr(value))}"
+
+    # Most values are of these types already, and there are many: a call for each would take half of the time.
+    if kind == "datetime":
+        zones = (UTC, None)
+        return lambda value: written(value) if type(value) is datetime and value.tzinfo in zones else text(value)
+    if kind in ("string", "text") and not strip:
+        return lambda value: f"{len(value)}:{value}" if type(value) is str else text(value)
+    return text
+
+
+def _sized(text: str) -> str:
+    return f"{len(text)}:{text}"
+
+
+def _stripped(text: str) -> str:
+    return _sized(text.rstrip(" "))
+
+
+def _moment_text(digits: int) -> Callable[[datetime], str]:
+    length = _moment_length(digits)
+    half = timedelta(microseconds=10**6 // 2 // 10**digits)
+
+    def rounded(moment: datetime) -> str:
+        return (moment + half).isoformat(" ", "microseconds")[:length]
+
+    return (lambda moment: moment.isoformat(" ", "microseconds")[:length]) if digits >= MONGODB_DIGITS else rounded
+
+
+def _moment_length(digits: int) -> int:
+    """Of `2026-01-31 12:00:00`, and of the point and the digits behind that."""
+    return 20 + digits if digits else 19
+
+
+def _decimal_text(number: Decimal) -> str:
+    text = f"{number:f}"
+    if "." in text:
+        text = text.rstrip("0").removesuffix(".")
+    return "0" if text == "-0" else text
+
+
+def _boolean_text(value: bool) -> str:
+    return "1" if value else "0"
+
+
+def _json_text(value: Any) -> str:
+    return _sized(json_text(value))
+
+
+_TEXTS_OF: Mapping[FieldType, Callable[[Any], str]] = {
+    "integer": lambda number: str(int(number)),
+    "unsigned": lambda number: str(int(number)),
+    "bits": lambda number: str(int(number)),
+    "number": double_text,
+    "decimal": _decimal_text,
+    "boolean": _boolean_text,
+    "binary": bytes.hex,
+    "json": _json_text,
+    "json_text": _json_text,
+}
+
+
+_TEXT_SQL = "CONCAT(CHAR_LENGTH({0}), ':', CONVERT({0} USING utf8mb4))"
+# Trimmed behind the point only; 10 stays 10.
+_DECIMAL_SQL = (
+    "IF(LOCATE('.', CAST({0} AS CHAR)), TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM CAST({0} AS CHAR))), "
+    "CAST({0} AS CHAR))"
+)
+_BOOLEAN_SQL = "CASE WHEN {0} = 0 THEN '0' WHEN {0} = 1 THEN '1' WHEN {0} IS NOT NULL THEN '?' END"
+# JSON's null is none in the copy.
+_JSON_SQL = "CONCAT(CHAR_LENGTH(CAST({0} AS CHAR)), ':', NULLIF(CAST({0} AS CHAR), 'null'))"
+
+# In which columns a type can be written by SQL, and how; `{0}` is the column.
+_EXPRESSIONS: Mapping[FieldType, tuple[frozenset[str], str]] = {
+    "string": (_TEXTS, _TEXT_SQL),
+    "text": (_TEXTS, _TEXT_SQL),
+    "integer": (_INTEGERS, "CAST({0} AS CHAR)"),
+    "unsigned": (_INTEGERS, "CAST({0} AS CHAR)"),
+    # (Without JSON, how many zeros MySQL writes before it takes an exponent depends on how many digits there are.)
+    "number": (frozenset({"double"}), "CAST(CAST({0} AS JSON) AS CHAR)"),
+    "decimal": (frozenset({"decimal"}), _DECIMAL_SQL),
+    "boolean": (frozenset({"tinyint"}), _BOOLEAN_SQL),
+    "date": (frozenset({"date"}), "CONCAT('10:', CAST({0} AS CHAR))"),
+    "binary": (_BINARIES, "LOWER(HEX({0}))"),
+    "json": (frozenset({"json"}), _JSON_SQL),
+    "json_text": (frozenset({"json"}), _JSON_SQL),
+}
+
+
+def _expression(kind: FieldType, column: Column, digits: int, *, of_source: bool) -> str | None:
+    """None where MySQL can't say it, or not in the same words."""
+    if kind == "datetime" and column.data_type in _MOMENTS:
+        return f"LEFT(CAST(CAST({{0}} AS DATETIME(6)) AS CHAR), {_moment_length(digits)})"
+    if kind == "json" and of_source:
+        # A source's JSON that the route does not take for such is copied as a string.
+        return None
+    data_types, expression = _EXPRESSIONS.get(kind, (frozenset(), ""))
+    return expression if column.data_type in data_types else None
+
+
+def _literal(text: str) -> str:
+    """A string of SQL, whatever is in it."""
+    return f"CONVERT(0x{text.encode().hex()} USING utf8mb4)"

@@ -1,0 +1,96 @@
+"""A collection of MongoDB, read by ranges of `_id`."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import bson
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import BSONError
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from sync_service.reconciliation.rows import CannotCompare
+
+if TYPE_CHECKING:
+    # motor's classes are generic for the type checker only.
+    from motor.motor_asyncio import AsyncIOMotorCollection
+
+    Collection = AsyncIOMotorCollection[dict[str, Any]]
+
+Document = dict[str, Any]
+
+# Dates beyond Python's years come as numbers; what can't hold them says so. Moments are UTC without saying so, which
+# takes half of the time.
+_DECODING: CodecOptions[Document] = CodecOptions(
+    tz_aware=False, datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="replace"
+)
+_ASCENDING = [("_id", 1)]
+LOOKED_UP_AT_ONCE = 500
+
+
+class Documents:
+    """`fields` are what is read beside `_id`, `condition` is a filter.
+
+    What no majority has acknowledged is not seen: it might still be rolled back.
+    """
+
+    def __init__(self, collection: "Collection", fields: Sequence[str], condition: Mapping[str, Any]) -> None:
+        self._collection = collection.with_options(read_concern=ReadConcern("majority"))
+        self._projection = dict.fromkeys(("_id", *fields), True)
+        self._condition = dict(condition)
+
+    async def estimate(self) -> int:
+        with _translated():
+            return await self._collection.estimated_document_count()
+
+    async def ids_behind(self, lower: Any, offset: int, limit: int) -> Sequence[Any]:
+        """`limit` ids, after the first `offset` from `lower` on."""
+        with _translated():
+            cursor = self._collection.find(
+                self._condition,
+                {"_id": True},
+                sort=_ASCENDING,
+                skip=offset,
+                limit=limit,
+                **_bounds(lower, None),
+            )
+            return [document["_id"] for document in await cursor.to_list(limit)]
+
+    async def batches(self, lower: Any, upper: Any, size: int) -> AsyncIterator[list[Document]]:
+        """The documents from `lower` on and before `upper`, None for no bound, in the order of their ids."""
+        with _translated():
+            cursor = self._collection.find_raw_batches(
+                self._condition, self._projection, sort=_ASCENDING, batch_size=size, **_bounds(lower, upper)
+            )
+            async for raw in cursor:
+                yield bson.decode_all(raw, _DECODING)
+
+    async def look_up(self, ids: Sequence[Any]) -> list[Document]:
+        found: list[Document] = []
+        with _translated():
+            for start in range(0, len(ids), LOOKED_UP_AT_ONCE):
+                wanted = {"_id": {"$in": list(ids[start : start + LOOKED_UP_AT_ONCE])}}
+                async for raw in self._collection.find_raw_batches({**self._condition, **wanted}, self._projection):
+                    found += bson.decode_all(raw, _DECODING)
+        return found
+
+
+def _bounds(lower: Any, upper: Any) -> dict[str, Any]:
+    """Bounds of the index and no condition: a condition would see ids of the bound's own type only."""
+    bounds: dict[str, Any] = {"hint": _ASCENDING}
+    if lower is not None:
+        bounds["min"] = {"_id": lower}
+    if upper is not None:
+        bounds["max"] = {"_id": upper}
+    return bounds
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (PyMongoError, BSONError) as error:
+        # Without the state of every server that the driver knows.
+        reason = str(error).split(", full error", 1)[0].split(" (configured", 1)[0]
+        raise CannotCompare(f"MongoDB can't be read: {type(error).__name__}: {reason[:300]}") from error

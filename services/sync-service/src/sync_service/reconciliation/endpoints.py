@@ -1,0 +1,90 @@
+"""`/v1/reconcile` over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response, status
+
+from service_kit.problems import ValidationFailed, problem_responses
+from service_kit.wire import GivenId
+from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
+from sync_service.reconciliation.jobs import Job, Jobs
+from sync_service.reconciliation.problems import ReconciliationNotFound, ReconciliationRunning
+from sync_service.reconciliation.schemas import (
+    ReconcileRequest,
+    Reconciliation,
+    Reconciliations,
+    RouteProgress,
+    RouteReport,
+)
+from sync_service.routes.problems import UnknownRouteInBody
+
+LOCATION = {
+    "description": "Where it can be followed.",
+    "schema": {"type": "string", "format": "uri-reference"},
+    "example": "/v1/reconcile/019ac2e4-6f1b-7c3e-9a52-0b7d8d3f4e21",
+}
+
+router = APIRouter(prefix="/v1/reconcile", tags=["reconciliation"])
+
+
+async def _jobs(request: Request) -> Jobs:
+    jobs: Jobs = request.app.state.reconciliations
+    return jobs
+
+
+JobsDep = Annotated[Jobs, Depends(_jobs)]
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_202_ACCEPTED,
+    summary="Compare the copies with their sources, and mend them if asked to",
+    responses={
+        202: {"headers": {"Location": LOCATION}},
+        **problem_responses(*WORKER_PROBLEMS, ReconciliationRunning, ValidationFailed, UnknownRouteInBody),
+    },
+)
+async def start_reconciliation(
+    *, _worker: CurrentWorker, jobs: JobsDep, request: Request, response: Response, wanted: ReconcileRequest
+) -> Reconciliation:
+    """One at a time in each process of the service."""
+    known = {application.route.name for application in request.app.state.operation.applications.values()}
+    if wanted.route is not None and wanted.route not in known:
+        raise UnknownRouteInBody
+    job = Job(wanted.route, wanted.repair, wanted.sample)
+    jobs.start(job)
+    response.headers["Location"] = f"{request.scope['root_path']}{router.prefix}/{job.id}"
+    return _told(job)
+
+
+@router.get(
+    "", summary="The comparisons that are remembered, the newest first", responses=problem_responses(*WORKER_PROBLEMS)
+)
+async def list_reconciliations(_worker: CurrentWorker, jobs: JobsDep) -> Reconciliations:
+    """Of this process; the latest 20. One that is running is among them."""
+    return Reconciliations(items=[_told(job) for job in jobs.latest()])
+
+
+@router.get(
+    "/{reconciliation_id}",
+    summary="How far a comparison is, and what it has found",
+    responses=problem_responses(*WORKER_PROBLEMS, ReconciliationNotFound, ValidationFailed),
+)
+async def get_reconciliation(_worker: CurrentWorker, jobs: JobsDep, reconciliation_id: GivenId) -> Reconciliation:
+    """Of this process; the latest 20."""
+    return _told(jobs.get(reconciliation_id))
+
+
+def _told(job: Job) -> Reconciliation:
+    return Reconciliation(
+        id=job.id,
+        state=job.state,
+        route=job.route,
+        repair=job.repair,
+        sample=job.sample,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        progress=[RouteProgress(route=route, done=done, total=total) for route, (done, total) in job.progress.items()],
+        report=None if job.report is None else [RouteReport.model_validate(each) for each in job.report],
+        problem=job.problem,
+    )

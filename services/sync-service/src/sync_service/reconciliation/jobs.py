@@ -1,0 +1,155 @@
+"""Comparisons that somebody asked for over HTTP: each is the command `reconcile` in a process of its own.
+
+So it takes neither the event loop nor the memory of the sync, and the sync goes on if it dies. It is nice (as in
+`nice`): where both want the processor, the sync gets it.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import structlog
+
+from sync_service.reconciliation.problems import ReconciliationNotFound, ReconciliationRunning
+from sync_service.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+KEPT = 20
+_COMMAND = "import os; os.nice(10); from sync_service.cli import main; main()"
+_END_SECONDS = 5.0
+
+
+@dataclass
+class Job:
+    """`progress` by route: rows done, and about how many there are. `report` is the command's, by route."""
+
+    route: str | None
+    repair: bool
+    sample: int | None
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    state: Literal["running", "finished", "failed"] = "running"
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    finished_at: datetime | None = None
+    progress: dict[str, tuple[int, int]] = field(default_factory=dict)
+    report: list[dict[str, Any]] | None = None
+    problem: str | None = None
+
+    @property
+    def arguments(self) -> list[str]:
+        arguments = ["reconcile", "--json"]
+        if self.route is not None:
+            arguments.append(f"--route={self.route}")
+        if self.repair:
+            arguments.append("--repair")
+        if self.sample is not None:
+            arguments.append(f"--sample={self.sample}")
+        return arguments
+
+
+class Jobs:
+    """One at a time; the latest `KEPT` are remembered."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._variables = {
+            "MYSQL_URL": settings.mysql_url.get_secret_value(),
+            "MONGODB_URL": settings.mongodb_url.get_secret_value(),
+            "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+            "SYNC_GROUP_ID": settings.sync_group_id,
+            "SYNC_ROUTES_FILE": str(settings.sync_routes_file),
+        }
+        self._jobs: dict[str, Job] = {}
+        self._running: asyncio.Task[None] | None = None
+
+    def latest(self) -> Sequence[Job]:
+        """Those that are remembered, the newest first."""
+        return tuple(reversed(self._jobs.values()))
+
+    def get(self, job_id: str) -> Job:
+        """Raises `ReconciliationNotFound`."""
+        try:
+            return self._jobs[job_id]
+        except KeyError:
+            raise ReconciliationNotFound from None
+
+    def start(self, job: Job) -> None:
+        """Raises `ReconciliationRunning`."""
+        if self._running is not None and not self._running.done():
+            raise ReconciliationRunning
+        self._jobs[job.id] = job
+        while len(self._jobs) > KEPT:
+            del self._jobs[next(iter(self._jobs))]
+        self._running = asyncio.create_task(self._run(job))
+
+    async def close(self) -> None:
+        """End what is running."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+
+    async def _run(self, job: Job) -> None:
+        try:
+            await self._compare(job)
+        except asyncio.CancelledError:
+            job.problem = "the service was stopped"
+            raise
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task, whoever asks for the job is told
+            job.problem = f"it could not be started: {type(error).__name__}: {error}"
+        finally:
+            job.finished_at = datetime.now(UTC)
+            job.state = "failed" if job.problem else "finished"
+            log.info("reconciled", id=job.id, state=job.state, problem=job.problem, notable=True)
+
+    async def _compare(self, job: Job) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", _COMMAND, *job.arguments),
+            env={**os.environ, **self._variables},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            output, complaint = await asyncio.gather(_output(process), _follow(process, job))
+            code = await process.wait()
+        finally:
+            await _end(process)
+        if output:
+            job.report = json.loads(output)["routes"]
+        if code not in (0, 1):
+            job.problem = complaint or f"it ended with exit code {code}"
+
+
+async def _output(process: asyncio.subprocess.Process) -> bytes:
+    return b"" if process.stdout is None else await process.stdout.read()
+
+
+async def _follow(process: asyncio.subprocess.Process, job: Job) -> str | None:
+    """Take note of the progress. Returns what else was said at last."""
+    complaint = None
+    while process.stderr is not None and (line := await process.stderr.readline()):
+        text = line.decode(errors="replace").strip()
+        if text.startswith("{"):
+            told = json.loads(text)
+            job.progress[told["route"]] = (told["done"], told["total"])
+        elif text:
+            complaint = text.removeprefix("error: ")
+    return complaint
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Ask it to end, if it has not ended yet, and make it."""
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(_END_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

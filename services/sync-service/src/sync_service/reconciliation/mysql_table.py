@@ -1,0 +1,149 @@
+"""A table of MySQL, read by ranges of its primary key."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from sync_service.reconciliation.canonical import Checksum, Column, checksum_sql
+from sync_service.reconciliation.rows import CannotCompare
+
+# A statement that takes longer has lost its server.
+READ_SECONDS = 120.0
+LOOKED_UP_AT_ONCE = 500
+
+# What keys are compared by where the order of their column is not that of the bytes. It has no index: every range
+# costs a scan of the table, but is right.
+_IN_ORDER_OF_BYTES = "(CONVERT({0} USING utf8mb4) COLLATE utf8mb4_0900_bin)"
+
+Values = Sequence[Any]
+
+
+class MysqlTable:
+    """`key` are the columns of the primary key. `condition` is SQL that a row must fulfil to be there at all."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        schema: str,
+        name: str,
+        key: Sequence[str],
+        columns: Mapping[str, Column],
+        *,
+        condition: str = "TRUE",
+    ) -> None:
+        self._engine = engine
+        self._schema, self._name = schema, name
+        self._table = f"{quoted(schema)}.{quoted(name)}"
+        self._condition = condition
+        self._key = ", ".join(map(quoted, key))
+        self._ordered = [
+            quoted(column) if columns[column].is_in_order_of_bytes else _IN_ORDER_OF_BYTES.format(quoted(column))
+            for column in key
+        ]
+
+    async def estimate(self) -> int:
+        """How many rows there are, by what the optimizer believes."""
+        statement = "SELECT table_rows FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
+        rows = await self._read(statement, (self._schema, self._name))
+        return int(rows[0][0] or 0) if rows else 0
+
+    async def keys_behind(self, lower: Values | None, offset: int, limit: int) -> Sequence[Values]:
+        """`limit` keys, after the first `offset` from `lower` on."""
+        condition, values = self._within(lower, None)
+        return await self._read(
+            f"SELECT {self._key} FROM {self._table} WHERE {condition} "  # noqa: S608 - names of the route
+            f"ORDER BY {', '.join(self._ordered)} LIMIT {limit} OFFSET {offset}",
+            values,
+        )
+
+    async def checksum(self, texts: Sequence[str], lower: Values | None, upper: Values | None) -> Checksum:
+        condition, values = self._within(lower, upper)
+        statement = f"SELECT {checksum_sql(texts)} FROM {self._table} WHERE {condition}"  # noqa: S608 - names of the route
+        ((count, digest),) = await self._read(statement, values)
+        return Checksum(count, int.from_bytes(digest) if count else 0)
+
+    async def rows(
+        self, columns: Sequence[str], lower: Values | None, upper: Values | None, limit: int | None = None
+    ) -> Sequence[Values]:
+        """In the order of the key."""
+        condition, values = self._within(lower, upper)
+        return await self._read(
+            f"SELECT {', '.join(map(quoted, columns))} FROM {self._table} WHERE {condition} "  # noqa: S608 - names of the route
+            f"ORDER BY {', '.join(self._ordered)}" + ("" if limit is None else f" LIMIT {limit}"),
+            values,
+        )
+
+    async def look_up(self, columns: Sequence[str], keys: Sequence[Values]) -> Sequence[Values]:
+        """The rows that have these keys, and perhaps some more: MySQL may take other keys for equal."""
+        found: list[Values] = []
+        for start in range(0, len(keys), LOOKED_UP_AT_ONCE):
+            wanted = keys[start : start + LOOKED_UP_AT_ONCE]
+            places = ", ".join([f"({', '.join(['%s'] * len(wanted[0]))})"] * len(wanted))
+            found += await self._read(
+                f"SELECT {', '.join(map(quoted, columns))} FROM {self._table} "  # noqa: S608 - names of the route
+                f"WHERE {self._condition} AND ({self._key}) IN ({places})",
+                [value for key in wanted for value in key],
+            )
+        return found
+
+    def _within(self, lower: Values | None, upper: Values | None) -> tuple[str, list[Any]]:
+        conditions, values = [self._condition], []
+        for bound, sign, last in ((lower, ">", ">="), (upper, "<", "<")):
+            if bound is not None:
+                condition, its_values = _beyond(self._ordered, bound, sign, last)
+                conditions.append(condition)
+                values += its_values
+        return " AND ".join(conditions), values
+
+    async def _read(self, statement: str, values: Sequence[Any]) -> Sequence[Values]:
+        return await read(self._engine, statement, values)
+
+
+async def read(engine: AsyncEngine, statement: str, values: Sequence[Any]) -> Sequence[Values]:
+    """Raises `CannotCompare`."""
+    bound = tuple(_naive(value) if isinstance(value, datetime) else value for value in values)
+    try:
+        async with asyncio.timeout(READ_SECONDS), engine.connect() as connection:
+            return (await connection.exec_driver_sql(statement, bound)).fetchall()
+    except (SQLAlchemyError, OSError) as error:
+        raise CannotCompare(f"MySQL can't be read: {_reason(error)}") from error
+
+
+async def table_columns(engine: AsyncEngine, schema: str, table: str) -> Mapping[str, Column]:
+    """Those that the account may see; none if there is no such table. Raises `CannotCompare`."""
+    rows = await read(
+        engine,
+        "SELECT column_name, data_type, collation_name, datetime_precision FROM information_schema.columns "
+        "WHERE table_schema = %s AND table_name = %s",
+        (schema, table),
+    )
+    return {name: Column(name, data_type.lower(), collation, digits) for name, data_type, collation, digits in rows}
+
+
+def quoted(name: str) -> str:
+    return f"`{name.replace('`', '``').replace('%', '%%')}`"
+
+
+def _beyond(parts: Sequence[str], bound: Values, sign: str, last: str) -> tuple[str, list[Any]]:
+    """Rows from a bound on, or before it, part by part of the key; MySQL uses the index for this form of it."""
+    if len(parts) == 1:
+        return f"{parts[0]} {last} %s", [bound[0]]
+    inner, values = _beyond(parts[1:], bound[1:], sign, last)
+    return f"({parts[0]} {sign} %s OR ({parts[0]} = %s AND {inner}))", [bound[0], bound[0], *values]
+
+
+def _naive(moment: datetime) -> datetime:
+    """DATETIME knows no zones."""
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, DBAPIError) and error.orig is not None and error.orig.args:
+        return ": ".join(map(str, error.orig.args))[:300]
+    if isinstance(error, TimeoutError):
+        return f"no answer within {READ_SECONDS:g} s"
+    return f"{type(error).__name__}: {error}"[:300]

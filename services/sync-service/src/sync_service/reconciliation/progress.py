@@ -1,0 +1,61 @@
+"""Shows how far a comparison is: a bar on a terminal, a line now and then elsewhere, JSON lines for a program."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+_LINE_SECONDS = 10.0
+_JSON_SECONDS = 0.5
+
+
+class Showing(Protocol):
+    def __call__(self, route: str, done: int, total: int) -> None:
+        """So many rows of about so many have been compared."""
+
+
+@contextmanager
+def showing(out: TextIO, *, as_json: bool) -> Iterator[Showing]:
+    if out.isatty() and not as_json:
+        with _bar(out) as show:
+            yield show
+    else:
+        yield _Lines(out, as_json=as_json)
+
+
+@contextmanager
+def _bar(out: TextIO) -> Iterator[Showing]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(file=out), transient=True) as progress:
+        tasks = {}
+
+        def show(route: str, done: int, total: int) -> None:
+            if route not in tasks:
+                tasks[route] = progress.add_task(route)
+            progress.update(tasks[route], completed=done, total=max(done, total))
+
+        yield show
+
+
+class _Lines:
+    def __init__(self, out: TextIO, *, as_json: bool) -> None:
+        self._out = out
+        self._as_json = as_json
+        self._pause = _JSON_SECONDS if as_json else _LINE_SECONDS
+        self._route = ""
+        self._shown_at = time.monotonic()
+
+    def __call__(self, route: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        is_new = route != self._route
+        if now - self._shown_at < self._pause and not (is_new and self._as_json):
+            return
+        self._route, self._shown_at = route, now
+        if self._as_json:
+            print(json.dumps({"route": route, "done": done, "total": total}), file=self._out, flush=True)
+        else:
+            print(f"{route}: {done:,} of about {max(done, total):,} rows compared", file=self._out, flush=True)

@@ -1,0 +1,134 @@
+"""What a comparison has found, for people and for programs. Pure."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sync_service.reconciliation.rows import Difference, Kind
+from sync_service.routes.json_values import jsonable
+
+EXAMPLES_KEPT = 20
+_EXAMPLES_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One of the rows that were not alike. `outcome`: different, mended, not-mended or unsettled."""
+
+    kind: Kind
+    key: Sequence[Any]
+    fields: Sequence[str]
+    outcome: str
+    reason: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind.value,
+            "key": [jsonable(part) for part in self.key],
+            "fields": list(self.fields),
+            "outcome": self.outcome,
+            "reason": self.reason,
+        }
+
+
+@dataclass(slots=True)
+class RouteReport:
+    """Counts of rows; `missing`, `extra`, `different` and `unfit` are all that were found, mended or not.
+
+    `rows` are the source's that were compared. `is_lagging`: the sync did not get on with its events, so that what is
+    unsettled may be on its way or not.
+    """
+
+    route: str
+    source: str
+    copy: str
+    is_sample: bool = False
+    rows: int = 0
+    missing: int = 0
+    extra: int = 0
+    different: int = 0
+    unfit: int = 0
+    unsettled: int = 0
+    mended: int = 0
+    is_lagging: bool = False
+    seconds: float = 0.0
+    examples: list[Example] = field(default_factory=list)
+
+    @property
+    def found(self) -> int:
+        return self.missing + self.extra + self.different + self.unfit
+
+    @property
+    def is_in_agreement(self) -> bool:
+        """Alike, or made so."""
+        return self.found == self.mended and not self.is_lagging
+
+    @property
+    def rows_per_second(self) -> float:
+        return self.rows / self.seconds if self.seconds else 0.0
+
+    def note(self, difference: Difference, outcome: str, reason: str | None = None) -> None:
+        if outcome == "unsettled":
+            self.unsettled += 1
+        else:
+            setattr(self, difference.kind.value, getattr(self, difference.kind.value) + 1)
+            self.mended += outcome == "mended"
+        if len(self.examples) < EXAMPLES_KEPT:
+            reason = reason or difference.reason
+            self.examples.append(Example(difference.kind, difference.key, difference.fields, outcome, reason))
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "route": self.route,
+            "source": self.source,
+            "copy": self.copy,
+            "is_sample": self.is_sample,
+            "rows": self.rows,
+            **{kind.value: getattr(self, kind.value) for kind in Kind},
+            "unsettled": self.unsettled,
+            "mended": self.mended,
+            "is_lagging": self.is_lagging,
+            "is_in_agreement": self.is_in_agreement,
+            "seconds": round(self.seconds, 3),
+            "rows_per_second": round(self.rows_per_second),
+            "examples": [example.as_json() for example in self.examples],
+        }
+
+
+def as_json(reports: Sequence[RouteReport]) -> str:
+    content = {
+        "is_in_agreement": all(report.is_in_agreement for report in reports),
+        "routes": [report.as_json() for report in reports],
+    }
+    return json.dumps(content, ensure_ascii=False)
+
+
+def as_text(report: RouteReport) -> str:
+    """Some lines without a line feed at the end."""
+    what = "a sample of " if report.is_sample else ""
+    lines = [
+        f"{report.route}: {report.source} -> {report.copy}",
+        f"  {what}{report.rows:,} rows compared in {report.seconds:.1f} s, {report.rows_per_second:,.0f} rows a second",
+        f"  {_verdict(report)}",
+    ]
+    for example in report.examples[:_EXAMPLES_SHOWN]:
+        key = ", ".join(str(jsonable(part)) for part in example.key)
+        details = [f"in {', '.join(example.fields)}"] if example.fields else []
+        details += [example.reason] if example.reason else []
+        lines.append(f"    {example.kind.value:<10}{key}  {'; '.join([*details, example.outcome])}")
+    if (others := report.found + report.unsettled - _EXAMPLES_SHOWN) > 0:
+        lines.append(f"    and {others:,} more")
+    return "\n".join(lines)
+
+
+def _verdict(report: RouteReport) -> str:
+    if not report.found and not report.unsettled:
+        return "the copy agrees with its source"
+    counts = [f"{number:,} {kind.value}" for kind in Kind if (number := getattr(report, kind.value))]
+    if report.unsettled:
+        why = "the sync does not get on with its events" if report.is_lagging else "still on the move"
+        counts.append(f"{report.unsettled:,} unsettled ({why})")
+    if report.mended:
+        counts.append(f"{report.mended:,} mended")
+    return ", ".join(counts)

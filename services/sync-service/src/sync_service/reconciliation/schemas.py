@@ -1,0 +1,82 @@
+"""Wire shapes of `/v1/reconcile`."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from service_kit.wire import Id, RequestBody, ResponseBody, UtcDatetime
+
+MOST_RANGES = 1_000_000
+
+
+def _whole(value: Any) -> Any:
+    """To JSON, 20.0 is an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Ranges = Annotated[int, Field(ge=1, le=MOST_RANGES, examples=[20]), BeforeValidator(_whole)]
+Count = Annotated[int, Field(examples=[1])]
+
+
+class ReconcileRequest(RequestBody):
+    """Nothing has to be said: then all routes are compared, and nothing is written."""
+
+    route: Annotated[str, Field(max_length=100, examples=["tweets"])] | None = None
+    repair: bool = Field(default=False, description="Mend the copy. What is newer is never overwritten.")
+    sample: Ranges | None = Field(default=None, description="Only so many ranges of keys, chosen by chance.")
+
+
+class RouteProgress(ResponseBody):
+    route: str = Field(examples=["tweets"])
+    done: int = Field(description="Rows of the source that have been compared.", examples=[250_000])
+    total: int = Field(description="About how many there are.", examples=[1_000_000])
+
+
+class Example(ResponseBody):
+    """A row that was not alike."""
+
+    kind: Literal["missing", "extra", "different", "unfit"]
+    key: list[Any] = Field(examples=[["6aa0c0f2a1b2c3d4e5f60718"]])
+    fields: list[str] = Field(description="Those that differ.", examples=[["text"]])
+    outcome: Literal["different", "mended", "not-mended", "unsettled"]
+    reason: str | None = Field(description="Why it is unfit or can't be mended.", examples=["lang: 1406: too long"])
+
+
+class RouteReport(ResponseBody):
+    """Counts of rows. `missing`, `extra`, `different` and `unfit` are all that were found, mended or not."""
+
+    route: str = Field(examples=["tweets"])
+    source: str = Field(examples=["mongodb tweets.tweets"])
+    copy_: str = Field(alias="copy", examples=["mysql tweets.tweets_copy"])
+    is_sample: bool
+    rows: int = Field(description="Of the source, that were compared.", examples=[1_000_000])
+    missing: Count
+    extra: Count
+    different: Count
+    unfit: Count = Field(description="Rows of the source that no copy can have.")
+    unsettled: Count = Field(description="Still on the move when the comparison ended.")
+    mended: Count
+    is_lagging: bool = Field(description="The sync does not get on with its events, so that nothing can be told.")
+    is_in_agreement: bool
+    seconds: float = Field(examples=[31.2])
+    rows_per_second: int = Field(examples=[32_051])
+    examples: list[Example] = Field(description="20 at most.")
+
+
+class Reconciliation(ResponseBody):
+    id: Id
+    state: Literal["running", "finished", "failed"]
+    route: str | None = Field(examples=["tweets"])
+    repair: bool
+    sample: int | None = Field(examples=[20])
+    started_at: UtcDatetime
+    finished_at: UtcDatetime | None
+    progress: list[RouteProgress]
+    report: list[RouteReport] | None = Field(description="When it is finished.")
+    problem: str | None = Field(
+        description="Why it failed.", examples=["MySQL can't be read: 2003: Can't connect to MySQL server"]
+    )
+
+
+class Reconciliations(ResponseBody):
+    items: list[Reconciliation]

@@ -1,0 +1,81 @@
+"""What JSON can't say, said in JSON: the same text whether the value came in an event or from a driver."""
+
+import base64
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from bson import Binary, Decimal128, ObjectId
+from bson.json_util import LEGACY_JSON_OPTIONS
+from bson.json_util import default as extended_json
+
+from service_kit.wire import rfc3339
+
+_AS_THEY_ARE = frozenset({str, int, bool, type(None)})
+_UUID_SUBTYPE = 4
+
+
+def jsonable(value: Any) -> Any:
+    """Times as RFC 3339 in UTC, decimals as text, binaries as base64, UUIDs as text, NaN refused with a `ValueError`.
+
+    BSON's own types become Extended JSON v1, in which Debezium writes them.
+    """
+    kind = type(value)
+    if kind in _AS_THEY_ARE:
+        return value
+    if kind is dict:
+        return {name: item if type(item) in _AS_THEY_ARE else jsonable(item) for name, item in value.items()}
+    if kind is list:
+        return [item if type(item) in _AS_THEY_ARE else jsonable(item) for item in value]
+    return _said_in_json(value)
+
+
+def _said_in_json(value: Any) -> Any:
+    for types, say in _SAYINGS:
+        if isinstance(value, types):
+            return say(value)
+    return jsonable(extended_json(value, LEGACY_JSON_OPTIONS))
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def _moment(value: datetime) -> str:
+    return rfc3339(value.replace(tzinfo=UTC) if value.tzinfo is None else value)
+
+
+def _bytes(value: bytes) -> str:
+    if isinstance(value, Binary) and value.subtype == _UUID_SUBTYPE:
+        return str(value.as_uuid())
+    return base64.b64encode(value).decode()
+
+
+def time_text(value: time | timedelta) -> str:
+    """`HH:MM:SS`, with the fraction if there is one; MySQL's TIME may have a sign and more than 24 hours."""
+    if isinstance(value, time):
+        return value.isoformat()
+    sign = "-" if value < timedelta() else ""
+    seconds, microseconds = divmod(abs(value) // timedelta(microseconds=1), 1_000_000)
+    fraction = f".{microseconds:06d}" if microseconds else ""
+    return f"{sign}{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{fraction}"
+
+
+# In order: a datetime is a date too. (Subclasses of int and dict are BSON's Int64 and SON.)
+_SAYINGS: Sequence[tuple[type | tuple[type, ...], Callable[[Any], Any]]] = (
+    (float, _finite),
+    (datetime, _moment),
+    ((Decimal, ObjectId, UUID), str),
+    (Decimal128, lambda value: str(value.to_decimal())),
+    (bytes, _bytes),
+    (date, date.isoformat),
+    ((time, timedelta), time_text),
+    (int, int),
+    (Mapping, lambda value: jsonable(dict(value))),
+    (tuple, lambda value: jsonable(list(value))),
+)

@@ -1,0 +1,74 @@
+"""The fields of a route made ready to be taken from many rows: nothing is looked up by name for each of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sync_service.events.problems import UnfitValue
+from sync_service.routes.types import UNFIT, Conversion, unfit
+
+
+@dataclass(frozen=True, slots=True)
+class MappedField:
+    """`name` of the copy is what is found by following `path` into the row, or else `absent`.
+
+    A constant has no path.
+    """
+
+    name: str
+    path: Sequence[str] = ()
+    conversion: Conversion | None = None
+    absent: Any = None
+
+
+class RowMapping:
+    """Call it with a row of the source, as an event or a driver has it, to get that of the copy."""
+
+    def __init__(self, fields: Sequence[MappedField]) -> None:
+        self._absent = {field.name: field.absent for field in fields}
+        self._plain = []
+        self._nested = []
+        for field in fields:
+            if field.conversion is None:
+                continue
+            unchanged, convert = field.conversion.unchanged, field.conversion.convert
+            if len(field.path) == 1:
+                self._plain.append((field.name, field.path[0], unchanged, convert))
+            else:
+                self._nested.append((field.name, tuple(field.path), convert))
+        self._wanted = {field.name: field.conversion.wanted for field in fields if field.conversion is not None}
+
+    def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Raises `UnfitValue`, which names the field."""
+        values = self._absent.copy()
+        get = row.get
+        name, value = "", None
+        try:
+            for name, source, unchanged, convert in self._plain:
+                value = get(source)
+                if value is None:
+                    continue
+                if type(value) is unchanged:
+                    values[name] = value
+                elif (converted := convert(value)) is not None:
+                    values[name] = converted
+            for name, path, convert in self._nested:
+                value = _follow(path, row)
+                if value is not None and (converted := convert(value)) is not None:
+                    values[name] = converted
+        except UnfitValue as error:
+            raise UnfitValue(f"{name}: {error}") from error
+        except UNFIT as error:
+            raise UnfitValue(f"{name}: {unfit(value, self._wanted[name], error)}") from error
+        return values
+
+
+def _follow(path: Sequence[str], row: Any) -> Any:
+    """What is there, or None where a step is absent or null. Raises `UnfitValue` if a step leads elsewhere."""
+    for step in path:
+        if row is None:
+            return None
+        if not isinstance(row, Mapping):
+            raise UnfitValue(f"what should hold {step!r} is a {type(row).__name__} and no document")
+        row = row.get(step)
+    return row

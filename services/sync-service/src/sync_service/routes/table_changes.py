@@ -1,0 +1,54 @@
+"""Brings the tables of routes into a MySQL schema, or says what that would take."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service_kit.mysql import create_engine, mysql_url, server_lock
+from sync_service.routes.models import Route
+from sync_service.routes.tables import ExistingTable, missing
+
+LOCK_SECONDS = 120
+
+
+async def change_tables(address: str, routes: Iterable[Route], *, apply: bool) -> list[str]:
+    """The statements that were missing. Replicas may start at once: they wait for each other.
+
+    Raises `UnfitTable`, SQLAlchemy's `DBAPIError`, `TimeoutError`.
+    """
+    wanted = [route for route in routes if route.target.store == "mysql"]
+    engine = create_engine(address, pool_size=2)
+    try:
+        async with (
+            server_lock(engine, f"migrate {mysql_url(address).database}", LOCK_SECONDS),
+            engine.connect() as connection,
+        ):
+            existing = await _existing(connection, wanted)
+            statements = [statement for route in wanted for statement in missing(route, existing)]
+            if apply:
+                for statement in statements:
+                    await connection.exec_driver_sql(statement)
+            return statements
+    finally:
+        await engine.dispose()
+
+
+async def _existing(connection: AsyncConnection, routes: Sequence[Route]) -> Mapping[str, ExistingTable]:
+    """What of the routes' tables and views is there, by name."""
+    look = text(
+        "SELECT t.table_name AS name, t.table_type = 'VIEW' AS is_view, c.column_name AS `column`, "
+        "c.column_key = 'PRI' AS is_key "
+        "FROM information_schema.tables t JOIN information_schema.columns c USING (table_schema, table_name) "
+        "WHERE t.table_schema = DATABASE() AND t.table_name = :name ORDER BY c.ordinal_position"
+    )
+    existing = {}
+    for name in (name for route in routes for name in (route.target.name, f"{route.target.name}_copy")):
+        rows = (await connection.execute(look, {"name": name})).all()
+        if rows:
+            existing[name] = ExistingTable(
+                columns=[row.column for row in rows],
+                key=[row.column for row in rows if row.is_key],
+                is_view=bool(rows[0].is_view),
+            )
+    return existing

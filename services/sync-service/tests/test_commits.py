@@ -1,0 +1,103 @@
+"""Offsets are committed behind the writes, together, and none of them is forgotten."""
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import CommitFailedError, KafkaConnectionError
+
+from sync_service.consumer.commits import OffsetCommits
+from waiting import eventually
+
+ONE, TWO = TopicPartition("topic", 1), TopicPartition("topic", 2)
+
+
+class Broker:
+    """Takes commits while it is `open`; fails as it is told."""
+
+    def __init__(self) -> None:
+        self.committed: list[dict[TopicPartition, int]] = []
+        self.asked = 0
+        self.open = asyncio.Event()
+        self.open.set()
+        self.failures: list[Exception] = []
+
+    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        self.asked += 1
+        await self.open.wait()
+        if self.failures:
+            raise self.failures.pop()
+        self.committed.append(dict(offsets))
+
+
+async def test_what_is_noted_during_a_commit_goes_with_the_next_one() -> None:
+    broker = Broker()
+    commits = OffsetCommits(broker.commit)
+    broker.open.clear()
+    running = asyncio.create_task(commits.run())
+    commits.note(ONE, 1)
+
+    async def asked() -> int:
+        return broker.asked
+
+    async def committed() -> int:
+        return len(broker.committed)
+
+    await eventually(asked, lambda times: times == 1)
+    for offset in (2, 3):
+        commits.note(ONE, offset)
+    commits.note(TWO, 7)
+    broker.open.set()
+
+    await eventually(committed, lambda times: times == 2)
+    assert broker.committed == [{ONE: 1}, {ONE: 3, TWO: 7}]
+    running.cancel()
+
+
+async def test_flush_ends_when_everything_noted_before_is_committed() -> None:
+    broker = Broker()
+    commits = OffsetCommits(broker.commit)
+    broker.open.clear()
+    commits.note(ONE, 1)
+    first = asyncio.create_task(commits.flush())
+    await asyncio.sleep(0)
+    commits.note(ONE, 2)
+    second = asyncio.create_task(commits.flush())
+    broker.open.set()
+
+    await asyncio.gather(first, second)
+
+    assert broker.committed == [{ONE: 1}, {ONE: 2}]
+
+
+async def test_partitions_that_were_given_away_are_no_failure_and_hold_up_nothing() -> None:
+    broker = Broker()
+    commits = OffsetCommits(broker.commit)
+    broker.failures.append(CommitFailedError())
+    commits.note(ONE, 1)
+    await commits.flush()
+    commits.note(TWO, 2)
+    await commits.flush()
+
+    assert broker.committed == [{TWO: 2}]
+
+
+async def test_broker_that_fails_ends_the_committing() -> None:
+    broker = Broker()
+    commits = OffsetCommits(broker.commit)
+    broker.failures.append(KafkaConnectionError())
+    commits.note(ONE, 1)
+
+    with pytest.raises(KafkaConnectionError):
+        await commits.run()
+
+
+async def test_next_consumer_does_not_commit_for_the_last_one() -> None:
+    broker = Broker()
+    commits = OffsetCommits(broker.commit)
+    commits.note(ONE, 1)
+    commits.forget()
+    await commits.flush()
+
+    assert broker.committed == []

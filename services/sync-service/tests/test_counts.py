@@ -1,0 +1,92 @@
+"""`/v1/counts`: rows of both stores."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pymongo
+import pytest
+from bson import ObjectId
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from own_sync import OwnSync, tweet_event, tweet_id
+from sync_service.counts import counting
+from sync_service.counts.counting import Counted, MongoRows, MysqlRows, counted
+from waiting import eventually
+
+if TYPE_CHECKING:
+    from motor.motor_asyncio import AsyncIOMotorDatabase
+
+    Database = AsyncIOMotorDatabase[dict[str, Any]]
+
+ROWS = 500
+
+
+async def test_both_sides_of_a_route_are_counted_without_tombstones(sync: OwnSync) -> None:
+    with pymongo.MongoClient[dict[str, Any]](sync.variables["MONGODB_URL"]) as client:
+        source = client["test"][sync.tweets]
+        source.insert_many([{"_id": ObjectId(tweet_id(number))} for number in range(5)])
+        await sync.send(sync.tweets, *(tweet_event(number) for number in range(4)))
+        await sync.send(sync.tweets, tweet_event(0, op="d", ordinal=2))
+        async with sync.running() as replica:
+
+            async def done_with() -> int:
+                routes = (await replica.client.get("/v1/status")).json()["routes"]
+                (route,) = [each for each in routes if each["name"] == sync.tweets]
+                return int(route["applied"] + route["superseded"])
+
+            await eventually(done_with, lambda events: events == 5)
+            answer = await replica.client.get("/v1/counts")
+            assert answer.status_code == 200, answer.text
+            routes = {route["route"]: route for route in answer.json()["routes"]}
+            assert (await replica.client.get("/v1/counts")).json() == answer.json(), "it is kept for some seconds"
+        source.drop()
+    users, tweets = routes[sync.users], routes[sync.tweets]
+    assert {name: tweets["source"][name] for name in ("store", "rows", "exactness")} == {
+        "store": "mongodb",
+        "rows": 5,
+        "exactness": "exact",
+    }
+    assert (tweets["copy"]["store"], tweets["copy"]["rows"], tweets["copy"]["exactness"]) == ("mysql", 3, "exact")
+    assert tweets["difference"] == 2
+    assert tweets["source"]["name"] == f"test.{sync.tweets}"
+    # There is no such table: that says so, and keeps nothing else from being told.
+    assert (users["source"]["rows"], users["source"]["exactness"], users["difference"]) == (None, "unknown", None)
+    assert "test" in users["source"]["reason"]
+    assert (users["copy"]["rows"], users["copy"]["exactness"]) == (0, "exact")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "_COUNT_MS", 1)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_table_that_takes_too_long_is_estimated(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        await connection.execute(text("CREATE TABLE many (id INT PRIMARY KEY)"))
+        try:
+            await connection.execute(
+                text("INSERT INTO many VALUES (:number)"), [{"number": number} for number in range(ROWS)]
+            )
+            await connection.execute(text("ANALYZE TABLE many"))
+            rows = MysqlRows(engine, engine.url.database or "", "many", "LENGTH(SHA2(REPEAT(id, 100000), 512)) > 0")
+            assert await counted(rows) == Counted(ROWS, "estimate")
+        finally:
+            await connection.execute(text("DROP TABLE many"))
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_collection_that_takes_too_long_is_estimated(database: "Database") -> None:
+    await database["many"].insert_many({"_id": number} for number in range(ROWS))
+    slow = {"$expr": {"$gt": [{"$size": {"$range": [0, 100_000]}}, "$_id"]}}
+    assert await counted(MongoRows(database["many"], slow)) == Counted(ROWS, "estimate")
+
+
+async def test_counts_of_documents_are_exact(database: "Database") -> None:
+    await database["some"].insert_many(
+        {"_id": number, "_sync": {"deleted_at": datetime.now(UTC) if number < 3 else None}} for number in range(10)
+    )
+    assert await counted(MongoRows(database["some"], {})) == Counted(10, "exact")
+    assert await counted(MongoRows(database["some"], {"_sync.deleted_at": None})) == Counted(7, "exact")
+    assert await counted(MongoRows(database["none"], {})) == Counted(0, "exact")

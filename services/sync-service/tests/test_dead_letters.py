@@ -1,0 +1,399 @@
+"""Dead letters over HTTP and on the command line, with a sync that runs in a process of its own."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from aiokafka.errors import KafkaTimeoutError
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from answers import problem
+from change_events import Record
+from embedded_stack import Stack
+from own_sync import OwnSync, tweet_event, tweet_id
+from sync_service.dead_letters import reading
+from sync_service.dead_letters.letters import LetterId
+from sync_service.dead_letters.reading import LetterReader
+from waiting import eventually
+
+POISON = [
+    (b'{"id":"{\\"$oid\\": \\"' + tweet_id(1).encode() + b'\\"}"}', b"{not json"),
+    tweet_event(2, text=5),
+    tweet_event(3, lang="x" * 21),
+    (b"", tweet_event(4)[1]),
+    (tweet_event(5)[0], (tweet_event(5)[1] or b"").replace(b'"op": "c"', b'"op": "t"')),
+]
+
+
+@pytest.fixture
+def copied(engine: AsyncEngine) -> Callable[[], Awaitable[dict[str, Any]]]:
+    """What the copy has of each tweet in the field `text`, by the tweet's number."""
+
+    async def look() -> dict[str, Any]:
+        async with engine.connect() as connection:
+            rows = await connection.execute(text("SELECT id, text FROM tweets"))
+            return {str(int(row.id, 16)): row.text for row in rows}
+
+    return look
+
+
+async def letters_of(client: httpx.AsyncClient, route: str, **query: Any) -> list[dict[str, Any]]:
+    answer = await client.get("/v1/dead-letters", params={"route": route, **query})
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+async def diverted(client: httpx.AsyncClient, route: str, count: int) -> list[dict[str, Any]]:
+    """The route's letters, when there are so many."""
+    return await eventually(lambda: letters_of(client, route, limit=100), lambda found: len(found) == count)
+
+
+async def test_poison_of_each_kind_is_listed_and_shown_with_its_reason(sync: OwnSync) -> None:
+    await sync.send(sync.tweets, *POISON)
+    async with sync.running() as replica:
+        letters = await diverted(replica.client, sync.tweets, len(POISON))
+        letters.sort(key=lambda letter: int(letter["offset"]))
+        assert [each["offset"] for each in letters] == list(range(len(POISON)))
+        assert {each["topic"] for each in letters} == {sync.topic(sync.tweets)}
+        assert [each["stage"] for each in letters].count("TASK_PUT") == 1
+        assert all(each["reason"] and each["error"] for each in letters)
+        for letter, (key, value) in zip(letters, POISON, strict=True):
+            shown = (await replica.client.get(f"/v1/dead-letters/{letter['id']}")).json()
+            assert shown.items() >= letter.items()
+            assert (shown["value"], shown["encoding"]) == ((value or b"").decode(), "utf-8")
+            assert shown["resolution"] is None
+            assert shown["size"] == len(key) + len(value or b"")
+
+
+async def test_letters_are_paged_by_cursors_that_stay_where_they_are(sync: OwnSync) -> None:
+    await sync.send(sync.tweets, *[(b"k", b"broken")] * 7)
+    await sync.send(sync.users, (b"k", b"broken"))
+    async with sync.running() as replica:
+        everything = await diverted(replica.client, sync.tweets, 7)
+        await diverted(replica.client, sync.users, 1)
+        seen, url = [], f"/v1/dead-letters?route={sync.tweets}&limit=3"
+        for size in (3, 3, 1):
+            answer = await replica.client.get(url)
+            items = answer.json()["items"]
+            assert len(items) == size
+            seen += items
+            # What is on the pages before is resolved meanwhile, and nobody on those behind moves up.
+            await replica.client.post(f"/v1/dead-letters/{items[0]['id']}/discard")
+            if answer.json()["next_cursor"] is not None:
+                url = answer.links["next"]["url"]
+        assert "next" not in answer.links
+        assert seen == everything
+        for wrong in ("cursor=x", "cursor=WyJhIl0"):
+            answer = await replica.client.get(f"/v1/dead-letters?{wrong}")
+            assert problem(answer) == (422, "invalid-cursor")
+        assert problem(await replica.client.get("/v1/dead-letters?route=nowhere")) == (422, "unknown-route")
+
+
+async def test_only_workers_may(sync: OwnSync) -> None:
+    async with sync.running() as replica:
+        requests = [
+            ("GET", "/v1/dead-letters", None),
+            ("POST", "/v1/dead-letters", {"action": "retry", "ids": ["0-0"]}),
+            ("GET", "/v1/dead-letters/0-0", None),
+            ("POST", "/v1/dead-letters/0-0/retry", None),
+            ("POST", "/v1/dead-letters/0-0/discard", None),
+        ]
+        for method, path, body in requests:
+
+            async def asked_with(headers: dict[str, str]) -> httpx.Response:
+                return await replica.client.request(method, path, json=body, headers=headers)  # noqa: B023 - called here
+
+            del replica.client.headers["Authorization"]
+            assert problem(await asked_with({})) == (401, "not-authenticated")
+            assert problem(await asked_with({"Authorization": "Bearer x.y.z"})) == (401, "invalid-token")
+            for role in ("customer", "senior_manager"):
+                assert problem(await asked_with(sync.bearer(role))) == (403, "forbidden")
+            replica.client.headers.update(sync.bearer("admin"))
+        assert (await replica.client.get("/v1/dead-letters")).status_code == 200
+        assert (await replica.client.get("/v1/status", headers={"Authorization": ""})).status_code == 200
+
+
+async def test_token_is_refused_once_its_revocation_has_arrived(sync: OwnSync, database: Any) -> None:
+    async with sync.running() as replica:
+        assert (await replica.client.get("/v1/dead-letters")).status_code == 200
+        await database["users_copy"].insert_one({"_id": "u-technical_worker", "is_active": False})
+
+        async def code() -> Any:
+            return (await replica.client.get("/v1/dead-letters")).json().get("code")
+
+        await eventually(code, lambda code: code == "token-revoked")
+
+
+async def test_letters_are_applied_when_their_route_is_repaired(
+    sync: OwnSync, copied: Callable[[], Awaitable[dict[str, Any]]]
+) -> None:
+    """The route's types were wrong: `text` was no text for it."""
+    right = sync.routes[sync.tweets]["fields"]
+    sync.routes[sync.tweets]["fields"] = {**right, "text": {"from": "text", "type": "datetime"}}
+    sync.write_routes()
+    await sync.send(sync.tweets, *(tweet_event(number, text=f"text {number}") for number in range(3)), POISON[0])
+    async with sync.running() as replica:
+        letters = await diverted(replica.client, sync.tweets, 4)
+        again = (await replica.client.post(f"/v1/dead-letters/{letters[0]['id']}/retry")).json()
+        assert (again["id"], again["outcome"]) == (letters[0]["id"], "rejected")
+        assert "text" in again["reason"]
+        assert await letters_of(replica.client, sync.tweets) == letters
+        assert await copied() == {}
+
+    sync.routes[sync.tweets]["fields"] = right
+    sync.write_routes()
+    async with sync.running() as replica:
+        first = (await replica.client.post(f"/v1/dead-letters/{letters[0]['id']}/retry")).json()
+        assert (first["outcome"], first["reason"]) == ("applied", None)
+        assert await copied() == {"0": "text 0"}
+        many = {"action": "retry", "route": sync.tweets}
+        answer = (await replica.client.post("/v1/dead-letters", json=many)).json()
+        assert [each["outcome"] for each in answer["items"]] == ["applied", "applied", "rejected"]
+        assert answer["next_cursor"] is None
+        assert await copied() == {str(number): f"text {number}" for number in range(3)}
+        assert await letters_of(replica.client, sync.tweets) == letters[3:]
+        shown = (await replica.client.get(f"/v1/dead-letters/{letters[0]['id']}")).json()
+        assert (shown["resolution"]["result"], shown["resolution"]["by"]) == ("applied", "technical_worker")
+        path = f"/v1/dead-letters/{letters[0]['id']}"
+        for action in ("retry", "discard"):
+            assert problem(await replica.client.post(f"{path}/{action}")) == (409, "dead-letter-resolved")
+
+
+async def test_letter_that_is_older_than_its_row_is_skipped_and_done_with(
+    sync: OwnSync, copied: Callable[[], Awaitable[dict[str, Any]]]
+) -> None:
+    right = sync.routes[sync.tweets]["fields"]
+    sync.routes[sync.tweets]["fields"] = {**right, "lang": "integer"}
+    sync.write_routes()
+    await sync.send(sync.tweets, tweet_event(1, text="older", lang="en"), tweet_event(2, text="only", lang="en"))
+    await sync.send(sync.tweets, tweet_event(1, text="newer", op="u", ordinal=2))
+    async with sync.running() as replica:
+        letters = await diverted(replica.client, sync.tweets, 2)
+        await eventually(copied, lambda rows: rows == {"1": "newer"})
+    sync.routes[sync.tweets]["fields"] = right
+    sync.write_routes()
+    async with sync.running() as replica:
+        ids = [each["id"] for each in letters]
+        answer = await replica.client.post("/v1/dead-letters", json={"action": "retry", "ids": ids})
+        assert [each["outcome"] for each in answer.json()["items"]] == ["skipped", "applied"]
+        assert await copied() == {"1": "newer", "2": "only"}
+        assert await letters_of(replica.client, sync.tweets) == []
+
+
+async def test_two_who_retry_at_the_same_time_do_no_harm(
+    sync: OwnSync, copied: Callable[[], Awaitable[dict[str, Any]]]
+) -> None:
+    right = sync.routes[sync.tweets]["fields"]
+    sync.routes[sync.tweets]["fields"] = {**right, "lang": "integer"}
+    sync.write_routes()
+    await sync.send(sync.tweets, *(tweet_event(number, text="x", lang="en") for number in range(8)))
+    async with sync.running() as replica:
+        await diverted(replica.client, sync.tweets, 8)
+    sync.routes[sync.tweets]["fields"] = right
+    sync.write_routes()
+    async with sync.running() as one, sync.running() as other:
+        many = {"action": "retry", "route": sync.tweets}
+        answers = await asyncio.gather(*(each.client.post("/v1/dead-letters", json=many) for each in (one, other) * 2))
+        outcomes: dict[str, list[str]] = {}
+        for answer in answers:
+            for item in answer.json()["items"]:
+                outcomes.setdefault(item["id"], []).append(item["outcome"])
+        assert len(outcomes) == 8
+        for each in outcomes.values():
+            # Of two at the very same time both may find that it was applied.
+            assert "applied" in each
+            assert set(each) <= {"applied", "skipped", "already-resolved"}
+        assert await copied() == {str(number): "x" for number in range(8)}
+        assert await letters_of(other.client, sync.tweets) == []
+
+
+async def test_discarded_letter_is_done_with_and_unknown_ones_are_not_found(sync: OwnSync) -> None:
+    await sync.send(sync.tweets, *POISON)
+    async with sync.running() as replica:
+        letters = await diverted(replica.client, sync.tweets, len(POISON))
+        path = f"/v1/dead-letters/{letters[0]['id']}"
+        assert (await replica.client.post(f"{path}/discard")).json()["outcome"] == "discarded"
+        assert (await replica.client.get(path)).json()["resolution"]["result"] == "discarded"
+        assert problem(await replica.client.post(f"{path}/discard")) == (409, "dead-letter-resolved")
+        # The resolution is a record of the topic, but no letter.
+        beyond = ["0-999999999999999999", "7-0"]
+        partition, offset = letters[-1]["id"].split("-")
+        for letter_id in (*beyond, f"{partition}-{int(offset) + 1}"):
+            for method, end in (("GET", ""), ("POST", "/retry"), ("POST", "/discard")):
+                answer = await replica.client.request(method, f"/v1/dead-letters/{letter_id}{end}")
+                assert problem(answer) == (404, "dead-letter-not-found")
+        assert problem(await replica.client.get("/v1/dead-letters/x")) == (422, "validation-failed")
+        ids = [letters[0]["id"], letters[1]["id"], *beyond]
+        answer = await replica.client.post("/v1/dead-letters", json={"action": "discard", "ids": ids})
+        outcomes = {each["id"]: each["outcome"] for each in answer.json()["items"]}
+        assert outcomes == dict(zip(ids, ["already-resolved", "discarded", "not-found", "not-found"], strict=True))
+        assert await letters_of(replica.client, sync.tweets) == letters[2:]
+        for wrong in ({"action": "discard"}, {"action": "discard", "ids": ["0-0"], "route": "x"}, {"action": "x"}):
+            assert problem(await replica.client.post("/v1/dead-letters", json=wrong)) == (422, "validation-failed")
+
+
+async def test_database_that_is_down_resolves_nothing(sync: OwnSync, stack: Stack) -> None:
+    await sync.send(sync.tweets, tweet_event(1, lang="x" * 21))
+    async with sync.running() as replica:
+        letters = await diverted(replica.client, sync.tweets, 1)
+        stack.kill("mysql")
+        try:
+            answer = await replica.client.post(f"/v1/dead-letters/{letters[0]['id']}/retry")
+            assert problem(answer) == (503, "service-unavailable")
+            assert await letters_of(replica.client, sync.tweets) == letters
+        finally:
+            await asyncio.to_thread(stack.start, "mysql")
+
+
+async def test_letter_that_the_broker_does_not_hand_out_is_given_up_and_keeps_nobody_else_waiting(
+    kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "LETTER_SECONDS", 0.2)
+    reader = LetterReader(kafka_bootstrap_servers)
+    # As of a broker that came back with less than it had.
+    beyond = LetterId(0, 10**9)
+    for _ in range(reading._CONSUMERS + 1):
+        async with asyncio.timeout(20):
+            with pytest.raises(KafkaTimeoutError, match="0-1000000000"):
+                _ = [record async for record in reader.at([beyond])]
+
+
+async def test_event_that_is_too_large_for_the_dead_letters_leaves_its_place_and_can_be_retried(
+    sync: OwnSync, copied: Callable[[], Awaitable[dict[str, Any]]]
+) -> None:
+    right = sync.routes[sync.tweets]["fields"]
+    sync.routes[sync.tweets]["fields"] = {**right, "lang": "integer"}
+    sync.write_routes()
+    await sync.send(sync.tweets, tweet_event(1, text="large", lang="en", other="x" * 3_000_000), tweet_event(2))
+    async with sync.running() as replica:
+        (letter,) = await diverted(replica.client, sync.tweets, 1)
+        await eventually(copied, lambda rows: rows.keys() == {"2"})
+        shown = (await replica.client.get(f"/v1/dead-letters/{letter['id']}")).json()
+        assert (shown["value"], shown["key"], shown["offset"]) == (None, None, 0)
+        assert shown["size"] > 3_000_000
+    sync.routes[sync.tweets]["fields"] = right
+    sync.write_routes()
+    async with sync.running() as replica:
+        answer = await replica.client.post(f"/v1/dead-letters/{letter['id']}/retry")
+        assert answer.json()["outcome"] == "applied", answer.text
+        assert (await copied())["1"] == "large"
+
+
+async def test_too_many_in_a_row_end_the_process_and_no_restart_diverts_more(sync: OwnSync) -> None:
+    await sync.send(sync.tweets, *[(b"k", b"broken")] * 12)
+    limited = {"SYNC_DEAD_LETTERS_MAX_CONSECUTIVE": "5"}
+    listed = ("dead-letters", "list", "--route", sync.tweets, "--json")
+    for _ in range(3):
+        code, output, errors = await sync.command("run", **limited)
+        assert code == 65, errors
+        last = json.loads(output.splitlines()[-1])
+        assert last["level"] == "critical"
+        assert "5 events in a row could not be applied" in last["reason"]
+        _, output, _ = await sync.command(*listed)
+        assert len(output.splitlines()) == 5
+
+    # Somebody has looked at them: from here on it counts anew.
+    code, output, _ = await sync.command("dead-letters", "discard", "--all", "--route", sync.tweets)
+    assert (code, output.count("discarded")) == (0, 5)
+    assert (await sync.command("run", **limited))[0] == 65
+    _, output, _ = await sync.command(*listed)
+    assert [json.loads(line)["offset"] for line in output.splitlines()] == list(range(5, 10))
+
+
+@pytest.mark.parametrize("poison", [(b"k", b"broken"), tweet_event(1, lang="x" * 21)], ids=["unreadable", "refused"])
+async def test_row_of_failures_goes_on_where_the_process_before_has_committed(sync: OwnSync, poison: Record) -> None:
+    await sync.send(sync.tweets, tweet_event(0), *[poison] * 6)
+    async with sync.running() as replica:
+        await diverted(replica.client, sync.tweets, 6)
+    await sync.send(sync.tweets, *[poison] * 6)
+    code, output, errors = await sync.command("run", SYNC_DEAD_LETTERS_MAX_CONSECUTIVE="10")
+    assert code == 65, errors
+    assert "10 events in a row could not be applied" in json.loads(output.splitlines()[-1])["reason"]
+    _, output, _ = await sync.command("dead-letters", "list", "--route", sync.tweets, "--json")
+    assert [json.loads(line)["offset"] for line in output.splitlines()] == list(range(1, 11))
+
+
+async def test_too_large_a_share_ends_the_process(sync: OwnSync) -> None:
+    broken: Record = (b"k", b"broken")
+    events = [broken if number % 3 else tweet_event(number) for number in range(600)]
+    await sync.send(sync.tweets, *events)
+    code, output, errors = await sync.command("run", SYNC_GROUP_ID="by-share")
+    assert code == 65, errors
+    assert "of the latest" in json.loads(output.splitlines()[-1])["reason"]
+    code, output, _ = await sync.command("dead-letters", "list", "--route", sync.tweets, "--json", "--limit", "600")
+    first = len(output.splitlines())
+    assert 100 <= first < 400
+    assert (await sync.command("run", SYNC_GROUP_ID="by-share"))[0] == 65
+    code, output, _ = await sync.command("dead-letters", "list", "--route", sync.tweets, "--json", "--limit", "600")
+    assert len(output.splitlines()) == first
+
+
+async def test_event_whose_letter_is_written_already_gets_no_second_one(sync: OwnSync) -> None:
+    """A process ended between the letter and the commit: the event comes again."""
+    await sync.send(sync.tweets, *POISON)
+    async with sync.running() as replica:
+        await diverted(replica.client, sync.tweets, len(POISON))
+    async with sync.running(SYNC_GROUP_ID=f"{sync.tweets}-again") as replica:
+
+        async def counted() -> int:
+            routes = (await replica.client.get("/v1/status")).json()["routes"]
+            return sum(each["dead_lettered"] for each in routes)
+
+        await eventually(counted, lambda count: count == len(POISON))
+        assert len(await letters_of(replica.client, sync.tweets)) == len(POISON)
+
+
+async def test_commands_list_show_retry_and_discard(
+    sync: OwnSync, copied: Callable[[], Awaitable[dict[str, Any]]]
+) -> None:
+    right = sync.routes[sync.tweets]["fields"]
+    sync.routes[sync.tweets]["fields"] = {**right, "lang": "integer"}
+    sync.write_routes()
+    await sync.send(sync.tweets, *(tweet_event(number, text=f"text {number}", lang="en") for number in range(3)))
+    await sync.send(sync.tweets, POISON[0], (b"k", b"\xff\xfe"))
+    async with sync.running() as replica:
+        letters = await diverted(replica.client, sync.tweets, 5)
+    ids = [each["id"] for each in letters]
+
+    code, output, errors = await sync.command("dead-letters", "list", "--route", sync.tweets, "--limit", "4")
+    assert (code, errors) == (0, "there are more than 4; --limit shows more\n")
+    assert [line.split()[0] for line in output.splitlines()] == ids[:4]
+    assert f"{sync.topic(sync.tweets)}-0@0  UnfitValue: lang: " in output
+    code, output, _ = await sync.command("dead-letters", "show", ids[0])
+    assert code == 0
+    assert f"letter: {ids[0]}, open\nroute: {sync.tweets}\n" in output
+    assert "text 0" in output
+    _, output, _ = await sync.command("dead-letters", "show", ids[4], "--json")
+    assert (json.loads(output)["encoding"], json.loads(output)["value"]) == ("base64", "//4=")
+
+    # The file of the routes is what the command goes by; the service need not run.
+    assert (await sync.command("dead-letters", "retry", ids[0]))[0] == 1
+    sync.routes[sync.tweets]["fields"] = right
+    sync.write_routes()
+    code, output, errors = await sync.command("dead-letters", "retry", ids[0], ids[1], USER="ada")
+    assert (code, output, errors) == (0, f"{ids[0]}  applied\n{ids[1]}  applied\n", "")
+    code, output, _ = await sync.command("dead-letters", "retry", "--all", "--route", sync.tweets)
+    assert code == 1
+    assert [line.split()[1].rstrip(":") for line in output.splitlines()] == ["applied", "rejected", "rejected"]
+    assert await copied() == {str(number): f"text {number}" for number in range(3)}
+    _, output, _ = await sync.command("dead-letters", "show", ids[0])
+    assert output.startswith(f"letter: {ids[0]}, applied by command line (ada) at ")
+
+    code, output, _ = await sync.command("dead-letters", "discard", "--all", "--route", sync.tweets)
+    assert (code, output) == (0, f"{ids[3]}  discarded\n{ids[4]}  discarded\n")
+    assert (await sync.command("dead-letters", "list", "--route", sync.tweets))[:2] == (0, "")
+    for wrong, told in (
+        (("show", "0-999999999"), "error: There is no such dead letter, or it was older than 30 days.\n"),
+        (("list", "--route", "nowhere"), "error: There is no route of this name.\n"),
+    ):
+        code, _, errors = await sync.command("dead-letters", *wrong)
+        assert (code, errors) == (1, told)
+    code, _, errors = await sync.command("dead-letters", "list", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    assert code == 1
+    assert errors.startswith("error: the broker at 127.0.0.1:1 does not answer")
+    assert errors.count("\n") == 1

@@ -1,0 +1,203 @@
+"""`/v1/events`: who listens hears of change events as they pass, and of nothing that others suffer."""
+
+import asyncio
+import json
+import re
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from change_events import mysql_event
+from listening import Listener
+from own_sync import OwnSync, tweet_event, tweet_id
+from replicas import Replica
+from sync_service.feed import hub
+from sync_service.feed.backlog import Backlog, FeedEvent
+from sync_service.feed.hub import Feed, FeedLimits
+from sync_service.inspection.telling import Told, Wanted
+from sync_service.metrics import FeedMetrics
+from waiting import eventually
+
+Listen = Callable[..., Awaitable[Listener]]
+
+
+@pytest.fixture
+async def listen(sync: OwnSync) -> AsyncIterator[Listen]:
+    """Connects as a `technical_worker`, with the query that is given."""
+    listeners = []
+
+    async def listen(replica: Replica, query: str = "", buffer: int | None = None, **claims: Any) -> Listener:
+        url = replica.client.base_url
+        listener = await Listener.connect(
+            url.host, url.port or 80, f"/v1/events?{query}", sync.bearer(**claims), buffer
+        )
+        listeners.append(listener)
+        return listener
+
+    yield listen
+    for listener in listeners:
+        listener.close()
+
+
+async def metric(replica: Replica, name: str) -> float:
+    found = re.search(rf"^{name} ([0-9.e+-]+)$", (await replica.client.get("/metrics")).text, re.MULTILINE)
+    assert found is not None
+    return float(found[1])
+
+
+async def test_listeners_hear_of_what_they_want_as_it_passes(sync: OwnSync, listen: Listen) -> None:
+    await sync.send(sync.tweets, tweet_event(1, text="before anybody listened"))
+    async with sync.running() as replica:
+        everything = await listen(replica)
+        assert (everything.status, everything.headers["content-type"].split(";")[0]) == (200, "text/event-stream")
+        of_users = await listen(replica, f"route={sync.users}")
+        of_updates = await listen(replica, "operation=update")
+        of_one = await listen(replica, f"key={tweet_id(3)}")
+        await sync.send(sync.tweets, tweet_event(2, text="two"))
+        first = await everything.event()
+        assert (first.event, first.data["op"], first.data["route"]) == ("change", "c", sync.tweets)
+        assert (first.data["key"], first.data["after"]["text"]) == ({"_id": tweet_id(2)}, "two")
+        assert (first.data["before"], first.data["source"]["connector"]) == (None, "mongodb")
+        await sync.send(sync.users, mysql_event({"id": "u1", "name": "Ada"}))
+        await sync.send(sync.tweets, tweet_event(3, text="three", op="u", ordinal=2), partition=1)
+        await sync.send(sync.tweets, (b"k", b"broken"), partition=1)
+        assert (await of_users.event()).data["after"]["name"] == "Ada"
+        assert (await of_updates.event()).data["after"]["text"] == "three"
+        assert (await of_one.event()).data["after"]["text"] == "three"
+        kinds = {(await everything.event()).event for _ in range(3)}
+        assert kinds == {"change", "broken"}
+
+
+async def test_only_workers_may_listen(sync: OwnSync) -> None:
+    async with sync.running() as replica:
+        for headers, expected in (({"Authorization": ""}, 401), (sync.bearer("customer"), 403)):
+            assert (await replica.client.get("/v1/events", headers=headers)).status_code == expected
+        for query in ("operation=x", "route=nowhere", "limit=0"):
+            assert (await replica.client.get(f"/v1/events?{query}")).status_code == 422
+
+
+async def test_silence_is_broken_by_heartbeats_and_limits_end_the_stream(sync: OwnSync, listen: Listen) -> None:
+    async with sync.running(SYNC_FEED_HEARTBEAT_SECONDS="0.2", SYNC_FEED_CLIENTS="2") as replica:
+        listener = await listen(replica, "limit=2")
+        texts = [message.text for _ in range(3) if (message := await listener.message()) is not None]
+        assert texts[0].startswith("retry: ")
+        assert texts[1:] == [": heartbeat"] * 2
+        timed = await listen(replica, "seconds=0.5")
+        refused = await listen(replica)
+        assert (refused.status, (await refused.body())["code"]) == (503, "too-many-streams")
+        while await timed.message() is not None:
+            pass
+        await sync.send(sync.tweets, *(tweet_event(number) for number in range(5)))
+        assert [(await listener.event()).data["offset"] for _ in range(2)] == [0, 1]
+        assert await listener.message() is None
+
+
+async def test_stream_ends_with_the_token(sync: OwnSync, listen: Listen) -> None:
+    async with sync.running() as replica:
+        listener = await listen(replica, exp=int(time.time()) + 3)
+        end = await listener.event()
+        assert (end.event, end.data["code"]) == ("end", "token-expired")
+        assert await listener.message() is None
+
+
+async def test_slow_one_is_dropped_and_delays_nobody(sync: OwnSync, listen: Listen) -> None:
+    async with sync.running(SYNC_FEED_BACKLOG="8") as replica:
+        slow, quick = await listen(replica, buffer=4096), await listen(replica)
+        number = 0
+        while await metric(replica, "sync_feed_dropped_total") == 0:
+            assert number < 200
+            await sync.send(sync.tweets, tweet_event(number, text="x" * 50_000))
+            assert (await quick.event()).data["offset"] == number
+            number += 1
+
+        async def clients() -> float:
+            return await metric(replica, "sync_feed_clients")
+
+        await eventually(clients, lambda count: count == 1)
+        await sync.send(sync.tweets, tweet_event(number))
+        assert (await quick.event()).data["offset"] == number
+        while await slow.message() is not None:
+            pass
+
+
+async def test_streams_end_with_the_process(sync: OwnSync, listen: Listen) -> None:
+    async with sync.running() as replica:
+        listener = await listen(replica)
+        assert await listener.message() is not None
+        await replica.end(signal.SIGTERM)
+        while await listener.message() is not None:
+            pass
+        # What the server writes if it had to break them off.
+        assert "graceful shutdown exceeded" not in replica.log.read_text()
+
+
+async def test_all_share_one_consumer_that_ends_with_the_last(
+    sync: OwnSync, kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, closed = [], []
+
+    @asynccontextmanager
+    async def counted(*arguments: Any, **named: Any) -> AsyncIterator[AIOKafkaConsumer]:
+        async with original(*arguments, **named) as consumer:
+            opened.append(consumer)
+            yield consumer
+        closed.append(consumer)
+
+    original = hub.standalone_consumer
+    monkeypatch.setattr(hub, "standalone_consumer", counted)
+    limits = FeedLimits(clients=10, backlog=100, heartbeat_seconds=10)
+    feed = Feed(kafka_bootstrap_servers, {sync.topic(sync.tweets): "tweets"}, FeedMetrics(CollectorRegistry()), limits)
+
+    async def is_closed() -> bool:
+        return len(closed) == len(opened)
+
+    for round_number in (1, 2):
+        async with feed.subscription(Wanted()) as one, feed.subscription(Wanted()) as other:
+            for each in (one, other):
+                await each.begin()
+            await sync.send(sync.tweets, tweet_event(round_number))
+            texts = await asyncio.gather(one.next(), other.next())
+            assert texts[0] == texts[1]
+            assert len(opened) == round_number
+            assert opened[-1]._group_id is None
+        await eventually(is_closed)
+    await feed.close()
+
+
+async def test_broker_that_is_away_is_a_503(sync: OwnSync) -> None:
+    limits = FeedLimits(clients=10, backlog=100, heartbeat_seconds=10)
+    feed = Feed("127.0.0.1:1", {"a": "a"}, FeedMetrics(CollectorRegistry()), limits)
+    for _ in range(2):
+        with pytest.raises(hub.KafkaError):
+            async with feed.subscription(Wanted()):
+                pass
+    await feed.close()
+
+
+@given(st.lists(st.integers(0, 50), max_size=60), st.integers(1, 20), st.integers(1, 200))
+def test_backlog_holds_the_latest_and_no_more_than_it_may(sizes: list[int], most: int, most_bytes: int) -> None:
+    backlog = Backlog(most, most_bytes)
+    events = [FeedEvent(Told("t", {"number": number}), b"x" * size) for number, size in enumerate(sizes)]
+    for event in events:
+        backlog.append(event)
+    kept = [backlog[number] for number in range(backlog.first, backlog.end)]
+    assert kept == events[len(events) - len(kept) :]
+    assert backlog.end == len(events)
+    assert len(kept) <= most
+    assert len(kept) <= 1 or sum(len(event.text) for event in kept) <= most_bytes
+    if backlog.first > 0:
+        one_more = [events[backlog.first - 1], *kept]
+        assert len(one_more) > most or sum(len(event.text) for event in one_more) > most_bytes
+
+
+def test_told_is_one_line() -> None:
+    assert "\n" not in Told("t", {"error": "a\nb\r"}).as_json()
+    assert json.loads(Told("t", {"error": "ü\u2028"}).as_json()) == {"error": "ü\u2028"}

@@ -1,0 +1,215 @@
+"""`sync-service inspect`: which events, from where on, and how they look."""
+
+import asyncio
+import json
+import os
+import pty
+import signal
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from change_events import mysql_event
+from commands import COMMANDS
+from own_sync import OwnSync, tweet_event, tweet_id
+from sync_service.inspection.command import moment
+from sync_service.inspection.printing import changed_fields
+from waiting import eventually
+
+SYNC_SERVICE = str(COMMANDS / "sync-service")
+
+
+async def inspected(sync: OwnSync, *arguments: str) -> list[dict[str, Any]]:
+    code, output, errors = await sync.command("inspect", "--json", *arguments)
+    assert (code, errors) == (0, "")
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def update(row: dict[str, Any], before: dict[str, Any]) -> tuple[bytes, bytes]:
+    key, value = mysql_event(row, op="u", pos=2)
+    return key, json.dumps({**json.loads(value or b""), "before": before}).encode()
+
+
+async def test_changed_fields_are_marked(sync: OwnSync) -> None:
+    before = {"id": "u1", "name": "Ada", "role": "customer", "phone": "1"}
+    after = {"id": "u1", "name": "Ada L.", "role": "customer", "city": "London"}
+    await sync.send(sync.users, update(after, before))
+    code, output, _ = await sync.command("inspect", "--from-beginning", "--limit", "1")
+    assert code == 0
+    lines = output.splitlines()
+    assert lines[0] == f"2026-11-24T03:17:34.095000Z  update  {sync.topic(sync.users)}-0@0  route {sync.users}"
+    assert lines[2:4] == [f"  before  {json.dumps(before)}", f"  after   {json.dumps(after)}"]
+    assert lines[4:7] == ['    ~ name: "Ada" → "Ada L."', '    - phone: "1"', '    + city: "London"']
+    assert lines[7].startswith('  source  {"connector": "mysql"')
+
+
+async def test_what_mongodb_does_not_tell_is_said_to_be_unknown(sync: OwnSync) -> None:
+    await sync.send(sync.tweets, tweet_event(1, text="x"), tweet_event(1, text="y", op="u"), tweet_event(1, op="d"))
+    _, output, _ = await sync.command("inspect", "--from-beginning", "--limit", "3")
+    befores = [line.strip() for line in output.splitlines() if line.startswith("  before")]
+    assert befores == ["before  null", *["before  unknown: MongoDB's log does not tell it"] * 2]
+    assert "~" not in output
+
+
+async def test_state_before_that_is_no_row_is_told_and_ends_nothing(sync: OwnSync) -> None:
+    key, value = update({"id": "u1", "username": "ada"}, before={})
+    broken = json.dumps({**json.loads(value), "before": "no row"}).encode()
+    await sync.send(sync.users, (key, broken), mysql_event({"id": "u2", "username": "bob"}))
+    one, other = await inspected(sync, "--route", sync.users, "--from-beginning", "--limit", "2")
+    assert "op" not in one
+    assert "object" in one["error"]
+    assert other["op"] == "c"
+
+
+async def test_events_are_filtered(sync: OwnSync) -> None:
+    await sync.send(sync.users, mysql_event({"id": "u1"}), mysql_event({"id": "u2"}), mysql_event({"id": "u2"}, op="d"))
+    await sync.send(sync.tweets, tweet_event(1, text="x"), tweet_event(2, text="y", op="u"))
+    begin = ("--from-beginning", "--limit")
+    of_users = await inspected(sync, *begin, "3", "--route", sync.users)
+    assert [(each["route"], each["op"]) for each in of_users] == [(sync.users, op) for op in "ccd"]
+    (of_topic,) = await inspected(sync, *begin, "1", "--topic", sync.topic(sync.tweets), "--operation", "u")
+    assert of_topic["key"] == {"_id": tweet_id(2)}
+    of_key = await inspected(sync, *begin, "2", "--key", "u2")
+    assert [(each["key"], each["op"]) for each in of_key] == [({"id": "u2"}, op) for op in "cd"]
+    (whole,) = await inspected(sync, *begin, "1", "--key", '{"id": "u1"}', "--operation", "create")
+    assert whole["offset"] == 0
+    code, _, errors = await sync.command("inspect", "--route", "nowhere")
+    assert (code, errors.startswith("error: no route is named nowhere; there are ")) == (1, True)
+    for wrong in (("--operation", "x"), ("--since", "yesterday"), ("--since", "1m", "--from-beginning")):
+        assert (await sync.command("inspect", *wrong))[0] == 2
+
+
+async def test_since_begins_with_what_came_then(sync: OwnSync) -> None:
+    await sync.send(sync.tweets, tweet_event(0))
+    sent = datetime.now(UTC)
+
+    async def now() -> datetime:
+        return datetime.now(UTC)
+
+    # The broker counts in milliseconds.
+    then = await eventually(now, lambda moment: moment - sent > timedelta(milliseconds=5))
+    await sync.send(sync.tweets, tweet_event(1))
+    await sync.send(sync.tweets, tweet_event(2), partition=1)
+    # Both partitions, one of which had nothing before.
+    found = await inspected(sync, "--since", then.isoformat(), "--limit", "2")
+    assert sorted((each["partition"], each["offset"]) for each in found) == [(0, 1), (1, 0)]
+    assert len(await inspected(sync, "--since", "1h", "--limit", "3")) == 3
+
+
+async def test_from_now_on_shows_only_what_comes_and_ctrl_c_ends_it_cleanly(sync: OwnSync) -> None:
+    await sync.send(sync.tweets, tweet_event(1, text="before"))
+    process = await asyncio.create_subprocess_exec(
+        *(SYNC_SERVICE, "inspect", "--json"),
+        env={"PATH": os.environ["PATH"], **sync.variables},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    stop = asyncio.Event()
+
+    async def send_steadily() -> None:
+        number = 2
+        while not stop.is_set():
+            await sync.send(sync.tweets, tweet_event(number, text="after"))
+            number += 1
+            await asyncio.sleep(0.1)
+
+    sending = asyncio.create_task(send_steadily())
+    first = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
+    stop.set()
+    await sending
+    assert first["after"]["text"] == "after"
+    process.send_signal(signal.SIGINT)
+    _, errors = await asyncio.wait_for(process.communicate(), 15)
+    assert (process.returncode, errors) == (0, b"")
+
+
+async def on_a_terminal(sync: OwnSync, **variables: str) -> str:
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(SYNC_SERVICE, "inspect", "--from-beginning", "--limit", "1"),
+        env={"PATH": os.environ["PATH"], **sync.variables, **variables},
+        stdout=theirs,
+    )
+    try:
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+        return os.read(ours, 65_536).decode()
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+
+async def test_colours_are_for_terminals_that_want_them(sync: OwnSync) -> None:
+    await sync.send(sync.users, update({"id": "u1", "name": "b"}, {"id": "u1", "name": "a"}))
+    coloured = await on_a_terminal(sync)
+    assert '\033[33m~ name: "a" → "b"\033[0m' in coloured
+    assert "\033" not in await on_a_terminal(sync, NO_COLOR="1")
+
+
+async def test_resolutions_are_shown_among_the_letters(sync: OwnSync) -> None:
+    begun = datetime.now(UTC).isoformat()
+    await sync.send(sync.tweets, (b"k", b"broken"))
+    async with sync.running() as replica:
+
+        async def letters() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = (
+                await replica.client.get("/v1/dead-letters", params={"route": sync.tweets})
+            ).json()["items"]
+            return found
+
+        (letter,) = await eventually(letters)
+        await replica.client.post(f"/v1/dead-letters/{letter['id']}/discard")
+    arguments = ("--topic", "sync.dead-letters", "--since", begun, "--limit", "2")
+    as_letter, resolution = await inspected(sync, *arguments)
+    assert as_letter["dead_letter"].startswith(f"{sync.topic(sync.tweets)}-0@0: ")
+    assert resolution["resolution"] == {"letter": letter["id"], "result": "discarded", "by": "technical_worker"}
+    _, output, _ = await sync.command("inspect", *arguments)
+    assert f"dead letter {letter['id']}: discarded by technical_worker" in output
+
+
+ROW = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 2) | st.none())
+
+
+@given(ROW, ROW)
+def test_marks_tell_how_the_one_becomes_the_other(before: dict[str, Any], after: dict[str, Any]) -> None:
+    became = dict(before)
+    for line in changed_fields(before, after):
+        mark, name, told = line[0], line[2], line[5:]
+        if mark == "-":
+            assert json.loads(told) == became.pop(name)
+        else:
+            old, _, new = told.rpartition(" → ")
+            assert mark == ("~" if name in before else "+")
+            assert not old or json.loads(old) == before[name]
+            became[name] = json.loads(new)
+    assert became == after
+
+
+@given(ROW)
+def test_nothing_is_marked_unless_something_changed(row: dict[str, Any]) -> None:
+    assert [list(changed_fields(*rows)) for rows in ((row, row), (None, row), (row, None))] == [[], [], []]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("90s", "2026-01-31T11:58:30+00:00"),
+        ("10m", "2026-01-31T11:50:00+00:00"),
+        ("2h", "2026-01-31T10:00:00+00:00"),
+        ("1d", "2026-01-30T12:00:00+00:00"),
+        ("2026-01-31T12:00:00+02:00", "2026-01-31T12:00:00+02:00"),
+        ("2026-01-31T10:00:00Z", "2026-01-31T10:00:00+00:00"),
+        ("2026-01-31T10:00:00", "2026-01-31T10:00:00+00:00"),
+    ],
+)
+def test_moment(text: str, wanted: str) -> None:
+    assert moment(text, datetime(2026, 1, 31, 12, tzinfo=UTC)).isoformat() == wanted
+
+
+@pytest.mark.parametrize("text", ["", "10", "m", "ten", "-1m", "999999999d"])
+def test_no_moment(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the command says what is wrong
+        moment(text, datetime(2026, 1, 31, 12, tzinfo=UTC))

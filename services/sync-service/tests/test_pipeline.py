@@ -1,0 +1,133 @@
+"""`/v1/pipeline` of a process of its own; with connectors, it is in `tests/e2e/test_pipeline.py`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import pytest
+from aiokafka.errors import KafkaConnectionError
+
+from issuing import Issuer
+from own_sync import PARTITIONS, OwnSync, tweet_event
+from sync_service.observation.stores import ObservedStores
+from sync_service.observation.unanswered import Unanswered
+from sync_service.pipeline.broker import Broker, PartitionState
+from sync_service.pipeline.connectors import Connectors
+from sync_service.pipeline.schemas import Connector
+from sync_service.pipeline.service import Pipeline, connector_of, route_state
+from waiting import eventually
+
+NOWHERE = "127.0.0.1:1"
+
+
+def routes_of(told: dict[str, Any]) -> dict[str, Any]:
+    return {route["name"]: route for route in told["routes"]}
+
+
+async def test_every_part_is_told_with_how_far_the_group_is(sync: OwnSync) -> None:
+    async with sync.running() as replica:
+        await sync.send(sync.tweets, *(tweet_event(number) for number in range(3)))
+        await sync.send(sync.tweets, (b"k", b"broken"), partition=1)
+
+        async def pipeline() -> dict[str, Any]:
+            answer = await replica.client.get("/v1/pipeline")
+            assert answer.status_code == 200, answer.text
+            told: dict[str, Any] = answer.json()
+            return told
+
+        def is_done(told: dict[str, Any]) -> bool:
+            route = routes_of(told)[sync.tweets]
+            return bool(route["done"] == 4 and route["open_dead_letters"] == 1)
+
+        told = await eventually(pipeline, is_done)
+        users, tweets = (routes_of(told)[name] for name in (sync.users, sync.tweets))
+        assert (tweets["source"], tweets["source_name"]) == ("mongodb", f"test.{sync.tweets}")
+        assert (tweets["state"], tweets["lag"], tweets["connector"]) == ("up to date", 0, None)
+        assert (users["state"], users["done"], users["open_dead_letters"]) == ("up to date", 0, 0)
+        assert {store["name"]: store["answers"] for store in told["stores"]} == {"mysql": True, "mongodb": True}
+        assert told["connectors"] == {"items": None, "reason": "REGISTRAR_URL is not set"}
+        assert (told["broker"]["members"], told["broker"]["reason"]) == (1, None)
+        topics = {topic["name"]: topic for topic in told["broker"]["topics"]}
+        topic = topics[sync.topic(sync.tweets)]
+        assert len(topic["partitions"]) == PARTITIONS
+        # Ends are not looked at: the embedded broker tells lower ones than it has.
+        assert [(each["begin"], each["committed"], each["lag"]) for each in topic["partitions"]] == [
+            (0, 3, 0),
+            (0, 1, 0),
+        ]
+        assert (told["problem"], told["dead_letters_reason"]) == (None, None)
+
+
+async def test_what_does_not_answer_says_so_in_its_place(issuer: Issuer) -> None:
+    async def letters() -> Mapping[str, int]:
+        raise KafkaConnectionError("no broker")
+
+    stores = ObservedStores("mysql://nobody@127.0.0.1:1/tweets", f"mongodb://{NOWHERE}/tweets")
+    async with httpx.AsyncClient(trust_env=False) as http:
+        pipeline = Pipeline(Connectors(f"http://{NOWHERE}", http), Broker(NOWHERE, ["t"], "g"), stores, letters)
+        for _ in range(2):
+            seen = await pipeline.observe()
+            assert seen.connectors.value is seen.broker.value is seen.letters.value is None
+            assert "ConnectError" in (seen.connectors.reason or "")
+            assert "KafkaConnectionError" in (seen.broker.reason or "")
+            assert seen.letters.reason == "KafkaConnectionError: no broker"
+            assert "2003" in (seen.stores["mysql"].reason or "")
+            assert "ServerSelectionTimeoutError" in (seen.stores["mongodb"].reason or "")
+        await pipeline.close()
+        with pytest.raises(Unanswered, match="ValidationError"):
+            # It answers, but with something else.
+            await Connectors(issuer.url, http).look()
+    await stores.close()
+
+
+async def test_topic_that_the_broker_lacks_is_told_and_not_made(kafka_bootstrap_servers: str) -> None:
+    broker = Broker(kafka_bootstrap_servers, ["test.of-nobody"], "nobody")
+    for _ in range(2):
+        state = await broker.look()
+        assert [(topic.name, list(topic.partitions)) for topic in state.topics] == [("test.of-nobody", [])]
+        assert state.members == 0
+    await broker.close()
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "committed", "done", "lag"),
+    [
+        (0, 10, 4, 4, 6),
+        (0, 10, None, 0, 10),
+        (7, 10, None, 7, 3),
+        (7, 10, 4, 7, 3),  # what was deleted unread waits for nobody
+        (0, 9, 10, 10, 0),
+    ],
+)
+def test_lag_is_what_is_kept_and_not_applied(begin: int, end: int, committed: int | None, done: int, lag: int) -> None:
+    state = PartitionState(0, begin, end, committed)
+    assert (state.done, state.lag) == (done, lag)
+
+
+def connector(name: str, prefix: str) -> Connector:
+    return Connector(
+        name=name,
+        topic_prefix=prefix,
+        problem=None,
+        state="RUNNING",
+        task_states=["RUNNING"],
+        failure=None,
+        repairs=0,
+        heartbeat_age_seconds=1.0,
+    )
+
+
+def test_topic_belongs_to_the_connector_with_the_longest_prefix() -> None:
+    connectors = [connector("all", "cdc"), connector("shop", "cdc.mysql-shop"), connector("mysql", "cdc.mysql")]
+    assert connector_of("cdc.mysql.auth.users", connectors) == "mysql"
+    assert connector_of("cdc.mysql-shop.shop.products", connectors) == "shop"
+    assert connector_of("cdc.mongo.tweets.likes", connectors) == "all"
+    assert connector_of("other", connectors) is None
+
+
+@pytest.mark.parametrize(
+    ("lag", "blocked_by", "state"),
+    [(0, None, "up to date"), (3, None, "catching up"), (3, "MySQL: away", "blocked"), (None, None, "unknown")],
+)
+def test_state_of_a_route_in_a_word(lag: int | None, blocked_by: str | None, state: str) -> None:
+    assert route_state(lag, blocked_by) == state

@@ -1,0 +1,169 @@
+"""`sync-service reconcile` as a process: exit codes, text, JSON and progress."""
+
+import json
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from commands import run_command
+from embedded_stack import Stack
+from service_kit.mysql import create_engine
+
+run = partial(run_command, "sync-service", within=60)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A route of somebody's own: a table of things with a key of two columns, and its copy."""
+
+    variables: dict[str, str]
+    mysql_root_url: str
+    schema: str
+    collection: "pymongo.collection.Collection[dict[str, Any]]"
+
+    async def execute(self, statement: str) -> None:
+        engine = create_engine(self.mysql_root_url)
+        async with engine.begin() as connection:
+            await connection.execute(text(statement.format(f"{self.schema}.things")))
+        await engine.dispose()
+
+
+@pytest.fixture
+async def shop(
+    mysql_root_url: str, mongodb_url: str, kafka_bootstrap_servers: str, schema_url: str, tmp_path: Path
+) -> AsyncIterator[Shop]:
+    schema = f"shop_{secrets.token_hex(4)}"
+    topic = f"test.{schema}.things"
+    file = tmp_path / "routes.yaml"
+    file.write_text(
+        f"things: {{topic: {topic}, target: {{store: mongodb, collection: things}}, "
+        "key: {shelf: integer, name: string}, fields: {price: decimal, tags: json_text, kind: {constant: thing}}}"
+    )
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap_servers)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 1, 1)])
+    await admin.close()
+    url = mongodb_url.replace("/?", f"/{schema}?")
+    with pymongo.MongoClient[dict[str, Any]](url) as client:
+        variables = {
+            "MYSQL_URL": schema_url,
+            "MONGODB_URL": url,
+            "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap_servers,
+            "SYNC_ROUTES_FILE": str(file),
+            "SYNC_GROUP_ID": f"test-{schema}",
+        }
+        shop = Shop(variables, mysql_root_url, schema, client[schema]["things_copy"])
+        engine = create_engine(mysql_root_url)
+        async with engine.begin() as connection:
+            await connection.execute(text(f"CREATE DATABASE {schema}"))
+        await engine.dispose()
+        await shop.execute(
+            "CREATE TABLE {} (shelf INTEGER, name VARCHAR(40) COLLATE utf8mb4_bin, price DECIMAL(10, 2), tags JSON, "
+            "PRIMARY KEY (shelf, name))"
+        )
+        await shop.execute(
+            "INSERT INTO {} VALUES "
+            "(-1, 'ä', 1.50, '[1, 2.0]'), (2, 'a', NULL, NULL), (2, 'b', 10, '{{}}'), (10, 'a', 0, 'null')"
+        )
+        yield shop
+        client.drop_database(schema)
+        await shop.execute("DROP TABLE {}")
+
+
+async def test_copy_is_mended_and_then_agrees(shop: Shop) -> None:
+    code, output, errors = await run("reconcile", **shop.variables)
+    assert (code, errors) == (1, "")
+    assert "4 rows compared" in output
+    assert "4 missing" in output
+    assert shop.schema in output
+
+    code, output, _ = await run("reconcile", "--repair", "--json", **shop.variables)
+    report = json.loads(output)
+    assert (code, report["is_in_agreement"]) == (0, True)
+    (route,) = report["routes"]
+    assert (route["rows"], route["missing"], route["mended"], route["unsettled"]) == (4, 4, 4, 0)
+    assert route["seconds"] > 0
+    assert all(example["outcome"] == "mended" for example in route["examples"])
+    document = shop.collection.find_one({"_id": {"shelf": -1, "name": "ä"}})
+    assert document is not None
+    assert (str(document["price"]), document["tags"], document["kind"]) == ("1.50", [1, 2.0], "thing")
+
+    code, output, errors = await run("reconcile", "--route", "things", **shop.variables)
+    assert (code, errors) == (0, "")
+    assert "the copy agrees with its source" in output
+
+
+async def test_corrupted_row_is_found_and_named(shop: Shop) -> None:
+    await run("reconcile", "--repair", **shop.variables)
+    shop.collection.update_one({"_id": {"shelf": 2, "name": "b"}}, {"$set": {"tags": {"x": True}, "kind": "other"}})
+    code, output, _ = await run("reconcile", "--sample", "1", "--json", **shop.variables)
+    (route,) = json.loads(output)["routes"]
+    (example,) = route["examples"]
+    assert (code, route["different"], route["is_sample"]) == (1, 1, True)
+    assert (example["key"], example["fields"], example["outcome"]) == (
+        [{"shelf": 2, "name": "b"}],
+        ["tags", "kind"],
+        "different",
+    )
+
+
+async def test_progress_is_json_for_a_program(shop: Shop) -> None:
+    _, _, errors = await run("reconcile", "--json", **shop.variables)
+    begun, *_ = map(json.loads, errors.splitlines())
+    assert (begun["route"], begun["done"]) == ("things", 0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "arguments", "why"),
+    [
+        ({"MYSQL_URL": "mysql://a:b@127.0.0.1:1/tweets"}, (), "MySQL can't be read"),
+        ({"MONGODB_URL": "mongodb://127.0.0.1:1/x?serverSelectionTimeoutMS=300"}, (), "MongoDB can't be read"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, (), "the broker at 127.0.0.1:1 does not answer"),
+        ({}, ("--route", "none"), "there is no route none; there are things"),
+        ({"SYNC_ROUTES_FILE": "/no/such/file"}, (), "/no/such/file"),
+        ({"MYSQL_URL": "nonsense"}, (), "MYSQL_URL"),
+    ],
+)
+async def test_what_can_not_be_compared_is_one_sentence_and_exit_code_2(
+    shop: Shop, changed: dict[str, str], arguments: tuple[str, ...], why: str
+) -> None:
+    code, output, errors = await run("reconcile", *arguments, **{**shop.variables, **changed})
+    assert (code, output) == (2, "")
+    assert why in errors
+    assert errors.startswith("error: ")
+    assert errors.count("\n") == 1
+
+
+async def test_syncs_own_account_may_read_what_it_copies_and_nothing_else(mysql_root_url: str, stack: Stack) -> None:
+    engine = create_engine(stack.addresses["SYNC_MYSQL_URL"])
+    root = create_engine(mysql_root_url)
+    async with root.begin() as connection:
+        await connection.execute(text("CREATE TABLE IF NOT EXISTS auth.sync_may_not_see_this (id INTEGER)"))
+    try:
+        async with engine.connect() as connection:
+            # There may be no such table yet; the right to read it is there already.
+            try:
+                await connection.execute(text("SELECT id FROM auth.users LIMIT 1"))
+            except ProgrammingError as error:
+                assert "1146" in str(error)  # noqa: PT017 - either outcome is right
+            for statement in (
+                "SELECT * FROM auth.sync_may_not_see_this",
+                "CREATE TABLE auth.users (id INTEGER)",
+                "DELETE FROM auth.users",
+            ):
+                with pytest.raises(OperationalError, match="1142"):
+                    await connection.execute(text(statement))
+    finally:
+        async with root.begin() as connection:
+            await connection.execute(text("DROP TABLE auth.sync_may_not_see_this"))
+        await engine.dispose()
+        await root.dispose()

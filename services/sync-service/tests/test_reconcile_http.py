@@ -1,0 +1,107 @@
+"""`/v1/reconcile` of a process of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pymongo
+import pytest
+from bson import ObjectId
+
+from answers import problem
+from own_sync import OwnSync, tweet_id
+from replicas import Replica
+from sync_service.reconciliation.jobs import KEPT, Job, Jobs
+from sync_service.reconciliation.problems import ReconciliationNotFound
+from sync_service.settings import Settings
+from waiting import eventually
+
+ROWS = 25
+
+
+@pytest.fixture
+async def source(sync: OwnSync) -> AsyncIterator["pymongo.collection.Collection[dict[str, Any]]"]:
+    """Tweets that no event has told of. The end of a topic names its source: the database is `test`."""
+    with pymongo.MongoClient[dict[str, Any]](sync.variables["MONGODB_URL"]) as client:
+        collection = client["test"][sync.tweets]
+        collection.insert_many(
+            [{"_id": ObjectId(tweet_id(number)), "text": f"text {number}"} for number in range(ROWS)]
+        )
+        yield collection
+        collection.drop()
+
+
+async def finished(replica: Replica, location: str) -> dict[str, Any]:
+    async def look() -> dict[str, Any]:
+        answer = await replica.client.get(location)
+        assert answer.status_code == 200
+        content: dict[str, Any] = answer.json()
+        return content
+
+    return await eventually(look, lambda seen: seen["state"] != "running", within=60)
+
+
+@pytest.mark.usefixtures("source")
+async def test_worker_has_a_copy_compared_and_mended(sync: OwnSync) -> None:
+    async with sync.running() as replica:
+        answer = await replica.client.post("/v1/reconcile", json={"route": sync.tweets})
+        assert answer.status_code == 202
+        begun = answer.json()
+        assert (begun["state"], begun["report"], begun["finished_at"]) == ("running", None, None)
+        assert problem(await replica.client.post("/v1/reconcile", json={})) == (409, "reconciliation-running")
+        seen = await finished(replica, answer.headers["Location"])
+        (report,) = seen["report"]
+        assert (seen["id"], seen["state"], seen["problem"]) == (begun["id"], "finished", None)
+        assert (report["rows"], report["missing"], report["mended"]) == (ROWS, ROWS, 0)
+        assert report["is_in_agreement"] is False
+        assert [each["route"] for each in seen["progress"]] == [sync.tweets]
+
+        answer = await replica.client.post("/v1/reconcile", json={"route": sync.tweets, "repair": True, "sample": 5})
+        (report,) = (await finished(replica, answer.headers["Location"]))["report"]
+        assert (report["missing"], report["mended"], report["is_sample"]) == (ROWS, ROWS, True)
+        assert report["is_in_agreement"] is True
+
+
+async def test_comparison_that_is_not_possible_has_failed_and_says_why(sync: OwnSync) -> None:
+    async with sync.running() as replica:
+        answer = await replica.client.post("/v1/reconcile", json={"route": sync.users})
+        seen = await finished(replica, answer.headers["Location"])
+        assert (seen["state"], seen["report"]) == ("failed", None)
+        assert f"MySQL shows no table test.{sync.users}" in seen["problem"]
+        # The sync goes on.
+        assert (await replica.client.get("/readyz")).status_code == 200
+
+
+async def test_who_is_no_worker_and_what_is_no_request_is_refused(sync: OwnSync) -> None:
+    async with sync.running() as replica:
+        post, path = replica.client.post, "/v1/reconcile"
+        assert problem(await post(path, json={}, headers={"Authorization": ""})) == (401, "not-authenticated")
+        assert problem(await post(path, json={}, headers=sync.bearer("customer"))) == (403, "forbidden")
+        assert problem(await post(path, json={"route": "none"})) == (422, "unknown-route")
+        assert problem(await post(path, json={"sample": 0})) == (422, "validation-failed")
+        nowhere = await replica.client.get(f"{path}/019ac2e4-6f1b-7c3e-9a52-0b7d8d3f4e21")
+        assert problem(nowhere) == (404, "reconciliation-not-found")
+
+
+async def test_only_the_latest_comparisons_are_remembered() -> None:
+    jobs = Jobs(
+        Settings(
+            mysql_url="mysql://nobody@127.0.0.1:1/tweets",
+            mongodb_url="mongodb://127.0.0.1:1/tweets",
+            kafka_bootstrap_servers="127.0.0.1:1",
+            auth_jwks_url="http://127.0.0.1:1/",
+        )
+    )
+    started = []
+    for _ in range(KEPT + 2):
+        job = Job("tweets", repair=False, sample=None)
+        jobs.start(job)
+        # It has begun when anything else has had its turn.
+        await asyncio.sleep(0)
+        await jobs.close()
+        started.append(job)
+    assert [job.problem for job in started] == ["the service was stopped"] * len(started)
+    assert jobs.get(started[-1].id) is started[-1]
+    for forgotten in started[:2]:
+        with pytest.raises(ReconciliationNotFound):
+            jobs.get(forgotten.id)

@@ -1,0 +1,49 @@
+"""What `/v1/status` tells, which everybody may read."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from embedded_stack import Stack
+from own_sync import OwnSync, tweet_event
+from sync_service.status.endpoints import fit_for_anyone
+from waiting import eventually
+
+
+async def test_dependency_that_does_not_answer_is_named_without_the_words_of_its_driver(
+    sync: OwnSync, stack: Stack
+) -> None:
+    async with sync.running() as replica:
+        stack.kill("mysql")
+        try:
+            await sync.send(sync.tweets, tweet_event(1))
+
+            async def blocked() -> Any:
+                told = (await replica.client.get("/v1/status", headers={"Authorization": ""})).json()
+                (reason,) = [each["blocked_by"] for each in told["routes"] if each["name"] == sync.tweets]
+                return reason and (told["problem"], reason)
+
+            assert await eventually(blocked) == (f"{sync.tweets}: MySQL", "MySQL")
+            # Who works here gets to know why.
+            told = (await replica.client.get("/v1/pipeline")).json()
+            assert told["problem"].startswith(f"{sync.tweets}: MySQL: ")
+        finally:
+            await asyncio.to_thread(stack.start, "mysql")
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        (None, None),
+        ("not started yet", "not started yet"),
+        ("Kafka: KafkaConnectionError: Unable to bootstrap from [('10.0.0.7', 9092)]", "Kafka"),
+        (
+            "users: MongoDB: AutoReconnect: 10.0.0.5:27017; tweets: MySQL: 1045: user 'x'@'y'",
+            "users: MongoDB; tweets: MySQL",
+        ),
+    ],
+)
+def test_problem_is_told_up_to_the_colon(problem: str | None, told: str | None) -> None:
+    blocked = {"users": "MongoDB: AutoReconnect: 10.0.0.5:27017", "tweets": "MySQL: 1045: user 'x'@'y'", "likes": None}
+    assert fit_for_anyone(problem, blocked) == told
