@@ -1,32 +1,19 @@
 """The command line: an admin to begin with, and keys."""
 
-import asyncio
-import os
-import sys
-from pathlib import Path
-
 import pytest
 from pydantic import SecretStr
 
 from auth_app import Person, client_of, log_in, running_app
 from auth_service.settings import Settings
+from commands import run_command
 
-AUTH_SERVICE = str(Path(sys.executable).with_name("auth-service"))
 PASSWORD = "a rather long passphrase"
 ADMIN = ("create-admin", "--username", "admin", "--email", "root@example.com")
 
 
-async def run(mysql_url: str, *arguments: str, typed: str = "") -> tuple[int | None, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        AUTH_SERVICE,
-        *arguments,
-        env={"PATH": os.environ["PATH"], "MYSQL_URL": mysql_url, "LOG_LEVEL": "WARNING"},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await asyncio.wait_for(process.communicate(typed.encode()), 60)
-    return process.returncode, output.decode(), errors.decode()
+async def run(mysql_url: str, *arguments: str, typed: str = "") -> tuple[int, str, str]:
+    variables = {"MYSQL_URL": mysql_url, "LOG_LEVEL": "WARNING"}
+    return await run_command("auth-service", *arguments, within=60, typed=typed, **variables)
 
 
 async def test_admin_is_made_on_the_command_line_and_can_log_in(empty_schema: str, settings: Settings) -> None:

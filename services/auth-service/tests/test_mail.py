@@ -31,9 +31,9 @@ from structlog.typing import EventDict
 from auth_service.mail.links import Links
 from auth_service.mail.mailer import Mailer, Persistence
 from auth_service.mail.messages import Mail, MailComposer, MailKind
-from auth_service.mail.metrics import MailMetrics
 from auth_service.mail.settings import MailSettings
 from auth_service.mail.smtp import SmtpServer
+from auth_service.metrics import MailMetrics
 from embedded_stack import Stack
 from service_kit.problems import ServiceUnavailable
 from service_kit.settings import explain
@@ -143,12 +143,12 @@ KINDS: dict[MailKind, Callable[[MailComposer, str], Mail]] = {
     MailKind.REGISTRATION_WITH_TAKEN_EMAIL: lambda by, to: by.registration_with_taken_email(to, "Ada"),
 }
 SAYS = {
-    MailKind.CONFIRM_EMAIL: [f"{BASE}/#/confirm-email?token={TOKEN}", "31 January 2040, 12:00 UTC"],
-    MailKind.CONFIRM_NEW_EMAIL: [f"{BASE}/#/confirm-email?token={TOKEN}", "31 January 2040, 12:00 UTC"],
-    MailKind.EMAIL_CHANGE_NOTICE: [f"{BASE}/#/forgot-password", "31 January 2040, 12:00 UTC"],
-    MailKind.RESET_PASSWORD: [f"{BASE}/#/reset-password?token={TOKEN}", "10 minutes"],
-    MailKind.PASSWORD_CHANGED_NOTICE: [f"{BASE}/#/forgot-password", "31 January 2040, 12:00 UTC"],
-    MailKind.REGISTRATION_WITH_TAKEN_EMAIL: [f"{BASE}/#/login", f"{BASE}/#/forgot-password"],
+    MailKind.CONFIRM_EMAIL: [f"{BASE}/confirm-email#token={TOKEN}", "31 January 2040, 12:00 UTC"],
+    MailKind.CONFIRM_NEW_EMAIL: [f"{BASE}/confirm-email#token={TOKEN}", "31 January 2040, 12:00 UTC"],
+    MailKind.EMAIL_CHANGE_NOTICE: [f"{BASE}/forgot-password", "31 January 2040, 12:00 UTC"],
+    MailKind.RESET_PASSWORD: [f"{BASE}/reset-password#token={TOKEN}", "10 minutes"],
+    MailKind.PASSWORD_CHANGED_NOTICE: [f"{BASE}/forgot-password", "31 January 2040, 12:00 UTC"],
+    MailKind.REGISTRATION_WITH_TAKEN_EMAIL: [f"{BASE}/login", f"{BASE}/forgot-password"],
 }
 
 

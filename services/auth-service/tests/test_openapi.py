@@ -136,8 +136,13 @@ class People:
         """Put in what no schema can say: a token that works, two passwords that are the same, a name that is free."""
         if (role := role_of(case)) is not None:
             case.headers["Authorization"] = f"Bearer {self.who_is(role)['access_token']}"
+        # What a browser says by itself, and keeps.
+        case.headers["Origin"] = self.service.url
+        if operation_id(case) == "refresh_in_browser" and case.meta.generation.mode.is_positive:
+            case.cookies = {"tandem_refresh": self.register(**self.new_names())["refresh_token"]}
         body = case.body
-        if operation_id(case) == "register" and case.meta.generation.mode.is_positive and isinstance(body, dict):
+        registers = operation_id(case) in ("register", "register_in_browser")
+        if registers and case.meta.generation.mode.is_positive and isinstance(body, dict):
             names = self.new_names() if body["username"] == "ada" else {}
             case.body = {**body, **names, "password_confirm": body["password"]}
 
@@ -210,6 +215,10 @@ PUBLIC = {
     "POST /v1/login",
     "POST /v1/token",
     "POST /v1/refresh",
+    "POST /v1/browser/register",
+    "POST /v1/browser/login",
+    "POST /v1/browser/refresh",
+    "POST /v1/browser/logout",
     "POST /v1/password/forgot",
     "POST /v1/password/reset",
     "POST /v1/email/verify",

@@ -407,17 +407,21 @@ async def test_where_no_token_is_needed_a_forged_one_is_refused_all_the_same(
         assert not await connection.scalar(text("SELECT COUNT(*) FROM users WHERE username = :username"), form)
 
 
+_NEW_ACCOUNT = {
+    "username": "somebody_new",
+    "email": "somebody.new@example.com",
+    "name": "Somebody",
+    "password": PASSWORD,
+    "password_confirm": PASSWORD,
+    "role": "customer",
+}
+_LOGIN = {"login": "nobody_here", "password": PASSWORD, "remember_me": False}
 # A valid body for each endpoint that takes one; the tests spoil one field of it at a time.
 BODIES: dict[tuple[str, str], Json] = {
-    ("post", "/v1/register"): {
-        "username": "somebody_new",
-        "email": "somebody.new@example.com",
-        "name": "Somebody",
-        "password": PASSWORD,
-        "password_confirm": PASSWORD,
-        "role": "customer",
-    },
-    ("post", "/v1/login"): {"login": "nobody_here", "password": PASSWORD, "remember_me": False},
+    ("post", "/v1/register"): _NEW_ACCOUNT,
+    ("post", "/v1/browser/register"): _NEW_ACCOUNT,
+    ("post", "/v1/login"): _LOGIN,
+    ("post", "/v1/browser/login"): _LOGIN,
     ("post", "/v1/token"): {"grant_type": "password", "username": "nobody_here", "password": PASSWORD},
     ("post", "/v1/refresh"): {"refresh_token": "nobody's"},
     ("post", "/v1/logout"): {"refresh_token": "nobody's"},
@@ -464,7 +468,8 @@ def call(client: httpx.AsyncClient, endpoint: tuple[str, str], person: Person, b
     if path == "/v1/token":
         form = urlencode({name: str(value) for name, value in body.items()}, errors="surrogatepass")
         return client.request(method, url, content=form, headers={"Content-Type": "application/x-www-form-urlencoded"})
-    headers = {**bearer(person), "Content-Type": "application/json"}
+    own_page = {"X-Tandem-Browser": "1", "Sec-Fetch-Site": "same-origin"}
+    headers = {**bearer(person), **own_page, "Content-Type": "application/json"}
     return client.request(method, url, content=json.dumps(body), headers=headers)
 
 

@@ -100,8 +100,8 @@ async def test_health_is_answered_promptly_during_a_thousand_logins(replica: Rep
         service, control = await asked
     told = f"median {statistics.median(service):.4f} s, 95% within {percentile_95(service):.4f} s"
     told += f"; the control {statistics.median(control):.4f} s and {percentile_95(control):.4f} s"
-    assert statistics.median(service) < PROMPT_SECONDS, told
-    assert percentile_95(service) < max(PROMPT_SECONDS, 4 * percentile_95(control)), told
+    assert statistics.median(service) < max(PROMPT_SECONDS, 10 * statistics.median(control)), told
+    assert percentile_95(service) < max(PROMPT_SECONDS, 10 * percentile_95(control)), told
     assert len(service) > LOGINS / 10, "it was asked too seldom to say anything"
     assert json.loads(statuses) == {"200": LOGINS}, told
 

@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from auth_service.accounts.endpoints import router as accounts_router
 from auth_service.administration.endpoints import router as administration_router
 from auth_service.audit.endpoints import router as audit_router
+from auth_service.browser.endpoints import router as browser_router
 from auth_service.database import Clock, Database, migrations_folder, now
 from auth_service.email_addresses.endpoints import router as email_addresses_router
 from auth_service.housekeeping import Housekeeper
@@ -22,8 +23,8 @@ from auth_service.keys.encryption import KeyCipher
 from auth_service.keys.endpoints import router as keys_router
 from auth_service.keys.service import KeyRing
 from auth_service.mail.mailer import Mailer
-from auth_service.mail.metrics import MailMetrics
 from auth_service.mail.smtp import SmtpServer
+from auth_service.metrics import MailMetrics
 from auth_service.passwords.endpoints import router as passwords_router
 from auth_service.services import Services, password_hasher
 from auth_service.sessions.endpoints import router as sessions_router
@@ -61,7 +62,7 @@ async def prepare(settings: Settings, *, deadline_seconds: float = 60) -> None:
 @contextlib.asynccontextmanager
 async def database_of(settings: Settings) -> AsyncIterator[Database]:
     address = settings.mysql_url.get_secret_value()
-    engine, reading_engine = create_engine(address), create_engine(address, for_reading=True)
+    engine, reading_engine = create_engine(address), create_engine(address, autocommit=True)
     try:
         yield Database(engine, reading_engine)
     finally:
@@ -118,6 +119,7 @@ def create_app(settings: Settings, clock: Clock = now) -> FastAPI:
         routers=[
             accounts_router,
             sessions_router,
+            browser_router,
             passwords_router,
             email_addresses_router,
             administration_router,

@@ -11,12 +11,13 @@ from service_kit.mysql import MysqlAddress
 class Settings(MailSettings):
     port: int = Field(default=8001, ge=1, le=65535)
     gateway_prefix: str = "/api/auth"
-    mysql_url: MysqlAddress
+    mysql_url: MysqlAddress = Field(description="`mysql://user:password@host:port/schema`")
     auth_issuer: str = Field(
-        default="http://localhost:8080/api/auth", description="`iss` of tokens; the address the public reaches us at."
+        default="http://localhost:8080/api/auth",
+        description="`iss` of tokens: the address the public reaches auth-service at.",
     )
-    auth_audience: str = "tandem"
-    auth_access_token_seconds: int = Field(default=900, ge=60, le=3600)
+    auth_audience: str = Field(default="tandem", description="`aud` of tokens.")
+    auth_access_token_seconds: int = Field(default=900, ge=60, le=3600, description="How long an access token lasts.")
     auth_key_encryption_secret: SecretStr = Field(
         default=SecretStr("local-only-key-encryption-secret"),
         min_length=16,
@@ -34,9 +35,9 @@ class Settings(MailSettings):
     )
     auth_audit_days: int = Field(default=365, ge=1, description="Audit events are kept for so long.")
     # Attempts that are free in 15 minutes; each further one waits twice as long as the one before.
-    auth_login_attempts_per_account: int = Field(default=10, ge=1)
-    auth_login_attempts_per_address: int = Field(default=100, ge=1)
-    auth_login_failures_overall: int = Field(default=1000, ge=1)
-    auth_registrations_per_address: int = Field(default=300, ge=1)
-    auth_mails_per_account: int = Field(default=5, ge=1)
-    auth_mails_per_address: int = Field(default=50, ge=1)
+    auth_login_attempts_per_account: int = Field(default=10, ge=1, description="Free in 15 minutes.")
+    auth_login_attempts_per_address: int = Field(default=100, ge=1, description="Free in 15 minutes.")
+    auth_login_failures_overall: int = Field(default=1000, ge=1, description="Free in 15 minutes.")
+    auth_registrations_per_address: int = Field(default=300, ge=1, description="Free in 15 minutes.")
+    auth_mails_per_account: int = Field(default=5, ge=1, description="That somebody may ask for; free in 15 minutes.")
+    auth_mails_per_address: int = Field(default=50, ge=1, description="The same.")

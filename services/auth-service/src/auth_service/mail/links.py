@@ -14,13 +14,13 @@ class Links:
     base: str
 
     def log_in(self) -> str:
-        return f"{self.base}/#/login"
+        return f"{self.base}/login"
 
     def forgot_password(self) -> str:
-        return f"{self.base}/#/forgot-password"
+        return f"{self.base}/forgot-password"
 
     def confirm_email(self, token: str) -> str:
-        return f"{self.base}/#/confirm-email?token={quote(token, safe='')}"
+        return f"{self.base}/confirm-email#token={quote(token, safe='')}"
 
     def reset_password(self, token: str) -> str:
-        return f"{self.base}/#/reset-password?token={quote(token, safe='')}"
+        return f"{self.base}/reset-password#token={quote(token, safe='')}"

@@ -23,8 +23,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from auth_service.database import Clock, now
 from auth_service.mail.messages import Mail, MailKind
-from auth_service.mail.metrics import MailMetrics
 from auth_service.mail.smtp import MailRefused, MailServerTrouble, SmtpServer
+from auth_service.metrics import MailMetrics
 from service_kit.problems import ServiceUnavailable
 
 log = structlog.get_logger(__name__)

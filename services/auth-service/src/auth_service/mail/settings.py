@@ -39,7 +39,7 @@ class MailSettings(ServiceSettings):
         description="The mail server: smtp:// in clear, smtp+starttls:// or smtps://, with user:password@ if it asks.",
     )
     auth_mail_from: NameEmail = Field(
-        default=NameEmail("Tandem", "no-reply@tandem.example"), description="The sender: Name <address>."
+        default=NameEmail("Tandem", "no-reply@tandem.example"), description="The sender: `Name <address>`."
     )
     auth_public_url: PublicUrl = Field(
         default="http://localhost:8080", description="Where people reach the user interface; links in mails begin so."

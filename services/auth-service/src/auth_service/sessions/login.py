@@ -63,7 +63,7 @@ class LoginService:
                     async with self.database.transaction() as session:
                         limit = await self.limiter.take(session, counted, watched)
             except TooManyRequests:
-                self.metrics.logins.labels("throttled").inc()
+                self.metrics.count_login("throttled")
                 raise
             tell(limit)
             verified_hash = found.credential.password_hash if found else None
@@ -82,7 +82,7 @@ class LoginService:
                 elif account.hash in view.states:
                     await self.limiter.forget(session, account)
                 if self.require_verified_email and not user.email_verified:
-                    self.metrics.logins.labels("unverified").inc()
+                    self.metrics.count_login("unverified")
                     reason = "email-not-verified"
                     await self.audit.record(session, Event.LOGIN_FAIL, origin, user_id=user.id, reason=reason)
                     raise EmailNotVerified
@@ -90,7 +90,7 @@ class LoginService:
                     user.credential.password_hash = newer_hash
                 remember_me, event = credentials.remember_me, Event.LOGIN_SUCCESS
                 tokens = await self.sessions.start(session, user, origin, event=event, remember_me=remember_me)
-        self.metrics.logins.labels("succeeded").inc()
+        self.metrics.count_login("succeeded")
         return tokens
 
     async def _rehashed(self, password: str, password_hash: str | None) -> str | None:
@@ -107,7 +107,7 @@ class LoginService:
         *,
         is_correct: bool,
     ) -> None:
-        self.metrics.logins.labels("failed").inc()
+        self.metrics.count_login("failed")
         reason = "unknown-login" if user is None else "inactive" if is_correct else "wrong-password"
         user_id = user.id if user else None
         await self.audit.record(session, Event.LOGIN_FAIL, origin, user_id=user_id, anonymous=True, reason=reason)

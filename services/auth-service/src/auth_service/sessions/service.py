@@ -68,7 +68,7 @@ class SessionService:
             moment = self.clock()
             is_live = found is not None and found[1].ended_at is None and moment < found[1].expires_at
             if user is None or found is None or not is_live or not user.is_active:
-                self.metrics.refreshes.labels("invalid").inc()
+                self.metrics.count_refresh("invalid")
                 raise InvalidRefreshToken
             token, renewed = found
             if token.spent_at is None:
@@ -83,11 +83,11 @@ class SessionService:
                 await self.audit.record(
                     session, Event.TOKEN_REUSE, origin, user_id=user.id, anonymous=True, session_id=renewed.id
                 )
-                self.metrics.refreshes.labels("reused").inc()
+                self.metrics.count_refresh("reused")
                 raise RefreshTokenReused
             renewed.last_used_at = moment
             renewed.address = origin.address
-        self.metrics.refreshes.labels("renewed").inc()
+        self.metrics.count_refresh("renewed")
         return self._tokens(user, renewed.id, successor, moment)
 
     async def _lost_successor(
@@ -97,6 +97,14 @@ class SessionService:
             return None
         successor = unseal_successor(refresh_token, token.sealed_successor)
         return None if await sessions.is_spent(token_hash(successor)) else successor
+
+    async def remembered_for(self, refresh_token: str) -> timedelta | None:
+        """How much longer the session of this token lasts, if it is one that is to be remembered."""
+        async with self.database.reading() as session:
+            found = await SessionRepository(session).get_by_refresh_token(token_hash(refresh_token))
+            if found is None or found[1].expires_at - found[1].created_at <= LIFETIME:
+                return None
+            return found[1].expires_at - self.clock()
 
     async def end_by_refresh_token(self, refresh_token: str, origin: Origin) -> None:
         """End the session of this refresh token; an unknown one has ended already."""

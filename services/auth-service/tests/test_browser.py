@@ -1,0 +1,289 @@
+"""Sessions of browsers: a cookie that no script can read, and that no other site can use."""
+
+from collections.abc import AsyncIterator
+from http.cookies import Morsel, SimpleCookie
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.datastructures import Headers
+
+from answers import bearer, problem
+from auth_app import Form, NewForm, Person, Register, TurnableClock, client_of, events_of, log_in, running_app
+from auth_service.browser.same_origin import is_same_origin
+from auth_service.settings import Settings
+
+OWN = {"X-Tandem-Browser": "1", "Origin": "http://auth.test", "Sec-Fetch-Site": "same-origin"}
+DAY = 24 * 60 * 60
+
+
+@pytest.fixture
+async def browser(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A page of our own, in a browser that keeps cookies."""
+    async with client_of(app, **OWN) as client:
+        yield client
+
+
+def cookie_of(answer: httpx.Response) -> Morsel[str]:
+    (header,) = answer.headers.get_list("set-cookie")
+    (cookie,) = SimpleCookie(header).values()
+    return cookie
+
+
+def credentials_of(person: Person, **more: Any) -> Form:
+    return {"login": person["form"]["username"], "password": person["form"]["password"], **more}
+
+
+async def begin(browser: httpx.AsyncClient, person: Person, **more: Any) -> httpx.Response:
+    answer = await browser.post("/v1/browser/login", json=credentials_of(person, **more))
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+async def test_refresh_token_is_in_a_cookie_and_nowhere_else(browser: httpx.AsyncClient, registered: Person) -> None:
+    answer = await begin(browser, registered)
+    assert answer.json().keys() == {"access_token", "token_type", "expires_in"}
+    assert answer.headers["cache-control"] == "no-store"
+    cookie = cookie_of(answer)
+    assert cookie.value not in answer.text
+    assert (cookie.key, cookie["path"], cookie["samesite"]) == ("tandem_refresh", "/v1/browser", "Strict")
+    assert (cookie["httponly"], cookie["secure"], cookie["domain"], cookie["max-age"]) == (True, "", "", "")
+    assert (await browser.get("/v1/users/me", headers=bearer(answer.json()))).status_code == 200
+
+
+async def test_registering_logs_in_like_the_other_interface(browser: httpx.AsyncClient, form: Form) -> None:
+    answer = await browser.post("/v1/browser/register", json=form)
+    assert answer.status_code == 201
+    assert answer.json().keys() == {"access_token", "token_type", "expires_in", "user"}
+    assert cookie_of(answer).value
+    assert answer.json()["user"]["username"] == form["username"]
+    taken = await browser.post("/v1/browser/register", json={**form, "email": "other@example.com"})
+    assert problem(taken) == (409, "username-taken")
+    assert taken.json()["errors"][0]["pointer"] == "#/username"
+
+
+async def test_nobody_registers_in_a_browser_as_more_than_a_customer(browser: httpx.AsyncClient, form: Form) -> None:
+    answer = await browser.post("/v1/browser/register", json={**form, "role": "admin"})
+    assert problem(answer) == (403, "forbidden")
+
+
+async def test_cookie_is_renewed_with_each_refresh(browser: httpx.AsyncClient, registered: Person) -> None:
+    first = cookie_of(await begin(browser, registered)).value
+    answer = await browser.post("/v1/browser/refresh")
+    assert answer.status_code == 200
+    assert answer.json().keys() == {"access_token", "token_type", "expires_in"}
+    assert cookie_of(answer).value not in ("", first)
+    assert (await browser.post("/v1/browser/refresh")).status_code == 200
+
+
+async def test_only_a_session_that_is_to_be_remembered_outlives_the_browser(
+    browser: httpx.AsyncClient, registered: Person, clock: TurnableClock
+) -> None:
+    cookie = cookie_of(await begin(browser, registered, remember_me=True))
+    assert cookie["max-age"] == str(30 * DAY)
+    clock.forward(days=10)
+    renewed = cookie_of(await browser.post("/v1/browser/refresh"))
+    assert 20 * DAY - 60 < int(renewed["max-age"]) <= 20 * DAY
+    await begin(browser, registered)
+    assert cookie_of(await browser.post("/v1/browser/refresh"))["max-age"] == ""
+
+
+async def test_stolen_cookie_ends_the_session_of_both_and_is_taken_back(
+    app: FastAPI, browser: httpx.AsyncClient, registered: Person, clock: TurnableClock
+) -> None:
+    stolen = cookie_of(await begin(browser, registered)).value
+    await browser.post("/v1/browser/refresh")
+    clock.forward(seconds=11)
+    async with client_of(app, **OWN, Cookie=f"tandem_refresh={stolen}") as thief:
+        refused = await thief.post("/v1/browser/refresh")
+    assert problem(refused) == (401, "refresh-token-reused")
+    assert (cookie_of(refused).value, cookie_of(refused)["max-age"]) == ("", "0")
+    assert cookie_of(refused)["path"] == "/v1/browser"
+    answer = await browser.post("/v1/browser/refresh")
+    assert problem(answer) == (401, "invalid-refresh-token")
+    assert not browser.cookies
+
+
+async def test_lost_answer_gives_the_same_cookie_again(
+    app: FastAPI, browser: httpx.AsyncClient, registered: Person
+) -> None:
+    """Two tabs without Web Locks, or one whose connection broke."""
+    lost = cookie_of(await begin(browser, registered)).value
+    first = cookie_of(await browser.post("/v1/browser/refresh")).value
+    async with client_of(app, **OWN, Cookie=f"tandem_refresh={lost}") as again:
+        assert cookie_of(await again.post("/v1/browser/refresh")).value == first
+
+
+@pytest.mark.parametrize("cookie", ["", "tandem_refresh=", "tandem_refresh=x", "tandem_refresh=" + "x" * 3000, "a=b"])
+async def test_cookie_that_is_missing_or_nobodys_is_refused(app: FastAPI, cookie: str) -> None:
+    async with client_of(app, **OWN, Cookie=cookie) as client:
+        assert problem(await client.post("/v1/browser/refresh")) == (401, "invalid-refresh-token")
+
+
+async def test_refresh_token_in_the_body_is_no_cookie(browser: httpx.AsyncClient, registered: Person) -> None:
+    body = {"refresh_token": registered["refresh_token"]}
+    assert problem(await browser.post("/v1/browser/refresh", json=body)) == (401, "invalid-refresh-token")
+
+
+async def test_cookie_is_good_for_nothing_else(app: FastAPI, registered: Person) -> None:
+    async with client_of(app, **OWN, Cookie=f"tandem_refresh={registered['refresh_token']}") as client:
+        assert problem(await client.post("/v1/refresh")) == (422, "validation-failed")
+        assert problem(await client.post("/v1/logout")) == (401, "not-authenticated")
+        assert problem(await client.get("/v1/users/me")) == (401, "not-authenticated")
+
+
+async def test_logout_ends_the_session_and_takes_the_cookie_back(
+    browser: httpx.AsyncClient, registered: Person
+) -> None:
+    tokens = (await begin(browser, registered)).json()
+    for _ in range(2):
+        answer = await browser.post("/v1/browser/logout")
+        assert answer.status_code == 204
+        assert (cookie_of(answer).value, cookie_of(answer)["max-age"]) == ("", "0")
+    assert not browser.cookies
+    assert problem(await browser.get("/v1/users/me", headers=bearer(tokens))) == (401, "invalid-token")
+
+
+async def test_new_session_of_a_browser_ends_the_one_before(browser: httpx.AsyncClient, registered: Person) -> None:
+    tokens = (await begin(browser, registered)).json()
+    await begin(browser, registered)
+    assert problem(await browser.get("/v1/users/me", headers=bearer(tokens))) == (401, "invalid-token")
+    assert (await browser.get("/v1/users/me", headers=bearer(registered))).status_code == 200
+
+
+async def test_failed_login_leaves_the_session_that_is(browser: httpx.AsyncClient, registered: Person) -> None:
+    await begin(browser, registered)
+    answer = await browser.post("/v1/browser/login", json=credentials_of(registered) | {"password": "wrong password"})
+    assert problem(answer) == (401, "invalid-credentials")
+    assert "set-cookie" not in answer.headers
+    assert (await browser.post("/v1/browser/refresh")).status_code == 200
+
+
+FOREIGN = {
+    "no header of our own": {"Origin": "http://auth.test", "Sec-Fetch-Site": "same-origin"},
+    "another header": OWN | {"X-Tandem-Browser": "0"},
+    "a form of another site": {"Origin": "http://evil.test", "Sec-Fetch-Site": "cross-site"},
+    "another site with the header": {
+        "X-Tandem-Browser": "1",
+        "Origin": "http://evil.test",
+        "Sec-Fetch-Site": "cross-site",
+    },
+    "a neighbouring site": {
+        "X-Tandem-Browser": "1",
+        "Origin": "http://evil.auth.test",
+        "Sec-Fetch-Site": "same-site",
+    },
+    "another port of ours": {"X-Tandem-Browser": "1", "Origin": "http://auth.test:81", "Sec-Fetch-Site": "same-site"},
+    "a foreign origin of an old browser": {"X-Tandem-Browser": "1", "Origin": "http://evil.test"},
+    "a sandboxed frame": {"X-Tandem-Browser": "1", "Origin": "null", "Sec-Fetch-Site": "cross-site"},
+    "a frame's empty origin": {"X-Tandem-Browser": "1", "Origin": ""},
+    "an address typed in": {"X-Tandem-Browser": "1", "Sec-Fetch-Site": "none"},
+    "no browser": {"X-Tandem-Browser": "1"},
+    "our name in theirs": {"X-Tandem-Browser": "1", "Origin": "http://auth.test.evil.test"},
+    "our name as their user": {"X-Tandem-Browser": "1", "Origin": "http://auth.test@evil.test"},
+    "half an address": {"X-Tandem-Browser": "1", "Origin": "http://["},
+    "no address": {"X-Tandem-Browser": "1", "Origin": "http://[auth.test]"},
+    "no scheme": {"X-Tandem-Browser": "1", "Origin": "//auth.test"},
+}
+
+
+@pytest.mark.parametrize("foreign", FOREIGN.values(), ids=FOREIGN)
+async def test_other_sites_can_neither_use_a_session_nor_plant_one(
+    app: FastAPI, browser: httpx.AsyncClient, *, registered: Person, new_form: NewForm, foreign: dict[str, str]
+) -> None:
+    cookie = cookie_of(await begin(browser, registered)).value
+    calls: dict[str, Form | None] = {
+        "refresh": None,
+        "logout": None,
+        "login": credentials_of(registered),
+        "register": new_form(),
+    }
+    async with client_of(app, **foreign, Cookie=f"tandem_refresh={cookie}") as other:
+        for call, body in calls.items():
+            answer = await other.post(f"/v1/browser/{call}", json=body)
+            assert problem(answer) == (403, "cross-site-request")
+            assert "set-cookie" not in answer.headers
+    # Neither spent nor ended.
+    assert (await browser.post("/v1/browser/refresh")).status_code == 200
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/json"])
+async def test_no_form_logs_a_visitor_in_whatever_it_calls_its_content(
+    app: FastAPI, registered: Person, content_type: str
+) -> None:
+    body = httpx.Request("POST", "http://auth.test", json=credentials_of(registered)).content
+    headers = {"Content-Type": content_type, "Origin": "http://evil.test", "Sec-Fetch-Site": "cross-site"}
+    async with client_of(app, **headers) as other:
+        answer = await other.post("/v1/browser/login", content=body)
+    assert answer.status_code in (403, 422)
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", ["https://tandem.test", "http://10.0.0.7:8080"])
+def test_own_origin_is_that_which_was_asked_or_that_which_is_public(origin: str) -> None:
+    """Behind a proxy that ends TLS the service sees another name, or another scheme, than the browser."""
+    headers = Headers({"host": "10.0.0.7:8080", "x-tandem-browser": "1", "origin": origin})
+    assert is_same_origin(headers, "https://tandem.test/somewhere")
+
+
+async def test_preflight_of_another_site_gets_no_permission(browser: httpx.AsyncClient) -> None:
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-tandem-browser"}
+    answer = await browser.options("/v1/browser/login", headers={"Origin": "http://evil.test", **asked})
+    assert answer.status_code == 405
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+async def test_cookie_is_for_the_path_that_the_browser_sees_and_for_https_alone(
+    settings: Settings, registered: Person
+) -> None:
+    changed = {"auth_public_url": "https://tandem.test"}
+    headers = OWN | {"X-Forwarded-Prefix": "/api/auth", "Origin": "https://tandem.test"}
+    async with running_app(settings, **changed) as app, client_of(app, **headers) as client:
+        answer = await begin(client, registered)
+    header = answer.headers["set-cookie"]
+    name, _, attributes = header.partition("=")
+    assert name == "__Secure-tandem_refresh"
+    assert attributes.split("; ")[1:] == ["Path=/api/auth/v1/browser", "HttpOnly", "SameSite=Strict", "Secure"]
+
+
+async def test_address_that_has_to_be_confirmed_first_gets_no_session(settings: Settings, form: Form) -> None:
+    changed = {"auth_require_email_verification": True}
+    async with running_app(settings, **changed) as app, client_of(app, **OWN) as client:
+        answer = await client.post("/v1/browser/register", json=form)
+        assert (answer.status_code, answer.json()) == (202, {"status": "confirm-your-email"})
+        assert "set-cookie" not in answer.headers
+        login = {"login": form["username"], "password": form["password"]}
+        assert problem(await client.post("/v1/browser/login", json=login)) == (403, "email-not-verified")
+
+
+async def test_limits_and_audit_trail_are_those_of_the_other_interface(
+    settings: Settings, register: Register, admin: Person
+) -> None:
+    person = await register()
+    wrong = credentials_of(person) | {"password": "wrong password"}
+    few = {"auth_login_attempts_per_account": 2}
+    async with running_app(settings, **few) as app, client_of(app, **OWN) as client:
+        await begin(client, person)
+        await client.post("/v1/browser/logout")
+        assert problem(await client.post("/v1/login", json=wrong)) == (401, "invalid-credentials")
+        answer = await client.post("/v1/browser/login", json=wrong)
+        assert problem(answer) == (401, "invalid-credentials")
+        assert "ratelimit" in answer.headers
+        refused = await client.post("/v1/browser/login", json=credentials_of(person))
+        assert problem(refused) == (429, "too-many-requests")
+        assert int(refused.headers["retry-after"]) > 0
+        events = await events_of(client, admin, user=person["user"]["id"])
+    kinds = [event["event"] for event in events]
+    assert {"authn_login_success", "authn_login_fail", "authn_token_revoked"} <= set(kinds)
+    (success,) = [event for event in events if event["event"] == "authn_login_success"]
+    assert success["address"] == "192.0.2.77"
+
+
+async def test_sessions_of_both_interfaces_are_in_one_list(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient, registered: Person
+) -> None:
+    await log_in(client, registered)
+    tokens = (await begin(browser, registered)).json()
+    items = (await browser.get("/v1/sessions", headers=bearer(tokens))).json()["items"]
+    assert [each["is_current"] for each in items] == [True, False, False]
