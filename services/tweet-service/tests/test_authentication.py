@@ -17,7 +17,7 @@ from pymongo.database import Database
 
 from embedded_stack import Stack
 from issuing import Issuer, SigningKey, serving_issuer
-from tweet_service.authentication import REVOCATION_SECONDS
+from service_kit.authentication import REVOCATION_SECONDS
 from tweet_service.main import create_app
 from tweet_service.settings import Settings
 

@@ -76,10 +76,13 @@ async def test_limit_is_told_and_a_client_over_it_is_asked_to_wait(settings: Any
         headers = {"Authorization": f"Bearer {token}"}
         async with httpx.AsyncClient(transport=transport, base_url="http://tweets.test", headers=headers) as client:
             writes = [await client.post("/v1/tweets", json={"text": "x"}) for _ in range(4)]
-            reads = [await client.get("/v1/tweets") for _ in range(6)]
+            paths = ["/v1/tweets", "/v1/timeline", f"/v1/reactions?tweet={'0' * 24}"]
+            reads = [await client.get(path) for path in paths * 2]
     assert [answer.status_code for answer in writes] == [201] * 3 + [429]
     assert [answer.status_code for answer in reads] == [200] * 5 + [429]
     assert writes[0].headers["ratelimit-policy"] == '"writes";q=3;w=60'
-    assert [answer.headers["ratelimit"] for answer in reads[:2]] == ['"reads";r=4;t=60', '"reads";r=3;t=60']
+    assert [answer.headers["ratelimit"] for answer in reads[:5]] == [
+        f'"reads";r={left};t=60' for left in (4, 3, 2, 1, 0)
+    ]
     assert problem(writes[3]) == (429, "too-many-requests")
     assert writes[3].headers["retry-after"] == "60"

@@ -146,3 +146,22 @@ async def test_likes_are_listed_page_by_page(somebody: Any, bury: Any) -> None:
 async def test_reactions_need_a_token(anonymous: httpx.AsyncClient, somebody: Any, what: str) -> None:
     tweet = await post(somebody())
     assert problem(await anonymous.put(f"/v1/tweets/{tweet['id']}/{what}")) == (401, "not-authenticated")
+
+
+async def test_own_reactions_are_told_of_the_tweets_that_are_asked_about(somebody: Any) -> None:
+    ada, bob = somebody(), somebody()
+    liked, reposted, left = [await post(ada) for _ in range(3)]
+    await bob.put(f"/v1/tweets/{liked['id']}/like")
+    await bob.put(f"/v1/tweets/{reposted['id']}/repost")
+    await ada.put(f"/v1/tweets/{left['id']}/like")
+    asked = {"tweet": [left["id"], reposted["id"], liked["id"], "f" * 24]}
+    answer = await bob.get("/v1/reactions", params=asked)
+    assert (answer.status_code, answer.json()) == (200, {"likes": [liked["id"]], "reposts": [reposted["id"]]})
+    await bob.delete(f"/v1/tweets/{liked['id']}/like")
+    await bob.delete(f"/v1/tweets/{reposted['id']}/repost")
+    assert (await bob.get("/v1/reactions", params=asked)).json() == {"likes": [], "reposts": []}
+
+
+@pytest.mark.parametrize("asked", [{}, {"tweet": ["x"]}, {"tweet": ["f" * 24] * 101}])
+async def test_own_reactions_are_asked_with_ids_up_to_a_page(somebody: Any, asked: dict[str, list[str]]) -> None:
+    assert problem(await somebody().get("/v1/reactions", params=asked)) == (422, "validation-failed")

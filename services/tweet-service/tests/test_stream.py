@@ -439,8 +439,9 @@ async def test_thousand_share_one_change_stream_and_end_with_the_process(
             author.store(300, "🐘" * 280)
             began = time.monotonic()
             await replica.end(signal.SIGTERM)
-            assert time.monotonic() - began < 3
             deaf.close()
+            # What a service promises; a stream that waited for its next heartbeat would take longer.
+            assert time.monotonic() - began < 10
             assert await asyncio.wait_for(listeners.wait(), 20) == 0
             assert "Traceback" not in replica.log.read_text()
         client.drop_database(database)

@@ -8,10 +8,10 @@ from typing import Annotated
 from fastapi import Depends, Request, Response
 from fastapi.security.base import SecurityBase
 
+from service_kit.authentication import Authenticator, TokenRevoked
 from service_kit.problems import ServiceUnavailable, TooManyRequests, Unauthorized
 from service_kit.rate_limit import tell_rate_limit
 from service_kit.tokens import AccessToken, InvalidToken, bearer_scheme
-from tweet_service.authentication import Authenticator, TokenRevoked
 from tweet_service.services import Services
 
 # What every route of a kind may answer.
@@ -42,6 +42,12 @@ class _Caller(SecurityBase):
         self._scheme = bearer_scheme("/api/auth/v1/token")
         self.model, self.scheme_name = self._scheme.model, self._scheme.scheme_name
 
+    @staticmethod
+    async def _take_read(request: Request, response: Response) -> None:
+        services = services_of(request)
+        address = request.client.host if request.client else ""
+        tell_rate_limit(request, response, await services.limiter.take(services.reads, address))
+
     async def _user(self, request: Request) -> AccessToken:
         bearer = await self._scheme(request)
         if bearer is None:
@@ -54,16 +60,17 @@ class _Reader(_Caller):
     """Whoever reads, if he says who he is. Reads are limited by address."""
 
     async def __call__(self, request: Request, response: Response) -> AccessToken | None:
-        services = services_of(request)
-        address = request.client.host if request.client else ""
-        tell_rate_limit(request, response, await services.limiter.take(services.reads, address))
+        await self._take_read(request, response)
         bearer = await self._scheme(request)
         authenticator: Authenticator = request.app.state.authenticator
         return None if bearer is None else await authenticator.reader(bearer)
 
 
 class _User(_Caller):
-    async def __call__(self, request: Request) -> AccessToken:
+    """Whoever reads what needs somebody to read it. Limited as other reads are."""
+
+    async def __call__(self, request: Request, response: Response) -> AccessToken:
+        await self._take_read(request, response)
         return await self._user(request)
 
 

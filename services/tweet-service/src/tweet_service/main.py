@@ -5,29 +5,30 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
-import httpx
 from fastapi import FastAPI
 
 from service_kit.application import create_application
+from service_kit.authentication import Authenticator
 from service_kit.health import ReadinessCheck
+from service_kit.http_client import internal_client
 from service_kit.metrics import new_registry
 from service_kit.tokens import RemoteKeySet, TokenVerifier
 from tweet_service import database
-from tweet_service.authentication import Authenticator
 from tweet_service.follows import repository as follows
 from tweet_service.idempotency import repository as idempotency
 from tweet_service.limits import repository as limits
+from tweet_service.metrics import StreamMetrics
 from tweet_service.profiles import repository as profiles
 from tweet_service.profiles.endpoints import router as people_router
 from tweet_service.profiles.repository import ProfileRepository
 from tweet_service.reactions import repository as reactions
+from tweet_service.reactions.endpoints import own_router as own_reactions_router
 from tweet_service.reactions.endpoints import router as reactions_router
 from tweet_service.services import Services
 from tweet_service.settings import Settings
 from tweet_service.stream import repository as stream
 from tweet_service.stream.endpoints import router as stream_router
 from tweet_service.stream.hub import Hub, StreamLimits
-from tweet_service.stream.metrics import StreamMetrics
 from tweet_service.stream.presentation import EventPresenter
 from tweet_service.timelines.endpoints import router as timelines_router
 from tweet_service.tweets import repository as tweets
@@ -77,8 +78,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fa
             StreamLimits.of(settings),
         )
         preparing = asyncio.create_task(app.state.preparation.run())
-        # Internal traffic: a proxy of the environment is not meant for it.
-        async with httpx.AsyncClient(timeout=KEY_SET_SECONDS, trust_env=False) as http:
+        async with internal_client(timeout=KEY_SET_SECONDS) as http:
             keys = RemoteKeySet(str(settings.auth_jwks_url), http)
             # With the keys at hand auth-service may be away; without them reading works all the same.
             await keys.refresh()
@@ -96,7 +96,14 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fa
         version=VERSION,
         settings=settings,
         lifespan=lifespan,
-        routers=[tweets_router, timelines_router, reactions_router, people_router, stream_router],
+        routers=[
+            tweets_router,
+            timelines_router,
+            reactions_router,
+            own_reactions_router,
+            people_router,
+            stream_router,
+        ],
         readiness=_readiness,
         unavailable_on=database.UNAVAILABLE,
         registry=registry,

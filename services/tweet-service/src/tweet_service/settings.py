@@ -10,10 +10,13 @@ class Settings(ServiceSettings):
     """Read from environment variables of the same names."""
 
     port: int = Field(default=8002, ge=1, le=65535)
-    mongodb_url: MongodbAddress
+    mongodb_url: MongodbAddress = Field(description="`mongodb://host:port/database?replicaSet=…`")
     auth_jwks_url: AnyHttpUrl = Field(description="The key set of auth-service, reached directly.")
-    auth_issuer: str = "http://localhost:8080/api/auth"
-    auth_audience: str = "tandem"
+    auth_issuer: str = Field(
+        default="http://localhost:8080/api/auth",
+        description="`iss` of tokens: the address the public reaches auth-service at.",
+    )
+    auth_audience: str = Field(default="tandem", description="`aud` of tokens.")
     # In each minute, counted in MongoDB, so that replicas share them.
     tweet_writes_per_minute: int = Field(default=3000, ge=1, description="Of one person.")
     tweet_reads_per_minute: int = Field(default=60_000, ge=1, description="From one address.")

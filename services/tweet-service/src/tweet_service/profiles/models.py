@@ -4,6 +4,8 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service_kit.authentication import accepts_token
+
 
 class Profile(BaseModel):
     """The part of a copied user that is of use here. Times are UTC, to the millisecond."""
@@ -18,10 +20,7 @@ class Profile(BaseModel):
     tokens_valid_after: datetime | None = None
 
     def accepts_token_of(self, issued_at: float) -> bool:
-        """May a token issued at this moment (seconds since the epoch) be used?"""
-        if not self.is_active:
-            return False
-        return self.tokens_valid_after is None or issued_at >= self.tokens_valid_after.timestamp()
+        return accepts_token(issued_at, is_active=self.is_active, tokens_valid_after=self.tokens_valid_after)
 
 
 class Tombstone(BaseModel):

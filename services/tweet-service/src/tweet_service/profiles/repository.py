@@ -4,7 +4,7 @@ The collection rather than the view `users`: the view shows nothing of a deleted
 arrived. The collection has a tombstone of the one and nothing of the other, and the route keeps tombstones for ever.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pymongo import ASCENDING, IndexModel
@@ -31,7 +31,7 @@ class ProfileRepository:
     async def get_by_id(self, user_id: str) -> Profile | Tombstone | None:
         """None: the copy has not arrived."""
         document = await self._users.find_one({"_id": user_id}, _FIELDS)
-        return None if document is None else _known(document)
+        return None if document is None else profile_or_tombstone(document)
 
     async def get_by_username(self, username: str) -> Profile | None:
         """Whoever has an account goes before an imported one."""
@@ -44,22 +44,14 @@ class ProfileRepository:
         """What there is, by user id; an id whose copy has not arrived is left out."""
         known: dict[str, Profile | Tombstone] = {}
         ids = set(user_ids)
-        if len(ids) == 1:
-            return await self._get_only(*ids)
         imported = {user_id for user_id in ids if user_id.startswith(IMPORTED_PREFIX)}
         for collection, wanted in ((self._users, ids - imported), (self._imported, imported)):
             if wanted:
                 found = collection.find({"_id": {"$in": list(wanted)}}, _FIELDS)
-                known |= {document["_id"]: _known(document) for document in await found.to_list(None)}
+                known |= {document["_id"]: profile_or_tombstone(document) for document in await found.to_list(None)}
         return known
 
-    async def _get_only(self, user_id: str) -> dict[str, Profile | Tombstone]:
-        """Cheaper than a list of one."""
-        collection = self._imported if user_id.startswith(IMPORTED_PREFIX) else self._users
-        document = await collection.find_one({"_id": user_id}, _FIELDS)
-        return {} if document is None else {user_id: _known(document)}
 
-
-def _known(document: dict[str, Any]) -> Profile | Tombstone:
+def profile_or_tombstone(document: Mapping[str, Any]) -> Profile | Tombstone:
     deleted = document.get("_sync", {}).get("deleted_at") is not None
     return Tombstone.model_validate(document) if deleted else Profile.model_validate(document)

@@ -1,21 +1,31 @@
 """HTTP of likes and reposts."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from bson import ObjectId
+from fastapi import APIRouter, Query, Request, Response
 
 from service_kit.openapi import TOKEN_IS_OPTIONAL
 from service_kit.pagination import InvalidCursor
 from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.wire import Page
-from tweet_service.dependencies import READER_PROBLEMS, USER_PROBLEMS, CurrentReader, CurrentWriter, ServicesDep
-from tweet_service.paging import PageSize, PositionDep, TweetPositionDep, page_answer, page_of
+from tweet_service.dependencies import (
+    READER_PROBLEMS,
+    USER_PROBLEMS,
+    CurrentReader,
+    CurrentUser,
+    CurrentWriter,
+    ServicesDep,
+)
+from tweet_service.paging import MAX_PAGE, PageSize, PositionDep, TweetPositionDep, page_answer, page_of
 from tweet_service.profiles.schemas import Author
+from tweet_service.reactions.schemas import OwnReactions
 from tweet_service.tweets.endpoints import TweetIdOfPath, links_of
 from tweet_service.tweets.problems import TweetNotFound
-from tweet_service.tweets.schemas import Tweet
+from tweet_service.tweets.schemas import Tweet, TweetReference
 
 router = APIRouter(prefix="/v1/tweets/{tweet_id}", tags=["reactions"])
+own_router = APIRouter(prefix="/v1/reactions", tags=["reactions"])
 
 _ONE = problem_responses(*USER_PROBLEMS, TweetNotFound)
 
@@ -89,3 +99,17 @@ async def list_reposts(
 ) -> Page[Author]:
     page = await services.reactions.who_reposts(tweet_id, before=before, limit=limit, caller=reader)
     return page_of(page, request, response)
+
+
+@own_router.get(
+    "",
+    summary="Which of these tweets you like, and which you have reposted",
+    responses=problem_responses(*USER_PROBLEMS, ValidationFailed),
+)
+async def read_own_reactions(
+    user: CurrentUser,
+    services: ServicesDep,
+    tweet: Annotated[list[TweetReference], Query(min_length=1, max_length=MAX_PAGE, description="Ids, up to a page.")],
+) -> OwnReactions:
+    """A tweet is the same for everybody who reads it; this is what differs."""
+    return await services.reactions.own([ObjectId(each) for each in tweet], user)

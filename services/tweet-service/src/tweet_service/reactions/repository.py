@@ -1,5 +1,6 @@
 """The collection `likes`. A like's id is the tweet and the person: nobody likes a tweet twice."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,12 @@ class LikeRepository:
         """Was there one?"""
         like = {"_id": {"tweet_id": tweet_id, "user_id": user_id}}
         return (await self._likes.delete_one(like, session=session)).deleted_count == 1
+
+    async def liked_by(self, user_id: str, tweet_ids: Sequence[ObjectId]) -> set[ObjectId]:
+        """Which of these tweets this person likes."""
+        ids = [{"tweet_id": tweet_id, "user_id": user_id} for tweet_id in tweet_ids]
+        found = await self._likes.find({"_id": {"$in": ids}}, {"_id": 1}).to_list(len(ids))
+        return {like["_id"]["tweet_id"] for like in found}
 
     def newest_query(
         self, tweet_id: ObjectId, before: tuple[datetime, str] | None, limit: int

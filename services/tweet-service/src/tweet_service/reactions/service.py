@@ -1,7 +1,8 @@
 """Rules of likes and reposts. Each is counted in the transaction that makes it, so the counts are exact."""
 
+import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -13,9 +14,10 @@ from tweet_service.paging import Position, Slice, cursor_at, cut
 from tweet_service.profiles.schemas import Author
 from tweet_service.profiles.service import ProfileService
 from tweet_service.reactions.repository import LikeRepository
+from tweet_service.reactions.schemas import OwnReactions
 from tweet_service.turns import Turns
 from tweet_service.tweets.models import TweetDocument
-from tweet_service.tweets.presentation import TweetPresenter
+from tweet_service.tweets.presentation import TweetPresenter, copies_in
 from tweet_service.tweets.problems import TweetNotFound
 from tweet_service.tweets.repository import Counted, TweetRepository, reposts_of
 from tweet_service.tweets.schemas import Tweet
@@ -98,8 +100,19 @@ class ReactionService:
         found = await self._tweets.newest(reposts_of(original), before=before, limit=limit + 1)
         shown, has_more = cut(found, limit)
         next_cursor = cursor_at(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None
-        authors = await self._profiles.authors([repost["author_id"] for repost in shown], caller)
+        authors = await self._profiles.authors([repost["author_id"] for repost in shown], caller, copies_in(shown))
         return Slice([author for repost in shown if (author := authors[repost["author_id"]])], next_cursor)
+
+    async def own(self, tweet_ids: Sequence[ObjectId], caller: AccessToken) -> OwnReactions:
+        """Which of these the caller likes and has reposted, in the same order."""
+        reposts = {tweet_id: repost_id(tweet_id, caller.sub) for tweet_id in tweet_ids}
+        liked, reposted = await asyncio.gather(
+            self._likes.liked_by(caller.sub, tweet_ids), self._tweets.existing(reposts.values())
+        )
+        return OwnReactions(
+            likes=[str(tweet_id) for tweet_id in reposts if tweet_id in liked],
+            reposts=[str(tweet_id) for tweet_id, repost in reposts.items() if repost in reposted],
+        )
 
     async def _counted(self, tweet_id: ObjectId, what: Counted, by: Literal[1, -1], write: "Write") -> None:
         """Write, and count it if it changed anything."""

@@ -4,14 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
+from service_kit.event_stream import EventStream, TooManyStreams, described_stream
 from service_kit.openapi import TOKEN_IS_OPTIONAL
 from service_kit.problems import ValidationFailed, problem_responses
 from tweet_service.dependencies import READER_PROBLEMS, CurrentReader, ServicesDep
 from tweet_service.profiles.problems import UserNotFound
 from tweet_service.stream.events import MAX_POSITION_LENGTH, Wanted
 from tweet_service.stream.hub import Hub
-from tweet_service.stream.problems import InvalidPosition, PositionLost, TooManyStreams
-from tweet_service.stream.response import EventStream
+from tweet_service.stream.problems import InvalidPosition, PositionLost
 from tweet_service.tweets.entities import searched
 
 router = APIRouter(prefix="/v1", tags=["stream"])
@@ -48,11 +48,7 @@ HubDep = Annotated[Hub, Depends(_hub)]
     summary="Tweets as they happen (Server-Sent Events)",
     response_class=EventStream,
     responses={
-        200: {
-            "description": "Events until either side ends it.",
-            "headers": {"Cache-Control": {"schema": {"type": "string"}, "example": "no-cache"}},
-            "content": {EventStream.media_type: {"schema": {"type": "string"}, "example": _EXAMPLE}},
-        },
+        200: described_stream(_EXAMPLE),
         **problem_responses(
             *READER_PROBLEMS, TooManyStreams, UserNotFound, PositionLost, ValidationFailed, InvalidPosition
         ),
@@ -102,4 +98,10 @@ async def stream_tweets(
         tag=None if hashtag is None else searched(hashtag),
     )
     behind = last_event_id or begin_behind or None
-    return EventStream(hub, wanted, behind=behind, limit=limit, seconds=seconds, headers=response.headers)
+    longest = hub.limits.seconds
+    return EventStream(
+        hub.subscription(wanted, behind),
+        limit=limit,
+        seconds=min(seconds or longest, longest),
+        headers=response.headers,
+    )

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from bson import Timestamp
 
+from service_kit.event_stream import message
 from tweet_service.stream.schemas import DeletedTweet
 from tweet_service.tweets.schemas import Tweet
 
@@ -80,27 +81,18 @@ def event_of(change: dict[str, Any], tweet: Tweet | None) -> StreamEvent:
     position, kind = change["_id"]["_data"], _KINDS[change["operationType"]]
     if tweet is None:
         deleted = DeletedTweet(id=str(change["documentKey"]["_id"]))
-        return StreamEvent(position, kind, _message(kind, deleted.model_dump_json(), position))
+        return StreamEvent(position, kind, message(kind, deleted.model_dump_json(), position))
     document = change["fullDocument"]
-    text = _message(kind, tweet.model_dump_json(), position)
+    text = message(kind, tweet.model_dump_json(), position)
     return StreamEvent(position, kind, text, document["author_id"], frozenset(document.get("tags", ())))
 
 
-# --- Server-Sent Events (WHATWG HTML §9.2). A message that only has an id tells where to resume, and is no event.
+# --- Server-Sent Events. A message that only has an id tells where to resume, and is no event.
 
 
-def _message(kind: str, data: str, position: str) -> bytes:
-    return f"id: {position}\nevent: {kind}\ndata: {data}\n\n".encode()
-
-
-def opening(position: str, retry_milliseconds: int) -> bytes:
-    return f"retry: {retry_milliseconds}\nid: {position}\n\n".encode()
+def opening(position: str) -> bytes:
+    return f"id: {position}\n".encode()
 
 
 def heartbeat(position: str) -> bytes:
     return f": heartbeat\nid: {position}\n\n".encode()
-
-
-def farewell(data: str) -> bytes:
-    """Without an id: the place to resume stays."""
-    return f"event: end\ndata: {data}\n\n".encode()

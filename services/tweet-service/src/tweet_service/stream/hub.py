@@ -17,22 +17,13 @@ import structlog
 from bson import Timestamp
 from pymongo.errors import PyMongoError
 
+from service_kit.event_stream import FINISHED, TOO_SLOW, UNAVAILABLE, StreamEnded, TooManyStreams
+from tweet_service.metrics import StreamMetrics
 from tweet_service.settings import Settings
 from tweet_service.stream.backlog import Backlog
-from tweet_service.stream.events import StreamEvent, Wanted, is_position, position_at, time_of
-from tweet_service.stream.metrics import StreamMetrics
+from tweet_service.stream.events import StreamEvent, Wanted, heartbeat, is_position, opening, position_at, time_of
 from tweet_service.stream.presentation import EventPresenter
-from tweet_service.stream.problems import (
-    FINISHED,
-    LOST,
-    TOO_SLOW,
-    UNAVAILABLE,
-    InvalidPosition,
-    PositionLost,
-    StreamEnded,
-    StreamInvalidated,
-    TooManyStreams,
-)
+from tweet_service.stream.problems import LOST, InvalidPosition, PositionLost, StreamInvalidated
 from tweet_service.stream.repository import Batch, TweetChanges
 
 log = structlog.get_logger(__name__)
@@ -69,11 +60,12 @@ class StreamLimits:
 
 
 class Subscription:
-    """One who listens. `sending` is true while something is being sent, `on_cut` is called when he is cut off."""
+    """One who listens, from now on or from behind a position."""
 
-    def __init__(self, hub: "Hub", wanted: Wanted) -> None:
+    def __init__(self, hub: "Hub", wanted: Wanted, behind: str | None) -> None:
         self._hub = hub
         self._wanted = wanted
+        self._asked_behind = behind
         self._behind = ""
         self._next = 0
         self._history: AsyncGenerator[Batch, None] | None = None
@@ -87,11 +79,15 @@ class Subscription:
         """All that is wanted up to here has been taken, as long as there is nothing to take."""
         return self._behind if self._history is not None else max(self._behind, self._hub.backlog.position)
 
-    async def begin(self, behind: str | None) -> list[StreamEvent]:
-        """Listen from now on, or from behind a position. Answers what MongoDB's log has for a start.
+    def opening(self) -> bytes:
+        return opening(self._asked_behind or self.position)
 
-        Raises `PositionLost`, `InvalidPosition`.
-        """
+    def heartbeat(self) -> bytes:
+        return heartbeat(self.position)
+
+    async def begin(self) -> list[bytes]:
+        """Answers what MongoDB's log has for a start. Raises `PositionLost`, `InvalidPosition`."""
+        behind = self._asked_behind
         if behind is None:
             self._next = self._hub.backlog.end
             self._behind = self._hub.begun
@@ -106,9 +102,9 @@ class Subscription:
         self._history = self._hub.changes.behind(behind, at_once=_CHANGES_AT_ONCE, wait_ms=_NO_WAIT_MS)
         events = await self._from_history(self._history)
         self._hub.metrics.resumed.labels("log").inc()
-        return events
+        return [event.text for event in events]
 
-    async def next(self) -> list[StreamEvent]:
+    async def next(self) -> list[bytes]:
         """What comes next; nothing after a heartbeat's time of silence. Raises `StreamEnded`."""
         heartbeat_at = asyncio.get_running_loop().time() + self._hub.limits.heartbeat_seconds
         while True:
@@ -116,7 +112,7 @@ class Subscription:
                 raise self._ended
             events = self._from_backlog() if self._history is None else await self._more(self._history)
             if events or asyncio.get_running_loop().time() >= heartbeat_at:
-                return events
+                return [event.text for event in events]
             if self._history is None and self._next == self._hub.backlog.end:
                 await self._wait(heartbeat_at)
 
@@ -224,11 +220,11 @@ class Hub:
         self._ended = False
 
     @asynccontextmanager
-    async def subscription(self, wanted: Wanted) -> AsyncIterator[Subscription]:
+    async def subscription(self, wanted: Wanted, behind: str | None) -> AsyncIterator[Subscription]:
         """Somebody who listens, for the length of the context. Raises `TooManyStreams` and what the driver raises."""
         if self._ended or len(self._subscriptions) >= self.limits.clients:
             raise TooManyStreams
-        subscription = Subscription(self, wanted)
+        subscription = Subscription(self, wanted, behind)
         self._subscriptions.add(subscription)
         self.metrics.clients.set(len(self._subscriptions))
         try:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING, TEXT, IndexModel, ReturnDocument
 
-from tweet_service.tweets.models import CountsDocument, Entities, TweetDocument
+from tweet_service.profiles.repository import COLLECTION as USERS_COLLECTION
+from tweet_service.tweets.models import CountsDocument, Entities, JoinedTweet, TweetDocument
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorClientSession, AsyncIOMotorCursor
@@ -37,7 +38,14 @@ INDEXES = (
 # A tweet that is edited without end must not outgrow a document, nor every change event.
 EDITS_KEPT = 100
 # Fields that nobody is shown.
-_HIDDEN = {"edits": False, "ancestors": False, "tags": False}
+_HIDDEN = ("edits", "ancestors", "tags")
+_WITHOUT_HIDDEN = dict.fromkeys(_HIDDEN, False)
+# One round trip for all that is shown of a tweet: each costs the driver more than the join costs the database.
+JOIN: list[dict[str, Any]] = [
+    {"$lookup": {"from": COUNTS_COLLECTION, "localField": "_id", "foreignField": "_id", "as": "joined_counts"}},
+    {"$lookup": {"from": USERS_COLLECTION, "localField": "author_id", "foreignField": "_id", "as": "joined_author"}},
+    {"$unset": list(_HIDDEN)},
+]
 
 Position = tuple[datetime, ObjectId]
 Counted = Literal["likes", "reposts", "replies"]
@@ -81,8 +89,12 @@ class TweetRepository:
     async def get_by_id(self, tweet_id: ObjectId, session: "Session" = None) -> TweetDocument | None:
         return cast("TweetDocument | None", await self._tweets.find_one({"_id": tweet_id}, session=session))
 
+    async def get_joined(self, tweet_id: ObjectId) -> JoinedTweet | None:
+        found = await self._tweets.aggregate([{"$match": {"_id": tweet_id}}, *JOIN]).to_list(1)
+        return cast("JoinedTweet", found[0]) if found else None
+
     async def get_many(self, tweet_ids: Collection[ObjectId]) -> dict[ObjectId, TweetDocument]:
-        found = self._tweets.find({"_id": {"$in": list(tweet_ids)}}, _HIDDEN)
+        found = self._tweets.find({"_id": {"$in": list(tweet_ids)}}, _WITHOUT_HIDDEN)
         return {document["_id"]: cast("TweetDocument", document) async for document in found}
 
     async def existing(self, tweet_ids: Collection[ObjectId]) -> set[ObjectId]:
@@ -122,14 +134,14 @@ class TweetRepository:
 
     async def newest(
         self, wanted: Mapping[str, Any], *, before: Position | None, span: Span = ALWAYS, limit: int
-    ) -> list[TweetDocument]:
+    ) -> list[JoinedTweet]:
         """Those that match, from behind a position on."""
-        documents = await self.newest_query(wanted, before=before, span=span, limit=limit).to_list(limit)
-        return cast("list[TweetDocument]", documents)
+        found = self._tweets.aggregate(self.newest_pipeline(wanted, before=before, span=span, limit=limit))
+        return cast("list[JoinedTweet]", await found.to_list(limit))
 
-    def newest_query(
+    def newest_pipeline(
         self, wanted: Mapping[str, Any], *, before: Position | None, span: Span = ALWAYS, limit: int
-    ) -> "AsyncIOMotorCursor[dict[str, Any]]":
+    ) -> list[dict[str, Any]]:
         """The query behind `newest`; every part of it is a range of one index."""
         query: dict[str, Any] = dict(wanted)
         moments = {name: moment for name, moment in (("$gte", span.since), ("$lt", span.until)) if moment is not None}
@@ -140,7 +152,7 @@ class TweetRepository:
             query["$or"] = [{"created_at": {"$lt": moment}}, {"_id": {"$lt": tweet_id}}]
         if moments:
             query["created_at"] = moments
-        return self._tweets.find(query, _HIDDEN).sort(NEWEST_FIRST).limit(limit)
+        return [{"$match": query}, {"$sort": dict(NEWEST_FIRST)}, {"$limit": limit}, *JOIN]
 
     def descendants_query(
         self, tweet_id: ObjectId, *, after: Position | None, limit: int
@@ -183,10 +195,6 @@ class TweetRepository:
 
     async def get_counts(self, tweet_ids: Collection[ObjectId]) -> dict[ObjectId, CountsDocument]:
         """A tweet to which nothing has happened is left out."""
-        if len(tweet_ids) == 1:
-            (tweet_id,) = tweet_ids
-            only = await self._counts.find_one({"_id": tweet_id})
-            return {} if only is None else {tweet_id: cast("CountsDocument", only)}
         found = self._counts.find({"_id": {"$in": list(tweet_ids)}})
         return {document["_id"]: cast("CountsDocument", document) for document in await found.to_list(None)}
 

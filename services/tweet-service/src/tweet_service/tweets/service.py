@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
 
+from service_kit.authentication import ADMIN
 from service_kit.tokens import AccessToken
-from tweet_service.authentication import ADMIN
 from tweet_service.database import Transactions
 from tweet_service.paging import Position, Slice, cursor_at, cut
 from tweet_service.profiles.service import ProfileService
@@ -105,7 +105,11 @@ class TweetService:
 
     async def read(self, tweet_id: ObjectId, caller: AccessToken | None) -> Tweet:
         """Raises `TweetNotFound`."""
-        return await self._presenter.present_one(await self._get(tweet_id), caller)
+        found = await self._tweets.get_joined(tweet_id)
+        if found is None:
+            raise TweetNotFound
+        (tweet,) = await self._presenter.present_joined([found], caller)
+        return tweet
 
     async def edit(self, tweet_id: ObjectId, edit: TweetEdit, if_match: str, author: AccessToken) -> Tweet:
         """Raises `TweetNotFound`, `NotTheAuthor`, `StaleVersion`. (A repost has nothing to edit: it is nobody's.)"""
@@ -178,7 +182,7 @@ class TweetService:
         found = await self._tweets.newest(wanted, before=before, span=span, limit=limit + 1)
         shown, has_more = cut(found, limit)
         next_cursor = cursor_at(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None
-        return Slice(await self._presenter.present(shown, caller), next_cursor)
+        return Slice(await self._presenter.present_joined(shown, caller), next_cursor)
 
     async def _get(self, tweet_id: ObjectId) -> TweetDocument:
         tweet = await self._tweets.get_by_id(tweet_id)

@@ -1,11 +1,11 @@
-"""The stream's Prometheus metrics."""
+"""tweet-service's own metrics, all of them; those of HTTP are service_kit's."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class StreamMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.clients = Gauge("tweet_stream_clients", "Listeners at the moment.", registry=registry)
+        self.clients = Gauge("tweet_stream_clients", "Listeners of /v1/stream at the moment.", registry=registry)
         self.events = Counter(
             "tweet_stream_events",
             "Events that the change stream brought, however many got them.",
