@@ -36,12 +36,16 @@ grant("tweet_service", process.env.MONGO_TWEET_PASSWORD, [
   ].map((name) => on(name, WRITE, SCHEMA)),
 ]);
 
-// sync-service owns the copy of the users (`users` is a view of it), and sees nothing of the tweets.
+// sync-service owns the copies that its routes make (`users` is a view of `users_copy`).
+// MongoDB grants by name and knows no patterns, so each copy is named: a route more needs its name here.
+const copies = (process.env.SYNC_COLLECTIONS || "users").split(",").map((name) => name.trim()).filter(Boolean);
 grant("sync_service", process.env.MONGO_SYNC_PASSWORD, [
   on("", "listCollections"),
   // It drops the index that purges tombstones when a route is to keep them.
-  ...["users_copy", "users"].map((name) => on(name, READ, WRITE, SCHEMA, "dropIndex")),
+  ...copies.flatMap((name) => [`${name}_copy`, name]).map((name) => on(name, READ, WRITE, SCHEMA, "dropIndex")),
   on("system.views", "find"),
+  // What it copies, to compare the copies with it.
+  ...["tweets", "likes", "follows"].map((name) => on(name, "find")),
 ]);
 
 // Debezium reads what it captures, and its change stream of the database.

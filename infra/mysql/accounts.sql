@@ -9,11 +9,15 @@ CREATE USER IF NOT EXISTS 'auth_service'@'%' IDENTIFIED BY '${MYSQL_AUTH_PASSWOR
 ALTER USER 'auth_service'@'%' IDENTIFIED BY '${MYSQL_AUTH_PASSWORD}';
 GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES ON auth.* TO 'auth_service'@'%';
 
--- sync-service owns the copies in the schema `tweets`, and sees nothing of `auth`.
+-- sync-service owns the copies in the schema `tweets`.
 CREATE USER IF NOT EXISTS 'sync_service'@'%' IDENTIFIED BY '${MYSQL_SYNC_PASSWORD}';
 ALTER USER 'sync_service'@'%' IDENTIFIED BY '${MYSQL_SYNC_PASSWORD}';
 GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES, CREATE VIEW, SHOW VIEW ON tweets.*
     TO 'sync_service'@'%';
+-- Of `auth` it sees what it copies, to compare the copy with it and to name authors in its views, and nothing else.
+-- (A right on a table that does not exist yet is granted together with that to create it only, which is taken away again.)
+GRANT SELECT, CREATE ON auth.users TO 'sync_service'@'%';
+REVOKE CREATE ON auth.users FROM 'sync_service'@'%';
 
 -- Debezium reads the binary log (which is of the whole server) and takes snapshots of what it captures.
 CREATE USER IF NOT EXISTS 'debezium'@'%' IDENTIFIED BY '${MYSQL_DEBEZIUM_PASSWORD}';

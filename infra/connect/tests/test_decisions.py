@@ -9,6 +9,7 @@ import pytest
 from registrar.connectors import InvalidDeclaration, declarations_folder, load_connectors
 from registrar.observation import Action, Observation, Watch
 from registrar.topics import load_topics
+from registrar.watching import observation, pause_after
 
 CONFIG = {"connector.class": "x", "topic.prefix": "cdc.mysql"}
 WELL = Observation(CONFIG, "RUNNING", ("RUNNING",), heartbeat_age=1.0)
@@ -72,6 +73,36 @@ def test_repairs_that_do_not_help_are_tried_ever_less_often_and_at_once_after_it
     assert repairs(range(301, 310)) == [301, 303, 307]
 
 
+def test_no_outage_is_too_long_to_reckon_with() -> None:
+    failed = Observation(CONFIG, "RUNNING", ("FAILED",), 1.0)
+    watched = Watch(heartbeat_limit=30)
+    repaired = [now for now in range(0, 60 * 2000, 60) if watched.decide(failed, CONFIG, now) is Action.RESTART]
+    assert len(repaired) == 2000
+    assert pause_after(1) == 1
+    assert pause_after(5000) == pause_after(50) == 15
+
+
+@pytest.mark.parametrize(
+    ("trace", "failure"),
+    [
+        (None, None),
+        ("  \n", None),
+        ("a.b.ConnectException: stopped\n\tat a.b.C", "a.b.ConnectException: stopped"),
+        (
+            "a.ConnectException: stopped\n\tat a.B\nCaused by: b.First: x\n\tat b.C\nCaused by: c.Last: denied\n",
+            "a.ConnectException: stopped; cause: c.Last: denied",
+        ),
+        ("a.E: mongodb://debezium:secret@mongo:27017/?x=1 is away", "a.E: mongodb://…@mongo:27017/?x=1 is away"),
+        ("a.E: " + "x" * 1000, "a.E: " + "x" * 495),
+    ],
+)
+def test_failure_is_told_in_a_line_and_without_passwords(trace: str | None, failure: str | None) -> None:
+    task = {"id": 0, "state": "FAILED", **({} if trace is None else {"trace": trace})}
+    status = {"name": "mysql", "connector": {"state": "RUNNING", "worker_id": "x"}, "tasks": [task]}
+    seen = observation({"info": {"config": CONFIG}, "status": status}, heartbeat_age=1.0)
+    assert (seen.state, seen.task_states, seen.failure) == ("RUNNING", ("FAILED",), failure)
+
+
 def declared(folder: Path, config: Mapping[str, str]) -> Path:
     (folder / "mysql.json").write_text(json.dumps(config))
     return folder
@@ -107,7 +138,8 @@ def test_topics_file_with_an_unknown_field_is_refused(tmp_path: Path) -> None:
 
 def test_declared_connectors_capture_nothing_that_holds_a_secret() -> None:
     variables = (
-        "CDC_MYSQL_HOST CDC_MYSQL_PORT CDC_MYSQL_USER CDC_MYSQL_PASSWORD CDC_MONGODB_URL KAFKA_BOOTSTRAP_SERVERS"
+        "CDC_MYSQL_HOST CDC_MYSQL_PORT CDC_MYSQL_USER CDC_MYSQL_PASSWORD CDC_MONGODB_URL KAFKA_BOOTSTRAP_SERVERS "
+        "REGISTRAR_REPLICATION_FACTOR"
     )
     connectors = load_connectors(declarations_folder() / "connectors", dict.fromkeys(variables.split(), "x"))
     captured = {connector.name: connector.config for connector in connectors}

@@ -40,6 +40,8 @@ async def test_connector_that_connect_has_lost_is_put_back(running_stack: Stack)
         metrics = (await client.get(f"{registrar}/metrics")).text
         assert 'registrar_connector_healthy{connector="mongodb-tweets"} 1.0' in metrics
         assert 'registrar_repairs_total{action="put",connector="mongodb-tweets"}' in metrics
+        assert 'registrar_connector_state{connector="mongodb-tweets",state="RUNNING"} 1.0' in metrics
+        assert 'registrar_connector_tasks{connector="mongodb-tweets",state="RUNNING"} 1.0' in metrics
 
 
 async def test_paused_connect_is_noticed_although_nothing_failed(running_stack: Stack) -> None:
@@ -53,6 +55,14 @@ async def test_paused_connect_is_noticed_although_nothing_failed(running_stack: 
         running_stack.pause("connect")
         try:
             await eventually(readiness, lambda answer: answer.status_code == 503)
+            # What was seen before it paused is not told as if it were so still.
+            told = (await client.get(f"{registrar}/v1/connectors")).json()
+            assert [(each["name"], each["state"]) for each in told] == [("mongodb-tweets", None), ("mysql-users", None)]
+            assert all(each["problem"].startswith("unknown (") for each in told)
+            metrics = (await client.get(f"{registrar}/metrics")).text
+            assert 'registrar_connector_state{connector="mysql-users",state="UNKNOWN"} 1.0' in metrics
+            assert 'registrar_connector_state{connector="mysql-users",state="RUNNING"} 0.0' in metrics
+            assert "registrar_failed_looks_total 0.0" not in metrics
         finally:
             running_stack.resume("connect")
         await eventually(readiness, lambda answer: answer.status_code == 200, within=60)

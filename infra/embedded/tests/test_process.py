@@ -31,7 +31,7 @@ child.wait()
 def started(state: Path, manner: str = "obedient") -> tuple[ComponentProcess, psutil.Process]:
     process = ComponentProcess("example", state)
     process.start(Command([sys.executable, "-c", PROGRAM, manner], dict(os.environ)))
-    wait_for(lambda: "child" in process.log_tail())
+    wait_for(lambda: process.log_tail().split()[-1:] not in ([], ["child"]))
     return process, psutil.Process(int(process.log_tail().split()[-1]))
 
 
@@ -109,6 +109,26 @@ def test_second_program_finds_the_process_by_its_pid_file(tmp_path: Path) -> Non
     found = other.running()
     assert found is not None
     other.kill()
+    assert process.running() is None
+
+
+# Its first thread ends, and another one lives on: what a server with many threads looks like while it is being killed.
+HEADLESS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(600,)).start()
+print("headless", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_process_has_not_ended_before_its_last_thread(tmp_path: Path) -> None:
+    """Its leader is a zombie by then, but its ports and files are held until all of it is gone."""
+    process = ComponentProcess("example", tmp_path)
+    process.start(Command([sys.executable, "-c", HEADLESS], dict(os.environ)))
+    leader = psutil.Process(int(process.pid_file.read_text()))
+    wait_for(lambda: leader.status() == psutil.STATUS_ZOMBIE)
+    assert process.running() == leader
+    process.kill()
     assert process.running() is None
 
 

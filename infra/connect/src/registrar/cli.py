@@ -28,12 +28,20 @@ def main() -> None:
         settings = Settings()
         topics = load_topics(declarations_folder() / "topics.yaml")
         if command == "run":
-            connectors = load_connectors(declarations_folder() / "connectors", os.environ)
+            filled_in = {**os.environ, "REGISTRAR_REPLICATION_FACTOR": str(settings.registrar_replication_factor)}
+            connectors = load_connectors(declarations_folder() / "connectors", filled_in)
             serve(create_app(settings, connectors, topics), service="registrar", settings=settings)
         else:
             configure_logging("registrar", settings.log_level)
             servers = settings.kafka_bootstrap_servers
-            created = asyncio.run(ensure_topics(servers, topics, deadline_seconds=TOPICS_DEADLINE_SECONDS))
+            created = asyncio.run(
+                ensure_topics(
+                    servers,
+                    topics,
+                    replication_factor=settings.registrar_replication_factor,
+                    deadline_seconds=TOPICS_DEADLINE_SECONDS,
+                )
+            )
             print(f"{len(topics)} topics, {len(created)} of them created")
     except ValidationError as error:
         sys.exit(explain(error))

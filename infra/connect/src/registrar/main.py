@@ -8,9 +8,11 @@ from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel
 
 from registrar.connectors import Connector
+from registrar.metrics import RegistrarMetrics
+from registrar.observation import Observation
 from registrar.settings import Settings
 from registrar.topics import TopicDeclaration
-from registrar.watching import Registrar, RegistrarMetrics
+from registrar.watching import Registrar
 from service_kit.application import create_application
 from service_kit.health import NotReady, ReadinessCheck
 from service_kit.metrics import new_registry
@@ -19,12 +21,18 @@ router = APIRouter(tags=["connectors"])
 
 
 class ConnectorState(BaseModel):
-    """`problem` is null if all is well; states are Kafka Connect's words; the age is in seconds."""
+    """`problem` is null if all is well; states are Kafka Connect's words, null if it does not know the connector or
+    does not answer; `failure` is what connector or task failed of; the age is in seconds; `repairs` are how often the
+    registrar has put or restarted the connector since it began.
+    """
 
     name: str
+    topic_prefix: str
     problem: str | None
     state: str | None
     task_states: list[str]
+    failure: str | None
+    repairs: int
     heartbeat_age_seconds: float | None
 
 
@@ -33,20 +41,24 @@ async def connectors(request: Request) -> list[ConnectorState]:
     registrar: Registrar = request.app.state.registrar
     return [
         ConnectorState(
-            name=name,
-            problem=problem,
-            state=seen.state if seen else None,
-            task_states=list(seen.task_states) if seen else [],
-            heartbeat_age_seconds=seen.heartbeat_age if seen else None,
+            name=connector.name,
+            topic_prefix=connector.config["topic.prefix"],
+            problem=registrar.problems[connector.name],
+            state=seen.state,
+            task_states=list(seen.task_states),
+            failure=seen.failure,
+            repairs=registrar.repairs[connector.name],
+            heartbeat_age_seconds=seen.heartbeat_age,
         )
-        for name, problem in registrar.problems.items()
-        for seen in [registrar.seen.get(name)]
+        for connector in registrar.connectors
+        for seen in [registrar.seen.get(connector.name, Observation(config=None))]
     ]
 
 
 def create_app(settings: Settings, declared: Sequence[Connector], topics: Mapping[str, TopicDeclaration]) -> FastAPI:
     registry = new_registry()
-    registrar = Registrar(settings, declared, topics, RegistrarMetrics(registry))
+    metrics = RegistrarMetrics(registry, [connector.name for connector in declared])
+    registrar = Registrar(settings, declared, topics, metrics)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

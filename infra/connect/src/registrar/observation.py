@@ -16,13 +16,15 @@ class Action(StrEnum):
 @dataclass(frozen=True)
 class Observation:
     """`config` is what Connect has, None if Connect does not know the connector; `state` and `task_states` are
-    Connect's words. `heartbeat_age` is in seconds, None if there has been no heartbeat.
+    Connect's words. `heartbeat_age` is in seconds, None if there has been no heartbeat. `failure` is what connector or
+    task failed of, in a line.
     """
 
     config: Mapping[str, str] | None
     state: str | None = None
     task_states: tuple[str, ...] = ()
     heartbeat_age: float | None = None
+    failure: str | None = None
 
     @property
     def running(self) -> bool:
@@ -59,7 +61,7 @@ class Watch:
             return needed
         if now < self._not_before:
             return Action.NONE
-        self._not_before = now + min(self.first_delay * 2**self._repairs, self.longest_delay)
+        self._not_before = now + min(self.first_delay * 2 ** min(self._repairs, 30), self.longest_delay)
         self._repairs += 1
         self._alive_since = now
         return needed

@@ -9,9 +9,12 @@ class Settings(ServiceSettings):
     """What the connectors' files substitute is read from the environment too; see `connectors.py`."""
 
     port: int = Field(default=8004, ge=1, le=65535)
-    kafka_bootstrap_servers: str
-    connect_url: AnyHttpUrl
+    kafka_bootstrap_servers: str = Field(description="`host:port,…`")
+    connect_url: AnyHttpUrl = Field(description="Kafka Connect.")
     registrar_poll_seconds: float = Field(default=1.0, gt=0, description="Time between two looks at Connect.")
     registrar_heartbeat_limit_seconds: float = Field(
         default=30.0, gt=0, description="A connector without a heartbeat for so long is restarted."
+    )
+    registrar_replication_factor: int = Field(
+        default=1, ge=1, le=32767, description="Replicas of each partition of the topics that are made."
     )

@@ -1,7 +1,7 @@
 """The topics as declared in `topics.yaml`, and how they get onto the broker."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
@@ -38,22 +38,29 @@ def load_topics(file: Path) -> dict[str, TopicDeclaration]:
 
 
 async def ensure_topics(
-    bootstrap_servers: str, declared: Mapping[str, TopicDeclaration], *, deadline_seconds: float
+    bootstrap_servers: str,
+    declared: Mapping[str, TopicDeclaration],
+    *,
+    replication_factor: int = 1,
+    deadline_seconds: float,
 ) -> list[str]:
-    """Create what is missing and return its names; a broker that is down is waited for.
+    """Create what is missing and return its names; a broker that is down is waited for. What is there keeps its
+    replicas: more of them are copied from broker to broker, which somebody has to plan.
 
     Raises `TopicMismatch` if a topic exists with another number of partitions, `TimeoutError` after the deadline.
     """
     async with asyncio.timeout(deadline_seconds):
         while True:
             try:
-                return await _ensure_once(bootstrap_servers, declared)
+                return await _ensure_once(bootstrap_servers, declared, replication_factor)
             except KafkaError as error:
                 log.warning("broker does not answer", error=repr(error))
                 await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def _ensure_once(bootstrap_servers: str, declared: Mapping[str, TopicDeclaration]) -> list[str]:
+async def _ensure_once(
+    bootstrap_servers: str, declared: Mapping[str, TopicDeclaration], replication_factor: int
+) -> list[str]:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         await admin.start()
@@ -61,16 +68,19 @@ async def _ensure_once(bootstrap_servers: str, declared: Mapping[str, TopicDecla
         existing = set(await admin.list_topics())
         missing = [name for name in declared if name not in existing]
         if missing:
-            await _create(admin, missing, declared)
+            await _create(admin, {name: declared[name] for name in missing}, replication_factor)
         await _verify(admin, declared)
         return missing
     finally:
         await admin.close()
 
 
-async def _create(admin: AIOKafkaAdminClient, names: Sequence[str], declared: Mapping[str, TopicDeclaration]) -> None:
+async def _create(admin: AIOKafkaAdminClient, missing: Mapping[str, TopicDeclaration], replication_factor: int) -> None:
     answer = await admin.create_topics(
-        [NewTopic(name, declared[name].partitions, 1, topic_configs=declared[name].config) for name in names]
+        [
+            NewTopic(name, topic.partitions, replication_factor, topic_configs=topic.config)
+            for name, topic in missing.items()
+        ]
     )
     for topic, code, *message in answer.topic_errors:
         error = for_code(code)

@@ -2,18 +2,20 @@
 
 import asyncio
 import random
+import re
 import time
+from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import httpx
 import structlog
 from aiokafka.errors import KafkaError
-from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from registrar.connect_client import ConnectClient
 from registrar.connectors import Connector
 from registrar.heartbeats import HeartbeatReader
+from registrar.metrics import RegistrarMetrics
 from registrar.observation import Action, Observation, Watch
 from registrar.settings import Settings
 from registrar.topics import TopicDeclaration, TopicMismatch, ensure_topics
@@ -22,38 +24,22 @@ log = structlog.get_logger(__name__)
 
 _LONGEST_PAUSE_SECONDS = 15.0
 _TOPICS_DEADLINE_SECONDS = 30.0
-
-
-class RegistrarMetrics:
-    """The registrar's Prometheus metrics, by connector."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.healthy = Gauge(
-            "registrar_connector_healthy",
-            "1 if connector and tasks are RUNNING and the heartbeat is fresh.",
-            ["connector"],
-            registry=registry,
-        )
-        self.running = Gauge(
-            "registrar_connector_running",
-            "1 if Connect reports connector and tasks RUNNING, which alone is no proof of life.",
-            ["connector"],
-            registry=registry,
-        )
-        self.heartbeat_age = Gauge(
-            "registrar_heartbeat_age_seconds",
-            "Age of the newest heartbeat.",
-            ["connector"],
-            registry=registry,
-        )
-        self.repairs = Counter(
-            "registrar_repairs", "Connectors put or restarted.", ["connector", "action"], registry=registry
-        )
+_LONGEST_FAILURE = 500
+# What stack and broker do now and then; anything else is logged with its traceback.
+_FORESEEN = (httpx.HTTPError, KafkaError, TimeoutError, TopicMismatch, ValueError)
+# In addresses, and as MySQL names who was denied.
+_ACCOUNT = re.compile(r"(?<=//)[^/@\s]*(?=@)|(?<=')[^'\s]*'@'[^'\s]*(?=')")
+# Names of a connector's settings whose values nobody may read.
+_SECRET_SETTINGS = ("password", "connection.string")
 
 
 @dataclass
 class Registrar:
-    """Watches the declared connectors until it is cancelled; `problems` is what the last look found."""
+    """Watches the declared connectors until it is cancelled.
+
+    `problems` is what the last look found, `seen` what it saw: nothing, if it was not possible. `repairs` are counted
+    since the process began.
+    """
 
     settings: Settings
     connectors: Sequence[Connector]
@@ -61,14 +47,16 @@ class Registrar:
     metrics: RegistrarMetrics
     problems: dict[str, str | None] = field(init=False)
     seen: dict[str, Observation] = field(default_factory=dict, init=False)
+    repairs: Tally[str] = field(default_factory=Tally, init=False)
 
     def __post_init__(self) -> None:
         self.problems = {connector.name: "not looked at yet" for connector in self.connectors}
+        self._refusals: dict[str, str] = {}
         limit = self.settings.registrar_heartbeat_limit_seconds
         self._watches = {connector.name: Watch(heartbeat_limit=limit) for connector in self.connectors}
 
     async def run(self) -> None:
-        """Watch; whatever does not answer is tried again, after pauses that grow."""
+        """Watch; whatever goes wrong is tried again, after pauses that grow."""
         failures = 0
         async with httpx.AsyncClient(base_url=str(self.settings.connect_url), timeout=10) as http:
             while True:
@@ -79,17 +67,21 @@ class Registrar:
                             await self._look(ConnectClient(http), heartbeats)
                             failures = 0
                             await asyncio.sleep(self.settings.registrar_poll_seconds)
-                except (httpx.HTTPError, KafkaError, TimeoutError, TopicMismatch, ValueError) as error:
+                # Nobody awaits this task: if it ended, the last look would be told as the latest for ever.
+                except Exception as error:
                     failures += 1
-                    reason = f"{type(error).__name__}: {error}"
-                    log.warning("no look at the connectors", reason=reason)
+                    reason = fit(f"{type(error).__name__}: {error}")
+                    unforeseen = None if isinstance(error, _FORESEEN) else error
+                    log.warning("no look at the connectors", reason=reason, exc_info=unforeseen)
                     self._no_look(reason)
-                pause = min(0.5 * 2**failures, _LONGEST_PAUSE_SECONDS)
-                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
+                await asyncio.sleep(pause_after(failures) * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
 
     async def _ensure_topics(self) -> None:
         created = await ensure_topics(
-            self.settings.kafka_bootstrap_servers, self.topics, deadline_seconds=_TOPICS_DEADLINE_SECONDS
+            self.settings.kafka_bootstrap_servers,
+            self.topics,
+            replication_factor=self.settings.registrar_replication_factor,
+            deadline_seconds=_TOPICS_DEADLINE_SECONDS,
         )
         if created:
             log.warning("topics created", topics=created)
@@ -114,27 +106,42 @@ class Registrar:
     async def _repair(self, connect: ConnectClient, connector: Connector, action: Action) -> None:
         log.warning("repairing connector", connector=connector.name, action=action, why=self.problems[connector.name])
         self.metrics.repairs.labels(connector.name, action).inc()
-        if action is Action.PUT:
-            await connect.put(connector.name, connector.config)
+        self.repairs[connector.name] += 1
+        try:
+            if action is Action.PUT:
+                await connect.put(connector.name, connector.config)
+            else:
+                await connect.restart(connector.name)
+        except httpx.HTTPStatusError as error:
+            # Of this connector alone: the others are watched on.
+            refusal = f"Connect refuses it: {_refusal(error.response, connector.config)}"
+            self._refusals[connector.name] = self.problems[connector.name] = refusal
+            log.warning("connector refused", connector=connector.name, reason=refusal)
         else:
-            await connect.restart(connector.name)
+            self._refusals.pop(connector.name, None)
 
     def _record(self, connector: Connector, seen: Observation) -> None:
         name = connector.name
         problem = self._watches[name].problem(seen, connector.config)
+        if problem is not None:
+            # Until the next repair, which may be a minute off: why it is not there says more than that it is not.
+            problem = self._refusals.get(name, problem)
         if problem != self.problems[name] and (problem is None or self.problems[name] is None):
             log.info("connector state", connector=name, problem=problem or "none: it works", notable=True)
         self.problems[name] = problem
         self.seen[name] = seen
-        self.metrics.healthy.labels(name).set(problem is None)
-        self.metrics.running.labels(name).set(seen.running)
-        if seen.heartbeat_age is not None:
-            self.metrics.heartbeat_age.labels(name).set(seen.heartbeat_age)
+        self.metrics.see(name, seen, healthy=problem is None)
 
     def _no_look(self, reason: str) -> None:
+        self.seen.clear()
         for name in self.problems:
             self.problems[name] = f"unknown ({reason})"
-            self.metrics.healthy.labels(name).set(0)
+        self.metrics.fail_to_look()
+
+
+def pause_after(failures: int) -> float:
+    """In seconds. Of hours without Kafka Connect the count is more than a float takes as an exponent."""
+    return min(0.5 * 2.0 ** min(failures, 10), _LONGEST_PAUSE_SECONDS)
 
 
 def observation(known: Mapping[str, object] | None, heartbeat_age: float | None) -> Observation:
@@ -142,7 +149,40 @@ def observation(known: Mapping[str, object] | None, heartbeat_age: float | None)
     if known is None:
         return Observation(config=None, heartbeat_age=heartbeat_age)
     match known:
-        case {"info": {"config": dict(config)}, "status": {"connector": {"state": str(state)}, "tasks": list(tasks)}}:
+        case {
+            "info": {"config": dict(config)},
+            "status": {"connector": {"state": str(state)} as connector, "tasks": list(tasks)},
+        }:
             task_states = tuple(str(task["state"]) for task in tasks)
-            return Observation(config, state, task_states, heartbeat_age)
-    raise ValueError(f"Connect's answer is not understood: {known}")
+            return Observation(config, state, task_states, heartbeat_age, _failure([connector, *tasks]))
+    # Not the answer itself, which has the configuration in it, and so the passwords.
+    raise ValueError(f"Connect's answer is not understood; it has {', '.join(sorted(known.keys())) or 'nothing'}")
+
+
+def fit(text: str, config: Mapping[str, str] | None = None) -> str:
+    """In one line, of bearable length, and without accounts and passwords, those in addresses and those of `config`."""
+    for name, value in (config or {}).items():
+        if value and name.endswith(_SECRET_SETTINGS):
+            text = text.replace(value, "…")
+    return _ACCOUNT.sub("…", " ".join(text.split()))[:_LONGEST_FAILURE]
+
+
+def _failure(parts: Sequence[Mapping[str, object]]) -> str | None:
+    """What the first part that failed has failed of: the first line of its trace, which often says no more than that
+    it failed, and the last cause.
+    """
+    for part in parts:
+        if isinstance(trace := part.get("trace"), str) and trace.strip():
+            first, *others = trace.strip().splitlines()
+            causes = [line.removeprefix("Caused by: ") for line in others if line.startswith("Caused by: ")]
+            return fit("; cause: ".join([first, *causes[-1:]]))
+    return None
+
+
+def _refusal(answer: httpx.Response, config: Mapping[str, str]) -> str:
+    """Connect's `message`, or whatever it says instead."""
+    try:
+        told = answer.json()["message"]
+    except (ValueError, KeyError, TypeError):
+        told = answer.text
+    return f"{answer.status_code} {fit(str(told), config)}"

@@ -13,5 +13,6 @@ stack.stop()
 from embedded_stack.configuration import StackConfiguration
 from embedded_stack.errors import StackError
 from embedded_stack.stack import Stack
+from embedded_stack.temporary import temporary_stack
 
-__all__ = ["Stack", "StackConfiguration", "StackError"]
+__all__ = ["Stack", "StackConfiguration", "StackError", "temporary_stack"]

@@ -3,6 +3,8 @@
 import random
 import re
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -26,6 +28,8 @@ PORTS = {
     "mail-http": 18025,
     "mail-smtp": 11025,
 }
+# Held by whoever has chosen a port offset for himself.
+RESERVATION = 8000
 _INFRASTRUCTURE = ("mysql", "mongo", "kafka", "connect")
 
 
@@ -38,15 +42,35 @@ class StackConfiguration(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore")
 
-    port_offset: int = Field(default=0, ge=0, le=30000, validation_alias="TANDEM_PORT_OFFSET")
-    state_dir: Path = Field(default=REPOSITORY / ".stack", validation_alias="TANDEM_STATE_DIR")
-    cache_dir: Path = Field(default=Path("~/.cache/tandem"), validation_alias="TANDEM_CACHE_DIR")
+    port_offset: int = Field(
+        default=0, ge=0, le=30000, validation_alias="TANDEM_PORT_OFFSET", description="Added to every port."
+    )
+    state_dir: Path = Field(
+        default=REPOSITORY / ".stack",
+        validation_alias="TANDEM_STATE_DIR",
+        description="Data, logs, pids and passwords of the stack.",
+    )
+    cache_dir: Path = Field(
+        default=Path("~/.cache/tandem"), validation_alias="TANDEM_CACHE_DIR", description="What was downloaded."
+    )
 
-    outside_mysql: str | None = Field(default=None, validation_alias="MYSQL_ROOT_URL")
-    outside_mysql_account: str | None = Field(default=None, validation_alias="MYSQL_URL")
-    outside_mongodb: str | None = Field(default=None, validation_alias="MONGODB_URL")
-    outside_kafka: str | None = Field(default=None, validation_alias="KAFKA_BOOTSTRAP_SERVERS")
-    outside_connect: str | None = Field(default=None, validation_alias="CONNECT_URL")
+    outside_mysql: str | None = Field(
+        default=None,
+        validation_alias="MYSQL_ROOT_URL",
+        description="A MySQL server of yours, by an account that may create schemas and users: none is started then.",
+    )
+    outside_mysql_account: str | None = Field(
+        default=None, validation_alias="MYSQL_URL", description="The same, if that is such an account."
+    )
+    outside_mongodb: str | None = Field(
+        default=None, validation_alias="MONGODB_URL", description="A replica set of yours: none is started then."
+    )
+    outside_kafka: str | None = Field(
+        default=None, validation_alias="KAFKA_BOOTSTRAP_SERVERS", description="A Kafka of yours, likewise."
+    )
+    outside_connect: str | None = Field(
+        default=None, validation_alias="CONNECT_URL", description="A Kafka Connect of yours, likewise."
+    )
 
     @field_validator("outside_mysql", "outside_mysql_account", "outside_mongodb", "outside_kafka", "outside_connect")
     @classmethod
@@ -88,10 +112,24 @@ def port_is_free(port: int) -> bool:
     return True
 
 
-def free_port_offset(start: int = 1000, step: int = 250, end: int = 20000) -> int:
-    """An offset at which every port of a stack is free: any such, so that two who look at once don't find the same."""
+def free_port_offset(start: int = 1000, step: int = 251, end: int = 20000) -> int:
+    """An offset at which every port of a stack is free. With this step no two offsets have a port in common."""
     offsets = range(start, end, step)
     for offset in random.sample(offsets, len(offsets)):
-        if all(port_is_free(port + offset) for port in PORTS.values()):
+        if all(port_is_free(port + offset) for port in (RESERVATION, *PORTS.values())):
             return offset
     raise StackError(f"There is no port offset between {start} and {end} at which all ports are free.")
+
+
+@contextmanager
+def reserved_port_offset() -> Iterator[int]:
+    """A free port offset that nobody else is given meanwhile: a port that no component has is held."""
+    with socket.socket() as reservation:
+        while True:
+            offset = free_port_offset()
+            try:
+                reservation.bind(("127.0.0.1", RESERVATION + offset))
+            except OSError:
+                continue  # somebody else was faster
+            yield offset
+            return

@@ -153,8 +153,9 @@ class ComponentProcess:
 
 
 def _has_ended(process: psutil.Process) -> bool:
+    """A server's first thread may be dead, and a zombie, while the others still hold its ports."""
     try:
-        return process.status() == psutil.STATUS_ZOMBIE
+        return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
     except psutil.NoSuchProcess:
         return True
 

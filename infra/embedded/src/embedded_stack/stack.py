@@ -24,7 +24,7 @@ _DRAIN_QUIET_SECONDS = 1.0
 Progress = Callable[[str], None]
 
 
-def _silent(_line: str) -> None:
+def silent(_line: str) -> None:
     """Tests don't watch."""
 
 
@@ -35,7 +35,7 @@ class Stack:
     read from the pid files, so two `Stack` objects of the same state folder see and steer the same processes.
     """
 
-    def __init__(self, configuration: StackConfiguration | None = None, progress: Progress = _silent) -> None:
+    def __init__(self, configuration: StackConfiguration | None = None, progress: Progress = silent) -> None:
         self.configuration = configuration or StackConfiguration()
         self._progress = progress
         state = self.configuration.state

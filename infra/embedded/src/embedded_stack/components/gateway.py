@@ -12,6 +12,12 @@ from embedded_stack.process import Command
 TEMPLATES = REPOSITORY / "infra" / "gateway"
 
 
+def nginx(cache: Path) -> list[str]:
+    """How to start the program: the machine's own, or Debian's from the cache."""
+    program = shutil.which("nginx")
+    return [program] if program else debian_prefix(cache).command("usr/sbin/nginx")
+
+
 class Gateway(Component):
     name = "gateway"
     depends_on = ("auth", "tweet", "sync")
@@ -32,6 +38,8 @@ class Gateway(Component):
             # Addresses, not names: nobody has to be asked.
             "GATEWAY_RESOLVER": LOOPBACK,
             "GATEWAY_UPSTREAM_OPTIONS": "",
+            # Nobody's address.
+            "GATEWAY_TRUSTED_PROXY": "0.0.0.0/32",
             "AUTH_UPSTREAM": f"{LOOPBACK}:{self.environment.port('auth')}",
             "TWEET_UPSTREAM": f"{LOOPBACK}:{self.environment.port('tweet')}",
             "SYNC_UPSTREAM": f"{LOOPBACK}:{self.environment.port('sync')}",
@@ -44,10 +52,8 @@ class Gateway(Component):
             (folder / template.name.removesuffix(".template")).write_text(rendered)
 
     def command(self) -> Command:
-        program = shutil.which("nginx")
-        nginx = [program] if program else debian_prefix(self.environment.cache).command("usr/sbin/nginx")
         options = ["-p", str(self._folder), "-c", str(self._folder / "nginx.conf"), "-e", "stderr"]
-        return Command([*nginx, *options, "-g", "daemon off;"], self.environment.base)
+        return Command([*nginx(self.environment.cache), *options, "-g", "daemon off;"], self.environment.base)
 
     def is_ready(self) -> bool:
         return answers(f"{self.environment.addresses['GATEWAY_URL']}/healthz")

@@ -53,6 +53,8 @@ class MySQL(Component):
             debian_prefix(self.environment.cache)
 
     def prepare(self) -> None:
+        # Who was killed leaves it with his pid. When somebody else gets that number MySQL would refuse to start.
+        self._socket.with_suffix(".sock.lock").unlink(missing_ok=True)
         if (self._data / "mysql.ibd").exists():
             return
         # A start that was cut off leaves a folder that MySQL neither fills nor accepts.
@@ -74,15 +76,13 @@ class MySQL(Component):
         init_file.write_text(
             f"ALTER USER 'root'@'localhost' IDENTIFIED BY '{self.environment.credentials.mysql_root}';\n"
         )
-        # The path of a socket may have 107 bytes, a state folder's can be longer.
-        socket = Path(tempfile.gettempdir()) / f"tandem-mysql-{port}.sock"
         return Command(
             [
                 *self._server(),
                 f"--datadir={self._data}",
                 f"--port={port}",
                 f"--bind-address={LOOPBACK}",
-                f"--socket={socket}",
+                f"--socket={self._socket}",
                 f"--pid-file={self._folder / 'mysqld.pid'}",
                 f"--init-file={init_file}",
                 "--mysqlx=0",
@@ -121,6 +121,11 @@ class MySQL(Component):
         async with connection, connection.cursor() as cursor:
             for statement in statements:
                 await cursor.execute(statement)
+
+    @property
+    def _socket(self) -> Path:
+        # The path of a socket may have 107 bytes, a state folder's can be longer.
+        return Path(tempfile.gettempdir()) / f"tandem-mysql-{self.environment.port('mysql')}.sock"
 
     @property
     def _folder(self) -> Path:

@@ -65,8 +65,8 @@ class TweetService(Service):
     def variables(self) -> dict[str, str]:
         return {
             **token_settings(self.environment),
+            **key_set(self.environment),
             "MONGODB_URL": self.environment.addresses["MONGODB_URL"],
-            "AUTH_JWKS_URL": f"{self.environment.addresses['AUTH_URL']}/.well-known/jwks.json",
             "GATEWAY_PREFIX": "/api/tweets",
         }
 
@@ -80,9 +80,14 @@ class SyncService(Service):
 
     def variables(self) -> dict[str, str]:
         return {
+            **token_settings(self.environment),
+            # Not a dependency: the sync itself asks for no tokens.
+            **key_set(self.environment),
             "MYSQL_URL": self.environment.addresses["SYNC_MYSQL_URL"],
             "MONGODB_URL": self.environment.addresses["MONGODB_URL"],
             "KAFKA_BOOTSTRAP_SERVERS": self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"],
+            # Not a dependency either: without it the connectors' state is unknown.
+            "REGISTRAR_URL": self.environment.addresses["REGISTRAR_URL"],
             # Joining the group takes half of this on the embedded broker; Kafka itself wants no less than 6 s.
             "SYNC_SESSION_TIMEOUT_MS": "3000",
             "GATEWAY_PREFIX": "/api/sync",
@@ -103,6 +108,10 @@ class Registrar(Service):
 
 def token_settings(environment: Environment) -> dict[str, str]:
     return {"AUTH_ISSUER": f"{environment.addresses['GATEWAY_URL']}/api/auth", "AUTH_AUDIENCE": "tandem"}
+
+
+def key_set(environment: Environment) -> dict[str, str]:
+    return {"AUTH_JWKS_URL": f"{environment.addresses['AUTH_URL']}/.well-known/jwks.json"}
 
 
 def registrar_environment(environment: Environment) -> dict[str, str]:

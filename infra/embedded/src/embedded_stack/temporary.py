@@ -1,0 +1,33 @@
+"""A stack that nobody else sees, for as long as it is needed: by tests, benchmarks, faults."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from embedded_stack.configuration import StackConfiguration, reserved_port_offset
+from embedded_stack.stack import Progress, Stack, silent
+
+
+@contextmanager
+def temporary_stack(prefix: str, *, logs: Path | None = None, progress: Progress = silent) -> Iterator[Stack]:
+    """On free ports, in a temporary folder whose name begins with the prefix, with nothing of it started yet.
+
+    In the end it is stopped and its logs are kept in `logs`, in place of those of the last one.
+    """
+    state = Path(tempfile.mkdtemp(prefix=prefix))
+    # The environment's MYSQL_URL and the like must not lead anybody to somebody's real database.
+    outside = dict.fromkeys(("outside_mysql", "outside_mysql_account", "outside_mongodb", "outside_kafka"))
+    with reserved_port_offset() as offset:
+        configuration = StackConfiguration(state_dir=state, port_offset=offset, outside_connect=None, **outside)
+        stack = Stack(configuration, progress=progress)
+        try:
+            yield stack
+        finally:
+            stack.stop(drain=False)
+            if logs is not None:
+                shutil.rmtree(logs, ignore_errors=True)
+                if (state / "log").exists():
+                    shutil.copytree(state / "log", logs)
+            shutil.rmtree(state)

@@ -1,0 +1,19 @@
+"""What a MySQL that was killed leaves behind."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from embedded_stack import Stack
+
+
+def test_killed_mysql_starts_though_its_old_pid_is_somebody_elses_by_now(stack: Stack, mysql_root_url: str) -> None:
+    stack.kill("mysql")
+    try:
+        port = stack.configuration.port("mysql")
+        lock = Path(tempfile.gettempdir()) / f"tandem-mysql-{port}.sock.lock"
+        assert lock.exists()
+        lock.write_text(f"{os.getppid()}\n")
+    finally:
+        stack.start("mysql")
+    assert stack.is_running("mysql")
