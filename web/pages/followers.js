@@ -1,0 +1,15 @@
+/* Who follows somebody. */
+
+import { TWEETS } from "../api.js";
+import { element } from "../dom.js";
+import { people } from "../parts/people.js";
+import { profileHead } from "../parts/profile-head.js";
+
+export default async function page({ params: { username }, signal }) {
+  const path = `${TWEETS}/users/${encodeURIComponent(username)}/followers`;
+  const [head, list] = await Promise.all([
+    profileHead(username, { tab: "followers", signal }),
+    people(path, { empty: `Nobody follows @${username} yet.`, signal }),
+  ]);
+  return element("section", {}, head, list);
+}

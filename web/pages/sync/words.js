@@ -1,0 +1,36 @@
+/* Numbers and moments for people. */
+
+import { element } from "../../dom.js";
+
+const counts = new Intl.NumberFormat("en");
+const rates = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
+const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+
+const UNKNOWN = "unknown";
+
+export const count = (number) => counts.format(number);
+export const perSecond = (number) => (number === null ? UNKNOWN : `${rates.format(number)}/s`);
+export const milliseconds = (number) => (number === null ? UNKNOWN : `${rates.format(number)} ms`);
+
+/** A moment, as text or milliseconds: its time of day, and the date for who wants it. */
+export function moment(at) {
+  const date = new Date(at);
+  return element("time", { datetime: date.toISOString(), title: day.format(date) }, clock.format(date));
+}
+
+/** A state: a colour and a word. `kind` is good, busy, bad or unknown. */
+export function stateMark(kind, word) {
+  return element("span.state", { dataset: { kind } }, word);
+}
+
+/** A name with dots in it may be broken behind each. */
+export function breakable(name) {
+  return name.split(".").flatMap((part, at, parts) => (at < parts.length - 1 ? [`${part}.`, element("wbr")] : [part]));
+}
+
+/** A value of a row as JSON, shortened. */
+export function value(content, longest = 200) {
+  const text = JSON.stringify(content) ?? "nothing";
+  return text.length > longest ? `${text.slice(0, longest)}…` : text;
+}
