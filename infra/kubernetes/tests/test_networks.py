@@ -1,0 +1,105 @@
+"""Who may talk to whom: each edge is allowed by the one that asks and by the one that answers, or it isn't there."""
+
+from itertools import product
+
+from manifests import Cluster, Manifest, container_of, labels_of, selects
+
+# From, to, port.
+INSIDE = {
+    ("gateway", "auth", 8001),
+    ("gateway", "tweet", 8002),
+    ("gateway", "sync", 8003),
+    ("tweet", "auth", 8001),
+    ("sync", "auth", 8001),
+    ("sync", "registrar", 8004),
+}
+# Namespace, to, port.
+INTO = {
+    ("ingress", "gateway", 8080),
+    ("monitoring", "auth", 8001),
+    ("monitoring", "tweet", 8002),
+    ("monitoring", "sync", 8003),
+    ("monitoring", "registrar", 8004),
+}
+# From, and ports of what is outside: MySQL 3306, MongoDB 27017, Kafka 9092, Connect 8083, mail 465 and 587.
+OUT = {
+    "gateway": set(),
+    "auth": {3306, 465, 587},
+    "tweet": {27017},
+    "sync": {3306, 27017, 9092},
+    "registrar": {9092, 8083},
+}
+
+
+def policies_of(cluster: Cluster, labels: dict[str, str], direction: str) -> list[Manifest]:
+    """The rules that the policies of these pods have in this direction, `ingress` or `egress`."""
+    return [
+        rule
+        for policy in cluster.of_kind("NetworkPolicy")
+        if selects(policy["spec"]["podSelector"], labels)
+        for rule in policy["spec"].get(direction, [])
+    ]
+
+
+def allows(rules: list[Manifest], side: str, peer: Manifest, port: int, named: str) -> bool:
+    """Does one of the rules name this peer and this port, by its number or its name?"""
+    return any(
+        any(_is_peer(each, peer) for each in rule.get(side, []))
+        and any(each["port"] in (port, named) for each in rule["ports"])
+        for rule in rules
+    )
+
+
+def _is_peer(allowed: Manifest, peer: Manifest) -> bool:
+    if "namespaceSelector" in allowed or "namespace" in peer:
+        namespace = {"kubernetes.io/metadata.name": peer.get("namespace", "tandem")}
+        if not selects(allowed.get("namespaceSelector", {"matchLabels": {"none": "none"}}), namespace):
+            return False
+    return selects(allowed.get("podSelector", {}), peer.get("labels", {}))
+
+
+def test_nothing_is_allowed_but_what_is(cluster: Cluster) -> None:
+    deny = cluster.get("NetworkPolicy", "default-deny")["spec"]
+    assert (deny["podSelector"], set(deny["policyTypes"])) == ({}, {"Ingress", "Egress"})
+    assert not {"ingress", "egress"} & deny.keys()
+
+
+def test_pods_talk_to_each_other_exactly_as_they_need_to(cluster: Cluster) -> None:
+    pods = {name: labels_of(each) for name, each in cluster.deployments.items()}
+    ports = {name: container_of(each)["ports"][0]["containerPort"] for name, each in cluster.deployments.items()}
+    allowed = {
+        (source, target, port)
+        for (source, target), port in product(product(pods, pods), ports.values())
+        if allows(policies_of(cluster, pods[source], "egress"), "to", {"labels": pods[target]}, port, "")
+        and allows(
+            policies_of(cluster, pods[target], "ingress"),
+            "from",
+            {"labels": pods[source]},
+            port,
+            "http" if port == ports[target] else "",
+        )
+    }
+    assert allowed == {edge for edge in INSIDE if edge[1] in pods}
+
+
+def test_others_get_in_exactly_where_they_need_to(cluster: Cluster) -> None:
+    pods = {name: labels_of(each) for name, each in cluster.deployments.items()}
+    allowed = {
+        (namespace, name, container_of(cluster.deployments[name])["ports"][0]["containerPort"])
+        for namespace, name in product(("ingress", "monitoring", "default"), pods)
+        if allows(policies_of(cluster, pods[name], "ingress"), "from", {"namespace": namespace}, 0, "http")
+    }
+    assert allowed == {edge for edge in INTO if edge[1] in pods}
+
+
+def test_pods_reach_what_is_outside_exactly_by_the_ports_they_need(cluster: Cluster) -> None:
+    for name, deployment in cluster.deployments.items():
+        rules = policies_of(cluster, labels_of(deployment), "egress")
+        anywhere = {each["port"] for rule in rules if "to" not in rule for each in rule["ports"]}
+        assert anywhere == OUT[name], name
+
+
+def test_every_pod_may_ask_for_names(cluster: Cluster) -> None:
+    dns = {"namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}}
+    for deployment in cluster.deployments.values():
+        assert allows(policies_of(cluster, labels_of(deployment), "egress"), "to", dns, 53, "")
