@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import auth, importing, tweets
+from benchmarks import auth, importing, latency, reconciling, sync, tweets
 from benchmarks.measurement import MeasurementError, Options
 from benchmarks.report import Report, print_report, write_report
 from embedded_stack import StackError
@@ -15,6 +15,9 @@ PARTS: dict[str, Callable[[Options], Report]] = {
     "auth": auth.measure,
     "tweets": tweets.measure,
     "import": importing.measure,
+    "sync": sync.measure,
+    "latency": latency.measure,
+    "reconcile": reconciling.measure,
 }
 
 RESULTS = Path(__file__).parent / "results"

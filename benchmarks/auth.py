@@ -17,7 +17,7 @@ import httpx
 import psutil
 
 from benchmarks.contender import Contender, account_name, answered
-from benchmarks.environment import mysql_version, say, temporary_stack
+from benchmarks.environment import mysql_version, running_stack, say
 from benchmarks.load import LoadGenerator
 from benchmarks.machine import versions
 from benchmarks.measurement import Measurement, MeasurementError, Options, Sample, repeat
@@ -60,7 +60,7 @@ COMPARISONS = (
 def measure(options: Options) -> Report:
     """Start what is measured, measure it, stop it. Raises `MeasurementError` or `StackError`."""
     password = secrets.token_urlsafe(12)
-    with temporary_stack("auth", "mail") as stack, django_running(stack) as django:
+    with running_stack("auth", "mail") as stack, django_running(stack) as django:
         wrk = LoadGenerator.find(stack.configuration.cache, stack.configuration.state)
         tandem = Contender(
             *(TANDEM, stack.addresses["AUTH_URL"], _process(stack), password),

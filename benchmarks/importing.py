@@ -13,7 +13,7 @@ from typing import Any
 import pymongo
 from sqlalchemy import text
 
-from benchmarks.environment import say, temporary_stack
+from benchmarks.environment import running_stack, say
 from benchmarks.machine import versions
 from benchmarks.measurement import Measurement, MeasurementError, Options, Sample
 from benchmarks.report import Comparison, Report
@@ -56,7 +56,7 @@ class ImportFigures:
 
 def measure(_options: Options) -> Report:
     """One import into a whole stack of its own. Raises `MeasurementError` or `StackError`."""
-    with temporary_stack() as stack:
+    with running_stack() as stack:
         say(f"importing {RECORDS} records …")
         figures = measure_import(stack.addresses, stack.configuration.state)
     say(f"MySQL had all {figures.tweets} tweets {figures.lag_seconds:.2f} s after the import had ended")

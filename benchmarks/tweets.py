@@ -22,7 +22,7 @@ import pymongo
 from pymongo.database import Database
 
 from benchmarks.contender import Contender, account_name, answered
-from benchmarks.environment import say, temporary_stack
+from benchmarks.environment import running_stack, say
 from benchmarks.load import LoadGenerator, Request
 from benchmarks.machine import versions
 from benchmarks.measurement import Measurement, MeasurementError, Options
@@ -69,7 +69,7 @@ Documents = Database[dict[str, Any]]
 def measure(options: Options) -> Report:
     """Start what is measured, measure it, stop it. Raises `MeasurementError` or `StackError`."""
     with ExitStack() as running:
-        stack = running.enter_context(temporary_stack("auth", "mongo"))
+        stack = running.enter_context(running_stack("auth", "mongo"))
         stack.components["tweet"].environment.base.update(_NO_LIMITS)
         stack.start("tweet")
         documents = running.enter_context(_database(stack))

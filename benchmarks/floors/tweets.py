@@ -1,13 +1,13 @@
 """tweet-service's floor: Starlette routes on the same driver, with tweet-service's queries.
 
-A read finds the tweet, its counts and its author, one after the other; a page of the home timeline finds who is
-followed, their tweets, and the counts and authors of all of them; a new tweet is inserted and its author is found.
+A read finds the tweet joined with its counts and its author; a page of the home timeline finds who is followed, and
+their tweets joined in the same way; a new tweet is inserted and its author is found.
 Nothing is checked: no token, no limit, no body; nothing is logged or measured, and there are no entity tags. The
 client of the database is made by tweet-service's own code, so that its options are the same.
 """
 
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 PAGE = 20
-_HIDDEN = {"edits": False, "ancestors": False, "tags": False}
 
 
 @asynccontextmanager
@@ -43,12 +42,9 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 
 async def read_tweet(request: Request) -> JSONResponse:
     found: Database = request.app.state.database
-    tweet = await found[tweets.COLLECTION].find_one({"_id": ObjectId(request.path_params["tweet_id"])})
-    if tweet is None:
-        return JSONResponse(None, 404)
-    counts = await found[tweets.COUNTS_COLLECTION].find_one({"_id": tweet["_id"]})
-    author = await found[profiles.COLLECTION].find_one({"_id": tweet["author_id"]}, ("username", "name"))
-    return JSONResponse(_shown(tweet, author, counts))
+    wanted = {"_id": ObjectId(request.path_params["tweet_id"])}
+    page = await found[tweets.COLLECTION].aggregate([{"$match": wanted}, *tweets.JOIN]).to_list(1)
+    return JSONResponse(_shown(page[0]) if page else None, 200 if page else 404)
 
 
 async def read_timeline(request: Request) -> JSONResponse:
@@ -57,12 +53,11 @@ async def read_timeline(request: Request) -> JSONResponse:
     followed = found[follows.COLLECTION].find({"_id.follower_id": user_id})
     newest_first = followed.sort([("created_at", -1), ("_id.followee_id", -1)]).limit(1000)
     people = [follow["_id"]["followee_id"] for follow in await newest_first.to_list(1000)]
-    written = found[tweets.COLLECTION].find({"author_id": {"$in": [user_id, *people]}}, _HIDDEN)
-    page = await written.sort(tweets.NEWEST_FIRST).limit(PAGE + 1).to_list(PAGE + 1)
-    counts = await _by_id(found, tweets.COUNTS_COLLECTION, {tweet["_id"] for tweet in page})
-    authors = await _by_id(found, profiles.COLLECTION, {tweet["author_id"] for tweet in page}, ("username", "name"))
-    items = [_shown(tweet, authors.get(tweet["author_id"]), counts.get(tweet["_id"])) for tweet in page[:PAGE]]
-    return JSONResponse({"items": items, "next_cursor": str(page[-1]["_id"]) if len(page) > PAGE else None})
+    match = {"$match": {"author_id": {"$in": [user_id, *people]}}}
+    newest: list[Document] = [match, {"$sort": dict(tweets.NEWEST_FIRST)}, {"$limit": PAGE + 1}, *tweets.JOIN]
+    page = await found[tweets.COLLECTION].aggregate(newest).to_list(PAGE + 1)
+    next_cursor = str(page[-1]["_id"]) if len(page) > PAGE else None
+    return JSONResponse({"items": [_shown(tweet) for tweet in page[:PAGE]], "next_cursor": next_cursor})
 
 
 async def post_tweet(request: Request) -> JSONResponse:
@@ -71,7 +66,7 @@ async def post_tweet(request: Request) -> JSONResponse:
     tweet = dict(new_tweet(_caller(request), body["text"]))
     await found[tweets.COLLECTION].insert_one(tweet)
     author = await found[profiles.COLLECTION].find_one({"_id": tweet["author_id"]}, ("username", "name"))
-    return JSONResponse(_shown(tweet, author, None), 201)
+    return JSONResponse(_shown(tweet | {"joined_author": [author], "joined_counts": []}), 201)
 
 
 def _caller(request: Request) -> str:
@@ -79,15 +74,10 @@ def _caller(request: Request) -> str:
     return request.headers["Authorization"].removeprefix("Bearer ")
 
 
-async def _by_id(
-    found: "Database", collection: str, ids: Iterable[Any], fields: tuple[str, ...] | None = None
-) -> dict[Any, Document]:
-    documents = found[collection].find({"_id": {"$in": list(ids)}}, fields)
-    return {document["_id"]: document for document in await documents.to_list(None)}
-
-
-def _shown(tweet: Document, author: Document | None, counts: Document | None) -> Document:
-    counted, edited_at = counts or {}, tweet["edited_at"]
+def _shown(tweet: Document) -> Document:
+    author = next(iter(tweet["joined_author"]), None)
+    counted: Document = next(iter(tweet["joined_counts"]), {})
+    edited_at = tweet["edited_at"]
     return {
         "id": str(tweet["_id"]),
         "text": tweet["text"],

@@ -1,0 +1,177 @@
+"""The part "reconcile": how fast the copies of a million rows are compared with their sources, in both directions.
+
+The command is measured as a whole, the start of Python included. Beside it the same comparison without checksums shows
+what these are good for: every row of both sides is read. Three rows of each copy are not as they should be; who does
+not find exactly these has made an error.
+"""
+
+import asyncio
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from motor.motor_asyncio import AsyncIOMotorClient
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from benchmarks.environment import mysql_version, running_stack, say
+from benchmarks.machine import versions
+from benchmarks.measurement import Measurement, MeasurementError, Options
+from benchmarks.report import Comparison, Report
+from benchmarks.rounds import Step, in_rounds
+from benchmarks.rows import fill_tweets, fill_users
+from embedded_stack.configuration import REPOSITORY
+from service_kit.mysql import create_engine, migrate
+from sync_service.reconciliation import comparison
+from sync_service.reconciliation.sides import open_sides
+from sync_service.reconciliation.topic import Topic
+from sync_service.routes.loading import default_routes_file, load_routes
+from sync_service.routes.models import Route
+from sync_service.sinks.mongo import MongoSink
+
+PROGRAM = Path(sys.executable).with_name("sync-service")
+ROWS = 1_000_000
+GROUP = "sync-service"
+USERS, TWEETS = "users", "tweets"
+TANDEM, ROW_BY_ROW = "checksums", "row by row"
+# Found in each copy: a row that is missing, one too many, one that differs.
+_FAULTS = (1, 1, 1)
+
+COMPARISONS = tuple(
+    Comparison(f"{route} with checksums / row by row", (route, TANDEM), (route, ROW_BY_ROW))
+    for route in (USERS, TWEETS)
+)
+
+
+def measure(options: Options) -> Report:
+    """Fill both stores, compare, throw them away. Raises `MeasurementError` or `StackError`."""
+    with running_stack("mysql", "mongo", "kafka") as stack:
+        bench = Bench(dict(stack.addresses))
+        asyncio.run(bench.fill(ROWS))
+        samples = in_rounds(options, [bench.steps(USERS), bench.steps(TWEETS)])
+        tools = {"mysql": mysql_version(stack)}
+    return Report(
+        part="reconcile",
+        settings={"rows": ROWS, "rounds": options.rounds, "rows_in_a_range": comparison.ROWS_IN_A_RANGE},
+        versions={"tandem": versions(("pymongo", "motor", "asyncmy"), Path(sys.prefix)), "tools": tools},
+        samples=samples,
+        comparisons=COMPARISONS,
+    )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """`addresses` are the stack's."""
+
+    addresses: dict[str, str]
+
+    @property
+    def routes(self) -> dict[str, Route]:
+        return {route.name: route for route in load_routes(default_routes_file())}
+
+    async def fill(self, rows: int) -> None:
+        """`rows` of users and as many tweets, and their copies, which have three faults each."""
+        root = self.addresses["MYSQL_ROOT_URL"]
+        await migrate(f"{root}auth", REPOSITORY / "services" / "auth-service" / "migrations")
+        await migrate(f"{root}tweets", REPOSITORY / "services" / "sync-service" / "migrations")
+        async with _Stores(root, self.addresses["MONGODB_URL"]) as (engine, mongo):
+            await MongoSink(mongo.get_default_database(), self.routes[USERS]).prepare()
+            say(f"{rows} users and their copies …")
+            await fill_users(engine, mongo, self.routes[USERS], rows)
+            say(f"{rows} tweets and their copies …")
+            await fill_tweets(engine, mongo, self.routes[TWEETS], rows)
+            await _make_faults(engine, mongo)
+
+    def steps(self, route: str) -> list[Step]:
+        return [
+            ((route, TANDEM), lambda: self._command(route)),
+            ((route, ROW_BY_ROW), lambda: asyncio.run(self._row_by_row(route))),
+        ]
+
+    def _command(self, route: str) -> Measurement:
+        """`sync-service reconcile`, by the accounts of the sync."""
+        variables = {
+            "MYSQL_URL": self.addresses["SYNC_MYSQL_URL"],
+            "MONGODB_URL": self.addresses["MONGODB_URL"],
+            "KAFKA_BOOTSTRAP_SERVERS": self.addresses["KAFKA_BOOTSTRAP_SERVERS"],
+            "SYNC_GROUP_ID": GROUP,
+        }
+        begun, cpu_begun = time.perf_counter(), _children_seconds()
+        done = subprocess.run(
+            [PROGRAM, "reconcile", "--route", route, "--json"],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        seconds, cpu = time.perf_counter() - begun, _children_seconds() - cpu_begun
+        if not done.stdout:
+            raise MeasurementError(f"reconcile ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+        (report,) = json.loads(done.stdout)["routes"]
+        found = tuple(report[kind] for kind in ("missing", "extra", "different"))
+        return _measurement(report["rows"], found, seconds, cpu)
+
+    async def _row_by_row(self, route: str) -> Measurement:
+        """In this process, with a canonical row that SQL can't write."""
+        declared = self.routes[route]
+        begun, cpu_begun = time.perf_counter(), time.process_time()
+        async with _Stores(f"{self.addresses['MYSQL_ROOT_URL']}tweets", self.addresses["MONGODB_URL"]) as (
+            engine,
+            mongo,
+        ):
+            sides = await open_sides(declared, engine, mongo)
+            fields = [replace(field, expression=None) for field in sides.canonical.fields]
+            sides = replace(sides, canonical=replace(sides.canonical, fields=fields))
+            broker = self.addresses["KAFKA_BOOTSTRAP_SERVERS"]
+            async with Topic(broker, declared.topic, GROUP, patience=5) as topic:
+                report = await comparison.Comparison(declared, sides, topic, comparison.Wanted()).run()
+        seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu_begun
+        return _measurement(report.rows, (report.missing, report.extra, report.different), seconds, cpu)
+
+
+class _Stores:
+    """Connections to both, closed at the end."""
+
+    def __init__(self, mysql_url: str, mongodb_url: str) -> None:
+        self._engine = create_engine(mysql_url)
+        self._mongo: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(mongodb_url, tz_aware=True)
+
+    async def __aenter__(self) -> "tuple[AsyncEngine, AsyncIOMotorClient[dict[str, Any]]]":
+        return self._engine, self._mongo
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._mongo.close()
+        await self._engine.dispose()
+
+
+async def _make_faults(engine: AsyncEngine, mongo: "AsyncIOMotorClient[dict[str, Any]]") -> None:
+    """In each copy, a row fewer, a row more and a row that is another."""
+    copy = mongo.get_default_database()["users_copy"]
+    ids = [user["_id"] async for user in copy.find({}, {"_id": True}).sort("_id").limit(2)]
+    await copy.delete_one({"_id": ids[0]})
+    await copy.update_one({"_id": ids[1]}, {"$set": {"name": "somebody else"}})
+    await copy.insert_one({"_id": "nobody"})
+    statements = (
+        "INSERT INTO tweets.tweets_copy (id, sync_event, sync_epoch, sync_operation) VALUES (:id, '', '', 'c')",
+        "DELETE FROM tweets.tweets_copy WHERE id = :id",
+        "UPDATE tweets.tweets_copy SET lang = 'xx' WHERE id = :id",
+    )
+    async with engine.begin() as connection:
+        for statement, number in zip(statements, (ROWS, 0, 1), strict=True):
+            await connection.execute(text(statement), {"id": f"{number:024x}"})
+
+
+def _measurement(rows: int, found: tuple[int, ...], seconds: float, cpu: float) -> Measurement:
+    complaint = "" if found == _FAULTS else f"found {found} missing, extra and different rows instead of {_FAULTS}"
+    return Measurement(rows / seconds, 0.0, 0.0, 1000 * cpu / rows, errors=int(bool(complaint)), complaint=complaint)
+
+
+def _children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -1,0 +1,77 @@
+"""Both databases as their administrator sees them. Everything here blocks: callers go through threads."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pymongo
+import pymysql
+from pymysql.cursors import DictCursor
+from sqlalchemy.engine import make_url
+
+SYNC_ACCOUNT = "sync_service"
+_DEADLOCK, _NO_SUCH_THREAD = 1213, 1094
+
+
+class Databases:
+    def __init__(self, mysql_root_url: str, mongodb_url: str) -> None:
+        url = make_url(mysql_root_url)
+        self.mysql_address: dict[str, Any] = {
+            "host": url.host,
+            "port": url.port or 3306,
+            "user": url.username,
+            "password": url.password or "",
+            "charset": "utf8mb4",
+        }
+        self.client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(mongodb_url, tz_aware=True)
+        self.documents = self.client.get_default_database()
+
+    def close(self) -> None:
+        self.client.close()
+
+    @contextmanager
+    def mysql(self) -> Iterator[Any]:
+        """A connection as root, for one use: the server may have been killed since the last one."""
+        connection = pymysql.connect(**self.mysql_address, cursorclass=DictCursor, autocommit=True, connect_timeout=5)
+        with closing(connection):
+            yield connection
+
+    def query(self, statement: str, *parameters: object) -> Sequence[dict[str, Any]]:
+        with self.mysql() as connection, connection.cursor() as cursor:
+            cursor.execute(statement, parameters or None)
+            rows: Sequence[dict[str, Any]] = cursor.fetchall()
+            return rows
+
+    @contextmanager
+    def table_locked(self, table: str) -> Iterator[None]:
+        """Every row of it, and every gap between them: who writes to it waits."""
+        with self.mysql() as connection, connection.cursor() as cursor:
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            while True:
+                cursor.execute("BEGIN")
+                try:
+                    cursor.execute(f"SELECT COUNT(*) FROM {table} FOR UPDATE")  # noqa: S608 - a name of ours
+                except pymysql.err.OperationalError as error:
+                    if error.args[0] != _DEADLOCK:
+                        raise
+                else:
+                    break
+            yield
+            cursor.execute("ROLLBACK")
+
+    def somebody_waits_for(self, table: str) -> bool:
+        """For a lock of any of its rows."""
+        schema, name = table.split(".")
+        waiting = "SELECT 1 FROM performance_schema.data_locks WHERE lock_status = 'WAITING'"
+        return bool(self.query(f"{waiting} AND object_schema = %s AND object_name = %s LIMIT 1", schema, name))
+
+    def kill_connections_of_sync(self) -> int:
+        """How many there were."""
+        threads = self.query("SELECT id AS thread FROM information_schema.processlist WHERE user = %s", SYNC_ACCOUNT)
+        for row in threads:
+            try:
+                self.query(f"KILL {row['thread']:d}")
+            except pymysql.err.OperationalError as error:
+                if error.args[0] != _NO_SUCH_THREAD:  # it has ended by itself
+                    raise
+        return len(threads)

@@ -1,0 +1,151 @@
+"""The targets' own logs: every state that any row of a copy has ever had, in the order in which it had them.
+
+MySQL's binary log holds whole rows; MongoDB's change stream holds them too once the collection keeps images of what
+was there after each change. Both are read from where the last reading ended, so that no watcher has to keep up.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import uuid4
+
+import pymysql
+from pymongo.errors import PyMongoError
+from pymysqlreplication import BinLogStreamReader
+from pymysqlreplication.row_event import DeleteRowsEvent, UpdateRowsEvent, WriteRowsEvent
+
+from faults.copies import key_text
+from faults.databases import Databases
+from faults.progress import Progress, Stamp, stamp_fields
+from sync_service.routes.models import Route
+
+# It asks for names of columns in the log, each time that it is opened.
+logging.getLogger("pymysqlreplication").setLevel(logging.ERROR)
+
+_MARKS = "fault_marks"
+_SERVER_ID = 77_000_001
+_FIRST_POSITION = 4
+_ATTEMPTS = 5
+
+
+class MysqlLog:
+    def __init__(self, databases: Databases, routes: Iterable[Route], progress: Progress) -> None:
+        self._databases = databases
+        self._routes = {f"{route.target.name}_copy": route for route in routes if route.target.store == "mysql"}
+        self._progress = progress
+        self._columns = {table: self._columns_of(table) for table in self._routes}
+        (status,) = databases.query("SHOW BINARY LOG STATUS")
+        self._file, self._position = status["File"], status["Position"]
+
+    def _columns_of(self, table: str) -> dict[str, int]:
+        """Names are not in the log, only their places."""
+        rows = self._databases.query(
+            "SELECT column_name AS name, ordinal_position AS place FROM information_schema.columns "
+            "WHERE table_schema = 'tweets' AND table_name = %s",
+            table,
+        )
+        return {row["name"]: row["place"] - 1 for row in rows}
+
+    def read(self) -> None:
+        """Everything up to the log's present end."""
+        while self._read_file():
+            pass
+
+    def _read_file(self) -> bool:
+        """Is there another file behind this one?
+
+        Ids of tables begin anew with the server, and a reader that goes on into the file behind a crash knows them by
+        what they were.
+        """
+        reader = BinLogStreamReader(
+            connection_settings={**self._databases.mysql_address, "connect_timeout": 5},
+            pymysql_wrapper=_connect,
+            server_id=_SERVER_ID,
+            log_file=self._file,
+            log_pos=self._position,
+            resume_stream=True,
+            only_schemas=["tweets"],
+            only_tables=list(self._routes),
+            only_events=[WriteRowsEvent, UpdateRowsEvent, DeleteRowsEvent],
+            enable_logging=False,
+        )
+        try:
+            for event in reader:
+                if reader.log_file != self._file:
+                    self._file, self._position = reader.log_file, _FIRST_POSITION
+                    return True
+                place = f"{reader.log_file}:{reader.log_pos}"
+                for change in event.rows:
+                    image = change["after_values"] if isinstance(event, UpdateRowsEvent) else change["values"]
+                    self._observe(event.table, image, place, gone=isinstance(event, DeleteRowsEvent))
+            self._file, self._position = reader.log_file, reader.log_pos
+        finally:
+            reader.close()
+        return False
+
+    def _observe(self, table: str, image: Mapping[str, Any], place: str, *, gone: bool) -> None:
+        route, columns, values = self._routes[table], self._columns[table], list(image.values())
+        key = key_text(values[columns[name]] for name in route.key)
+        deleted = gone or values[columns["sync_deleted_at"]] is not None
+        stamp = tuple(values[columns[name]] for name in stamp_fields(route.target.name))
+        self._progress.observe(route.target.name, key, None if deleted else stamp, place)
+
+
+def _connect(**settings: Any) -> Any:
+    """As the reader of the log does it, in the words of today's pymysql."""
+    database = settings.pop("db", None)
+    return pymysql.connect(**settings, database=database)
+
+
+class MongoLog:
+    def __init__(self, databases: Databases, routes: Iterable[Route], progress: Progress) -> None:
+        self._documents = databases.documents
+        self._copies = {f"{route.target.name}_copy": route for route in routes if route.target.store == "mongodb"}
+        self._progress = progress
+        for copy in self._copies:
+            self._documents.command({"collMod": copy, "changeStreamPreAndPostImages": {"enabled": True}})
+        with self._documents.watch(self._pipeline) as stream:
+            stream.try_next()
+            self._token = stream.resume_token
+
+    @property
+    def _pipeline(self) -> list[dict[str, Any]]:
+        return [{"$match": {"ns.coll": {"$in": [*self._copies, _MARKS]}}}]
+
+    def read(self) -> None:
+        """Everything up to now: up to a mark that is set now. A connection that was lost is made anew."""
+        mark = str(uuid4())
+        self._documents[_MARKS].insert_one({"_id": mark})
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._read_up_to(mark)
+            except PyMongoError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                return
+
+    def _read_up_to(self, mark: str) -> None:
+        with self._documents.watch(self._pipeline, full_document="required", resume_after=self._token) as stream:
+            for change in stream:
+                self._token = change["_id"]
+                copy, key = change["ns"]["coll"], change["documentKey"]["_id"]
+                if copy == _MARKS:
+                    if key == mark:
+                        return
+                    continue
+                self._observe(copy, str(key), change)
+
+    def _observe(self, copy: str, key: str, change: Mapping[str, Any]) -> None:
+        target = self._copies[copy].target.name
+        place = f"oplog {change['clusterTime'].time}.{change['clusterTime'].inc}"
+        self._progress.observe(target, key, _stamp(target, change), place)
+
+
+def _stamp(target: str, change: Mapping[str, Any]) -> Stamp | None:
+    if change["operationType"] == "delete":
+        return None
+    document = change["fullDocument"]
+    if document["_sync"]["deleted_at"] is not None:
+        return None
+    return tuple(document[name] for name in stamp_fields(target))

@@ -1,0 +1,100 @@
+"""sync-service's processes: the stack's own, a second member of the group beside it, and what both have counted."""
+
+import asyncio
+import socket
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import httpx
+
+from embedded_stack import Stack, StackError
+from embedded_stack.components.base import LOOPBACK
+from embedded_stack.process import Command, ComponentProcess
+
+COUNTED = ("applied", "skipped", "superseded", "ignored", "dead_lettered")
+SAMPLE_SECONDS = 1.0
+_LOOK_SECONDS = 0.1
+
+
+class SecondMember:
+    """Another sync-service of the same group, on a port of its own."""
+
+    deadline: ClassVar[float] = 60
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self.process = ComponentProcess("sync-2", stack.configuration.state)
+        with socket.socket() as probe:
+            probe.bind((LOOPBACK, 0))
+            self._port = probe.getsockname()[1]
+        self.url = f"http://{LOOPBACK}:{self._port}"
+
+    async def start(self) -> None:
+        """Returns when it answers, which is before it has partitions."""
+        command = self._stack.components["sync"].command()
+        await asyncio.to_thread(
+            self.process.start, Command(command.argv, {**command.environment, "PORT": str(self._port)})
+        )
+        deadline = time.monotonic() + self.deadline
+        async with httpx.AsyncClient(timeout=2) as client:
+            while not await _answers(client, f"{self.url}/healthz"):
+                if self.process.running() is None or time.monotonic() > deadline:
+                    raise StackError(f"a second sync-service does not start; see {self.process.log_file}")
+                await asyncio.sleep(_LOOK_SECONDS)
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self.process.stop, 15)
+
+
+@dataclass
+class Counts:
+    """What all processes have counted. One that is killed takes along what it counted since the last look."""
+
+    stack: Stack
+    second: SecondMember
+    _by_process: dict[int, Counter[str]] = field(default_factory=dict)
+
+    async def look_regularly(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    async def look(self) -> None:
+        members = {
+            self.stack.addresses["SYNC_URL"]: self.stack.processes["sync"],
+            self.second.url: self.second.process,
+        }
+        async with httpx.AsyncClient(timeout=1) as client:
+            for url, process in members.items():
+                running = process.running()
+                if running is None:
+                    continue
+                try:
+                    routes = (await client.get(f"{url}/v1/status")).json()["routes"]
+                except (httpx.HTTPError, ValueError, KeyError):
+                    continue
+                self._by_process[running.pid] = Counter(
+                    {name: sum(route.get(name, 0) for route in routes) for name in COUNTED}
+                )
+
+    async def lag(self, route: str) -> int:
+        """Of the stack's own member; 0 while it does not answer."""
+        try:
+            async with httpx.AsyncClient(timeout=1) as client:
+                routes = (await client.get(f"{self.stack.addresses['SYNC_URL']}/v1/status")).json()["routes"]
+        except (httpx.HTTPError, ValueError, KeyError):
+            return 0
+        return sum(each["lag"] or 0 for each in routes if each["name"] == route)
+
+    @property
+    def total(self) -> Counter[str]:
+        return sum(self._by_process.values(), Counter())
+
+
+async def _answers(client: httpx.AsyncClient, url: str) -> bool:
+    try:
+        return (await client.get(url)).status_code == 200
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,215 @@
+"""The suite's own judgement, without a system: what it takes for lost, for gone back, for different."""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from faults.catalogue import CATALOGUE, Fault
+from faults.catalogue.records import is_change_event
+from faults.controls import find_out
+from faults.copies import Difference, Rows, differences
+from faults.journal import Journal
+from faults.plan import MOST_TOGETHER, plan
+from faults.poison import KINDS, is_usable, poisoned
+from faults.progress import Progress
+from faults.report import Control, Injection, Report, Round, table
+from faults.topics import MARKER, Record
+from sync_service.events.envelope import decode
+from sync_service.events.problems import InvalidEvent
+from sync_service.routes.loading import default_routes_file, load_routes
+from sync_service.routes.mapping import map_fields, map_key
+
+ROUTES = {route.name: route for route in load_routes(default_routes_file())}
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("value", [b"{not json", b"\xff", b"5", b"{}", b'"op"'])
+def test_only_change_events_are_replayed_and_spoilt(value: bytes) -> None:
+    event = _record(ROUTES["users"].topic)
+    assert is_change_event(event)
+    assert is_change_event(replace(event, value=None))
+    assert not is_change_event(replace(event, value=value))
+    assert not is_change_event(replace(event, headers={MARKER: b"m"}))
+
+
+def test_plan_is_the_seeds_and_has_every_fault_once_at_least() -> None:
+    def names(seed: int) -> list[list[str]]:
+        return [[fault.name for fault in faults] for faults in plan(CATALOGUE, 200, random.Random(seed))]
+
+    rounds = names(7)
+    assert rounds == names(7) != names(8)
+    assert sum(map(len, rounds)) == 200
+    assert {name for faults in rounds for name in faults} == {fault.name for fault in CATALOGUE}
+    assert max(map(len, rounds)) <= MOST_TOGETHER
+    assert all(faults == ["kill -9 kafka"] for faults in rounds if "kill -9 kafka" in faults)
+
+
+def test_few_faults_are_different_ones() -> None:
+    (*names,) = (fault.name for faults in plan(CATALOGUE, 5, random.Random(1)) for fault in faults)
+    assert len(set(names)) == 5
+
+
+@pytest.mark.parametrize(
+    ("row", "is_lost"),
+    [
+        ({"text": "new", "version": 2}, False),
+        ({"text": "old", "version": 1}, False),
+        (None, True),
+        ({"text": "x"}, True),
+    ],
+)
+def test_unknown_outcome_leaves_both_states_acceptable_and_no_other(row: dict[str, Any] | None, is_lost: bool) -> None:
+    journal = Journal()
+    journal.note_acknowledged("tweets", "1", {"text": "old", "version": 1})
+    journal.note_uncertain("tweets", "1", {"text": "new", "version": 2})
+    assert bool(journal.lost({"tweets": {} if row is None else {"1": row}})) is is_lost
+
+
+def test_acknowledged_delete_must_be_gone() -> None:
+    journal = Journal()
+    journal.note_acknowledged("tweets", "1", None)
+    assert journal.lost({"tweets": {"1": {"text": "still here"}}})
+    assert not journal.lost({"tweets": {}})
+
+
+@pytest.mark.parametrize(
+    ("stamps", "steps_back"),
+    [
+        ([(1, 1), (1, 2), (1, 2), None], 0),
+        ([(1, 1), (1, 3), (1, 2)], 1),
+        ([(1, 1), None, (1, 1)], 1),
+        ([(1, 1), None, (2, 1)], 0),
+        ([None, (1, 1)], 0),
+    ],
+)
+def test_row_goes_forward_only(stamps: list[tuple[int, int] | None], steps_back: int) -> None:
+    progress = Progress()
+    for place, stamp in enumerate(stamps):
+        progress.observe("tweets", "1", stamp, str(place))
+    assert len(progress.back) == steps_back
+
+
+def _account(**changed: Any) -> dict[str, Any]:
+    account: dict[str, Any] = dict.fromkeys(ROUTES["users"].fields)
+    account |= {"id": "a", "username": "ada", "is_active": 1, "created_at": NOON.replace(tzinfo=None)}
+    return {**account, **changed}
+
+
+def _copied_account(**changed: Any) -> dict[str, Any]:
+    copied = {**_account(), "_id": "a", "is_active": True, "created_at": NOON}
+    del copied["id"]
+    return {**copied, **changed}
+
+
+def test_equal_rows_are_equal_however_each_store_spells_them() -> None:
+    source: Rows = {"a": _account(created_at=NOON.replace(tzinfo=None, microsecond=123_456))}
+    copy: Rows = {"a": _copied_account(created_at=NOON.replace(microsecond=123_000))}
+    assert not differences([ROUTES["users"]], {"auth.users": source}, {"users": copy})
+
+
+@pytest.mark.parametrize(
+    ("copy", "kind"),
+    [({}, "missing"), ({"a": _copied_account(name="Eve")}, "different"), ({"a": _copied_account(), "b": {}}, "extra")],
+)
+def test_copy_is_compared_both_ways(copy: dict[str, Any], kind: str) -> None:
+    found = differences([ROUTES["users"]], {"auth.users": {"a": _account()}}, {"users": copy})
+    assert [each.kind for each in found] == [kind]
+
+
+def _record(topic: str) -> Record:
+    if topic.startswith("cdc.mysql"):
+        key, row = {"id": "a"}, _account(created_at=NOON.isoformat())
+        where = {"connector": "mysql", "name": "cdc.mysql", "ts_ms": 1, "file": "binlog.000001", "pos": 1, "row": 0}
+        value = {"op": "c", "before": None, "after": row, "source": where}
+    else:
+        identifier = {"$oid": "6b064225caa2c578da9ead82"}
+        document = {"_id": identifier, "text": "x", "version": 1, "created_at": {"$date": 1}, "lang": None}
+        key = {"id": json.dumps(identifier)}
+        source = {"connector": "mongodb", "name": "cdc.mongo", "ts_ms": 1, "ord": 1}
+        value = {"op": "c", "before": None, "after": json.dumps(document), "source": source}
+    return Record(topic, 0, 0, json.dumps(key).encode(), json.dumps(value).encode())
+
+
+@pytest.mark.parametrize("route", ["users", "tweets"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "too long"])
+def test_poison_can_not_be_read_and_what_it_is_made_of_can(kind: str, route: str) -> None:
+    def read(record: Record) -> None:
+        event = decode(record.key, record.value)
+        assert event is not None
+        map_key(ROUTES[route], event.key)
+        map_fields(ROUTES[route], event.after or {})
+
+    record = _record(ROUTES[route].topic)
+    assert is_usable(record)
+    read(record)
+    spoilt = poisoned(kind, record, "m")
+    assert spoilt.headers == {MARKER: b"m"}
+    with pytest.raises(InvalidEvent):
+        read(spoilt)
+
+
+def test_report_counts_and_convicts() -> None:
+    rounds = [
+        Round([Injection("a", 10, 1), Injection("b", 20, 2)], 2.0, []),
+        Round([Injection("a", 30, 3)], 4.0, ["lost from tweets: 1"]),
+    ]
+    report = Report({}, rounds, {"events": 60, "duplicates": 6}, [Control("unguarded", "a", [])])
+    (first, second) = report.lines()
+    assert (first.fault, first.times, first.events, first.duplicates, first.wrong, first.p50) == ("a", 2, 40, 4, 1, 4.0)
+    assert (second.fault, second.p50) == ("b", 2.0)
+    assert report.violations() == ["[a] lost from tweets: 1", "control “unguarded” was not found out"]
+    assert table(report).splitlines()[3].split()[:5] == ["all", "3", "60", "6", "1"]
+
+
+class Findings:
+    """A trial in which the copies are as they are from the start: each inspection tells what none has told before."""
+
+    def __init__(self, left_over: Sequence[str], of_rounds: Sequence[Sequence[str]]) -> None:
+        self.untold = list(left_over)
+        self.rounds = list(of_rounds)
+
+    async def inspect(self) -> list[str]:
+        told, self.untold = self.untold, []
+        return told
+
+    async def round(self, faults: Sequence[Fault], rng: random.Random) -> Round:  # noqa: ARG002 - a trial's
+        told = [*await self.inspect(), *self.rounds.pop(0)]
+        return Round([Injection(fault.name) for fault in faults], 1.0, told)
+
+
+STUCK = "not recovered: a new account or tweet did not arrive within 120 s"
+BACK = "went back: tweets 1 went back from 2026 / 2 to 2026 / 1, at binlog.000002:1"
+
+
+def differs(kind: str) -> str:
+    return f"copy differs: {Difference('likes', '1 2', kind, '(source, copy): (: extra, )')}"
+
+
+@pytest.mark.parametrize(
+    ("how", "wrong", "found"),
+    [
+        ("unguarded", [STUCK], []),
+        ("unguarded", [differs("missing"), differs("different")], []),
+        ("unguarded", [STUCK, BACK, differs("extra")], [BACK, differs("extra")]),
+        ("commits-first", [STUCK, BACK, "lost from tweets: 1 is gone"], []),
+        ("commits-first", [BACK, differs("missing")], [differs("missing")]),
+        ("commits-first", [differs("extra")], [differs("extra")]),
+        ("commits-first", [differs("different")], [differs("different")]),
+    ],
+)
+async def test_control_is_found_out_by_what_its_flaw_does_and_by_nothing_else(
+    how: str, wrong: list[str], found: list[str]
+) -> None:
+    control = await find_out(Findings([], [[], wrong, []]), how, random.Random(1))
+    assert control.wrong == found
+
+
+async def test_control_is_not_found_out_by_what_the_one_before_has_left_behind() -> None:
+    left_over = [differs("extra"), BACK]
+    control = await find_out(Findings(left_over, [[], [], []]), "unguarded", random.Random(1))
+    assert control.wrong == []
