@@ -1,33 +1,21 @@
 """Real components for every test: an embedded stack of the test run's own, started as far as a test asks for it."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from embedded_stack import Stack, StackConfiguration
-from embedded_stack.configuration import free_port_offset
+from embedded_stack import Stack, temporary_stack
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """A stack on free ports with a temporary state folder, nothing of it started yet.
+def stack(worker_id: str) -> Iterator[Stack]:
+    """A stack on free ports with a temporary state folder, nothing of it started yet; each test process has its own.
 
-    Its logs are kept in `.stack-test/log` when the run ends, for a look at what went wrong.
+    Its logs are kept in `.stack-test/PROCESS` when the run ends, for a look at what went wrong.
     """
-    state = Path(tempfile.mkdtemp(prefix="tandem-test-"))
-    # The environment's MYSQL_URL and the like must not lead tests to somebody's real database.
-    outside = dict.fromkeys(("outside_mysql", "outside_mysql_account", "outside_mongodb", "outside_kafka"))
-    stack = Stack(StackConfiguration(state_dir=state, port_offset=free_port_offset(), outside_connect=None, **outside))
-    yield stack
-    stack.stop(drain=False)
-    logs = Path(__file__).parent / ".stack-test" / "log"
-    shutil.rmtree(logs, ignore_errors=True)
-    if (state / "log").exists():
-        shutil.copytree(state / "log", logs)
-    shutil.rmtree(state)
+    with temporary_stack("tandem-test-", logs=Path(__file__).parent / ".stack-test" / worker_id) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +44,10 @@ def running_stack(stack: Stack) -> Stack:
     """Every component up."""
     stack.start()
     return stack
+
+
+@pytest.fixture
+def whole_again(running_stack: Stack) -> Iterator[Stack]:
+    """A stack that a test may break; every component is up again behind it."""
+    yield running_stack
+    running_stack.start()

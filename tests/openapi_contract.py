@@ -122,10 +122,10 @@ class Visitor:
         return answer.raise_for_status()
 
     def description(self) -> dict[str, Any]:
-        """OpenAPI as the page shows it."""
-        named = re.search(r"url: '([^']+)'", self.send("GET", self.page).text)
-        assert named is not None
-        shown: dict[str, Any] = self.send("GET", named[1]).json()
+        """OpenAPI as the page shows it: by the address that one of its scripts names."""
+        scripts = re.findall(r'<script src="([^"]+)">', self.send("GET", self.page).text)
+        named = re.findall(r"^ *url: '([^']+)'", self.send("GET", scripts[-1]).text, re.MULTILINE)
+        shown: dict[str, Any] = self.send("GET", *named).json()
         return shown
 
 
@@ -139,8 +139,8 @@ def contract_of(description: dict[str, Any], examples_per_operation: int) -> Bas
     """The description made ready for `try_operations` and `try_sequences`, whose cases are the same in every run."""
     config = {
         "base-url": "http://service.test",
-        # RFC 6585 §3: what a header is missed with that is a precondition.
-        "checks": {"missing_required_header": {"expected-statuses": ["401", "422", "428"]}},
+        # RFC 6585 §3: what a header is missed with that is a precondition. 403: it shows that one may.
+        "checks": {"missing_required_header": {"expected-statuses": ["401", "403", "422", "428"]}},
         "generation": {"deterministic": True, "max-examples": examples_per_operation},
         "continue-on-failure": True,
         "cache": {"enabled": False},

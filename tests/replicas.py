@@ -4,18 +4,17 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 
+from commands import COMMANDS
 from embedded_stack import Stack
 from embedded_stack.configuration import port_is_free
 from waiting import eventually
 
-COMMANDS = Path(sys.executable).parent
 AUTH_SERVICE = str(COMMANDS / "auth-service")
 
 # Below the ports that Linux gives to outgoing connections; another test run begins to look elsewhere.
@@ -43,7 +42,7 @@ class Replica:
             self._process = await asyncio.create_subprocess_exec(
                 self._command, "run", env=self.variables, stdout=log, stderr=log
             )
-        await eventually(self._is_ready)
+        await eventually(self._is_ready, within=90)
 
     async def end(self, how: signal.Signals) -> None:
         """Send a signal, and see the process end."""

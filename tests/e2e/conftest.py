@@ -1,6 +1,6 @@
 """A running system, somebody who uses it, and a look into its databases."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pymongo
 import pytest
@@ -24,10 +24,3 @@ async def copies(running_stack: Stack) -> AsyncIterator[Copies]:
     with pymongo.MongoClient[Document](running_stack.addresses["MONGODB_URL"], tz_aware=True) as mongo:
         yield Copies(engine, mongo)
     await engine.dispose()
-
-
-@pytest.fixture
-def whole_again(running_stack: Stack) -> Iterator[Stack]:
-    """A stack that a test may break; every component is up again behind it."""
-    yield running_stack
-    running_stack.start()

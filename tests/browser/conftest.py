@@ -1,0 +1,74 @@
+"""A real browser on the running system, people who use it, and what they see.
+
+The web UI is tested through Chromium. Every window is watched: a test fails if there was an error in the console, a
+breach of the content security policy, or an answer of 400 or more that it has not announced (`windows.trouble`).
+"""
+
+import shutil
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright
+from sqlalchemy import text
+
+from browser.people import NewPerson
+from browser.windows import Windows, watched_windows
+from e2e.people import Person, register
+from embedded_stack import Stack
+from service_kit.mysql import create_engine
+
+
+@pytest.fixture(scope="session")
+async def chromium(running_stack: Stack) -> AsyncIterator[Browser]:
+    program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    assert program is not None, "Chromium is not installed; on Debian: sudo apt-get install chromium-headless-shell"
+    async with async_playwright() as playwright:
+        # Whoever is root has no sandbox; all that is shown is our own. Ports are free ones, of which Chromium refuses
+        # those that other protocols know as theirs.
+        port = urlsplit(running_stack.addresses["GATEWAY_URL"]).port
+        browser = await playwright.chromium.launch(
+            executable_path=program, chromium_sandbox=False, args=[f"--explicitly-allowed-ports={port}"]
+        )
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def windows(chromium: Browser, running_stack: Stack) -> AsyncIterator[Windows]:
+    """Opens windows; see `Windows.open`."""
+    async with watched_windows(chromium, running_stack.addresses["GATEWAY_URL"]) as windows:
+        yield windows
+
+
+@pytest.fixture
+async def page(windows: Windows) -> Page:
+    """A visitor's window."""
+    return await windows.open()
+
+
+@pytest.fixture
+async def new_person(running_stack: Stack) -> AsyncIterator[NewPerson]:
+    """Opens an account over REST: `await new_person("admin")`. `client` has no token for the role, only a browser."""
+    engine = create_engine(running_stack.addresses["MYSQL_ROOT_URL"])
+    people = []
+
+    async def make(role: str = "customer") -> Person:
+        person = await register(running_stack.addresses["GATEWAY_URL"])
+        people.append(person)
+        if role != "customer":
+            async with engine.begin() as connection:
+                given = {"role": role, "id": person.id}
+                await connection.execute(text("UPDATE auth.users SET role = :role WHERE id = :id"), given)
+        return person
+
+    yield make
+    for person in people:
+        await person.client.aclose()
+    await engine.dispose()
+
+
+@pytest.fixture
+async def person(new_person: NewPerson) -> Person:
+    """Somebody with an account."""
+    return await new_person()

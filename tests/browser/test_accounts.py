@@ -1,0 +1,286 @@
+"""Opening an account, logging in and out, and staying logged in."""
+
+import asyncio
+import secrets
+
+import httpx
+from playwright.async_api import BrowserContext, Locator, Page, Route, expect
+
+from auth_app import Mailbox
+from browser.windows import Windows
+from e2e.people import Person
+from embedded_stack import Stack
+
+RENEW = "async () => { const { session } = await import('/session.js'); await session.renew(); return session.user; }"
+
+
+async def fill_in(page: Page, **fields: str) -> None:
+    """By the names of fields in the interface; and send it."""
+    for name, value in fields.items():
+        await page.locator(f"form [name={name}]").fill(value)
+    await page.locator("main form button[type=submit]").click()
+
+
+async def log_in(page: Page, person: Person, password: str | None = None) -> None:
+    await page.goto("/login")
+    await fill_in(page, login=person.username, password=password or person.password)
+
+
+def error_at(page: Page, field: str) -> Locator:
+    return page.locator(f"[data-field={field}] .error")
+
+
+async def is_logged_in(page: Page, person: Person) -> None:
+    await expect(page.locator(".who")).to_contain_text(f"@{person.username}")
+
+
+async def test_new_person_registers_tweets_edits_deletes_and_logs_out(page: Page, windows: Windows) -> None:
+    elsewhere = await windows.open("/latest")
+    username, password = f"grace_{secrets.token_hex(4)}", secrets.token_urlsafe(16)
+    await page.get_by_role("link", name="Open an account").click()
+    await expect(page.get_by_role("heading", name="Open an account")).to_be_visible()
+    await expect(page.get_by_label("Username")).to_be_focused()
+    email = f"{username}@example.com"
+    names = {"username": username, "email": email, "name": "Grace Hopper"}
+    await fill_in(page, **names, password=password, password_confirm=password)
+    await expect(page.locator(".who")).to_contain_text(f"@{username}")
+    await expect(page).to_have_title("Home · Tandem")
+
+    words = f"Nanoseconds, {secrets.token_hex(4)} #tandem"
+    await page.get_by_label("New tweet").fill(words)
+    await page.get_by_role("button", name="Tweet", exact=True).click()
+    own = page.locator(".tweet", has_text=words)
+    await expect(own).to_be_visible()
+    await expect(page.get_by_label("New tweet")).to_have_value("")
+
+    await elsewhere.get_by_role("button", name="new tweet").click()
+    seen = elsewhere.locator(".tweet", has_text=words)
+    await expect(seen).to_contain_text("Grace Hopper")
+
+    await own.get_by_role("button", name="Edit").click()
+    await page.get_by_label("The tweet's text").fill(words + " and more")
+    await page.get_by_role("button", name="Save").click()
+    await expect(own).to_contain_text("and more")
+    await expect(seen).to_contain_text("and more")
+    await expect(seen).to_contain_text("edited")
+
+    await own.get_by_role("button", name="Delete").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(page.get_by_text("This tweet was deleted.")).to_be_visible()
+    await expect(elsewhere.get_by_text("This tweet was deleted.")).to_be_visible()
+
+    await page.get_by_role("button", name="Log out").click()
+    await expect(page.get_by_role("link", name="Log in")).to_be_visible()
+    await page.reload()
+    await expect(page.get_by_role("link", name="Log in")).to_be_visible()
+
+
+async def test_refusals_are_shown_at_the_fields_that_they_concern(page: Page, windows: Windows, person: Person) -> None:
+    windows.trouble.expected |= {401, 409, 422}
+    await log_in(page, person, "not the password")
+    await expect(page.locator(".message")).to_have_text("Username, email or password is wrong.")
+    await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+
+    await page.goto("/register")
+    await fill_in(page)
+    await expect(error_at(page, "username")).to_contain_text("3 characters at least")
+    await expect(error_at(page, "email")).to_have_text("This is not an email address.")
+    await expect(page.get_by_label("Username")).to_be_focused()
+    taken = {"username": person.username, "email": "x@example.com", "name": "Ada"}
+    await fill_in(page, **taken, password="correct horse", password_confirm="correct horse")
+    await expect(error_at(page, "username")).to_have_text("Somebody else has this username.")
+    await expect(error_at(page, "email")).to_be_empty()
+    free = taken | {"username": f"new_{secrets.token_hex(4)}"}
+    await fill_in(page, **free, password="password1", password_confirm="password1")
+    await expect(error_at(page, "password")).to_have_text("This is one of the most common passwords.")
+    await fill_in(page, **free, password="correct horse", password_confirm="another horse")
+    await expect(error_at(page, "password_confirm")).to_have_text("The two passwords are not the same.")
+    assert await page.get_by_label("Password again").get_attribute("aria-invalid") == "true"
+
+
+async def test_reload_keeps_one_logged_in_by_a_cookie_that_no_script_reads(page: Page, person: Person) -> None:
+    await log_in(page, person)
+    await is_logged_in(page, person)
+    await page.reload()
+    await is_logged_in(page, person)
+    (cookie,) = await page.context.cookies(f"{page.url}api/auth/v1/browser/refresh")
+    assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Strict", "/api/auth/v1/browser")
+    assert cookie["expires"] == -1
+    assert await page.evaluate("document.cookie") == ""
+    kept = await page.evaluate("JSON.stringify([{ ...localStorage }, { ...sessionStorage }])")
+    assert cookie["value"] not in kept
+    assert "eyJ" not in kept
+
+
+async def test_who_is_to_be_remembered_is_when_the_browser_is_closed(page: Page, person: Person) -> None:
+    await page.goto("/login")
+    await page.get_by_label("Remember me").check()
+    await fill_in(page, login=person.username, password=person.password)
+    await is_logged_in(page, person)
+    (cookie,) = await page.context.cookies(f"{page.url}api/auth/v1/browser/refresh")
+    assert cookie["expires"] > 0
+
+
+async def test_tabs_that_renew_at_once_do_so_in_turn(windows: Windows, person: Person) -> None:
+    one = await windows.open(person=person)
+    other = await windows.tab(one.context)
+    in_flight: list[Route] = []
+    most = 0
+
+    async def count(route: Route) -> None:
+        nonlocal most
+        in_flight.append(route)
+        # A tab that does not wait sends its own before it answers this.
+        for tab in (one, other) * 3:
+            await tab.evaluate("fetch('/icon.svg').then(() => {})")
+        most = max(most, len(in_flight))
+        answer = await route.fetch()
+        in_flight.remove(route)
+        await route.fulfill(response=answer)
+
+    await one.context.route("**/browser/refresh", count)
+    renewals = f"Promise.all(Array.from({{ length: 5 }}, {RENEW}))"
+    for renewed in await asyncio.gather(*(tab.evaluate(renewals) for tab in (one, other))):
+        assert [each["username"] for each in renewed] == [person.username] * 5
+    assert most == 1
+    for tab in (one, other):
+        await tab.reload()
+        await is_logged_in(tab, person)
+
+
+async def test_tabs_log_in_and_out_together(windows: Windows, person: Person) -> None:
+    one = await windows.open()
+    other = await windows.tab(one.context, "/about")
+    await one.bring_to_front()
+    await log_in(one, person)
+    await is_logged_in(other, person)
+    await one.get_by_role("button", name="Log out").click()
+    await expect(other.get_by_role("link", name="Log in")).to_be_visible()
+
+
+async def test_session_that_was_ended_elsewhere_leads_to_the_login_and_back(windows: Windows, person: Person) -> None:
+    windows.trouble.expected |= {401}
+    page = await windows.open("/settings", person=person)
+    renewals = await count_of(page.context, "**/browser/refresh")
+    assert (await person.client.post("/api/auth/v1/logout-all")).status_code == 204
+    await page.get_by_role("button", name="Save the profile").click()
+    await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    await expect(page.get_by_text("Your session has ended.")).to_be_visible()
+    assert len(renewals) == 1
+    await fill_in(page, login=person.username, password=person.password)
+    await expect(page.get_by_role("heading", name="Settings")).to_be_visible()
+
+
+async def test_text_that_somebody_was_writing_is_there_when_he_has_logged_in_again(
+    windows: Windows, person: Person
+) -> None:
+    windows.trouble.expected |= {401}
+    page = await windows.open("/latest", person=person)
+    words = f"words {secrets.token_hex(4)}"
+    await page.get_by_label("New tweet").fill(words)
+    assert (await person.client.post("/api/auth/v1/logout-all")).status_code == 204
+    assert await page.evaluate(RENEW) is None
+    await page.get_by_role("link", name="Log in").click()
+    await expect(page.get_by_label("Username or email")).to_be_focused()
+    await fill_in(page, login=person.username, password=person.password)
+    await expect(page.get_by_label("New tweet")).to_have_value(words)
+    await page.get_by_role("button", name="Tweet", exact=True).click()
+    await expect(page.locator(".tweet", has_text=words)).to_be_visible()
+    await page.get_by_role("link", name="Latest").click()
+    await expect(page.get_by_role("heading", name="Latest")).to_be_visible()
+    await expect(page.get_by_label("New tweet")).to_have_value("")
+
+
+async def test_token_goes_on_until_its_end_while_nobody_renews_it(windows: Windows, person: Person) -> None:
+    page = await windows.open("/about", person=person)
+    await page.clock.install()
+    windows.trouble.expected |= {503}
+    await page.context.route("**/browser/refresh", lambda route: route.fulfill(status=503))
+    ask = "async () => (await import('/session.js')).session.accessToken().then(() => 'good', () => 'none')"
+    for minutes, answer in {"14:45": "good", "00:30": "none"}.items():
+        await page.clock.fast_forward(minutes)
+        assert await page.evaluate(ask) == answer
+
+
+async def test_cookie_that_is_good_for_nothing_leads_to_the_login_not_to_a_loop(
+    windows: Windows, person: Person
+) -> None:
+    """A thief had it first, or its successor was lost: the server has ended the session."""
+    windows.trouble.expected |= {401}
+    page = await windows.open("/about", person=person)
+    (cookie,) = await page.context.cookies(f"{windows.gateway}/api/auth/v1/browser/refresh")
+    await page.context.add_cookies([{**cookie, "value": "spent"}])
+    renewals = await count_of(page.context, "**/browser/refresh")
+    await page.goto("/settings")
+    await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    await page.reload()
+    await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    assert len(renewals) == 1
+    assert await page.context.cookies(f"{windows.gateway}/api/auth/v1/browser/refresh") == []
+
+
+async def count_of(context: BrowserContext, requests: str) -> list[str]:
+    """Grows with each request like this, all of which go on."""
+    seen: list[str] = []
+
+    async def note(route: Route) -> None:
+        seen.append(route.request.url)
+        await route.continue_()
+
+    await context.route(requests, note)
+    return seen
+
+
+async def test_login_leads_to_no_other_site(page: Page, windows: Windows) -> None:
+    ask = "async (next) => (await import('/navigation.js')).nextOf({ search: '?' + next, origin: location.origin })"
+
+    async def leads_to(next_page: str) -> str:
+        return await page.evaluate(ask, str(httpx.QueryParams({"next": next_page})))
+
+    assert await leads_to("/people/ada?tab=1") == "/people/ada?tab=1"
+    for foreign in (
+        "//evil.test/",
+        "https://evil.test/x",
+        "javascript:alert(1)",
+        "/\\evil.test",
+        "/.//evil.test",
+        "data:text/html,x",
+        "http://[",
+    ):
+        assert await leads_to(foreign) == "/"
+    assert await leads_to(f"{windows.gateway}/about") == "/about"
+
+
+async def test_mails_lead_to_pages_that_set_a_password_and_confirm_an_address(
+    page: Page, windows: Windows, person: Person, stack: Stack
+) -> None:
+    windows.trouble.expected |= {422}
+    email, password = f"{person.username}@example.com", secrets.token_urlsafe(16)
+    async with httpx.AsyncClient(base_url=stack.addresses["MAIL_URL"], timeout=5) as client:
+        mailbox = Mailbox(client)
+        confirm = await mailbox.token(email, "confirm your email")
+        await page.goto("/login")
+        await page.get_by_role("link", name="Forgot your password?").click()
+        await fill_in(page, email=email)
+        await expect(page.get_by_text("a mail is on its way")).to_be_visible()
+        reset = await mailbox.token(email, "choose a new password")
+    await page.goto(f"/reset-password#token={reset}")
+    await expect(page).to_have_url(f"{windows.gateway}/reset-password")
+    await page.get_by_role("link", name="About").click()
+    await page.go_back()
+    await expect(page.get_by_role("heading", name="This link is not complete")).to_be_visible()
+    await page.goto("/about")
+    await page.goto(f"/reset-password#token={reset}")
+    await fill_in(page, new_password="12345678")
+    await expect(error_at(page, "new_password")).to_contain_text("most common")
+    await fill_in(page, new_password=password)
+    await expect(page.get_by_text("Your password is changed")).to_be_visible()
+    await fill_in(page, login=person.username, password=password)
+    await is_logged_in(page, person)
+
+    await page.goto(f"/confirm-email#token={confirm}")
+    await page.get_by_role("button", name="Confirm").click()
+    await expect(page.get_by_role("heading", name="Your address is confirmed")).to_be_focused()
+    await page.goto(f"/confirm-email#token={confirm}")
+    await page.get_by_role("button", name="Confirm").click()
+    await expect(page.get_by_text("The token is unknown, used or older than a day")).to_be_visible()

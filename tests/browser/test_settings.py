@@ -1,0 +1,127 @@
+"""One's own account, and those of others."""
+
+import json
+import secrets
+from pathlib import Path
+
+import httpx
+from playwright.async_api import Page, expect
+
+from browser.people import NewPerson
+from browser.windows import Windows
+from e2e.people import Person
+
+
+async def save(page: Page, button: str, **fields: str) -> None:
+    form = page.locator("form", has=page.get_by_role("button", name=button, exact=True))
+    for name, value in fields.items():
+        await form.locator(f"[name={name}]").fill(value)
+    await form.get_by_role("button", name=button, exact=True).click()
+
+
+async def test_profile_email_and_password_are_changed(windows: Windows, person: Person) -> None:
+    windows.trouble.expected |= {403, 422}
+    page = await windows.open("/settings", person=person)
+    username = f"new_{secrets.token_hex(4)}"
+    await save(page, "Save the profile", name="Ada Byron", username=username)
+    await expect(page.get_by_text("Saved.")).to_be_visible()
+    await expect(page.locator(".who")).to_have_text(f"Ada Byron@{username}")
+    await save(page, "Save the profile", username="no spaces")
+    await expect(page.locator("[data-field=username] .error")).to_have_text(
+        "Only letters, digits and _ can be used here."
+    )
+
+    await save(page, "Change the email", email=f"{username}@example.org")
+    await expect(page.get_by_text(f"A mail is on its way to {username}@example.org.")).to_be_visible()
+    await page.get_by_role("button", name="Send the mail again").click()
+    await expect(page.get_by_text("Another mail is on its way.")).to_be_visible()
+
+    password = secrets.token_urlsafe(16)
+    await save(page, "Change the password", current_password="wrong", new_password=password)
+    await expect(page.locator("[data-field=current_password] .error")).to_have_text("The current password is wrong.")
+    await save(page, "Change the password", current_password=person.password, new_password=password)
+    await expect(page.get_by_text("Your password is changed")).to_be_visible()
+    # The access token from before is void, in this window too: it has got another.
+    await page.get_by_role("link", name="Home").click()
+    await expect(page.get_by_role("heading", name="Home")).to_be_visible()
+    assert (await person.client.get("/api/auth/v1/users/me")).status_code == 401
+
+
+async def test_sessions_are_listed_and_ended(windows: Windows, person: Person) -> None:
+    page = await windows.open("/settings", person=person)
+    sessions = page.locator(".sessions li")
+    await expect(sessions).to_have_count(2)
+    await expect(sessions.filter(has_text="This device")).to_have_count(1)
+    await page.get_by_role("button", name="End the session").click()
+    await expect(sessions).to_have_count(1)
+    await expect(page.locator(".sessions")).to_be_focused()
+    assert (await person.client.get("/api/auth/v1/users/me")).status_code == 401
+    await page.get_by_role("button", name="Log out everywhere").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Log out everywhere").click()
+    await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+
+
+async def test_data_is_handed_out_and_the_account_deleted(windows: Windows, person: Person, tmp_path: Path) -> None:
+    tweet = await person.tweet("to be exported")
+    page = await windows.open("/settings", person=person)
+    async with page.expect_download() as downloading:
+        await page.get_by_role("button", name="Get my data").click()
+    await (await downloading.value).save_as(tmp_path / "data.json")
+    data = json.loads((tmp_path / "data.json").read_text())
+    assert data["account"]["profile"]["username"] == person.username
+    assert [each["id"] for each in data["tweets"]] == [tweet["id"]]
+
+    await page.get_by_role("button", name="Delete my account", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_label("Your username").fill("somebody else")
+    await dialog.get_by_role("button", name="for good").click()
+    await expect(dialog).to_contain_text("nothing was deleted")
+    await dialog.get_by_label("Your username").fill(person.username)
+    await dialog.get_by_role("button", name="for good").click()
+    await expect(page.get_by_text("Your account is deleted.")).to_be_visible()
+    login = {"login": person.username, "password": person.password}
+    async with httpx.AsyncClient(base_url=windows.gateway) as client:
+        assert (await client.post("/api/auth/v1/login", json=login)).status_code == 401
+
+
+async def test_admin_finds_and_changes_accounts(windows: Windows, new_person: NewPerson) -> None:
+    admin, person = await new_person("admin"), await new_person()
+    page = await windows.open("/", person=admin)
+    await page.get_by_role("link", name="Users").click()
+    await page.get_by_label("begins with").fill(person.username)
+    await page.get_by_role("button", name="Show").click()
+    row = page.locator("tbody tr")
+    await expect(row).to_have_count(1)
+    await expect(row).to_contain_text(f"{person.username}@example.com")
+    await row.get_by_role("button", name="Change").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_label("Role").select_option("technical_worker")
+    await dialog.get_by_label("Active").uncheck()
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(row).to_contain_text("technical worker")
+    await expect(row).to_contain_text("Deactivated")
+    await expect(row.get_by_role("button", name="Change")).to_be_focused()
+    assert (await person.client.get("/api/auth/v1/users/me")).status_code == 401
+    await page.get_by_label("State").select_option("Active")
+    await page.get_by_role("button", name="Show").click()
+    await expect(page.get_by_text("Nobody is like that.")).to_be_visible()
+    await page.go_back()
+    await row.get_by_role("button", name="Change").click()
+    await dialog.get_by_role("button", name="Delete the account").click()
+    await page.get_by_role("dialog", name="Delete this account?").get_by_role("button", name="Delete").click()
+    await expect(row).to_have_count(0)
+    await expect(page.get_by_role("region", name="Users")).to_be_focused()
+
+
+async def test_each_role_sees_what_it_may(windows: Windows, new_person: NewPerson) -> None:
+    wanted = {
+        "customer": ([], "Not for your role"),
+        "technical_worker": (["Sync"], "Not for your role"),
+        "senior_manager": (["Users"], "Users"),
+    }
+    for role, (links, heading) in wanted.items():
+        page = await windows.open("/users", person=await new_person(role))
+        await expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+        shown = await page.get_by_role("navigation", name="Main").get_by_role("link").all_inner_texts()
+        assert [each for each in shown if each in ("Users", "Sync")] == links
+        assert await page.get_by_role("button", name="Change").count() == 0

@@ -1,0 +1,147 @@
+"""The page of the sync, as a technical worker uses it."""
+
+import asyncio
+import secrets
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from playwright.async_api import Locator, Page, Route, expect
+
+from browser.people import NewPerson
+from browser.test_every_page import look_at
+from browser.windows import Windows
+from e2e.people import Person
+from embedded_stack import Stack
+
+TOPIC, ROUTE = "cdc.mongo.tweets.tweets", "tweets"
+# Starting a component takes some seconds, more on a busy machine.
+BACK_MILLISECONDS = 60_000
+
+
+@pytest.fixture
+async def worker(new_person: NewPerson) -> Person:
+    return await new_person("technical_worker")
+
+
+@pytest.fixture
+async def page(windows: Windows, worker: Person) -> Page:
+    """The page of the sync, when it hears of events."""
+    page = await windows.open("/sync", person=worker)
+    await expect(page.get_by_text("Listening.")).to_be_visible()
+    return page
+
+
+def event(page: Page, text: str) -> Locator:
+    return page.locator(".event", has_text=text).first
+
+
+async def test_changes_arrive_in_the_feed_with_what_they_change(page: Page, worker: Person, person: Person) -> None:
+    text = f"words {secrets.token_hex(4)}"
+    await person.tweet(text)
+    created = event(page, text)
+    await expect(created).to_have_attribute("data-op", "create")
+    await expect(created.locator(".head")).to_contain_text(ROUTE)
+
+    name = f"Ada {secrets.token_hex(4)}"
+    await person.client.patch("/api/auth/v1/users/me", json={"name": name})
+    renamed = event(page, name)
+    await expect(renamed).to_have_attribute("data-op", "update")
+    await expect(renamed.locator(".changed", has_text="name").locator("del")).to_have_text('"Ada"')
+    await expect(renamed.locator(".changed", has_text="name").locator("ins")).to_have_text(f'"{name}"')
+    await expect(renamed.get_by_text("fields unchanged")).to_be_visible()
+
+    await page.locator(".feed").get_by_label("Route").select_option("users")
+    await expect(page.get_by_text("Listening.")).to_be_visible()
+    other, again = f"words {secrets.token_hex(4)}", f"Ada {secrets.token_hex(4)}"
+    await person.tweet(other)
+    await person.client.patch("/api/auth/v1/users/me", json={"name": again})
+    await expect(event(page, again)).to_be_visible()
+    await expect(event(page, other)).to_have_count(0)
+
+    await page.get_by_role("button", name="Pause").click()
+    last = f"Ada {secrets.token_hex(4)}"
+    await person.client.patch("/api/auth/v1/users/me", json={"name": last})
+    await expect(page.get_by_text("1 event since then")).to_be_visible()
+    await expect(event(page, last)).to_have_count(0)
+    await page.get_by_role("button", name="Go on").click()
+    await expect(event(page, last)).to_be_visible()
+
+
+async def test_what_stops_is_told_in_words_and_recovers(page: Page, windows: Windows, whole_again: Stack) -> None:
+    summary = page.locator(".summary")
+    await expect(summary).to_contain_text("Everything runs")
+    await asyncio.to_thread(whole_again.stop_one, "registrar")
+    await expect(page.locator(".pipeline")).to_contain_text("ConnectError")
+    await expect(summary).to_contain_text("Debezium: unknown")
+    await asyncio.to_thread(whole_again.start, "registrar")
+    await expect(summary).to_contain_text("Everything runs", timeout=BACK_MILLISECONDS)
+
+    windows.trouble.expected |= {502, 503}
+    await asyncio.to_thread(whole_again.stop_one, "sync")
+    await expect(summary).to_contain_text("sync-service does not answer")
+    await expect(page.locator(".pipeline")).to_contain_text("does not answer")
+    await asyncio.to_thread(whole_again.start, "sync")
+    await expect(summary).to_contain_text("Everything runs", timeout=BACK_MILLISECONDS)
+    await expect(page.get_by_text("Listening.")).to_be_visible(timeout=BACK_MILLISECONDS)
+
+
+async def test_dead_letter_is_shown_tried_again_and_discarded(page: Page, running_stack: Stack) -> None:
+    poison = f"{{not json {secrets.token_hex(4)}"
+    async with AIOKafkaProducer(bootstrap_servers=running_stack.addresses["KAFKA_BOOTSTRAP_SERVERS"]) as producer:
+        await producer.send_and_wait(TOPIC, poison.encode(), key=poison.encode())
+    await page.locator(".dead-letters").get_by_label("Route").select_option(ROUTE)
+    letter = page.locator(".letter", has_text=poison)
+    await expect(letter).to_be_visible(timeout=BACK_MILLISECONDS)
+    await letter.get_by_text("The event", exact=True).click()
+    await expect(letter.locator("pre").first).to_contain_text(poison)
+    await letter.get_by_role("button", name="Retry").click()
+    result = page.locator(".dead-letters .status")
+    await expect(result).to_contain_text("was rejected again")
+    await letter.get_by_role("button", name="Discard").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Discard").click()
+    await expect(result).to_contain_text("was discarded")
+    await expect(letter).to_have_count(0)
+
+
+async def test_route_that_is_chosen_while_letters_are_read_is_asked_for(page: Page) -> None:
+    route = page.locator(".dead-letters").get_by_label("Route")
+    await expect(route.get_by_role("option", name=ROUTE)).to_be_attached()
+    goes_on = asyncio.Event()
+
+    async def hold(held: Route) -> None:
+        await goes_on.wait()
+        await held.continue_()
+
+    await page.route("**/dead-letters?*", hold)
+    async with page.expect_request(lambda request: request.url.endswith("route=likes")):
+        await route.select_option(ROUTE)
+        await route.select_option("likes")
+        goes_on.set()
+
+
+async def test_both_stores_are_counted_and_compared(page: Page, person: Person) -> None:
+    await person.tweet("to be counted and compared")
+    counts = page.locator(".counts tr[data-route=tweets]")
+    await expect(counts).to_contain_text("the same", timeout=30_000)
+    comparing = page.locator(".reconcile")
+    await comparing.get_by_label("Route").select_option(ROUTE)
+    await comparing.get_by_role("button", name="Compare").click()
+    report = comparing.get_by_role("region", name="Report of tweets")
+    await expect(report).to_contain_text("alike", timeout=BACK_MILLISECONDS)
+    await expect(report).to_contain_text("compared in")
+
+    await comparing.get_by_label("Mend what differs").check()
+    await comparing.get_by_role("button", name="Compare").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    await expect(comparing.get_by_role("button", name="Compare")).to_be_enabled()
+
+
+async def test_page_is_for_those_who_may(windows: Windows, person: Person) -> None:
+    page = await windows.open("/sync", person=person)
+    await expect(page.get_by_role("heading", name="Not for your role")).to_be_visible()
+    await expect(page.get_by_role("link", name="Sync")).to_have_count(0)
+
+
+async def test_page_is_accessible(page: Page) -> None:
+    found = await look_at(page, "sync", "/sync")
+    assert not found, "\n".join(found)

@@ -1,0 +1,425 @@
+"""Writing, reading and following, as people do it."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from playwright.async_api import Locator, Page, Route, expect
+
+from browser.people import NewPerson
+from browser.windows import Windows
+from e2e.people import Person
+
+TWEETS = "**/api/tweets/v1/tweets"
+
+
+def words() -> str:
+    return f"words {secrets.token_hex(4)}"
+
+
+def card(page: Page, text: str) -> Locator:
+    return page.locator(".tweet", has_text=text)
+
+
+async def post(page: Page, text: str) -> None:
+    await page.get_by_label("New tweet").fill(text)
+    await page.get_by_role("button", name="Tweet", exact=True).click()
+
+
+async def test_follow_brings_new_tweets_into_the_home_timeline(windows: Windows, new_person: NewPerson) -> None:
+    ada, bob = await new_person(), await new_person()
+    before, after = words(), words()
+    await ada.tweet(before)
+    page = await windows.open(f"/people/{ada.username}", person=bob)
+    await page.get_by_role("button", name="Follow", exact=True).click()
+    await expect(page.get_by_role("button", name="Following")).to_be_visible()
+    await expect(page.get_by_role("link", name="1 follower")).to_be_visible()
+    await page.get_by_role("link", name="Home").click()
+    await expect(page.get_by_role("heading", name="Home")).to_be_visible()
+    await expect(card(page, before)).to_be_visible()
+    await ada.tweet(after)
+    await page.get_by_role("button", name="1 new tweet").click()
+    await expect(page.locator(".tweet").first).to_contain_text(after)
+    await page.get_by_role("link", name="Profile").click()
+    await page.get_by_role("link", name="1 following").click()
+    await expect(page.locator(".person")).to_contain_text(f"@{ada.username}")
+    await page.locator(".person a").click()
+    await page.get_by_role("button", name="Following").click()
+    await expect(page.get_by_role("button", name="Follow", exact=True)).to_be_visible()
+
+
+async def test_reactions_are_kept_and_can_be_taken_back(windows: Windows, new_person: NewPerson) -> None:
+    ada, bob = await new_person(), await new_person()
+    tweet = await ada.tweet(words())
+    page = await windows.open(f"/tweets/{tweet['id']}", person=bob)
+    like, repost = (page.locator(f".main [data-action={name}]") for name in ("like", "repost"))
+    for button in (like, repost):
+        async with page.expect_response(f"**/{tweet['id']}/*"):
+            await button.click()
+        await expect(button).to_have_attribute("aria-pressed", "true")
+        await expect(button).to_have_text("1")
+        await expect(button).to_be_focused()
+    await page.goto(f"/people/{bob.username}")
+    reposted = card(page, tweet["text"])
+    await expect(reposted).to_contain_text("reposted")
+    await expect(reposted.locator("[data-action=like]")).to_have_attribute("aria-pressed", "true")
+    await page.goto(f"/tweets/{tweet['id']}")
+    for button in (like, repost):
+        await expect(button).to_have_attribute("aria-pressed", "true")
+        await button.click()
+        await expect(button).to_have_attribute("aria-pressed", "false")
+
+
+async def test_second_click_does_not_overtake_the_first(windows: Windows, new_person: NewPerson) -> None:
+    ada, bob = await new_person(), await new_person()
+    tweet = await ada.tweet(words())
+    page = await windows.open(f"/tweets/{tweet['id']}", person=bob)
+    sent: list[str] = []
+    goes_on = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        sent.append(route.request.method)
+        await goes_on.wait()
+        await route.continue_()
+
+    await page.route(f"**/{tweet['id']}/like", hold)
+    like = page.locator(".main [data-action=like]")
+    async with page.expect_response(f"**/{tweet['id']}/like"):
+        await like.click()
+        await like.click()
+        await like.evaluate("fetch('/icon.svg').then(() => {})")
+        goes_on.set()
+    assert sent == ["PUT"]
+    await expect(like).to_have_attribute("aria-pressed", "true")
+
+    goes_on.clear()
+    await page.goto(f"/people/{ada.username}")
+    await page.route("**/follow", hold)
+    follow = page.locator(".profile button")
+    async with page.expect_response("**/follow"):
+        await follow.dblclick()
+        await follow.evaluate("fetch('/icon.svg').then(() => {})")
+        goes_on.set()
+    await expect(follow).to_have_text("Following")
+    assert sent == ["PUT", "PUT"]
+
+
+async def test_reactions_to_more_tweets_than_one_request_takes_are_known(windows: Windows, person: Person) -> None:
+    tweet = await person.tweet(words())
+    assert (await person.client.put(f"/api/tweets/v1/tweets/{tweet['id']}/like")).status_code == 200
+    page = await windows.open("/about", person=person)
+    ask = "async (ids) => [...(await (await import('/tweets.js')).ownReactions(ids.map((id) => ({ id })))).likes]"
+    ids = [*(secrets.token_hex(12) for _ in range(199)), tweet["id"]]
+    assert await page.evaluate(ask, ids) == [tweet["id"]]
+
+
+async def test_answer_that_comes_before_the_stream_is_shown(windows: Windows, person: Person) -> None:
+    tweet = await person.tweet(words())
+    page = await windows.open("/about", person=person)
+    goes_on = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await goes_on.wait()
+        await route.continue_()
+
+    await page.route("**/v1/stream*", hold)
+    await page.goto(f"/tweets/{tweet['id']}")
+    await expect(page.locator(".main")).to_contain_text(tweet["text"])
+    answer = await person.tweet(words(), reply_to=tweet["id"])
+    goes_on.set()
+    await expect(page.locator(".answers")).to_contain_text(answer["text"])
+
+
+async def test_quoted_tweet_changes_with_the_one_that_it_shows(windows: Windows, person: Person) -> None:
+    quoted = await person.tweet(words())
+    quote = await person.tweet(words(), quote_of=quoted["id"])
+    path, after = f"/api/tweets/v1/tweets/{quoted['id']}", words()
+    page = await windows.open("/about", person=person)
+    async with page.expect_response("**/v1/stream*"):
+        await page.goto(f"/tweets/{quote['id']}")
+    shown = page.locator(".main .quoted")
+    await expect(shown).to_contain_text(quoted["text"])
+    edited = await person.client.patch(path, json={"text": after}, headers={"If-Match": '"1"'})
+    assert edited.status_code == 200
+    await expect(shown).to_contain_text(after)
+    assert (await person.client.delete(path)).status_code == 204
+    await expect(shown).to_have_text("The tweet that was quoted is not there any more.")
+    # Whoever looks at the latest tweets would ask for what is gone.
+    assert (await person.client.delete(f"/api/tweets/v1/tweets/{quote['id']}")).status_code == 204
+
+
+async def test_tweet_that_does_not_come_is_not_said_to_be_gone(windows: Windows, person: Person) -> None:
+    windows.trouble.expected |= {503}
+    quoted = await person.tweet(words())
+    quote = await person.tweet(words(), quote_of=quoted["id"])
+    page = await windows.open("/about")
+    await page.route(f"**/v1/tweets/{quoted['id']}", answering(503))
+    await page.goto(f"/tweets/{quote['id']}")
+    await expect(page.locator(".main .quoted")).to_have_text("The tweet that was quoted does not come at the moment.")
+
+
+async def test_what_is_posted_but_can_not_be_shown_is_not_sent_again(windows: Windows, person: Person) -> None:
+    windows.trouble.expected |= {503}
+    tweet = await person.tweet(words())
+    page = await windows.open(f"/tweets/{tweet['id']}", person=person)
+    await page.route("**/v1/reactions?*", answering(503))
+    await page.get_by_label("Your reply").fill(words())
+    await page.get_by_role("button", name="Reply", exact=True).click()
+    await expect(page.get_by_text("Posted. This part of Tandem does not answer")).to_be_visible()
+    await expect(page.get_by_label("Your reply")).to_have_value("")
+
+    await page.unroute("**/v1/reactions?*")
+    async with page.expect_response("**/v1/stream*"):
+        await page.goto("/latest")
+    text = words()
+    await person.tweet(text)
+    news = page.locator("button.news")
+    await expect(news).to_be_visible()
+    await page.route("**/v1/reactions?*", answering(503))
+    await news.click()
+    await expect(page.locator(".toast", has_text="does not answer").first).to_be_visible()
+    await page.unroute("**/v1/reactions?*")
+    await news.click()
+    await expect(card(page, text)).to_be_focused()
+    await expect(news).to_be_hidden()
+
+
+async def test_listener_that_fails_is_no_lost_connection(windows: Windows, person: Person) -> None:
+    page = await windows.open("/about", person=person)
+    await page.evaluate(
+        """async () => {
+            const { listen } = await import('/live.js');
+            globalThis.heard = [];
+            const note = (what) => heard.push(what);
+            const fail = ({ data }) => { note(data.id); throw new Error('on purpose'); };
+            listen('/api/tweets/v1/stream', { onState: note, onEvent: fail, signal: new AbortController().signal });
+        }"""
+    )
+    await page.wait_for_function("heard.includes('open')")
+    first, second = await person.tweet(words()), await person.tweet(words())
+    await page.wait_for_function("(id) => heard.includes(id)", arg=second["id"])
+    own = [each for each in await page.evaluate("heard") if each in ("open", "waiting", first["id"], second["id"])]
+    assert own == ["open", first["id"], second["id"]]
+    # The error is told all the same; here it was meant.
+    assert [each for each in windows.trouble.found if "on purpose" not in each] == []
+    assert len(windows.trouble.found) >= 2
+    windows.trouble.found.clear()
+
+
+async def test_replies_and_quotes_arrive_where_they_belong(windows: Windows, new_person: NewPerson) -> None:
+    ada, bob = await new_person(), await new_person()
+    tweet = await ada.tweet(words())
+    page = await windows.open(f"/tweets/{tweet['id']}", person=bob)
+    elsewhere = await windows.open(f"/tweets/{tweet['id']}", person=ada)
+    answer, quote, deeper = words(), words(), words()
+    await page.get_by_label("Your reply").fill(answer)
+    await page.get_by_role("button", name="Reply", exact=True).click()
+    for window in (page, elsewhere):
+        await expect(window.locator(".answers").get_by_text(answer)).to_be_visible()
+    await card(elsewhere, answer).get_by_role("button", name="Reply").click()
+    dialog = elsewhere.get_by_role("dialog")
+    await expect(dialog).to_contain_text(answer)
+    await dialog.get_by_label("Your reply").fill(deeper)
+    await dialog.get_by_role("button", name="Reply", exact=True).click()
+    for window in (elsewhere, page):
+        await expect(window.locator(".depth-2")).to_contain_text(deeper)
+    await page.locator(".main").get_by_role("button", name="Quote").click()
+    await page.get_by_role("dialog").get_by_label("Your words").fill(quote)
+    await page.get_by_role("button", name="Tweet", exact=True).click()
+    await page.goto("/latest")
+    await expect(card(page, quote).locator(".quoted")).to_contain_text(tweet["text"])
+
+
+async def test_edit_of_what_was_edited_elsewhere_shows_both_and_asks(windows: Windows, person: Person) -> None:
+    windows.trouble.expected |= {412}
+    tweet = await person.tweet(words())
+    page = await windows.open(f"/tweets/{tweet['id']}", person=person)
+    await page.get_by_role("button", name="Edit").click()
+    theirs, mine = words(), words()
+    edited = await person.client.patch(
+        f"/api/tweets/v1/tweets/{tweet['id']}", json={"text": theirs}, headers={"If-Match": '"1"'}
+    )
+    assert edited.status_code == 200
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_label("The tweet's text").fill(mine)
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog.locator("blockquote")).to_have_text(theirs)
+    await expect(dialog.get_by_label("The tweet's text")).to_have_value(mine)
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(card(page, mine)).to_be_visible()
+    read = (await person.client.get(f"/api/tweets/v1/tweets/{tweet['id']}")).json()
+    assert (read["text"], read["version"]) == (mine, 3)
+
+
+async def test_retry_behind_a_lost_answer_makes_no_second_tweet(windows: Windows, person: Person) -> None:
+    page = await windows.open(person=person)
+    text = words()
+
+    async def lose_answer(route: Route) -> None:
+        assert (await route.fetch()).status == 201
+        await route.abort()
+
+    await page.route(TWEETS, lose_answer, times=1)
+    await post(page, text)
+    await expect(page.locator(".composer .error")).to_have_text("Tandem can't be reached. Are you online?")
+    await expect(page.get_by_label("New tweet")).to_have_value(text)
+    await page.get_by_role("button", name="Tweet", exact=True).click()
+    await expect(page.get_by_label("New tweet")).to_have_value("")
+    await expect(card(page, text)).to_have_count(1)
+    listed = await person.client.get("/api/tweets/v1/tweets", params={"author": person.username})
+    assert [each["text"] for each in listed.json()["items"]] == [text]
+    # The next one is another, even if it says the same.
+    await post(page, text)
+    await expect(card(page, text)).to_have_count(2)
+
+
+async def test_text_is_counted_as_the_service_counts_it(windows: Windows, person: Person) -> None:
+    page = await windows.open(person=person)
+    field, left = page.get_by_label("New tweet"), page.locator(".composer .left")
+    for text, rest in {"": 280, "e\u0301": 279, "👩‍👩‍👧‍👦": 273, "x" * 280: 0, "x" * 281: -1}.items():
+        await field.fill(text)
+        await expect(left).to_have_text(str(rest))
+    await page.get_by_role("button", name="Tweet", exact=True).click()
+    await expect(page.locator(".composer .error")).to_have_text("That is 1 characters too long.")
+    await field.fill(" \u200b ")
+    await page.get_by_role("button", name="Tweet", exact=True).click()
+    await expect(page.locator(".composer .error")).to_have_text("Write something first.")
+    longest = "e\u0301" * 280
+    await field.fill(longest)
+    await field.press("Control+Enter")
+    await expect(field).to_have_value("")
+
+
+async def test_text_is_never_markup(windows: Windows, person: Person) -> None:
+    hostile = '<img src=x onerror="document.title=1"> </p><script>alert(1)</script> javascript:alert(1) #ok'
+    tweet = await person.tweet(hostile)
+    await person.client.patch("/api/auth/v1/users/me", json={"name": "<b>Ada</b>"})
+    page = await windows.open(f"/tweets/{tweet['id']}")
+    await eventually_reads(page, "<b>Ada</b>")
+    await expect(page.locator(".main > .text")).to_have_text(hostile)
+    assert await page.locator("main img, main script, main b").count() == 0
+    assert await page.locator(".main > .text a").all_inner_texts() == ["#ok"]
+
+
+async def test_hashtags_and_words_are_found(windows: Windows, person: Person) -> None:
+    word = f"w{secrets.token_hex(5)}"
+    await person.tweet(f"#{word} and https://example.org/{word}?a=b.")
+    page = await windows.open("/latest", person=person)
+    await card(page, word).get_by_role("link", name=f"#{word}").click()
+    await expect(page.get_by_role("heading", name=f"#{word}")).to_be_focused()
+    await expect(card(page, word)).to_have_count(1)
+    link = card(page, word).get_by_role("link", name="https://example.org")
+    assert await link.get_attribute("href") == f"https://example.org/{word}?a=b"
+    assert "noopener" in str(await link.get_attribute("rel"))
+    await page.get_by_label("New tweet").press("End")
+    await page.get_by_label("New tweet").press_sequentially("more")
+    await page.get_by_role("button", name="Tweet", exact=True).click()
+    await page.get_by_role("button", name="1 new tweet").click()
+    await expect(card(page, word)).to_have_count(2)
+    # What has lost the hashtag is not put here, and neither is a quote from here.
+    other, quote = words(), words()
+    await page.get_by_label("New tweet").fill(other)
+    await page.get_by_role("button", name="Tweet", exact=True).click()
+    await expect(page.get_by_label("New tweet")).to_have_value("")
+    await card(page, word).first.get_by_role("button", name="Quote").click()
+    await page.get_by_role("dialog").get_by_label("Your words").fill(quote)
+    await page.get_by_role("dialog").get_by_role("button", name="Tweet", exact=True).click()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await page.evaluate("fetch('/icon.svg').then(() => {})")
+    await expect(card(page, word)).to_have_count(2)
+    await expect(page.locator(".timeline").first).not_to_contain_text(other)
+    await expect(page.locator(".timeline").first).not_to_contain_text(quote)
+    await page.goto("/search")
+    search = page.locator("main").get_by_label("Search tweets")
+    await search.fill(word)
+    await search.press("Enter")
+    await expect(page.get_by_role("heading", name=f"Search: {word}")).to_be_visible()
+    await expect(card(page, word)).to_have_count(2)
+    await page.goto("/trends?window=1h")
+    await expect(page.get_by_role("heading", name="Trends")).to_be_visible()
+
+
+async def test_long_lists_go_on_when_asked(windows: Windows, person: Person) -> None:
+    await asyncio.gather(*(person.tweet(f"number {number}") for number in range(25)))
+    windows.trouble.expected |= {503}
+    page = await windows.open(f"/people/{person.username}", person=person)
+    await expect(page.locator(".tweet")).to_have_count(20)
+    await page.route("**/v1/reactions?*", answering(503), times=1)
+    await page.get_by_role("button", name="Older tweets").click()
+    more = page.get_by_role("button", name="Try again.")
+    await more.dblclick()
+    await expect(page.locator(".tweet")).to_have_count(25)
+    await expect(page.locator(".tweet").nth(20)).to_be_focused()
+    await expect(page.get_by_role("button", name="Older tweets")).to_be_hidden()
+
+
+async def test_way_back_leads_to_where_one_was_on_the_page(windows: Windows, person: Person) -> None:
+    await asyncio.gather(*(person.tweet(f"number {number}") for number in range(12)))
+    page = await windows.open(f"/people/{person.username}")
+    await page.locator(".moment").nth(10).click()
+    await expect(page.get_by_role("heading", name="Conversation")).to_be_visible()
+    assert await page.evaluate("scrollY") == 0
+    await page.go_back()
+    await expect(page.locator(".tweet").nth(10)).to_be_in_viewport()
+    assert await page.evaluate("scrollY") > 0
+
+
+async def test_deleted_author_and_missing_places_are_told(windows: Windows, new_person: NewPerson) -> None:
+    windows.trouble.expected |= {404}
+    ada, bob = await new_person(), await new_person()
+    first = await ada.tweet(words())
+    gone = await bob.tweet(words(), reply_to=first["id"])
+    answer = await bob.tweet(words(), reply_to=gone["id"])
+    quote = await bob.tweet(words(), quote_of=first["id"])
+    assert (await bob.client.delete(f"/api/tweets/v1/tweets/{gone['id']}")).status_code == 204
+    assert (await ada.client.delete("/api/auth/v1/users/me")).status_code == 204
+    page = await windows.open(f"/tweets/{answer['id']}")
+    await expect(page.locator(".main")).to_contain_text(answer["text"])
+    await eventually_reads(page, "Deleted account")
+    await expect(page.get_by_text("A tweet that was deleted stood here.")).to_be_visible()
+    tweet = f"/api/tweets/v1/tweets/{quote['id']}"
+    assert (await bob.client.delete(tweet)).status_code == 204
+    await page.goto(f"/tweets/{quote['id']}")
+    await expect(page.get_by_role("heading", name="Not found")).to_be_visible()
+    await expect(page.locator("main")).to_contain_text("There is no such tweet.")
+
+
+async def eventually_reads(page: Page, text: str) -> None:
+    """Reload until the change has come through the sync."""
+    async with asyncio.timeout(20):
+        while not await page.locator("main").get_by_text(text).count():
+            await page.reload()
+            await page.locator("main h1").wait_for()
+
+
+def answering(status: int, **headers: str) -> Callable[[Route], Any]:
+    async def answer(route: Route) -> None:
+        await route.fulfill(status=status, headers=headers, content_type="application/problem+json", body="{}")
+
+    return answer
+
+
+async def test_refusals_of_the_moment_are_told_in_words(windows: Windows, person: Person) -> None:
+    """What a limit or a service that is down answers, put in by the browser: nobody else's tests are to meet them."""
+    windows.trouble.expected |= {429, 503}
+    page = await windows.open(person=person)
+    await page.route(TWEETS, answering(429, **{"Retry-After": "40"}), times=1)
+    await post(page, words())
+    await expect(page.locator(".composer .error")).to_have_text("That was too often. Try again in 40 seconds.")
+    await page.route("**/api/tweets/v1/tweets?*", answering(503, **{"Retry-After": "2"}), times=1)
+    await page.get_by_role("link", name="Latest").click()
+    await expect(page.get_by_role("heading", name="No answer")).to_be_visible()
+    await page.get_by_role("button", name="Try again").click()
+    await expect(page.get_by_role("heading", name="Latest")).to_be_visible()
+
+
+async def test_visitors_who_want_to_take_part_are_led_to_the_login_and_back(windows: Windows, person: Person) -> None:
+    tweet = await person.tweet(words())
+    page = await windows.open(f"/tweets/{tweet['id']}")
+    await page.get_by_role("button", name="Like").click()
+    await page.get_by_label("Username or email").fill(person.username)
+    await page.get_by_label("Password", exact=True).fill(person.password)
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page.locator(".main")).to_contain_text(tweet["text"])
+    await expect(page.get_by_role("button", name="Edit")).to_be_visible()

@@ -1,0 +1,68 @@
+"""Debezium on tables and collections of a test's own, with the settings of `infra/connect/connectors`."""
+
+import json
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from embedded_stack import Stack
+from embedded_stack.components.services import registrar_environment
+from records import records_of
+from registrar.connectors import declarations_folder, load_connectors
+from registrar.topics import TopicDeclaration, ensure_topics
+from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
+from waiting import eventually
+
+PARTITIONS = 6
+
+
+@asynccontextmanager
+async def capturing(
+    stack: Stack, folder: Path, declared: str, *, changed: Mapping[str, str], topics: Sequence[str] = ()
+) -> AsyncIterator[None]:
+    """Run the connector `declared` with some settings changed, from a file in `folder`, until the block ends.
+
+    `topics` are made first; what makes them itself need not name them.
+    """
+    stack.start("mysql", "mongo", "kafka", "connect")
+    if topics:
+        wanted = {topic: TopicDeclaration(partitions=PARTITIONS) for topic in topics}
+        await ensure_topics(stack.addresses["KAFKA_BOOTSTRAP_SERVERS"], wanted, deadline_seconds=30)
+    name = f"test-{secrets.token_hex(4)}"
+    settings = json.loads((declarations_folder() / "connectors" / f"{declared}.json").read_text())
+    own = folder / "connectors"
+    own.mkdir(exist_ok=True)
+    (own / f"{name}.json").write_text(json.dumps({**settings, **changed}))
+    environment = {
+        "REGISTRAR_REPLICATION_FACTOR": "1",
+        **registrar_environment(stack.components["registrar"].environment),
+    }
+    config = next(each.config for each in load_connectors(own, environment) if each.name == name)
+    async with httpx.AsyncClient(base_url=stack.addresses["CONNECT_URL"], timeout=20) as connect:
+
+        async def registered() -> bool:
+            answer = await connect.put(f"/connectors/{name}/config", json=dict(config))
+            return answer.is_success
+
+        async def states() -> Any:
+            answer = await connect.get(f"/connectors/{name}/status")
+            return [task["state"] for task in answer.json().get("tasks", [])] if answer.is_success else answer.text
+
+        await eventually(registered)
+        await eventually(states, lambda seen: seen == ["RUNNING"], within=60)
+        yield
+        await connect.delete(f"/connectors/{name}")
+
+
+async def reasons_of_dead_letters(bootstrap_servers: str, topic: str) -> list[str]:
+    """Why events of that topic were not applied, all of them until now."""
+    letters = [dict(record.headers) for record in await records_of(bootstrap_servers, DEAD_LETTERS_TOPIC)]
+    return [
+        headers["__connect.errors.exception.message"].decode()
+        for headers in letters
+        if headers.get("__connect.errors.topic") == topic.encode()  # a letter's resolution names none
+    ]

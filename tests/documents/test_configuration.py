@@ -1,0 +1,63 @@
+"""docs/configuration.md is what the code says, and every variable is where it belongs."""
+
+import importlib.util
+import re
+from types import ModuleType
+
+import pytest
+import yaml
+
+from manifests import ROOT, Manifest
+
+
+@pytest.fixture(scope="module")
+def configuration() -> ModuleType:
+    """The program beside the page."""
+    specification = importlib.util.spec_from_file_location("configuration", ROOT / "docs" / "configuration.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def compose() -> Manifest:
+    read: Manifest = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return read
+
+
+def test_page_is_what_the_code_says(configuration: ModuleType) -> None:
+    assert configuration.PAGE.read_text() == configuration.page(), "run `make docs`"
+
+
+def test_every_variable_says_what_it_is_for(configuration: ModuleType) -> None:
+    classes = [*configuration.SERVICES.values(), configuration.StackConfiguration]
+    silent = {
+        name
+        for settings in classes
+        for name in configuration.variables(settings)
+        if not configuration.description(settings, name)
+    }
+    assert silent == set()
+    assert [name for name, (_, comment) in configuration.docker_variables().items() if not comment] == []
+
+
+def test_what_is_needed_is_given_by_compose_and_what_compose_gives_is_read(
+    configuration: ModuleType, compose: Manifest
+) -> None:
+    for service, settings in configuration.SERVICES.items():
+        read = configuration.variables(settings)
+        needed = {name for name, field in read.items() if field.is_required()}
+        given = set(compose["services"][service]["environment"])
+        if service == "registrar":
+            needed |= set(configuration.connector_variables())
+            read = {**read, **configuration.connector_variables()}
+        assert needed <= given, service
+        assert given <= read.keys(), service
+
+
+def test_every_variable_of_compose_is_in_its_example(configuration: ModuleType) -> None:
+    text = re.sub(r"^\s*#.*$", "", (ROOT / "docker-compose.yml").read_text(), flags=re.MULTILINE)
+    # `$${NAME}` is the container's business.
+    assert set(re.findall(r"(?<!\$)\$\{(\w+)", text)) == set(configuration.docker_variables())

@@ -1,0 +1,61 @@
+"""The comparison of what is shown with what is printed, and the reading of consoles."""
+
+from pathlib import Path
+
+import pytest
+
+from documents.markdown import Document
+from documents.sessions import DocumentError, Step, pattern, run, steps
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed"),
+    [
+        ('{"id":"6b06",\n "text":"hello"}', '{"id":"01a2","text":"hello"}'),
+        ("2 rows compared in 0.0 s", "31 rows compared in 12.25 s"),
+        ('{"token":"eyJ0…","user":{"name":"Ada",…}}', '{"token":"eyK1xyz","user":{"name":"Ada","id":7}}'),
+        ("0-17  2026-11-25T02:05:22.118000Z  tweets", "0-3  2027-01-01T00:00:00.000000Z  tweets"),
+    ],
+)
+def test_what_varies_may_vary(shown: str, printed: str) -> None:
+    assert pattern(shown).fullmatch(printed)
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed"),
+    [
+        ("the copy agrees with its source", "the copy differs from its source"),
+        ('{"lag":0,"role":"admin"}', '{"lag":0,"role":"customer"}'),
+        ("2 rows compared", "2 rows compared\n1 different"),
+        ("1 mended", "1mended"),
+    ],
+)
+def test_what_does_not_vary_must_be_as_shown(shown: str, printed: str) -> None:
+    assert not pattern(shown).fullmatch(printed)
+
+
+def written(folder: Path, text: str) -> Document:
+    file = folder / "page.md"
+    file.write_text(text)
+    return Document(file)
+
+
+def test_consoles_are_read_as_commands_and_what_they_print(tmp_path: Path) -> None:
+    page = written(
+        tmp_path, "```console\n$ echo 'a\n  b' |\n  cat\na\n  b\n$ true\n```\n```sh not-run: of Docker\nfalse\n```\n"
+    )
+    assert steps(page) == [Step("echo 'a\n  b' |\n  cat", 1, "a\n  b"), Step("true", 1, "")]
+
+
+def test_a_block_that_is_not_run_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no reason"):
+        assert written(tmp_path, "```sh not-run:\nfalse\n```\n").blocks
+
+
+def test_a_shell_keeps_its_variables_and_tells_of_what_fails(tmp_path: Path) -> None:
+    ours = {"PATH": "/usr/bin:/bin"}
+    run([Step("N=1", 1), Step("echo $N", 2, "1")], folder=tmp_path, variables=ours, within=10)
+    with pytest.raises(DocumentError, match="line 2: exit code 3"):
+        run([Step("true", 1), Step("exit 3", 2), Step("true", 3)], folder=tmp_path, variables=ours, within=10)
+    with pytest.raises(DocumentError, match="the document shows\nwhite"):
+        run([Step("echo black", 1, "white")], folder=tmp_path, variables=ours, within=10)

@@ -1,0 +1,75 @@
+"""`/v1/pipeline` of the whole system, through the gateway: what stops says so, and the rest goes on being told."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from e2e.copies import Copies
+from e2e.people import Person
+from embedded_stack import Stack
+from waiting import eventually
+
+
+@pytest.fixture
+async def worker(person: Person, copies: Copies) -> httpx.AsyncClient:
+    """A technical worker, logged in."""
+    await copies.execute("UPDATE auth.users SET role = 'technical_worker' WHERE id = :id", id=person.id)
+    answer = await person.client.post(
+        "/api/auth/v1/login", json={"login": person.username, "password": person.password}
+    )
+    person.client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+    return person.client
+
+
+async def read(worker: httpx.AsyncClient) -> dict[str, Any]:
+    answer = await worker.get("/api/sync/v1/pipeline")
+    assert answer.status_code == 200, answer.text
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def state_of(told: dict[str, Any], name: str) -> tuple[str | None, str | None]:
+    """State and problem of a connector; None if nothing is known of any."""
+    items = told["connectors"]["items"] or [{"name": name, "state": None, "problem": None}]
+    return next((each["state"], each["problem"]) for each in items if each["name"] == name)
+
+
+async def test_connectors_are_told_as_they_stop_and_go_on(whole_again: Stack, worker: httpx.AsyncClient) -> None:
+    async def told() -> dict[str, Any]:
+        return await read(worker)
+
+    seen = await eventually(told, lambda told: state_of(told, "mysql-users") == ("RUNNING", None))
+    assert {route["name"]: route["connector"] for route in seen["routes"]} == {
+        "users": "mysql-users",
+        "tweets": "mongodb-tweets",
+        "likes": "mongodb-tweets",
+        "follows": "mongodb-tweets",
+    }
+    connector = f"{whole_again.addresses['CONNECT_URL']}/connectors/mysql-users"
+    async with httpx.AsyncClient(trust_env=False) as connect:
+        (await connect.put(f"{connector}/pause")).raise_for_status()
+        paused = await eventually(told, lambda told: state_of(told, "mysql-users")[0] == "PAUSED")
+        assert state_of(paused, "mongodb-tweets")[0] == "RUNNING"
+        (await connect.put(f"{connector}/resume")).raise_for_status()
+    await eventually(told, lambda told: state_of(told, "mysql-users") == ("RUNNING", None))
+
+    await asyncio.to_thread(whole_again.stop_one, "registrar")
+    unknown = await eventually(told, lambda told: told["connectors"]["items"] is None)
+    assert "ConnectError" in unknown["connectors"]["reason"]
+    assert {route["state"] for route in unknown["routes"]} <= {"up to date", "catching up"}
+    await asyncio.to_thread(whole_again.start, "registrar")
+    await eventually(told, lambda told: state_of(told, "mysql-users") == ("RUNNING", None))
+
+
+async def test_counts_of_both_stores_agree(worker: httpx.AsyncClient, person: Person, copies: Copies) -> None:
+    tweet = await person.tweet("to be counted")
+    await eventually(lambda: copies.tweet(tweet["id"]))
+
+    async def differences() -> dict[str, int | None]:
+        answer = await worker.get("/api/sync/v1/counts")
+        assert answer.status_code == 200, answer.text
+        return {route["route"]: route["difference"] for route in answer.json()["routes"]}
+
+    await eventually(differences, lambda found: found == {"users": 0, "tweets": 0, "likes": 0, "follows": 0})

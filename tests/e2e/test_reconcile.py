@@ -1,0 +1,73 @@
+"""The copies that Debezium, Kafka and the sync have made are what their sources are, by the sync's own accounts."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from e2e.copies import Copies
+from e2e.people import Person
+from embedded_stack import Stack
+from waiting import eventually
+
+PROGRAM = Path(sys.executable).with_name("sync-service")
+
+
+async def reconcile(stack: Stack, *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Exit code, and the report of each route."""
+    addresses = stack.addresses
+    process = await asyncio.create_subprocess_exec(
+        *(PROGRAM, "reconcile", "--json", *arguments),
+        env={
+            "PATH": os.environ["PATH"],
+            "MYSQL_URL": addresses["SYNC_MYSQL_URL"],
+            "MONGODB_URL": addresses["MONGODB_URL"],
+            "KAFKA_BOOTSTRAP_SERVERS": addresses["KAFKA_BOOTSTRAP_SERVERS"],
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert out, err.decode()
+    assert process.returncode is not None
+    return process.returncode, {route["route"]: route for route in json.loads(out)["routes"]}
+
+
+async def test_copies_are_what_their_sources_are_and_can_be_made_so(
+    running_stack: Stack, person: Person, copies: Copies
+) -> None:
+    # Not waited for: what is on its way is no difference.
+    tweets = [await person.tweet(f"🎉 “quoted” \\ #tag{number} @{person.username}") for number in range(20)]
+    await person.client.patch("/api/auth/v1/users/me", json={"name": "Ada Lovelace"})
+    code, reports = await reconcile(running_stack)
+    assert (code, {name: report["is_in_agreement"] for name, report in reports.items()}) == (
+        0,
+        dict.fromkeys(reports, True),
+    )
+    assert reports["users"]["rows"] >= 1
+    assert reports["tweets"]["rows"] >= len(tweets)
+
+    # A change behind the sync's back, and one of each kind.
+    ids = [tweet["id"] for tweet in tweets]
+    await copies.execute("DELETE FROM tweets.tweets_copy WHERE id = :id", id=ids[0])
+    await copies.execute("UPDATE tweets.tweets_copy SET text = 'tampered with' WHERE id = :id", id=ids[1])
+    users = copies.mongo.get_database("tweets").get_collection("users_copy")
+    users.insert_one({"_id": "nobody", "username": "nobody"})
+    code, reports = await reconcile(running_stack)
+    assert (code, reports["tweets"]["missing"], reports["tweets"]["different"]) == (1, 1, 1)
+    assert reports["users"]["extra"] == 1
+    code, reports = await reconcile(running_stack, "--repair")
+    assert (code, reports["tweets"]["mended"], reports["users"]["mended"]) == (0, 2, 1)
+    row = await copies.tweet(ids[1])
+    assert row is not None
+    assert row["text"] == tweets[1]["text"]
+    assert await copies.user("nobody") is None
+
+    # What has been mended follows its source like any other row.
+    answer = await person.client.delete(f"/api/tweets/v1/tweets/{ids[0]}")
+    assert answer.status_code == 204
+    await eventually(lambda: copies.tweet(ids[0]), lambda row: row is None)
+    code, _ = await reconcile(running_stack)
+    assert code == 0

@@ -1,0 +1,123 @@
+"""A request's trace is found in the log of every service that had to do with it."""
+
+import base64
+import json
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from e2e.people import register
+from embedded_stack import Stack
+from service_kit.mysql import create_engine
+from waiting import eventually
+
+PARENT = "00f067aa0ba902b7"
+Line = Mapping[str, Any]
+
+
+@pytest.fixture
+def trace_id() -> str:
+    return secrets.token_hex(16)
+
+
+@pytest.fixture
+async def client(running_stack: Stack, trace_id: str) -> AsyncIterator[httpx.AsyncClient]:
+    """Goes through the gateway; every request is of the trace."""
+    headers = {"traceparent": f"00-{trace_id}-{PARENT}-01", "tracestate": "vendor=1"}
+    gateway = running_stack.addresses["GATEWAY_URL"]
+    async with httpx.AsyncClient(base_url=gateway, headers=headers, timeout=20) as client:
+        yield client
+
+
+def logged(stack: Stack, service: str, trace_id: str) -> Sequence[Line]:
+    """The lines of the trace in the log of a service."""
+    lines = stack.processes[service].log_file.read_text(errors="replace").splitlines()
+    return [json.loads(line) for line in lines if f'"{trace_id}"' in line]
+
+
+def foreign_token() -> str:
+    """By a key of which nobody knows, so that the key set is asked for it."""
+
+    def encoded(part: dict[str, str]) -> str:
+        return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+
+    head = encoded({"alg": "ES256", "typ": "at+jwt", "kid": secrets.token_hex(8)})
+    return f"{head}.{encoded({'sub': 'x'})}.{'A' * 86}"
+
+
+async def test_log_lines_of_a_request_name_the_trace_of_its_caller(
+    running_stack: Stack, client: httpx.AsyncClient, trace_id: str
+) -> None:
+    answer = await client.get("/api/tweets/v1/tweets")
+    assert answer.status_code == 200
+
+    async def lines() -> Sequence[Line]:
+        return logged(running_stack, "tweet", trace_id)
+
+    (line,) = await eventually(lines)
+    assert (line["event"], line["path"], line["service"]) == ("request", "/api/tweets/v1/tweets", "tweet-service")
+    assert line["request_id"] == answer.headers["X-Request-ID"]
+    assert line["span_id"] != PARENT
+    # Whoever asks knows his trace already; what is within is nobody's business.
+    assert not {"traceparent", "tracestate", "traceresponse"} & {name.lower() for name in answer.headers}
+
+
+async def test_asking_for_keys_belongs_to_the_request_that_needs_them(
+    running_stack: Stack, client: httpx.AsyncClient, trace_id: str
+) -> None:
+    async def lines_of_auth() -> Sequence[Line]:
+        # Keys are not asked for again at once.
+        headers = {"Authorization": f"Bearer {foreign_token()}"}
+        assert (await client.get("/api/tweets/v1/timeline", headers=headers)).status_code == 401
+        return logged(running_stack, "auth", trace_id)
+
+    (line, *_) = await eventually(lines_of_auth)
+    assert line["path"] == "/.well-known/jwks.json"
+    assert line["span_id"] not in {each["span_id"] for each in logged(running_stack, "tweet", trace_id)}
+
+
+async def test_asking_the_registrar_belongs_to_the_request_that_asks_for_the_pipeline(
+    running_stack: Stack, client: httpx.AsyncClient, trace_id: str
+) -> None:
+    client.headers["Authorization"] = f"Bearer {await token_of_a_worker(running_stack)}"
+
+    async def lines_of_the_registrar() -> Sequence[Line]:
+        # What was seen a moment ago is told again.
+        assert (await client.get("/api/sync/v1/pipeline")).status_code == 200
+        return logged(running_stack, "registrar", trace_id)
+
+    (line, *_) = await eventually(lines_of_the_registrar)
+    assert line["path"] == "/v1/connectors"
+
+
+async def token_of_a_worker(stack: Stack) -> str:
+    person = await register(stack.addresses["GATEWAY_URL"])
+    engine = create_engine(stack.addresses["MYSQL_ROOT_URL"])
+    async with engine.begin() as connection:
+        promotion = text("UPDATE auth.users SET role = 'technical_worker' WHERE id = :id")
+        await connection.execute(promotion, {"id": person.id})
+    await engine.dispose()
+    login = {"login": person.username, "password": person.password}
+    tokens = await person.client.post("/api/auth/v1/login", json=login)
+    await person.client.aclose()
+    token: str = tokens.json()["access_token"]
+    return token
+
+
+@pytest.mark.parametrize("traceparent", [None, "nonsense", f"00-{'0' * 32}-{PARENT}-01"])
+async def test_without_a_valid_trace_a_request_begins_one(running_stack: Stack, traceparent: str | None) -> None:
+    request_id = secrets.token_hex(16)
+    headers = {"X-Request-ID": request_id} | ({"traceparent": traceparent} if traceparent else {})
+    async with httpx.AsyncClient(base_url=running_stack.addresses["GATEWAY_URL"], timeout=20) as client:
+        assert (await client.get("/api/tweets/v1/tweets", headers=headers)).status_code == 200
+
+    async def lines() -> Sequence[Line]:
+        return logged(running_stack, "tweet", request_id)
+
+    (line,) = await eventually(lines)
+    assert len(line["trace_id"]) == 32
+    assert line["trace_id"].strip("0")

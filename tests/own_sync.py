@@ -1,0 +1,106 @@
+"""A sync-service of a test's own, in a process, with topics and routes that nobody else has."""
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from change_events import Record, mongodb_event
+from commands import run_command
+from embedded_stack import Stack
+from issuing import AUDIENCE, ISSUER, Issuer
+from replicas import Replica, free_port, running_processes
+
+PARTITIONS = 2
+# More than the broker takes by default, for what is larger than it should be.
+LARGEST_REQUEST = 8 * 1024 * 1024
+
+
+def tweet_id(number: int) -> str:
+    return f"{number:024x}"
+
+
+def tweet_event(number: int, *, ordinal: int = 1, op: str = "c", **fields: Any) -> Record:
+    return mongodb_event({"_id": {"$oid": tweet_id(number)}, "version": 1, **fields}, op=op, ordinal=ordinal)
+
+
+@dataclass
+class OwnSync:
+    """`tweets` and `users` are names of routes and ends of their topics; `routes` can be edited before a start."""
+
+    stack: Stack
+    issuer: Issuer
+    producer: AIOKafkaProducer
+    variables: dict[str, str]
+    routes: dict[str, Any]
+    tweets: str
+    users: str
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    def topic(self, route: str) -> str:
+        return str(self.routes[route]["topic"])
+
+    def write_routes(self) -> None:
+        Path(self.variables["SYNC_ROUTES_FILE"]).write_text(yaml.safe_dump(self.routes))
+
+    def bearer(self, role: str = "technical_worker", **claims: Any) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.issuer.token(role=role, sub=f'u-{role}', username=role, **claims)}"}
+
+    async def send(self, route: str, *records: Record, partition: int = 0) -> None:
+        for key, value in records:
+            await self.producer.send(self.topic(route), key=key, value=value, partition=partition)
+        await self.producer.flush()
+
+    @asynccontextmanager
+    async def running(self, **changed: str) -> AsyncIterator[Replica]:
+        """Until it is ready, and as a `technical_worker` asks it."""
+        async with running_processes("sync-service", 1, self.stack, **{**self.variables, **changed}) as (replica,):
+            replica.client.headers.update(self.bearer())
+            yield replica
+
+    async def command(self, *arguments: str, **changed: str) -> tuple[int, str, str]:
+        """Exit code, output and errors of `sync-service …`, when it has ended by itself."""
+        variables = {"PORT": str(free_port()), **self.variables, **changed}
+        return await run_command("sync-service", *arguments, within=60, **variables)
+
+
+@asynccontextmanager
+async def own_sync(
+    stack: Stack, issuer: Issuer, folder: Path, *, urls: dict[str, str], routes: Sequence[dict[str, Any]]
+) -> AsyncIterator[OwnSync]:
+    """`urls` are MYSQL_URL, MONGODB_URL and KAFKA_BOOTSTRAP_SERVERS; `routes` those of users and of tweets."""
+    suffix = secrets.token_hex(4)
+    users, tweets = (f"users_{suffix}", f"tweets_{suffix}")
+    own = {name: {**body, "topic": f"test.{name}"} for name, body in zip((users, tweets), routes, strict=True)}
+    admin = AIOKafkaAdminClient(bootstrap_servers=urls["KAFKA_BOOTSTRAP_SERVERS"])
+    await admin.start()
+    await admin.create_topics([NewTopic(str(body["topic"]), PARTITIONS, 1) for body in own.values()])
+    await admin.close()
+    variables = {
+        **urls,
+        "AUTH_JWKS_URL": issuer.url,
+        "AUTH_ISSUER": ISSUER,
+        "AUTH_AUDIENCE": AUDIENCE,
+        "SYNC_ROUTES_FILE": str(folder / "routes.yaml"),
+        "SYNC_GROUP_ID": f"test-{suffix}",
+        "SYNC_SESSION_TIMEOUT_MS": "3000",
+    }
+    async with AIOKafkaProducer(
+        bootstrap_servers=urls["KAFKA_BOOTSTRAP_SERVERS"], max_request_size=LARGEST_REQUEST
+    ) as producer:
+        sync = OwnSync(stack, issuer, producer, variables, own, tweets, users)
+        sync.write_routes()
+        yield sync
+
+
+async def problem_of(client: httpx.AsyncClient, method: str, path: str, **sent: Any) -> tuple[int, str]:
+    """Status and code of an answer that must be a problem."""
+    answer = await client.request(method, path, **sent)
+    return answer.status_code, str(answer.json()["code"])

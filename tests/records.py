@@ -1,0 +1,21 @@
+"""What is in a topic."""
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+
+async def records_of(bootstrap_servers: str, topic: str, partition: int = 0) -> "list[ConsumerRecord[bytes, bytes]]":
+    """All records that a partition has by now."""
+    where = TopicPartition(topic, partition)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
+    await consumer.start()
+    try:
+        consumer.assign([where])
+        await consumer.seek_to_beginning(where)
+        end = (await consumer.end_offsets([where]))[where]
+        found: list[ConsumerRecord[bytes, bytes]] = []
+        while await consumer.position(where) < end:
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                found += records
+    finally:
+        await consumer.stop()
+    return found

@@ -1,0 +1,81 @@
+"""A sink of either store, and a look at everything that it has written."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from sync_service.apply.changes import Change
+from sync_service.apply.rule import STREAM_WIDTH, Version
+from sync_service.sinks.mongo import MongoSink
+from sync_service.sinks.mysql import MysqlSink
+from sync_service.sinks.sink import Sink
+
+if TYPE_CHECKING:
+    from motor.motor_asyncio import AsyncIOMotorDatabase
+
+    Database = AsyncIOMotorDatabase[dict[str, Any]]
+
+# What is stored of a key: its version, and its text (None: a tombstone).
+State = tuple[Version, str | None]
+
+
+class Copy(Protocol):
+    sink: Sink
+
+    def change(self, key: str, version: Version, content: str) -> Change: ...
+    async def stored(self) -> Mapping[str, State]: ...
+    async def readable(self) -> Mapping[str, str]: ...
+
+
+class MysqlCopy:
+    def __init__(self, sink: MysqlSink, engine: AsyncEngine) -> None:
+        self.sink: Sink = sink
+        self._engine = engine
+
+    def change(self, key: str, version: Version, content: str) -> Change:
+        fields = ("author_id", "text", "created_at", "edited_at", "version", "reply_to", "repost_of", "quote_of")
+        values = dict.fromkeys((*fields, "entities", "lang", "source")) | {"text": content}
+        return Change((key,), None if version.operation == "d" else values, version)
+
+    async def stored(self) -> Mapping[str, State]:
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(text("SELECT * FROM tweets_copy"))).mappings().all()
+        return {
+            row["id"]: (
+                Version(
+                    row["sync_event"][:STREAM_WIDTH],
+                    row["sync_event"][STREAM_WIDTH + 1 :],
+                    row["sync_epoch"],
+                    row["sync_position"],
+                    row["sync_operation"],
+                ),
+                None if row["sync_deleted_at"] else row["text"],
+            )
+            for row in rows
+        }
+
+    async def readable(self) -> Mapping[str, str]:
+        async with self._engine.connect() as connection:
+            return {row.id: row.text for row in await connection.execute(text("SELECT id, text FROM tweets"))}
+
+
+class MongoCopy:
+    def __init__(self, sink: MongoSink, database: "Database") -> None:
+        self.sink: Sink = sink
+        self._database = database
+
+    def change(self, key: str, version: Version, content: str) -> Change:
+        return Change((key,), None if version.operation == "d" else {"name": content}, version)
+
+    async def stored(self) -> Mapping[str, State]:
+        found: dict[str, State] = {}
+        async for document in self._database["users_copy"].find():
+            sync = document["_sync"]
+            version = Version(sync["stream"], sync["offset"], sync["epoch"], sync["position"], sync["operation"])
+            found[document["_id"]] = (version, None if sync["deleted_at"] else document["name"])
+        return found
+
+    async def readable(self) -> Mapping[str, str]:
+        return {document["_id"]: document["name"] async for document in self._database["users"].find()}
