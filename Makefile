@@ -14,9 +14,12 @@ BENCH_SECONDS ?= 5
 BENCH_ROUNDS ?= 3
 # On a machine that others use too: how often to try for a quiet moment.
 BENCH_TRIES ?= 1
+FAULTS ?= 200
+SEED ?= 1
+TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down status logs start stop restart test check format bench lock clean
+.PHONY: help setup run up down status logs start stop restart test check format docs bench faults lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,21 +54,28 @@ stop: setup ## Stop one component of a running stack (NAME=sync)
 restart: setup ## Restart one component of a running stack (NAME=sync)
 	@$(STACK) restart $(NAME)
 
-test: setup ## Run all tests on an embedded stack of their own
-	@$(BIN)/pytest
+test: setup ## Run all tests, in two processes, each on an embedded stack of its own
+	@bash tests/browser/install-chromium.sh
+	@$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 check: setup ## Check format, lint and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy $(SOURCES) benchmarks
+	@$(BIN)/mypy $(SOURCES) benchmarks faults docs
 
 format: setup ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+docs: setup ## Write docs/configuration.md out of the code
+	@$(BIN)/python docs/configuration.py
+
 bench: setup $(PEERS)/.complete ## Measure against peers in one run (PART=auth for one part, BENCH_SECONDS=5)
 	@$(BIN)/python -m benchmarks $(PART) --seconds $(BENCH_SECONDS) --rounds $(BENCH_ROUNDS) \
 	    --tries $(BENCH_TRIES)
+
+faults: setup ## Break a system of its own again and again and prove that it loses nothing (FAULTS=200, SEED=1)
+	@$(BIN)/python -m faults --faults $(FAULTS) --seed $(SEED)
 
 $(PEERS)/.complete: benchmarks/peers/requirements.lock
 	@echo "Installing the peers' Python packages into $(PEERS)"
@@ -85,4 +95,4 @@ lock: setup ## Compile the dependencies of all packages into the lock files
 
 clean: ## Stop the stack and delete its state and the virtual environments; the download cache stays
 	@test ! -x $(STACK) || $(STACK) down
-	@rm -rf .stack .stack-test .stack-bench $(VENV) $(PEERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .stack .stack-test .stack-bench .stack-faults $(VENV) $(PEERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis

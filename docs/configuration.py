@@ -1,0 +1,215 @@
+"""Writes configuration.md out of what reads the variables: the `Settings` classes, the connectors, `.env.example`.
+
+`make docs` runs it; a test compares the page with what it would write.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
+
+from auth_service.settings import Settings as AuthSettings
+from embedded_stack.configuration import PORTS, StackConfiguration
+from registrar.settings import Settings as RegistrarSettings
+from service_kit.settings import ServiceSettings
+from sync_service.settings import Settings as SyncSettings
+from tweet_service.settings import Settings as TweetSettings
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "configuration.md"
+SERVICES: Mapping[str, type[ServiceSettings]] = {
+    "auth": AuthSettings,
+    "tweet": TweetSettings,
+    "sync": SyncSettings,
+    "registrar": RegistrarSettings,
+}
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+_INTRODUCTION = """\
+# Configuration
+
+<!-- Written by docs/configuration.py (make docs) out of the code; a test compares. -->
+
+Everything is set by environment variables. `make run` sets them itself, for Docker they are in `.env`, for Kubernetes
+in [ConfigMaps and Secrets](../infra/kubernetes/README.md). A value that is not valid ends the start with one line that
+names the variable. Secrets are never in logs or error messages; one with `local-only-` in it, which anybody can read in
+the source, is refused unless `ENVIRONMENT=local`.
+"""
+
+_SERVICES = """
+## Services
+
+*needed* has no default. With Docker, what is not in `.env` is set in a `compose.override.yml` of yours, under the
+service's `environment`.
+"""
+
+_CONNECTORS = """
+## Connectors
+
+The registrar fills them into `infra/connect/connectors/*.json`; all but `REGISTRAR_REPLICATION_FACTOR` are needed.
+"""
+
+_DOCKER = """
+## Docker
+
+In `.env`, which is made from `.env.example`. Only the gateway is open to the network, the services and the mails to the
+machine itself.
+"""
+
+_GATEWAY = """
+## Gateway
+
+What `infra/gateway/templates/default.conf.template` is filled with, by `docker-compose.yml`, by the embedded stack and
+by `infra/kubernetes`: {names}. Who runs it sets one of them at most, `GATEWAY_TRUSTED_PROXY`: the network
+(`10.0.0.0/8`) of a proxy before the gateway, whose `X-Forwarded-For` and `X-Forwarded-Proto` are then believed.
+"""
+
+_EMBEDDED = """
+## Embedded stack
+
+{table}
+Two stacks run side by side with another offset and another folder each. Ports: {ports}.
+"""
+
+
+def page() -> str:
+    """The whole of configuration.md."""
+    template = (ROOT / "infra" / "gateway" / "templates" / "default.conf.template").read_text()
+    gateway = ", ".join(f"`{name}`" for name in sorted(set(_VARIABLE.findall(template))))
+    ports = ", ".join(f"{name} {port}" for name, port in PORTS.items())
+    embedded = _table(("variable", "default", "meaning"), _rows_of_the_embedded_stack())
+    return "".join(
+        (
+            _INTRODUCTION,
+            _SERVICES,
+            _table(("variable", "default", "of", "meaning"), _rows_of_services()),
+            _CONNECTORS,
+            _table(("variable", "fills"), _rows_of_connectors()),
+            _DOCKER,
+            _table(("variable", "as it is there", "meaning"), _rows_of_docker()),
+            _GATEWAY.format(names=gateway),
+            _EMBEDDED.format(table=embedded.lstrip("\n"), ports=ports),
+        )
+    )
+
+
+def variables(settings: type[BaseSettings]) -> dict[str, FieldInfo]:
+    """A `Settings` class's fields by the environment variables that they are read from."""
+    return {str(field.validation_alias or name).upper(): field for name, field in settings.model_fields.items()}
+
+
+def description(settings: type[BaseSettings], variable: str) -> str | None:
+    """What it is for, in the words of the class, or of the one that it refines."""
+    bases = (base for base in settings.__mro__ if issubclass(base, BaseSettings))
+    found = (variables(base)[variable].description for base in bases if variable in variables(base))
+    return next(filter(None, found), None)
+
+
+def connector_variables() -> dict[str, list[str]]:
+    """Which settings of which connectors each variable fills."""
+    filled: dict[str, list[str]] = {}
+    for file in sorted((ROOT / "infra" / "connect" / "connectors").glob("*.json")):
+        for key, name in re.findall(r'"([\w.]+)": "\$\{(\w+)\}"', file.read_text()):
+            filled.setdefault(name, []).append(f"{file.stem}: `{key}`")
+    return filled
+
+
+def docker_variables() -> dict[str, tuple[str, str]]:
+    """Of each variable in .env.example the value there and the comment above it; `#NAME=value` is not set."""
+    found: dict[str, tuple[str, str]] = {}
+    comment: list[str] = []
+    is_fresh = True
+    for line in (ROOT / ".env.example").read_text().splitlines():
+        if assignment := re.fullmatch(r"#?(\w+)=(.*)", line):
+            found[assignment[1]] = (assignment[2], " ".join(comment))
+            is_fresh = True
+        elif line.startswith("# "):
+            comment = [*([] if is_fresh else comment), line.removeprefix("# ")]
+            is_fresh = False
+        else:
+            comment, is_fresh = [], True
+    return found
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    names = list(head)
+    lines = [names, ["---"] * len(names), *(list(row) for row in rows)]
+    return "\n" + "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _rows_of_services() -> Iterator[tuple[str, str, str, str]]:
+    """A variable that means the same to several is told once."""
+    merged: dict[tuple[str, str], dict[str, str]] = {}
+    for service, settings in SERVICES.items():
+        for name, field in variables(settings).items():
+            meaning = " ".join(filter(None, (description(settings, name), _bounds(field))))
+            merged.setdefault((name, meaning), {})[service] = _default(field)
+    for (name, meaning), defaults in merged.items():
+        values = set(defaults.values())
+        told = values.pop() if len(values) == 1 else ", ".join(f"{of} {value}" for of, value in defaults.items())
+        of = "all" if len(defaults) == len(SERVICES) else ", ".join(defaults)
+        yield f"`{name}`", told, of, meaning
+
+
+def _rows_of_connectors() -> Iterator[tuple[str, str]]:
+    for name, places in connector_variables().items():
+        yield f"`{name}`", ", ".join(places)
+
+
+def _rows_of_docker() -> Iterator[tuple[str, str, str]]:
+    before = ""
+    for name, (value, comment) in docker_variables().items():
+        yield f"`{name}`", f"`{value}`", "″" if comment == before else comment
+        before = comment
+
+
+def _rows_of_the_embedded_stack() -> Iterator[tuple[str, str, str]]:
+    for name, field in variables(StackConfiguration).items():
+        default = field.default
+        value = default.relative_to(ROOT) if isinstance(default, Path) and default.is_relative_to(ROOT) else default
+        yield f"`{name}`", "none" if value is None else f"`{value}`", field.description or ""
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "*needed*"
+    if field.default_factory is not None:
+        return "see there"
+    match field.default:
+        case SecretStr():
+            return f"`{field.default.get_secret_value()}`"
+        case "" | ():
+            return "none"
+        case bool():
+            return f"`{str(field.default).lower()}`"
+        case default:
+            return f"`{default}`"
+
+
+def _bounds(field: FieldInfo) -> str:
+    """What values are allowed, as far as it is not a type's name."""
+    if get_origin(field.annotation) is Literal:
+        return f"One of {', '.join(f'`{value}`' for value in get_args(field.annotation))}."
+    limits: dict[str, Any] = {}
+    for each in field.metadata:
+        match each:
+            case Ge(ge=least):
+                limits["from"] = least
+            case Gt(gt=below):
+                limits["above"] = below
+            case Le(le=most):
+                limits["to"] = most
+            case Lt(lt=over):
+                limits["below"] = over
+            case MinLen(min_length=length):
+                return f"At least {length} characters."
+    return f"({' '.join(f'{word} {limit}' for word, limit in limits.items())})" if limits else ""
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
