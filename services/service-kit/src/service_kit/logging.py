@@ -1,5 +1,6 @@
 """Structured logs: one JSON object a line on stdout."""
 
+import json
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -41,6 +42,10 @@ def _drop_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -
     return event
 
 
+def _json_bytes(event: Any, **options: Any) -> bytes:
+    return json.dumps(event, **options).encode()
+
+
 def configure_logging(service: str, level: str) -> None:
     """Send structlog's and the standard library's records to stdout as JSON, with the service's name."""
 
@@ -49,8 +54,7 @@ def configure_logging(service: str, level: str) -> None:
         return event
 
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
+        structlog.processors.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         add_service,
@@ -58,10 +62,11 @@ def configure_logging(service: str, level: str) -> None:
         _drop_secrets,
         structlog.processors.format_exc_info,
     ]
+    # Ours do not take the way through the standard library's, which looks at the stack for each of them.
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*shared, structlog.processors.JSONRenderer(_json_bytes)],
+        logger_factory=structlog.BytesLoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
     stdout = logging.StreamHandler(sys.stdout)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymongo import ASCENDING, IndexModel
 
+from tweet_service.gathering import Gathering
 from tweet_service.profiles.models import Profile, Tombstone
 
 if TYPE_CHECKING:
@@ -27,11 +28,11 @@ class ProfileRepository:
     def __init__(self, database: "Database") -> None:
         self._users = database[COLLECTION]
         self._imported = database[IMPORTED_COLLECTION]
+        self._people: Gathering[str, Profile | Tombstone] = Gathering(self._find)
 
     async def get_by_id(self, user_id: str) -> Profile | Tombstone | None:
         """None: the copy has not arrived."""
-        document = await self._users.find_one({"_id": user_id}, _FIELDS)
-        return None if document is None else profile_or_tombstone(document)
+        return await self._people.get(user_id)
 
     async def get_by_username(self, username: str) -> Profile | None:
         """Whoever has an account goes before an imported one."""
@@ -42,16 +43,18 @@ class ProfileRepository:
 
     async def get_many(self, user_ids: Iterable[str]) -> dict[str, Profile | Tombstone]:
         """What there is, by user id; an id whose copy has not arrived is left out."""
+        return await self._people.get_many(user_ids)
+
+    async def _find(self, user_ids: set[str]) -> dict[str, Profile | Tombstone]:
         known: dict[str, Profile | Tombstone] = {}
-        ids = set(user_ids)
-        imported = {user_id for user_id in ids if user_id.startswith(IMPORTED_PREFIX)}
-        for collection, wanted in ((self._users, ids - imported), (self._imported, imported)):
+        imported = {user_id for user_id in user_ids if user_id.startswith(IMPORTED_PREFIX)}
+        for collection, wanted in ((self._users, user_ids - imported), (self._imported, imported)):
             if wanted:
                 found = collection.find({"_id": {"$in": list(wanted)}}, _FIELDS)
-                known |= {document["_id"]: profile_or_tombstone(document) for document in await found.to_list(None)}
+                known |= {document["_id"]: _profile_or_tombstone(document) for document in await found.to_list(None)}
         return known
 
 
-def profile_or_tombstone(document: Mapping[str, Any]) -> Profile | Tombstone:
+def _profile_or_tombstone(document: Mapping[str, Any]) -> Profile | Tombstone:
     deleted = document.get("_sync", {}).get("deleted_at") is not None
     return Tombstone.model_validate(document) if deleted else Profile.model_validate(document)

@@ -1,12 +1,11 @@
 """Rules about people: what is shown of an author, what stands in until the copy has arrived, and who is deleted."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from service_kit.tokens import AccessToken
 from tweet_service.profiles.models import Profile, Tombstone
 from tweet_service.profiles.problems import UserNotFound
-from tweet_service.profiles.repository import ProfileRepository, profile_or_tombstone
+from tweet_service.profiles.repository import ProfileRepository
 from tweet_service.profiles.schemas import Author
 
 
@@ -14,18 +13,13 @@ class ProfileService:
     def __init__(self, profiles: ProfileRepository) -> None:
         self._profiles = profiles
 
-    async def authors(
-        self, user_ids: Iterable[str], caller: AccessToken | None, found: Iterable[Mapping[str, Any]] = ()
-    ) -> dict[str, Author | None]:
+    async def authors(self, user_ids: Iterable[str], caller: AccessToken | None) -> dict[str, Author | None]:
         """An author for each id, None for one who is deleted.
 
-        `found` are copies of users that are at hand; the others are asked for. Where the copy lacks one, the caller's
-        token speaks for himself only.
+        Where the copy lacks one, the caller's token speaks for himself only.
         """
         wanted = set(user_ids)
-        known = {copy["_id"]: profile_or_tombstone(copy) for copy in found}
-        if missing := wanted - known.keys():
-            known |= await self._profiles.get_many(missing)
+        known = await self._profiles.get_many(wanted)
         authors: dict[str, Author | None] = {}
         for user_id in wanted:
             if user_id in known:

@@ -17,7 +17,7 @@ from tweet_service.reactions.repository import LikeRepository
 from tweet_service.reactions.schemas import OwnReactions
 from tweet_service.turns import Turns
 from tweet_service.tweets.models import TweetDocument
-from tweet_service.tweets.presentation import TweetPresenter, copies_in
+from tweet_service.tweets.presentation import TweetPresenter
 from tweet_service.tweets.problems import TweetNotFound
 from tweet_service.tweets.repository import Counted, TweetRepository, reposts_of
 from tweet_service.tweets.schemas import Tweet
@@ -100,7 +100,7 @@ class ReactionService:
         found = await self._tweets.newest(reposts_of(original), before=before, limit=limit + 1)
         shown, has_more = cut(found, limit)
         next_cursor = cursor_at(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None
-        authors = await self._profiles.authors([repost["author_id"] for repost in shown], caller, copies_in(shown))
+        authors = await self._profiles.authors([repost["author_id"] for repost in shown], caller)
         return Slice([author for repost in shown if (author := authors[repost["author_id"]])], next_cursor)
 
     async def own(self, tweet_ids: Sequence[ObjectId], caller: AccessToken) -> OwnReactions:

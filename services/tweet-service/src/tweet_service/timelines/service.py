@@ -58,7 +58,7 @@ class TimelineService:
         if tweet is None:
             raise TweetNotFound
         ancestor_ids = tweet["ancestors"]
-        ancestors = await self._tweets.get_many(ancestor_ids) if ancestor_ids else {}
+        ancestors = await self._tweets.get_many_shown(ancestor_ids) if ancestor_ids else {}
         found = await self._tweets.descendants_query(tweet_id, after=after, limit=limit + 1).to_list(limit + 1)
         shown, has_more = cut(cast("list[TweetDocument]", found), limit)
         above = {ancestor for reply in shown for ancestor in reply["ancestors"]} - {reply["_id"] for reply in shown}

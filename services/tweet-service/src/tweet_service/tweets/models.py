@@ -1,7 +1,7 @@
 """Documents of the collection `tweets`."""
 
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from bson import ObjectId
 
@@ -76,12 +76,3 @@ class CountsDocument(TypedDict):
     likes: int
     reposts: int
     replies: int
-
-
-class JoinedTweet(TweetDocument):
-    """A tweet with what the query that found it brought along: its counts and the copy of its author, one or none of
-    each. An imported author is not among the copies.
-    """
-
-    joined_counts: list[CountsDocument]
-    joined_author: list[dict[str, Any]]

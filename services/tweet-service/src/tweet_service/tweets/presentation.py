@@ -1,13 +1,12 @@
 """Tweets as clients see them: joined with authors and counts, in as many queries however many tweets there are."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from service_kit.tokens import AccessToken
 from tweet_service.profiles.schemas import Author
 from tweet_service.profiles.service import ProfileService
-from tweet_service.tweets.models import CountsDocument, JoinedTweet, TweetDocument
+from tweet_service.tweets.models import CountsDocument, TweetDocument
 from tweet_service.tweets.repository import TweetRepository
 from tweet_service.tweets.schemas import Tweet
 
@@ -31,22 +30,10 @@ class TweetPresenter:
         )
         return [_presented(tweet, authors[tweet["author_id"]], counts.get(tweet["_id"])) for tweet in tweets]
 
-    async def present_joined(self, tweets: Sequence[JoinedTweet], caller: AccessToken | None) -> list[Tweet]:
-        """The same, of tweets that were found with all that is shown of them."""
-        authors = await self._profiles.authors({tweet["author_id"] for tweet in tweets}, caller, copies_in(tweets))
-        return [
-            _presented(tweet, authors[tweet["author_id"]], next(iter(tweet["joined_counts"]), None)) for tweet in tweets
-        ]
-
     async def present_new(self, tweet: TweetDocument, caller: AccessToken) -> Tweet:
         """One that has just been stored: nothing has happened to it yet."""
         authors = await self._profiles.authors([tweet["author_id"]], caller)
         return _presented(tweet, authors[tweet["author_id"]], None)
-
-
-def copies_in(tweets: Iterable[JoinedTweet]) -> list[dict[str, Any]]:
-    """The copies of authors that were found with their tweets."""
-    return [copy for tweet in tweets for copy in tweet["joined_author"]]
 
 
 def _presented(tweet: TweetDocument, author: Author | None, counts: CountsDocument | None) -> Tweet:

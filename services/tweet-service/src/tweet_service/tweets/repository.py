@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING, TEXT, IndexModel, ReturnDocument
 
-from tweet_service.profiles.repository import COLLECTION as USERS_COLLECTION
-from tweet_service.tweets.models import CountsDocument, Entities, JoinedTweet, TweetDocument
+from tweet_service.gathering import Gathering
+from tweet_service.tweets.models import CountsDocument, Entities, TweetDocument
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorClientSession, AsyncIOMotorCursor
@@ -37,15 +37,8 @@ INDEXES = (
 
 # A tweet that is edited without end must not outgrow a document, nor every change event.
 EDITS_KEPT = 100
-# Fields that nobody is shown.
-_HIDDEN = ("edits", "ancestors", "tags")
-_WITHOUT_HIDDEN = dict.fromkeys(_HIDDEN, False)
-# One round trip for all that is shown of a tweet: each costs the driver more than the join costs the database.
-JOIN: list[dict[str, Any]] = [
-    {"$lookup": {"from": COUNTS_COLLECTION, "localField": "_id", "foreignField": "_id", "as": "joined_counts"}},
-    {"$lookup": {"from": USERS_COLLECTION, "localField": "author_id", "foreignField": "_id", "as": "joined_author"}},
-    {"$unset": list(_HIDDEN)},
-]
+# Without the fields that nobody is shown.
+SHOWN = dict.fromkeys(("edits", "ancestors", "tags"), False)
 
 Position = tuple[datetime, ObjectId]
 Counted = Literal["likes", "reposts", "replies"]
@@ -72,6 +65,8 @@ class TweetRepository:
         self._tweets = database[COLLECTION]
         self._counts = database[COUNTS_COLLECTION]
         self._likes = database[LIKES_COLLECTION]
+        self._shown: Gathering[ObjectId, TweetDocument] = Gathering(self._find_shown)
+        self._counted: Gathering[ObjectId, CountsDocument] = Gathering(self._find_counts)
 
     async def create(self, tweet: TweetDocument, session: "Session" = None) -> None:
         await self._tweets.insert_one(dict(tweet), session=session)
@@ -89,13 +84,16 @@ class TweetRepository:
     async def get_by_id(self, tweet_id: ObjectId, session: "Session" = None) -> TweetDocument | None:
         return cast("TweetDocument | None", await self._tweets.find_one({"_id": tweet_id}, session=session))
 
-    async def get_joined(self, tweet_id: ObjectId) -> JoinedTweet | None:
-        found = await self._tweets.aggregate([{"$match": {"_id": tweet_id}}, *JOIN]).to_list(1)
-        return cast("JoinedTweet", found[0]) if found else None
+    async def get_shown(self, tweet_id: ObjectId) -> TweetDocument | None:
+        """Without what is `SHOWN` to nobody."""
+        return await self._shown.get(tweet_id)
 
-    async def get_many(self, tweet_ids: Collection[ObjectId]) -> dict[ObjectId, TweetDocument]:
-        found = self._tweets.find({"_id": {"$in": list(tweet_ids)}}, _WITHOUT_HIDDEN)
-        return {document["_id"]: cast("TweetDocument", document) async for document in found}
+    async def get_many_shown(self, tweet_ids: Collection[ObjectId]) -> dict[ObjectId, TweetDocument]:
+        return await self._shown.get_many(tweet_ids)
+
+    async def _find_shown(self, tweet_ids: Collection[ObjectId]) -> dict[ObjectId, TweetDocument]:
+        found = self._tweets.find({"_id": {"$in": list(tweet_ids)}}, SHOWN)
+        return {document["_id"]: cast("TweetDocument", document) for document in await found.to_list(None)}
 
     async def existing(self, tweet_ids: Collection[ObjectId]) -> set[ObjectId]:
         """Those of the ids that are there."""
@@ -134,15 +132,15 @@ class TweetRepository:
 
     async def newest(
         self, wanted: Mapping[str, Any], *, before: Position | None, span: Span = ALWAYS, limit: int
-    ) -> list[JoinedTweet]:
+    ) -> list[TweetDocument]:
         """Those that match, from behind a position on."""
-        found = self._tweets.aggregate(self.newest_pipeline(wanted, before=before, span=span, limit=limit))
-        return cast("list[JoinedTweet]", await found.to_list(limit))
+        found = self.newest_query(wanted, before=before, span=span, limit=limit)
+        return cast("list[TweetDocument]", await found.to_list(limit))
 
-    def newest_pipeline(
+    def newest_query(
         self, wanted: Mapping[str, Any], *, before: Position | None, span: Span = ALWAYS, limit: int
-    ) -> list[dict[str, Any]]:
-        """The query behind `newest`; every part of it is a range of one index."""
+    ) -> "AsyncIOMotorCursor[dict[str, Any]]":
+        """Every part of it is a range of one index."""
         query: dict[str, Any] = dict(wanted)
         moments = {name: moment for name, moment in (("$gte", span.since), ("$lt", span.until)) if moment is not None}
         if before is not None:
@@ -152,7 +150,7 @@ class TweetRepository:
             query["$or"] = [{"created_at": {"$lt": moment}}, {"_id": {"$lt": tweet_id}}]
         if moments:
             query["created_at"] = moments
-        return [{"$match": query}, {"$sort": dict(NEWEST_FIRST)}, {"$limit": limit}, *JOIN]
+        return self._tweets.find(query, SHOWN).sort(NEWEST_FIRST).limit(limit)
 
     def descendants_query(
         self, tweet_id: ObjectId, *, after: Position | None, limit: int
@@ -195,6 +193,9 @@ class TweetRepository:
 
     async def get_counts(self, tweet_ids: Collection[ObjectId]) -> dict[ObjectId, CountsDocument]:
         """A tweet to which nothing has happened is left out."""
+        return await self._counted.get_many(tweet_ids)
+
+    async def _find_counts(self, tweet_ids: Collection[ObjectId]) -> dict[ObjectId, CountsDocument]:
         found = self._counts.find({"_id": {"$in": list(tweet_ids)}})
         return {document["_id"]: cast("CountsDocument", document) for document in await found.to_list(None)}
 

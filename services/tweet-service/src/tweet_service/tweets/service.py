@@ -105,11 +105,10 @@ class TweetService:
 
     async def read(self, tweet_id: ObjectId, caller: AccessToken | None) -> Tweet:
         """Raises `TweetNotFound`."""
-        found = await self._tweets.get_joined(tweet_id)
-        if found is None:
+        tweet = await self._tweets.get_shown(tweet_id)
+        if tweet is None:
             raise TweetNotFound
-        (tweet,) = await self._presenter.present_joined([found], caller)
-        return tweet
+        return await self._presenter.present_one(tweet, caller)
 
     async def edit(self, tweet_id: ObjectId, edit: TweetEdit, if_match: str, author: AccessToken) -> Tweet:
         """Raises `TweetNotFound`, `NotTheAuthor`, `StaleVersion`. (A repost has nothing to edit: it is nobody's.)"""
@@ -182,7 +181,7 @@ class TweetService:
         found = await self._tweets.newest(wanted, before=before, span=span, limit=limit + 1)
         shown, has_more = cut(found, limit)
         next_cursor = cursor_at(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None
-        return Slice(await self._presenter.present_joined(shown, caller), next_cursor)
+        return Slice(await self._presenter.present(shown, caller), next_cursor)
 
     async def _get(self, tweet_id: ObjectId) -> TweetDocument:
         tweet = await self._tweets.get_by_id(tweet_id)

@@ -1,0 +1,44 @@
+"""What requests ask for in the same turn of the event loop is asked for at once: a data loader.
+
+A round trip costs the driver and MongoDB far more than one more document in it, so the more requests there are, the
+less each of them costs. Nobody waits for company, and nothing is remembered: no answer is older than its question.
+"""
+
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from typing import Generic, TypeVar
+
+from aiodataloader import DataLoader
+
+# In one query. More than that at once are several.
+MAX_GATHERED = 1000
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+ValueT = TypeVar("ValueT")
+
+
+class Gathering(Generic[KeyT, ValueT]):
+    """`find` gives what there is for some keys, by key. If it fails, so do all who asked."""
+
+    def __init__(self, find: Callable[[set[KeyT]], Awaitable[Mapping[KeyT, ValueT]]]) -> None:
+        self._find = find
+        self._loader: DataLoader[KeyT, ValueT | None] | None = None
+
+    async def get(self, key: KeyT) -> ValueT | None:
+        """None: there is none."""
+        return await self._load().load(key)
+
+    async def get_many(self, keys: Iterable[KeyT]) -> dict[KeyT, ValueT]:
+        """What there is, by key."""
+        wanted = list(set(keys))
+        found = await self._load().load_many(wanted)
+        return {key: value for key, value in zip(wanted, found, strict=True) if value is not None}
+
+    def _load(self) -> DataLoader[KeyT, ValueT | None]:
+        # It belongs to the event loop in which it is made.
+        if self._loader is None:
+            self._loader = DataLoader(self._batch, max_batch_size=MAX_GATHERED, cache=False)
+        return self._loader
+
+    async def _batch(self, keys: list[KeyT]) -> list[ValueT | None]:
+        found = await self._find(set(keys))
+        return [found.get(key) for key in keys]

@@ -1,0 +1,84 @@
+"""Questions that are asked at the same time are one query."""
+
+import asyncio
+
+import pytest
+
+from tweet_service.gathering import MAX_GATHERED, Gathering
+
+
+class Squares:
+    """Finds squares of even numbers; tells what it was asked for, and waits while it is held."""
+
+    def __init__(self) -> None:
+        self.asked: list[set[int]] = []
+        self.arrived: asyncio.Queue[None] = asyncio.Queue()
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def find(self, numbers: set[int]) -> dict[int, int]:
+        self.asked.append(numbers)
+        self.arrived.put_nowait(None)
+        await self.open.wait()
+        if -1 in numbers:
+            raise ConnectionError("away")
+        return {number: number**2 for number in numbers if number % 2 == 0}
+
+
+@pytest.fixture
+def squares() -> Squares:
+    return Squares()
+
+
+@pytest.fixture
+def gathering(squares: Squares) -> Gathering[int, int]:
+    return Gathering(squares.find)
+
+
+async def test_who_asks_at_the_same_time_shares_a_query(squares: Squares, gathering: Gathering[int, int]) -> None:
+    single, several = [gathering.get(number) for number in (2, 3, 2)], gathering.get_many([3, 4, 4])
+    assert await asyncio.gather(*single, several) == [4, None, 4, {4: 16}]
+    assert squares.asked == [{2, 3, 4}]
+
+
+async def test_no_answer_is_older_than_its_question(squares: Squares, gathering: Gathering[int, int]) -> None:
+    squares.open.clear()
+    early = asyncio.create_task(gathering.get(2))
+    await squares.arrived.get()
+    late = asyncio.create_task(gathering.get(2))
+    await squares.arrived.get()
+    squares.open.set()
+    assert await asyncio.gather(early, late) == [4, 4]
+    assert await gathering.get(2) == 4
+    assert squares.asked == [{2}, {2}, {2}]
+
+
+async def test_failure_is_that_of_all_who_asked_and_of_nobody_else(
+    squares: Squares, gathering: Gathering[int, int]
+) -> None:
+    failed = await asyncio.gather(gathering.get(-1), gathering.get_many([2]), return_exceptions=True)
+    assert [type(each) for each in failed] == [ConnectionError, ConnectionError]
+    assert await gathering.get(2) == 4
+
+
+async def test_who_gives_up_takes_nothing_from_the_others(squares: Squares, gathering: Gathering[int, int]) -> None:
+    squares.open.clear()
+    gone, staying = asyncio.create_task(gathering.get(2)), asyncio.create_task(gathering.get(4))
+    await squares.arrived.get()
+    gone.cancel()
+    squares.open.set()
+    assert await staying == 16
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+
+
+async def test_very_many_are_several_queries(squares: Squares, gathering: Gathering[int, int]) -> None:
+    numbers = range(2 * MAX_GATHERED + 1)
+    found = await asyncio.gather(*map(gathering.get, numbers))
+    assert found == [number**2 if number % 2 == 0 else None for number in numbers]
+    assert [len(asked) for asked in squares.asked] == [MAX_GATHERED, MAX_GATHERED, 1]
+
+
+async def test_nothing_asked_for_is_nothing_found(squares: Squares, gathering: Gathering[int, int]) -> None:
+    assert await gathering.get_many([]) == {}
+    assert squares.asked == []
