@@ -8,7 +8,7 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from benchmarks.peers.django_tweets.documents import NEWEST_FIRST, author_of, database, joined, shown
+from benchmarks.peers.django_tweets.documents import author_of, database, newest, one, shown
 from benchmarks.peers.django_tweets.entities import extract
 from benchmarks.peers.django_tweets.serializers import NewTweet, Tweet
 
@@ -18,10 +18,10 @@ MAX_FOLLOWEES = 1000
 
 class OneTweet(APIView):
     def get(self, _request, tweet_id):
-        found = joined({"$match": {"_id": ObjectId(tweet_id)}}) if ObjectId.is_valid(tweet_id) else []
-        if not found:
+        found = one(ObjectId(tweet_id)) if ObjectId.is_valid(tweet_id) else None
+        if found is None:
             raise NotFound
-        return Response(Tweet(found[0]).data)
+        return Response(Tweet(found).data)
 
 
 class Tweets(APIView):
@@ -44,7 +44,7 @@ class Tweets(APIView):
             "edits": [],
         }
         database()["tweets"].insert_one(tweet)
-        answer = shown(tweet | {"author": author_of(request.user.id), "counts": []})
+        answer = shown(tweet, author_of(request.user.id), [])
         return Response(Tweet(answer).data, status=201, headers={"Location": f"/v1/tweets/{tweet['_id']}"})
 
 
@@ -55,7 +55,6 @@ class HomeTimeline(APIView):
         follows = database()["follows"].find({"_id.follower_id": request.user.id})
         latest = follows.sort([("created_at", -1), ("_id.followee_id", -1)]).limit(MAX_FOLLOWEES)
         people = [request.user.id, *(follow["_id"]["followee_id"] for follow in latest)]
-        written = {"$match": {"author_id": {"$in": people}}}
-        page = joined(written, {"$sort": dict(NEWEST_FIRST)}, {"$limit": PAGE + 1})
+        page = newest({"author_id": {"$in": people}}, PAGE + 1)
         cursor = str(page[-1]["_id"]) if len(page) > PAGE else None
         return Response({"items": Tweet(page[:PAGE], many=True).data, "next_cursor": cursor})

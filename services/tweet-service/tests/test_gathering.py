@@ -1,10 +1,14 @@
 """Questions that are asked at the same time are one query."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from pymongo.errors import WriteError
 
-from tweet_service.gathering import MAX_GATHERED, Gathering
+from tweet_service import database
+from tweet_service.gathering import MAX_GATHERED, GatheredInserts, Gathering
 
 
 class Squares:
@@ -82,3 +86,35 @@ async def test_very_many_are_several_queries(squares: Squares, gathering: Gather
 async def test_nothing_asked_for_is_nothing_found(squares: Squares, gathering: Gathering[int, int]) -> None:
     assert await gathering.get_many([]) == {}
     assert squares.asked == []
+
+
+@pytest.fixture
+async def collection(database_url: str) -> AsyncIterator[Any]:
+    """An empty one that takes no name twice."""
+    client = database.connect(database_url)
+    collection = client.get_default_database()["gathered"]
+    await collection.create_index("name", unique=True)
+    yield collection
+    await collection.drop()
+    client.close()
+
+
+async def _inserts_seen(collection: Any) -> int:
+    status = await collection.database.command("serverStatus")
+    return int(status["metrics"]["commands"]["insert"]["total"])
+
+
+async def test_documents_stored_at_the_same_time_are_one_command(collection: Any) -> None:
+    inserts = GatheredInserts(collection)
+    before = await _inserts_seen(collection)
+    await asyncio.gather(*(inserts.insert({"_id": number, "name": number}) for number in range(20)))
+    assert await _inserts_seen(collection) - before == 1
+    assert await collection.count_documents({}) == 20
+
+
+async def test_document_that_is_refused_takes_no_other_with_it(collection: Any) -> None:
+    inserts = GatheredInserts(collection)
+    documents = [{"_id": number, "name": name} for number, name in enumerate("abac")]
+    errors = await asyncio.gather(*map(inserts.insert, documents), return_exceptions=True)
+    assert [type(error) for error in errors] == [type(None), type(None), WriteError, type(None)]
+    assert [document["_id"] async for document in collection.find().sort("_id")] == [0, 1, 3]

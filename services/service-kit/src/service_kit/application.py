@@ -52,6 +52,8 @@ def create_application(
         lifespan=watched_lifespan,
         docs_url=None,
         redoc_url=None,
+        # We have our own (`metrics`, `trace_context`), and asking for it costs each request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         # What links and generated clients call an operation.
         generate_unique_id_function=lambda route: route.name,
     )

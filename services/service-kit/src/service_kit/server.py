@@ -1,6 +1,7 @@
 """Runs a service under uvicorn."""
 
 import asyncio
+import gc
 import socket
 import sys
 from collections.abc import Callable
@@ -28,6 +29,10 @@ def serve(
     `before_shutdown` is called before they are waited for, to end answers that have no end of their own.
     """
     configure_logging(service, settings.log_level)
+    # A request, or a batch of events, is very many small objects without cycles, through which Python by default looks
+    # every 700 of them: an eighth of the time. What is loaded by now stays, and isn't looked at again.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -1,7 +1,6 @@
 """The command `sync-service`."""
 
 import argparse
-import gc
 import logging
 import sys
 from datetime import UTC, datetime
@@ -48,10 +47,6 @@ def main() -> None:
 def run() -> None:
     settings = Settings()
     app = create_app(settings, load_routes(settings.sync_routes_file))
-    # A batch is many thousands of small objects without cycles, which by default are looked through every 700 of them:
-    # an eighth of the time it takes to apply one. What is loaded by now stays, and isn't looked at again.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
     serve(app, service="sync-service", settings=settings, before_shutdown=lambda: end_streams(app))
 
 

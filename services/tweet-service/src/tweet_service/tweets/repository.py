@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING, TEXT, IndexModel, ReturnDocument
 
-from tweet_service.gathering import Gathering
+from tweet_service.gathering import GatheredInserts, Gathering
 from tweet_service.tweets.models import CountsDocument, Entities, TweetDocument
 
 if TYPE_CHECKING:
@@ -65,11 +65,15 @@ class TweetRepository:
         self._tweets = database[COLLECTION]
         self._counts = database[COUNTS_COLLECTION]
         self._likes = database[LIKES_COLLECTION]
+        self._inserts = GatheredInserts(self._tweets)
         self._shown: Gathering[ObjectId, TweetDocument] = Gathering(self._find_shown)
         self._counted: Gathering[ObjectId, CountsDocument] = Gathering(self._find_counts)
 
     async def create(self, tweet: TweetDocument, session: "Session" = None) -> None:
-        await self._tweets.insert_one(dict(tweet), session=session)
+        if session is None:
+            await self._inserts.insert(dict(tweet))
+        else:
+            await self._tweets.insert_one(dict(tweet), session=session)
 
     async def create_once(self, tweet: TweetDocument, session: "Session" = None) -> bool:
         """Store it unless there is one with its id. Was it stored?"""
