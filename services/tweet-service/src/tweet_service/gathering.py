@@ -4,7 +4,8 @@ A round trip costs the driver and MongoDB far more than one more document in it,
 less each of them costs. Nobody waits for company, and nothing is remembered: no answer is older than its question.
 """
 
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from aiodataloader import DataLoader
@@ -13,10 +14,10 @@ from pymongo.errors import BulkWriteError, WriteError, WTimeoutError
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorCollection
 
-    Collection = AsyncIOMotorCollection[dict[str, Any]]
+    Documents = AsyncIOMotorCollection[dict[str, Any]]
 
-# In one query. More than that at once are several.
-MAX_GATHERED = 1000
+# So many requests in one query; more of them at the same time are several.
+MAX_GATHERED = 100
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 ValueT = TypeVar("ValueT")
@@ -27,40 +28,37 @@ class Gathering(Generic[KeyT, ValueT]):
 
     def __init__(self, find: Callable[[set[KeyT]], Awaitable[Mapping[KeyT, ValueT]]]) -> None:
         self._find = find
-        self._loader: DataLoader[KeyT, ValueT | None] | None = None
+        # What is loaded for a request is all that it asks for: a future for each key would cost more than the query.
+        self._loader: DataLoader[Collection[KeyT], dict[KeyT, ValueT]] | None = None
 
     async def get(self, key: KeyT) -> ValueT | None:
         """None: there is none."""
-        return await self._load().load(key)
+        return (await self.get_many([key])).get(key)
 
-    async def get_many(self, keys: Iterable[KeyT]) -> dict[KeyT, ValueT]:
+    async def get_many(self, keys: Collection[KeyT]) -> dict[KeyT, ValueT]:
         """What there is, by key."""
-        wanted = list(set(keys))
-        found = await self._load().load_many(wanted)
-        return {key: value for key, value in zip(wanted, found, strict=True) if value is not None}
-
-    def _load(self) -> DataLoader[KeyT, ValueT | None]:
-        # It belongs to the event loop in which it is made.
+        if not keys:
+            return {}
         if self._loader is None:
-            self._loader = DataLoader(self._batch, max_batch_size=MAX_GATHERED, cache=False)
-        return self._loader
+            # It belongs to the event loop in which it is made.
+            self._loader = DataLoader(self._batch, max_batch_size=MAX_GATHERED, cache=False, get_cache_key=id)
+        return await self._loader.load(keys)
 
-    async def _batch(self, keys: list[KeyT]) -> list[ValueT | None]:
-        found = await self._find(set(keys))
-        return [found.get(key) for key in keys]
+    async def _batch(self, requests: list[Collection[KeyT]]) -> list[dict[KeyT, ValueT]]:
+        found = await self._find(set(chain.from_iterable(requests)))
+        return [{key: found[key] for key in keys if key in found} for keys in requests]
 
 
 class GatheredInserts:
     """Stores documents, each for somebody of his own: what is wrong with one of them is nobody else's error."""
 
-    def __init__(self, collection: "Collection") -> None:
+    def __init__(self, collection: "Documents") -> None:
         self._collection = collection
         self._loader: DataLoader[dict[str, Any], None] | None = None
 
     async def insert(self, document: dict[str, Any]) -> None:
         """Raises `WriteError` if MongoDB refuses it, and whatever else an `insert_one` raises."""
         if self._loader is None:
-            # (Documents can't be keys of the cache that it has all the same.)
             self._loader = DataLoader(self._batch, max_batch_size=MAX_GATHERED, cache=False, get_cache_key=id)
         await self._loader.load(document)
 

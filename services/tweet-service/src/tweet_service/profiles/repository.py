@@ -4,7 +4,7 @@ The collection rather than the view `users`: the view shows nothing of a deleted
 arrived. The collection has a tombstone of the one and nothing of the other, and the route keeps tombstones for ever.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pymongo import ASCENDING, IndexModel
@@ -41,7 +41,7 @@ class ProfileRepository:
             document = await self._imported.find_one({"username": username})
         return None if document is None else Profile.model_validate(document)
 
-    async def get_many(self, user_ids: Iterable[str]) -> dict[str, Profile | Tombstone]:
+    async def get_many(self, user_ids: Collection[str]) -> dict[str, Profile | Tombstone]:
         """What there is, by user id; an id whose copy has not arrived is left out."""
         return await self._people.get_many(user_ids)
 
