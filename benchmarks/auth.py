@@ -25,6 +25,7 @@ from benchmarks.peers import django_server
 from benchmarks.peers.django_server import DjangoServer, django_running
 from benchmarks.report import Comparison, Report
 from benchmarks.rounds import Step, in_rounds
+from benchmarks.server import Server
 from benchmarks.token_check import PublicJwk, signature_check, verifier_check
 from embedded_stack import Stack
 
@@ -63,10 +64,10 @@ def measure(options: Options) -> Report:
     with running_stack("auth", "mail") as stack, django_running(stack) as django:
         wrk = LoadGenerator.find(stack.configuration.cache, stack.configuration.state)
         tandem = Contender(
-            *(TANDEM, stack.addresses["AUTH_URL"], _process(stack), password),
+            *(TANDEM, Server(stack.addresses["AUTH_URL"], _process(stack)), password),
             *("login", "access_token", "refresh_token"),
         )
-        peer = Contender(*(DJANGO, django.url, django.process(), password), *("username", "access", "refresh"))
+        peer = Contender(*(DJANGO, Server(django.url, django.process()), password), *("username", "access", "refresh"))
         say(f"{ACCOUNTS} accounts on both sides …")
         _register(tandem)
         django.create_accounts(ACCOUNTS, password)
@@ -139,9 +140,8 @@ class Bench:
         else:
             requests = [contender.refresh_request(tokens) for tokens in contender.sign_in(SIGNED_IN)]
         return self.wrk.put_load_on(
-            contender.url,
+            [contender.server],
             requests,
-            server=contender.process,
             seconds=seconds,
             connections=CONNECTIONS,
             successor=contender.refresh_field if case == REFRESH else None,
@@ -163,7 +163,7 @@ class Bench:
 
     def _check(self, check_of: Callable[[str, Sequence[PublicJwk]], Callable[[], object]]) -> Measurement:
         """In this process, on one core, of a token just issued."""
-        key_set = httpx.get(f"{self.tandem.url}/.well-known/jwks.json").raise_for_status().json()["keys"]
+        key_set = httpx.get(f"{self.tandem.server.url}/.well-known/jwks.json").raise_for_status().json()["keys"]
         return repeat(check_of(self._token(self.tandem), key_set), _TOKEN_CHECK_SECONDS)
 
     def _peers_check(self, library: str) -> Measurement:
@@ -181,7 +181,7 @@ def _process(stack: Stack) -> psutil.Process:
 
 
 def _register(tandem: Contender) -> None:
-    with httpx.Client(base_url=tandem.url, timeout=_REGISTRATION_SECONDS) as client:
+    with httpx.Client(base_url=tandem.server.url, timeout=_REGISTRATION_SECONDS) as client:
 
         def register(number: int) -> None:
             username = account_name(number)

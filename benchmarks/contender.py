@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import httpx
-import psutil
 
 from benchmarks.load import Request
 from benchmarks.measurement import MeasurementError
+from benchmarks.server import Server
 
 _SIGN_IN_THREADS = 4
 _ANSWER_SECONDS = 30
@@ -19,11 +19,10 @@ def account_name(number: int) -> str:
 
 @dataclass(frozen=True)
 class Contender:
-    """`process` is the service's first process; its accounts are `account_name(0)` and so on, of one password."""
+    """The accounts of the service are `account_name(0)` and so on, of one password."""
 
     name: str
-    url: str
-    process: psutil.Process
+    server: Server
     password: str
     login_field: str
     access_field: str
@@ -41,7 +40,7 @@ class Contender:
 
     def sign_in(self, accounts: int) -> list[dict[str, str]]:
         """Log in so many accounts; the answers, with their tokens. Raises `MeasurementError`."""
-        with httpx.Client(base_url=self.url, timeout=_ANSWER_SECONDS) as client:
+        with httpx.Client(base_url=self.server.url, timeout=_ANSWER_SECONDS) as client:
 
             def log_in(account: int) -> dict[str, str]:
                 request = self.login_request(account)

@@ -1,16 +1,17 @@
 """The load generator: wrk, the machine's own or Debian's, with one script for every case."""
 
 import json
+import os
 import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
+from urllib.parse import urlsplit
 
 from benchmarks.measurement import Measurement, MeasurementError
+from benchmarks.server import Server
 from embedded_stack import StackError
 from embedded_stack.fetch.debian import DebianPackages, debian_prefix, is_debian_like
 
@@ -60,47 +61,55 @@ class LoadGenerator:
 
     def put_load_on(
         self,
-        url: str,
+        servers: Sequence[Server],
         requests: Sequence[Request],
         *,
-        server: psutil.Process,
         seconds: float,
         connections: int,
         successor: str | None = None,
     ) -> Measurement:
         """Send `requests` in turn for `seconds`; each of the connections sends its next when its last is answered.
 
-        With `successor` each is sent once, and that field of its answer makes the next one (see the script).
-        `server` and its children are who answers. Raises `MeasurementError` if wrk itself fails.
+        Several servers share the connections; they, and their children, are who answers. With `successor` each request
+        is sent once, and that field of its answer makes the next one (see the script), from one server only.
+        Raises `MeasurementError` if wrk itself fails.
         """
         file = self.folder / "requests.tsv"
         file.write_text("".join(f"{request.line()}\n" for request in requests))
-        options = ["-t1", f"-c{connections}", f"-d{seconds:g}s", f"--timeout={_TIMEOUT_SECONDS}s", f"--script={SCRIPT}"]
+        shape = [f"-t{len(servers)}", f"-c{connections}", f"-d{seconds:g}s"]
+        options = [*shape, f"--timeout={_TIMEOUT_SECONDS}s", f"--script={SCRIPT}"]
+        addresses = " ".join(urlsplit(server.url).netloc for server in servers)
         script_arguments = [str(file), *([successor] if successor else [])]
-        cpu_began = _cpu_seconds(server)
+        cpu_began = _cpu_seconds(servers)
         done = subprocess.run(
-            [*self.command, *options, url, "--", *script_arguments], capture_output=True, text=True, check=False
+            [*self.command, *options, servers[0].url, "--", *script_arguments],
+            env={**os.environ, "ADDRESSES": addresses},
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        cpu = _cpu_seconds(server) - cpu_began
-        _await_rest(server)
+        cpu = _cpu_seconds(servers) - cpu_began
+        _await_rest(servers)
         figures = done.stdout.rstrip().rpartition("\n")[2]
         if done.returncode != 0 or not figures.startswith("{"):
             raise MeasurementError(f"wrk failed: {(done.stderr or done.stdout).strip()}")
         return _measurement(json.loads(figures), cpu)
 
 
-def _cpu_seconds(server: psutil.Process) -> float:
-    times = [process.cpu_times() for process in (server, *server.children(recursive=True))]
+def _cpu_seconds(servers: Sequence[Server]) -> float:
+    first = [server.process for server in servers]
+    children = [child for process in first for child in process.children(recursive=True)]
+    times = [process.cpu_times() for process in (*first, *children)]
     return sum(each.user + each.system for each in times)
 
 
-def _await_rest(server: psutil.Process) -> None:
+def _await_rest(servers: Sequence[Server]) -> None:
     """wrk ends without waiting for the last answers; what is measured next must not pay for them."""
     deadline = time.monotonic() + _TIMEOUT_SECONDS
-    before, now = -1.0, _cpu_seconds(server)
+    before, now = -1.0, _cpu_seconds(servers)
     while now > before and time.monotonic() < deadline:
         time.sleep(_REST_SECONDS)
-        before, now = now, _cpu_seconds(server)
+        before, now = now, _cpu_seconds(servers)
 
 
 def _measurement(figures: Mapping[str, float | str], cpu: float) -> Measurement:

@@ -1,7 +1,8 @@
 """The part "tweets": tweet-service against the floor of its framework and driver, and against Django.
 
-One process of tweet-service and one of the floor; the peer has as many workers as it would have in production. All
-three on one MongoDB, straight, without the gateway.
+One process of tweet-service against one of the floor; against the peer, with as many workers as it would have in
+production, a process for each core, between which the connections are shared. All on one MongoDB, straight, without the
+gateway.
 """
 
 import os
@@ -54,12 +55,17 @@ PACKAGES = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "pydantic"
 PEER_PACKAGES = ("Django", "djangorestframework", "djangorestframework-simplejwt", "PyJWT", "pymongo", "gunicorn")
 
 READ, READ_AS, TIMELINE, CREATE = "tweet", "tweet, token", "timeline", "new tweet"
-TANDEM, FLOOR, DJANGO = "tandem", "floor", "django"
+TANDEM, TANDEMS, FLOOR, DJANGO = "tandem", "tandems", "floor", "django"
 CASES = (READ, READ_AS, TIMELINE, CREATE)
+PROCESSES = os.cpu_count() or 1
 
 COMPARISONS = tuple(
-    Comparison(f"{case}: tweet-service / {reference}", (case, TANDEM), (case, whose), aim)
-    for whose, reference, aim in ((FLOOR, "bare Starlette", "0.70 or more"), (DJANGO, "Django", "3 or more"))
+    Comparison(f"{case}: {title}", (case, measured), (case, reference), aim)
+    for measured, reference, title, aim in (
+        (TANDEM, FLOOR, "tweet-service / bare Starlette", "0.70 or more"),
+        (TANDEM, DJANGO, "one tweet-service / Django", ""),
+        (TANDEMS, DJANGO, f"{PROCESSES} tweet-services / Django", "3 or more"),
+    )
     for case in CASES
 )
 
@@ -74,17 +80,20 @@ def measure(options: Options) -> Report:
         stack.start("tweet")
         documents = running.enter_context(_database(stack))
         auth = Contender(
-            *(TANDEM, stack.addresses["AUTH_URL"], _process(stack, "auth"), secrets.token_urlsafe(12)),
+            *(TANDEM, Server(stack.addresses["AUTH_URL"], _process(stack, "auth")), secrets.token_urlsafe(12)),
             *("login", "access_token", "refresh_token"),
         )
         say(f"{AUTHORS} accounts, {TWEETS_STORED} tweets …")
         people = _register(auth)
         read = _store(documents, people)
         probe = f"/v1/tweets/{read[0]}"
+        first = Server(stack.addresses["TWEET_URL"], _process(stack, "tweet"))
+        others = [running.enter_context(_one_more(stack, number, probe)) for number in range(2, PROCESSES + 1)]
         servers = {
-            TANDEM: Server(stack.addresses["TWEET_URL"], _process(stack, "tweet")),
-            FLOOR: running.enter_context(_floor(stack, probe)),
-            DJANGO: running.enter_context(_django(stack, probe)),
+            TANDEM: [first],
+            TANDEMS: [first, *others],
+            FLOOR: [running.enter_context(_floor(stack, probe))],
+            DJANGO: [running.enter_context(_django(stack, probe))],
         }
         wrk = LoadGenerator.find(stack.configuration.cache, stack.configuration.state)
         bench = Bench(servers, auth, people, read, documents, wrk)
@@ -98,6 +107,7 @@ def measure(options: Options) -> Report:
                 "tweets": TWEETS_STORED,
                 "authors": AUTHORS,
                 "tandem_processes": 1,
+                "tandems_processes": PROCESSES,
                 "floor_processes": 1,
                 "django_workers": django_server.WORKERS,
             },
@@ -115,7 +125,7 @@ def measure(options: Options) -> Report:
 class Bench:
     """`people` are the ids of the accounts, in order; `read` those of the tweets that are read."""
 
-    servers: dict[str, Server]
+    servers: dict[str, list[Server]]
     auth: Contender
     people: Sequence[str]
     read: Sequence[str]
@@ -152,9 +162,9 @@ class _Load:
     seconds: float
 
     def __call__(self) -> Measurement:
-        server, began = self.bench.servers[self.name], datetime.now(UTC)
+        servers, began = self.bench.servers[self.name], datetime.now(UTC)
         measurement = self.bench.wrk.put_load_on(
-            server.url, self._requests(), server=server.process, seconds=self.seconds, connections=CONNECTIONS
+            servers, self._requests(), seconds=self.seconds, connections=CONNECTIONS
         )
         if self.case == CREATE:
             # Who is measured next finds what this one has found.
@@ -180,6 +190,20 @@ class _Load:
 def _database(stack: Stack) -> Iterator[Documents]:
     with pymongo.MongoClient[dict[str, Any]](stack.addresses["MONGODB_URL"], tz_aware=True) as client:
         yield client.get_default_database()
+
+
+@contextmanager
+def _one_more(stack: Stack, number: int, probe: str) -> Iterator[Server]:
+    """Another process of tweet-service, as the stack's own."""
+    command = stack.components["tweet"].command()
+    with serving(
+        f"tweet-{number}",
+        stack.configuration.state,
+        lambda port: ["/usr/bin/env", f"PORT={port}", *command.argv],
+        command.environment,
+        probe,
+    ) as server:
+        yield server
 
 
 @contextmanager
@@ -230,7 +254,7 @@ def _process(stack: Stack, name: str) -> psutil.Process:
 
 def _register(auth: Contender) -> list[str]:
     """Accounts, by auth-service itself. Their ids."""
-    with httpx.Client(base_url=auth.url, timeout=_REGISTRATION_SECONDS) as client:
+    with httpx.Client(base_url=auth.server.url, timeout=_REGISTRATION_SECONDS) as client:
 
         def register(number: int) -> str:
             username = account_name(number)

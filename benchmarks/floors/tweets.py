@@ -1,11 +1,11 @@
 """tweet-service's floor: Starlette routes on the same driver, with tweet-service's queries.
 
-A read finds the tweet joined with its counts and its author, in one round trip. A page of the home timeline finds who is
-followed, their tweets, and then the counts and authors of all of them at once, which is faster there than joining them. A
-new tweet is inserted and its author is found.
-Nothing is checked: no token, no limit, no body; nothing is logged or measured, and there are no entity tags. Each request
-asks for itself, while tweet-service gathers what requests ask for at the same time. The client of the database is made by
-tweet-service's own code, so that its options are the same.
+A read finds the tweet joined with its counts and its author, in one round trip. A page of the home timeline finds who
+is followed, their tweets, and then the counts and authors of all of them at once, which is faster there than joining
+them. A new tweet is inserted and its author is found.
+Nothing is checked: no token, no limit, no body; nothing is logged or measured, and there are no entity tags. Each
+request asks for itself, while tweet-service gathers what requests ask for at the same time. The client of the
+database is made by tweet-service's own code, so that its options are the same.
 """
 
 import asyncio

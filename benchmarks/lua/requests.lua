@@ -1,26 +1,33 @@
 -- What wrk runs in every case: sends the requests it is given, counts the answers and prints the figures as JSON.
 --
---   wrk -t1 … URL -- FILE [FIELD]
+--   ADDRESSES="HOST:PORT …" wrk -tN … URL -- FILE [FIELD]
 --
 -- FILE has a request a line: method, path, Authorization and body, separated by tabs, the last two possibly empty.
 -- Without FIELD they are sent in turn, over and over. With FIELD each is sent once, and the value of that field in
 -- its answer, `{"FIELD": "…"}`, becomes the body of one more: a refresh token works once, and the answer to it
 -- carries its successor. There must be more requests than connections then, as every connection holds one.
 --
--- One thread only (-t1): each would begin at the same request.
+-- Each thread has one of the N ADDRESSES for its own, and begins with its own part of the requests.
 
 local MAX_QUOTED = 300
 
--- Globals, as `done` asks the thread for them by name.
+-- Globals, as `setup` and `done` name them.
+part = 0
 not_2xx = 0
 first_not_2xx = ""
 
-local the_thread
+local threads = {}
 local queue, head = {}, 1
 local field, pattern, first
 
 function setup(thread)
-   the_thread = thread
+   local number = 0
+   for host, port in os.getenv("ADDRESSES"):gmatch("(%S+):(%d+)") do
+      if number == #threads then thread.addr = wrk.lookup(host, port)[1] end
+      number = number + 1
+   end
+   thread:set("part", #threads / number)
+   threads[#threads + 1] = thread
 end
 
 local function enqueue(method, path, authorization, body)
@@ -37,6 +44,7 @@ function init(arguments)
       enqueue(line:match("^([^\t]*)\t([^\t]*)\t([^\t]*)\t(.*)$"))
    end
    first = queue[1]
+   head = math.floor(part * #queue) + 1
    pattern = field and '"' .. field .. '"%s*:%s*"([^"]+)"'
 end
 
@@ -74,11 +82,16 @@ end
 
 function done(summary, latency, _requests)
    local errors = summary.errors
+   local refused, first_refused = 0, ""
+   for _, thread in ipairs(threads) do
+      refused = refused + thread:get("not_2xx")
+      if first_refused == "" then first_refused = thread:get("first_not_2xx") end
+   end
    print(string.format(
       '\n{"answers": %d, "seconds": %f, "p50_ms": %f, "p99_ms": %f, "not_2xx": %d, "first_not_2xx": %s, '
          .. '"connect": %d, "read": %d, "write": %d, "timeout": %d}',
       summary.requests, summary.duration / 1e6, latency:percentile(50) / 1000, latency:percentile(99) / 1000,
-      the_thread:get("not_2xx"), quoted(the_thread:get("first_not_2xx")),
+      refused, quoted(first_refused),
       errors.connect, errors.read, errors.write, errors.timeout
    ))
 end

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from benchmarks.load import LoadGenerator, Request
+from benchmarks.server import Server
 from embedded_stack import StackConfiguration
 
 
@@ -24,10 +26,11 @@ class _StrictServer(ThreadingHTTPServer):
         self.valid = {f"first-{number}" for number in range(8)}
         self.numbers = count()
         self.paths: set[str] = set()
+        self.bearer = "Bearer mine"
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+    def measured(self) -> Server:
+        return Server(f"http://127.0.0.1:{self.server_port}", psutil.Process())
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -36,7 +39,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.paths.add(self.path)
-        self._answer(200 if self.headers["Authorization"] == "Bearer mine" else 401, {"title": 'not "yours"'})
+        self._answer(200 if self.headers["Authorization"] == self.server.bearer else 401, {"title": 'not "yours"'})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -57,14 +60,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-@pytest.fixture
-def server() -> Iterator[_StrictServer]:
+@contextmanager
+def _running() -> Iterator[_StrictServer]:
     with _StrictServer() as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[_StrictServer]:
+    with _running() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -74,7 +85,7 @@ def wrk(tmp_path: Path) -> LoadGenerator:
 
 def test_requests_are_sent_in_turn(server: _StrictServer, wrk: LoadGenerator) -> None:
     requests = [Request("GET", f"/{number}", bearer="mine") for number in range(5)]
-    measured = wrk.put_load_on(server.url, requests, server=psutil.Process(), seconds=1, connections=2)
+    measured = wrk.put_load_on([server.measured], requests, seconds=1, connections=2)
     assert measured.errors == 0
     assert measured.per_second > 10
     assert 0 < measured.p50_ms <= measured.p99_ms
@@ -82,17 +93,32 @@ def test_requests_are_sent_in_turn(server: _StrictServer, wrk: LoadGenerator) ->
 
 
 def test_answers_other_than_2xx_are_errors_and_the_first_is_quoted(server: _StrictServer, wrk: LoadGenerator) -> None:
-    measured = wrk.put_load_on(
-        server.url, [Request("GET", "/", bearer="x")], server=psutil.Process(), seconds=1, connections=2
-    )
+    measured = wrk.put_load_on([server.measured], [Request("GET", "/", bearer="x")], seconds=1, connections=2)
     assert measured.errors > 10
     assert 'the first: 401 {"title": "not \\"yours\\""}' in measured.complaint
 
 
 def test_each_token_is_spent_once_and_its_successor_next(server: _StrictServer, wrk: LoadGenerator) -> None:
     requests = [Request("POST", "/exchange", body={"token": f"first-{number}"}) for number in range(8)]
-    measured = wrk.put_load_on(
-        server.url, requests, server=psutil.Process(), seconds=1, connections=4, successor="token"
-    )
+    measured = wrk.put_load_on([server.measured], requests, seconds=1, connections=4, successor="token")
     assert measured.errors == 0
     assert measured.per_second > 10
+
+
+def test_servers_share_connections_and_begin_at_different_requests(server: _StrictServer, wrk: LoadGenerator) -> None:
+    with _running() as other:
+        requests = [Request("GET", f"/{number}", bearer="mine") for number in range(100_000)]
+        measured = wrk.put_load_on([server.measured, other.measured], requests, seconds=1, connections=2)
+    assert measured.errors == 0
+    assert {"/1", "/2"} <= server.paths
+    assert {"/50001", "/50002"} <= other.paths
+    assert not server.paths & other.paths
+
+
+def test_errors_of_every_server_are_counted(server: _StrictServer, wrk: LoadGenerator) -> None:
+    with _running() as other:
+        other.bearer = "Bearer yours"
+        measured = wrk.put_load_on(
+            [server.measured, other.measured], [Request("GET", "/", bearer="mine")], seconds=1, connections=2
+        )
+    assert measured.errors > 10
