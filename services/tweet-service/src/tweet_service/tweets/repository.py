@@ -37,7 +37,7 @@ INDEXES = (
 
 # A tweet that is edited without end must not outgrow a document, nor every change event.
 EDITS_KEPT = 100
-# Without the fields that nobody is shown.
+# A projection: all but what clients never see.
 SHOWN = dict.fromkeys(("edits", "ancestors", "tags"), False)
 
 Position = tuple[datetime, ObjectId]
@@ -89,7 +89,7 @@ class TweetRepository:
         return cast("TweetDocument | None", await self._tweets.find_one({"_id": tweet_id}, session=session))
 
     async def get_shown(self, tweet_id: ObjectId) -> TweetDocument | None:
-        """Without what is `SHOWN` to nobody."""
+        """As much of it as clients see."""
         return await self._shown.get(tweet_id)
 
     async def get_many_shown(self, tweet_ids: Collection[ObjectId]) -> dict[ObjectId, TweetDocument]:
