@@ -12,6 +12,7 @@ from threading import Thread
 from typing import Any
 
 import httpx
+import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from embedded_stack import Stack
@@ -142,6 +143,17 @@ async def test_what_connect_repeats_of_a_configuration_is_blotted_out(running_st
         assert "mongodb.connection.string" in told["refused"]
         assert PASSWORD not in told["refused"]
         assert len(told["refused"]) < 600
+
+
+async def test_no_proxy_of_the_environment_is_asked_for_connect(
+    kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    connector = Connector("mysql", {"topic.prefix": f"test-{secrets.token_hex(4)}"})
+    with odd_connect({}) as connect:
+        async with registrar(kafka_bootstrap_servers, connect.url, [connector]) as client:
+            await eventually(lambda: checks(client), lambda told: told["mysql"] == "not registered", within=10)
 
 
 async def test_topics_are_made_with_as_many_replicas_as_are_set(kafka_bootstrap_servers: str) -> None:

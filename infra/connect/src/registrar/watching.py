@@ -19,6 +19,7 @@ from registrar.metrics import RegistrarMetrics
 from registrar.observation import Action, Observation, Watch
 from registrar.settings import Settings
 from registrar.topics import TopicDeclaration, TopicMismatch, ensure_topics
+from service_kit.http_client import internal_client
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +59,7 @@ class Registrar:
     async def run(self) -> None:
         """Watch; whatever goes wrong is tried again, after pauses that grow."""
         failures = 0
-        async with httpx.AsyncClient(base_url=str(self.settings.connect_url), timeout=10) as http:
+        async with internal_client(str(self.settings.connect_url), timeout=10) as http:
             while True:
                 try:
                     await self._ensure_topics()
