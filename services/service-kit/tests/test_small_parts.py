@@ -3,7 +3,9 @@
 import contextlib
 import json
 import logging
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 import structlog
@@ -92,14 +94,42 @@ def test_addresses_that_are_complete_are_taken() -> None:
     assert settings.mongodb_url.get_secret_value() == "mongodb://h/t"
 
 
-def test_secrets_do_not_reach_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+@contextlib.contextmanager
+def configured_logging() -> Iterator[None]:
+    """As a service has it; set right again."""
     handlers, level = logging.root.handlers[:], logging.root.level
     try:
         configure_logging("things", "INFO")
-        structlog.get_logger("x").info("happened", password="hunter2", refresh_token="abc", name="Ada")
+        yield
     finally:
         logging.root.handlers[:], logging.root.level = handlers, level
         structlog.reset_defaults()
+
+
+@pytest.mark.parametrize("odd", [{(1, 2): 3}, "\ud800", b"\xff", float("nan"), object(), {"itself": ...}])
+def test_whatever_is_to_be_told_is_told(odd: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    if isinstance(odd, dict) and "itself" in odd:
+        odd["itself"] = odd
+    with configured_logging():
+        structlog.get_logger("x").warning("happened", odd=odd, name="Ada")
+    line = json.loads(capsys.readouterr().out)
+    assert line["event"].strip("'") == "happened"
+    assert line["name"].strip("'") == "Ada"
+    assert "odd" in line
+
+
+def test_line_that_can_not_be_written_is_nobodys_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as full, configured_logging():  # noqa: PTH123 - a device
+        monkeypatch.setattr("sys.stdout", full)
+        structlog.get_logger("x").warning("lost")
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
+
+
+def test_secrets_do_not_reach_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    with configured_logging():
+        structlog.get_logger("x").info("happened", password="hunter2", refresh_token="abc", name="Ada")
     line = json.loads(capsys.readouterr().out)
     assert (line["event"], line["service"], line["name"]) == ("happened", "things", "Ada")
     assert line["password"] == line["refresh_token"] == "[redacted]"

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from pymongo.errors import WriteError
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo.errors import AutoReconnect, DuplicateKeyError
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
-from tweet_service import database
-from tweet_service.gathering import MAX_GATHERED, GatheredInserts, Gathering
+from tweet_service.gathering import MAX_GATHERED, GatheredInserts, Gathering, find_by_id
 
 
 class Squares:
@@ -25,7 +26,9 @@ class Squares:
         self.arrived.put_nowait(None)
         await self.open.wait()
         if -1 in numbers:
-            raise ConnectionError("away")
+            raise AutoReconnect("away")
+        if -2 in numbers:
+            raise ValueError("what is stored of -2 is no number")
         return {number: number**2 for number in numbers if number % 2 == 0}
 
 
@@ -61,8 +64,17 @@ async def test_failure_is_that_of_all_who_asked_and_of_nobody_else(
     squares: Squares, gathering: Gathering[int, int]
 ) -> None:
     failed = await asyncio.gather(gathering.get(-1), gathering.get_many([2]), return_exceptions=True)
-    assert [type(each) for each in failed] == [ConnectionError, ConnectionError]
+    assert [type(each) for each in failed] == [AutoReconnect, AutoReconnect]
     assert await gathering.get(2) == 4
+
+
+async def test_what_is_wrong_with_one_document_is_the_error_of_who_asked_for_it(gathering: Gathering[int, int]) -> None:
+    answers = await asyncio.gather(
+        gathering.get(2), gathering.get_many([4, -2]), gathering.get_many([4, 6]), return_exceptions=True
+    )
+    assert answers[0] == 4
+    assert isinstance(answers[1], ValueError)
+    assert answers[2] == {4: 16, 6: 36}
 
 
 async def test_who_gives_up_takes_nothing_from_the_others(squares: Squares, gathering: Gathering[int, int]) -> None:
@@ -88,10 +100,29 @@ async def test_nothing_asked_for_is_nothing_found(squares: Squares, gathering: G
     assert squares.asked == []
 
 
+class Commands(CommandListener):
+    """What the driver was told to do, by name."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self.names.append(event.command_name)
+
+    def succeeded(self, event: CommandSucceededEvent) -> None: ...
+
+    def failed(self, event: CommandFailedEvent) -> None: ...
+
+
 @pytest.fixture
-async def collection(database_url: str) -> AsyncIterator[Any]:
+def commands() -> Commands:
+    return Commands()
+
+
+@pytest.fixture
+async def collection(database_url: str, commands: Commands) -> AsyncIterator[Any]:
     """An empty one that takes no name twice."""
-    client = database.connect(database_url)
+    client: Any = AsyncIOMotorClient(database_url, event_listeners=[commands])
     collection = client.get_default_database()["gathered"]
     await collection.create_index("name", unique=True)
     yield collection
@@ -99,16 +130,10 @@ async def collection(database_url: str) -> AsyncIterator[Any]:
     client.close()
 
 
-async def _inserts_seen(collection: Any) -> int:
-    status = await collection.database.command("serverStatus")
-    return int(status["metrics"]["commands"]["insert"]["total"])
-
-
-async def test_documents_stored_at_the_same_time_are_one_command(collection: Any) -> None:
+async def test_documents_stored_at_the_same_time_are_one_command(collection: Any, commands: Commands) -> None:
     inserts = GatheredInserts(collection)
-    before = await _inserts_seen(collection)
     await asyncio.gather(*(inserts.insert({"_id": number, "name": number}) for number in range(20)))
-    assert await _inserts_seen(collection) - before == 1
+    assert commands.names.count("insert") == 1
     assert await collection.count_documents({}) == 20
 
 
@@ -116,5 +141,21 @@ async def test_document_that_is_refused_takes_no_other_with_it(collection: Any) 
     inserts = GatheredInserts(collection)
     documents = [{"_id": number, "name": name} for number, name in enumerate("abac")]
     errors = await asyncio.gather(*map(inserts.insert, documents), return_exceptions=True)
-    assert [type(error) for error in errors] == [type(None), type(None), WriteError, type(None)]
+    assert [type(error) for error in errors] == [type(None), type(None), DuplicateKeyError, type(None)]
     assert [document["_id"] async for document in collection.find().sort("_id")] == [0, 1, 3]
+
+
+async def test_document_that_can_not_be_written_takes_no_other_with_it(collection: Any) -> None:
+    inserts = GatheredInserts(collection)
+    documents = [{"_id": 0, "name": "a"}, {"_id": 1, "name": "\ud800"}, {"_id": 2, "name": "c"}]
+    errors = await asyncio.gather(*map(inserts.insert, documents), return_exceptions=True)
+    assert isinstance(errors[1], UnicodeEncodeError)
+    assert not any(isinstance(errors[index], BaseException) for index in (0, 2))
+    assert [document["_id"] async for document in collection.find().sort("_id")] == [0, 2]
+
+
+async def test_very_many_documents_are_found_in_one_answer(collection: Any, commands: Commands) -> None:
+    await collection.insert_many([{"_id": number, "name": number} for number in range(300)])
+    found = await find_by_id(collection, range(-5, 300), {"name": True})
+    assert found == {number: {"_id": number, "name": number} for number in range(300)}
+    assert "getMore" not in commands.names

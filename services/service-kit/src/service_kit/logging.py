@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -42,8 +43,26 @@ def _drop_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -
     return event
 
 
-def _json_bytes(event: Any, **options: Any) -> bytes:
-    return json.dumps(event, **options).encode()
+def _json_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> bytes:
+    try:
+        line = json.dumps(event, default=repr)
+    except (TypeError, ValueError):  # keys that are no text, circles
+        line = json.dumps({str(key): repr(value) for key, value in event.items()})
+    return line.encode() + b"\n"
+
+
+class _LineLogger:
+    """Writes to stdout. A line that can't be written is no error of whoever had something to tell."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+
+    def _write(self, line: bytes) -> None:
+        with suppress(OSError, ValueError):
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+
+    debug = info = warning = error = critical = _write
 
 
 def configure_logging(service: str, level: str) -> None:
@@ -64,8 +83,8 @@ def configure_logging(service: str, level: str) -> None:
     ]
     # Ours do not take the way through the standard library's, which looks at the stack for each of them.
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer(_json_bytes)],
-        logger_factory=structlog.BytesLoggerFactory(),
+        processors=[*shared, _json_line],
+        logger_factory=_LineLogger,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )

@@ -31,6 +31,7 @@ def serve(
     configure_logging(service, settings.log_level)
     # A request, or a batch of events, is very many small objects without cycles, through which Python by default looks
     # every 700 of them: an eighth of the time. What is loaded by now stays, and isn't looked at again.
+    gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     config = uvicorn.Config(

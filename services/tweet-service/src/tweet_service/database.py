@@ -35,7 +35,8 @@ INDEX_RETRY_SECONDS = 1.0
 def connect(url: str) -> "Client":
     """A client for the running event loop. It connects by itself when it is first used, and again after a loss.
 
-    An operation ends within `OPERATION_MS`, retries included, so that a client hears a 503 within three seconds.
+    An operation ends within `OPERATION_MS`, retries included, so that a client hears a 503 within three seconds of a
+    MongoDB that is away or hangs: by the first of the operations that his request takes.
     """
     return AsyncIOMotorClient(
         url,

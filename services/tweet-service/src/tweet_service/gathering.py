@@ -4,12 +4,20 @@ A round trip costs the driver and MongoDB far more than one more document in it,
 less each of them costs. Nobody waits for company, and nothing is remembered: no answer is older than its question.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from aiodataloader import DataLoader
-from pymongo.errors import BulkWriteError, WriteError, WTimeoutError
+from pymongo.errors import (
+    BulkWriteError,
+    DuplicateKeyError,
+    PyMongoError,
+    WriteConcernError,
+    WriteError,
+    WTimeoutError,
+)
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorCollection
@@ -19,12 +27,19 @@ if TYPE_CHECKING:
 # So many requests in one query; more of them at the same time are several.
 MAX_GATHERED = 100
 
+# Codes of MongoDB's errors.
+_DUPLICATE_KEY = 11000
+_TIME_LIMIT = 50
+
 KeyT = TypeVar("KeyT", bound=Hashable)
 ValueT = TypeVar("ValueT")
 
 
 class Gathering(Generic[KeyT, ValueT]):
-    """`find` gives what there is for some keys, by key. If it fails, so do all who asked."""
+    """`find` gives what there is for some keys, by key: as it is stored, for whoever asked to make something of.
+
+    If MongoDB fails, it fails for all who asked; what fails by one of the documents is the error of who asked for it.
+    """
 
     def __init__(self, find: Callable[[set[KeyT]], Awaitable[Mapping[KeyT, ValueT]]]) -> None:
         self._find = find
@@ -44,9 +59,25 @@ class Gathering(Generic[KeyT, ValueT]):
             self._loader = DataLoader(self._batch, max_batch_size=MAX_GATHERED, cache=False, get_cache_key=id)
         return await self._loader.load(keys)
 
-    async def _batch(self, requests: list[Collection[KeyT]]) -> list[dict[KeyT, ValueT]]:
-        found = await self._find(set(chain.from_iterable(requests)))
+    async def _batch(self, requests: list[Collection[KeyT]]) -> list[Any]:
+        """For each request what there is, or its error."""
+        try:
+            found = await self._find(set(chain.from_iterable(requests)))
+        except PyMongoError:
+            raise
+        except Exception:
+            if len(requests) == 1:
+                raise
+            return await asyncio.gather(*(self._find(set(keys)) for keys in requests), return_exceptions=True)
         return [{key: found[key] for key in keys if key in found} for keys in requests]
+
+
+async def find_by_id(
+    collection: "Documents", ids: Collection[Any], projection: Mapping[str, bool] | Sequence[str] | None = None
+) -> dict[Any, dict[str, Any]]:
+    """What there is, by id. For gathering: all in one answer, however many."""
+    found = collection.find({"_id": {"$in": list(ids)}}, projection).batch_size(len(ids) + 1)
+    return {document["_id"]: document for document in await found.to_list(None)}
 
 
 class GatheredInserts:
@@ -57,19 +88,37 @@ class GatheredInserts:
         self._loader: DataLoader[dict[str, Any], None] | None = None
 
     async def insert(self, document: dict[str, Any]) -> None:
-        """Raises `WriteError` if MongoDB refuses it, and whatever else an `insert_one` raises."""
+        """Raises what `insert_one` would raise."""
         if self._loader is None:
             self._loader = DataLoader(self._batch, max_batch_size=MAX_GATHERED, cache=False, get_cache_key=id)
         await self._loader.load(document)
 
     async def _batch(self, documents: list[dict[str, Any]]) -> list[Any]:
         """For each document None or its error."""
-        refused: dict[int, WriteError] = {}
         try:
             await self._collection.insert_many(documents, ordered=False)
         except BulkWriteError as error:
-            if doubts := error.details["writeConcernErrors"]:
-                # Of all of them nobody knows.
-                raise WTimeoutError(doubts[0]["errmsg"], doubts[0].get("code"), doubts[0]) from error
-            refused = {each["index"]: WriteError(each["errmsg"], each["code"]) for each in error.details["writeErrors"]}
-        return [refused.get(index) for index in range(len(documents))]
+            refused = {each["index"]: _refusal(each) for each in error.details["writeErrors"]}
+            # Of all that were stored nobody knows whether they stay.
+            doubts = error.details["writeConcernErrors"]
+            doubt = _doubt(doubts[-1]) if doubts else None
+            return [refused.get(index, doubt) for index in range(len(documents))]
+        except PyMongoError:
+            raise
+        except Exception:
+            # One of them can't be written as BSON, so none has been sent.
+            if len(documents) == 1:
+                raise
+            return await asyncio.gather(*map(self._collection.insert_one, documents), return_exceptions=True)
+        return [None] * len(documents)
+
+
+def _refusal(error: Mapping[str, Any]) -> WriteError:
+    kind = DuplicateKeyError if error["code"] == _DUPLICATE_KEY else WriteError
+    return kind(error["errmsg"], error["code"], {name: value for name, value in error.items() if name != "op"})
+
+
+def _doubt(error: Mapping[str, Any]) -> WriteConcernError:
+    is_late = error.get("code") == _TIME_LIMIT or error.get("errInfo", {}).get("wtimeout")
+    kind = WTimeoutError if is_late else WriteConcernError
+    return kind(error["errmsg"], error.get("code"), error)

@@ -4,12 +4,13 @@ The collection rather than the view `users`: the view shows nothing of a deleted
 arrived. The collection has a tombstone of the one and nothing of the other, and the route keeps tombstones for ever.
 """
 
+import asyncio
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pymongo import ASCENDING, IndexModel
 
-from tweet_service.gathering import Gathering
+from tweet_service.gathering import Gathering, find_by_id
 from tweet_service.profiles.models import Profile, Tombstone
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ IMPORTED_COLLECTION = "imported_profiles"
 IMPORTED_PREFIX = "imported:"
 IMPORTED_INDEXES = (IndexModel([("username", ASCENDING)], name="by_username"),)
 _DELETED_AT = "_sync.deleted_at"
+Document = dict[str, Any]
 _FIELDS = ("username", "name", "is_active", "tokens_valid_after", "created_at", _DELETED_AT)
 
 
@@ -28,11 +30,13 @@ class ProfileRepository:
     def __init__(self, database: "Database") -> None:
         self._users = database[COLLECTION]
         self._imported = database[IMPORTED_COLLECTION]
-        self._people: Gathering[str, Profile | Tombstone] = Gathering(self._find)
+        self._accounts: Gathering[str, Document] = Gathering(self._find)
+        self._imported_people: Gathering[str, Document] = Gathering(self._find_imported)
 
     async def get_by_id(self, user_id: str) -> Profile | Tombstone | None:
         """None: the copy has not arrived."""
-        return await self._people.get(user_id)
+        document = await self._accounts.get(user_id)
+        return None if document is None else _profile_or_tombstone(document)
 
     async def get_by_username(self, username: str) -> Profile | None:
         """Whoever has an account goes before an imported one."""
@@ -43,16 +47,16 @@ class ProfileRepository:
 
     async def get_many(self, user_ids: Collection[str]) -> dict[str, Profile | Tombstone]:
         """What there is, by user id; an id whose copy has not arrived is left out."""
-        return await self._people.get_many(user_ids)
+        imported = [user_id for user_id in user_ids if str(user_id).startswith(IMPORTED_PREFIX)]
+        accounts = set(user_ids).difference(imported)
+        found = await asyncio.gather(self._accounts.get_many(accounts), self._imported_people.get_many(imported))
+        return {user_id: _profile_or_tombstone(document) for part in found for user_id, document in part.items()}
 
-    async def _find(self, user_ids: set[str]) -> dict[str, Profile | Tombstone]:
-        known: dict[str, Profile | Tombstone] = {}
-        imported = {user_id for user_id in user_ids if user_id.startswith(IMPORTED_PREFIX)}
-        for collection, wanted in ((self._users, user_ids - imported), (self._imported, imported)):
-            if wanted:
-                found = collection.find({"_id": {"$in": list(wanted)}}, _FIELDS)
-                known |= {document["_id"]: _profile_or_tombstone(document) for document in await found.to_list(None)}
-        return known
+    async def _find(self, user_ids: set[str]) -> dict[str, Document]:
+        return await find_by_id(self._users, user_ids, _FIELDS)
+
+    async def _find_imported(self, user_ids: set[str]) -> dict[str, Document]:
+        return await find_by_id(self._imported, user_ids)
 
 
 def _profile_or_tombstone(document: Mapping[str, Any]) -> Profile | Tombstone:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING, TEXT, IndexModel, ReturnDocument
 
-from tweet_service.gathering import GatheredInserts, Gathering
+from tweet_service.gathering import GatheredInserts, Gathering, find_by_id
 from tweet_service.tweets.models import CountsDocument, Entities, TweetDocument
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ class TweetRepository:
         return await self._shown.get_many(tweet_ids)
 
     async def _find_shown(self, tweet_ids: Collection[ObjectId]) -> dict[ObjectId, TweetDocument]:
-        found = self._tweets.find({"_id": {"$in": list(tweet_ids)}}, SHOWN)
-        return {document["_id"]: cast("TweetDocument", document) for document in await found.to_list(None)}
+        return cast("dict[ObjectId, TweetDocument]", await find_by_id(self._tweets, tweet_ids, SHOWN))
 
     async def existing(self, tweet_ids: Collection[ObjectId]) -> set[ObjectId]:
         """Those of the ids that are there."""
@@ -200,8 +199,7 @@ class TweetRepository:
         return await self._counted.get_many(tweet_ids)
 
     async def _find_counts(self, tweet_ids: Collection[ObjectId]) -> dict[ObjectId, CountsDocument]:
-        found = self._counts.find({"_id": {"$in": list(tweet_ids)}})
-        return {document["_id"]: cast("CountsDocument", document) for document in await found.to_list(None)}
+        return cast("dict[ObjectId, CountsDocument]", await find_by_id(self._counts, tweet_ids))
 
     async def delete_counts(self, tweet_id: ObjectId, session: "AsyncIOMotorClientSession") -> None:
         await self._counts.delete_one({"_id": tweet_id}, session=session)
