@@ -11,6 +11,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from answers import problem
 from tweet_service.paging import Position
@@ -315,3 +316,22 @@ async def test_tweets_of_the_release_before_are_found_and_counted_like_new_ones(
     thread = await thread_of(ada, root)
     assert [place["id"] for place in thread["descendants"]] == [reply["id"]]
     assert thread["tweet"]["counts"]["replies"] == 1
+
+
+@pytest.mark.parametrize("author_id", [5, None, ["list"], {"half": "a document"}, "u-half-copied"])
+async def test_foreign_document_is_no_error_of_who_reads_at_the_same_time(
+    somebody: Any, documents: Any, author_id: Any
+) -> None:
+    ada = somebody()
+    documents["users_copy"].replace_one({"_id": "u-half-copied"}, {"_id": "u-half-copied"}, upsert=True)
+    good = (await post(ada))["id"]
+    stored = documents["tweets"].find_one({"_id": ObjectId(good)})
+    bad = documents["tweets"].insert_one({**stored, "_id": ObjectId(), "author_id": author_id}).inserted_id
+    urls = [f"/v1/tweets/{tweet}" for tweet in (good, bad, good)]
+    try:
+        with capture_logs():  # showing the traceback, which tests would do at length
+            answers = await asyncio.gather(*map(ada.get, urls))
+    finally:
+        documents["tweets"].delete_one({"_id": bad})
+    assert [answers[0].status_code, answers[2].status_code] == [200, 200]
+    assert answers[0].json()["author"]["username"] == ada.username
