@@ -10,6 +10,7 @@ from playwright.async_api import Locator, Page, Route, expect
 from browser.people import NewPerson
 from browser.windows import Windows
 from e2e.people import Person
+from waiting import eventually
 
 TWEETS = "**/api/tweets/v1/tweets"
 
@@ -196,9 +197,9 @@ async def test_listener_that_fails_is_no_lost_connection(windows: Windows, perso
             listen('/api/tweets/v1/stream', { onState: note, onEvent: fail, signal: new AbortController().signal });
         }"""
     )
-    await page.wait_for_function("heard.includes('open')")
+    await eventually(lambda: page.evaluate("heard"), lambda heard: "open" in heard)
     first, second = await person.tweet(words()), await person.tweet(words())
-    await page.wait_for_function("(id) => heard.includes(id)", arg=second["id"])
+    await eventually(lambda: page.evaluate("heard"), lambda heard: second["id"] in heard)
     own = [each for each in await page.evaluate("heard") if each in ("open", "waiting", first["id"], second["id"])]
     assert own == ["open", first["id"], second["id"]]
     # The error is told all the same; here it was meant.

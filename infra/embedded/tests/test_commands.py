@@ -6,25 +6,31 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from embedded_stack import Stack, StackError, cli
-from embedded_stack.configuration import PORTS, free_port_offset
+from embedded_stack.configuration import PORT_OFFSETS, PORTS, RESERVATION, reserved_port_offset
 from embedded_stack.fetch.cache import entry
 
 
-def run(
-    *arguments: str, state: Path, offset: int | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(autouse=True)
+def offset(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Of ports that are the test's own, in the environment of what it runs."""
+    with reserved_port_offset() as offset:
+        monkeypatch.setenv("TANDEM_PORT_OFFSET", str(offset))
+        yield offset
+
+
+def run(*arguments: str, state: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "embedded_stack.cli", *arguments],
         env={
             **os.environ,
             "TANDEM_STATE_DIR": str(state),
-            "TANDEM_PORT_OFFSET": str(offset if offset is not None else free_port_offset(21000, end=28000)),
             **environment,
         },
         capture_output=True,
@@ -42,13 +48,19 @@ def assert_one_sentence(done: subprocess.CompletedProcess[str], *words: str) -> 
         assert word in done.stderr
 
 
-def test_taken_port_is_named_with_who_needs_it(tmp_path: Path) -> None:
-    offset = free_port_offset(21000, end=28000)
+def test_taken_port_is_named_with_who_needs_it(tmp_path: Path, offset: int) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", PORTS["mail-http"] + offset))
         taken.listen()
-        done = run("start", "mail", state=tmp_path, offset=offset)
+        done = run("start", "mail", state=tmp_path)
     assert_one_sentence(done, str(PORTS["mail-http"] + offset), "mail", "TANDEM_PORT_OFFSET")
+
+
+def test_ports_to_choose_from_are_nobodys_twice_and_no_outgoing_connections() -> None:
+    ports = [port + offset for offset in PORT_OFFSETS for port in (RESERVATION, *PORTS.values())]
+    assert len(PORT_OFFSETS) > 10
+    assert len(set(ports)) == len(ports)
+    assert max(ports) < int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
 
 
 def test_machine_without_apt_and_mysqld_is_sent_to_docker(tmp_path: Path) -> None:
@@ -108,10 +120,9 @@ def test_component_that_dies_while_starting_shows_the_end_of_its_log(tmp_path: P
 
 
 def test_status_tells_what_runs_and_addresses_are_private(tmp_path: Path) -> None:
-    offset = free_port_offset(21000, end=28000)
     try:
-        assert run("start", "mail", state=tmp_path, offset=offset).returncode == 0
-        status = run("status", state=tmp_path, offset=offset)
+        assert run("start", "mail", state=tmp_path).returncode == 0
+        status = run("status", state=tmp_path)
         assert status.returncode == 1, "not everything runs"
         lines = {line.split()[0]: line.split()[1] for line in status.stdout.splitlines()}
         assert lines["mail"] == "running"
@@ -124,8 +135,8 @@ def test_status_tells_what_runs_and_addresses_are_private(tmp_path: Path) -> Non
             *("MYSQL_ROOT_URL", "MYSQL_URL", "MONGODB_URL", "MAIL_URL"),
         }
     finally:
-        run("down", state=tmp_path, offset=offset)
-    assert "running" not in run("status", state=tmp_path, offset=offset).stdout
+        run("down", state=tmp_path)
+    assert "running" not in run("status", state=tmp_path).stdout
 
 
 @pytest.fixture
@@ -136,7 +147,6 @@ def supervisor(tmp_path: Path) -> subprocess.Popen[str]:
         env={
             **os.environ,
             "TANDEM_STATE_DIR": str(tmp_path),
-            "TANDEM_PORT_OFFSET": str(free_port_offset(21000, end=28000)),
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

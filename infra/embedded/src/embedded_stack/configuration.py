@@ -30,6 +30,9 @@ PORTS = {
 }
 # Held by whoever has chosen a port offset for himself.
 RESERVATION = 8000
+# To choose from: no two have a port in common. From 32768 on Linux gives ports to whoever connects to somebody, and so
+# perhaps that of a component which is started later.
+PORT_OFFSETS = range(1000, 32768 - max(PORTS.values()), 251)
 _INFRASTRUCTURE = ("mysql", "mongo", "kafka", "connect")
 
 
@@ -112,13 +115,12 @@ def port_is_free(port: int) -> bool:
     return True
 
 
-def free_port_offset(start: int = 1000, step: int = 251, end: int = 20000) -> int:
-    """An offset at which every port of a stack is free. With this step no two offsets have a port in common."""
-    offsets = range(start, end, step)
-    for offset in random.sample(offsets, len(offsets)):
+def free_port_offset() -> int:
+    """An offset of `PORT_OFFSETS` at which every port of a stack is free. Raises `StackError`."""
+    for offset in random.sample(PORT_OFFSETS, len(PORT_OFFSETS)):
         if all(port_is_free(port + offset) for port in (RESERVATION, *PORTS.values())):
             return offset
-    raise StackError(f"There is no port offset between {start} and {end} at which all ports are free.")
+    raise StackError(f"There are {len(PORT_OFFSETS)} port offsets to choose from, and at none all ports are free.")
 
 
 @contextmanager
