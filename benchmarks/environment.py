@@ -1,7 +1,7 @@
 """The stack that a part measures: real components of its own, on free ports, with a temporary state folder."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,14 @@ def running_stack(*components: str) -> Iterator[Stack]:
     with temporary_stack("tandem-bench-", logs=LOGS, progress=say) as stack:
         stack.start(*components)
         yield stack
+
+
+def variables_of_sync(addresses: Mapping[str, str]) -> dict[str, str]:
+    """For commands of sync-service on a stack with these addresses."""
+    return {
+        "MYSQL_URL": addresses["SYNC_MYSQL_URL"],
+        **{name: addresses[name] for name in ("MONGODB_URL", "KAFKA_BOOTSTRAP_SERVERS")},
+    }
 
 
 def mysql_version(stack: Stack) -> str:

@@ -13,13 +13,13 @@ from typing import Any
 import pymongo
 from sqlalchemy import text
 
-from benchmarks.environment import running_stack, say
+from benchmarks.environment import running_stack, say, variables_of_sync
 from benchmarks.machine import versions
 from benchmarks.measurement import Measurement, MeasurementError, Options, Sample
 from benchmarks.report import Comparison, Report
 from service_kit.mysql import create_engine
 
-PROGRAM = Path(sys.executable).with_name("tweet-service")
+TWEETS, SYNC = (Path(sys.executable).with_name(name) for name in ("tweet-service", "sync-service"))
 # As many as the public dataset has.
 RECORDS = 24_832
 IMPORTED, COPIED = "imported", "copied to MySQL"
@@ -55,10 +55,15 @@ class ImportFigures:
 
 
 def measure(_options: Options) -> Report:
-    """One import into a whole stack of its own. Raises `MeasurementError` or `StackError`."""
+    """One import into a whole stack of its own, of which every row must be in both stores, and alike in them.
+
+    Raises `MeasurementError` or `StackError`.
+    """
     with running_stack() as stack:
         say(f"importing {RECORDS} records …")
         figures = measure_import(stack.addresses, stack.configuration.state)
+        say("comparing every row of both stores …")
+        _run(SYNC, "reconcile", "--route", "tweets", **variables_of_sync(stack.addresses))
     say(f"MySQL had all {figures.tweets} tweets {figures.lag_seconds:.2f} s after the import had ended")
     rates = {IMPORTED: figures.records_per_second, COPIED: figures.copied_per_second}
     return Report(
@@ -78,9 +83,9 @@ def measure_import(
     `addresses` are the stack's. Raises `MeasurementError` if not everything arrives.
     """
     dataset = folder / f"tweets-{records}-{seed}.json"
-    _run("generate-dataset", "--count", str(records), "--seed", str(seed), "--output", str(dataset))
+    _run(TWEETS, "generate-dataset", "--count", str(records), "--seed", str(seed), "--output", str(dataset))
     begun = time.perf_counter()
-    _run("import", str(dataset), MONGODB_URL=addresses["MONGODB_URL"])
+    _run(TWEETS, "import", str(dataset), MONGODB_URL=addresses["MONGODB_URL"])
     imported = time.perf_counter()
     with pymongo.MongoClient[dict[str, Any]](addresses["MONGODB_URL"]) as mongo:
         of_import = {"author_id": {"$regex": "^imported:"}}
@@ -89,12 +94,13 @@ def measure_import(
     return ImportFigures(records, tweets, imported_seconds=imported - begun, copied_seconds=copied - begun)
 
 
-def _run(*arguments: str, **environment: str) -> None:
+def _run(program: Path, *arguments: str, **environment: str) -> None:
     done = subprocess.run(
-        [PROGRAM, *arguments], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+        [program, *arguments], env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise MeasurementError(f"tweet-service {arguments[0]} ended with {done.returncode}: {done.stderr.strip()}")
+        said = (done.stderr or done.stdout).strip()
+        raise MeasurementError(f"{program.name} {arguments[0]} ended with {done.returncode}: {said}")
 
 
 async def _copied(mysql_root_url: str, tweets: int) -> float:

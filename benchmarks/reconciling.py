@@ -20,7 +20,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from benchmarks.environment import mysql_version, running_stack, say
+from benchmarks.environment import mysql_version, running_stack, say, variables_of_sync
 from benchmarks.machine import versions
 from benchmarks.measurement import Measurement, MeasurementError, Options
 from benchmarks.report import Comparison, Report
@@ -96,12 +96,7 @@ class Bench:
 
     def _command(self, route: str) -> Measurement:
         """`sync-service reconcile`, by the accounts of the sync."""
-        variables = {
-            "MYSQL_URL": self.addresses["SYNC_MYSQL_URL"],
-            "MONGODB_URL": self.addresses["MONGODB_URL"],
-            "KAFKA_BOOTSTRAP_SERVERS": self.addresses["KAFKA_BOOTSTRAP_SERVERS"],
-            "SYNC_GROUP_ID": GROUP,
-        }
+        variables = {**variables_of_sync(self.addresses), "SYNC_GROUP_ID": GROUP}
         begun, cpu_begun = time.perf_counter(), _children_seconds()
         done = subprocess.run(
             [PROGRAM, "reconcile", "--route", route, "--json"],
