@@ -4,7 +4,6 @@ The collection rather than the view `users`: the view shows nothing of a deleted
 arrived. The collection has a tombstone of the one and nothing of the other, and the route keeps tombstones for ever.
 """
 
-import asyncio
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +15,14 @@ from tweet_service.profiles.models import Profile, Tombstone
 if TYPE_CHECKING:
     from tweet_service.database import Database
 
+Document = dict[str, Any]
+
 COLLECTION = "users_copy"
 # People of an imported dataset, written by the import: profiles, never accounts. Their ids say so.
 IMPORTED_COLLECTION = "imported_profiles"
 IMPORTED_PREFIX = "imported:"
 IMPORTED_INDEXES = (IndexModel([("username", ASCENDING)], name="by_username"),)
 _DELETED_AT = "_sync.deleted_at"
-Document = dict[str, Any]
 _FIELDS = ("username", "name", "is_active", "tokens_valid_after", "created_at", _DELETED_AT)
 
 
@@ -48,9 +48,10 @@ class ProfileRepository:
     async def get_many(self, user_ids: Collection[str]) -> dict[str, Profile | Tombstone]:
         """What there is, by user id; an id whose copy has not arrived is left out."""
         imported = [user_id for user_id in user_ids if str(user_id).startswith(IMPORTED_PREFIX)]
-        accounts = set(user_ids).difference(imported)
-        found = await asyncio.gather(self._accounts.get_many(accounts), self._imported_people.get_many(imported))
-        return {user_id: _profile_or_tombstone(document) for part in found for user_id, document in part.items()}
+        found = await self._accounts.get_many(set(user_ids).difference(imported))
+        if imported:
+            found |= await self._imported_people.get_many(imported)
+        return {user_id: _profile_or_tombstone(document) for user_id, document in found.items()}
 
     async def _find(self, user_ids: set[str]) -> dict[str, Document]:
         return await find_by_id(self._users, user_ids, _FIELDS)
