@@ -9,7 +9,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import AutoReconnect, DuplicateKeyError
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
-from tweet_service.gathering import MAX_GATHERED, GatheredInserts, Gathering, find_by_id
+from tweet_service.gathering import MAX_GATHERED, GatheredInserts, Gathering, by_id
 
 
 class Squares:
@@ -156,6 +156,6 @@ async def test_document_that_can_not_be_written_takes_no_other_with_it(collectio
 
 async def test_very_many_documents_are_found_in_one_answer(collection: Any, commands: Commands) -> None:
     await collection.insert_many([{"_id": number, "name": number} for number in range(300)])
-    found = await find_by_id(collection, range(-5, 300), {"name": True})
+    found = await by_id(collection, {"name": True}).get_many(range(-5, 300))
     assert found == {number: {"_id": number, "name": number} for number in range(300)}
     assert "getMore" not in commands.names

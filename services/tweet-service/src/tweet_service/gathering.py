@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     Documents = AsyncIOMotorCollection[dict[str, Any]]
 
+Projection = Mapping[str, bool] | Sequence[str]
+
 # So many requests in one query; more of them at the same time are several.
 MAX_GATHERED = 100
 
@@ -33,18 +35,49 @@ _TIME_LIMIT = 50
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 ValueT = TypeVar("ValueT")
+RequestT = TypeVar("RequestT")
+AnswerT = TypeVar("AnswerT")
+
+
+class _AtOnce(Generic[RequestT, AnswerT]):
+    """`answer` gives an answer, or an error, to each of several requests.
+
+    If MongoDB fails, it fails for all of them; what else goes wrong is the error of the request that it is of.
+    """
+
+    def __init__(self, answer: Callable[[list[RequestT]], Awaitable[Sequence[AnswerT | Exception]]]) -> None:
+        self._answer = answer
+        self._loader: DataLoader[RequestT, Any] | None = None
+
+    async def ask(self, request: RequestT) -> AnswerT:
+        if self._loader is None:
+            # It belongs to the event loop in which it is made.
+            self._loader = DataLoader(self._batch, max_batch_size=MAX_GATHERED, cache=False, get_cache_key=id)
+        answer: AnswerT = await self._loader.load(request)
+        return answer
+
+    async def _batch(self, requests: list[RequestT]) -> list[Any]:
+        try:
+            return list(await self._answer(requests))
+        except PyMongoError:
+            raise
+        except Exception:
+            if len(requests) == 1:
+                raise
+            return await asyncio.gather(*map(self._alone, requests), return_exceptions=True)
+
+    async def _alone(self, request: RequestT) -> AnswerT | Exception:
+        (answer,) = await self._answer([request])
+        return answer
 
 
 class Gathering(Generic[KeyT, ValueT]):
-    """`find` gives what there is for some keys, by key: as it is stored, for whoever asked to make something of.
-
-    If MongoDB fails, it fails for all who asked; what fails by one of the documents is the error of who asked for it.
-    """
+    """`find` gives what there is for some keys, by key: as it is stored, for whoever asked to make something of."""
 
     def __init__(self, find: Callable[[set[KeyT]], Awaitable[Mapping[KeyT, ValueT]]]) -> None:
         self._find = find
-        # What is loaded for a request is all that it asks for: a future for each key would cost more than the query.
-        self._loader: DataLoader[Collection[KeyT], dict[KeyT, ValueT]] | None = None
+        # All that a request asks for is one: a future for each key would cost more than the query.
+        self._at_once = _AtOnce(self._answer)
 
     async def get(self, key: KeyT) -> ValueT | None:
         """None: there is none."""
@@ -52,32 +85,22 @@ class Gathering(Generic[KeyT, ValueT]):
 
     async def get_many(self, keys: Collection[KeyT]) -> dict[KeyT, ValueT]:
         """What there is, by key."""
-        if not keys:
-            return {}
-        if self._loader is None:
-            # It belongs to the event loop in which it is made.
-            self._loader = DataLoader(self._batch, max_batch_size=MAX_GATHERED, cache=False, get_cache_key=id)
-        return await self._loader.load(keys)
+        return await self._at_once.ask(keys) if keys else {}
 
-    async def _batch(self, requests: list[Collection[KeyT]]) -> list[Any]:
-        """For each request what there is, or its error."""
-        try:
-            found = await self._find(set(chain.from_iterable(requests)))
-        except PyMongoError:
-            raise
-        except Exception:
-            if len(requests) == 1:
-                raise
-            return await asyncio.gather(*(self._find(set(keys)) for keys in requests), return_exceptions=True)
+    async def _answer(self, requests: list[Collection[KeyT]]) -> list[dict[KeyT, ValueT]]:
+        found = await self._find(set(chain.from_iterable(requests)))
         return [{key: found[key] for key in keys if key in found} for keys in requests]
 
 
-async def find_by_id(
-    collection: "Documents", ids: Collection[Any], projection: Mapping[str, bool] | Sequence[str] | None = None
-) -> dict[Any, dict[str, Any]]:
-    """What there is, by id. For gathering: all in one answer, however many."""
-    found = collection.find({"_id": {"$in": list(ids)}}, projection).batch_size(len(ids) + 1)
-    return {document["_id"]: document for document in await found.to_list(None)}
+def by_id(collection: "Documents", projection: Projection | None = None) -> Gathering[Any, Any]:
+    """Of a collection's documents."""
+
+    async def find(ids: Collection[Any]) -> dict[Any, dict[str, Any]]:
+        # All in one answer, however many.
+        found = collection.find({"_id": {"$in": list(ids)}}, projection).batch_size(len(ids) + 1)
+        return {document["_id"]: document for document in await found.to_list(None)}
+
+    return Gathering(find)
 
 
 class GatheredInserts:
@@ -85,16 +108,13 @@ class GatheredInserts:
 
     def __init__(self, collection: "Documents") -> None:
         self._collection = collection
-        self._loader: DataLoader[dict[str, Any], None] | None = None
+        self._at_once = _AtOnce(self._answer)
 
     async def insert(self, document: dict[str, Any]) -> None:
         """Raises what `insert_one` would raise."""
-        if self._loader is None:
-            self._loader = DataLoader(self._batch, max_batch_size=MAX_GATHERED, cache=False, get_cache_key=id)
-        await self._loader.load(document)
+        await self._at_once.ask(document)
 
-    async def _batch(self, documents: list[dict[str, Any]]) -> list[Any]:
-        """For each document None or its error."""
+    async def _answer(self, documents: list[dict[str, Any]]) -> list[PyMongoError | None]:
         try:
             await self._collection.insert_many(documents, ordered=False)
         except BulkWriteError as error:
@@ -103,13 +123,7 @@ class GatheredInserts:
             doubts = error.details["writeConcernErrors"]
             doubt = _doubt(doubts[-1]) if doubts else None
             return [refused.get(index, doubt) for index in range(len(documents))]
-        except PyMongoError:
-            raise
-        except Exception:
-            # One of them can't be written as BSON, so none has been sent.
-            if len(documents) == 1:
-                raise
-            return await asyncio.gather(*map(self._collection.insert_one, documents), return_exceptions=True)
+        # (Anything but a `PyMongoError` is of one that can't be written as BSON, so none has been sent.)
         return [None] * len(documents)
 
 

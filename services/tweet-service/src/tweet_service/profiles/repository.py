@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymongo import ASCENDING, IndexModel
 
-from tweet_service.gathering import Gathering, find_by_id
+from tweet_service.gathering import Gathering, by_id
 from tweet_service.profiles.models import Profile, Tombstone
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ class ProfileRepository:
     def __init__(self, database: "Database") -> None:
         self._users = database[COLLECTION]
         self._imported = database[IMPORTED_COLLECTION]
-        self._accounts: Gathering[str, Document] = Gathering(self._find)
-        self._imported_people: Gathering[str, Document] = Gathering(self._find_imported)
+        self._accounts: Gathering[str, Document] = by_id(self._users, _FIELDS)
+        self._imported_people: Gathering[str, Document] = by_id(self._imported)
 
     async def get_by_id(self, user_id: str) -> Profile | Tombstone | None:
         """None: the copy has not arrived."""
@@ -52,12 +52,6 @@ class ProfileRepository:
         if imported:
             found |= await self._imported_people.get_many(imported)
         return {user_id: _profile_or_tombstone(document) for user_id, document in found.items()}
-
-    async def _find(self, user_ids: set[str]) -> dict[str, Document]:
-        return await find_by_id(self._users, user_ids, _FIELDS)
-
-    async def _find_imported(self, user_ids: set[str]) -> dict[str, Document]:
-        return await find_by_id(self._imported, user_ids)
 
 
 def _profile_or_tombstone(document: Mapping[str, Any]) -> Profile | Tombstone:

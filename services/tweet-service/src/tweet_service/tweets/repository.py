@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING, TEXT, IndexModel, ReturnDocument
 
-from tweet_service.gathering import GatheredInserts, Gathering, find_by_id
+from tweet_service.gathering import GatheredInserts, Gathering, by_id
 from tweet_service.tweets.models import CountsDocument, Entities, TweetDocument
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ class TweetRepository:
         self._counts = database[COUNTS_COLLECTION]
         self._likes = database[LIKES_COLLECTION]
         self._inserts = GatheredInserts(self._tweets)
-        self._shown: Gathering[ObjectId, TweetDocument] = Gathering(self._find_shown)
-        self._counted: Gathering[ObjectId, CountsDocument] = Gathering(self._find_counts)
+        self._shown: Gathering[ObjectId, TweetDocument] = by_id(self._tweets, SHOWN)
+        self._counted: Gathering[ObjectId, CountsDocument] = by_id(self._counts)
 
     async def create(self, tweet: TweetDocument, session: "Session" = None) -> None:
         if session is None:
@@ -94,9 +94,6 @@ class TweetRepository:
 
     async def get_many_shown(self, tweet_ids: Collection[ObjectId]) -> dict[ObjectId, TweetDocument]:
         return await self._shown.get_many(tweet_ids)
-
-    async def _find_shown(self, tweet_ids: Collection[ObjectId]) -> dict[ObjectId, TweetDocument]:
-        return cast("dict[ObjectId, TweetDocument]", await find_by_id(self._tweets, tweet_ids, SHOWN))
 
     async def existing(self, tweet_ids: Collection[ObjectId]) -> set[ObjectId]:
         """Those of the ids that are there."""
@@ -197,9 +194,6 @@ class TweetRepository:
     async def get_counts(self, tweet_ids: Collection[ObjectId]) -> dict[ObjectId, CountsDocument]:
         """A tweet to which nothing has happened is left out."""
         return await self._counted.get_many(tweet_ids)
-
-    async def _find_counts(self, tweet_ids: Collection[ObjectId]) -> dict[ObjectId, CountsDocument]:
-        return cast("dict[ObjectId, CountsDocument]", await find_by_id(self._counts, tweet_ids))
 
     async def delete_counts(self, tweet_id: ObjectId, session: "AsyncIOMotorClientSession") -> None:
         await self._counts.delete_one({"_id": tweet_id}, session=session)
