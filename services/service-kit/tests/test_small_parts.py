@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import logging
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -13,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from service_kit.logging import configure_logging
+from logs import configured_logging
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.pagination import InvalidCursor, decode_cursor, encode_cursor
@@ -92,18 +90,6 @@ def test_addresses_that_are_complete_are_taken() -> None:
     )
     assert settings.mysql_url.get_secret_value() == "mysql://a:b@h/auth"
     assert settings.mongodb_url.get_secret_value() == "mongodb://h/t"
-
-
-@contextlib.contextmanager
-def configured_logging() -> Iterator[None]:
-    """As a service has it; set right again."""
-    handlers, level = logging.root.handlers[:], logging.root.level
-    try:
-        configure_logging("things", "INFO")
-        yield
-    finally:
-        logging.root.handlers[:], logging.root.level = handlers, level
-        structlog.reset_defaults()
 
 
 @pytest.mark.parametrize("odd", [{(1, 2): 3}, "\ud800", b"\xff", float("nan"), object(), {"itself": ...}])

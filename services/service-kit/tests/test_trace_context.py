@@ -13,8 +13,8 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logs import configured_logging
 from service_kit.http_client import internal_client
-from service_kit.logging import configure_logging
 from service_kit.trace_context import TraceContext, begin_span, current_trace
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -148,12 +148,7 @@ def test_log_lines_name_trace_and_span(capsys: pytest.CaptureFixture[str]) -> No
         logging.getLogger("library").warning("happened too")
         return trace
 
-    handlers, level = logging.root.handlers[:], logging.root.level
-    try:
-        configure_logging("things", "INFO")
+    with configured_logging():
         trace = contextvars.Context().run(answer)
-    finally:
-        logging.root.handlers[:], logging.root.level = handlers, level
-        structlog.reset_defaults()
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["trace_id"], line["span_id"]) for line in lines] == [(TRACE, trace.span_id)] * 2

@@ -43,12 +43,11 @@ def _drop_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -
     return event
 
 
-def _json_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> bytes:
+def _as_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
     try:
-        line = json.dumps(event, default=repr)
+        return json.dumps(event, default=repr)
     except (TypeError, ValueError):  # keys that are no text, circles
-        line = json.dumps({str(key): repr(value) for key, value in event.items()})
-    return line.encode() + b"\n"
+        return json.dumps({str(key): repr(value) for key, value in event.items()})
 
 
 class _LineLogger:
@@ -57,9 +56,9 @@ class _LineLogger:
     def __init__(self, name: str = "") -> None:
         self.name = name
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, line: str) -> None:
         with suppress(OSError, ValueError):
-            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.write(line.encode() + b"\n")
             sys.stdout.buffer.flush()
 
     debug = info = warning = error = critical = _write
@@ -83,7 +82,7 @@ def configure_logging(service: str, level: str) -> None:
     ]
     # Ours do not take the way through the standard library's, which looks at the stack for each of them.
     structlog.configure(
-        processors=[*shared, _json_line],
+        processors=[*shared, _as_json],
         logger_factory=_LineLogger,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
@@ -94,7 +93,7 @@ def configure_logging(service: str, level: str) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
+                _as_json,
             ],
         )
     )
