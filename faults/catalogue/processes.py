@@ -15,6 +15,14 @@ _LOOK_SECONDS = 0.1
 _LOOKS_WITH_LAG = 3
 
 
+async def _killed_and_started(system: System) -> float:
+    """The sync. When it was killed."""
+    killed = now()
+    await system.kill("sync")
+    await system.start("sync")
+    return killed
+
+
 class Kill(Fault):
     """SIGKILL at any moment, and a start. The broker's end is the end of all that it held."""
 
@@ -94,10 +102,7 @@ class KillInBacklog(Fault):
         await moment(rng, 1, 2)
         system.stack.resume("sync")
         await moment(rng, 0, 0.15)
-        killed = now()
-        await system.kill("sync")
-        await system.start("sync")
-        return killed
+        return await _killed_and_started(system)
 
 
 class KillBeforeCommit(Fault):
@@ -119,10 +124,7 @@ class KillBeforeCommit(Fault):
         finally:
             system.stack.resume("mongo")
         await moment(rng, 0.3, 0.6)
-        killed = now()
-        await system.kill("sync")
-        await system.start("sync")
-        return killed
+        return await _killed_and_started(system)
 
     @staticmethod
     async def _write_to_accounts(system: System) -> None:

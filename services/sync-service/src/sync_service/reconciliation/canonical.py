@@ -19,7 +19,7 @@ from sync_service.apply.changes import Key
 from sync_service.events.problems import UnfitValue
 from sync_service.reconciliation.mysql_text import double_text, json_text
 from sync_service.routes.models import CopiedField
-from sync_service.routes.types import FieldType, convert
+from sync_service.routes.types import FieldType, convert, type_of_constant
 
 NULL = "-"
 # MongoDB keeps milliseconds.
@@ -133,7 +133,7 @@ def canonical_field(name: str, field: CopiedField, column: Column, *, in_mongodb
     Moments are compared as exactly as the copy can hold them: MongoDB cuts off what is below a millisecond, MySQL
     rounds to the digits of the column. The blanks at the end of a CHAR are not kept.
     """
-    kind = _kind_of(field.constant) if field.is_constant else field.type
+    kind = type_of_constant(field.constant) if field.is_constant else field.type
     digits = column.digits if column.digits is not None else 6
     copied_digits = MONGODB_DIGITS if in_mongodb else digits
     text = _value_text(kind, copied_digits, strip=column.data_type == "char")
@@ -143,19 +143,6 @@ def canonical_field(name: str, field: CopiedField, column: Column, *, in_mongodb
     if field.is_constant and in_mongodb:
         return CanonicalField(name, text, "NULL", absent)
     return CanonicalField(name, text, _expression(kind, column, copied_digits, of_source=in_mongodb), absent)
-
-
-def _kind_of(constant: object) -> FieldType:
-    match constant:
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "number"
-        case dict() | list():
-            return "json"
-    return "string"
 
 
 def _value_text(kind: FieldType, digits: int, *, strip: bool) -> Callable[[Any], str]:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sync_service.routes.models import MAXIMUM_PRECISION, MAXIMUM_SCALE, CopiedField, Route
+from sync_service.routes.types import type_of_constant
 
 DEFAULT_LENGTH = 255
 
@@ -102,7 +103,8 @@ def _check(copy: str, table: ExistingTable, route: Route) -> None:
 def column_type(field: CopiedField) -> str:
     """Of a column that is no key."""
     if field.is_constant:
-        return _constant_type(field.constant)
+        kind = type_of_constant(field.constant)
+        return _TYPES["text" if kind == "string" else kind]
     match field.type:
         case "string":
             return f"VARCHAR({field.length or DEFAULT_LENGTH})"
@@ -122,19 +124,6 @@ def _key_type(field: CopiedField) -> str:
         case "binary":
             return f"VARBINARY({field.length or DEFAULT_LENGTH})"
     return column_type(field)
-
-
-def _constant_type(constant: object) -> str:
-    match constant:
-        case bool():
-            return "TINYINT(1)"
-        case int():
-            return "BIGINT"
-        case float():
-            return "DOUBLE"
-        case dict() | list():
-            return "JSON"
-    return "LONGTEXT"
 
 
 def _quoted(name: str) -> str:

@@ -59,6 +59,20 @@ class Conversion:
     unchanged: type | None = None
 
 
+def type_of_constant(constant: object) -> FieldType:
+    """Of one that a route writes into each row."""
+    match constant:
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case dict() | list():
+            return "json"
+    return "string"
+
+
 def convert(value: Any, wanted: FieldType) -> Any:
     """The value as the type wants it; null stays null. Raises `UnfitValue`."""
     if value is None:
