@@ -17,6 +17,7 @@ from browser.windows import Windows, watched_windows
 from e2e.people import Person, register
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
+from waiting import eventually
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +50,10 @@ async def page(windows: Windows) -> Page:
 
 @pytest.fixture
 async def new_person(running_stack: Stack) -> AsyncIterator[NewPerson]:
-    """Opens an account over REST: `await new_person("admin")`. `client` has no token for the role, only a browser."""
+    """Opens an account over REST that others find: `await new_person("admin")`.
+
+    `client` has no token for the role, only a browser.
+    """
     engine = create_engine(running_stack.addresses["MYSQL_ROOT_URL"])
     people = []
 
@@ -60,6 +64,7 @@ async def new_person(running_stack: Stack) -> AsyncIterator[NewPerson]:
             async with engine.begin() as connection:
                 given = {"role": role, "id": person.id}
                 await connection.execute(text("UPDATE auth.users SET role = :role WHERE id = :id"), given)
+        await eventually(person.is_found)
         return person
 
     yield make

@@ -22,6 +22,13 @@ class Person:
         tweet: dict[str, Any] = answer.json()
         return tweet
 
+    async def is_found(self) -> bool:
+        """Whether others find this person: a moment behind the registration, when the copy has arrived."""
+        profile = self.client.build_request("GET", f"/api/tweets/v1/users/{self.username}")
+        # The own token speaks for its owner even without the copy.
+        del profile.headers["Authorization"]
+        return (await self.client.send(profile)).status_code == 200
+
 
 async def register(gateway: str) -> Person:
     username, password = f"ada_{secrets.token_hex(6)}", secrets.token_urlsafe(16)

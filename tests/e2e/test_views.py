@@ -31,6 +31,7 @@ async def test_likes_and_follows_reach_mysql_and_leave_it(person: Person, fan: P
     async def followed() -> Document | None:
         return await copies.row("SELECT follower_id FROM tweets.follows WHERE followee_id = :id", id=person.id)
 
+    await eventually(person.is_found)
     assert (await fan.client.put(like)).is_success
     assert (await fan.client.put(follow)).is_success
     await eventually(liked, lambda row: row == {"user_id": fan.id})
