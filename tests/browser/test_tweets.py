@@ -386,6 +386,19 @@ async def test_deleted_author_and_missing_places_are_told(windows: Windows, new_
     await expect(page.locator("main")).to_contain_text("There is no such tweet.")
 
 
+async def test_author_whose_copy_has_not_arrived_is_somebody_new(page: Page, person: Person) -> None:
+    tweet = await person.tweet(words())
+
+    async def before_the_copy(route: Route) -> None:
+        answer = await route.fetch()
+        author = {"id": person.id, "username": None, "name": None}
+        await route.fulfill(response=answer, json=await answer.json() | {"tweet": tweet | {"author": author}})
+
+    await page.route(f"**/{tweet['id']}/thread*", before_the_copy)
+    await page.goto(f"/tweets/{tweet['id']}")
+    await expect(page.get_by_role("article", name="Tweet by Somebody new")).to_contain_text("Somebody new")
+
+
 async def eventually_reads(page: Page, text: str) -> None:
     """Reload until the change has come through the sync."""
     async with asyncio.timeout(20):

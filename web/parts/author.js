@@ -11,14 +11,19 @@ export function avatar(person) {
   return element("span.avatar", { "aria-hidden": "true", dataset: { hue } }, letter);
 }
 
-/** Somebody's name and username. Null is somebody who has deleted the account. */
+/** What somebody is called. Null has deleted the account, and who has no name yet has just opened it. */
+export function nameOf(person) {
+  return person === null ? "Deleted account" : (person.name ?? "Somebody new");
+}
+
+/** Somebody's name and username. */
 export function author(person) {
-  if (person === null) return element("span.author.gone", {}, "Deleted account");
-  if (person.username === null) return element("span.author", {}, "Somebody new");
+  if (person === null) return element("span.author.gone", {}, nameOf(person));
+  if (person.username === null) return element("span.author", {}, nameOf(person));
   return element(
     "a.author",
     { href: `/people/${person.username}` },
-    element("strong", {}, person.name),
+    element("strong", {}, nameOf(person)),
     " ",
     element("span", {}, `@${person.username}`),
   );

@@ -5,7 +5,7 @@ import { loginPath, navigate } from "../navigation.js";
 import { session } from "../session.js";
 import { atLength, counted, linked, when } from "../text.js";
 import * as tweets from "../tweets.js";
-import { author, avatar } from "./author.js";
+import { author, avatar, nameOf } from "./author.js";
 import { edit, quote, reply } from "./composer.js";
 import { confirmed } from "./dialog.js";
 import { icon } from "./icons.js";
@@ -39,7 +39,7 @@ export function tweetCard(tweet, { around, signal, isMain = false, isAlone = fal
       original ? body(original, { around, isMain, card, signal, draw }) : gap(original, "reposted"),
     );
     if (focused) card.querySelector(`[data-action="${focused}"]`)?.focus();
-    card.setAttribute("aria-label", original ? `Tweet by ${original.author?.name ?? "a deleted account"}` : "A repost");
+    card.setAttribute("aria-label", original ? `Tweet by ${nameOf(original.author)}` : "A repost");
   }
 
   card.update = (changed) => {
