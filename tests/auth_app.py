@@ -26,16 +26,22 @@ Register = Callable[..., Awaitable[Person]]
 
 
 class TurnableClock:
-    """The real time, and what tests have turned it forward by."""
+    """The real time, and what tests have turned it forward by, or when they have stopped it."""
 
     def __init__(self) -> None:
         self.offset = timedelta(0)
+        self._stopped_at: datetime | None = None
 
     def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.offset
+        return (self._stopped_at or datetime.now(UTC)) + self.offset
 
     def set_right(self) -> None:
         self.offset = timedelta(0)
+        self._stopped_at = None
+
+    def stop(self) -> None:
+        """However long a test takes, no time passes in it but what it turns forward."""
+        self._stopped_at = datetime.now(UTC)
 
     def forward(self, **duration: float) -> None:
         self.offset += timedelta(**duration)

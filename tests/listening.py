@@ -72,7 +72,7 @@ class Listener:
         data = json.loads(fields["data"]) if "data" in fields else None
         return Message(fields.get("event", ""), data, fields.get("id"), text)
 
-    async def event(self, within: float = 15) -> Message:
+    async def event(self, within: float = 60) -> Message:
         """The next one that is an event."""
         async with asyncio.timeout(within):
             while True:

@@ -17,8 +17,13 @@ from waiting import eventually
 
 AUTH_SERVICE = str(COMMANDS / "auth-service")
 
-# Below the ports that Linux gives to outgoing connections; another test run begins to look elsewhere.
-_ports = (port for port in range(20_000 + os.getpid() % 10_000, 32_000) if port_is_free(port))
+# Below the ports that Linux gives to outgoing connections. Each test process has some for itself, and another test run
+# begins to look elsewhere.
+_PORTS_EACH = 4_000
+_own_ports = range(20_000, 32_000, _PORTS_EACH)[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 3]
+_ports = (
+    port for number in range(_PORTS_EACH) if port_is_free(port := _own_ports + (os.getpid() + number) % _PORTS_EACH)
+)
 
 
 def free_port() -> int:

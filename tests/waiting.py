@@ -11,7 +11,7 @@ POLL_SECONDS = 0.05
 
 
 async def eventually(
-    look: Callable[[], Awaitable[ResultT]], until: Callable[[ResultT], bool] = bool, within: float = 30
+    look: Callable[[], Awaitable[ResultT]], until: Callable[[ResultT], bool] = bool, within: float = 60
 ) -> ResultT:
     """Look again and again until `until` accepts what is seen. Fails after `within` seconds, saying what it saw."""
     deadline = time.monotonic() + within

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 from sqlalchemy import text
 
 from browser.people import NewPerson
@@ -18,6 +18,9 @@ from e2e.people import Person, register
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
 from waiting import eventually
+
+# A change goes through both stores before it is seen; the machine may be busy.
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from answers import served
 from e2e.people import Person
 
 # Opens an account with a role.
@@ -16,10 +17,12 @@ NewPerson = Callable[..., Awaitable[Person]]
 async def logged_in_state(gateway: str, person: Person) -> Any:
     """A browser's state behind a login: its cookie, and the note that there is one (web/session.js)."""
     async with httpx.AsyncClient(base_url=gateway, timeout=20) as client:
-        login = await client.post(
-            "/api/auth/v1/browser/login",
-            json={"login": person.username, "password": person.password},
-            headers={"X-Tandem-Browser": "1", "Origin": gateway},
+        login = await served(
+            lambda: client.post(
+                "/api/auth/v1/browser/login",
+                json={"login": person.username, "password": person.password},
+                headers={"X-Tandem-Browser": "1", "Origin": gateway},
+            )
         )
     assert login.status_code == 200, login.text
     ((name, morsel),) = SimpleCookie(login.headers["set-cookie"]).items()

@@ -259,7 +259,7 @@ async def test_mails_lead_to_pages_that_set_a_password_and_confirm_an_address(
 ) -> None:
     windows.trouble.expected |= {422}
     email, password = f"{person.username}@example.com", secrets.token_urlsafe(16)
-    async with httpx.AsyncClient(base_url=stack.addresses["MAIL_URL"], timeout=5) as client:
+    async with httpx.AsyncClient(base_url=stack.addresses["MAIL_URL"], timeout=20) as client:
         mailbox = Mailbox(client)
         confirm = await mailbox.token(email, "confirm your email")
         await page.goto("/login")

@@ -80,7 +80,7 @@ async def test_data_is_handed_out_and_the_account_deleted(windows: Windows, pers
     await dialog.get_by_role("button", name="for good").click()
     await expect(page.get_by_text("Your account is deleted.")).to_be_visible()
     login = {"login": person.username, "password": person.password}
-    async with httpx.AsyncClient(base_url=windows.gateway) as client:
+    async with httpx.AsyncClient(base_url=windows.gateway, timeout=20) as client:
         assert (await client.post("/api/auth/v1/login", json=login)).status_code == 401
 
 

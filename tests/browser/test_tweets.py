@@ -401,7 +401,7 @@ async def test_author_whose_copy_has_not_arrived_is_somebody_new(page: Page, per
 
 async def eventually_reads(page: Page, text: str) -> None:
     """Reload until the change has come through the sync."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await page.locator("main").get_by_text(text).count():
             await page.reload()
             await page.locator("main h1").wait_for()

@@ -57,7 +57,7 @@ class Windows:
         state = None if person is None else await logged_in_state(self.gateway, person)
         options = {"viewport": DESKTOP, "reduced_motion": "reduce", "storage_state": state} | options
         context = await self.browser.new_context(base_url=self.gateway, **options)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(30_000)
         context.on("page", self.trouble.watch)
         self.profiles.append(context)
         return await self.tab(context, path)

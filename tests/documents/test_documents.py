@@ -35,6 +35,8 @@ def checkout(tmp_path: Path, running_stack: Stack) -> Path:
 
 @pytest.mark.parametrize("name", WITH_COMMANDS)
 def test_commands_do_what_the_document_says(name: str, checkout: Path, running_stack: Stack) -> None:
+    # Whatever other tests have broken.
+    running_stack.start()
     configuration = running_stack.configuration
     variables = {
         **{key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ},
@@ -43,7 +45,7 @@ def test_commands_do_what_the_document_says(name: str, checkout: Path, running_s
         "TANDEM_PORT_OFFSET": str(configuration.port_offset),
     }
     try:
-        run(steps(DOCUMENTS[name]), folder=checkout, variables=variables, within=240)
+        run(steps(DOCUMENTS[name]), folder=checkout, variables=variables, within=600)
     except DocumentError:
         print(*_latest_troubles(configuration.state / "log"), sep="\n")
         raise

@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 
+from answers import served
+
 
 @dataclass(frozen=True)
 class Person:
@@ -17,7 +19,9 @@ class Person:
     client: httpx.AsyncClient
 
     async def tweet(self, text: str, **more: str) -> dict[str, Any]:
-        answer = await self.client.post("/api/tweets/v1/tweets", json={"text": text, **more})
+        once = {"Idempotency-Key": secrets.token_hex()}
+        body = {"text": text, **more}
+        answer = await served(lambda: self.client.post("/api/tweets/v1/tweets", json=body, headers=once))
         assert answer.status_code == 201, answer.text
         tweet: dict[str, Any] = answer.json()
         return tweet
@@ -31,19 +35,18 @@ class Person:
 
 
 async def register(gateway: str) -> Person:
-    username, password = f"ada_{secrets.token_hex(6)}", secrets.token_urlsafe(16)
+    password = secrets.token_urlsafe(16)
     client = httpx.AsyncClient(base_url=gateway, timeout=20)
-    answer = await client.post(
-        "/api/auth/v1/register",
-        json={
-            "username": username,
-            "email": f"{username}@example.com",
-            "name": "Ada",
-            "password": password,
-            "password_confirm": password,
-        },
-    )
+
+    async def ask() -> httpx.Response:
+        # Another name each time: an account may have been opened although that was not said.
+        username = f"ada_{secrets.token_hex(6)}"
+        form = {"username": username, "email": f"{username}@example.com", "name": "Ada"}
+        passwords = {"password": password, "password_confirm": password}
+        return await client.post("/api/auth/v1/register", json=form | passwords)
+
+    answer = await served(ask)
     assert answer.status_code == 201, answer.text
     body = answer.json()
     client.headers["Authorization"] = f"Bearer {body['access_token']}"
-    return Person(body["user"]["id"], username, password, client)
+    return Person(body["user"]["id"], body["user"]["username"], password, client)

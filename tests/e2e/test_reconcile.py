@@ -38,9 +38,11 @@ async def reconcile(stack: Stack, *arguments: str) -> tuple[int, dict[str, dict[
 async def test_copies_are_what_their_sources_are_and_can_be_made_so(
     running_stack: Stack, person: Person, copies: Copies
 ) -> None:
-    # Not waited for: what is on its way is no difference.
     tweets = [await person.tweet(f"🎉 “quoted” \\ #tag{number} @{person.username}") for number in range(20)]
     await person.client.patch("/api/auth/v1/users/me", json={"name": "Ada Lovelace"})
+    for tweet in tweets:
+        await eventually(lambda wanted=tweet: copies.tweet(wanted["id"]))
+    await eventually(lambda: copies.user(person.id), lambda user: user is not None and user["name"] == "Ada Lovelace")
     code, reports = await reconcile(running_stack)
     assert (code, {name: report["is_in_agreement"] for name, report in reports.items()}) == (
         0,

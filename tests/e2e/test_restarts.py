@@ -41,6 +41,8 @@ async def test_killed_process_loses_nothing(whole_again: Stack, person: Person, 
                 continue
             if answer.status_code == 201:
                 acknowledged.append(answer.json()["id"])
+            # So often, and no more, may somebody write for minutes.
+            await asyncio.sleep(0.02)
 
     stop = asyncio.Event()
     writing = asyncio.create_task(write_steadily(stop))
@@ -53,7 +55,7 @@ async def test_killed_process_loses_nothing(whole_again: Stack, person: Person, 
     await writing
 
     for tweet_id in acknowledged:
-        await eventually(lambda wanted=tweet_id: copies.tweet(wanted), within=60)
+        await eventually(lambda wanted=tweet_id: copies.tweet(wanted), within=180)
 
 
 async def test_broker_that_forgets_everything_loses_no_row(whole_again: Stack, person: Person, copies: Copies) -> None:
@@ -64,7 +66,7 @@ async def test_broker_that_forgets_everything_loses_no_row(whole_again: Stack, p
     after = await person.tweet("after the broker's return")
 
     for tweet in (before, meanwhile, after):
-        row = await eventually(lambda wanted=tweet: copies.tweet(wanted["id"]), within=60)
+        row = await eventually(lambda wanted=tweet: copies.tweet(wanted["id"]), within=180)
         assert row is not None
         assert row["text"] == tweet["text"]
 
@@ -87,7 +89,7 @@ async def test_restarted_stack_keeps_everything(whole_again: Stack, person: Pers
     assert await copies.tweet(doomed["id"]) is None
     assert await copies.user(person.id) is not None
     afterwards = await person.tweet("and life goes on")
-    await eventually(lambda: copies.tweet(afterwards["id"]), within=60)
+    await eventually(lambda: copies.tweet(afterwards["id"]), within=180)
 
 
 async def _length(items: list[str]) -> int:

@@ -48,7 +48,7 @@ def everything_in_mongodb(url: str) -> Iterator[bytes]:
 
 async def mailed(stack: Stack, recipient: str) -> str | None:
     """The token in the mail that sets a new password, once it has arrived."""
-    async with httpx.AsyncClient(base_url=stack.addresses["MAIL_URL"]) as mails:
+    async with httpx.AsyncClient(base_url=stack.addresses["MAIL_URL"], timeout=20) as mails:
         query = {"query": f'to:{recipient} subject:"choose a new password"'}
         found = (await mails.get("/api/v1/search", params=query)).json()["messages"]
         text = (await mails.get(f"/api/v1/message/{found[0]['ID']}")).json()["Text"] if found else ""

@@ -32,10 +32,10 @@ async def test_connector_that_connect_has_lost_is_put_back(running_stack: Stack)
         async def readiness() -> httpx.Response:
             return await client.get(f"{registrar}/readyz")
 
-        await eventually(readiness, lambda answer: answer.status_code == 200)
+        await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
         assert (await client.delete(f"{connect}/connectors/mongodb-tweets")).status_code == 204
         await eventually(readiness, lambda answer: answer.status_code == 503)
-        ready = await eventually(readiness, lambda answer: answer.status_code == 200, within=60)
+        ready = await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
         assert ready.json()["checks"] == {"mongodb-tweets": "ok", "mysql-users": "ok"}
         metrics = (await client.get(f"{registrar}/metrics")).text
         assert 'registrar_connector_healthy{connector="mongodb-tweets"} 1.0' in metrics
@@ -51,7 +51,7 @@ async def test_paused_connect_is_noticed_although_nothing_failed(running_stack: 
         async def readiness() -> httpx.Response:
             return await client.get(f"{registrar}/readyz")
 
-        await eventually(readiness, lambda answer: answer.status_code == 200)
+        await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
         running_stack.pause("connect")
         try:
             await eventually(readiness, lambda answer: answer.status_code == 503)
@@ -65,5 +65,5 @@ async def test_paused_connect_is_noticed_although_nothing_failed(running_stack: 
             assert "registrar_failed_looks_total 0.0" not in metrics
         finally:
             running_stack.resume("connect")
-        await eventually(readiness, lambda answer: answer.status_code == 200, within=60)
+        await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
         await asyncio.to_thread(running_stack.start)

@@ -153,7 +153,7 @@ async def test_no_proxy_of_the_environment_is_asked_for_connect(
     connector = Connector("mysql", {"topic.prefix": f"test-{secrets.token_hex(4)}"})
     with odd_connect({}) as connect:
         async with registrar(kafka_bootstrap_servers, connect.url, [connector]) as client:
-            await eventually(lambda: checks(client), lambda told: told["mysql"] == "not registered", within=10)
+            await eventually(lambda: checks(client), lambda told: told["mysql"] == "not registered")
 
 
 async def test_topics_are_made_with_as_many_replicas_as_are_set(kafka_bootstrap_servers: str) -> None:

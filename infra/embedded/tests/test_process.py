@@ -35,7 +35,7 @@ def started(state: Path, manner: str = "obedient") -> tuple[ComponentProcess, ps
     return process, psutil.Process(int(process.log_tail().split()[-1]))
 
 
-def wait_for(condition: Callable[[], bool], within: float = 10) -> None:
+def wait_for(condition: Callable[[], bool], within: float = 60) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline

@@ -144,5 +144,5 @@ async def admin(register: Register) -> Person:
 @pytest.fixture
 async def mailbox(stack: Stack) -> AsyncIterator[Mailbox]:
     stack.start("mail")
-    async with httpx.AsyncClient(base_url=stack.addresses["MAIL_URL"], timeout=5) as client:
+    async with httpx.AsyncClient(base_url=stack.addresses["MAIL_URL"], timeout=20) as client:
         yield Mailbox(client)

@@ -63,7 +63,7 @@ class Sink:
     """The stack's mail sink, as somebody who reads mails sees it."""
 
     def __init__(self, address: str) -> None:
-        self._client = httpx.AsyncClient(base_url=address)
+        self._client = httpx.AsyncClient(base_url=address, timeout=20)
 
     async def mails(self, to: str) -> list[dict[str, Any]]:
         answer = await self._client.get("/api/v1/search", params={"query": f"to:{to}"})

@@ -111,7 +111,7 @@ class People:
 
     def register(self, **names: str) -> dict[str, Any]:
         form = {**names, "name": "Somebody", "password": PASSWORD, "password_confirm": PASSWORD}
-        answer = httpx.post(f"{self.service.url}/v1/register", json=form)
+        answer = httpx.post(f"{self.service.url}/v1/register", json=form, timeout=20)
         assert answer.status_code == 201, answer.text
         registered: dict[str, Any] = answer.json()
         return registered

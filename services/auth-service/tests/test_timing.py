@@ -56,8 +56,11 @@ async def sample(app: FastAPI, kinds: Mapping[str, Ask]) -> dict[str, list[float
     said = set()
     for kind in [*kinds, *order]:
         await mails_are_away(app)
-        began = time.perf_counter()
-        answer = await kinds[kind]()
+        # 503: the machine stood still.
+        answer = None
+        while answer is None or answer.status_code == 503:
+            began = time.perf_counter()
+            answer = await kinds[kind]()
         durations[kind].append(time.perf_counter() - began)
         said.add((answer.status_code, answer.text.replace(answer.headers["X-Request-ID"], "")))
     assert len(said) == 1, said

@@ -103,7 +103,11 @@ async def test_health_is_answered_promptly_during_a_thousand_logins(replica: Rep
     assert statistics.median(service) < max(PROMPT_SECONDS, 10 * statistics.median(control)), told
     assert percentile_95(service) < max(PROMPT_SECONDS, 10 * percentile_95(control)), told
     assert len(service) > LOGINS / 10, "it was asked too seldom to say anything"
-    assert json.loads(statuses) == {"200": LOGINS}, told
+    # A machine that stood still for longer than a transaction may take has some told to come again, once.
+    count = json.loads(statuses)
+    assert count.pop("200") == LOGINS, told
+    assert count.pop("503", 0) <= load.CONCURRENCY, told
+    assert count == {}, told
 
 
 def credentials(form: Form) -> dict[str, str]:

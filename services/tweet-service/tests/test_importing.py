@@ -474,10 +474,10 @@ def assert_long_file_is_there(target: Target, outcome: Outcome) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
 def test_interrupted_import_is_continued(target: Target, long_file: Path, number: signal.Signals, code: int) -> None:
-    process = target.start(long_file, "--batch", "25")
+    process = target.start(long_file, "--batch", "5")
     target.until_done(process, 500)
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     state = target.state()
     assert state is not None
@@ -495,7 +495,7 @@ def test_interrupted_import_is_continued(target: Target, long_file: Path, number
 
 
 def test_import_waits_for_a_database_that_is_away(target: Target, long_file: Path, stack: Stack) -> None:
-    process = target.start(long_file, "--batch", "25")
+    process = target.start(long_file, "--batch", "5")
     try:
         target.until_done(process, 500)
         stack.kill("mongo")
@@ -523,7 +523,8 @@ def test_two_imports_at_a_time_count_right(target: Target) -> None:
 
 
 def test_second_process_takes_the_same_import_over(target: Target, long_file: Path) -> None:
-    first = target.start(long_file, "--batch", "25")
+    # It is far from its end when the other one has started.
+    first = target.start(long_file, "--batch", "5")
     target.until_done(first, 250)
     second = target.start(long_file, "--batch", "100")
     with ThreadPoolExecutor(2) as waiting:

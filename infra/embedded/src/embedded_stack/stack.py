@@ -19,7 +19,7 @@ from embedded_stack.process import ComponentProcess
 _READINESS_POLL_SECONDS = 0.1
 _DRAIN_SECONDS = 15
 # Two looks at the pipeline this far apart must see it empty and unchanged.
-_DRAIN_QUIET_SECONDS = 1.0
+_DRAIN_QUIET_SECONDS = 2.0
 
 Progress = Callable[[str], None]
 
