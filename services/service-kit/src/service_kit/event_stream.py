@@ -8,10 +8,12 @@ import asyncio
 import random
 import socket
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any
 
+from prometheus_client import Counter
 from pydantic import Field
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -55,26 +57,45 @@ class End(ResponseBody):
     title: str = Field(examples=["The client reads more slowly than events come in."])
 
 
-class Subscription(Protocol):
+class Subscription(ABC):
     """One who listens. `sending` is true while something is being sent, `on_cut` is called when he is cut off."""
 
-    sending: bool
-    on_cut: Callable[[], object] | None
+    def __init__(self, dropped: Counter) -> None:
+        self._dropped = dropped
+        self._ended: StreamEnded | None = None
+        self.sending = False
+        self.on_cut: Callable[[], object] | None = None
 
+    @abstractmethod
     async def begin(self) -> Sequence[bytes]:
         """Messages for a start. Raises problems that keep the stream from beginning."""
 
     def opening(self) -> bytes:
         """What goes before the first message, without an empty line behind it."""
+        return b""
 
+    @abstractmethod
     async def next(self) -> Sequence[bytes]:
         """The messages that come next; none after a heartbeat's time of silence. Raises `StreamEnded`."""
 
     def heartbeat(self) -> bytes:
         """What is sent then."""
+        return b": heartbeat\n\n"
 
     def cut(self, why: StreamEnded) -> None:
-        """End it at once."""
+        """End it at once; the first reason counts. `dropped` counts those who are too slow."""
+        if self._ended is not None:
+            return
+        self._ended = why
+        if why is TOO_SLOW:
+            self._dropped.inc()
+        self._wake()
+        if self.on_cut is not None:
+            self.on_cut()
+
+    @abstractmethod
+    def _wake(self) -> None:
+        """Whoever waits in `next` looks again."""
 
 
 def message(event: str, data: str, position: str | None = None) -> bytes:

@@ -7,7 +7,7 @@ for anybody.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -17,7 +17,15 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
-from service_kit.event_stream import FINISHED, TOO_SLOW, UNAVAILABLE, StreamEnded, TooManyStreams, message
+from service_kit.event_stream import (
+    FINISHED,
+    TOO_SLOW,
+    UNAVAILABLE,
+    StreamEnded,
+    Subscription,
+    TooManyStreams,
+    message,
+)
 from sync_service.consumer.standalone import standalone_consumer
 from sync_service.feed.backlog import Backlog, FeedEvent
 from sync_service.inspection.telling import Wanted, tell
@@ -51,27 +59,21 @@ class FeedLimits:
         )
 
 
-class FeedSubscription:
+class FeedSubscription(Subscription):
     """One who listens, from now on."""
 
     def __init__(self, feed: "Feed", wanted: Wanted) -> None:
+        super().__init__(feed.metrics.dropped)
         self._feed = feed
         self._wanted = wanted
         self._next = 0
-        self._ended: StreamEnded | None = None
         self._news = asyncio.Event()
-        self.sending = False
-        self.on_cut: Callable[[], object] | None = None
 
     async def begin(self) -> Sequence[bytes]:
         self._next = self._feed.backlog.end
         return []
 
-    def opening(self) -> bytes:
-        return b""
-
     async def next(self) -> Sequence[bytes]:
-        """What comes next; nothing after a heartbeat's time of silence. Raises `StreamEnded`."""
         heartbeat_at = asyncio.get_running_loop().time() + self._feed.limits.heartbeat_seconds
         with suppress(TimeoutError):
             async with asyncio.timeout_at(heartbeat_at):
@@ -81,25 +83,14 @@ class FeedSubscription:
                 return [event.text for event in events]
         return []
 
-    def heartbeat(self) -> bytes:
-        return b": heartbeat\n\n"
-
     def notice(self) -> None:
         """There are new events in the backlog."""
         if self.sending and self._next < self._feed.backlog.first:
             self.cut(TOO_SLOW)
         self._news.set()
 
-    def cut(self, why: StreamEnded) -> None:
-        """End it at once."""
-        if self._ended is not None:
-            return
-        self._ended = why
-        if why is TOO_SLOW:
-            self._feed.metrics.dropped.inc()
+    def _wake(self) -> None:
         self._news.set()
-        if self.on_cut is not None:
-            self.on_cut()
 
     def _from_backlog(self) -> list[FeedEvent]:
         backlog = self._feed.backlog

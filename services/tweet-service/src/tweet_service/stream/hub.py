@@ -7,7 +7,7 @@ dropped; nobody waits for anybody.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from time import time
@@ -17,7 +17,7 @@ import structlog
 from bson import Timestamp
 from pymongo.errors import PyMongoError
 
-from service_kit.event_stream import FINISHED, TOO_SLOW, UNAVAILABLE, StreamEnded, TooManyStreams
+from service_kit.event_stream import FINISHED, TOO_SLOW, UNAVAILABLE, StreamEnded, Subscription, TooManyStreams
 from tweet_service.metrics import StreamMetrics
 from tweet_service.settings import Settings
 from tweet_service.stream.backlog import Backlog
@@ -59,10 +59,11 @@ class StreamLimits:
         )
 
 
-class Subscription:
+class TweetSubscription(Subscription):
     """One who listens, from now on or from behind a position."""
 
     def __init__(self, hub: "Hub", wanted: Wanted, behind: str | None) -> None:
+        super().__init__(hub.metrics.dropped)
         self._hub = hub
         self._wanted = wanted
         self._asked_behind = behind
@@ -70,9 +71,6 @@ class Subscription:
         self._next = 0
         self._history: AsyncGenerator[Batch, None] | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._ended: StreamEnded | None = None
-        self.sending = False
-        self.on_cut: Callable[[], object] | None = None
 
     @property
     def position(self) -> str:
@@ -105,7 +103,6 @@ class Subscription:
         return [event.text for event in events]
 
     async def next(self) -> list[bytes]:
-        """What comes next; nothing after a heartbeat's time of silence. Raises `StreamEnded`."""
         heartbeat_at = asyncio.get_running_loop().time() + self._hub.limits.heartbeat_seconds
         while True:
             if self._ended is not None:
@@ -129,17 +126,9 @@ class Subscription:
                     return
             self._next = self._hub.backlog.end
 
-    def cut(self, why: StreamEnded) -> None:
-        """End it at once."""
-        if self._ended is not None:
-            return
-        self._ended = why
-        if why is TOO_SLOW:
-            self._hub.metrics.dropped.inc()
+    def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-        if self.on_cut is not None:
-            self.on_cut()
 
     async def close(self) -> None:
         if self._history is not None:
@@ -210,7 +199,7 @@ class Hub:
         self.begun = ""
         # An event that is put in must not push out what nobody had time to look at.
         self._at_once = max(1, min(_CHANGES_AT_ONCE, limits.backlog // 4))
-        self._subscriptions: set[Subscription] = set()
+        self._subscriptions: set[TweetSubscription] = set()
         self._starting: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
         self._extending = asyncio.Lock()
@@ -220,11 +209,11 @@ class Hub:
         self._ended = False
 
     @asynccontextmanager
-    async def subscription(self, wanted: Wanted, behind: str | None) -> AsyncIterator[Subscription]:
+    async def subscription(self, wanted: Wanted, behind: str | None) -> AsyncIterator[TweetSubscription]:
         """Somebody who listens, for the length of the context. Raises `TooManyStreams` and what the driver raises."""
         if self._ended or len(self._subscriptions) >= self.limits.clients:
             raise TooManyStreams
-        subscription = Subscription(self, wanted, behind)
+        subscription = TweetSubscription(self, wanted, behind)
         self._subscriptions.add(subscription)
         self.metrics.clients.set(len(self._subscriptions))
         try:
