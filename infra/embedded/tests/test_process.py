@@ -61,6 +61,39 @@ def test_stop_kills_what_ignores_sigterm(tmp_path: Path) -> None:
     assert has_ended(child)
 
 
+BUSY = """
+import hashlib, threading
+def work():
+    while True:
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 20_000)
+for _ in range(8):
+    threading.Thread(target=work).start()
+print("busy", flush=True)
+"""
+
+
+def nanoseconds_run(pid: int) -> int:
+    """How long its threads have been running."""
+    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+
+
+def test_paused_process_stands_still_from_then_on(tmp_path: Path) -> None:
+    process = ComponentProcess("example", tmp_path)
+    process.start(Command([sys.executable, "-c", BUSY], dict(os.environ)))
+    try:
+        wait_for(lambda: process.log_tail() == "busy")
+        running = process.running()
+        assert running is not None
+        for _ in range(20):
+            process.pause()
+            before = nanoseconds_run(running.pid)
+            time.sleep(0.02)
+            assert nanoseconds_run(running.pid) == before
+            process.resume()
+    finally:
+        process.kill()
+
+
 def test_paused_process_resumes_and_can_be_stopped_while_paused(tmp_path: Path) -> None:
     process, _child = started(tmp_path)
     running = process.running()

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import psutil
 
 MAX_LOG_BYTES = 20 * 1024 * 1024
 _POLL_SECONDS = 0.05
+_STANDSTILL_POLL_SECONDS = 0.001
 
 
 @dataclass(frozen=True)
@@ -116,15 +117,18 @@ class ComponentProcess:
         leader = self._leader()
         if psutil.pid_exists(pid) if leader is None else not _has_ended(leader):
             return
-        while orphans := _session(pid):
+        while orphans := _members(os.getsid, pid):
             for orphan in orphans:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     orphan.kill()
             time.sleep(_POLL_SECONDS)
 
     def pause(self) -> None:
+        """Returns when it stands still. The signal only begins that: busy threads go on for milliseconds and answer."""
         if process := self.running():
             self._signal_group(process.pid, signal.SIGSTOP)
+            while not all(map(_stands_still, _members(os.getpgid, process.pid))):
+                time.sleep(_STANDSTILL_POLL_SECONDS)
 
     def resume(self) -> None:
         if process := self.running():
@@ -160,11 +164,21 @@ def _has_ended(process: psutil.Process) -> bool:
         return True
 
 
-def _session(pid: int) -> list[psutil.Process]:
-    """The live processes of the session that the process of this pid began."""
+def _stands_still(process: psutil.Process) -> bool:
+    """Is each of its threads stopped, or gone?"""
+    try:
+        stats = [path.read_text() for path in Path(f"/proc/{process.pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    # proc(5): the state follows the name, which is in brackets and may have some in it.
+    return all(stat.rpartition(") ")[2][0] in "TtZX" for stat in stats)
+
+
+def _members(kind: Callable[[int], int], pid: int) -> list[psutil.Process]:
+    """The live processes of the session (`os.getsid`) or group (`os.getpgid`) that the process of this pid leads."""
     members = []
     for process in psutil.process_iter():
         with contextlib.suppress(ProcessLookupError):
-            if os.getsid(process.pid) == pid and not _has_ended(process):
+            if kind(process.pid) == pid and not _has_ended(process):
                 members.append(process)
     return members
