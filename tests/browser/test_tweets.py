@@ -394,7 +394,7 @@ async def test_author_whose_copy_has_not_arrived_is_somebody_new(page: Page, per
         author = {"id": person.id, "username": None, "name": None}
         await route.fulfill(response=answer, json=await answer.json() | {"tweet": tweet | {"author": author}})
 
-    await page.route(f"**/{tweet['id']}/thread*", before_the_copy)
+    await page.route(f"**/{tweet['id']}/thread*", before_the_copy, times=1)
     await page.goto(f"/tweets/{tweet['id']}")
     await expect(page.get_by_role("article", name="Tweet by Somebody new")).to_contain_text("Somebody new")
 
