@@ -14,10 +14,9 @@ from sqlalchemy import text
 
 from browser.people import NewPerson
 from browser.windows import Windows, watched_windows
-from e2e.people import Person, register
+from e2e.people import Person, found_by_others, register
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
-from waiting import eventually
 
 # A change goes through both stores before it is seen; the machine may be busy.
 expect.set_options(timeout=30_000)
@@ -57,17 +56,18 @@ async def new_person(running_stack: Stack) -> AsyncIterator[NewPerson]:
 
     `client` has no token for the role, only a browser.
     """
+    gateway = running_stack.addresses["GATEWAY_URL"]
     engine = create_engine(running_stack.addresses["MYSQL_ROOT_URL"])
     people = []
 
     async def make(role: str = "customer") -> Person:
-        person = await register(running_stack.addresses["GATEWAY_URL"])
+        person = await register(gateway)
         people.append(person)
         if role != "customer":
             async with engine.begin() as connection:
                 given = {"role": role, "id": person.id}
                 await connection.execute(text("UPDATE auth.users SET role = :role WHERE id = :id"), given)
-        await eventually(person.is_found)
+        await found_by_others(gateway, person.username)
         return person
 
     yield make

@@ -8,9 +8,8 @@ from playwright.async_api import BrowserContext, Locator, Page, Route, expect
 
 from auth_app import Mailbox
 from browser.windows import Windows
-from e2e.people import Person
+from e2e.people import Person, found_by_others
 from embedded_stack import Stack
-from waiting import eventually
 
 RENEW = "async () => { const { session } = await import('/session.js'); await session.renew(); return session.user; }"
 
@@ -48,7 +47,7 @@ async def test_new_person_registers_tweets_edits_deletes_and_logs_out(page: Page
     await expect(page).to_have_title("Home · Tandem")
 
     # Whoever is elsewhere reads a name as soon as its copy has arrived.
-    await eventually(lambda: page.request.get(f"/api/tweets/v1/users/{username}"), lambda answer: answer.ok)
+    await found_by_others(windows.gateway, username)
     words = f"Nanoseconds, {secrets.token_hex(4)} #tandem"
     await page.get_by_label("New tweet").fill(words)
     await page.get_by_role("button", name="Tweet", exact=True).click()

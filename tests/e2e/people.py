@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from answers import served
+from waiting import eventually
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,6 @@ class Person:
         tweet: dict[str, Any] = answer.json()
         return tweet
 
-    async def is_found(self) -> bool:
-        """Whether others find this person: a moment behind the registration, when the copy has arrived."""
-        profile = self.client.build_request("GET", f"/api/tweets/v1/users/{self.username}")
-        # The own token speaks for its owner even without the copy.
-        del profile.headers["Authorization"]
-        return (await self.client.send(profile)).status_code == 200
-
 
 async def register(gateway: str) -> Person:
     password = secrets.token_urlsafe(16)
@@ -50,3 +44,10 @@ async def register(gateway: str) -> Person:
     body = answer.json()
     client.headers["Authorization"] = f"Bearer {body['access_token']}"
     return Person(body["user"]["id"], body["user"]["username"], password, client)
+
+
+async def found_by_others(gateway: str, username: str) -> None:
+    """Wait until the copy of a new account has arrived. (For its owner, the token speaks until then.)"""
+    async with httpx.AsyncClient(base_url=gateway, timeout=20) as stranger:
+        profile = f"/api/tweets/v1/users/{username}"
+        await eventually(lambda: stranger.get(profile), lambda answer: answer.status_code == 200)

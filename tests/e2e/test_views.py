@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from e2e.copies import Copies, Document
-from e2e.people import Person, register
+from e2e.people import Person, found_by_others, register
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
 from waiting import eventually
@@ -21,7 +21,9 @@ async def fan(running_stack: Stack) -> AsyncIterator[Person]:
     await someone.client.aclose()
 
 
-async def test_likes_and_follows_reach_mysql_and_leave_it(person: Person, fan: Person, copies: Copies) -> None:
+async def test_likes_and_follows_reach_mysql_and_leave_it(
+    running_stack: Stack, person: Person, fan: Person, copies: Copies
+) -> None:
     tweet = await person.tweet("like me")
     like, follow = f"/api/tweets/v1/tweets/{tweet['id']}/like", f"/api/tweets/v1/users/{person.username}/follow"
 
@@ -31,7 +33,7 @@ async def test_likes_and_follows_reach_mysql_and_leave_it(person: Person, fan: P
     async def followed() -> Document | None:
         return await copies.row("SELECT follower_id FROM tweets.follows WHERE followee_id = :id", id=person.id)
 
-    await eventually(person.is_found)
+    await found_by_others(running_stack.addresses["GATEWAY_URL"], person.username)
     assert (await fan.client.put(like)).is_success
     assert (await fan.client.put(follow)).is_success
     await eventually(liked, lambda row: row == {"user_id": fan.id})
