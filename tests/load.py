@@ -1,8 +1,8 @@
 """Programs that a test runs beside a service under load, each a process of its own: none delays another's event loop.
 
-`python load.py logins URL` reads `[{"login": …, "password": …}, …]` as JSON, logs in to each, 50 at a time, again where
-the answer is 503, and prints how often each status was the answer. `python load.py control PORT` answers every request
-with nothing, and does nothing else.
+`python load.py logins URL` reads `[{"login": …, "password": …}, …]` as JSON, logs in to each, 50 at a time, once more
+where the answer is 503, and prints how often each status was the answer. `python load.py control PORT` answers every
+request with nothing, and does nothing else.
 """
 
 import asyncio
@@ -24,9 +24,11 @@ async def log_in_to_each(url: str, logins: list[dict[str, str]]) -> Counter[int]
 
     async def one_after_the_other(client: httpx.AsyncClient) -> None:
         for login in waiting:
-            while (answer := await client.post("/v1/login", json=login)).status_code == 503:
+            answer = await client.post("/v1/login", json=login)
+            if answer.status_code == 503:
                 statuses[503] += 1
                 await asyncio.sleep(int(answer.headers["Retry-After"]))
+                answer = await client.post("/v1/login", json=login)
             statuses[answer.status_code] += 1
 
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
