@@ -76,9 +76,9 @@ async def watched_windows(browser: Browser, gateway: str) -> AsyncIterator[Windo
     try:
         yield windows
     finally:
-        for page in [page for profile in windows.profiles for page in profile.pages]:
-            # Of requests that are under way when a test ends nobody hears any more, least of all the next test.
-            await page.unroute_all(behavior="ignoreErrors")
         for profile in windows.profiles:
+            for page in profile.pages:
+                # Of requests that are under way when a test ends nobody hears any more, least of all the next test.
+                await page.unroute_all(behavior="ignoreErrors")
             await profile.close()
     assert not windows.trouble.found, "\n".join(windows.trouble.found)

@@ -87,7 +87,7 @@ class FeedSubscription(Subscription):
         """There are new events in the backlog."""
         if self.sending and self._next < self._feed.backlog.first:
             self.cut(TOO_SLOW)
-        self._news.set()
+        self._wake()
 
     def _wake(self) -> None:
         self._news.set()
