@@ -90,6 +90,7 @@ lock: setup ## Compile the dependencies of all packages into the lock files
 	    --output-file requirements.lock $(addsuffix /pyproject.toml,$(PACKAGES))
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-deps --no-header --no-annotate --upgrade \
 	    --output-file infra/embedded/components.lock infra/embedded/components.in
+	@$(BIN)/python -m embedded_stack.fetch.lock_jars
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
 	    --output-file benchmarks/peers/requirements.lock benchmarks/peers/requirements.in
 

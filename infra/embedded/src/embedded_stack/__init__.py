@@ -1,4 +1,4 @@
-"""Tandem's whole system as local processes: real MySQL, MongoDB, Kafka Connect, Debezium and a Kafka broker.
+"""Tandem's whole system as local processes: real MySQL, MongoDB, Apache Kafka, Kafka Connect and Debezium.
 
 from embedded_stack import Stack, StackConfiguration
 

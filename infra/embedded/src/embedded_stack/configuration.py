@@ -24,6 +24,7 @@ PORTS = {
     "mysql": 13306,
     "mongo": 27117,
     "kafka": 19092,
+    "kafka-controller": 19093,
     "connect": 18083,
     "mail-http": 18025,
     "mail-smtp": 11025,
@@ -55,6 +56,12 @@ class StackConfiguration(BaseSettings):
     )
     cache_dir: Path = Field(
         default=Path("~/.cache/tandem"), validation_alias="TANDEM_CACHE_DIR", description="What was downloaded."
+    )
+
+    maven_repository: str | None = Field(
+        default=None,
+        validation_alias="TANDEM_MAVEN_REPOSITORY",
+        description="A mirror of Maven Central, from which Kafka and Debezium are downloaded.",
     )
 
     outside_mysql: str | None = Field(

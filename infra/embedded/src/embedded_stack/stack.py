@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import httpx
 from sqlalchemy.engine import make_url
 
 from embedded_stack.components import COMPONENTS, Component, Environment
@@ -17,9 +16,6 @@ from embedded_stack.errors import StackError
 from embedded_stack.process import ComponentProcess
 
 _READINESS_POLL_SECONDS = 0.1
-_DRAIN_SECONDS = 15
-# Two looks at the pipeline this far apart must see it empty and unchanged.
-_DRAIN_QUIET_SECONDS = 2.0
 
 Progress = Callable[[str], None]
 
@@ -62,22 +58,11 @@ class Stack:
         wanted = self._with_dependencies(names or self.components)
         self.fetch()
         self._write_addresses()
-        lost = [name for name in wanted if self.components[name].restarts_dependents and not self.is_running(name)]
-        behind = [name for name in self._dependents(lost) if self.is_running(name)]
-        for name in reversed(behind):
-            # A graceful stop would wait for what is gone.
-            self.processes[name].kill()
-            self._progress(f"{name:<10} killed, to be started behind what it needs")
-        self._start_in_parallel([name for name in self.components if name in {*wanted, *behind}])
+        self._start_in_parallel([name for name in self.components if name in wanted])
 
-    def stop(self, *, drain: bool = True) -> None:
-        """Stop all in reverse. Behind the services that take writes, what is on its way may arrive first."""
-        remaining = [name for name in reversed(self.components) if self.processes[name].expected]
-        if drain and "sync" in remaining and self.is_running("sync") and self.is_running("connect"):
-            while remaining and remaining[0] != "sync":
-                self._stop_one(remaining.pop(0))
-            self._drain()
-        for name in remaining:
+    def stop(self) -> None:
+        """Stop all, each before what it depends on."""
+        for name in reversed(self.components):
             self._stop_one(name)
         (self.configuration.state / "env").unlink(missing_ok=True)
 
@@ -96,12 +81,9 @@ class Stack:
         self.processes[self._known(name)].kill()
 
     def restart(self, name: str) -> None:
-        """Stop and start; the broker's dependents are stopped before it and started anew behind it."""
-        behind = self._dependents([name]) if self.components[self._known(name)].restarts_dependents else [name]
-        running = [each for each in behind if self.is_running(each)]
-        for each in reversed(running):
-            self._stop_one(each)
-        self.start(name, *running)
+        """Stop it and start it again."""
+        self.stop_one(name)
+        self.start(name)
 
     def pause(self, name: str) -> None:
         """SIGSTOP."""
@@ -130,13 +112,6 @@ class Stack:
                 raise StackError(f"There is no component {name!r}; there are {', '.join(self.components)}.")
             wanted |= {name} | self._with_dependencies(self.components[name].depends_on)
         return wanted
-
-    def _dependents(self, names: Iterable[str]) -> list[str]:
-        behind = set(names)
-        for name, component in self.components.items():
-            if behind & set(component.depends_on):
-                behind.add(name)
-        return [name for name in self.components if name in behind]
 
     def _start_in_parallel(self, names: list[str]) -> None:
         """Each waits for its own dependencies only. `names` are in an order that respects them."""
@@ -198,26 +173,6 @@ class Stack:
         if self.components[name].outside is None and self.processes[name].expected:
             self.processes[name].stop(self.components[name].grace)
             self._progress(f"{name:<10} stopped")
-
-    def _drain(self) -> None:
-        """Wait until sync-service has nothing left and nothing new has come for a moment, or give up.
-
-        The embedded broker forgets what it holds when it stops. A lost insert or update comes back with the next
-        snapshot, but a lost delete does not.
-        """
-        deadline = time.monotonic() + _DRAIN_SECONDS
-        seen: object = None
-        while time.monotonic() < deadline:
-            try:
-                status = httpx.get(f"{self.addresses['SYNC_URL']}/v1/status", timeout=2).json()
-                now = [(route["topic"], route["applied"], route["lag"]) for route in status["routes"]]
-            except (httpx.HTTPError, ValueError, KeyError):
-                break
-            if now == seen and all(lag == 0 for _, _, lag in now):
-                return
-            seen = now
-            time.sleep(_DRAIN_QUIET_SECONDS)
-        self._progress("sync       had changes left to apply; they come back with the next snapshot, deletes do not")
 
     def _write_addresses(self) -> None:
         lines = [f"{key}={value}\n" for key, value in self.addresses.items()]

@@ -25,7 +25,7 @@ def temporary_stack(prefix: str, *, logs: Path | None = None, progress: Progress
         try:
             yield stack
         finally:
-            stack.stop(drain=False)
+            stack.stop()
             if logs is not None:
                 shutil.rmtree(logs, ignore_errors=True)
                 if (state / "log").exists():

