@@ -35,7 +35,7 @@ class Settings(ServiceSettings):
         default=6000, ge=3000, description="A member that is silent for so long loses its partitions."
     )
     sync_fetch_max_wait_ms: int = Field(
-        default=20,
+        default=500,
         ge=1,
         le=1000,
         description="How long the broker may keep a fetch waiting; the embedded one does, though events come.",

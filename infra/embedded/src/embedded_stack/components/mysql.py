@@ -23,6 +23,19 @@ ACCOUNTS = REPOSITORY / "infra" / "mysql" / "accounts.sql"
 SETTINGS = REPOSITORY / "infra" / "mysql" / "tandem.cnf"
 
 
+# Locks and processes can be looked at as on any server; histories and digests of statements would take 200 MB.
+_SMALL_PERFORMANCE_SCHEMA = (
+    *(
+        f"--performance-schema-events-{kind}-history-long-size=0"
+        for kind in ("waits", "stages", "statements", "transactions")
+    ),
+    "--performance-schema-digests-size=0",
+    "--performance-schema-error-size=0",
+    "--performance-schema-max-digest-length=0",
+    "--performance-schema-max-sql-text-length=0",
+)
+
+
 def mysqld_on_path() -> str | None:
     """A `mysqld` that is MySQL (not MariaDB) 8 or newer."""
     program = shutil.which("mysqld")
@@ -88,6 +101,7 @@ class MySQL(Component):
                 "--mysqlx=0",
                 "--secure-file-priv=",
                 "--innodb-buffer-pool-size=256M",
+                *_SMALL_PERFORMANCE_SCHEMA,
             ],
             self.environment.base,
         )
