@@ -27,6 +27,7 @@ from benchmarks.report import Comparison, Report
 from benchmarks.rounds import Step, in_rounds
 from benchmarks.rows import fill_tweets, fill_users
 from embedded_stack.configuration import REPOSITORY
+from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine, migrate
 from sync_service.reconciliation import comparison
 from sync_service.reconciliation.sides import open_sides
@@ -124,7 +125,7 @@ class Bench:
             fields = [replace(field, expression=None) for field in sides.canonical.fields]
             sides = replace(sides, canonical=replace(sides.canonical, fields=fields))
             broker = self.addresses["KAFKA_BOOTSTRAP_SERVERS"]
-            async with Topic(broker, declared.topic, GROUP, patience=5) as topic:
+            async with Topic(KafkaClients(broker), declared.topic, GROUP, patience=5) as topic:
                 report = await comparison.Comparison(declared, sides, topic, comparison.Wanted()).run()
         seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu_begun
         return _measurement(report.rows, (report.missing, report.extra, report.different), seconds, cpu)

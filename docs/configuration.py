@@ -183,7 +183,7 @@ def _default(field: FieldInfo) -> str:
     match field.default:
         case SecretStr():
             return f"`{field.default.get_secret_value()}`"
-        case "" | ():
+        case "" | () | None:
             return "none"
         case bool():
             return f"`{str(field.default).lower()}`"

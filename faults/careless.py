@@ -14,9 +14,9 @@ from embedded_stack.components import Environment
 from embedded_stack.components.services import SyncService
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.process import Command
+from service_kit import kafka
 from sync_service import cli
 from sync_service.apply.rule import Flow, Version
-from sync_service.consumer import group
 from sync_service.sinks import mongo, mysql
 
 
@@ -36,7 +36,8 @@ class CarelessSync(SyncService):
 class _CommittingConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # published without type information
     async def getmany(self, *partitions: Any, **options: Any) -> Any:
         fetched = await super().getmany(*partitions, **options)
-        if fetched:
+        # One that reads beside the group has nothing to commit.
+        if fetched and self._group_id is not None:
             await self.commit({place: records[-1].offset + 1 for place, records in fetched.items()})
         return fetched
 
@@ -52,7 +53,7 @@ def _always(incoming: Version, flow: Flow) -> dict[str, Any]:  # noqa: ARG001 - 
 
 
 def _commit_first() -> None:
-    group.AIOKafkaConsumer = _CommittingConsumer  # type: ignore[attr-defined]  # imported there, not exported
+    kafka.AIOKafkaConsumer = _CommittingConsumer  # type: ignore[attr-defined]  # imported there, not exported
 
 
 BROKEN: dict[str, Callable[[], None]] = {"unguarded": _unguard, "commits-first": _commit_first}

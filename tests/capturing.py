@@ -14,6 +14,7 @@ from embedded_stack.components.services import registrar_environment
 from records import records_of
 from registrar.connectors import declarations_folder, load_connectors
 from registrar.topics import TopicDeclaration, ensure_topics
+from service_kit.kafka import KafkaClients
 from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
 from waiting import eventually
 
@@ -31,7 +32,7 @@ async def capturing(
     stack.start("mysql", "mongo", "kafka", "connect")
     if topics:
         wanted = {topic: TopicDeclaration(partitions=PARTITIONS) for topic in topics}
-        await ensure_topics(stack.addresses["KAFKA_BOOTSTRAP_SERVERS"], wanted, deadline_seconds=30)
+        await ensure_topics(KafkaClients(stack.addresses["KAFKA_BOOTSTRAP_SERVERS"]), wanted, deadline_seconds=30)
     name = f"test-{secrets.token_hex(4)}"
     settings = json.loads((declarations_folder() / "connectors" / f"{declared}.json").read_text())
     own = folder / "connectors"

@@ -90,7 +90,7 @@ async def own_sync(
         "AUTH_AUDIENCE": AUDIENCE,
         "SYNC_ROUTES_FILE": str(folder / "routes.yaml"),
         "SYNC_GROUP_ID": f"test-{suffix}",
-        "SYNC_SESSION_TIMEOUT_MS": "3000",
+        "SYNC_SESSION_TIMEOUT_MS": "6000",
     }
     async with AIOKafkaProducer(
         bootstrap_servers=urls["KAFKA_BOOTSTRAP_SERVERS"], max_request_size=LARGEST_REQUEST

@@ -17,6 +17,7 @@ from capturing import capturing
 from embedded_stack import Stack
 from registrar.topics import ensure_topics, load_topics
 from replicas import running_processes
+from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine
 from sync_service.routes.loading import load_routes
 from sync_service.routes.tables import missing
@@ -71,7 +72,7 @@ async def test_own_table_and_own_collection_are_copied_both_ways(
     file, topics_file = tmp_path / "routes.yaml", tmp_path / "topics.yaml"
     file.write_text(routes)
     topics_file.write_text(topics)
-    await ensure_topics(kafka_bootstrap_servers, load_topics(topics_file), deadline_seconds=30)
+    await ensure_topics(KafkaClients(kafka_bootstrap_servers), load_topics(topics_file), deadline_seconds=30)
     order = json_util.loads(json.dumps(order))
 
     async def execute(statement: str) -> None:
@@ -102,7 +103,7 @@ async def test_own_table_and_own_collection_are_copied_both_ways(
         "AUTH_JWKS_URL": f"{stack.addresses['AUTH_URL']}/.well-known/jwks.json",
         "SYNC_ROUTES_FILE": str(file),
         "SYNC_GROUP_ID": f"test-{secrets.token_hex(4)}",
-        "SYNC_SESSION_TIMEOUT_MS": "3000",
+        "SYNC_SESSION_TIMEOUT_MS": "6000",
     }
     async with (
         capturing(stack, tmp_path, "mysql-users", changed=connectors[0]),

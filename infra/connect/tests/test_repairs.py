@@ -8,21 +8,23 @@ import pytest
 
 from embedded_stack import Stack
 from registrar.topics import TopicDeclaration, TopicMismatch, ensure_topics
+from service_kit.kafka import KafkaClients
 from waiting import eventually
 
 
 async def test_topics_are_created_once_with_their_partition_counts(kafka_bootstrap_servers: str) -> None:
     name = f"test.{secrets.token_hex(4)}"
+    kafka = KafkaClients(kafka_bootstrap_servers)
     declared = {name: TopicDeclaration(partitions=4)}
-    assert await ensure_topics(kafka_bootstrap_servers, declared, deadline_seconds=20) == [name]
-    assert await ensure_topics(kafka_bootstrap_servers, declared, deadline_seconds=20) == []
+    assert await ensure_topics(kafka, declared, deadline_seconds=20) == [name]
+    assert await ensure_topics(kafka, declared, deadline_seconds=20) == []
     with pytest.raises(TopicMismatch, match=f"topic {name} has 4 partitions instead of 6"):
-        await ensure_topics(kafka_bootstrap_servers, {name: TopicDeclaration(partitions=6)}, deadline_seconds=20)
+        await ensure_topics(kafka, {name: TopicDeclaration(partitions=6)}, deadline_seconds=20)
 
 
 async def test_broker_that_does_not_answer_ends_at_the_deadline() -> None:
-    with pytest.raises(TimeoutError):
-        await ensure_topics("127.0.0.1:1", {"x": TopicDeclaration(partitions=1)}, deadline_seconds=1)
+    with pytest.raises(TimeoutError, match=r"the broker at 127\.0\.0\.1:1 does not answer: "):
+        await ensure_topics(KafkaClients("127.0.0.1:1"), {"x": TopicDeclaration(partitions=1)}, deadline_seconds=1)
 
 
 async def test_connector_that_connect_has_lost_is_put_back(running_stack: Stack) -> None:

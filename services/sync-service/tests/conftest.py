@@ -142,5 +142,5 @@ def settings(kafka_bootstrap_servers: str, schema_url: str, database_url: str) -
         kafka_bootstrap_servers=kafka_bootstrap_servers,
         auth_jwks_url="http://127.0.0.1:1/jwks.json",
         sync_group_id=f"test-{secrets.token_hex(4)}",
-        sync_session_timeout_ms=3000,
+        sync_session_timeout_ms=6000,
     )

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from change_events import Record, mongodb_event, mysql_event
 from embedded_stack import Stack
 from records import records_of
+from service_kit.kafka import KafkaClients
 from sync_service.consumer import operation as consumer_operation
 from sync_service.consumer.group import end_offsets
 from sync_service.consumer.operation import SyncOperation
@@ -371,10 +372,10 @@ def value_of(sync: SyncOperation, metric: str, /, **labels: str) -> float:
 
 async def test_letters_of_the_process_before_are_known_in_every_batch_not_only_the_first(bench: Bench) -> None:
     """The offsets are set back over several batches whose events have their letters."""
-    servers = bench.settings.kafka_bootstrap_servers
-    letters, reader = DeadLetters(servers), LetterReader(servers)
+    kafka = KafkaClients.of(bench.settings)
+    letters, reader = DeadLetters(kafka), LetterReader(kafka)
     await bench.send(bench.tweets_topic, *[(b"k", b"broken")] * 3)
-    records = await records_of(servers, bench.tweets_topic)
+    records = await records_of(bench.settings.kafka_bootstrap_servers, bench.tweets_topic)
 
     async def one_event_a_batch() -> None:
         diversion = Diversion("tweets", letters, reader, Limits(max_consecutive=10, max_ratio=1))

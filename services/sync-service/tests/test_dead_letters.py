@@ -15,6 +15,7 @@ from answers import problem
 from change_events import Record
 from embedded_stack import Stack
 from own_sync import OwnSync, tweet_event, tweet_id
+from service_kit.kafka import KafkaClients
 from sync_service.dead_letters import reading
 from sync_service.dead_letters.letters import LetterId
 from sync_service.dead_letters.reading import LetterReader
@@ -254,7 +255,7 @@ async def test_letter_that_the_broker_does_not_hand_out_is_given_up_and_keeps_no
     kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "LETTER_SECONDS", 0.2)
-    reader = LetterReader(kafka_bootstrap_servers)
+    reader = LetterReader(KafkaClients(kafka_bootstrap_servers))
     # As of a broker that came back with less than it had.
     beyond = LetterId(0, 10**9)
     for _ in range(reading._CONSUMERS + 1):

@@ -19,6 +19,7 @@ from change_events import mysql_event
 from listening import Listener
 from own_sync import OwnSync, tweet_event, tweet_id
 from replicas import Replica
+from service_kit.kafka import KafkaClients
 from sync_service.feed import hub
 from sync_service.feed.backlog import Backlog, FeedEvent
 from sync_service.feed.hub import Feed, FeedLimits
@@ -154,7 +155,12 @@ async def test_all_share_one_consumer_that_ends_with_the_last(
     original = hub.standalone_consumer
     monkeypatch.setattr(hub, "standalone_consumer", counted)
     limits = FeedLimits(clients=10, backlog=100, heartbeat_seconds=10)
-    feed = Feed(kafka_bootstrap_servers, {sync.topic(sync.tweets): "tweets"}, FeedMetrics(CollectorRegistry()), limits)
+    feed = Feed(
+        KafkaClients(kafka_bootstrap_servers),
+        {sync.topic(sync.tweets): "tweets"},
+        FeedMetrics(CollectorRegistry()),
+        limits,
+    )
 
     async def is_closed() -> bool:
         return len(closed) == len(opened)
@@ -174,7 +180,7 @@ async def test_all_share_one_consumer_that_ends_with_the_last(
 
 async def test_broker_that_is_away_is_a_503(sync: OwnSync) -> None:
     limits = FeedLimits(clients=10, backlog=100, heartbeat_seconds=10)
-    feed = Feed("127.0.0.1:1", {"a": "a"}, FeedMetrics(CollectorRegistry()), limits)
+    feed = Feed(KafkaClients("127.0.0.1:1"), {"a": "a"}, FeedMetrics(CollectorRegistry()), limits)
     for _ in range(2):
         with pytest.raises(hub.KafkaError):
             async with feed.subscription(Wanted()):

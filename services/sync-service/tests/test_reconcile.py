@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from change_events import Record, mongodb_event, mysql_event
 from embedded_stack import Stack
+from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine
 from sync_service.apply.changes import Change
 from sync_service.apply.rule import Flow, Version, offset, stream
@@ -251,7 +252,7 @@ class World:
 
     async def compare(self, *, patience: float = 30, sides: Sides | None = None, **wanted: Any) -> RouteReport:
         group = self.settings.sync_group_id
-        async with Topic(self.settings.kafka_bootstrap_servers, self.route.topic, group, patience=patience) as topic:
+        async with Topic(KafkaClients.of(self.settings), self.route.topic, group, patience=patience) as topic:
             options = Wanted(**{"rows_in_a_range": 7, **wanted})
             return await Comparison(self.route, sides or self.sides, topic, options).run()
 
@@ -736,7 +737,7 @@ async def test_collection_with_a_key_of_two_fields_is_compared_and_mended(
     sides = await open_sides(route, engine, client)
 
     async def compare(*, repair: bool = False) -> RouteReport:
-        async with Topic(settings.kafka_bootstrap_servers, route.topic, settings.sync_group_id, patience=30) as topic:
+        async with Topic(KafkaClients.of(settings), route.topic, settings.sync_group_id, patience=30) as topic:
             return await Comparison(route, sides, topic, Wanted(repair=repair, rows_in_a_range=7)).run()
 
     async def copied() -> set[tuple[str, str]]:

@@ -11,6 +11,7 @@ from registrar.connectors import InvalidDeclaration, declarations_folder, load_c
 from registrar.main import create_app
 from registrar.settings import Settings
 from registrar.topics import TopicMismatch, ensure_topics, load_topics
+from service_kit.kafka import KafkaClients
 from service_kit.logging import configure_logging
 from service_kit.server import serve
 from service_kit.settings import explain
@@ -33,10 +34,9 @@ def main() -> None:
             serve(create_app(settings, connectors, topics), service="registrar", settings=settings)
         else:
             configure_logging("registrar", settings.log_level)
-            servers = settings.kafka_bootstrap_servers
             created = asyncio.run(
                 ensure_topics(
-                    servers,
+                    KafkaClients.of(settings),
                     topics,
                     replication_factor=settings.registrar_replication_factor,
                     deadline_seconds=TOPICS_DEADLINE_SECONDS,
@@ -47,5 +47,5 @@ def main() -> None:
         sys.exit(explain(error))
     except (InvalidDeclaration, TopicMismatch) as error:
         sys.exit(f"error: {error}")
-    except TimeoutError:
-        sys.exit(f"error: no Kafka broker answers at {settings.kafka_bootstrap_servers}")
+    except TimeoutError as error:
+        sys.exit(f"error: {error}")

@@ -1,41 +1,22 @@
 """When each connector last gave a sign of life."""
 
 import time
-from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from service_kit.kafka import KafkaClients
 
 POLL_MS = 100
 
 
 class HeartbeatReader:
-    """Reads heartbeat topics from their ends on. Raises `KafkaError` if the broker does not answer."""
+    """Raises `KafkaError` if the broker does not answer."""
 
-    def __init__(self, bootstrap_servers: str, topics: Sequence[str]) -> None:
-        self._partitions = [TopicPartition(topic, 0) for topic in topics]
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap_servers,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            request_timeout_ms=5000,
-        )
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
         self._last_seen: dict[str, float] = {}
-
-    async def __aenter__(self) -> Self:
-        await self._consumer.start()
-        self._consumer.assign(self._partitions)
-        # The newest one there is tells the age at once.
-        ends = await self._consumer.end_offsets(self._partitions)
-        for partition in self._partitions:
-            self._consumer.seek(partition, max(0, ends[partition] - 1))
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._consumer.stop()
 
     async def ages(self) -> dict[str, float]:
         """Seconds since the newest heartbeat of each topic that has one."""
@@ -43,3 +24,17 @@ class HeartbeatReader:
             self._last_seen[partition.topic] = max(record.timestamp for record in records) / 1000
         now = time.time()
         return {topic: max(0.0, now - seen) for topic, seen in self._last_seen.items()}
+
+
+@asynccontextmanager
+async def heartbeat_reader(kafka: KafkaClients, topics: Sequence[str]) -> AsyncIterator[HeartbeatReader]:
+    """Reads heartbeat topics from their ends on. Raises `KafkaError` if the broker does not answer."""
+    partitions = [TopicPartition(topic, 0) for topic in topics]
+    unstarted = kafka.consumer(enable_auto_commit=False, auto_offset_reset="earliest", request_timeout_ms=5000)
+    async with kafka.started(unstarted) as consumer:
+        consumer.assign(partitions)
+        # The newest one that exists tells the age without a wait for the next one.
+        ends = await consumer.end_offsets(partitions)
+        for partition in partitions:
+            consumer.seek(partition, max(0, ends[partition] - 1))
+        yield HeartbeatReader(consumer)

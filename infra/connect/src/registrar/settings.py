@@ -2,14 +2,14 @@
 
 from pydantic import AnyHttpUrl, Field
 
+from service_kit.kafka import KafkaSettings
 from service_kit.settings import ServiceSettings
 
 
-class Settings(ServiceSettings):
+class Settings(KafkaSettings, ServiceSettings):
     """What the connectors' files substitute is read from the environment too; see `connectors.py`."""
 
     port: int = Field(default=8004, ge=1, le=65535)
-    kafka_bootstrap_servers: str = Field(description="`host:port,…`")
     connect_url: AnyHttpUrl = Field(description="Kafka Connect.")
     registrar_poll_seconds: float = Field(default=1.0, gt=0, description="Time between two looks at Connect.")
     registrar_heartbeat_limit_seconds: float = Field(

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from registrar.connectors import InvalidDeclaration
+from service_kit.kafka import KafkaClients
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +39,7 @@ def load_topics(file: Path) -> dict[str, TopicDeclaration]:
 
 
 async def ensure_topics(
-    bootstrap_servers: str,
+    kafka: KafkaClients,
     declared: Mapping[str, TopicDeclaration],
     *,
     replication_factor: int = 1,
@@ -47,23 +48,29 @@ async def ensure_topics(
     """Create what is missing and return its names; a broker that is down is waited for. What is there keeps its
     replicas: more of them are copied from broker to broker, which somebody has to plan.
 
-    Raises `TopicMismatch` if a topic exists with another number of partitions, `TimeoutError` after the deadline.
+    Raises `TopicMismatch` if a topic exists with another number of partitions; after the deadline `TimeoutError`,
+    which says what the last attempt failed of.
     """
-    async with asyncio.timeout(deadline_seconds):
-        while True:
-            try:
-                return await _ensure_once(bootstrap_servers, declared, replication_factor)
-            except KafkaError as error:
-                log.warning("broker does not answer", error=repr(error))
-                await asyncio.sleep(_RETRY_SECONDS)
-
-
-async def _ensure_once(
-    bootstrap_servers: str, declared: Mapping[str, TopicDeclaration], replication_factor: int
-) -> list[str]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    reason = "the broker does not answer"
     try:
-        await admin.start()
+        async with asyncio.timeout(deadline_seconds):
+            while True:
+                try:
+                    return await create_missing_topics(kafka, declared, replication_factor=replication_factor)
+                except KafkaError as error:
+                    reason, before = await kafka.explain(error), reason
+                    if reason != before:
+                        log.warning("the topics can't be made yet", reason=reason)
+                    await asyncio.sleep(_RETRY_SECONDS)
+    except TimeoutError as error:
+        raise TimeoutError(reason) from error
+
+
+async def create_missing_topics(
+    kafka: KafkaClients, declared: Mapping[str, TopicDeclaration], *, replication_factor: int = 1
+) -> list[str]:
+    """As `ensure_topics`, without waiting for the broker. Raises `KafkaError`, `TopicMismatch`."""
+    async with kafka.started(kafka.admin(request_timeout_ms=REQUEST_TIMEOUT_MS)) as admin:
         # A question about all topics; one about a topic by name could create it.
         existing = set(await admin.list_topics())
         missing = [name for name in declared if name not in existing]
@@ -71,8 +78,6 @@ async def _ensure_once(
             await _create(admin, {name: declared[name] for name in missing}, replication_factor)
         await _verify(admin, declared)
         return missing
-    finally:
-        await admin.close()
 
 
 async def _create(admin: AIOKafkaAdminClient, missing: Mapping[str, TopicDeclaration], replication_factor: int) -> None:

@@ -14,17 +14,17 @@ from aiokafka.errors import KafkaError
 
 from registrar.connect_client import ConnectClient
 from registrar.connectors import Connector
-from registrar.heartbeats import HeartbeatReader
+from registrar.heartbeats import HeartbeatReader, heartbeat_reader
 from registrar.metrics import RegistrarMetrics
 from registrar.observation import Action, Observation, Watch
 from registrar.settings import Settings
-from registrar.topics import TopicDeclaration, TopicMismatch, ensure_topics
+from registrar.topics import TopicDeclaration, TopicMismatch, create_missing_topics
 from service_kit.http_client import internal_client
+from service_kit.kafka import KafkaClients
 
 log = structlog.get_logger(__name__)
 
 _LONGEST_PAUSE_SECONDS = 15.0
-_TOPICS_DEADLINE_SECONDS = 30.0
 _LONGEST_FAILURE = 500
 # What stack and broker do now and then; anything else is logged with its traceback.
 _FORESEEN = (httpx.HTTPError, KafkaError, TimeoutError, TopicMismatch, ValueError)
@@ -52,44 +52,44 @@ class Registrar:
 
     def __post_init__(self) -> None:
         self.problems = {connector.name: "not looked at yet" for connector in self.connectors}
+        self._kafka = KafkaClients.of(self.settings)
         self._refusals: dict[str, str] = {}
         limit = self.settings.registrar_heartbeat_limit_seconds
         self._watches = {connector.name: Watch(heartbeat_limit=limit) for connector in self.connectors}
 
     async def run(self) -> None:
         """Watch; whatever goes wrong is tried again, after pauses that grow."""
-        failures = 0
+        failures, reported = 0, None
         async with internal_client(str(self.settings.connect_url), timeout=10) as http:
             while True:
                 try:
                     await self._ensure_topics()
-                    async with self._heartbeats() as heartbeats:
+                    topics = [connector.heartbeat_topic for connector in self.connectors]
+                    async with heartbeat_reader(self._kafka, topics) as heartbeats:
                         while True:
                             await self._look(ConnectClient(http), heartbeats)
-                            failures = 0
+                            failures, reported = 0, None
                             await asyncio.sleep(self.settings.registrar_poll_seconds)
                 # Nobody awaits this task: if it ended, the last look would be told as the latest for ever.
                 except Exception as error:
                     failures += 1
-                    reason = fit(f"{type(error).__name__}: {error}")
-                    unforeseen = None if isinstance(error, _FORESEEN) else error
-                    log.warning("no look at the connectors", reason=reason, exc_info=unforeseen)
+                    reason = fit(await self._reason(error))
+                    if reason != reported:
+                        unforeseen = None if isinstance(error, _FORESEEN) else error
+                        log.warning("connector status check failed", reason=reason, exc_info=unforeseen)
+                    reported = reason
                     self._no_look(reason)
                 await asyncio.sleep(pause_after(failures) * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
 
+    async def _reason(self, error: Exception) -> str:
+        return await self._kafka.explain(error) if isinstance(error, KafkaError) else f"{type(error).__name__}: {error}"
+
     async def _ensure_topics(self) -> None:
-        created = await ensure_topics(
-            self.settings.kafka_bootstrap_servers,
-            self.topics,
-            replication_factor=self.settings.registrar_replication_factor,
-            deadline_seconds=_TOPICS_DEADLINE_SECONDS,
+        created = await create_missing_topics(
+            self._kafka, self.topics, replication_factor=self.settings.registrar_replication_factor
         )
         if created:
             log.warning("topics created", topics=created)
-
-    def _heartbeats(self) -> HeartbeatReader:
-        topics = [connector.heartbeat_topic for connector in self.connectors]
-        return HeartbeatReader(self.settings.kafka_bootstrap_servers, topics)
 
     async def _look(self, connect: ConnectClient, heartbeats: HeartbeatReader) -> None:
         known = await connect.connectors()

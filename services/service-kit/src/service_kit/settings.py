@@ -51,5 +51,10 @@ class ServiceSettings(BaseSettings):
 
 def explain(error: ValidationError) -> str:
     """A settings error in one line, for the command line: which variables, and what is wrong with them."""
-    wrong = "; ".join(f"{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors())
+    wrong = "; ".join(_explained(each["loc"], each["msg"].removeprefix("Value error, ")) for each in error.errors())
     return f"error: the configuration is not valid: {wrong}"
+
+
+def _explained(place: tuple[int | str, ...], message: str) -> str:
+    """What is wrong with several variables together has no place, and names them itself."""
+    return f"{'.'.join(map(str, place)).upper()}: {message}" if place else message

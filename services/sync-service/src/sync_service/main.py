@@ -14,6 +14,7 @@ from service_kit.application import create_application
 from service_kit.authentication import Authenticator
 from service_kit.health import NotReady, ReadinessCheck
 from service_kit.http_client import internal_client
+from service_kit.kafka import KafkaClients
 from service_kit.metrics import new_registry
 from service_kit.tokens import RemoteKeySet, TokenVerifier
 from sync_service.accounts import CopiedAccounts
@@ -44,15 +45,16 @@ ACCOUNT_LOOK_MS = 2000
 
 def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
     registry = new_registry()
+    kafka = KafkaClients.of(settings)
     metrics, feed_metrics = SyncMetrics(registry), FeedMetrics(registry)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.settings = settings
         app.state.operation = operation = SyncOperation(settings, routes, metrics)
-        app.state.dead_letters = _dead_letter_service(settings, operation)
+        app.state.dead_letters = _dead_letter_service(kafka, operation)
         app.state.feed = feed = Feed(
-            settings.kafka_bootstrap_servers,
+            kafka,
             {route.topic: route.name for route in routes},
             feed_metrics,
             FeedLimits.of(settings),
@@ -79,9 +81,9 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
     )
 
 
-def _dead_letter_service(settings: Settings, operation: SyncOperation) -> DeadLetterService:
+def _dead_letter_service(kafka: KafkaClients, operation: SyncOperation) -> DeadLetterService:
     return DeadLetterService(
-        LetterReader(settings.kafka_bootstrap_servers),
+        LetterReader(kafka),
         operation.dead_letters,
         [application.route for application in operation.applications.values()],
         lambda route: operation.applications[route.topic].sink,
@@ -92,7 +94,7 @@ def _dead_letter_service(settings: Settings, operation: SyncOperation) -> DeadLe
 async def _observing(settings: Settings, routes: Sequence[Route], app: FastAPI) -> AsyncIterator[None]:
     """Sets `pipeline` and `counts`. Nothing is asked before somebody wants to know."""
     stores = ObservedStores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
-    broker = Broker(settings.kafka_bootstrap_servers, [route.topic for route in routes], settings.sync_group_id)
+    broker = Broker(KafkaClients.of(settings), [route.topic for route in routes], settings.sync_group_id)
     registrar = None if settings.registrar_url is None else str(settings.registrar_url)
     async with internal_client() as http:
         app.state.pipeline = pipeline = Pipeline(

@@ -4,20 +4,20 @@ from pathlib import Path
 
 from pydantic import AnyHttpUrl, Field
 
+from service_kit.kafka import KafkaSettings
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.settings import ServiceSettings
 from sync_service.routes.loading import default_routes_file
 
 
-class Settings(ServiceSettings):
+class Settings(KafkaSettings, ServiceSettings):
     """Read from environment variables of the same names."""
 
     port: int = Field(default=8003, ge=1, le=65535)
     gateway_prefix: str = "/api/sync"
     mysql_url: MysqlAddress = Field(description="`mysql://user:password@host:port/schema`")
     mongodb_url: MongodbAddress = Field(description="`mongodb://host:port/database?replicaSet=…`")
-    kafka_bootstrap_servers: str = Field(description="`host:port,…`")
     auth_jwks_url: AnyHttpUrl = Field(description="The key set of auth-service, reached directly.")
     registrar_url: AnyHttpUrl | None = Field(
         default=None, description="The registrar, which knows how the connectors are; without it nobody does."

@@ -8,13 +8,12 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from aiokafka.admin import AIOKafkaAdminClient
-
 from embedded_stack.components.java import JavaComponent
 from embedded_stack.components.services import registrar_environment, script
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.errors import StackError
 from embedded_stack.process import Command
+from service_kit.kafka import KafkaClients
 
 CONFIGURATION = REPOSITORY / "infra" / "kafka"
 
@@ -76,13 +75,9 @@ class Kafka(JavaComponent):
             raise StackError(f"Kafka can't make its data folder: {(done.stderr or done.stdout).strip()[-500:]}")
 
     async def _ask(self) -> None:
-        client = AIOKafkaAdminClient(
-            bootstrap_servers=self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"], request_timeout_ms=2000
-        )
-        try:
-            await client.start()
-        finally:
-            await client.close()
+        kafka = KafkaClients(self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"])
+        async with kafka.started(kafka.admin(request_timeout_ms=2000)):
+            pass
 
     @property
     def _folder(self) -> Path:

@@ -7,12 +7,14 @@ from functools import partial
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import InvalidSessionTimeoutError, KafkaError
 
+from service_kit.kafka import KafkaClients, stop
 from sync_service.consumer.application import RouteApplication
 from sync_service.consumer.commits import OffsetCommits
 from sync_service.consumer.deadlines import within
 from sync_service.consumer.partition import PartitionWorker
+from sync_service.consumer.session_timeout import refused_session_timeout
 from sync_service.consumer.topic_ids import topic_ids
 from sync_service.consumer.watchdog import Progress
 from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
@@ -23,7 +25,8 @@ log = structlog.get_logger(__name__)
 
 POLL_MS = 200
 TOPICS_CHECK_SECONDS = 5.0
-RETRY_SECONDS = 1.0
+# After the first failure; it doubles with each one more, up to the second figure.
+RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 8.0
 LAG_SECONDS = 2.0
 # Of the lag's two questions about offsets, and of a partition's position, which may not be known yet.
 ENDS_SECONDS, POSITION_SECONDS = 0.9, 0.1
@@ -41,9 +44,16 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
     `problem` says why nothing is consumed at the moment; it is None while the member polls.
     """
 
-    def __init__(self, settings: Settings, applications: Mapping[str, RouteApplication], metrics: SyncMetrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        kafka: KafkaClients,
+        applications: Mapping[str, RouteApplication],
+        metrics: SyncMetrics,
+    ) -> None:
         """`applications` by topic."""
         self._settings = settings
+        self._kafka = kafka
         self._metrics = metrics
         self._applications = applications
         self._topic_ids: Mapping[str, str] = {}
@@ -54,6 +64,8 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         self._made_anew: set[str] = set()
         self._failure: BaseException | None = None
         self._stopping = asyncio.Event()
+        self._failures = 0
+        self._reported: str | None = None
         self.problem: str | None = "not started yet"
 
     def stop(self) -> None:
@@ -72,8 +84,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             except _TopicMadeAnew:
                 continue
             except (KafkaError, TimeoutError, OSError) as error:
-                self.problem = f"Kafka: {type(error).__name__}: {error}"
-                log.warning("the broker does not answer as it should", reason=self.problem)
+                await self._note_problem(error)
                 await self._pause()
 
     async def lag(self) -> dict[str, int]:
@@ -101,7 +112,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
 
     async def _note_topic_ids(self) -> None:
         """Raises `_TopicMadeAnew` if offsets mean something else than they did."""
-        ids = await topic_ids(self._settings.kafka_bootstrap_servers, [*self._applications, DEAD_LETTERS_TOPIC])
+        ids = await topic_ids(self._kafka, [*self._applications, DEAD_LETTERS_TOPIC])
         changed = [topic for topic, known in self._topic_ids.items() if ids[topic] != known]
         for topic in self._applications.keys() & set(changed):
             log.warning("topic made anew", topic=topic, before=self._topic_ids[topic], now=ids[topic], notable=True)
@@ -112,8 +123,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             raise _TopicMadeAnew
 
     async def _consume(self) -> None:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+        consumer = self._kafka.consumer(
             group_id=self._settings.sync_group_id,
             client_id="sync-service",
             enable_auto_commit=False,
@@ -136,6 +146,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             while not self._stopping.is_set():
                 self._note_failure(committing)
                 await self._poll(consumer)
+                self._failures, self._reported = 0, None
                 if time.monotonic() - checked > TOPICS_CHECK_SECONDS:
                     await self._note_topic_ids()
                     checked = time.monotonic()
@@ -144,7 +155,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             committing.cancel()
             self._consumer = None
             try:
-                await consumer.stop()
+                await stop(consumer)
             finally:
                 # Partitions may have been assigned while it was stopping.
                 await self._close(list(self._workers))
@@ -236,9 +247,21 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         except (KafkaError, TimeoutError) as error:
             log.warning("offsets are not committed, these events will come again", reason=repr(error))
 
+    async def _note_problem(self, error: Exception) -> None:
+        """In the log once, however often the same is tried again."""
+        if isinstance(error, InvalidSessionTimeoutError):
+            reason = await refused_session_timeout(self._kafka, self._settings.sync_session_timeout_ms)
+        else:
+            reason = await self._kafka.explain(error)
+        self._failures += 1
+        self.problem = f"Kafka: {reason}"
+        if self.problem != self._reported:
+            self._reported = self.problem
+            log.warning("nothing is consumed", reason=self.problem, error=repr(error))
+
     async def _pause(self) -> None:
         try:
-            async with asyncio.timeout(RETRY_SECONDS):
+            async with asyncio.timeout(min(RETRY_SECONDS * 2.0 ** min(self._failures - 1, 10), LONGEST_RETRY_SECONDS)):
                 await self._stopping.wait()
         except TimeoutError:
             pass

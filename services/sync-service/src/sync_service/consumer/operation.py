@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from service_kit.kafka import KafkaClients
 from service_kit.mysql import migrate
 from sync_service.consumer.application import RouteApplication
 from sync_service.consumer.group import GroupMember
@@ -51,10 +52,11 @@ class SyncOperation:
         self._settings = settings
         self.metrics = metrics
         self._stores = Stores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
-        self.dead_letters = DeadLetters(settings.kafka_bootstrap_servers)
-        self._letter_reader = LetterReader(settings.kafka_bootstrap_servers)
+        kafka = KafkaClients.of(settings)
+        self.dead_letters = DeadLetters(kafka)
+        self._letter_reader = LetterReader(kafka)
         self.applications: Mapping[str, RouteApplication] = {route.topic: self._application(route) for route in routes}
-        self.member = GroupMember(settings, self.applications, metrics)
+        self.member = GroupMember(settings, kafka, self.applications, metrics)
         self._watchdog = Watchdog()
         self._preparing = Persistence((Unavailable, OperationalError, InterfaceError), self._note_not_prepared)
         self._not_prepared: str | None = "not prepared yet"

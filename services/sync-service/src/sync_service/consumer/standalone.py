@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from service_kit.kafka import KafkaClients
 from sync_service.consumer.topic_ids import topic_ids
 
 POLL_MS = 500
@@ -16,29 +17,25 @@ FETCH_BYTES = 4 * 1024 * 1024
 
 @asynccontextmanager
 async def standalone_consumer(
-    bootstrap_servers: str, topics: Iterable[str], *, client_id: str
+    kafka: KafkaClients, topics: Iterable[str], *, client_id: str
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer with all partitions of the topics; where it begins is for its user to say (`seek`).
 
     Raises `KafkaError`: the broker does not answer, or lacks a topic.
     """
     wanted = list(topics)
-    await topic_ids(bootstrap_servers, wanted)  # the consumer would wait for a topic that is missing
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap_servers,
+    await topic_ids(kafka, wanted)  # the consumer would wait for a topic that is missing
+    unstarted = kafka.consumer(
         client_id=client_id,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         fetch_max_wait_ms=FETCH_WAIT_MS,
         fetch_max_bytes=FETCH_BYTES,
     )
-    try:
-        await consumer.start()
+    async with kafka.started(unstarted) as consumer:
         await consumer.topics()
         numbers = {topic: sorted(consumer.partitions_for_topic(topic) or ()) for topic in wanted}
         consumer.assign([TopicPartition(topic, number) for topic in wanted for number in numbers[topic]])
         yield consumer
-    finally:
-        await consumer.stop()
 
 
 async def read_until(

@@ -8,7 +8,6 @@ from io import BytesIO
 from typing import Any
 from uuid import UUID
 
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
@@ -22,21 +21,19 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
+from service_kit.kafka import KafkaClients
+
 REQUEST_TIMEOUT_MS = 5000
 _NO_ID = UUID(int=0)
 
 
-async def topic_ids(bootstrap_servers: str, topics: Iterable[str]) -> Mapping[str, str]:
+async def topic_ids(kafka: KafkaClients, topics: Iterable[str]) -> Mapping[str, str]:
     """The id of each topic, as 32 hexadecimal digits. A topic that is missing is not created.
 
     Raises `KafkaError`: the broker does not answer, or lacks a topic.
     """
-    client = AIOKafkaClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
-    try:
-        await client.bootstrap()
+    async with kafka.started(kafka.client(request_timeout_ms=REQUEST_TIMEOUT_MS)) as client:
         answer = await client.send(client.get_random_node(), _MetadataRequest(sorted(topics)))
-    finally:
-        await client.close()
     ids = {}
     for code, name, topic_id, *_ in answer.topics:
         if code:

@@ -10,8 +10,8 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 from pydantic import Field
-from pydantic_settings import BaseSettings
 
+from service_kit.kafka import KafkaClients, KafkaSettings
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.problems import Problem
@@ -31,10 +31,9 @@ _PAGE = 200
 _REASON_WIDTH = 100
 
 
-class LetterSettings(BaseSettings):
+class LetterSettings(KafkaSettings):
     """Looking at letters and discarding them needs the broker; retrying needs the stores, too."""
 
-    kafka_bootstrap_servers: str = Field(default=...)
     sync_routes_file: Path = Field(default_factory=default_routes_file)
 
 
@@ -107,8 +106,8 @@ async def _batches(
 @asynccontextmanager
 async def _looking(settings: LetterSettings) -> AsyncIterator[DeadLetterService]:
     routes = load_routes(settings.sync_routes_file)
-    letters = DeadLetters(settings.kafka_bootstrap_servers)
-    reader = LetterReader(settings.kafka_bootstrap_servers)
+    kafka = KafkaClients.of(settings)
+    letters, reader = DeadLetters(kafka), LetterReader(kafka)
     try:
         if isinstance(settings, RetrySettings):
             stores = Stores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
@@ -134,7 +133,7 @@ def _run(work: Coroutine[Any, Any, int], settings: LetterSettings) -> int:
     except Unavailable as error:
         sys.exit(f"error: {error}; nothing is lost, try again")
     except KafkaError as error:
-        sys.exit(f"error: the broker at {settings.kafka_bootstrap_servers} does not answer: {error}")
+        sys.exit(f"error: {asyncio.run(KafkaClients.of(settings).explain(error))}")
     except KeyboardInterrupt:
         return 130
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from service_kit.kafka import KafkaClients
 from sync_service.consumer.deadlines import within
 from sync_service.consumer.standalone import POLL_MS, read_until, standalone_consumer
 from sync_service.consumer.topic_ids import topic_ids
@@ -26,12 +27,12 @@ _CONSUMERS = 4
 class LetterReader:
     """Everything raises `KafkaError`: the broker does not answer, or lacks the topic."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, kafka: KafkaClients) -> None:
+        self._kafka = kafka
         self._consumers = asyncio.Semaphore(_CONSUMERS)
 
     async def topic_id(self) -> str:
-        return (await topic_ids(self._bootstrap_servers, [DEAD_LETTERS_TOPIC]))[DEAD_LETTERS_TOPIC]
+        return (await topic_ids(self._kafka, [DEAD_LETTERS_TOPIC]))[DEAD_LETTERS_TOPIC]
 
     async def catch_up(self, index: LetterIndex) -> None:
         """Have the index know all that is in the topic by now."""
@@ -64,9 +65,9 @@ class LetterReader:
 
     async def event(self, origin: Origin) -> Record | None:
         """The event itself, from the topic that it came from; None if it is no longer there."""
-        if (await topic_ids(self._bootstrap_servers, [origin.topic]))[origin.topic] != origin.topic_id:
+        if (await topic_ids(self._kafka, [origin.topic]))[origin.topic] != origin.topic_id:
             return None
-        async with standalone_consumer(self._bootstrap_servers, [origin.topic], client_id=_CLIENT) as consumer:
+        async with standalone_consumer(self._kafka, [origin.topic], client_id=_CLIENT) as consumer:
             first, _ = (await _extent(consumer)).get(origin.partition, (sys.maxsize, 0))
             if origin.offset < first:
                 return None
@@ -76,7 +77,7 @@ class LetterReader:
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
         async with (
             self._consumers,
-            standalone_consumer(self._bootstrap_servers, [DEAD_LETTERS_TOPIC], client_id=_CLIENT) as consumer,
+            standalone_consumer(self._kafka, [DEAD_LETTERS_TOPIC], client_id=_CLIENT) as consumer,
         ):
             yield consumer
 

@@ -5,6 +5,7 @@ import asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError
 
+from service_kit.kafka import KafkaClients, stop
 from sync_service.dead_letters.letters import (
     DEAD_LETTERS_TOPIC,
     SINK_NAME,
@@ -23,14 +24,14 @@ _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeE
 
 
 class DeadLetters:
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, kafka: KafkaClients) -> None:
+        self._kafka = kafka
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
 
     async def close(self) -> None:
         if self._producer is not None:
-            await self._producer.stop()
+            await stop(self._producer)
 
     async def send(self, record: Record, stage: Stage, error: Exception, *, topic_id: str) -> None:
         """The record as it came; returns when the broker has it for sure. Raises `KafkaError`.
@@ -61,16 +62,7 @@ class DeadLetters:
         """Most processes never need one."""
         async with self._starting:
             if self._producer is None:
-                producer = AIOKafkaProducer(
-                    bootstrap_servers=self._bootstrap_servers,
-                    client_id=SINK_NAME,
-                    acks="all",
-                    max_request_size=MAX_REQUEST_BYTES,
-                )
-                try:
-                    await producer.start()
-                except BaseException:
-                    await producer.stop()
-                    raise
+                producer = self._kafka.producer(client_id=SINK_NAME, acks="all", max_request_size=MAX_REQUEST_BYTES)
+                await self._kafka.start(producer)
                 self._producer = producer
             return self._producer

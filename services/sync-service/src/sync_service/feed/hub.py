@@ -26,6 +26,7 @@ from service_kit.event_stream import (
     TooManyStreams,
     message,
 )
+from service_kit.kafka import KafkaClients
 from sync_service.consumer.standalone import standalone_consumer
 from sync_service.feed.backlog import Backlog, FeedEvent
 from sync_service.inspection.telling import Wanted, tell
@@ -111,9 +112,9 @@ class Feed:
     """`routes` are names by topic."""
 
     def __init__(
-        self, bootstrap_servers: str, routes: Mapping[str, str], metrics: FeedMetrics, limits: FeedLimits
+        self, kafka: KafkaClients, routes: Mapping[str, str], metrics: FeedMetrics, limits: FeedLimits
     ) -> None:
-        self._bootstrap_servers = bootstrap_servers
+        self._kafka = kafka
         self._routes = routes
         self.metrics = metrics
         self.limits = limits
@@ -168,9 +169,7 @@ class Feed:
     async def _follow(self, begun: "asyncio.Future[None]") -> None:
         """Until nobody listens any more, or the broker is lost."""
         try:
-            async with standalone_consumer(
-                self._bootstrap_servers, self._routes, client_id="sync-service-feed"
-            ) as consumer:
+            async with standalone_consumer(self._kafka, self._routes, client_id="sync-service-feed") as consumer:
                 await consumer.seek_to_end(*consumer.assignment())
                 begun.set_result(None)
                 while self._subscriptions:

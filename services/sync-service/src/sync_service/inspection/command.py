@@ -13,8 +13,8 @@ from pathlib import Path
 
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from pydantic import Field
-from pydantic_settings import BaseSettings
 
+from service_kit.kafka import KafkaClients, KafkaSettings
 from sync_service.inspection.following import Begin, follow
 from sync_service.inspection.printing import as_text
 from sync_service.inspection.telling import Wanted, tell
@@ -24,10 +24,9 @@ _AGO = re.compile(r"([0-9]{1,9})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-class InspectSettings(BaseSettings):
-    """Looking on needs the broker's address and the names of the topics, and nobody's password."""
+class InspectSettings(KafkaSettings):
+    """Looking on needs the broker and the names of the topics, and no database."""
 
-    kafka_bootstrap_servers: str = Field(default=...)
     sync_routes_file: Path = Field(default_factory=default_routes_file)
 
 
@@ -64,7 +63,7 @@ def inspect(inspection: Inspection) -> None:
     async def show() -> None:
         printed, stop = 0, asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
-        following = follow(settings.kafka_bootstrap_servers, topics, begin=inspection.begin, stop=stop)
+        following = follow(KafkaClients.of(settings), topics, begin=inspection.begin, stop=stop)
         async with aclosing(following) as records:
             async for record in records:
                 told = tell(record, routes)
@@ -80,7 +79,7 @@ def inspect(inspection: Inspection) -> None:
     except UnknownTopicOrPartitionError as error:
         sys.exit(f"error: {error.args[0]}")
     except KafkaError as error:
-        sys.exit(f"error: the broker at {settings.kafka_bootstrap_servers} does not answer: {error}")
+        sys.exit(f"error: {asyncio.run(KafkaClients.of(settings).explain(error))}")
     except (KeyboardInterrupt, BrokenPipeError):
         sys.stderr.close()
 

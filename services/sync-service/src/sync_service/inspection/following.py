@@ -7,20 +7,21 @@ from typing import Literal
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
+from service_kit.kafka import KafkaClients
 from sync_service.consumer.standalone import POLL_MS, standalone_consumer
 
 Begin = Literal["beginning", "now"] | datetime
 
 
 async def follow(
-    bootstrap_servers: str, topics: Sequence[str], *, begin: Begin, stop: asyncio.Event
+    kafka: KafkaClients, topics: Sequence[str], *, begin: Begin, stop: asyncio.Event
 ) -> AsyncGenerator["ConsumerRecord[bytes, bytes]", None]:
     """Every record of the topics from there on, until `stop`. Of a moment: what the broker got since then.
 
     aiokafka may swallow a cancellation while it fetches, so it is not by one that this ends.
     Raises `KafkaError`: the broker does not answer, or lacks a topic.
     """
-    async with standalone_consumer(bootstrap_servers, topics, client_id="sync-service-inspect") as consumer:
+    async with standalone_consumer(kafka, topics, client_id="sync-service-inspect") as consumer:
         await _seek(consumer, begin)
         while not stop.is_set():
             for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy.exc import DBAPIError
 
+from service_kit.kafka_failures import KafkaUnavailable
+
 # Nobody who asks how the parts are waits longer for one of them.
 ANSWER_SECONDS = 2.0
 _LONGEST_REASON = 300
@@ -31,6 +33,8 @@ def _reason(error: Exception) -> str:
     """Without what the drivers say around it: the statement, and each server that they know."""
     if isinstance(error, DBAPIError) and error.orig is not None and error.orig.args:
         return ": ".join(map(str, error.orig.args))
+    if isinstance(error, KafkaUnavailable):
+        return str(error)
     told = str(error).split(", full error", 1)[0].split(" (configured", 1)[0]
     name = type(error).__name__
     # Kafka's errors begin with their names as they are.

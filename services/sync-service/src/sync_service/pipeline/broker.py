@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from service_kit.kafka import KafkaClients, stop
 from sync_service.observation.unanswered import ANSWER_SECONDS, answering
 
 _CLIENT = "sync-service-pipeline"
@@ -71,8 +72,8 @@ class BrokerState:
 class Broker:
     """Connections of its own, which are made anew after each failure: a look never waits for the consumer."""
 
-    def __init__(self, bootstrap_servers: str, topics: Sequence[str], group_id: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, kafka: KafkaClients, topics: Sequence[str], group_id: str) -> None:
+        self._kafka = kafka
         self._topics = topics
         self._group_id = group_id
         self._consumer: AIOKafkaConsumer | None = None
@@ -91,9 +92,9 @@ class Broker:
         consumer, admin = self._consumer, self._admin
         self._consumer = self._admin = None
         if consumer is not None:
-            await consumer.stop()
+            await stop(consumer)
         if admin is not None:
-            await admin.close()
+            await stop(admin)
 
     async def _look(self) -> BrokerState:
         consumer, admin = await self._connected()
@@ -128,15 +129,10 @@ class Broker:
     async def _connected(self) -> tuple[AIOKafkaConsumer, AIOKafkaAdminClient]:
         if self._consumer is None or self._admin is None:
             timeout_ms = int(ANSWER_SECONDS * 1000)
-            self._consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap_servers,
-                client_id=_CLIENT,
-                request_timeout_ms=timeout_ms,
-                enable_auto_commit=False,
+            self._consumer = self._kafka.consumer(
+                client_id=_CLIENT, request_timeout_ms=timeout_ms, enable_auto_commit=False
             )
-            self._admin = AIOKafkaAdminClient(
-                bootstrap_servers=self._bootstrap_servers, client_id=_CLIENT, request_timeout_ms=timeout_ms
-            )
-            await self._consumer.start()
-            await self._admin.start()
+            self._admin = self._kafka.admin(client_id=_CLIENT, request_timeout_ms=timeout_ms)
+            await self._kafka.start(self._consumer)
+            await self._kafka.start(self._admin)
         return self._consumer, self._admin

@@ -11,8 +11,8 @@ from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorClient
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service_kit.kafka import KafkaClients, KafkaSettings
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.settings import explain
@@ -34,14 +34,11 @@ _SELECTION_MS = 5000
 _ANSWER_MS = 120_000
 
 
-class ReconcileSettings(BaseSettings):
+class ReconcileSettings(KafkaSettings):
     """Both databases, by the accounts of the sync, and the broker that tells how far the sync is."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     mysql_url: MysqlAddress
     mongodb_url: MongodbAddress
-    kafka_bootstrap_servers: str
     sync_group_id: str = "sync-service"
     sync_routes_file: Path = Field(default_factory=default_routes_file)
 
@@ -131,7 +128,7 @@ async def _reconcile(
         for route in routes:
             sides = await open_sides(route, engine, mongo)
             async with Topic(
-                settings.kafka_bootstrap_servers, route.topic, settings.sync_group_id, patience=asked.patience
+                KafkaClients.of(settings), route.topic, settings.sync_group_id, patience=asked.patience
             ) as topic:
 
                 def progress(done: int, total: int, name: str = route.name) -> None:

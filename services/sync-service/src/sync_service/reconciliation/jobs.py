@@ -60,7 +60,7 @@ class Jobs:
         self._variables = {
             "MYSQL_URL": settings.mysql_url.get_secret_value(),
             "MONGODB_URL": settings.mongodb_url.get_secret_value(),
-            "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+            **settings.kafka_variables(),
             "SYNC_GROUP_ID": settings.sync_group_id,
             "SYNC_ROUTES_FILE": str(settings.sync_routes_file),
         }

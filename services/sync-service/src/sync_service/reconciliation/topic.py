@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from service_kit.kafka import KafkaClients, stop
 from sync_service.events.envelope import decode
 from sync_service.events.positions import epoch, position
 from sync_service.events.problems import InvalidEvent
@@ -40,8 +41,8 @@ class Topic:
     `patience` is how many seconds the sync may make no progress. All of it raises `CannotCompare`.
     """
 
-    def __init__(self, bootstrap_servers: str, topic: str, group_id: str, *, patience: float) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, kafka: KafkaClients, topic: str, group_id: str, *, patience: float) -> None:
+        self._kafka = kafka
         self._topic = topic
         self._group_id = group_id
         self._patience = patience
@@ -53,9 +54,9 @@ class Topic:
 
     async def __aexit__(self, *_error: object) -> None:
         if self._admin is not None:
-            await self._admin.close()
+            await stop(self._admin)
         if self._consumer is not None:
-            await self._consumer.stop()
+            await stop(self._consumer)
 
     async def drained(self) -> Ends | None:
         """Wait until the sync is done with all events that are there now; where these end.
@@ -65,7 +66,7 @@ class Topic:
         try:
             return await self._drained()
         except (KafkaError, TimeoutError, OSError) as error:
-            raise self._unanswered(error) from error
+            raise await self._unanswered(error) from error
 
     async def newest(self, ends: Ends) -> Place | None:
         """The place of the last event before these ends; None if it is not to be told.
@@ -76,7 +77,7 @@ class Topic:
         try:
             return await self._newest(ends)
         except (KafkaError, TimeoutError, OSError) as error:
-            raise self._unanswered(error) from error
+            raise await self._unanswered(error) from error
 
     async def _drained(self) -> Ends | None:
         consumer, admin = await self._connected()
@@ -144,16 +145,15 @@ class Topic:
 
     async def _connected(self) -> tuple[AIOKafkaConsumer, AIOKafkaAdminClient]:
         if self._consumer is None or self._admin is None:
-            self._consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap_servers,
+            self._consumer = self._kafka.consumer(
                 client_id="sync-service reconcile",
                 request_timeout_ms=_ANSWER_MS,
                 enable_auto_commit=False,
                 fetch_max_wait_ms=100,
             )
-            self._admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap_servers, request_timeout_ms=_ANSWER_MS)
-            await self._consumer.start()
-            await self._admin.start()
+            self._admin = self._kafka.admin(request_timeout_ms=_ANSWER_MS)
+            await self._kafka.start(self._consumer)
+            await self._kafka.start(self._admin)
         return self._consumer, self._admin
 
     async def _partitions(self, consumer: AIOKafkaConsumer) -> list[int]:
@@ -161,11 +161,8 @@ class Topic:
             raise CannotCompare(f"the broker has no topic {self._topic}, so what is on its way can't be told")
         return sorted(consumer.partitions_for_topic(self._topic) or ())
 
-    def _unanswered(self, error: Exception) -> CannotCompare:
-        return CannotCompare(
-            f"the broker at {self._bootstrap_servers} does not answer, so what is on its way can't be told: "
-            f"{type(error).__name__}"
-        )
+    async def _unanswered(self, error: Exception) -> CannotCompare:
+        return CannotCompare(f"{await self._kafka.explain(error)}; so it is not known which events are on their way")
 
 
 def _place(key: bytes | None, value: bytes | None) -> Place | None:

@@ -1,0 +1,123 @@
+"""The settings of Kafka, the one place that makes its clients, and what is said if it can't be reached."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from service_kit.kafka import KafkaClients, KafkaSettings
+from service_kit.kafka_failures import KafkaUnavailable
+from service_kit.settings import explain
+
+REPOSITORY = Path(__file__).parents[3]
+SASL = {
+    "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+    "KAFKA_SASL_USERNAME": "ada",
+    "KAFKA_SASL_PASSWORD": "correct horse battery staple",
+}
+NOWHERE = "127.0.0.1:1"
+
+
+def settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> KafkaSettings:
+    for name in KafkaSettings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in {"KAFKA_BOOTSTRAP_SERVERS": NOWHERE, **variables}.items():
+        monkeypatch.setenv(name, value)
+    return KafkaSettings()
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        (
+            {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"},
+            f"{', '.join(SASL)} are needed: KAFKA_SECURITY_PROTOCOL is SASL_SSL",
+        ),
+        (
+            {**SASL, "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "KAFKA_SASL_PASSWORD": ""},
+            "KAFKA_SASL_PASSWORD is needed: KAFKA_SECURITY_PROTOCOL is SASL_PLAINTEXT",
+        ),
+        (
+            {"KAFKA_SASL_USERNAME": "ada"},
+            "KAFKA_SASL_USERNAME is set, but KAFKA_SECURITY_PROTOCOL is not SASL_SSL or SASL_PLAINTEXT",
+        ),
+        (
+            {"KAFKA_SSL_CA": "ca.pem"},
+            "KAFKA_SSL_CA is set, but KAFKA_SECURITY_PROTOCOL is not SSL or SASL_SSL",
+        ),
+        (
+            {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CA": "/no/such/ca.pem"},
+            "KAFKA_SSL_CA: /no/such/ca.pem: No such file or directory",
+        ),
+        (
+            {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CA": __file__},
+            f"KAFKA_SSL_CA: {__file__} has no certificate in PEM format",
+        ),
+        (
+            {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CERT": __file__},
+            "KAFKA_SSL_CERT and KAFKA_SSL_KEY are needed together",
+        ),
+        (
+            {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CERT": __file__, "KAFKA_SSL_KEY": __file__},
+            f"KAFKA_SSL_CERT, KAFKA_SSL_KEY: {__file__} and {__file__} are not a certificate and its key in PEM format",
+        ),
+        (
+            {**SASL, "KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "GSSAPI"},
+            "KAFKA_SASL_MECHANISM: Input should be 'PLAIN', 'SCRAM-SHA-256' or 'SCRAM-SHA-512'",
+        ),
+        (
+            {"KAFKA_SECURITY_PROTOCOL": "TLS"},
+            "KAFKA_SECURITY_PROTOCOL: Input should be 'PLAINTEXT', 'SSL', 'SASL_PLAINTEXT' or 'SASL_SSL'",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused_by_name(
+    variables: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        settings(monkeypatch, **variables)
+    sentence = explain(refused.value)
+    assert sentence == f"error: the configuration is not valid: {said}"
+    assert SASL["KAFKA_SASL_PASSWORD"] not in sentence + str(refused.value)
+
+
+def test_empty_variables_count_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = set(KafkaSettings.model_fields) - {"kafka_bootstrap_servers"}
+    found = settings(monkeypatch, **dict.fromkeys(map(str.upper, names), ""))
+    assert found == settings(monkeypatch)
+    assert KafkaClients.of(found) == KafkaClients(NOWHERE)
+
+
+def test_settings_survive_the_environment_of_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = settings(monkeypatch, **SASL, KAFKA_SECURITY_PROTOCOL="SASL_PLAINTEXT")
+    assert settings(monkeypatch, **found.kafka_variables()) == found
+
+
+def test_password_is_not_shown_with_the_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = settings(monkeypatch, **SASL, KAFKA_SECURITY_PROTOCOL="SASL_PLAINTEXT")
+    assert SASL["KAFKA_SASL_PASSWORD"] not in repr(KafkaClients.of(found)) + repr(found)
+
+
+async def test_broker_that_is_not_there_is_named() -> None:
+    kafka = KafkaClients(NOWHERE)
+    with pytest.raises(KafkaUnavailable) as raised:
+        async with kafka.started(kafka.client()):
+            pass
+    assert str(raised.value) == f"the broker at {NOWHERE} does not answer: Connect call failed ('127.0.0.1', 1)"
+
+
+def kafka_clients_made_in(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Call):
+            made = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if made.startswith("AIOKafka") or made == "create_conn":
+                yield f"{file.relative_to(REPOSITORY)}:{node.lineno} {made}"
+
+
+def test_every_client_of_kafka_is_made_in_one_module() -> None:
+    sources = [*REPOSITORY.glob("services/*/src/**/*.py"), *REPOSITORY.glob("infra/*/src/**/*.py")]
+    the_one = REPOSITORY / "services/service-kit/src/service_kit/kafka.py"
+    assert [*kafka_clients_made_in(the_one)]
+    assert [each for file in sources if file != the_one for each in kafka_clients_made_in(file)] == []
