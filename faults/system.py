@@ -1,6 +1,7 @@
 """What faults are injected into: the stack, and the ways to reach into it."""
 
 import asyncio
+import enum
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from sync_service.routes.loading import default_routes_file, load_routes
 from sync_service.routes.models import Route
 
 LOGS = REPOSITORY / ".stack-faults" / "log"
-# As the embedded stack sets it; a member that is silent for longer loses its partitions.
-SESSION_TIMEOUT_MS = 3000
+# The sync's default; a member that is silent for longer loses its partitions.
+SESSION_TIMEOUT_MS = 6000
 
 # Limits are counted as ever, but never reached: one address and a few people are all there is. Passwords are hashed
 # with less work and tokens last for the whole run, because neither is what is tried here.
@@ -33,11 +34,18 @@ VARIABLES = {
 }
 
 
+class Gap(enum.Enum):
+    """What the sync can't know from the topics, so that only `reconcile` finds it."""
+
+    # A snapshot has replaced change events. It has every row, and nothing of those that were deleted before it.
+    DELETES = enum.auto()
+    # Change events were deleted before the sync read them.
+    EVENTS = enum.auto()
+
+
 @dataclass
 class System:
-    """`has_gap`: since the copies were last compared, the stream of change events has begun anew with a snapshot, which
-    tells of no row that was deleted meanwhile.
-    """
+    """`gap`: what has been lost from the topics since the copies were last compared."""
 
     stack: Stack
     routes: Sequence[Route]
@@ -49,7 +57,7 @@ class System:
     journal: Journal
     client: Client
     connect: httpx.AsyncClient
-    has_gap: bool = False
+    gap: Gap | None = None
 
     async def start(self, *names: str) -> None:
         await asyncio.to_thread(self.stack.start, *names)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
 from sync_service.dead_letters.writing import MAX_REQUEST_BYTES
@@ -37,24 +38,40 @@ class Topics:
         self._servers = bootstrap_servers
 
     async def read(self, topic: str, partition: int = 0, start: int = 0) -> list[Record]:
-        """All that is there now, from an offset on."""
+        """All records that the partition has now, from an offset on."""
         where = TopicPartition(topic, partition)
         async with self._consumer() as consumer:
             consumer.assign([where])
             end = (await consumer.end_offsets([where]))[where]
+            begin = max(start, (await consumer.beginning_offsets([where]))[where])
             records: list[Record] = []
-            if start >= end:
+            if begin >= end:
                 return records
-            consumer.seek(where, start)
+            consumer.seek(where, begin)
             while await consumer.position(where) < end:
                 fetched = (await consumer.getmany(where, timeout_ms=POLL_MS)).get(where, [])
                 records += [Record(topic, partition, it.offset, it.key, it.value, dict(it.headers)) for it in fetched]
             return records
 
     async def partitions(self, topic: str) -> list[int]:
+        async with self.admin() as admin:
+            (described,) = await admin.describe_topics([topic])
+        return sorted(each["partition"] for each in described["partitions"])
+
+    async def ends(self, topic: str) -> dict[TopicPartition, int]:
+        """The offset after the last record of each partition."""
+        places = [TopicPartition(topic, number) for number in await self.partitions(topic)]
         async with self._consumer() as consumer:
-            await consumer.topics()
-            return sorted(consumer.partitions_for_topic(topic) or ())
+            return dict(await consumer.end_offsets(places))
+
+    @asynccontextmanager
+    async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._servers)
+        await admin.start()
+        try:
+            yield admin
+        finally:
+            await admin.close()
 
     async def write(self, records: Sequence[Record]) -> None:
         """Each at the end of its partition, in this order."""
@@ -128,8 +145,8 @@ class DeadLetters:
     def expect(self, marker: str, kind: str) -> None:
         self.expected[marker] = kind
 
-    def broker_was_lost(self) -> None:
-        """With all that it held: poison that nobody had read yet can't arrive any more."""
+    def topics_were_lost(self) -> None:
+        """Poison that the sync had not read yet can't arrive any more."""
         for marker in self.missing:
             del self.expected[marker]
         self._next_offset = 0

@@ -19,7 +19,7 @@ from faults.logs import MongoLog, MysqlLog
 from faults.progress import Progress
 from faults.reconciling import CannotReconcile, reconcile
 from faults.report import Injection, Round
-from faults.system import System
+from faults.system import Gap, System
 from faults.writers import Refused, Unknown, Writer, Writers
 
 ResultT = TypeVar("ResultT")
@@ -144,8 +144,8 @@ class Trial:
         """Everything that is wrong and was not before, with the writers held."""
         async with self.writers.still():
             settled = await self._settle()
-            if self.system.has_gap:
-                settled = await self._mend(settled)
+            if gap := self.system.gap:
+                settled = await self._mend(settled, gap)
             await asyncio.to_thread(self._read_logs)
         letters, journal = self.system.letters, self.system.journal
         wrong = [f"lost from {table}: {key} {how}" for (table, key), how in settled.lost.items()]
@@ -171,7 +171,7 @@ class Trial:
             now = time.monotonic()
             if settled != before:
                 unchanged_since, before = now, settled
-            hopeless = self.system.has_gap and now - unchanged_since > HOPELESS_SECONDS
+            hopeless = self.system.gap is not None and now - unchanged_since > HOPELESS_SECONDS
             if now > deadline or hopeless or self._is_known(settled):
                 return settled
             await asyncio.sleep(_COMPARE_SECONDS)
@@ -191,11 +191,13 @@ class Trial:
             self.system.journal.lost(sources), differences(routes, sources, copies), self.system.letters.missing
         )
 
-    async def _mend(self, settled: Settled) -> Settled:
-        """Deletes of the gap have reached nobody; `sync-service reconcile` finds the rows that they left behind."""
-        self.system.has_gap = False
-        extra = [each for each in settled.differences if each.kind == "extra" and not self._was_reported(each)]
-        if not extra:
+    async def _mend(self, settled: Settled, gap: Gap) -> Settled:
+        """What was in the gap has reached no copy; `sync-service reconcile --repair` mends the rows. After a snapshot
+        these are deleted rows only: a missing or different one is a violation.
+        """
+        self.system.gap = None
+        new = [each for each in settled.differences if not self._was_reported(each)]
+        if not [each for each in new if gap is Gap.EVENTS or each.kind == "extra"]:
             return settled
         try:
             said = await reconcile(self.system)

@@ -1,6 +1,7 @@
 """Every fault that there is. `docs/faults.md` lists them with what they are for."""
 
 from faults.catalogue.base import Fault
+from faults.catalogue.broker import AllTopicsLost, ConnectCompacted, RecordsDeleted, TopicDeleted
 from faults.catalogue.connectors import SnapshotAnew
 from faults.catalogue.databases import (
     ColumnAdded,
@@ -45,7 +46,7 @@ CATALOGUE: tuple[Fault, ...] = (
     Kill("mysql", 4),
     Kill("mongo", 4),
     Kill("connect", 3),
-    Kill("kafka", 1, takes_all=True),
+    Kill("kafka", 4),
     Kill("registrar", 3),
     Kill("auth", 4),
     Kill("tweet", 4),
@@ -56,6 +57,12 @@ CATALOGUE: tuple[Fault, ...] = (
     Pause("connect", 5),
     Down("mysql", 3),
     Down("mongo", 3),
+    Down("kafka", 3),
+    Down("connect", 2),
+    RecordsDeleted(),
+    TopicDeleted(),
+    AllTopicsLost(),
+    ConnectCompacted(),
     SnapshotAnew("mysql-users"),
     SnapshotAnew("mongodb-tweets"),
 )

@@ -6,7 +6,7 @@ import time
 
 from embedded_stack import StackError
 from faults.catalogue.base import Fault, now
-from faults.system import System
+from faults.system import Gap, System
 
 _DEADLINE_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
@@ -26,7 +26,7 @@ class SnapshotAnew(Fault):
     async def inject(self, system: System, rng: random.Random) -> float:  # noqa: ARG002 - nothing to choose
         deadline = time.monotonic() + _DEADLINE_SECONDS
         await self._insist(system, "PUT", "/stop", deadline)
-        system.has_gap = True
+        system.gap = system.gap or Gap.DELETES
         await self._insist(system, "DELETE", "/offsets", deadline)
         await self._insist(system, "PUT", "/resume", deadline)
         return now()

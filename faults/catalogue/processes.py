@@ -24,25 +24,18 @@ async def _killed_and_started(system: System) -> float:
 
 
 class Kill(Fault):
-    """SIGKILL at any moment, and a start. The broker's end is the end of all that it held."""
+    """SIGKILL at any moment, and a start."""
 
-    def __init__(self, component: str, weight: int, *, takes_all: bool = False) -> None:
+    def __init__(self, component: str, weight: int) -> None:
         self.name = f"kill -9 {component}"
         self.weight = weight
-        self.takes_all = takes_all
         self._component = component
 
     async def inject(self, system: System, rng: random.Random) -> float:
         await moment(rng, 0, 0.5)
         killed = now()
         await system.kill(self._component)
-        if self._component == "kafka":
-            system.letters.broker_was_lost()
-            system.has_gap = True
-            # What is behind it is killed and started anew; the databases and their services never stop.
-            await system.start()
-        else:
-            await system.start(self._component)
+        await system.start(self._component)
         return killed
 
 

@@ -1,0 +1,112 @@
+"""What happens to a broker's data: topics and records that an operator or retention deletes, logs that are compacted."""
+
+import asyncio
+import random
+import shutil
+from collections.abc import Mapping, Sequence
+
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from faults.catalogue.base import Fault, moment, now
+from faults.system import Gap, System
+
+_CONNECT_TOPICS = ("connect-configs", "connect-offsets", "connect-status")
+# The settings of these topics, with the eagerness that makes the cleaner work on them within seconds.
+_EAGERLY_COMPACTED = {
+    "cleanup.policy": "compact",
+    "segment.ms": "1000",
+    "min.cleanable.dirty.ratio": "0.01",
+    "delete.retention.ms": "100",
+}
+_CLEANED_WITHIN_SECONDS = 20.0
+_CLEANER_SECONDS = 1.0
+
+
+class RecordsDeleted(Fault):
+    """Retention deletes records that the sync, which is away, has not read: its offsets are out of range."""
+
+    name = "retention overtakes sync"
+    weight = 2
+    takes_all = True
+
+    async def inject(self, system: System, rng: random.Random) -> float:
+        await system.counts.look()
+        await system.stop("sync")
+        await moment(rng, 1, 2)
+        topic = rng.choice(system.topics.topics)
+        # The poison in them can't become dead letters any more.
+        system.letters.topics_were_lost()
+        system.gap = Gap.EVENTS
+        async with system.topics.admin() as admin:
+            ends = await system.topics.ends(topic)
+            await admin.delete_records({place: RecordsToDelete(end) for place, end in ends.items() if end})
+        await system.start("sync")
+        return now()
+
+
+class TopicDeleted(Fault):
+    """An operator deletes the topic of a route; the registrar creates it again."""
+
+    name = "topic deleted"
+    weight = 1
+    takes_all = True
+
+    async def inject(self, system: System, rng: random.Random) -> float:
+        topic = rng.choice(system.topics.topics)
+        system.letters.topics_were_lost()
+        system.gap = Gap.EVENTS
+        async with system.topics.admin() as admin:
+            await admin.delete_topics([topic])
+        return now()
+
+
+class AllTopicsLost(Fault):
+    """The broker comes back without any data; Connect is started again, and its connectors take a snapshot."""
+
+    name = "all topics lost"
+    weight = 1
+    takes_all = True
+
+    async def inject(self, system: System, rng: random.Random) -> float:  # noqa: ARG002 - nothing to choose
+        lost = now()
+        await system.kill("connect")
+        await system.kill("kafka")
+        system.letters.topics_were_lost()
+        system.gap = Gap.DELETES
+        await asyncio.to_thread(shutil.rmtree, system.stack.configuration.data("kafka"))
+        await system.start("kafka")
+        await system.start("connect")
+        return lost
+
+
+class ConnectCompacted(Fault):
+    """Kafka Connect's own topics are compacted to the newest record of each key, and Connect is killed."""
+
+    name = "Connect's topics compacted"
+    weight = 1
+
+    async def inject(self, system: System, rng: random.Random) -> float:  # noqa: ARG002 - nothing to choose
+        async with system.topics.admin() as admin:
+            await _configure(admin, _CONNECT_TOPICS, _EAGERLY_COMPACTED)
+            await _until_compacted(system, "connect-offsets")
+            killed = now()
+            await system.kill("connect")
+            await system.start("connect")
+            await _configure(admin, _CONNECT_TOPICS, {"cleanup.policy": "compact"})
+        return killed
+
+
+async def _configure(admin: AIOKafkaAdminClient, topics: Sequence[str], settings: Mapping[str, str]) -> None:
+    """Give the topics these settings, and no others."""
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(settings)) for topic in topics])
+
+
+async def _until_compacted(system: System, topic: str) -> None:
+    """Wait until records are gone from the middle of the log, as connectors write their offsets every second."""
+    async with asyncio.timeout(_CLEANED_WITHIN_SECONDS):
+        while True:
+            records = await system.topics.read(topic)
+            if records and records[-1].offset - records[0].offset >= len(records):
+                return
+            await asyncio.sleep(_CLEANER_SECONDS)
