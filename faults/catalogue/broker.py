@@ -1,4 +1,4 @@
-"""What happens to a broker's data: topics and records that an operator or retention deletes, logs that are compacted."""
+"""Faults of the broker's data: topics and records that an operator or retention deletes, logs that are compacted."""
 
 import asyncio
 import random
