@@ -1,12 +1,13 @@
 """What a component is."""
 
+import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
-from typing import ClassVar
-from urllib.parse import urlsplit
-
-import httpx
+from typing import ClassVar, Self
+from urllib.parse import unquote, urlsplit
 
 from embedded_stack.configuration import StackConfiguration
 from embedded_stack.credentials import Credentials
@@ -79,11 +80,45 @@ class Component(ABC):
         return " ".join(f"{LOOPBACK}:{self.environment.port(port)}" for port in self.ports)
 
 
+class NotReadyError(Exception):
+    """Why a component is not ready yet."""
+
+
 def answers(url: str) -> bool:
-    """Does a GET of this address answer 200?"""
-    return httpx.get(url, timeout=2).status_code == 200
-
-
-def host_and_port(url: str, default_port: int) -> tuple[str, int]:
+    """Does a GET of this address answer 200? Raises `NotReadyError` with the reason of a service's `/readyz`."""
     parts = urlsplit(url)
-    return parts.hostname or LOOPBACK, parts.port or default_port
+    connection = HTTPConnection(parts.hostname or LOOPBACK, parts.port, timeout=2)
+    try:
+        connection.request("GET", parts.path or "/")
+        response = connection.getresponse()
+        content = response.read()
+    finally:
+        connection.close()
+    if response.status != HTTPStatus.OK:
+        raise NotReadyError(f"{url} answers {response.status}{_failed_checks(content)}")
+    return True
+
+
+def _failed_checks(content: bytes) -> str:
+    try:
+        checks = json.loads(content)["checks"].items()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    return "".join(f"; {name}: {state}" for name, state in checks if state != "ok")
+
+
+@dataclass(frozen=True)
+class MySQLAccount:
+    """What a `mysql://USER:PASSWORD@HOST:PORT/` says."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        parts = urlsplit(url)
+        return cls(
+            parts.hostname or LOOPBACK, parts.port or 3306, unquote(parts.username or ""), unquote(parts.password or "")
+        )

@@ -13,12 +13,8 @@ from embedded_stack.components.services import registrar_environment, script
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.errors import StackError
 from embedded_stack.process import Command
-from service_kit.kafka import KafkaClients
 
 CONFIGURATION = REPOSITORY / "infra" / "kafka"
-
-# A broker that does not answer yet is no error of a readiness check.
-logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 class Kafka(JavaComponent):
@@ -75,6 +71,10 @@ class Kafka(JavaComponent):
             raise StackError(f"Kafka can't make its data folder: {(done.stderr or done.stdout).strip()[-500:]}")
 
     async def _ask(self) -> None:
+        from service_kit.kafka import KafkaClients  # noqa: PLC0415 - a supervisor has no use for it and runs for long
+
+        # A broker that does not answer yet is no error of a readiness check.
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         kafka = KafkaClients(self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"])
         async with kafka.started(kafka.admin(request_timeout_ms=2000)):
             pass

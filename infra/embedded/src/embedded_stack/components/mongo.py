@@ -2,15 +2,12 @@
 
 from typing import Any
 
-import pymongo
-from pymongo.errors import OperationFailure
-
 from embedded_stack.components.base import LOOPBACK, Component
 from embedded_stack.fetch.wheels import wheels_folder
 from embedded_stack.process import Command
 
 REPLICA_SET = "rs0"
-_ALREADY_INITIALIZED = 23
+_NOT_YET_INITIALIZED = 94
 
 
 class Mongo(Component):
@@ -38,17 +35,30 @@ class Mongo(Component):
         )
 
     def is_ready(self) -> bool:
-        """Ready is a primary that takes writes; the first time, the replica set has to be made."""
+        """Ready is a primary that takes writes.
+
+        The first time, the replica set has to be created. Its member is stored with its port: in a state folder that
+        was used with other ports it has to be changed, or the server would never be a primary again.
+        """
+        import pymongo  # noqa: PLC0415 - a supervisor has no use for it and runs for long
+        from pymongo.errors import OperationFailure  # noqa: PLC0415
+
         member = f"{LOOPBACK}:{self.environment.port('mongo')}"
         with pymongo.MongoClient[dict[str, Any]](
             member, directConnection=True, serverSelectionTimeoutMS=1000
         ) as client:
-            hello = client.admin.command("hello")
-            if not hello.get("setName"):
+            if client.admin.command("hello").get("isWritablePrimary"):
+                return True
+            try:
+                configuration = client.admin.command("replSetGetConfig")["config"]
+            except OperationFailure as error:
+                if error.code != _NOT_YET_INITIALIZED:
+                    raise
                 members = [{"_id": 0, "host": member}]
-                try:
-                    client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
-                except OperationFailure as error:
-                    if error.code != _ALREADY_INITIALIZED:
-                        raise
-            return bool(hello.get("isWritablePrimary"))
+                client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
+                return False
+            if configuration["members"][0]["host"] != member:
+                configuration["members"][0]["host"] = member
+                configuration["version"] += 1
+                client.admin.command("replSetReconfig", configuration, force=True)
+            return False

@@ -10,10 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import asyncmy
-from sqlalchemy.engine import make_url
-
-from embedded_stack.components.base import LOOPBACK, Component
+from embedded_stack.components.base import LOOPBACK, Component, MySQLAccount
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.errors import StackError
 from embedded_stack.fetch.debian import debian_prefix, is_debian_like
@@ -124,13 +121,11 @@ class MySQL(Component):
         asyncio.run(self._execute([quiet, *(part for part in script.split(";") if part.strip())]))
 
     async def _execute(self, statements: list[str]) -> None:
-        url = make_url(self.environment.addresses["MYSQL_ROOT_URL"])
+        import asyncmy  # noqa: PLC0415 - a supervisor has no use for it and runs for long
+
+        account = MySQLAccount.parse(self.environment.addresses["MYSQL_ROOT_URL"])
         connection: Any = await asyncmy.connect(
-            host=url.host,
-            port=url.port or 3306,
-            user=url.username,
-            password=url.password or "",
-            connect_timeout=3,
+            host=account.host, port=account.port, user=account.user, password=account.password, connect_timeout=3
         )
         async with connection, connection.cursor() as cursor:
             for statement in statements:

@@ -5,9 +5,7 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
-from sqlalchemy.engine import make_url
-
-from embedded_stack.components.base import LOOPBACK, Component, Environment, answers
+from embedded_stack.components.base import LOOPBACK, Component, Environment, MySQLAccount, answers
 from embedded_stack.process import Command
 
 
@@ -113,13 +111,13 @@ def key_set(environment: Environment) -> dict[str, str]:
 
 
 def registrar_environment(environment: Environment) -> dict[str, str]:
-    mysql = make_url(environment.addresses["MYSQL_ROOT_URL"])
+    mysql = MySQLAccount.parse(environment.addresses["MYSQL_ROOT_URL"])
     return {
         **environment.base,
         "KAFKA_BOOTSTRAP_SERVERS": environment.addresses["KAFKA_BOOTSTRAP_SERVERS"],
         "CONNECT_URL": environment.addresses["CONNECT_URL"],
-        "CDC_MYSQL_HOST": mysql.host or LOOPBACK,
-        "CDC_MYSQL_PORT": str(mysql.port or 3306),
+        "CDC_MYSQL_HOST": mysql.host,
+        "CDC_MYSQL_PORT": str(mysql.port),
         "CDC_MYSQL_USER": "debezium",
         "CDC_MYSQL_PASSWORD": environment.credentials.mysql_debezium,
         "CDC_MONGODB_URL": environment.addresses["MONGODB_URL"],

@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import requests
-from jgo.maven import MavenContext
-
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.errors import StackError
 from embedded_stack.fetch.cache import locked, require_room
@@ -105,6 +102,8 @@ def _fetch(jars: Collection[Jar], folder: Path, repository: str | None, title: s
 
 def _fetch_one(jar: Jar, folder: Path, repository: str | None) -> None:
     """Move the jar into the folder when it is whole and its hash is right. Raises `StackError`."""
+    import requests  # noqa: PLC0415 - a supervisor has no use for it and runs for long
+
     failure = ""
     for _ in range(_ATTEMPTS):
         # A download that breaks off leaves a part of the file, which must not be taken for the jar.
@@ -126,6 +125,8 @@ def _fetch_one(jar: Jar, folder: Path, repository: str | None) -> None:
 
 
 def _download(jar: Jar, folder: Path, repository: str | None) -> Path:
+    from jgo.maven import MavenContext  # noqa: PLC0415 - a supervisor has no use for it and runs for long
+
     remote = {"central": repository.rstrip("/")} if repository else None
     maven = MavenContext(repo_cache=folder, remote_repos=remote, timeout=_TIMEOUT_SECONDS)
     path: Path = maven.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve()
