@@ -10,6 +10,8 @@ PROJECTS := $(addsuffix /pyproject.toml,$(PACKAGES))
 SOURCES := $(addsuffix /src,$(PACKAGES))
 PEERS := .venv-peers
 PART ?=
+# no: what dies is left as it is, for a look at it.
+RESTART ?= yes
 BENCH_SECONDS ?= 5
 BENCH_ROUNDS ?= 3
 # On a machine that others use too: how often to try for a quiet moment.
@@ -30,11 +32,11 @@ $(VENV)/.complete: requirements.lock $(PROJECTS)
 	@bash infra/embedded/setup.sh "$(PYTHON)" "$(VENV)" $(PACKAGES)
 	@touch $@
 
-run: setup ## Run the whole system in the foreground; Ctrl-C stops it, data stays
-	@exec $(STACK) run
+run: setup ## Run the whole system in the foreground; Ctrl-C stops it, data stays (RESTART=no: what dies is not restarted)
+	@exec $(STACK) run --restart $(RESTART)
 
-up: setup ## Run the whole system in the background
-	@$(STACK) up
+up: setup ## Run the whole system in the background; start what is missing of one that runs
+	@$(STACK) up --restart $(RESTART)
 
 down: setup ## Stop what `make up` started
 	@$(STACK) down

@@ -15,6 +15,7 @@ import pytest
 from embedded_stack import Stack, StackError, cli
 from embedded_stack.configuration import PORT_OFFSETS, PORTS, RESERVATION, reserved_port_offset
 from embedded_stack.fetch.cache import entry
+from stack_commands import StackCommands
 
 
 @pytest.fixture(autouse=True)
@@ -26,18 +27,7 @@ def offset(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 def run(*arguments: str, state: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "embedded_stack.cli", *arguments],
-        env={
-            **os.environ,
-            "TANDEM_STATE_DIR": str(state),
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return StackCommands(state, int(os.environ["TANDEM_PORT_OFFSET"])).run(*arguments, **environment)
 
 
 def assert_one_sentence(done: subprocess.CompletedProcess[str], *words: str) -> None:

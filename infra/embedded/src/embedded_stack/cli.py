@@ -8,15 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from types import FrameType
 
 import psutil
 from pydantic import ValidationError
 
 from embedded_stack.configuration import StackConfiguration
-from embedded_stack.errors import StackError
+from embedded_stack.errors import ReportedError, StackError, StartCancelledError
 from embedded_stack.journal import LogFollower
+from embedded_stack.kernel import end_with_parent
+from embedded_stack.ownership import Phase, inherited, owned, owner, phase
 from embedded_stack.stack import Stack
-from embedded_stack.supervisor import Supervisor, supervisor_pid
+from embedded_stack.supervisor import Supervisor
 
 _LOOK_SECONDS = 0.2
 _STOP_SECONDS = 180
@@ -25,11 +28,17 @@ _STOP_SECONDS = 180
 def main() -> None:
     try:
         sys.exit(_run(_arguments()))
+    except ReportedError:
+        sys.exit(1)
     except StackError as error:
         sys.exit(f"error: {error}")
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         sys.exit(f"error: a setting is not valid: {wrong}")
+    except BrokenPipeError:
+        # As other programs do whose output is closed; Python would complain when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
@@ -40,17 +49,25 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="embedded-stack", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("fetch", help="bring the components onto this machine")
-    commands.add_parser("run", help="run the stack until Ctrl-C")
-    commands.add_parser("up", help="run the stack in the background")
-    commands.add_parser("down", help="stop the stack that runs in the background")
+    run = commands.add_parser("run", help="run the stack until Ctrl-C")
+    up = commands.add_parser("up", help="run the stack in the background; start what is missing of one that runs")
+    for each in (run, up):
+        each.add_argument(
+            "--restart", choices=("yes", "no"), default="yes", help="start a component again that dies (default: yes)"
+        )
+    down = commands.add_parser("down", help="stop the stack that runs in the background")
+    down.add_argument("--inherited-lock", type=int, help=argparse.SUPPRESS)
     commands.add_parser("status", help="what runs, where, since when")
     logs = commands.add_parser("logs", help="follow the logs")
     logs.add_argument("name", nargs="*", help="components; all if none is given")
     for name, text in _ON_ONE.items():
         one = commands.add_parser(name, help=text[0])
         one.add_argument("name", help="component")
+    # What a supervisor runs.
+    commands.add_parser("start-all")
+    commands.add_parser("revive").add_argument("name")
     return parser.parse_args()
 
 
@@ -70,60 +87,135 @@ def _run(arguments: argparse.Namespace) -> int:
         case "fetch":
             Stack(configuration).fetch()
         case "run":
-            Supervisor(configuration).run()
+            Supervisor(configuration, restart=arguments.restart == "yes").run()
         case "up":
-            _up(configuration)
+            _up(configuration, arguments.restart)
         case "down":
-            _down(configuration)
+            _down(configuration, arguments.inherited_lock)
         case "status":
             return _status(Stack(configuration))
         case "logs":
             _logs(Stack(configuration), arguments.name)
+        case "start-all":
+            return _as_child(configuration, Stack.start)
+        case "revive":
+            return _as_child(configuration, lambda stack: stack.revive(arguments.name))
         case name:
-            _ON_ONE[name][1](Stack(configuration, progress=print), arguments.name)
+            _ON_ONE[name][1](_cancellable(Stack(configuration, progress=_say)), arguments.name)
     return 0
 
 
-def _up(configuration: StackConfiguration) -> None:
-    """Start a supervisor of its own session, show its lines until it is ready or has ended."""
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _as_child(configuration: StackConfiguration, act: Callable[[Stack], None]) -> int:
+    """Of a supervisor: when that ends, or asks for it, this ends."""
+    stack = _cancellable(Stack(configuration, progress=_say))
+    end_with_parent(signal.SIGTERM)
+    try:
+        act(stack)
+    except StartCancelledError:
+        return 1
+    return 0
+
+
+def _cancellable(stack: Stack) -> Stack:
+    """A start gives up at Ctrl-C; its threads would else wait until all is ready."""
+
+    def cancel(_number: int, _frame: FrameType | None) -> None:
+        stack.cancel()
+        if stack.is_fetching:
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, cancel)
+    return stack
+
+
+def _up(configuration: StackConfiguration, restart: str) -> None:
+    """Start a supervisor in a session of its own, show its lines until it is ready or has ended.
+
+    If there is one already, start what is missing of its stack.
+    """
     state = configuration.state
-    if pid := supervisor_pid(state):
-        raise StackError(f"The stack in {state} is already running, supervised by process {pid}.")
     log_file = state / "log" / "supervisor.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    ready = state / "run" / "ready"
-    ready.unlink(missing_ok=True)
     follower = LogFollower(log_file)
-    with log_file.open("ab") as log:
-        command = [sys.executable, "-m", "embedded_stack.cli", "run"]
-        supervisor = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    while True:
-        ended, started = supervisor.poll() is not None, ready.exists()
-        for line in follower.new_lines():
-            print(line, flush=True)
-        if ended:
-            raise StackError(f"The stack did not start; see above, or {log_file}.")
-        if started:
+    if owner(state) is not None:
+        was = phase(state)
+        if was is not Phase.READY:
+            _say(f"The stack in {state} is {was}; waiting.")
+        if _await_ready(configuration, follower):
+            _complete(configuration)
             return
+    with log_file.open("ab") as log:
+        command = [sys.executable, "-m", "embedded_stack.cli", "run", "--restart", restart]
+        supervisor = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    try:
+        while supervisor.poll() is None and not (owner(state) == supervisor.pid and phase(state) is Phase.READY):
+            _show(follower)
+            time.sleep(_LOOK_SECONDS)
+    except KeyboardInterrupt:
+        down = configuration.command("make down")
+        raise StackError(f"The stack is still starting in the background; `{down}` stops it.") from None
+    _show(follower)
+    if supervisor.poll() is not None:
+        raise StackError(f"The stack did not start; see above, or {log_file}.")
+
+
+def _await_ready(configuration: StackConfiguration, follower: LogFollower) -> bool:
+    """Wait until the stack that has a supervisor is ready; False if it ends instead."""
+    while owner(configuration.state) is not None:
+        if phase(configuration.state) is Phase.READY:
+            return True
+        _show(follower)
         time.sleep(_LOOK_SECONDS)
+    return False
 
 
-def _down(configuration: StackConfiguration) -> None:
+def _complete(configuration: StackConfiguration) -> None:
+    """Start what does not run of a stack that does."""
+    stack = _cancellable(Stack(configuration, progress=_say))
+    if missing := stack.missing:
+        _say(f"The stack in {configuration.state} runs without {', '.join(missing)}; starting what is missing.")
+        stack.start(*missing)
+    else:
+        _say(f"The stack in {configuration.state} runs already, and all of it: {stack.addresses['GATEWAY_URL']}")
+
+
+def _show(follower: LogFollower) -> None:
+    for line in follower.new_lines():
+        _say(line)
+
+
+def _down(configuration: StackConfiguration, inherited_lock: int | None) -> None:
     state = configuration.state
-    pid = supervisor_pid(state)
+    if inherited_lock is not None:
+        # The guard of a supervisor that ended without stopping its stack.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        with inherited(state, inherited_lock) as ownership:
+            ownership.enter(Phase.STOPPING)
+            _say("The supervisor has ended without stopping its stack; stopping it.")
+            Stack(configuration, progress=_say).stop()
+        return
+    pid = owner(state)
     if pid is None:
-        # Its supervisor may have been killed; then the components are ours to stop.
-        Stack(configuration, progress=print).stop()
+        # Its supervisor and the guard of that may have been killed.
+        with owned(configuration) as ownership:
+            ownership.enter(Phase.STOPPING)
+            Stack(configuration, progress=_say).stop()
         return
     follower = LogFollower(state / "log" / "supervisor.log")
-    os.kill(pid, signal.SIGTERM)
+    if phase(state) is not Phase.STOPPING:
+        os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
-    while supervisor_pid(state):
+    while owner(state) is not None:
         if time.monotonic() > deadline:
             raise StackError(f"The supervisor, process {pid}, has not stopped within {_STOP_SECONDS} s.")
         time.sleep(_LOOK_SECONDS)
-    for line in follower.new_lines():
-        print(line)
+    _show(follower)
 
 
 def _status(stack: Stack) -> int:

@@ -1,7 +1,8 @@
-"""Where a stack keeps its state, which ports it takes, and what of it is run by somebody else."""
+"""Where a stack keeps its state, which ports it takes, and which components run outside of it."""
 
 import random
 import re
+import shlex
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,12 +30,13 @@ PORTS = {
     "mail-http": 18025,
     "mail-smtp": 11025,
 }
-# Held by whoever has chosen a port offset for himself.
+# Held by the program that has chosen a port offset.
 RESERVATION = 8000
-# To choose from: no two have a port in common. From 32768 on Linux gives ports to whoever connects to somebody, and so
-# perhaps that of a component which is started later.
+# To choose from: no two have a port in common. From 32768 on Linux gives ports to outgoing connections, and so perhaps
+# that of a component which is started later.
 PORT_OFFSETS = range(1000, 32768 - max(PORTS.values()), 251)
 _INFRASTRUCTURE = ("mysql", "mongo", "kafka", "connect")
+_DEFAULT_STATE = REPOSITORY / ".stack"
 
 
 class StackConfiguration(BaseSettings):
@@ -50,7 +52,7 @@ class StackConfiguration(BaseSettings):
         default=0, ge=0, le=30000, validation_alias="TANDEM_PORT_OFFSET", description="Added to every port."
     )
     state_dir: Path = Field(
-        default=REPOSITORY / ".stack",
+        default=_DEFAULT_STATE,
         validation_alias="TANDEM_STATE_DIR",
         description="Data, logs, pids and passwords of the stack.",
     )
@@ -85,7 +87,7 @@ class StackConfiguration(BaseSettings):
     @field_validator("outside_mysql", "outside_mysql_account", "outside_mongodb", "outside_kafka", "outside_connect")
     @classmethod
     def _own_addresses_are_not_outside(cls, address: str | None, info: ValidationInfo) -> str | None:
-        """Somebody may have the stack's own `.stack/env` in the environment."""
+        """The environment may have the stack's own `.stack/env`."""
         own = [f"127.0.0.1:{PORTS[name] + info.data.get('port_offset', 0)}" for name in _INFRASTRUCTURE]
         is_own = address is not None and any(re.search(rf"{re.escape(each)}\b", address) for each in own)
         return None if is_own else address
@@ -102,11 +104,25 @@ class StackConfiguration(BaseSettings):
     def cache(self) -> Path:
         return self.cache_dir.expanduser().resolve()
 
+    def command(self, text: str) -> str:
+        """A command (`make start NAME=sync`) as it has to be typed for this stack: with its settings."""
+        settings = []
+        if self.state != _DEFAULT_STATE.resolve():
+            settings.append(f"TANDEM_STATE_DIR={shlex.quote(str(self.state))}")
+        if self.port_offset:
+            settings.append(f"TANDEM_PORT_OFFSET={self.port_offset}")
+        return " ".join([*settings, text])
+
+    def shown(self, name: str) -> str:
+        """The path of something in the state folder, for messages; relative where that is shorter."""
+        path = self.state / name
+        return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
     def port(self, name: str) -> int:
         return PORTS[name] + self.port_offset
 
     def data(self, name: str) -> Path:
-        """The folder `.stack/data/NAME`, made if it isn't there, for its owner's eyes only."""
+        """The folder `.stack/data/NAME`, created if it is missing, readable by its owner alone."""
         folder = self.state / "data" / name
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
@@ -132,13 +148,13 @@ def free_port_offset() -> int:
 
 @contextmanager
 def reserved_port_offset() -> Iterator[int]:
-    """A free port offset that nobody else is given meanwhile: a port that no component has is held."""
+    """A free port offset that no other caller gets meanwhile: a port that no component has is held."""
     with socket.socket() as reservation:
         while True:
             offset = free_port_offset()
             try:
                 reservation.bind(("127.0.0.1", RESERVATION + offset))
             except OSError:
-                continue  # somebody else was faster
+                continue  # another program was faster
             yield offset
             return

@@ -1,20 +1,27 @@
 """One component's process: started, found again, stopped, killed, paused. Its state is the pid file alone.
 
-So that a second program (the command line, a test) can act on a stack that another one started.
+So that a second program (the command line, a test) can act on a stack that another one started. A lock file for each
+component makes programs start and end it one after the other.
 """
 
 import contextlib
+import fcntl
 import os
+import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 MAX_LOG_BYTES = 20 * 1024 * 1024
+_TAIL_BYTES = 64 * 1024
+# Between the exception and what it was caused by there may be more of them than a tail has lines.
+_STACK_FRAME = re.compile(r"\s+(at [\w.$/<>@-]+\(.*|\.\.\. \d+ (more|common frames omitted))$")
+_COMPONENT_LOG = re.compile(r"(?P<file>/.+/log/(?P<component>[a-z]+)\.log)(\.1)?(?P<removed> \(deleted\))?")
 _POLL_SECONDS = 0.05
 _STANDSTILL_POLL_SECONDS = 0.001
 
@@ -31,15 +38,41 @@ class ComponentProcess:
         self.name = name
         self.pid_file = state / "run" / f"{name}.pid"
         self.log_file = state / "log" / f"{name}.log"
+        self._lock_file = state / "run" / f"{name}.lock"
         self._child: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Wait for the component's lock and hold it: one program at a time starts it or ends it. Not reentrant."""
+        self._lock_file.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock_file.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    @property
+    def is_locked(self) -> bool:
+        """Does a program start it or end it right now?"""
+        try:
+            with self._lock_file.open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     def start(self, command: Command) -> None:
-        """Start it in a session of its own, so that the terminal's Ctrl-C goes to the supervisor alone."""
+        """Start it in a session of its own, so that the terminal's Ctrl-C goes to the supervisor alone.
+
+        The caller holds the lock (`exclusive`) if other programs may start it, too.
+        """
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         self.pid_file.parent.mkdir(parents=True, exist_ok=True)
         if self.log_file.exists() and self.log_file.stat().st_size > MAX_LOG_BYTES:
             self.log_file.replace(self.log_file.with_suffix(".log.1"))
         with self.log_file.open("ab") as log:
+            self._log_start = log.tell()
             self._child = subprocess.Popen(
                 list(command.argv),
                 env=dict(command.environment),
@@ -56,10 +89,18 @@ class ComponentProcess:
         """Was it started, and not stopped on purpose?"""
         return self.pid_file.exists()
 
+    @property
+    def pid(self) -> int | None:
+        """The number in the pid file."""
+        try:
+            return int(self.pid_file.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+
     def running(self) -> psutil.Process | None:
         """The live process of the pid file, if it is still the same one."""
         process = self._leader()
-        return None if process is None or _has_ended(process) else process
+        return None if process is None or has_ended(process) else process
 
     def _leader(self) -> psutil.Process | None:
         """The process of the pid file, alive or a zombie, if it is still the same one.
@@ -75,53 +116,82 @@ class ComponentProcess:
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return None
 
-    def exit_reason(self) -> str:
-        code = self._child.poll() if self._child else None
+    def exit_reason(self, code: int | None = None) -> str:
+        """How it ended, from its exit code if that is known: of a child, or reported by the caller."""
+        if code is None and self._child is not None:
+            code = self._child.poll()
         if code is None:
             return "ended"
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
     def stop(self, grace_seconds: float) -> None:
-        """SIGTERM, and after `grace_seconds` SIGKILL, to it and its children. A paused one is resumed first."""
-        process = self.running()
-        if process is not None:
-            self._signal_group(process.pid, signal.SIGCONT)
-            process.terminate()
+        """SIGTERM, and after `grace_seconds` SIGKILL, to it and its children. A paused one is resumed first.
+
+        What runs without a pid file is stopped, too.
+        """
+        with self.exclusive():
+            leader = self.running()
+            stopped = [leader] if leader is not None else self.writers()
+            for process in stopped:
+                self._signal_group(process.pid, signal.SIGCONT)
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.terminate()
             deadline = time.monotonic() + grace_seconds
-            while self.running() and time.monotonic() < deadline:
+            while not all(map(self._is_over, stopped)) and time.monotonic() < deadline:
                 time.sleep(_POLL_SECONDS)
-            self._signal_group(process.pid, signal.SIGKILL)
+            for process in stopped:
+                self._signal_group(process.pid, signal.SIGKILL)
             self._wait_for_end()
-        self.end_orphans()
-        self.pid_file.unlink(missing_ok=True)
+            self.end_orphans()
+            self.pid_file.unlink(missing_ok=True)
 
     def kill(self) -> None:
-        """SIGKILL at once, children included. The pid file goes too: this death is nobody's surprise."""
-        process = self.running()
-        if process is not None:
-            self._signal_group(process.pid, signal.SIGKILL)
-            self._wait_for_end()
-        self.end_orphans()
-        self.pid_file.unlink(missing_ok=True)
+        """SIGKILL, children included. The pid file is removed, too: a supervisor does not restart it."""
+        with self.exclusive():
+            process = self.running()
+            if process is not None:
+                self._signal_group(process.pid, signal.SIGKILL)
+                self._wait_for_end()
+            self.end_orphans()
+            self.pid_file.unlink(missing_ok=True)
 
     def end_orphans(self) -> None:
-        """Kill what a process that was killed alone has left behind, and wait until it is gone.
+        """Kill what a process that has ended has left, and wait until it is gone. While it runs this does nothing.
 
-        Its workers would keep its port. They are the session of its pid, a number that is not given anew while the
-        session lasts. A process that has that pid nevertheless is a stranger, whose session is not touched.
+        Its workers would keep its port. They are the session of its pid, a number that is not reused while the session
+        lasts (a process that has that pid nevertheless is a stranger, whose session is not touched), and whatever
+        writes to its log.
         """
-        try:
-            pid = int(self.pid_file.read_text())
-        except (FileNotFoundError, ValueError):
+        if self.running() is not None:
             return
-        leader = self._leader()
-        if psutil.pid_exists(pid) if leader is None else not _has_ended(leader):
-            return
-        while orphans := _members(os.getsid, pid):
+        while orphans := [*self._session(), *self.writers()]:
             for orphan in orphans:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     orphan.kill()
             time.sleep(_POLL_SECONDS)
+
+    def writers(self, *, only_of_removed_log: bool = False) -> list[psutil.Process]:
+        """The live processes whose output is this component's log, also if that file has been removed meanwhile.
+
+        That identifies processes of this stack when their pid files are gone: children inherit it, and no program
+        outside has it.
+        """
+        return [
+            process
+            for process in psutil.process_iter()
+            if (output := output_of(process.pid)) is not None
+            and output.log_file.parent == self.log_file.parent
+            and output.component == self.name
+            and (output.is_removed or not only_of_removed_log)
+            and not has_ended(process)
+        ]
+
+    def _session(self) -> list[psutil.Process]:
+        """The live processes of the session that the process of the pid file led, if that has ended."""
+        pid = self.pid
+        if pid is None or (self._leader() is None and psutil.pid_exists(pid)):
+            return []
+        return _members(os.getsid, pid)
 
     def pause(self) -> None:
         """Returns when it stands still. The signal only begins that: busy threads go on for milliseconds and answer."""
@@ -135,17 +205,27 @@ class ComponentProcess:
             self._signal_group(process.pid, signal.SIGCONT)
 
     def log_tail(self, lines: int = 20) -> str:
+        """The last lines of the log, at most from the start that this object made; without Java's stack frames."""
         if not self.log_file.exists():
             return ""
         with self.log_file.open("rb") as log:
-            log.seek(max(0, self.log_file.stat().st_size - 64 * 1024))
-            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
+            log.seek(max(0, min(self._log_start, self._log_size()), self._log_size() - _TAIL_BYTES))
+            written = log.read().decode(errors="replace").splitlines()
+        return "\n".join([line for line in written if not _STACK_FRAME.match(line)][-lines:])
+
+    def _log_size(self) -> int:
+        return self.log_file.stat().st_size
 
     def _wait_for_end(self) -> None:
         while self.running():
             time.sleep(_POLL_SECONDS)
         if self._child is not None:
-            self._child.wait()  # it is dead; nobody else would take note of it
+            self._child.wait()  # it has ended; no other process takes note of that
+
+    def _is_over(self, process: psutil.Process) -> bool:
+        if self._child is not None:
+            self._child.poll()
+        return has_ended(process)
 
     @staticmethod
     def _signal_group(leader: int, number: signal.Signals) -> None:
@@ -156,7 +236,37 @@ class ComponentProcess:
             return
 
 
-def _has_ended(process: psutil.Process) -> bool:
+@dataclass(frozen=True)
+class Output:
+    """Where a process writes to: the log of a component of some stack."""
+
+    log_file: Path
+    component: str
+    is_removed: bool
+
+    @property
+    def state(self) -> Path:
+        return self.log_file.parent.parent
+
+
+def output_of(pid: int) -> Output | None:
+    """The component's log that is this process's standard output or error, None if that is something else.
+
+    Processes of other users and containers can't be seen, and have None.
+    """
+    for descriptor in (1, 2):
+        try:
+            target = str(Path(f"/proc/{pid}/fd/{descriptor}").readlink())
+            if Path(f"/proc/{pid}/ns/mnt").readlink() != Path("/proc/self/ns/mnt").readlink():
+                return None
+        except OSError:
+            continue
+        if found := _COMPONENT_LOG.fullmatch(target):
+            return Output(Path(found["file"]), found["component"], found["removed"] is not None)
+    return None
+
+
+def has_ended(process: psutil.Process) -> bool:
     """A server's first thread may be dead, and a zombie, while the others still hold its ports."""
     try:
         return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
@@ -179,6 +289,6 @@ def _members(kind: Callable[[int], int], pid: int) -> list[psutil.Process]:
     members = []
     for process in psutil.process_iter():
         with contextlib.suppress(ProcessLookupError):
-            if kind(process.pid) == pid and not _has_ended(process):
+            if kind(process.pid) == pid and not has_ended(process):
                 members.append(process)
     return members

@@ -5,14 +5,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-
-from sqlalchemy.engine import make_url
+from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 from embedded_stack.components import COMPONENTS, Component, Environment
-from embedded_stack.components.base import LOOPBACK
-from embedded_stack.configuration import StackConfiguration, port_is_free
+from embedded_stack.components.base import LOOPBACK, NotReadyError
+from embedded_stack.configuration import StackConfiguration
 from embedded_stack.credentials import Credentials, write_private
-from embedded_stack.errors import StackError
+from embedded_stack.errors import StackError, StartCancelledError
+from embedded_stack.ports import require_free_ports
 from embedded_stack.process import ComponentProcess
 
 _READINESS_POLL_SECONDS = 0.1
@@ -21,7 +22,7 @@ Progress = Callable[[str], None]
 
 
 def silent(_line: str) -> None:
-    """Tests don't watch."""
+    """For callers that show no progress."""
 
 
 class Stack:
@@ -41,30 +42,50 @@ class Stack:
         self.components: dict[str, Component] = {kind.name: kind(environment) for kind in COMPONENTS}
         self.processes = {name: ComponentProcess(name, state) for name in self.components}
         self._cancelled = threading.Event()
+        self.is_fetching = False
 
     # --- the whole stack
 
     def fetch(self) -> None:
         """Bring what the components need onto this machine. Raises `StackError`."""
-        for component in self.components.values():
-            if component.outside is None:
-                component.fetch()
+        self.is_fetching = True
+        try:
+            for component in self.components.values():
+                if component.outside is None:
+                    component.fetch()
+        except KeyboardInterrupt:
+            raise StackError(
+                f"The download was interrupted. What is complete stays in {self.configuration.cache}; the same command "
+                "fetches the rest."
+            ) from None
+        finally:
+            self.is_fetching = False
 
     def start(self, *names: str) -> None:
         """Start these components and what they depend on, or all; returns when every one is ready.
 
-        Raises `StackError` naming the first that failed; what has come up by then stays up.
+        Raises `StackError` naming the first that failed, or, before anything is started, every port that is taken.
+        What has come up by then stays up.
         """
         wanted = self._with_dependencies(names or self.components)
+        ordered = [name for name in self.components if name in wanted]
+        self._require_same_ports()
+        self._require_free_ports(ordered)
         self.fetch()
         self._write_addresses()
-        self._start_in_parallel([name for name in self.components if name in wanted])
+        self._start_in_parallel(ordered)
 
     def stop(self) -> None:
         """Stop all, each before what it depends on."""
         for name in reversed(self.components):
             self._stop_one(name)
-        (self.configuration.state / "env").unlink(missing_ok=True)
+        for file in (self.configuration.state / "env", self._port_offset_file):
+            file.unlink(missing_ok=True)
+
+    @property
+    def missing(self) -> list[str]:
+        """The components that don't run."""
+        return [name for name in self.components if not self.is_running(name)]
 
     def cancel(self) -> None:
         """Make a `start` that is under way in another thread give up, from a signal handler for example."""
@@ -73,11 +94,28 @@ class Stack:
     # --- one component
 
     def stop_one(self, name: str) -> None:
-        """SIGTERM, and SIGKILL after its grace."""
-        self._stop_one(self._known(name))
+        """SIGTERM, and SIGKILL after its grace. A supervisor leaves it stopped."""
+        if not self._stop_one(self._known(name)):
+            self._progress(f"{name:<10} does not run")
+
+    def revive(self, name: str) -> None:
+        """Start a component that has died, without what it depends on, as a supervisor does.
+
+        Does nothing if it was stopped on purpose or started again meanwhile. One that dies while it starts is left to
+        the supervisor. Raises `StackError` if it can't be started or does not become ready.
+        """
+        component, process = self.components[self._known(name)], self.processes[name]
+        began = time.monotonic()
+        with process.exclusive():
+            if not process.expected or process.running() is not None:
+                return
+            self._launch(component, process)
+        if self._became_ready(component, process, began):
+            component.after_ready()
+            self._say_ready(component, began)
 
     def kill(self, name: str) -> None:
-        """SIGKILL, children included."""
+        """SIGKILL, children included. A supervisor does not restart it."""
         self.processes[self._known(name)].kill()
 
     def restart(self, name: str) -> None:
@@ -102,7 +140,7 @@ class Stack:
         if name not in self.components:
             raise StackError(f"There is no component {name!r}; there are {', '.join(self.components)}.")
         if self.components[name].outside is not None:
-            raise StackError(f"{name} is run by somebody else, at an address of yours.")
+            raise StackError(f"{name} does not belong to the stack: it runs at an address of yours.")
         return name
 
     def _with_dependencies(self, names: Iterable[str]) -> set[str]:
@@ -123,6 +161,36 @@ class Stack:
         for future in started.values():
             future.result()
 
+    def _require_same_ports(self) -> None:
+        """Parts of one stack with two offsets would not find each other."""
+        try:
+            used = int(self._port_offset_file.read_text())
+        except (FileNotFoundError, ValueError):
+            used = self.configuration.port_offset
+        if used != self.configuration.port_offset and any(p.running() for p in self.processes.values()):
+            raise StackError(
+                f"The stack in {self.configuration.state} runs with TANDEM_PORT_OFFSET={used}, and "
+                f"{self.configuration.port_offset} was asked for: set the same, or stop it first: "
+                f"`{self.configuration.command('make down')}`."
+            )
+        write_private(self._port_offset_file, f"{self.configuration.port_offset}\n")
+
+    @property
+    def _port_offset_file(self) -> Path:
+        return self.configuration.state / "run" / "port-offset"
+
+    def _require_free_ports(self, names: Iterable[str]) -> None:
+        ports = {}
+        for name in names:
+            process = self.processes[name]
+            if self.components[name].outside is not None:
+                continue
+            with process.exclusive():
+                if process.running() is None:
+                    process.end_orphans()
+                    ports[name] = self.components[name].ports
+        require_free_ports(self.configuration, ports)
+
     def _start_after(self, before: list[Future[None]], name: str) -> None:
         for future in before:
             future.result()
@@ -132,47 +200,74 @@ class Stack:
             component.after_ready()
             self._progress(f"{name:<10} outside, at {component.outside.rpartition('@')[2]}")
             return
-        if process.running() is None:
-            process.end_orphans()
-            for port in component.ports:
-                number = self.configuration.port(port)
-                if not port_is_free(number):
-                    raise StackError(
-                        f"Port {number}, which {name} needs, is taken by another program: end that, or set "
-                        "TANDEM_PORT_OFFSET to move all ports of the stack."
-                    )
-            component.prepare()
-            process.start(component.command())
-        self._await_readiness(component, process, began)
+        with process.exclusive():
+            runs_already = process.running() is not None
+            if not runs_already:
+                self._launch(component, process)
+        while not self._became_ready(component, process, began):
+            # A supervisor may be starting it again.
+            with process.exclusive():
+                if process.running() is None:
+                    reason, tail = process.exit_reason(), process.log_tail()
+                    process.pid_file.unlink(missing_ok=True)
+                    raise StackError(f"{name} {reason} while starting. The end of {process.log_file}:\n{tail}")
         component.after_ready()
-        self._progress(f"{name:<10} ready after {time.monotonic() - began:4.1f} s   {component.address}")
+        if runs_already:
+            self._progress(f"{name:<10} runs already         {component.address}")
+        else:
+            self._say_ready(component, began)
 
-    def _await_readiness(self, component: Component, process: ComponentProcess, began: float) -> None:
+    def _launch(self, component: Component, process: ComponentProcess) -> None:
+        """The caller holds the lock of the component."""
+        process.end_orphans()
+        require_free_ports(self.configuration, {component.name: component.ports})
+        component.prepare()
+        if self._cancelled.is_set():
+            raise StartCancelledError(f"The start of {component.name} was cancelled.")
+        process.start(component.command())
+
+    def _became_ready(self, component: Component, process: ComponentProcess, began: float) -> bool:
+        """Wait until it is ready; False if it has ended. Raises `StackError` if neither happens in time."""
         reason = ""
         while True:
             try:
                 if component.is_ready():
-                    return
+                    return True
             except Exception as error:  # noqa: BLE001 - whatever a probe raises means "not yet"
-                reason = f" ({type(error).__name__}: {error})"
+                reason = f" ({error})" if isinstance(error, NotReadyError) else f" ({type(error).__name__}: {error})"
             if process.running() is None:
-                tail = process.log_tail()
-                reason = process.exit_reason()
-                process.pid_file.unlink(missing_ok=True)
-                raise StackError(f"{component.name} {reason} while starting. The end of {process.log_file}:\n{tail}")
+                return False
             if self._cancelled.is_set():
-                raise StackError(f"The start was cancelled while waiting for {component.name}.")
+                raise StartCancelledError(f"The start was cancelled while waiting for {component.name}.")
             if time.monotonic() - began > component.deadline:
+                dead = self._dead_dependency(component)
+                needs = f": it needs {dead.name}, which {dead.exit_reason()}" if dead else reason
+                culprit = dead or process
                 raise StackError(
-                    f"{component.name} is not ready after {component.deadline:g} s{reason}. "
-                    f"The end of {process.log_file}:\n{process.log_tail()}"
+                    f"{component.name} is not ready after {component.deadline:g} s{needs}. "
+                    f"The end of {culprit.log_file}:\n{culprit.log_tail()}"
                 )
             time.sleep(_READINESS_POLL_SECONDS)
 
-    def _stop_one(self, name: str) -> None:
-        if self.components[name].outside is None and self.processes[name].expected:
-            self.processes[name].stop(self.components[name].grace)
-            self._progress(f"{name:<10} stopped")
+    def _dead_dependency(self, component: Component) -> ComponentProcess | None:
+        """One that does not run: its log says why what depends on it is not ready."""
+        for name in sorted(self._with_dependencies(component.depends_on)):
+            process = self.processes[name]
+            if self.components[name].outside is None and process.running() is None:
+                return process
+        return None
+
+    def _say_ready(self, component: Component, began: float) -> None:
+        self._progress(f"{component.name:<10} ready after {time.monotonic() - began:4.1f} s   {component.address}")
+
+    def _stop_one(self, name: str) -> bool:
+        """False if there was nothing to stop."""
+        process = self.processes[name]
+        if self.components[name].outside is not None or not (process.expected or process.writers()):
+            return False
+        process.stop(self.components[name].grace)
+        self._progress(f"{name:<10} stopped")
+        return True
 
     def _write_addresses(self) -> None:
         lines = [f"{key}={value}\n" for key, value in self.addresses.items()]
@@ -190,13 +285,13 @@ def _addresses(configuration: StackConfiguration, credentials: Credentials) -> d
     def url(name: str, scheme: str = "http") -> str:
         return f"{scheme}://{LOOPBACK}:{configuration.port(name)}"
 
-    root = make_url(configuration.mysql_root_url or f"mysql://root@{LOOPBACK}:{configuration.port('mysql')}/")
-    if configuration.mysql_root_url is None:
-        root = root.set(password=credentials.mysql_root)
+    root = configuration.mysql_root_url or (
+        f"mysql://root:{quote(credentials.mysql_root, safe='')}@{LOOPBACK}:{configuration.port('mysql')}/"
+    )
+    scheme, server = urlsplit(root).scheme, urlsplit(root).netloc.rpartition("@")[2]
 
     def account(name: str, password: str, schema: str) -> str:
-        account_url = root.set(username=name, password=password, database=schema, query={})
-        return account_url.render_as_string(hide_password=False)
+        return f"{scheme}://{name}:{quote(password, safe='')}@{server}/{schema}"
 
     return {
         "GATEWAY_URL": url("gateway"),
@@ -206,7 +301,7 @@ def _addresses(configuration: StackConfiguration, credentials: Credentials) -> d
         "REGISTRAR_URL": url("registrar"),
         "CONNECT_URL": configuration.outside_connect or url("connect"),
         "KAFKA_BOOTSTRAP_SERVERS": configuration.outside_kafka or f"{LOOPBACK}:{configuration.port('kafka')}",
-        "MYSQL_ROOT_URL": root.render_as_string(hide_password=False),
+        "MYSQL_ROOT_URL": root,
         "MYSQL_URL": account("auth_service", credentials.mysql_auth_service, "auth"),
         "SYNC_MYSQL_URL": account("sync_service", credentials.mysql_sync_service, "tweets"),
         "MONGODB_URL": configuration.outside_mongodb

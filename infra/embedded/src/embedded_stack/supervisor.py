@@ -1,143 +1,323 @@
-"""Runs a stack in the foreground: starts it, says what happens, stops it on SIGINT or SIGTERM."""
+"""Runs a stack in the foreground: starts it, shows what happens, restarts what dies, stops it on SIGINT or SIGTERM.
 
-import fcntl
+It stays small, since it runs as long as the stack does: child processes that end soon do the starting.
+"""
+
+import contextlib
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from types import FrameType
 
+import psutil
+
 from embedded_stack.configuration import StackConfiguration
-from embedded_stack.errors import StackError
+from embedded_stack.errors import ReportedError, StackError
 from embedded_stack.journal import LogFollower, notable, stamped
-from embedded_stack.stack import Stack
+from embedded_stack.kernel import adopt_orphans
+from embedded_stack.ownership import Ownership, Phase, owned
+from embedded_stack.process import ComponentProcess, has_ended
+from embedded_stack.restarts import MAX_RESTARTS, RestartPolicy
+from embedded_stack.stack import Progress, Stack
 
 NEEDED_BYTES = 1024**3
-_LOOK_SECONDS = 0.25
+# A component that died with less room than this on its disk probably died of that.
+_FULL_BYTES = 64 * 1024**2
+_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.05
 _SERVICES = ("registrar", "sync", "auth", "tweet")
 
 
 class Supervisor:
-    def __init__(self, configuration: StackConfiguration) -> None:
+    def __init__(self, configuration: StackConfiguration, *, restart: bool = True) -> None:
         self._configuration = configuration
+        self._state = configuration.state
         self._stack = Stack(configuration, progress=self._say)
         self._asked_to_stop = threading.Event()
-        self._reported_dead: set[str] = set()
+        self._children = Children()
+        self._watch = Watch(self._stack, self._children, self._say, restart=restart)
 
     def run(self) -> None:
-        """Start, follow, stop. Raises `StackError` if the start fails; what had started is stopped again."""
-        state = self._configuration.state
+        """Start, follow, stop. Raises `StackError` if the start fails; what had started is stopped again.
+
+        It raises one, too, if the state folder is removed meanwhile; the processes have been killed then.
+        """
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
-        with only_supervisor(state):
-            free = shutil.disk_usage(state).free
-            if free < NEEDED_BYTES:
-                raise StackError(f"{state} has {free // 1024**2} MB left and the stack needs 1024 MB: make room.")
+        with owned(self._configuration) as ownership:
+            ownership.enter(Phase.STARTING)
+            self._require_room()
             self._stop_leftovers()
-            try:
-                self._start()
-                (state / "run" / "ready").touch()
-                self._follow()
-            finally:
-                (state / "run" / "ready").unlink(missing_ok=True)
-                self._stack.stop()
+            adopt_orphans()
+            with guarded(self._configuration, ownership) as guard:
+                try:
+                    self._supervise(ownership)
+                finally:
+                    self._children.end()
+                    if ownership.is_intact:
+                        ownership.enter(Phase.STOPPING)
+                        self._stack.stop()
+                    else:
+                        self._watch.kill_all(spare=guard.pid)
+                    guard.dismiss()
 
-    def _start(self) -> None:
-        self._stack.fetch()
-        failure: list[StackError | OSError] = []
-
-        def start() -> None:
-            try:
-                self._stack.start()
-            except (StackError, OSError) as error:
-                failure.append(error)
-
-        # In a thread, so that signals are heard by the main one meanwhile.
-        starting = threading.Thread(target=start)
-        starting.start()
-        while starting.is_alive():
-            starting.join(_LOOK_SECONDS)
-        if failure and not self._asked_to_stop.is_set():
-            raise failure[0]
-        if not failure:
-            self._say(tour(self._stack.addresses))
-
-    def _follow(self) -> None:
+    def _supervise(self, ownership: Ownership) -> None:
+        if not self._start(ownership):
+            return
+        ownership.enter(Phase.READY)
+        self._say(tour(self._configuration, self._stack.addresses))
         followers = {name: LogFollower(self._stack.processes[name].log_file) for name in _SERVICES}
         while not self._asked_to_stop.wait(_LOOK_SECONDS):
+            self._require_intact(ownership)
             for name, follower in followers.items():
                 for line in follower.new_lines():
                     if text := notable(line):
                         self._say(stamped(name, text))
-            self._report_deaths()
+            self._watch.look()
 
-    def _report_deaths(self) -> None:
-        for name, process in self._stack.processes.items():
-            dead = process.expected and process.running() is None
-            if dead and name not in self._reported_dead:
-                self._reported_dead.add(name)
-                self._say(stamped(name, f"DIED: it {process.exit_reason()}. The end of {process.log_file}:"))
-                self._say("\n".join(f"    {line}" for line in process.log_tail().splitlines()))
-                self._say(stamped(name, f"start it again with: make start NAME={name}"))
-            elif not dead and name in self._reported_dead:
-                self._reported_dead.discard(name)
-                self._say(stamped(name, "is running again" if process.expected else "was stopped"))
+    def _start(self, ownership: Ownership) -> bool:
+        """Start all components. False if it was asked to stop meanwhile. Raises `StackError` if the start fails."""
+        starter = self._children.run("start-all")
+        while (code := self._children.exit_code(starter)) is None:
+            self._require_intact(ownership)
+            if self._asked_to_stop.is_set():
+                return False
+            time.sleep(_POLL_SECONDS)
+        if code != 0 and not self._asked_to_stop.is_set():
+            raise ReportedError("The stack did not start.")
+        return not self._asked_to_stop.is_set()
+
+    def _require_intact(self, ownership: Ownership) -> None:
+        if not ownership.is_intact:
+            raise StackError(f"The state folder {self._state} was removed: the processes of its stack are killed.")
+
+    def _require_room(self) -> None:
+        free = shutil.disk_usage(self._state).free
+        if free < NEEDED_BYTES:
+            raise StackError(
+                f"{self._state} has {free // 1024**2} MB left and the stack needs {NEEDED_BYTES // 1024**2} MB: "
+                "make room, or set TANDEM_STATE_DIR to a folder on another disk."
+            )
 
     def _stop_leftovers(self) -> None:
-        if any(process.running() for process in self._stack.processes.values()):
+        if any(process.running() or process.writers() for process in self._stack.processes.values()):
             self._say("Components of a supervisor that was killed are still running; stopping them first.")
             self._stack.stop()
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._asked_to_stop.set()
-        self._stack.cancel()
 
-    @staticmethod
-    def _say(text: str) -> None:
-        print(text, flush=True)
+    def _say(self, text: str) -> None:
+        try:
+            print(text, flush=True)
+        except OSError:
+            # The terminal or the pipe was closed: stop, and stop everything.
+            self._asked_to_stop.set()
+
+
+class Children:
+    """This program's own commands, run by a supervisor; and the exit codes of all its children, adopted ones too."""
+
+    def __init__(self) -> None:
+        self._running: dict[int, subprocess.Popen[bytes]] = {}
+        self._codes: dict[int, int] = {}
+
+    def run(self, *arguments: str) -> int:
+        """Start `embedded-stack ARGUMENTS` in a process group of its own, which Ctrl-C does not reach. Its pid."""
+        command = [sys.executable, "-m", "embedded_stack.cli", *arguments]
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+        self._running[child.pid] = child
+        return child.pid
+
+    def exit_code(self, pid: int) -> int | None:
+        """Of a child that has ended, negative for a signal; None if it runs or is no child. It is given once."""
+        self._reap()
+        return self._codes.pop(pid, None)
+
+    def end(self) -> None:
+        """SIGTERM to the commands that run, and to what they wait for; returns when they have ended."""
+        self._reap()
+        for pid in self._running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGTERM)
+        while self._running:
+            time.sleep(_POLL_SECONDS)
+            self._reap()
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._codes[pid] = os.waitstatus_to_exitcode(status)
+            if child := self._running.pop(pid, None):
+                child.returncode = self._codes[pid]
+
+
+@dataclass
+class Death:
+    """A component's process that died; when to start it again, and the child that is doing so."""
+
+    pid: int | None
+    due: float | None = None
+    reviver: int | None = None
+
+    @property
+    def is_being_mended(self) -> bool:
+        return self.due is not None or self.reviver is not None
+
+
+class Watch:
+    """Notices what has died, reports it, and has it started again."""
+
+    def __init__(self, stack: Stack, children: Children, say: Progress, *, restart: bool) -> None:
+        self._stack = stack
+        self._children = children
+        self._say = say
+        self._restart = restart
+        self._policy = RestartPolicy()
+        self._seen: dict[str, psutil.Process] = {}
+        self._deaths: dict[str, Death] = {}
+
+    def look(self) -> None:
+        """To be called again and again."""
+        for name, process in self._stack.processes.items():
+            if self._stack.components[name].outside is not None:
+                continue
+            if running := process.running():
+                self._seen[name] = running
+                self._runs(name)
+            elif not process.expected:
+                if self._deaths.pop(name, None):
+                    self._policy.forget(name)
+                    self._say(stamped(name, "was stopped"))
+            elif not process.is_locked:
+                self._is_dead(name, process)
+
+    def kill_all(self, spare: int) -> None:
+        """SIGKILL to all processes of the stack that were seen, are descendants, or write to a log that was removed."""
+        while alive := [process for process in self._known_processes() if process.pid != spare]:
+            for process in alive:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            time.sleep(_POLL_SECONDS)
+
+    def _known_processes(self) -> list[psutil.Process]:
+        processes = psutil.Process().children(recursive=True)
+        for name, process in self._stack.processes.items():
+            processes += process.writers(only_of_removed_log=True)
+            if seen := self._seen.get(name):
+                processes.append(seen)
+        return [process for process in processes if not has_ended(process)]
+
+    def _runs(self, name: str) -> None:
+        death = self._deaths.get(name)
+        if death is None:
+            return
+        if death.reviver is None:
+            self._policy.forget(name)
+            self._say(stamped(name, "is running again"))
+        elif self._children.exit_code(death.reviver) is None:
+            return  # not ready yet
+        del self._deaths[name]
+
+    def _is_dead(self, name: str, process: ComponentProcess) -> None:
+        death = self._deaths.get(name)
+        if death is None or death.pid != process.pid:
+            self._report(name, process)
+            self._deaths[name] = self._plan(name, process)
+        elif death.reviver is not None:
+            if self._children.exit_code(death.reviver) is not None:
+                # It has said why it can't be started.
+                self._deaths[name] = self._plan(name, process)
+        elif death.due is not None and time.monotonic() >= death.due and not self._waits_for_others(name):
+            death.due, death.reviver = None, self._children.run("revive", name)
+
+    def _waits_for_others(self, name: str) -> bool:
+        """Will something that it depends on be back, without which its start would fail?"""
+        return any(
+            each in self._deaths and self._deaths[each].is_being_mended
+            for each in self._stack.components[name].depends_on
+        )
+
+    def _report(self, name: str, process: ComponentProcess) -> None:
+        code = None if process.pid is None else self._children.exit_code(process.pid)
+        self._say(stamped(name, f"DIED: it {process.exit_reason(code)}. The end of {process.log_file}:"))
+        self._say("\n".join(f"    {line}" for line in process.log_tail().splitlines()))
+        free = shutil.disk_usage(self._stack.configuration.state).free
+        if free < _FULL_BYTES:
+            self._say(stamped(name, f"the disk of {self._stack.configuration.state} is full: make room"))
+
+    def _plan(self, name: str, process: ComponentProcess) -> Death:
+        death = Death(process.pid)
+        start = self._stack.configuration.command(f"make start NAME={name}")
+        if not self._restart:
+            self._say(stamped(name, f"start it again with: {start}"))
+            return death
+        delay = self._policy.next_restart(name)
+        if delay is None:
+            limit = f"{MAX_RESTARTS} times within a minute"
+            self._say(stamped(name, f"was started again {limit} and is left now; start it with: {start}"))
+            return death
+        count = f"{self._policy.recent(name)} of {MAX_RESTARTS} within a minute"
+        self._say(stamped(name, f"is started again in {delay:g} s ({count})"))
+        death.due = time.monotonic() + delay
+        return death
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A process that stops the stack if its supervisor ends without having done so, killed for example."""
+
+    pid: int
+    _pipe: int
+
+    def dismiss(self) -> None:
+        """Nothing of the stack runs any more."""
+        with contextlib.suppress(BrokenPipeError):  # it was killed itself
+            os.write(self._pipe, b"\n")
 
 
 @contextmanager
-def only_supervisor(state: Path) -> Iterator[None]:
-    """Hold the state folder's lock, or raise `StackError` naming who holds it."""
-    (state / "run").mkdir(parents=True, exist_ok=True)
-    pid_file = supervisor_pid_file(state)
-    with pid_file.open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StackError(
-                f"The stack in {state} is already running, supervised by process {pid_file.read_text().strip()}; "
-                "`make down` stops it."
-            ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
-        lock.truncate(0)
+def guarded(configuration: StackConfiguration, ownership: Ownership) -> Iterator[Guard]:
+    """Run a guard, which has the state folder's lock, too: another supervisor can start when the guard is through.
+
+    It is a shell that waits for a line from this process. When the pipe is closed without one, it becomes `down`.
+    """
+    lock = ownership.file.fileno()
+    down = [sys.executable, "-m", "embedded_stack.cli", "down", "--inherited-lock", str(lock)]
+    script = 'read -r _ || exec "$@"'
+    log_file = configuration.state / "log" / "supervisor.log"
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    reading, writing = os.pipe()
+    with log_file.open("ab") as log:
+        shell = subprocess.Popen(
+            ["/bin/sh", "-c", script, "guard", *down],
+            stdin=reading,
+            stdout=log,
+            stderr=log,
+            pass_fds=(lock,),
+            start_new_session=True,
+        )
+    os.close(reading)
+    try:
+        yield Guard(shell.pid, writing)
+    finally:
+        os.close(writing)
+        shell.wait()
 
 
-def supervisor_pid_file(state: Path) -> Path:
-    return state / "run" / "supervisor.pid"
-
-
-def supervisor_pid(state: Path) -> int | None:
-    """The process that holds the lock, if there is one."""
-    pid_file = supervisor_pid_file(state)
-    if not pid_file.exists():
-        return None
-    with pid_file.open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return int(lock.read() or 0) or None
-    return None
-
-
-def tour(addresses: dict[str, str]) -> str:
+def tour(configuration: StackConfiguration, addresses: dict[str, str]) -> str:
     """What to print when all is up; the commands can be copied as they are."""
     gateway = addresses["GATEWAY_URL"]
     return f"""
@@ -146,7 +326,9 @@ ready
   {gateway}   the gateway; the services' documentation is at /api/auth/docs, /api/tweets/docs, /api/sync/docs
   {addresses["SYNC_URL"]}/v1/status   how far the sync is
   {addresses["MAIL_URL"]}   the mails that were sent
-  .stack/env holds every address, with passwords; `make status` and `make logs` show what goes on
+  {configuration.shown("env")} has every address, with passwords
+  {configuration.command("make status")}   what runs
+  {configuration.command("make logs")}   the logs
 
   In another terminal:
 
@@ -158,5 +340,5 @@ ready
     curl -s {gateway}/api/tweets/v1/tweets -H "$json" -H "Authorization: Bearer $TOKEN" -d '{{"text":"hello #tandem"}}'
     curl -s {gateway}/api/tweets/v1/tweets
 
-  Ctrl-C stops everything; the data stays in .stack/data
+  Ctrl-C (or {configuration.command("make down")}) stops everything; the data stays in {configuration.shown("data")}
 """

@@ -1,0 +1,21 @@
+"""What Linux does for processes on request, and Python has no function for (prctl(2))."""
+
+import ctypes
+import signal
+
+_SET_PARENT_DEATH_SIGNAL = 1
+_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent ends, so that their exit codes are known here."""
+    _prctl(_SET_CHILD_SUBREAPER, 1)
+
+
+def end_with_parent(number: signal.Signals) -> None:
+    """Get this signal when the thread that started this process ends."""
+    _prctl(_SET_PARENT_DEATH_SIGNAL, number)
+
+
+def _prctl(option: int, argument: int) -> None:
+    ctypes.CDLL(None).prctl(option, argument, 0, 0, 0)

@@ -1,0 +1,260 @@
+"""A supervisor and its whole stack, as processes: what `make up` and `make run` promise when things die."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from embedded_stack.configuration import reserved_port_offset
+from embedded_stack.restarts import MAX_RESTARTS
+from stack_commands import StackCommands
+from waiting import eventually
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackCommands]:
+    with reserved_port_offset() as offset:
+        commands = StackCommands(tmp_path_factory.mktemp("supervised"), offset)
+        yield commands
+        commands.run("down")
+
+
+@pytest.fixture
+def up(commands: StackCommands) -> StackCommands:
+    """A whole stack in the background."""
+    done = commands.run("up")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return commands
+
+
+@pytest_asyncio.fixture(scope="module")
+async def unattended(commands: StackCommands) -> AsyncIterator[subprocess.Popen[str]]:
+    """A supervisor in the foreground that restarts nothing, and its whole stack."""
+    commands.run("down")
+    supervisor = commands.begin("run", "--restart", "no")
+    await line_of(supervisor, lambda line: line.strip() == "ready")
+    yield supervisor
+    supervisor.terminate()
+    await asyncio.to_thread(supervisor.wait, timeout=90)
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[StackCommands]:
+    """Another stack, of which nothing runs yet."""
+    with reserved_port_offset() as offset:
+        other = StackCommands(tmp_path / "other", offset)
+        yield other
+        other.run("down")
+
+
+async def runs(commands: StackCommands, name: str, instead_of: int | None = None) -> int:
+    """Its pid, as soon as `status` says that it runs, as another process."""
+
+    async def pid() -> int | None:
+        status = await asyncio.to_thread(commands.run, "status")
+        line = next(line for line in status.stdout.splitlines() if line.startswith(f"{name} "))
+        return commands.pid(name) if "running" in line else None
+
+    found = await eventually(pid, lambda seen: seen not in (None, instead_of))
+    assert found is not None
+    return found
+
+
+async def nothing_is_left_of(commands: StackCommands) -> None:
+    async def alive() -> list[str]:
+        return commands.alive
+
+    await eventually(alive, lambda seen: seen == [])
+
+
+async def has_said(commands: StackCommands, text: str, after: int = 0) -> None:
+    async def said() -> str:
+        return commands.said[after:]
+
+    await eventually(said, lambda seen: text in seen)
+
+
+async def line_of(supervisor: subprocess.Popen[str], wanted: Callable[[str], bool]) -> None:
+    """Read what a supervisor in the foreground prints up to such a line."""
+
+    async def line() -> str:
+        assert supervisor.stdout is not None
+        printed = await asyncio.to_thread(supervisor.stdout.readline)
+        assert printed, "it has ended"
+        return printed
+
+    await eventually(line, wanted, within=120)
+
+
+def kill(pid: int | None) -> None:
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_up_of_a_running_stack_says_so_and_changes_nothing(up: StackCommands) -> None:
+    before = {file.name: file.read_text() for file in (up.state / "run").glob("*.pid")}
+    done = up.run("up")
+    assert done.returncode == 0
+    assert "runs already" in done.stdout
+    assert {file.name: file.read_text() for file in (up.state / "run").glob("*.pid")} == before
+
+
+async def test_component_that_dies_is_started_again(up: StackCommands) -> None:
+    said, killed = len(up.said), up.pid("tweet")
+    kill(killed)
+    await runs(up, "tweet", instead_of=killed)
+    await has_said(up, "tweet     DIED: it was ended by SIGKILL", said)
+    await has_said(up, f"1 of {MAX_RESTARTS}", said)
+    await has_said(up, "tweet      ready after", said)
+
+
+async def test_stopped_component_stays_stopped_until_up_starts_it(up: StackCommands) -> None:
+    assert up.run("stop", "mail").returncode == 0
+    # The supervisor has looked at everything meanwhile: it has restarted another one.
+    killed = up.pid("gateway")
+    kill(killed)
+    await runs(up, "gateway", instead_of=killed)
+    assert up.pid("mail") is None
+    done = up.run("up")
+    assert done.returncode == 0
+    assert "runs without mail" in done.stdout
+    await runs(up, "mail")
+
+
+async def test_component_killed_on_purpose_is_not_started_again(up: StackCommands) -> None:
+    assert up.run("kill", "mail").returncode == 0
+    killed = up.pid("gateway")
+    kill(killed)
+    await runs(up, "gateway", instead_of=killed)
+    assert up.pid("mail") is None
+
+
+async def test_component_that_dies_too_often_is_left_until_it_is_started(up: StackCommands) -> None:
+    said = len(up.said)
+    pid = up.pid("mail")
+    kill(pid)
+    for _ in range(MAX_RESTARTS):
+        pid = await runs(up, "mail", instead_of=pid)
+        kill(pid)
+    await has_said(up, f"mail      was started again {MAX_RESTARTS} times within a minute and is left now", said)
+    await has_said(up, f"TANDEM_STATE_DIR={up.state} TANDEM_PORT_OFFSET={up.offset} make start NAME=mail", said)
+    assert up.run("start", "mail").returncode == 0
+    await has_said(up, "mail      is running again", said)
+    pid = up.pid("mail")
+    kill(pid)
+    await runs(up, "mail", instead_of=pid)
+
+
+async def test_starts_that_race_with_the_supervisor_start_one(up: StackCommands) -> None:
+    for _ in range(3):
+        kill(up.pid("mail"))
+        done = await asyncio.gather(*(asyncio.to_thread(up.run, "start", "mail") for _ in range(3)))
+        assert [each.returncode for each in done] == [0, 0, 0], done
+        await runs(up, "mail")
+        assert len([line for line in up.alive if "embedded_stack.mail_sink" in line]) == 1
+
+
+async def test_start_of_what_runs_is_no_error(up: StackCommands) -> None:
+    done = up.run("start", "mail")
+    assert done.returncode == 0
+    assert "mail       runs already" in done.stdout
+
+
+async def test_other_stack_on_the_same_ports_is_named_before_anything_starts(
+    up: StackCommands, other: StackCommands
+) -> None:
+    done = StackCommands(other.state, up.offset).run("up")
+    assert done.returncode == 1
+    for port, name in ((8080, "gateway"), (13306, "mysql"), (19092, "kafka"), (19093, "kafka"), (11025, "mail")):
+        line = next(line for line in done.stdout.splitlines() if str(port + up.offset) in line)
+        assert f"{name} of the stack in {up.state} (process " in line
+    assert f"TANDEM_STATE_DIR={up.state} make down" in done.stdout
+    assert not list((other.state / "log").glob("[!s]*.log"))
+    assert other.alive == []
+
+
+async def test_running_stack_is_not_mixed_with_other_ports(up: StackCommands, other: StackCommands) -> None:
+    done = StackCommands(up.state, other.offset).run("start", "sync")
+    assert done.returncode == 1
+    assert f"TANDEM_PORT_OFFSET={up.offset}" in done.stderr
+
+
+async def test_killed_supervisor_leaves_nothing_and_the_next_one_waits_for_that(up: StackCommands) -> None:
+    # One component has another parent.
+    assert up.run("stop", "sync").returncode == up.run("start", "sync").returncode == 0
+    said = len(up.said)
+    kill(up.pid("supervisor"))
+    done = up.run("up")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "is stopping; waiting" in done.stdout
+    for name in ("gateway", "sync", "mysql"):
+        assert f"{name:<10} stopped" in up.said[said:]
+    assert up.run("status").returncode == 0
+
+
+async def test_down_finds_what_has_no_supervisor_no_guard_and_no_pid_file(
+    up: StackCommands, other: StackCommands
+) -> None:
+    assert other.run("start", "mail").returncode == 0
+    supervisor = psutil.Process(up.pid("supervisor"))
+    (guard,) = [child for child in supervisor.children() if "guard" in child.cmdline()]
+    guard.kill()
+    supervisor.kill()
+    shutil.rmtree(up.state / "run")
+    assert len(up.alive) > len(up.run("status").stdout.splitlines())
+    done = up.run("down")
+    assert done.returncode == 0
+    assert "mysql      stopped" in done.stdout
+    assert up.alive == []
+    assert len(other.alive) == 1
+
+
+async def test_dead_component_is_only_reported_if_restarts_are_off(
+    unattended: subprocess.Popen[str], commands: StackCommands
+) -> None:
+    killed = commands.pid("gateway")
+    kill(commands.pid("mail"))
+    kill(killed)
+    await line_of(unattended, lambda line: "gateway   start it again with:" in line)
+    assert commands.pid("gateway") == killed
+    assert "runs without mail, gateway" in commands.run("up").stdout
+    assert commands.run("status").returncode == 0
+
+
+async def test_removed_state_folder_ends_the_stack(unattended: subprocess.Popen[str], commands: StackCommands) -> None:
+    # One component has another parent.
+    assert commands.run("stop", "sync").returncode == commands.run("start", "sync").returncode == 0
+    shutil.rmtree(commands.state, ignore_errors=True)
+    output, _ = await asyncio.to_thread(unattended.communicate, timeout=60)
+    assert unattended.returncode == 1
+    assert f"error: The state folder {commands.state} was removed" in output
+    await nothing_is_left_of(commands)
+
+
+async def test_state_folder_removed_while_starting_ends_the_stack(other: StackCommands) -> None:
+    supervisor = other.begin("run")
+
+    async def first() -> int | None:
+        return other.pid("mongo")
+
+    await eventually(first)
+    shutil.rmtree(other.state, ignore_errors=True)
+    output, _ = await asyncio.to_thread(supervisor.communicate, timeout=60)
+    assert f"error: The state folder {other.state} was removed" in output
+    await nothing_is_left_of(other)
+
+
+async def test_supervisor_whose_output_is_closed_stops_its_stack(other: StackCommands) -> None:
+    supervisor = other.begin("run")
+    assert supervisor.stdout is not None
+    await asyncio.to_thread(supervisor.stdout.readline)
+    supervisor.stdout.close()
+    await asyncio.to_thread(supervisor.wait, timeout=90)
+    await nothing_is_left_of(other)

@@ -1,0 +1,62 @@
+"""`embedded-stack` as a person runs it: commands on a stack with a state folder and ports of its own."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+COMMAND = [sys.executable, "-m", "embedded_stack.cli"]
+
+
+@dataclass(frozen=True)
+class StackCommands:
+    state: Path
+    offset: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "TANDEM_STATE_DIR": str(self.state), "TANDEM_PORT_OFFSET": str(self.offset)}
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """To its end."""
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Without waiting for its end."""
+        return subprocess.Popen(
+            [*COMMAND, *arguments], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def pid(self, name: str) -> int | None:
+        """Of the pid file."""
+        try:
+            return int((self.state / "run" / f"{name}.pid").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    @property
+    def said(self) -> str:
+        """What a supervisor in the background has printed."""
+        return (self.state / "log" / "supervisor.log").read_text()
+
+    @property
+    def alive(self) -> list[str]:
+        """The command lines of all processes that have a file of the state folder open, or removed ones of it."""
+        return [" ".join(process.cmdline()) for process in psutil.process_iter() if self._has_files(process)]
+
+    def _has_files(self, process: psutil.Process) -> bool:
+        with contextlib.suppress(OSError, psutil.Error):
+            links = [str(link.readlink()) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+            return any(link.startswith(f"{self.state}/") for link in links)
+        return False
