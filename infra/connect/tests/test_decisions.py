@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from registrar.connectors import InvalidDeclaration, declarations_folder, load_connectors
-from registrar.observation import Action, Observation, Watch
+from registrar.observation import Action, Backoff, Observation, Watch
+from registrar.redaction import redact
 from registrar.topics import load_topics
 from registrar.watching import observation, pause_after
 
@@ -16,7 +17,7 @@ WELL = Observation(CONFIG, "RUNNING", ("RUNNING",), heartbeat_age=1.0)
 
 
 def watch() -> Watch:
-    return Watch(heartbeat_limit=30, first_delay=2, longest_delay=60)
+    return Watch("mysql", heartbeat_limit=30, backoff=Backoff(first=2, longest=60))
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,8 @@ def watch() -> Watch:
         (Observation(CONFIG, "FAILED", (), 1.0), Action.RESTART),
         (Observation(CONFIG, "UNASSIGNED", (), 1.0), Action.NONE),
         (Observation(CONFIG, "PAUSED", ("PAUSED",), 1.0), Action.NONE),
+        (Observation(CONFIG, "PAUSED", ("FAILED",), 1.0), Action.NONE),
+        (Observation(CONFIG, "STOPPED", (), None), Action.NONE),
     ],
 )
 def test_first_look(seen: Observation, action: Action) -> None:
@@ -42,7 +45,20 @@ def test_first_look(seen: Observation, action: Action) -> None:
         (WELL, None),
         (Observation(None), "not registered"),
         (Observation(CONFIG, "RUNNING", ("FAILED",), 1.0), "connector RUNNING, tasks FAILED"),
+        (Observation(CONFIG, "RUNNING", (), 1.0), "connector RUNNING, tasks none"),
+        (
+            Observation(CONFIG, "PAUSED", ("PAUSED",), 1.0),
+            "connector PAUSED: an operator paused it; to resume it, send Kafka Connect PUT /connectors/mysql/resume",
+        ),
+        (
+            Observation(CONFIG, "STOPPED", (), 1.0),
+            "connector STOPPED: an operator stopped it; to resume it, send Kafka Connect PUT /connectors/mysql/resume",
+        ),
         (Observation(CONFIG, "RUNNING", ("RUNNING",), None), "no heartbeat yet"),
+        (
+            Observation(CONFIG, "RUNNING", ("RUNNING",), None, heartbeats_unknown="the broker is away"),
+            "its heartbeats can't be read: the broker is away",
+        ),
         (Observation(CONFIG, "RUNNING", ("RUNNING",), 31.0), "last heartbeat 31 s ago"),
     ],
 )
@@ -50,15 +66,53 @@ def test_running_alone_is_not_healthy(seen: Observation, problem: str | None) ->
     assert watch().problem(seen, CONFIG) == problem
 
 
-@pytest.mark.parametrize("age", [None, 500.0])
-def test_silent_connector_is_restarted_but_not_before_it_had_time_to_speak(age: float | None) -> None:
-    silent = Observation(CONFIG, "RUNNING", ("RUNNING",), heartbeat_age=age)
+SILENT = Observation(CONFIG, "RUNNING", ("RUNNING",), heartbeat_age=500.0)
+
+
+def restarts(watched: Watch, seen: Observation, seconds: range) -> list[int]:
+    """When it is restarted, if it looks like this at each of these seconds."""
+    return [now for now in seconds if watched.decide(seen, CONFIG, now) is Action.RESTART]
+
+
+@pytest.mark.parametrize(
+    "silent",
+    [
+        SILENT,
+        Observation(CONFIG, "RUNNING", ("RUNNING",), heartbeat_age=None),
+        Observation(CONFIG, "RUNNING", (), heartbeat_age=None),
+    ],
+)
+def test_silent_connector_is_restarted_but_not_before_it_had_time_to_speak(silent: Observation) -> None:
+    assert restarts(watch(), silent, range(1000, 1070)) == [1031, 1062]
+
+
+def test_outage_of_connect_or_broker_is_no_silence_of_the_connector() -> None:
     watched = watch()
-    assert watched.decide(silent, CONFIG, now=1000) is Action.NONE
-    assert watched.decide(silent, CONFIG, now=1029) is Action.NONE
-    assert watched.decide(silent, CONFIG, now=1031) is Action.RESTART
-    assert watched.decide(silent, CONFIG, now=1032) is Action.NONE
-    assert watched.decide(silent, CONFIG, now=1062) is Action.RESTART
+    assert restarts(watched, SILENT, range(1000, 1025)) == []
+    watched.interrupt()
+    assert restarts(watched, SILENT, range(1200, 1240)) == [1231]
+
+
+def test_registrar_that_slept_counts_only_the_time_that_it_watched() -> None:
+    watched = watch()
+    assert restarts(watched, SILENT, range(1000, 1010)) == []
+    # Of the hour, ten seconds count.
+    assert restarts(watched, SILENT, range(4600, 4630)) == [4612]
+
+
+@pytest.mark.parametrize(
+    "speechless",
+    [
+        Observation(CONFIG, "PAUSED", ("PAUSED",), heartbeat_age=500.0),
+        Observation(CONFIG, "STOPPED", (), heartbeat_age=500.0),
+        Observation(CONFIG, "UNASSIGNED", ("UNASSIGNED",), heartbeat_age=500.0),
+        Observation(CONFIG, "RUNNING", ("RUNNING",), heartbeats_unknown="topic x is missing"),
+    ],
+)
+def test_connector_that_can_not_speak_is_not_restarted_until_it_could_have_spoken(speechless: Observation) -> None:
+    watched = watch()
+    assert restarts(watched, speechless, range(1000, 1100)) == []
+    assert restarts(watched, SILENT, range(1100, 1140)) == [1130]
 
 
 def test_repairs_that_do_not_help_are_tried_ever_less_often_and_at_once_after_it_was_well() -> None:
@@ -75,11 +129,11 @@ def test_repairs_that_do_not_help_are_tried_ever_less_often_and_at_once_after_it
 
 def test_no_outage_is_too_long_to_reckon_with() -> None:
     failed = Observation(CONFIG, "RUNNING", ("FAILED",), 1.0)
-    watched = Watch(heartbeat_limit=30)
+    watched = Watch("mysql", heartbeat_limit=30)
     repaired = [now for now in range(0, 60 * 2000, 60) if watched.decide(failed, CONFIG, now) is Action.RESTART]
     assert len(repaired) == 2000
     assert pause_after(1) == 1
-    assert pause_after(5000) == pause_after(50) == 15
+    assert pause_after(5000) == pause_after(50) == 5
 
 
 @pytest.mark.parametrize(
@@ -120,13 +174,46 @@ def test_variables_are_filled_in_whatever_characters_they_hold(tmp_path: Path) -
     [
         ('{"topic.prefix": "${MISSING}"}', "mysql.json: the environment variable MISSING is not set"),
         ("{", "mysql.json: "),
-        ("{}", "mysql.json: topic.prefix is missing"),
+        ('{"connector.class": "x"}', "mysql.json: topic.prefix is missing"),
+        ('{"topic.prefix": "x"}', "mysql.json: connector.class is missing"),
     ],
 )
 def test_declaration_that_can_not_be_used_names_its_file(tmp_path: Path, text: str, complaint: str) -> None:
     (tmp_path / "mysql.json").write_text(text)
     with pytest.raises(InvalidDeclaration, match=complaint):
         load_connectors(tmp_path, {})
+
+
+def test_attempts_are_due_at_growing_intervals_and_soon_after_a_success() -> None:
+    backoff = Backoff(first=2, longest=10)
+    assert backoff.is_due(0)
+    backoff.attempt(0)
+    assert (backoff.is_due(1), backoff.is_due(2)) == (False, True)
+    backoff.attempt(2)
+    assert (backoff.is_due(5), backoff.is_due(6)) == (False, True)
+    for _ in range(2000):
+        backoff.attempt(6)
+    assert (backoff.is_due(15), backoff.is_due(16)) == (False, True)
+    backoff.hurry()
+    assert backoff.is_due(7)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("database.password", "s3cret", "denied s3cret"),
+        ("mongodb.connection.string", "mongodb://ada:s3cret@db/x", "s3cret is no password"),
+        ("mongodb.connection.string", "mongo://ada:s3cret@db", "Invalid: mongo://ada:s3cret@db"),
+        ("database.ssl.keystore.password", "s3cret", "s3cret"),
+        (
+            "schema.history.internal.consumer.sasl.jaas.config",
+            'org.apache.kafka.common.security.scram.ScramLoginModule required username="ada" password="s3cret";',
+            "the password s3cret is too short",
+        ),
+    ],
+)
+def test_secrets_of_a_configuration_are_not_repeated(name: str, value: str, text: str) -> None:
+    assert "s3cret" not in redact(text, {name: value})
 
 
 def test_topics_file_with_an_unknown_field_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """What the registrar's metrics say of what it sees."""
 
+import math
+
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -7,12 +9,13 @@ from registrar.metrics import RegistrarMetrics
 from registrar.observation import Observation
 
 CONNECTOR = "mysql-users"
+TOPIC = "cdc.mysql.auth.users"
 
 
 class Seen:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.metrics = RegistrarMetrics(self.registry, [CONNECTOR])
+        self.metrics = RegistrarMetrics(self.registry, [CONNECTOR], [TOPIC])
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
@@ -59,11 +62,23 @@ def test_connector_that_is_not_registered_is_absent(seen: Seen) -> None:
 
 def test_after_a_look_that_failed_nothing_is_known_any_more(seen: Seen) -> None:
     seen.metrics.see(CONNECTOR, Observation({}, "RUNNING", ("RUNNING",), 0.5), healthy=True)
-    seen.metrics.fail_to_look()
+    seen.metrics.know_no_connectors()
     assert seen.states("registrar_connector_state") == {"UNKNOWN": 1}
     assert seen.states("registrar_connector_tasks") == {}
     assert seen.value("registrar_connector_healthy", connector=CONNECTOR) == 0
-    assert seen.value("registrar_failed_looks_total") == 1
+
+
+def test_topic_is_healthy_if_it_is_known_to_have_no_problem(seen: Seen) -> None:
+    def healthy() -> float | None:
+        return seen.value("registrar_topic_healthy", topic=TOPIC)
+
+    assert math.isnan(healthy() or 0)
+    seen.metrics.see_topics({})
+    assert healthy() == 1
+    seen.metrics.see_topics({TOPIC: "is missing"})
+    assert healthy() == 0
+    seen.metrics.know_no_topics()
+    assert math.isnan(healthy() or 0)
 
 
 def test_word_of_a_later_connect_is_told_and_forgotten(seen: Seen) -> None:

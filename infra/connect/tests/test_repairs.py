@@ -2,12 +2,13 @@
 
 import asyncio
 import secrets
+from typing import Any
 
 import httpx
 import pytest
 
 from embedded_stack import Stack
-from registrar.topics import TopicDeclaration, TopicMismatch, ensure_topics
+from registrar.topics import TopicDeclaration, ensure_topics
 from service_kit.kafka import KafkaClients
 from waiting import eventually
 
@@ -18,8 +19,6 @@ async def test_topics_are_created_once_with_their_partition_counts(kafka_bootstr
     declared = {name: TopicDeclaration(partitions=4)}
     assert await ensure_topics(kafka, declared, deadline_seconds=20) == [name]
     assert await ensure_topics(kafka, declared, deadline_seconds=20) == []
-    with pytest.raises(TopicMismatch, match=f"topic {name} has 4 partitions instead of 6"):
-        await ensure_topics(kafka, {name: TopicDeclaration(partitions=6)}, deadline_seconds=20)
 
 
 async def test_broker_that_does_not_answer_ends_at_the_deadline() -> None:
@@ -38,7 +37,7 @@ async def test_connector_that_connect_has_lost_is_put_back(running_stack: Stack)
         assert (await client.delete(f"{connect}/connectors/mongodb-tweets")).status_code == 204
         await eventually(readiness, lambda answer: answer.status_code == 503)
         ready = await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
-        assert ready.json()["checks"] == {"mongodb-tweets": "ok", "mysql-users": "ok"}
+        assert ready.json()["checks"] == {"topics": "ok", "mongodb-tweets": "ok", "mysql-users": "ok"}
         metrics = (await client.get(f"{registrar}/metrics")).text
         assert 'registrar_connector_healthy{connector="mongodb-tweets"} 1.0' in metrics
         assert 'registrar_repairs_total{action="put",connector="mongodb-tweets"}' in metrics
@@ -69,3 +68,39 @@ async def test_paused_connect_is_noticed_although_nothing_failed(running_stack: 
             running_stack.resume("connect")
         await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
         await asyncio.to_thread(running_stack.start)
+
+
+@pytest.mark.parametrize(("word", "state"), [("pause", "PAUSED"), ("stop", "STOPPED")])
+async def test_connector_that_an_operator_halted_is_reported_and_left_alone(
+    running_stack: Stack, word: str, state: str
+) -> None:
+    addresses = running_stack.addresses
+    async with (
+        httpx.AsyncClient(base_url=addresses["CONNECT_URL"], timeout=20) as connect,
+        httpx.AsyncClient(base_url=addresses["REGISTRAR_URL"], timeout=20) as registrar,
+    ):
+
+        async def readiness() -> httpx.Response:
+            return await registrar.get("/readyz")
+
+        async def halted() -> dict[str, Any]:
+            (seen,) = [one for one in (await registrar.get("/v1/connectors")).json() if one["name"] == "mysql-users"]
+            return dict(seen)
+
+        await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
+        repairs = (await halted())["repairs"]
+        (await connect.put(f"/connectors/mysql-users/{word}")).raise_for_status()
+        seen = await eventually(halted, lambda seen: seen["state"] == state)
+        assert seen["problem"].startswith(f"connector {state}: an operator ")
+        assert seen["problem"].endswith("PUT /connectors/mysql-users/resume")
+        assert "PUT /connectors/mysql-users/resume" in (await readiness()).json()["checks"]["mysql-users"]
+        assert (
+            f'registrar_connector_state{{connector="mysql-users",state="{state}"}} 1.0'
+            in (await registrar.get("/metrics")).text
+        )
+        if word == "stop":
+            # A new snapshot follows.
+            (await connect.delete("/connectors/mysql-users/offsets")).raise_for_status()
+        (await connect.put("/connectors/mysql-users/resume")).raise_for_status()
+        await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
+        assert (await halted())["repairs"] == repairs

@@ -2,24 +2,29 @@
 can be brought to answer so.
 """
 
+import asyncio
+import contextlib
 import json
+import re
 import secrets
-from collections.abc import AsyncIterator, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
 import httpx
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
-from embedded_stack import Stack
+from embedded_stack import Stack, temporary_stack
 from registrar.connectors import Connector
 from registrar.main import create_app
 from registrar.settings import Settings
 from registrar.topics import TopicDeclaration
+from service_kit.kafka import KafkaClients
 from waiting import eventually
 
 PASSWORD = f"secret-{secrets.token_hex(8)}"
@@ -31,6 +36,7 @@ class OddConnect:
 
     url: str
     told: Any
+    changes: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -40,8 +46,11 @@ def odd_connect(told: Any) -> Iterator[OddConnect]:
             self._answer(json.dumps(connect.told).encode())
 
         def do_PUT(self) -> None:
+            connect.changes.append(f"{self.command} {self.path}")
             self.rfile.read(int(self.headers["Content-Length"]))
             self._answer(b"{}")
+
+        do_POST = do_PUT  # noqa: N815 - as http.server has it
 
         def _answer(self, body: bytes) -> None:
             self.send_response(200)
@@ -60,13 +69,27 @@ def odd_connect(told: Any) -> Iterator[OddConnect]:
     server.server_close()
 
 
+def plain_config() -> dict[str, str]:
+    return {"connector.class": "x.Y", "topic.prefix": f"test-{secrets.token_hex(4)}"}
+
+
+def running(connector: Connector) -> dict[str, Any]:
+    """What Connect says of a connector that runs."""
+    status = {"connector": {"state": "RUNNING"}, "tasks": [{"id": 0, "state": "RUNNING"}]}
+    return {connector.name: {"info": {"config": dict(connector.config)}, "status": status}}
+
+
 @asynccontextmanager
 async def registrar(
-    servers: str, connect_url: str, connectors: Sequence[Connector], **changed: Any
+    servers: str,
+    connect_url: str,
+    connectors: Sequence[Connector],
+    topics: Mapping[str, TopicDeclaration] | None = None,
+    **changed: Any,
 ) -> AsyncIterator[httpx.AsyncClient]:
     settings = Settings(kafka_bootstrap_servers=servers, connect_url=connect_url, registrar_poll_seconds=0.1, **changed)
     heartbeats = {connector.heartbeat_topic: TopicDeclaration(partitions=1) for connector in connectors}
-    app = create_app(settings, connectors, heartbeats)
+    app = create_app(settings, connectors, {**heartbeats, **(topics or {})})
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://registrar") as client,
@@ -82,7 +105,7 @@ async def checks(client: httpx.AsyncClient) -> dict[str, str]:
 async def test_no_answer_of_connect_ends_the_watch_or_is_repeated_with_its_passwords(
     kafka_bootstrap_servers: str,
 ) -> None:
-    config = {"topic.prefix": f"test-{secrets.token_hex(4)}", "database.password": PASSWORD}
+    config = {**plain_config(), "database.password": PASSWORD}
     status = {"connector": {"state": "RUNNING"}, "tasks": [{"id": 0}]}
     with odd_connect({"mysql": {"info": {"config": config}, "status": status}}) as connect:
         async with registrar(kafka_bootstrap_servers, connect.url, [Connector("mysql", config)]) as client:
@@ -115,7 +138,7 @@ async def test_connector_that_connect_refuses_says_why_and_the_other_one_is_watc
             return told["mongodb-tweets"] == "ok" and "Access denied" in told["refused"]
 
         told = await eventually(lambda: checks(client), is_told)
-        assert told["refused"].startswith("Connect refuses it: 400 Connector configuration is invalid")
+        assert told["refused"].startswith("Connect refuses it: database.hostname: Unable to connect: Access denied")
         assert PASSWORD not in told["refused"]
         assert f"'{refused.config['database.user']}'" not in told["refused"]
         # At the looks between two attempts, too.
@@ -129,19 +152,37 @@ async def test_connector_that_connect_refuses_says_why_and_the_other_one_is_watc
         await eventually(looks, lambda count: count > 5)
 
 
-async def test_what_connect_repeats_of_a_configuration_is_blotted_out(running_stack: Stack) -> None:
+@pytest.mark.parametrize(
+    ("option", "value", "refusal"),
+    [
+        ("connector.class", "no.such.Class", "connector.class: Kafka Connect has no connector no.such.Class"),
+        ("mongodb.connection.string", None, "mongodb.connection.string: Missing connection string"),
+        (
+            "mongodb.connection.string",
+            f"mongo://ada:{PASSWORD}/x@nowhere",
+            "mongodb.connection.string: Invalid connection string",
+        ),
+        ("snapshot.mode", "sometimes", "snapshot.mode: Value must be one of "),
+        ("tasks.max", "0", "tasks.max: Invalid value 0"),
+    ],
+)
+async def test_option_that_connect_refuses_is_named_and_no_password_repeated(
+    running_stack: Stack, option: str, value: str | None, refusal: str
+) -> None:
     config = {
         "connector.class": "io.debezium.connector.mongodb.MongoDbConnector",
         "topic.prefix": f"test-{secrets.token_hex(4)}",
-        "mongodb.connection.string": f"mongo://ada:{PASSWORD}/x@nowhere",
+        "mongodb.connection.string": f"mongodb://ada:{PASSWORD}@127.0.0.1:1/x?serverSelectionTimeoutMS=100",
+        "tasks.max": "1",
+        option: value,
     }
+    connector = Connector("refused", {name: value for name, value in config.items() if value is not None})
     addresses = running_stack.addresses
-    async with registrar(
-        addresses["KAFKA_BOOTSTRAP_SERVERS"], addresses["CONNECT_URL"], [Connector("refused", config)]
-    ) as client:
+    async with registrar(addresses["KAFKA_BOOTSTRAP_SERVERS"], addresses["CONNECT_URL"], [connector]) as client:
         told = await eventually(lambda: checks(client), lambda told: "refuses" in told["refused"])
-        assert "mongodb.connection.string" in told["refused"]
+        assert refusal in told["refused"]
         assert PASSWORD not in told["refused"]
+        assert "NullPointerException" not in told["refused"]
         assert len(told["refused"]) < 600
 
 
@@ -150,26 +191,127 @@ async def test_no_proxy_of_the_environment_is_asked_for_connect(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
-    connector = Connector("mysql", {"topic.prefix": f"test-{secrets.token_hex(4)}"})
+    connector = Connector("mysql", plain_config())
     with odd_connect({}) as connect:
         async with registrar(kafka_bootstrap_servers, connect.url, [connector]) as client:
             await eventually(lambda: checks(client), lambda told: told["mysql"] == "not registered")
 
 
-async def test_topics_are_made_with_as_many_replicas_as_are_set(kafka_bootstrap_servers: str) -> None:
-    connector = Connector("mysql", {"topic.prefix": f"test-{secrets.token_hex(4)}"})
+async def test_topic_that_the_broker_refuses_is_named_and_connectors_are_watched_on(
+    kafka_bootstrap_servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connector, topic = Connector("mysql", plain_config()), f"test-{secrets.token_hex(4)}"
     with odd_connect({}) as connect:
+        async with registrar(
+            kafka_bootstrap_servers,
+            connect.url,
+            [connector],
+            {topic: TopicDeclaration(partitions=1, config={"no.such": "1"})},
+        ) as client:
+            told = await eventually(lambda: checks(client), lambda told: told["mysql"] == "not registered")
+            assert told["topics"] == (
+                f"topic {topic} can't be created: INVALID_CONFIG: Unknown topic config name: no.such"
+            )
+            metrics = (await client.get("/metrics")).text
+            assert f'registrar_topic_healthy{{topic="{topic}"}} 0.0' in metrics
+            assert f'registrar_topic_healthy{{topic="{connector.heartbeat_topic}"}} 1.0' in metrics
+            # Looks are many; the words are said once.
+            connect.told = running(connector)
+            await eventually(lambda: checks(client), lambda told: told["mysql"] == "no heartbeat yet")
+    assert capsys.readouterr().out.count("INVALID_CONFIG") == 1
+
+
+async def test_replicas_that_brokers_are_too_few_for_are_named_by_their_setting(kafka_bootstrap_servers: str) -> None:
+    connector = Connector("mysql", plain_config())
+    with odd_connect(running(connector)) as connect:
         async with registrar(
             kafka_bootstrap_servers, connect.url, [connector], registrar_replication_factor=3
         ) as client:
-            await eventually(lambda: checks(client), lambda told: told["mysql"] == "not registered")
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap_servers)
-    await admin.start()
-    try:
-        (topic,) = await admin.describe_topics([connector.heartbeat_topic])
-    finally:
-        await admin.close()
-    assert [len(partition["replicas"]) for partition in topic["partitions"]] == [3]
+            told = await eventually(lambda: checks(client), lambda told: "heartbeats" in told["mysql"])
+    reason = (
+        f"topic {connector.heartbeat_topic} can't be created: "
+        "REGISTRAR_REPLICATION_FACTOR is 3, but the cluster has 1 broker"
+    )
+    assert told == {"topics": reason, "mysql": f"its heartbeats can't be read: {reason}"}
+
+
+async def test_topic_that_is_deleted_is_created_again_while_the_registrar_runs(
+    kafka_bootstrap_servers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connector, topic = Connector("mysql", plain_config()), f"test-{secrets.token_hex(4)}"
+    kafka = KafkaClients(kafka_bootstrap_servers)
+    with odd_connect(running(connector)) as connect:
+        async with (
+            registrar(
+                kafka_bootstrap_servers, connect.url, [connector], {topic: TopicDeclaration(partitions=3)}
+            ) as client,
+            kafka.started(kafka.admin()) as admin,
+            kafka.started(kafka.producer()) as producer,
+        ):
+
+            async def created(name: str) -> bool:
+                return any("topics created" in line and name in line for line in capsys.readouterr().out.splitlines())
+
+            async def beat_until_heard() -> dict[str, str]:
+                # To a topic that is being deleted, too, which takes it with it.
+                with contextlib.suppress(KafkaError):
+                    await producer.send_and_wait(connector.heartbeat_topic, b"{}")
+                return await checks(client)
+
+            async def partitions() -> int:
+                described = {each["topic"]: each["partitions"] for each in await admin.describe_topics()}
+                return len(described.get(topic, ()))
+
+            await eventually(beat_until_heard, lambda told: told == {"topics": "ok", "mysql": "ok"})
+            capsys.readouterr()
+            await admin.delete_topics([topic, connector.heartbeat_topic])
+            await eventually(lambda: created(topic))
+            await eventually(partitions, lambda count: count == 3)
+            await eventually(beat_until_heard, lambda told: told == {"topics": "ok", "mysql": "ok"})
+    assert connect.changes == []
+
+
+async def test_broker_that_is_away_is_no_fault_of_a_connector() -> None:
+    connector, limit = Connector("mysql", plain_config()), 4.0
+    with temporary_stack("tandem-test-") as own, odd_connect(running(connector)) as connect:
+        await asyncio.to_thread(own.start, "kafka")
+        servers = own.addresses["KAFKA_BOOTSTRAP_SERVERS"]
+        kafka = KafkaClients(servers)
+
+        async def give_heartbeats() -> None:
+            async with kafka.started(kafka.producer(request_timeout_ms=2000)) as producer:
+                while True:
+                    with contextlib.suppress(KafkaError):
+                        await producer.send_and_wait(connector.heartbeat_topic, b"{}")
+                    await asyncio.sleep(0.5)
+
+        async with registrar(servers, connect.url, [connector], registrar_heartbeat_limit_seconds=limit) as client:
+
+            async def failed_looks() -> float:
+                found = re.search(
+                    r"^registrar_failed_looks_total (\S+)", (await client.get("/metrics")).text, re.MULTILINE
+                )
+                return float(found[1]) if found else 0.0
+
+            await eventually(lambda: checks(client), lambda told: told["topics"] == "ok")
+            heart = asyncio.create_task(give_heartbeats())
+            await eventually(lambda: checks(client), lambda told: told == {"topics": "ok", "mysql": "ok"})
+            own.pause("kafka")
+            told = await eventually(lambda: checks(client), lambda told: told["topics"] != "ok")
+            assert told["mysql"] == f"its heartbeats can't be read: {told['topics']}"
+            before = time.monotonic()
+            await eventually(failed_looks, lambda _count: time.monotonic() > before + 2 * limit)
+            own.resume("kafka")
+            await eventually(lambda: checks(client), lambda told: told == {"topics": "ok", "mysql": "ok"})
+            assert connect.changes == []
+            # And its own silence is.
+            heart.cancel()
+            await eventually(lambda: _list(connect.changes))
+            assert connect.changes[0] == "POST /connectors/mysql/restart?includeTasks=true&onlyFailed=false"
+
+
+async def _list(items: list[str]) -> list[str]:
+    return items
 
 
 async def test_connectors_make_topics_with_as_many_replicas(running_stack: Stack) -> None:

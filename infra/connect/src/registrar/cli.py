@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from registrar.connectors import InvalidDeclaration, declarations_folder, load_connectors
 from registrar.main import create_app
 from registrar.settings import Settings
-from registrar.topics import TopicMismatch, ensure_topics, load_topics
+from registrar.topics import ensure_topics, load_topics
 from service_kit.kafka import KafkaClients
 from service_kit.logging import configure_logging
 from service_kit.server import serve
@@ -45,7 +45,7 @@ def main() -> None:
             print(f"{len(topics)} topics, {len(created)} of them created")
     except ValidationError as error:
         sys.exit(explain(error))
-    except (InvalidDeclaration, TopicMismatch) as error:
+    except InvalidDeclaration as error:
         sys.exit(f"error: {error}")
     except TimeoutError as error:
         sys.exit(f"error: {error}")

@@ -1,15 +1,29 @@
 """Kafka Connect's REST interface, as far as the registrar uses it."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import httpx
 
-_CONFLICT = 409  # a rebalance is going on; the next look tries again
+from registrar.redaction import redact
+
+# A rebalance is going on; the next look tries again.
+_CONFLICT = 409
+# To check a configuration, Debezium connects to the database; MongoDB's driver looks for a server for 30 s.
+_CHANGE_TIMEOUT_SECONDS = 60.0
+# What Connect and Debezium repeat before they say what is wrong.
+_PREAMBLE = re.compile(r"^The '[^']*' value is invalid: ")
+_EXCEPTION = re.compile(r"^(?:[a-z]\w*\.)+[A-Z]\w*: (?=\S)")
+_UNKNOWN_CLASS = "Failed to find any class that implements Connector"
+
+
+class ConnectorRefused(Exception):  # noqa: N818 - an answer of Connect, not a fault of the program
+    """Connect does not take a connector or a restart of it; the message says why, without secrets."""
 
 
 class ConnectClient:
-    """Raises `httpx.HTTPError` if Connect does not answer, or answers with an error."""
+    """Raises `httpx.HTTPError` if Connect does not answer, or answers a question with an error."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -22,14 +36,55 @@ class ConnectClient:
         return known
 
     async def put(self, name: str, config: Mapping[str, str]) -> None:
-        self._check(await self._client.put(f"/connectors/{name}/config", json=dict(config)))
+        """Raises `ConnectorRefused`, which names each option that is wrong.
 
-    async def restart(self, name: str) -> None:
-        """Restart the connector and all its tasks, whatever state they claim to be in."""
+        They are asked for first: Kafka Connect 4.3 answers a wrong configuration with a NullPointerException where the
+        connector hides one of its options, as Debezium 3.6 does.
+        """
+        answer = await self._client.put(
+            f"/connector-plugins/{config['connector.class']}/config/validate",
+            json={"name": name, **config},
+            timeout=_CHANGE_TIMEOUT_SECONDS,
+        )
+        if answer.is_error and _UNKNOWN_CLASS in answer.text:
+            # A list of all that it has follows.
+            raise ConnectorRefused(f"connector.class: Kafka Connect has no connector {config['connector.class']}")
+        self._check(answer, config)
+        if wrong := _wrong_options(answer, config):
+            raise ConnectorRefused("; ".join(wrong))
+        answer = await self._client.put(
+            f"/connectors/{name}/config", json=dict(config), timeout=_CHANGE_TIMEOUT_SECONDS
+        )
+        self._check(answer, config)
+
+    async def restart(self, name: str, config: Mapping[str, str]) -> None:
+        """Restart the connector and all its tasks, whatever state they claim to be in. Raises `ConnectorRefused`."""
         parameters = {"includeTasks": "true", "onlyFailed": "false"}
-        self._check(await self._client.post(f"/connectors/{name}/restart", params=parameters))
+        answer = await self._client.post(
+            f"/connectors/{name}/restart", params=parameters, timeout=_CHANGE_TIMEOUT_SECONDS
+        )
+        self._check(answer, config)
 
     @staticmethod
-    def _check(answer: httpx.Response) -> None:
-        if answer.status_code != _CONFLICT:
-            answer.raise_for_status()
+    def _check(answer: httpx.Response, config: Mapping[str, str]) -> None:
+        if answer.is_error and answer.status_code != _CONFLICT:
+            raise ConnectorRefused(f"{answer.status_code} {redact(_message(answer), config)}")
+
+
+def _wrong_options(answer: httpx.Response, config: Mapping[str, str]) -> list[str]:
+    """`option: what is wrong with it`, each once. A value is null if the connector hides the option."""
+    values = [option["value"] for option in answer.json().get("configs", ()) if option.get("value")]
+    return [
+        redact(f"{value['name']}: {', '.join(dict.fromkeys(_PREAMBLE.sub('', error) for error in errors))}", config)
+        for value in values
+        if (errors := value.get("errors"))
+    ]
+
+
+def _message(answer: httpx.Response) -> str:
+    """Connect's `message`, or whatever it says instead."""
+    try:
+        message = str(answer.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return answer.text
+    return _EXCEPTION.sub("", message)

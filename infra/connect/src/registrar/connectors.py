@@ -46,6 +46,7 @@ def _load(file: Path, environment: Mapping[str, str]) -> Connector:
         raise InvalidDeclaration(f"{file.name}: the environment variable {missing.args[0]} is not set") from None
     except ValueError as error:
         raise InvalidDeclaration(f"{file.name}: {error}") from error
-    if "topic.prefix" not in config:
-        raise InvalidDeclaration(f"{file.name}: topic.prefix is missing")
+    for setting in ("connector.class", "topic.prefix"):
+        if setting not in config:
+            raise InvalidDeclaration(f"{file.name}: {setting} is missing")
     return Connector(file.stem, config)

@@ -1,40 +1,47 @@
 """When each connector last gave a sign of life."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from service_kit.kafka import KafkaClients
-
 POLL_MS = 100
+# How far before its end a partition is read at the start. The last offsets need not be records: with transactions they
+# are markers, which no consumer sees.
+_BACKWARD_OFFSETS = 200
 
 
 class HeartbeatReader:
-    """Raises `KafkaError` if the broker does not answer."""
+    """Reads heartbeat topics from near their ends on. Raises `KafkaError` if the broker does not answer."""
 
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
-        self._last_seen: dict[str, float] = {}
+        self._ends: dict[TopicPartition, int] = {}
+        # On the monotonic clock.
+        self._heard_at: dict[str, float] = {}
+
+    async def follow(self, topics: Mapping[str, int]) -> None:
+        """Read these topics, which have so many partitions each, and no others."""
+        partitions = {TopicPartition(topic, number) for topic, count in topics.items() for number in range(count)}
+        if partitions == self._ends.keys():
+            return
+        self._consumer.assign(partitions)
+        ends = await self._consumer.end_offsets(partitions) if partitions else {}
+        begins = await self._consumer.beginning_offsets(partitions) if partitions else {}
+        for partition, end in ends.items():
+            self._consumer.seek(partition, max(begins[partition], end - _BACKWARD_OFFSETS))
+        self._ends = ends
 
     async def ages(self) -> dict[str, float]:
-        """Seconds since the newest heartbeat of each topic that has one."""
+        """Seconds since the newest heartbeat of each topic that has one.
+
+        One that is read as it comes is as old as its arrival, whatever the clocks of other machines say.
+        """
+        if not self._ends:
+            return {}
+        now = time.monotonic()
         for partition, records in (await self._consumer.getmany(timeout_ms=POLL_MS)).items():
-            self._last_seen[partition.topic] = max(record.timestamp for record in records) / 1000
-        now = time.time()
-        return {topic: max(0.0, now - seen) for topic, seen in self._last_seen.items()}
-
-
-@asynccontextmanager
-async def heartbeat_reader(kafka: KafkaClients, topics: Sequence[str]) -> AsyncIterator[HeartbeatReader]:
-    """Reads heartbeat topics from their ends on. Raises `KafkaError` if the broker does not answer."""
-    partitions = [TopicPartition(topic, 0) for topic in topics]
-    unstarted = kafka.consumer(enable_auto_commit=False, auto_offset_reset="earliest", request_timeout_ms=5000)
-    async with kafka.started(unstarted) as consumer:
-        consumer.assign(partitions)
-        # The newest one that exists tells the age without a wait for the next one.
-        ends = await consumer.end_offsets(partitions)
-        for partition in partitions:
-            consumer.seek(partition, max(0, ends[partition] - 1))
-        yield HeartbeatReader(consumer)
+            is_new = records[-1].offset >= self._ends[partition]
+            age = 0.0 if is_new else max(0.0, time.time() - max(record.timestamp for record in records) / 1000)
+            self._heard_at[partition.topic] = max(now - age, self._heard_at.get(partition.topic, float("-inf")))
+        return {topic: now - heard_at for topic, heard_at in self._heard_at.items()}

@@ -57,7 +57,7 @@ async def connectors(request: Request) -> list[ConnectorState]:
 
 def create_app(settings: Settings, declared: Sequence[Connector], topics: Mapping[str, TopicDeclaration]) -> FastAPI:
     registry = new_registry()
-    metrics = RegistrarMetrics(registry, [connector.name for connector in declared])
+    metrics = RegistrarMetrics(registry, [connector.name for connector in declared], topics)
     registrar = Registrar(settings, declared, topics, metrics)
 
     @contextlib.asynccontextmanager
@@ -69,6 +69,10 @@ def create_app(settings: Settings, declared: Sequence[Connector], topics: Mappin
         with contextlib.suppress(asyncio.CancelledError):
             await watching
 
+    async def topics_are_healthy() -> None:
+        if problem := registrar.topics_problem:
+            raise NotReady(problem)
+
     def check(name: str) -> ReadinessCheck:
         async def healthy() -> None:
             if problem := registrar.problems[name]:
@@ -78,11 +82,14 @@ def create_app(settings: Settings, declared: Sequence[Connector], topics: Mappin
 
     return create_application(
         title="Tandem registrar",
-        description="Keeps the Debezium connectors registered and alive.",
+        description="Keeps the topics and the Debezium connectors as declared, and the connectors alive.",
         version="1",
         settings=settings,
         lifespan=lifespan,
         routers=[router],
-        readiness=lambda _app: {connector.name: check(connector.name) for connector in declared},
+        readiness=lambda _app: {
+            "topics": topics_are_healthy,
+            **{connector.name: check(connector.name) for connector in declared},
+        },
         registry=registry,
     )

@@ -1,7 +1,7 @@
 """The registrar's own metrics, all of them; those of HTTP are service_kit's."""
 
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -14,9 +14,9 @@ _ABSENT, _UNKNOWN = "ABSENT", "UNKNOWN"
 
 
 class RegistrarMetrics:
-    """By connector. Counters are there from the start: one that begins at 1 has not increased for Prometheus."""
+    """By connector and by topic, all from the start: Prometheus sees no increase in a counter that begins at 1."""
 
-    def __init__(self, registry: CollectorRegistry, connectors: Sequence[str]) -> None:
+    def __init__(self, registry: CollectorRegistry, connectors: Sequence[str], topics: Collection[str] = ()) -> None:
         self._connectors = connectors
         self._states = {*_STATES, _ABSENT, _UNKNOWN}
         self._healthy = Gauge(
@@ -44,15 +44,24 @@ class RegistrarMetrics:
         self.repairs = Counter(
             "registrar_repairs", "Connectors put or restarted.", ["connector", "action"], registry=registry
         )
-        self._failed_looks = Counter(
+        self.failed_looks = Counter(
             "registrar_failed_looks",
             "Looks at the connectors that failed, because Kafka Connect or the broker did not answer.",
+            registry=registry,
+        )
+        self._topics = Gauge(
+            "registrar_topic_healthy",
+            "1 if the topic has the declared partitions and settings and each partition has a leader, 0 if not, NaN if "
+            "the broker does not answer.",
+            ["topic"],
             registry=registry,
         )
         for name in connectors:
             for action in (Action.PUT, Action.RESTART):
                 self.repairs.labels(name, action)
-        self._know_nothing()
+        self._topic_names = topics
+        self.know_no_connectors()
+        self.know_no_topics()
 
     def see(self, name: str, seen: Observation, *, healthy: bool) -> None:
         self._healthy.labels(name).set(healthy)
@@ -60,15 +69,21 @@ class RegistrarMetrics:
         if seen.heartbeat_age is not None:
             self._heartbeat_age.labels(name).set(seen.heartbeat_age)
 
-    def fail_to_look(self) -> None:
-        """What was seen before is not told as if it were so still."""
-        self._failed_looks.inc()
-        self._know_nothing()
-
-    def _know_nothing(self) -> None:
+    def know_no_connectors(self) -> None:
+        """What was seen before is not reported as if it were so still."""
         for name in self._connectors:
             self._healthy.labels(name).set(0)
             self._show(name, _UNKNOWN, ())
+
+    def see_topics(self, problems: Collection[str]) -> None:
+        """`problems` are the names of those that have one."""
+        for name in self._topic_names:
+            self._topics.labels(name).set(name not in problems)
+
+    def know_no_topics(self) -> None:
+        """Neither good nor bad: an alert about each topic would hide the one about the broker."""
+        for name in self._topic_names:
+            self._topics.labels(name).set(float("nan"))
 
     def _show(self, name: str, state: str, tasks: Sequence[str]) -> None:
         of_tasks = Tally(tasks)

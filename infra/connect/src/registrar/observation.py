@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+# Kafka Connect's words for what only an operator asks for.
+_HALTED = {"PAUSED": "paused", "STOPPED": "stopped"}
+
 
 class Action(StrEnum):
     """What to do about a connector."""
@@ -16,8 +19,8 @@ class Action(StrEnum):
 @dataclass(frozen=True)
 class Observation:
     """`config` is what Connect has, None if Connect does not know the connector; `state` and `task_states` are
-    Connect's words. `heartbeat_age` is in seconds, None if there has been no heartbeat. `failure` is what connector or
-    task failed of, in a line.
+    Connect's words. `heartbeat_age` is in seconds, None if there has been no heartbeat; `heartbeats_unknown` is why
+    heartbeats can't be read at the moment. `failure` is what connector or task failed of, in a line.
     """
 
     config: Mapping[str, str] | None
@@ -25,6 +28,7 @@ class Observation:
     task_states: tuple[str, ...] = ()
     heartbeat_age: float | None = None
     failure: str | None = None
+    heartbeats_unknown: str | None = None
 
     @property
     def running(self) -> bool:
@@ -32,42 +36,80 @@ class Observation:
         return bool(self.task_states) and all(state == "RUNNING" for state in states)
 
     @property
+    def halted(self) -> bool:
+        """By an operator, who alone may resume it."""
+        return self.state in _HALTED
+
+    @property
     def failed(self) -> bool:
-        return "FAILED" in (self.state, *self.task_states)
+        return not self.halted and "FAILED" in (self.state, *self.task_states)
+
+    @property
+    def has_to_speak(self) -> bool:
+        """RUNNING without a task is no better than RUNNING and silent."""
+        return self.running or (self.state == "RUNNING" and not self.task_states)
+
+
+@dataclass
+class Backoff:
+    """Pauses between attempts, in seconds, which double from `first` to `longest`."""
+
+    first: float = 5.0
+    longest: float = 60.0
+    _attempts: int = field(default=0, init=False)
+    _not_before: float = field(default=float("-inf"), init=False)
+
+    def is_due(self, now: float) -> bool:
+        return now >= self._not_before
+
+    def attempt(self, now: float) -> None:
+        """An attempt is made now."""
+        self._not_before = now + min(self.first * 2.0 ** min(self._attempts, 30), self.longest)
+        self._attempts += 1
+
+    def succeed(self) -> None:
+        """What fails next time is tried again soon."""
+        self._attempts = 0
+
+    def hurry(self) -> None:
+        """What made the attempts fail is gone: the next one is due now."""
+        self._attempts = 0
+        self._not_before = float("-inf")
 
 
 @dataclass
 class Watch:
     """One connector over time: decides, and waits longer after each repair that did not help.
 
-    Times are seconds on a monotonic clock, which the caller reads.
+    Times are seconds on a monotonic clock, which the caller reads. A connector is silent only after `heartbeat_limit`
+    seconds in which it was RUNNING and the registrar, Connect and the broker could all have passed a heartbeat on: an
+    outage of one of them, or of this process, is no fault of the connector.
     """
 
+    name: str
     heartbeat_limit: float
-    first_delay: float = 5.0
-    longest_delay: float = 60.0
-    _repairs: int = field(default=0, init=False)
-    _not_before: float = field(default=float("-inf"), init=False)
-    _alive_since: float | None = field(default=None, init=False)
+    backoff: Backoff = field(default_factory=Backoff)
+    _listened: float = field(default=0.0, init=False)
+    _last_look: float | None = field(default=None, init=False)
 
     def decide(self, seen: Observation, wanted: Mapping[str, str], now: float) -> Action:
         """What to do now. The caller does it; that it did is taken for granted."""
-        if self._alive_since is None:
-            self._alive_since = now  # the first look: whatever runs has time for its first heartbeat
-        needed = self._needed(seen, wanted, now)
+        self._listen(seen, now)
+        needed = self._needed(seen, wanted)
         if needed is Action.NONE:
-            if self.healthy(seen, wanted):
-                self._repairs = 0
+            if self.problem(seen, wanted) is None:
+                self.backoff.succeed()
             return needed
-        if now < self._not_before:
+        if not self.backoff.is_due(now):
             return Action.NONE
-        self._not_before = now + min(self.first_delay * 2 ** min(self._repairs, 30), self.longest_delay)
-        self._repairs += 1
-        self._alive_since = now
+        self.backoff.attempt(now)
+        self._listened = 0.0
         return needed
 
-    def healthy(self, seen: Observation, wanted: Mapping[str, str]) -> bool:
-        return self.problem(seen, wanted) is None
+    def interrupt(self) -> None:
+        """Connect or the broker does not answer, so that no heartbeat can be expected."""
+        self._listened = 0.0
+        self._last_look = None
 
     def problem(self, seen: Observation, wanted: Mapping[str, str]) -> str | None:
         """Why it can't be relied on at the moment, or None."""
@@ -75,28 +117,46 @@ class Watch:
             return "not registered"
         if not _same(seen.config, wanted):
             return "registered with another configuration"
+        if seen.halted:
+            state = str(seen.state)
+            resume = f"PUT /connectors/{self.name}/resume"
+            return f"connector {state}: an operator {_HALTED[state]} it; to resume it, send Kafka Connect {resume}"
         if not seen.running:
             return f"connector {seen.state}, tasks {', '.join(seen.task_states) or 'none'}"
+        return self._heartbeat_problem(seen)
+
+    def _heartbeat_problem(self, seen: Observation) -> str | None:
+        if seen.heartbeats_unknown is not None:
+            return f"its heartbeats can't be read: {seen.heartbeats_unknown}"
         if seen.heartbeat_age is None:
             return "no heartbeat yet"
         if seen.heartbeat_age > self.heartbeat_limit:
             return f"last heartbeat {seen.heartbeat_age:.0f} s ago"
         return None
 
-    def _needed(self, seen: Observation, wanted: Mapping[str, str], now: float) -> Action:
+    def _needed(self, seen: Observation, wanted: Mapping[str, str]) -> Action:
         if seen.config is None or not _same(seen.config, wanted):
             return Action.PUT
-        if seen.failed:
-            return Action.RESTART
-        if seen.running and self._silent(seen, now):
+        if seen.failed or self._is_silent(seen):
             return Action.RESTART
         return Action.NONE
 
-    def _silent(self, seen: Observation, now: float) -> bool:
+    def _listen(self, seen: Observation, now: float) -> None:
+        """Count the time in which a heartbeat could have been heard.
+
+        After a long pause between two looks it is not known what happened meanwhile, so that little of it counts.
+        """
+        since_last_look = 0.0 if self._last_look is None else now - self._last_look
+        self._last_look = now
+        if seen.has_to_speak and seen.heartbeats_unknown is None:
+            self._listened += min(since_last_look, self.heartbeat_limit / 3)
+        else:
+            self._listened = 0.0
+
+    def _is_silent(self, seen: Observation) -> bool:
         """RUNNING is no proof of life: Connect says so of tasks through which nothing flows any more."""
-        since_start = now - (self._alive_since or now)
-        age = since_start if seen.heartbeat_age is None else min(seen.heartbeat_age, since_start)
-        return age > self.heartbeat_limit
+        age = self._listened if seen.heartbeat_age is None else min(seen.heartbeat_age, self._listened)
+        return seen.has_to_speak and age > self.heartbeat_limit
 
 
 def _same(actual: Mapping[str, str], wanted: Mapping[str, str]) -> bool:

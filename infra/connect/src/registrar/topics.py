@@ -1,22 +1,39 @@
 """The topics as declared in `topics.yaml`, and how they get onto the broker."""
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import structlog
 import yaml
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import (
+    InvalidReplicationFactorError,
+    KafkaError,
+    KafkaTimeoutError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from registrar.connectors import InvalidDeclaration
+from registrar.observation import Backoff
+from registrar.topic_configs import SetTopicConfigs
 from service_kit.kafka import KafkaClients
 
 log = structlog.get_logger(__name__)
 
 REQUEST_TIMEOUT_MS = 5000
 _RETRY_SECONDS = 0.5
+# After which a topic that was created is missing if no broker has heard of it.
+_APPEARANCE_SECONDS = 5.0
+# Between two comparisons of the topics' settings; that topics exist is looked at each time.
+_SETTINGS_SECONDS = 60.0
 
 
 class TopicDeclaration(BaseModel):
@@ -24,10 +41,6 @@ class TopicDeclaration(BaseModel):
 
     partitions: int = Field(ge=1)
     config: dict[str, str] = {}
-
-
-class TopicMismatch(Exception):  # noqa: N818 - a state of the broker, not a fault of the program
-    """A topic is there, but not as declared; the message names it."""
 
 
 def load_topics(file: Path) -> dict[str, TopicDeclaration]:
@@ -38,6 +51,152 @@ def load_topics(file: Path) -> dict[str, TopicDeclaration]:
         raise InvalidDeclaration(f"{file.name}: {error}") from error
 
 
+@dataclass
+class TopicReconciler:
+    """Creates topics that are missing, and changes settings that are not as declared. What it can't mend it reports.
+
+    `problems` has a sentence for each declared topic that is not as it should be, `partitions` the number of partitions
+    of each topic whose partitions all have a leader. It adds no partitions, since keys would move to other ones, and no
+    replicas, since to copy them has to be planned.
+    """
+
+    kafka: KafkaClients
+    declared: Mapping[str, TopicDeclaration]
+    replication_factor: int = 1
+    problems: dict[str, str] = field(default_factory=dict, init=False)
+    partitions: dict[str, int] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._creation = Backoff()
+        self._created_at: dict[str, float] = {}
+        self._refused: dict[str, str] = {}
+        self._deviating: dict[str, str] = {}
+        self._settings_are_due_at = float("-inf")
+
+    async def reconcile(self, admin: AIOKafkaAdminClient) -> list[str]:
+        """Return the topics that were created. Raises `KafkaError` if the broker does not answer."""
+        now = time.monotonic()
+        existing = await _describe(admin)
+        self._created_at = {
+            name: created_at
+            for name, created_at in self._created_at.items()
+            if name not in existing and now < created_at + _APPEARANCE_SECONDS
+        }
+        missing = [name for name in self.declared if name not in existing and name not in self._created_at]
+        created: list[str] = []
+        if missing and (self._creation.is_due(now) or not self._refused.keys() >= set(missing)):
+            self._creation.attempt(now)
+            created = await self._create(admin, missing)
+            self._created_at.update(dict.fromkeys(created, now))
+            existing = await _describe(admin)
+        if not missing:
+            self._creation.hurry()
+        self._refused = {name: reason for name, reason in self._refused.items() if name not in existing}
+        if now >= self._settings_are_due_at:
+            await self._align_settings(admin, [name for name in self.declared if name in existing])
+            self._settings_are_due_at = now + _SETTINGS_SECONDS
+        self.partitions = {name: len(topic["partitions"]) for name, topic in existing.items() if not _leaderless(topic)}
+        self._report({name: problem for name in self.declared if (problem := self._problem(name, existing.get(name)))})
+        return created
+
+    def readiness_problem(self) -> str | None:
+        """All problems in one sentence, those of the same kind together."""
+        by_problem: dict[str, list[str]] = {}
+        for name, problem in self.problems.items():
+            by_problem.setdefault(problem, []).append(name)
+        return "; ".join(f"{_named(names)} {problem}" for problem, names in by_problem.items()) or None
+
+    async def _create(self, admin: AIOKafkaAdminClient, missing: Iterable[str]) -> list[str]:
+        new = [
+            NewTopic(
+                name,
+                self.declared[name].partitions,
+                self.replication_factor,
+                topic_configs=self.declared[name].config,
+            )
+            for name in missing
+        ]
+        try:
+            answer = await admin.create_topics(new)
+        except TimeoutError as error:
+            # aiokafka 0.14 waits for a connection to the controller with another error than its own.
+            raise KafkaTimeoutError("the controller does not answer") from error
+        created = []
+        for name, code, *message in answer.topic_errors:
+            if not code:
+                created.append(name)
+            elif for_code(code) is InvalidReplicationFactorError:
+                self._refused[name] = await self._too_many_replicas(admin, message)
+            elif for_code(code) is TopicAlreadyExistsError:
+                # Another registrar was quicker, which the next look shows.
+                self._refused[name] = "exists, but this user does not see it: the right to describe it is missing"
+            else:
+                self._refused[name] = f"can't be created: {_refusal(code, *message)}"
+        return created
+
+    async def _too_many_replicas(self, admin: AIOKafkaAdminClient, message: Iterable[str | None]) -> str:
+        brokers = len((await admin.describe_cluster())["brokers"])
+        if self.replication_factor <= brokers:
+            return f"can't be created: {_refusal(InvalidReplicationFactorError.errno, *message)}"
+        cluster = "1 broker" if brokers == 1 else f"{brokers} brokers"
+        factor = self.replication_factor
+        return f"can't be created: REGISTRAR_REPLICATION_FACTOR is {factor}, but the cluster has {cluster}"
+
+    async def _align_settings(self, admin: AIOKafkaAdminClient, names: Iterable[str]) -> None:
+        resources = [
+            ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(self.declared[name].config))
+            for name in names
+            if self.declared[name].config
+        ]
+        if not resources:
+            return
+        self._deviating = {}
+        changes: dict[str, dict[str, str]] = {}
+        for code, message, _, name, entries in (await admin.describe_configs(resources))[0].resources:
+            if code:
+                # Of a broker that hides settings from this user, or of a topic that was just deleted.
+                log.debug("the settings of a topic can't be read", topic=name, reason=_refusal(code, message))
+                continue
+            actual = {setting: value for setting, value, *_ in entries}
+            wanted = self.declared[name].config
+            if different := {each: value for each, value in wanted.items() if actual.get(each) != value}:
+                changes[name] = different
+                before = ", ".join(f"{each}={actual.get(each)}" for each in different)
+                after = ", ".join(f"{each}={value}" for each, value in different.items())
+                self._deviating[name] = f"has {before} instead of {after}"
+        if changes:
+            await self._change_settings(changes)
+
+    async def _change_settings(self, changes: Mapping[str, Mapping[str, str]]) -> None:
+        async with self.kafka.started(self.kafka.client(request_timeout_ms=REQUEST_TIMEOUT_MS)) as client:
+            answer = await client.send(client.get_random_node(), SetTopicConfigs(changes))
+        for code, message, _, name in answer.resources:
+            deviation = self._deviating.pop(name)
+            if code:
+                self._deviating[name] = f"{deviation}, and the change is refused: {_refusal(code, message)}"
+            else:
+                log.warning("topic settings changed", topic=name, why=deviation, notable=True)
+
+    def _problem(self, name: str, topic: Mapping[str, Any] | None) -> str | None:
+        if topic is None:
+            return None if name in self._created_at else self._refused.get(name, "is missing")
+        count, wanted = len(topic["partitions"]), self.declared[name].partitions
+        if count != wanted:
+            return (
+                f"has {count} partitions instead of {wanted}; they stay, because keys would move to other ones: "
+                "change topics.yaml, or delete the topic to have it created again"
+            )
+        if leaderless := _leaderless(topic):
+            return f"has {leaderless} of {count} partitions without a leader: their broker is down"
+        return self._deviating.get(name)
+
+    def _report(self, problems: dict[str, str]) -> None:
+        """Log what is new, once: looks are many."""
+        before, self.problems = self.readiness_problem(), problems
+        if (now := self.readiness_problem()) != before:
+            log.warning("topics", problem=now or "none: all are as declared", notable=True)
+
+
 async def ensure_topics(
     kafka: KafkaClients,
     declared: Mapping[str, TopicDeclaration],
@@ -45,60 +204,47 @@ async def ensure_topics(
     replication_factor: int = 1,
     deadline_seconds: float,
 ) -> list[str]:
-    """Create what is missing and return its names; a broker that is down is waited for. What is there keeps its
-    replicas: more of them are copied from broker to broker, which somebody has to plan.
+    """Create what is missing and return its names. A broker that is down or refuses a topic is asked again.
 
-    Raises `TopicMismatch` if a topic exists with another number of partitions; after the deadline `TimeoutError`,
-    which says what the last attempt failed of.
+    Raises `TimeoutError`, which says what the last attempt failed of, if topics are missing after the deadline.
     """
+    topics = TopicReconciler(kafka, declared, replication_factor)
+    created: list[str] = []
     reason = "the broker does not answer"
     try:
         async with asyncio.timeout(deadline_seconds):
             while True:
                 try:
-                    return await create_missing_topics(kafka, declared, replication_factor=replication_factor)
+                    async with kafka.started(kafka.admin(request_timeout_ms=REQUEST_TIMEOUT_MS)) as admin:
+                        created += await topics.reconcile(admin)
+                    if topics.partitions.keys() >= declared.keys():
+                        return created
+                    reason = topics.readiness_problem() or reason
                 except KafkaError as error:
                     reason, before = await kafka.explain(error), reason
                     if reason != before:
-                        log.warning("the topics can't be made yet", reason=reason)
-                    await asyncio.sleep(_RETRY_SECONDS)
+                        log.warning("the topics can't be created yet", reason=reason)
+                await asyncio.sleep(_RETRY_SECONDS)
     except TimeoutError as error:
         raise TimeoutError(reason) from error
 
 
-async def create_missing_topics(
-    kafka: KafkaClients, declared: Mapping[str, TopicDeclaration], *, replication_factor: int = 1
-) -> list[str]:
-    """As `ensure_topics`, without waiting for the broker. Raises `KafkaError`, `TopicMismatch`."""
-    async with kafka.started(kafka.admin(request_timeout_ms=REQUEST_TIMEOUT_MS)) as admin:
-        # A question about all topics; one about a topic by name could create it.
-        existing = set(await admin.list_topics())
-        missing = [name for name in declared if name not in existing]
-        if missing:
-            await _create(admin, {name: declared[name] for name in missing}, replication_factor)
-        await _verify(admin, declared)
-        return missing
+async def _describe(admin: AIOKafkaAdminClient) -> dict[str, dict[str, Any]]:
+    """A question about all topics; one about a topic by name could create it."""
+    unknown = UnknownTopicOrPartitionError.errno
+    return {topic["topic"]: topic for topic in await admin.describe_topics() if topic["error_code"] != unknown}
 
 
-async def _create(admin: AIOKafkaAdminClient, missing: Mapping[str, TopicDeclaration], replication_factor: int) -> None:
-    answer = await admin.create_topics(
-        [
-            NewTopic(name, topic.partitions, replication_factor, topic_configs=topic.config)
-            for name, topic in missing.items()
-        ]
-    )
-    for topic, code, *message in answer.topic_errors:
-        error = for_code(code)
-        # Another registrar may have been quicker.
-        if code and error is not TopicAlreadyExistsError:
-            raise error(f"{topic}: {message}")
+def _leaderless(topic: Mapping[str, Any]) -> int:
+    return sum(1 for partition in topic["partitions"] if partition["leader"] < 0)
 
 
-async def _verify(admin: AIOKafkaAdminClient, declared: Mapping[str, TopicDeclaration]) -> None:
-    for topic in await admin.describe_topics(list(declared)):
-        name, count = topic["topic"], len(topic["partitions"])
-        if count != declared[name].partitions:
-            raise TopicMismatch(
-                f"topic {name} has {count} partitions instead of {declared[name].partitions}; "
-                "delete it, or change topics.yaml if that is what you want"
-            )
+def _named(names: list[str]) -> str:
+    first, more = names[:3], len(names) - 3
+    listed = ", ".join(first) + (f" and {more} more" if more > 0 else "")
+    return f"{'topic' if len(names) == 1 else 'topics'} {listed}"
+
+
+def _refusal(code: int, message: str | None = None) -> str:
+    error = for_code(code)
+    return f"{error.message}: {message or error.description}"

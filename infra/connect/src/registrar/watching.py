@@ -1,45 +1,41 @@
-"""The loop that keeps the connectors as declared."""
+"""The loop that keeps topics and connectors as declared."""
 
 import asyncio
 import random
-import re
 import time
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpx
 import structlog
 from aiokafka.errors import KafkaError
 
-from registrar.connect_client import ConnectClient
+from registrar.broker import Broker, BrokerState
+from registrar.connect_client import ConnectClient, ConnectorRefused
 from registrar.connectors import Connector
-from registrar.heartbeats import HeartbeatReader, heartbeat_reader
 from registrar.metrics import RegistrarMetrics
 from registrar.observation import Action, Observation, Watch
+from registrar.redaction import redact
 from registrar.settings import Settings
-from registrar.topics import TopicDeclaration, TopicMismatch, create_missing_topics
+from registrar.topics import TopicDeclaration, TopicReconciler
 from service_kit.http_client import internal_client
 from service_kit.kafka import KafkaClients
 
 log = structlog.get_logger(__name__)
 
-_LONGEST_PAUSE_SECONDS = 15.0
-_LONGEST_FAILURE = 500
+_LONGEST_PAUSE_SECONDS = 5.0
+_CONNECT_TIMEOUT_SECONDS = 10.0
 # What stack and broker do now and then; anything else is logged with its traceback.
-_FORESEEN = (httpx.HTTPError, KafkaError, TimeoutError, TopicMismatch, ValueError)
-# In addresses, and as MySQL names who was denied.
-_ACCOUNT = re.compile(r"(?<=//)[^/@\s]*(?=@)|(?<=')[^'\s]*'@'[^'\s]*(?=')")
-# Names of a connector's settings whose values nobody may read.
-_SECRET_SETTINGS = ("password", "connection.string")
+_FORESEEN = (httpx.HTTPError, KafkaError, TimeoutError, ValueError, asyncio.CancelledError)
 
 
 @dataclass
 class Registrar:
-    """Watches the declared connectors until it is cancelled.
+    """Watches the declared topics and connectors until it is cancelled.
 
-    `problems` is what the last look found, `seen` what it saw: nothing, if it was not possible. `repairs` are counted
-    since the process began.
+    `problems` is what the last look found about each connector, `topics_problem` about the topics and the broker;
+    `seen` is what it saw: nothing, if Connect did not answer. `repairs` are counted since the process began.
     """
 
     settings: Settings
@@ -47,84 +43,120 @@ class Registrar:
     topics: Mapping[str, TopicDeclaration]
     metrics: RegistrarMetrics
     problems: dict[str, str | None] = field(init=False)
+    topics_problem: str | None = field(default="not looked at yet", init=False)
     seen: dict[str, Observation] = field(default_factory=dict, init=False)
     repairs: Tally[str] = field(default_factory=Tally, init=False)
 
     def __post_init__(self) -> None:
         self.problems = {connector.name: "not looked at yet" for connector in self.connectors}
         self._kafka = KafkaClients.of(self.settings)
+        factor = self.settings.registrar_replication_factor
+        self._topics = TopicReconciler(self._kafka, self.topics, replication_factor=factor)
         self._refusals: dict[str, str] = {}
         limit = self.settings.registrar_heartbeat_limit_seconds
-        self._watches = {connector.name: Watch(heartbeat_limit=limit) for connector in self.connectors}
+        self._watches = {each.name: Watch(each.name, heartbeat_limit=limit) for each in self.connectors}
+        self._repairing: set[str] = set()
+        self._reported: dict[str, str] = {}
 
     async def run(self) -> None:
         """Watch; whatever goes wrong is tried again, after pauses that grow."""
-        failures, reported = 0, None
-        async with internal_client(str(self.settings.connect_url), timeout=10) as http:
-            while True:
-                try:
-                    await self._ensure_topics()
-                    topics = [connector.heartbeat_topic for connector in self.connectors]
-                    async with heartbeat_reader(self._kafka, topics) as heartbeats:
-                        while True:
-                            await self._look(ConnectClient(http), heartbeats)
-                            failures, reported = 0, None
-                            await asyncio.sleep(self.settings.registrar_poll_seconds)
-                # Nobody awaits this task: if it ended, the last look would be told as the latest for ever.
-                except Exception as error:
-                    failures += 1
-                    reason = fit(await self._reason(error))
-                    if reason != reported:
-                        unforeseen = None if isinstance(error, _FORESEEN) else error
-                        log.warning("connector status check failed", reason=reason, exc_info=unforeseen)
-                    reported = reason
-                    self._no_look(reason)
-                await asyncio.sleep(pause_after(failures) * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
-
-    async def _reason(self, error: Exception) -> str:
-        return await self._kafka.explain(error) if isinstance(error, KafkaError) else f"{type(error).__name__}: {error}"
-
-    async def _ensure_topics(self) -> None:
-        created = await create_missing_topics(
-            self._kafka, self.topics, replication_factor=self.settings.registrar_replication_factor
-        )
-        if created:
-            log.warning("topics created", topics=created)
-
-    async def _look(self, connect: ConnectClient, heartbeats: HeartbeatReader) -> None:
-        known = await connect.connectors()
-        ages = await heartbeats.ages()
-        repairs = []
-        for connector in self.connectors:
-            seen = observation(known.get(connector.name), ages.get(connector.heartbeat_topic))
-            self._record(connector, seen)
-            action = self._watches[connector.name].decide(seen, connector.config, time.monotonic())
-            if action is not Action.NONE:
-                repairs.append(self._repair(connect, connector, action))
-        # At once: each time that Connect settles anew takes seconds, and it settles for all together.
-        await asyncio.gather(*repairs)
-
-    async def _repair(self, connect: ConnectClient, connector: Connector, action: Action) -> None:
-        log.warning("repairing connector", connector=connector.name, action=action, why=self.problems[connector.name])
-        self.metrics.repairs.labels(connector.name, action).inc()
-        self.repairs[connector.name] += 1
+        failures = 0
+        broker = Broker(self._kafka, self._topics, [connector.heartbeat_topic for connector in self.connectors])
+        http = internal_client(str(self.settings.connect_url), timeout=_CONNECT_TIMEOUT_SECONDS)
         try:
-            if action is Action.PUT:
-                await connect.put(connector.name, connector.config)
-            else:
-                await connect.restart(connector.name)
-        except httpx.HTTPStatusError as error:
-            # Of this connector alone: the others are watched on.
-            refusal = f"Connect refuses it: {_refusal(error.response, connector.config)}"
-            self._refusals[connector.name] = self.problems[connector.name] = refusal
-            log.warning("connector refused", connector=connector.name, reason=refusal)
+            async with http, asyncio.TaskGroup() as repairs:
+                while True:
+                    try:
+                        answered = await self._poll(ConnectClient(http), broker, repairs)
+                    # If the loop ended, the last look would be reported as the latest for ever.
+                    except Exception as error:  # noqa: BLE001 - logged there, with its traceback
+                        await self._see_no_connect(error)
+                        answered = False
+                    failures = 0 if answered else failures + 1
+                    # Jitter, not a secret.
+                    pause = pause_after(failures) * random.uniform(0.5, 1)  # noqa: S311
+                    await asyncio.sleep(pause if failures else self.settings.registrar_poll_seconds)
+        finally:
+            await broker.close()
+
+    async def _poll(self, connect: ConnectClient, broker: Broker, repairs: asyncio.TaskGroup) -> bool:
+        """One look; False if Connect or the broker did not answer."""
+        # aiokafka lets cancellations of its own tasks out, which are errors as any others here.
+        states, heard = await asyncio.gather(self._ask(connect), broker.poll(), return_exceptions=True)
+        if isinstance(heard, BaseException):
+            await self._see_no_broker(heard)
         else:
-            self._refusals.pop(connector.name, None)
+            self._see_broker(heard)
+        if isinstance(states, BaseException):
+            await self._see_no_connect(states)
+        else:
+            self._see_connectors(states, heard)
+        if isinstance(states, BaseException) or isinstance(heard, BaseException):
+            self.metrics.failed_looks.inc()
+            for watch in self._watches.values():
+                watch.interrupt()
+            return False
+        for connector in self.connectors:
+            if connector.name not in self._repairing:
+                self._decide(connect, connector, repairs)
+        return True
+
+    async def _ask(self, connect: ConnectClient) -> dict[str, Observation]:
+        """The state of each connector, without heartbeats."""
+        known = await connect.connectors()
+        return {connector.name: observation(known.get(connector.name)) for connector in self.connectors}
+
+    def _see_broker(self, state: BrokerState) -> None:
+        self._reported.pop("broker", None)
+        self.topics_problem = self._topics.readiness_problem()
+        self.metrics.see_topics(self._topics.problems)
+        if state.created:
+            log.warning("topics created", topics=list(state.created), notable=True)
+            # What has failed for want of them need not wait for a long pause to pass.
+            for watch in self._watches.values():
+                watch.backoff.hurry()
+
+    async def _see_no_broker(self, error: BaseException) -> None:
+        self.topics_problem = await self._report("broker", error)
+        self.metrics.know_no_topics()
+
+    def _see_connectors(self, states: Mapping[str, Observation], heard: BrokerState | BaseException) -> None:
+        self._reported.pop("Kafka Connect", None)
+        for connector in self.connectors:
+            topic = connector.heartbeat_topic
+            if isinstance(heard, BaseException):
+                age, unknown = None, self.topics_problem
+            else:
+                age, unknown = heard.ages.get(topic), heard.unread.get(topic)
+            seen = replace(states[connector.name], heartbeat_age=age, heartbeats_unknown=unknown)
+            self._record(connector, seen)
+
+    async def _see_no_connect(self, error: BaseException) -> None:
+        reason = await self._report("Kafka Connect", error)
+        self.seen.clear()
+        self.problems = dict.fromkeys(self.problems, f"unknown ({reason})")
+        self.metrics.know_no_connectors()
+
+    async def _report(self, what: str, error: BaseException) -> str:
+        """Why it does not answer, in a line. Logged when it changes."""
+        reason = redact(await self._reason(error))
+        if self._reported.get(what) != reason:
+            unforeseen = None if isinstance(error, _FORESEEN) else error
+            log.warning("status check failed", of=what, reason=reason, exc_info=unforeseen)
+        self._reported[what] = reason
+        return reason
+
+    async def _reason(self, error: BaseException) -> str:
+        if isinstance(error, KafkaError | asyncio.CancelledError):
+            return await self._kafka.explain(error)
+        return f"{type(error).__name__}: {error}"
 
     def _record(self, connector: Connector, seen: Observation) -> None:
         name = connector.name
         problem = self._watches[name].problem(seen, connector.config)
-        if problem is not None:
+        if problem is None:
+            self._refusals.pop(name, None)
+        else:
             # Until the next repair, which may be a minute off: why it is not there says more than that it is not.
             problem = self._refusals.get(name, problem)
         if problem != self.problems[name] and (problem is None or self.problems[name] is None):
@@ -133,11 +165,37 @@ class Registrar:
         self.seen[name] = seen
         self.metrics.see(name, seen, healthy=problem is None)
 
-    def _no_look(self, reason: str) -> None:
-        self.seen.clear()
-        for name in self.problems:
-            self.problems[name] = f"unknown ({reason})"
-        self.metrics.fail_to_look()
+    def _decide(self, connect: ConnectClient, connector: Connector, repairs: asyncio.TaskGroup) -> None:
+        action = self._watches[connector.name].decide(self.seen[connector.name], connector.config, time.monotonic())
+        if action is not Action.NONE:
+            # Beside the looks: Connect may try for half a minute to reach a database that is away.
+            self._repairing.add(connector.name)
+            repairs.create_task(self._repair(connect, connector, action), name=f"repair {connector.name}")
+
+    async def _repair(self, connect: ConnectClient, connector: Connector, action: Action) -> None:
+        name = connector.name
+        log.warning("repairing connector", connector=name, action=action, why=self.problems[name])
+        self.metrics.repairs.labels(name, action).inc()
+        self.repairs[name] += 1
+        try:
+            if action is Action.PUT:
+                await connect.put(name, connector.config)
+            else:
+                await connect.restart(name, connector.config)
+        except ConnectorRefused as refused:
+            refusal = f"Connect refuses it: {refused}"
+            if self._refusals.get(name) != refusal:
+                log.warning("connector refused", connector=name, reason=refusal)
+            self._refusals[name] = self.problems[name] = refusal
+        # Of this connector alone: the others are watched on.
+        except Exception as error:
+            reason = redact(f"{type(error).__name__}: {error}", connector.config)
+            unforeseen = None if isinstance(error, _FORESEEN) else error
+            log.warning("repair failed", connector=name, action=action, reason=reason, exc_info=unforeseen)
+        else:
+            self._refusals.pop(name, None)
+        finally:
+            self._repairing.discard(name)
 
 
 def pause_after(failures: int) -> float:
@@ -145,7 +203,7 @@ def pause_after(failures: int) -> float:
     return min(0.5 * 2.0 ** min(failures, 10), _LONGEST_PAUSE_SECONDS)
 
 
-def observation(known: Mapping[str, object] | None, heartbeat_age: float | None) -> Observation:
+def observation(known: Mapping[str, object] | None, heartbeat_age: float | None = None) -> Observation:
     """Read one entry of `GET /connectors?expand=info&expand=status`."""
     if known is None:
         return Observation(config=None, heartbeat_age=heartbeat_age)
@@ -160,14 +218,6 @@ def observation(known: Mapping[str, object] | None, heartbeat_age: float | None)
     raise ValueError(f"Connect's answer is not understood; it has {', '.join(sorted(known.keys())) or 'nothing'}")
 
 
-def fit(text: str, config: Mapping[str, str] | None = None) -> str:
-    """In one line, of bearable length, and without accounts and passwords, those in addresses and those of `config`."""
-    for name, value in (config or {}).items():
-        if value and name.endswith(_SECRET_SETTINGS):
-            text = text.replace(value, "…")
-    return _ACCOUNT.sub("…", " ".join(text.split()))[:_LONGEST_FAILURE]
-
-
 def _failure(parts: Sequence[Mapping[str, object]]) -> str | None:
     """What the first part that failed has failed of: the first line of its trace, which often says no more than that
     it failed, and the last cause.
@@ -176,14 +226,5 @@ def _failure(parts: Sequence[Mapping[str, object]]) -> str | None:
         if isinstance(trace := part.get("trace"), str) and trace.strip():
             first, *others = trace.strip().splitlines()
             causes = [line.removeprefix("Caused by: ") for line in others if line.startswith("Caused by: ")]
-            return fit("; cause: ".join([first, *causes[-1:]]))
+            return redact("; cause: ".join([first, *causes[-1:]]))
     return None
-
-
-def _refusal(answer: httpx.Response, config: Mapping[str, str]) -> str:
-    """Connect's `message`, or whatever it says instead."""
-    try:
-        told = answer.json()["message"]
-    except (ValueError, KeyError, TypeError):
-        told = answer.text
-    return f"{answer.status_code} {fit(str(told), config)}"

@@ -1,0 +1,90 @@
+"""What the registrar asks the broker: the topics, and the connectors' heartbeats."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from registrar.heartbeats import HeartbeatReader
+from registrar.topics import REQUEST_TIMEOUT_MS, TopicReconciler
+from service_kit.kafka import KafkaClients, stop
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class BrokerState:
+    """`ages` are the seconds since the newest heartbeat of each heartbeat topic, `unread` why one can't be read."""
+
+    created: Sequence[str] = ()
+    ages: Mapping[str, float] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+
+class Broker:
+    """Keeps its connections as long as the broker answers, and makes new ones afterwards."""
+
+    def __init__(self, kafka: KafkaClients, topics: TopicReconciler, heartbeat_topics: Sequence[str]) -> None:
+        self.topics = topics
+        self._kafka = kafka
+        self._heartbeat_topics = heartbeat_topics
+        self._admin: AIOKafkaAdminClient | None = None
+        self._consumer: AIOKafkaConsumer | None = None
+        self._reader: HeartbeatReader | None = None
+
+    async def poll(self) -> BrokerState:
+        """Raises `KafkaError` if the broker does not answer."""
+        try:
+            created = await self._reconcile()
+        except BaseException:
+            await self.close()
+            raise
+        unread = {
+            topic: f"topic {topic} {self.topics.problems.get(topic, 'is missing')}"
+            for topic in self._heartbeat_topics
+            if topic not in self.topics.partitions
+        }
+        try:
+            return BrokerState(created, await self._ages(), unread)
+        except KafkaError as error:
+            await self._close_reader()
+            reason = await self._kafka.explain(error)
+            return BrokerState(created, {}, {**dict.fromkeys(self._heartbeat_topics, reason), **unread})
+
+    async def close(self) -> None:
+        try:
+            await self._close_reader()
+        finally:
+            if self._admin is not None:
+                admin, self._admin = self._admin, None
+                await stop(admin)
+
+    async def _reconcile(self) -> list[str]:
+        if self._admin is None:
+            admin = self._kafka.admin(request_timeout_ms=REQUEST_TIMEOUT_MS)
+            await self._kafka.start(admin)
+            self._admin = admin
+        return await self.topics.reconcile(self._admin)
+
+    async def _ages(self) -> Mapping[str, float]:
+        if self._consumer is None or self._reader is None:
+            consumer = self._kafka.consumer(
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                isolation_level="read_committed",
+                request_timeout_ms=REQUEST_TIMEOUT_MS,
+            )
+            await self._kafka.start(consumer)
+            self._consumer, self._reader = consumer, HeartbeatReader(consumer)
+        partitions = self.topics.partitions
+        await self._reader.follow({topic: partitions[topic] for topic in self._heartbeat_topics if topic in partitions})
+        return await self._reader.ages()
+
+    async def _close_reader(self) -> None:
+        self._reader = None
+        if self._consumer is not None:
+            consumer, self._consumer = self._consumer, None
+            await stop(consumer)

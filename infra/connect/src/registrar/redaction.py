@@ -1,0 +1,30 @@
+"""Texts of Kafka Connect and its connectors, fit for logs and answers."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+LONGEST_TEXT = 500
+# In addresses, and as MySQL names who was denied.
+_ACCOUNT = re.compile(r"(?<=//)[^/@\s]*(?=@)|(?<=')[^'\s]*'@'[^'\s]*(?=')")
+# How names of settings end whose values are secret.
+_SECRET_SETTINGS = ("password", "connection.string", "jaas.config", "secret", "token", "credentials", "keystore.key")
+# Of an address, and of `sasl.jaas.config`.
+_PASSWORD_IN_VALUE = re.compile(r"://[^:@\s]*:([^@\s]+)@|password\s*=\s*\"([^\"]+)\"")
+
+
+def redact(text: str, config: Mapping[str, str] | None = None) -> str:
+    """In one line, at most `LONGEST_TEXT` characters, without accounts and passwords: those in addresses and those of
+    `config`.
+    """
+    # The longest first: one may be part of another.
+    for secret in sorted(_secrets(config or {}), key=len, reverse=True):
+        text = text.replace(secret, "…")
+    return _ACCOUNT.sub("…", " ".join(text.split()))[:LONGEST_TEXT]
+
+
+def _secrets(config: Mapping[str, str]) -> Iterator[str]:
+    for name, value in config.items():
+        if value and name.endswith(_SECRET_SETTINGS):
+            yield value
+            for match in _PASSWORD_IN_VALUE.finditer(value):
+                yield match[1] or match[2]

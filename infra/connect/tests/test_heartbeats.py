@@ -1,0 +1,90 @@
+"""Ages of heartbeats in topics of a real broker."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from registrar.heartbeats import HeartbeatReader
+from registrar.topics import TopicDeclaration, ensure_topics
+from service_kit.kafka import KafkaClients
+from waiting import eventually
+
+
+@pytest.fixture
+def kafka(kafka_bootstrap_servers: str) -> KafkaClients:
+    return KafkaClients(kafka_bootstrap_servers)
+
+
+@pytest.fixture
+async def topic(kafka: KafkaClients) -> str:
+    name = f"test.{secrets.token_hex(4)}"
+    await ensure_topics(kafka, {name: TopicDeclaration(partitions=2)}, deadline_seconds=20)
+    return name
+
+
+@pytest.fixture
+async def reader(kafka: KafkaClients, topic: str) -> AsyncIterator[HeartbeatReader]:
+    """Not following yet: what a test writes before it does is old."""
+    consumer = kafka.consumer(enable_auto_commit=False, auto_offset_reset="earliest", isolation_level="read_committed")
+    async with kafka.started(consumer):
+        yield HeartbeatReader(consumer)
+
+
+def seconds_ago(seconds: float) -> int:
+    return int((time.time() - seconds) * 1000)
+
+
+async def in_transactions(kafka: KafkaClients, topic: str, *ages: float, aborted: int = 0) -> None:
+    producer: AIOKafkaProducer = kafka.producer(transactional_id=f"test-{secrets.token_hex(4)}")
+    async with kafka.started(producer):
+        for age in ages:
+            async with producer.transaction():
+                await producer.send_and_wait(topic, b"{}", partition=0, timestamp_ms=seconds_ago(age))
+        for _ in range(aborted):
+            await producer.begin_transaction()
+            await producer.send_and_wait(topic, b"{}", partition=0)
+            await producer.abort_transaction()
+
+
+async def test_heartbeat_is_found_before_markers_and_aborted_records(
+    kafka: KafkaClients, topic: str, reader: HeartbeatReader
+) -> None:
+    await in_transactions(kafka, topic, 500, 100, aborted=3)
+    await reader.follow({topic: 2})
+    age = (await eventually(reader.ages))[topic]
+    assert 100 <= age < 160
+
+
+async def test_old_heartbeat_is_as_old_as_it_says_and_a_new_one_as_its_arrival(
+    kafka: KafkaClients, topic: str, reader: HeartbeatReader
+) -> None:
+    async with kafka.started(kafka.producer()) as producer:
+        await producer.send_and_wait(topic, b"{}", partition=1, timestamp_ms=seconds_ago(3000))
+        await reader.follow({topic: 2})
+        age = (await eventually(reader.ages))[topic]
+        assert 3000 <= age < 3060
+        # Of a machine whose clock is an hour late.
+        await producer.send_and_wait(topic, b"{}", partition=1, timestamp_ms=seconds_ago(3600))
+        await eventually(reader.ages, lambda ages: ages[topic] < 60)
+
+
+async def test_heartbeat_of_a_clock_that_is_ahead_grows_old_all_the_same(
+    kafka: KafkaClients, topic: str, reader: HeartbeatReader
+) -> None:
+    async with kafka.started(kafka.producer()) as producer:
+        await producer.send_and_wait(topic, b"{}", partition=0, timestamp_ms=seconds_ago(-3600))
+    await reader.follow({topic: 2})
+    first = (await eventually(reader.ages))[topic]
+    await eventually(reader.ages, lambda ages: ages[topic] > first)
+
+
+async def test_topic_without_heartbeats_has_no_age_and_one_that_is_followed_no_more_is_not_read(
+    kafka: KafkaClients, topic: str, reader: HeartbeatReader
+) -> None:
+    await reader.follow({topic: 2})
+    assert await reader.ages() == {}
+    await reader.follow({})
+    assert await reader.ages() == {}

@@ -1,0 +1,140 @@
+"""Topics on a real broker, and a broker that goes away, with an application of the test's own."""
+
+import secrets
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from registrar.topics import TopicDeclaration, TopicReconciler
+from service_kit.kafka import KafkaClients
+from waiting import eventually
+
+WEEK, HOUR = "604800000", "3600000"
+
+
+@pytest.fixture
+async def admin(kafka_bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    kafka = KafkaClients(kafka_bootstrap_servers)
+    async with kafka.started(kafka.admin()) as admin:
+        yield admin
+
+
+@pytest.fixture
+def topic() -> str:
+    return f"test.{secrets.token_hex(4)}"
+
+
+async def own_settings(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
+    """Those that the topic has itself, and not from its broker."""
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+    ((_, _, _, _, entries),) = (await admin.describe_configs([resource]))[0].resources
+    dynamic_topic_config = 1
+    return {name: value for name, value, _, source, *_ in entries if source == dynamic_topic_config}
+
+
+def reconciler(servers: str, declared: dict[str, TopicDeclaration], replication_factor: int = 1) -> TopicReconciler:
+    return TopicReconciler(KafkaClients(servers), declared, replication_factor)
+
+
+async def partitions_of(topics: TopicReconciler, admin: AIOKafkaAdminClient, topic: str) -> int | None:
+    """As the next look sees it: brokers hear of a new topic a moment later."""
+    await topics.reconcile(admin)
+    return topics.partitions.get(topic)
+
+
+async def test_topic_is_created_with_its_settings(
+    kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str
+) -> None:
+    topics = reconciler(kafka_bootstrap_servers, {topic: TopicDeclaration(partitions=2, config={"retention.ms": WEEK})})
+    assert await topics.reconcile(admin) == [topic]
+    assert topics.problems == {}
+    await eventually(lambda: partitions_of(topics, admin, topic), lambda count: count == 2)
+    assert await own_settings(admin, topic) == {"retention.ms": WEEK}
+    assert await topics.reconcile(admin) == []
+
+
+async def test_declared_settings_are_set_and_all_others_kept(
+    kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str
+) -> None:
+    before = {"retention.ms": HOUR, "segment.ms": HOUR, "max.message.bytes": "2097152"}
+    await admin.create_topics([NewTopic(topic, 1, 1, topic_configs=before)])
+    declared = TopicDeclaration(partitions=1, config={"retention.ms": WEEK, "max.message.bytes": "2097152"})
+    topics = reconciler(kafka_bootstrap_servers, {topic: declared})
+    assert await topics.reconcile(admin) == []
+    assert topics.problems == {}
+    assert await own_settings(admin, topic) == {**before, "retention.ms": WEEK}
+
+
+async def test_setting_that_the_broker_has_by_default_is_no_difference(
+    kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str
+) -> None:
+    await admin.create_topics([NewTopic(topic, 1, 1)])
+    declared = TopicDeclaration(partitions=1, config={"retention.ms": WEEK, "cleanup.policy": "delete"})
+    topics = reconciler(kafka_bootstrap_servers, {topic: declared})
+    await topics.reconcile(admin)
+    assert (topics.problems, await own_settings(admin, topic)) == ({}, {})
+
+
+async def test_setting_that_the_broker_refuses_is_reported_with_both_values(
+    kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str
+) -> None:
+    await admin.create_topics([NewTopic(topic, 1, 1, topic_configs={"retention.ms": HOUR})])
+    declared = TopicDeclaration(partitions=1, config={"retention.ms": "a week"})
+    topics = reconciler(kafka_bootstrap_servers, {topic: declared})
+    await topics.reconcile(admin)
+    assert topics.problems[topic].startswith(
+        f"has retention.ms={HOUR} instead of retention.ms=a week, and the change is refused: INVALID_CONFIG: "
+    )
+    assert await own_settings(admin, topic) == {"retention.ms": HOUR}
+
+
+async def test_topic_with_other_partitions_is_reported_and_left_as_it_is(
+    kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str
+) -> None:
+    await admin.create_topics([NewTopic(topic, 4, 1)])
+    other = f"{topic}.other"
+    topics = reconciler(
+        kafka_bootstrap_servers, {topic: TopicDeclaration(partitions=6), other: TopicDeclaration(partitions=1)}
+    )
+    assert await topics.reconcile(admin) == [other]
+    assert (topics.readiness_problem() or "").startswith(f"topic {topic} has 4 partitions instead of 6; ")
+    assert topics.partitions[topic] == 4
+    assert len((await admin.describe_topics([topic]))[0]["partitions"]) == 4
+
+
+async def test_topic_that_the_broker_refuses_keeps_no_other_from_being_created(
+    kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str
+) -> None:
+    other = f"{topic}.other"
+    refused = TopicDeclaration(partitions=1, config={"no.such.setting": "1"})
+    topics = reconciler(kafka_bootstrap_servers, {topic: refused, other: TopicDeclaration(partitions=1)})
+    assert await topics.reconcile(admin) == [other]
+    assert topics.readiness_problem() == (
+        f"topic {topic} can't be created: INVALID_CONFIG: Unknown topic config name: no.such.setting"
+    )
+
+
+async def test_replicas_that_the_brokers_are_too_few_for_are_reported_once(
+    kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    declared = {f"{topic}.{number}": TopicDeclaration(partitions=1) for number in range(5)}
+    topics = reconciler(kafka_bootstrap_servers, declared, replication_factor=3)
+    for _ in range(3):
+        assert await topics.reconcile(admin) == []
+    assert topics.readiness_problem() == (
+        f"topics {topic}.0, {topic}.1, {topic}.2 and 2 more can't be created: "
+        "REGISTRAR_REPLICATION_FACTOR is 3, but the cluster has 1 broker"
+    )
+    assert capsys.readouterr().out.count("REGISTRAR_REPLICATION_FACTOR") == 1
+
+
+async def test_topic_that_was_deleted_is_created_again_without_a_pause(
+    kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str
+) -> None:
+    topics = reconciler(kafka_bootstrap_servers, {topic: TopicDeclaration(partitions=3)})
+    for _ in range(3):
+        await eventually(lambda: topics.reconcile(admin), lambda created: created == [topic])
+        await eventually(lambda: partitions_of(topics, admin, topic), lambda count: count == 3)
+        await admin.delete_topics([topic])
