@@ -32,6 +32,7 @@ class DebianPackages:
     name: str
     title: str
     packages: tuple[str, ...]
+    without_dependencies: tuple[str, ...] = ()
 
 
 SERVERS = DebianPackages(
@@ -95,6 +96,8 @@ def _fill(contents: DebianPackages, draft: Path) -> None:
     sizes = re.findall(r"^'\S+' \S+ (\d+) ", _run([*install, "--print-uris"], archives), re.MULTILINE)
     with progress_bar("downloading", lambda: _bytes_in(archives), sum(map(int, sizes))):
         _run(install, archives)
+    if contents.without_dependencies:
+        _run([*apt, "download", *contents.without_dependencies], archives)
     root = draft / "root"
     root.mkdir()
     packages = sorted(archives.glob("*.deb"))
