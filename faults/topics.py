@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from service_kit.kafka import KafkaClients
+from sync_service.consumer.standalone import ISOLATION
+from sync_service.consumer.topics import existing_topics
 from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
 from sync_service.dead_letters.writing import MAX_REQUEST_BYTES
 
@@ -54,9 +57,8 @@ class Topics:
             return records
 
     async def partitions(self, topic: str) -> list[int]:
-        async with self.admin() as admin:
-            (described,) = await admin.describe_topics([topic])
-        return sorted(each["partition"] for each in described["partitions"])
+        topics = await existing_topics(KafkaClients(self._servers), [topic])
+        return list(topics[topic].partitions)
 
     async def ends(self, topic: str) -> dict[TopicPartition, int]:
         """The offset after the last record of each partition."""
@@ -117,6 +119,7 @@ class Topics:
             group_id=group_id,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            isolation_level=ISOLATION,
             session_timeout_ms=session_timeout_ms,
             heartbeat_interval_ms=session_timeout_ms // 4,
             rebalance_timeout_ms=session_timeout_ms,

@@ -81,7 +81,10 @@ async def own_sync(
     own = {name: {**body, "topic": f"test.{name}"} for name, body in zip((users, tweets), routes, strict=True)}
     admin = AIOKafkaAdminClient(bootstrap_servers=urls["KAFKA_BOOTSTRAP_SERVERS"])
     await admin.start()
-    await admin.create_topics([NewTopic(str(body["topic"]), PARTITIONS, 1) for body in own.values()])
+    largest = {"max.message.bytes": str(LARGEST_REQUEST)}
+    await admin.create_topics(
+        [NewTopic(str(body["topic"]), PARTITIONS, 1, topic_configs=largest) for body in own.values()]
+    )
     await admin.close()
     variables = {
         **urls,

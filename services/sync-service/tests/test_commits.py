@@ -6,11 +6,13 @@ from collections.abc import Mapping
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, KafkaConnectionError
+from aiokafka.structs import OffsetAndMetadata
 
 from sync_service.consumer.commits import OffsetCommits
 from waiting import eventually
 
 ONE, TWO = TopicPartition("topic", 1), TopicPartition("topic", 2)
+TOPIC_ID = "0123456789abcdef0123456789abcdef"
 
 
 class Broker:
@@ -23,12 +25,13 @@ class Broker:
         self.open.set()
         self.failures: list[Exception] = []
 
-    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+    async def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
         self.asked += 1
         await self.open.wait()
         if self.failures:
             raise self.failures.pop()
-        self.committed.append(dict(offsets))
+        assert {each.metadata for each in offsets.values()} == {TOPIC_ID}
+        self.committed.append({partition: each.offset for partition, each in offsets.items()})
 
 
 async def test_what_is_noted_during_a_commit_goes_with_the_next_one() -> None:
@@ -36,7 +39,7 @@ async def test_what_is_noted_during_a_commit_goes_with_the_next_one() -> None:
     commits = OffsetCommits(broker.commit)
     broker.open.clear()
     running = asyncio.create_task(commits.run())
-    commits.note(ONE, 1)
+    commits.note(ONE, TOPIC_ID, 1)
 
     async def asked() -> int:
         return broker.asked
@@ -46,8 +49,8 @@ async def test_what_is_noted_during_a_commit_goes_with_the_next_one() -> None:
 
     await eventually(asked, lambda times: times == 1)
     for offset in (2, 3):
-        commits.note(ONE, offset)
-    commits.note(TWO, 7)
+        commits.note(ONE, TOPIC_ID, offset)
+    commits.note(TWO, TOPIC_ID, 7)
     broker.open.set()
 
     await eventually(committed, lambda times: times == 2)
@@ -59,10 +62,10 @@ async def test_flush_ends_when_everything_noted_before_is_committed() -> None:
     broker = Broker()
     commits = OffsetCommits(broker.commit)
     broker.open.clear()
-    commits.note(ONE, 1)
+    commits.note(ONE, TOPIC_ID, 1)
     first = asyncio.create_task(commits.flush())
     await asyncio.sleep(0)
-    commits.note(ONE, 2)
+    commits.note(ONE, TOPIC_ID, 2)
     second = asyncio.create_task(commits.flush())
     broker.open.set()
 
@@ -75,9 +78,9 @@ async def test_partitions_that_were_given_away_are_no_failure_and_hold_up_nothin
     broker = Broker()
     commits = OffsetCommits(broker.commit)
     broker.failures.append(CommitFailedError())
-    commits.note(ONE, 1)
+    commits.note(ONE, TOPIC_ID, 1)
     await commits.flush()
-    commits.note(TWO, 2)
+    commits.note(TWO, TOPIC_ID, 2)
     await commits.flush()
 
     assert broker.committed == [{TWO: 2}]
@@ -87,7 +90,7 @@ async def test_broker_that_fails_ends_the_committing() -> None:
     broker = Broker()
     commits = OffsetCommits(broker.commit)
     broker.failures.append(KafkaConnectionError())
-    commits.note(ONE, 1)
+    commits.note(ONE, TOPIC_ID, 1)
 
     with pytest.raises(KafkaConnectionError):
         await commits.run()
@@ -96,7 +99,7 @@ async def test_broker_that_fails_ends_the_committing() -> None:
 async def test_next_consumer_does_not_commit_for_the_last_one() -> None:
     broker = Broker()
     commits = OffsetCommits(broker.commit)
-    commits.note(ONE, 1)
+    commits.note(ONE, TOPIC_ID, 1)
     commits.forget()
     await commits.flush()
 

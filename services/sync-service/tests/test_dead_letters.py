@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from aiokafka.errors import KafkaTimeoutError
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -17,8 +17,9 @@ from embedded_stack import Stack
 from own_sync import OwnSync, tweet_event, tweet_id
 from service_kit.kafka import KafkaClients
 from sync_service.dead_letters import reading
-from sync_service.dead_letters.letters import LetterId
+from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC, LetterId
 from sync_service.dead_letters.reading import LetterReader
+from sync_service.dead_letters.writing import MAX_REQUEST_BYTES
 from waiting import eventually
 
 POISON = [
@@ -251,17 +252,44 @@ async def test_database_that_is_down_resolves_nothing(sync: OwnSync, stack: Stac
             await asyncio.to_thread(stack.start, "mysql")
 
 
-async def test_letter_that_the_broker_does_not_hand_out_is_given_up_and_keeps_nobody_else_waiting(
-    kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
+async def test_letter_beyond_the_end_of_the_topic_is_none_and_blocks_no_other_reader(
+    kafka_bootstrap_servers: str,
 ) -> None:
-    monkeypatch.setattr(reading, "LETTER_SECONDS", 0.2)
+    """As of a topic that was created again, or of a broker that has lost its last records."""
     reader = LetterReader(KafkaClients(kafka_bootstrap_servers))
-    # As of a broker that came back with less than it had.
-    beyond = LetterId(0, 10**9)
     for _ in range(reading._CONSUMERS + 1):
         async with asyncio.timeout(20):
-            with pytest.raises(KafkaTimeoutError, match="0-1000000000"):
-                _ = [record async for record in reader.at([beyond])]
+            assert [record async for record in reader.at([LetterId(0, 10**9)])] == []
+
+
+@pytest.mark.parametrize("limit", ["producer", "topic", "headers"])
+async def test_letter_without_the_event_appears_whichever_limit_the_event_exceeds(
+    sync: OwnSync, copied: Callable[[], Awaitable[dict[str, Any]]], limit: str
+) -> None:
+    kafka = KafkaClients(sync.variables["KAFKA_BOOTSTRAP_SERVERS"])
+    size, headers = {"producer": (3_000_000, 0), "topic": (200_000, 0), "headers": (10, 3_000_000)}[limit]
+    if limit == "topic":
+        # An operator has set less than the producer would send.
+        await set_largest_letter(kafka, 100_000)
+    await sync.producer.send_and_wait(
+        sync.topic(sync.tweets), key=b"k", value=b"x" * size, headers=[("own", b"x" * headers)], partition=0
+    )
+    await sync.send(sync.tweets, tweet_event(2, text="next"))
+    async with sync.running() as replica:
+        try:
+            (letter,) = await diverted(replica.client, sync.tweets, 1)
+        finally:
+            await set_largest_letter(kafka, MAX_REQUEST_BYTES)
+        await eventually(copied, lambda rows: rows == {"2": "next"})
+        shown = (await replica.client.get(f"/v1/dead-letters/{letter['id']}")).json()
+        assert (shown["value"], shown["key"], shown["offset"]) == (None, None, 0)
+        assert shown["size"] == size + 1
+
+
+async def set_largest_letter(kafka: KafkaClients, size: int) -> None:
+    configs = {"max.message.bytes": str(size), "retention.ms": str(30 * 24 * 3600 * 1000)}
+    async with kafka.started(kafka.admin()) as admin:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, DEAD_LETTERS_TOPIC, configs=configs)])
 
 
 async def test_event_that_is_too_large_for_the_dead_letters_leaves_its_place_and_can_be_retried(

@@ -93,9 +93,7 @@ async def live(
     folder: Path = tmp_path_factory.mktemp("openapi")
     declared = yaml.safe_load(default_routes_file().read_text())
     async with own_sync(stack, issuer, folder, urls=addresses, routes=[declared["users"], declared["tweets"]]) as sync:
-        for _ in range(LETTERS):
-            # One by one: of a batch the embedded broker would give some to those who ask for what comes from now on.
-            await sync.send(sync.tweets, (b"k", b"broken"))
+        await sync.send(sync.tweets, *[(b"k", b"broken")] * LETTERS)
         async with sync.running(LOG_LEVEL="WARNING") as replica:
 
             async def letters() -> int:

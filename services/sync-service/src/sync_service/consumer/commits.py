@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.structs import OffsetAndMetadata
 
 log = structlog.get_logger(__name__)
 
@@ -14,16 +15,19 @@ PAUSE_SECONDS = 0.05
 
 
 class OffsetCommits:
-    """No write waits for a commit. `commit` gets the offset after the last record that is done with, by partition."""
+    """No write waits for a commit. `commit` gets the offset after the last record that is done with, by partition.
 
-    def __init__(self, commit: Callable[[Mapping[TopicPartition, int]], Awaitable[None]]) -> None:
+    Its metadata is the id of the topic: the offsets of a topic that is created again mean something else.
+    """
+
+    def __init__(self, commit: Callable[[Mapping[TopicPartition, OffsetAndMetadata]], Awaitable[None]]) -> None:
         self._commit = commit
-        self._noted: dict[TopicPartition, int] = {}
+        self._noted: dict[TopicPartition, OffsetAndMetadata] = {}
         self._wakened = asyncio.Event()
         self._under_way = asyncio.Lock()
 
-    def note(self, partition: TopicPartition, next_offset: int) -> None:
-        self._noted[partition] = next_offset
+    def note(self, partition: TopicPartition, topic_id: str, next_offset: int) -> None:
+        self._noted[partition] = OffsetAndMetadata(next_offset, topic_id)
         self._wakened.set()
 
     def forget(self) -> None:

@@ -7,17 +7,19 @@ from functools import partial
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import InvalidSessionTimeoutError, KafkaError
+from aiokafka.errors import InvalidSessionTimeoutError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.structs import OffsetAndMetadata
 
 from service_kit.kafka import KafkaClients, stop
 from sync_service.consumer.application import RouteApplication
 from sync_service.consumer.commits import OffsetCommits
 from sync_service.consumer.deadlines import within
 from sync_service.consumer.partition import PartitionWorker
+from sync_service.consumer.placement import Extent, Placement, committed_offsets, placement
+from sync_service.consumer.route_topics import RouteTopics, TopicRecreated
 from sync_service.consumer.session_timeout import refused_session_timeout
-from sync_service.consumer.topic_ids import topic_ids
+from sync_service.consumer.standalone import ISOLATION
 from sync_service.consumer.watchdog import Progress
-from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
 from sync_service.metrics import SyncMetrics
 from sync_service.settings import Settings
 
@@ -25,17 +27,16 @@ log = structlog.get_logger(__name__)
 
 POLL_MS = 200
 TOPICS_CHECK_SECONDS = 5.0
+# After so long the partitions are noticed that a topic has been given.
+METADATA_MAX_AGE_MS = 30_000
 # After the first failure; it doubles with each one more, up to the second figure.
 RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 8.0
 LAG_SECONDS = 2.0
-# Of the lag's two questions about offsets, and of a partition's position, which may not be known yet.
-ENDS_SECONDS, POSITION_SECONDS = 0.9, 0.1
+# Of the lag's two questions about offsets.
+ENDS_SECONDS = 0.9
+PLACE_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
 COMMIT_SECONDS = 2.0
-
-
-class _TopicMadeAnew(Exception):  # noqa: N818 - an event
-    """Everything about it is read again, from its beginning."""
 
 
 class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published without type information
@@ -56,12 +57,13 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         self._kafka = kafka
         self._metrics = metrics
         self._applications = applications
-        self._topic_ids: Mapping[str, str] = {}
+        self.topics = RouteTopics(kafka, applications)
         self._consumer: AIOKafkaConsumer | None = None
         self._workers: dict[TopicPartition, PartitionWorker] = {}
         self._commits = OffsetCommits(self._commit)
         self._assignments = 0
-        self._made_anew: set[str] = set()
+        # Partitions whose place has to be looked up before they are read; the offset is where reading failed.
+        self._unplaced: dict[TopicPartition, int | None] = {}
         self._failure: BaseException | None = None
         self._stopping = asyncio.Event()
         self._failures = 0
@@ -79,13 +81,17 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         """Consume until `stop`. Raises what a worker can't go on from."""
         while not self._stopping.is_set():
             try:
-                await self._note_topic_ids()
-                await self._consume()
-            except _TopicMadeAnew:
+                await self.topics.look()
+                if self.topics.readable:
+                    await self._consume()
+                else:
+                    self.problem = None
+                    await self._wait(TOPICS_CHECK_SECONDS)
+            except TopicRecreated:
                 continue
             except (KafkaError, TimeoutError, OSError) as error:
                 await self._note_problem(error)
-                await self._pause()
+                await self._wait(min(RETRY_SECONDS * 2.0 ** min(self._failures - 1, 10), LONGEST_RETRY_SECONDS))
 
     async def lag(self) -> dict[str, int]:
         """Events of the own partitions that are not done with, by topic. Raises `KafkaError`, as `progress` does."""
@@ -100,40 +106,34 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             return await self._progress()
 
     async def _progress(self) -> dict[TopicPartition, Progress]:
-        consumer, workers = self._consumer, self.workers
-        if consumer is None or not workers:
+        consumer = self._consumer
+        done = {worker.partition: worker.next_offset for worker in self.workers if worker.next_offset is not None}
+        if consumer is None or not done:
             return {}
-        ends = await end_offsets(consumer, [worker.partition for worker in workers])
-        done = await asyncio.gather(*(_done(consumer, worker) for worker in workers))
+        ends = await end_offsets(consumer, list(done))
         return {
-            worker.partition: Progress(done=offset, end=ends[worker.partition], oldest_ms=worker.oldest_ms)
-            for worker, offset in zip(workers, done, strict=True)
+            worker.partition: Progress(
+                done=done[worker.partition], end=ends[worker.partition], oldest_ms=worker.oldest_ms
+            )
+            for worker in self.workers
+            if worker.partition in done
         }
-
-    async def _note_topic_ids(self) -> None:
-        """Raises `_TopicMadeAnew` if offsets mean something else than they did."""
-        ids = await topic_ids(self._kafka, [*self._applications, DEAD_LETTERS_TOPIC])
-        changed = [topic for topic, known in self._topic_ids.items() if ids[topic] != known]
-        for topic in self._applications.keys() & set(changed):
-            log.warning("topic made anew", topic=topic, before=self._topic_ids[topic], now=ids[topic], notable=True)
-            self._applications[topic].note_new_topic()
-        self._topic_ids = ids
-        self._made_anew.update(changed)
-        if changed:
-            raise _TopicMadeAnew
 
     async def _consume(self) -> None:
         consumer = self._kafka.consumer(
             group_id=self._settings.sync_group_id,
             client_id="sync-service",
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            # Where a partition begins is decided in `_place`, so that no gap is passed over in silence.
+            auto_offset_reset="none",
+            isolation_level=ISOLATION,
+            metadata_max_age_ms=METADATA_MAX_AGE_MS,
             session_timeout_ms=self._settings.sync_session_timeout_ms,
             heartbeat_interval_ms=self._settings.sync_session_timeout_ms // 4,
             rebalance_timeout_ms=self._settings.sync_session_timeout_ms,
             fetch_max_wait_ms=self._settings.sync_fetch_max_wait_ms,
         )
-        consumer.subscribe(list(self._applications), listener=self)
+        consumer.subscribe(list(self.topics.readable), listener=self)
         # The partitions are assigned while it starts.
         self._consumer = consumer
         self._failure = None
@@ -143,12 +143,12 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             await consumer.start()
             self.problem = None
             checked = time.monotonic()
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and self.topics.readable:
                 self._note_failure(committing)
                 await self._poll(consumer)
                 self._failures, self._reported = 0, None
                 if time.monotonic() - checked > TOPICS_CHECK_SECONDS:
-                    await self._note_topic_ids()
+                    await self._look_at_topics(consumer)
                     checked = time.monotonic()
         finally:
             await self._close(list(self._workers))
@@ -160,33 +160,73 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
                 # Partitions may have been assigned while it was stopping.
                 await self._close(list(self._workers))
 
+    async def _look_at_topics(self, consumer: AIOKafkaConsumer) -> None:
+        """Read what can be read by now. Raises `TopicRecreated`."""
+        before = self.topics.readable.keys()
+        await self.topics.look()
+        if self.topics.readable and self.topics.readable.keys() != before:
+            # What is done is committed as long as the partitions are ours.
+            await self._close(list(self._workers))
+            consumer.subscribe(list(self.topics.readable), listener=self)
+
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
+        await self._place(consumer)
         assignments = self._assignments
-        batches = await consumer.getmany(timeout_ms=POLL_MS)
+        try:
+            batches = await consumer.getmany(timeout_ms=POLL_MS)
+        except NoOffsetForPartitionError as error:
+            self._unplaced.update(dict.fromkeys(error.args))
+            return
+        except OffsetOutOfRangeError as error:
+            # If its topic was created again, offsets say nothing about what is missing.
+            await self._look_at_topics(consumer)
+            self._unplaced.update(error.args[0])
+            return
         self._raise_failures()
-        if self._made_anew or self._assignments != assignments:
-            # Which of two assignments a batch comes from can't be told: start from what is committed.
-            await self._rewind(consumer, batches)
+        if self._assignments != assignments:
+            # It is not known which of two assignments a batch is of: they are placed, and fetched, again.
             return
         for partition, records in batches.items():
-            worker = self._workers.get(partition)
-            if worker is None:
-                continue
+            worker = self._workers[partition]
             worker.accept(records)
             if worker.is_full:
                 consumer.pause(partition)
+        await self._pass_over(consumer)
 
-    async def _rewind(self, consumer: AIOKafkaConsumer, fetched: Iterable[TopicPartition]) -> None:
-        for partition in consumer.assignment():
-            if partition.topic in self._made_anew:
-                await consumer.seek_to_beginning(partition)
-            elif partition in fetched:
-                committed = await consumer.committed(partition)
-                if committed is None:
-                    await consumer.seek_to_beginning(partition)
-                else:
-                    consumer.seek(partition, committed)
-        self._made_anew.clear()
+    async def _pass_over(self, consumer: AIOKafkaConsumer) -> None:
+        """Note how far the consumer is where no records are: the end of a log may be markers of transactions."""
+        for partition, worker in self._workers.items():
+            if worker.is_idle and worker.next_offset is not None:
+                worker.pass_over(await consumer.position(partition))
+
+    async def _place(self, consumer: AIOKafkaConsumer) -> None:
+        """Have new partitions be read from where the group is, or from their beginning."""
+        partitions = [partition for partition in self._unplaced if partition in self._workers]
+        if not partitions:
+            return
+        assignments = self._assignments
+        async with within(PLACE_SECONDS, "the offsets to begin at could not be read"):
+            committed = await committed_offsets(self._kafka, self._settings.sync_group_id, partitions)
+            begins = await consumer.beginning_offsets(partitions)
+            ends = await consumer.end_offsets(partitions)
+        if self._assignments != assignments:
+            return
+        for partition in partitions:
+            topic_id, reached = self.topics.readable[partition.topic].id, self._unplaced.pop(partition)
+            known = committed.get(partition) if reached is None else OffsetAndMetadata(reached, topic_id)
+            place = placement(Extent(begins[partition], ends[partition]), known, topic_id)
+            self._note_placement(partition, place)
+            consumer.seek(partition, place.offset)
+            self._workers[partition].begin_at(place.offset)
+
+    def _note_placement(self, partition: TopicPartition, place: Placement) -> None:
+        if place.why is None:
+            return
+        told = {"topic": partition.topic, "partition": partition.partition, "offset": place.offset, "why": place.why}
+        if place.missing is None:
+            log.info("partition is read from its beginning", **told)
+        else:
+            log.warning("events are missing", **told, missing=place.missing, notable=True)
 
     def _raise_failures(self) -> None:
         for worker in self.workers:
@@ -204,6 +244,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         self._metrics.rebalances.inc()
         for partition in assigned:
             self._workers[partition] = self._worker(partition)
+            self._unplaced[partition] = None
         log.info("partitions assigned", count=len(self._workers))
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
@@ -211,7 +252,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         self._assignments += 1
         await self._close(revoked)
 
-    async def _commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+    async def _commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
         if self._consumer is not None:
             await self._consumer.commit(dict(offsets))
 
@@ -222,16 +263,19 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             if consumer is not None and partition in consumer.assignment():
                 consumer.resume(partition)
 
+        topic_id = self.topics.readable[partition.topic].id
         return PartitionWorker(
             partition,
             self._applications[partition.topic],
-            self._topic_ids[partition.topic],
-            on_done=partial(self._commits.note, partition),
+            topic_id,
+            on_done=partial(self._commits.note, partition, topic_id),
             on_room=resume,
         )
 
     async def _close(self, partitions: Iterable[TopicPartition]) -> None:
         closing = [self._workers.pop(partition) for partition in list(partitions) if partition in self._workers]
+        for worker in closing:
+            self._unplaced.pop(worker.partition, None)
         if not closing:
             return
         tasks = [asyncio.create_task(worker.close()) for worker in closing]
@@ -259,9 +303,9 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             self._reported = self.problem
             log.warning("nothing is consumed", reason=self.problem, error=repr(error))
 
-    async def _pause(self) -> None:
+    async def _wait(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout(min(RETRY_SECONDS * 2.0 ** min(self._failures - 1, 10), LONGEST_RETRY_SECONDS)):
+            async with asyncio.timeout(seconds):
                 await self._stopping.wait()
         except TimeoutError:
             pass
@@ -291,14 +335,3 @@ async def end_offsets(consumer: AIOKafkaConsumer, partitions: Sequence[TopicPart
         partition: (consumer.highwater(partition) or 0) if isinstance(answer, BaseException) else answer
         for partition, answer in zip(partitions, answers, strict=True)
     }
-
-
-async def _done(consumer: AIOKafkaConsumer, worker: PartitionWorker) -> int:
-    """The offset behind the last event that is done with; the topic's beginning while nobody knows where it was."""
-    if worker.next_offset is not None:
-        return worker.next_offset
-    try:
-        async with asyncio.timeout(POSITION_SECONDS):
-            return int(await consumer.position(worker.partition))
-    except TimeoutError:
-        return 0

@@ -80,6 +80,7 @@ class SyncOperation:
             self._not_prepared
             or self.member.problem
             or "; ".join(self._blocked())
+            or self.member.topics.problem
             or (f"no progress: {_told(stuck)}" if stuck else None)
         )
 
@@ -148,8 +149,13 @@ class SyncOperation:
                 continue
             self._watchdog.look(progress)
             self._measure_lag(progress)
-            stuck = self._watchdog.stuck(self._settings.sync_watchdog_seconds)
-            if stuck and self.member.problem is None and not self._blocked():
+            blocked = {topic for topic, each in self.applications.items() if each.statistics.blocked_by}
+            stuck = {
+                partition: seconds
+                for partition, seconds in self._watchdog.stuck(self._settings.sync_watchdog_seconds).items()
+                if partition.topic not in blocked
+            }
+            if stuck and self.member.problem is None:
                 end_process(f"no progress: {_told(stuck)}")
 
     def _measure_lag(self, partitions: Mapping[TopicPartition, Progress]) -> None:

@@ -24,6 +24,7 @@ class PartitionWorker:
     """Lives from the assignment of a partition to its revocation.
 
     `on_done` gets the offset after the last record that is done with, `on_room` is told that nothing waits any more.
+    `next_offset` is that of the first record that is not done with; None before `begin_at`.
     `task` ends with an exception if the sync can't go on.
     """
 
@@ -50,6 +51,10 @@ class PartitionWorker:
         self.task = asyncio.create_task(self._run(), name=f"{partition.topic}-{partition.partition}")
 
     @property
+    def is_idle(self) -> bool:
+        return not self._in_work and not self._waiting
+
+    @property
     def is_full(self) -> bool:
         return len(self._waiting) >= RECORDS_WAITING or self._bytes_waiting >= BYTES_WAITING
 
@@ -58,6 +63,15 @@ class PartitionWorker:
         """When the oldest event that is not done with came to the topic, in milliseconds since the epoch."""
         held = self._in_work or self._waiting
         return held[0].timestamp if held else None
+
+    def begin_at(self, offset: int) -> None:
+        self.next_offset = offset
+
+    def pass_over(self, position: int) -> None:
+        """The consumer is there by now and found no record before: markers of transactions, aborted records."""
+        if self.is_idle and self.next_offset is not None and position > self.next_offset:
+            self.next_offset = position
+            self._on_done(position)
 
     def accept(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         self._waiting += records

@@ -1,4 +1,4 @@
-"""Consumers beside the group: nobody's offsets are touched."""
+"""Consumers that belong to no group, so that they touch no offsets of one."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -6,51 +6,66 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from service_kit.kafka import KafkaClients
-from sync_service.consumer.topic_ids import topic_ids
+from sync_service.consumer.topics import existing_topics
 
 POLL_MS = 500
 REQUEST_TIMEOUT_MS = 5000
 FETCH_WAIT_MS = 100
-# What is fetched ahead of being looked at, of all partitions together. One record may be larger.
+# What is fetched ahead of being read, of all partitions together. One record may be larger.
 FETCH_BYTES = 4 * 1024 * 1024
+# Records of aborted transactions are never read, and the end is the last stable offset (KIP-98).
+ISOLATION = "read_committed"
 
 
 @asynccontextmanager
 async def standalone_consumer(
     kafka: KafkaClients, topics: Iterable[str], *, client_id: str
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer with all partitions of the topics; where it begins is for its user to say (`seek`).
+    """A consumer with all partitions of the topics; the caller says where it begins (`seek`).
 
     Raises `KafkaError`: the broker does not answer, or lacks a topic.
     """
-    wanted = list(topics)
-    await topic_ids(kafka, wanted)  # the consumer would wait for a topic that is missing
+    existing = await existing_topics(kafka, topics)
     unstarted = kafka.consumer(
         client_id=client_id,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         fetch_max_wait_ms=FETCH_WAIT_MS,
         fetch_max_bytes=FETCH_BYTES,
+        isolation_level=ISOLATION,
+        # For a place whose record was deleted between the question for the beginning and the fetch.
+        auto_offset_reset="earliest",
     )
     async with kafka.started(unstarted) as consumer:
-        await consumer.topics()
-        numbers = {topic: sorted(consumer.partitions_for_topic(topic) or ()) for topic in wanted}
-        consumer.assign([TopicPartition(topic, number) for topic in wanted for number in numbers[topic]])
+        consumer.assign([partition for topic in existing.values() for partition in topic.topic_partitions])
         yield consumer
 
 
 async def read_until(
     consumer: AIOKafkaConsumer, ranges: Mapping[TopicPartition, tuple[int, int]]
 ) -> AsyncGenerator["ConsumerRecord[bytes, bytes]", None]:
-    """What a consumer's partitions have from one offset on until another is reached. One partition after another.
+    """The records of some of a consumer's partitions, from one offset up to before another, partition by partition.
 
-    What the broker sends along with it comes, too: of a batch of several records the embedded broker tells the first
-    one's offset as the last of the log. Raises `KafkaError`.
+    Fewer than the offsets promise: markers of transactions, aborted records and what compaction or retention has
+    deleted are none. The consumer's position passes over them. Raises `KafkaError`.
     """
     consumer.pause(*consumer.assignment())
     for partition, (start, end) in ranges.items():
         consumer.seek(partition, start)
         consumer.resume(partition)
-        while await consumer.position(partition) < end:
-            for record in (await consumer.getmany(partition, timeout_ms=POLL_MS)).get(partition, ()):
-                yield record
+        async for record in _read_up_to(consumer, partition, end):
+            yield record
         consumer.pause(partition)
+
+
+async def _read_up_to(
+    consumer: AIOKafkaConsumer, partition: TopicPartition, end: int
+) -> AsyncGenerator["ConsumerRecord[bytes, bytes]", None]:
+    while await consumer.position(partition) < end:
+        records = (await consumer.getmany(partition, timeout_ms=POLL_MS)).get(partition, ())
+        for record in records:
+            if record.offset >= end:
+                return
+            yield record
+        if not records:
+            # The log may end earlier by now: its topic was created again.
+            end = min(end, (await consumer.end_offsets([partition]))[partition])

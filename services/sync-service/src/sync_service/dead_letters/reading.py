@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from service_kit.kafka import KafkaClients
 from sync_service.consumer.deadlines import within
 from sync_service.consumer.standalone import POLL_MS, read_until, standalone_consumer
-from sync_service.consumer.topic_ids import topic_ids
+from sync_service.consumer.topics import existing_topics
 from sync_service.dead_letters.index import LetterIndex
 from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC, LetterId, Origin, Record
 
@@ -18,7 +18,7 @@ from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC, LetterId, Orig
 Extent = Mapping[int, tuple[int, int]]
 
 _CLIENT = "sync-service-letters"
-# For one record. A broker that came back with less than it had waits for it to be written.
+# For one record, of a broker that answers slowly.
 LETTER_SECONDS = 10.0
 # Each has what it fetches ahead in memory; whoever else wants one waits.
 _CONSUMERS = 4
@@ -32,7 +32,7 @@ class LetterReader:
         self._consumers = asyncio.Semaphore(_CONSUMERS)
 
     async def topic_id(self) -> str:
-        return (await topic_ids(self._kafka, [DEAD_LETTERS_TOPIC]))[DEAD_LETTERS_TOPIC]
+        return (await existing_topics(self._kafka, [DEAD_LETTERS_TOPIC]))[DEAD_LETTERS_TOPIC].id
 
     async def catch_up(self, index: LetterIndex) -> None:
         """Have the index know all that is in the topic by now."""
@@ -42,6 +42,8 @@ class LetterReader:
             begin = {each: max(first, index.reached.get(each, 0)) for each, (first, _) in extent.items()}
             async for record in _read(consumer, {each: (begin[each], end) for each, (_, end) in extent.items()}):
                 index.note(record)
+            # The last offsets may be markers of transactions, which are no records.
+            index.reached.update({each: max(begin[each], end) for each, (_, end) in extent.items()})
 
     async def latest(self, count: int) -> AsyncGenerator[Record, None]:
         """The latest records of each partition."""
@@ -65,7 +67,7 @@ class LetterReader:
 
     async def event(self, origin: Origin) -> Record | None:
         """The event itself, from the topic that it came from; None if it is no longer there."""
-        if (await topic_ids(self._kafka, [origin.topic]))[origin.topic] != origin.topic_id:
+        if (await existing_topics(self._kafka, [origin.topic]))[origin.topic].id != origin.topic_id:
             return None
         async with standalone_consumer(self._kafka, [origin.topic], client_id=_CLIENT) as consumer:
             first, _ = (await _extent(consumer)).get(origin.partition, (sys.maxsize, 0))
@@ -90,16 +92,18 @@ async def _extent(consumer: AIOKafkaConsumer) -> Extent:
 
 
 async def _one(consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> Record | None:
-    """Raises `KafkaTimeoutError` after `LETTER_SECONDS`."""
+    """None if there is no such record (any more). Raises `KafkaTimeoutError` after `LETTER_SECONDS`."""
     record = f"the record {partition.partition}-{offset} of {partition.topic}"
     async with within(LETTER_SECONDS, f"{record} could not be read"):
-        # What was fetched with the one before is still there, unless it is sought.
+        # What was fetched with the one before is still there, unless the consumer seeks.
         if await consumer.position(partition) != offset:
             consumer.seek(partition, offset)
         while await consumer.position(partition) <= offset:
-            found = await consumer.getmany(partition, timeout_ms=POLL_MS, max_records=1)
-            for record in found.get(partition, ()):
-                return record if record.offset == offset else None
+            found = (await consumer.getmany(partition, timeout_ms=POLL_MS, max_records=1)).get(partition, ())
+            for each in found:
+                return each if each.offset == offset else None
+            if not found and offset >= (await consumer.end_offsets([partition]))[partition]:
+                return None
     return None
 
 

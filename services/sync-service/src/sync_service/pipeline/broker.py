@@ -12,6 +12,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from service_kit.kafka import KafkaClients, stop
+from sync_service.consumer.standalone import ISOLATION
+from sync_service.consumer.topics import describe_topics
 from sync_service.observation.unanswered import ANSWER_SECONDS, answering
 
 _CLIENT = "sync-service-pipeline"
@@ -36,7 +38,7 @@ class PartitionState:
 
     @property
     def lag(self) -> int:
-        """Events that are kept and not applied. (A broker may tell an end that is behind what it has.)"""
+        """Events that are kept and not applied."""
         return max(0, self.end - self.done)
 
 
@@ -98,11 +100,9 @@ class Broker:
 
     async def _look(self) -> BrokerState:
         consumer, admin = await self._connected()
-        # Of all topics: to ask for one by its name could make it.
-        known = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics()}
+        described = await describe_topics(self._kafka, self._topics)
         partitions = {
-            topic: sorted(TopicPartition(topic, each["partition"]) for each in known.get(topic, ()))
-            for topic in self._topics
+            name: [] if isinstance(topic, KafkaError) else topic.topic_partitions for name, topic in described.items()
         }
         everyone = list(chain.from_iterable(partitions.values()))
         if not everyone:
@@ -130,7 +130,10 @@ class Broker:
         if self._consumer is None or self._admin is None:
             timeout_ms = int(ANSWER_SECONDS * 1000)
             self._consumer = self._kafka.consumer(
-                client_id=_CLIENT, request_timeout_ms=timeout_ms, enable_auto_commit=False
+                client_id=_CLIENT,
+                request_timeout_ms=timeout_ms,
+                enable_auto_commit=False,
+                isolation_level=ISOLATION,
             )
             self._admin = self._kafka.admin(client_id=_CLIENT, request_timeout_ms=timeout_ms)
             await self._kafka.start(self._consumer)

@@ -2,15 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from service_kit.kafka import KafkaClients, stop
+from sync_service.consumer.standalone import ISOLATION, read_until
+from sync_service.consumer.topics import describe_topics
 from sync_service.events.envelope import decode
 from sync_service.events.positions import epoch, position
 from sync_service.events.problems import InvalidEvent
@@ -19,10 +21,9 @@ from sync_service.reconciliation.rows import CannotCompare
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 1.0
 _ANSWER_MS = 10_000
-# There may be none to be read: log compaction, and the marks of transactions, leave gaps.
-_LAST_BATCH_SECONDS = 1.0
-# The last records of a partition may be tombstones of log compaction, or not to be read.
-_RECORDS_READ = 20
+# How many of a partition's last offsets are looked through for an event, until one is found: markers of transactions,
+# aborted records and tombstones of log compaction are none.
+_LAST_OFFSETS = (20, 400, 8000)
 
 Ends = Mapping[TopicPartition, int]
 
@@ -81,8 +82,8 @@ class Topic:
 
     async def _drained(self) -> Ends | None:
         consumer, admin = await self._connected()
-        partitions = [TopicPartition(self._topic, each) for each in await self._partitions(consumer)]
-        ends = await self._ends(consumer, partitions)
+        partitions = await self._partitions()
+        ends: Ends = await consumer.end_offsets(partitions)
         begins = await consumer.beginning_offsets(partitions)
         waiting, pause, progressed = None, _FIRST_PAUSE_SECONDS, time.monotonic()
         while True:
@@ -98,24 +99,6 @@ class Topic:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    async def _ends(self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> Ends:
-        """Behind the last record of each.
-
-        A broker was seen to answer the question for it with the place behind the *first* record of the last batch, so
-        the rest of that batch is read.
-        """
-        ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
-        unread = {each for each in partitions if ends[each]}
-        consumer.assign(list(unread))
-        for each in unread:
-            consumer.seek(each, ends[each] - 1)
-        deadline = time.monotonic() + _LAST_BATCH_SECONDS
-        while unread and time.monotonic() < deadline:
-            for each, records in (await consumer.getmany(*unread, timeout_ms=200)).items():
-                ends[each] = max(ends[each], records[-1].offset + 1)
-                unread.discard(each)
-        return ends
-
     async def _newest(self, ends: Ends) -> Place | None:
         consumer, _ = await self._connected()
         begins = await consumer.beginning_offsets(list(ends))
@@ -125,23 +108,17 @@ class Topic:
         return max(places, key=lambda place: place.position)
 
     async def _last(self, consumer: AIOKafkaConsumer, partition: TopicPartition, begin: int, end: int) -> Place | None:
-        """The newest place that one of the last records before `end` tells."""
-        offset = max(begin, end - _RECORDS_READ)
-        if offset >= end:
-            return None
+        """The newest place that one of the last events before `end` tells."""
         consumer.assign([partition])
-        consumer.seek(partition, offset)
-        found: list[Place] = []
-        deadline = time.monotonic() + _ANSWER_MS / 1000
-        while offset < end and time.monotonic() < deadline:
-            batches = await consumer.getmany(partition, timeout_ms=500, max_records=end - offset)
-            for record in batches.get(partition, ()):
-                offset = record.offset + 1
-                if record.offset < end and (place := _place(record.key, record.value)) is not None:
-                    found.append(place)
-        return max(
-            (place for place in found if place.epoch == found[-1].epoch), key=lambda place: place.position, default=None
-        )
+        for offsets in _LAST_OFFSETS:
+            start = max(begin, end - offsets)
+            records = read_until(consumer, {partition: (start, end)})
+            found = [place async for each in records if (place := _place(each.key, each.value)) is not None]
+            if found:
+                return max((each for each in found if each.epoch == found[-1].epoch), key=lambda each: each.position)
+            if start == begin:
+                return None
+        return None
 
     async def _connected(self) -> tuple[AIOKafkaConsumer, AIOKafkaAdminClient]:
         if self._consumer is None or self._admin is None:
@@ -150,16 +127,23 @@ class Topic:
                 request_timeout_ms=_ANSWER_MS,
                 enable_auto_commit=False,
                 fetch_max_wait_ms=100,
+                isolation_level=ISOLATION,
+                auto_offset_reset="earliest",
             )
             self._admin = self._kafka.admin(request_timeout_ms=_ANSWER_MS)
             await self._kafka.start(self._consumer)
             await self._kafka.start(self._admin)
         return self._consumer, self._admin
 
-    async def _partitions(self, consumer: AIOKafkaConsumer) -> list[int]:
-        if self._topic not in await consumer.topics():
-            raise CannotCompare(f"the broker has no topic {self._topic}, so what is on its way can't be told")
-        return sorted(consumer.partitions_for_topic(self._topic) or ())
+    async def _partitions(self) -> list[TopicPartition]:
+        topic = (await describe_topics(self._kafka, [self._topic]))[self._topic]
+        if isinstance(topic, UnknownTopicOrPartitionError):
+            raise CannotCompare(
+                f"the broker has no topic {self._topic}, so it is not known which events are on their way"
+            )
+        if isinstance(topic, KafkaError):
+            raise topic
+        return topic.topic_partitions
 
     async def _unanswered(self, error: Exception) -> CannotCompare:
         return CannotCompare(f"{await self._kafka.explain(error)}; so it is not known which events are on their way")

@@ -20,7 +20,8 @@ LATENCIES_KEPT = 1000
 class RouteStatistics:
     """Counts of events, and the latest latencies in seconds, both for `/v1/status` and for Prometheus.
 
-    `blocked` has the dependency's answer that each partition waits out, by the partition's number.
+    `blocked` has the dependency's answer that each partition waits out, by the partition's number; `waits_for_topic`
+    says why the topic can't be read.
     """
 
     route: str
@@ -28,6 +29,7 @@ class RouteStatistics:
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     last_event_at: datetime | None = None
     blocked: dict[int, str] = field(default_factory=dict)
+    waits_for_topic: str | None = None
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
     _finished: deque[tuple[float, int]] = field(default_factory=deque)
 
@@ -44,8 +46,8 @@ class RouteStatistics:
 
     @property
     def blocked_by(self) -> str | None:
-        """One of the answers that are being waited out."""
-        return next(iter(self.blocked.values()), None)
+        """What the route waits for: its topic, or one of the answers that are being waited out."""
+        return self.waits_for_topic or next(iter(self.blocked.values()), None)
 
     @property
     def finished(self) -> int:

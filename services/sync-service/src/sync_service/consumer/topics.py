@@ -1,13 +1,16 @@
-"""The ids of topics (KIP-516): a topic that is deleted and made anew has the same name and offsets, but another id.
+"""Topics as the broker describes them: which exist, their ids and their partitions.
 
-aiokafka does not ask for them yet, so the request is spelled out here: Metadata, version 10.
+The id (KIP-516) identifies a topic: one that was deleted and created again has the same name and the same offsets, but
+another id. aiokafka does not ask for ids yet, so the request is spelled out here: Metadata, version 10.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 from uuid import UUID
 
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
@@ -27,21 +30,48 @@ REQUEST_TIMEOUT_MS = 5000
 _NO_ID = UUID(int=0)
 
 
-async def topic_ids(kafka: KafkaClients, topics: Iterable[str]) -> Mapping[str, str]:
-    """The id of each topic, as 32 hexadecimal digits. A topic that is missing is not created.
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """`id` has 32 hexadecimal digits; `partitions` are their numbers, in order."""
 
-    Raises `KafkaError`: the broker does not answer, or lacks a topic.
+    name: str
+    id: str
+    partitions: Sequence[int]
+
+    @property
+    def topic_partitions(self) -> list[TopicPartition]:
+        return [TopicPartition(self.name, number) for number in self.partitions]
+
+
+async def describe_topics(kafka: KafkaClients, names: Iterable[str]) -> Mapping[str, Topic | KafkaError]:
+    """Each topic, or why it can't be used (`UnknownTopicOrPartitionError`: it is missing). None is created.
+
+    Raises `KafkaError`: the broker does not answer.
     """
     async with kafka.started(kafka.client(request_timeout_ms=REQUEST_TIMEOUT_MS)) as client:
-        answer = await client.send(client.get_random_node(), _MetadataRequest(sorted(topics)))
-    ids = {}
-    for code, name, topic_id, *_ in answer.topics:
+        answer = await client.send(client.get_random_node(), _MetadataRequest(sorted(set(names))))
+    described: dict[str, Topic | KafkaError] = {}
+    for code, name, topic_id, _is_internal, partitions, *_ in answer.topics:
         if code:
-            error: type[KafkaError] = for_code(code)
-            missing = error is UnknownTopicOrPartitionError
-            raise error(f"topic {name} does not exist" if missing else f"topic {name}")
-        ids[name] = topic_id.hex
-    return ids
+            described[name] = _error(code, name)
+        else:
+            described[name] = Topic(name, topic_id.hex, sorted(number for _code, number, *_ in partitions))
+    return described
+
+
+async def existing_topics(kafka: KafkaClients, names: Iterable[str]) -> Mapping[str, Topic]:
+    """All of these topics. Raises `KafkaError`: the broker does not answer, or lacks one of them."""
+    existing = {}
+    for name, topic in (await describe_topics(kafka, names)).items():
+        if isinstance(topic, KafkaError):
+            raise topic
+        existing[name] = topic
+    return existing
+
+
+def _error(code: int, name: str) -> KafkaError:
+    error: type[KafkaError] = for_code(code)
+    return error(f"topic {name} does not exist" if error is UnknownTopicOrPartitionError else f"topic {name}")
 
 
 class _Uuid(AbstractType[UUID]):  # type: ignore[misc]  # published without type information

@@ -1,0 +1,57 @@
+"""Where a partition is read from when it is assigned. Pure but for `committed_offsets`."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from aiokafka import TopicPartition
+from aiokafka.errors import GroupCoordinatorNotAvailableError
+from aiokafka.structs import OffsetAndMetadata
+
+from service_kit.kafka import KafkaClients
+
+REQUEST_TIMEOUT_MS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The offset of the oldest record that a partition keeps, and of the next one to come."""
+
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The offset to read from. Events `missing` (from, up to before) can't be read any more; `why` is for the log."""
+
+    offset: int
+    missing: tuple[int, int] | None = None
+    why: str | None = None
+
+
+def placement(extent: Extent, committed: OffsetAndMetadata | None, topic_id: str) -> Placement:
+    """`committed` has the id of the topic that its offset is of as metadata; earlier releases wrote none."""
+    begin, end = extent.begin, extent.end
+    if committed is None:
+        return Placement(begin, (0, begin) if begin else None, "no offset is committed")
+    if committed.metadata and committed.metadata != topic_id:
+        return Placement(begin, (0, begin) if begin else None, "the topic was created again")
+    if committed.offset < begin:
+        return Placement(begin, (committed.offset, begin), "the next events were deleted before they were read")
+    if committed.offset > end:
+        # What the broker writes there from now on has offsets that rows have already.
+        return Placement(begin, (end, committed.offset), "the broker has lost events that were read")
+    return Placement(committed.offset)
+
+
+async def committed_offsets(
+    kafka: KafkaClients, group_id: str, partitions: Collection[TopicPartition]
+) -> Mapping[TopicPartition, OffsetAndMetadata]:
+    """What the group has committed; a partition of which it has committed nothing is left out. Raises `KafkaError`."""
+    async with kafka.started(kafka.admin(request_timeout_ms=REQUEST_TIMEOUT_MS)) as admin:
+        try:
+            found = await admin.list_consumer_group_offsets(group_id, partitions=list(partitions))
+        except AttributeError as error:
+            # aiokafka 0.14 looks for a partition's error where there is none.
+            raise GroupCoordinatorNotAvailableError("the committed offsets are not to be had") from error
+    return {partition: offset for partition, offset in found.items() if offset.offset >= 0}
