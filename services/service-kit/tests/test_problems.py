@@ -164,7 +164,11 @@ async def test_only_the_configured_prefix_is_believed(client: httpx.AsyncClient)
 async def test_readiness_tells_what_fails_without_giving_away_addresses(
     client: httpx.AsyncClient, dependency: dict[str, Exception | None]
 ) -> None:
-    assert (await client.get("/readyz")).json() == {"status": "ready", "checks": {"store": "ok"}}
+    assert (await client.get("/readyz")).json() == {
+        "status": "ready",
+        "checks": {"store": "ok"},
+        "remarks": [],
+    }
     dependency["problem"] = ConnectionError("10.0.0.7 said no")
     answer = await client.get("/readyz")
     assert (answer.status_code, answer.json()["checks"]) == (503, {"store": "ConnectionError"})

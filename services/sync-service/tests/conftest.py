@@ -15,6 +15,7 @@ from embedded_stack import Stack
 from issuing import Issuer, serving_issuer
 from own_sync import OwnSync, own_sync
 from service_kit.mysql import create_engine, migrate
+from sync_bench import Bench, sync_bench
 from sync_service.consumer.operation import migrations_folder
 from sync_service.routes.loading import default_routes_file, load_routes
 from sync_service.routes.models import Route
@@ -144,3 +145,9 @@ def settings(kafka_bootstrap_servers: str, schema_url: str, database_url: str) -
         sync_group_id=f"test-{secrets.token_hex(4)}",
         sync_session_timeout_ms=6000,
     )
+
+
+@pytest.fixture
+async def bench(settings: Settings, engine: AsyncEngine, routes: dict[str, Route]) -> AsyncIterator[Bench]:
+    async with sync_bench(settings, routes, engine) as bench:
+        yield bench

@@ -9,7 +9,7 @@ import { counted } from "../../text.js";
 import { count, milliseconds } from "./words.js";
 
 const STORES = { mysql: "MySQL", mongodb: "MongoDB" };
-const ROUTE_KINDS = { "up to date": "good", "catching up": "busy", blocked: "bad", unknown: "unknown" };
+const ROUTE_KINDS = { "up to date": "good", "catching up": "busy", "in doubt": "bad", blocked: "bad", unknown: "unknown" };
 
 /** The state of everything if sync-service does not answer, for this reason: its own is known, and nothing else. */
 export function withoutAnswer(reason, known) {
@@ -77,14 +77,23 @@ export function topicParts({ topics, reason }, routes, isAnswered) {
 /** Of the routes themselves, as sync-service applies them. */
 export function routeParts(routes, { isAnswered = true, problem } = {}) {
   if (!isAnswered) return [{ title: "sync-service", kind: "bad", word: "does not answer", details: [problem] }];
-  return routes.map(({ name, state, lag, blocked_by: reason, open_dead_letters: letters }) => ({
+  return routes.map(({ name, state, lag, blocked_by: reason, open_dead_letters: letters, gaps = [] }) => ({
     title: name,
     kind: ROUTE_KINDS[state],
     word: state,
-    details: [lag ? `${counted(lag, "event")} to go` : null, reason, letters ? counted(letters, "dead letter") : null].filter(
-      Boolean,
-    ),
+    details: [
+      lag ? `${counted(lag, "event")} to go` : null,
+      reason,
+      letters ? counted(letters, "dead letter") : null,
+      ...gaps.map(gapText),
+      gaps.length > 0 ? "Compare and repair it to be sure of the copy." : null,
+    ].filter(Boolean),
   }));
+}
+
+function gapText({ partition, first_offset: first, end_offset: end, reason }) {
+  const range = end === null ? `from ${count(first)} on` : `${count(first)} to ${count(end - 1)}`;
+  return `partition ${partition} lacks events ${range}: ${reason}`;
 }
 
 /** Which way rows go: from one store, by its connectors, topics and routes, to the other. */

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel, Field
 
-# Raises if the dependency does not answer; what it raises is shown as the reason.
-ReadinessCheck = Callable[[], Awaitable[None]]
+# Raises if the dependency does not answer; what it raises is shown as the reason. What it returns is a remark of a
+# service that is ready all the same.
+ReadinessCheck = Callable[[], Awaitable[str | None]]
 
 CHECK_DEADLINE_SECONDS = 2.0
 
@@ -19,22 +20,23 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """`checks` has `ok` or the reason for each dependency."""
+    """`checks` has `ok` or the reason for each dependency; `remarks` are worth an operator's look, and no more."""
 
     status: Literal["ready", "not ready"]
     checks: dict[str, str] = Field(examples=[{"mysql": "ok"}])
+    remarks: list[str] = Field(default=[], examples=[[]])
 
 
-async def _outcome(check: ReadinessCheck) -> str:
+async def _outcome(check: ReadinessCheck) -> tuple[str, str | None]:
+    """`ok` or the reason, and a remark."""
     try:
         async with asyncio.timeout(CHECK_DEADLINE_SECONDS):
-            await check()
+            return "ok", await check()
     except TimeoutError:
-        return f"no answer within {CHECK_DEADLINE_SECONDS:g} s"
+        return f"no answer within {CHECK_DEADLINE_SECONDS:g} s", None
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the reason for not being ready
         # The class alone: a driver's message may hold addresses and account names.
-        return getattr(error, "readiness_reason", None) or type(error).__name__
-    return "ok"
+        return getattr(error, "readiness_reason", None) or type(error).__name__, None
 
 
 class NotReady(Exception):  # noqa: N818 - a state, not a fault
@@ -52,9 +54,10 @@ def health_router(checks: Callable[[], Mapping[str, ReadinessCheck]], registry: 
     async def readiness() -> Readiness:
         named = checks()
         outcomes = await asyncio.gather(*(_outcome(check) for check in named.values()))
-        by_name = dict(zip(named, outcomes, strict=True))
-        ready = all(outcome == "ok" for outcome in outcomes)
-        return Readiness(status="ready" if ready else "not ready", checks=by_name)
+        by_name = {name: outcome for name, (outcome, _) in zip(named, outcomes, strict=True)}
+        ready = all(outcome == "ok" for outcome, _ in outcomes)
+        remarks = [remark for _, remark in outcomes if remark]
+        return Readiness(status="ready" if ready else "not ready", checks=by_name, remarks=remarks)
 
     @router.get("/healthz", summary="Is the process up?")
     async def healthz() -> Health:

@@ -132,8 +132,10 @@ def end_streams(app: FastAPI) -> None:
 
 
 def _readiness(app: FastAPI) -> Mapping[str, ReadinessCheck]:
-    async def consumer() -> None:
-        if problem := app.state.operation.problem:
+    async def consumer() -> str | None:
+        operation: SyncOperation = app.state.operation
+        if problem := operation.problem:
             raise NotReady(problem)
+        return operation.doubts
 
     return {"consumer": consumer}

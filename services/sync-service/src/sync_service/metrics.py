@@ -64,6 +64,12 @@ class SyncMetrics:
             ["route"],
             registry=registry,
         )
+        self.gaps = Gauge(
+            "sync_gaps",
+            "Ranges of events that were deleted before they were read; the route's copy is in doubt unless it is 0.",
+            ["route"],
+            registry=registry,
+        )
         self._healthy = Gauge(
             "sync_healthy", "1 if what is assigned is being applied, 0 if /readyz says why not.", registry=registry
         )

@@ -14,6 +14,7 @@ from service_kit.kafka import KafkaClients, stop
 from sync_service.consumer.application import RouteApplication
 from sync_service.consumer.commits import OffsetCommits
 from sync_service.consumer.deadlines import within
+from sync_service.consumer.gaps import Gaps
 from sync_service.consumer.partition import PartitionWorker
 from sync_service.consumer.placement import Extent, Placement, committed_offsets, placement
 from sync_service.consumer.route_topics import RouteTopics, TopicRecreated
@@ -22,6 +23,7 @@ from sync_service.consumer.standalone import ISOLATION
 from sync_service.consumer.watchdog import Progress
 from sync_service.metrics import SyncMetrics
 from sync_service.settings import Settings
+from sync_service.sinks.sink import Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +39,7 @@ ENDS_SECONDS = 0.9
 PLACE_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
 COMMIT_SECONDS = 2.0
+WAY_ON = "have the connector take a snapshot, or run sync-service reconcile --repair; reconcile ends the doubt"
 
 
 class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published without type information
@@ -51,9 +54,11 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         kafka: KafkaClients,
         applications: Mapping[str, RouteApplication],
         metrics: SyncMetrics,
+        gaps: Gaps,
     ) -> None:
         """`applications` by topic."""
         self._settings = settings
+        self._gaps = gaps
         self._kafka = kafka
         self._metrics = metrics
         self._applications = applications
@@ -64,6 +69,9 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         self._assignments = 0
         # Partitions whose place has to be looked up before they are read; the offset is where reading failed.
         self._unplaced: dict[TopicPartition, int | None] = {}
+        self._place_at = 0.0
+        # Where this process was in them when it gave them up, with the id of the topic.
+        self._reached: dict[TopicPartition, OffsetAndMetadata] = {}
         self._failure: BaseException | None = None
         self._stopping = asyncio.Event()
         self._failures = 0
@@ -94,11 +102,19 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
                 await self._wait(min(RETRY_SECONDS * 2.0 ** min(self._failures - 1, 10), LONGEST_RETRY_SECONDS))
 
     async def lag(self) -> dict[str, int]:
-        """Events of the own partitions that are not done with, by topic. Raises `KafkaError`, as `progress` does."""
+        """Events of the own partitions that are not done with, by topic, without the `unplaced_topics`.
+
+        Raises `KafkaError`, as `progress` does.
+        """
         lag = dict.fromkeys(self._applications, 0)
         for partition, progress in (await self.progress()).items():
             lag[partition.topic] += progress.lag
-        return lag
+        return {topic: events for topic, events in lag.items() if topic not in self.unplaced_topics}
+
+    @property
+    def unplaced_topics(self) -> frozenset[str]:
+        """Those of whose partitions it is not known yet where they begin, so that their lag is unknown, too."""
+        return frozenset(partition.topic for partition in self._unplaced if partition in self._workers)
 
     async def progress(self) -> dict[TopicPartition, Progress]:
         """How far each of the own partitions is. Raises `KafkaError`, after `LAG_SECONDS` at the latest."""
@@ -202,7 +218,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
     async def _place(self, consumer: AIOKafkaConsumer) -> None:
         """Have new partitions be read from where the group is, or from their beginning."""
         partitions = [partition for partition in self._unplaced if partition in self._workers]
-        if not partitions:
+        if not partitions or time.monotonic() < self._place_at:
             return
         assignments = self._assignments
         async with within(PLACE_SECONDS, "the offsets to begin at could not be read"):
@@ -211,22 +227,49 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             ends = await consumer.end_offsets(partitions)
         if self._assignments != assignments:
             return
+        places = {}
         for partition in partitions:
-            topic_id, reached = self.topics.readable[partition.topic].id, self._unplaced.pop(partition)
-            known = committed.get(partition) if reached is None else OffsetAndMetadata(reached, topic_id)
-            place = placement(Extent(begins[partition], ends[partition]), known, topic_id)
-            self._note_placement(partition, place)
-            consumer.seek(partition, place.offset)
-            self._workers[partition].begin_at(place.offset)
-
-    def _note_placement(self, partition: TopicPartition, place: Placement) -> None:
-        if place.why is None:
+            topic_id, failed_at = self.topics.readable[partition.topic].id, self._unplaced[partition]
+            known = committed.get(partition) or self._reached.get(partition)
+            if failed_at is not None:
+                known = OffsetAndMetadata(failed_at, topic_id)
+            extent = Extent(begins[partition], ends[partition])
+            places[partition] = placement(partition, topic_id, extent, known)
+        recorded = await self._record_gaps(places)
+        if self._assignments != assignments:
             return
-        told = {"topic": partition.topic, "partition": partition.partition, "offset": place.offset, "why": place.why}
-        if place.missing is None:
-            log.info("partition is read from its beginning", **told)
-        else:
-            log.warning("events are missing", **told, missing=place.missing, notable=True)
+        for partition, place in places.items():
+            consumer.seek(partition, place.offset)
+            if place.gaps and not recorded:
+                # It waits, and asks for nothing meanwhile.
+                consumer.pause(partition)
+                continue
+            del self._unplaced[partition]
+            self._workers[partition].begin_at(place.offset)
+            consumer.resume(partition)
+        _log_beginnings(places)
+
+    async def _record_gaps(self, places: Mapping[TopicPartition, Placement]) -> bool:
+        """A gap is passed over only when it is stored that there is one. False: MySQL does not answer."""
+        gaps = [gap for place in places.values() for gap in place.gaps]
+        if not gaps:
+            return True
+        try:
+            await self._gaps.record(gaps)
+        except Unavailable as error:
+            for worker in self._workers_with_gaps(places):
+                worker.note_failure(error)
+            self._place_at = time.monotonic() + RETRY_SECONDS
+            return False
+        for worker in self._workers_with_gaps(places):
+            worker.note_recovery()
+        for gap in gaps:
+            name = self._applications[gap.topic].route.name
+            log.warning("the copy is in doubt", route=name, reason=str(gap), way_on=WAY_ON, notable=True)
+        return True
+
+    def _workers_with_gaps(self, places: Mapping[TopicPartition, Placement]) -> list[PartitionWorker]:
+        return [self._workers[each] for each, place in places.items() if place.gaps and each in self._workers]
 
     def _raise_failures(self) -> None:
         for worker in self.workers:
@@ -276,6 +319,8 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         closing = [self._workers.pop(partition) for partition in list(partitions) if partition in self._workers]
         for worker in closing:
             self._unplaced.pop(worker.partition, None)
+            if worker.next_offset is not None:
+                self._reached[worker.partition] = OffsetAndMetadata(worker.next_offset, worker.topic_id)
         if not closing:
             return
         tasks = [asyncio.create_task(worker.close()) for worker in closing]
@@ -335,3 +380,13 @@ async def end_offsets(consumer: AIOKafkaConsumer, partitions: Sequence[TopicPart
         partition: (consumer.highwater(partition) or 0) if isinstance(answer, BaseException) else answer
         for partition, answer in zip(partitions, answers, strict=True)
     }
+
+
+def _log_beginnings(places: Mapping[TopicPartition, Placement]) -> None:
+    """Once for the partitions of a topic."""
+    beginnings: dict[tuple[str, str], list[int]] = {}
+    for partition, place in places.items():
+        if place.why is not None:
+            beginnings.setdefault((partition.topic, place.why), []).append(partition.partition)
+    for (topic, why), numbers in beginnings.items():
+        log.info("read from the beginning", topic=topic, partitions=sorted(numbers), why=why, notable=True)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import migrate
 from sync_service.consumer.application import RouteApplication
+from sync_service.consumer.gaps import Gaps
 from sync_service.consumer.group import GroupMember
 from sync_service.consumer.persistence import Closing, Persistence
 from sync_service.consumer.watchdog import Progress, Watchdog
@@ -37,6 +38,7 @@ WATCH_SECONDS = 2.0
 # A partition that stands for so long makes the service not ready.
 STUCK_SECONDS = 10.0
 PURGE_SECONDS = 3600.0
+GAPS_SECONDS = 5.0
 # sysexits.h
 EXIT_DATA_ERROR, EXIT_SOFTWARE = 65, 70
 WAY_ON = (
@@ -56,7 +58,8 @@ class SyncOperation:
         self.dead_letters = DeadLetters(kafka)
         self._letter_reader = LetterReader(kafka)
         self.applications: Mapping[str, RouteApplication] = {route.topic: self._application(route) for route in routes}
-        self.member = GroupMember(settings, kafka, self.applications, metrics)
+        self.gaps = Gaps(self._stores.engine)
+        self.member = GroupMember(settings, kafka, self.applications, metrics, self.gaps)
         self._watchdog = Watchdog()
         self._preparing = Persistence((Unavailable, OperationalError, InterfaceError), self._note_not_prepared)
         self._not_prepared: str | None = "not prepared yet"
@@ -84,6 +87,16 @@ class SyncOperation:
             or (f"no progress: {_told(stuck)}" if stuck else None)
         )
 
+    @property
+    def doubts(self) -> str | None:
+        """Which copies may lack something although everything is applied."""
+        named = [
+            f"{application.route.name} is in doubt: {'; '.join(map(str, gaps))}"
+            for topic, application in self.applications.items()
+            if (gaps := self.gaps.of(topic))
+        ]
+        return "; ".join(named) or None
+
     def _blocked(self) -> list[str]:
         return [
             f"{application.route.name}: {application.statistics.blocked_by}"
@@ -102,7 +115,12 @@ class SyncOperation:
                 async with asyncio.TaskGroup() as tasks:
                     background = [
                         tasks.create_task(work)
-                        for work in (self._watch(), self._purge(), make_views_once_possible(self._stores.engine))
+                        for work in (
+                            self._watch(),
+                            self._purge(),
+                            self._refresh_gaps(),
+                            make_views_once_possible(self._stores.engine),
+                        )
                     ]
                     await self._consume()
                     for task in background:
@@ -131,6 +149,7 @@ class SyncOperation:
             log.info("made what a route lacked in MySQL", statement=statement, notable=True)
         for application in self.applications.values():
             await application.sink.prepare()
+        await self._look_at_gaps()
 
     def _note_not_prepared(self, error: Exception) -> None:
         self._not_prepared = f"not prepared yet: {type(error).__name__}"
@@ -158,9 +177,26 @@ class SyncOperation:
             if stuck and self.member.problem is None:
                 end_process(f"no progress: {_told(stuck)}")
 
+    async def _refresh_gaps(self) -> None:
+        """Other processes find gaps, and comparisons end the doubt."""
+        while True:
+            await asyncio.sleep(GAPS_SECONDS)
+            try:
+                await self._look_at_gaps()
+            except Unavailable as error:
+                log.debug("the gaps can't be read", reason=str(error))
+
+    async def _look_at_gaps(self) -> None:
+        await self.gaps.refresh()
+        for topic, application in self.applications.items():
+            self.metrics.gaps.labels(application.route.name).set(len(self.gaps.of(topic)))
+
     def _measure_lag(self, partitions: Mapping[TopicPartition, Progress]) -> None:
         now_ms = time.time() * 1000
+        unplaced = self.member.unplaced_topics
         for topic, application in self.applications.items():
+            if topic in unplaced:
+                continue
             behind = {
                 partition: each for partition, each in partitions.items() if partition.topic == topic and each.lag
             }

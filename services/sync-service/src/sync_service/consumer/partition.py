@@ -40,14 +40,14 @@ class PartitionWorker:
         self.partition = partition
         self.application = application
         self.next_offset: int | None = None
-        self._topic_id = topic_id
+        self.topic_id = topic_id
         self._on_done = on_done
         self._on_room = on_room
         self._in_work: Sequence[ConsumerRecord[bytes, bytes]] = ()
         self._waiting: list[ConsumerRecord[bytes, bytes]] = []
         self._bytes_waiting = 0
         self._wakened = asyncio.Event()
-        self._persistence = Persistence((Unavailable, KafkaError), self._note_failure)
+        self._persistence = Persistence((Unavailable, KafkaError), self.note_failure)
         self.task = asyncio.create_task(self._run(), name=f"{partition.topic}-{partition.partition}")
 
     @property
@@ -87,14 +87,14 @@ class PartitionWorker:
     async def _run(self) -> None:
         try:
             while records := await self._next():
-                await self.application.apply(records, self._topic_id, self._persistence)
-                self._note_recovery()
+                await self.application.apply(records, self.topic_id, self._persistence)
+                self.note_recovery()
                 self.next_offset = records[-1].offset + 1
                 self._on_done(self.next_offset)
         except Closing:
             pass
         finally:
-            self._note_recovery()
+            self.note_recovery()
 
     async def _next(self) -> Sequence[ConsumerRecord[bytes, bytes]]:
         """All that waits, as one batch; none when it is closing."""
@@ -108,7 +108,7 @@ class PartitionWorker:
         self._on_room()
         return self._in_work
 
-    def _note_failure(self, error: Exception) -> None:
+    def note_failure(self, error: Exception) -> None:
         statistics = self.application.statistics
         reason = str(error) or type(error).__name__
         if statistics.blocked_by is None:
@@ -116,5 +116,5 @@ class PartitionWorker:
         statistics.blocked[self.partition.partition] = reason
         statistics.metrics.retries.labels(self.application.route.name).inc()
 
-    def _note_recovery(self) -> None:
+    def note_recovery(self) -> None:
         self.application.statistics.blocked.pop(self.partition.partition, None)

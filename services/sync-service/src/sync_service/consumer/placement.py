@@ -8,6 +8,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.structs import OffsetAndMetadata
 
 from service_kit.kafka import KafkaClients
+from sync_service.consumer.gaps import Gap
 
 REQUEST_TIMEOUT_MS = 5000
 
@@ -22,25 +23,35 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The offset to read from. Events `missing` (from, up to before) can't be read any more; `why` is for the log."""
+    """The offset to read from. Events in `gaps` can't be read any more; `why` is for the log."""
 
     offset: int
-    missing: tuple[int, int] | None = None
+    gaps: tuple[Gap, ...] = ()
     why: str | None = None
 
 
-def placement(extent: Extent, committed: OffsetAndMetadata | None, topic_id: str) -> Placement:
+def placement(
+    partition: TopicPartition, topic_id: str, extent: Extent, committed: OffsetAndMetadata | None
+) -> Placement:
     """`committed` has the id of the topic that its offset is of as metadata; earlier releases wrote none."""
     begin, end = extent.begin, extent.end
+
+    def gap(first: int, until: int | None, reason: str, of_topic: str = topic_id) -> Gap:
+        return Gap(partition.topic, of_topic, partition.partition, first, until, reason)
+
+    beginning = (gap(0, begin, "they were deleted before they were read"),) if begin else ()
     if committed is None:
-        return Placement(begin, (0, begin) if begin else None, "no offset is committed")
+        return Placement(begin, beginning, "no offset is committed")
     if committed.metadata and committed.metadata != topic_id:
-        return Placement(begin, (0, begin) if begin else None, "the topic was created again")
+        former = gap(committed.offset, None, "the topic was created again", committed.metadata)
+        return Placement(begin, (former, *beginning), "the topic was created again")
     if committed.offset < begin:
-        return Placement(begin, (committed.offset, begin), "the next events were deleted before they were read")
+        missing = gap(committed.offset, begin, "they were deleted before they were read")
+        return Placement(begin, (missing,), "the next events were deleted before they were read")
     if committed.offset > end:
-        # What the broker writes there from now on has offsets that rows have already.
-        return Placement(begin, (end, committed.offset), "the broker has lost events that were read")
+        # Events that get these offsets from now on could be taken for redeliveries.
+        missing = gap(end, committed.offset, "the broker lost them after they were read, and gives their offsets again")
+        return Placement(begin, (missing,), "the broker has lost events that were read")
     return Placement(committed.offset)
 
 

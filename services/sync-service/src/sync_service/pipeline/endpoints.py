@@ -1,11 +1,13 @@
 """`/v1/pipeline` over HTTP."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
 from service_kit.problems import problem_responses
 from sync_service.consumer.application import RouteApplication
+from sync_service.consumer.gaps import KnownGap
 from sync_service.consumer.operation import SyncOperation
 from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
 from sync_service.pipeline.broker import TopicState
@@ -20,6 +22,7 @@ from sync_service.pipeline.schemas import (
 )
 from sync_service.pipeline.service import Observation, Pipeline, Seen, connector_of, route_state
 from sync_service.routes.models import Store
+from sync_service.status.schemas import as_gaps
 
 router = APIRouter(prefix="/v1", tags=["pipeline"])
 
@@ -59,7 +62,10 @@ async def read_pipeline(*, _worker: CurrentWorker, pipeline: PipelineDep, reques
             members=seen.broker.value.members if seen.broker.value else None,
             reason=seen.broker.reason,
         ),
-        routes=[_route(application, topics.get(topic), seen) for topic, application in operation.applications.items()],
+        routes=[
+            _route(application, topics.get(topic), seen, operation.gaps.of(topic))
+            for topic, application in operation.applications.items()
+        ],
         dead_letters_reason=seen.letters.reason,
     )
 
@@ -81,7 +87,9 @@ def _topic(topic: TopicState) -> Topic:
     )
 
 
-def _route(application: RouteApplication, topic: TopicState | None, seen: Observation) -> PipelineRoute:
+def _route(
+    application: RouteApplication, topic: TopicState | None, seen: Observation, gaps: Sequence[KnownGap]
+) -> PipelineRoute:
     route, blocked_by = application.route, application.statistics.blocked_by
     lag = None if topic is None else topic.lag
     return PipelineRoute(
@@ -92,7 +100,8 @@ def _route(application: RouteApplication, topic: TopicState | None, seen: Observ
         topic=route.topic,
         target=route.target.store,
         target_name=route.target.name,
-        state=route_state(lag, blocked_by),
+        gaps=as_gaps(gaps),
+        state=route_state(lag, blocked_by, is_in_doubt=bool(gaps)),
         lag=lag,
         done=None if topic is None else topic.done,
         open_dead_letters=None if seen.letters.value is None else seen.letters.value.get(route.topic, 0),

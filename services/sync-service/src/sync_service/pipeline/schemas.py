@@ -6,12 +6,13 @@ from pydantic import Field
 
 from service_kit.wire import ResponseBody, UtcDatetime
 from sync_service.routes.models import Store
+from sync_service.status.schemas import Gaps
 
 Reason = Annotated[
     str | None,
     Field(description="Why it is not known; null if it is.", examples=["no answer within 2 s"]),
 ]
-RouteState = Literal["up to date", "catching up", "blocked", "unknown"]
+RouteState = Literal["up to date", "catching up", "in doubt", "blocked", "unknown"]
 Count = Annotated[int, Field(ge=0, examples=[3])]
 
 
@@ -94,7 +95,11 @@ class PipelineRoute(ResponseBody):
     blocked_by: str | None = Field(
         description="The dependency's answer that is being waited out.", examples=["MySQL: 2003: can't connect"]
     )
-    state: RouteState
+    gaps: Gaps
+    state: RouteState = Field(
+        description="In doubt: it goes on, but events were deleted before they were read (`gaps`). "
+        "`POST /v1/reconcile` with `repair` makes the copy equal to its source again, and ends the doubt."
+    )
 
 
 class PipelineState(ResponseBody):

@@ -101,10 +101,12 @@ def connector_of(topic: str, connectors: Iterable[Connector]) -> str | None:
     return max(writing, key=lambda each: len(each.topic_prefix)).name if writing else None
 
 
-def route_state(lag: int | None, blocked_by: str | None) -> RouteState:
+def route_state(lag: int | None, blocked_by: str | None, *, is_in_doubt: bool = False) -> RouteState:
     """In a word. `lag` is None while the broker does not answer, or if it has no such topic."""
     if blocked_by is not None:
         return "blocked"
     if lag is None:
         return "unknown"
+    if is_in_doubt:
+        return "in doubt"
     return "catching up" if lag else "up to date"

@@ -6,16 +6,19 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorClient
 from pydantic import Field, ValidationError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.kafka import KafkaClients, KafkaSettings
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.settings import explain
+from sync_service.consumer import gaps
 from sync_service.reconciliation.comparison import ROWS_IN_A_RANGE, Comparison, Wanted
 from sync_service.reconciliation.progress import Showing, showing
 from sync_service.reconciliation.reports import RouteReport, as_json, as_text
@@ -25,6 +28,7 @@ from sync_service.reconciliation.topic import Topic
 from sync_service.routes.loading import InvalidRoutes, default_routes_file, load_routes
 from sync_service.routes.models import Route
 from sync_service.sinks.mysql import engine_for_sinks
+from sync_service.sinks.sink import Unavailable
 
 IN_AGREEMENT, DIFFERENT, NOT_COMPARED, INTERRUPTED = 0, 1, 2, 130
 PATIENCE_SECONDS = 30
@@ -126,6 +130,7 @@ async def _reconcile(
         cleanup.callback(mongo.close)
         reports = []
         for route in routes:
+            begun = await _clock(engine)
             sides = await open_sides(route, engine, mongo)
             async with Topic(
                 KafkaClients.of(settings), route.topic, settings.sync_group_id, patience=asked.patience
@@ -134,8 +139,27 @@ async def _reconcile(
                 def progress(done: int, total: int, name: str = route.name) -> None:
                     show(name, done, total)
 
-                reports.append(await Comparison(route, sides, topic, asked.wanted, progress).run())
+                report = await Comparison(route, sides, topic, asked.wanted, progress).run()
+            report.gaps_closed = await _close_gaps(engine, route, report, begun)
+            reports.append(report)
         return reports
+
+
+async def _clock(engine: AsyncEngine) -> datetime:
+    try:
+        return await gaps.now(engine)
+    except Unavailable as error:
+        raise CannotCompare(str(error)) from error
+
+
+async def _close_gaps(engine: AsyncEngine, route: Route, report: RouteReport, begun: datetime) -> int:
+    """What was missing from the events when the comparison began is not missing from a copy that is proven equal."""
+    if not report.is_proof:
+        return 0
+    try:
+        return await gaps.forget(engine, route.topic, before=begun)
+    except Unavailable as error:
+        raise CannotCompare(f"{route.name} is compared, but stays in doubt: {error}") from error
 
 
 def _fail(reason: str) -> int:

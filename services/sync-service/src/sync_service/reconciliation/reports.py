@@ -36,6 +36,8 @@ class Example:
 class RouteReport:
     """Counts of rows; `missing`, `extra`, `different` and `unfit` are all that were found, mended or not.
 
+    `gaps_closed` counts gaps in the topic's events that put the copy in doubt until this comparison.
+
     `rows` are the source's that were compared. `is_lagging`: the sync did not get on with its events, so that what is
     unsettled may be on its way or not.
     """
@@ -52,6 +54,7 @@ class RouteReport:
     unsettled: int = 0
     mended: int = 0
     is_lagging: bool = False
+    gaps_closed: int = 0
     seconds: float = 0.0
     examples: list[Example] = field(default_factory=list)
 
@@ -63,6 +66,11 @@ class RouteReport:
     def is_in_agreement(self) -> bool:
         """Alike, or made so."""
         return self.found == self.mended and not self.is_lagging
+
+    @property
+    def is_proof(self) -> bool:
+        """Was every row found alike, or made so?"""
+        return self.is_in_agreement and not self.is_sample and not self.unsettled
 
     @property
     def rows_per_second(self) -> float:
@@ -90,6 +98,7 @@ class RouteReport:
             "mended": self.mended,
             "is_lagging": self.is_lagging,
             "is_in_agreement": self.is_in_agreement,
+            "gaps_closed": self.gaps_closed,
             "seconds": round(self.seconds, 3),
             "rows_per_second": round(self.rows_per_second),
             "examples": [example.as_json() for example in self.examples],
@@ -112,6 +121,8 @@ def as_text(report: RouteReport) -> str:
         f"  {what}{report.rows:,} rows compared in {report.seconds:.1f} s, {report.rows_per_second:,.0f} rows a second",
         f"  {_verdict(report)}",
     ]
+    if report.gaps_closed:
+        lines.append("  it is no longer in doubt: events had been deleted before they were read")
     for example in report.examples[:_EXAMPLES_SHOWN]:
         key = ", ".join(str(jsonable(part)) for part in example.key)
         details = [f"in {', '.join(example.fields)}"] if example.fields else []

@@ -58,6 +58,7 @@ class RouteReport(ResponseBody):
     mended: Count
     is_lagging: bool = Field(description="The sync does not get on with its events, so that nothing can be told.")
     is_in_agreement: bool
+    gaps_closed: Count = Field(description="Gaps in the events that put the copy in doubt until this comparison.")
     seconds: float = Field(examples=[31.2])
     rows_per_second: int = Field(examples=[32_051])
     examples: list[Example] = Field(description="20 at most.")

@@ -1,12 +1,14 @@
 """`/v1/status`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aiokafka.errors import KafkaError
 from fastapi import APIRouter, Request
 
+from sync_service.consumer.gaps import KnownGap
 from sync_service.consumer.operation import SyncOperation
-from sync_service.status.schemas import Latency, RouteStatus, Status
+from sync_service.routes.models import Route
+from sync_service.status.schemas import Latency, RouteStatus, Status, as_gaps
 from sync_service.status.statistics import RouteStatistics, percentile
 
 router = APIRouter(prefix="/v1", tags=["status"])
@@ -27,13 +29,7 @@ async def status(request: Request) -> Status:
         group_id=request.app.state.settings.sync_group_id,
         assigned_partitions=len(operation.member.workers),
         routes=[
-            _route_status(
-                topic,
-                application.route.target.store,
-                application.route.target.name,
-                application.statistics,
-                lag.get(topic),
-            )
+            _route_status(application.route, application.statistics, lag.get(topic), operation.gaps.of(topic))
             for topic, application in operation.applications.items()
         ],
     )
@@ -53,15 +49,15 @@ def _before_the_colon(reason: str | None) -> str | None:
     return None if reason is None else reason.partition(":")[0]
 
 
-def _route_status(topic: str, store: str, target: str, statistics: RouteStatistics, lag: int | None) -> RouteStatus:
+def _route_status(route: Route, statistics: RouteStatistics, lag: int | None, gaps: Sequence[KnownGap]) -> RouteStatus:
     def milliseconds(share: float) -> float | None:
         seconds = percentile(statistics.latencies, share)
         return None if seconds is None else round(seconds * 1000, 1)
 
     return RouteStatus(
         name=statistics.route,
-        topic=topic,
-        target=f"{store} {target}",
+        topic=route.topic,
+        target=f"{route.target.store} {route.target.name}",
         lag=lag,
         applied=statistics.outcomes["applied"],
         skipped=statistics.outcomes["skipped"],
@@ -72,4 +68,5 @@ def _route_status(topic: str, store: str, target: str, statistics: RouteStatisti
         latency_ms=Latency(p50=milliseconds(0.5), p95=milliseconds(0.95), p99=milliseconds(0.99)),
         last_event_at=statistics.last_event_at,
         blocked_by=_before_the_colon(statistics.blocked_by),
+        gaps=as_gaps(gaps),
     )

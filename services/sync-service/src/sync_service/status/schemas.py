@@ -1,8 +1,12 @@
 """Wire shapes of `/v1/status`."""
 
+from collections.abc import Iterable
+from typing import Annotated
+
 from pydantic import Field
 
 from service_kit.wire import ResponseBody, UtcDatetime
+from sync_service.consumer import gaps
 
 
 class Latency(ResponseBody):
@@ -11,6 +15,39 @@ class Latency(ResponseBody):
     p50: float | None
     p95: float | None
     p99: float | None
+
+
+class Gap(ResponseBody):
+    """Events that were deleted before they were read."""
+
+    partition: int = Field(examples=[0])
+    first_offset: int = Field(description="Of the first event that is missing.", examples=[1024])
+    end_offset: int | None = Field(description="Of the first event after the gap; null if unknown.", examples=[4711])
+    reason: str = Field(examples=["they were deleted before they were read"])
+    found_at: UtcDatetime
+
+
+def as_gaps(found: Iterable[gaps.KnownGap]) -> list[Gap]:
+    return [
+        Gap(
+            partition=gap.partition,
+            first_offset=gap.first,
+            end_offset=gap.end,
+            reason=gap.reason,
+            found_at=gap.found_at,
+        )
+        for gap in found
+    ]
+
+
+# Why a route's copy is in doubt.
+Gaps = Annotated[
+    list[Gap],
+    Field(
+        description="Events that the copy may lack: it is in doubt until a comparison found it equal to its source, or "
+        "made it so. Empty if all is known."
+    ),
+]
 
 
 class RouteStatus(ResponseBody):
@@ -29,6 +66,7 @@ class RouteStatus(ResponseBody):
     latency_ms: Latency
     last_event_at: UtcDatetime | None
     blocked_by: str | None = Field(description="The dependency that is waited for; `/v1/pipeline` has its answer.")
+    gaps: Gaps
 
 
 class Status(ResponseBody):

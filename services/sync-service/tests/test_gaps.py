@@ -1,0 +1,286 @@
+"""Events that were deleted before they were read: the route goes on, says what is missing, and is in doubt until it
+was compared.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pymongo
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin.records_to_delete import RecordsToDelete
+from aiokafka.structs import OffsetAndMetadata
+from bson import ObjectId
+from sqlalchemy import text
+
+from change_events import mysql_event
+from embedded_stack import Stack
+from own_sync import OwnSync
+from own_sync import tweet_event as own_event
+from service_kit.kafka import KafkaClients
+from sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
+from sync_service.consumer.gaps import Gap
+from sync_service.consumer.operation import SyncOperation
+from sync_service.consumer.partition import RECORDS_WAITING
+from sync_service.consumer.placement import Extent, Placement, placement
+from waiting import eventually
+
+HERE = TopicPartition("t", 3)
+ID, OTHER_ID = "1" * 32, "2" * 32
+
+
+def gap(first: int, end: int | None, topic_id: str = ID) -> tuple[str, int, int, int | None]:
+    return topic_id, HERE.partition, first, end
+
+
+@pytest.mark.parametrize(
+    ("extent", "committed", "offset", "gaps"),
+    [
+        pytest.param(Extent(0, 0), None, 0, [], id="empty topic"),
+        pytest.param(Extent(0, 9), None, 0, [], id="new group"),
+        pytest.param(Extent(4, 9), None, 4, [gap(0, 4)], id="new group and a beginning that is gone"),
+        pytest.param(Extent(9, 9), None, 9, [gap(0, 9)], id="nothing is left"),
+        pytest.param(Extent(0, 9), OffsetAndMetadata(5, ID), 5, [], id="where it was"),
+        pytest.param(Extent(4, 9), OffsetAndMetadata(4, ""), 4, [], id="just at the beginning, by an earlier release"),
+        pytest.param(Extent(0, 9), OffsetAndMetadata(9, ID), 9, [], id="at the end"),
+        pytest.param(Extent(6, 9), OffsetAndMetadata(5, ID), 6, [gap(5, 6)], id="deleted before it was read"),
+        pytest.param(Extent(0, 3), OffsetAndMetadata(5, ID), 0, [gap(3, 5)], id="the broker lost the end"),
+        pytest.param(
+            Extent(0, 9), OffsetAndMetadata(5, OTHER_ID), 0, [gap(5, None, OTHER_ID)], id="created again since"
+        ),
+        pytest.param(
+            Extent(2, 9),
+            OffsetAndMetadata(5, OTHER_ID),
+            2,
+            [gap(5, None, OTHER_ID), gap(0, 2)],
+            id="created again, and its beginning is gone",
+        ),
+    ],
+)
+def test_place_of_a_partition(
+    extent: Extent, committed: OffsetAndMetadata | None, offset: int, gaps: list[tuple[str, int, int, int | None]]
+) -> None:
+    found = placement(HERE, ID, extent, committed)
+    assert found.offset == offset
+    assert [(each.topic_id, each.partition, each.first, each.end) for each in found.gaps] == gaps
+    assert (found.why is None) == (committed is not None and committed.offset == offset and not gaps)
+    assert isinstance(found, Placement)
+
+
+async def delete_before(kafka: KafkaClients, offsets: Mapping[TopicPartition, int]) -> None:
+    """As retention does it."""
+    async with kafka.started(kafka.admin()) as admin:
+        await admin.delete_records({place: RecordsToDelete(offset) for place, offset in offsets.items()})
+
+
+async def becomes_in_doubt(operation: SyncOperation, topic: str, *gaps: tuple[int, int, int | None]) -> None:
+    """By partition, first and end."""
+
+    async def known() -> list[tuple[int, int, int | None]]:
+        return sorted((each.partition, each.first, each.end) for each in operation.gaps.of(topic))
+
+    await becomes(known, sorted(gaps))
+
+
+async def test_route_whose_next_events_were_deleted_says_what_is_missing_and_goes_on(bench: Bench) -> None:
+    first = bench.start_sync()
+    await bench.send(bench.tweets_topic, *(tweet_event(n, "read") for n in range(3)))
+    await becomes(bench.tweets, {tweet_id(n): "read" for n in range(3)})
+    await bench.stop_sync(first)
+    await bench.send(bench.tweets_topic, *(tweet_event(n, "later") for n in range(3, 10)))
+    await delete_before(bench.kafka, {TopicPartition(bench.tweets_topic, 0): 7})
+
+    second = bench.start_sync()
+
+    wanted = {tweet_id(n): "read" if n < 3 else "later" for n in (*range(3), *range(7, 10))}
+    await becomes(bench.tweets, wanted)
+    await becomes_in_doubt(second, bench.tweets_topic, (0, 3, 7))
+    assert second.problem is None
+    assert second.doubts == (
+        f"tweets is in doubt: {bench.tweets_topic}-0: events from offset 3 to 6 are missing "
+        "(they were deleted before they were read)"
+    )
+    assert second.metrics.registry.get_sample_value("sync_gaps", {"route": "users"}) == 0
+    await bench.stop_sync(second)
+    third = bench.start_sync()
+    await becomes_in_doubt(third, bench.tweets_topic, (0, 3, 7))
+    await becomes(third.member.lag, {bench.users_topic: 0, bench.tweets_topic: 0})
+
+    async def metric() -> float | None:
+        return third.metrics.registry.get_sample_value("sync_gaps", {"route": "tweets"})
+
+    await becomes(metric, 1)
+
+
+async def test_new_group_on_a_topic_whose_beginning_was_deleted_is_in_doubt(bench: Bench) -> None:
+    await bench.send(bench.tweets_topic, *(tweet_event(n, "x") for n in range(4)))
+    await delete_before(bench.kafka, {TopicPartition(bench.tweets_topic, 0): 2})
+    operation = bench.start_sync()
+    await becomes(bench.tweets, {tweet_id(2): "x", tweet_id(3): "x"})
+    await becomes_in_doubt(operation, bench.tweets_topic, (0, 0, 2))
+    await becomes_in_doubt(operation, bench.users_topic)
+
+
+async def test_offsets_that_were_deleted_are_no_gap_where_the_topic_has_all_its_events(bench: Bench) -> None:
+    first = bench.start_sync()
+    await bench.send(bench.tweets_topic, *(tweet_event(n, "x") for n in range(4)))
+    await eventually(bench.tweets, lambda rows: len(rows) == 4)
+    await bench.stop_sync(first)
+    # To the broker a group whose offsets were deleted is a new one.
+    second = bench.start_sync(sync_group_id=f"{bench.settings.sync_group_id}-again")
+    statistics = second.applications[bench.tweets_topic].statistics
+
+    async def skipped() -> int:
+        return statistics.outcomes["skipped"]
+
+    await becomes(skipped, 4)
+    await becomes_in_doubt(second, bench.tweets_topic)
+
+
+async def test_events_that_are_deleted_while_their_route_waits_are_named(bench: Bench) -> None:
+    operation = bench.start_sync()
+    await bench.send(bench.tweets_topic, tweet_event(0, "one"))
+    await becomes(bench.tweets, {tweet_id(0): "one"})
+    events = 10 * RECORDS_WAITING
+    async with bench.engine.connect() as connection:
+        await connection.execute(text("BEGIN"))
+        await connection.execute(text("SELECT * FROM tweets_copy WHERE id = :id FOR UPDATE"), {"id": tweet_id(0)})
+        await bench.send(bench.tweets_topic, tweet_event(0, "two", op="u", ordinal=2))
+        worker = next(each for each in operation.member.workers if each.partition == (bench.tweets_topic, 0))
+
+        async def waits() -> bool:
+            return not worker.is_idle
+
+        await eventually(waits)
+        padding = "x" * 1000
+        await bench.send(bench.tweets_topic, *(tweet_event(n, padding) for n in range(1, events)))
+
+        async def is_full() -> bool:
+            return worker.is_full
+
+        await eventually(is_full)
+        end = await bench.producer.send_and_wait(bench.tweets_topic, key=b"k", value=None, partition=0)
+        await delete_before(bench.kafka, {TopicPartition(bench.tweets_topic, 0): end.offset})
+        await bench.send(bench.tweets_topic, tweet_event(events, "last"))
+        await connection.execute(text("ROLLBACK"))
+
+    await eventually(bench.tweets, lambda rows: rows.get(tweet_id(events)) == "last")
+    await becomes(operation.member.lag, {bench.users_topic: 0, bench.tweets_topic: 0})
+    (found,) = operation.gaps.of(bench.tweets_topic)
+    assert RECORDS_WAITING < found.first < events
+    assert found.end == end.offset
+    # What had been fetched was applied: two events of the first row, one of each other.
+    assert len(await bench.tweets()) == found.first - 1 + len(["last"])
+
+
+async def test_offset_beyond_the_end_of_the_log_is_a_gap_and_all_of_it_is_read_again(bench: Bench) -> None:
+    """As after an election of a replica that lacked the last records."""
+    place = TopicPartition(bench.tweets_topic, 0)
+    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
+    async with AIOKafkaConsumer(
+        bootstrap_servers=bench.settings.kafka_bootstrap_servers,
+        group_id=bench.settings.sync_group_id,
+        enable_auto_commit=False,
+    ) as consumer:
+        consumer.assign([place])
+        await consumer.commit({place: 5})
+    operation = bench.start_sync()
+    await becomes(bench.tweets, {tweet_id(1): "one"})
+    await becomes_in_doubt(operation, bench.tweets_topic, (0, 1, 5))
+
+
+async def test_topic_created_again_under_a_running_sync_leaves_its_route_in_doubt(bench: Bench) -> None:
+    operation = bench.start_sync()
+    await bench.send(bench.tweets_topic, tweet_event(1, "one"), tweet_event(2, "two"))
+    await eventually(bench.tweets, lambda rows: len(rows) == 2)
+    await bench.delete_topic(bench.tweets_topic)
+    await bench.create_topic(bench.tweets_topic)
+    await bench.send(bench.tweets_topic, tweet_event(3, "three"))
+    await eventually(bench.tweets, lambda rows: len(rows) == 3)
+    await becomes_in_doubt(
+        operation, bench.tweets_topic, (0, 2, None), *((partition, 0, None) for partition in range(1, PARTITIONS))
+    )
+    await becomes_in_doubt(operation, bench.users_topic)
+
+
+async def test_gap_is_not_passed_over_before_it_is_stored(bench: Bench, stack: Stack) -> None:
+    first = bench.start_sync()
+    await becomes(first.member.lag, {bench.users_topic: 0, bench.tweets_topic: 0})
+    await bench.stop_sync(first)
+    await bench.send(bench.users_topic, *(mysql_event({"id": f"u{n}", "username": f"u{n}"}) for n in range(3)))
+    await bench.send(bench.users_topic, mysql_event({"id": "u9", "username": "other"}), partition=1)
+    await delete_before(bench.kafka, {TopicPartition(bench.users_topic, 0): 2})
+    # It has to find MySQL when it starts, and no more when it finds the gap.
+    second = bench.start_sync()
+    prepare = second._prepare
+
+    async def prepare_then_lose_mysql() -> None:
+        await prepare()
+        stack.kill("mysql")
+
+    second._prepare = prepare_then_lose_mysql  # type: ignore[method-assign]  # between two steps of the start
+    await eventually(lambda: bench.user("u9"))
+
+    async def problem() -> str:
+        return second.problem or ""
+
+    await eventually(problem, lambda told: told.startswith("users: MySQL: "))
+    assert await bench.user("u2") is None
+    await asyncio.to_thread(stack.start, "mysql")
+    await bench.engine.dispose()
+    await eventually(lambda: bench.user("u2"))
+    await becomes_in_doubt(second, bench.users_topic, (0, 0, 2))
+    await becomes(problem, "")
+
+
+async def test_doubt_is_shown_and_ends_with_a_comparison(sync: OwnSync, copies_urls: dict[str, str]) -> None:
+    kafka = KafkaClients(sync.variables["KAFKA_BOOTSTRAP_SERVERS"])
+    place = TopicPartition(sync.topic(sync.tweets), 0)
+    await sync.send(sync.tweets, own_event(1, text="one"), own_event(2, text="two"))
+    await delete_before(kafka, {place: 1})
+    async with sync.running() as replica:
+
+        async def route_of(path: str) -> dict[str, Any]:
+            routes: list[dict[str, Any]] = (await replica.client.get(path)).json()["routes"]
+            return next(each for each in routes if each["name"] == sync.tweets)
+
+        def is_in_doubt(is_it: bool) -> Callable[[dict[str, Any]], bool]:
+            return lambda route: bool(route["gaps"]) == is_it
+
+        route = await eventually(lambda: route_of("/v1/pipeline"), lambda route: route["state"] == "in doubt")
+        (told,) = route["gaps"]
+        assert (told["partition"], told["first_offset"], told["end_offset"]) == (0, 0, 1)
+        assert told["reason"] == "they were deleted before they were read"
+        assert (await route_of("/v1/status"))["gaps"] == [told]
+        ready = (await replica.client.get("/readyz")).json()
+        assert (ready["status"], ready["checks"]) == ("ready", {"consumer": "ok"})
+        (remark,) = ready["remarks"]
+        assert remark.startswith(f"{sync.tweets} is in doubt: {place.topic}-0: events from offset 0 to 0 are missing")
+
+        # The source has what was missing.
+        with pymongo.MongoClient[dict[str, Any]](copies_urls["MONGODB_URL"]) as client:
+            source = client["test"][sync.tweets]
+            source.insert_many([{"_id": ObjectId(tweet_id(n)), "text": word} for n, word in ((1, "one"), (2, "two"))])
+            reconcile = ("reconcile", "--route", sync.tweets, "--json")
+            code, output, _ = await sync.command(*reconcile)
+            assert (code, json.loads(output)["routes"][0]["gaps_closed"]) == (1, 0)
+            assert (await route_of("/v1/status"))["gaps"] == [told]
+            code, output, _ = await sync.command(*reconcile, "--sample", "1", "--repair")
+            assert (code, json.loads(output)["routes"][0]["gaps_closed"]) == (0, 0)
+            code, output, errors = await sync.command("reconcile", "--route", sync.tweets)
+            assert code == 0, errors
+            assert "no longer in doubt" in output
+            source.drop()
+        await eventually(lambda: route_of("/v1/status"), is_in_doubt(False))
+        route = await eventually(lambda: route_of("/v1/pipeline"), is_in_doubt(False))
+        assert route["state"] == "up to date"
+        assert (await replica.client.get("/readyz")).json()["remarks"] == []
+
+
+def test_gap_in_a_sentence() -> None:
+    known = Gap("t", ID, 0, 5, 9, "they were deleted before they were read")
+    assert str(known) == "t-0: events from offset 5 to 8 are missing (they were deleted before they were read)"
+    unknown = Gap("t", ID, 0, 5, None, "the topic was created again")
+    assert str(unknown) == "t-0: events from offset 5 on are missing (the topic was created again)"

@@ -1,0 +1,130 @@
+"""Topics that are missing, that are created again, or that are given partitions: each is its own route's matter."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka.admin import NewTopic
+from aiokafka.errors import UnknownTopicOrPartitionError
+
+from change_events import mysql_event
+from sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
+from sync_service.consumer.operation import SyncOperation
+from sync_service.consumer.topics import describe_topics, existing_topics
+from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
+from sync_service.dead_letters.writing import MAX_REQUEST_BYTES
+from waiting import eventually
+
+
+async def reason(operation: SyncOperation) -> str:
+    return operation.problem or ""
+
+
+async def test_topics_are_described_and_none_is_created(bench: Bench) -> None:
+    for _ in range(2):
+        described = await describe_topics(bench.kafka, [bench.tweets_topic, "test.missing"])
+        assert isinstance(described["test.missing"], UnknownTopicOrPartitionError)
+        topic = (await existing_topics(bench.kafka, [bench.tweets_topic]))[bench.tweets_topic]
+        assert described[bench.tweets_topic] == topic
+        assert (len(topic.id), topic.partitions) == (32, list(range(PARTITIONS)))
+    with pytest.raises(UnknownTopicOrPartitionError, match=r"topic test\.missing does not exist"):
+        await existing_topics(bench.kafka, [bench.tweets_topic, "test.missing"])
+
+
+@pytest.mark.parametrize("is_running", [True, False], ids=["while running", "at the start"])
+async def test_route_without_its_topic_waits_alone_until_it_exists(bench: Bench, is_running: bool) -> None:
+    if is_running:
+        operation = bench.start_sync()
+        await bench.send(bench.tweets_topic, tweet_event(1, "before"))
+        await becomes(bench.tweets, {tweet_id(1): "before"})
+        await bench.delete_topic(bench.tweets_topic)
+    else:
+        await bench.delete_topic(bench.tweets_topic)
+        operation = bench.start_sync()
+    named = f"tweets: Kafka: topic {bench.tweets_topic} does not exist"
+    await becomes(lambda: reason(operation), named)
+    await bench.send(bench.users_topic, mysql_event({"id": "u1", "username": "ada"}))
+    await eventually(lambda: bench.user("u1"))
+    assert await reason(operation) == named
+
+    # Of another number of partitions.
+    await bench.create_topic(bench.tweets_topic, PARTITIONS + 2)
+    for partition in range(PARTITIONS + 2):
+        await bench.send(bench.tweets_topic, tweet_event(10 + partition, "after"), partition=partition)
+    wanted = {tweet_id(10 + partition): "after" for partition in range(PARTITIONS + 2)}
+    await becomes(bench.tweets, {tweet_id(1): "before", **wanted} if is_running else wanted)
+    await becomes(lambda: reason(operation), "")
+
+
+async def test_all_topics_may_be_missing(bench: Bench) -> None:
+    await bench.delete_topic(bench.tweets_topic)
+    await bench.delete_topic(bench.users_topic)
+    operation = bench.start_sync()
+    await becomes(
+        lambda: reason(operation),
+        "; ".join(f"{route.name}: Kafka: topic {route.topic} does not exist" for route in bench.routes),
+    )
+    await bench.create_topic(bench.tweets_topic)
+    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
+    await becomes(bench.tweets, {tweet_id(1): "one"})
+
+
+@pytest.mark.parametrize("is_running", [True, False], ids=["while running", "while stopped"])
+@pytest.mark.parametrize("partitions", [1, PARTITIONS, PARTITIONS + 1])
+async def test_topic_created_again_is_read_from_its_beginning(bench: Bench, is_running: bool, partitions: int) -> None:
+    """Its offsets begin at 0 again, below those that the rows have: they are no redeliveries."""
+    operation = bench.start_sync()
+    await bench.send(bench.tweets_topic, *(tweet_event(1, f"text {n}", op="u", ordinal=n) for n in range(20)))
+    await becomes(bench.tweets, {tweet_id(1): "text 19"})
+    if not is_running:
+        await bench.stop_sync(operation)
+
+    await bench.delete_topic(bench.tweets_topic)
+    await bench.create_topic(bench.tweets_topic, partitions)
+    await bench.send(bench.tweets_topic, tweet_event(1, "text 20", op="u", ordinal=20))
+    last = partitions - 1
+    await bench.send(bench.tweets_topic, tweet_event(2, "last partition", ordinal=21), partition=last)
+    if not is_running:
+        operation = bench.start_sync()
+
+    await becomes(bench.tweets, {tweet_id(1): "text 20", tweet_id(2): "last partition"})
+    await becomes(operation.member.lag, {bench.users_topic: 0, bench.tweets_topic: 0})
+
+
+async def test_partitions_that_are_added_are_read(bench: Bench) -> None:
+    bench.start_sync()
+    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
+    await becomes(bench.tweets, {tweet_id(1): "one"})
+    await bench.add_partitions(bench.tweets_topic, PARTITIONS + 1)
+    await bench.send(bench.tweets_topic, tweet_event(2, "two"), partition=PARTITIONS)
+    await eventually(bench.tweets, lambda rows: rows == {tweet_id(1): "one", tweet_id(2): "two"}, within=60)
+
+
+@pytest.fixture
+async def no_dead_letters_topic(bench: Bench) -> AsyncIterator[None]:
+    await bench.delete_topic(DEAD_LETTERS_TOPIC)
+    yield
+    if isinstance((await describe_topics(bench.kafka, [DEAD_LETTERS_TOPIC]))[DEAD_LETTERS_TOPIC], Exception):
+        await create_dead_letters_topic(bench)
+
+
+async def create_dead_letters_topic(bench: Bench) -> None:
+    async with bench.kafka.started(bench.kafka.admin()) as admin:
+        await admin.create_topics(
+            [NewTopic(DEAD_LETTERS_TOPIC, 1, 1, topic_configs={"max.message.bytes": str(MAX_REQUEST_BYTES)})]
+        )
+
+
+@pytest.mark.usefixtures("no_dead_letters_topic")
+async def test_only_what_needs_the_dead_letters_waits_for_their_topic(bench: Bench) -> None:
+    operation = bench.start_sync()
+    await bench.send(bench.tweets_topic, (b"k", b"broken"), tweet_event(1, "after the poison"))
+    await bench.send(bench.tweets_topic, tweet_event(2, "other partition"), partition=1)
+    await bench.send(bench.users_topic, mysql_event({"id": "u1", "username": "ada"}))
+    await eventually(lambda: bench.user("u1"))
+    await becomes(bench.tweets, {tweet_id(2): "other partition"})
+    await eventually(lambda: reason(operation), lambda told: f"topic {DEAD_LETTERS_TOPIC} does not exist" in told)
+
+    await create_dead_letters_topic(bench)
+    await becomes(bench.tweets, {tweet_id(1): "after the poison", tweet_id(2): "other partition"})
+    assert [letter.value for letter in await bench.dead_letters()] == [b"broken"]
+    await becomes(lambda: reason(operation), "")

@@ -1,0 +1,153 @@
+"""The whole sync in the test's process, on a real broker and real databases, with topics of its own."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka.admin import NewPartitions, NewTopic
+from aiokafka.errors import UnknownTopicOrPartitionError
+from motor.motor_asyncio import AsyncIOMotorClient
+from prometheus_client import CollectorRegistry
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from change_events import Record, mongodb_event
+from records import records_of
+from service_kit.kafka import KafkaClients
+from sync_service.consumer.operation import SyncOperation
+from sync_service.consumer.topics import describe_topics
+from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
+from sync_service.metrics import SyncMetrics
+from sync_service.routes.models import Route
+from sync_service.settings import Settings
+from waiting import eventually
+
+PARTITIONS = 3
+
+
+def tweet_id(number: int) -> str:
+    return f"{number:024x}"
+
+
+def tweet_event(number: int, content: str, *, ordinal: int = 1, op: str = "c") -> Record:
+    return mongodb_event({"_id": {"$oid": tweet_id(number)}, "text": content, "version": 1}, op=op, ordinal=ordinal)
+
+
+@dataclass
+class Bench:
+    """Topics of a test's own, a way to put events on them, and both copies."""
+
+    settings: Settings
+    routes: list[Route]
+    producer: AIOKafkaProducer
+    engine: AsyncEngine
+    mongo: Any
+    running: list[tuple[SyncOperation, "asyncio.Task[None]"]] = field(default_factory=list)
+
+    @property
+    def kafka(self) -> KafkaClients:
+        return KafkaClients(self.settings.kafka_bootstrap_servers)
+
+    @property
+    def users_topic(self) -> str:
+        return self.routes[0].topic
+
+    @property
+    def tweets_topic(self) -> str:
+        return self.routes[1].topic
+
+    async def send(self, topic: str, *records: Record, partition: int = 0) -> None:
+        for key, value in records:
+            await self.producer.send(topic, key=key, value=value, partition=partition)
+        await self.producer.flush()
+
+    def start_sync(self, **changed: Any) -> SyncOperation:
+        settings = self.settings.model_copy(update=changed)
+        operation = SyncOperation(settings, self.routes, SyncMetrics(CollectorRegistry()))
+        self.running.append((operation, asyncio.create_task(operation.run())))
+        return operation
+
+    async def stop_sync(self, operation: SyncOperation) -> None:
+        (task,) = (task for each, task in self.running if each is operation)
+        operation.stop()
+        await task
+
+    async def create_topic(self, topic: str, partitions: int = PARTITIONS) -> None:
+        async with self.kafka.started(self.kafka.admin()) as admin:
+            await admin.create_topics([NewTopic(topic, partitions, 1)])
+        await self._know_of(topic, partitions)
+
+    async def delete_topic(self, topic: str) -> None:
+        """Returns when it is gone: a topic that is created too soon exists already."""
+        async with self.kafka.started(self.kafka.admin()) as admin:
+            await admin.delete_topics([topic])
+
+        async def is_gone() -> bool:
+            return isinstance((await describe_topics(self.kafka, [topic]))[topic], UnknownTopicOrPartitionError)
+
+        await eventually(is_gone)
+
+    async def add_partitions(self, topic: str, total: int) -> None:
+        async with self.kafka.started(self.kafka.admin()) as admin:
+            await admin.create_partitions({topic: NewPartitions(total)})
+        await self._know_of(topic, total)
+
+    async def _know_of(self, topic: str, partitions: int) -> None:
+        """The producer asks for it when it needs it, but not again when it changes."""
+
+        async def known() -> int:
+            await self.producer.client.force_metadata_update()
+            return len(await self.producer.partitions_for(topic))
+
+        await eventually(known, lambda number: number == partitions)
+
+    async def tweets(self) -> dict[str, str]:
+        async with self.engine.connect() as connection:
+            return {row.id: row.text for row in await connection.execute(text("SELECT id, text FROM tweets"))}
+
+    async def user(self, user_id: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = await self.mongo["users"].find_one({"_id": user_id})
+        return found
+
+    async def dead_letters(self) -> "Sequence[ConsumerRecord[bytes, bytes]]":
+        """Those of this test's topics."""
+        found = await records_of(self.settings.kafka_bootstrap_servers, DEAD_LETTERS_TOPIC)
+        ours = {self.users_topic.encode(), self.tweets_topic.encode()}
+        return [record for record in found if dict(record.headers).get("__connect.errors.topic") in ours]
+
+
+@asynccontextmanager
+async def sync_bench(settings: Settings, routes: dict[str, Route], engine: AsyncEngine) -> AsyncIterator[Bench]:
+    """With empty copies. `routes` has those of users and of tweets; `engine` is of the copy in MySQL."""
+    suffix = secrets.token_hex(4)
+    own = [routes[name].model_copy(update={"topic": f"test.{suffix}.{name}"}) for name in ("users", "tweets")]
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+        settings.mongodb_url.get_secret_value(), tz_aware=True
+    )
+    mongo = client.get_default_database()
+    await _empty(engine)
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers) as producer:
+        bench = Bench(settings, own, producer, engine, mongo)
+        for route in own:
+            await bench.create_topic(route.topic)
+        yield bench
+        for operation, task in bench.running:
+            operation.stop()
+            await task
+    await client.drop_database(mongo.name)
+    client.close()
+    await _empty(engine)
+
+
+async def _empty(engine: AsyncEngine) -> None:
+    """The copy in MySQL, which all tests share."""
+    async with engine.begin() as connection:
+        await connection.execute(text("DELETE FROM tweets_copy"))
+
+
+async def becomes(look: Callable[[], Awaitable[Any]], wanted: Any) -> None:
+    await eventually(look, lambda seen: seen == wanted, within=30)
