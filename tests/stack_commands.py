@@ -51,6 +51,18 @@ class StackCommands:
         return (self.state / "log" / "supervisor.log").read_text()
 
     @property
+    def addresses(self) -> dict[str, str]:
+        """Of `.stack/env`."""
+        lines = (self.state / "env").read_text().splitlines()
+        return dict(line.split("=", maxsplit=1) for line in lines)
+
+    @property
+    def snapshots(self) -> int:
+        """How many snapshots Debezium has completed."""
+        log = (self.state / "log" / "connect.log").read_text()
+        return log.count("Snapshot ended with SnapshotResult [status=COMPLETED")
+
+    @property
     def alive(self) -> list[str]:
         """The command lines of all processes that have a file of the state folder open, or removed ones of it."""
         return [" ".join(process.cmdline()) for process in psutil.process_iter() if self._has_files(process)]

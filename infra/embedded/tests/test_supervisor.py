@@ -7,11 +7,15 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psutil
+import pymongo
 import pytest
 import pytest_asyncio
 
+from commands import run_command
 from embedded_stack.configuration import reserved_port_offset
 from embedded_stack.restarts import MAX_RESTARTS
 from stack_commands import StackCommands
@@ -32,6 +36,49 @@ def up(commands: StackCommands) -> StackCommands:
     done = commands.run("up")
     assert done.returncode == 0, done.stdout + done.stderr
     return commands
+
+
+async def test_state_folder_of_a_version_without_kafka_is_taken_over(up: StackCommands) -> None:
+    """Version 0.1.0 had no Kafka that keeps its data: what was deleted while it did not run is in no log."""
+    addresses = up.addresses
+    async with httpx.AsyncClient(base_url=addresses["GATEWAY_URL"], timeout=30) as client:
+        password = "correct horse battery"
+        names = {"username": "ada", "email": "ada@example.com", "name": "Ada"}
+        secrets = {"password": password, "password_confirm": password}
+        registered = await client.post("/api/auth/v1/register", json={**names, **secrets})
+        bearer = {"Authorization": f"Bearer {registered.json()['access_token']}"}
+        for text in ("stays", "is deleted"):
+            (await client.post("/api/tweets/v1/tweets", json={"text": text}, headers=bearer)).raise_for_status()
+    await reconciled(up, lambda code, printed: code == 0 and "2 rows compared" in printed)
+    up.run("down")
+    up.run("start", "mongo")
+    with pymongo.MongoClient[dict[str, Any]](addresses["MONGODB_URL"]) as mongo:
+        assert mongo["tweets"]["tweets"].delete_one({"text": "is deleted"}).deleted_count == 1
+    up.run("down")
+    for folder in ("run", "data/kafka", "data/connect"):
+        shutil.rmtree(up.state / folder)
+    before = up.snapshots
+
+    done = up.run("up")
+    assert "the connectors take a snapshot" in done.stdout
+    await reconciled(up, lambda code, printed: code == 1 and "1 extra" in printed)
+    assert up.snapshots == before + 2, "one of each store"
+    await reconciled(up, lambda code, printed: code == 0 and "1 extra, 1 mended" in printed, "--repair")
+    await reconciled(up, lambda code, printed: code == 0 and "1 rows compared" in printed)
+    up.run("down")
+    assert up.run("up").returncode == 0
+    assert up.snapshots == before + 2
+
+
+async def reconciled(commands: StackCommands, until: Callable[[int, str], bool], *options: str) -> None:
+    """Compare until the result is as wanted: the sync may still be applying events."""
+    addresses = commands.addresses
+    variables = {**addresses, "MYSQL_URL": addresses["SYNC_MYSQL_URL"]}
+
+    async def result() -> tuple[int, str, str]:
+        return await run_command("sync-service", "reconcile", *options, within=60, **variables)
+
+    await eventually(result, lambda seen: until(seen[0], seen[1]))
 
 
 @pytest_asyncio.fixture(scope="module")

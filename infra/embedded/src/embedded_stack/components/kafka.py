@@ -36,6 +36,12 @@ class Kafka(JavaComponent):
             )
         )
         if not (self._logs / "meta.properties").exists():
+            if (self.environment.configuration.state / "log" / "sync.log").exists():
+                print(
+                    "kafka      has no data, though the stack ran before: the connectors take a snapshot; `sync-service "
+                    "reconcile --repair` finds what was deleted meanwhile",
+                    flush=True,
+                )
             self._format()
 
     def command(self) -> Command:
