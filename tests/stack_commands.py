@@ -9,8 +9,6 @@ from pathlib import Path
 
 import psutil
 
-COMMAND = [sys.executable, "-m", "embedded_stack.cli"]
-
 
 @dataclass(frozen=True)
 class StackCommands:
@@ -21,10 +19,14 @@ class StackCommands:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "TANDEM_STATE_DIR": str(self.state), "TANDEM_PORT_OFFSET": str(self.offset)}
 
+    @staticmethod
+    def command(*arguments: str) -> list[str]:
+        return [sys.executable, "-m", "embedded_stack.cli", *arguments]
+
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """To its end."""
         return subprocess.run(
-            [*COMMAND, *arguments],
+            self.command(*arguments),
             env={**self.environment, **environment},
             capture_output=True,
             text=True,
@@ -35,7 +37,7 @@ class StackCommands:
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """Without waiting for its end."""
         return subprocess.Popen(
-            [*COMMAND, *arguments], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            self.command(*arguments), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
     def pid(self, name: str) -> int | None:

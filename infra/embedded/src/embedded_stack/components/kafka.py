@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import logging
+import shutil
 import string
 import subprocess
 import uuid
@@ -35,14 +36,31 @@ class Kafka(JavaComponent):
                 KAFKA_LOG_DIRS=self._logs,
             )
         )
-        if not (self._logs / "meta.properties").exists():
+        if not self._is_formatted():
             if (self.environment.configuration.state / "log" / "sync.log").exists():
                 print(
-                    "kafka      has no data, though the stack ran before: the connectors take a snapshot; `sync-service "
-                    "reconcile --repair` finds what was deleted meanwhile",
+                    "kafka      has no data, though the stack ran before: the connectors take a snapshot; "
+                    "`sync-service reconcile --repair` finds what was deleted meanwhile",
                     flush=True,
                 )
+            shutil.rmtree(self._logs, ignore_errors=True)
             self._format()
+
+    def _is_formatted(self) -> bool:
+        """Raises `StackError` if there is data of a cluster whose identity is gone.
+
+        Formatted again the folder would be another one to the broker, which would start and serve none of its records.
+        """
+        meta = self._logs / "meta.properties"
+        if meta.exists() and "cluster.id=" in meta.read_text():
+            return True
+        if (self._logs / "__cluster_metadata-0").exists():
+            raise StackError(
+                f"Kafka's data is damaged: {meta} is missing or empty. Put it back from a backup of {self._folder}, or "
+                "delete that folder: the connectors then take a snapshot, and `sync-service reconcile --repair` finds "
+                "what was deleted meanwhile."
+            )
+        return False
 
     def command(self) -> Command:
         options = ("-Xms128m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -67,10 +85,10 @@ class Kafka(JavaComponent):
             raise StackError(f"The topics can't be created: {(done.stdout + done.stderr).strip()}")
 
     def _format(self) -> None:
-        """Give the log folder the id of a new cluster. A format that was cut off is done again."""
+        """Give the log folder the id of a new cluster."""
         # Kafka's text form of a UUID. One that began with a dash would be taken for an option.
         cluster = "T" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
-        arguments = ("format", "--ignore-formatted", "--cluster-id", cluster, "--config", str(self._properties))
+        arguments = ("format", "--cluster-id", cluster, "--config", str(self._properties))
         command = self.java("-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", *arguments)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from embedded_stack.errors import StackError
-from embedded_stack.fetch.cache import entry
+from embedded_stack.fetch.cache import download_error, entry
 from embedded_stack.fetch.progress import progress_bar
 
 SUITE = "sid"
@@ -121,7 +121,7 @@ def _run(command: list[str], directory: Path) -> str:
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.startswith(("E:", "dpkg"))]
         reason = errors[-1] if errors else f"exit code {done.returncode}"
-        raise StackError(f"Debian's packages can't be fetched; is there a network? ({command[0]}: {reason})")
+        raise download_error(directory, "Debian's packages", f"{command[0]}: {reason}")
     return done.stdout
 
 

