@@ -4,7 +4,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -15,6 +16,7 @@ from embedded_stack.credentials import Credentials, write_private
 from embedded_stack.errors import StackError, StartCancelledError
 from embedded_stack.ports import require_free_ports
 from embedded_stack.process import ComponentProcess
+from embedded_stack.room import disk_is_full
 
 _READINESS_POLL_SECONDS = 0.1
 
@@ -105,12 +107,12 @@ class Stack:
         the supervisor. Raises `StackError` if it can't be started or does not become ready.
         """
         component, process = self.components[self._known(name)], self.processes[name]
-        began = time.monotonic()
+        began, start = time.monotonic(), _Start(self._cancelled)
         with process.exclusive():
             if not process.expected or process.running() is not None:
                 return
-            self._launch(component, process)
-        if self._became_ready(component, process, began):
+            self._launch(component, process, start)
+        if self._became_ready(component, process, began, start):
             component.after_ready()
             self._say_ready(component, began)
 
@@ -152,14 +154,21 @@ class Stack:
         return wanted
 
     def _start_in_parallel(self, names: list[str]) -> None:
-        """Each waits for its own dependencies only. `names` are in an order that respects them."""
+        """Each waits for its own dependencies only. `names` are in an order that respects them.
+
+        When one fails the others are not waited for any longer; what is up stays up.
+        """
         started: dict[str, Future[None]] = {}
+        start = _Start(self._cancelled)
         with ThreadPoolExecutor(max_workers=len(names)) as pool:
             for name in names:
                 before = [started[each] for each in self.components[name].depends_on if each in started]
-                started[name] = pool.submit(self._start_after, before, name)
-        for future in started.values():
-            future.result()
+                started[name] = pool.submit(self._start_after, before, name, start)
+            wait(started.values(), return_when=FIRST_EXCEPTION)
+            start.has_failed.set()
+        failures = [error for future in started.values() if (error := future.exception()) is not None]
+        for error in sorted(failures, key=lambda each: isinstance(each, StartCancelledError)):
+            raise error
 
     def _require_same_ports(self) -> None:
         """Parts of one stack with two offsets would not find each other."""
@@ -191,7 +200,7 @@ class Stack:
                     ports[name] = self.components[name].ports
         require_free_ports(self.configuration, ports)
 
-    def _start_after(self, before: list[Future[None]], name: str) -> None:
+    def _start_after(self, before: list[Future[None]], name: str, start: "_Start") -> None:
         for future in before:
             future.result()
         component, process = self.components[name], self.processes[name]
@@ -203,30 +212,31 @@ class Stack:
         with process.exclusive():
             runs_already = process.running() is not None
             if not runs_already:
-                self._launch(component, process)
-        while not self._became_ready(component, process, began):
+                self._launch(component, process, start)
+        while not self._became_ready(component, process, began, start):
             # A supervisor may be starting it again.
             with process.exclusive():
                 if process.running() is None:
                     reason, tail = process.exit_reason(), process.log_tail()
                     process.pid_file.unlink(missing_ok=True)
-                    raise StackError(f"{name} {reason} while starting. The end of {process.log_file}:\n{tail}")
+                    full = disk_is_full(self.configuration.state)
+                    hint = f"The disk of {self.configuration.state} is full: make room. " if full else ""
+                    raise StackError(f"{name} {reason} while starting. {hint}The end of {process.log_file}:\n{tail}")
         component.after_ready()
         if runs_already:
             self._progress(f"{name:<10} runs already         {component.address}")
         else:
             self._say_ready(component, began)
 
-    def _launch(self, component: Component, process: ComponentProcess) -> None:
+    def _launch(self, component: Component, process: ComponentProcess, start: "_Start") -> None:
         """The caller holds the lock of the component."""
         process.end_orphans()
         require_free_ports(self.configuration, {component.name: component.ports})
         component.prepare()
-        if self._cancelled.is_set():
-            raise StartCancelledError(f"The start of {component.name} was cancelled.")
+        start.require_wanted(component.name)
         process.start(component.command())
 
-    def _became_ready(self, component: Component, process: ComponentProcess, began: float) -> bool:
+    def _became_ready(self, component: Component, process: ComponentProcess, began: float, start: "_Start") -> bool:
         """Wait until it is ready; False if it has ended. Raises `StackError` if neither happens in time."""
         reason = ""
         while True:
@@ -237,8 +247,7 @@ class Stack:
                 reason = f" ({error})" if isinstance(error, NotReadyError) else f" ({type(error).__name__}: {error})"
             if process.running() is None:
                 return False
-            if self._cancelled.is_set():
-                raise StartCancelledError(f"The start was cancelled while waiting for {component.name}.")
+            start.require_wanted(component.name)
             if time.monotonic() - began > component.deadline:
                 dead = self._dead_dependency(component)
                 needs = f": it needs {dead.name}, which {dead.exit_reason()}" if dead else reason
@@ -272,6 +281,18 @@ class Stack:
     def _write_addresses(self) -> None:
         lines = [f"{key}={value}\n" for key, value in self.addresses.items()]
         write_private(self.configuration.state / "env", "".join(lines))
+
+
+@dataclass(frozen=True)
+class _Start:
+    """One call of `start`, until it is cancelled or one of its components has failed."""
+
+    cancelled: threading.Event
+    has_failed: threading.Event = field(default_factory=threading.Event)
+
+    def require_wanted(self, name: str) -> None:
+        if self.cancelled.is_set() or self.has_failed.is_set():
+            raise StartCancelledError(f"The start was cancelled while waiting for {name}.")
 
 
 def _base_environment() -> dict[str, str]:

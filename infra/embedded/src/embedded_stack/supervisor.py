@@ -5,7 +5,6 @@ It stays small, since it runs as long as the stack does: child processes that en
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,11 +24,10 @@ from embedded_stack.kernel import adopt_orphans
 from embedded_stack.ownership import Ownership, Phase, owned
 from embedded_stack.process import ComponentProcess, has_ended
 from embedded_stack.restarts import MAX_RESTARTS, RestartPolicy
+from embedded_stack.room import disk_is_full, require_room
 from embedded_stack.stack import Progress, Stack
 
 NEEDED_BYTES = 1024**3
-# A component that died with less room than this on its disk probably died of that.
-_FULL_BYTES = 64 * 1024**2
 _LOOK_SECONDS = 0.5
 _POLL_SECONDS = 0.05
 _SERVICES = ("registrar", "sync", "auth", "tweet")
@@ -53,7 +51,7 @@ class Supervisor:
             signal.signal(number, self._on_signal)
         with owned(self._configuration) as ownership:
             ownership.enter(Phase.STARTING)
-            self._require_room()
+            require_room(self._state, NEEDED_BYTES, "the stack", "set TANDEM_STATE_DIR to a folder on another disk")
             self._stop_leftovers()
             adopt_orphans()
             with guarded(self._configuration, ownership) as guard:
@@ -97,14 +95,6 @@ class Supervisor:
     def _require_intact(self, ownership: Ownership) -> None:
         if not ownership.is_intact:
             raise StackError(f"The state folder {self._state} was removed: the processes of its stack are killed.")
-
-    def _require_room(self) -> None:
-        free = shutil.disk_usage(self._state).free
-        if free < NEEDED_BYTES:
-            raise StackError(
-                f"{self._state} has {free // 1024**2} MB left and the stack needs {NEEDED_BYTES // 1024**2} MB: "
-                "make room, or set TANDEM_STATE_DIR to a folder on another disk."
-            )
 
     def _stop_leftovers(self) -> None:
         if any(process.running() or process.writers() for process in self._stack.processes.values()):
@@ -254,8 +244,7 @@ class Watch:
         code = None if process.pid is None else self._children.exit_code(process.pid)
         self._say(stamped(name, f"DIED: it {process.exit_reason(code)}. The end of {process.log_file}:"))
         self._say("\n".join(f"    {line}" for line in process.log_tail().splitlines()))
-        free = shutil.disk_usage(self._stack.configuration.state).free
-        if free < _FULL_BYTES:
+        if disk_is_full(self._stack.configuration.state):
             self._say(stamped(name, f"the disk of {self._stack.configuration.state} is full: make room"))
 
     def _plan(self, name: str, process: ComponentProcess) -> Death:
