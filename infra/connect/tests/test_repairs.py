@@ -6,8 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
+from motor.motor_asyncio import AsyncIOMotorClient
 
 from embedded_stack import Stack
+from records import records_of
 from registrar.topics import TopicDeclaration, ensure_topics
 from service_kit.kafka import KafkaClients
 from waiting import eventually
@@ -24,6 +26,51 @@ async def test_topics_are_created_once_with_their_partition_counts(kafka_bootstr
 async def test_broker_that_does_not_answer_ends_at_the_deadline() -> None:
     with pytest.raises(TimeoutError, match=r"the broker at 127\.0\.0\.1:1 does not answer: "):
         await ensure_topics(KafkaClients("127.0.0.1:1"), {"x": TopicDeclaration(partitions=1)}, deadline_seconds=1)
+
+
+async def test_topic_with_other_partitions_is_no_reason_to_wait(kafka_bootstrap_servers: str) -> None:
+    name, kafka = f"test.{secrets.token_hex(4)}", KafkaClients(kafka_bootstrap_servers)
+    await ensure_topics(kafka, {name: TopicDeclaration(partitions=4)}, deadline_seconds=20)
+    assert await ensure_topics(kafka, {name: TopicDeclaration(partitions=6)}, deadline_seconds=20) == []
+
+
+async def test_topic_that_can_not_be_created_is_named_at_the_deadline(kafka_bootstrap_servers: str) -> None:
+    name, kafka = f"test.{secrets.token_hex(4)}", KafkaClients(kafka_bootstrap_servers)
+    reason = f"topic {name} can't be created: REGISTRAR_REPLICATION_FACTOR is 3, but the cluster has 1 broker"
+    with pytest.raises(TimeoutError, match=reason):
+        await ensure_topics(kafka, {name: TopicDeclaration(partitions=1)}, replication_factor=3, deadline_seconds=2)
+
+
+async def test_change_events_go_on_in_a_topic_that_was_deleted(running_stack: Stack) -> None:
+    addresses, topic = running_stack.addresses, "cdc.mongo.tweets.likes"
+    kafka = KafkaClients(addresses["KAFKA_BOOTSTRAP_SERVERS"])
+    mongo = AsyncIOMotorClient[dict[str, Any]](addresses["MONGODB_URL"])
+    async with (
+        httpx.AsyncClient(base_url=addresses["REGISTRAR_URL"], timeout=20) as registrar,
+        kafka.started(kafka.admin()) as admin,
+    ):
+
+        async def ready() -> bool:
+            return (await registrar.get("/readyz")).status_code == 200
+
+        async def partitions() -> int:
+            described = {each["topic"]: each["partitions"] for each in await admin.describe_topics()}
+            return len(described.get(topic, ()))
+
+        async def write_and_read() -> bool:
+            await mongo["tweets"]["likes"].insert_one({"_id": f"test-{secrets.token_hex(4)}"})
+            found = [await records_of(addresses["KAFKA_BOOTSTRAP_SERVERS"], topic, number) for number in range(6)]
+            return any(found)
+
+        await eventually(ready, within=180)
+        repairs = [each["repairs"] for each in (await registrar.get("/v1/connectors")).json()]
+        await admin.delete_topics([topic])
+        await eventually(partitions, lambda count: count == 0)
+        await eventually(partitions, lambda count: count == 6)
+        await eventually(write_and_read, within=180)
+        await eventually(ready, within=180)
+        assert [each["repairs"] for each in (await registrar.get("/v1/connectors")).json()] == repairs
+    mongo.close()
 
 
 async def test_connector_that_connect_has_lost_is_put_back(running_stack: Stack) -> None:

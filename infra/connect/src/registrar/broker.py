@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError, RequestTimedOutError
 
 from registrar.heartbeats import HeartbeatReader
 from registrar.topics import REQUEST_TIMEOUT_MS, TopicReconciler
@@ -39,6 +39,10 @@ class Broker:
         """Raises `KafkaError` if the broker does not answer."""
         try:
             created = await self._reconcile()
+        except RequestTimedOutError as error:
+            # Of aiokafka itself, by the name of an answer of a broker.
+            await self.close()
+            raise KafkaTimeoutError(f"no answer within {REQUEST_TIMEOUT_MS / 1000:g} s") from error
         except BaseException:
             await self.close()
             raise

@@ -71,6 +71,7 @@ class TopicReconciler:
         self._created_at: dict[str, float] = {}
         self._refused: dict[str, str] = {}
         self._deviating: dict[str, str] = {}
+        self._unreadable: set[str] = set()
         self._settings_are_due_at = float("-inf")
 
     async def reconcile(self, admin: AIOKafkaAdminClient) -> list[str]:
@@ -154,8 +155,7 @@ class TopicReconciler:
         changes: dict[str, dict[str, str]] = {}
         for code, message, _, name, entries in (await admin.describe_configs(resources))[0].resources:
             if code:
-                # Of a broker that hides settings from this user, or of a topic that was just deleted.
-                log.debug("the settings of a topic can't be read", topic=name, reason=_refusal(code, message))
+                self._report_unreadable(name, code, message)
                 continue
             actual = {setting: value for setting, value, *_ in entries}
             wanted = self.declared[name].config
@@ -166,6 +166,12 @@ class TopicReconciler:
                 self._deviating[name] = f"has {before} instead of {after}"
         if changes:
             await self._change_settings(changes)
+
+    def _report_unreadable(self, name: str, code: int, message: str | None) -> None:
+        """Of a topic that may well be as declared; once. One that was just deleted is reported as missing."""
+        if code != UnknownTopicOrPartitionError.errno and name not in self._unreadable:
+            self._unreadable.add(name)
+            log.warning("the settings of a topic can't be read", topic=name, reason=_refusal(code, message))
 
     async def _change_settings(self, changes: Mapping[str, Mapping[str, str]]) -> None:
         async with self.kafka.started(self.kafka.client(request_timeout_ms=REQUEST_TIMEOUT_MS)) as client:

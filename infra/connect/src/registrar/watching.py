@@ -147,8 +147,16 @@ class Registrar:
         return reason
 
     async def _reason(self, error: BaseException) -> str:
-        if isinstance(error, KafkaError | asyncio.CancelledError):
-            return await self._kafka.explain(error)
+        match error:
+            case KafkaError() | asyncio.CancelledError():
+                return await self._kafka.explain(error)
+            case httpx.HTTPStatusError():
+                answer = error.response
+                return f"Kafka Connect answers {answer.status_code} {answer.reason_phrase}"
+            case httpx.TimeoutException():
+                return f"Kafka Connect does not answer within {_CONNECT_TIMEOUT_SECONDS:g} s"
+            case httpx.TransportError():
+                return f"Kafka Connect does not answer: {error}"
         return f"{type(error).__name__}: {error}"
 
     def _record(self, connector: Connector, seen: Observation) -> None:
