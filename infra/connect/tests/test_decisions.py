@@ -29,6 +29,8 @@ def watch() -> Watch:
         (Observation({**CONFIG, "tasks.max": "2"}, "RUNNING", ("RUNNING",), 1.0), Action.PUT),
         (Observation(CONFIG, "RUNNING", ("FAILED",), 1.0), Action.RESTART),
         (Observation(CONFIG, "FAILED", (), 1.0), Action.RESTART),
+        (Observation(CONFIG, "RUNNING", ("FAILED",), 1.0, "E: The db history topic is missing. You may"), Action.RESET),
+        (Observation(CONFIG, "RUNNING", ("RUNNING",), 1.0, "E: The db history topic is missing. You may"), Action.NONE),
         (Observation(CONFIG, "UNASSIGNED", (), 1.0), Action.NONE),
         (Observation(CONFIG, "PAUSED", ("PAUSED",), 1.0), Action.NONE),
         (Observation(CONFIG, "PAUSED", ("FAILED",), 1.0), Action.NONE),
@@ -45,6 +47,7 @@ def test_first_look(seen: Observation, action: Action) -> None:
         (WELL, None),
         (Observation(None), "not registered"),
         (Observation(CONFIG, "RUNNING", ("FAILED",), 1.0), "connector RUNNING, tasks FAILED"),
+        (Observation(CONFIG, "RUNNING", ("FAILED",), 1.0, "E: denied"), "connector RUNNING, tasks FAILED: E: denied"),
         (Observation(CONFIG, "RUNNING", (), 1.0), "connector RUNNING, tasks none"),
         (
             Observation(CONFIG, "PAUSED", ("PAUSED",), 1.0),

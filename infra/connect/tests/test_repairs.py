@@ -151,3 +151,29 @@ async def test_connector_that_an_operator_halted_is_reported_and_left_alone(
         (await connect.put("/connectors/mysql-users/resume")).raise_for_status()
         await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
         assert (await halted())["repairs"] == repairs
+
+
+async def test_connector_whose_schema_history_is_lost_takes_a_new_snapshot(running_stack: Stack) -> None:
+    addresses, topic = running_stack.addresses, "cdc.mysql.schema-history"
+    kafka = KafkaClients(addresses["KAFKA_BOOTSTRAP_SERVERS"])
+    async with (
+        httpx.AsyncClient(base_url=addresses["CONNECT_URL"], timeout=20) as connect,
+        httpx.AsyncClient(base_url=addresses["REGISTRAR_URL"], timeout=20) as registrar,
+        kafka.started(kafka.admin()) as admin,
+    ):
+
+        async def readiness() -> httpx.Response:
+            return await registrar.get("/readyz")
+
+        async def resets() -> bool:
+            return (
+                'registrar_repairs_total{action="reset",connector="mysql-users"} 1.0'
+                in (await registrar.get("/metrics")).text
+            )
+
+        await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
+        await admin.delete_topics([topic])
+        (await connect.post("/connectors/mysql-users/restart?includeTasks=true")).raise_for_status()
+        await eventually(resets, within=180)
+        await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
+        assert await records_of(addresses["KAFKA_BOOTSTRAP_SERVERS"], topic)

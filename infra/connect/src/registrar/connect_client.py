@@ -1,6 +1,8 @@
 """Kafka Connect's REST interface, as far as the registrar uses it."""
 
+import asyncio
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +14,7 @@ from registrar.redaction import redact
 _CONFLICT = 409
 # To check a configuration, Debezium connects to the database; MongoDB's driver looks for a server for 30 s.
 _CHANGE_TIMEOUT_SECONDS = 60.0
+_STOPPING_POLL_SECONDS = 0.5
 # What Connect and Debezium repeat before they say what is wrong.
 _PREAMBLE = re.compile(r"^The '[^']*' value is invalid: ")
 _EXCEPTION = re.compile(r"^(?:[a-z]\w*\.)+[A-Z]\w*: (?=\S)")
@@ -64,6 +67,26 @@ class ConnectClient:
             f"/connectors/{name}/restart", params=parameters, timeout=_CHANGE_TIMEOUT_SECONDS
         )
         self._check(answer, config)
+
+    async def reset(self, name: str, config: Mapping[str, str]) -> None:
+        """Delete the connector's offsets; it takes a new snapshot. Raises `ConnectorRefused`."""
+        # Only those of a connector that stands still may be deleted.
+        self._check(await self._client.put(f"/connectors/{name}/stop"), config)
+        try:
+            await self._delete_offsets(name, config)
+        finally:
+            self._check(await self._client.put(f"/connectors/{name}/resume"), config)
+
+    async def _delete_offsets(self, name: str, config: Mapping[str, str]) -> None:
+        """Refused until the connector's tasks have ended."""
+        deadline = time.monotonic() + _CHANGE_TIMEOUT_SECONDS
+        while True:
+            answer = await self._client.delete(f"/connectors/{name}/offsets")
+            if not answer.is_error:
+                return
+            if time.monotonic() > deadline:
+                raise ConnectorRefused(f"{answer.status_code} {redact(_message(answer), config)}")
+            await asyncio.sleep(_STOPPING_POLL_SECONDS)
 
     @staticmethod
     def _check(answer: httpx.Response, config: Mapping[str, str]) -> None:

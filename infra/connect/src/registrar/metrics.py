@@ -42,7 +42,10 @@ class RegistrarMetrics:
             "registrar_heartbeat_age_seconds", "Age of the newest heartbeat.", ["connector"], registry=registry
         )
         self.repairs = Counter(
-            "registrar_repairs", "Connectors put or restarted.", ["connector", "action"], registry=registry
+            "registrar_repairs",
+            "Connectors put, restarted, or reset to a new snapshot.",
+            ["connector", "action"],
+            registry=registry,
         )
         self.failed_looks = Counter(
             "registrar_failed_looks",
@@ -57,7 +60,7 @@ class RegistrarMetrics:
             registry=registry,
         )
         for name in connectors:
-            for action in (Action.PUT, Action.RESTART):
+            for action in (Action.PUT, Action.RESTART, Action.RESET):
                 self.repairs.labels(name, action)
         self._topic_names = topics
         self.know_no_connectors()

@@ -7,6 +7,10 @@ from enum import StrEnum
 # Kafka Connect's words for what only an operator asks for.
 _HALTED = {"PAUSED": "paused", "STOPPED": "stopped"}
 
+# Of Debezium when its topic of schema changes is empty although the connector has read on: without them it can't
+# read the log from there, and no restart helps.
+_HISTORY_IS_LOST = "db history topic"
+
 
 class Action(StrEnum):
     """What to do about a connector."""
@@ -14,6 +18,7 @@ class Action(StrEnum):
     NONE = "none"
     PUT = "put"
     RESTART = "restart"
+    RESET = "reset"  # have it forget how far it has read, so that it takes a new snapshot
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,10 @@ class Observation:
     @property
     def failed(self) -> bool:
         return not self.halted and "FAILED" in (self.state, *self.task_states)
+
+    @property
+    def has_lost_its_history(self) -> bool:
+        return self.failed and _HISTORY_IS_LOST in (self.failure or "")
 
     @property
     def has_to_speak(self) -> bool:
@@ -122,7 +131,8 @@ class Watch:
             resume = f"PUT /connectors/{self.name}/resume"
             return f"connector {state}: an operator {_HALTED[state]} it; to resume it, send Kafka Connect {resume}"
         if not seen.running:
-            return f"connector {seen.state}, tasks {', '.join(seen.task_states) or 'none'}"
+            failure = f": {seen.failure}" if seen.failed and seen.failure else ""
+            return f"connector {seen.state}, tasks {', '.join(seen.task_states) or 'none'}{failure}"
         return self._heartbeat_problem(seen)
 
     def _heartbeat_problem(self, seen: Observation) -> str | None:
@@ -137,6 +147,8 @@ class Watch:
     def _needed(self, seen: Observation, wanted: Mapping[str, str]) -> Action:
         if seen.config is None or not _same(seen.config, wanted):
             return Action.PUT
+        if seen.has_lost_its_history:
+            return Action.RESET
         if seen.failed or self._is_silent(seen):
             return Action.RESTART
         return Action.NONE

@@ -188,6 +188,10 @@ class Registrar:
         try:
             if action is Action.PUT:
                 await connect.put(name, connector.config)
+            elif action is Action.RESET:
+                await connect.reset(name, connector.config)
+                hint = "sync-service reconcile --repair finds rows that were deleted meanwhile"
+                log.warning("connector takes a new snapshot", connector=name, hint=hint, notable=True)
             else:
                 await connect.restart(name, connector.config)
         except ConnectorRefused as refused:
