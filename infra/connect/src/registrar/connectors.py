@@ -1,4 +1,7 @@
-"""The connectors as declared: one JSON file each, with `${NAME}` filled in from the environment."""
+"""The connectors as declared: one JSON file each, with `${NAME}` filled in from the environment.
+
+Or from the file that `NAME_FILE` names: passwords are often mounted as files.
+"""
 
 import json
 import string
@@ -6,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from service_kit.settings import value_or_file
 
 HEARTBEAT_TOPIC_PREFIX = "__debezium-heartbeat."
 
@@ -41,7 +46,7 @@ def _load(file: Path, environment: Mapping[str, str]) -> Connector:
     try:
         # Substituted value by value, so that a password may hold quotes and backslashes.
         declared: dict[str, Any] = json.loads(file.read_text())
-        config = {key: string.Template(str(value)).substitute(environment) for key, value in declared.items()}
+        config = {key: _filled_in(str(value), environment) for key, value in declared.items()}
     except KeyError as missing:
         raise InvalidDeclaration(f"{file.name}: the environment variable {missing.args[0]} is not set") from None
     except ValueError as error:
@@ -50,3 +55,9 @@ def _load(file: Path, environment: Mapping[str, str]) -> Connector:
         if setting not in config:
             raise InvalidDeclaration(f"{file.name}: {setting} is missing")
     return Connector(file.stem, config)
+
+
+def _filled_in(text: str, environment: Mapping[str, str]) -> str:
+    template = string.Template(text)
+    found = {name: value_or_file(name, environment) for name in template.get_identifiers()}
+    return template.substitute({name: value for name, value in found.items() if value is not None})

@@ -18,9 +18,9 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import KafkaError
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service_kit.kafka_failures import KafkaUnavailable, explain
+from service_kit.settings import EnvironmentSettings
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
@@ -28,12 +28,9 @@ SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 ClientT = TypeVar("ClientT", bound=AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient | AIOKafkaClient)
 
 
-class KafkaSettings(BaseSettings):
-    """How Kafka is reached. A variable that is empty counts as not set, so that Compose can pass all of them on."""
+class KafkaSecurity(EnvironmentSettings):
+    """TLS and SASL. A variable that is empty counts as not set, so that Compose can pass all of them on."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
-
-    kafka_bootstrap_servers: str = Field(description="`host:port,…`")
     kafka_security_protocol: SecurityProtocol = Field(
         default="PLAINTEXT", description="With `SSL` in it, the broker's certificate and its host name are checked."
     )
@@ -92,11 +89,18 @@ class KafkaSettings(BaseSettings):
 
     def kafka_variables(self) -> dict[str, str]:
         """The settings as environment variables, the password among them: for a process that has the same ones."""
-        values = {name: getattr(self, name) for name in KafkaSettings.model_fields}
+        names = (name for name in type(self).model_fields if name in KafkaSettings.model_fields)
+        values = {name: getattr(self, name) for name in names}
         return {
             name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
             for name, value in values.items()
         }
+
+
+class KafkaSettings(KafkaSecurity):
+    """How Kafka is reached."""
+
+    kafka_bootstrap_servers: str = Field(description="`host:port,…`")
 
 
 def _refuse(names: list[str], why: str) -> None:
@@ -120,9 +124,14 @@ class KafkaClients:
 
     @classmethod
     def of(cls, settings: KafkaSettings) -> Self:
+        return cls.at(settings.kafka_bootstrap_servers, settings)
+
+    @classmethod
+    def at(cls, bootstrap_servers: str, settings: KafkaSecurity) -> Self:
+        """With an address that is not among the settings."""
         password = settings.kafka_sasl_password
         return cls(
-            settings.kafka_bootstrap_servers,
+            bootstrap_servers,
             security_protocol=settings.kafka_security_protocol,
             sasl_mechanism=settings.kafka_sasl_mechanism,
             sasl_username=settings.kafka_sasl_username,

@@ -1,10 +1,15 @@
 """The base of every service's `Settings`."""
 
+import os
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Any, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 LOCAL_ONLY_PREFIX = "local-only-"
 
@@ -17,14 +22,77 @@ def _listed(value: Any) -> Any:
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_listed)]
 
 
-class ServiceSettings(BaseSettings):
+def value_or_file(name: str, environment: Mapping[str, str]) -> str | None:
+    """The variable `name`, or what is in the file that `name`_FILE names, without the line's end. None: neither is set.
+
+    An empty variable counts as not set. Raises `ValueError` if both are set, or if the file can't be read.
+    """
+    value, file = environment.get(name), environment.get(f"{name}_FILE")
+    if not file:
+        return value
+    if value:
+        raise ValueError(f"{name} and {name}_FILE are both set; set one of them")
+    try:
+        return Path(file).read_text().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text in UTF-8"
+        raise ValueError(f"{name}_FILE: {file}: {reason}") from error
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Each secret of the settings may be in a file: `MYSQL_URL_FILE=/run/secrets/mysql-url` is `MYSQL_URL`."""
+
+    def __call__(self) -> dict[str, Any]:
+        environment = {name.upper(): value for name, value in os.environ.items()}
+        found, wrong = {}, []
+        for name, field in self.settings_cls.model_fields.items():
+            if not _is_secret(field):
+                continue
+            try:
+                value = value_or_file(name.upper(), environment)
+            except ValueError as error:
+                kind = PydanticCustomError("secret_file", "{why}", {"why": str(error)})
+                wrong.append(InitErrorDetails(type=kind, input=None))
+                continue
+            if value is not None and environment.get(f"{name.upper()}_FILE"):
+                found[name] = value
+        if wrong:
+            raise ValidationError.from_exception_data(self.settings_cls.__name__, wrong, hide_input=True)
+        return found
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Of no use here: pydantic-settings asks for it of sources that look at one field at a time."""
+        raise NotImplementedError
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return SecretStr in (field.annotation, *get_args(field.annotation))
+
+
+class EnvironmentSettings(BaseSettings):
+    """Settings read from environment variables, and secrets from files, too: see `SecretFiles`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # Files before variables: one that is empty is as good as not set.
+        return (init_settings, SecretFiles(settings_cls), env_settings, dotenv_settings, file_secret_settings)
+
+
+class ServiceSettings(EnvironmentSettings):
     """Settings read from environment variables; an unset one takes its default, a missing one is an error.
 
     A secret with `local-only-` in it (alone, or as the password in an address) is a default that anybody can read
     in the source, so it is refused outside `ENVIRONMENT=local`.
     """
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
 
     environment: Literal["local", "production"] = Field(
         default="local", description="`production` refuses default secrets."

@@ -106,10 +106,15 @@ class Jobs:
             job.state = "failed" if job.problem else "finished"
             log.info("reconciled", id=job.id, state=job.state, problem=job.problem, notable=True)
 
+    def _environment(self) -> dict[str, str]:
+        """A secret that this process has from a file is given to the command as a variable, and not as both."""
+        files = {f"{name}_FILE" for name in self._variables}
+        return {**{name: value for name, value in os.environ.items() if name not in files}, **self._variables}
+
     async def _compare(self, job: Job) -> None:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", _COMMAND, *job.arguments),
-            env={**os.environ, **self._variables},
+            env=self._environment(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

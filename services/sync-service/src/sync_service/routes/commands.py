@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from pydantic import Field
-from pydantic_settings import BaseSettings
 from sqlalchemy.exc import DBAPIError
 
 from service_kit.mysql import MysqlAddress
+from service_kit.settings import EnvironmentSettings
 from sync_service.routes.explaining import Unexplained, explain_event
 from sync_service.routes.loading import default_routes_file, load_routes
 from sync_service.routes.models import Route
@@ -17,7 +17,7 @@ from sync_service.routes.table_changes import change_tables
 from sync_service.routes.tables import UnfitTable
 
 
-class RoutesSettings(BaseSettings):
+class RoutesSettings(EnvironmentSettings):
     """Which file it is about."""
 
     sync_routes_file: Path = Field(default_factory=default_routes_file)
