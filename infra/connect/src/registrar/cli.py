@@ -30,7 +30,8 @@ def main() -> None:
         topics = load_topics(declarations_folder() / "topics.yaml")
         if command == "run":
             filled_in = {**os.environ, "REGISTRAR_REPLICATION_FACTOR": str(settings.registrar_replication_factor)}
-            connectors = load_connectors(declarations_folder() / "connectors", filled_in)
+            declared = load_connectors(declarations_folder() / "connectors", filled_in)
+            connectors = [connector.secured(KafkaClients.of(settings)) for connector in declared]
             serve(create_app(settings, connectors, topics), service="registrar", settings=settings)
         else:
             configure_logging("registrar", settings.log_level)

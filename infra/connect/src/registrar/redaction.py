@@ -9,7 +9,7 @@ _ACCOUNT = re.compile(r"(?<=//)[^/@\s]*(?=@)|(?<=')[^'\s]*'@'[^'\s]*(?=')")
 # How names of settings end whose values are secret.
 _SECRET_SETTINGS = ("password", "connection.string", "jaas.config", "secret", "token", "credentials", "keystore.key")
 # Of an address, and of `sasl.jaas.config`.
-_PASSWORD_IN_VALUE = re.compile(r"://[^:@\s]*:([^@\s]+)@|password\s*=\s*\"([^\"]+)\"")
+_PASSWORD_IN_VALUE = re.compile(r"://[^:@\s]*:([^@\s]+)@|password\s*=\s*\"((?:[^\"\\]|\\.)+)\"")
 
 
 def redact(text: str, config: Mapping[str, str] | None = None) -> str:

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from embedded_stack.errors import StackError
+from service_kit.kafka import KafkaClients, KafkaSecurity
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 
@@ -39,11 +40,12 @@ _INFRASTRUCTURE = ("mysql", "mongo", "kafka", "connect")
 _DEFAULT_STATE = REPOSITORY / ".stack"
 
 
-class StackConfiguration(BaseSettings):
+class StackConfiguration(KafkaSecurity):
     """`TANDEM_PORT_OFFSET`, `TANDEM_STATE_DIR` and `TANDEM_CACHE_DIR`; and addresses of outside components.
 
     A component whose address is given is not started: `MYSQL_ROOT_URL` (an account that may create schemas and
     users; `MYSQL_URL` will do if that is one), `MONGODB_URL`, `KAFKA_BOOTSTRAP_SERVERS`, `CONNECT_URL`.
+    TLS and SASL are those of an outside Kafka; the embedded one has neither.
     """
 
     model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore")
@@ -117,6 +119,17 @@ class StackConfiguration(BaseSettings):
         """The path of something in the state folder, for messages; relative where that is shorter."""
         path = self.state / name
         return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+    @property
+    def kafka(self) -> KafkaClients:
+        if self.outside_kafka is None:
+            return KafkaClients(f"127.0.0.1:{self.port('kafka')}")
+        return KafkaClients.at(self.outside_kafka, self)
+
+    @property
+    def kafka_security(self) -> dict[str, str]:
+        """The environment variables of a service that say how an outside Kafka is reached."""
+        return {} if self.outside_kafka is None else self.kafka_variables()
 
     def port(self, name: str) -> int:
         return PORTS[name] + self.port_offset

@@ -7,6 +7,7 @@ from embedded_stack.components.base import LOOPBACK, answers
 from embedded_stack.components.java import JavaComponent
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.process import Command
+from service_kit.kafka_java import java_properties, prefixed, properties_file
 
 CONFIGURATION = REPOSITORY / "infra" / "connect"
 
@@ -29,6 +30,7 @@ class Connect(JavaComponent):
     def prepare(self) -> None:
         self._link_plugins()
         template = string.Template((CONFIGURATION / "worker.properties").read_text())
+        security = java_properties(self.environment.configuration.kafka)
         self._worker_properties.write_text(
             template.substitute(
                 KAFKA_BOOTSTRAP_SERVERS=self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"],
@@ -36,6 +38,8 @@ class Connect(JavaComponent):
                 CONNECT_PORT=str(self.environment.port("connect")),
                 CONNECT_PLUGIN_PATH=self._plugins,
             )
+            # The worker's own clients, and those that it makes for connectors.
+            + properties_file(prefixed(security, "", "producer.", "consumer.", "admin."))
         )
 
     def command(self) -> Command:
