@@ -43,11 +43,22 @@ class Replica:
 
     async def start(self) -> None:
         """Returns when it is ready."""
+        await self.begin()
+        await eventually(self._is_ready, within=90)
+
+    async def begin(self) -> None:
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 self._command, "run", env=self.variables, stdout=log, stderr=log
             )
-        await eventually(self._is_ready, within=90)
+
+    async def problem(self, check: str) -> str:
+        """What `/readyz` says of a check; empty until it answers."""
+        assert self._process is not None
+        assert self._process.returncode is None, self.log.read_text()
+        with contextlib.suppress(httpx.TransportError):
+            return str((await self.client.get("/readyz")).json()["checks"].get(check, ""))
+        return ""
 
     async def end(self, how: signal.Signals) -> None:
         """Send a signal, and see the process end."""

@@ -5,6 +5,8 @@ to find out: with the same settings, and if need be with others, without sending
 """
 
 import asyncio
+import os
+import re
 import ssl
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,7 @@ PROBE_SECONDS, PROBES_SECONDS = 3.0, 8.0
 # Of OpenSSL's X509_V_ERR_…
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _OTHER_NAME = {62, 63, 64}
+_ERROR_NUMBER = re.compile(r"\[Errno ([0-9]+)\]")
 
 
 _WHAT_IS_DENIED = {
@@ -64,8 +67,10 @@ async def explain(kafka: "KafkaClients", error: BaseException) -> str:
 def _answered(error: BaseException) -> str | None:
     """What the broker itself has said is wrong, or one who has asked already."""
     if isinstance(error, _DENIED):
-        denied = next(what for kind, what in _WHAT_IS_DENIED.items() if isinstance(error, kind))
-        return f"Kafka denies this user access to the {denied}{_names(error)}: the rights (ACLs) on it are missing"
+        names = _names(error)
+        kind = next(what for denied, what in _WHAT_IS_DENIED.items() if isinstance(error, denied))
+        what = f"{kind}{'s' if len(names) > 1 else ''} {', '.join(names)}".rstrip()
+        return f"Kafka denies this user access to the {what}: rights (ACLs) are missing"
     match error:
         case KafkaUnavailable():
             return str(error)
@@ -76,11 +81,11 @@ def _answered(error: BaseException) -> str | None:
     return None
 
 
-def _names(error: BaseException) -> str:
+def _names(error: BaseException) -> list[str]:
     names: set[str] = set()
     for each in error.args:
         names.update([each] if isinstance(each, str) else map(str, each) if isinstance(each, Iterable) else [])
-    return "".join(f" {name}" for name in sorted(names))
+    return sorted(names)
 
 
 async def _diagnose(kafka: "KafkaClients") -> str | None:
@@ -234,8 +239,16 @@ class _Probe:
         return f"the broker at {self.address} does not answer: {_text(cause)}"
 
 
+def _error_number(error: OSError) -> int:
+    found = _ERROR_NUMBER.search(str(error))
+    return int(found[1]) if found else 0
+
+
 def _text(error: BaseException) -> str:
     """In one line, with the name of its class only if it says nothing else."""
+    if isinstance(error, OSError) and (number := error.errno or _error_number(error)) > 0:
+        # The same words of every event loop, and of a host name with several addresses.
+        return os.strerror(number)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()) or type(error).__name__

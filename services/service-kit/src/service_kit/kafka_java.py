@@ -1,7 +1,6 @@
 """The security settings of Kafka in the words of Java's clients: for Kafka Connect and what runs in it."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
@@ -27,7 +26,7 @@ def java_properties(kafka: KafkaClients) -> dict[str, str]:
     if kafka.uses_tls and kafka.ssl_cert is not None and kafka.ssl_key is not None:
         properties["ssl.keystore.type"] = "PEM"
         properties["ssl.keystore.certificate.chain"] = kafka.ssl_cert.read_text()
-        properties["ssl.keystore.key"] = _pkcs8(kafka.ssl_key)
+        properties["ssl.keystore.key"] = pkcs8(kafka.ssl_key.read_bytes())
     return properties
 
 
@@ -58,7 +57,7 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _pkcs8(file: Path) -> str:
-    """Java reads no other form."""
-    key = load_pem_private_key(file.read_bytes(), password=None)
+def pkcs8(pem: bytes) -> str:
+    """A private key in the one form that Java reads."""
+    key = load_pem_private_key(pem, password=None)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

@@ -71,7 +71,8 @@ async def existing_topics(kafka: KafkaClients, names: Iterable[str]) -> Mapping[
 
 def _error(code: int, name: str) -> KafkaError:
     error: type[KafkaError] = for_code(code)
-    return error(f"topic {name} does not exist" if error is UnknownTopicOrPartitionError else f"topic {name}")
+    # `KafkaClients.explain` makes a sentence of the name alone.
+    return error(f"topic {name} does not exist" if error is UnknownTopicOrPartitionError else name)
 
 
 class _Uuid(AbstractType[UUID]):  # type: ignore[misc]  # published without type information

@@ -1,0 +1,233 @@
+"""The sync on a Kafka with TLS and SASL, and what it says of one that it can't use."""
+
+import re
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from change_events import mysql_event
+from commands import run_command
+from embedded_stack import Stack
+from issuing import Issuer
+from own_sync import OwnSync, own_sync
+from registrar.topics import TopicDeclaration, ensure_topics
+from replicas import Replica
+from secured_kafka import PASSWORD, SecuredKafka, secured_kafka
+from service_kit.kafka import KafkaClients, KafkaSettings
+from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
+from sync_service.routes.loading import default_routes_file
+from waiting import eventually
+
+if TYPE_CHECKING:
+    from motor.motor_asyncio import AsyncIOMotorDatabase
+
+    Database = AsyncIOMotorDatabase[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[SecuredKafka]:
+    folder = tmp_path_factory.mktemp("secured-kafka")
+    with secured_kafka(folder, Path(__file__).parents[3] / ".stack-test" / f"{worker_id}-secured-kafka") as kafka:
+        yield kafka
+
+
+@pytest.fixture(scope="module")
+async def topics(kafka: SecuredKafka) -> str:
+    """What the registrar says when it has made them, through TLS and SASL."""
+    code, output, errors = await registrar_topics(**kafka.variables())
+    assert (code, errors) == (0, "")
+    return output
+
+
+@pytest.fixture
+def urls(kafka: SecuredKafka, topics: str, schema_url: str, database_url: str, database: "Database") -> dict[str, str]:
+    return {"MYSQL_URL": schema_url, "MONGODB_URL": database_url, "KAFKA_BOOTSTRAP_SERVERS": kafka.plain}
+
+
+@pytest.fixture
+async def sync(stack: Stack, issuer: Issuer, tmp_path: Path, urls: dict[str, str]) -> AsyncIterator[OwnSync]:
+    declared = yaml.safe_load(default_routes_file().read_text())
+    async with own_sync(stack, issuer, tmp_path, urls=urls, routes=[declared["users"], declared["tweets"]]) as sync:
+        yield sync
+
+
+async def registrar_topics(**variables: str) -> tuple[int, str, str]:
+    code, output, errors = await run_command(
+        "registrar", "topics", within=120, CONNECT_URL="http://127.0.0.1:1", **variables
+    )
+    # Beside what is logged.
+    return code, output.splitlines()[-1] if output else "", errors
+
+
+@asynccontextmanager
+async def unready(sync: OwnSync, **variables: str) -> AsyncIterator[Replica]:
+    """A sync-service that begins, and need not become ready."""
+    logs = sync.stack.configuration.state / "log"
+    replica = Replica("sync-service", {**sync.variables, **variables}, logs)
+    await replica.begin()
+    try:
+        yield replica
+    finally:
+        await replica.end(signal.SIGTERM)
+        await replica.client.aclose()
+
+
+def test_registrar_makes_the_topics_through_tls_and_sasl(topics: str) -> None:
+    made = re.fullmatch("([0-9]+) topics, ([0-9]+) of them created", topics)
+    assert made is not None
+    assert int(made[1]) == int(made[2]) > 0
+
+
+async def test_registrar_says_at_its_deadline_what_is_wrong(
+    kafka: SecuredKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = {"x": TopicDeclaration(partitions=1)}
+    for name, value in kafka.variables(SASL_PASSWORD="wrong").items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(TimeoutError, match="refuses KAFKA_SASL_USERNAME or KAFKA_SASL_PASSWORD"):
+        await ensure_topics(KafkaClients.of(KafkaSettings()), declared, deadline_seconds=3)
+
+
+@pytest.mark.parametrize(
+    ("listener", "changed"),
+    [
+        ("sasl", {"SASL_MECHANISM": "SCRAM-SHA-512"}),
+        ("sasl", {"SASL_MECHANISM": "PLAIN"}),
+        ("unencrypted", {}),
+        ("mutual", {}),
+    ],
+)
+async def test_row_is_written_through_each_protocol(
+    sync: OwnSync, kafka: SecuredKafka, database: "Database", listener: str, changed: dict[str, str]
+) -> None:
+    if listener == "mutual":
+        changed = {"SSL_CERT": str(kafka.certificates.cert), "SSL_KEY": str(kafka.certificates.key)}
+    await sync.send(sync.users, mysql_event({"id": "u1", "username": "ada", "name": "Ada"}))
+    await sync.send(sync.users, (b"k", b"broken"), partition=1)
+    variables = kafka.variables(listener, **changed)
+    async with sync.running(**variables) as replica:
+
+        async def name() -> str | None:
+            found = await database.users.find_one({"_id": "u1"})
+            return None if found is None else str(found["name"])
+
+        await eventually(name, lambda seen: seen == "Ada")
+
+        # The dead letter was written by the producer, and is read by a consumer of its own.
+        async def letters() -> list[str]:
+            answer = await replica.client.get("/v1/dead-letters", params={"route": sync.users})
+            return [each["topic"] for each in answer.json().get("items", [])]
+
+        await eventually(letters, lambda seen: seen == [sync.topic(sync.users)])
+        pipeline = (await replica.client.get("/v1/pipeline")).json()
+        assert pipeline["broker"] is not None
+    assert PASSWORD not in replica.log.read_text()
+    code, output, _ = await sync.command("inspect", "--route", sync.users, "--from-beginning", "--limit=1", **variables)
+    assert (code, "Ada" in output) == (0, True)
+
+
+_CERTIFICATE = "the certificate of the broker at"
+# In the words of OpenSSL.
+_UNKNOWN = "unable to get local issuer certificate"
+_OTHER_HOST = "Hostname mismatch, certificate is not valid for 'localhost'."
+WRONG = {
+    "nothing listens": (
+        "sasl",
+        {"BOOTSTRAP_SERVERS": "127.0.0.1:1"},
+        "the broker at 127.0.0.1:1 does not answer: Connection refused",
+    ),
+    "wrong password": (
+        "sasl",
+        {"SASL_PASSWORD": "wrong"},
+        "the broker at {sasl} refuses KAFKA_SASL_USERNAME or KAFKA_SASL_PASSWORD",
+    ),
+    "wrong password, PLAIN": (
+        "sasl",
+        {"SASL_PASSWORD": "wrong", "SASL_MECHANISM": "PLAIN"},
+        "the broker at {sasl} refuses KAFKA_SASL_USERNAME or KAFKA_SASL_PASSWORD",
+    ),
+    "mechanism that is not offered": (
+        "scram",
+        {"SASL_MECHANISM": "PLAIN"},
+        "the broker at {scram} does not offer KAFKA_SASL_MECHANISM=PLAIN, but SCRAM-SHA-512",
+    ),
+    "wrong CA": (
+        "sasl",
+        {"SSL_CA": "{stranger}"},
+        f"{_CERTIFICATE} {{sasl}} is not signed by the CA in KAFKA_SSL_CA: {_UNKNOWN}",
+    ),
+    "no CA": (
+        "sasl",
+        {"SSL_CA": ""},
+        f"{_CERTIFICATE} {{sasl}} is not signed by a CA that this system knows; set KAFKA_SSL_CA: {_UNKNOWN}",
+    ),
+    "expired certificate": (
+        "expired",
+        {},
+        f"{_CERTIFICATE} {{expired}} (or that of its CA) has expired",
+    ),
+    "certificate of another host": (
+        "misnamed",
+        {},
+        f"{_CERTIFICATE} {{misnamed}} is for another host: {_OTHER_HOST}",
+    ),
+    "TLS to a plain port": (
+        "sasl",
+        {"BOOTSTRAP_SERVERS": "{plain}"},
+        "the broker at {plain} does not speak TLS, but KAFKA_SECURITY_PROTOCOL is SASL_SSL",
+    ),
+    "plain to a TLS port": (
+        "unencrypted",
+        {"BOOTSTRAP_SERVERS": "{sasl}"},
+        "the broker at {sasl} speaks TLS, but KAFKA_SECURITY_PROTOCOL is SASL_PLAINTEXT",
+    ),
+    "no user name": (
+        "expired",
+        {"BOOTSTRAP_SERVERS": "{sasl}"},
+        "the broker at {sasl} asks for a user name, but KAFKA_SECURITY_PROTOCOL is SSL",
+    ),
+    "user name for a broker that knows none": (
+        "unencrypted",
+        {"BOOTSTRAP_SERVERS": "{plain}"},
+        "the broker at {plain} takes no user names, but KAFKA_SECURITY_PROTOCOL is SASL_PLAINTEXT",
+    ),
+    "no client certificate": (
+        "mutual",
+        {},
+        "the broker at {mutual} asks for a certificate: set KAFKA_SSL_CERT and KAFKA_SSL_KEY",
+    ),
+    "no rights": (
+        "sasl",
+        {"SASL_USERNAME": "bob"},
+        "Kafka denies this user access to the topics {topics}: rights (ACLs) are missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+async def test_broker_that_can_not_be_used_is_one_sentence(sync: OwnSync, kafka: SecuredKafka, kind: str) -> None:
+    listener, changed, sentence = WRONG[kind]
+    values = {name: kafka.address(name) for name in kafka.ports}
+    values |= {"plain": kafka.plain, "stranger": str(kafka.certificates.stranger)}
+    values["topics"] = ", ".join([DEAD_LETTERS_TOPIC, sync.topic(sync.tweets), sync.topic(sync.users)])
+    variables = kafka.variables(listener, **{name: value.format(**values) for name, value in changed.items()})
+    expected = f"Kafka: {sentence.format(**values)}"
+    async with unready(sync, **variables) as replica:
+
+        async def problem() -> str:
+            return await replica.problem("consumer")
+
+        said = await eventually(problem, lambda said: said.startswith("Kafka:"))
+        assert said == expected
+        # Said in the log once, however often it has been tried again.
+        await eventually(problem, lambda said: "Kafka" in said)
+    assert replica.log.read_text().count("nothing is consumed") == 1
+    assert PASSWORD not in replica.log.read_text()
+    arguments = ("--topic", DEAD_LETTERS_TOPIC, "--route", sync.users, "--route", sync.tweets)
+    code, _, errors = await sync.command("inspect", *arguments, "--limit=1", **variables)
+    assert (code, errors.strip()) == (1, f"error: {said.removeprefix('Kafka: ')}")
