@@ -17,6 +17,7 @@ from embedded_stack.components import Environment
 from embedded_stack.components.kafka import Kafka
 from replicas import free_port
 from service_kit.kafka_java import pkcs8, properties_file
+from service_kit.kafka_settings import KafkaSettings
 
 # With what must be escaped for Java.
 PASSWORD = 'correct "horse" \\battery'
@@ -46,7 +47,7 @@ class Certificates:
     @classmethod
     def make(cls, folder: Path) -> "Certificates":
         authority, client = trustme.CA(), folder / "client.pem"
-        issued = authority.issue_cert(common_name="tandem")
+        issued = authority.issue_cert("client.example", common_name="tandem")
         files = cls(authority, folder / "ca.pem", folder / "stranger.pem", client, folder / "client-key.pem")
         authority.cert_pem.write_to_path(str(files.ca))
         trustme.CA().cert_pem.write_to_path(str(files.stranger))
@@ -133,6 +134,10 @@ class SecuredKafka:
 
     def address(self, listener: str) -> str:
         return f"{HOST}:{self.ports[listener]}"
+
+    def settings(self, listener: str = "sasl", **changed: str) -> KafkaSettings:
+        values = {name.lower(): value for name, value in self.variables(listener, **changed).items()}
+        return KafkaSettings.model_validate(values)
 
     def variables(self, listener: str = "sasl", **changed: str) -> dict[str, str]:
         """How a service reaches a listener; `changed` without `KAFKA_`."""

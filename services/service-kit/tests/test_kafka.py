@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service_kit.kafka import KafkaClients, KafkaSettings
+from service_kit.kafka import KafkaClients
 from service_kit.kafka_failures import KafkaUnavailable
+from service_kit.kafka_settings import KafkaSettings
 from service_kit.settings import explain
 
 REPOSITORY = Path(__file__).parents[3]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from service_kit.kafka import KafkaSettings
+from service_kit.kafka_settings import KafkaSettings
 from service_kit.mysql import MysqlAddress
 from service_kit.settings import ServiceSettings, explain, value_or_file
 

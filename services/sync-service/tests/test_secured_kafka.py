@@ -18,7 +18,7 @@ from own_sync import OwnSync, own_sync
 from registrar.topics import TopicDeclaration, ensure_topics
 from replicas import Replica
 from secured_kafka import PASSWORD, SecuredKafka, secured_kafka
-from service_kit.kafka import KafkaClients, KafkaSettings
+from service_kit.kafka import KafkaClients
 from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
 from sync_service.routes.loading import default_routes_file
 from waiting import eventually
@@ -83,14 +83,10 @@ def test_registrar_makes_the_topics_through_tls_and_sasl(topics: str) -> None:
     assert int(made[1]) == int(made[2]) > 0
 
 
-async def test_registrar_says_at_its_deadline_what_is_wrong(
-    kafka: SecuredKafka, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    declared = {"x": TopicDeclaration(partitions=1)}
-    for name, value in kafka.variables(SASL_PASSWORD="wrong").items():
-        monkeypatch.setenv(name, value)
+async def test_registrar_says_at_its_deadline_what_is_wrong(kafka: SecuredKafka) -> None:
+    wrong = KafkaClients.of(kafka.settings(SASL_PASSWORD="wrong"))
     with pytest.raises(TimeoutError, match="refuses KAFKA_SASL_USERNAME or KAFKA_SASL_PASSWORD"):
-        await ensure_topics(KafkaClients.of(KafkaSettings()), declared, deadline_seconds=3)
+        await ensure_topics(wrong, {"x": TopicDeclaration(partitions=1)}, deadline_seconds=3)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def main() -> None:
         if command == "run":
             filled_in = {**os.environ, "REGISTRAR_REPLICATION_FACTOR": str(settings.registrar_replication_factor)}
             declared = load_connectors(declarations_folder() / "connectors", filled_in)
-            connectors = [connector.secured(KafkaClients.of(settings)) for connector in declared]
+            connectors = [connector.secured(settings) for connector in declared]
             serve(create_app(settings, connectors, topics), service="registrar", settings=settings)
         else:
             configure_logging("registrar", settings.log_level)

@@ -4,22 +4,22 @@ Or from the file that `NAME_FILE` names: passwords are often mounted as files.
 """
 
 import json
-import re
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from service_kit.kafka import KafkaClients
 from service_kit.kafka_java import java_properties, prefixed
+from service_kit.kafka_settings import KafkaSecurity
 from service_kit.settings import value_or_file
 
 HEARTBEAT_TOPIC_PREFIX = "__debezium-heartbeat."
 _SCHEMA_HISTORY = "schema.history.internal."
-# Ends of the names of settings whose values nobody may read, and what is secret in the text of a login module.
-_SECRET_SETTINGS = ("password", "connection.string", "sasl.jaas.config", "ssl.keystore.key")
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_PRIVATE_KEY = "ssl.keystore.key"
+# Debezium logs its settings, and takes a private key for no secret unless it is told to. Each group of settings is
+# logged by itself, by what it has of this.
+_SANITIZE, _PRIVATE_KEY_PATTERN = "custom.sanitize.pattern", r".*ssl\.keystore\.key$"
 
 
 class InvalidDeclaration(Exception):  # noqa: N818 - a state of a file, not a fault of the program
@@ -37,24 +37,17 @@ class Connector:
     def heartbeat_topic(self) -> str:
         return HEARTBEAT_TOPIC_PREFIX + self.config["topic.prefix"]
 
-    def secured(self, kafka: KafkaClients) -> "Connector":
+    def secured(self, kafka: KafkaSecurity) -> "Connector":
         """With the security settings of Kafka for its schema history, unless the declaration has some of its own.
 
         All else that it reads and writes goes through clients of the Connect worker.
         """
         if f"{_SCHEMA_HISTORY}kafka.bootstrap.servers" not in self.config:
             return self
-        own = prefixed(java_properties(kafka), f"{_SCHEMA_HISTORY}producer.", f"{_SCHEMA_HISTORY}consumer.")
-        return replace(self, config={**own, **self.config})
-
-
-def secrets_of(config: Mapping[str, str]) -> Iterable[str]:
-    """What must not be shown of a connector's settings."""
-    for name, value in config.items():
-        if value and name.endswith(_SECRET_SETTINGS):
-            yield value
-            if name.endswith("sasl.jaas.config"):
-                yield from filter(None, _QUOTED.findall(value))
+        own = java_properties(kafka)
+        hidden = {_SANITIZE: _PRIVATE_KEY_PATTERN} if _PRIVATE_KEY in own else {}
+        clients = prefixed({**own, **hidden}, f"{_SCHEMA_HISTORY}producer.", f"{_SCHEMA_HISTORY}consumer.")
+        return replace(self, config={**hidden, **clients, **self.config})
 
 
 def declarations_folder() -> Path:

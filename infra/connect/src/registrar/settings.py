@@ -2,7 +2,7 @@
 
 from pydantic import AnyHttpUrl, Field
 
-from service_kit.kafka import KafkaSettings
+from service_kit.kafka_settings import KafkaSettings
 from service_kit.settings import ServiceSettings
 
 

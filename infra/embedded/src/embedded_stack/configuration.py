@@ -12,7 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from embedded_stack.errors import StackError
-from service_kit.kafka import KafkaClients, KafkaSecurity
+from service_kit.kafka_settings import KafkaSecurity
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 
@@ -121,15 +121,9 @@ class StackConfiguration(KafkaSecurity):
         return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
     @property
-    def kafka(self) -> KafkaClients:
-        if self.outside_kafka is None:
-            return KafkaClients(f"127.0.0.1:{self.port('kafka')}")
-        return KafkaClients.at(self.outside_kafka, self)
-
-    @property
-    def kafka_security(self) -> dict[str, str]:
-        """The environment variables of a service that say how an outside Kafka is reached."""
-        return {} if self.outside_kafka is None else self.kafka_variables()
+    def kafka_security(self) -> KafkaSecurity:
+        """That of an outside Kafka; the embedded one has none."""
+        return KafkaSecurity.model_construct() if self.outside_kafka is None else self
 
     def port(self, name: str) -> int:
         return PORTS[name] + self.port_offset

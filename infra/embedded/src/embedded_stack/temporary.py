@@ -5,22 +5,32 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from embedded_stack.configuration import StackConfiguration, reserved_port_offset
 from embedded_stack.stack import Progress, Stack, silent
+from service_kit.kafka_settings import KafkaSecurity, KafkaSettings
 
 
 @contextmanager
-def temporary_stack(prefix: str, *, logs: Path | None = None, progress: Progress = silent) -> Iterator[Stack]:
+def temporary_stack(
+    prefix: str, *, logs: Path | None = None, progress: Progress = silent, kafka: KafkaSettings | None = None
+) -> Iterator[Stack]:
     """On free ports, in a temporary folder whose name begins with the prefix, with nothing of it started yet.
 
-    In the end it is stopped and its logs are kept in `logs`, in place of those of the last one.
+    In the end it is stopped and its logs are kept in `logs`, in place of those of the last one. `kafka` is a broker
+    outside of it, instead of one of its own.
     """
     state = Path(tempfile.mkdtemp(prefix=prefix))
     # The environment's MYSQL_URL and the like must not lead anybody to somebody's real database.
-    outside = dict.fromkeys(("outside_mysql", "outside_mysql_account", "outside_mongodb", "outside_kafka"))
+    outside: dict[str, Any] = dict.fromkeys(
+        ("outside_mysql", "outside_mysql_account", "outside_mongodb", "outside_connect")
+    )
+    security = KafkaSecurity.model_construct() if kafka is None else kafka
+    outside |= {name: getattr(security, name) for name in KafkaSecurity.model_fields}
+    outside["outside_kafka"] = None if kafka is None else kafka.kafka_bootstrap_servers
     with reserved_port_offset() as offset:
-        configuration = StackConfiguration(state_dir=state, port_offset=offset, outside_connect=None, **outside)
+        configuration = StackConfiguration(state_dir=state, port_offset=offset, **outside)
         stack = Stack(configuration, progress=progress)
         try:
             yield stack

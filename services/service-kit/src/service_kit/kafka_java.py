@@ -2,31 +2,29 @@
 
 from collections.abc import Mapping
 
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
-
-from service_kit.kafka import KafkaClients
+from service_kit.kafka_settings import KafkaSecurity
 
 _LOGIN_MODULES = "org.apache.kafka.common.security"
 
 
-def java_properties(kafka: KafkaClients) -> dict[str, str]:
+def java_properties(kafka: KafkaSecurity) -> dict[str, str]:
     """Nothing for plain text. Certificates and key are in the values, not their paths: Connect may run elsewhere.
 
     Raises `OSError`: a file can't be read.
     """
-    if kafka.security_protocol == "PLAINTEXT":
+    if kafka.kafka_security_protocol == "PLAINTEXT":
         return {}
-    properties: dict[str, str] = {"security.protocol": kafka.security_protocol}
-    if kafka.uses_sasl and kafka.sasl_mechanism is not None:
-        properties["sasl.mechanism"] = kafka.sasl_mechanism
+    properties: dict[str, str] = {"security.protocol": kafka.kafka_security_protocol}
+    if kafka.kafka_sasl_mechanism is not None:
+        properties["sasl.mechanism"] = kafka.kafka_sasl_mechanism
         properties["sasl.jaas.config"] = _login(kafka)
-    if kafka.uses_tls and kafka.ssl_ca is not None:
+    if kafka.kafka_ssl_ca is not None:
         properties["ssl.truststore.type"] = "PEM"
-        properties["ssl.truststore.certificates"] = kafka.ssl_ca.read_text()
-    if kafka.uses_tls and kafka.ssl_cert is not None and kafka.ssl_key is not None:
+        properties["ssl.truststore.certificates"] = kafka.kafka_ssl_ca.read_text()
+    if kafka.kafka_ssl_cert is not None and kafka.kafka_ssl_key is not None:
         properties["ssl.keystore.type"] = "PEM"
-        properties["ssl.keystore.certificate.chain"] = kafka.ssl_cert.read_text()
-        properties["ssl.keystore.key"] = pkcs8(kafka.ssl_key.read_bytes())
+        properties["ssl.keystore.certificate.chain"] = kafka.kafka_ssl_cert.read_text()
+        properties["ssl.keystore.key"] = pkcs8(kafka.kafka_ssl_key.read_bytes())
     return properties
 
 
@@ -46,9 +44,10 @@ def _escaped(value: str) -> str:
     return f"\\{text}" if text.startswith(" ") else text
 
 
-def _login(kafka: KafkaClients) -> str:
-    module = "plain.PlainLoginModule" if kafka.sasl_mechanism == "PLAIN" else "scram.ScramLoginModule"
-    user, password = (_quoted(each or "") for each in (kafka.sasl_username, kafka.sasl_password))
+def _login(kafka: KafkaSecurity) -> str:
+    module = "plain.PlainLoginModule" if kafka.kafka_sasl_mechanism == "PLAIN" else "scram.ScramLoginModule"
+    password = kafka.kafka_sasl_password.get_secret_value() if kafka.kafka_sasl_password is not None else ""
+    user, password = _quoted(kafka.kafka_sasl_username or ""), _quoted(password)
     return f"{_LOGIN_MODULES}.{module} required username={user} password={password};"
 
 
@@ -59,5 +58,10 @@ def _quoted(text: str) -> str:
 
 def pkcs8(pem: bytes) -> str:
     """A private key in the one form that Java reads."""
-    key = load_pem_private_key(pem, password=None)
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    # Few have a key of their own, and it takes memory.
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+
+    key = serialization.load_pem_private_key(pem, password=None)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()

@@ -30,7 +30,7 @@ class Connect(JavaComponent):
     def prepare(self) -> None:
         self._link_plugins()
         template = string.Template((CONFIGURATION / "worker.properties").read_text())
-        security = java_properties(self.environment.configuration.kafka)
+        security = java_properties(self.environment.configuration.kafka_security)
         self._worker_properties.write_text(
             template.substitute(
                 KAFKA_BOOTSTRAP_SERVERS=self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"],

@@ -84,7 +84,7 @@ class SyncService(Service):
             "MYSQL_URL": self.environment.addresses["SYNC_MYSQL_URL"],
             "MONGODB_URL": self.environment.addresses["MONGODB_URL"],
             "KAFKA_BOOTSTRAP_SERVERS": self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"],
-            **self.environment.configuration.kafka_security,
+            **self.environment.configuration.kafka_security.kafka_variables(),
             # Not a dependency either: without it the connectors' state is unknown.
             "REGISTRAR_URL": self.environment.addresses["REGISTRAR_URL"],
             "GATEWAY_PREFIX": "/api/sync",
@@ -116,7 +116,7 @@ def registrar_environment(environment: Environment) -> dict[str, str]:
     return {
         **environment.base,
         "KAFKA_BOOTSTRAP_SERVERS": environment.addresses["KAFKA_BOOTSTRAP_SERVERS"],
-        **environment.configuration.kafka_security,
+        **environment.configuration.kafka_security.kafka_variables(),
         "CONNECT_URL": environment.addresses["CONNECT_URL"],
         "CDC_MYSQL_HOST": mysql.host,
         "CDC_MYSQL_PORT": str(mysql.port),

@@ -11,7 +11,8 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from pydantic import Field
 
-from service_kit.kafka import KafkaClients, KafkaSettings
+from service_kit.kafka import KafkaClients
+from service_kit.kafka_settings import KafkaSettings
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.problems import Problem

@@ -14,7 +14,8 @@ from pathlib import Path
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from pydantic import Field
 
-from service_kit.kafka import KafkaClients, KafkaSettings
+from service_kit.kafka import KafkaClients
+from service_kit.kafka_settings import KafkaSettings
 from sync_service.inspection.following import Begin, follow
 from sync_service.inspection.printing import as_text
 from sync_service.inspection.telling import Wanted, tell

@@ -14,7 +14,8 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pydantic import Field, ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service_kit.kafka import KafkaClients, KafkaSettings
+from service_kit.kafka import KafkaClients
+from service_kit.kafka_settings import KafkaSettings
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.settings import explain

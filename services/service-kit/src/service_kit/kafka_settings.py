@@ -1,0 +1,128 @@
+"""How Kafka is reached, with TLS and SASL. Apart from the clients, which take time and memory to import."""
+
+import ssl
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from service_kit.settings import EnvironmentSettings
+
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
+
+class KafkaSecurity(EnvironmentSettings):
+    """TLS and SASL. A variable that is empty counts as not set, so that Compose can pass all of them on."""
+
+    kafka_security_protocol: SecurityProtocol = Field(
+        default="PLAINTEXT", description="With `SSL` in it, the broker's certificate and its host name are checked."
+    )
+    kafka_sasl_mechanism: SaslMechanism | None = Field(
+        default=None, description="`PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`; needed for `SASL_…`."
+    )
+    kafka_sasl_username: str | None = Field(default=None, description="Needed for `SASL_…`.")
+    kafka_sasl_password: SecretStr | None = Field(default=None, description="Needed for `SASL_…`.")
+    kafka_ssl_ca: Path | None = Field(
+        default=None,
+        description="PEM file of the CA that signed the brokers' certificates; the system's CAs if not given.",
+    )
+    kafka_ssl_cert: Path | None = Field(
+        default=None, description="PEM file of the client's certificate and its chain, if the brokers ask for one."
+    )
+    kafka_ssl_key: Path | None = Field(
+        default=None, description="PEM file of the client certificate's private key, without a passphrase."
+    )
+
+    @field_validator("kafka_security_protocol", mode="before")
+    @classmethod
+    def _take_empty_protocol_for_default(cls, value: Any) -> Any:
+        return value or "PLAINTEXT"
+
+    @field_validator(
+        "kafka_sasl_mechanism",
+        "kafka_sasl_username",
+        "kafka_sasl_password",
+        "kafka_ssl_ca",
+        "kafka_ssl_cert",
+        "kafka_ssl_key",
+        mode="before",
+    )
+    @classmethod
+    def _take_empty_for_not_set(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @model_validator(mode="after")
+    def _check_kafka_security(self) -> Self:
+        protocol = self.kafka_security_protocol
+        sasl = ("kafka_sasl_mechanism", "kafka_sasl_username", "kafka_sasl_password")
+        tls = ("kafka_ssl_ca", "kafka_ssl_cert", "kafka_ssl_key")
+        is_set = {name for name in (*sasl, *tls) if getattr(self, name)}
+        if protocol.startswith("SASL_"):
+            _refuse([name for name in sasl if name not in is_set], f"needed: KAFKA_SECURITY_PROTOCOL is {protocol}")
+        else:
+            needs = "SASL_SSL or SASL_PLAINTEXT"
+            _refuse([name for name in sasl if name in is_set], f"set, but KAFKA_SECURITY_PROTOCOL is not {needs}")
+        if not protocol.endswith("SSL"):
+            _refuse([name for name in tls if name in is_set], "set, but KAFKA_SECURITY_PROTOCOL is not SSL or SASL_SSL")
+            return self
+        if len({"kafka_ssl_cert", "kafka_ssl_key"} & is_set) == 1:
+            raise ValueError("KAFKA_SSL_CERT and KAFKA_SSL_KEY are needed together")
+        tls_context(self.kafka_ssl_ca, self.kafka_ssl_cert, self.kafka_ssl_key)
+        return self
+
+    def kafka_variables(self) -> dict[str, str]:
+        """The settings as environment variables, the password among them: for a process that has the same ones."""
+        names = (name for name in type(self).model_fields if name in KafkaSettings.model_fields)
+        values = {name: getattr(self, name) for name in names}
+        return {
+            name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
+            for name, value in values.items()
+        }
+
+
+class KafkaSettings(KafkaSecurity):
+    """How Kafka is reached."""
+
+    kafka_bootstrap_servers: str = Field(description="`host:port,…`")
+
+
+def _refuse(names: list[str], why: str) -> None:
+    if names:
+        verb = "is" if len(names) == 1 else "are"
+        raise ValueError(f"{', '.join(map(str.upper, names))} {verb} {why}")
+
+
+def tls_context(ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext:
+    """Raises `ValueError`, which names the setting, if a file can't be used."""
+    files = {"KAFKA_SSL_CA": ca, "KAFKA_SSL_CERT": cert, "KAFKA_SSL_KEY": key}
+    changed = []
+    for name, file in files.items():
+        try:
+            changed.append(0 if file is None else file.stat().st_mtime_ns)
+        except OSError as error:
+            raise ValueError(f"{name}: {file}: {error.strerror}") from error
+    return _loaded(ca, cert, key, tuple(changed))
+
+
+@lru_cache(maxsize=4)
+def _loaded(ca: Path | None, cert: Path | None, key: Path | None, _changed: tuple[int, ...]) -> ssl.SSLContext:
+    """Read again if a file has changed: certificates are renewed while a service runs."""
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise ValueError(f"KAFKA_SSL_CA: {ca} has no certificate in PEM format") from error
+    if cert is not None and key is not None:
+        try:
+            context.load_cert_chain(cert, key, password=_no_passphrase)
+        except OSError as error:
+            raise ValueError(
+                f"KAFKA_SSL_CERT, KAFKA_SSL_KEY: {cert} and {key} are not a certificate and its key in PEM format"
+            ) from error
+    return context
+
+
+def _no_passphrase() -> str:
+    """Without it, OpenSSL would ask at the terminal."""
+    raise ValueError("KAFKA_SSL_KEY has a passphrase; write it without one (openssl pkey -in … -out …)")

@@ -1,0 +1,69 @@
+"""The whole system on a Kafka of its operator's, with TLS and SASL: no part of it reaches the broker in another way."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pymongo
+import pytest
+
+from e2e.copies import Copies, Document
+from e2e.people import register
+from embedded_stack import Stack, temporary_stack
+from secured_kafka import PASSWORD, secured_kafka
+from service_kit.mysql import create_engine
+from waiting import eventually
+
+LOGS = Path(__file__).parents[2] / ".stack-test"
+
+
+@pytest.fixture(scope="module", params=["scram", "mutual"])
+def secured_stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Iterator[Stack]:
+    """By user name and password, and by a certificate of the client."""
+    folder, name = tmp_path_factory.mktemp("secured-kafka"), f"{worker_id}-{request.param}"
+    with secured_kafka(folder, LOGS / f"{name}-broker") as kafka:
+        files = {"SSL_CERT": str(kafka.certificates.cert), "SSL_KEY": str(kafka.certificates.key)}
+        settings = kafka.settings(request.param, **(files if request.param == "mutual" else {}))
+        with temporary_stack("tandem-secured-", logs=LOGS / name, kafka=settings) as stack:
+            stack.start()
+            yield stack
+
+
+async def test_account_and_tweet_arrive_through_a_secured_broker(secured_stack: Stack) -> None:
+    addresses = secured_stack.addresses
+    assert secured_stack.processes["kafka"].running() is None
+    async with httpx.AsyncClient(base_url=addresses["REGISTRAR_URL"]) as registrar:
+        connectors = (await registrar.get("/v1/connectors")).json()
+    assert {each["state"] for each in connectors} == {"RUNNING"}
+    person = await register(addresses["GATEWAY_URL"])
+    tweet = await person.tweet("through TLS")
+    engine = create_engine(addresses["MYSQL_ROOT_URL"])
+    try:
+        with pymongo.MongoClient[Document](addresses["MONGODB_URL"], tz_aware=True) as mongo:
+            copies = Copies(engine, mongo)
+            await eventually(lambda: copies.user(person.id))
+            await eventually(lambda: copies.tweet(tweet["id"]))
+    finally:
+        await engine.dispose()
+        await person.client.aclose()
+
+
+async def test_connectors_go_on_after_a_restart_of_connect(secured_stack: Stack) -> None:
+    """The schema history is read again, by the settings that the registrar has added."""
+    secured_stack.restart("connect")
+    async with httpx.AsyncClient(base_url=secured_stack.addresses["REGISTRAR_URL"]) as registrar:
+
+        async def readiness() -> int:
+            return (await registrar.get("/readyz")).status_code
+
+        await eventually(readiness, lambda status: status == 200, within=120)
+
+
+def test_no_log_has_password_or_private_key(secured_stack: Stack) -> None:
+    for log in (secured_stack.configuration.state / "log").glob("*.log"):
+        written = log.read_text(errors="replace")
+        # However it is escaped.
+        assert PASSWORD.rpartition("\\")[2] not in written, log.name
+        assert "PRIVATE KEY" not in written, log.name
