@@ -39,6 +39,10 @@ Everything is set by environment variables. `make run` sets them itself, for Doc
 in [ConfigMaps and Secrets](../infra/kubernetes/README.md). A value that is not valid ends the start with one line that
 names the variable. Secrets are never in logs or error messages; one with `local-only-` in it, which anybody can read in
 the source, is refused unless `ENVIRONMENT=local`.
+
+**Secrets as files.** Every secret `X` of a service (addresses with passwords, passwords, keys), and every variable that
+fills a connector, may be given as `X_FILE` instead: the path of a file whose content is the value, without the end of
+the line. Both at the same time are an error, as is a file that can't be read.
 """
 
 _SERVICES = """

@@ -77,6 +77,8 @@ def test_every_reference_leads_to_something(cluster: Cluster) -> None:
         for volume in volumes.values():
             if "configMap" in volume:
                 assert cluster.get("ConfigMap", volume["configMap"]["name"])
+            if "secret" in volume:
+                assert volume["secret"] == {"secretName": "kafka-certificates", "optional": True}
     for service in cluster.of_kind("Service"):
         ports = container_of(cluster.deployments[service["metadata"]["name"]])["ports"]
         assert {each["targetPort"] for each in service["spec"]["ports"]} <= {each["name"] for each in ports}
@@ -186,7 +188,7 @@ def test_no_pod_may_do_more_than_it_must(cluster: Cluster) -> None:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
-        assert all("configMap" in each or "emptyDir" in each for each in pod.get("volumes", []))
+        assert all({"configMap", "emptyDir", "secret"} & each.keys() for each in pod.get("volumes", []))
         assert container["resources"].keys() == {"requests", "limits"}
 
 

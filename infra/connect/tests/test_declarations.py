@@ -1,0 +1,106 @@
+"""How declared connectors get passwords and the security settings of Kafka."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import trustme
+
+from registrar.connectors import Connector, InvalidDeclaration, load_connectors
+from registrar.redaction import redact
+from service_kit.kafka_java import java_properties, properties_file
+from service_kit.kafka_settings import KafkaSecurity
+
+PASSWORD = 'correct "horse" \\battery'
+HISTORY = {"topic.prefix": "cdc", "schema.history.internal.kafka.bootstrap.servers": "kafka:9092"}
+JAAS = (
+    "org.apache.kafka.common.security.scram.ScramLoginModule required "
+    r'username="ada" password="correct \"horse\" \\battery";'
+)
+
+
+def security(protocol: str = "SASL_PLAINTEXT", mechanism: str = "SCRAM-SHA-512", **files: Path) -> KafkaSecurity:
+    sasl = {"sasl_mechanism": mechanism, "sasl_username": "ada", "sasl_password": PASSWORD}
+    values = {"security_protocol": protocol, **(sasl if protocol.startswith("SASL") else {}), **files}
+    return KafkaSecurity.model_validate({f"kafka_{name}": value for name, value in values.items()})
+
+
+@pytest.fixture
+def declared(tmp_path: Path) -> Path:
+    (tmp_path / "mysql.json").write_text(
+        json.dumps({"connector.class": "x", "topic.prefix": "cdc", "database.password": "${CDC_PASSWORD}"})
+    )
+    return tmp_path
+
+
+def test_value_of_a_declaration_may_be_in_a_file(declared: Path) -> None:
+    file = declared / "password"
+    file.write_text(f"{PASSWORD}\n")
+    (connector,) = load_connectors(declared, {"CDC_PASSWORD_FILE": str(file)})
+    assert connector.config["database.password"] == PASSWORD
+
+
+def test_value_that_is_given_twice_or_can_not_be_read_is_named(declared: Path) -> None:
+    with pytest.raises(InvalidDeclaration, match="CDC_PASSWORD and CDC_PASSWORD_FILE are both set"):
+        load_connectors(declared, {"CDC_PASSWORD_FILE": str(declared / "x"), "CDC_PASSWORD": "x"})
+    with pytest.raises(InvalidDeclaration, match=r"CDC_PASSWORD_FILE: .*/x: No such file or directory"):
+        load_connectors(declared, {"CDC_PASSWORD_FILE": str(declared / "x")})
+    with pytest.raises(InvalidDeclaration, match="the environment variable CDC_PASSWORD is not set"):
+        load_connectors(declared, {})
+
+
+def test_schema_history_gets_the_security_settings_of_kafka() -> None:
+    secured = Connector("mysql", HISTORY).secured(security()).config
+    for client in ("producer", "consumer"):
+        prefix = f"schema.history.internal.{client}."
+        own = {name.removeprefix(prefix): value for name, value in secured.items() if name.startswith(prefix)}
+        assert own == {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.jaas.config": JAAS,
+        }
+
+
+def test_plain_text_and_connectors_without_a_schema_history_stay_as_they_are() -> None:
+    assert Connector("mysql", HISTORY).secured(security("PLAINTEXT")).config == HISTORY
+    without = {"topic.prefix": "cdc"}
+    assert Connector("mongodb", without).secured(security()).config == without
+
+
+def test_settings_of_the_declaration_go_before() -> None:
+    own = {**HISTORY, "schema.history.internal.producer.sasl.mechanism": "PLAIN"}
+    secured = Connector("mysql", own).secured(security()).config
+    assert secured["schema.history.internal.producer.sasl.mechanism"] == "PLAIN"
+    assert secured["schema.history.internal.consumer.sasl.mechanism"] == "SCRAM-SHA-512"
+
+
+def test_client_certificate_is_passed_on_in_the_form_that_java_reads(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("client.example")
+    files = {name: tmp_path / f"{name}.pem" for name in ("ssl_ca", "ssl_cert", "ssl_key")}
+    authority.cert_pem.write_to_path(str(files["ssl_ca"]))
+    issued.cert_chain_pems[0].write_to_path(str(files["ssl_cert"]))
+    issued.private_key_pem.write_to_path(str(files["ssl_key"]))
+    secured = Connector("mysql", HISTORY).secured(security("SSL", **files)).config
+    producer = "schema.history.internal.producer."
+    assert secured[f"{producer}ssl.truststore.certificates"] == files["ssl_ca"].read_text()
+    assert secured[f"{producer}ssl.keystore.certificate.chain"] == files["ssl_cert"].read_text()
+    assert secured[f"{producer}ssl.keystore.key"].startswith("-----BEGIN PRIVATE KEY-----\n")
+    # Debezium logs its settings: what it is told not to show, at each place that it logs.
+    for prefix in ("", producer, "schema.history.internal.consumer."):
+        assert re.fullmatch(secured[f"{prefix}custom.sanitize.pattern"], f"{producer}ssl.keystore.key")
+
+
+def test_what_connect_repeats_of_the_security_settings_is_not_shown() -> None:
+    secured = Connector("mysql", HISTORY).secured(security()).config
+    for repeated in (JAAS, r"correct \"horse\" \\battery"):
+        assert "battery" not in redact(f"Invalid value {repeated} for configuration x", secured)
+
+
+def test_lines_for_java_escape_what_it_would_read_otherwise() -> None:
+    assert properties_file({"a": "x\\y", "b": "1\n2", "c": " z"}) == "a=x\\\\y\nb=1\\n2\nc=\\ z\n"
+
+
+def test_plain_has_a_login_module_of_its_own() -> None:
+    assert "plain.PlainLoginModule required" in java_properties(security(mechanism="PLAIN"))["sasl.jaas.config"]

@@ -1,0 +1,92 @@
+"""The script that starts Kafka Connect in its container."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import trustme
+
+from registrar.connectors import declarations_folder
+from service_kit.kafka_java import java_properties, pkcs8, prefixed, properties_file
+from service_kit.kafka_settings import KafkaSecurity
+
+PASSWORD = 'correct "horse" \\b@ttery'
+
+
+@pytest.fixture
+def entrypoint(tmp_path: Path) -> Path:
+    """In place of the image's, which makes a line of properties of each variable CONNECT_…, as it is."""
+    script = tmp_path / "entrypoint.sh"
+    script.write_text("#!/bin/bash\n[[ $* == start ]] && env -0\n")
+    script.chmod(0o755)
+    return script
+
+
+def start(entrypoint: Path, **variables: str) -> dict[str, str]:
+    """The properties that Kafka Connect is started with, as they stand in their file."""
+    done = subprocess.run(
+        ["bash", str(declarations_folder() / "start.sh")],
+        env={
+            "PATH": os.environ["PATH"],
+            "CONNECT_ENTRYPOINT": str(entrypoint),
+            "CONNECT_KEYSTORE": str(entrypoint.with_name("keystore.pem")),
+            "KAFKA_HOME": str(entrypoint.parent),
+            **variables,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
+    assert "KAFKA_SASL_PASSWORD" not in found
+    own = ("CONNECT_ENTRYPOINT", "CONNECT_KEYSTORE")
+    properties = {name: value for name, value in found.items() if name.startswith("CONNECT_") and name not in own}
+    hidden = found.get("SENSITIVE_PROPERTIES", "").split(",")
+    assert {name for name in properties if name.endswith("JAAS_CONFIG")} <= set(hidden)
+    return {name.removeprefix("CONNECT_").lower().replace("_", "."): value for name, value in properties.items()}
+
+
+def as_file(security: KafkaSecurity) -> dict[str, str]:
+    wanted = prefixed(java_properties(security), "", "producer.", "consumer.", "admin.")
+    return dict(line.split("=", 1) for line in properties_file(wanted).splitlines())
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256"])
+@pytest.mark.parametrize("is_in_file", [False, True])
+def test_connect_logs_in_as_the_services_do(entrypoint: Path, mechanism: str, *, is_in_file: bool) -> None:
+    security = KafkaSecurity.model_validate(
+        {
+            "kafka_security_protocol": "SASL_PLAINTEXT",
+            "kafka_sasl_mechanism": mechanism,
+            "kafka_sasl_username": "ada",
+            "kafka_sasl_password": PASSWORD,
+        }
+    )
+    variables = security.kafka_variables()
+    if is_in_file:
+        file = entrypoint.with_name("password")
+        file.write_text(f"{PASSWORD}\n")
+        variables |= {"KAFKA_SASL_PASSWORD": "", "KAFKA_SASL_PASSWORD_FILE": str(file)}
+    assert start(entrypoint, **variables) == as_file(security)
+
+
+def test_certificates_are_given_as_files(entrypoint: Path) -> None:
+    issued = trustme.CA().issue_cert("client.example")
+    files = {name: entrypoint.with_name(f"{name}.pem") for name in ("CA", "CERT", "KEY")}
+    files["CERT"].write_bytes(issued.cert_chain_pems[0].bytes())
+    files["KEY"].write_text(pkcs8(issued.private_key_pem.bytes()))
+    variables = {f"KAFKA_SSL_{name}": str(file) for name, file in files.items()}
+    found = start(entrypoint, KAFKA_SECURITY_PROTOCOL="SSL", **variables)
+    for client in ("", "producer.", "consumer.", "admin."):
+        assert found[f"{client}security.protocol"] == "SSL"
+        assert found[f"{client}ssl.truststore.location"] == str(files["CA"])
+        keystore = Path(found[f"{client}ssl.keystore.location"])
+        assert keystore.read_text() == files["KEY"].read_text() + files["CERT"].read_text()
+        assert keystore.stat().st_mode & 0o077 == 0
+
+
+def test_plain_text_adds_nothing(entrypoint: Path) -> None:
+    empty = KafkaSecurity.model_construct().kafka_variables()
+    assert start(entrypoint, **empty) == start(entrypoint) == {}
