@@ -19,7 +19,6 @@ from registrar.topics import TopicDeclaration, ensure_topics
 from replicas import Replica
 from secured_kafka import PASSWORD, SecuredKafka, secured_kafka
 from service_kit.kafka import KafkaClients
-from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
 from sync_service.routes.loading import default_routes_file
 from waiting import eventually
 
@@ -65,10 +64,10 @@ async def registrar_topics(**variables: str) -> tuple[int, str, str]:
 
 
 @asynccontextmanager
-async def unready(sync: OwnSync, **variables: str) -> AsyncIterator[Replica]:
-    """A sync-service that begins, and need not become ready."""
+async def unready(sync: OwnSync, service: str = "sync-service", **variables: str) -> AsyncIterator[Replica]:
+    """A service that begins, and need not become ready."""
     logs = sync.stack.configuration.state / "log"
-    replica = Replica("sync-service", {**sync.variables, **variables}, logs)
+    replica = Replica(service, {**sync.variables, **variables}, logs)
     await replica.begin()
     try:
         yield replica
@@ -123,7 +122,7 @@ async def test_row_is_written_through_each_protocol(
         pipeline = (await replica.client.get("/v1/pipeline")).json()
         assert pipeline["broker"] is not None
     assert PASSWORD not in replica.log.read_text()
-    code, output, _ = await sync.command("inspect", "--route", sync.users, "--from-beginning", "--limit=1", **variables)
+    code, output, _ = await sync.command("inspect", "--route", sync.users, "--from-beginning", "--limit=2", **variables)
     assert (code, "Ada" in output) == (0, True)
 
 
@@ -197,11 +196,6 @@ WRONG = {
         {},
         "the broker at {mutual} asks for a certificate: set KAFKA_SSL_CERT and KAFKA_SSL_KEY",
     ),
-    "no rights": (
-        "sasl",
-        {"SASL_USERNAME": "bob"},
-        "Kafka denies this user access to the topics {topics}: rights (ACLs) are missing",
-    ),
 }
 
 
@@ -210,7 +204,6 @@ async def test_broker_that_can_not_be_used_is_one_sentence(sync: OwnSync, kafka:
     listener, changed, sentence = WRONG[kind]
     values = {name: kafka.address(name) for name in kafka.ports}
     values |= {"plain": kafka.plain, "stranger": str(kafka.certificates.stranger)}
-    values["topics"] = ", ".join([DEAD_LETTERS_TOPIC, sync.topic(sync.tweets), sync.topic(sync.users)])
     variables = kafka.variables(listener, **{name: value.format(**values) for name, value in changed.items()})
     expected = f"Kafka: {sentence.format(**values)}"
     async with unready(sync, **variables) as replica:
@@ -224,6 +217,38 @@ async def test_broker_that_can_not_be_used_is_one_sentence(sync: OwnSync, kafka:
         await eventually(problem, lambda said: "Kafka" in said)
     assert replica.log.read_text().count("nothing is consumed") == 1
     assert PASSWORD not in replica.log.read_text()
-    arguments = ("--topic", DEAD_LETTERS_TOPIC, "--route", sync.users, "--route", sync.tweets)
-    code, _, errors = await sync.command("inspect", *arguments, "--limit=1", **variables)
+    code, _, errors = await sync.command("inspect", "--route", sync.users, "--limit=1", **variables)
     assert (code, errors.strip()) == (1, f"error: {said.removeprefix('Kafka: ')}")
+
+
+async def test_rights_that_are_missing_are_named(sync: OwnSync, kafka: SecuredKafka) -> None:
+    variables = kafka.variables(SASL_USERNAME="bob")
+    denied = "Kafka denies this user access to the topic"
+    async with unready(sync, **variables) as replica:
+
+        async def problem() -> str:
+            return await replica.problem("consumer")
+
+        said = await eventually(problem, lambda said: denied in said)
+        for route in (sync.users, sync.tweets):
+            assert f"{route}: Kafka: {denied} {sync.topic(route)}: rights (ACLs) are missing" in said
+    code, _, errors = await sync.command("inspect", "--route", sync.users, "--limit=1", **variables)
+    assert (code, errors.strip()) == (1, f"error: {denied} {sync.topic(sync.users)}: rights (ACLs) are missing")
+
+
+async def test_registrar_says_the_same(sync: OwnSync, kafka: SecuredKafka) -> None:
+    sentence = f"the broker at {kafka.address('sasl')} refuses KAFKA_SASL_USERNAME or KAFKA_SASL_PASSWORD"
+    of_connectors = dict.fromkeys(("CDC_MYSQL_HOST", "CDC_MYSQL_PORT", "CDC_MYSQL_USER", "CDC_MYSQL_PASSWORD"), "1")
+    variables = {
+        **kafka.variables(SASL_PASSWORD="wrong"),
+        **of_connectors,
+        "CDC_MONGODB_URL": "mongodb://127.0.0.1:1/tweets",
+        "CONNECT_URL": "http://127.0.0.1:1",
+    }
+    async with unready(sync, "registrar", **variables) as replica:
+
+        async def problem() -> str:
+            return await replica.problem("topics")
+
+        await eventually(problem, lambda said: sentence in said)
+    assert PASSWORD not in replica.log.read_text()
