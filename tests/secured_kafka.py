@@ -31,6 +31,8 @@ _PROTOCOLS = {
     "expired": "SSL",
     "misnamed": "SSL",
     "unencrypted": "SASL_PLAINTEXT",
+    # It tells clients another address than its own.
+    "astray": "PLAINTEXT",
 }
 
 
@@ -81,7 +83,8 @@ class _Broker(Kafka):
     def _secured(self) -> dict[str, str]:
         plain, controller = self.environment.port("kafka"), self.environment.port("kafka-controller")
         listeners = {name.upper(): f"{name.upper()}://127.0.0.1:{port}" for name, port in self._listener_ports.items()}
-        advertised = {name.upper(): f"{name.upper()}://{HOST}:{port}" for name, port in self._listener_ports.items()}
+        ports = {**self._listener_ports, "astray": 1}
+        advertised = {name.upper(): f"{name.upper()}://{HOST}:{port}" for name, port in ports.items()}
         own = {
             "listeners": f"PLAINTEXT://127.0.0.1:{plain},CONTROLLER://127.0.0.1:{controller},"
             + ",".join(listeners.values()),

@@ -5,6 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
 from pydantic import ValidationError
 
 from service_kit.kafka import KafkaClients
@@ -122,3 +130,30 @@ def test_every_client_of_kafka_is_made_in_one_module() -> None:
     the_one = REPOSITORY / "services/service-kit/src/service_kit/kafka.py"
     assert [*kafka_clients_made_in(the_one)]
     assert [each for file in sources if file != the_one for each in kafka_clients_made_in(file)] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            GroupAuthorizationFailedError("sync"),
+            "Kafka denies this user access to the group sync: rights (ACLs) are missing",
+        ),
+        (
+            TopicAuthorizationFailedError({"b", "a"}),
+            "Kafka denies this user access to the topics a, b: rights (ACLs) are missing",
+        ),
+        (ClusterAuthorizationFailedError(), "Kafka denies this user access to the cluster: rights (ACLs) are missing"),
+        (UnknownTopicOrPartitionError("topic a does not exist"), "topic a does not exist"),
+    ],
+)
+async def test_what_the_broker_itself_says_is_wrong_is_taken_from_it(error: KafkaError, said: str) -> None:
+    assert await KafkaClients(NOWHERE).explain(error) == said
+
+
+async def test_one_broker_of_several_that_is_down_does_not_hide_what_another_one_says(
+    kafka_bootstrap_servers: str,
+) -> None:
+    kafka = KafkaClients(f"{NOWHERE},{kafka_bootstrap_servers}", security_protocol="SSL")
+    said = await kafka.explain(KafkaConnectionError("Unable to bootstrap"))
+    assert said == f"the broker at {kafka_bootstrap_servers} does not speak TLS, but KAFKA_SECURITY_PROTOCOL is SSL"

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pymongo
@@ -60,6 +61,18 @@ async def test_worker_has_a_copy_compared_and_mended(sync: OwnSync) -> None:
         (report,) = (await finished(replica, answer.headers["Location"]))["report"]
         assert (report["missing"], report["mended"], report["is_sample"]) == (ROWS, ROWS, True)
         assert report["is_in_agreement"] is True
+
+
+@pytest.mark.usefixtures("source")
+async def test_secrets_that_the_service_has_from_files_reach_the_command(sync: OwnSync, tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in ("MYSQL_URL", "MONGODB_URL")}
+    for name, file in files.items():
+        file.write_text(f"{sync.variables[name]}\n")
+    from_files = {f"{name}_FILE": str(file) for name, file in files.items()}
+    async with sync.running(**dict.fromkeys(files, ""), **from_files) as replica:
+        answer = await replica.client.post("/v1/reconcile", json={"route": sync.tweets})
+        seen = await finished(replica, answer.headers["Location"])
+    assert (seen["state"], seen["problem"]) == ("finished", None)
 
 
 async def test_comparison_that_is_not_possible_has_failed_and_says_why(sync: OwnSync) -> None:

@@ -130,6 +130,7 @@ _CERTIFICATE = "the certificate of the broker at"
 # In the words of OpenSSL.
 _UNKNOWN = "unable to get local issuer certificate"
 _OTHER_HOST = "Hostname mismatch, certificate is not valid for 'localhost'."
+_NOWHERE = "the broker at localhost:1 does not answer: Connection refused"
 WRONG = {
     "nothing listens": (
         "sasl",
@@ -190,6 +191,11 @@ WRONG = {
         "unencrypted",
         {"BOOTSTRAP_SERVERS": "{plain}"},
         "the broker at {plain} takes no user names, but KAFKA_SECURITY_PROTOCOL is SASL_PLAINTEXT",
+    ),
+    "advertised address that leads nowhere": (
+        "astray",
+        {},
+        f"the broker at {{astray}} answers and names localhost:1 (advertised.listeners), but {_NOWHERE}",
     ),
     "no client certificate": (
         "mutual",
@@ -252,3 +258,18 @@ async def test_registrar_says_the_same(sync: OwnSync, kafka: SecuredKafka) -> No
 
         await eventually(problem, lambda said: sentence in said)
     assert PASSWORD not in replica.log.read_text()
+
+
+async def test_session_timeout_that_the_broker_refuses_is_named_with_its_limits(
+    sync: OwnSync, kafka: SecuredKafka
+) -> None:
+    async with unready(sync, **kafka.variables(), SYNC_SESSION_TIMEOUT_MS="3000") as replica:
+
+        async def problem() -> str:
+            return await replica.problem("consumer")
+
+        said = await eventually(problem, lambda said: "SYNC_SESSION_TIMEOUT_MS" in said)
+    assert said == (
+        "Kafka: the broker refuses SYNC_SESSION_TIMEOUT_MS=3000; it must be from 6000 (group.min.session.timeout.ms) "
+        "to 1800000 (group.max.session.timeout.ms)"
+    )
