@@ -99,6 +99,22 @@ async def test_since_begins_with_what_came_then(sync: OwnSync) -> None:
     assert len(await inspected(sync, "--since", "1h", "--limit", "3")) == 3
 
 
+async def test_since_shows_nothing_that_is_known_to_be_older_whatever_timestamps_there_are(sync: OwnSync) -> None:
+    """Timestamps of a topic need not rise: producers have clocks of their own, and old ones write none (-1)."""
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    hour = 3_600_000
+    # The broker takes one of the future, up to an hour by default.
+    for number, timestamp_ms in enumerate((-1, now_ms - 3 * hour, now_ms + hour // 2, now_ms - 2 * hour, -1, now_ms)):
+        key, value = tweet_event(number)
+        await sync.producer.send_and_wait(
+            sync.topic(sync.tweets), key=key, value=value, partition=0, timestamp_ms=timestamp_ms
+        )
+    found = await inspected(sync, "--route", sync.tweets, "--since", "1h", "--limit", "3")
+    assert [each["offset"] for each in found] == [2, 4, 5]
+    found = await inspected(sync, "--route", sync.tweets, "--since", "1960-01-01", "--limit", "5")
+    assert len(found) == 5
+
+
 async def test_from_now_on_shows_only_what_comes_and_ctrl_c_ends_it_cleanly(sync: OwnSync) -> None:
     await sync.send(sync.tweets, tweet_event(1, text="before"))
     process = await asyncio.create_subprocess_exec(

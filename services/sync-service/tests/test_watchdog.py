@@ -54,3 +54,21 @@ def test_offset_below_the_last_one_is_a_replay_and_no_standstill() -> None:
     watchdog = Watchdog(clock)
     looks(watchdog, clock, {ONE: Progress(5, 9)}, {ONE: Progress(0, 9)})
     assert watchdog.stuck(1) == {}
+
+
+def test_time_in_which_a_dependency_stalled_does_not_count() -> None:
+    clock = Clock()
+    watchdog = Watchdog(clock)
+    waits = {ONE: Progress(5, 9), OTHER: Progress(5, 9)}
+    looks(watchdog, clock, *[waits] * 7)
+    watchdog.excuse(ONE)
+    looks(watchdog, clock, *[waits] * 2)
+    assert watchdog.stuck(60) == {ONE: 80, OTHER: 80}
+    assert watchdog.stuck_without_excuse(60) == {OTHER: 80}
+    watchdog.excuse()
+    assert watchdog.stuck_without_excuse(60) == {}
+    looks(watchdog, clock, *[waits] * 6)
+    assert watchdog.stuck_without_excuse(60) == {ONE: 140, OTHER: 140}
+    # Of a partition that went elsewhere and came back, nothing is known.
+    looks(watchdog, clock, {OTHER: Progress(5, 9)}, *[waits] * 7)
+    assert watchdog.stuck_without_excuse(60) == {ONE: 60, OTHER: 220}

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import structlog
 from aiokafka import ConsumerRecord
 
+from sync_service.ages import age_seconds
 from sync_service.apply.changes import Change, chunks, earlier
 from sync_service.apply.interpretation import change_of
 from sync_service.apply.rule import SNAPSHOT_READ, Version, stream
@@ -126,9 +127,8 @@ class RouteApplication:
             notable=True,
         )
         now_ms = time.time() * 1000
-        self.statistics.observe_latencies(
-            [max(0.0, now_ms - each.committed_ms) / 1000 for each in written.applied if each.committed_ms is not None]
-        )
+        ages = (age_seconds(each.committed_ms, now_ms) for each in written.applied if each.committed_ms is not None)
+        self.statistics.observe_latencies([age for age in ages if age is not None])
 
     async def _divert(self, record: Record, stage: Stage, error: Exception, batch: "_Batch") -> None:
         await batch.persistence.insist(lambda: batch.diversion.divert(record, stage, error))

@@ -118,6 +118,7 @@ async def _answering() -> AsyncIterator[None]:
         async with asyncio.timeout(ANSWER_SECONDS):
             yield
     except DBAPIError as error:
-        raise Unavailable(f"MySQL: {error.orig}") from error
+        arguments = error.orig.args if error.orig is not None else ()
+        raise Unavailable(f"MySQL: {': '.join(map(str, arguments))}") from error
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         raise Unavailable(f"MySQL: {type(error).__name__}: {error}") from error

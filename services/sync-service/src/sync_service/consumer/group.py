@@ -19,7 +19,7 @@ from sync_service.consumer.partition import PartitionWorker
 from sync_service.consumer.placement import Extent, Placement, committed_offsets, placement
 from sync_service.consumer.route_topics import RouteTopics, TopicRecreated
 from sync_service.consumer.session_timeout import refused_session_timeout
-from sync_service.consumer.standalone import ISOLATION
+from sync_service.consumer.standalone import ISOLATION, is_readable
 from sync_service.consumer.watchdog import Progress
 from sync_service.metrics import SyncMetrics
 from sync_service.settings import Settings
@@ -121,6 +121,15 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         async with within(LAG_SECONDS, "no answer"):
             return await self._progress()
 
+    async def stalls(self, partition: TopicPartition) -> bool:
+        """Of a partition that stands still: is it this process that stalls, and not the broker?"""
+        worker = self._workers.get(partition)
+        if worker is None or worker.next_offset is None:
+            return False
+        if not worker.is_idle:
+            return True
+        return await is_readable(self._kafka, partition, worker.next_offset, client_id="sync-service-watchdog")
+
     async def _progress(self) -> dict[TopicPartition, Progress]:
         consumer = self._consumer
         done = {worker.partition: worker.next_offset for worker in self.workers if worker.next_offset is not None}
@@ -129,7 +138,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         ends = await end_offsets(consumer, list(done))
         return {
             worker.partition: Progress(
-                done=done[worker.partition], end=ends[worker.partition], oldest_ms=worker.oldest_ms
+                done=done[worker.partition], end=ends[worker.partition], oldest_seconds=worker.oldest_seconds
             )
             for worker in self.workers
             if worker.partition in done
@@ -334,7 +343,11 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             async with asyncio.timeout(COMMIT_SECONDS):
                 await self._commits.flush()
         except (KafkaError, TimeoutError) as error:
-            log.warning("offsets are not committed, these events will come again", reason=repr(error))
+            log.warning(
+                "offsets are not committed; the events since the last commit come again and are skipped",
+                partitions=sorted(f"{each.partition.topic}-{each.partition.partition}" for each in closing),
+                reason=_in_a_line(error),
+            )
 
     async def _note_problem(self, error: Exception) -> None:
         """In the log once, however often the same is tried again."""
@@ -390,3 +403,7 @@ def _log_beginnings(places: Mapping[TopicPartition, Placement]) -> None:
             beginnings.setdefault((partition.topic, place.why), []).append(partition.partition)
     for (topic, why), numbers in beginnings.items():
         log.info("read from the beginning", topic=topic, partitions=sorted(numbers), why=why, notable=True)
+
+
+def _in_a_line(error: Exception) -> str:
+    return f"no answer within {COMMIT_SECONDS:g} s" if isinstance(error, TimeoutError) else " ".join(str(error).split())

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -156,7 +155,7 @@ class SyncOperation:
         log.warning("the copies can't be prepared yet", reason=str(error))
 
     async def _watch(self) -> None:
-        """Measures the lag, and ends the process if events wait although nobody we depend on is known to be down."""
+        """Measures the lag, and ends the process if events wait although nothing that it depends on is down."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
@@ -165,17 +164,26 @@ class SyncOperation:
                 if self.member.problem is not None:
                     self._watchdog.look({})
                 # Otherwise it is going to be known why, or works next time: until then the figures stay as they were.
+                self._watchdog.excuse()
                 continue
             self._watchdog.look(progress)
             self._measure_lag(progress)
-            blocked = {topic for topic, each in self.applications.items() if each.statistics.blocked_by}
-            stuck = {
-                partition: seconds
-                for partition, seconds in self._watchdog.stuck(self._settings.sync_watchdog_seconds).items()
-                if partition.topic not in blocked
-            }
-            if stuck and self.member.problem is None:
+            await self._excuse_stalls_of_others()
+            if stuck := self._watchdog.stuck_without_excuse(self._settings.sync_watchdog_seconds):
                 end_process(f"no progress: {_told(stuck)}")
+
+    async def _excuse_stalls_of_others(self) -> None:
+        """A broker or a store that stalls is no reason to end: another process would wait for it as well."""
+        if self.member.problem is not None:
+            self._watchdog.excuse()
+            return
+        blocked = {topic for topic, each in self.applications.items() if each.statistics.blocked_by}
+        stuck = list(self._watchdog.stuck(STUCK_SECONDS))
+        asked = [partition for partition in stuck if partition.topic not in blocked]
+        ours = await asyncio.gather(*map(self.member.stalls, asked))
+        at_fault = {partition for partition, is_ours in zip(asked, ours, strict=True) if is_ours}
+        if excused := [partition for partition in stuck if partition not in at_fault]:
+            self._watchdog.excuse(*excused)
 
     async def _refresh_gaps(self) -> None:
         """Other processes find gaps, and comparisons end the doubt."""
@@ -192,7 +200,6 @@ class SyncOperation:
             self.metrics.gaps.labels(application.route.name).set(len(self.gaps.of(topic)))
 
     def _measure_lag(self, partitions: Mapping[TopicPartition, Progress]) -> None:
-        now_ms = time.time() * 1000
         unplaced = self.member.unplaced_topics
         for topic, application in self.applications.items():
             if topic in unplaced:
@@ -203,7 +210,7 @@ class SyncOperation:
             standing = {partition: self._watchdog.standing(partition) for partition in behind}
             # What has not been fetched yet is as old as it has waited, or older.
             waited = (
-                standing[partition] if each.oldest_ms is None else (now_ms - each.oldest_ms) / 1000
+                standing[partition] if each.oldest_seconds is None else each.oldest_seconds
                 for partition, each in behind.items()
             )
             name = application.route.name

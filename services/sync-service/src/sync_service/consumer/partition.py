@@ -1,12 +1,14 @@
 """One assigned partition: its records in order, one batch at a time, and its offset noted behind each."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from sync_service.ages import age_seconds
 from sync_service.consumer.application import RouteApplication
 from sync_service.consumer.persistence import Closing, Persistence
 from sync_service.sinks.sink import Unavailable
@@ -46,6 +48,7 @@ class PartitionWorker:
         self._in_work: Sequence[ConsumerRecord[bytes, bytes]] = ()
         self._waiting: list[ConsumerRecord[bytes, bytes]] = []
         self._bytes_waiting = 0
+        self._in_work_since = self._waiting_since = 0.0
         self._wakened = asyncio.Event()
         self._persistence = Persistence((Unavailable, KafkaError), self.note_failure)
         self.task = asyncio.create_task(self._run(), name=f"{partition.topic}-{partition.partition}")
@@ -59,10 +62,13 @@ class PartitionWorker:
         return len(self._waiting) >= RECORDS_WAITING or self._bytes_waiting >= BYTES_WAITING
 
     @property
-    def oldest_ms(self) -> int | None:
-        """When the oldest event that is not done with came to the topic, in milliseconds since the epoch."""
-        held = self._in_work or self._waiting
-        return held[0].timestamp if held else None
+    def oldest_seconds(self) -> float | None:
+        """How long ago the oldest event that this process holds came to the topic; None if it holds none.
+
+        Its timestamp is compared with the clock once, when it is accepted: the clock may be set meanwhile.
+        """
+        since = self._in_work_since if self._in_work else self._waiting_since if self._waiting else None
+        return None if since is None else time.monotonic() - since
 
     def begin_at(self, offset: int) -> None:
         self.next_offset = offset
@@ -74,6 +80,8 @@ class PartitionWorker:
             self._on_done(position)
 
     def accept(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+        if not self._waiting:
+            self._waiting_since = time.monotonic() - (age_seconds(records[0].timestamp, time.time() * 1000) or 0.0)
         self._waiting += records
         self._bytes_waiting += sum(len(record.value or b"") for record in records)
         self._wakened.set()
@@ -105,6 +113,7 @@ class PartitionWorker:
         if self._persistence.closing:
             return ()
         self._in_work, self._waiting, self._bytes_waiting = self._waiting, [], 0
+        self._in_work_since = self._waiting_since
         self._on_room()
         return self._in_work
 

@@ -1,9 +1,11 @@
 """Consumers that belong to no group, so that they touch no offsets of one."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
 
 from service_kit.kafka import KafkaClients
 from sync_service.consumer.topics import existing_topics
@@ -11,6 +13,7 @@ from sync_service.consumer.topics import existing_topics
 POLL_MS = 500
 REQUEST_TIMEOUT_MS = 5000
 FETCH_WAIT_MS = 100
+READABLE_SECONDS = 8.0
 # What is fetched ahead of being read, of all partitions together. One record may be larger.
 FETCH_BYTES = 4 * 1024 * 1024
 # Records of aborted transactions are never read, and the end is the last stable offset (KIP-98).
@@ -69,3 +72,20 @@ async def _read_up_to(
         if not records:
             # The log may end earlier by now: its topic was created again.
             end = min(end, (await consumer.end_offsets([partition]))[partition])
+
+
+async def is_readable(kafka: KafkaClients, partition: TopicPartition, offset: int, *, client_id: str) -> bool:
+    """Whether a new connection gets past an offset at which there are records: the broker serves the partition."""
+    try:
+        async with (
+            asyncio.timeout(READABLE_SECONDS),
+            standalone_consumer(kafka, [partition.topic], client_id=client_id) as consumer,
+        ):
+            consumer.pause(*consumer.assignment())
+            consumer.seek(partition, offset)
+            consumer.resume(partition)
+            while await consumer.position(partition) <= offset:
+                await consumer.getmany(partition, timeout_ms=POLL_MS, max_records=1)
+    except (KafkaError, OSError, TimeoutError):
+        return False
+    return True

@@ -15,12 +15,12 @@ from aiokafka import TopicPartition
 class Progress:
     """Of a partition: `done` is the offset behind the last event that is done with, `end` that of the topic.
 
-    `oldest_ms` is when the oldest event that waits in this process came to the topic, in milliseconds since the epoch.
+    `oldest_seconds` is how long ago the oldest event that waits in this process came to the topic.
     """
 
     done: int
     end: int
-    oldest_ms: int | None = None
+    oldest_seconds: float | None = None
 
     @property
     def lag(self) -> int:
@@ -33,6 +33,7 @@ class Watchdog:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._since: dict[TopicPartition, tuple[int, float]] = {}
+        self._excused: dict[TopicPartition, float] = {}
 
     def look(self, partitions: Mapping[TopicPartition, Progress]) -> None:
         """Take note of the partitions that this process has now, and forget the others."""
@@ -42,6 +43,12 @@ class Watchdog:
             done, since = former.get(partition, (progress.done, now))
             gets_on = progress.lag == 0 or progress.done != done
             self._since[partition] = (progress.done, now if gets_on else since)
+        self._excused = {each: when for each, when in self._excused.items() if each in self._since}
+
+    def excuse(self, *partitions: TopicPartition) -> None:
+        """These stand because of a dependency (all, if none is named): until now it was not this process's fault."""
+        now = self._clock()
+        self._excused.update(dict.fromkeys(partitions or self._since, now))
 
     def standing(self, partition: TopicPartition) -> float:
         """For how many seconds events have waited and none was done."""
@@ -52,3 +59,12 @@ class Watchdog:
         """Those that have stood for so long or longer, and for how long."""
         standing = {partition: self.standing(partition) for partition in self._since}
         return {partition: stood for partition, stood in standing.items() if stood >= seconds}
+
+    def stuck_without_excuse(self, seconds: float) -> dict[TopicPartition, float]:
+        """Those that have stood for so long or longer, of which nothing was a dependency's fault."""
+        now = self._clock()
+        return {
+            partition: stood
+            for partition, stood in self.stuck(seconds).items()
+            if now - self._excused.get(partition, float("-inf")) >= seconds
+        }

@@ -8,10 +8,12 @@ letter and tell what became of it. What is open is letters without a resolution.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal, NamedTuple, Self, TypeAlias, cast
 
 from aiokafka import ConsumerRecord
+
+from sync_service.ages import moment
 
 DEAD_LETTERS_TOPIC = "sync.dead-letters"
 SINK_NAME = "sync-service"
@@ -122,7 +124,7 @@ def read(record: Record) -> Letter | Resolution | None:
         return _letter(record, told)
     if (resolved := LetterId.of(told.get(_RESOLVED, ""))) is not None:
         result = cast("Result", told.get(_RESULT, "discarded"))
-        return Resolution(resolved, result, told.get(_BY, ""), _moment(record.timestamp))
+        return Resolution(resolved, result, told.get(_BY, ""), moment(record.timestamp))
     return None
 
 
@@ -138,7 +140,7 @@ def _letter(record: Record, told: Mapping[str, str]) -> Letter | None:
         stage=told.get(f"{_ERROR}stage", ""),
         error=told.get(f"{_ERROR}exception.class.name", ""),
         reason=told.get(f"{_ERROR}exception.message", ""),
-        failed_at=_moment(record.timestamp),
+        failed_at=moment(record.timestamp),
         key=record.key,
         value=record.value,
         headers=[(name, value) for name, value in record.headers if not name.startswith((_ERROR, "sync."))],
@@ -148,7 +150,3 @@ def _letter(record: Record, told: Mapping[str, str]) -> Letter | None:
 
 def _encoded(told: Mapping[str, str]) -> list[tuple[str, bytes]]:
     return [(name, text.encode(errors="replace")) for name, text in told.items()]
-
-
-def _moment(timestamp_ms: int) -> datetime:
-    return datetime.fromtimestamp(timestamp_ms / 1000, UTC)

@@ -23,10 +23,13 @@ async def follow(
     """
     async with standalone_consumer(kafka, topics, client_id="sync-service-inspect") as consumer:
         await _seek(consumer, begin)
+        earliest_ms = begin.timestamp() * 1000 if isinstance(begin, datetime) else None
         while not stop.is_set():
             for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
                 for record in records:
-                    yield record
+                    # Between one of the future and one of now there may be older ones; some have no timestamp.
+                    if earliest_ms is None or record.timestamp < 0 or record.timestamp >= int(earliest_ms):
+                        yield record
 
 
 async def _seek(consumer: AIOKafkaConsumer, begin: Begin) -> None:
@@ -36,7 +39,7 @@ async def _seek(consumer: AIOKafkaConsumer, begin: Begin) -> None:
         return
     await consumer.seek_to_end(*partitions)
     if isinstance(begin, datetime):
-        moment_ms = int(begin.timestamp() * 1000)
+        moment_ms = max(0, int(begin.timestamp() * 1000))
         found = await consumer.offsets_for_times(dict.fromkeys(partitions, moment_ms))
         for partition, place in found.items():
             # None: nothing has come since then, so it goes on from the end.

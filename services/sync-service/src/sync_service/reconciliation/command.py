@@ -150,7 +150,7 @@ async def _clock(engine: AsyncEngine) -> datetime:
     try:
         return await gaps.now(engine)
     except Unavailable as error:
-        raise CannotCompare(str(error)) from error
+        raise CannotCompare(f"MySQL can't be read: {str(error).removeprefix('MySQL: ')}") from error
 
 
 async def _close_gaps(engine: AsyncEngine, route: Route, report: RouteReport, begun: datetime) -> int:
