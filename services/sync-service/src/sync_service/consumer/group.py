@@ -15,11 +15,12 @@ from sync_service.consumer.application import RouteApplication
 from sync_service.consumer.commits import OffsetCommits
 from sync_service.consumer.deadlines import within
 from sync_service.consumer.gaps import Gaps
+from sync_service.consumer.offsets import committed_offsets
 from sync_service.consumer.partition import PartitionWorker
-from sync_service.consumer.placement import Extent, Placement, committed_offsets, placement
+from sync_service.consumer.placement import Extent, Placement, placement
 from sync_service.consumer.route_topics import RouteTopics, TopicRecreated
 from sync_service.consumer.session_timeout import refused_session_timeout
-from sync_service.consumer.standalone import ISOLATION, is_readable
+from sync_service.consumer.standalone import ISOLATION, REQUEST_TIMEOUT_MS, is_readable
 from sync_service.consumer.watchdog import Progress
 from sync_service.metrics import SyncMetrics
 from sync_service.settings import Settings
@@ -36,7 +37,7 @@ RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 8.0
 LAG_SECONDS = 2.0
 # Of the lag's two questions about offsets.
 ENDS_SECONDS = 0.9
-PLACE_SECONDS = 10.0
+PLACE_SECONDS = 15.0
 CLOSE_SECONDS = 5.0
 COMMIT_SECONDS = 2.0
 WAY_ON = "have the connector take a snapshot, or run sync-service reconcile --repair; reconcile ends the doubt"
@@ -231,7 +232,8 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             return
         assignments = self._assignments
         async with within(PLACE_SECONDS, "the offsets to begin at could not be read"):
-            committed = await committed_offsets(self._kafka, self._settings.sync_group_id, partitions)
+            async with self._kafka.started(self._kafka.admin(request_timeout_ms=REQUEST_TIMEOUT_MS)) as admin:
+                committed = await committed_offsets(admin, self._settings.sync_group_id, partitions)
             begins = await consumer.beginning_offsets(partitions)
             ends = await consumer.end_offsets(partitions)
         if self._assignments != assignments:

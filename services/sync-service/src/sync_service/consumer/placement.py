@@ -1,16 +1,11 @@
-"""Where a partition is read from when it is assigned. Pure but for `committed_offsets`."""
+"""Where a partition is read from when it is assigned. Pure."""
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from aiokafka import TopicPartition
-from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.structs import OffsetAndMetadata
 
-from service_kit.kafka import KafkaClients
 from sync_service.consumer.gaps import Gap
-
-REQUEST_TIMEOUT_MS = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +48,3 @@ def placement(
         missing = gap(end, committed.offset, "the broker lost them after they were read, and gives their offsets again")
         return Placement(begin, (missing,), "the broker has lost events that were read")
     return Placement(committed.offset)
-
-
-async def committed_offsets(
-    kafka: KafkaClients, group_id: str, partitions: Collection[TopicPartition]
-) -> Mapping[TopicPartition, OffsetAndMetadata]:
-    """What the group has committed; a partition of which it has committed nothing is left out. Raises `KafkaError`."""
-    async with kafka.started(kafka.admin(request_timeout_ms=REQUEST_TIMEOUT_MS)) as admin:
-        try:
-            found = await admin.list_consumer_group_offsets(group_id, partitions=list(partitions))
-        except AttributeError as error:
-            # aiokafka 0.14 looks for a partition's error where there is none.
-            raise GroupCoordinatorNotAvailableError("the committed offsets are not to be had") from error
-    return {partition: offset for partition, offset in found.items() if offset.offset >= 0}

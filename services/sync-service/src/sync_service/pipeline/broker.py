@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from service_kit.kafka import KafkaClients, stop
+from sync_service.consumer.offsets import committed_offsets
 from sync_service.consumer.standalone import ISOLATION
 from sync_service.consumer.topics import describe_topics
 from sync_service.observation.unanswered import ANSWER_SECONDS, answering
@@ -109,14 +110,11 @@ class Broker:
             return BrokerState([TopicState(topic, []) for topic in self._topics], await self._members(admin))
         begins = await consumer.beginning_offsets(everyone)
         ends = await consumer.end_offsets(everyone)
-        committed = await admin.list_consumer_group_offsets(self._group_id, partitions=everyone)
+        committed = await committed_offsets(admin, self._group_id, everyone)
 
         def state(partition: TopicPartition) -> PartitionState:
-            # -1 stands for nothing.
-            offset = committed[partition].offset if partition in committed else -1
-            return PartitionState(
-                partition.partition, begins[partition], ends[partition], offset if offset >= 0 else None
-            )
+            offset = committed[partition].offset if partition in committed else None
+            return PartitionState(partition.partition, begins[partition], ends[partition], offset)
 
         topics = [TopicState(topic, [state(each) for each in partitions[topic]]) for topic in self._topics]
         return BrokerState(topics, await self._members(admin))

@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from service_kit.kafka import KafkaClients, stop
+from sync_service.consumer.offsets import committed_offsets
 from sync_service.consumer.standalone import ISOLATION, read_until
 from sync_service.consumer.topics import describe_topics
 from sync_service.events.envelope import decode
@@ -87,7 +88,7 @@ class Topic:
         begins = await consumer.beginning_offsets(partitions)
         waiting, pause, progressed = None, _FIRST_PAUSE_SECONDS, time.monotonic()
         while True:
-            committed = await admin.list_consumer_group_offsets(self._group_id, partitions=partitions)
+            committed = await committed_offsets(admin, self._group_id, partitions)
             done = {each: max(begins[each], committed[each].offset) for each in partitions if each in committed}
             left = sum(max(0, ends[each] - done.get(each, begins[each])) for each in partitions)
             if not left:
