@@ -30,7 +30,7 @@ def test_restarts_of_long_ago_do_not_count() -> None:
     assert policy.next_restart("sync") == 1
 
 
-def test_count_begins_anew_for_what_a_person_has_started() -> None:
+def test_count_starts_over_for_what_a_person_has_started() -> None:
     policy = RestartPolicy(Clock())
     for _ in range(MAX_RESTARTS):
         policy.next_restart("sync")
