@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from change_events import Record, mongodb_event
 from records import records_of
+from service_kit.background import Supervisor
 from service_kit.kafka import KafkaClients
 from sync_service.consumer.operation import SyncOperation
 from sync_service.consumer.topics import describe_topics
@@ -67,7 +68,8 @@ class Bench:
 
     def start_sync(self, **changed: Any) -> SyncOperation:
         settings = self.settings.model_copy(update=changed)
-        operation = SyncOperation(settings, self.routes, SyncMetrics(CollectorRegistry()))
+        registry = CollectorRegistry()
+        operation = SyncOperation(settings, self.routes, SyncMetrics(registry), Supervisor(registry))
         self.running.append((operation, asyncio.create_task(operation.run())))
         return operation
 

@@ -5,6 +5,7 @@ import time
 
 from prometheus_client import CollectorRegistry
 
+from service_kit.background import Supervisor
 from service_kit.event_loop import LOOK_SECONDS, EventLoopMetrics
 from waiting import eventually
 
@@ -18,7 +19,7 @@ async def test_loop_that_was_blocked_was_late() -> None:
 
         return sample("count") - sample("bucket", {"le": bound})
 
-    async with EventLoopMetrics(registry).watching():
+    async with Supervisor(registry).task("event-loop-lag", EventLoopMetrics(registry).watch):
         await asyncio.sleep(0)
         # Longer than until the next look, by more than the bucket's bound.
         time.sleep(LOOK_SECONDS + 0.6)  # noqa: ASYNC251 - which is what it is to measure

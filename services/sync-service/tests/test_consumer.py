@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from change_events import Record, mongodb_event, mysql_event
 from embedded_stack import Stack
+from forced_ends import Ends
 from records import records_of
 from service_kit.kafka import KafkaClients
 from sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
@@ -251,19 +252,18 @@ async def test_partition_that_stands_still_is_a_problem_until_it_gets_on(
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Ends:
     """A watchdog that looks more often; why it would have ended the process."""
-    ends: list[str] = []
     monkeypatch.setattr(consumer_operation, "WATCH_SECONDS", 0.2)
     monkeypatch.setattr(consumer_operation, "STUCK_SECONDS", 1.0)
-    monkeypatch.setattr(consumer_operation, "end_process", ends.append)
-    return ends
+    return Ends()
 
 
 async def test_consumer_that_gets_nothing_though_the_broker_serves_it_ends_the_process(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, impatient: list[str]
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, impatient: Ends
 ) -> None:
     operation = bench.start_sync(sync_watchdog_seconds=5)
+    operation._supervisor.end = impatient
     await bench.send(bench.tweets_topic, tweet_event(1, "one"))
     await becomes(bench.tweets, {tweet_id(1): "one"})
     getmany = AIOKafkaConsumer.getmany
@@ -280,10 +280,7 @@ async def test_consumer_that_gets_nothing_though_the_broker_serves_it_ends_the_p
     await cut_off.wait()
     await bench.send(bench.tweets_topic, tweet_event(2, "two"))
 
-    async def ends() -> list[str]:
-        return impatient
-
-    (reason, *_) = await eventually(ends)
+    reason, _ = await impatient.first()
     assert reason.startswith(f"no progress: {bench.tweets_topic}-0 for ")
     monkeypatch.undo()
     await becomes(bench.tweets, {tweet_id(1): "one", tweet_id(2): "two"})
@@ -291,10 +288,11 @@ async def test_consumer_that_gets_nothing_though_the_broker_serves_it_ends_the_p
 
 
 async def test_broker_that_serves_nobody_is_waited_for(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, impatient: list[str]
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, impatient: Ends
 ) -> None:
     """It answers questions for offsets, and no fetch."""
     operation = bench.start_sync(sync_watchdog_seconds=5)
+    operation._supervisor.end = impatient
     await bench.send(bench.tweets_topic, tweet_event(1, "one"))
     await becomes(bench.tweets, {tweet_id(1): "one"})
     monkeypatch.setattr(standalone, "READABLE_SECONDS", 1.0)
@@ -323,7 +321,7 @@ async def test_broker_that_serves_nobody_is_waited_for(
     assert operation.problem.startswith(f"no progress: {bench.tweets_topic}-0 for ")
     monkeypatch.setattr(Fetcher, "_proc_fetch_request", fetch)
     await becomes(bench.tweets, {tweet_id(1): "one", tweet_id(2): "two"})
-    assert impatient == []
+    assert impatient.reasons == []
 
 
 @pytest.mark.parametrize("timestamp_ms", [-1, 0, None], ids=["none", "the epoch", "half an hour from now"])

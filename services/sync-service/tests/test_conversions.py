@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from capturing import capturing, reasons_of_dead_letters
 from embedded_stack import Stack
+from service_kit.background import Supervisor
 from service_kit.mysql import create_engine
 from sync_service.consumer.operation import SyncOperation
 from sync_service.events.extended_json import decode_extended
@@ -249,7 +250,9 @@ class Bench:
 
     @asynccontextmanager
     async def syncing(self, route: Route) -> AsyncIterator[None]:
-        operation = SyncOperation(self.settings, [route], SyncMetrics(CollectorRegistry()))
+        operation = SyncOperation(
+            self.settings, [route], SyncMetrics(registry := CollectorRegistry()), Supervisor(registry)
+        )
         task = asyncio.create_task(operation.run())
         yield
         operation.stop()

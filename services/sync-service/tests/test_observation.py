@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from service_kit.background import TaskEnded
 from sync_service.observation.recent import Recent
 from sync_service.observation.unanswered import Unanswered, answering
 
@@ -90,7 +91,7 @@ async def test_closing_ends_what_is_being_asked() -> None:
     waiting = asyncio.create_task(recent.get())
     await asyncio.sleep(0)
     await recent.close()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(TaskEnded):
         await waiting
 
 

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from change_events import Record, mongodb_event, mysql_event
 from embedded_stack import Stack
+from service_kit.background import Supervisor
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine
 from sync_service.apply.changes import Change
@@ -246,7 +247,9 @@ class World:
         await self.producer.flush()
 
     def start_sync(self) -> SyncOperation:
-        operation = SyncOperation(self.settings, [self.route], SyncMetrics(CollectorRegistry()))
+        operation = SyncOperation(
+            self.settings, [self.route], SyncMetrics(registry := CollectorRegistry()), Supervisor(registry)
+        )
         self.running.append((operation, asyncio.create_task(operation.run())))
         return operation
 

@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError, RequestTimedOutError
 
 from registrar.heartbeats import HeartbeatReader
 from registrar.topics import REQUEST_TIMEOUT_MS, TopicReconciler
+from service_kit.background import stray_cancellations
 from service_kit.kafka import KafkaClients, stop
 
 log = structlog.get_logger(__name__)
@@ -52,7 +53,8 @@ class Broker:
             if topic not in self.topics.partitions
         }
         try:
-            return BrokerState(created, await self._ages(), unread)
+            with stray_cancellations(KafkaError):
+                return BrokerState(created, await self._ages(), unread)
         except KafkaError as error:
             await self._close_reader()
             reason = await self._kafka.explain(error)

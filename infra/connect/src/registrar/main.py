@@ -1,6 +1,5 @@
 """The registrar as an HTTP application: it watches in the background and tells what it sees."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 
@@ -14,6 +13,7 @@ from registrar.settings import Settings
 from registrar.topics import TopicDeclaration
 from registrar.watching import Registrar
 from service_kit.application import create_application
+from service_kit.background import Supervisor
 from service_kit.health import NotReady, ReadinessCheck
 from service_kit.metrics import new_registry
 
@@ -57,17 +57,15 @@ async def connectors(request: Request) -> list[ConnectorState]:
 
 def create_app(settings: Settings, declared: Sequence[Connector], topics: Mapping[str, TopicDeclaration]) -> FastAPI:
     registry = new_registry()
+    supervisor = Supervisor(registry)
     metrics = RegistrarMetrics(registry, [connector.name for connector in declared], topics)
     registrar = Registrar(settings, declared, topics, metrics)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.registrar = registrar
-        watching = asyncio.create_task(registrar.run())
-        yield
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
+        async with supervisor.task("connectors", registrar.run):
+            yield
 
     async def topics_are_healthy() -> None:
         if problem := registrar.topics_problem:
@@ -92,4 +90,5 @@ def create_app(settings: Settings, declared: Sequence[Connector], topics: Mappin
             **{connector.name: check(connector.name) for connector in declared},
         },
         registry=registry,
+        supervisor=supervisor,
     )

@@ -178,7 +178,9 @@ class Registrar:
         if action is not Action.NONE:
             # Beside the looks: Connect may try for half a minute to reach a database that is away.
             self._repairing.add(connector.name)
-            repairs.create_task(self._repair(connect, connector, action), name=f"repair {connector.name}")
+            repair = repairs.create_task(self._repair(connect, connector, action), name=f"repair {connector.name}")
+            # However it ends, and if it was cancelled before it began.
+            repair.add_done_callback(lambda _: self._repairing.discard(connector.name))
 
     async def _repair(self, connect: ConnectClient, connector: Connector, action: Action) -> None:
         name = connector.name
@@ -206,8 +208,6 @@ class Registrar:
             log.warning("repair failed", connector=name, action=action, reason=reason, exc_info=unforeseen)
         else:
             self._refusals.pop(name, None)
-        finally:
-            self._repairing.discard(name)
 
 
 def pause_after(failures: int) -> float:

@@ -30,6 +30,7 @@ from auth_service.services import Services, password_hasher
 from auth_service.sessions.endpoints import router as sessions_router
 from auth_service.settings import Settings
 from service_kit.application import create_application
+from service_kit.background import Supervisor
 from service_kit.health import ReadinessCheck
 from service_kit.metrics import new_registry
 from service_kit.mysql import create_engine, is_away, migrate
@@ -76,6 +77,7 @@ def key_ring(settings: Settings, database: Database, clock: Clock) -> KeyRing:
 
 def create_app(settings: Settings, clock: Clock = now) -> FastAPI:
     registry = new_registry()
+    supervisor = Supervisor(registry)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -106,8 +108,7 @@ def create_app(settings: Settings, clock: Clock = now) -> FastAPI:
                 key_rotation=timedelta(days=settings.auth_key_rotation_days),
                 audit_kept=timedelta(days=settings.auth_audit_days),
             )
-            housekeeping = asyncio.create_task(app.state.housekeeper.run())
-            stack.callback(housekeeping.cancel)
+            await stack.enter_async_context(supervisor.task("housekeeping", app.state.housekeeper.run))
             yield
 
     return create_application(
@@ -129,6 +130,7 @@ def create_app(settings: Settings, clock: Clock = now) -> FastAPI:
         readiness=_readiness,
         unavailable_on=[OperationalError, InterfaceError, PoolTimeoutError],
         registry=registry,
+        supervisor=supervisor,
     )
 
 

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import Lifespan
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from service_kit.background import Supervisor, TaskEnded
 from service_kit.documentation import serve_documentation
 from service_kit.event_loop import EventLoopMetrics
 from service_kit.health import ReadinessCheck, health_router
@@ -31,18 +32,21 @@ def create_application(
     readiness: Callable[[FastAPI], Mapping[str, ReadinessCheck]],
     unavailable_on: Sequence[type[Exception]] = (),
     registry: CollectorRegistry | None = None,
+    supervisor: Supervisor | None = None,
 ) -> FastAPI:
     """Build the application.
 
     `readiness` gets the application and names a check for each dependency; `unavailable_on` are exceptions of
-    drivers that are answered with 503 and `Retry-After`; `registry` receives the service's own metrics.
+    drivers that are answered with 503 and `Retry-After`; `registry` receives the service's own metrics;
+    `supervisor`, made with that registry, runs the service's background tasks.
     """
     registry = registry or new_registry()
+    supervisor = supervisor or Supervisor(registry)
     event_loop = EventLoopMetrics(registry)
 
     @asynccontextmanager
     async def watched_lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with event_loop.watching(), lifespan(app):
+        async with supervisor.task("event-loop-lag", event_loop.watch), lifespan(app):
             yield
 
     app = FastAPI(
@@ -57,12 +61,14 @@ def create_application(
         # What links and generated clients call an operation.
         generate_unique_id_function=lambda route: route.name,
     )
+    app.state.supervisor = supervisor
     for router in routers:
         app.include_router(router)
     # Behind what is asked for most: routes are tried in turn.
     app.include_router(health_router(lambda: readiness(app), registry))
     serve_documentation(app)
-    install_problem_handlers(app, unavailable_on)
+    # What a request awaited was cancelled under it; the next request starts it again.
+    install_problem_handlers(app, (*unavailable_on, TaskEnded))
     # The last added is the outermost.
     app.add_middleware(BodyLimitMiddleware, limit=MAX_BODY_BYTES)
     app.add_middleware(RequestContextMiddleware, metrics=HttpMetrics(registry))

@@ -1,8 +1,6 @@
 """How late the event loop is: what blocks it keeps every request of the process waiting."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 
 from prometheus_client import CollectorRegistry, Histogram
 
@@ -21,18 +19,8 @@ class EventLoopMetrics:
             registry=registry,
         )
 
-    @asynccontextmanager
-    async def watching(self) -> AsyncIterator[None]:
-        """Look while the block runs."""
-        task = asyncio.create_task(self._watch(), name="event loop lag")
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-    async def _watch(self) -> None:
+    async def watch(self) -> None:
+        """Look until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + LOOK_SECONDS

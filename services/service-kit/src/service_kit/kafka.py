@@ -16,6 +16,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import KafkaError
 
+from service_kit.background import shielded_stop, stray_cancellations
 from service_kit.kafka_failures import KafkaUnavailable, explain
 from service_kit.kafka_settings import KafkaSecurity, KafkaSettings, SaslMechanism, SecurityProtocol, tls_context
 
@@ -83,10 +84,14 @@ class KafkaClients:
 
     @asynccontextmanager
     async def started(self, client: ClientT) -> AsyncIterator[ClientT]:
-        """A client that is connected, for the length of the context. Raises `KafkaUnavailable`, which says why."""
+        """A client that is connected, for the length of the context. Raises `KafkaUnavailable`, which says why.
+
+        A `CancelledError` of one of aiokafka's own tasks is a `KafkaError` here.
+        """
         await self.start(client)
         try:
-            yield client
+            with stray_cancellations(KafkaError):
+                yield client
         finally:
             await stop(client)
 
@@ -117,5 +122,4 @@ class KafkaClients:
 
 async def stop(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient | AIOKafkaClient) -> None:
     """Close the client's connections."""
-    has_no_stop = isinstance(client, AIOKafkaAdminClient | AIOKafkaClient)
-    await (client.close() if has_no_stop else client.stop())
+    await shielded_stop(client)

@@ -1,4 +1,4 @@
-"""HTTP metrics, and the registry behind `GET /metrics`."""
+"""Metrics that every service has, and the registry behind `GET /metrics`."""
 
 from functools import cache
 
@@ -51,3 +51,19 @@ class HttpMetrics:
         self._requests_of(method, route, status).inc()
         if seconds is not None:
             self._duration_of(method, route).observe(seconds)
+
+
+class BackgroundTaskMetrics:
+    """`background_task_restarts_total`, by the task's name."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.restarts = Counter(
+            "background_task_restarts",
+            "Restarts of a background task that ended unexpectedly.",
+            ["task"],
+            registry=registry,
+        )
+
+    def begin(self, task: str) -> None:
+        """Have it counted from 0 on, so that the first restart is an increase."""
+        self.restarts.labels(task)

@@ -1,6 +1,5 @@
 """Builds the application."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +11,7 @@ from pymongo.errors import ConnectionFailure, ExecutionTimeout
 
 from service_kit.application import create_application
 from service_kit.authentication import Authenticator
+from service_kit.background import OnFailure, Supervisor
 from service_kit.health import NotReady, ReadinessCheck
 from service_kit.http_client import internal_client
 from service_kit.kafka import KafkaClients
@@ -45,13 +45,14 @@ ACCOUNT_LOOK_MS = 2000
 
 def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
     registry = new_registry()
+    supervisor = Supervisor(registry)
     kafka = KafkaClients.of(settings)
     metrics, feed_metrics = SyncMetrics(registry), FeedMetrics(registry)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.settings = settings
-        app.state.operation = operation = SyncOperation(settings, routes, metrics)
+        app.state.operation = operation = SyncOperation(settings, routes, metrics, supervisor)
         app.state.dead_letters = _dead_letter_service(kafka, operation)
         app.state.feed = feed = Feed(
             kafka,
@@ -60,13 +61,11 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
             FeedLimits.of(settings),
         )
         app.state.reconciliations = reconciliations = Jobs(settings)
-        running = asyncio.create_task(operation.run())
-        async with _authenticator(settings) as app.state.authenticator, _observing(settings, routes, app):
-            yield
-        await reconciliations.close()
-        await feed.close()
-        operation.stop()
-        await running
+        async with supervisor.task("sync", operation.run, on_failure=OnFailure.EXIT, request_stop=operation.stop):
+            async with _authenticator(settings) as app.state.authenticator, _observing(settings, routes, app):
+                yield
+            await reconciliations.close()
+            await feed.close()
 
     return create_application(
         title="Tandem: sync",
@@ -78,6 +77,7 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
         readiness=_readiness,
         unavailable_on=(ConnectionFailure, ExecutionTimeout, KafkaError, Unavailable),
         registry=registry,
+        supervisor=supervisor,
     )
 
 

@@ -19,6 +19,8 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
+from service_kit.background import TaskEnded
+
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorCollection
 
@@ -57,6 +59,13 @@ class _AtOnce(Generic[RequestT, AnswerT]):
         return answer
 
     async def _batch(self, requests: list[RequestT]) -> list[Any]:
+        try:
+            return await self._answers(requests)
+        except asyncio.CancelledError as error:
+            # The loader passes on no cancellation: the requests would wait for ever.
+            raise TaskEnded("a query was cancelled") from error
+
+    async def _answers(self, requests: list[RequestT]) -> list[Any]:
         try:
             return list(await self._answer(requests))
         except PyMongoError:

@@ -1,6 +1,5 @@
 """Builds the application."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -9,6 +8,7 @@ from fastapi import FastAPI
 
 from service_kit.application import create_application
 from service_kit.authentication import Authenticator
+from service_kit.background import Supervisor
 from service_kit.health import ReadinessCheck
 from service_kit.http_client import internal_client
 from service_kit.metrics import new_registry
@@ -62,6 +62,7 @@ Tweets outlive the account that wrote them: once it is deleted, `author` is `nul
 def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> FastAPI:
     """`clock` gives seconds since the epoch; tests turn it."""
     registry = new_registry()
+    supervisor = Supervisor(registry)
     stream_metrics = StreamMetrics(registry)
 
     @asynccontextmanager
@@ -76,16 +77,18 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fa
             EventPresenter(app.state.services.presenter),
             stream_metrics,
             StreamLimits.of(settings),
+            supervisor,
         )
-        preparing = asyncio.create_task(app.state.preparation.run())
-        async with internal_client(timeout=KEY_SET_SECONDS) as http:
+        async with (
+            supervisor.task("preparation", app.state.preparation.run, may_finish=True),
+            internal_client(timeout=KEY_SET_SECONDS) as http,
+        ):
             keys = RemoteKeySet(str(settings.auth_jwks_url), http)
             # With the keys at hand auth-service may be away; without them reading works all the same.
             await keys.refresh()
             verifier = TokenVerifier(keys, issuer=settings.auth_issuer, audience=settings.auth_audience, clock=clock)
             app.state.authenticator = Authenticator(verifier, ProfileRepository(app.state.database), clock=clock)
             yield
-        preparing.cancel()
         await app.state.stream.close()
         await watching.close()
         client.close()
@@ -107,6 +110,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fa
         readiness=_readiness,
         unavailable_on=database.UNAVAILABLE,
         registry=registry,
+        supervisor=supervisor,
     )
 
 

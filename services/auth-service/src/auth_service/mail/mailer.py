@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,6 +26,7 @@ from auth_service.database import Clock, now
 from auth_service.mail.messages import Mail, MailKind
 from auth_service.mail.smtp import MailRefused, MailServerTrouble, SmtpServer
 from auth_service.metrics import MailMetrics
+from service_kit.background import TaskEnded, stray_cancellations
 from service_kit.problems import ServiceUnavailable
 
 log = structlog.get_logger(__name__)
@@ -32,7 +34,10 @@ log = structlog.get_logger(__name__)
 # Makes a mail, or finds that none is due.
 MailJob = Callable[[], Awaitable[Mail | None]]
 
-_PASSING_TROUBLE = (MailServerTrouble, ServiceUnavailable, OperationalError, InterfaceError, PoolTimeoutError)
+_PASSING_TROUBLE = (
+    *(MailServerTrouble, ServiceUnavailable, OperationalError, InterfaceError, PoolTimeoutError),
+    TaskEnded,
+)
 
 
 class Outcome(StrEnum):
@@ -43,6 +48,10 @@ class Outcome(StrEnum):
     FAILED = "failed"  # the job raised what it should not
     DROPPED = "dropped"  # we were stopped
     TURNED_AWAY = "turned_away"  # too many were waiting
+
+
+# How an errand ended, and why if it says more.
+_End = tuple[Outcome, str | None]
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ class Mailer:
         self._persistence = persistence
         self._clock = clock
         self._turns = asyncio.Semaphore(at_once)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[_End]] = set()
         self._closed = False
 
     def send(self, mail: Mail) -> None:
@@ -104,10 +113,8 @@ class Mailer:
         if self._closed or len(self._tasks) >= self._capacity:
             self._metrics.mails.labels(kind, Outcome.TURNED_AWAY).inc()
             raise ServiceUnavailable("Too many mails are waiting to be sent. Try again shortly.")
-        task = asyncio.create_task(self._see_through(_Errand(kind, job)), name=f"mail {kind}")
-        self._tasks.add(task)
         self._metrics.waiting.inc()
-        task.add_done_callback(self._forget)
+        self._begin(_Errand(kind, job))
 
     async def __aenter__(self) -> Self:
         return self
@@ -122,34 +129,43 @@ class Mailer:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
+    def _begin(self, errand: "_Errand") -> None:
+        task = asyncio.create_task(self._see_through(errand), name=f"mail {errand.kind}")
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._ended, errand))
+
+    def _ended(self, errand: "_Errand", task: asyncio.Task[_End]) -> None:
+        """Count and log how it ended; one that was cancelled before we close begins again, with the same mail."""
         self._tasks.discard(task)
+        if task.cancelled() and not self._closed:
+            log.warning("mail interrupted, trying again", **errand.described())
+            self._begin(errand)
+            return
+        outcome, reason = (Outcome.DROPPED, None) if task.cancelled() else task.result()
         self._metrics.waiting.dec()
+        self._metrics.mails.labels(errand.kind, outcome).inc()
+        write = {Outcome.SENT: log.info, Outcome.NOT_DUE: log.info, Outcome.FAILED: log.error}
+        write.get(outcome, log.warning)(f"mail {outcome}", **errand.described(), reason=reason)
 
-    async def _see_through(self, errand: "_Errand") -> None:
-        """Carry the errand out, and count and log how it ended."""
-        outcome, reason = Outcome.DROPPED, None
+    async def _see_through(self, errand: "_Errand") -> _End:
         try:
-            outcome, reason = await self._try_until_done(errand)
+            return await self._try_until_done(errand)
         except MailRefused as error:
-            outcome, reason = Outcome.REFUSED, str(error)
+            return Outcome.REFUSED, str(error)
         except Exception as error:  # noqa: BLE001 - nobody is above us to hear of it
-            outcome, reason = Outcome.FAILED, _where(error)
-        finally:
-            self._metrics.mails.labels(errand.kind, outcome).inc()
-            tell = {Outcome.SENT: log.info, Outcome.NOT_DUE: log.info, Outcome.FAILED: log.error}
-            tell.get(outcome, log.warning)(f"mail {outcome}", **errand.described(), reason=reason)
+            return Outcome.FAILED, _where(error)
 
-    async def _try_until_done(self, errand: "_Errand") -> tuple[Outcome, str | None]:
+    async def _try_until_done(self, errand: "_Errand") -> _End:
         reason = None
         while True:
             async with self._turns:
                 if errand.age >= self._persistence.give_up_after or errand.has_expired(self._clock()):
                     return Outcome.GIVEN_UP, reason
                 try:
-                    mail = await errand.mail()
-                    if mail is not None:
-                        await self._server.deliver(mail.message)
+                    with stray_cancellations():
+                        mail = await errand.mail()
+                        if mail is not None:
+                            await self._server.deliver(mail.message)
                 except _PASSING_TROUBLE as error:
                     reason = str(error) if isinstance(error, MailServerTrouble) else type(error).__name__
                     errand.failures += 1

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import InvalidSessionTimeoutError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 
+from service_kit.background import TaskEnded, failure_of, stray_cancellations
 from service_kit.kafka import KafkaClients, stop
 from sync_service.consumer.application import RouteApplication
 from sync_service.consumer.commits import OffsetCommits
@@ -90,17 +91,21 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         """Consume until `stop`. Raises what a worker can't go on from."""
         while not self._stopping.is_set():
             try:
-                await self.topics.look()
-                if self.topics.readable:
-                    await self._consume()
-                else:
-                    self.problem = None
-                    await self._wait(TOPICS_CHECK_SECONDS)
+                with stray_cancellations(KafkaError):
+                    await self._look_and_consume()
             except TopicRecreated:
                 continue
-            except (KafkaError, TimeoutError, OSError) as error:
+            except (KafkaError, TimeoutError, OSError, TaskEnded) as error:
                 await self._note_problem(error)
                 await self._wait(min(RETRY_SECONDS * 2.0 ** min(self._failures - 1, 10), LONGEST_RETRY_SECONDS))
+
+    async def _look_and_consume(self) -> None:
+        await self.topics.look()
+        if self.topics.readable:
+            await self._consume()
+        else:
+            self.problem = None
+            await self._wait(TOPICS_CHECK_SECONDS)
 
     async def lag(self) -> dict[str, int]:
         """Events of the own partitions that are not done with, by topic, without the `unplaced_topics`.
@@ -119,8 +124,9 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
 
     async def progress(self) -> dict[TopicPartition, Progress]:
         """How far each of the own partitions is. Raises `KafkaError`, after `LAG_SECONDS` at the latest."""
-        async with within(LAG_SECONDS, "no answer"):
-            return await self._progress()
+        with stray_cancellations(KafkaError):
+            async with within(LAG_SECONDS, "no answer"):
+                return await self._progress()
 
     async def stalls(self, partition: TopicPartition) -> bool:
         """Of a partition that stands still: is it this process that stalls, and not the broker?"""
@@ -170,7 +176,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             self.problem = None
             checked = time.monotonic()
             while not self._stopping.is_set() and self.topics.readable:
-                self._note_failure(committing)
+                self._failure = self._failure or failure_of(committing)
                 await self._poll(consumer)
                 self._failures, self._reported = 0, None
                 if time.monotonic() - checked > TOPICS_CHECK_SECONDS:
@@ -284,13 +290,10 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
 
     def _raise_failures(self) -> None:
         for worker in self.workers:
-            self._note_failure(worker.task)
+            # One whose partition is still ours was not asked to end.
+            self._failure = self._failure or failure_of(worker.task)
         if self._failure is not None:
             raise self._failure
-
-    def _note_failure(self, task: asyncio.Task[None]) -> None:
-        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-            self._failure = error
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """aiokafka calls it before the first record of these partitions can come."""
@@ -340,7 +343,8 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             log.warning("gave up on writes that do not end", partitions=len(late))
         for worker in closing:
             worker.task.cancel()
-            self._note_failure(worker.task)
+            if worker.task.done() and not worker.task.cancelled():
+                self._failure = worker.task.exception() or self._failure
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
                 await self._commits.flush()
@@ -354,11 +358,13 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
     async def _note_problem(self, error: Exception) -> None:
         """In the log once, however often the same is tried again."""
         if isinstance(error, InvalidSessionTimeoutError):
-            reason = await refused_session_timeout(self._kafka, self._settings.sync_session_timeout_ms)
+            problem = f"Kafka: {await refused_session_timeout(self._kafka, self._settings.sync_session_timeout_ms)}"
+        elif isinstance(error, TaskEnded):
+            problem = f"consuming starts again: {error}"
         else:
-            reason = await self._kafka.explain(error)
+            problem = f"Kafka: {await self._kafka.explain(error)}"
         self._failures += 1
-        self.problem = f"Kafka: {reason}"
+        self.problem = problem
         if self.problem != self._reported:
             self._reported = self.problem
             log.warning("nothing is consumed", reason=self.problem, error=repr(error))

@@ -1,9 +1,9 @@
 """The sync as a whole: prepares the copies, consumes, and ends the process if it can't go on."""
 
 import asyncio
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from service_kit.background import OnFailure, Supervisor
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import migrate
 from sync_service.consumer.application import RouteApplication
@@ -39,7 +40,7 @@ STUCK_SECONDS = 10.0
 PURGE_SECONDS = 3600.0
 GAPS_SECONDS = 5.0
 # sysexits.h
-EXIT_DATA_ERROR, EXIT_SOFTWARE = 65, 70
+EXIT_DATA_ERROR = 65
 WAY_ON = (
     "repair what is wrong with them all, then resolve them (sync-service dead-letters retry --all), "
     "or allow more (SYNC_DEAD_LETTERS_MAX_CONSECUTIVE, SYNC_DEAD_LETTERS_MAX_RATIO)"
@@ -49,8 +50,11 @@ WAY_ON = (
 class SyncOperation:
     """Runs until `stop`. `problem` is None while everything goes its way."""
 
-    def __init__(self, settings: Settings, routes: Sequence[Route], metrics: SyncMetrics) -> None:
+    def __init__(
+        self, settings: Settings, routes: Sequence[Route], metrics: SyncMetrics, supervisor: Supervisor
+    ) -> None:
         self._settings = settings
+        self._supervisor = supervisor
         self.metrics = metrics
         self._stores = Stores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
         kafka = KafkaClients.of(settings)
@@ -104,30 +108,23 @@ class SyncOperation:
         ]
 
     async def run(self) -> None:
-        """Returns after `stop`. Whatever else ends it ends the process: nobody must take a dead sync for a live one."""
+        """Returns after `stop`. Any other end must end the process: a dead sync must not look like a live one."""
         async with AsyncExitStack() as cleanup:
             cleanup.push_async_callback(self._stores.close)
             cleanup.push_async_callback(self.dead_letters.close)
             try:
                 await self._preparing.insist(self._prepare)
                 self._not_prepared = None
-                async with asyncio.TaskGroup() as tasks:
-                    background = [
-                        tasks.create_task(work)
-                        for work in (
-                            self._watch(),
-                            self._purge(),
-                            self._refresh_gaps(),
-                            make_views_once_possible(self._stores.engine),
-                        )
-                    ]
+                make_views = partial(make_views_once_possible, self._stores.engine)
+                async with (
+                    self._supervisor.task("watchdog", self._watch, on_failure=OnFailure.EXIT),
+                    self._supervisor.task("purge", self._purge),
+                    self._supervisor.task("gaps", self._refresh_gaps),
+                    self._supervisor.task("views", make_views, may_finish=True),
+                ):
                     await self._consume()
-                    for task in background:
-                        task.cancel()
             except Closing:
                 pass
-            except Exception as error:  # noqa: BLE001 - whatever it is, it ends the process
-                end_process(f"the sync can't go on: {error!r}", error)
 
     def stop(self) -> None:
         self._preparing.close()
@@ -138,7 +135,7 @@ class SyncOperation:
             await self.member.run()
         except TooManyDeadLetters as error:
             # Started again by a supervisor it ends again, and diverts no more: see `dead_letters.diversion`.
-            end_process(f"too many dead letters: {error}; {WAY_ON}", code=EXIT_DATA_ERROR)
+            self._supervisor.end(f"too many dead letters: {error}; {WAY_ON}", code=EXIT_DATA_ERROR)
 
     async def _prepare(self) -> None:
         address = self._settings.mysql_url.get_secret_value()
@@ -170,7 +167,7 @@ class SyncOperation:
             self._measure_lag(progress)
             await self._excuse_stalls_of_others()
             if stuck := self._watchdog.stuck_without_excuse(self._settings.sync_watchdog_seconds):
-                end_process(f"no progress: {_told(stuck)}")
+                self._supervisor.end(f"no progress: {_told(stuck)}")
 
     async def _excuse_stalls_of_others(self) -> None:
         """A broker or a store that stalls is no reason to end: another process would wait for it as well."""
@@ -237,9 +234,3 @@ def migrations_folder() -> Path:
     package = Path(__file__).parents[1]
     inside = package / "migrations"
     return inside if inside.exists() else package.parents[1] / "migrations"
-
-
-def end_process(reason: str, error: Exception | None = None, *, code: int = EXIT_SOFTWARE) -> None:
-    """At once and without goodbyes, which may be what hangs. Nothing is lost: what isn't committed comes again."""
-    log.critical("ending the process", reason=reason, exc_info=error, notable=True)
-    os._exit(code)

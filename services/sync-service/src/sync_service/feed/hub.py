@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Self
 
@@ -17,6 +18,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
+from service_kit.background import failure_of
 from service_kit.event_stream import (
     FINISHED,
     TOO_SLOW,
@@ -163,29 +165,33 @@ class Feed:
         """All who come while it starts wait for the same start, and hear of the same failure."""
         if self._begun is None:
             self._begun = asyncio.get_running_loop().create_future()
-            self._following = asyncio.create_task(self._follow(self._begun))
+            self._following = asyncio.create_task(self._follow(self._begun), name="feed")
+            self._following.add_done_callback(partial(self._note_end, self._begun))
         await asyncio.shield(self._begun)
 
     async def _follow(self, begun: "asyncio.Future[None]") -> None:
         """Until nobody listens any more, or the broker is lost."""
-        try:
-            async with standalone_consumer(self._kafka, self._routes, client_id="sync-service-feed") as consumer:
-                await consumer.seek_to_end(*consumer.assignment())
-                begun.set_result(None)
-                while self._subscriptions:
-                    await self._publish(consumer)
-                # Who comes while the consumer is being closed starts another.
-                self._forget(begun)
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who listen must hear of it
-            if begun.done():
-                log.warning("the feed's consumer broke off, all streams end", error=repr(error))
-                self._cut_all(UNAVAILABLE)
-            else:
-                begun.set_exception(error if isinstance(error, KafkaError) else KafkaError(repr(error)))
-        finally:
+        async with standalone_consumer(self._kafka, self._routes, client_id="sync-service-feed") as consumer:
+            await consumer.seek_to_end(*consumer.assignment())
+            begun.set_result(None)
+            while self._subscriptions:
+                await self._publish(consumer)
+            # Who comes while the consumer is being closed starts another.
             self._forget(begun)
-            if not begun.done():
-                begun.cancel()
+
+    def _note_end(self, begun: "asyncio.Future[None]", following: asyncio.Task[None]) -> None:
+        """However it ended: its listeners hear of it, and the next one to come starts another."""
+        error = failure_of(following)
+        if not begun.done():
+            begun.set_exception(error if isinstance(error, KafkaError) else KafkaError(repr(error)))
+            # Also if all who waited for it are gone.
+            begun.exception()
+        elif self._begun is begun and not self._ended:
+            log.warning("the feed's consumer broke off, all streams end", error=repr(error))
+            self._cut_all(UNAVAILABLE)
+        elif not following.cancelled() and following.exception() is not None:
+            log.warning("the feed's consumer could not be closed", error=repr(error))
+        self._forget(begun)
 
     async def _publish(self, consumer: AIOKafkaConsumer) -> None:
         batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=self._at_once)

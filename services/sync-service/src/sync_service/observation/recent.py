@@ -5,6 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from service_kit.background import stray_cancellations
+
 ValueT = TypeVar("ValueT")
 
 
@@ -31,10 +33,14 @@ class Recent(Generic[ValueT]):
         self._good_until = float("-inf")
 
     async def get(self) -> ValueT:
-        """Raises what `ask` raises. Whoever gives up waiting leaves the others waiting."""
+        """Raises what `ask` raises, or `TaskEnded` if `ask` was cancelled.
+
+        Whoever gives up waiting leaves the others waiting.
+        """
         if self._asking is None or (self._asking.done() and self._clock() >= self._good_until):
             self._asking = asyncio.create_task(self._timed())
-        return await asyncio.shield(self._asking)
+        with stray_cancellations():
+            return await asyncio.shield(self._asking)
 
     async def close(self) -> None:
         if self._asking is not None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy.exc import DBAPIError
 
+from service_kit.background import stray_cancellations
 from service_kit.kafka_failures import KafkaUnavailable
 
 # Nobody who asks how the parts are waits longer for one of them.
@@ -22,7 +23,8 @@ async def answering(*errors: type[Exception], within: float = ANSWER_SECONDS) ->
     """Raises `Unanswered` for any of these errors, and after so many seconds."""
     try:
         async with asyncio.timeout(within):
-            yield
+            with stray_cancellations(Unanswered):
+                yield
     except TimeoutError as error:
         raise Unanswered(f"no answer within {within:g} s") from error
     except errors as error:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 import structlog
@@ -66,6 +67,7 @@ class Jobs:
         }
         self._jobs: dict[str, Job] = {}
         self._running: asyncio.Task[None] | None = None
+        self._closing = False
 
     def latest(self) -> Sequence[Job]:
         """Those that are remembered, the newest first."""
@@ -85,26 +87,25 @@ class Jobs:
         self._jobs[job.id] = job
         while len(self._jobs) > KEPT:
             del self._jobs[next(iter(self._jobs))]
-        self._running = asyncio.create_task(self._run(job))
+        self._running = asyncio.create_task(self._compare(job), name="reconciliation")
+        self._running.add_done_callback(partial(self._ended, job))
 
     async def close(self) -> None:
         """End what is running."""
+        self._closing = True
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running])
 
-    async def _run(self, job: Job) -> None:
-        try:
-            await self._compare(job)
-        except asyncio.CancelledError:
-            job.problem = "the service was stopped"
-            raise
-        except Exception as error:  # noqa: BLE001 - nobody awaits this task, whoever asks for the job is told
+    def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
+        """However the task ended, its job has a state that says so."""
+        if task.cancelled():
+            job.problem = "the service was stopped" if self._closing else "it was cancelled"
+        elif (error := task.exception()) is not None:
             job.problem = f"it could not be started: {type(error).__name__}: {error}"
-        finally:
-            job.finished_at = datetime.now(UTC)
-            job.state = "failed" if job.problem else "finished"
-            log.info("reconciled", id=job.id, state=job.state, problem=job.problem, notable=True)
+        job.finished_at = datetime.now(UTC)
+        job.state = "failed" if job.problem else "finished"
+        log.info("reconciled", id=job.id, state=job.state, problem=job.problem, notable=True)
 
     def _environment(self) -> dict[str, str]:
         """A secret that this process has from a file is given to the command as a variable, and not as both."""
@@ -126,7 +127,7 @@ class Jobs:
             await _end(process)
         if output:
             job.report = json.loads(output)["routes"]
-        if code not in (0, 1):
+        if code not in (0, 1) or job.report is None:
             job.problem = complaint or f"it ended with exit code {code}"
 
 

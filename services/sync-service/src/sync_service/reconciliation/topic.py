@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
+from service_kit.background import stray_cancellations
 from service_kit.kafka import KafkaClients, stop
 from sync_service.consumer.offsets import committed_offsets
 from sync_service.consumer.standalone import ISOLATION, read_until
@@ -66,7 +67,8 @@ class Topic:
         None if the sync made no progress with them for the time of its patience.
         """
         try:
-            return await self._drained()
+            with stray_cancellations(KafkaError):
+                return await self._drained()
         except (KafkaError, TimeoutError, OSError) as error:
             raise await self._unanswered(error) from error
 
@@ -77,7 +79,8 @@ class Topic:
         afterwards has all of them in it.
         """
         try:
-            return await self._newest(ends)
+            with stray_cancellations(KafkaError):
+                return await self._newest(ends)
         except (KafkaError, TimeoutError, OSError) as error:
             raise await self._unanswered(error) from error
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from time import time
 from typing import Self
 
@@ -17,6 +18,7 @@ import structlog
 from bson import Timestamp
 from pymongo.errors import PyMongoError
 
+from service_kit.background import BackgroundTask, Supervisor, stray_cancellations
 from service_kit.event_stream import FINISHED, TOO_SLOW, UNAVAILABLE, StreamEnded, Subscription, TooManyStreams
 from tweet_service.metrics import StreamMetrics
 from tweet_service.settings import Settings
@@ -188,7 +190,12 @@ class TweetSubscription(Subscription):
 
 class Hub:
     def __init__(
-        self, changes: TweetChanges, presenter: EventPresenter, metrics: StreamMetrics, limits: StreamLimits
+        self,
+        changes: TweetChanges,
+        presenter: EventPresenter,
+        metrics: StreamMetrics,
+        limits: StreamLimits,
+        supervisor: Supervisor,
     ) -> None:
         self.changes = changes
         self.presenter = presenter
@@ -201,7 +208,8 @@ class Hub:
         self._at_once = max(1, min(_CHANGES_AT_ONCE, limits.backlog // 4))
         self._subscriptions: set[TweetSubscription] = set()
         self._starting: asyncio.Task[None] | None = None
-        self._following: asyncio.Task[None] | None = None
+        self._following: BackgroundTask | None = None
+        self._supervisor = supervisor
         self._extending = asyncio.Lock()
         # A position that was too far back for the backlog: so are those before it.
         self._too_far = ""
@@ -266,64 +274,63 @@ class Hub:
 
     async def close(self) -> None:
         self.end()
-        tasks = [task for task in (self._starting, self._following) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
+        if self._following is not None:
+            await self._following.stop()
 
     async def _be_following(self) -> None:
         """All who come while it starts wait for the same start, and hear of the same failure."""
         if self._following is None:
-            if self._starting is None:
-                self._starting = asyncio.create_task(self._start())
-            await asyncio.shield(self._starting)
+            if self._starting is None or self._starting.done():
+                self._starting = asyncio.create_task(self._start(), name="tweet-stream-start")
+            with stray_cancellations():
+                await asyncio.shield(self._starting)
 
     async def _start(self) -> None:
-        try:
-            last = await self.changes.now()
-            # The change that has this time is in it, though nobody has asked for it: of a log in which nothing happens
-            # MongoDB only tells that all before the last change has been read, and so far must it reach back.
-            self.backlog = Backlog(self.limits.backlog, position_at(last))
-            self.begun = position_at(Timestamp(last.time, last.inc + 1))
-            self._too_far = ""
-            self._following = asyncio.create_task(self._follow())
-        finally:
-            self._starting = None
+        last = await self.changes.now()
+        # The change that has this time is in it, though nobody has asked for it: of a log in which nothing happens
+        # MongoDB only tells that all before the last change has been read, and so far must it reach back.
+        self.backlog = Backlog(self.limits.backlog, position_at(last))
+        self.begun = position_at(Timestamp(last.time, last.inc + 1))
+        self._too_far = ""
+        follow = partial(self._follow, self.backlog)
+        self._following = self._supervisor.task("tweet-stream", follow, may_finish=True)
+        self._following.start()
 
     def _cut_all(self, why: StreamEnded) -> None:
         for subscription in self._subscriptions:
             subscription.cut(why)
 
-    async def _follow(self) -> None:
-        """Until nobody listens any more. After a failure from where it was, as soon as MongoDB is there again."""
-        pause = FIRST_PAUSE_SECONDS
-        try:
-            while True:
-                reached = self.backlog.position
-                try:
-                    if await self._publish_all():
-                        return
-                except (PositionLost, InvalidPosition) as error:
-                    if self.backlog.position < self.begun:
-                        # The very last that was done before we began was to drop the collection: nobody missed it.
-                        self.backlog.advance(self.begun)
-                        continue
-                    # Nobody can be told what was missed: all may ask for themselves.
-                    log.error("the change stream can't go on, all streams end", error=repr(error))  # noqa: TRY400 - no bug
-                    self._cut_all(LOST)
-                    return
-                except Exception as error:  # noqa: BLE001 - whatever it was, those who listen go on
-                    pause = FIRST_PAUSE_SECONDS if self.backlog.position != reached else pause
-                    log.warning("the change stream broke off", error=repr(error), retry_seconds=pause)
-                    self.metrics.interruptions.inc()
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        finally:
-            if self._following is asyncio.current_task():
-                self._following = None
+    async def _follow(self, backlog: Backlog) -> None:
+        """Until nobody listens any more. After a failure from where it was, as soon as MongoDB is there again.
 
-    async def _publish_all(self) -> bool:
-        """Answers true when nobody listens any more."""
+        Started again it continues from there, too, unless another one has begun with a backlog of its own.
+        """
+        pause = FIRST_PAUSE_SECONDS
+        while self._following is not None and self.backlog is backlog:
+            reached = backlog.position
+            try:
+                await self._publish_all()
+            except (PositionLost, InvalidPosition) as error:
+                if backlog.position < self.begun:
+                    # The very last that was done before we began was to drop the collection: nobody missed it.
+                    backlog.advance(self.begun)
+                    continue
+                # Nobody can be told what was missed: all may ask for themselves.
+                log.error("the change stream can't go on, all streams end", error=repr(error))  # noqa: TRY400 - no bug
+                self._cut_all(LOST)
+                self._following = None
+            except Exception as error:  # noqa: BLE001 - whatever it was, those who listen go on
+                pause = FIRST_PAUSE_SECONDS if backlog.position != reached else pause
+                log.warning("the change stream broke off", error=repr(error), retry_seconds=pause)
+                self.metrics.interruptions.inc()
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    async def _publish_all(self) -> None:
+        """Returns when nobody listens any more."""
         batches = self.changes.behind(self.backlog.position, at_once=self._at_once, wait_ms=_WAIT_MS)
         async with aclosing(batches):
             async for batch in batches:
@@ -331,7 +338,7 @@ class Hub:
                 if self._is_deserted():
                     # Who comes while this is being closed starts another.
                     self._following = None
-                    return True
+                    return
         raise StreamInvalidated
 
     def _publish(self, events: Sequence[StreamEvent], position: str) -> None:

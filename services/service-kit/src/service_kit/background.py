@@ -1,0 +1,218 @@
+"""Background tasks, none of which ends unseen.
+
+A task that nobody awaits can end without a trace: it returns, it raises, or a library cancels it (aiokafka lets the
+`CancelledError` of its own tasks out). The process then looks alive and does nothing. So each long-lived task runs
+under the `Supervisor` of its application, which restarts it or ends the process.
+"""
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from service_kit.metrics import BackgroundTaskMetrics
+
+log = structlog.get_logger(__name__)
+
+# sysexits.h
+EXIT_SOFTWARE = 70
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
+# A library may swallow a cancellation (aiokafka does while it closes), so that it has to be repeated.
+_CANCEL_AGAIN_SECONDS = 5.0
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class TaskEnded(Exception):  # noqa: N818 - an event, not always a fault
+    """A task returned, or was cancelled, although its owner did not ask for it."""
+
+
+class EndProcess(Protocol):
+    def __call__(self, reason: str, error: BaseException | None = None, /, *, code: int = EXIT_SOFTWARE) -> object: ...
+
+
+def end_process(reason: str, error: BaseException | None = None, *, code: int = EXIT_SOFTWARE) -> None:
+    """End the process immediately, without cleanup, which may be what hangs. A process manager starts it again."""
+    log.critical("ending the process", reason=reason, exc_info=error, notable=True)
+    os._exit(code)
+
+
+class OnFailure(Enum):
+    """What happens when a task ends unasked."""
+
+    RESTART = "restart"  # after a pause that grows with each failure, with jitter
+    EXIT = "exit"  # the process ends with exit code 70
+
+
+class Supervisor:
+    """Runs the background tasks of one application.
+
+    `end` is what ends the process. Restarts are counted in `background_task_restarts_total`.
+    """
+
+    def __init__(self, registry: CollectorRegistry, end: EndProcess = end_process) -> None:
+        self.metrics = BackgroundTaskMetrics(registry)
+        self.end = end
+
+    def task(
+        self,
+        name: str,
+        work: Work,
+        *,
+        on_failure: OnFailure = OnFailure.RESTART,
+        may_finish: bool = False,
+        request_stop: Callable[[], object] | None = None,
+    ) -> "BackgroundTask":
+        """A task that runs `work` for the length of an `async with` block.
+
+        With `may_finish` the work may return; otherwise to return is a failure, too. `request_stop` tells the work to
+        return at the end of the block; without it the work is cancelled there.
+        """
+        return BackgroundTask(self, name, work, on_failure, may_finish=may_finish, request_stop=request_stop)
+
+
+class BackgroundTask:
+    """Made by `Supervisor.task`. Where no `async with` block fits, call `start` once, and `stop` at the end."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        name: str,
+        work: Work,
+        on_failure: OnFailure,
+        *,
+        may_finish: bool,
+        request_stop: Callable[[], object] | None,
+    ) -> None:
+        self.name = name
+        self._supervisor = supervisor
+        self._work = work
+        self._on_failure = on_failure
+        self._may_finish = may_finish
+        self._request_stop = request_stop
+        self._task: asyncio.Task[None] | None = None
+        self._restart: asyncio.TimerHandle | None = None
+        self._started_at = 0.0
+        self._failures = 0
+        self._stopping = False
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def start(self) -> None:
+        if self._on_failure is OnFailure.RESTART:
+            self._supervisor.metrics.begin(self.name)
+        self._run()
+
+    async def stop(self) -> None:
+        """Returns when the task has ended."""
+        self._stopping = True
+        if self._restart is not None:
+            self._restart.cancel()
+        if self._task is None:
+            return
+        if self._request_stop is not None:
+            self._request_stop()
+            await asyncio.wait([self._task])
+        while not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=_CANCEL_AGAIN_SECONDS)
+
+    def _run(self) -> None:
+        self._started_at = time.monotonic()
+        self._task = asyncio.create_task(self._work(), name=self.name)
+        # A callback and no task that awaits it: that one could be ended, too.
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        may_end = self._stopping or (self._may_finish and not task.cancelled())
+        if error is None and may_end:
+            return
+        reason = str(failure_of(task)) if error is None else repr(error)
+        if self._on_failure is OnFailure.EXIT:
+            self._supervisor.end(f"background task {self.name} ended: {reason}", error)
+        elif self._stopping:
+            log.warning("background task failed while stopping", task=self.name, reason=reason, exc_info=error)
+        else:
+            self._run_again(reason, error)
+
+    def _run_again(self, reason: str, error: BaseException | None) -> None:
+        if time.monotonic() - self._started_at > LONGEST_PAUSE_SECONDS:
+            self._failures = 0
+        full = min(FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures, 30), LONGEST_PAUSE_SECONDS)
+        pause = full * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+        self._failures += 1
+        self._supervisor.metrics.restarts.labels(self.name).inc()
+        log.warning(
+            "background task ended, restarting it",
+            task=self.name,
+            reason=reason,
+            retry_seconds=round(pause, 2),
+            exc_info=error,
+            notable=True,
+        )
+        self._restart = asyncio.get_running_loop().call_later(pause, self._run)
+
+
+def failure_of(task: asyncio.Task[Any]) -> BaseException | None:
+    """Why a task has ended that should be running: what it raised, or `TaskEnded`. None while it is running."""
+    if not task.done():
+        return None
+    if task.cancelled():
+        return TaskEnded(f"{task.get_name()} was cancelled")
+    return task.exception() or TaskEnded(f"{task.get_name()} returned")
+
+
+def is_being_cancelled() -> bool:
+    """Has somebody cancelled the current task?"""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+@contextmanager
+def stray_cancellations(error: type[Exception] = TaskEnded) -> Iterator[None]:
+    """Raise this error instead of a `CancelledError` that comes although the current task is not being cancelled.
+
+    Such a `CancelledError` is of another task, which the block awaits: it is that task's failure.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as cancellation:
+        if is_being_cancelled():
+            raise
+        raise error("a task that was awaited was cancelled") from cancellation
+
+
+async def shielded_stop(client: Any) -> None:
+    """Stop a client of aiokafka (consumer, producer, admin or bare), and close its connections whatever happens.
+
+    `stop()` of aiokafka 0.14 gives up halfway if one of the client's own tasks fails or is cancelled: `Fetcher.close()`
+    awaits the fetches that it cancels, and a fetch that waits for a lost broker lets the `CancelledError` out. The
+    connections, and the task that refreshes metadata for ever, would stay. That `CancelledError` is not raised.
+    """
+    stop = client.stop if hasattr(client, "stop") else client.close
+    # A producer's are public, those of the others are not; a bare client is its own.
+    connections = getattr(client, "client", getattr(client, "_client", client))
+    try:
+        await stop()
+    except asyncio.CancelledError:
+        if is_being_cancelled():
+            raise
+        log.debug("aiokafka let a CancelledError out of stop()", client=type(client).__name__)
+    finally:
+        await connections.close()
