@@ -1,0 +1,58 @@
+"""No background task of the registrar ends unseen."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+
+from forced_ends import WAYS, HowItEnds, end_first_run, restarts, running_task
+from registrar.connectors import Connector
+from registrar.main import create_app
+from registrar.metrics import RegistrarMetrics
+from registrar.observation import Observation
+from registrar.settings import Settings
+from registrar.watching import Registrar
+from service_kit.event_loop import EventLoopMetrics
+from waiting import eventually
+
+SETTINGS = Settings(kafka_bootstrap_servers="127.0.0.1:1", connect_url="http://127.0.0.1:1")
+CONNECTOR = Connector("mysql", {"topic.prefix": "cdc"})
+TASKS = {"connectors": (Registrar, "run"), "event-loop-lag": (EventLoopMetrics, "watch")}
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("task", TASKS)
+async def test_task_that_ends_is_restarted(monkeypatch: pytest.MonkeyPatch, task: str, how: HowItEnds) -> None:
+    owner, name = TASKS[task]
+    runs = end_first_run(monkeypatch, owner, name, how)
+    app = create_app(SETTINGS, [CONNECTOR], {})
+
+    async def times() -> int:
+        return len(runs)
+
+    async def problem() -> str:
+        return str((await client.get("/v1/connectors")).json()[0]["problem"])
+
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://registrar") as client,
+    ):
+        await eventually(times, lambda seen: seen == 2)
+        assert await restarts(client, task) == 1
+        # It looks: nobody is there to answer.
+        await eventually(problem, lambda told: told.startswith("unknown"))
+
+
+async def test_repair_that_is_cancelled_before_it_begins_is_not_the_last_one() -> None:
+    registrar = Registrar(SETTINGS, [CONNECTOR], {}, RegistrarMetrics(CollectorRegistry(), [CONNECTOR.name], {}))
+    registrar.seen[CONNECTOR.name] = Observation(config=None)
+    nobody: Any = None
+    async with asyncio.TaskGroup() as repairs:
+        registrar._decide(nobody, CONNECTOR, repairs)
+        repair = running_task("repair mysql")
+        assert repair is not None
+        repair.cancel()
+    assert repair.cancelled()
+    assert registrar._repairing == set()

@@ -1,0 +1,83 @@
+"""No background task of auth-service ends unseen."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from auth_app import client_of, running_app
+from auth_service.housekeeping import Housekeeper
+from auth_service.mail.mailer import Mailer
+from auth_service.mail.messages import Mail, MailKind
+from auth_service.mail.smtp import SmtpServer
+from auth_service.metrics import MailMetrics
+from auth_service.settings import Settings
+from forced_ends import WAYS, HowItEnds, cancel_from_outside, end_first_run, restarts
+from service_kit.event_loop import EventLoopMetrics
+from waiting import eventually
+
+TASKS = {"housekeeping": (Housekeeper, "run"), "event-loop-lag": (EventLoopMetrics, "watch")}
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("task", TASKS)
+async def test_task_that_ends_is_restarted(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, task: str, how: HowItEnds
+) -> None:
+    owner, name = TASKS[task]
+    runs = end_first_run(monkeypatch, owner, name, how)
+
+    async def times() -> int:
+        return len(runs)
+
+    async with running_app(settings) as app, client_of(app) as client:
+        await eventually(times, lambda seen: seen == 2)
+        assert await restarts(client, task) == 1
+
+
+async def test_mail_whose_task_is_cancelled_is_tried_again() -> None:
+    metrics, runs, go_on = MailMetrics(CollectorRegistry()), 0, asyncio.Event()
+
+    async def job() -> Mail | None:
+        nonlocal runs
+        runs += 1
+        await go_on.wait()
+        return None
+
+    def counted(outcome: str) -> float:
+        labels: dict[str, Any] = {"kind": MailKind.RESET_PASSWORD, "outcome": outcome}
+        return metrics.mails.labels(**labels)._value.get()
+
+    async with Mailer(SmtpServer("127.0.0.1", 1), metrics) as mailer:
+        mailer.submit(MailKind.RESET_PASSWORD, job)
+        # Before it has begun, and while it is under way.
+        await cancel_from_outside(f"mail {MailKind.RESET_PASSWORD}")
+
+        async def has_begun() -> bool:
+            return runs == 1
+
+        await eventually(has_begun)
+        await cancel_from_outside(f"mail {MailKind.RESET_PASSWORD}")
+        go_on.set()
+
+        async def is_done() -> bool:
+            return counted("not_due") == 1
+
+        await eventually(is_done)
+    assert (runs, counted("dropped")) == (2, 0)
+
+
+async def test_cancellation_that_a_library_lets_out_is_trouble_that_passes() -> None:
+    metrics, runs = MailMetrics(CollectorRegistry()), 0
+
+    async def job() -> Mail | None:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            raise asyncio.CancelledError
+        return None
+
+    async with Mailer(SmtpServer("127.0.0.1", 1), metrics) as mailer:
+        mailer.submit(MailKind.RESET_PASSWORD, job)
+    assert runs == 2

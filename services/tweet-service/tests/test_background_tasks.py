@@ -1,0 +1,141 @@
+"""No background task of tweet-service ends unseen."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pymongo.database import Database
+
+from forced_ends import WAYS, HowItEnds, cancel_from_outside, end_first_run, restarts, running_task
+from service_kit.background import TaskEnded
+from service_kit.event_loop import EventLoopMetrics
+from tweet_service.database import Preparation
+from tweet_service.gathering import Gathering
+from tweet_service.main import create_app
+from tweet_service.settings import Settings
+from tweet_service.stream.events import Wanted
+from tweet_service.stream.hub import Hub
+from tweet_service.stream.repository import TweetChanges
+from tweet_service.tweets.service import new_tweet
+from waiting import eventually
+
+Documents = Database[dict[str, Any]]
+
+
+@asynccontextmanager
+async def running_app(settings: Settings) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
+    app = create_app(settings)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://tweets.test") as client,
+    ):
+        yield app, client
+
+
+TASKS = {"preparation": (Preparation, "run"), "event-loop-lag": (EventLoopMetrics, "watch")}
+
+
+@pytest.mark.parametrize(
+    ("task", "how"),
+    # To return is what the preparation is for.
+    [(task, how) for task in TASKS for how in WAYS if (task, how) != ("preparation", "returns")],
+)
+async def test_task_that_ends_is_restarted(
+    settings: Settings,
+    documents: Documents,
+    monkeypatch: pytest.MonkeyPatch,
+    task: str,
+    how: HowItEnds,
+) -> None:
+    owner, name = TASKS[task]
+    runs = end_first_run(monkeypatch, owner, name, how)
+
+    async def times() -> int:
+        return len(runs)
+
+    async with running_app(settings) as (_, client):
+        await eventually(times, lambda seen: seen == 2)
+        assert await restarts(client, task) == 1
+
+        async def readiness() -> int:
+            return (await client.get("/readyz")).status_code
+
+        await eventually(readiness, lambda status: status == 200)
+
+
+async def arrives(hub: Hub, documents: Documents, subscription: Any) -> None:
+    """A tweet that is stored now reaches the listener."""
+    text = new_tweet("u-1", "x")
+    documents["tweets"].insert_one(dict(text))
+    events: list[bytes] = []
+    async with asyncio.timeout(30):
+        while not events:
+            events = await subscription.next()
+    assert str(text["_id"]).encode() in events[0]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "raises"])
+async def test_stream_goes_on_where_it_was_when_its_task_has_ended(
+    settings: Settings, documents: Documents, monkeypatch: pytest.MonkeyPatch, how: HowItEnds
+) -> None:
+    runs = end_first_run(monkeypatch, Hub, "_follow", how)
+    async with running_app(settings) as (app, client):
+        hub: Hub = app.state.stream
+        async with hub.subscription(Wanted(), None) as subscription:
+            await subscription.begin()
+            await arrives(hub, documents, subscription)
+            assert (len(runs), await restarts(client, "tweet-stream")) == (2, 1)
+            following = running_task("tweet-stream")
+            assert following is not None
+            following.cancel()
+            # While nothing follows.
+            await arrives(hub, documents, subscription)
+            assert await restarts(client, "tweet-stream") == 2
+
+
+async def test_start_of_the_stream_that_is_cancelled_is_an_error_and_the_next_one_starts(
+    settings: Settings, documents: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, waiting = TweetChanges.now, [asyncio.Event().wait]
+
+    async def wait_once(changes: TweetChanges) -> Any:
+        if waiting:
+            await waiting.pop()()
+        return await now(changes)
+
+    monkeypatch.setattr(TweetChanges, "now", wait_once)
+    async with running_app(settings) as (app, client):
+        asking = asyncio.create_task(client.get("/v1/stream"))
+        await cancel_from_outside("tweet-stream-start")
+        answer = await asking
+        assert (answer.status_code, answer.json()["code"]) == (503, "service-unavailable")
+        async with app.state.stream.subscription(Wanted(), None) as subscription:
+            await subscription.begin()
+            await arrives(app.state.stream, documents, subscription)
+
+
+@pytest.mark.parametrize("is_forced", [True, False])
+async def test_query_that_is_cancelled_leaves_no_request_waiting(is_forced: bool) -> None:
+    asked = asyncio.Event()
+
+    async def find(keys: set[int]) -> dict[int, int]:
+        if is_forced:
+            task = asyncio.current_task()
+            assert task is not None
+            task.set_name("query")
+            asked.set()
+            await asyncio.Event().wait()
+        raise asyncio.CancelledError
+
+    gathering = Gathering(find)
+    asking = [asyncio.create_task(gathering.get(key)) for key in (1, 2)]
+    if is_forced:
+        await asked.wait()
+        await cancel_from_outside("query")
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [TaskEnded] * 2
