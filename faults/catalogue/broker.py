@@ -19,7 +19,8 @@ _EAGERLY_COMPACTED = {
     "min.cleanable.dirty.ratio": "0.01",
     "delete.retention.ms": "100",
 }
-_CLEANED_WITHIN_SECONDS = 20.0
+# The cleaner looks for work every 15 s.
+_CLEANED_WITHIN_SECONDS = 60.0
 _CLEANER_SECONDS = 1.0
 
 
