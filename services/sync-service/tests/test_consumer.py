@@ -19,9 +19,9 @@ from service_kit.kafka import KafkaClients
 from sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
 from sync_service.consumer import operation as consumer_operation
 from sync_service.consumer import standalone
-from sync_service.consumer.group import end_offsets
+from sync_service.consumer.group import PAUSED_FETCH_WAIT_MS, end_offsets
 from sync_service.consumer.operation import SyncOperation
-from sync_service.consumer.partition import PartitionWorker
+from sync_service.consumer.partition import RECORDS_WAITING, PartitionWorker
 from sync_service.dead_letters.diversion import Diversion
 from sync_service.dead_letters.limits import Limits
 from sync_service.dead_letters.reading import LetterReader
@@ -397,6 +397,38 @@ async def test_partition_is_full_by_bytes_as_by_records(bench: Bench) -> None:
     worker.accept(records[2:])
     assert worker.is_full
     await worker.close()
+
+
+async def test_no_fetch_waits_long_while_a_partition_is_paused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiokafka has one fetch under way: a partition that is resumed would wait for its end."""
+    waits: list[int] = []
+    fetch = Fetcher._proc_fetch_request
+
+    async def noted_fetch(fetcher: Fetcher, assignment: Any, node: int, request: Any) -> Any:
+        waits.append(request._max_wait_ms)
+        return await fetch(fetcher, assignment, node, request)
+
+    operation = bench.start_sync(sync_fetch_max_wait_ms=500)
+    await bench.send(bench.tweets_topic, tweet_event(0, "one"))
+    await becomes(bench.tweets, {tweet_id(0): "one"})
+    worker = next(each for each in operation.member.workers if each.partition == (bench.tweets_topic, 0))
+
+    async def is_full() -> bool:
+        return worker.is_full
+
+    async def wait_of_the_last() -> int:
+        return waits[-1] if waits else 0
+
+    async with bench.engine.connect() as connection:
+        await connection.execute(text("BEGIN"))
+        await connection.execute(text("SELECT * FROM tweets_copy WHERE id = :id FOR UPDATE"), {"id": tweet_id(0)})
+        await bench.send(bench.tweets_topic, tweet_event(0, "two", op="u", ordinal=2))
+        await bench.send(bench.tweets_topic, *(tweet_event(n, "x") for n in range(1, 3 * RECORDS_WAITING)))
+        await eventually(is_full)
+        monkeypatch.setattr(Fetcher, "_proc_fetch_request", noted_fetch)
+        await eventually(wait_of_the_last, lambda wait: wait == PAUSED_FETCH_WAIT_MS)
+        await connection.execute(text("ROLLBACK"))
+    await eventually(wait_of_the_last, lambda wait: wait == 500)
 
 
 async def test_partition_that_is_given_up_while_it_waits_for_a_store_blocks_nothing_any_more(

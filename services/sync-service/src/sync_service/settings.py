@@ -32,13 +32,16 @@ class Settings(KafkaSettings, ServiceSettings):
     )
     sync_group_id: str = Field(default="sync-service", description="Kafka's consumer group.")
     sync_session_timeout_ms: int = Field(
-        default=6000, ge=3000, description="A member that is silent for so long loses its partitions."
+        default=6000,
+        ge=3000,
+        description="A member that is silent for so long loses its partitions; the broker's "
+        "`group.min.session.timeout.ms` (6000 by default) and `group.max.session.timeout.ms` bound it.",
     )
     sync_fetch_max_wait_ms: int = Field(
         default=500,
         ge=1,
         le=1000,
-        description="How long the broker may keep a fetch waiting; the embedded one does, though events come.",
+        description="How long the broker may keep a fetch waiting for an event; it answers when one comes.",
     )
     sync_rows_at_once: int = Field(default=500, ge=1, le=5000, description="Rows in one write.")
     sync_dead_letters_max_consecutive: int = Field(
