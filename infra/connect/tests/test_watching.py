@@ -27,7 +27,8 @@ from registrar.topics import TopicDeclaration
 from service_kit.kafka import KafkaClients
 from waiting import eventually
 
-PASSWORD = f"secret-{secrets.token_hex(8)}"
+# The same in each test process: it is in the ids of tests.
+PASSWORD = "secret-8d1f0b7c5e"
 
 
 @dataclass
