@@ -7,7 +7,7 @@ from functools import partial
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import InvalidSessionTimeoutError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 
 from service_kit.background import TaskEnded, failure_of, stray_cancellations
@@ -16,11 +16,11 @@ from sync_service.consumer.application import RouteApplication
 from sync_service.consumer.commits import OffsetCommits
 from sync_service.consumer.deadlines import within
 from sync_service.consumer.gaps import Gaps
+from sync_service.consumer.group_problems import CLIENT_ID, foreign_members, refusal
 from sync_service.consumer.offsets import committed_offsets
 from sync_service.consumer.partition import PartitionWorker
 from sync_service.consumer.placement import Extent, Placement, placement
 from sync_service.consumer.route_topics import RouteTopics, TopicRecreated
-from sync_service.consumer.session_timeout import refused_session_timeout
 from sync_service.consumer.standalone import ISOLATION, REQUEST_TIMEOUT_MS, is_readable
 from sync_service.consumer.watchdog import Progress
 from sync_service.metrics import SyncMetrics
@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 POLL_MS = 200
 PAUSED_FETCH_WAIT_MS = 20
 TOPICS_CHECK_SECONDS = 5.0
+MEMBERS_CHECK_SECONDS = 20.0
 # After so long the partitions are noticed that a topic has been given.
 METADATA_MAX_AGE_MS = 30_000
 # After the first failure; it doubles with each one more, up to the second figure.
@@ -79,7 +80,10 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         self._stopping = asyncio.Event()
         self._failures = 0
         self._reported: str | None = None
+        self._looked_at_members = 0.0
         self.problem: str | None = "not started yet"
+        # Of a group that others take part in, too: what this process has is consumed.
+        self.group_problem: str | None = None
 
     def stop(self) -> None:
         self._stopping.set()
@@ -155,7 +159,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
     async def _consume(self) -> None:
         consumer = self._kafka.consumer(
             group_id=self._settings.sync_group_id,
-            client_id="sync-service",
+            client_id=CLIENT_ID,
             enable_auto_commit=False,
             # Where a partition begins is decided in `_place`, so that no gap is passed over in silence.
             auto_offset_reset="none",
@@ -182,6 +186,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
                 self._failures, self._reported = 0, None
                 if time.monotonic() - checked > TOPICS_CHECK_SECONDS:
                     await self._look_at_topics(consumer)
+                    await self._look_at_members()
                     checked = time.monotonic()
         finally:
             await self._close(list(self._workers))
@@ -201,6 +206,19 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             # What is done is committed as long as the partitions are ours.
             await self._close(list(self._workers))
             consumer.subscribe(list(self.topics.readable), listener=self)
+
+    async def _look_at_members(self) -> None:
+        """Who else is in the group. One that is no sync-service takes events, and nothing else would show it."""
+        now = time.monotonic()
+        if self.group_problem is None and now - self._looked_at_members < MEMBERS_CHECK_SECONDS:
+            return
+        self._looked_at_members = now
+        before, self.group_problem = (
+            self.group_problem,
+            await foreign_members(self._kafka, self._settings.sync_group_id),
+        )
+        if self.group_problem not in {None, before}:
+            log.warning("the group is shared", reason=self.group_problem, notable=True)
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
         await self._place(consumer)
@@ -370,8 +388,8 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
 
     async def _note_problem(self, error: Exception) -> None:
         """In the log once, however often the same is tried again."""
-        if isinstance(error, InvalidSessionTimeoutError):
-            problem = f"Kafka: {await refused_session_timeout(self._kafka, self._settings.sync_session_timeout_ms)}"
+        if (refused := await refusal(self._kafka, self._settings, error)) is not None:
+            problem = f"Kafka: {refused}"
         elif isinstance(error, TaskEnded):
             problem = f"consuming starts again: {error}"
         else:

@@ -87,6 +87,7 @@ class SyncOperation:
             or self.member.problem
             or "; ".join(self._blocked())
             or self.member.topics.problem
+            or (f"Kafka: {self.member.group_problem}" if self.member.group_problem else None)
             or (f"no progress: {_told(stuck)}" if stuck else None)
         )
 
