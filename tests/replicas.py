@@ -66,6 +66,15 @@ class Replica:
             self._process.send_signal(how)
             await asyncio.wait_for(self._process.wait(), 20)
 
+    def pause(self) -> None:
+        """As a machine that hangs: it is there, and does nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     async def _is_ready(self) -> bool:
         assert self._process is not None
         assert self._process.returncode is None, self.log.read_text()

@@ -1,15 +1,23 @@
 """The consumer group: who is in it besides the sync, and processes that die, hang and come back."""
 
+import asyncio
+import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
 
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.protocol.group import JoinGroupRequest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from embedded_stack import Stack
+from own_sync import PARTITIONS, OwnSync
+from own_sync import tweet_event as own_event
+from replicas import Replica
 from sync_bench import Bench, becomes, tweet_event, tweet_id
 from sync_service.consumer import group
 from sync_service.consumer.operation import SyncOperation
@@ -105,3 +113,65 @@ async def test_member_by_the_new_group_protocol_is_named(bench: Bench) -> None:
     operation = bench.start_sync()
     problem = await eventually(lambda: said(operation), lambda problem: "KIP-848" in problem)
     assert f"SYNC_GROUP_ID={bench.settings.sync_group_id}" in problem
+
+
+class Writer:
+    """Updates the same tweets, on all partitions, again and again; `latest` is the last round that was sent."""
+
+    TWEETS = 20
+
+    def __init__(self, sync: OwnSync) -> None:
+        self._sync = sync
+        self.latest = 0
+        self.stopping = False
+
+    async def run(self) -> None:
+        while not self.stopping:
+            self.latest += 1
+            for number in range(self.TWEETS):
+                event = own_event(number, op="u", ordinal=self.latest, text=str(self.latest))
+                await self._sync.send(self._sync.tweets, event, partition=number % PARTITIONS)
+            await asyncio.sleep(0.02)
+
+
+async def test_processes_that_join_die_and_hang_under_load_lose_nothing(sync: OwnSync, engine: AsyncEngine) -> None:
+    writer = Writer(sync)
+
+    async def rounds() -> Mapping[str, int]:
+        async with engine.connect() as connection:
+            return {row.id: int(row.text) for row in await connection.execute(text("SELECT id, text FROM tweets"))}
+
+    async def gets_on() -> None:
+        """Every row, to what is sent from now on."""
+        now = writer.latest
+        await eventually(rounds, lambda seen: len(seen) == Writer.TWEETS and min(seen.values()) > now)
+
+    async def assigned(*replicas: Replica) -> list[int]:
+        answers = [await replica.client.get("/v1/status") for replica in replicas]
+        return [answer.json()["assigned_partitions"] for answer in answers]
+
+    writing = asyncio.create_task(writer.run())
+    async with AsyncExitStack() as processes:
+        first = await processes.enter_async_context(sync.running())
+        await gets_on()
+        second = await processes.enter_async_context(sync.running())
+        third = await processes.enter_async_context(sync.running())
+        await eventually(lambda: assigned(first, second, third), lambda seen: all(seen) and sum(seen) == 2 * PARTITIONS)
+        await gets_on()
+        await first.end(signal.SIGKILL)
+        await gets_on()
+        await eventually(lambda: assigned(second, third), lambda seen: sum(seen) == 2 * PARTITIONS)
+        # For as long as it takes the others to get its partitions, which is longer than the session's timeout.
+        second.pause()
+        await eventually(lambda: assigned(third), lambda seen: seen == [2 * PARTITIONS])
+        await gets_on()
+        second.resume()
+        await eventually(lambda: assigned(second, third), lambda seen: all(seen) and sum(seen) == 2 * PARTITIONS)
+        await gets_on()
+        writer.stopping = True
+        await writing
+        await eventually(rounds, lambda seen: set(seen.values()) == {writer.latest})
+        problems = [(await each.client.get("/v1/status")).json()["problem"] for each in (second, third)]
+        assert problems == [None, None]
+    code, output, _ = await sync.command("dead-letters", "list", "--route", sync.tweets)
+    assert (code, output) == (0, "")
