@@ -5,12 +5,14 @@ from collections.abc import Iterator
 
 import httpx
 import pymongo
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from bson.raw_bson import RawBSONDocument
 
 from e2e.copies import Copies
 from e2e.people import Person
 from embedded_stack import Stack
+from service_kit.kafka import KafkaClients
+from sync_service.consumer.topics import existing_topics
 from waiting import eventually
 
 
@@ -19,10 +21,8 @@ async def everything_in_kafka(bootstrap_servers: str) -> bytes:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
     await consumer.start()
     try:
-        topics = await consumer.topics()
-        partitions = [
-            TopicPartition(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic) or ()
-        ]
+        topics = await existing_topics(KafkaClients(bootstrap_servers), await consumer.topics())
+        partitions = [partition for topic in topics.values() for partition in topic.topic_partitions]
         consumer.assign(partitions)
         await consumer.seek_to_beginning()
         ends = await consumer.end_offsets(partitions)

@@ -1,13 +1,16 @@
 """Topics that are missing, that are created again, or that are given partitions: each is its own route's matter."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import NewTopic
-from aiokafka.errors import UnknownTopicOrPartitionError
+from aiokafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartitionError
 
 from change_events import mysql_event
 from sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
+from sync_service.consumer import route_topics
 from sync_service.consumer.operation import SyncOperation
 from sync_service.consumer.topics import describe_topics, existing_topics
 from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
@@ -52,6 +55,34 @@ async def test_route_without_its_topic_waits_alone_until_it_exists(bench: Bench,
         await bench.send(bench.tweets_topic, tweet_event(10 + partition, "after"), partition=partition)
     wanted = {tweet_id(10 + partition): "after" for partition in range(PARTITIONS + 2)}
     await becomes(bench.tweets, {tweet_id(1): "before", **wanted} if is_running else wanted)
+    await becomes(lambda: reason(operation), "")
+
+
+async def test_route_that_may_not_read_its_topic_waits_alone_and_is_tried_again_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seeing a topic (Describe) is another right than reading it."""
+    monkeypatch.setattr(route_topics, "DENIED_SECONDS", 8.0)
+    getmany, is_denied = AIOKafkaConsumer.getmany, True
+
+    async def as_denied(consumer: AIOKafkaConsumer, *partitions: TopicPartition, **options: Any) -> Any:
+        """What aiokafka raises, as long as the topic is fetched, when the broker answers so."""
+        if is_denied and bench.tweets_topic in consumer.subscription():
+            raise TopicAuthorizationFailedError(bench.tweets_topic)
+        return await getmany(consumer, *partitions, **options)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", as_denied)
+    operation = bench.start_sync()
+    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
+    await bench.send(bench.users_topic, mysql_event({"id": "u1", "username": "ada"}))
+    await eventually(lambda: bench.user("u1"))
+    await becomes(
+        lambda: reason(operation),
+        f"tweets: Kafka: Kafka denies this user access to the topic {bench.tweets_topic}: rights (ACLs) are missing",
+    )
+    assert await bench.tweets() == {}
+    is_denied = False
+    await becomes(bench.tweets, {tweet_id(1): "one"})
     await becomes(lambda: reason(operation), "")
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError, TopicAuthorizationFailedError
 from aiokafka.structs import OffsetAndMetadata
 
 from service_kit.background import TaskEnded, failure_of, stray_cancellations
@@ -227,6 +227,10 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             batches = await consumer.getmany(timeout_ms=POLL_MS)
         except NoOffsetForPartitionError as error:
             self._unplaced.update(dict.fromkeys(error.args))
+            return
+        except TopicAuthorizationFailedError as error:
+            self.topics.deny(*map(str, error.args))
+            await self._look_at_topics(consumer)
             return
         except OffsetOutOfRangeError as error:
             # If its topic was created again, offsets say nothing about what is missing.

@@ -1,5 +1,6 @@
 """The topics of the routes: which can be read, and which route waits for its topic."""
 
+import time
 from collections.abc import Mapping
 
 import structlog
@@ -12,6 +13,8 @@ from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
 
 log = structlog.get_logger(__name__)
 
+# Each try is a rebalance of the whole group.
+DENIED_SECONDS = 60.0
 # What concerns one topic. Every other error concerns them all.
 _OF_ONE_TOPIC = (UnknownTopicOrPartitionError, TopicAuthorizationFailedError)
 
@@ -28,6 +31,7 @@ class RouteTopics:
         self._kafka = kafka
         self._applications = applications
         self._ids: dict[str, str] = {}
+        self._denied: dict[str, float] = {}
         self._dead_letters_problem: str | None = None
         self.readable: Mapping[str, Topic] = {}
 
@@ -42,6 +46,7 @@ class RouteTopics:
         for error in described.values():
             if isinstance(error, KafkaError) and not isinstance(error, _OF_ONE_TOPIC):
                 raise error
+        described = {name: self._unless_denied(name, found) for name, found in described.items()}
         self._dead_letters_problem = await self._problem_of(described[DEAD_LETTERS_TOPIC])
         for name, application in self._applications.items():
             await self.note(application, described[name])
@@ -49,6 +54,14 @@ class RouteTopics:
             name: topic for name, topic in described.items() if name in self._applications and isinstance(topic, Topic)
         }
         self._note_ids()
+
+    def deny(self, *names: str) -> None:
+        """These were described, but reading them was refused: to be tried again after `DENIED_SECONDS`."""
+        self._denied.update(dict.fromkeys(names, time.monotonic() + DENIED_SECONDS))
+
+    def _unless_denied(self, name: str, found: Topic | KafkaError) -> Topic | KafkaError:
+        denied = isinstance(found, Topic) and self._denied.get(name, 0.0) > time.monotonic()
+        return TopicAuthorizationFailedError(name) if denied else found
 
     async def note(self, application: RouteApplication, found: Topic | KafkaError) -> None:
         """In the log once, when it changes."""
