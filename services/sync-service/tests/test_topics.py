@@ -22,6 +22,11 @@ async def reason(operation: SyncOperation) -> str:
     return operation.problem or ""
 
 
+def blocked(operation: SyncOperation) -> dict[str, float | None]:
+    registry = operation.metrics.registry
+    return {route: registry.get_sample_value("sync_blocked", {"route": route}) for route in ("tweets", "users")}
+
+
 async def test_topics_are_described_and_none_is_created(bench: Bench) -> None:
     for _ in range(2):
         described = await describe_topics(bench.kafka, [bench.tweets_topic, "test.missing"])
@@ -48,6 +53,7 @@ async def test_route_without_its_topic_waits_alone_until_it_exists(bench: Bench,
     await bench.send(bench.users_topic, mysql_event({"id": "u1", "username": "ada"}))
     await eventually(lambda: bench.user("u1"))
     assert await reason(operation) == named
+    assert blocked(operation) == {"tweets": 1, "users": 0}
 
     # Of another number of partitions.
     await bench.create_topic(bench.tweets_topic, PARTITIONS + 2)
@@ -56,6 +62,7 @@ async def test_route_without_its_topic_waits_alone_until_it_exists(bench: Bench,
     wanted = {tweet_id(10 + partition): "after" for partition in range(PARTITIONS + 2)}
     await becomes(bench.tweets, {tweet_id(1): "before", **wanted} if is_running else wanted)
     await becomes(lambda: reason(operation), "")
+    assert blocked(operation) == {"tweets": 0, "users": 0}
 
 
 async def test_route_that_may_not_read_its_topic_waits_alone_and_is_tried_again_later(

@@ -64,6 +64,12 @@ class SyncMetrics:
             ["route"],
             registry=registry,
         )
+        self.blocked = Gauge(
+            "sync_blocked",
+            "1 while the route waits for its topic or for a store, which /readyz names; 0 otherwise.",
+            ["route"],
+            registry=registry,
+        )
         self.gaps = Gauge(
             "sync_gaps",
             "Ranges of events that were deleted before they were read; the route's copy is in doubt unless it is 0.",

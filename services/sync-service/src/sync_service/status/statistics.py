@@ -33,6 +33,9 @@ class RouteStatistics:
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
     _finished: deque[tuple[float, int]] = field(default_factory=deque)
 
+    def __post_init__(self) -> None:
+        self.metrics.blocked.labels(self.route).set_function(lambda: self.blocked_by is not None)
+
     def count(self, outcome: Outcome, operations: Iterable[str]) -> None:
         """Take note of events that are done with, by the operation of each."""
         numbers = Counter(operations)
