@@ -11,6 +11,7 @@ import pymongo
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin.records_to_delete import RecordsToDelete
+from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.structs import OffsetAndMetadata
 from bson import ObjectId
 from sqlalchemy import text
@@ -21,10 +22,10 @@ from own_sync import OwnSync
 from own_sync import tweet_event as own_event
 from service_kit.kafka import KafkaClients
 from sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
-from sync_service.consumer.gaps import Gap
+from sync_service.consumer.gaps import Gap, forget, now
 from sync_service.consumer.operation import SyncOperation
 from sync_service.consumer.partition import RECORDS_WAITING
-from sync_service.consumer.placement import Extent, Placement, placement
+from sync_service.consumer.placement import Extent, placement
 from waiting import eventually
 
 HERE = TopicPartition("t", 3)
@@ -66,13 +67,21 @@ def test_place_of_a_partition(
     assert found.offset == offset
     assert [(each.topic_id, each.partition, each.first, each.end) for each in found.gaps] == gaps
     assert (found.why is None) == (committed is not None and committed.offset == offset and not gaps)
-    assert isinstance(found, Placement)
 
 
 async def delete_before(kafka: KafkaClients, offsets: Mapping[TopicPartition, int]) -> None:
     """As retention does it."""
     async with kafka.started(kafka.admin()) as admin:
         await admin.delete_records({place: RecordsToDelete(offset) for place, offset in offsets.items()})
+
+
+async def delete_group(bench: Bench) -> None:
+    """With its offsets, as an operator or `offsets.retention.minutes` does it. Nothing may be in it."""
+    async with bench.kafka.started(bench.kafka.admin()) as admin:
+        coordinator = await admin.find_coordinator(bench.settings.sync_group_id)
+        async with bench.kafka.started(bench.kafka.client()) as client:
+            answer = await client.send(coordinator, DeleteGroupsRequest([bench.settings.sync_group_id]))
+    assert [error_code for _, error_code in answer.results] == [0]
 
 
 async def becomes_in_doubt(operation: SyncOperation, topic: str, *gaps: tuple[int, int, int | None]) -> None:
@@ -128,8 +137,8 @@ async def test_offsets_that_were_deleted_are_no_gap_where_the_topic_has_all_its_
     await bench.send(bench.tweets_topic, *(tweet_event(n, "x") for n in range(4)))
     await eventually(bench.tweets, lambda rows: len(rows) == 4)
     await bench.stop_sync(first)
-    # To the broker a group whose offsets were deleted is a new one.
-    second = bench.start_sync(sync_group_id=f"{bench.settings.sync_group_id}-again")
+    await delete_group(bench)
+    second = bench.start_sync()
     statistics = second.applications[bench.tweets_topic].statistics
 
     async def skipped() -> int:
@@ -233,6 +242,80 @@ async def test_gap_is_not_passed_over_before_it_is_stored(bench: Bench, stack: S
     await eventually(lambda: bench.user("u2"))
     await becomes_in_doubt(second, bench.users_topic, (0, 0, 2))
     await becomes(problem, "")
+
+
+async def is_placed(operation: SyncOperation) -> None:
+    """It has all partitions of both topics, and knows where they begin: every gap is found."""
+
+    async def places() -> list[int | None]:
+        return [worker.next_offset for worker in operation.member.workers]
+
+    await eventually(places, lambda seen: len(seen) == 2 * PARTITIONS and None not in seen)
+
+
+async def committed(bench: Bench, topic: str) -> dict[int, int]:
+    async with bench.kafka.started(bench.kafka.admin()) as admin:
+        found = await admin.list_consumer_group_offsets(bench.settings.sync_group_id)
+    return {each.partition: place.offset for each, place in found.items() if each.topic == topic}
+
+
+async def fall_out_of_range(bench: Bench, operation: SyncOperation) -> None:
+    """Partition 0 of the users is read already; its next event is deleted before the consumer fetches it."""
+    place, consumer = TopicPartition(bench.users_topic, 0), operation.member._consumer
+    assert consumer is not None
+    consumer.pause(place)
+    await bench.send(bench.users_topic, *(mysql_event({"id": f"u{n}", "username": f"u{n}"}) for n in (1, 2)))
+    await delete_before(bench.kafka, {place: 2})
+    consumer.resume(place)
+
+
+async def test_gap_of_a_running_sync_is_not_committed_before_it_is_stored(bench: Bench, stack: Stack) -> None:
+    first = bench.start_sync()
+    await bench.send(bench.users_topic, mysql_event({"id": "u0", "username": "u0"}))
+    await eventually(lambda: bench.user("u0"))
+    await is_placed(first)
+    stack.kill("mysql")
+    try:
+        await fall_out_of_range(bench, first)
+
+        async def problem() -> str:
+            return first.problem or ""
+
+        await eventually(problem, lambda told: told.startswith("users: MySQL: "))
+        # Meanwhile other partitions are read, and this one's worker has room.
+        await bench.send(bench.users_topic, mysql_event({"id": "u9", "username": "other"}), partition=1)
+        await eventually(lambda: bench.user("u9"))
+        worker = next(each for each in first.member.workers if each.partition == (bench.users_topic, 0))
+        worker._on_room()
+        await bench.send(bench.users_topic, mysql_event({"id": "u8", "username": "other"}), partition=1)
+        await eventually(lambda: bench.user("u8"))
+        await bench.stop_sync(first)
+        assert (await committed(bench, bench.users_topic))[0] == 1
+        assert await bench.user("u2") is None
+    finally:
+        await asyncio.to_thread(stack.start, "mysql")
+    await bench.engine.dispose()
+    second = bench.start_sync()
+    await eventually(lambda: bench.user("u2"))
+    await becomes_in_doubt(second, bench.users_topic, (0, 1, 2))
+
+
+async def test_doubt_that_a_comparison_has_ended_stays_ended_on_a_quiet_topic(bench: Bench) -> None:
+    first = bench.start_sync()
+    await bench.send(bench.tweets_topic, tweet_event(0, "read"))
+    await becomes(bench.tweets, {tweet_id(0): "read"})
+    await bench.stop_sync(first)
+    await bench.send(bench.tweets_topic, tweet_event(1, "later"))
+    await delete_before(bench.kafka, {TopicPartition(bench.tweets_topic, 0): 2})
+    second = bench.start_sync()
+    await becomes_in_doubt(second, bench.tweets_topic, (0, 1, 2))
+    assert await forget(bench.engine, bench.tweets_topic, before=await now(bench.engine)) == 1
+    await bench.stop_sync(second)
+
+    third = bench.start_sync()
+
+    await is_placed(third)
+    assert list(third.gaps.of(bench.tweets_topic)) == []
 
 
 async def test_doubt_is_shown_and_ends_with_a_comparison(sync: OwnSync, copies_urls: dict[str, str]) -> None:

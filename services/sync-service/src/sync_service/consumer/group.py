@@ -222,6 +222,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
         await self._place(consumer)
+        self._hold_unplaced(consumer)
         assignments = self._assignments
         try:
             batches = await consumer.getmany(timeout_ms=POLL_MS)
@@ -242,12 +243,25 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             # It is not known which of two assignments a batch is of: they are placed, and fetched, again.
             return
         for partition, records in batches.items():
+            if partition in self._unplaced:
+                # Fetched before it was held. It is fetched again from where the partition is placed.
+                continue
             worker = self._workers[partition]
             worker.accept(records)
             if worker.is_full:
                 consumer.pause(partition)
         self._set_fetch_wait(consumer)
         await self._pass_over(consumer)
+
+    def _hold_unplaced(self, consumer: AIOKafkaConsumer) -> None:
+        """Fetch nothing from partitions without a place: the consumer's position in them means nothing."""
+        for partition in self._unplaced:
+            if (worker := self._workers.get(partition)) is None:
+                continue
+            consumer.pause(partition)
+            if worker.next_offset is None:
+                # Any position: aiokafka fetches nothing from a broker while one of its partitions has none.
+                consumer.seek(partition, 0)
 
     def _set_fetch_wait(self, consumer: AIOKafkaConsumer) -> None:
         """Let no fetch wait long while a partition is paused.
@@ -263,12 +277,16 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
     async def _pass_over(self, consumer: AIOKafkaConsumer) -> None:
         """Note how far the consumer is where no records are: the end of a log may be markers of transactions."""
         for partition, worker in self._workers.items():
-            if worker.is_idle and worker.next_offset is not None:
+            if worker.is_idle and worker.next_offset is not None and partition not in self._unplaced:
                 worker.pass_over(await consumer.position(partition))
 
     async def _place(self, consumer: AIOKafkaConsumer) -> None:
-        """Have new partitions be read from where the group is, or from their beginning."""
-        partitions = [partition for partition in self._unplaced if partition in self._workers]
+        """Have new partitions be read from where the group is, or from their beginning.
+
+        One that has been read already is placed when all that was read of it is done with, so that the offset which
+        is committed then does not pass over events in work.
+        """
+        partitions = [each for each in self._unplaced if each in self._workers and self._workers[each].is_idle]
         if not partitions or time.monotonic() < self._place_at:
             return
         assignments = self._assignments
@@ -290,16 +308,13 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         recorded = await self._record_gaps(places)
         if self._assignments != assignments:
             return
-        for partition, place in places.items():
+        placed = {partition: place for partition, place in places.items() if recorded or not place.gaps}
+        for partition, place in placed.items():
             consumer.seek(partition, place.offset)
-            if place.gaps and not recorded:
-                # It waits, and asks for nothing meanwhile.
-                consumer.pause(partition)
-                continue
             del self._unplaced[partition]
-            self._workers[partition].begin_at(place.offset)
+            self._workers[partition].begin_at(place.offset, commit=place.why is not None)
             consumer.resume(partition)
-        _log_beginnings(places)
+        _log_beginnings(placed)
 
     async def _record_gaps(self, places: Mapping[TopicPartition, Placement]) -> bool:
         """A gap is passed over only when it is stored that there is one. False: MySQL does not answer."""
@@ -352,7 +367,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         consumer = self._consumer
 
         def resume() -> None:
-            if consumer is not None and partition in consumer.assignment():
+            if consumer is not None and partition in consumer.assignment() and partition not in self._unplaced:
                 consumer.resume(partition)
 
         topic_id = self.topics.readable[partition.topic].id

@@ -70,8 +70,14 @@ class PartitionWorker:
         since = self._in_work_since if self._in_work else self._waiting_since if self._waiting else None
         return None if since is None else time.monotonic() - since
 
-    def begin_at(self, offset: int) -> None:
+    def begin_at(self, offset: int, *, commit: bool) -> None:
+        """Only while it is idle. `commit` if the group has not committed this offset: it need not wait for an event.
+
+        A gap that ends here would be found again otherwise, whenever the partition is assigned.
+        """
         self.next_offset = offset
+        if commit:
+            self._on_done(offset)
 
     def pass_over(self, position: int) -> None:
         """The consumer is there by now and found no record before: markers of transactions, aborted records."""
