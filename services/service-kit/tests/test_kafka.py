@@ -1,21 +1,25 @@
 """The settings of Kafka, the one place that makes its clients, and what is said if it can't be reached."""
 
 import ast
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
     KafkaConnectionError,
     KafkaError,
+    RequestTimedOutError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
 )
 from pydantic import ValidationError
 
-from service_kit.kafka import KafkaClients
+from service_kit.kafka import KafkaClients, stop
 from service_kit.kafka_failures import KafkaUnavailable
 from service_kit.kafka_settings import KafkaSettings
 from service_kit.settings import explain
@@ -149,6 +153,50 @@ def test_every_client_of_kafka_is_made_in_one_module() -> None:
 )
 async def test_what_the_broker_itself_says_is_wrong_is_taken_from_it(error: KafkaError, said: str) -> None:
     assert await KafkaClients(NOWHERE).explain(error) == said
+
+
+async def test_request_without_an_answer_is_no_answer_of_the_broker(kafka_bootstrap_servers: str) -> None:
+    kafka = KafkaClients(kafka_bootstrap_servers)
+    said = f"the broker at {kafka_bootstrap_servers} does not answer: a request timed out"
+    assert await kafka.explain(RequestTimedOutError()) == said
+    assert await KafkaClients(NOWHERE).explain(RequestTimedOutError()) == (
+        f"the broker at {NOWHERE} does not answer: Connection refused"
+    )
+
+
+@pytest.mark.parametrize("name", ["CA", "CERT", "KEY"])
+async def test_certificate_that_vanishes_at_run_time_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("client.example")
+    pems = {"CA": authority.cert_pem, "CERT": issued.cert_chain_pems[0], "KEY": issued.private_key_pem}
+    files = {each: tmp_path / f"{each}.pem" for each in pems}
+    for each, pem in pems.items():
+        pem.write_to_path(str(files[each]))
+    variables = {f"KAFKA_SSL_{each}": str(file) for each, file in files.items()}
+    kafka = KafkaClients.of(settings(monkeypatch, KAFKA_SECURITY_PROTOCOL="SSL", **variables))
+    await stop(kafka.client())
+    files[name].unlink()
+    said = f"KAFKA_SSL_{name}: {files[name]}: No such file or directory"
+    for make in (kafka.client, kafka.consumer, kafka.producer, kafka.admin):
+        with pytest.raises(KafkaUnavailable) as raised:
+            make()
+        assert str(raised.value) == said
+    assert await kafka.explain(KafkaConnectionError("Unable to bootstrap")) == said
+    pems[name].write_to_path(str(files[name]))
+    await stop(kafka.client())
+
+
+async def test_task_of_aiokafka_that_is_cancelled_at_the_start_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def cancelled(_client: AIOKafkaClient) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(AIOKafkaClient, "bootstrap", cancelled)
+    kafka = KafkaClients(NOWHERE)
+    for client in (kafka.client(), kafka.consumer(), kafka.producer(), kafka.admin()):
+        with pytest.raises(KafkaUnavailable):
+            await kafka.start(client)
 
 
 async def test_one_broker_of_several_that_is_down_does_not_hide_what_another_one_says(

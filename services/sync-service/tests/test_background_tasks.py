@@ -21,9 +21,9 @@ from embedded_stack import Stack
 from forced_ends import WAYS, Ends, HowItEnds, cancel_from_outside, end_first_run, restarts, running_task
 from own_sync import OwnSync, tweet_event
 from replicas import free_port
-from service_kit.background import EXIT_SOFTWARE, TaskEnded, shielded_stop
+from service_kit.background import EXIT_SOFTWARE, TaskEnded
 from service_kit.event_loop import EventLoopMetrics
-from service_kit.kafka import KafkaClients
+from service_kit.kafka import KafkaClients, stop
 from sync_service.consumer import operation as consumer_operation
 from sync_service.consumer.operation import SyncOperation
 from sync_service.consumer.partition import PartitionWorker
@@ -247,21 +247,40 @@ async def test_stop_lets_no_cancelled_error_out_and_closes_the_connections(
 ) -> None:
     topic = sync.topic(sync.tweets)
     consumer = await waiting_for_a_lost_broker(kafka_bootstrap_servers, topic)
-    # What aiokafka 0.14 does: as soon as this fails, there is no more need for `shielded_stop`.
+    # What aiokafka 0.14 does: as soon as this fails, there is no more need for `service_kit.kafka.stop`.
     with pytest.raises(asyncio.CancelledError):
         await consumer.stop()
     assert connections(consumer)
     await consumer._client.close()
 
     consumer = await waiting_for_a_lost_broker(kafka_bootstrap_servers, topic)
-    await shielded_stop(consumer)
+    await stop(consumer)
     assert not connections(consumer)
     assert consumer._client._sync_task is None
 
 
+async def test_stop_ends_the_fetches_although_the_group_can_not_be_left(
+    sync: OwnSync, kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail() -> None:
+        raise LookupError
+
+    kafka = KafkaClients(kafka_bootstrap_servers)
+    consumer = kafka.consumer(sync.topic(sync.tweets))
+    await kafka.start(consumer)
+    coordinator, fetches = consumer._coordinator, consumer._fetcher._fetch_task
+    with monkeypatch.context() as broken:
+        broken.setattr(coordinator, "close", fail)
+        with pytest.raises(LookupError):
+            await stop(consumer)
+    assert fetches.done()
+    assert not connections(consumer)
+    await coordinator.close()
+
+
 async def test_stop_is_cancelled_with_its_own_task(sync: OwnSync, kafka_bootstrap_servers: str) -> None:
     consumer = await waiting_for_a_lost_broker(kafka_bootstrap_servers, sync.topic(sync.tweets))
-    stopping = asyncio.create_task(shielded_stop(consumer))
+    stopping = asyncio.create_task(stop(consumer))
     await asyncio.sleep(0)
     stopping.cancel()
     await asyncio.wait([stopping])

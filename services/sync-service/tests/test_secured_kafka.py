@@ -227,6 +227,25 @@ async def test_broker_that_can_not_be_used_is_one_sentence(sync: OwnSync, kafka:
     assert (code, errors.strip()) == (1, f"error: {said.removeprefix('Kafka: ')}")
 
 
+async def test_certificate_that_vanishes_at_run_time_is_named_and_its_return_noticed(
+    sync: OwnSync, kafka: SecuredKafka, tmp_path: Path
+) -> None:
+    ca = tmp_path / "ca.pem"
+    kept = kafka.certificates.ca.read_bytes()
+    ca.write_bytes(kept)
+    async with sync.running(**kafka.variables(SSL_CA=str(ca))) as replica:
+
+        async def problem() -> str:
+            return await replica.problem("consumer")
+
+        # The connections that are open stay; a topic is looked up by a new one.
+        ca.unlink()
+        await eventually(problem, lambda said: f"KAFKA_SSL_CA: {ca}: No such file or directory" in said)
+        ca.write_bytes(kept)
+        # Asks the same process.
+        await eventually(problem, lambda said: said == "ok")
+
+
 async def test_rights_that_are_missing_are_named(sync: OwnSync, kafka: SecuredKafka) -> None:
     variables = kafka.variables(SASL_USERNAME="bob")
     denied = "Kafka denies this user access to the topic"

@@ -1,6 +1,6 @@
 """Background tasks, none of which ends unseen.
 
-A task that nobody awaits can end without a trace: it returns, it raises, or a library cancels it (aiokafka lets the
+A task that is not awaited can end without a trace: it returns, it raises, or a library cancels it (aiokafka lets the
 `CancelledError` of its own tasks out). The process then looks alive and does nothing. So each long-lived task runs
 under the `Supervisor` of its application, which restarts it or ends the process.
 """
@@ -179,7 +179,7 @@ def failure_of(task: asyncio.Task[Any]) -> BaseException | None:
 
 
 def is_being_cancelled() -> bool:
-    """Has somebody cancelled the current task?"""
+    """Whether the current task has been asked to end."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
@@ -196,23 +196,3 @@ def stray_cancellations(error: type[Exception] = TaskEnded) -> Iterator[None]:
         if is_being_cancelled():
             raise
         raise error("a task that was awaited was cancelled") from cancellation
-
-
-async def shielded_stop(client: Any) -> None:
-    """Stop a client of aiokafka (consumer, producer, admin or bare), and close its connections whatever happens.
-
-    `stop()` of aiokafka 0.14 gives up halfway if one of the client's own tasks fails or is cancelled: `Fetcher.close()`
-    awaits the fetches that it cancels, and a fetch that waits for a lost broker lets the `CancelledError` out. The
-    connections, and the task that refreshes metadata for ever, would stay. That `CancelledError` is not raised.
-    """
-    stop = client.stop if hasattr(client, "stop") else client.close
-    # A producer's are public, those of the others are not; a bare client is its own.
-    connections = getattr(client, "client", getattr(client, "_client", client))
-    try:
-        await stop()
-    except asyncio.CancelledError:
-        if is_being_cancelled():
-            raise
-        log.debug("aiokafka let a CancelledError out of stop()", client=type(client).__name__)
-    finally:
-        await connections.close()

@@ -1,31 +1,39 @@
 """Kafka for the services that use it: the settings, and the one place that makes clients. Needs the `kafka` extra.
 
-Every client has the same address, TLS and SASL settings. What keeps one from connecting is told in one sentence, which
-`service_kit.kafka_failures` finds out.
+Every client has the same address, TLS and SASL settings. If one can't connect, the error is a sentence that
+`service_kit.kafka_failures` writes.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import KafkaError
 
-from service_kit.background import shielded_stop, stray_cancellations
+from service_kit.background import is_being_cancelled, stray_cancellations
 from service_kit.kafka_failures import KafkaUnavailable, explain
 from service_kit.kafka_settings import KafkaSecurity, KafkaSettings, SaslMechanism, SecurityProtocol, tls_context
+
+log = structlog.get_logger(__name__)
 
 ClientT = TypeVar("ClientT", bound=AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient | AIOKafkaClient)
 
 
 @dataclass(frozen=True, slots=True)
 class KafkaClients:
-    """Makes clients of one Kafka. They connect when they are started; certificates are read when they are made."""
+    """Makes clients of one Kafka. They connect when they are started; certificates are read when they are made.
+
+    To make one raises `KafkaUnavailable` if a certificate or key can't be read, which may be so at run time only:
+    certificates are renewed.
+    """
 
     bootstrap_servers: str
     security_protocol: SecurityProtocol = "PLAINTEXT"
@@ -72,9 +80,13 @@ class KafkaClients:
         return await create_conn(host, port, **{**self._security(), **options})
 
     async def start(self, client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient | AIOKafkaClient) -> None:
-        """Connect; what fails is closed. Raises `KafkaUnavailable`, which says why."""
+        """Connect; what fails is closed. Raises `KafkaUnavailable`, which says why.
+
+        A `CancelledError` of one of aiokafka's own tasks is a failure, too.
+        """
         try:
-            await (client.bootstrap() if isinstance(client, AIOKafkaClient) else client.start())
+            with stray_cancellations(KafkaError):
+                await (client.bootstrap() if isinstance(client, AIOKafkaClient) else client.start())
         except (KafkaError, OSError, TimeoutError) as error:
             await stop(client)
             raise KafkaUnavailable(await self.explain(error)) from error
@@ -111,9 +123,13 @@ class KafkaClients:
         return self.security_protocol.startswith("SASL_")
 
     def _security(self) -> dict[str, Any]:
+        try:
+            context = tls_context(self.ssl_ca, self.ssl_cert, self.ssl_key) if self.uses_tls else None
+        except ValueError as error:
+            raise KafkaUnavailable(str(error)) from error
         return {
             "security_protocol": self.security_protocol,
-            "ssl_context": tls_context(self.ssl_ca, self.ssl_cert, self.ssl_key) if self.uses_tls else None,
+            "ssl_context": context,
             "sasl_mechanism": self.sasl_mechanism or "PLAIN",
             "sasl_plain_username": self.sasl_username,
             "sasl_plain_password": self.sasl_password,
@@ -121,5 +137,30 @@ class KafkaClients:
 
 
 async def stop(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient | AIOKafkaClient) -> None:
-    """Close the client's connections."""
-    await shielded_stop(client)
+    """Stop the client, and close its connections whatever happens.
+
+    `stop()` of aiokafka 0.14 gives up halfway if one of the client's own tasks fails or is cancelled: `Fetcher.close()`
+    awaits the fetches that it cancels, and a fetch that waits for a lost broker lets the `CancelledError` out. Fetches,
+    connections, and the task that refreshes metadata for ever, would stay. That `CancelledError` is not raised.
+    """
+    async with AsyncExitStack() as parts:
+        # The last one first.
+        parts.push_async_callback(_close, _connections(client).close)
+        if isinstance(client, AIOKafkaConsumer) and client._fetcher is not None:  # noqa: SLF001 - no public name
+            parts.push_async_callback(_close, client._fetcher.close)  # noqa: SLF001 - no public name
+        await _close(client.stop if isinstance(client, AIOKafkaConsumer | AIOKafkaProducer) else client.close)
+
+
+async def _close(close: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await close()
+    except asyncio.CancelledError:
+        if is_being_cancelled():
+            raise
+        log.debug("aiokafka let a CancelledError out", of=close.__qualname__)
+
+
+def _connections(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient | AIOKafkaClient) -> AIOKafkaClient:
+    if isinstance(client, AIOKafkaClient):
+        return client
+    return client.client if isinstance(client, AIOKafkaProducer) else client._client  # noqa: SLF001 - no public name

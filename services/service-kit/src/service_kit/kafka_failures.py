@@ -19,6 +19,7 @@ from aiokafka.errors import (
     IllegalSaslStateError,
     KafkaConnectionError,
     KafkaError,
+    RequestTimedOutError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
@@ -65,7 +66,7 @@ async def explain(kafka: "KafkaClients", error: BaseException) -> str:
 
 
 def _answered(error: BaseException) -> str | None:
-    """What the broker itself has said is wrong, or one who has asked already."""
+    """What the broker has answered is wrong, or what an earlier call has found out."""
     if isinstance(error, _DENIED):
         names = _names(error)
         kind = next(what for denied, what in _WHAT_IS_DENIED.items() if isinstance(error, denied))
@@ -76,6 +77,9 @@ def _answered(error: BaseException) -> str | None:
             return str(error)
         case UnknownTopicOrPartitionError(args=[str(topic), *_]):
             return topic
+        # aiokafka raises it, too, when no answer comes in time.
+        case RequestTimedOutError():
+            return None
         case BrokerResponseError():
             return f"the broker answers with an error: {error}"
     return None
@@ -89,7 +93,7 @@ def _names(error: BaseException) -> list[str]:
 
 
 async def _diagnose(kafka: "KafkaClients") -> str | None:
-    """None if the brokers can be reached as far as it can be told."""
+    """None if no probe finds a fault."""
     try:
         async with asyncio.timeout(PROBES_SECONDS):
             return await _probe_all(kafka)
@@ -132,6 +136,8 @@ class _Probe:
         """A reason, or none and the addresses that the brokers advertise."""
         try:
             connection = await self._connect()
+        except KafkaUnavailable as error:
+            return str(error), []
         except (KafkaError, OSError, TimeoutError) as error:
             return await self._reason(error), []
         try:
@@ -251,4 +257,6 @@ def _text(error: BaseException) -> str:
         return os.strerror(number)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, RequestTimedOutError):
+        return "a request timed out"
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,5 +1,6 @@
 """How Kafka is reached, with TLS and SASL. Apart from the clients, which take time and memory to import."""
 
+import os
 import ssl
 from functools import lru_cache
 from pathlib import Path
@@ -100,10 +101,16 @@ def tls_context(ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSL
     changed = []
     for name, file in files.items():
         try:
-            changed.append(0 if file is None else file.stat().st_mtime_ns)
+            changed.append(0 if file is None else _modified_at(file))
         except OSError as error:
             raise ValueError(f"{name}: {file}: {error.strerror}") from error
     return _loaded(ca, cert, key, tuple(changed))
+
+
+def _modified_at(file: Path) -> int:
+    """In nanoseconds. Raises `OSError` if the file can't be read, too: OpenSSL would not say which one."""
+    with file.open("rb") as opened:
+        return os.fstat(opened.fileno()).st_mtime_ns
 
 
 @lru_cache(maxsize=4)
