@@ -26,6 +26,10 @@ if [[ $protocol != PLAINTEXT ]]; then
 fi
 if [[ $protocol == SASL_* ]]; then
     password=${KAFKA_SASL_PASSWORD:-}
+    if [[ -n $password && -n ${KAFKA_SASL_PASSWORD_FILE:-} ]]; then
+        echo "KAFKA_SASL_PASSWORD and KAFKA_SASL_PASSWORD_FILE are both set; set one of them" >&2
+        exit 1
+    fi
     if [[ -n ${KAFKA_SASL_PASSWORD_FILE:-} ]]; then
         password=$(<"$KAFKA_SASL_PASSWORD_FILE")
     fi

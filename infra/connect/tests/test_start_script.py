@@ -10,6 +10,7 @@ import trustme
 from registrar.connectors import declarations_folder
 from service_kit.kafka_java import java_properties, pkcs8, prefixed, properties_file
 from service_kit.kafka_settings import KafkaSecurity
+from service_kit.settings import value_or_file
 
 PASSWORD = 'correct "horse" \\b@ttery'
 
@@ -23,9 +24,8 @@ def entrypoint(tmp_path: Path) -> Path:
     return script
 
 
-def start(entrypoint: Path, **variables: str) -> dict[str, str]:
-    """The properties that Kafka Connect is started with, as they stand in their file."""
-    done = subprocess.run(
+def run(entrypoint: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         ["bash", str(declarations_folder() / "start.sh")],
         env={
             "PATH": os.environ["PATH"],
@@ -38,6 +38,11 @@ def start(entrypoint: Path, **variables: str) -> dict[str, str]:
         text=True,
         check=False,
     )
+
+
+def start(entrypoint: Path, **variables: str) -> dict[str, str]:
+    """The properties that Kafka Connect is started with, as they stand in their file."""
+    done = run(entrypoint, **variables)
     assert done.returncode == 0, done.stderr
     found = dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
     assert "KAFKA_SASL_PASSWORD" not in found
@@ -70,6 +75,23 @@ def test_connect_logs_in_as_the_services_do(entrypoint: Path, mechanism: str, *,
         file.write_text(f"{PASSWORD}\n")
         variables |= {"KAFKA_SASL_PASSWORD": "", "KAFKA_SASL_PASSWORD_FILE": str(file)}
     assert start(entrypoint, **variables) == as_file(security)
+
+
+def test_password_given_twice_is_refused_as_the_services_do(entrypoint: Path) -> None:
+    file = entrypoint.with_name("password")
+    file.write_text(PASSWORD)
+    variables = {
+        "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "KAFKA_SASL_MECHANISM": "PLAIN",
+        "KAFKA_SASL_USERNAME": "ada",
+        "KAFKA_SASL_PASSWORD": "another",
+        "KAFKA_SASL_PASSWORD_FILE": str(file),
+    }
+    done = run(entrypoint, **variables)
+    assert done.returncode == 1
+    with pytest.raises(ValueError, match="both set") as refused:
+        value_or_file("KAFKA_SASL_PASSWORD", variables)
+    assert done.stderr.strip() == str(refused.value)
 
 
 def test_certificates_are_given_as_files(entrypoint: Path) -> None:
