@@ -45,24 +45,26 @@ def test_before_the_first_look_nothing_is_known_and_everything_is_there(seen: Se
 
 
 def test_state_is_one_of_all_and_tasks_are_counted(seen: Seen) -> None:
-    seen.metrics.see(CONNECTOR, Observation({}, "RUNNING", ("RUNNING", "FAILED", "FAILED"), 1.5), healthy=False)
+    seen.metrics.set_connector(
+        CONNECTOR, Observation({}, "RUNNING", ("RUNNING", "FAILED", "FAILED"), 1.5), healthy=False
+    )
     assert seen.states("registrar_connector_state") == {"RUNNING": 1}
     assert seen.states("registrar_connector_tasks") == {"RUNNING": 1, "FAILED": 2}
     assert seen.value("registrar_heartbeat_age_seconds", connector=CONNECTOR) == 1.5
 
-    seen.metrics.see(CONNECTOR, Observation({}, "RUNNING", ("RUNNING",), 0.5), healthy=True)
+    seen.metrics.set_connector(CONNECTOR, Observation({}, "RUNNING", ("RUNNING",), 0.5), healthy=True)
     assert seen.states("registrar_connector_tasks") == {"RUNNING": 1}
     assert seen.value("registrar_connector_healthy", connector=CONNECTOR) == 1
 
 
 def test_connector_that_is_not_registered_is_absent(seen: Seen) -> None:
-    seen.metrics.see(CONNECTOR, Observation(config=None), healthy=False)
+    seen.metrics.set_connector(CONNECTOR, Observation(config=None), healthy=False)
     assert seen.states("registrar_connector_state") == {"ABSENT": 1}
 
 
 def test_after_a_look_that_failed_nothing_is_known_any_more(seen: Seen) -> None:
-    seen.metrics.see(CONNECTOR, Observation({}, "RUNNING", ("RUNNING",), 0.5), healthy=True)
-    seen.metrics.know_no_connectors()
+    seen.metrics.set_connector(CONNECTOR, Observation({}, "RUNNING", ("RUNNING",), 0.5), healthy=True)
+    seen.metrics.set_connectors_unknown()
     assert seen.states("registrar_connector_state") == {"UNKNOWN": 1}
     assert seen.states("registrar_connector_tasks") == {}
     assert seen.value("registrar_connector_healthy", connector=CONNECTOR) == 0
@@ -73,17 +75,17 @@ def test_topic_is_healthy_if_it_is_known_to_have_no_problem(seen: Seen) -> None:
         return seen.value("registrar_topic_healthy", topic=TOPIC)
 
     assert math.isnan(healthy() or 0)
-    seen.metrics.see_topics({})
+    seen.metrics.set_topics({})
     assert healthy() == 1
-    seen.metrics.see_topics({TOPIC: "is missing"})
+    seen.metrics.set_topics({TOPIC: "is missing"})
     assert healthy() == 0
-    seen.metrics.know_no_topics()
+    seen.metrics.set_topics_unknown()
     assert math.isnan(healthy() or 0)
 
 
 def test_word_of_a_later_connect_is_told_and_forgotten(seen: Seen) -> None:
-    seen.metrics.see(CONNECTOR, Observation({}, "DREAMING", ("DREAMING",)), healthy=False)
+    seen.metrics.set_connector(CONNECTOR, Observation({}, "DREAMING", ("DREAMING",)), healthy=False)
     assert seen.states("registrar_connector_state") == {"DREAMING": 1}
-    seen.metrics.see(CONNECTOR, Observation({}, "RUNNING", ("RUNNING",)), healthy=True)
+    seen.metrics.set_connector(CONNECTOR, Observation({}, "RUNNING", ("RUNNING",)), healthy=True)
     assert seen.states("registrar_connector_state") == {"RUNNING": 1}
     assert seen.states("registrar_connector_tasks") == {"RUNNING": 1}

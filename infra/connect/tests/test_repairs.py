@@ -1,6 +1,7 @@
 """The registrar on a real Kafka Connect and a real broker."""
 
 import asyncio
+import re
 import secrets
 from typing import Any
 
@@ -10,6 +11,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 
 from embedded_stack import Stack
 from records import records_of
+from registrar.connect_client import ConnectClient
 from registrar.topics import TopicDeclaration, ensure_topics
 from service_kit.kafka import KafkaClients
 from waiting import eventually
@@ -153,6 +155,58 @@ async def test_connector_that_an_operator_halted_is_reported_and_left_alone(
         assert (await halted())["repairs"] == repairs
 
 
+class CutOff(httpx.AsyncHTTPTransport):
+    """Passes on requests up to the first one to a path that ends so; no later one reaches Connect."""
+
+    def __init__(self, last: str) -> None:
+        super().__init__()
+        self._last = last
+        self._is_cut = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self._is_cut:
+            raise httpx.ConnectError("cut off", request=request)
+        answer = await super().handle_async_request(request)
+        self._is_cut = request.url.path.endswith(self._last) and answer.status_code != 409
+        return answer
+
+
+@pytest.mark.parametrize("last", ["/stop", "/offsets", "/resume"])
+async def test_reset_that_a_registrar_has_not_finished_is_finished_by_the_next_one(
+    running_stack: Stack, last: str
+) -> None:
+    addresses, name = running_stack.addresses, "mysql-users"
+    async with (
+        httpx.AsyncClient(base_url=addresses["CONNECT_URL"], timeout=20) as connect,
+        httpx.AsyncClient(base_url=addresses["CONNECT_URL"], transport=CutOff(last)) as cut_off,
+        httpx.AsyncClient(base_url=addresses["REGISTRAR_URL"], timeout=20) as registrar,
+    ):
+
+        async def readiness() -> httpx.Response:
+            return await registrar.get("/readyz")
+
+        async def state() -> str:
+            return str((await connect.get(f"/connectors/{name}/status")).json()["connector"]["state"])
+
+        await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
+        config = {
+            key: value
+            for key, value in (await connect.get(f"/connectors/{name}/config")).json().items()
+            if key != "name"
+        }
+        running_stack.pause("registrar")
+        try:
+            with pytest.raises(httpx.ConnectError):
+                await ConnectClient(cut_off).reset(name, config)
+            await eventually(state, lambda seen: seen == ("RUNNING" if last == "/resume" else "STOPPED"))
+        finally:
+            running_stack.resume("registrar")
+        await eventually(state, lambda seen: seen == "RUNNING", within=180)
+        await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
+        assert {**config, "name": name} == (await connect.get(f"/connectors/{name}/config")).json()
+        await asyncio.to_thread(running_stack.start)
+
+
 async def test_connector_whose_schema_history_is_lost_takes_a_new_snapshot(running_stack: Stack) -> None:
     addresses, topic = running_stack.addresses, "cdc.mysql.schema-history"
     kafka = KafkaClients(addresses["KAFKA_BOOTSTRAP_SERVERS"])
@@ -165,15 +219,17 @@ async def test_connector_whose_schema_history_is_lost_takes_a_new_snapshot(runni
         async def readiness() -> httpx.Response:
             return await registrar.get("/readyz")
 
-        async def resets() -> bool:
-            return (
-                'registrar_repairs_total{action="reset",connector="mysql-users"} 1.0'
-                in (await registrar.get("/metrics")).text
-            )
+        async def resets() -> float:
+            counter = r'^registrar_repairs_total\{action="reset",connector="mysql-users"\} (\S+)'
+            found = re.search(counter, (await registrar.get("/metrics")).text, re.MULTILINE)
+            assert found is not None
+            return float(found[1])
 
         await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
+        before = await resets()
         await admin.delete_topics([topic])
         (await connect.post("/connectors/mysql-users/restart?includeTasks=true")).raise_for_status()
-        await eventually(resets, within=180)
+        await eventually(resets, lambda count: count > before, within=180)
         await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
-        assert await records_of(addresses["KAFKA_BOOTSTRAP_SERVERS"], topic)
+        # Ready by its last heartbeats while the snapshot begins.
+        await eventually(lambda: records_of(addresses["KAFKA_BOOTSTRAP_SERVERS"], topic))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, KafkaTimeoutError, RequestTimedOutError
+from aiokafka.errors import KafkaError
 
 from registrar.heartbeats import HeartbeatReader
 from registrar.topics import REQUEST_TIMEOUT_MS, TopicReconciler
@@ -40,10 +40,6 @@ class Broker:
         """Raises `KafkaError` if the broker does not answer."""
         try:
             created = await self._reconcile()
-        except RequestTimedOutError as error:
-            # Of aiokafka itself, by the name of an answer of a broker.
-            await self.close()
-            raise KafkaTimeoutError(f"no answer within {REQUEST_TIMEOUT_MS / 1000:g} s") from error
         except BaseException:
             await self.close()
             raise
@@ -61,12 +57,10 @@ class Broker:
             return BrokerState(created, {}, {**dict.fromkeys(self._heartbeat_topics, reason), **unread})
 
     async def close(self) -> None:
-        try:
-            await self._close_reader()
-        finally:
-            if self._admin is not None:
-                admin, self._admin = self._admin, None
-                await stop(admin)
+        """Raises nothing: what can't be closed in good order is of no more use."""
+        await self._close_reader()
+        admin, self._admin = self._admin, None
+        await _stop(admin)
 
     async def _reconcile(self) -> list[str]:
         if self._admin is None:
@@ -91,6 +85,14 @@ class Broker:
 
     async def _close_reader(self) -> None:
         self._reader = None
-        if self._consumer is not None:
-            consumer, self._consumer = self._consumer, None
-            await stop(consumer)
+        consumer, self._consumer = self._consumer, None
+        await _stop(consumer)
+
+
+async def _stop(client: AIOKafkaConsumer | AIOKafkaAdminClient | None) -> None:
+    if client is None:
+        return
+    try:
+        await stop(client)
+    except Exception as error:
+        log.debug("client not stopped in good order", client=type(client).__name__, exc_info=error)

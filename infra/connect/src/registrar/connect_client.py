@@ -3,18 +3,19 @@
 import asyncio
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import httpx
 
+from registrar.observation import RESETTING
 from registrar.redaction import redact
 
-# A rebalance is going on; the next look tries again.
+# A rebalance is in progress; the next attempt follows.
 _CONFLICT = 409
 # To check a configuration, Debezium connects to the database; MongoDB's driver looks for a server for 30 s.
 _CHANGE_TIMEOUT_SECONDS = 60.0
-_STOPPING_POLL_SECONDS = 0.5
+_RETRY_SECONDS = 0.5
 # What Connect and Debezium repeat before they say what is wrong.
 _PREAMBLE = re.compile(r"^The '[^']*' value is invalid: ")
 _EXCEPTION = re.compile(r"^(?:[a-z]\w*\.)+[A-Z]\w*: (?=\S)")
@@ -55,10 +56,7 @@ class ConnectClient:
         self._check(answer, config)
         if wrong := _wrong_options(answer, config):
             raise ConnectorRefused("; ".join(wrong))
-        answer = await self._client.put(
-            f"/connectors/{name}/config", json=dict(config), timeout=_CHANGE_TIMEOUT_SECONDS
-        )
-        self._check(answer, config)
+        self._check(await self._put_config(name, config), config)
 
     async def restart(self, name: str, config: Mapping[str, str]) -> None:
         """Restart the connector and all its tasks, whatever state they claim to be in. Raises `ConnectorRefused`."""
@@ -69,29 +67,44 @@ class ConnectClient:
         self._check(answer, config)
 
     async def reset(self, name: str, config: Mapping[str, str]) -> None:
-        """Delete the connector's offsets; it takes a new snapshot. Raises `ConnectorRefused`."""
-        # Only those of a connector that stands still may be deleted.
-        self._check(await self._client.put(f"/connectors/{name}/stop"), config)
-        try:
-            await self._delete_offsets(name, config)
-        finally:
-            self._check(await self._client.put(f"/connectors/{name}/resume"), config)
+        """Delete the connector's offsets; it takes a new snapshot. Raises `ConnectorRefused`.
 
-    async def _delete_offsets(self, name: str, config: Mapping[str, str]) -> None:
-        """Refused until the connector's tasks have ended."""
+        Meanwhile the connector is STOPPED and has the mark `RESETTING` in its configuration. If Connect or this process
+        goes away halfway, the mark says that no operator stopped it: call `reset` again.
+        """
+        await self._repeat(lambda: self._put_config(name, {**config, **RESETTING}), config)
+        # Only those of a connector that is STOPPED may be deleted.
+        await self._repeat(lambda: self._client.put(f"/connectors/{name}/stop"), config)
+        try:
+            # Refused, by another answer than a conflict, until the connector's tasks have ended.
+            await self._repeat(lambda: self._client.delete(f"/connectors/{name}/offsets"), config, retry_all=True)
+        finally:
+            await self._repeat(lambda: self._client.put(f"/connectors/{name}/resume"), config)
+        # Not before: without the mark a connector that is STOPPED stays so.
+        self._check(await self._put_config(name, config), config)
+
+    async def _put_config(self, name: str, config: Mapping[str, str]) -> httpx.Response:
+        return await self._client.put(f"/connectors/{name}/config", json=dict(config), timeout=_CHANGE_TIMEOUT_SECONDS)
+
+    @staticmethod
+    async def _repeat(
+        send: Callable[[], Awaitable[httpx.Response]], config: Mapping[str, str], *, retry_all: bool = False
+    ) -> None:
+        """Retry a conflict, or every refusal, for a minute. Raises `ConnectorRefused`."""
         deadline = time.monotonic() + _CHANGE_TIMEOUT_SECONDS
-        while True:
-            answer = await self._client.delete(f"/connectors/{name}/offsets")
-            if not answer.is_error:
-                return
-            if time.monotonic() > deadline:
-                raise ConnectorRefused(f"{answer.status_code} {redact(_message(answer), config)}")
-            await asyncio.sleep(_STOPPING_POLL_SECONDS)
+        while (answer := await send()).is_error:
+            if not (retry_all or answer.status_code == _CONFLICT) or time.monotonic() > deadline:
+                raise ConnectorRefused(_refusal(answer, config))
+            await asyncio.sleep(_RETRY_SECONDS)
 
     @staticmethod
     def _check(answer: httpx.Response, config: Mapping[str, str]) -> None:
         if answer.is_error and answer.status_code != _CONFLICT:
-            raise ConnectorRefused(f"{answer.status_code} {redact(_message(answer), config)}")
+            raise ConnectorRefused(_refusal(answer, config))
+
+
+def _refusal(answer: httpx.Response, config: Mapping[str, str]) -> str:
+    return f"{answer.status_code} {redact(_message(answer), config)}"
 
 
 def _wrong_options(answer: httpx.Response, config: Mapping[str, str]) -> list[str]:

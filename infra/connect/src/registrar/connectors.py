@@ -17,8 +17,8 @@ from service_kit.settings import value_or_file
 HEARTBEAT_TOPIC_PREFIX = "__debezium-heartbeat."
 _SCHEMA_HISTORY = "schema.history.internal."
 _PRIVATE_KEY = "ssl.keystore.key"
-# Debezium logs its settings, and takes a private key for no secret unless it is told to. Each group of settings is
-# logged by itself, by what it has of this.
+# Debezium logs its settings, a private key among them unless this pattern matches its name. Each group of settings
+# (producer, consumer) is logged by its own pattern.
 _SANITIZE, _PRIVATE_KEY_PATTERN = "custom.sanitize.pattern", r".*ssl\.keystore\.key$"
 
 

@@ -1,4 +1,4 @@
-"""When each connector last gave a sign of life."""
+"""When each connector last sent a heartbeat."""
 
 import time
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ class HeartbeatReader:
         self._consumer = consumer
         self._ends: dict[TopicPartition, int] = {}
         # On the monotonic clock.
-        self._heard_at: dict[str, float] = {}
+        self._received_at: dict[str, float] = {}
 
     async def follow(self, topics: Mapping[str, int]) -> None:
         """Read these topics, which have so many partitions each, and no others."""
@@ -43,5 +43,5 @@ class HeartbeatReader:
         for partition, records in (await self._consumer.getmany(timeout_ms=POLL_MS)).items():
             is_new = records[-1].offset >= self._ends[partition]
             age = 0.0 if is_new else max(0.0, time.time() - max(record.timestamp for record in records) / 1000)
-            self._heard_at[partition.topic] = max(now - age, self._heard_at.get(partition.topic, float("-inf")))
-        return {topic: now - heard_at for topic, heard_at in self._heard_at.items()}
+            self._received_at[partition.topic] = max(now - age, self._received_at.get(partition.topic, float("-inf")))
+        return {topic: now - received_at for topic, received_at in self._received_at.items()}

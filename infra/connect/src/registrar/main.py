@@ -1,4 +1,4 @@
-"""The registrar as an HTTP application: it watches in the background and tells what it sees."""
+"""The registrar as an HTTP application: it watches in the background and reports the state of each connector."""
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence

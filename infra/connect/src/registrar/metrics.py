@@ -63,27 +63,27 @@ class RegistrarMetrics:
             for action in (Action.PUT, Action.RESTART, Action.RESET):
                 self.repairs.labels(name, action)
         self._topic_names = topics
-        self.know_no_connectors()
-        self.know_no_topics()
+        self.set_connectors_unknown()
+        self.set_topics_unknown()
 
-    def see(self, name: str, seen: Observation, *, healthy: bool) -> None:
+    def set_connector(self, name: str, seen: Observation, *, healthy: bool) -> None:
         self._healthy.labels(name).set(healthy)
         self._show(name, seen.state or _ABSENT, seen.task_states)
         if seen.heartbeat_age is not None:
             self._heartbeat_age.labels(name).set(seen.heartbeat_age)
 
-    def know_no_connectors(self) -> None:
+    def set_connectors_unknown(self) -> None:
         """What was seen before is not reported as if it were so still."""
         for name in self._connectors:
             self._healthy.labels(name).set(0)
             self._show(name, _UNKNOWN, ())
 
-    def see_topics(self, problems: Collection[str]) -> None:
+    def set_topics(self, problems: Collection[str]) -> None:
         """`problems` are the names of those that have one."""
         for name in self._topic_names:
             self._topics.labels(name).set(name not in problems)
 
-    def know_no_topics(self) -> None:
+    def set_topics_unknown(self) -> None:
         """Neither good nor bad: an alert about each topic would hide the one about the broker."""
         for name in self._topic_names:
             self._topics.labels(name).set(float("nan"))

@@ -12,6 +12,10 @@ _HALTED = {"PAUSED": "paused", "STOPPED": "stopped"}
 _HISTORY_IS_LOST = "db history topic"
 
 
+# In the configuration of a connector while it is reset; connectors ignore options that they don't know.
+RESETTING = {"tandem.resetting": "true"}
+
+
 class Action(StrEnum):
     """What to do about a connector."""
 
@@ -42,8 +46,13 @@ class Observation:
 
     @property
     def halted(self) -> bool:
-        """By an operator, who alone may resume it."""
+        """By an operator, who alone may resume it, unless it is `resetting`."""
         return self.state in _HALTED
+
+    @property
+    def resetting(self) -> bool:
+        """Stopped by a registrar that has not resumed it yet."""
+        return self.halted and self.config is not None and self.config.items() >= RESETTING.items()
 
     @property
     def failed(self) -> bool:
@@ -54,8 +63,8 @@ class Observation:
         return self.failed and _HISTORY_IS_LOST in (self.failure or "")
 
     @property
-    def has_to_speak(self) -> bool:
-        """RUNNING without a task is no better than RUNNING and silent."""
+    def must_have_heartbeats(self) -> bool:
+        """RUNNING without a task is no better than RUNNING without heartbeats."""
         return self.running or (self.state == "RUNNING" and not self.task_states)
 
 
@@ -80,8 +89,8 @@ class Backoff:
         """What fails next time is tried again soon."""
         self._attempts = 0
 
-    def hurry(self) -> None:
-        """What made the attempts fail is gone: the next one is due now."""
+    def reset(self) -> None:
+        """The cause of the failures is gone: the next attempt is due now."""
         self._attempts = 0
         self._not_before = float("-inf")
 
@@ -98,12 +107,12 @@ class Watch:
     name: str
     heartbeat_limit: float
     backoff: Backoff = field(default_factory=Backoff)
-    _listened: float = field(default=0.0, init=False)
-    _last_look: float | None = field(default=None, init=False)
+    _expected_for: float = field(default=0.0, init=False)
+    _last_poll: float | None = field(default=None, init=False)
 
     def decide(self, seen: Observation, wanted: Mapping[str, str], now: float) -> Action:
         """What to do now. The caller does it; that it did is taken for granted."""
-        self._listen(seen, now)
+        self._count(seen, now)
         needed = self._needed(seen, wanted)
         if needed is Action.NONE:
             if self.problem(seen, wanted) is None:
@@ -112,18 +121,20 @@ class Watch:
         if not self.backoff.is_due(now):
             return Action.NONE
         self.backoff.attempt(now)
-        self._listened = 0.0
+        self._expected_for = 0.0
         return needed
 
     def interrupt(self) -> None:
         """Connect or the broker does not answer, so that no heartbeat can be expected."""
-        self._listened = 0.0
-        self._last_look = None
+        self._expected_for = 0.0
+        self._last_poll = None
 
     def problem(self, seen: Observation, wanted: Mapping[str, str]) -> str | None:
         """Why it can't be relied on at the moment, or None."""
         if seen.config is None:
             return "not registered"
+        if seen.resetting:
+            return f"connector {seen.state}: the registrar deletes its offsets and resumes it"
         if not _same(seen.config, wanted):
             return "registered with another configuration"
         if seen.halted:
@@ -145,6 +156,8 @@ class Watch:
         return None
 
     def _needed(self, seen: Observation, wanted: Mapping[str, str]) -> Action:
+        if seen.resetting:
+            return Action.RESET
         if seen.config is None or not _same(seen.config, wanted):
             return Action.PUT
         if seen.has_lost_its_history:
@@ -153,22 +166,22 @@ class Watch:
             return Action.RESTART
         return Action.NONE
 
-    def _listen(self, seen: Observation, now: float) -> None:
-        """Count the time in which a heartbeat could have been heard.
+    def _count(self, seen: Observation, now: float) -> None:
+        """Count the time in which a heartbeat could have been received.
 
-        After a long pause between two looks it is not known what happened meanwhile, so that little of it counts.
+        After a long pause between two polls it is not known what happened meanwhile, so that little of it counts.
         """
-        since_last_look = 0.0 if self._last_look is None else now - self._last_look
-        self._last_look = now
-        if seen.has_to_speak and seen.heartbeats_unknown is None:
-            self._listened += min(since_last_look, self.heartbeat_limit / 3)
+        since_last_poll = 0.0 if self._last_poll is None else now - self._last_poll
+        self._last_poll = now
+        if seen.must_have_heartbeats and seen.heartbeats_unknown is None:
+            self._expected_for += min(since_last_poll, self.heartbeat_limit / 3)
         else:
-            self._listened = 0.0
+            self._expected_for = 0.0
 
     def _is_silent(self, seen: Observation) -> bool:
         """RUNNING is no proof of life: Connect says so of tasks through which nothing flows any more."""
-        age = self._listened if seen.heartbeat_age is None else min(seen.heartbeat_age, self._listened)
-        return seen.has_to_speak and age > self.heartbeat_limit
+        age = self._expected_for if seen.heartbeat_age is None else min(seen.heartbeat_age, self._expected_for)
+        return seen.must_have_heartbeats and age > self.heartbeat_limit
 
 
 def _same(actual: Mapping[str, str], wanted: Mapping[str, str]) -> bool:

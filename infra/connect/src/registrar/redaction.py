@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from urllib.parse import unquote
 
 LONGEST_TEXT = 500
 # In addresses, and as MySQL names who was denied.
@@ -10,14 +11,16 @@ _ACCOUNT = re.compile(r"(?<=//)[^/@\s]*(?=@)|(?<=')[^'\s]*'@'[^'\s]*(?=')")
 _SECRET_SETTINGS = ("password", "connection.string", "jaas.config", "secret", "token", "credentials", "keystore.key")
 # Of an address, and of `sasl.jaas.config`.
 _PASSWORD_IN_VALUE = re.compile(r"://[^:@\s]*:([^@\s]+)@|password\s*=\s*\"((?:[^\"\\]|\\.)+)\"")
+_ESCAPED = re.compile(r"\\(.)")
 
 
-def redact(text: str, config: Mapping[str, str] | None = None) -> str:
+def redact(text: str, *configs: Mapping[str, str]) -> str:
     """In one line, at most `LONGEST_TEXT` characters, without accounts and passwords: those in addresses and those of
-    `config`.
+    the connectors' configurations.
     """
+    secrets = {secret for config in configs for secret in _secrets(config)}
     # The longest first: one may be part of another.
-    for secret in sorted(_secrets(config or {}), key=len, reverse=True):
+    for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "…")
     return _ACCOUNT.sub("…", " ".join(text.split()))[:LONGEST_TEXT]
 
@@ -27,4 +30,7 @@ def _secrets(config: Mapping[str, str]) -> Iterator[str]:
         if value and name.endswith(_SECRET_SETTINGS):
             yield value
             for match in _PASSWORD_IN_VALUE.finditer(value):
-                yield match[1] or match[2]
+                password = match[1] or match[2]
+                yield password
+                # As it is used: escaped in a login module's text, quoted in an address.
+                yield _ESCAPED.sub(r"\1", password) if match[2] else unquote(password)

@@ -91,7 +91,7 @@ class TopicReconciler:
             self._created_at.update(dict.fromkeys(created, now))
             existing = await _describe(admin)
         if not missing:
-            self._creation.hurry()
+            self._creation.reset()
         self._refused = {name: reason for name, reason in self._refused.items() if name not in existing}
         if now >= self._settings_are_due_at:
             await self._align_settings(admin, [name for name in self.declared if name in existing])

@@ -70,7 +70,7 @@ class Registrar:
                         answered = await self._poll(ConnectClient(http), broker, repairs)
                     # If the loop ended, the last look would be reported as the latest for ever.
                     except Exception as error:  # noqa: BLE001 - logged there, with its traceback
-                        await self._see_no_connect(error)
+                        await self._record_connect_failure(error)
                         answered = False
                     failures = 0 if answered else failures + 1
                     # Jitter, not a secret.
@@ -82,16 +82,16 @@ class Registrar:
     async def _poll(self, connect: ConnectClient, broker: Broker, repairs: asyncio.TaskGroup) -> bool:
         """One look; False if Connect or the broker did not answer."""
         # aiokafka lets cancellations of its own tasks out, which are errors as any others here.
-        states, heard = await asyncio.gather(self._ask(connect), broker.poll(), return_exceptions=True)
-        if isinstance(heard, BaseException):
-            await self._see_no_broker(heard)
+        states, broker_state = await asyncio.gather(self._ask(connect), broker.poll(), return_exceptions=True)
+        if isinstance(broker_state, BaseException):
+            await self._record_broker_failure(broker_state)
         else:
-            self._see_broker(heard)
+            self._record_broker(broker_state)
         if isinstance(states, BaseException):
-            await self._see_no_connect(states)
+            await self._record_connect_failure(states)
         else:
-            self._see_connectors(states, heard)
-        if isinstance(states, BaseException) or isinstance(heard, BaseException):
+            self._record_connectors(states, broker_state)
+        if isinstance(states, BaseException) or isinstance(broker_state, BaseException):
             self.metrics.failed_looks.inc()
             for watch in self._watches.values():
                 watch.interrupt()
@@ -104,38 +104,38 @@ class Registrar:
     async def _ask(self, connect: ConnectClient) -> dict[str, Observation]:
         """The state of each connector, without heartbeats."""
         known = await connect.connectors()
-        return {connector.name: observation(known.get(connector.name)) for connector in self.connectors}
+        return {each.name: observation(known.get(each.name), each.config) for each in self.connectors}
 
-    def _see_broker(self, state: BrokerState) -> None:
+    def _record_broker(self, state: BrokerState) -> None:
         self._reported.pop("broker", None)
         self.topics_problem = self._topics.readiness_problem()
-        self.metrics.see_topics(self._topics.problems)
+        self.metrics.set_topics(self._topics.problems)
         if state.created:
             log.warning("topics created", topics=list(state.created), notable=True)
             # What has failed for want of them need not wait for a long pause to pass.
             for watch in self._watches.values():
-                watch.backoff.hurry()
+                watch.backoff.reset()
 
-    async def _see_no_broker(self, error: BaseException) -> None:
+    async def _record_broker_failure(self, error: BaseException) -> None:
         self.topics_problem = await self._report("broker", error)
-        self.metrics.know_no_topics()
+        self.metrics.set_topics_unknown()
 
-    def _see_connectors(self, states: Mapping[str, Observation], heard: BrokerState | BaseException) -> None:
+    def _record_connectors(self, states: Mapping[str, Observation], broker_state: BrokerState | BaseException) -> None:
         self._reported.pop("Kafka Connect", None)
         for connector in self.connectors:
             topic = connector.heartbeat_topic
-            if isinstance(heard, BaseException):
+            if isinstance(broker_state, BaseException):
                 age, unknown = None, self.topics_problem
             else:
-                age, unknown = heard.ages.get(topic), heard.unread.get(topic)
+                age, unknown = broker_state.ages.get(topic), broker_state.unread.get(topic)
             seen = replace(states[connector.name], heartbeat_age=age, heartbeats_unknown=unknown)
             self._record(connector, seen)
 
-    async def _see_no_connect(self, error: BaseException) -> None:
+    async def _record_connect_failure(self, error: BaseException) -> None:
         reason = await self._report("Kafka Connect", error)
         self.seen.clear()
         self.problems = dict.fromkeys(self.problems, f"unknown ({reason})")
-        self.metrics.know_no_connectors()
+        self.metrics.set_connectors_unknown()
 
     async def _report(self, what: str, error: BaseException) -> str:
         """Why it does not answer, in a line. Logged when it changes."""
@@ -171,7 +171,7 @@ class Registrar:
             log.info("connector state", connector=name, problem=problem or "none: it works", notable=True)
         self.problems[name] = problem
         self.seen[name] = seen
-        self.metrics.see(name, seen, healthy=problem is None)
+        self.metrics.set_connector(name, seen, healthy=problem is None)
 
     def _decide(self, connect: ConnectClient, connector: Connector, repairs: asyncio.TaskGroup) -> None:
         action = self._watches[connector.name].decide(self.seen[connector.name], connector.config, time.monotonic())
@@ -215,22 +215,22 @@ def pause_after(failures: int) -> float:
     return min(0.5 * 2.0 ** min(failures, 10), _LONGEST_PAUSE_SECONDS)
 
 
-def observation(known: Mapping[str, object] | None, heartbeat_age: float | None = None) -> Observation:
-    """Read one entry of `GET /connectors?expand=info&expand=status`."""
+def observation(known: Mapping[str, object] | None, wanted: Mapping[str, str]) -> Observation:
+    """Read one entry of `GET /connectors?expand=info&expand=status`. No failure has secrets of either configuration."""
     if known is None:
-        return Observation(config=None, heartbeat_age=heartbeat_age)
+        return Observation(config=None)
     match known:
         case {
             "info": {"config": dict(config)},
             "status": {"connector": {"state": str(state)} as connector, "tasks": list(tasks)},
         }:
             task_states = tuple(str(task["state"]) for task in tasks)
-            return Observation(config, state, task_states, heartbeat_age, _failure([connector, *tasks]))
+            return Observation(config, state, task_states, failure=_failure([connector, *tasks], config, wanted))
     # Not the answer itself, which has the configuration in it, and so the passwords.
     raise ValueError(f"Connect's answer is not understood; it has {', '.join(sorted(known.keys())) or 'nothing'}")
 
 
-def _failure(parts: Sequence[Mapping[str, object]]) -> str | None:
+def _failure(parts: Sequence[Mapping[str, object]], *configs: Mapping[str, str]) -> str | None:
     """What the first part that failed has failed of: the first line of its trace, which often says no more than that
     it failed, and the last cause.
     """
@@ -238,5 +238,5 @@ def _failure(parts: Sequence[Mapping[str, object]]) -> str | None:
         if isinstance(trace := part.get("trace"), str) and trace.strip():
             first, *others = trace.strip().splitlines()
             causes = [line.removeprefix("Caused by: ") for line in others if line.startswith("Caused by: ")]
-            return redact("; cause: ".join([first, *causes[-1:]]))
+            return redact("; cause: ".join([first, *causes[-1:]]), *configs)
     return None
