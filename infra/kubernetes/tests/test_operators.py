@@ -115,3 +115,14 @@ def test_connect_s_image_has_the_connectors_of_compose() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     dockerfile = (ROOT / "infra/kubernetes/components/strimzi/Dockerfile").read_text()
     assert f"FROM {compose['services']['connect']['image']} AS debezium" in dockerfile
+
+
+def test_connect_s_version_is_its_image_s_and_the_minor_one_of_every_other_kafka(strimzi: Cluster) -> None:
+    version = strimzi.get("KafkaConnect", "tandem")["spec"]["version"]
+    dockerfile = (ROOT / "infra/kubernetes/components/strimzi/Dockerfile").read_text()
+    assert re.findall(r"^FROM quay.io/strimzi/kafka:\S+-kafka-(\S+)$", dockerfile, re.MULTILINE) == [version]
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["kafka"]["image"]
+    embedded = re.findall("<kafka.version>(.+)</kafka.version>", (ROOT / "infra/embedded/jars/kafka.xml").read_text())
+    # Strimzi has each minor version in a patch of its own choice.
+    minors = {each.rpartition(".")[0] for each in (version, compose.partition(":")[2], *embedded)}
+    assert len(minors) == 1
