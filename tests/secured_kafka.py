@@ -1,11 +1,12 @@
 """An Apache Kafka whose listeners have TLS and SASL, with certificates of an authority of its own.
 
-`ada` may do everything, `bob` nothing; without a user name everything may be done, too.
+`ada` may do everything, `bob` nothing that it is not granted; without a user name everything may be done, too.
 """
 
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
@@ -80,6 +81,9 @@ class _Broker(Kafka):
         users = (("--add-scram", f"SCRAM-SHA-512=[name={user},password={PASSWORD}]") for user in ("ada", "bob"))
         super()._format(*options, *chain.from_iterable(users))
 
+    def run_tool(self, name: str, *arguments: str) -> None:
+        subprocess.run(self.java("-XX:TieredStopAtLevel=1", name, *arguments), capture_output=True, check=True)
+
     def _secured(self) -> dict[str, str]:
         plain, controller = self.environment.port("kafka"), self.environment.port("kafka-controller")
         listeners = {name.upper(): f"{name.upper()}://127.0.0.1:{port}" for name, port in self._listener_ports.items()}
@@ -134,6 +138,15 @@ class SecuredKafka:
     plain: str
     certificates: Certificates
     ports: Mapping[str, int]
+    _broker: _Broker = field(repr=False)
+
+    def grant(self, user: str, resource: str, name: str, *operations: str) -> None:
+        """Rights on a `topic`, a `group` or the `cluster`, which has no name. `name*` is a prefix."""
+        on = [f"--{resource}"] if resource == "cluster" else [f"--{resource}", name.removesuffix("*")]
+        pattern = ["--resource-pattern-type", "prefixed"] if name.endswith("*") else []
+        rights = chain.from_iterable(("--operation", each) for each in operations)
+        arguments = ["--bootstrap-server", self.plain, "--add", "--allow-principal", f"User:{user}"]
+        self._broker.run_tool("org.apache.kafka.tools.AclCommand", *arguments, *on, *pattern, *rights)
 
     def address(self, listener: str) -> str:
         return f"{HOST}:{self.ports[listener]}"
@@ -159,6 +172,6 @@ def secured_kafka(folder: Path, logs: Path) -> Iterator[SecuredKafka]:
     ports = {name: free_port() for name in _PROTOCOLS}
     with temporary_stack("tandem-tls-", logs=logs) as stack:
         environment = stack.components["kafka"].environment
-        stack.components["kafka"] = _Broker(environment, certificates, ports)
+        broker = stack.components["kafka"] = _Broker(environment, certificates, ports)
         stack.start("kafka")
-        yield SecuredKafka(stack.addresses["KAFKA_BOOTSTRAP_SERVERS"], certificates, ports)
+        yield SecuredKafka(stack.addresses["KAFKA_BOOTSTRAP_SERVERS"], certificates, ports, broker)

@@ -14,18 +14,32 @@ from secured_kafka import PASSWORD, secured_kafka
 from service_kit.mysql import create_engine
 from waiting import eventually
 
+# As docs/operations.md has them.
+TOPICS = ("cdc.*", "sync.dead-letters", "connect-*", "__debezium-heartbeat.*")
+RIGHTS = (
+    *(("topic", name, "Create", "Describe", "DescribeConfigs", "AlterConfigs", "Read", "Write") for name in TOPICS),
+    *(("group", name, "Describe", "Read") for name in ("sync-service", "tandem-connect")),
+    ("cluster", "", "Describe"),
+)
 LOGS = Path(__file__).parents[2] / ".stack-test"
 
 
-@pytest.fixture(scope="module", params=["scram", "mutual"])
+@pytest.fixture(scope="module", params=["scram", "mutual", "restricted"])
 def secured_stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, worker_id: str
 ) -> Iterator[Stack]:
-    """By user name and password, and by a certificate of the client."""
+    """By user name and password, by a certificate, and by an account that has only the documented rights."""
     folder, name = tmp_path_factory.mktemp("secured-kafka"), f"{worker_id}-{request.param}"
     with secured_kafka(folder, LOGS / f"{name}-broker") as kafka:
-        files = {"SSL_CERT": str(kafka.certificates.cert), "SSL_KEY": str(kafka.certificates.key)}
-        settings = kafka.settings(request.param, **(files if request.param == "mutual" else {}))
+        if request.param == "mutual":
+            files = {"SSL_CERT": str(kafka.certificates.cert), "SSL_KEY": str(kafka.certificates.key)}
+            settings = kafka.settings("mutual", **files)
+        elif request.param == "restricted":
+            for resource, resource_name, *operations in RIGHTS:
+                kafka.grant("bob", resource, resource_name, *operations)
+            settings = kafka.settings("scram", SASL_USERNAME="bob")
+        else:
+            settings = kafka.settings("scram")
         with temporary_stack("tandem-secured-", logs=LOGS / name, kafka=settings) as stack:
             stack.start()
             yield stack
