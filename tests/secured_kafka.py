@@ -21,7 +21,7 @@ from service_kit.kafka_java import pkcs8, properties_file
 from service_kit.kafka_settings import KafkaSettings
 
 # With what must be escaped for Java.
-PASSWORD = 'correct "horse" \\battery'
+PASSWORD = 'correct "hörse" \\battery €'
 HOST = "localhost"
 _MODULES = "org.apache.kafka.common.security"
 _PROTOCOLS = {

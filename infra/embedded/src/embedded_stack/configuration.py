@@ -4,7 +4,7 @@ import random
 import re
 import shlex
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -133,6 +133,15 @@ class StackConfiguration(KafkaSecurity):
         folder = self.state / "data" / name
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
+
+
+def require_without(path: Path, separators: Mapping[str, str], setting: str, of: str) -> None:
+    """Raise `StackError` if the path has a separator, given with its name, at which `of` would split it."""
+    for separator, name in separators.items():
+        if separator in str(path):
+            raise StackError(
+                f"{path} has a {name}, which separates folders in {of}: set {setting} to a folder without one."
+            )
 
 
 def port_is_free(port: int) -> bool:

@@ -71,6 +71,9 @@ class Stack:
         """
         wanted = self._with_dependencies(names or self.components)
         ordered = [name for name in self.components if name in wanted]
+        for name in ordered:
+            if self.components[name].outside is None:
+                self.components[name].check()
         self._require_same_ports()
         self._require_free_ports(ordered)
         self.fetch()

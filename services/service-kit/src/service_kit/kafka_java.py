@@ -1,5 +1,6 @@
 """The security settings of Kafka in the words of Java's clients: for Kafka Connect and what runs in it."""
 
+import re
 from collections.abc import Mapping
 
 from service_kit.kafka_settings import KafkaSecurity
@@ -34,14 +35,28 @@ def prefixed(properties: Mapping[str, str], *prefixes: str) -> dict[str, str]:
 
 
 def properties_file(properties: Mapping[str, str]) -> str:
-    """Lines of a file as `java.util.Properties` reads it."""
-    return "".join(f"{name}={_escaped(value)}\n" for name, value in properties.items())
+    """Lines of a file as `java.util.Properties` reads it. The names are those of settings: they need no escapes."""
+    return "".join(f"{name}={escaped_property(value)}\n" for name, value in properties.items())
 
 
-def _escaped(value: str) -> str:
-    text = value.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "")
-    # A blank at the beginning would be skipped.
+def escaped_property(value: str) -> str:
+    """A value in a file that Java reads as ISO 8859-1 (java.util.Properties, `load`): ASCII, all else as `\\uXXXX`.
+
+    A code point beyond U+FFFF is two of them, as in UTF-16.
+    """
+    text = _TO_ESCAPE.sub(lambda found: _escape(found[0]), value)
+    # Blanks at the beginning would be skipped.
     return f"\\{text}" if text.startswith(" ") else text
+
+
+_TO_ESCAPE = re.compile(r"[^ -~]|\\")
+
+
+def _escape(character: str) -> str:
+    if character == "\\":
+        return "\\\\"
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
 def _login(kafka: KafkaSecurity) -> str:
@@ -52,7 +67,8 @@ def _login(kafka: KafkaSecurity) -> str:
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    """A string of a login module. A line's end would end it (java.io.StreamTokenizer)."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
     return f'"{escaped}"'
 
 

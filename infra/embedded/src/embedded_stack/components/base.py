@@ -52,6 +52,9 @@ class Component(ABC):
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
 
+    def check(self) -> None:
+        """Refuse what it can't run with, before anything is started. Raises `StackError`."""
+
     def fetch(self) -> None:
         """Bring what it runs onto this machine."""
 

@@ -4,10 +4,10 @@ import string
 from pathlib import Path
 
 from embedded_stack.components.base import LOOPBACK, answers
-from embedded_stack.components.java import JavaComponent
+from embedded_stack.components.java import JavaComponent, logging_option
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.process import Command
-from service_kit.kafka_java import java_properties, prefixed, properties_file
+from service_kit.kafka_java import escaped_property, java_properties, prefixed, properties_file
 
 CONFIGURATION = REPOSITORY / "infra" / "connect"
 
@@ -33,10 +33,10 @@ class Connect(JavaComponent):
         security = java_properties(self.environment.configuration.kafka_security)
         self._worker_properties.write_text(
             template.substitute(
-                KAFKA_BOOTSTRAP_SERVERS=self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"],
+                KAFKA_BOOTSTRAP_SERVERS=escaped_property(self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"]),
                 CONNECT_HOST=LOOPBACK,
                 CONNECT_PORT=str(self.environment.port("connect")),
-                CONNECT_PLUGIN_PATH=self._plugins,
+                CONNECT_PLUGIN_PATH=escaped_property(str(self._plugins)),
             )
             # The worker's own clients, and those that it makes for connectors.
             + properties_file(prefixed(security, "", "producer.", "consumer.", "admin."))
@@ -44,9 +44,9 @@ class Connect(JavaComponent):
 
     def command(self) -> Command:
         options = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-        logging_options = f"-Dlog4j2.configurationFile={CONFIGURATION / 'log4j2.properties'}"
         main = "org.apache.kafka.connect.cli.ConnectDistributed"
-        return Command(self.java(*options, logging_options, main, str(self._worker_properties)), self.environment.base)
+        arguments = (*options, logging_option(CONFIGURATION), main, str(self._worker_properties))
+        return Command(self.java(*arguments), self.variables)
 
     def is_ready(self) -> bool:
         return answers(f"{self.environment.addresses['CONNECT_URL']}/connectors")

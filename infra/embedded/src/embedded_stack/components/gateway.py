@@ -18,6 +18,11 @@ def nginx(cache: Path) -> list[str]:
     return [program] if program else debian_prefix(cache).command("usr/sbin/nginx")
 
 
+def _quoted(path: Path) -> str:
+    """For between the quotes that the templates have."""
+    return str(path).replace("\\", "\\\\").replace('"', '\\"')
+
+
 class Gateway(Component):
     name = "gateway"
     depends_on = ("auth", "tweet", "sync")
@@ -34,7 +39,7 @@ class Gateway(Component):
         values = {
             "GATEWAY_LISTEN": LOOPBACK,
             "GATEWAY_PORT": str(self.environment.port("gateway")),
-            "GATEWAY_STATE": str(self._folder),
+            "GATEWAY_STATE": _quoted(self._folder),
             # Addresses, not names: nobody has to be asked.
             "GATEWAY_RESOLVER": LOOPBACK,
             "GATEWAY_UPSTREAM_OPTIONS": "",
@@ -43,7 +48,7 @@ class Gateway(Component):
             "AUTH_UPSTREAM": f"{LOOPBACK}:{self.environment.port('auth')}",
             "TWEET_UPSTREAM": f"{LOOPBACK}:{self.environment.port('tweet')}",
             "SYNC_UPSTREAM": f"{LOOPBACK}:{self.environment.port('sync')}",
-            "WEB_ROOT": str(REPOSITORY / "web"),
+            "WEB_ROOT": _quoted(REPOSITORY / "web"),
         }
         for template in TEMPLATES.rglob("*.template"):
             # Like envsubst with a list of names: nginx's own $variables stay.

@@ -1,15 +1,27 @@
 """What Kafka and Kafka Connect have in common: a Java runtime and the class path of one lock file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from embedded_stack.components.base import Component
+from embedded_stack.configuration import require_without
 from embedded_stack.fetch.jars import jars_folder
 from embedded_stack.fetch.wheels import java
 
 
+def logging_option(folder: Path) -> str:
+    """With the folder's `log4j2.properties`, as an address: in a path Log4j gives `,` and `%` a meaning."""
+    return f"-Dlog4j2.configurationFile={(folder / 'log4j2.properties').as_uri()}"
+
+
 class JavaComponent(Component):
     """A process of Apache Kafka's class path."""
+
+    def check(self) -> None:
+        configuration = self.environment.configuration
+        require_without(configuration.cache, {":": "colon"}, "TANDEM_CACHE_DIR", "a class path")
+        # Data folders and plugin folders are lists in the properties, without an escape for the comma.
+        require_without(configuration.state, {",": "comma"}, "TANDEM_STATE_DIR", "Kafka's properties")
 
     def fetch(self) -> None:
         java(self.environment.cache)
@@ -19,6 +31,11 @@ class JavaComponent(Component):
         """The folder with the jars of `infra/embedded/jars/NAME.lock`."""
         configuration = self.environment.configuration
         return jars_folder(configuration.cache, name, configuration.maven_repository)
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The environment. In the locale `C` Java would have no names for files beyond ASCII."""
+        return {**self.environment.base, "LC_ALL": "C.UTF-8"}
 
     def java(self, *arguments: str) -> Sequence[str]:
         """The command line of a Java program: options, main class and its arguments."""

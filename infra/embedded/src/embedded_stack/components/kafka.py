@@ -9,11 +9,12 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from embedded_stack.components.java import JavaComponent
+from embedded_stack.components.java import JavaComponent, logging_option
 from embedded_stack.components.services import registrar_environment, script
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.errors import StackError
 from embedded_stack.process import Command
+from service_kit.kafka_java import escaped_property
 
 CONFIGURATION = REPOSITORY / "infra" / "kafka"
 
@@ -33,7 +34,7 @@ class Kafka(JavaComponent):
             template.substitute(
                 KAFKA_PORT=self.environment.port("kafka"),
                 KAFKA_CONTROLLER_PORT=self.environment.port("kafka-controller"),
-                KAFKA_LOG_DIRS=self._logs,
+                KAFKA_LOG_DIRS=escaped_property(str(self._logs)),
             )
         )
         if not self._is_formatted():
@@ -64,9 +65,8 @@ class Kafka(JavaComponent):
 
     def command(self) -> Command:
         options = ("-Xms128m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-        logging_options = f"-Dlog4j2.configurationFile={CONFIGURATION / 'log4j2.properties'}"
         return Command(
-            self.java(*options, logging_options, "kafka.Kafka", str(self._properties)), self.environment.base
+            self.java(*options, logging_option(CONFIGURATION), "kafka.Kafka", str(self._properties)), self.variables
         )
 
     def is_ready(self) -> bool:
@@ -90,7 +90,7 @@ class Kafka(JavaComponent):
         cluster = "T" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
         arguments = ("format", "--cluster-id", cluster, "--config", str(self._properties))
         command = self.java("-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", *arguments, *options)
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=self.variables, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise StackError(f"Kafka can't make its data folder: {(done.stderr or done.stdout).strip()[-500:]}")
 

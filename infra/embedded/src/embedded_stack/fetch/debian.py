@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from embedded_stack.configuration import require_without
 from embedded_stack.errors import StackError
 from embedded_stack.fetch.cache import download_error, entry
 from embedded_stack.fetch.progress import progress_bar
@@ -64,6 +65,7 @@ class DebianPrefix:
 
 def debian_prefix(cache: Path, contents: DebianPackages = SERVERS) -> DebianPrefix:
     """The prefix with these packages, fetched if the cache doesn't have it yet. Raises `StackError`."""
+    require_without(cache, {":": "colon", ";": "semicolon"}, "TANDEM_CACHE_DIR", "a library path")
     return DebianPrefix(entry(cache, contents.name, partial(_fill, contents)) / "root")
 
 

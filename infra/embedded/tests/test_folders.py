@@ -1,0 +1,75 @@
+"""State folders with names that programs give a meaning, or have no letters for."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from embedded_stack import Stack, StackConfiguration, StackError
+from embedded_stack.configuration import reserved_port_offset
+
+OUTSIDE = ("outside_mysql", "outside_mysql_account", "outside_mongodb", "outside_kafka", "outside_connect")
+UNUSUAL = " jürgen 'müller' \\u00e4 €🔑 %41 #!=:"
+
+
+@contextmanager
+def stack(state: Path, **settings: Path) -> Iterator[Stack]:
+    with reserved_port_offset() as offset:
+        stack = Stack(StackConfiguration(state_dir=state, port_offset=offset, **dict.fromkeys(OUTSIDE), **settings))
+        try:
+            yield stack
+        finally:
+            stack.stop()
+
+
+def test_kafka_and_connect_run_below_an_unusual_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # In which Java has no names for files beyond ASCII.
+    monkeypatch.setenv("LC_ALL", "C")
+    state = tmp_path / UNUSUAL
+    with stack(state) as own:
+        own.start("connect")
+        logs = state / "data" / "kafka" / "logs"
+        assert (logs / "meta.properties").exists()
+        assert (logs / "sync.dead-letters-0").is_dir()
+        with urlopen(f"{own.addresses['CONNECT_URL']}/connector-plugins", timeout=10) as answer:  # noqa: S310 - our own
+            plugins = {each["class"].rpartition(".")[2] for each in json.load(answer)}
+        assert {"MySqlConnector", "MongoDbConnector"} <= plugins
+    # Nothing was made beside it, under the name as another program reads it.
+    assert list(tmp_path.iterdir()) == [state]
+
+
+def test_gateway_takes_its_files_from_an_unusual_name(tmp_path: Path) -> None:
+    with stack(tmp_path / f'{UNUSUAL} "quoted"') as own:
+        gateway = own.components["gateway"]
+        gateway.fetch()
+        gateway.prepare()
+        command = gateway.command()
+        done = subprocess.run(
+            [*command.argv, "-t"], env=command.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["kafka", "connect"])
+def test_comma_in_the_state_folder_is_refused_before_anything_starts(tmp_path: Path, name: str) -> None:
+    with stack(tmp_path / "jürgen müller, x") as own:
+        with pytest.raises(StackError, match=r"jürgen müller, x has a comma, .*: set TANDEM_STATE_DIR"):
+            own.start("mail", name)
+        assert not own.is_running("mail")
+
+
+@pytest.mark.parametrize("name", ["kafka", "connect", "gateway"])
+def test_colon_in_the_cache_folder_is_refused_before_anything_starts(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without a machine's own nginx.
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    with stack(tmp_path / "state", cache_dir=tmp_path / "a:b") as own:
+        refused = own.components["gateway"].fetch if name == "gateway" else partial(own.start, name)
+        with pytest.raises(StackError, match="has a colon"):
+            refused()
