@@ -109,7 +109,7 @@ def test_component_that_dies_while_starting_shows_the_end_of_its_log(tmp_path: P
     assert_one_sentence(done, "mongo", "ended", "mongo.log", "WiredTiger")
 
 
-def test_status_tells_what_runs_and_addresses_are_private(tmp_path: Path) -> None:
+def test_status_tells_what_runs_and_addresses_are_private(tmp_path: Path, offset: int) -> None:
     try:
         assert run("start", "mail", state=tmp_path).returncode == 0
         status = run("status", state=tmp_path)
@@ -117,6 +117,10 @@ def test_status_tells_what_runs_and_addresses_are_private(tmp_path: Path) -> Non
         lines = {line.split()[0]: line.split()[1] for line in status.stdout.splitlines()}
         assert lines["mail"] == "running"
         assert lines["mysql"] == "stopped"
+        os.kill(int((tmp_path / "run" / "mail.pid").read_text()), signal.SIGKILL)
+        (dead,) = (line for line in run("status", state=tmp_path).stdout.splitlines() if line.startswith("mail "))
+        settings = f"TANDEM_STATE_DIR={tmp_path} TANDEM_PORT_OFFSET={offset}"
+        assert dead.split(maxsplit=2)[1:] == ["dead", f"see `{settings} make logs NAME=mail`"]
         env = tmp_path / "env"
         assert env.stat().st_mode & 0o777 == 0o600
         keys = {line.partition("=")[0] for line in env.read_text().splitlines()}

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,10 +29,21 @@ class MavenRepository:
     requested: list[str] = field(default_factory=list)
     cut_off: set[str] = field(default_factory=set)
     stalls: threading.Event | None = None
+    outage: float | None = None
+    first_request: float | None = None
     address: str = ""
 
     def add(self, jar: Jar, content: bytes) -> None:
         self.files[jar.file_name] = content
+
+    @property
+    def is_out(self) -> bool:
+        """For so many seconds from the first request on."""
+        if self.outage is None:
+            return False
+        now = time.monotonic()
+        self.first_request = self.first_request or now
+        return now < self.first_request + self.outage
 
     @property
     def requested_jars(self) -> list[str]:
@@ -47,6 +59,9 @@ class _Handler(BaseHTTPRequestHandler):
         name = self.path.rpartition("/")[2]
         self.repository.requested.append(name)
         content = self.repository.files.get(name)
+        if self.repository.is_out:
+            self.send_error(503)
+            return
         if content is None:
             self.send_error(404)
             return
@@ -87,6 +102,17 @@ def few(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, repository: MavenReposi
     return locked
 
 
+@pytest.fixture
+def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jars, "_PAUSES_SECONDS", (0, 0, 0))
+
+
+def test_short_outage_of_the_repository_is_bridged(tmp_path: Path, repository: MavenRepository, few: list[Jar]) -> None:
+    repository.outage = 1
+    folder = jars_folder(tmp_path / "cache", "few", repository.address)
+    assert sorted(file.name for file in folder.iterdir()) == [jar.file_name for jar in few]
+
+
 def test_jars_are_fetched_once(tmp_path: Path, repository: MavenRepository, few: list[Jar]) -> None:
     for _ in range(2):
         folder = jars_folder(tmp_path / "cache", "few", repository.address)
@@ -94,6 +120,7 @@ def test_jars_are_fetched_once(tmp_path: Path, repository: MavenRepository, few:
     assert repository.requested_jars == [jar.file_name for jar in few]
 
 
+@pytest.mark.usefixtures("_without_pauses")
 def test_jar_with_another_hash_is_refused(tmp_path: Path, repository: MavenRepository, few: list[Jar]) -> None:
     repository.add(few[1], b"something else")
     with pytest.raises(StackError) as refused:
@@ -103,6 +130,7 @@ def test_jar_with_another_hash_is_refused(tmp_path: Path, repository: MavenRepos
     assert not list((tmp_path / "cache").rglob("*thing-1*"))
 
 
+@pytest.mark.usefixtures("_without_pauses")
 def test_fetch_that_broke_off_is_continued(tmp_path: Path, repository: MavenRepository, few: list[Jar]) -> None:
     repository.cut_off = {few[2].file_name}
     with pytest.raises(
@@ -165,8 +193,11 @@ def test_interrupted_download_says_what_to_do(tmp_path: Path, mirror_of_all: Mav
         stderr=subprocess.PIPE,
         text=True,
     ) as fetch:
+        deadline = time.monotonic() + 60
         while not mirror_of_all.requested_jars:
             assert fetch.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         fetch.send_signal(signal.SIGINT)
         mirror_of_all.stalls.set()
         _, errors = fetch.communicate(timeout=60)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from embedded_stack import StackConfiguration, StackError
+from embedded_stack import Stack, StackConfiguration, StackError
 from embedded_stack.components import COMPONENTS
 from embedded_stack.credentials import Credentials
 from embedded_stack.fetch.cache import entry
@@ -110,3 +110,30 @@ def test_addresses_of_the_stacks_own_env_file_are_not_outside(
     monkeypatch.setenv("TANDEM_PORT_OFFSET", "500")
     monkeypatch.setenv("MYSQL_ROOT_URL", address)
     assert (StackConfiguration().outside_mysql is not None) is outside
+
+
+@pytest.mark.parametrize("name", ["MYSQL_ROOT_URL", "MYSQL_URL", "MONGODB_URL"])
+def test_outside_address_is_a_secret_and_may_come_from_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for each in ("MYSQL_ROOT_URL", "MYSQL_URL", "MONGODB_URL"):
+        monkeypatch.delenv(each, raising=False)
+    file = tmp_path / "address"
+    scheme = "mongodb" if name == "MONGODB_URL" else "mysql"
+    file.write_text(f"{scheme}://ada:correct-horse@db.example.org:1234/\n")
+    monkeypatch.setenv(name, "")
+    monkeypatch.setenv(f"{name}_FILE", str(file))
+    stack = Stack(StackConfiguration(state_dir=tmp_path))
+    assert "correct-horse" not in repr(stack.configuration)
+    component = stack.components["mongo" if name == "MONGODB_URL" else "mysql"]
+    assert component.outside == "db.example.org:1234/"
+    address = stack.addresses["MONGODB_URL" if name == "MONGODB_URL" else "MYSQL_ROOT_URL"]
+    assert address == f"{scheme}://ada:correct-horse@db.example.org:1234/"
+
+
+def test_empty_address_is_not_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in ("MYSQL_ROOT_URL", "MYSQL_URL", "MONGODB_URL", "KAFKA_BOOTSTRAP_SERVERS", "CONNECT_URL"):
+        monkeypatch.setenv(each, "")
+    configuration = StackConfiguration()
+    assert configuration.mysql_root_url is None
+    assert configuration.outside_mongodb is configuration.outside_kafka is configuration.outside_connect is None

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from embedded_stack import StackError
 from embedded_stack.process import Command, ComponentProcess
 
 # Two processes: one that ignores SIGTERM on request, and its child, which takes a moment to die.
@@ -90,6 +91,31 @@ def test_paused_process_stands_still_from_then_on(tmp_path: Path) -> None:
             time.sleep(0.02)
             assert nanoseconds_run(running.pid) == before
             process.resume()
+    finally:
+        process.kill()
+
+
+# A thread that starts a program with vfork(2) waits for it where only SIGKILL reaches it.
+STUCK = """
+import ctypes, os, time
+print("stuck", flush=True)
+ctypes.CDLL(None).vfork()
+time.sleep(600)
+"""
+
+
+def test_process_that_can_not_be_paused_is_resumed_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embedded_stack.process._STANDSTILL_SECONDS", 0.2)
+    process = ComponentProcess("example", tmp_path)
+    process.start(Command([sys.executable, "-c", STUCK], dict(os.environ)))
+    try:
+        running = process.running()
+        assert running is not None
+        wait_for(lambda: running.status() == psutil.STATUS_DISK_SLEEP)
+        with pytest.raises(StackError, match=r"example can't be paused"):
+            process.pause()
+        (child,) = running.children()
+        wait_for(lambda: child.status() != psutil.STATUS_STOPPED)
     finally:
         process.kill()
 

@@ -232,7 +232,9 @@ def _status(stack: Stack) -> int:
             details = f"pid {process.pid:<8} {memory:>5} MB   up {minutes:6.1f} min   {component.address}"
             all_run = all_run and not paused
         else:
-            state, details = ("dead", "see make logs") if stack.processes[name].expected else ("stopped", "")
+            is_dead = stack.processes[name].expected
+            logs = stack.configuration.command(f"make logs NAME={name}")
+            state, details = ("dead", f"see `{logs}`") if is_dead else ("stopped", "")
             all_run = False
         print(f"{name:<10} {state:<8} {details}".rstrip())
     return 0 if all_run else 1

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from embedded_stack.errors import StackError
@@ -68,15 +68,15 @@ class StackConfiguration(KafkaSecurity):
         description="A mirror of Maven Central, from which Kafka and Debezium are downloaded.",
     )
 
-    outside_mysql: str | None = Field(
+    outside_mysql: SecretStr | None = Field(
         default=None,
         validation_alias="MYSQL_ROOT_URL",
         description="A MySQL server of yours, by an account that may create schemas and users: none is started then.",
     )
-    outside_mysql_account: str | None = Field(
+    outside_mysql_account: SecretStr | None = Field(
         default=None, validation_alias="MYSQL_URL", description="The same, if that is such an account."
     )
-    outside_mongodb: str | None = Field(
+    outside_mongodb: SecretStr | None = Field(
         default=None, validation_alias="MONGODB_URL", description="A replica set of yours: none is started then."
     )
     outside_kafka: str | None = Field(
@@ -88,14 +88,17 @@ class StackConfiguration(KafkaSecurity):
 
     @field_validator("outside_mysql", "outside_mysql_account", "outside_mongodb", "outside_kafka", "outside_connect")
     @classmethod
-    def _own_addresses_are_not_outside(cls, address: str | None, info: ValidationInfo) -> str | None:
-        """The environment may have the stack's own `.stack/env`."""
+    def _own_addresses_are_not_outside(
+        cls, address: SecretStr | str | None, info: ValidationInfo
+    ) -> SecretStr | str | None:
+        """The environment may have the stack's own `.stack/env`. An empty variable counts as not set."""
+        text = address.get_secret_value() if isinstance(address, SecretStr) else address
         own = [f"127.0.0.1:{PORTS[name] + info.data.get('port_offset', 0)}" for name in _INFRASTRUCTURE]
-        is_own = address is not None and any(re.search(rf"{re.escape(each)}\b", address) for each in own)
-        return None if is_own else address
+        is_own = text and any(re.search(rf"{re.escape(each)}\b", text) for each in own)
+        return None if not text or is_own else address
 
     @property
-    def mysql_root_url(self) -> str | None:
+    def mysql_root_url(self) -> SecretStr | None:
         return self.outside_mysql or self.outside_mysql_account
 
     @property
@@ -108,12 +111,7 @@ class StackConfiguration(KafkaSecurity):
 
     def command(self, text: str) -> str:
         """A command (`make start NAME=sync`) as it has to be typed for this stack: with its settings."""
-        settings = []
-        if self.state != _DEFAULT_STATE.resolve():
-            settings.append(f"TANDEM_STATE_DIR={shlex.quote(str(self.state))}")
-        if self.port_offset:
-            settings.append(f"TANDEM_PORT_OFFSET={self.port_offset}")
-        return " ".join([*settings, text])
+        return command(self.state, self.port_offset, text)
 
     def shown(self, name: str) -> str:
         """The path of something in the state folder, for messages; relative where that is shorter."""
@@ -133,6 +131,28 @@ class StackConfiguration(KafkaSecurity):
         folder = self.state / "data" / name
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
+
+
+def command(state: Path, port_offset: int, text: str) -> str:
+    """A command (`make down`) as it has to be typed for the stack with this state folder and these ports."""
+    settings = []
+    if state != _DEFAULT_STATE.resolve():
+        settings.append(f"TANDEM_STATE_DIR={shlex.quote(str(state))}")
+    if port_offset:
+        settings.append(f"TANDEM_PORT_OFFSET={port_offset}")
+    return " ".join([*settings, text])
+
+
+def port_offset_file(state: Path) -> Path:
+    return state / "run" / "port-offset"
+
+
+def port_offset_used(state: Path) -> int:
+    """Of the stack that runs with this state folder; 0 if that is not known."""
+    try:
+        return int(port_offset_file(state).read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def require_without(path: Path, separators: Mapping[str, str], setting: str, of: str) -> None:

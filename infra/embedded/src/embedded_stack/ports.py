@@ -3,10 +3,11 @@
 import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
-from embedded_stack.configuration import StackConfiguration, port_is_free
+from embedded_stack.configuration import StackConfiguration, command, port_is_free, port_offset_used
 from embedded_stack.errors import StackError
 from embedded_stack.process import output_of
 
@@ -16,7 +17,7 @@ class PortOwner:
     """A process that has a port; `stack` is the state folder of the stack that it belongs to, if it does."""
 
     text: str
-    stack: str | None = None
+    stack: Path | None = None
 
 
 def require_free_ports(configuration: StackConfiguration, ports_of: Mapping[str, Iterable[str]]) -> None:
@@ -35,9 +36,8 @@ def require_free_ports(configuration: StackConfiguration, ports_of: Mapping[str,
     owners = _owners(taken)
     unknown = PortOwner("another program")
     lines = [f"  {port}, which {taken[port]} needs, by {owners.get(port, unknown).text}" for port in sorted(taken)]
-    remedies = [
-        f"`TANDEM_STATE_DIR={stack} make down`" for stack in sorted({o.stack for o in owners.values() if o.stack})
-    ]
+    stacks = sorted({owner.stack for owner in owners.values() if owner.stack is not None})
+    remedies = [f"`{command(stack, port_offset_used(stack), 'make down')}`" for stack in stacks]
     end = f"end what has them ({', '.join(remedies)})" if remedies else "end what has them"
     noun = "1 port of the stack is" if len(taken) == 1 else f"{len(taken)} ports of the stack are"
     raise StackError(
@@ -59,6 +59,5 @@ def _owners(ports: Iterable[int]) -> dict[int, PortOwner]:
 
 def _owner(pid: int) -> PortOwner:
     if output := output_of(pid):
-        stack = str(output.state)
-        return PortOwner(f"{output.component} of the stack in {stack} (process {pid})", stack)
+        return PortOwner(f"{output.component} of the stack in {output.state} (process {pid})", output.state)
     return PortOwner(f"{psutil.Process(pid).name()} (process {pid})")

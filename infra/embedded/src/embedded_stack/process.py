@@ -6,6 +6,7 @@ component makes programs start and end it one after the other.
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import re
 import signal
@@ -17,6 +18,8 @@ from pathlib import Path
 
 import psutil
 
+from embedded_stack.errors import StackError
+
 MAX_LOG_BYTES = 20 * 1024 * 1024
 _TAIL_BYTES = 64 * 1024
 # Between the exception and what it was caused by there may be more of them than a tail has lines.
@@ -24,6 +27,7 @@ _STACK_FRAME = re.compile(r"\s+(at [\w.$/<>@-]+\(.*|\.\.\. \d+ (more|common fram
 _COMPONENT_LOG = re.compile(r"(?P<file>/.+/log/(?P<component>[a-z]+)\.log)(\.1)?(?P<removed> \(deleted\))?")
 _POLL_SECONDS = 0.05
 _STANDSTILL_POLL_SECONDS = 0.001
+_STANDSTILL_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class ComponentProcess:
         self.name = name
         self.pid_file = state / "run" / f"{name}.pid"
         self.log_file = state / "log" / f"{name}.log"
+        self._set_up_file = state / "run" / f"{name}.set-up"
         self._lock_file = state / "run" / f"{name}.lock"
         self._child: subprocess.Popen[bytes] | None = None
         self._log_start = 0
@@ -105,7 +110,7 @@ class ComponentProcess:
     def _leader(self) -> psutil.Process | None:
         """The process of the pid file, alive or a zombie, if it is still the same one.
 
-        A process with this pid that is younger than the pid file is a stranger who got the number later.
+        A process that is younger than the pid file is another one, which got the same pid later.
         """
         if self._child is not None:
             self._child.poll()  # a child that has ended stays a zombie until its parent asks
@@ -115,6 +120,19 @@ class ComponentProcess:
             return None if process.create_time() > written + 1 else process
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return None
+
+    def is_set_up(self, contents: bytes) -> bool:
+        """Was `record_set_up` called for the process that runs now, with these contents?"""
+        running = self.running()
+        try:
+            return running is not None and self._set_up_file.read_text() == _set_up(running, contents)
+        except FileNotFoundError:
+            return False
+
+    def record_set_up(self, process: psutil.Process, contents: bytes) -> None:
+        """All that has to be done once for this process, out of these contents, is done."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._set_up_file.write_text(_set_up(process, contents))
 
     def exit_reason(self, code: int | None = None) -> str:
         """How it ended, from its exit code if that is known: of a child, or reported by the caller."""
@@ -158,9 +176,9 @@ class ComponentProcess:
     def end_orphans(self) -> None:
         """Kill what a process that has ended has left, and wait until it is gone. While it runs this does nothing.
 
-        Its workers would keep its port. They are the session of its pid, a number that is not reused while the session
-        lasts (a process that has that pid nevertheless is a stranger, whose session is not touched), and whatever
-        writes to its log.
+        Its workers would keep its port. They are the processes that write to its log, and those of the session that it
+        led. A pid is not reused while its session lasts: if another process has it, that session is a different one
+        and is left alone.
         """
         if self.running() is not None:
             return
@@ -194,10 +212,21 @@ class ComponentProcess:
         return _members(os.getsid, pid)
 
     def pause(self) -> None:
-        """Returns when it stands still. The signal only begins that: busy threads go on for milliseconds and answer."""
+        """Returns when it stands still. The signal only begins that: busy threads run for some more milliseconds.
+
+        Raises `StackError`, with the process resumed, if a thread does not stop: one that waits for a disk that does
+        not answer, for example.
+        """
         if process := self.running():
             self._signal_group(process.pid, signal.SIGSTOP)
+            deadline = time.monotonic() + _STANDSTILL_SECONDS
             while not all(map(_stands_still, _members(os.getpgid, process.pid))):
+                if time.monotonic() > deadline:
+                    self.resume()
+                    raise StackError(
+                        f"{self.name} can't be paused: a thread of it has not stopped within {_STANDSTILL_SECONDS} s. "
+                        "It runs on."
+                    )
                 time.sleep(_STANDSTILL_POLL_SECONDS)
 
     def resume(self) -> None:
@@ -247,6 +276,10 @@ class Output:
     @property
     def state(self) -> Path:
         return self.log_file.parent.parent
+
+
+def _set_up(process: psutil.Process, contents: bytes) -> str:
+    return f"{process.pid} {process.create_time()} {hashlib.sha256(contents).hexdigest()}\n"
 
 
 def output_of(pid: int) -> Output | None:

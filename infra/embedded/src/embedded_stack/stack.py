@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import quote, urlsplit
+
+from pydantic import SecretStr
 
 from embedded_stack.components import COMPONENTS, Component, Environment
 from embedded_stack.components.base import LOOPBACK, NotReadyError
-from embedded_stack.configuration import StackConfiguration
+from embedded_stack.configuration import StackConfiguration, port_offset_file, port_offset_used
 from embedded_stack.credentials import Credentials, write_private
 from embedded_stack.errors import StackError, StartCancelledError
 from embedded_stack.ports import require_free_ports
@@ -84,7 +85,7 @@ class Stack:
         """Stop all, each before what it depends on."""
         for name in reversed(self.components):
             self._stop_one(name)
-        for file in (self.configuration.state / "env", self._port_offset_file):
+        for file in (self.configuration.state / "env", port_offset_file(self.configuration.state)):
             file.unlink(missing_ok=True)
 
     @property
@@ -116,7 +117,7 @@ class Stack:
                 return
             self._launch(component, process, start)
         if self._became_ready(component, process, began, start):
-            component.after_ready()
+            self._set_up(component, process)
             self._say_ready(component, began)
 
     def kill(self, name: str) -> None:
@@ -175,21 +176,15 @@ class Stack:
 
     def _require_same_ports(self) -> None:
         """Parts of one stack with two offsets would not find each other."""
-        try:
-            used = int(self._port_offset_file.read_text())
-        except (FileNotFoundError, ValueError):
-            used = self.configuration.port_offset
+        state = self.configuration.state
+        used = port_offset_used(state) if port_offset_file(state).exists() else self.configuration.port_offset
         if used != self.configuration.port_offset and any(p.running() for p in self.processes.values()):
             raise StackError(
-                f"The stack in {self.configuration.state} runs with TANDEM_PORT_OFFSET={used}, and "
+                f"The stack in {state} runs with TANDEM_PORT_OFFSET={used}, and "
                 f"{self.configuration.port_offset} was asked for: set the same, or stop it first: "
                 f"`{self.configuration.command('make down')}`."
             )
-        write_private(self._port_offset_file, f"{self.configuration.port_offset}\n")
-
-    @property
-    def _port_offset_file(self) -> Path:
-        return self.configuration.state / "run" / "port-offset"
+        write_private(port_offset_file(state), f"{self.configuration.port_offset}\n")
 
     def _require_free_ports(self, names: Iterable[str]) -> None:
         ports = {}
@@ -210,7 +205,7 @@ class Stack:
         began = time.monotonic()
         if component.outside is not None:
             component.after_ready()
-            self._progress(f"{name:<10} outside, at {component.outside.rpartition('@')[2]}")
+            self._progress(f"{name:<10} outside, at {component.outside}")
             return
         with process.exclusive():
             runs_already = process.running() is not None
@@ -225,7 +220,7 @@ class Stack:
                     full = disk_is_full(self.configuration.state)
                     hint = f"The disk of {self.configuration.state} is full: make room. " if full else ""
                     raise StackError(f"{name} {reason} while starting. {hint}The end of {process.log_file}:\n{tail}")
-        component.after_ready()
+        self._set_up(component, process)
         if runs_already:
             self._progress(f"{name:<10} runs already         {component.address}")
         else:
@@ -260,6 +255,15 @@ class Stack:
                     f"The end of {culprit.log_file}:\n{culprit.log_tail()}"
                 )
             time.sleep(_READINESS_POLL_SECONDS)
+
+    def _set_up(self, component: Component, process: ComponentProcess) -> None:
+        """Run `after_ready`, unless it was run for this very process and for what it reads. Cut off, it is repeated."""
+        contents = component.after_ready_reads()
+        if not process.is_set_up(contents):
+            running = process.running()
+            component.after_ready()
+            if running is not None:
+                process.record_set_up(running, contents)
 
     def _dead_dependency(self, component: Component) -> ComponentProcess | None:
         """One that does not run: its log says why what depends on it is not ready."""
@@ -305,11 +309,15 @@ def _base_environment() -> dict[str, str]:
     return {**inherited, "PYTHONUNBUFFERED": "1", "ENVIRONMENT": os.environ.get("ENVIRONMENT", "local")}
 
 
+def _text(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
+
+
 def _addresses(configuration: StackConfiguration, credentials: Credentials) -> dict[str, str]:
     def url(name: str, scheme: str = "http") -> str:
         return f"{scheme}://{LOOPBACK}:{configuration.port(name)}"
 
-    root = configuration.mysql_root_url or (
+    root = _text(configuration.mysql_root_url) or (
         f"mysql://root:{quote(credentials.mysql_root, safe='')}@{LOOPBACK}:{configuration.port('mysql')}/"
     )
     scheme, server = urlsplit(root).scheme, urlsplit(root).netloc.rpartition("@")[2]
@@ -328,7 +336,7 @@ def _addresses(configuration: StackConfiguration, credentials: Credentials) -> d
         "MYSQL_ROOT_URL": root,
         "MYSQL_URL": account("auth_service", credentials.mysql_auth_service, "auth"),
         "SYNC_MYSQL_URL": account("sync_service", credentials.mysql_sync_service, "tweets"),
-        "MONGODB_URL": configuration.outside_mongodb
+        "MONGODB_URL": _text(configuration.outside_mongodb)
         or f"mongodb://{LOOPBACK}:{configuration.port('mongo')}/tweets?replicaSet=rs0",
         # Not an address, but what it takes to run auth-service's commands on this stack.
         "AUTH_KEY_ENCRYPTION_SECRET": credentials.key_encryption,

@@ -30,6 +30,8 @@ from embedded_stack.stack import Progress, Stack
 NEEDED_BYTES = 1024**3
 _LOOK_SECONDS = 0.5
 _POLL_SECONDS = 0.05
+# A command that was asked to end has this long, and the kernel as long again after SIGKILL.
+_END_SECONDS = 30
 _SERVICES = ("registrar", "sync", "auth", "tweet")
 
 
@@ -131,15 +133,20 @@ class Children:
         self._reap()
         return self._codes.pop(pid, None)
 
-    def end(self) -> None:
-        """SIGTERM to the commands that run, and to what they wait for; returns when they have ended."""
-        self._reap()
-        for pid in self._running:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGTERM)
-        while self._running:
-            time.sleep(_POLL_SECONDS)
+    def end(self, within: float = _END_SECONDS) -> None:
+        """SIGTERM to the commands that run, and to what they wait for; SIGKILL `within` seconds later.
+
+        Returns when they have ended. One that not even SIGKILL ends is left.
+        """
+        for number in (signal.SIGTERM, signal.SIGKILL):
             self._reap()
+            for pid in self._running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, number)
+            deadline = time.monotonic() + within
+            while self._running and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+                self._reap()
 
     def _reap(self) -> None:
         while True:

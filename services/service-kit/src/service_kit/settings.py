@@ -44,18 +44,22 @@ class SecretFiles(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         environment = {name.upper(): value for name, value in os.environ.items()}
-        found, wrong = {}, []
+        found: dict[str, Any] = {}
+        wrong = []
         for name, field in self.settings_cls.model_fields.items():
             if not _is_secret(field):
                 continue
+            alias = field.validation_alias if isinstance(field.validation_alias, str) else None
+            variable = alias or name.upper()
             try:
-                value = value_or_file(name.upper(), environment)
+                value = value_or_file(variable, environment)
             except ValueError as error:
                 kind = PydanticCustomError("secret_file", "{why}", {"why": str(error)})
                 wrong.append(InitErrorDetails(type=kind, input=None))
                 continue
-            if value is not None and environment.get(f"{name.upper()}_FILE"):
-                found[name] = value
+            if value is not None and environment.get(f"{variable}_FILE"):
+                # By the name that the source of variables uses, too, so that it replaces an empty variable.
+                found[alias or name] = value
         if wrong:
             raise ValidationError.from_exception_data(self.settings_cls.__name__, wrong, hide_input=True)
         return found

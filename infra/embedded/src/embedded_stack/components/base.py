@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import ClassVar, Self
 from urllib.parse import unquote, urlsplit
 
+from pydantic import SecretStr
+
 from embedded_stack.configuration import StackConfiguration
 from embedded_stack.credentials import Credentials
 from embedded_stack.process import Command
@@ -72,9 +74,13 @@ class Component(ABC):
     def after_ready(self) -> None:
         """What has to be done once it is up and before anything that depends on it starts. Idempotent."""
 
+    def after_ready_reads(self) -> bytes:
+        """The content of the files that `after_ready` reads: it is run again if they change."""
+        return b""
+
     @property
     def outside(self) -> str | None:
-        """The address at which somebody else runs it, if so."""
+        """The address of one outside of the stack, without a password, if it is not started here."""
         return None
 
     @property
@@ -85,6 +91,11 @@ class Component(ABC):
 
 class NotReadyError(Exception):
     """Why a component is not ready yet."""
+
+
+def without_account(address: SecretStr | None) -> str | None:
+    """The part of an address after user name and password."""
+    return None if address is None else address.get_secret_value().rpartition("@")[2]
 
 
 def answers(url: str) -> bool:

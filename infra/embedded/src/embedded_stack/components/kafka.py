@@ -17,6 +17,7 @@ from embedded_stack.process import Command
 from service_kit.kafka_java import escaped_property
 
 CONFIGURATION = REPOSITORY / "infra" / "kafka"
+TOPICS = REPOSITORY / "infra" / "connect" / "topics.yaml"
 
 
 class Kafka(JavaComponent):
@@ -83,6 +84,9 @@ class Kafka(JavaComponent):
         )
         if done.returncode != 0:
             raise StackError(f"The topics can't be created: {(done.stdout + done.stderr).strip()}")
+
+    def after_ready_reads(self) -> bytes:
+        return TOPICS.read_bytes()
 
     def _format(self, *options: str) -> None:
         """Give the log folder the id of a new cluster."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from embedded_stack.components.base import LOOPBACK, Component
+from embedded_stack.components.base import LOOPBACK, Component, without_account
 from embedded_stack.fetch.wheels import wheels_folder
 from embedded_stack.process import Command
 
@@ -17,7 +17,7 @@ class Mongo(Component):
 
     @property
     def outside(self) -> str | None:
-        return self.environment.configuration.outside_mongodb
+        return without_account(self.environment.configuration.outside_mongodb)
 
     def fetch(self) -> None:
         wheels_folder(self.environment.cache)

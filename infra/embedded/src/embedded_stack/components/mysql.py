@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from embedded_stack.components.base import LOOPBACK, Component, MySQLAccount
+from embedded_stack.components.base import LOOPBACK, Component, MySQLAccount, without_account
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.errors import StackError
 from embedded_stack.fetch.debian import debian_prefix, is_debian_like
@@ -51,7 +51,7 @@ class MySQL(Component):
 
     @property
     def outside(self) -> str | None:
-        return self.environment.configuration.mysql_root_url
+        return without_account(self.environment.configuration.mysql_root_url)
 
     def fetch(self) -> None:
         if mysqld_on_path() is None:
@@ -63,7 +63,7 @@ class MySQL(Component):
             debian_prefix(self.environment.cache)
 
     def prepare(self) -> None:
-        # Who was killed leaves it with his pid. When somebody else gets that number MySQL would refuse to start.
+        # A server that was killed leaves it, with its pid. MySQL would not start while another process has that pid.
         self._socket.with_suffix(".sock.lock").unlink(missing_ok=True)
         if (self._data / "mysql.ibd").exists():
             return
@@ -119,6 +119,9 @@ class MySQL(Component):
         # That something exists already would be printed as a warning.
         quiet = "SET sql_notes = 0, max_error_count = 0"
         asyncio.run(self._execute([quiet, *(part for part in script.split(";") if part.strip())]))
+
+    def after_ready_reads(self) -> bytes:
+        return ACCOUNTS.read_bytes()
 
     async def _execute(self, statements: list[str]) -> None:
         import asyncmy  # noqa: PLC0415 - a supervisor has no use for it and runs for long

@@ -19,7 +19,8 @@ from embedded_stack.fetch.progress import progress_bar
 
 LOCKS = REPOSITORY / "infra" / "embedded" / "jars"
 _THREADS = 8
-_ATTEMPTS = 3
+# Before each attempt.
+_PAUSES_SECONDS = (0.0, 0.5, 2.0)
 _DOWNLOAD_PREFIX = "download-"
 _TIMEOUT_SECONDS = 30
 
@@ -116,8 +117,8 @@ class _Download:
         import requests  # noqa: PLC0415 - a supervisor has no use for it and runs for long
 
         failure = ""
-        for _ in range(_ATTEMPTS):
-            if self._interrupted.is_set():
+        for pause in _PAUSES_SECONDS:
+            if self._interrupted.wait(pause):
                 return
             # A download that breaks off leaves a part of the file, which must not be taken for the jar.
             with tempfile.TemporaryDirectory(prefix=_DOWNLOAD_PREFIX, dir=self.folder) as download:
