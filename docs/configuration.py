@@ -40,9 +40,9 @@ in [ConfigMaps and Secrets](../infra/kubernetes/README.md). A value that is not 
 names the variable. Secrets are never in logs or error messages; one with `local-only-` in it, which anybody can read in
 the source, is refused unless `ENVIRONMENT=local`.
 
-**Secrets as files.** Every secret `X` of a service (addresses with passwords, passwords, keys), and every variable that
-fills a connector, may be given as `X_FILE` instead: the path of a file whose content is the value, without the end of
-the line. Both at the same time are an error, as is a file that can't be read.
+**Secrets as files.** Every secret `X` of a service or of the embedded stack (addresses with passwords, passwords,
+keys), and every variable that fills a connector, may be given as `X_FILE` instead: the path of a file whose content is
+the value, without the end of the line. Both at the same time are an error, as is a file that can't be read.
 """
 
 _SERVICES = """
