@@ -1,11 +1,12 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from embedded_stack import Stack, StackConfiguration, StackError
 from embedded_stack.components import COMPONENTS
-from embedded_stack.credentials import Credentials
+from embedded_stack.credentials import Credentials, write_private
 from embedded_stack.fetch.cache import entry
 from embedded_stack.fetch.debian import mirror
 from embedded_stack.journal import LogFollower, notable
@@ -57,6 +58,14 @@ def test_credentials_are_kept_private_and_the_same(tmp_path: Path) -> None:
     assert Credentials.load_or_create(file) == first
     assert file.stat().st_mode & 0o777 == 0o600
     assert len({first.mysql_root, first.mysql_auth_service, first.mysql_debezium}) == 3
+
+
+def test_private_file_is_written_by_several_at_the_same_time(tmp_path: Path) -> None:
+    file = tmp_path / "port-offset"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: write_private(file, f"{number}\n"), range(400)))
+    assert 0 <= int(file.read_text()) < 400
+    assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize(

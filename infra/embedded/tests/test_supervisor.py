@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,76 +18,47 @@ import pytest_asyncio
 
 from commands import run_command
 from embedded_stack.configuration import reserved_port_offset
+from embedded_stack.process import ComponentProcess
 from embedded_stack.restarts import MAX_RESTARTS
 from stack_commands import StackCommands
 from waiting import eventually
+
+# Which start and stop in two seconds; all take half a minute.
+FEW = ("mongo", "mail")
 
 
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackCommands]:
     with reserved_port_offset() as offset:
-        commands = StackCommands(tmp_path_factory.mktemp("supervised"), offset)
+        commands = StackCommands(tmp_path_factory.mktemp("supervised by jürgen"), offset)
         yield commands
         commands.run("down")
 
 
 @pytest.fixture
+def whole(commands: StackCommands) -> StackCommands:
+    """A whole stack in the background. It takes long: for what concerns all components alone."""
+    return _up(commands)
+
+
+@pytest.fixture
 def up(commands: StackCommands) -> StackCommands:
-    """A whole stack in the background."""
-    done = commands.run("up")
+    """A stack of two components in the background."""
+    return _up(commands, *FEW)
+
+
+def _up(commands: StackCommands, *names: str) -> StackCommands:
+    done = commands.run("up", *names)
     assert done.returncode == 0, done.stdout + done.stderr
     return commands
 
 
-async def test_state_folder_of_a_version_without_kafka_is_taken_over(up: StackCommands) -> None:
-    """Version 0.1.0 had no Kafka that keeps its data: what was deleted while it did not run is in no log."""
-    addresses = up.addresses
-    async with httpx.AsyncClient(base_url=addresses["GATEWAY_URL"], timeout=30) as client:
-        password = "correct horse battery"
-        names = {"username": "ada", "email": "ada@example.com", "name": "Ada"}
-        secrets = {"password": password, "password_confirm": password}
-        registered = await client.post("/api/auth/v1/register", json={**names, **secrets})
-        bearer = {"Authorization": f"Bearer {registered.json()['access_token']}"}
-        for text in ("stays", "is deleted"):
-            (await client.post("/api/tweets/v1/tweets", json={"text": text}, headers=bearer)).raise_for_status()
-    await reconciled(up, lambda code, printed: code == 0 and "2 rows compared" in printed)
-    up.run("down")
-    up.run("start", "mongo")
-    with pymongo.MongoClient[dict[str, Any]](addresses["MONGODB_URL"]) as mongo:
-        assert mongo["tweets"]["tweets"].delete_one({"text": "is deleted"}).deleted_count == 1
-    up.run("down")
-    for folder in ("run", "data/kafka", "data/connect"):
-        shutil.rmtree(up.state / folder)
-    before = up.snapshots
-
-    done = up.run("up")
-    assert "the connectors take a snapshot" in done.stdout
-    await reconciled(up, lambda code, printed: code == 1 and "1 extra" in printed)
-    assert up.snapshots == before + 2, "one of each store"
-    await reconciled(up, lambda code, printed: code == 0 and "1 extra, 1 mended" in printed, "--repair")
-    await reconciled(up, lambda code, printed: code == 0 and "1 rows compared" in printed)
-    up.run("down")
-    assert up.run("up").returncode == 0
-    assert up.snapshots == before + 2
-
-
-async def reconciled(commands: StackCommands, until: Callable[[int, str], bool], *options: str) -> None:
-    """Compare until the result is as wanted: the sync may still be applying events."""
-    addresses = commands.addresses
-    variables = {**addresses, "MYSQL_URL": addresses["SYNC_MYSQL_URL"]}
-
-    async def result() -> tuple[int, str, str]:
-        return await run_command("sync-service", "reconcile", *options, within=60, **variables)
-
-    await eventually(result, lambda seen: until(seen[0], seen[1]))
-
-
 @pytest_asyncio.fixture(scope="module")
 async def unattended(commands: StackCommands) -> AsyncIterator[subprocess.Popen[str]]:
-    """A supervisor in the foreground that restarts nothing, and its whole stack."""
+    """A supervisor in the foreground that restarts nothing, and its stack of two components."""
     commands.run("down")
-    supervisor = commands.begin("run", "--restart", "no")
-    await line_of(supervisor, lambda line: line.strip() == "ready")
+    supervisor = commands.begin("run", "--restart", "no", *FEW)
+    await line_of(supervisor, lambda line: line.strip() == "ready: mongo mail")
     yield supervisor
     supervisor.terminate()
     await asyncio.to_thread(supervisor.wait, timeout=90)
@@ -102,12 +74,11 @@ def other(tmp_path: Path) -> Iterator[StackCommands]:
 
 
 async def runs(commands: StackCommands, name: str, instead_of: int | None = None) -> int:
-    """Its pid, as soon as `status` says that it runs, as another process."""
+    """Its pid, as soon as it runs, as another process."""
 
     async def pid() -> int | None:
-        status = await asyncio.to_thread(commands.run, "status")
-        line = next(line for line in status.stdout.splitlines() if line.startswith(f"{name} "))
-        return commands.pid(name) if "running" in line else None
+        running = ComponentProcess(name, commands.state).running()
+        return running.pid if running is not None else None
 
     found = await eventually(pid, lambda seen: seen not in (None, instead_of))
     assert found is not None
@@ -145,41 +116,122 @@ def kill(pid: int | None) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def test_up_of_a_running_stack_says_so_and_changes_nothing(up: StackCommands) -> None:
-    before = {file.name: file.read_text() for file in (up.state / "run").glob("*.pid")}
-    done = up.run("up")
+async def test_state_folder_of_a_version_without_kafka_is_taken_over(whole: StackCommands) -> None:
+    """Version 0.1.0 had no Kafka that keeps its data: what was deleted while it did not run is in no log."""
+    addresses = whole.addresses
+    async with httpx.AsyncClient(base_url=addresses["GATEWAY_URL"], timeout=30) as client:
+        password = "correct horse battery"
+        names = {"username": "ada", "email": "ada@example.com", "name": "Ada"}
+        secrets = {"password": password, "password_confirm": password}
+        registered = await client.post("/api/auth/v1/register", json={**names, **secrets})
+        bearer = {"Authorization": f"Bearer {registered.json()['access_token']}"}
+        for text in ("stays", "is deleted"):
+            (await client.post("/api/tweets/v1/tweets", json={"text": text}, headers=bearer)).raise_for_status()
+    await reconciled(whole, lambda code, printed: code == 0 and "2 rows compared" in printed)
+    assert whole.run("stop", "connect").returncode == 0
+    with pymongo.MongoClient[dict[str, Any]](addresses["MONGODB_URL"]) as mongo:
+        assert mongo["tweets"]["tweets"].delete_one({"text": "is deleted"}).deleted_count == 1
+    whole.run("down")
+    for folder in ("run", "data/kafka", "data/connect"):
+        shutil.rmtree(whole.state / folder)
+    before = whole.snapshots
+
+    done = whole.run("up")
+    assert "the connectors take a snapshot" in done.stdout
+    await reconciled(whole, lambda code, printed: code == 1 and "1 extra" in printed)
+    assert whole.snapshots == before + 2, "one of each store"
+    await reconciled(whole, lambda code, printed: code == 0 and "1 extra, 1 mended" in printed, "--repair")
+    await reconciled(whole, lambda code, printed: code == 0 and "1 rows compared" in printed)
+    whole.run("down")
+    assert whole.run("up").returncode == 0
+    assert whole.snapshots == before + 2
+
+
+async def reconciled(commands: StackCommands, until: Callable[[int, str], bool], *options: str) -> None:
+    """Compare until the result is as wanted: the sync may still be applying events."""
+    addresses = commands.addresses
+    variables = {**addresses, "MYSQL_URL": addresses["SYNC_MYSQL_URL"]}
+
+    async def result() -> tuple[int, str, str]:
+        return await run_command("sync-service", "reconcile", *options, within=60, **variables)
+
+    await eventually(result, lambda seen: until(seen[0], seen[1]))
+
+
+def test_up_of_a_running_stack_says_so_and_changes_nothing(whole: StackCommands) -> None:
+    before = {file.name: file.read_text() for file in (whole.state / "run").glob("*.pid")}
+    done = whole.run("up")
     assert done.returncode == 0
     assert "runs already" in done.stdout
-    assert {file.name: file.read_text() for file in (up.state / "run").glob("*.pid")} == before
+    assert {file.name: file.read_text() for file in (whole.state / "run").glob("*.pid")} == before
+    assert whole.run("status").returncode == 0
 
 
-async def test_component_that_dies_is_started_again(up: StackCommands) -> None:
-    said, killed = len(up.said), up.pid("tweet")
+async def test_component_that_dies_is_started_again(whole: StackCommands) -> None:
+    said, killed = len(whole.said), whole.pid("tweet")
     kill(killed)
-    await runs(up, "tweet", instead_of=killed)
-    await has_said(up, "tweet     DIED: it was ended by SIGKILL", said)
-    await has_said(up, f"1 of {MAX_RESTARTS}", said)
-    await has_said(up, "tweet      ready after", said)
+    await runs(whole, "tweet", instead_of=killed)
+    await has_said(whole, "tweet     DIED: it was ended by SIGKILL", said)
+    await has_said(whole, f"1 of {MAX_RESTARTS}", said)
+    await has_said(whole, "tweet      ready after", said)
+
+
+async def test_other_stack_on_the_same_ports_is_named_before_anything_starts(
+    whole: StackCommands, other: StackCommands
+) -> None:
+    done = StackCommands(other.state, whole.offset).run("up")
+    assert done.returncode == 1
+    for port, name in ((8080, "gateway"), (13306, "mysql"), (19092, "kafka"), (19093, "kafka"), (11025, "mail")):
+        line = next(line for line in done.stdout.splitlines() if str(port + whole.offset) in line)
+        assert f"{name} of the stack in {whole.state} (process " in line
+    assert (
+        f"`TANDEM_STATE_DIR={shlex.quote(str(whole.state))} TANDEM_PORT_OFFSET={whole.offset} make down`" in done.stdout
+    )
+    assert not list((other.state / "log").glob("[!s]*.log"))
+    assert other.alive == []
+
+
+async def test_running_stack_is_not_mixed_with_other_ports(whole: StackCommands, other: StackCommands) -> None:
+    done = StackCommands(whole.state, other.offset).run("start", "sync")
+    assert done.returncode == 1
+    assert f"TANDEM_PORT_OFFSET={whole.offset}" in done.stderr
+
+
+async def test_down_finds_what_has_no_supervisor_no_guard_and_no_pid_file(
+    whole: StackCommands, other: StackCommands
+) -> None:
+    assert other.run("start", "mail").returncode == 0
+    supervisor = psutil.Process(whole.pid("supervisor"))
+    (guard,) = [child for child in supervisor.children() if "guard" in child.cmdline()]
+    guard.kill()
+    supervisor.kill()
+    shutil.rmtree(whole.state / "run")
+    assert len(whole.alive) > len(whole.run("status").stdout.splitlines())
+    done = whole.run("down")
+    assert done.returncode == 0
+    assert "mysql      stopped" in done.stdout
+    assert whole.alive == []
+    assert len(other.alive) == 1
 
 
 async def test_stopped_component_stays_stopped_until_up_starts_it(up: StackCommands) -> None:
     assert up.run("stop", "mail").returncode == 0
     # The supervisor has looked at everything meanwhile: it has restarted another one.
-    killed = up.pid("gateway")
+    killed = up.pid("mongo")
     kill(killed)
-    await runs(up, "gateway", instead_of=killed)
+    await runs(up, "mongo", instead_of=killed)
     assert up.pid("mail") is None
-    done = up.run("up")
+    done = up.run("up", *FEW)
     assert done.returncode == 0
-    assert "runs without mail" in done.stdout
+    assert "runs without mail;" in done.stdout
     await runs(up, "mail")
 
 
 async def test_component_killed_on_purpose_is_not_started_again(up: StackCommands) -> None:
     assert up.run("kill", "mail").returncode == 0
-    killed = up.pid("gateway")
+    killed = up.pid("mongo")
     kill(killed)
-    await runs(up, "gateway", instead_of=killed)
+    await runs(up, "mongo", instead_of=killed)
     assert up.pid("mail") is None
 
 
@@ -191,7 +243,9 @@ async def test_component_that_dies_too_often_is_left_until_it_is_started(up: Sta
         pid = await runs(up, "mail", instead_of=pid)
         kill(pid)
     await has_said(up, f"mail      was started again {MAX_RESTARTS} times within a minute and is left now", said)
-    await has_said(up, f"TANDEM_STATE_DIR={up.state} TANDEM_PORT_OFFSET={up.offset} make start NAME=mail", said)
+    await has_said(
+        up, f"TANDEM_STATE_DIR={shlex.quote(str(up.state))} TANDEM_PORT_OFFSET={up.offset} make start NAME=mail", said
+    )
     assert up.run("start", "mail").returncode == 0
     await has_said(up, "mail      is running again", said)
     pid = up.pid("mail")
@@ -214,70 +268,37 @@ async def test_start_of_what_runs_is_no_error(up: StackCommands) -> None:
     assert "mail       runs already" in done.stdout
 
 
-async def test_other_stack_on_the_same_ports_is_named_before_anything_starts(
-    up: StackCommands, other: StackCommands
-) -> None:
-    done = StackCommands(other.state, up.offset).run("up")
-    assert done.returncode == 1
-    for port, name in ((8080, "gateway"), (13306, "mysql"), (19092, "kafka"), (19093, "kafka"), (11025, "mail")):
-        line = next(line for line in done.stdout.splitlines() if str(port + up.offset) in line)
-        assert f"{name} of the stack in {up.state} (process " in line
-    assert f"TANDEM_STATE_DIR={up.state} make down" in done.stdout
-    assert not list((other.state / "log").glob("[!s]*.log"))
-    assert other.alive == []
-
-
-async def test_running_stack_is_not_mixed_with_other_ports(up: StackCommands, other: StackCommands) -> None:
-    done = StackCommands(up.state, other.offset).run("start", "sync")
-    assert done.returncode == 1
-    assert f"TANDEM_PORT_OFFSET={up.offset}" in done.stderr
-
-
 async def test_killed_supervisor_leaves_nothing_and_the_next_one_waits_for_that(up: StackCommands) -> None:
     # One component has another parent.
-    assert up.run("stop", "sync").returncode == up.run("start", "sync").returncode == 0
+    assert up.run("stop", "mail").returncode == up.run("start", "mail").returncode == 0
     said = len(up.said)
-    kill(up.pid("supervisor"))
-    done = up.run("up")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "is stopping; waiting" in done.stdout
-    for name in ("gateway", "sync", "mysql"):
+    # The end of the stack has to wait for it.
+    with ComponentProcess("mail", up.state).exclusive():
+        kill(up.pid("supervisor"))
+        next_one = up.begin("up", *FEW)
+        await line_of(next_one, lambda line: "is stopping; waiting" in line)
+    output, _ = await asyncio.to_thread(next_one.communicate, timeout=120)
+    assert next_one.returncode == 0, output
+    for name in FEW:
         assert f"{name:<10} stopped" in up.said[said:]
-    assert up.run("status").returncode == 0
-
-
-async def test_down_finds_what_has_no_supervisor_no_guard_and_no_pid_file(
-    up: StackCommands, other: StackCommands
-) -> None:
-    assert other.run("start", "mail").returncode == 0
-    supervisor = psutil.Process(up.pid("supervisor"))
-    (guard,) = [child for child in supervisor.children() if "guard" in child.cmdline()]
-    guard.kill()
-    supervisor.kill()
-    shutil.rmtree(up.state / "run")
-    assert len(up.alive) > len(up.run("status").stdout.splitlines())
-    done = up.run("down")
-    assert done.returncode == 0
-    assert "mysql      stopped" in done.stdout
-    assert up.alive == []
-    assert len(other.alive) == 1
+        await runs(up, name)
 
 
 async def test_dead_component_is_only_reported_if_restarts_are_off(
     unattended: subprocess.Popen[str], commands: StackCommands
 ) -> None:
-    killed = commands.pid("gateway")
-    kill(commands.pid("mail"))
+    killed = commands.pid("mail")
+    kill(commands.pid("mongo"))
     kill(killed)
-    await line_of(unattended, lambda line: "gateway   start it again with:" in line)
-    assert commands.pid("gateway") == killed
-    assert "runs without mail, gateway" in commands.run("up").stdout
-    assert commands.run("status").returncode == 0
+    await line_of(unattended, lambda line: "mail      start it again with:" in line)
+    assert commands.pid("mail") == killed
+    assert "runs without mongo, mail" in commands.run("up", *FEW).stdout
+    assert f"runs already: {' '.join(FEW)}" in commands.run("up", *FEW).stdout
 
 
 async def test_removed_state_folder_ends_the_stack(unattended: subprocess.Popen[str], commands: StackCommands) -> None:
     # One component has another parent.
-    assert commands.run("stop", "sync").returncode == commands.run("start", "sync").returncode == 0
+    assert commands.run("stop", "mail").returncode == commands.run("start", "mail").returncode == 0
     shutil.rmtree(commands.state, ignore_errors=True)
     output, _ = await asyncio.to_thread(unattended.communicate, timeout=60)
     assert unattended.returncode == 1

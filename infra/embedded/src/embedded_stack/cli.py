@@ -54,6 +54,7 @@ def _arguments() -> argparse.Namespace:
     run = commands.add_parser("run", help="run the stack until Ctrl-C")
     up = commands.add_parser("up", help="run the stack in the background; start what is missing of one that runs")
     for each in (run, up):
+        each.add_argument("name", nargs="*", help="components, with what they depend on; all if none is given")
         each.add_argument(
             "--restart", choices=("yes", "no"), default="yes", help="start a component again that dies (default: yes)"
         )
@@ -66,7 +67,7 @@ def _arguments() -> argparse.Namespace:
         one = commands.add_parser(name, help=text[0])
         one.add_argument("name", help="component")
     # What a supervisor runs.
-    commands.add_parser("start-all")
+    commands.add_parser("start-all").add_argument("name", nargs="*")
     commands.add_parser("revive").add_argument("name")
     return parser.parse_args()
 
@@ -87,9 +88,9 @@ def _run(arguments: argparse.Namespace) -> int:
         case "fetch":
             Stack(configuration).fetch()
         case "run":
-            Supervisor(configuration, restart=arguments.restart == "yes").run()
+            Supervisor(configuration, arguments.name, restart=arguments.restart == "yes").run()
         case "up":
-            _up(configuration, arguments.restart)
+            _up(configuration, arguments.name, arguments.restart)
         case "down":
             _down(configuration, arguments.inherited_lock)
         case "status":
@@ -97,7 +98,7 @@ def _run(arguments: argparse.Namespace) -> int:
         case "logs":
             _logs(Stack(configuration), arguments.name)
         case "start-all":
-            return _as_child(configuration, Stack.start)
+            return _as_child(configuration, lambda stack: stack.start(*arguments.name))
         case "revive":
             return _as_child(configuration, lambda stack: stack.revive(arguments.name))
         case name:
@@ -133,7 +134,7 @@ def _cancellable(stack: Stack) -> Stack:
     return stack
 
 
-def _up(configuration: StackConfiguration, restart: str) -> None:
+def _up(configuration: StackConfiguration, names: list[str], restart: str) -> None:
     """Start a supervisor in a session of its own, show its lines until it is ready or has ended.
 
     If there is one already, start what is missing of its stack.
@@ -147,10 +148,10 @@ def _up(configuration: StackConfiguration, restart: str) -> None:
         if was is not Phase.READY:
             _say(f"The stack in {state} is {was}; waiting.")
         if _await_ready(configuration, follower):
-            _complete(configuration)
+            _complete(configuration, names)
             return
     with log_file.open("ab") as log:
-        command = [sys.executable, "-m", "embedded_stack.cli", "run", "--restart", restart]
+        command = [sys.executable, "-m", "embedded_stack.cli", "run", "--restart", restart, *names]
         supervisor = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     try:
         while supervisor.poll() is None and not (owner(state) == supervisor.pid and phase(state) is Phase.READY):
@@ -174,14 +175,15 @@ def _await_ready(configuration: StackConfiguration, follower: LogFollower) -> bo
     return False
 
 
-def _complete(configuration: StackConfiguration) -> None:
-    """Start what does not run of a stack that does."""
+def _complete(configuration: StackConfiguration, names: list[str]) -> None:
+    """Start what does not run of a stack that does: of these components, or of all."""
     stack = _cancellable(Stack(configuration, progress=_say))
-    if missing := stack.missing:
+    if missing := stack.missing(*names):
         _say(f"The stack in {configuration.state} runs without {', '.join(missing)}; starting what is missing.")
         stack.start(*missing)
     else:
-        _say(f"The stack in {configuration.state} runs already, and all of it: {stack.addresses['GATEWAY_URL']}")
+        what = f": {' '.join(names)}" if names else f", and all of it: {stack.addresses['GATEWAY_URL']}"
+        _say(f"The stack in {configuration.state} runs already{what}")
 
 
 def _show(follower: LogFollower) -> None:

@@ -1,7 +1,9 @@
 """Passwords of a stack, made at its first start and kept in its state folder."""
 
 import json
+import os
 import secrets
+import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
@@ -32,8 +34,8 @@ class Credentials:
 def write_private(file: Path, content: str) -> None:
     """Replace `file` by one that nobody else can read at any moment, and that is whole or not there."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(file.name + ".new")
-    draft.unlink(missing_ok=True)
-    draft.touch(mode=0o600)
-    draft.write_text(content)
-    draft.replace(file)
+    # Each writer has a draft of its own: several programs may start parts of a stack at the same time.
+    descriptor, draft = tempfile.mkstemp(prefix=f"{file.name}.", suffix=".new", dir=file.parent)
+    with os.fdopen(descriptor, "w") as text:
+        text.write(content)
+    Path(draft).replace(file)

@@ -88,10 +88,10 @@ class Stack:
         for file in (self.configuration.state / "env", port_offset_file(self.configuration.state)):
             file.unlink(missing_ok=True)
 
-    @property
-    def missing(self) -> list[str]:
-        """The components that don't run."""
-        return [name for name in self.components if not self.is_running(name)]
+    def missing(self, *names: str) -> list[str]:
+        """Which of these components and what they depend on, or of all, don't run. Raises `StackError`: no such one."""
+        wanted = self._with_dependencies(names or self.components)
+        return [name for name in self.components if name in wanted and not self.is_running(name)]
 
     def cancel(self) -> None:
         """Make a `start` that is under way in another thread give up, from a signal handler for example."""

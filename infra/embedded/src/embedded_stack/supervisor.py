@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -36,8 +36,11 @@ _SERVICES = ("registrar", "sync", "auth", "tweet")
 
 
 class Supervisor:
-    def __init__(self, configuration: StackConfiguration, *, restart: bool = True) -> None:
+    """`names` are the components to start, with what they depend on; without any, all."""
+
+    def __init__(self, configuration: StackConfiguration, names: Sequence[str] = (), *, restart: bool = True) -> None:
         self._configuration = configuration
+        self._names = names
         self._state = configuration.state
         self._stack = Stack(configuration, progress=self._say)
         self._asked_to_stop = threading.Event()
@@ -72,7 +75,8 @@ class Supervisor:
         if not self._start(ownership):
             return
         ownership.enter(Phase.READY)
-        self._say(tour(self._configuration, self._stack.addresses))
+        ready = f"\nready: {' '.join(self._names)}\n"
+        self._say(ready if self._names else tour(self._configuration, self._stack.addresses))
         followers = {name: LogFollower(self._stack.processes[name].log_file) for name in _SERVICES}
         while not self._asked_to_stop.wait(_LOOK_SECONDS):
             self._require_intact(ownership)
@@ -84,7 +88,7 @@ class Supervisor:
 
     def _start(self, ownership: Ownership) -> bool:
         """Start all components. False if it was asked to stop meanwhile. Raises `StackError` if the start fails."""
-        starter = self._children.run("start-all")
+        starter = self._children.run("start-all", *self._names)
         while (code := self._children.exit_code(starter)) is None:
             self._require_intact(ownership)
             if self._asked_to_stop.is_set():
