@@ -19,8 +19,8 @@ from change_events import Record, mongodb_event
 from records import records_of
 from service_kit.background import Supervisor
 from service_kit.kafka import KafkaClients
+from service_kit.kafka_topics import describe_topics
 from sync_service.consumer.operation import SyncOperation
-from sync_service.consumer.topics import describe_topics
 from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
 from sync_service.metrics import SyncMetrics
 from sync_service.routes.models import Route

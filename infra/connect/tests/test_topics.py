@@ -55,6 +55,23 @@ async def test_topic_is_created_with_its_settings(
     assert await topics.reconcile(admin) == []
 
 
+async def test_partitions_are_known_of_topics_that_are_declared_or_asked_for(
+    kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str
+) -> None:
+    declared, other, missing, stranger = (f"{topic}.{name}" for name in ("declared", "other", "missing", "stranger"))
+    await admin.create_topics([NewTopic(name, 2, 1) for name in (declared, other, stranger)])
+    kafka = KafkaClients(kafka_bootstrap_servers)
+    topics = TopicReconciler(kafka, {declared: TopicDeclaration(partitions=2)}, other=[other, missing])
+
+    async def partitions() -> dict[str, int]:
+        assert await topics.reconcile(admin) == []
+        return topics.partitions
+
+    await eventually(partitions, lambda known: known == {declared: 2, other: 2})
+    assert topics.problems == {}
+    assert missing not in await admin.list_topics()
+
+
 async def test_declared_settings_are_set_and_all_others_kept(
     kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str
 ) -> None:

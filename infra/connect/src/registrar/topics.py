@@ -2,10 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import structlog
 import yaml
@@ -25,6 +24,7 @@ from registrar.connectors import InvalidDeclaration
 from registrar.observation import Backoff
 from registrar.topic_configs import SetTopicConfigs
 from service_kit.kafka import KafkaClients
+from service_kit.kafka_topics import Topic, describe_topics_by
 
 log = structlog.get_logger(__name__)
 
@@ -56,13 +56,15 @@ class TopicReconciler:
     """Creates topics that are missing, and changes settings that are not as declared. What it can't mend it reports.
 
     `problems` has a sentence for each declared topic that is not as it should be, `partitions` the number of partitions
-    of each topic whose partitions all have a leader. It adds no partitions, since keys would move to other ones, and no
-    replicas, since to copy them has to be planned.
+    of each declared or `other` topic whose partitions all have a leader. It asks for no more topics: a cluster may have
+    thousands. It adds no partitions, since keys would move to other ones, and no replicas, since to copy them has to be
+    planned.
     """
 
     kafka: KafkaClients
     declared: Mapping[str, TopicDeclaration]
     replication_factor: int = 1
+    other: Collection[str] = ()
     problems: dict[str, str] = field(default_factory=dict, init=False)
     partitions: dict[str, int] = field(default_factory=dict, init=False)
 
@@ -77,7 +79,7 @@ class TopicReconciler:
     async def reconcile(self, admin: AIOKafkaAdminClient) -> list[str]:
         """Return the topics that were created. Raises `KafkaError` if the broker does not answer."""
         now = time.monotonic()
-        existing = await _describe(admin)
+        existing = await self._existing(admin)
         self._created_at = {
             name: created_at
             for name, created_at in self._created_at.items()
@@ -89,16 +91,20 @@ class TopicReconciler:
             self._creation.attempt(now)
             created = await self._create(admin, missing)
             self._created_at.update(dict.fromkeys(created, now))
-            existing = await _describe(admin)
+            existing = await self._existing(admin)
         if not missing:
             self._creation.reset()
         self._refused = {name: reason for name, reason in self._refused.items() if name not in existing}
         if now >= self._settings_are_due_at:
             await self._align_settings(admin, [name for name in self.declared if name in existing])
             self._settings_are_due_at = now + _SETTINGS_SECONDS
-        self.partitions = {name: len(topic["partitions"]) for name, topic in existing.items() if not _leaderless(topic)}
+        self.partitions = {name: len(topic.partitions) for name, topic in existing.items() if not topic.leaderless}
         self._report({name: problem for name in self.declared if (problem := self._problem(name, existing.get(name)))})
         return created
+
+    async def _existing(self, admin: AIOKafkaAdminClient) -> dict[str, Topic]:
+        described = await describe_topics_by(admin, [*self.declared, *self.other])
+        return {name: topic for name, topic in described.items() if isinstance(topic, Topic)}
 
     def readiness_problem(self) -> str | None:
         """All problems in one sentence, those of the same kind together."""
@@ -183,17 +189,17 @@ class TopicReconciler:
             else:
                 log.warning("topic settings changed", topic=name, why=deviation, notable=True)
 
-    def _problem(self, name: str, topic: Mapping[str, Any] | None) -> str | None:
+    def _problem(self, name: str, topic: Topic | None) -> str | None:
         if topic is None:
             return None if name in self._created_at else self._refused.get(name, "is missing")
-        count, wanted = len(topic["partitions"]), self.declared[name].partitions
+        count, wanted = len(topic.partitions), self.declared[name].partitions
         if count != wanted:
             return (
                 f"has {count} partitions instead of {wanted}; they stay, because keys would move to other ones: "
                 "change topics.yaml, or delete the topic to have it created again"
             )
-        if leaderless := _leaderless(topic):
-            return f"has {leaderless} of {count} partitions without a leader: their broker is down"
+        if topic.leaderless:
+            return f"has {topic.leaderless} of {count} partitions without a leader: their broker is down"
         return self._deviating.get(name)
 
     def _report(self, problems: dict[str, str]) -> None:
@@ -233,16 +239,6 @@ async def ensure_topics(
                 await asyncio.sleep(_RETRY_SECONDS)
     except TimeoutError as error:
         raise TimeoutError(reason) from error
-
-
-async def _describe(admin: AIOKafkaAdminClient) -> dict[str, dict[str, Any]]:
-    """A question about all topics; one about a topic by name could create it."""
-    unknown = UnknownTopicOrPartitionError.errno
-    return {topic["topic"]: topic for topic in await admin.describe_topics() if topic["error_code"] != unknown}
-
-
-def _leaderless(topic: Mapping[str, Any]) -> int:
-    return sum(1 for partition in topic["partitions"] if partition["leader"] < 0)
 
 
 def _named(names: list[str]) -> str:

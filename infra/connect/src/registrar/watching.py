@@ -51,7 +51,8 @@ class Registrar:
         self.problems = {connector.name: "not looked at yet" for connector in self.connectors}
         self._kafka = KafkaClients.of(self.settings)
         factor = self.settings.registrar_replication_factor
-        self._topics = TopicReconciler(self._kafka, self.topics, replication_factor=factor)
+        heartbeats = [connector.heartbeat_topic for connector in self.connectors]
+        self._topics = TopicReconciler(self._kafka, self.topics, factor, heartbeats)
         self._refusals: dict[str, str] = {}
         limit = self.settings.registrar_heartbeat_limit_seconds
         self._watches = {each.name: Watch(each.name, heartbeat_limit=limit) for each in self.connectors}

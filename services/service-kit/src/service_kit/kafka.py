@@ -145,7 +145,7 @@ async def stop(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient
     """
     async with AsyncExitStack() as parts:
         # The last one first.
-        parts.push_async_callback(_close, _connections(client).close)
+        parts.push_async_callback(_close, connections_of(client).close)
         if isinstance(client, AIOKafkaConsumer) and client._fetcher is not None:  # noqa: SLF001 - no public name
             parts.push_async_callback(_close, client._fetcher.close)  # noqa: SLF001 - no public name
         await _close(client.stop if isinstance(client, AIOKafkaConsumer | AIOKafkaProducer) else client.close)
@@ -160,7 +160,10 @@ async def _close(close: Callable[[], Awaitable[None]]) -> None:
         log.debug("aiokafka let a CancelledError out", of=close.__qualname__)
 
 
-def _connections(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient | AIOKafkaClient) -> AIOKafkaClient:
+def connections_of(
+    client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient | AIOKafkaClient,
+) -> AIOKafkaClient:
+    """For requests that the client has no method for."""
     if isinstance(client, AIOKafkaClient):
         return client
     return client.client if isinstance(client, AIOKafkaProducer) else client._client  # noqa: SLF001 - no public name

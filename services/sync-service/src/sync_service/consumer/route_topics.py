@@ -7,8 +7,8 @@ import structlog
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
 
 from service_kit.kafka import KafkaClients
+from service_kit.kafka_topics import Topic, describe_topics
 from sync_service.consumer.application import RouteApplication
-from sync_service.consumer.topics import Topic, describe_topics
 from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
 
 log = structlog.get_logger(__name__)

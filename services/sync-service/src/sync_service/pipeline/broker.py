@@ -12,9 +12,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from service_kit.kafka import KafkaClients, stop
+from service_kit.kafka_topics import describe_topics
 from sync_service.consumer.offsets import committed_offsets
 from sync_service.consumer.standalone import ISOLATION
-from sync_service.consumer.topics import describe_topics
 from sync_service.observation.unanswered import ANSWER_SECONDS, answering
 
 _CLIENT = "sync-service-pipeline"
@@ -73,7 +73,7 @@ class BrokerState:
 
 
 class Broker:
-    """Connections of its own, which are made anew after each failure: a look never waits for the consumer."""
+    """Connections of its own, which are made again after each failure: a look never waits for the consumer."""
 
     def __init__(self, kafka: KafkaClients, topics: Sequence[str], group_id: str) -> None:
         self._kafka = kafka

@@ -12,9 +12,9 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from service_kit.background import stray_cancellations
 from service_kit.kafka import KafkaClients, stop
+from service_kit.kafka_topics import describe_topics
 from sync_service.consumer.offsets import committed_offsets
 from sync_service.consumer.standalone import ISOLATION, read_until
-from sync_service.consumer.topics import describe_topics
 from sync_service.events.envelope import decode
 from sync_service.events.positions import epoch, position
 from sync_service.events.problems import InvalidEvent
