@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -20,6 +19,10 @@ from listening import Listener
 from own_sync import OwnSync, tweet_event, tweet_id
 from replicas import Replica
 from service_kit.kafka import KafkaClients
+from sync_bench import PARTITIONS, Bench
+from sync_bench import tweet_event as bench_tweet
+from sync_service.consumer import growing
+from sync_service.consumer.growing import GrowingConsumer
 from sync_service.feed import hub
 from sync_service.feed.backlog import Backlog, FeedEvent
 from sync_service.feed.hub import Feed, FeedLimits
@@ -146,14 +149,14 @@ async def test_all_share_one_consumer_that_ends_with_the_last(
     opened, closed = [], []
 
     @asynccontextmanager
-    async def counted(*arguments: Any, **named: Any) -> AsyncIterator[AIOKafkaConsumer]:
-        async with original(*arguments, **named) as consumer:
-            opened.append(consumer)
-            yield consumer
-        closed.append(consumer)
+    async def counted(*arguments: Any, **named: Any) -> AsyncIterator[GrowingConsumer]:
+        async with original(*arguments, **named) as growing:
+            opened.append(growing.consumer)
+            yield growing
+        closed.append(growing.consumer)
 
-    original = hub.standalone_consumer
-    monkeypatch.setattr(hub, "standalone_consumer", counted)
+    original = hub.growing_consumer
+    monkeypatch.setattr(hub, "growing_consumer", counted)
     limits = FeedLimits(clients=10, backlog=100, heartbeat_seconds=10)
     feed = Feed(
         KafkaClients(kafka_bootstrap_servers),
@@ -175,6 +178,36 @@ async def test_all_share_one_consumer_that_ends_with_the_last(
             assert len(opened) == round_number
             assert opened[-1]._group_id is None
         await eventually(is_closed)
+    await feed.close()
+
+
+async def test_feed_leaves_out_what_is_missing_and_shows_it_when_it_is_created(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growing, "LOOK_SECONDS", 0.2)
+    await bench.send(bench.tweets_topic, bench_tweet(1, "before"))
+    await bench.delete_topic(bench.users_topic)
+    limits = FeedLimits(clients=10, backlog=100, heartbeat_seconds=30)
+    routes = {bench.tweets_topic: "tweets", bench.users_topic: "users"}
+    feed = Feed(bench.kafka, routes, FeedMetrics(CollectorRegistry()), limits)
+    async with feed.subscription(Wanted()) as subscription:
+        await subscription.begin()
+
+        async def shown() -> tuple[str, int, int]:
+            (text,) = await subscription.next()
+            told = json.loads(text.decode().split("data: ", 1)[1])
+            return told["route"], told["partition"], told["offset"]
+
+        await bench.send(bench.tweets_topic, bench_tweet(2, "one"))
+        assert await shown() == ("tweets", 0, 1)
+        await bench.create_topic(bench.users_topic)
+        await bench.send(bench.users_topic, mysql_event({"id": "u1"}))
+        assert await shown() == ("users", 0, 0)
+        await bench.add_partitions(bench.tweets_topic, PARTITIONS + 1)
+        await bench.send(bench.tweets_topic, bench_tweet(3, "new"), partition=PARTITIONS)
+        assert await shown() == ("tweets", PARTITIONS, 0)
+        await bench.send(bench.tweets_topic, bench_tweet(4, "two"))
+        assert await shown() == ("tweets", 0, 2)
     await feed.close()
 
 

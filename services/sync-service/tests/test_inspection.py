@@ -54,6 +54,17 @@ async def test_what_mongodb_does_not_tell_is_said_to_be_unknown(sync: OwnSync) -
     assert "~" not in output
 
 
+async def test_missing_topic_is_named_and_the_others_are_shown(sync: OwnSync) -> None:
+    await sync.send(sync.tweets, tweet_event(1, text="x"))
+    sync.routes[sync.users]["topic"] = "test.nowhere"
+    sync.write_routes()
+    code, output, errors = await sync.command("inspect", "--from-beginning", "--limit", "1", "--json")
+    assert (code, json.loads(output)["route"]) == (0, sync.tweets)
+    assert errors == "topic test.nowhere can't be read yet; it is shown when it exists\n"
+    code, _, errors = await sync.command("inspect", "--route", sync.users)
+    assert (code, errors) == (1, "error: topic test.nowhere does not exist\n")
+
+
 async def test_state_before_that_is_no_row_is_told_and_ends_nothing(sync: OwnSync) -> None:
     key, value = update({"id": "u1", "username": "ada"}, before={})
     broken = json.dumps({**json.loads(value), "before": "no row"}).encode()

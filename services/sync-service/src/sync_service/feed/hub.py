@@ -29,7 +29,7 @@ from service_kit.event_stream import (
     message,
 )
 from service_kit.kafka import KafkaClients
-from sync_service.consumer.standalone import standalone_consumer
+from sync_service.consumer.growing import growing_consumer
 from sync_service.feed.backlog import Backlog, FeedEvent
 from sync_service.inspection.telling import Wanted, tell
 from sync_service.metrics import FeedMetrics
@@ -171,10 +171,12 @@ class Feed:
 
     async def _follow(self, begun: "asyncio.Future[None]") -> None:
         """Until nobody listens any more, or the broker is lost."""
-        async with standalone_consumer(self._kafka, self._routes, client_id="sync-service-feed") as consumer:
+        async with growing_consumer(self._kafka, self._routes, client_id="sync-service-feed") as growing:
+            consumer = growing.consumer
             await consumer.seek_to_end(*consumer.assignment())
             begun.set_result(None)
             while self._subscriptions:
+                await growing.grow()
                 await self._publish(consumer)
             # Who comes while the consumer is being closed starts another.
             self._forget(begun)

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -64,7 +64,9 @@ def inspect(inspection: Inspection) -> None:
     async def show() -> None:
         printed, stop = 0, asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
-        following = follow(KafkaClients.of(settings), topics, begin=inspection.begin, stop=stop)
+        following = follow(
+            KafkaClients.of(settings), topics, begin=inspection.begin, stop=stop, note_missing=_note_missing
+        )
         async with aclosing(following) as records:
             async for record in records:
                 told = tell(record, routes)
@@ -83,6 +85,11 @@ def inspect(inspection: Inspection) -> None:
         sys.exit(f"error: {asyncio.run(KafkaClients.of(settings).explain(error))}")
     except (KeyboardInterrupt, BrokenPipeError):
         sys.stderr.close()
+
+
+def _note_missing(topics: Collection[str]) -> None:
+    for topic in sorted(topics):
+        print(f"topic {topic} can't be read yet; it is shown when it exists", file=sys.stderr)
 
 
 def _topics(inspection: Inspection, routes: Mapping[str, str]) -> Sequence[str]:

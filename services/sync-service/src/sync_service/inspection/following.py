@@ -1,30 +1,41 @@
 """Follows topics from one place on."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Literal
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from service_kit.kafka import KafkaClients
-from sync_service.consumer.standalone import POLL_MS, standalone_consumer
+from sync_service.consumer.growing import growing_consumer
+from sync_service.consumer.standalone import POLL_MS
 
 Begin = Literal["beginning", "now"] | datetime
 
 
 async def follow(
-    kafka: KafkaClients, topics: Sequence[str], *, begin: Begin, stop: asyncio.Event
+    kafka: KafkaClients,
+    topics: Sequence[str],
+    *,
+    begin: Begin,
+    stop: asyncio.Event,
+    note_missing: Callable[[Collection[str]], None],
 ) -> AsyncGenerator["ConsumerRecord[bytes, bytes]", None]:
     """Every record of the topics from there on, until `stop`. Of a moment: what the broker got since then.
 
+    `note_missing` gets the topics that do not exist, if there are any; they are read when they do.
     aiokafka may swallow a cancellation while it fetches, so it is not by one that this ends.
-    Raises `KafkaError`: the broker does not answer, or lacks a topic.
+    Raises `KafkaError`: the broker does not answer, or lacks all topics.
     """
-    async with standalone_consumer(kafka, topics, client_id="sync-service-inspect") as consumer:
+    async with growing_consumer(kafka, topics, client_id="sync-service-inspect") as growing:
+        consumer = growing.consumer
+        if growing.missing:
+            note_missing(growing.missing)
         await _seek(consumer, begin)
         earliest_ms = begin.timestamp() * 1000 if isinstance(begin, datetime) else None
         while not stop.is_set():
+            await growing.grow()
             for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
                 for record in records:
                     # Between one of the future and one of now there may be older ones; some have no timestamp.
