@@ -1,7 +1,7 @@
 """Builds the application."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -61,11 +61,15 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
             FeedLimits.of(settings),
         )
         app.state.reconciliations = reconciliations = Jobs(settings)
-        async with supervisor.task("sync", operation.run, on_failure=OnFailure.EXIT, request_stop=operation.stop):
-            async with _authenticator(settings) as app.state.authenticator, _observing(settings, routes, app):
-                yield
-            await reconciliations.close()
-            await feed.close()
+        async with AsyncExitStack() as cleanup:
+            await cleanup.enter_async_context(
+                supervisor.task("sync", operation.run, on_failure=OnFailure.EXIT, request_stop=operation.stop)
+            )
+            cleanup.push_async_callback(feed.close)
+            cleanup.push_async_callback(reconciliations.close)
+            app.state.authenticator = await cleanup.enter_async_context(_authenticator(settings))
+            await cleanup.enter_async_context(_observing(settings, routes, app))
+            yield
 
     return create_application(
         title="Tandem: sync",
@@ -92,19 +96,20 @@ def _dead_letter_service(kafka: KafkaClients, operation: SyncOperation) -> DeadL
 
 @asynccontextmanager
 async def _observing(settings: Settings, routes: Sequence[Route], app: FastAPI) -> AsyncIterator[None]:
-    """Sets `pipeline` and `counts`. Nothing is asked before somebody wants to know."""
+    """Sets `pipeline` and `counts`. Nothing is asked before a request needs it."""
     stores = ObservedStores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
     broker = Broker(KafkaClients.of(settings), [route.topic for route in routes], settings.sync_group_id)
     registrar = None if settings.registrar_url is None else str(settings.registrar_url)
-    async with internal_client() as http:
+    async with AsyncExitStack() as cleanup:
+        cleanup.push_async_callback(stores.close)
+        http = await cleanup.enter_async_context(internal_client())
+        app.state.counts = counts = Counts(routes, stores)
+        cleanup.push_async_callback(counts.close)
         app.state.pipeline = pipeline = Pipeline(
             Connectors(registrar, http), broker, stores, app.state.dead_letters.open_by_topic
         )
-        app.state.counts = counts = Counts(routes, stores)
+        cleanup.push_async_callback(pipeline.close)
         yield
-        await pipeline.close()
-        await counts.close()
-    await stores.close()
 
 
 @asynccontextmanager
@@ -119,11 +124,11 @@ async def _authenticator(settings: Settings) -> AsyncIterator[Authenticator]:
         connectTimeoutMS=ACCOUNT_LOOK_MS,
         timeoutMS=ACCOUNT_LOOK_MS,
     )
-    async with internal_client(timeout=KEY_SET_SECONDS) as http:
-        keys = RemoteKeySet(str(settings.auth_jwks_url), http)
-        verifier = TokenVerifier(keys, issuer=settings.auth_issuer, audience=settings.auth_audience)
-        yield Authenticator(verifier, CopiedAccounts(client.get_default_database()))
-    client.close()
+    with closing(client):
+        async with internal_client(timeout=KEY_SET_SECONDS) as http:
+            keys = RemoteKeySet(str(settings.auth_jwks_url), http)
+            verifier = TokenVerifier(keys, issuer=settings.auth_issuer, audience=settings.auth_audience)
+            yield Authenticator(verifier, CopiedAccounts(client.get_default_database()))
 
 
 def end_streams(app: FastAPI) -> None:

@@ -102,7 +102,7 @@ class Jobs:
         if task.cancelled():
             job.problem = "the service was stopped" if self._closing else "it was cancelled"
         elif (error := task.exception()) is not None:
-            job.problem = f"it could not be started: {type(error).__name__}: {error}"
+            job.problem = f"it failed: {type(error).__name__}: {error}"
         job.finished_at = datetime.now(UTC)
         job.state = "failed" if job.problem else "finished"
         log.info("reconciled", id=job.id, state=job.state, problem=job.problem, notable=True)
