@@ -42,7 +42,7 @@ class SyncMetrics:
         )
         self.epochs = Counter(
             "sync_new_epochs",
-            "Changes of what orders events: another source server or binary log, or a topic made anew.",
+            "Changes of what orders events: another source server or binary log, or a topic that was created again.",
             ["route"],
             registry=registry,
         )

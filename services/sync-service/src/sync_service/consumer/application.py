@@ -49,7 +49,7 @@ class RouteApplication:
         self._epoch: str | None = None
 
     def note_new_topic(self) -> None:
-        """The topic was made anew: from here on offsets say nothing about those before."""
+        """The topic was created again: from here on offsets say nothing about those before."""
         self.statistics.metrics.epochs.labels(self.route.name).inc()
 
     async def apply(self, records: Sequence[Record], topic_id: str, persistence: Persistence) -> None:

@@ -1,4 +1,4 @@
-"""Offsets of what is done with: committed behind the writes, of all partitions together, one request at a time."""
+"""Offsets of what is done with: committed after the writes, of all partitions together, one request at a time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,7 +10,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 log = structlog.get_logger(__name__)
 
-# After a crash what was written since the last commit is delivered again, and found to be there.
+# After a crash the events since the last commit are delivered again, and skipped.
 PAUSE_SECONDS = 0.05
 
 
@@ -51,5 +51,5 @@ class OffsetCommits:
             try:
                 await self._commit(noted)
             except (CommitFailedError, IllegalStateError):
-                # The partitions have been given to somebody else: what we wrote, his writes will find to be there.
+                # Other members have the partitions by now. They apply these events again, and skip what is written.
                 log.info("partitions lost", partitions=[f"{each.topic}-{each.partition}" for each in noted])

@@ -1,4 +1,4 @@
-"""How long somebody waits for the broker."""
+"""Deadlines of what the broker is asked."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -55,7 +55,10 @@ class Gaps:
         return [gap for gap in self._known if gap.topic == topic]
 
     async def record(self, gaps: Sequence[Gap]) -> None:
-        """Returns when they are stored. A gap that is found again keeps its place. Raises `Unavailable`."""
+        """Returns when they are stored. Raises `Unavailable`.
+
+        A gap that is found again is stored once, as of now: a comparison that began before does not end the doubt.
+        """
         statement = text(
             "INSERT INTO sync_gaps (topic, topic_id, partition_number, first_offset, end_offset, reason, found_at) "
             "VALUES (:topic, :topic_id, :partition, :first, :end, :reason, UTC_TIMESTAMP(6)) AS new "

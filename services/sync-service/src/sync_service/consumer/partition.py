@@ -1,4 +1,4 @@
-"""One assigned partition: its records in order, one batch at a time, and its offset noted behind each."""
+"""One assigned partition: its records in order, one batch at a time, and its offset noted after each."""
 
 import asyncio
 import time
@@ -25,7 +25,7 @@ BYTES_WAITING = 2 * 1024 * 1024
 class PartitionWorker:
     """Lives from the assignment of a partition to its revocation.
 
-    `on_done` gets the offset after the last record that is done with, `on_room` is told that nothing waits any more.
+    `on_done` gets the offset after the last record that is done with, `on_room` is called when nothing waits any more.
     `next_offset` is that of the first record that is not done with; None before `begin_at`.
     `task` ends with an exception if the sync can't go on.
     """
@@ -93,7 +93,7 @@ class PartitionWorker:
         self._wakened.set()
 
     async def close(self) -> None:
-        """Finish the write that goes on; what waits behind it is for the partition's next owner."""
+        """Finish the write in hand; what waits after it is for the partition's next owner."""
         self._persistence.close()
         self._wakened.set()
         await asyncio.wait([self.task])

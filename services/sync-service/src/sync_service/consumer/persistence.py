@@ -12,11 +12,11 @@ LONGEST_PAUSE_SECONDS = 5.0
 
 
 class Closing(Exception):  # noqa: N818 - a state, not a fault
-    """What was being tried is given up: the partition belongs to somebody else, or the process ends."""
+    """What was being tried is given up: the partition belongs to another member, or the process ends."""
 
 
 class Persistence:
-    """Repeats what fails because of somebody else, with pauses that grow, until it works or `close` is called."""
+    """Repeats what fails because of a dependency, with pauses that grow, until it works or `close` is called."""
 
     def __init__(self, retry_on: tuple[type[Exception], ...], on_failure: Callable[[Exception], None]) -> None:
         self._retry_on = retry_on

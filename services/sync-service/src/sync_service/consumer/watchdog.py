@@ -1,7 +1,7 @@
 """Which partitions do not get on. Pure.
 
-A consumer can stop silently, and a write can hang: what is watched is whether events get done, not whether somebody
-claims to be at it.
+A consumer can stop silently, and a write can hang: what is watched is whether events get done, not what a
+task reports.
 """
 
 import time
@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Of a partition: `done` is the offset behind the last event that is done with, `end` that of the topic.
+    """Of a partition: `done` is the offset after the last event that is done with, `end` that of the next one to come.
 
     `oldest_seconds` is how long ago the oldest event that waits in this process came to the topic.
     """
