@@ -3,12 +3,13 @@
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import Fetcher
-from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError, KafkaError, KafkaTimeoutError
 from sqlalchemy import text
 
 from change_events import Record, mongodb_event, mysql_event
@@ -22,7 +23,8 @@ from sync_service.consumer import standalone
 from sync_service.consumer.group import PAUSED_FETCH_WAIT_MS, end_offsets
 from sync_service.consumer.operation import SyncOperation
 from sync_service.consumer.partition import RECORDS_WAITING, PartitionWorker
-from sync_service.dead_letters.diversion import Diversion
+from sync_service.consumer.persistence import Persistence
+from sync_service.dead_letters.diversion import Diversion, TooManyDeadLetters
 from sync_service.dead_letters.limits import Limits
 from sync_service.dead_letters.reading import LetterReader
 from sync_service.dead_letters.writing import DeadLetters
@@ -259,8 +261,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Ends:
     return Ends()
 
 
+@pytest.mark.parametrize("answers_questions", [True, False])
 async def test_consumer_that_gets_nothing_though_the_broker_serves_it_ends_the_process(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, impatient: Ends
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, impatient: Ends, answers_questions: bool
 ) -> None:
     operation = bench.start_sync(sync_watchdog_seconds=5)
     operation._supervisor.end = impatient
@@ -275,8 +278,17 @@ async def test_consumer_that_gets_nothing_though_the_broker_serves_it_ends_the_p
         await asyncio.sleep(options["timeout_ms"] / 1000)
         return {}
 
+    end_offsets = AIOKafkaConsumer.end_offsets
+
+    async def ends_for_others(consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> Any:
+        if consumer._group_id is None:
+            return await end_offsets(consumer, partitions)
+        raise KafkaConnectionError("broken")
+
     cut_off = asyncio.Event()
     monkeypatch.setattr(AIOKafkaConsumer, "getmany", none_for_the_group)
+    if not answers_questions:
+        monkeypatch.setattr(AIOKafkaConsumer, "end_offsets", ends_for_others)
     await cut_off.wait()
     await bench.send(bench.tweets_topic, tweet_event(2, "two"))
 
@@ -457,6 +469,33 @@ async def test_partition_that_is_given_up_while_it_waits_for_a_store_blocks_noth
         await connection.execute(text("ROLLBACK"))
 
 
+async def test_failure_of_the_batch_that_is_finished_while_the_consumer_closes_ends_the_process(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation, ends, applying = bench.start_sync(), Ends(), asyncio.Event()
+    operation._supervisor.end = ends
+    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
+    await becomes(bench.tweets, {tweet_id(1): "one"})
+    getmany = AIOKafkaConsumer.getmany
+
+    async def fail_when_closing(_records: Any, _topic_id: str, persistence: Persistence) -> None:
+        applying.set()
+        await persistence._closing.wait()
+        raise TooManyDeadLetters("of the last batch")
+
+    async def lose_the_broker(consumer: AIOKafkaConsumer, **options: Any) -> Any:
+        if applying.is_set():
+            raise KafkaConnectionError("lost")
+        return await getmany(consumer, **options)
+
+    monkeypatch.setattr(operation.applications[bench.tweets_topic], "apply", fail_when_closing)
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", lose_the_broker)
+    await bench.send(bench.tweets_topic, tweet_event(2, "two"))
+
+    reason, _ = await ends.first()
+    assert reason.startswith("too many dead letters: of the last batch")
+
+
 async def test_partitions_assigned_while_the_consumer_closes_do_not_stay(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -486,13 +525,18 @@ class OneWithoutLeader:
             await asyncio.Event().wait()
         return {self._led: 7}
 
+    def assignment(self) -> frozenset[TopicPartition]:
+        return frozenset({self._led, *self._seen})
+
     def highwater(self, partition: TopicPartition) -> int | None:
+        """As aiokafka does it."""
+        assert partition in self.assignment(), "Partition is not assigned"
         return self._seen.get(partition)
 
 
 async def test_partition_without_a_leader_does_not_hide_the_lag_of_others() -> None:
-    led, without = TopicPartition("t", 0), TopicPartition("t", 1)
+    led, without, revoked = TopicPartition("t", 0), TopicPartition("t", 1), TopicPartition("t", 2)
     consumer: Any = OneWithoutLeader(led, seen={without: 5})
-    assert await end_offsets(consumer, [led, without]) == {led: 7, without: 5}
-    with pytest.raises(TimeoutError):
+    assert await end_offsets(consumer, [led, without, revoked]) == {led: 7, without: 5}
+    with pytest.raises(KafkaTimeoutError):
         await end_offsets(consumer, [without])

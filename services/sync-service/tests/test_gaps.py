@@ -23,9 +23,10 @@ from own_sync import tweet_event as own_event
 from service_kit.kafka import KafkaClients
 from sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
 from sync_service.consumer.gaps import Gap, forget, now
+from sync_service.consumer.offsets import Extent
 from sync_service.consumer.operation import SyncOperation
 from sync_service.consumer.partition import RECORDS_WAITING
-from sync_service.consumer.placement import Extent, placement
+from sync_service.consumer.placement import placement
 from waiting import eventually
 
 HERE = TopicPartition("t", 3)

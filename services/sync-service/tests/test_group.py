@@ -20,6 +20,7 @@ from own_sync import tweet_event as own_event
 from replicas import Replica
 from sync_bench import Bench, becomes, tweet_event, tweet_id
 from sync_service.consumer import group
+from sync_service.consumer.group_problems import ForeignMembers
 from sync_service.consumer.operation import SyncOperation
 from waiting import eventually
 
@@ -113,6 +114,26 @@ async def test_member_by_the_new_group_protocol_is_named(bench: Bench) -> None:
     operation = bench.start_sync()
     problem = await eventually(lambda: said(operation), lambda problem: "KIP-848" in problem)
     assert f"SYNC_GROUP_ID={bench.settings.sync_group_id}" in problem
+
+
+async def test_group_that_the_broker_does_not_know_is_suspicious_only_while_this_process_is_in_it(bench: Bench) -> None:
+    """A process that was fenced, or whose group has expired, is in none."""
+    members = ForeignMembers(bench.kafka, bench.settings.sync_group_id)
+    in_it, in_none = 3, -1
+    assert [await members.problem(each) for each in (in_none, in_none, in_it, in_none, in_it)] == [None] * 5
+    assert "KIP-848" in (await members.problem(in_it) or "")
+
+
+async def test_broker_that_hangs_does_not_keep_the_sync_from_ending(bench: Bench, stack: Stack) -> None:
+    operation = bench.start_sync()
+    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
+    await becomes(bench.tweets, {tweet_id(1): "one"})
+    stack.pause("kafka")
+    try:
+        async with asyncio.timeout(10):
+            await bench.stop_sync(operation)
+    finally:
+        stack.resume("kafka")
 
 
 class Writer:

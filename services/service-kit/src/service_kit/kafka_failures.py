@@ -68,7 +68,7 @@ async def explain(kafka: "KafkaClients", error: BaseException) -> str:
 def _answered(error: BaseException) -> str | None:
     """What the broker has answered is wrong, or what an earlier call has found out."""
     if isinstance(error, _DENIED):
-        names = _names(error)
+        names = names_in(error)
         kind = next(what for denied, what in _WHAT_IS_DENIED.items() if isinstance(error, denied))
         what = f"{kind}{'s' if len(names) > 1 else ''} {', '.join(names)}".rstrip()
         return f"Kafka denies this user access to the {what}: rights (ACLs) are missing"
@@ -85,7 +85,8 @@ def _answered(error: BaseException) -> str | None:
     return None
 
 
-def _names(error: BaseException) -> list[str]:
+def names_in(error: BaseException) -> list[str]:
+    """Of the topics or groups that an error of aiokafka is about, sorted: it has a name, or a collection of them."""
     names: set[str] = set()
     for each in error.args:
         names.update([each] if isinstance(each, str) else map(str, each) if isinstance(each, Iterable) else [])

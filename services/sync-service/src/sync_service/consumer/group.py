@@ -12,16 +12,17 @@ from aiokafka.structs import OffsetAndMetadata
 
 from service_kit.background import TaskEnded, failure_of, stray_cancellations
 from service_kit.kafka import KafkaClients, stop
+from service_kit.kafka_failures import names_in
 from sync_service.consumer.application import RouteApplication
 from sync_service.consumer.commits import OffsetCommits
 from sync_service.consumer.deadlines import within
 from sync_service.consumer.gaps import Gaps
-from sync_service.consumer.group_problems import CLIENT_ID, foreign_members, refusal
-from sync_service.consumer.offsets import committed_offsets
+from sync_service.consumer.group_problems import CLIENT_ID, ForeignMembers, refusal
+from sync_service.consumer.offsets import committed_offsets, extents
 from sync_service.consumer.partition import PartitionWorker
-from sync_service.consumer.placement import Extent, Placement, placement
+from sync_service.consumer.placement import Placement, placement
 from sync_service.consumer.route_topics import RouteTopics, TopicRecreated
-from sync_service.consumer.standalone import ISOLATION, REQUEST_TIMEOUT_MS, is_readable
+from sync_service.consumer.standalone import ISOLATION, REQUEST_TIMEOUT_MS, ends_by_new_connection, is_readable
 from sync_service.consumer.watchdog import Progress
 from sync_service.metrics import SyncMetrics
 from sync_service.settings import Settings
@@ -41,8 +42,14 @@ LAG_SECONDS = 2.0
 # Of the lag's two questions about offsets.
 ENDS_SECONDS = 0.9
 PLACE_SECONDS = 15.0
-CLOSE_SECONDS = 5.0
-COMMIT_SECONDS = 2.0
+# At most; with a short session timeout less, so that the batches in flight are committed before it is over.
+CLOSE_SECONDS, CLOSE_SHARE = 5.0, 0.5
+COMMIT_SECONDS, COMMIT_SHARE = 2.0, 0.25
+# For leaving the group. All three together are less than the 10 seconds that a service has to end.
+LEAVE_SECONDS = 2.0
+# The broker answers who joins when all others have, or have had the session timeout for it.
+JOIN_MARGIN_MS = 2000
+WATCHDOG_CLIENT_ID = "sync-service-watchdog"
 WAY_ON = "have the connector take a snapshot, or run sync-service reconcile --repair; reconcile ends the doubt"
 
 
@@ -81,6 +88,10 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         self._failures = 0
         self._reported: str | None = None
         self._looked_at_members = 0.0
+        self._foreign_members = ForeignMembers(kafka, settings.sync_group_id)
+        session_seconds = settings.sync_session_timeout_ms / 1000
+        self._close_seconds = min(CLOSE_SECONDS, session_seconds * CLOSE_SHARE)
+        self._commit_seconds = min(COMMIT_SECONDS, session_seconds * COMMIT_SHARE)
         self.problem: str | None = "not started yet"
         # Of a group that others take part in, too: what this process has is consumed.
         self.group_problem: str | None = None
@@ -105,6 +116,8 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
                 await self._wait(min(RETRY_SECONDS * 2.0 ** min(self._failures - 1, 10), LONGEST_RETRY_SECONDS))
 
     async def _look_and_consume(self) -> None:
+        # What was found while the last consumer was closed.
+        self._raise_failures()
         await self.topics.look()
         if self.topics.readable:
             await self._consume()
@@ -129,9 +142,23 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
 
     async def progress(self) -> dict[TopicPartition, Progress]:
         """How far each of the own partitions is. Raises `KafkaError`, after `LAG_SECONDS` at the latest."""
+        consumer, done = self._consumer, self._done()
+        if consumer is None or not done:
+            return {}
         with stray_cancellations(KafkaError):
             async with within(LAG_SECONDS, "no answer"):
-                return await self._progress()
+                return self._progress_to(await end_offsets(consumer, list(done)))
+
+    async def progress_by_new_connection(self) -> dict[TopicPartition, Progress]:
+        """The same, asked without the consumer: it may be at fault. Raises `KafkaError`."""
+        if not (done := self._done()):
+            return {}
+        return self._progress_to(await ends_by_new_connection(self._kafka, list(done), client_id=WATCHDOG_CLIENT_ID))
+
+    def last_known_progress(self) -> dict[TopicPartition, Progress]:
+        """The same without asking the broker: to the ends that came with the latest fetch."""
+        consumer = self._consumer
+        return {} if consumer is None else self._progress_to(_fetched_ends(consumer, list(self._done())))
 
     async def stalls(self, partition: TopicPartition) -> bool:
         """Of a partition that stands still: is it this process that stalls, and not the broker?"""
@@ -140,20 +167,19 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             return False
         if not worker.is_idle:
             return True
-        return await is_readable(self._kafka, partition, worker.next_offset, client_id="sync-service-watchdog")
+        return await is_readable(self._kafka, partition, worker.next_offset, client_id=WATCHDOG_CLIENT_ID)
 
-    async def _progress(self) -> dict[TopicPartition, Progress]:
-        consumer = self._consumer
-        done = {worker.partition: worker.next_offset for worker in self.workers if worker.next_offset is not None}
-        if consumer is None or not done:
-            return {}
-        ends = await end_offsets(consumer, list(done))
+    def _done(self) -> dict[TopicPartition, int]:
+        return {worker.partition: worker.next_offset for worker in self.workers if worker.next_offset is not None}
+
+    def _progress_to(self, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, Progress]:
+        """Of the partitions that are still the own ones."""
         return {
             worker.partition: Progress(
-                done=done[worker.partition], end=ends[worker.partition], oldest_seconds=worker.oldest_seconds
+                done=worker.next_offset, end=ends[worker.partition], oldest_seconds=worker.oldest_seconds
             )
             for worker in self.workers
-            if worker.partition in done
+            if worker.next_offset is not None and worker.partition in ends
         }
 
     async def _consume(self) -> None:
@@ -168,12 +194,12 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             session_timeout_ms=self._settings.sync_session_timeout_ms,
             heartbeat_interval_ms=self._settings.sync_session_timeout_ms // 4,
             rebalance_timeout_ms=self._settings.sync_session_timeout_ms,
+            request_timeout_ms=self._settings.sync_session_timeout_ms + JOIN_MARGIN_MS,
             fetch_max_wait_ms=self._settings.sync_fetch_max_wait_ms,
         )
         consumer.subscribe(list(self.topics.readable), listener=self)
         # The partitions are assigned while it starts.
         self._consumer = consumer
-        self._failure = None
         self._commits.forget()
         committing = asyncio.create_task(self._commits.run(), name="commits")
         try:
@@ -186,14 +212,14 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
                 self._failures, self._reported = 0, None
                 if time.monotonic() - checked > TOPICS_CHECK_SECONDS:
                     await self._look_at_topics(consumer)
-                    await self._look_at_members()
+                    await self._look_at_members(consumer)
                     checked = time.monotonic()
         finally:
             await self._close(list(self._workers))
             committing.cancel()
             self._consumer = None
             try:
-                await stop(consumer)
+                await _leave(consumer)
             finally:
                 # Partitions may have been assigned while it was stopping.
                 await self._close(list(self._workers))
@@ -207,16 +233,13 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             await self._close(list(self._workers))
             consumer.subscribe(list(self.topics.readable), listener=self)
 
-    async def _look_at_members(self) -> None:
+    async def _look_at_members(self, consumer: AIOKafkaConsumer) -> None:
         """Who else is in the group. One that is no sync-service takes events, and nothing else would show it."""
-        now = time.monotonic()
-        if self.group_problem is None and now - self._looked_at_members < MEMBERS_CHECK_SECONDS:
+        now, is_quiet = time.monotonic(), self.group_problem is None and not self._foreign_members.suspects_some
+        if is_quiet and now - self._looked_at_members < MEMBERS_CHECK_SECONDS:
             return
         self._looked_at_members = now
-        before, self.group_problem = (
-            self.group_problem,
-            await foreign_members(self._kafka, self._settings.sync_group_id),
-        )
+        before, self.group_problem = self.group_problem, await self._foreign_members.problem(generation_of(consumer))
         if self.group_problem not in {None, before}:
             log.warning("the group is shared", reason=self.group_problem, notable=True)
 
@@ -230,7 +253,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             self._unplaced.update(dict.fromkeys(error.args))
             return
         except TopicAuthorizationFailedError as error:
-            self.topics.deny(*map(str, error.args))
+            self.topics.deny(*names_in(error))
             await self._look_at_topics(consumer)
             return
         except OffsetOutOfRangeError as error:
@@ -293,8 +316,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         async with within(PLACE_SECONDS, "the offsets to begin at could not be read"):
             async with self._kafka.started(self._kafka.admin(request_timeout_ms=REQUEST_TIMEOUT_MS)) as admin:
                 committed = await committed_offsets(admin, self._settings.sync_group_id, partitions)
-            begins = await consumer.beginning_offsets(partitions)
-            ends = await consumer.end_offsets(partitions)
+            kept = await extents(consumer, partitions)
         if self._assignments != assignments:
             return
         places = {}
@@ -303,8 +325,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             known = committed.get(partition) or self._reached.get(partition)
             if failed_at is not None:
                 known = OffsetAndMetadata(failed_at, topic_id)
-            extent = Extent(begins[partition], ends[partition])
-            places[partition] = placement(partition, topic_id, extent, known)
+            places[partition] = placement(partition, topic_id, kept[partition], known)
         recorded = await self._record_gaps(places)
         if self._assignments != assignments:
             return
@@ -342,8 +363,9 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         for worker in self.workers:
             # One whose partition is still ours was not asked to end.
             self._failure = self._failure or failure_of(worker.task)
-        if self._failure is not None:
-            raise self._failure
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """aiokafka calls it before the first record of these partitions can come."""
@@ -355,7 +377,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         log.info("partitions assigned", count=len(self._workers))
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """The batches in flight are finished and committed before somebody else gets the partitions."""
+        """The batches in flight are finished and committed before other members get the partitions."""
         self._assignments += 1
         await self._close(revoked)
 
@@ -383,26 +405,26 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         closing = [self._workers.pop(partition) for partition in list(partitions) if partition in self._workers]
         for worker in closing:
             self._unplaced.pop(worker.partition, None)
-            if worker.next_offset is not None:
-                self._reached[worker.partition] = OffsetAndMetadata(worker.next_offset, worker.topic_id)
         if not closing:
             return
         tasks = [asyncio.create_task(worker.close()) for worker in closing]
-        _, late = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+        _, late = await asyncio.wait(tasks, timeout=self._close_seconds)
         if late:
             log.warning("gave up on writes that do not end", partitions=len(late))
         for worker in closing:
+            if worker.next_offset is not None:
+                self._reached[worker.partition] = OffsetAndMetadata(worker.next_offset, worker.topic_id)
             worker.task.cancel()
             if worker.task.done() and not worker.task.cancelled():
                 self._failure = worker.task.exception() or self._failure
         try:
-            async with asyncio.timeout(COMMIT_SECONDS):
+            async with within(self._commit_seconds, "no answer"):
                 await self._commits.flush()
-        except (KafkaError, TimeoutError) as error:
+        except KafkaError as error:
             log.warning(
                 "offsets are not committed; the events since the last commit come again and are skipped",
                 partitions=sorted(f"{each.partition.topic}-{each.partition.partition}" for each in closing),
-                reason=_in_a_line(error),
+                reason=" ".join(str(error).split()),
             )
 
     async def _note_problem(self, error: Exception) -> None:
@@ -428,29 +450,33 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
 
 
 async def end_offsets(consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-    """The offsets behind the last events. Raises `KafkaError`, `TimeoutError` if no partition's is to be had.
+    """The offsets after the last events. Raises `KafkaError` if no partition's is to be had.
 
     A partition without a leader spoils the answer for all. Then each is asked by itself, and one that has no answer
-    ends where it was last seen to: without a leader nothing comes to it.
+    ends where it was last seen to: without a leader nothing comes to it. One that was revoked meanwhile is left out.
     """
     try:
-        async with asyncio.timeout(ENDS_SECONDS):
+        async with within(ENDS_SECONDS, "no answer"):
             return dict(await consumer.end_offsets(list(partitions)))
-    except (KafkaError, TimeoutError):
+    except KafkaError:
         pass
 
     async def end(partition: TopicPartition) -> int:
-        async with asyncio.timeout(ENDS_SECONDS):
+        async with within(ENDS_SECONDS, "no answer"):
             return int((await consumer.end_offsets([partition]))[partition])
 
-    answers = await asyncio.gather(*map(end, partitions), return_exceptions=True)
-    failures = [each for each in answers if isinstance(each, BaseException)]
-    if len(failures) == len(answers):
+    answers = dict(zip(partitions, await asyncio.gather(*map(end, partitions), return_exceptions=True), strict=True))
+    ends = {partition: answer for partition, answer in answers.items() if isinstance(answer, int)}
+    failures = [answer for answer in answers.values() if isinstance(answer, BaseException)]
+    if failures and not ends:
         raise failures[0]
-    return {
-        partition: (consumer.highwater(partition) or 0) if isinstance(answer, BaseException) else answer
-        for partition, answer in zip(partitions, answers, strict=True)
-    }
+    return {**_fetched_ends(consumer, partitions), **ends}
+
+
+def _fetched_ends(consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    """As of the latest fetch, or 0. A partition that is not assigned any more is left out: aiokafka asserts that."""
+    assigned = consumer.assignment()
+    return {partition: consumer.highwater(partition) or 0 for partition in partitions if partition in assigned}
 
 
 def _log_beginnings(places: Mapping[TopicPartition, Placement]) -> None:
@@ -463,5 +489,15 @@ def _log_beginnings(places: Mapping[TopicPartition, Placement]) -> None:
         log.info("read from the beginning", topic=topic, partitions=sorted(numbers), why=why, notable=True)
 
 
-def _in_a_line(error: Exception) -> str:
-    return f"no answer within {COMMIT_SECONDS:g} s" if isinstance(error, TimeoutError) else " ".join(str(error).split())
+async def _leave(consumer: AIOKafkaConsumer) -> None:
+    """Stop it. A broker that hangs is not waited for: its requests fail when the connections are closed."""
+    stopping = asyncio.create_task(stop(consumer))
+    _, late = await asyncio.wait([stopping], timeout=LEAVE_SECONDS)
+    if late:
+        await consumer._client.close()  # noqa: SLF001 - stop() has no deadline
+    await stopping
+
+
+def generation_of(consumer: AIOKafkaConsumer) -> int:
+    """Of the group as this member knows it; below 1 while it is not in the group."""
+    return int(consumer._coordinator.generation)  # noqa: SLF001 - there is no other way

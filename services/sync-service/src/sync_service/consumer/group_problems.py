@@ -16,8 +16,6 @@ from sync_service.settings import Settings
 
 _LIMITS = ("group.min.session.timeout.ms", "group.max.session.timeout.ms")
 _ANSWER_MS = 3000
-
-
 CLIENT_ID = "sync-service"
 _OWN_GROUP = "give the sync a group of its own (SYNC_GROUP_ID)"
 
@@ -37,27 +35,44 @@ async def refusal(kafka: KafkaClients, settings: Settings, error: BaseException)
     return None
 
 
-async def foreign_members(kafka: KafkaClients, group_id: str) -> str | None:
-    """Of a group that this process is in: who else takes events of it and applies none. None as well if unknown."""
-    try:
-        async with kafka.started(kafka.admin(request_timeout_ms=_ANSWER_MS)) as admin:
-            (answer,) = await admin.describe_consumer_groups([group_id])
-    except (KafkaError, OSError, TimeoutError):
-        return None
-    ((error_code, _group, state, _protocol_type, _protocol, members, *_),) = answer.groups
-    if state == "Dead" or error_code == GroupIdNotFound.errno:
-        # This request does not know groups of the other protocol; that with members of both is one.
+class ForeignMembers:
+    """Of the group that this process is in: who else takes events of it and applies none."""
+
+    def __init__(self, kafka: KafkaClients, group_id: str) -> None:
+        self._kafka = kafka
+        self._group_id = group_id
+        # The broker knew no such group although this process was in it.
+        self.suspects_some = False
+
+    async def problem(self, generation: int) -> str | None:
+        """In one sentence; None as well if it is not known. `generation` is this member's; below 1 it is in no group.
+
+        The request does not know groups of the protocol of KIP-848, and a group with members of both protocols is one.
+        A group without members is not known either: this process may have been removed from it without knowing. So
+        only the second answer in a row counts.
+        """
+        try:
+            async with self._kafka.started(self._kafka.admin(request_timeout_ms=_ANSWER_MS)) as admin:
+                (answer,) = await admin.describe_consumer_groups([self._group_id])
+        except (KafkaError, OSError, TimeoutError):
+            return None
+        ((error_code, _group, state, _protocol_type, _protocol, members, *_),) = answer.groups
+        is_unknown = state == "Dead" or error_code == GroupIdNotFound.errno
+        suspected, self.suspects_some = self.suspects_some, is_unknown and generation > 0
+        if self.suspects_some:
+            return (
+                f"the group SYNC_GROUP_ID={self._group_id} has members of the consumer group protocol of KIP-848, "
+                f"which take events away from the sync; {_OWN_GROUP}"
+                if suspected
+                else None
+            )
+        foreign = sorted({f"{client} at {host.strip('/')}" for _, client, host, *_ in members if client != CLIENT_ID})
+        if not foreign:
+            return None
         return (
-            f"the group SYNC_GROUP_ID={group_id} has members of the consumer group protocol of KIP-848, "
+            f"the group SYNC_GROUP_ID={self._group_id} has members that are no sync-service ({', '.join(foreign)}), "
             f"which take events away from the sync; {_OWN_GROUP}"
         )
-    strangers = sorted({f"{client} at {host.strip('/')}" for _, client, host, *_ in members if client != CLIENT_ID})
-    if not strangers:
-        return None
-    return (
-        f"the group SYNC_GROUP_ID={group_id} has members that are no sync-service ({', '.join(strangers)}), "
-        f"which take events away from the sync; {_OWN_GROUP}"
-    )
 
 
 async def refused_session_timeout(kafka: KafkaClients, value_ms: int) -> str:

@@ -8,8 +8,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from service_kit.kafka import KafkaClients
+from service_kit.kafka_topics import Topic, describe_topics
 from sync_service.consumer.standalone import standalone_consumer
-from sync_service.consumer.topics import Topic, describe_topics
 
 # After so long a topic or partition is read that has been created.
 LOOK_SECONDS = 30.0

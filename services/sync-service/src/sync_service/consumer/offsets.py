@@ -1,9 +1,10 @@
-"""What a consumer group has committed."""
+"""Which offsets partitions have, and which of them a consumer group has committed."""
 
 import asyncio
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
@@ -11,6 +12,24 @@ from aiokafka.structs import OffsetAndMetadata
 # A broker that has just started creates or loads what the group's coordinator needs.
 COORDINATOR_SECONDS = 10.0
 _PAUSE_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The offset of the oldest record that a partition keeps, and of the next one to come."""
+
+    begin: int
+    end: int
+
+
+async def extents(
+    consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]
+) -> Mapping[TopicPartition, Extent]:
+    """Of each partition. Raises `KafkaError`."""
+    # In this order no record that is deleted meanwhile makes a beginning after the end.
+    begins = await consumer.beginning_offsets(list(partitions))
+    ends = await consumer.end_offsets(list(partitions))
+    return {partition: Extent(begins[partition], ends[partition]) for partition in partitions}
 
 
 async def committed_offsets(

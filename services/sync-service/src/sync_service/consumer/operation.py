@@ -156,19 +156,28 @@ class SyncOperation:
         """Measures the lag, and ends the process if events wait although nothing that it depends on is down."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            try:
-                progress = await self.member.progress()
-            except KafkaError:
-                if self.member.problem is not None:
-                    self._watchdog.look({})
-                # Otherwise it is going to be known why, or works next time: until then the figures stay as they were.
-                self._watchdog.excuse()
-                continue
-            self._watchdog.look(progress)
-            self._measure_lag(progress)
+            await self._look_at_progress()
             await self._excuse_stalls_of_others()
             if stuck := self._watchdog.stuck_without_excuse(self._settings.sync_watchdog_seconds):
                 self._supervisor.end(f"no progress: {_told(stuck)}")
+
+    async def _look_at_progress(self) -> None:
+        """Without the member's consumer, if that has no answer: it may be broken while the broker is fine.
+
+        Without the broker time runs, too: a write that hangs does not wait for it. What does is excused later.
+        """
+        progress: Mapping[TopicPartition, Progress] = {}
+        try:
+            progress = await self.member.progress()
+        except KafkaError:
+            if self.member.problem is None:
+                try:
+                    progress = await self.member.progress_by_new_connection()
+                except (KafkaError, OSError):
+                    self._watchdog.look(self.member.last_known_progress())
+                    return
+        self._watchdog.look(progress)
+        self._measure_lag(progress)
 
     async def _excuse_stalls_of_others(self) -> None:
         """A broker or a store that stalls is no reason to end: another process would wait for it as well."""

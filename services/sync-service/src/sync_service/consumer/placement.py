@@ -6,14 +6,7 @@ from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from sync_service.consumer.gaps import Gap
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """The offset of the oldest record that a partition keeps, and of the next one to come."""
-
-    begin: int
-    end: int
+from sync_service.consumer.offsets import Extent
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Reads the dead letters' topic, one record at a time: what is in memory does not grow with the topic."""
 
 import asyncio
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
@@ -9,13 +8,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from service_kit.kafka import KafkaClients
 from sync_service.consumer.deadlines import within
+from sync_service.consumer.offsets import Extent, extents
 from sync_service.consumer.standalone import POLL_MS, read_until, standalone_consumer
 from sync_service.consumer.topics import existing_topics
 from sync_service.dead_letters.index import LetterIndex
 from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC, LetterId, Origin, Record
-
-# First and last offset of each partition of the topic; the last one is where the next record will be.
-Extent = Mapping[int, tuple[int, int]]
 
 _CLIENT = "sync-service-letters"
 # For one record, of a broker that answers slowly.
@@ -37,30 +34,29 @@ class LetterReader:
     async def catch_up(self, index: LetterIndex) -> None:
         """Have the index know all that is in the topic by now."""
         async with self._consumer() as consumer:
-            extent = await _extent(consumer)
-            index.forget_before({partition: first for partition, (first, _) in extent.items()})
-            begin = {each: max(first, index.reached.get(each, 0)) for each, (first, _) in extent.items()}
-            async for record in _read(consumer, {each: (begin[each], end) for each, (_, end) in extent.items()}):
+            kept = await _extents(consumer)
+            index.forget_before({partition: extent.begin for partition, extent in kept.items()})
+            begin = {each: max(extent.begin, index.reached.get(each, 0)) for each, extent in kept.items()}
+            async for record in _read(consumer, {each: (begin[each], extent.end) for each, extent in kept.items()}):
                 index.note(record)
             # The last offsets may be markers of transactions, which are no records.
-            index.reached.update({each: max(begin[each], end) for each, (_, end) in extent.items()})
+            index.reached.update({each: max(begin[each], extent.end) for each, extent in kept.items()})
 
     async def latest(self, count: int) -> AsyncGenerator[Record, None]:
         """The latest records of each partition."""
         async with self._consumer() as consumer:
-            extent = await _extent(consumer)
+            kept = await _extents(consumer)
             async for record in _read(
-                consumer, {each: (max(first, end - count), end) for each, (first, end) in extent.items()}
+                consumer, {each: (max(extent.begin, extent.end - count), extent.end) for each, extent in kept.items()}
             ):
                 yield record
 
     async def at(self, ids: Iterable[LetterId]) -> AsyncGenerator[Record, None]:
         """The records at these places, which have been there, in their order; those that are deleted are left out."""
         async with self._consumer() as consumer:
-            extent = await _extent(consumer)
+            kept = await _extents(consumer)
             for letter in sorted(set(ids)):
-                first, _ = extent.get(letter.partition, (sys.maxsize, 0))
-                if first <= letter.offset:
+                if letter.partition in kept and kept[letter.partition].begin <= letter.offset:
                     partition = TopicPartition(DEAD_LETTERS_TOPIC, letter.partition)
                     if (record := await _one(consumer, partition, letter.offset)) is not None:
                         yield record
@@ -70,8 +66,8 @@ class LetterReader:
         if (await existing_topics(self._kafka, [origin.topic]))[origin.topic].id != origin.topic_id:
             return None
         async with standalone_consumer(self._kafka, [origin.topic], client_id=_CLIENT) as consumer:
-            first, _ = (await _extent(consumer)).get(origin.partition, (sys.maxsize, 0))
-            if origin.offset < first:
+            kept = await _extents(consumer)
+            if origin.partition not in kept or origin.offset < kept[origin.partition].begin:
                 return None
             return await _one(consumer, TopicPartition(origin.topic, origin.partition), origin.offset)
 
@@ -84,11 +80,10 @@ class LetterReader:
             yield consumer
 
 
-async def _extent(consumer: AIOKafkaConsumer) -> Extent:
-    partitions = sorted(consumer.assignment())
-    first = await consumer.beginning_offsets(partitions)
-    end = await consumer.end_offsets(partitions)
-    return {each.partition: (first[each], end[each]) for each in partitions}
+async def _extents(consumer: AIOKafkaConsumer) -> Mapping[int, Extent]:
+    """By partition: the consumer has those of one topic."""
+    kept = await extents(consumer, sorted(consumer.assignment()))
+    return {place.partition: extent for place, extent in kept.items()}
 
 
 async def _one(consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> Record | None:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from service_kit.kafka import KafkaClients, stop
+from service_kit.kafka import KafkaClients
 from service_kit.kafka_topics import describe_topics
-from sync_service.consumer.offsets import committed_offsets
-from sync_service.consumer.standalone import ISOLATION
+from sync_service.consumer.offsets import committed_offsets, extents
+from sync_service.consumer.standalone import StandaloneClients
 from sync_service.observation.unanswered import ANSWER_SECONDS, answering
 
 _CLIENT = "sync-service-pipeline"
@@ -73,14 +73,13 @@ class BrokerState:
 
 
 class Broker:
-    """Connections of its own, which are made again after each failure: a look never waits for the consumer."""
+    """Connections of its own, which are opened again after each failure: a look never waits for the consumer."""
 
     def __init__(self, kafka: KafkaClients, topics: Sequence[str], group_id: str) -> None:
         self._kafka = kafka
         self._topics = topics
         self._group_id = group_id
-        self._consumer: AIOKafkaConsumer | None = None
-        self._admin: AIOKafkaAdminClient | None = None
+        self._clients = StandaloneClients(kafka, client_id=_CLIENT, request_timeout_ms=int(ANSWER_SECONDS * 1000))
 
     async def look(self) -> BrokerState:
         """Raises `Unanswered`."""
@@ -92,15 +91,10 @@ class Broker:
             raise
 
     async def close(self) -> None:
-        consumer, admin = self._consumer, self._admin
-        self._consumer = self._admin = None
-        if consumer is not None:
-            await stop(consumer)
-        if admin is not None:
-            await stop(admin)
+        await self._clients.close()
 
     async def _look(self) -> BrokerState:
-        consumer, admin = await self._connected()
+        consumer, admin = await self._clients.connected()
         described = await describe_topics(self._kafka, self._topics)
         partitions = {
             name: [] if isinstance(topic, KafkaError) else topic.topic_partitions for name, topic in described.items()
@@ -108,13 +102,12 @@ class Broker:
         everyone = list(chain.from_iterable(partitions.values()))
         if not everyone:
             return BrokerState([TopicState(topic, []) for topic in self._topics], await self._members(admin))
-        begins = await consumer.beginning_offsets(everyone)
-        ends = await consumer.end_offsets(everyone)
+        kept = await extents(consumer, everyone)
         committed = await committed_offsets(admin, self._group_id, everyone)
 
         def state(partition: TopicPartition) -> PartitionState:
             offset = committed[partition].offset if partition in committed else None
-            return PartitionState(partition.partition, begins[partition], ends[partition], offset)
+            return PartitionState(partition.partition, kept[partition].begin, kept[partition].end, offset)
 
         topics = [TopicState(topic, [state(each) for each in partitions[topic]]) for topic in self._topics]
         return BrokerState(topics, await self._members(admin))
@@ -123,17 +116,3 @@ class Broker:
         (answer,) = await admin.describe_consumer_groups([self._group_id])
         ((_error, _group, _state, _protocol_type, _protocol, members, *_),) = answer.groups
         return len(members)
-
-    async def _connected(self) -> tuple[AIOKafkaConsumer, AIOKafkaAdminClient]:
-        if self._consumer is None or self._admin is None:
-            timeout_ms = int(ANSWER_SECONDS * 1000)
-            self._consumer = self._kafka.consumer(
-                client_id=_CLIENT,
-                request_timeout_ms=timeout_ms,
-                enable_auto_commit=False,
-                isolation_level=ISOLATION,
-            )
-            self._admin = self._kafka.admin(client_id=_CLIENT, request_timeout_ms=timeout_ms)
-            await self._kafka.start(self._consumer)
-            await self._kafka.start(self._admin)
-        return self._consumer, self._admin

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from service_kit.background import stray_cancellations
-from service_kit.kafka import KafkaClients, stop
+from service_kit.kafka import KafkaClients
 from service_kit.kafka_topics import describe_topics
-from sync_service.consumer.offsets import committed_offsets
-from sync_service.consumer.standalone import ISOLATION, read_until
+from sync_service.consumer.offsets import committed_offsets, extents
+from sync_service.consumer.standalone import StandaloneClients, read_until
 from sync_service.events.envelope import decode
 from sync_service.events.positions import epoch, position
 from sync_service.events.problems import InvalidEvent
@@ -49,17 +48,13 @@ class Topic:
         self._topic = topic
         self._group_id = group_id
         self._patience = patience
-        self._consumer: AIOKafkaConsumer | None = None
-        self._admin: AIOKafkaAdminClient | None = None
+        self._clients = StandaloneClients(kafka, client_id="sync-service reconcile", request_timeout_ms=_ANSWER_MS)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        if self._admin is not None:
-            await stop(self._admin)
-        if self._consumer is not None:
-            await stop(self._consumer)
+        await self._clients.close()
 
     async def drained(self) -> Ends | None:
         """Wait until the sync is done with all events that are there now; where these end.
@@ -85,17 +80,16 @@ class Topic:
             raise await self._unanswered(error) from error
 
     async def _drained(self) -> Ends | None:
-        consumer, admin = await self._connected()
+        consumer, admin = await self._clients.connected()
         partitions = await self._partitions()
-        ends: Ends = await consumer.end_offsets(partitions)
-        begins = await consumer.beginning_offsets(partitions)
+        kept = await extents(consumer, partitions)
         waiting, pause, progressed = None, _FIRST_PAUSE_SECONDS, time.monotonic()
         while True:
             committed = await committed_offsets(admin, self._group_id, partitions)
-            done = {each: max(begins[each], committed[each].offset) for each in partitions if each in committed}
-            left = sum(max(0, ends[each] - done.get(each, begins[each])) for each in partitions)
+            done = {each: max(kept[each].begin, committed[each].offset) for each in partitions if each in committed}
+            left = sum(max(0, kept[each].end - done.get(each, kept[each].begin)) for each in partitions)
             if not left:
-                return ends
+                return {each: extent.end for each, extent in kept.items()}
             if left != waiting:
                 waiting, progressed = left, time.monotonic()
             elif time.monotonic() - progressed > self._patience:
@@ -104,7 +98,7 @@ class Topic:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _newest(self, ends: Ends) -> Place | None:
-        consumer, _ = await self._connected()
+        consumer, _ = await self._clients.connected()
         begins = await consumer.beginning_offsets(list(ends))
         places = [place for each, end in ends.items() if (place := await self._last(consumer, each, begins[each], end))]
         if len({place.epoch for place in places}) != 1:
@@ -123,21 +117,6 @@ class Topic:
             if start == begin:
                 return None
         return None
-
-    async def _connected(self) -> tuple[AIOKafkaConsumer, AIOKafkaAdminClient]:
-        if self._consumer is None or self._admin is None:
-            self._consumer = self._kafka.consumer(
-                client_id="sync-service reconcile",
-                request_timeout_ms=_ANSWER_MS,
-                enable_auto_commit=False,
-                fetch_max_wait_ms=100,
-                isolation_level=ISOLATION,
-                auto_offset_reset="earliest",
-            )
-            self._admin = self._kafka.admin(request_timeout_ms=_ANSWER_MS)
-            await self._kafka.start(self._consumer)
-            await self._kafka.start(self._admin)
-        return self._consumer, self._admin
 
     async def _partitions(self) -> list[TopicPartition]:
         topic = (await describe_topics(self._kafka, [self._topic]))[self._topic]
