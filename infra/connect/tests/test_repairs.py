@@ -3,7 +3,9 @@
 import asyncio
 import re
 import secrets
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -47,6 +49,7 @@ async def test_change_events_go_on_in_a_topic_that_was_deleted(running_stack: St
     addresses, topic = running_stack.addresses, "cdc.mongo.tweets.likes"
     kafka = KafkaClients(addresses["KAFKA_BOOTSTRAP_SERVERS"])
     mongo = AsyncIOMotorClient[dict[str, Any]](addresses["MONGODB_URL"])
+    user = str(uuid4())
     async with (
         httpx.AsyncClient(base_url=addresses["REGISTRAR_URL"], timeout=20) as registrar,
         kafka.started(kafka.admin()) as admin,
@@ -60,7 +63,8 @@ async def test_change_events_go_on_in_a_topic_that_was_deleted(running_stack: St
             return len(described.get(topic, ()))
 
         async def write_and_read() -> bool:
-            await mongo["tweets"]["likes"].insert_one({"_id": f"test-{secrets.token_hex(4)}"})
+            like = {"tweet_id": secrets.token_hex(12), "user_id": user}
+            await mongo["tweets"]["likes"].insert_one({"_id": like, "created_at": datetime.now(UTC)})
             found = [await records_of(addresses["KAFKA_BOOTSTRAP_SERVERS"], topic, number) for number in range(6)]
             return any(found)
 
@@ -70,6 +74,8 @@ async def test_change_events_go_on_in_a_topic_that_was_deleted(running_stack: St
         await eventually(partitions, lambda count: count == 0)
         await eventually(partitions, lambda count: count == 6)
         await eventually(write_and_read, within=180)
+        # The tests that follow compare the copies with what is in MongoDB.
+        await mongo["tweets"]["likes"].delete_many({"_id.user_id": user})
         await eventually(ready, within=180)
         assert [each["repairs"] for each in (await registrar.get("/v1/connectors")).json()] == repairs
     mongo.close()
