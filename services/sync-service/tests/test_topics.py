@@ -1,5 +1,6 @@
 """Topics that are missing, that are created again, or that are given partitions: each is its own route's matter."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartitionError
 
 from change_events import mysql_event
+from embedded_stack import Stack
 from service_kit.kafka_topics import describe_topics
 from sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
 from sync_service.consumer import route_topics
@@ -139,9 +141,14 @@ async def test_partitions_that_are_added_are_read(bench: Bench) -> None:
 
 
 @pytest.fixture
-async def no_dead_letters_topic(bench: Bench) -> AsyncIterator[None]:
+async def no_dead_letters_topic(bench: Bench, stack: Stack) -> AsyncIterator[None]:
+    # Where other tests have started the whole stack its registrar would create the topic again.
+    has_registrar = stack.is_running("registrar")
+    await asyncio.to_thread(stack.stop_one, "registrar")
     await bench.delete_topic(DEAD_LETTERS_TOPIC)
     yield
+    if has_registrar:
+        await asyncio.to_thread(stack.start, "registrar")
     if isinstance((await describe_topics(bench.kafka, [DEAD_LETTERS_TOPIC]))[DEAD_LETTERS_TOPIC], Exception):
         await create_dead_letters_topic(bench)
 
