@@ -99,7 +99,7 @@ def test_what_connect_repeats_of_the_security_settings_is_not_shown() -> None:
 
 
 def test_lines_for_java_escape_what_it_would_read_otherwise() -> None:
-    assert properties_file({"a": "x\\y", "b": "1\n2", "c": " z"}) == "a=x\\\\y\nb=1\\n2\nc=\\ z\n"
+    assert properties_file({"a": "x\\y", "b": "1\n2", "c": " z"}) == "a=x\\\\y\nb=1\\u000a2\nc=\\ z\n"
 
 
 def test_plain_has_a_login_module_of_its_own() -> None:

@@ -174,6 +174,10 @@ def test_mirror_is_used_instead_of_maven_central(
     assert mirror_of_all.requested_jars == sorted(jar.file_name for jar in locked_jars("kafka"))
 
 
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_interrupted_download_says_what_to_do(tmp_path: Path, mirror_of_all: MavenRepository, stack: Stack) -> None:
     stack.fetch()
     cache = tmp_path / "cache"
@@ -192,6 +196,8 @@ def test_interrupted_download_says_what_to_do(tmp_path: Path, mirror_of_all: Mav
         },
         stderr=subprocess.PIPE,
         text=True,
+        # Where the tests themselves run in the background, a shell has them ignore it.
+        preexec_fn=_heed_interrupts,  # noqa: PLW1509 - it takes no lock
     ) as fetch:
         deadline = time.monotonic() + 60
         while not mirror_of_all.requested_jars:
