@@ -68,7 +68,10 @@ class PasswordHasher:
 def _step_back() -> None:
     """Let the event loop go first: a probe must not wait behind a queue of hashes. (Linux gives threads priorities.)"""
     if hasattr(os, "setpriority"):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        thread = threading.get_native_id()
+        # A process that runs at a lower priority already may not raise it.
+        if os.getpriority(os.PRIO_PROCESS, thread) < _NICENESS:
+            os.setpriority(os.PRIO_PROCESS, thread, _NICENESS)
 
 
 def _normalized(password: str) -> str:
