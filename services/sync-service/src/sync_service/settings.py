@@ -20,7 +20,8 @@ class Settings(KafkaSettings, ServiceSettings):
     mongodb_url: MongodbAddress = Field(description="`mongodb://host:port/database?replicaSet=…`")
     auth_jwks_url: AnyHttpUrl = Field(description="The key set of auth-service, reached directly.")
     registrar_url: AnyHttpUrl | None = Field(
-        default=None, description="The registrar, which knows how the connectors are; without it nobody does."
+        default=None,
+        description="The registrar, which reports the state of the connectors; without it that is unknown.",
     )
     auth_issuer: str = Field(
         default="http://localhost:8080/api/auth",
