@@ -58,7 +58,8 @@ async def test_connectors_are_told_as_they_stop_and_go_on(whole_again: Stack, wo
     await asyncio.to_thread(whole_again.stop_one, "registrar")
     unknown = await eventually(told, lambda told: "ConnectError" in str(told["connectors"]["reason"]))
     assert unknown["connectors"]["items"] is None
-    assert {route["state"] for route in unknown["routes"]} <= {"up to date", "catching up"}
+    # What the routes do needs no registrar; a test before this one may have left a copy in doubt.
+    assert {route["state"] for route in unknown["routes"]} <= {"up to date", "catching up", "in doubt"}
     await asyncio.to_thread(whole_again.start, "registrar")
     await eventually(told, lambda told: state_of(told, "mysql-users") == ("RUNNING", None))
 

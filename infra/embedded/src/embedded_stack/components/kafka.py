@@ -88,12 +88,12 @@ class Kafka(JavaComponent):
     def after_ready_reads(self) -> bytes:
         return TOPICS.read_bytes()
 
-    def _format(self) -> None:
-        """Give the log folder the id of a new cluster."""
+    def _format(self, *options: str) -> None:
+        """Give the log folder the id of a new cluster; tests add users by more `options`."""
         # Kafka's text form of a UUID. One that began with a dash would be taken for an option.
         cluster = "T" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
         arguments = ("format", "--cluster-id", cluster, "--config", str(self._properties))
-        command = self.java("-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", *arguments)
+        command = self.java("-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", *arguments, *options)
         done = subprocess.run(command, env=self.variables, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise StackError(f"Kafka can't make its data folder: {(done.stderr or done.stdout).strip()[-500:]}")
