@@ -63,7 +63,7 @@ test: setup ## Run all tests, in two processes, each on an embedded stack of its
 check: setup ## Check format, lint and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy $(SOURCES) benchmarks faults docs
+	@$(BIN)/mypy $(SOURCES) tests/support benchmarks faults docs
 
 format: setup ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --fix .

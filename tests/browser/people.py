@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from answers import served
 from e2e.people import Person
+from support.responses import served
 
 # Opens an account with a role.
 NewPerson = Callable[..., Awaitable[Person]]

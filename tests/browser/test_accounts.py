@@ -6,10 +6,10 @@ import secrets
 import httpx
 from playwright.async_api import BrowserContext, Locator, Page, Route, expect
 
-from auth_app import Mailbox
 from browser.windows import Windows
 from e2e.people import Person, found_by_others
 from embedded_stack import Stack
+from support.auth_app import Mailbox
 
 RENEW = "async () => { const { session } = await import('/session.js'); await session.renew(); return session.user; }"
 

@@ -10,7 +10,7 @@ from playwright.async_api import Locator, Page, Route, expect
 from browser.people import NewPerson
 from browser.windows import Windows
 from e2e.people import Person
-from waiting import eventually
+from support.polling import eventually
 
 TWEETS = "**/api/tweets/v1/tweets"
 

@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from manifests import ROOT, Manifest
+from support.manifests import ROOT, Manifest
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 
-from answers import served
-from waiting import eventually
+from support.polling import eventually
+from support.responses import served
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from e2e.copies import Copies
 from embedded_stack import Stack
-from waiting import eventually
+from support.polling import eventually
 
 PROGRAM = Path(sys.executable).with_name("tweet-service")
 RECORDS = 3_000

@@ -13,15 +13,15 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from capturing import capturing
 from embedded_stack import Stack
 from registrar.topics import ensure_topics, load_topics
-from replicas import running_processes
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine
+from support.connector import capturing
+from support.polling import eventually
+from support.replicas import running_processes
 from sync_service.routes.loading import load_routes
 from sync_service.routes.tables import missing
-from waiting import eventually
 
 PAGE = (Path(__file__).parents[2] / "docs" / "adding-a-route.md").read_text()
 

@@ -9,7 +9,7 @@ import pytest
 from e2e.copies import Copies
 from e2e.people import Person
 from embedded_stack import Stack
-from waiting import eventually
+from support.polling import eventually
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 from e2e.copies import Copies
 from e2e.people import Person
 from embedded_stack import Stack
-from waiting import eventually
+from support.polling import eventually
 
 PROGRAM = Path(sys.executable).with_name("sync-service")
 

@@ -8,8 +8,8 @@ import pytest
 from e2e.copies import Copies
 from e2e.people import Person, register
 from embedded_stack import Stack
-from records import records_of
-from waiting import eventually
+from support.polling import eventually
+from support.records import records_of
 
 
 async def test_data_written_while_sync_is_down_arrives(whole_again: Stack, person: Person, copies: Copies) -> None:

@@ -7,12 +7,12 @@ import secrets
 import httpx
 import pytest
 
-from answers import problem
 from e2e.copies import Copies
 from e2e.people import Person
 from embedded_stack import Stack
 from embedded_stack.components.services import script
-from waiting import eventually
+from support.polling import eventually
+from support.responses import problem
 
 ME, TWEETS = "/api/auth/v1/users/me", "/api/tweets/v1/tweets"
 

@@ -12,8 +12,8 @@ from e2e.copies import Copies
 from e2e.people import Person
 from embedded_stack import Stack
 from service_kit.kafka import KafkaClients
+from support.polling import eventually
 from sync_service.consumer.topics import existing_topics
-from waiting import eventually
 
 
 async def everything_in_kafka(bootstrap_servers: str) -> bytes:

@@ -10,9 +10,9 @@ import pytest
 from e2e.copies import Copies, Document
 from e2e.people import register
 from embedded_stack import Stack, temporary_stack
-from secured_kafka import PASSWORD, secured_kafka
 from service_kit.mysql import create_engine
-from waiting import eventually
+from support.polling import eventually
+from support.secured_kafka import PASSWORD, secured_kafka
 
 # As docs/operations.md has them.
 TOPICS = ("cdc.*", "sync.dead-letters", "connect-*", "__debezium-heartbeat.*")

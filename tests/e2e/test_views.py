@@ -11,7 +11,7 @@ from e2e.copies import Copies, Document
 from e2e.people import Person, found_by_others, register
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
-from waiting import eventually
+from support.polling import eventually
 
 
 @pytest.fixture

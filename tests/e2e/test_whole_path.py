@@ -6,7 +6,7 @@ import pytest
 from e2e.copies import Copies
 from e2e.people import Person
 from embedded_stack import Stack
-from waiting import eventually
+from support.polling import eventually
 
 
 async def test_account_and_tweet_arrive_in_the_opposite_stores(person: Person, copies: Copies) -> None:

@@ -9,7 +9,7 @@ import pytest
 from embedded_stack import Stack
 from observability.prometheus import JOBS, Prometheus, running_prometheus
 from observability.traffic import clear_up, make_traffic
-from waiting import eventually
+from support.polling import eventually
 
 
 @pytest.fixture(scope="package")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from manifests import ROOT, Manifest
 from observability.prometheus import FOLDER
+from support.manifests import ROOT, Manifest
 
 WATCHERS = ("prometheus", "grafana")
 STORES = ("mysql", "mongo", "kafka", "connect")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from observability.prometheus import ALERTS, PANELS, Prometheus
-from waiting import eventually
+from support.polling import eventually
 
 QUERIES = [
     pytest.param(target, id=f"{panel['title']}-{target['refId']}") for panel in PANELS for target in panel["targets"]

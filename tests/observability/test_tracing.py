@@ -13,7 +13,7 @@ from sqlalchemy import text
 from e2e.people import register
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
-from waiting import eventually
+from support.polling import eventually
 
 PARENT = "00f067aa0ba902b7"
 Line = Mapping[str, Any]

@@ -6,9 +6,9 @@ import secrets
 import httpx
 from aiokafka import AIOKafkaProducer
 
-from commands import run_command
 from e2e.people import Person, register
 from embedded_stack import Stack
+from support.commands import run_command
 
 ROUTE, TOPIC = "likes", "cdc.mongo.tweets.likes"
 WRONG = {"login": "nobody-of-this-name", "password": "a wrong one"}

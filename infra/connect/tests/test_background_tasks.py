@@ -7,7 +7,6 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from forced_ends import WAYS, HowItEnds, end_first_run, restarts, running_task
 from registrar.connectors import Connector
 from registrar.main import create_app
 from registrar.metrics import RegistrarMetrics
@@ -15,7 +14,8 @@ from registrar.observation import Observation
 from registrar.settings import Settings
 from registrar.watching import Registrar
 from service_kit.event_loop import EventLoopMetrics
-from waiting import eventually
+from support.forced_ends import WAYS, HowItEnds, end_first_run, restarts, running_task
+from support.polling import eventually
 
 SETTINGS = Settings(kafka_bootstrap_servers="127.0.0.1:1", connect_url="http://127.0.0.1:1")
 CONNECTOR = Connector("mysql", {"topic.prefix": "cdc"})

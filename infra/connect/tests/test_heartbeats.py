@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from registrar.heartbeats import HeartbeatReader
 from registrar.topics import TopicDeclaration, ensure_topics
 from service_kit.kafka import KafkaClients
-from waiting import eventually
+from support.polling import eventually
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import httpx
 import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
 
-from commands import run_command
 from embedded_stack import Stack
-from records import records_of
 from registrar.connect_client import ConnectClient
 from registrar.topics import TopicDeclaration, ensure_topics
 from service_kit.kafka import KafkaClients
-from waiting import eventually
+from support.commands import run_command
+from support.polling import eventually
+from support.records import records_of
 
 
 async def test_topics_are_created_once_with_their_partition_counts(kafka_bootstrap_servers: str) -> None:

@@ -9,7 +9,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from registrar.topics import TopicDeclaration, TopicReconciler
 from service_kit.kafka import KafkaClients
-from waiting import eventually
+from support.polling import eventually
 
 WEEK, HOUR = "604800000", "3600000"
 

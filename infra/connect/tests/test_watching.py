@@ -24,7 +24,7 @@ from registrar.main import create_app
 from registrar.settings import Settings
 from registrar.topics import TopicDeclaration
 from service_kit.kafka import KafkaClients
-from waiting import eventually
+from support.polling import eventually
 
 # The same in each test process: it is in the ids of tests.
 PASSWORD = "secret-8d1f0b7c5e"

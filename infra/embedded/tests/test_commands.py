@@ -15,7 +15,7 @@ import pytest
 from embedded_stack import Stack, StackError, cli
 from embedded_stack.configuration import PORT_OFFSETS, PORTS, RESERVATION, reserved_port_offset
 from embedded_stack.fetch.cache import entry
-from stack_commands import StackCommands
+from support.stack_commands import StackCommands
 
 
 @pytest.fixture(autouse=True)

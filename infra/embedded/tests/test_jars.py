@@ -18,7 +18,7 @@ from embedded_stack import Stack, StackConfiguration, StackError
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.fetch import jars
 from embedded_stack.fetch.jars import Jar, jars_folder, locked_jars
-from stack_commands import StackCommands
+from support.stack_commands import StackCommands
 
 
 @dataclass

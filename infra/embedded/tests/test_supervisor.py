@@ -16,12 +16,12 @@ import pymongo
 import pytest
 import pytest_asyncio
 
-from commands import run_command
 from embedded_stack.configuration import reserved_port_offset
 from embedded_stack.process import ComponentProcess
 from embedded_stack.restarts import MAX_RESTARTS
-from stack_commands import StackCommands
-from waiting import eventually
+from support.commands import run_command
+from support.polling import eventually
+from support.stack_commands import StackCommands
 
 # Which start and stop in two seconds; all take half a minute.
 FEW = ("mongo", "mail")

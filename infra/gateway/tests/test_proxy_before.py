@@ -12,7 +12,7 @@ import pytest
 
 from embedded_stack import Stack
 from embedded_stack.components.gateway import TEMPLATES, nginx
-from waiting import eventually
+from support.polling import eventually
 
 CLAIMED = {"X-Forwarded-For": "198.51.100.7, 192.0.2.1", "X-Forwarded-Proto": "https"}
 

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from manifests import ROOT, Cluster, Manifest, render
+from support.manifests import ROOT, Cluster, Manifest, render
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from auth_service.settings import Settings as AuthSettings
-from manifests import ROOT, Cluster, Manifest, container_of, labels_of, pod_of, selects
 from registrar.connectors import load_connectors
 from registrar.settings import Settings as RegistrarSettings
 from service_kit.server import SHUTDOWN_SECONDS
 from service_kit.settings import ServiceSettings
+from support.manifests import ROOT, Cluster, Manifest, container_of, labels_of, pod_of, selects
 from sync_service.settings import Settings as SyncSettings
 from tweet_service.settings import Settings as TweetSettings
 

@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from manifests import Cluster, Manifest, container_of, labels_of, selects
+from support.manifests import Cluster, Manifest, container_of, labels_of, selects
 
 # From, to, port.
 INSIDE = {

@@ -5,8 +5,8 @@ import re
 
 import yaml
 
-from manifests import ROOT, Cluster
 from registrar.topics import load_topics
+from support.manifests import ROOT, Cluster
 from sync_service.routes.loading import load_routes
 from sync_service.settings import Settings
 

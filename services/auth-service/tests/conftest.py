@@ -11,11 +11,11 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_app import Form, Mailbox, NewForm, Person, Register, TurnableClock, client_of, own_schema
 from auth_service.main import create_app, prepare
 from auth_service.settings import Settings
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
+from support.auth_app import Form, Mailbox, NewForm, Person, Register, TurnableClock, client_of, own_schema
 
 PASSWORD = "correct horse battery staple"
 

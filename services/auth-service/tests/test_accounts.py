@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from answers import bearer, problem
-from auth_app import Form, Person, Register, log_in
+from support.auth_app import Form, Person, Register, log_in
+from support.responses import bearer, problem
 
 
 async def test_registration_logs_in_and_shows_the_profile(client: httpx.AsyncClient, form: Form) -> None:

@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from answers import bearer, problem
-from auth_app import Mailbox, Person, client_of, events_of, log_in
+from support.auth_app import Mailbox, Person, client_of, events_of, log_in
+from support.responses import bearer, problem
 
 
 async def test_login_is_told_with_who_from_where_and_which_request(

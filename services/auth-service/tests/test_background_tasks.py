@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from auth_app import client_of, running_app
 from auth_service.housekeeping import Housekeeper
 from auth_service.mail.mailer import Mailer
 from auth_service.mail.messages import Mail, MailKind
 from auth_service.mail.smtp import SmtpServer
 from auth_service.metrics import MailMetrics
 from auth_service.settings import Settings
-from forced_ends import WAYS, HowItEnds, cancel_from_outside, end_first_run, restarts
 from service_kit.event_loop import EventLoopMetrics
-from waiting import eventually
+from support.auth_app import client_of, running_app
+from support.forced_ends import WAYS, HowItEnds, cancel_from_outside, end_first_run, restarts
+from support.polling import eventually
 
 TASKS = {"housekeeping": (Housekeeper, "run"), "event-loop-lag": (EventLoopMetrics, "watch")}
 

@@ -9,10 +9,10 @@ import pytest
 from fastapi import FastAPI
 from starlette.datastructures import Headers
 
-from answers import bearer, problem
-from auth_app import Form, NewForm, Person, Register, TurnableClock, client_of, events_of, log_in, running_app
 from auth_service.browser.same_origin import is_same_origin
 from auth_service.settings import Settings
+from support.auth_app import Form, NewForm, Person, Register, TurnableClock, client_of, events_of, log_in, running_app
+from support.responses import bearer, problem
 
 OWN = {"X-Tandem-Browser": "1", "Origin": "http://auth.test", "Sec-Fetch-Site": "same-origin"}
 DAY = 24 * 60 * 60

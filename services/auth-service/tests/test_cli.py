@@ -3,9 +3,9 @@
 import pytest
 from pydantic import SecretStr
 
-from auth_app import Person, client_of, log_in, running_app
 from auth_service.settings import Settings
-from commands import run_command
+from support.auth_app import Person, client_of, log_in, running_app
+from support.commands import run_command
 
 PASSWORD = "a rather long passphrase"
 ADMIN = ("create-admin", "--username", "admin", "--email", "root@example.com")

@@ -6,10 +6,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from answers import bearer, problem
-from auth_app import Mailbox, NewForm, Person, Register, TurnableClock, client_of, log_in, running_app
 from auth_service.settings import Settings
-from waiting import eventually
+from support.auth_app import Mailbox, NewForm, Person, Register, TurnableClock, client_of, log_in, running_app
+from support.polling import eventually
+from support.responses import bearer, problem
 
 CONFIRM, CONFIRM_NEW = "confirm your email address", "confirm your new email address"
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from jose import jwt
 from pydantic import SecretStr
 
-from answers import bearer, problem
-from auth_app import Person, TurnableClock, client_of, log_in, running_app
 from auth_service.keys.schedule import LAST_TOKENS, LEAD, is_rotation_due, published, signing
 from auth_service.main import prepare
 from auth_service.settings import Settings
+from support.auth_app import Person, TurnableClock, client_of, log_in, running_app
+from support.responses import bearer, problem
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MONTH = timedelta(days=30)

@@ -11,10 +11,10 @@ from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 
-from answers import bearer, problem
-from auth_app import NewForm, Person, Register, TurnableClock, client_of, events_of, running_app
 from auth_service.limits.policy import Attempts, LimitPolicy, attempt, told
 from auth_service.settings import Settings
+from support.auth_app import NewForm, Person, Register, TurnableClock, client_of, events_of, running_app
+from support.responses import bearer, problem
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = LimitPolicy("login", quota=3, window=timedelta(minutes=15), max_delay=timedelta(minutes=5))

@@ -5,8 +5,8 @@ import base64
 import httpx
 import pytest
 
-from answers import bearer, problem
-from auth_app import Person
+from support.auth_app import Person
+from support.responses import bearer, problem
 
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 

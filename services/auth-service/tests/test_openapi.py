@@ -17,12 +17,12 @@ from schemathesis.core.transport import Response
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from answers import bearer, problem, served
-from auth_app import NewForm, client_of, own_schema, running_app
 from auth_service.main import create_app
 from auth_service.settings import Settings
 from embedded_stack import Stack
-from openapi_contract import (
+from service_kit.mysql import create_engine
+from support.auth_app import NewForm, client_of, own_schema, running_app
+from support.openapi_contract import (
     Findings,
     Visitor,
     check_examples,
@@ -37,8 +37,8 @@ from openapi_contract import (
     try_operations,
     try_sequences,
 )
-from replicas import running_replicas
-from service_kit.mysql import create_engine
+from support.replicas import running_replicas
+from support.responses import bearer, problem, served
 
 PREFIX = "/api/auth"
 # What the examples in OpenAPI say, so that those who are registered here can log in and change it by them.

@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from answers import bearer, problem
-from auth_app import Mailbox, NewForm, Person, Register, TurnableClock, client_of, log_in, running_app
 from auth_service.database import Table
 from auth_service.passwords.policy import COMMON_PASSWORDS, weakness
 from auth_service.settings import Settings
-from waiting import eventually
+from support.auth_app import Mailbox, NewForm, Person, Register, TurnableClock, client_of, log_in, running_app
+from support.polling import eventually
+from support.responses import bearer, problem
 
 NEW_PASSWORD = "a rather different passphrase"
 

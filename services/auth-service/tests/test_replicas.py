@@ -18,17 +18,17 @@ from pydantic import SecretStr
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from answers import bearer, problem
-from auth_app import Form, NewForm, own_schema
 from auth_service.database import now
 from auth_service.limits.policy import LimitPolicy
 from auth_service.limits.service import AttemptLimiter, Subject
 from auth_service.main import prepare
 from auth_service.settings import Settings
 from embedded_stack import Stack
-from replicas import AUTH_SERVICE, Replica, running_replicas
 from service_kit.mysql import create_engine
-from waiting import eventually
+from support.auth_app import Form, NewForm, own_schema
+from support.polling import eventually
+from support.replicas import AUTH_SERVICE, Replica, running_replicas
+from support.responses import bearer, problem
 
 QUOTA = 5
 VARIABLES = {

@@ -9,8 +9,8 @@ from jose import jwt
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from answers import bearer, problem
-from auth_app import Form, Person, Register, TurnableClock, client_of, log_in
+from support.auth_app import Form, Person, Register, TurnableClock, client_of, log_in
+from support.responses import bearer, problem
 
 
 async def refresh(client: httpx.AsyncClient, token: str) -> httpx.Response:

@@ -14,8 +14,6 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, func, select, table, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from answers import bearer, problem
-from auth_app import Form, NewForm, TurnableClock, client_of, running_app
 from auth_service.audit.models import AuditEvent
 from auth_service.database import migrations_folder
 from auth_service.keys.encryption import WrongSecret
@@ -24,6 +22,8 @@ from auth_service.opaque_tokens import token_hash
 from auth_service.settings import Settings
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
+from support.auth_app import Form, NewForm, TurnableClock, client_of, running_app
+from support.responses import bearer, problem
 
 AUTH_SERVICE = str(Path(sys.executable).with_name("auth-service"))
 TICK_SECONDS = 0.01

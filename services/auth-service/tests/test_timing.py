@@ -19,8 +19,8 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_app import NewForm, Person, Register, client_of, running_app
 from auth_service.settings import Settings
+from support.auth_app import NewForm, Person, Register, client_of, running_app
 
 SAMPLES = 40
 TELLING = 0.8

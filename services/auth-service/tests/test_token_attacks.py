@@ -22,10 +22,10 @@ from jose import jwk, jwt
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from answers import bearer, problem
-from auth_app import NewForm, Person, Register, client_of
 from auth_service.keys.service import LoadedKey
-from issuing import SigningKey, serving_issuer
+from support.auth_app import NewForm, Person, Register, client_of
+from support.jwt_issuer import SigningKey, serving_issuer
+from support.responses import bearer, problem
 
 PASSWORD = "correct horse battery staple"
 

@@ -13,14 +13,14 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import load
-from answers import bearer, problem
-from auth_app import Form, NewForm, Person, client_of, own_schema, running_app
 from auth_service.passwords.hashing import PasswordHasher
 from auth_service.settings import Settings
 from embedded_stack import Stack
-from replicas import Replica, free_port, running_replicas
-from waiting import eventually
+from support import load
+from support.auth_app import Form, NewForm, Person, client_of, own_schema, running_app
+from support.polling import eventually
+from support.replicas import Replica, free_port, running_replicas
+from support.responses import bearer, problem
 
 LOGINS = 1000
 PEOPLE = 25

@@ -10,7 +10,6 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from forced_ends import WAYS, Ends, HowItEnds
 from service_kit import background
 from service_kit.background import (
     EXIT_SOFTWARE,
@@ -20,7 +19,8 @@ from service_kit.background import (
     failure_of,
     stray_cancellations,
 )
-from waiting import eventually
+from support.forced_ends import WAYS, Ends, HowItEnds
+from support.polling import eventually
 
 REASONS: dict[HowItEnds, str] = {
     "cancelled": "work was cancelled",

@@ -10,13 +10,13 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from pydantic import TypeAdapter, ValidationError
 
-from answers import problem
 from service_kit.application import create_application
 from service_kit.openapi import TOKEN_IS_OPTIONAL
 from service_kit.problems import TooManyRequests, Unauthorized, problem_responses
 from service_kit.settings import ServiceSettings
 from service_kit.tokens import bearer_scheme
 from service_kit.wire import GivenId, GivenMoment, RequestBody
+from support.responses import problem
 
 router = APIRouter()
 Token = Annotated[str | None, Depends(bearer_scheme("v1/token"))]

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from service_kit.background import Supervisor
 from service_kit.event_loop import LOOK_SECONDS, EventLoopMetrics
-from waiting import eventually
+from support.polling import eventually
 
 
 async def test_loop_that_was_blocked_was_late() -> None:

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from logs import configured_logging
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.pagination import InvalidCursor, decode_cursor, encode_cursor
 from service_kit.settings import ServiceSettings, explain
 from service_kit.wire import UtcDatetime
+from support.logs import configured_logging
 
 
 @given(st.integers(), st.text())

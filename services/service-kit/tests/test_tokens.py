@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 
-from issuing import Issuer, SigningKey, serving_issuer
 from service_kit.problems import ServiceUnavailable
 from service_kit.tokens import RemoteKeySet
+from support.jwt_issuer import Issuer, SigningKey, serving_issuer
 
 
 class Clock:

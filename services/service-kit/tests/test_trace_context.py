@@ -13,9 +13,9 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logs import configured_logging
 from service_kit.http_client import internal_client
 from service_kit.trace_context import TraceContext, begin_span, current_trace
+from support.logs import configured_logging
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 VALID = f"00-{TRACE}-{PARENT}-01"

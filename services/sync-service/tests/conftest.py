@@ -12,17 +12,17 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from embedded_stack import Stack
-from issuing import Issuer, serving_issuer
-from own_sync import OwnSync, own_sync
 from service_kit.mysql import create_engine, migrate
-from sync_bench import Bench, sync_bench
+from support.jwt_issuer import Issuer, serving_issuer
+from support.own_sync import OwnSync, own_sync
+from support.sync_bench import Bench, sync_bench
+from support.written_copies import Copy, MongoCopy, MysqlCopy
 from sync_service.consumer.operation import migrations_folder
 from sync_service.routes.loading import default_routes_file, load_routes
 from sync_service.routes.models import Route
 from sync_service.settings import Settings
 from sync_service.sinks.mongo import MongoSink
 from sync_service.sinks.mysql import MysqlSink, engine_for_sinks
-from written_copies import Copy, MongoCopy, MysqlCopy
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorDatabase

@@ -18,12 +18,13 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from embedded_stack import Stack
-from forced_ends import WAYS, Ends, HowItEnds, cancel_from_outside, end_first_run, restarts, running_task
-from own_sync import OwnSync, tweet_event
-from replicas import free_port
 from service_kit.background import EXIT_SOFTWARE, TaskEnded
 from service_kit.event_loop import EventLoopMetrics
 from service_kit.kafka import KafkaClients, stop
+from support.forced_ends import WAYS, Ends, HowItEnds, cancel_from_outside, end_first_run, restarts, running_task
+from support.own_sync import OwnSync, tweet_event
+from support.polling import eventually
+from support.replicas import free_port
 from sync_service.consumer import operation as consumer_operation
 from sync_service.consumer.operation import SyncOperation
 from sync_service.consumer.partition import PartitionWorker
@@ -36,7 +37,6 @@ from sync_service.reconciliation import jobs as reconciliation_jobs
 from sync_service.reconciliation.jobs import Job, Jobs
 from sync_service.routes.loading import load_routes
 from sync_service.settings import Settings
-from waiting import eventually
 
 LIMITS = FeedLimits(clients=10, backlog=100, heartbeat_seconds=10)
 

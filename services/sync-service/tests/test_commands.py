@@ -11,8 +11,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from change_events import mysql_event
-from commands import run_command
+from support.change_events import mysql_event
+from support.commands import run_command
 from sync_service.routes.loading import load_routes
 
 run = partial(run_command, "sync-service", within=30)

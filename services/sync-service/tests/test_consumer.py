@@ -12,12 +12,13 @@ from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError, KafkaError, KafkaTimeoutError
 from sqlalchemy import text
 
-from change_events import Record, mongodb_event, mysql_event
 from embedded_stack import Stack
-from forced_ends import Ends
-from records import records_of
 from service_kit.kafka import KafkaClients
-from sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
+from support.change_events import Record, mongodb_event, mysql_event
+from support.forced_ends import Ends
+from support.polling import eventually
+from support.records import records_of
+from support.sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
 from sync_service.consumer import operation as consumer_operation
 from sync_service.consumer import standalone
 from sync_service.consumer.group import PAUSED_FETCH_WAIT_MS, end_offsets
@@ -29,7 +30,6 @@ from sync_service.dead_letters.limits import Limits
 from sync_service.dead_letters.reading import LetterReader
 from sync_service.dead_letters.writing import DeadLetters
 from sync_service.sinks import mysql
-from waiting import eventually
 
 # As much as fits into a record by the defaults of producer and broker.
 BIGGEST = 1_048_400

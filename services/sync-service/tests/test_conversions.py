@@ -24,10 +24,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from capturing import capturing, reasons_of_dead_letters
 from embedded_stack import Stack
 from service_kit.background import Supervisor
 from service_kit.mysql import create_engine
+from support.connector import capturing, reasons_of_dead_letters
+from support.polling import eventually
 from sync_service.consumer.operation import SyncOperation
 from sync_service.events.extended_json import decode_extended
 from sync_service.metrics import SyncMetrics
@@ -37,7 +38,6 @@ from sync_service.routes.models import Route
 from sync_service.routes.tables import column_type
 from sync_service.routes.types import FieldType, convert
 from sync_service.settings import Settings
-from waiting import eventually
 
 CONVERSIONS = Path(__file__).parents[3] / "docs" / "conversions.md"
 OID = ObjectId("6b062191ec766319070cef51")

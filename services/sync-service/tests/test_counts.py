@@ -9,10 +9,10 @@ from bson import ObjectId
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from own_sync import OwnSync, tweet_event, tweet_id
+from support.own_sync import OwnSync, tweet_event, tweet_id
+from support.polling import eventually
 from sync_service.counts import counting
 from sync_service.counts.counting import Counted, MongoRows, MysqlRows, counted
-from waiting import eventually
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorDatabase

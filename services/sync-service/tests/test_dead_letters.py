@@ -11,16 +11,16 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from answers import problem
-from change_events import Record
 from embedded_stack import Stack
-from own_sync import OwnSync, tweet_event, tweet_id
 from service_kit.kafka import KafkaClients
+from support.change_events import Record
+from support.own_sync import OwnSync, tweet_event, tweet_id
+from support.polling import eventually
+from support.responses import problem
 from sync_service.dead_letters import reading
 from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC, LetterId
 from sync_service.dead_letters.reading import LetterReader
 from sync_service.dead_letters.writing import MAX_REQUEST_BYTES
-from waiting import eventually
 
 POISON = [
     (b'{"id":"{\\"$oid\\": \\"' + tweet_id(1).encode() + b'\\"}"}', b"{not json"),

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from change_events import mongodb_event, mysql_event
+from support.change_events import mongodb_event, mysql_event
 from sync_service.events.envelope import Source, decode
 from sync_service.events.extended_json import decode_extended
 from sync_service.events.positions import epoch, position

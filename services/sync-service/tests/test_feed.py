@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from change_events import mysql_event
-from listening import Listener
-from own_sync import OwnSync, tweet_event, tweet_id
-from replicas import Replica
 from service_kit.kafka import KafkaClients
-from sync_bench import PARTITIONS, Bench
-from sync_bench import tweet_event as bench_tweet
+from support.change_events import mysql_event
+from support.own_sync import OwnSync, tweet_event, tweet_id
+from support.polling import eventually
+from support.replicas import Replica
+from support.sse import Listener
+from support.sync_bench import PARTITIONS, Bench
+from support.sync_bench import tweet_event as bench_tweet
 from sync_service.consumer import growing
 from sync_service.consumer.growing import GrowingConsumer
 from sync_service.feed import hub
@@ -28,7 +29,6 @@ from sync_service.feed.backlog import Backlog, FeedEvent
 from sync_service.feed.hub import Feed, FeedLimits
 from sync_service.inspection.telling import Told, Wanted
 from sync_service.metrics import FeedMetrics
-from waiting import eventually
 
 Listen = Callable[..., Awaitable[Listener]]
 

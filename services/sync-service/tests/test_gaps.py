@@ -16,18 +16,18 @@ from aiokafka.structs import OffsetAndMetadata
 from bson import ObjectId
 from sqlalchemy import text
 
-from change_events import mysql_event
 from embedded_stack import Stack
-from own_sync import OwnSync
-from own_sync import tweet_event as own_event
 from service_kit.kafka import KafkaClients
-from sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
+from support.change_events import mysql_event
+from support.own_sync import OwnSync
+from support.own_sync import tweet_event as own_event
+from support.polling import eventually
+from support.sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
 from sync_service.consumer.gaps import Gap, forget, now
 from sync_service.consumer.offsets import Extent
 from sync_service.consumer.operation import SyncOperation
 from sync_service.consumer.partition import RECORDS_WAITING
 from sync_service.consumer.placement import placement
-from waiting import eventually
 
 HERE = TopicPartition("t", 3)
 ID, OTHER_ID = "1" * 32, "2" * 32

@@ -15,14 +15,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from embedded_stack import Stack
-from own_sync import PARTITIONS, OwnSync
-from own_sync import tweet_event as own_event
-from replicas import Replica
-from sync_bench import Bench, becomes, tweet_event, tweet_id
+from support.own_sync import PARTITIONS, OwnSync
+from support.own_sync import tweet_event as own_event
+from support.polling import eventually
+from support.replicas import Replica
+from support.sync_bench import Bench, becomes, tweet_event, tweet_id
 from sync_service.consumer import group
 from sync_service.consumer.group_problems import ForeignMembers
 from sync_service.consumer.operation import SyncOperation
-from waiting import eventually
 
 
 async def said(operation: SyncOperation) -> str:

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from support.written_copies import Copy, MysqlCopy
 from sync_service.apply.changes import chunks
 from sync_service.apply.rule import Flow, Version, offset, stream
 from sync_service.sinks import mongo
 from sync_service.sinks.mysql import MysqlSink
-from written_copies import Copy, MysqlCopy
 
 EPOCH = "mysql:binlog/uuid-1"
 SNAPSHOT_EPOCH = "mysql:binlog/"

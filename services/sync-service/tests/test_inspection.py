@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from change_events import mysql_event
-from commands import COMMANDS
-from own_sync import OwnSync, tweet_event, tweet_id
+from support.change_events import mysql_event
+from support.commands import COMMANDS
+from support.own_sync import OwnSync, tweet_event, tweet_id
+from support.polling import eventually
 from sync_service.inspection.command import moment
 from sync_service.inspection.printing import changed_fields
-from waiting import eventually
 
 SYNC_SERVICE = str(COMMANDS / "sync-service")
 

@@ -12,10 +12,10 @@ import schemathesis
 import yaml
 from schemathesis.core.transport import Response
 
-from answers import problem
 from embedded_stack import Stack
-from issuing import Issuer
-from openapi_contract import (
+from service_kit.pagination import encode_cursor
+from support.jwt_issuer import Issuer
+from support.openapi_contract import (
     Findings,
     check_examples,
     contract_of,
@@ -27,13 +27,13 @@ from openapi_contract import (
     sent_as,
     try_operations,
 )
-from own_sync import OwnSync, own_sync
-from replicas import Replica
-from service_kit.pagination import encode_cursor
+from support.own_sync import OwnSync, own_sync
+from support.polling import eventually
+from support.replicas import Replica
+from support.responses import problem
 from sync_service.main import create_app
 from sync_service.routes.loading import default_routes_file, load_routes
 from sync_service.settings import Settings
-from waiting import eventually
 
 TAGS = ("dead letters", "events", "reconciliation", "pipeline", "counts")
 

@@ -8,16 +8,16 @@ import httpx
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from issuing import Issuer
-from own_sync import PARTITIONS, OwnSync, tweet_event
 from service_kit.kafka import KafkaClients
+from support.jwt_issuer import Issuer
+from support.own_sync import PARTITIONS, OwnSync, tweet_event
+from support.polling import eventually
 from sync_service.observation.stores import ObservedStores
 from sync_service.observation.unanswered import Unanswered
 from sync_service.pipeline.broker import Broker, PartitionState
 from sync_service.pipeline.connectors import Connectors
 from sync_service.pipeline.schemas import Connector
 from sync_service.pipeline.service import Pipeline, connector_of, route_state
-from waiting import eventually
 
 NOWHERE = "127.0.0.1:1"
 

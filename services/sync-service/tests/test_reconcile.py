@@ -17,11 +17,12 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from change_events import Record, mongodb_event, mysql_event
 from embedded_stack import Stack
 from service_kit.background import Supervisor
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine
+from support.change_events import Record, mongodb_event, mysql_event
+from support.polling import eventually
 from sync_service.apply.changes import Change
 from sync_service.apply.rule import Flow, Version, offset, stream
 from sync_service.consumer.operation import SyncOperation
@@ -39,7 +40,6 @@ from sync_service.routes.mapping import map_fields, map_key
 from sync_service.routes.models import Route
 from sync_service.settings import Settings
 from sync_service.sinks.sink import Sink, Written
-from waiting import eventually
 
 PARTITIONS = 2
 TOPIC_ID = "9" * 32

@@ -14,9 +14,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from commands import run_command
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
+from support.commands import run_command
 
 run = partial(run_command, "sync-service", within=60)
 

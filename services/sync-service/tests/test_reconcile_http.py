@@ -9,13 +9,13 @@ import pymongo
 import pytest
 from bson import ObjectId
 
-from answers import problem
-from own_sync import OwnSync, tweet_id
-from replicas import Replica
+from support.own_sync import OwnSync, tweet_id
+from support.polling import eventually
+from support.replicas import Replica
+from support.responses import problem
 from sync_service.reconciliation.jobs import KEPT, Job, Jobs
 from sync_service.reconciliation.problems import ReconciliationNotFound
 from sync_service.settings import Settings
-from waiting import eventually
 
 ROWS = 25
 

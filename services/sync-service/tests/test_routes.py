@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from bson import Decimal128, ObjectId
 
-from change_events import mysql_event
+from support.change_events import mysql_event
 from sync_service.events.problems import MissingKey, UnfitValue
 from sync_service.routes.explaining import Unexplained, explain_event
 from sync_service.routes.loading import InvalidRoutes, default_routes_file, load_routes

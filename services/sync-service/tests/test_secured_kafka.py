@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from change_events import mysql_event
-from commands import run_command
 from embedded_stack import Stack
-from issuing import Issuer
-from own_sync import OwnSync, own_sync
 from registrar.topics import TopicDeclaration, ensure_topics
-from replicas import Replica
-from secured_kafka import PASSWORD, SecuredKafka, secured_kafka
 from service_kit.kafka import KafkaClients
+from support.change_events import mysql_event
+from support.commands import run_command
+from support.jwt_issuer import Issuer
+from support.own_sync import OwnSync, own_sync
+from support.polling import eventually
+from support.replicas import Replica
+from support.secured_kafka import PASSWORD, SecuredKafka, secured_kafka
 from sync_service.routes.loading import default_routes_file
-from waiting import eventually
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorDatabase

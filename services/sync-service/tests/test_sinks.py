@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from support.written_copies import Copy, MysqlCopy, State
 from sync_service.apply.changes import Change
 from sync_service.apply.rule import Flow, Version, applies, merged, offset, stream
 from sync_service.routes.models import Route
@@ -17,7 +18,6 @@ from sync_service.sinks import mongo
 from sync_service.sinks.mongo import MongoSink
 from sync_service.sinks.mysql import MysqlSink
 from sync_service.sinks.sink import TOMBSTONE_LIFETIME, Rejected, Unavailable
-from written_copies import Copy, MysqlCopy, State
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorDatabase

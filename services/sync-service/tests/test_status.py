@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from embedded_stack import Stack
-from own_sync import OwnSync, tweet_event
+from support.own_sync import OwnSync, tweet_event
+from support.polling import eventually
 from sync_service.status.endpoints import fit_for_anyone
-from waiting import eventually
 
 
 async def test_dependency_that_does_not_answer_is_named_without_the_words_of_its_driver(

@@ -9,16 +9,16 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartitionError
 
-from change_events import mysql_event
 from embedded_stack import Stack
 from service_kit.kafka_topics import describe_topics
-from sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
+from support.change_events import mysql_event
+from support.polling import eventually
+from support.sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
 from sync_service.consumer import route_topics
 from sync_service.consumer.operation import SyncOperation
 from sync_service.consumer.topics import existing_topics
 from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
 from sync_service.dead_letters.writing import MAX_REQUEST_BYTES
-from waiting import eventually
 
 
 async def reason(operation: SyncOperation) -> str:

@@ -11,10 +11,10 @@ from aiokafka import AIOKafkaProducer
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from change_events import Record
-from own_sync import OwnSync, tweet_event, tweet_id
+from support.change_events import Record
+from support.own_sync import OwnSync, tweet_event, tweet_id
+from support.polling import eventually
 from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
-from waiting import eventually
 
 
 async def in_transactions(sync: OwnSync, topic: str, *transactions: tuple[Sequence[Record], bool]) -> None:

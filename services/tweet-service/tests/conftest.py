@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 from pymongo.database import Database
 
-from issuing import AUDIENCE, ISSUER, Issuer, serving_issuer
+from support.jwt_issuer import AUDIENCE, ISSUER, Issuer, serving_issuer
 from tweet_service.main import create_app
 from tweet_service.settings import Settings
 

@@ -16,8 +16,8 @@ import pytest
 from pymongo.database import Database
 
 from embedded_stack import Stack
-from issuing import Issuer, SigningKey, serving_issuer
 from service_kit.authentication import REVOCATION_SECONDS
+from support.jwt_issuer import Issuer, SigningKey, serving_issuer
 from tweet_service.main import create_app
 from tweet_service.settings import Settings
 

@@ -10,9 +10,10 @@ import pytest
 from fastapi import FastAPI
 from pymongo.database import Database
 
-from forced_ends import WAYS, HowItEnds, cancel_from_outside, end_first_run, restarts, running_task
 from service_kit.background import TaskEnded
 from service_kit.event_loop import EventLoopMetrics
+from support.forced_ends import WAYS, HowItEnds, cancel_from_outside, end_first_run, restarts, running_task
+from support.polling import eventually
 from tweet_service.database import Preparation
 from tweet_service.gathering import Gathering
 from tweet_service.main import create_app
@@ -21,7 +22,6 @@ from tweet_service.stream.events import Wanted
 from tweet_service.stream.hub import Hub
 from tweet_service.stream.repository import TweetChanges
 from tweet_service.tweets.service import new_tweet
-from waiting import eventually
 
 Documents = Database[dict[str, Any]]
 

@@ -23,7 +23,7 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from embedded_stack import Stack
-from issuing import Issuer
+from support.jwt_issuer import Issuer
 from tweet_service.importing import command
 from tweet_service.importing.command import ImportSettings, import_dataset
 from tweet_service.importing.generating import documents as generated

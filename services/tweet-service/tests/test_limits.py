@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from answers import problem
 from service_kit.problems import TooManyRequests
+from support.responses import problem
 from tweet_service.limits.repository import LeaseRepository
 from tweet_service.limits.service import LimitPolicy, RateLimiter
 from tweet_service.main import create_app

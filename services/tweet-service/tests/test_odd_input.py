@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from answers import problem
+from support.responses import problem
 
 Somebody = Callable[..., httpx.AsyncClient]
 

@@ -18,10 +18,9 @@ from schemathesis.core.transport import Response
 from schemathesis.generation.meta import TestPhase
 from schemathesis.openapi.checks import UseAfterFree
 
-from answers import problem
 from embedded_stack import Stack
-from issuing import AUDIENCE, ISSUER, Issuer
-from openapi_contract import (
+from support.jwt_issuer import AUDIENCE, ISSUER, Issuer
+from support.openapi_contract import (
     Findings,
     Visitor,
     check_examples,
@@ -36,7 +35,8 @@ from openapi_contract import (
     try_operations,
     try_sequences,
 )
-from replicas import running_processes
+from support.replicas import running_processes
+from support.responses import problem
 from tweet_service.headers import ETAG
 from tweet_service.main import create_app
 from tweet_service.settings import Settings

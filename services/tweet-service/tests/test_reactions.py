@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from answers import problem
 from service_kit.problems import ServiceUnavailable
+from support.responses import problem
 
 
 async def post(client: httpx.AsyncClient, text: str = "hello", **more: Any) -> dict[str, Any]:

@@ -20,15 +20,15 @@ import pytest
 from bson import ObjectId
 from pymongo.database import Database
 
-import listening
 from embedded_stack import Stack
-from issuing import AUDIENCE, ISSUER, Issuer
-from listening import Listener, Message
-from replicas import Replica, running_processes
+from support import sse
+from support.jwt_issuer import AUDIENCE, ISSUER, Issuer
+from support.polling import eventually
+from support.replicas import Replica, running_processes
+from support.sse import Listener, Message
 from tweet_service.stream.backlog import Backlog
 from tweet_service.stream.events import StreamEvent, Wanted
 from tweet_service.tweets.service import new_tweet
-from waiting import eventually
 
 Documents = Database[dict[str, Any]]
 BACKLOG = 40
@@ -414,7 +414,7 @@ async def test_thousand_share_one_change_stream_and_end_with_the_process(
             address = replica.client.base_url
             listeners = await asyncio.create_subprocess_exec(
                 sys.executable,
-                str(Path(listening.__file__)),
+                str(Path(sse.__file__)),
                 *(address.host, str(address.port), "/v1/stream", str(LISTENERS)),
                 stdout=asyncio.subprocess.PIPE,
             )

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from pymongo.database import Database
 
-from issuing import Issuer
+from support.jwt_issuer import Issuer
 
 Documents = Database[dict[str, Any]]
 UNKNOWN_ID = "0" * 24

@@ -16,9 +16,9 @@ import trustme
 from embedded_stack import temporary_stack
 from embedded_stack.components import Environment
 from embedded_stack.components.kafka import Kafka
-from replicas import free_port
 from service_kit.kafka_java import pkcs8, properties_file
 from service_kit.kafka_settings import KafkaSettings
+from support.replicas import free_port
 
 # With what must be escaped for Java.
 PASSWORD = 'correct "hörse" \\battery €'

@@ -11,12 +11,12 @@ import httpx
 
 from embedded_stack import Stack
 from embedded_stack.components.services import registrar_environment
-from records import records_of
 from registrar.connectors import declarations_folder, load_connectors
 from registrar.topics import TopicDeclaration, ensure_topics
 from service_kit.kafka import KafkaClients
+from support.polling import eventually
+from support.records import records_of
 from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
-from waiting import eventually
 
 PARTITIONS = 6
 

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from service_kit.background import EXIT_SOFTWARE
-from waiting import eventually
+from support.polling import eventually
 
 HowItEnds = Literal["cancelled", "raises", "returns"]
 WAYS: tuple[HowItEnds, ...] = get_args(HowItEnds)

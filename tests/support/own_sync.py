@@ -12,11 +12,11 @@ import yaml
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from change_events import Record, mongodb_event
-from commands import run_command
 from embedded_stack import Stack
-from issuing import AUDIENCE, ISSUER, Issuer
-from replicas import Replica, free_port, running_processes
+from support.change_events import Record, mongodb_event
+from support.commands import run_command
+from support.jwt_issuer import AUDIENCE, ISSUER, Issuer
+from support.replicas import Replica, free_port, running_processes
 
 PARTITIONS = 2
 # More than the broker takes by default, for what is larger than it should be.

@@ -15,17 +15,17 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from change_events import Record, mongodb_event
-from records import records_of
 from service_kit.background import Supervisor
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_topics import describe_topics
+from support.change_events import Record, mongodb_event
+from support.polling import eventually
+from support.records import records_of
 from sync_service.consumer.operation import SyncOperation
 from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
 from sync_service.metrics import SyncMetrics
 from sync_service.routes.models import Route
 from sync_service.settings import Settings
-from waiting import eventually
 
 PARTITIONS = 3
 

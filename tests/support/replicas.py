@@ -10,10 +10,10 @@ from pathlib import Path
 
 import httpx
 
-from commands import COMMANDS
 from embedded_stack import Stack
 from embedded_stack.configuration import port_is_free
-from waiting import eventually
+from support.commands import COMMANDS
+from support.polling import eventually
 
 AUTH_SERVICE = str(COMMANDS / "auth-service")
 

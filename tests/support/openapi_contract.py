@@ -134,7 +134,7 @@ class Visitor:
 def token_address(page: str, description: dict[str, Any]) -> str:
     """Where the Authorize button of Swagger UI asks for a token: it resolves `tokenUrl` against its own page."""
     (scheme,) = description["components"]["securitySchemes"].values()
-    return urljoin(page, scheme["flows"]["password"]["tokenUrl"])
+    return urljoin(page, str(scheme["flows"]["password"]["tokenUrl"]))
 
 
 def contract_of(description: dict[str, Any], examples_per_operation: int) -> BaseSchema:
@@ -156,10 +156,10 @@ class _As:
 
     role: str
 
-    def get(self, _case: Case, _context: schemathesis.AuthContext) -> str:
+    def get(self, _case: Case[Any], _context: schemathesis.AuthContext) -> str:
         return self.role
 
-    def set(self, case: Case, data: str, _context: schemathesis.AuthContext) -> None:
+    def set(self, case: Case[Any], data: str, _context: schemathesis.AuthContext) -> None:
         case.headers["Authorization"] = f"Bearer as {data}"
 
 
@@ -168,23 +168,23 @@ def sent_as(role: str) -> type[_As]:
     return type(f"As{role.title()}", (_As,), {"role": role})
 
 
-def role_of(case: Case) -> str | None:
+def role_of(case: Case[Any]) -> str | None:
     """As whom the case is to be sent. None: it has no token, or one of its own."""
     scheme, _, role = case.headers.get("Authorization", "").partition(" as ")
     return role if scheme == "Bearer" and role else None
 
 
-def operation_id(case: Case) -> str:
+def operation_id(case: Case[Any]) -> str:
     return str(case.operation.definition.raw["operationId"])
 
 
 class Senders(Protocol):
     """Those who send the cases."""
 
-    def prepare(self, case: Case) -> None:
+    def prepare(self, case: Case[Any]) -> None:
         """Put in what no schema can say: a token that works, the name of something that is there."""
 
-    def note(self, case: Case, response: Response) -> None:
+    def note(self, case: Case[Any], response: Response) -> None:
         """See what a case was answered with."""
 
 
@@ -208,15 +208,17 @@ def sending(
     """
 
     @schemathesis.hook
-    def before_call(_context: schemathesis.HookContext, case: Case, _kwargs: dict[str, Any]) -> None:
+    def before_call(_context: schemathesis.HookContext, case: Case[Any], _kwargs: dict[str, Any]) -> None:
         senders.prepare(case)
 
     @contract.hook
-    def after_call(_context: schemathesis.HookContext, case: Case, response: Response) -> None:
+    def after_call(_context: schemathesis.HookContext, case: Case[Any], response: Response) -> None:
         senders.note(case, response)
 
     @contract.hook
-    def filter_failure(_context: schemathesis.HookContext, failure: Exception, case: Case, response: Response) -> bool:
+    def filter_failure(
+        _context: schemathesis.HookContext, failure: Exception, case: Case[Any], response: Response
+    ) -> bool:
         # A machine that stands still for seconds makes a 503 of anything; what is wrong with the service is so again.
         if response.status_code == 503 and case.call().status_code != 503:
             return False
@@ -287,7 +289,7 @@ def try_sequences(contract: BaseSchema, seconds: float) -> list[str]:
     failures: dict[str, str] = {}
 
     class Sequences(contract.as_state_machine()):  # type: ignore[misc]
-        def validate_response(self, response: Response, case: Case, *args: Any, **kwargs: Any) -> None:
+        def validate_response(self, response: Response, case: Case[Any], *args: Any, **kwargs: Any) -> None:
             try:
                 super().validate_response(response, case, *args, **kwargs)
             except FailureGroup as failure:

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from waiting import eventually
+from support.polling import eventually
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:

@@ -1,6 +1,6 @@
 """Clients of Server-Sent Events, on bare sockets: what they don't read stays unread.
 
-`python listening.py HOST PORT PATH COUNT` is so many of them in a process of their own. It prints a line as soon as all
+`python sse.py HOST PORT PATH COUNT` is so many of them in a process of their own. It prints a line as soon as all
 are connected, and when each has had its first event another: when (in seconds since the epoch) the first one and the
 last one had it. It ends when all connections have been ended.
 """

@@ -12,10 +12,10 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from answers import bearer
 from auth_service.main import create_app
 from auth_service.settings import Settings
-from waiting import eventually
+from support.polling import eventually
+from support.responses import bearer
 
 Form = dict[str, Any]
 NewForm = Callable[[], Form]
@@ -103,12 +103,12 @@ class Mailbox:
     async def text(self, recipient: str, subject: str) -> str:
         """The newest mail to somebody with this in its subject, as soon as it is there."""
 
-        async def arrived() -> str | None:
+        async def arrived() -> str:
             for each in await self._summaries(recipient):
                 if subject in each["Subject"]:
                     body: str = (await self._client.get(f"/api/v1/message/{each['ID']}")).json()["Text"]
                     return body
-            return None
+            return ""
 
         return await eventually(arrived)
 
