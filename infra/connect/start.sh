@@ -14,11 +14,21 @@ for_all_clients() {
     done
 }
 
-# In the text of a login module, and then in a file of properties.
+# In the text of a login module, and then in a file of properties, which Java reads as Latin-1.
 escaped() {
-    local text=${1//\\/\\\\}
+    local LC_ALL=C.UTF-8 text=${1//\\/\\\\} character code
     text=${text//\"/\\\"}
-    printf '%s' "${text//\\/\\\\}"
+    text=${text//\\/\\\\}
+    while IFS= read -r -N 1 character; do
+        printf -v code '%d' "'$character"
+        if ((code < 128)); then
+            printf '%s' "$character"
+        elif ((code < 65536)); then
+            printf '\\u%04x' "$code"
+        else
+            printf '\\u%04x\\u%04x' $((0xd800 + (code - 65536) / 1024)) $((0xdc00 + (code - 65536) % 1024))
+        fi
+    done < <(printf '%s' "$text")
 }
 
 if [[ $protocol != PLAINTEXT ]]; then

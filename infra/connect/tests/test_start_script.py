@@ -12,7 +12,7 @@ from service_kit.kafka_java import java_properties, pkcs8, prefixed, properties_
 from service_kit.kafka_settings import KafkaSecurity
 from service_kit.settings import value_or_file
 
-PASSWORD = 'correct "horse" \\b@ttery'
+PASSWORD = 'correct "horse" \\b@ttery, clé 🔑'
 
 
 @pytest.fixture
