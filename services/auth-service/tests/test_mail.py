@@ -36,7 +36,7 @@ from auth_service.mail.smtp import SmtpServer
 from auth_service.metrics import MailMetrics
 from embedded_stack import Stack
 from service_kit.problems import ServiceUnavailable
-from service_kit.settings import explain
+from service_kit.settings import format_settings_error
 
 TOKEN = "s3cret-T0ken_of-f0rty_three-characters-1234"
 EXPIRES = datetime(2040, 1, 31, 12, 0, tzinfo=UTC)
@@ -614,8 +614,8 @@ def test_addresses_of_mail_servers(address: str, server: SmtpServer) -> None:
 def test_what_is_no_mail_server_is_said_without_the_password(address: str) -> None:
     with pytest.raises(ValidationError) as error:
         MailSettings(port=1, auth_smtp_url=address)  # type: ignore[arg-type]  # as the environment has it
-    assert explain(error.value).startswith("error: the configuration is not valid: AUTH_SMTP_URL: ")
-    assert "hunter22" not in explain(error.value) + str(error.value)
+    assert format_settings_error(error.value).startswith("error: the configuration is not valid: AUTH_SMTP_URL: ")
+    assert "hunter22" not in format_settings_error(error.value) + str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ from aiokafka.errors import (
 from pydantic import ValidationError
 
 from service_kit.kafka import KafkaClients, stop
-from service_kit.kafka_failures import KafkaUnavailable
+from service_kit.kafka_diagnosis import KafkaUnavailable
 from service_kit.kafka_settings import KafkaSettings
-from service_kit.settings import explain
+from service_kit.settings import format_settings_error
 
 REPOSITORY = Path(__file__).parents[3]
 SASL = {
@@ -91,7 +91,7 @@ def test_settings_that_do_not_fit_together_are_refused_by_name(
 ) -> None:
     with pytest.raises(ValidationError) as refused:
         settings(monkeypatch, **variables)
-    sentence = explain(refused.value)
+    sentence = format_settings_error(refused.value)
     assert sentence == f"error: the configuration is not valid: {said}"
     assert SASL["KAFKA_SASL_PASSWORD"] not in sentence + str(refused.value)
 

@@ -10,8 +10,8 @@ from fastapi import APIRouter, FastAPI, Request
 from service_kit.application import MAX_BODY_BYTES, create_application
 from service_kit.health import NotReady
 from service_kit.problems import NotFound
+from service_kit.schemas import RequestBody
 from service_kit.settings import ServiceSettings
-from service_kit.wire import RequestBody
 
 router = APIRouter(prefix="/v1")
 

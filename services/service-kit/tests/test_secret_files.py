@@ -7,7 +7,7 @@ from pydantic import SecretStr, ValidationError
 
 from service_kit.kafka_settings import KafkaSettings
 from service_kit.mysql import MysqlAddress
-from service_kit.settings import ServiceSettings, explain, value_or_file
+from service_kit.settings import ServiceSettings, format_settings_error, value_or_file
 
 ADDRESS = "mysql://a:correct-horse@host:3306/auth"
 
@@ -87,6 +87,6 @@ def test_only_the_end_of_the_line_is_taken_off(file: Path) -> None:
 def refusal() -> str:
     with pytest.raises(ValidationError) as refused:
         WithSecrets()
-    said = explain(refused.value)
+    said = format_settings_error(refused.value)
     assert "correct-horse" not in said + str(refused.value)
     return said.removeprefix("error: the configuration is not valid: ")

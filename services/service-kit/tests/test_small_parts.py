@@ -14,8 +14,8 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.pagination import InvalidCursor, decode_cursor, encode_cursor
-from service_kit.settings import ServiceSettings, explain
-from service_kit.wire import UtcDatetime
+from service_kit.schemas import UtcDatetime
+from service_kit.settings import ServiceSettings, format_settings_error
 from support.logs import configured_logging
 
 
@@ -54,7 +54,7 @@ def test_default_secrets_are_refused_outside_local() -> None:
     WithSecret(port=1, environment="local")
     with pytest.raises(ValidationError) as refused:
         WithSecret(port=1, environment="production")
-    sentence = explain(refused.value)
+    sentence = format_settings_error(refused.value)
     assert "DATABASE_URL has its default value" in sentence
     assert "\n" not in sentence
     assert "local-only-x" not in sentence
@@ -80,8 +80,8 @@ class WithAddresses(ServiceSettings):
 def test_address_that_is_none_is_refused_and_its_password_not_shown(name: str, address: str) -> None:
     with pytest.raises(ValidationError) as raised:
         WithAddresses.model_validate({"port": 1, name: address})
-    assert name.upper() in explain(raised.value)
-    assert "a:b" not in explain(raised.value) + str(raised.value)
+    assert name.upper() in format_settings_error(raised.value)
+    assert "a:b" not in format_settings_error(raised.value) + str(raised.value)
 
 
 def test_addresses_that_are_complete_are_taken() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from support.responses import problem
-from tweet_service.paging import Position
+from tweet_service.pagination import Position
 from tweet_service.tweets.repository import reposts_of
 from tweet_service.tweets.upgrade import upgrade_tweets
 

@@ -14,7 +14,7 @@ from registrar.topics import ensure_topics, load_topics
 from service_kit.kafka import KafkaClients
 from service_kit.logging import configure_logging
 from service_kit.server import serve
-from service_kit.settings import explain
+from service_kit.settings import format_settings_error
 
 TOPICS_DEADLINE_SECONDS = 60.0
 
@@ -45,7 +45,7 @@ def main() -> None:
             )
             print(f"{len(topics)} topics, {len(created)} of them created")
     except ValidationError as error:
-        sys.exit(explain(error))
+        sys.exit(format_settings_error(error))
     except InvalidDeclaration as error:
         sys.exit(f"error: {error}")
     except TimeoutError as error:

@@ -20,7 +20,7 @@ from embedded_stack.kernel import end_with_parent
 from embedded_stack.ownership import Phase, inherited, owned, owner, phase
 from embedded_stack.stack import Stack
 from embedded_stack.supervisor import Supervisor
-from service_kit.settings import explain
+from service_kit.settings import format_settings_error
 
 _LOOK_SECONDS = 0.2
 _STOP_SECONDS = 180
@@ -34,7 +34,7 @@ def main() -> None:
     except StackError as error:
         sys.exit(f"error: {error}")
     except ValidationError as error:
-        sys.exit(explain(error))
+        sys.exit(format_settings_error(error))
     except BrokenPipeError:
         # As other programs do whose output is closed; Python would complain when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -29,7 +29,7 @@ from auth_service.settings import Settings
 from service_kit.logging import configure_logging
 from service_kit.problems import Problem
 from service_kit.server import serve
-from service_kit.settings import explain
+from service_kit.settings import format_settings_error
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     try:
         settings = Settings()
     except ValidationError as error:
-        sys.exit(explain(error))
+        sys.exit(format_settings_error(error))
     if arguments.command != "run":
         # A command's output is its answer; what is told besides goes where errors do.
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))

@@ -95,14 +95,14 @@ class Database:
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """A session that is committed at the end, or rolled back if an exception ends it.
 
-        A `Problem` that `keeps_work` is committed all the same. Raises `ServiceUnavailable` after
+        A `Problem` that `commits_transaction` is committed all the same. Raises `ServiceUnavailable` after
         `TRANSACTION_SECONDS`.
         """
         async with _deadline(), self._sessions() as session:
             try:
                 yield session
             except Problem as problem:
-                if problem.keeps_work:
+                if problem.commits_transaction:
                     await session.commit()
                 raise
             await session.commit()

@@ -33,7 +33,7 @@ from service_kit.application import create_application
 from service_kit.background import Supervisor
 from service_kit.health import ReadinessCheck
 from service_kit.metrics import new_registry
-from service_kit.mysql import create_engine, is_away, migrate
+from service_kit.mysql import create_engine, is_unavailable, migrate
 from service_kit.tokens import TokenVerifier
 
 log = structlog.get_logger(__name__)
@@ -52,7 +52,7 @@ async def prepare(settings: Settings, *, deadline_seconds: float = 60) -> None:
             await migrate(settings.mysql_url.get_secret_value(), migrations_folder())
             break
         except (OperationalError, InterfaceError) as error:
-            if not is_away(error) or time.monotonic() > deadline:
+            if not is_unavailable(error) or time.monotonic() > deadline:
                 raise
             log.warning("database does not answer", error=str(error.orig))
             await asyncio.sleep(_RETRY_SECONDS)

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Query
 
 from service_kit.pagination import InvalidCursor, decode_cursor
-from service_kit.wire import is_id
+from service_kit.schemas import is_uuid
 
 
 async def _end_of_page_before(
@@ -14,7 +14,7 @@ async def _end_of_page_before(
     if cursor is None:
         return None
     last_id: str = decode_cursor(cursor, str)[0]
-    if not is_id(last_id):
+    if not is_uuid(last_id):
         raise InvalidCursor
     return last_id
 

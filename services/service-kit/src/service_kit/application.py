@@ -14,7 +14,7 @@ from service_kit.event_loop import EventLoopMetrics
 from service_kit.health import ReadinessCheck, health_router
 from service_kit.metrics import HttpMetrics, new_registry
 from service_kit.middleware import BodyLimitMiddleware, GatewayPrefixMiddleware, RequestContextMiddleware
-from service_kit.openapi import describe_answers
+from service_kit.openapi import describe_responses
 from service_kit.problems import install_problem_handlers
 from service_kit.settings import ServiceSettings
 
@@ -74,5 +74,5 @@ def create_application(
     app.add_middleware(RequestContextMiddleware, metrics=HttpMetrics(registry))
     app.add_middleware(GatewayPrefixMiddleware, prefix=settings.gateway_prefix)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=[str(network) for network in settings.trusted_proxies])
-    describe_answers(app)
+    describe_responses(app)
     return app

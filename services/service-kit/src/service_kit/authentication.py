@@ -86,7 +86,7 @@ class Authenticator:
         self._verified: Remembered[AccessToken] = Remembered(clock)
         self._unrevoked: Remembered[bool] = Remembered(clock)
 
-    async def user(self, bearer: str) -> AccessToken:
+    async def authenticate(self, bearer: str) -> AccessToken:
         """The caller of a route that needs one. Raises `InvalidToken`, `TokenRevoked`, `ServiceUnavailable`.
 
         A person whose copy has not arrived yet is believed; a tombstone is no absence: it refuses every token.
@@ -103,13 +103,13 @@ class Authenticator:
             self._unrevoked.put(digest, value=True, until=self._clock() + self._revocation_seconds)
         return token
 
-    async def reader(self, bearer: str) -> AccessToken | None:
+    async def try_authenticate(self, bearer: str) -> AccessToken | None:
         """The caller of a public route, if he says who he is.
 
         A token that isn't valid is still a 401, so that a client learns of it; but while no keys can be had, reading
         goes on, anonymously.
         """
         try:
-            return await self.user(bearer)
+            return await self.authenticate(bearer)
         except ServiceUnavailable:
             return None

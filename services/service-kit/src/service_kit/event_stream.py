@@ -19,8 +19,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service_kit.problems import ServiceUnavailable
+from service_kit.schemas import ResponseBody
 from service_kit.server import transport_of
-from service_kit.wire import ResponseBody
 
 # Those whom a restart has cut off don't come back in the same moment.
 _RETRY_MILLISECONDS = (1000, 4000)
@@ -216,7 +216,7 @@ class _Connection:
             asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._transport.abort)
 
 
-def described_stream(example: str) -> dict[str, Any]:
+def stream_response(example: str) -> dict[str, Any]:
     """OpenAPI of the answer 200, with an example of what is streamed."""
     return {
         "description": "Events until either side ends it.",

@@ -1,7 +1,7 @@
 """Kafka for the services that use it: the settings, and the one place that makes clients. Needs the `kafka` extra.
 
 Every client has the same address, TLS and SASL settings. If one can't connect, the error is a sentence that
-`service_kit.kafka_failures` writes.
+`service_kit.kafka_diagnosis` writes.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import KafkaError
 
 from service_kit.background import is_being_cancelled, stray_cancellations
-from service_kit.kafka_failures import KafkaUnavailable, explain
+from service_kit.kafka_diagnosis import KafkaUnavailable, explain
 from service_kit.kafka_settings import KafkaSecurity, KafkaSettings, SaslMechanism, SecurityProtocol, tls_context
 
 log = structlog.get_logger(__name__)

@@ -1,4 +1,4 @@
-"""MongoDB for the services that use it: the address of a database. Needs the `mongodb` extra."""
+"""The address of a MongoDB database as a setting. Needs the `mongodb` extra."""
 
 from typing import Annotated
 
@@ -13,9 +13,9 @@ def _check(address: SecretStr) -> SecretStr:
     except (PyMongoError, ValueError) as error:
         raise ValueError(f"not a MongoDB address: {error}") from error
     if not database:
-        raise ValueError("names no database; write mongodb://host:port/DATABASE")
+        raise ValueError("the address has no database; write mongodb://host:port/DATABASE")
     return address
 
 
-# A setting: `mongodb://user:password@host:port/database?options`.
+# The type of a setting: `mongodb://user:password@host:port/database?options`.
 MongodbAddress = Annotated[SecretStr, AfterValidator(_check)]

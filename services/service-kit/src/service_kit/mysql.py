@@ -17,48 +17,48 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 CONNECT_TIMEOUT_SECONDS = 2
-# A connection that was used less long ago is taken for alive.
+# A connection that was used within this time is not checked.
 IDLE_SECONDS = 1.0
 MIGRATION_LOCK_SECONDS = 120
 
 
-# Errors of a server that is away, going or not taking anybody (MySQL's error reference).
-_AWAY = frozenset({1040, 1053, 1077, 1079, 1203, 1927, 2002, 2003, 2005, 2006, 2013, 2055})
+# Error codes of a server that is down, shutting down or full (MySQL's error reference).
+_UNAVAILABLE = frozenset({1040, 1053, 1077, 1079, 1203, 1927, 2002, 2003, 2005, 2006, 2013, 2055})
 
 
-def is_away(error: DBAPIError) -> bool:
-    """Is it worth trying again, because the server is not there, or is the statement what is wrong?"""
+def is_unavailable(error: DBAPIError) -> bool:
+    """Whether the server is unavailable, so that a retry may succeed, rather than the statement invalid."""
     code = error.orig.args[0] if error.orig and error.orig.args else None
-    return error.connection_invalidated or code in _AWAY
+    return error.connection_invalidated or code in _UNAVAILABLE
 
 
 def _check(address: SecretStr) -> SecretStr:
     try:
         url = make_url(address.get_secret_value())
     except (ArgumentError, ValueError):
-        # The reasons they give quote the address.
+        # Their messages quote the address, which contains a password.
         url = None
     if url is None or url.drivername != "mysql" or not url.host or not url.database:
         raise ValueError("not a MySQL address; write mysql://user:password@host:port/SCHEMA")
     return address
 
 
-# A setting: `mysql://user:password@host:port/schema`.
+# The type of a setting: `mysql://user:password@host:port/schema`.
 MysqlAddress = Annotated[SecretStr, AfterValidator(_check)]
 
 
 def mysql_url(address: str) -> URL:
-    """`mysql://user:password@host:port/schema` as SQLAlchemy wants it: asyncmy, and all of Unicode."""
+    """The SQLAlchemy URL of `mysql://user:password@host:port/schema`: driver asyncmy, character set utf8mb4."""
     return make_url(address).set(drivername="mysql+asyncmy").update_query_dict({"charset": "utf8mb4"})
 
 
 def create_engine(
     address: str, *, pool_size: int = 10, autocommit: bool = False, counts_changed: bool = False
 ) -> AsyncEngine:
-    """An engine whose sessions speak UTC and whose connections are checked before use, if they have been idle.
+    """An engine with sessions in UTC. A connection that was idle is checked before use.
 
-    With `autocommit` each statement is a transaction of its own, which saves the round trips that begin and end one.
-    With `counts_changed` a row that a statement finds to be right already is not counted as affected.
+    With `autocommit` each statement is its own transaction, which saves the round trips of BEGIN and COMMIT.
+    With `counts_changed` the affected rows are the changed ones, not the matched ones.
     """
     connect_args: dict[str, Any] = {
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
@@ -68,7 +68,7 @@ def create_engine(
         connect_args["client_flag"] = 0  # instead of SQLAlchemy's FOUND_ROWS
     engine = create_async_engine(
         mysql_url(address),
-        # An error's text ends in the log: what is in a statement's parameters must not.
+        # Errors are logged, and parameters may be personal data.
         hide_parameters=True,
         pool_size=pool_size,
         max_overflow=0,
@@ -97,15 +97,15 @@ def _check_idle_connections(engine: AsyncEngine) -> None:
         try:
             engine.dialect.do_ping(connection)
         except engine.dialect.loaded_dbapi.Error as error:
-            # Tells the pool to try another connection.
+            # The pool then tries another connection.
             raise DisconnectionError from error
 
 
 @asynccontextmanager
 async def server_lock(engine: AsyncEngine, name: str, seconds: float) -> AsyncIterator[None]:
-    """Hold a named lock of the server, which frees it by itself if its holder dies.
+    """Hold a named lock of the server, which the server releases if the holder dies.
 
-    It belongs to a connection of its own. Raises `TimeoutError` if it can't be had in `seconds`.
+    The lock has its own connection. Raises `TimeoutError` if the lock is not free within `seconds`.
     """
     async with engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -121,9 +121,8 @@ async def server_lock(engine: AsyncEngine, name: str, seconds: float) -> AsyncIt
 async def migrate(address: str, scripts: Path) -> None:
     """Bring the schema up to date with Alembic's `scripts`.
 
-    Replicas may start at once: a named lock of the server lets one migrate while the others wait, and is freed
-    by the server itself if its holder dies. Raises `TimeoutError` if the lock can't be had in
-    `MIGRATION_LOCK_SECONDS`.
+    Replicas may start at the same time: a named lock of the server lets one migrate while the others wait. Raises
+    `TimeoutError` if the lock is not free within `MIGRATION_LOCK_SECONDS`.
     """
     engine = create_engine(address, pool_size=2)
     schema = mysql_url(address).database

@@ -54,7 +54,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 
 
-def describe_answers(app: FastAPI) -> None:
+def describe_responses(app: FastAPI) -> None:
     """Show what any body may be answered with, our 422 instead of FastAPI's own, and the headers of every answer."""
 
     def openapi() -> dict[str, Any]:

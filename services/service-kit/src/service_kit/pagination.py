@@ -1,28 +1,35 @@
-"""Opaque keyset cursors."""
+"""Keyset pagination: opaque cursors, and the `Link` header of the next page (RFC 8288)."""
 
 import base64
 import binascii
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
 
 from service_kit.problems import FieldError, ValidationFailed
-from service_kit.wire import is_unicode
+from service_kit.schemas import is_unicode
+
+ItemT = TypeVar("ItemT")
 
 
 class InvalidCursor(ValidationFailed):
-    code, title = "invalid-cursor", "The cursor is not one that this list handed out."
+    code, title = "invalid-cursor", "The cursor is not from this list."
 
     def __init__(self) -> None:
         super().__init__(errors=[FieldError(parameter="cursor", code=self.code, detail=self.title)])
 
 
 def encode_cursor(*position: str | int) -> str:
-    """Pack the sort key of a page's last item; what is in it is nobody's business but the list's."""
+    """Encode the sort key of a page's last item. Clients must treat the result as opaque."""
     return base64.urlsafe_b64encode(json.dumps(position, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, *types: type) -> tuple[Any, ...]:
-    """Unpack a cursor into values of the given types. Raises `InvalidCursor` for anything else."""
+    """Decode a cursor into values of the given types. Raises `InvalidCursor`."""
     try:
         position = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, binascii.Error) as error:
@@ -37,15 +44,31 @@ def decode_cursor(cursor: str, *types: type) -> tuple[Any, ...]:
 _LINK = {"description": "RFC 8288, `rel=next`; absent on the last page.", "schema": {"type": "string"}}
 
 
-def next_page(operation_id: str, *kept: str) -> dict[str, Any]:
-    """OpenAPI's words for a page of the list that this operation reads.
+def page_response(operation_id: str, *required: str) -> dict[str, Any]:
+    """OpenAPI description of one page of the list that this operation reads, with a link to the next page.
 
-    `kept` are the parameters without which there is no such list, as in `path.tweet_id` or `query.q`.
+    `required` are the parameters that the next request must repeat, such as `path.tweet_id` or `query.q`.
     """
-    parameters = {name: f"$request.{name}" for name in kept} | {"query.cursor": "$response.body#/next_cursor"}
-    return {"headers": {"Link": _LINK}, "links": {"next_page": {"operationId": operation_id, "parameters": parameters}}}
+    parameters = {name: f"$request.{name}" for name in required} | {"query.cursor": "$response.body#/next_cursor"}
+    return {
+        "headers": {"Link": _LINK},
+        "links": {"next_page": {"operationId": operation_id, "parameters": parameters}},
+    }
 
 
-def next_link(url: str) -> str:
-    """RFC 8288 `Link` to the next page."""
-    return f'<{url}>; rel="next"'
+def split_page(found: Sequence[ItemT], limit: int) -> tuple[list[ItemT], bool]:
+    """The items of one page, and whether a next page exists.
+
+    `found` is the result of a query for `limit + 1` items.
+    """
+    return list(found[:limit]), len(found) > limit
+
+
+def set_link_header(request: Request, response: Response, next_cursor: str | None) -> None:
+    """Set `Link` to the address of the next page: this request's with the next cursor. Nothing on the last page."""
+    if next_cursor is None:
+        return
+    parameters = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+    query = urlencode([*parameters, ("cursor", next_cursor)])
+    # A relative address (RFC 8288 §3.1): behind the gateway only the client knows its scheme and host.
+    response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'

@@ -58,16 +58,16 @@ class ProblemDocument(BaseModel):
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's own word
-    """An answer that is an error. `code` is kebab-case and never changes; `title` says it for a person.
+    """An error response. `code` is kebab-case and never changes; `title` is for people.
 
-    `keeps_work` is for a refusal that leaves a trace, such as a failed login in the audit trail: the transaction
-    in which it is raised is committed, not rolled back.
+    With `commits_transaction` the transaction in which the problem is raised is committed, not rolled back: a failed
+    login, for example, is recorded in the audit trail.
     """
 
     status: ClassVar[int]
     code: ClassVar[str]
     title: ClassVar[str]
-    keeps_work: ClassVar[bool] = False
+    commits_transaction: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class TooManyRequests(Problem):
     """
 
     status, code, title = 429, "too-many-requests", "Too many attempts. Try again later."
-    keeps_work = True
+    commits_transaction = True
 
     def __init__(self, limit: RateLimit | None = None) -> None:
         headers = {} if limit is None else {**limit.headers(), "Retry-After": str(limit.reset_seconds)}

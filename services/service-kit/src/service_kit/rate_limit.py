@@ -1,4 +1,4 @@
-"""How a rate limit is told to a client: `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers)."""
+"""The headers `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from starlette.responses import Response
 
 @dataclass(frozen=True)
 class RateLimit:
-    """The limit that is nearest for this client.
+    """The state of the limit that this client will reach first.
 
-    `quota` attempts are free within `window_seconds`; `remaining` of them are left, and after `reset_seconds` (at
-    least) there will be more.
+    A window of `window_seconds` allows `quota` attempts; `remaining` are left, and `reset_seconds` pass at least until
+    more are allowed.
     """
 
     policy: str
@@ -31,19 +31,18 @@ class RateLimit:
         }
 
 
-# Takes a limit to wherever the client will hear of it.
-TellRateLimit = Callable[[RateLimit], None]
+# Adds the headers of a limit to the response.
+ReportRateLimit = Callable[[RateLimit], None]
 
 
-def tell_rate_limit(request: Request, response: Response, limit: RateLimit) -> None:
-    """Send it with whatever the answer will be: this response, or a problem that is raised later."""
+def set_rate_limit_headers(request: Request, response: Response, limit: RateLimit) -> None:
+    """Add the headers to this response, and to a problem that is raised after this call."""
     request.state.rate_limit = limit
     response.headers.update(limit.headers())
 
 
-async def _tell_rate_limit(request: Request, response: Response) -> TellRateLimit:
-    return partial(tell_rate_limit, request, response)
+async def _rate_limit_reporter(request: Request, response: Response) -> ReportRateLimit:
+    return partial(set_rate_limit_headers, request, response)
 
 
-# Sends a limit with whatever the answer will be: the response, or a problem that is raised later.
-TellRateLimitDep = Annotated[TellRateLimit, Depends(_tell_rate_limit)]
+ReportRateLimitDep = Annotated[ReportRateLimit, Depends(_rate_limit_reporter)]

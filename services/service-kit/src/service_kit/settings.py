@@ -121,8 +121,8 @@ class ServiceSettings(EnvironmentSettings):
         return self
 
 
-def explain(error: ValidationError) -> str:
-    """A settings error in one line, for the command line: which variables, and what is wrong with them."""
+def format_settings_error(error: ValidationError) -> str:
+    """One line for the command line: the name of each invalid variable, and what is wrong with it."""
     wrong = "; ".join(_explained(each["loc"], each["msg"].removeprefix("Value error, ")) for each in error.errors())
     return f"error: the configuration is not valid: {wrong}"
 

@@ -9,7 +9,7 @@ import structlog
 from pydantic import ValidationError
 
 from service_kit.server import serve
-from service_kit.settings import explain
+from service_kit.settings import format_settings_error
 from sync_service.dead_letters.command import list_letters, settle_letters, show_letter
 from sync_service.dead_letters.letters import LetterId
 from sync_service.inspection.command import Inspection, inspect, moment
@@ -39,7 +39,7 @@ def main() -> None:
             case _:
                 inspect(_inspection(arguments))
     except ValidationError as error:
-        sys.exit(explain(error))
+        sys.exit(format_settings_error(error))
     except InvalidRoutes as error:
         sys.exit("\n".join(f"error: {problem}" for problem in error.problems))
 

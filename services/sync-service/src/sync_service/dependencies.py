@@ -20,7 +20,7 @@ async def _current_worker(request: Request, bearer: BearerToken) -> AccessToken:
     if bearer is None:
         raise Unauthorized
     authenticator: Authenticator = request.app.state.authenticator
-    caller = await authenticator.user(bearer)
+    caller = await authenticator.authenticate(bearer)
     if caller.role not in _WORKERS:
         raise Forbidden
     return caller

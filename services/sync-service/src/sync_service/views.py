@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service_kit.mysql import is_away
+from service_kit.mysql import is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,7 @@ async def make_views_once_possible(engine: AsyncEngine) -> None:
             await make_views(engine)
         except (DBAPIError, OSError) as error:
             code = error.orig.args[0] if isinstance(error, DBAPIError) and error.orig and error.orig.args else None
-            if isinstance(error, DBAPIError) and code != _NO_SUCH_TABLE and not is_away(error):
+            if isinstance(error, DBAPIError) and code != _NO_SUCH_TABLE and not is_unavailable(error):
                 log.warning("the views of tweets with accounts can't be made", reason=str(error.orig))
                 return
             if not waiting:

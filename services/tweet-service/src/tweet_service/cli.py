@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from service_kit.server import serve
-from service_kit.settings import explain
+from service_kit.settings import format_settings_error
 from tweet_service.importing.command import ImportSettings, generate_dataset, import_dataset
 from tweet_service.importing.service import DEFAULT_BATCH
 from tweet_service.main import create_app, end_streams
@@ -23,7 +23,7 @@ def main() -> None:
     try:
         sys.exit(_run(arguments))
     except ValidationError as error:
-        sys.exit(explain(error))
+        sys.exit(format_settings_error(error))
 
 
 def _run(arguments: argparse.Namespace) -> int:

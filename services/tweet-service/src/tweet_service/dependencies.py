@@ -10,7 +10,7 @@ from fastapi.security.base import SecurityBase
 
 from service_kit.authentication import Authenticator, TokenRevoked
 from service_kit.problems import ServiceUnavailable, TooManyRequests, Unauthorized
-from service_kit.rate_limit import tell_rate_limit
+from service_kit.rate_limit import set_rate_limit_headers
 from service_kit.tokens import AccessToken, InvalidToken, bearer_scheme
 from tweet_service.services import Services
 
@@ -46,14 +46,14 @@ class _Caller(SecurityBase):
     async def _take_read(request: Request, response: Response) -> None:
         services = services_of(request)
         address = request.client.host if request.client else ""
-        tell_rate_limit(request, response, await services.limiter.take(services.reads, address))
+        set_rate_limit_headers(request, response, await services.limiter.take(services.reads, address))
 
     async def _user(self, request: Request) -> AccessToken:
         bearer = await self._scheme(request)
         if bearer is None:
             raise Unauthorized
         authenticator: Authenticator = request.app.state.authenticator
-        return await authenticator.user(bearer)
+        return await authenticator.authenticate(bearer)
 
 
 class _Reader(_Caller):
@@ -63,7 +63,7 @@ class _Reader(_Caller):
         await self._take_read(request, response)
         bearer = await self._scheme(request)
         authenticator: Authenticator = request.app.state.authenticator
-        return None if bearer is None else await authenticator.reader(bearer)
+        return None if bearer is None else await authenticator.try_authenticate(bearer)
 
 
 class _User(_Caller):
@@ -79,7 +79,7 @@ class _Writer(_Caller):
 
     async def __call__(self, request: Request, response: Response) -> AccessToken:
         user, services = await self._user(request), services_of(request)
-        tell_rate_limit(request, response, await services.limiter.take(services.writes, user.sub))
+        set_rate_limit_headers(request, response, await services.limiter.take(services.writes, user.sub))
         return user
 
 

@@ -19,7 +19,7 @@ from service_kit.problems import (
     ValidationFailed,
     problem_responses,
 )
-from service_kit.rate_limit import TellRateLimitDep
+from service_kit.rate_limit import ReportRateLimitDep
 from service_kit.tokens import InvalidToken
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
@@ -74,7 +74,7 @@ async def register(
     by: OptionalCaller,
     accounts: AccountServiceDep,
     origin: OriginDep,
-    tell: TellRateLimitDep,
+    tell: ReportRateLimitDep,
 ) -> Registered | JSONResponse:
     tell(await accounts.take_registration(origin))
     registered = await accounts.register(registration, by.user if by else None, origin)

@@ -10,7 +10,7 @@ from auth_service.accounts.models import Role
 from auth_service.audit.schemas import AuditEntry
 from auth_service.one_time_tokens import Purpose
 from auth_service.passwords.policy import MAX_LENGTH, MIN_LENGTH
-from service_kit.wire import Id, RequestBody, ResponseBody, UtcDatetime
+from service_kit.schemas import RequestBody, ResponseBody, UtcDatetime, UuidStr
 
 MAX_NAME_LENGTH = 50
 
@@ -64,7 +64,7 @@ class ProfileChange(RequestBody):
 
 
 class UserProfile(ResponseBody):
-    id: Id
+    id: UuidStr
     username: str = Field(examples=["ada"])
     name: str = Field(examples=["Ada Lovelace"])
     email: str = Field(examples=["ada@example.com"])
@@ -83,7 +83,7 @@ class RegistrationAccepted(ResponseBody):
 
 
 class ExportedSession(ResponseBody):
-    id: Id
+    id: UuidStr
     client: str = Field(examples=["curl/8.14.1"])
     address: str = Field(examples=["203.0.113.7"])
     created_at: UtcDatetime

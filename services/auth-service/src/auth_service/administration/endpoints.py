@@ -12,16 +12,16 @@ from auth_service.authorization import UsersReader, UsersWriter
 from auth_service.dependencies import AdministrationServiceDep
 from auth_service.origin import OriginDep
 from auth_service.pages import EndOfPageBefore, PageSize
-from service_kit.pagination import InvalidCursor, encode_cursor, next_link, next_page
+from service_kit.pagination import InvalidCursor, encode_cursor, page_response, set_link_header
 from service_kit.problems import Forbidden, ServiceUnavailable, Unauthorized, ValidationFailed, problem_responses
+from service_kit.schemas import Page, UuidStr, is_uuid
 from service_kit.tokens import InvalidToken
-from service_kit.wire import Id, Page, is_id
 
 router = APIRouter(prefix="/v1/users", tags=["administration"])
 
 
-async def _user_id(user_id: Annotated[Id, Path()]) -> str:
-    if not is_id(user_id):
+async def _user_id(user_id: Annotated[UuidStr, Path()]) -> str:
+    if not is_uuid(user_id):
         raise UserNotFound
     return user_id
 
@@ -35,7 +35,7 @@ _PROBLEMS = (Unauthorized, InvalidToken, Forbidden, ValidationFailed, ServiceUna
     "",
     summary="List users, the newest first",
     description="For senior managers and admins. `query` is how a username, a name or an email address begins.",
-    responses={200: next_page("list_users"), **problem_responses(*_PROBLEMS, InvalidCursor)},
+    responses={200: page_response("list_users"), **problem_responses(*_PROBLEMS, InvalidCursor)},
 )
 async def list_users(
     *,
@@ -54,8 +54,7 @@ async def list_users(
     )
     items = [UserProfile.model_validate(user) for user in found[:limit]]
     following = encode_cursor(items[-1].id) if len(found) > limit else None
-    if following:
-        response.headers["Link"] = next_link(str(request.url.include_query_params(cursor=following)))
+    set_link_header(request, response, following)
     return Page(items=items, next_cursor=following)
 
 

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from auth_service.accounts.models import Role
 from auth_service.accounts.schemas import DisplayName
-from service_kit.wire import RequestBody
+from service_kit.schemas import RequestBody
 
 
 class UserChange(RequestBody):

@@ -8,10 +8,10 @@ from auth_service.audit.schemas import AuditEntry
 from auth_service.authorization import AuditReader
 from auth_service.dependencies import DatabaseDep
 from auth_service.pages import EndOfPageBefore, PageSize
-from service_kit.pagination import InvalidCursor, encode_cursor, next_link, next_page
+from service_kit.pagination import InvalidCursor, encode_cursor, page_response, set_link_header
 from service_kit.problems import Forbidden, ServiceUnavailable, Unauthorized, ValidationFailed, problem_responses
+from service_kit.schemas import DatetimeParam, Page, UuidParam
 from service_kit.tokens import InvalidToken
-from service_kit.wire import GivenId, GivenMoment, Page
 
 router = APIRouter(prefix="/v1", tags=["administration"])
 
@@ -21,7 +21,7 @@ router = APIRouter(prefix="/v1", tags=["administration"])
     summary="Read the audit trail, newest first",
     description="For admins.",
     responses={
-        200: next_page("read_audit_trail"),
+        200: page_response("read_audit_trail"),
         **problem_responses(Unauthorized, InvalidToken, Forbidden, ValidationFailed, InvalidCursor, ServiceUnavailable),
     },
 )
@@ -32,10 +32,10 @@ async def read_audit_trail(
     response: Response,
     database: DatabaseDep,
     event: Event | None = None,
-    user: GivenId | None = None,
-    actor: GivenId | None = None,
-    since: GivenMoment | None = None,
-    until: GivenMoment | None = None,
+    user: UuidParam | None = None,
+    actor: UuidParam | None = None,
+    since: DatetimeParam | None = None,
+    until: DatetimeParam | None = None,
     before_id: EndOfPageBefore,
     limit: PageSize = 50,
 ) -> Page[AuditEntry]:
@@ -51,6 +51,5 @@ async def read_audit_trail(
         )
     items = [AuditEntry.model_validate(each) for each in found[:limit]]
     following = encode_cursor(items[-1].id) if len(found) > limit else None
-    if following:
-        response.headers["Link"] = next_link(str(request.url.include_query_params(cursor=following)))
+    set_link_header(request, response, following)
     return Page(items=items, next_cursor=following)

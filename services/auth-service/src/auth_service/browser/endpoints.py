@@ -22,7 +22,7 @@ from auth_service.sessions.problems import EmailNotVerified, InvalidCredentials,
 from auth_service.sessions.schemas import Login, Tokens
 from auth_service.sessions.service import REMEMBERED_LIFETIME, SessionService
 from service_kit.problems import Forbidden, ServiceUnavailable, TooManyRequests, ValidationFailed, problem_responses
-from service_kit.rate_limit import TellRateLimitDep
+from service_kit.rate_limit import ReportRateLimitDep
 
 PATH = "/v1/browser"
 
@@ -73,7 +73,7 @@ async def register_in_browser(
     sessions: SessionServiceDep,
     origin: OriginDep,
     cookie: RefreshCookieDep,
-    tell: TellRateLimitDep,
+    tell: ReportRateLimitDep,
 ) -> BrowserRegistered | JSONResponse:
     tell(await accounts.take_registration(origin))
     registered = await accounts.register(registration, None, origin)
@@ -110,7 +110,7 @@ async def log_in_in_browser(
     sessions: SessionServiceDep,
     origin: OriginDep,
     cookie: RefreshCookieDep,
-    tell: TellRateLimitDep,
+    tell: ReportRateLimitDep,
 ) -> BrowserTokens:
     tokens = await logins.log_in(credentials, origin, tell)
     await _end_session_before(cookie, sessions, origin)

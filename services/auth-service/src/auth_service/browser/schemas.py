@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from auth_service.accounts.schemas import UserProfile
-from service_kit.wire import ResponseBody
+from service_kit.schemas import ResponseBody
 
 
 class BrowserTokens(ResponseBody):

@@ -15,7 +15,7 @@ from service_kit.problems import (
     ValidationFailed,
     problem_responses,
 )
-from service_kit.rate_limit import TellRateLimitDep
+from service_kit.rate_limit import ReportRateLimitDep
 from service_kit.tokens import InvalidToken
 
 router = APIRouter(prefix="/v1/email", tags=["accounts"])
@@ -39,6 +39,6 @@ async def verify(body: EmailConfirmation, addresses: EmailAddressServiceDep, ori
     responses=problem_responses(Unauthorized, InvalidToken, EmailTaken, TooManyRequests, ServiceUnavailable),
 )
 async def resend(
-    user: CurrentUser, addresses: EmailAddressServiceDep, origin: OriginDep, tell: TellRateLimitDep
+    user: CurrentUser, addresses: EmailAddressServiceDep, origin: OriginDep, tell: ReportRateLimitDep
 ) -> None:
     tell(await addresses.resend(user.id, origin))

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from auth_service.one_time_tokens import MAX_TOKEN_LENGTH
-from service_kit.wire import RequestBody
+from service_kit.schemas import RequestBody
 
 MailedToken = Annotated[
     str,

@@ -14,7 +14,7 @@ from service_kit.problems import (
     ValidationFailed,
     problem_responses,
 )
-from service_kit.rate_limit import TellRateLimitDep
+from service_kit.rate_limit import ReportRateLimitDep
 from service_kit.tokens import InvalidToken
 
 router = APIRouter(prefix="/v1", tags=["passwords"])
@@ -50,7 +50,7 @@ async def change_password(
     responses=problem_responses(ValidationFailed, TooManyRequests, ServiceUnavailable),
 )
 async def forgot_password(
-    body: PasswordForgotten, passwords: PasswordServiceDep, origin: OriginDep, tell: TellRateLimitDep
+    body: PasswordForgotten, passwords: PasswordServiceDep, origin: OriginDep, tell: ReportRateLimitDep
 ) -> None:
     tell(await passwords.take_mail(body.email, origin))
     passwords.forget(body.email, origin)

@@ -7,7 +7,7 @@ from pydantic import EmailStr, Field, StringConstraints
 from auth_service.accounts.schemas import Password
 from auth_service.email_addresses.schemas import MailedToken
 from auth_service.passwords.policy import MAX_LENGTH
-from service_kit.wire import RequestBody
+from service_kit.schemas import RequestBody
 
 
 class PasswordChange(RequestBody):

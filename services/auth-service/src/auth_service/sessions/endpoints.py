@@ -33,9 +33,9 @@ from service_kit.problems import (
     ValidationFailed,
     problem_responses,
 )
-from service_kit.rate_limit import TellRateLimitDep
+from service_kit.rate_limit import ReportRateLimitDep
+from service_kit.schemas import UuidStr, is_uuid
 from service_kit.tokens import InvalidToken
-from service_kit.wire import Id, is_id
 
 router = APIRouter(prefix="/v1", tags=["sessions"])
 
@@ -48,15 +48,15 @@ _LOGIN_ANSWERS = {
 }
 
 
-async def _session_id(session_id: Annotated[Id, Path()]) -> str:
-    if not is_id(session_id):
+async def _session_id(session_id: Annotated[UuidStr, Path()]) -> str:
+    if not is_uuid(session_id):
         raise SessionNotFound
     return session_id
 
 
 @router.post("/login", summary="Log in by username or email", responses=_LOGIN_ANSWERS)
 async def log_in(
-    response: Response, credentials: Login, logins: LoginServiceDep, origin: OriginDep, tell: TellRateLimitDep
+    response: Response, credentials: Login, logins: LoginServiceDep, origin: OriginDep, tell: ReportRateLimitDep
 ) -> Tokens:
     response.headers.update(NOT_STORED)
     return await logins.log_in(credentials, origin, tell)
@@ -68,7 +68,7 @@ async def token(
     form: Annotated[PasswordGrant, Form()],
     logins: LoginServiceDep,
     origin: OriginDep,
-    tell: TellRateLimitDep,
+    tell: ReportRateLimitDep,
 ) -> Tokens:
     """What Swagger's Authorize button and OAuth2 clients use."""
     try:

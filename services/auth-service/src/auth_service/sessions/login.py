@@ -24,7 +24,7 @@ from auth_service.sessions.problems import EmailNotVerified, InvalidCredentials
 from auth_service.sessions.schemas import Login, Tokens
 from auth_service.sessions.service import SessionService
 from service_kit.problems import TooManyRequests
-from service_kit.rate_limit import TellRateLimit
+from service_kit.rate_limit import ReportRateLimit
 
 
 def account_subject(limits: Limits, login: str) -> Subject:
@@ -44,7 +44,7 @@ class LoginService:
     metrics: AuthMetrics
     require_verified_email: bool
 
-    async def log_in(self, credentials: Login, origin: Origin, tell: TellRateLimit) -> Tokens:
+    async def log_in(self, credentials: Login, origin: Origin, tell: ReportRateLimit) -> Tokens:
         """Begin a session for who knows the password. `tell` hears of the nearest limit, whatever comes of it.
 
         Raises `TooManyRequests`, `InvalidCredentials`, `EmailNotVerified`.

@@ -9,14 +9,14 @@ class InvalidCredentials(Unauthorized):
     """The same for an unknown user, a wrong password and an inactive account."""
 
     code, title = "invalid-credentials", "Username, email or password is wrong."
-    keeps_work = True
+    commits_transaction = True
 
 
 class EmailNotVerified(Forbidden):
     """Told only to who knows the password."""
 
     code, title = "email-not-verified", "Confirm your email address first; a mail with a link was sent to it."
-    keeps_work = True
+    commits_transaction = True
 
 
 class InvalidRefreshToken(Unauthorized):
@@ -28,7 +28,7 @@ class RefreshTokenReused(InvalidRefreshToken):
     """RFC 9700 §4.14.2: one of its two users has stolen it."""
 
     code, title = "refresh-token-reused", "The refresh token was used before; its session has been ended."
-    keeps_work = True
+    commits_transaction = True
 
 
 class SessionNotFound(NotFound):

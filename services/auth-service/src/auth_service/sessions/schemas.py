@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from auth_service.accounts.schemas import UserProfile
 from auth_service.passwords.policy import MAX_LENGTH
-from service_kit.wire import Id, RequestBody, ResponseBody, UtcDatetime
+from service_kit.schemas import RequestBody, ResponseBody, UtcDatetime, UuidStr
 
 RefreshTokenText = Annotated[
     str,
@@ -69,7 +69,7 @@ class Registered(Tokens):
 class SessionSummary(ResponseBody):
     """`client` is the User-Agent that logged in, `address` where it was last seen."""
 
-    id: Id
+    id: UuidStr
     client: str = Field(examples=["Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"])
     address: str = Field(examples=["203.0.113.7"])
     created_at: UtcDatetime

@@ -12,7 +12,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from service_kit.background import TaskEnded, failure_of, stray_cancellations
 from service_kit.kafka import KafkaClients, stop
-from service_kit.kafka_failures import names_in
+from service_kit.kafka_diagnosis import names_in
 from sync_service.consumer.application import RouteApplication
 from sync_service.consumer.commits import OffsetCommits
 from sync_service.consumer.deadlines import within

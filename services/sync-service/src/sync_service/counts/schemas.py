@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from service_kit.wire import ResponseBody, UtcDatetime
+from service_kit.schemas import ResponseBody, UtcDatetime
 from sync_service.counts.counting import Exactness
 from sync_service.routes.models import Store
 

@@ -1,13 +1,12 @@
 """`/v1/dead-letters` over HTTP."""
 
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from service_kit.pagination import InvalidCursor, decode_cursor, encode_cursor, next_link, next_page
+from service_kit.pagination import InvalidCursor, decode_cursor, encode_cursor, page_response, set_link_header
 from service_kit.problems import ValidationFailed, problem_responses
-from service_kit.wire import Page
+from service_kit.schemas import Page
 from sync_service.dead_letters.letters import LetterId
 from sync_service.dead_letters.problems import LetterNotFound, LetterResolved
 from sync_service.dead_letters.schemas import (
@@ -64,7 +63,7 @@ _OF_ONE = (*WORKER_PROBLEMS, LetterNotFound)
     "",
     summary="Events that could not be applied, the oldest first",
     responses={
-        200: next_page("list_dead_letters"),
+        200: page_response("list_dead_letters"),
         **problem_responses(*WORKER_PROBLEMS, ValidationFailed, InvalidCursor, UnknownRoute),
     },
 )
@@ -82,9 +81,7 @@ async def list_dead_letters(
     found = await service.open(route, behind=behind, limit=limit + 1)
     items = [DeadLetter.of(each, service.route_of(each.origin.topic)) async for each in service.read(found[:limit])]
     cursor = encode_cursor(*found[limit - 1]) if len(found) > limit else None
-    if cursor is not None:
-        kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
-        response.headers["Link"] = next_link(f"{request.url.path}?{urlencode([*kept, ('cursor', cursor)])}")
+    set_link_header(request, response, cursor)
     return Page(items=items, next_cursor=cursor)
 
 

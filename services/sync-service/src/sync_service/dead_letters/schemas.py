@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from service_kit.wire import RequestBody, ResponseBody, UtcDatetime
+from service_kit.schemas import RequestBody, ResponseBody, UtcDatetime
 from sync_service.dead_letters.letters import Letter, Resolution
 from sync_service.dead_letters.service import Settlement
 

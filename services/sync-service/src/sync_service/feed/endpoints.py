@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from service_kit.event_stream import FINISHED, EventStream, StreamEnded, TooManyStreams, described_stream
+from service_kit.event_stream import FINISHED, EventStream, StreamEnded, TooManyStreams, stream_response
 from service_kit.problems import ValidationFailed, problem_responses
 from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
 from sync_service.feed.hub import Feed
@@ -44,7 +44,7 @@ FeedDep = Annotated[Feed, Depends(_feed)]
     summary="Change events as they pass (Server-Sent Events)",
     response_class=EventStream,
     responses={
-        200: described_stream(_EXAMPLE),
+        200: stream_response(_EXAMPLE),
         **problem_responses(*WORKER_PROBLEMS, TooManyStreams, ValidationFailed, UnknownRoute),
     },
 )

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from service_kit.wire import rfc3339
+from service_kit.schemas import rfc3339
 from sync_service.inspection.telling import Told
 
 _LABELS = {"create": "create", "update": "update", "delete": "delete", "read": "read (snapshot)"}

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from sqlalchemy.exc import DBAPIError
 
 from service_kit.background import stray_cancellations
-from service_kit.kafka_failures import KafkaUnavailable
+from service_kit.kafka_diagnosis import KafkaUnavailable
 
 # Nobody who asks how the parts are waits longer for one of them.
 ANSWER_SECONDS = 2.0

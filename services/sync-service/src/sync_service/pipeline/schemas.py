@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from service_kit.wire import ResponseBody, UtcDatetime
+from service_kit.schemas import ResponseBody, UtcDatetime
 from sync_service.routes.models import Store
 from sync_service.status.schemas import Gaps
 

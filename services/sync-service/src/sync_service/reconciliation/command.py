@@ -18,7 +18,7 @@ from service_kit.kafka import KafkaClients
 from service_kit.kafka_settings import KafkaSettings
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
-from service_kit.settings import explain
+from service_kit.settings import format_settings_error
 from sync_service.consumer import gaps
 from sync_service.reconciliation.comparison import ROWS_IN_A_RANGE, Comparison, Wanted
 from sync_service.reconciliation.progress import Showing, showing
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         return reconcile(asked, ReconcileSettings())
     except ValidationError as error:
-        return _fail(explain(error).removeprefix("error: "))
+        return _fail(format_settings_error(error).removeprefix("error: "))
     except InvalidRoutes as error:
         return _fail(str(error))
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response, status
 
 from service_kit.problems import ValidationFailed, problem_responses
-from service_kit.wire import GivenId
+from service_kit.schemas import UuidParam
 from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
 from sync_service.reconciliation.jobs import Job, Jobs
 from sync_service.reconciliation.problems import ReconciliationNotFound, ReconciliationRunning
@@ -70,7 +70,7 @@ async def list_reconciliations(_worker: CurrentWorker, jobs: JobsDep) -> Reconci
     summary="How far a comparison is, and what it has found",
     responses=problem_responses(*WORKER_PROBLEMS, ReconciliationNotFound, ValidationFailed),
 )
-async def get_reconciliation(_worker: CurrentWorker, jobs: JobsDep, reconciliation_id: GivenId) -> Reconciliation:
+async def get_reconciliation(_worker: CurrentWorker, jobs: JobsDep, reconciliation_id: UuidParam) -> Reconciliation:
     """Of this process; the latest 20."""
     return _told(jobs.get(reconciliation_id))
 

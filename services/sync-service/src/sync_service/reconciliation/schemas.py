@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from service_kit.wire import Id, RequestBody, ResponseBody, UtcDatetime
+from service_kit.schemas import RequestBody, ResponseBody, UtcDatetime, UuidStr
 
 MOST_RANGES = 1_000_000
 
@@ -65,7 +65,7 @@ class RouteReport(ResponseBody):
 
 
 class Reconciliation(ResponseBody):
-    id: Id
+    id: UuidStr
     state: Literal["running", "finished", "failed"]
     route: str | None = Field(examples=["tweets"])
     repair: bool

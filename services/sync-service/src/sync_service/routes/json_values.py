@@ -12,7 +12,7 @@ from bson import Binary, Decimal128, ObjectId
 from bson.json_util import LEGACY_JSON_OPTIONS
 from bson.json_util import default as extended_json
 
-from service_kit.wire import rfc3339
+from service_kit.schemas import rfc3339
 
 _AS_THEY_ARE = frozenset({str, int, bool, type(None)})
 _UUID_SUBTYPE = 4

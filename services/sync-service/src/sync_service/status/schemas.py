@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from service_kit.wire import ResponseBody, UtcDatetime
+from service_kit.schemas import ResponseBody, UtcDatetime
 from sync_service.consumer import gaps
 
 

@@ -3,10 +3,12 @@
 import asyncio
 from datetime import datetime
 
+from service_kit.pagination import split_page
+from service_kit.schemas import Page
 from service_kit.tokens import AccessToken
 from tweet_service.follows.problems import OwnFollower
 from tweet_service.follows.repository import FollowRepository, Side
-from tweet_service.paging import Slice, cursor_at, cut
+from tweet_service.pagination import cursor_after
 from tweet_service.profiles.repository import IMPORTED_PREFIX
 from tweet_service.profiles.schemas import Author, ProfileCounts, UserProfile
 from tweet_service.profiles.service import ProfileService
@@ -51,13 +53,13 @@ class FollowService:
 
     async def followers(
         self, username: str, *, before: tuple[datetime, str] | None, limit: int, caller: AccessToken | None
-    ) -> Slice[Author]:
+    ) -> Page[Author]:
         """The latest first; deleted people are left out. Raises `UserNotFound`."""
         return await self._people("followee_id", "follower_id", username, before=before, limit=limit, caller=caller)
 
     async def following(
         self, username: str, *, before: tuple[datetime, str] | None, limit: int, caller: AccessToken | None
-    ) -> Slice[Author]:
+    ) -> Page[Author]:
         """The latest first; deleted people are left out. Raises `UserNotFound`."""
         return await self._people("follower_id", "followee_id", username, before=before, limit=limit, caller=caller)
 
@@ -70,11 +72,11 @@ class FollowService:
         before: tuple[datetime, str] | None,
         limit: int,
         caller: AccessToken | None,
-    ) -> Slice[Author]:
+    ) -> Page[Author]:
         user_id = await self._profiles.require_id_of(username, caller)
         found = await self._follows.newest_query(side, user_id, before, limit + 1).to_list(limit + 1)
-        shown, has_more = cut(found, limit)
-        next_cursor = cursor_at(shown[-1]["created_at"], shown[-1]["_id"][other]) if has_more else None
+        shown, has_more = split_page(found, limit)
+        next_cursor = cursor_after(shown[-1]["created_at"], shown[-1]["_id"][other]) if has_more else None
         ids = [follow["_id"][other] for follow in shown]
         authors = await self._profiles.authors(ids, caller)
-        return Slice([author for user_id in ids if (author := authors[user_id])], next_cursor)
+        return Page(items=[author for user_id in ids if (author := authors[user_id])], next_cursor=next_cursor)

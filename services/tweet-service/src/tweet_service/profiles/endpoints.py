@@ -7,11 +7,11 @@ from fastapi import APIRouter, Path, Request, Response
 from service_kit.openapi import TOKEN_IS_OPTIONAL
 from service_kit.pagination import InvalidCursor
 from service_kit.problems import ValidationFailed, problem_responses
-from service_kit.wire import Page
+from service_kit.schemas import Page
 from tweet_service.dependencies import READER_PROBLEMS, USER_PROBLEMS, CurrentReader, CurrentWriter, ServicesDep
 from tweet_service.follows.problems import OwnFollower
 from tweet_service.headers import VARY
-from tweet_service.paging import PageSize, PositionDep, TweetPositionDep, page_answer, page_of
+from tweet_service.pagination import PageSize, PositionDep, TweetPositionDep, finish_page, page_responses
 from tweet_service.profiles.problems import UserNotFound
 from tweet_service.profiles.schemas import Author, UserProfile
 from tweet_service.tweets.schemas import Tweet
@@ -29,7 +29,7 @@ _LINKS = {
 
 def _many(operation_id: str) -> dict[int | str, dict[str, Any]]:
     problems = problem_responses(*READER_PROBLEMS, UserNotFound, ValidationFailed, InvalidCursor)
-    return {**page_answer(operation_id, "path.username"), **problems}
+    return {**page_responses(operation_id, "path.username"), **problems}
 
 
 @router.get(
@@ -67,7 +67,7 @@ async def list_tweets_of(
     author_id = await services.profiles.require_id_of(username, reader)
     wanted = {"author_id": author_id}
     page = await services.tweets.list_newest(wanted, before=before, limit=limit, caller=reader)
-    return page_of(page, request, response)
+    return finish_page(page, request, response)
 
 
 @router.get(
@@ -84,7 +84,7 @@ async def list_followers(
     limit: PageSize = 20,
 ) -> Page[Author]:
     page = await services.follows.followers(username, before=before, limit=limit, caller=reader)
-    return page_of(page, request, response)
+    return finish_page(page, request, response)
 
 
 @router.get(
@@ -101,7 +101,7 @@ async def list_following(
     limit: PageSize = 20,
 ) -> Page[Author]:
     page = await services.follows.following(username, before=before, limit=limit, caller=reader)
-    return page_of(page, request, response)
+    return finish_page(page, request, response)
 
 
 _FOLLOW = problem_responses(*USER_PROBLEMS, UserNotFound, OwnFollower, ValidationFailed)

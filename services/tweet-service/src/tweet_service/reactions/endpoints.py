@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from service_kit.openapi import TOKEN_IS_OPTIONAL
 from service_kit.pagination import InvalidCursor
 from service_kit.problems import ValidationFailed, problem_responses
-from service_kit.wire import Page
+from service_kit.schemas import Page
 from tweet_service.dependencies import (
     READER_PROBLEMS,
     USER_PROBLEMS,
@@ -17,7 +17,7 @@ from tweet_service.dependencies import (
     CurrentWriter,
     ServicesDep,
 )
-from tweet_service.paging import MAX_PAGE, PageSize, PositionDep, TweetPositionDep, page_answer, page_of
+from tweet_service.pagination import MAX_PAGE, PageSize, PositionDep, TweetPositionDep, finish_page, page_responses
 from tweet_service.profiles.schemas import Author
 from tweet_service.reactions.schemas import OwnReactions
 from tweet_service.tweets.endpoints import TweetIdOfPath, links_of
@@ -32,7 +32,7 @@ _ONE = problem_responses(*USER_PROBLEMS, TweetNotFound)
 
 def _many(operation_id: str) -> dict[int | str, dict[str, Any]]:
     problems = problem_responses(*READER_PROBLEMS, TweetNotFound, ValidationFailed, InvalidCursor)
-    return {**page_answer(operation_id, "path.tweet_id"), **problems}
+    return {**page_responses(operation_id, "path.tweet_id"), **problems}
 
 
 @router.put("/like", summary="Like a tweet", responses={200: {"links": links_of("unlike", "list_likes")}, **_ONE})
@@ -78,7 +78,7 @@ async def list_likes(
     limit: PageSize = 20,
 ) -> Page[Author]:
     page = await services.reactions.who_likes(tweet_id, before=before, limit=limit, caller=reader)
-    return page_of(page, request, response)
+    return finish_page(page, request, response)
 
 
 @router.get(
@@ -98,7 +98,7 @@ async def list_reposts(
     limit: PageSize = 20,
 ) -> Page[Author]:
     page = await services.reactions.who_reposts(tweet_id, before=before, limit=limit, caller=reader)
-    return page_of(page, request, response)
+    return finish_page(page, request, response)
 
 
 @own_router.get(

@@ -1,6 +1,6 @@
 """Wire shapes of reactions."""
 
-from service_kit.wire import ResponseBody
+from service_kit.schemas import ResponseBody
 from tweet_service.tweets.schemas import TweetId
 
 

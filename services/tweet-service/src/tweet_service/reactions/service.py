@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Literal
 
 from bson import ObjectId
 
+from service_kit.pagination import split_page
+from service_kit.schemas import Page
 from service_kit.tokens import AccessToken
 from tweet_service.database import Transactions
-from tweet_service.paging import Position, Slice, cursor_at, cut
+from tweet_service.pagination import Position, cursor_after
 from tweet_service.profiles.schemas import Author
 from tweet_service.profiles.service import ProfileService
 from tweet_service.reactions.repository import LikeRepository
@@ -82,26 +84,28 @@ class ReactionService:
 
     async def who_likes(
         self, tweet_id: ObjectId, *, before: tuple[datetime, str] | None, limit: int, caller: AccessToken | None
-    ) -> Slice[Author]:
+    ) -> Page[Author]:
         """Who likes a tweet, the latest first; deleted people are left out. Raises `TweetNotFound`."""
         original = (await self._original(tweet_id))["_id"]
         found = await self._likes.newest_query(original, before, limit + 1).to_list(limit + 1)
-        shown, has_more = cut(found, limit)
-        next_cursor = cursor_at(shown[-1]["created_at"], shown[-1]["_id"]["user_id"]) if has_more else None
+        shown, has_more = split_page(found, limit)
+        next_cursor = cursor_after(shown[-1]["created_at"], shown[-1]["_id"]["user_id"]) if has_more else None
         user_ids = [like["_id"]["user_id"] for like in shown]
         authors = await self._profiles.authors(user_ids, caller)
-        return Slice([author for user_id in user_ids if (author := authors[user_id])], next_cursor)
+        return Page(items=[author for user_id in user_ids if (author := authors[user_id])], next_cursor=next_cursor)
 
     async def who_reposts(
         self, tweet_id: ObjectId, *, before: Position | None, limit: int, caller: AccessToken | None
-    ) -> Slice[Author]:
+    ) -> Page[Author]:
         """Who reposts a tweet, the latest first; deleted people are left out. Raises `TweetNotFound`."""
         original = (await self._original(tweet_id))["_id"]
         found = await self._tweets.newest(reposts_of(original), before=before, limit=limit + 1)
-        shown, has_more = cut(found, limit)
-        next_cursor = cursor_at(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None
+        shown, has_more = split_page(found, limit)
+        next_cursor = cursor_after(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None
         authors = await self._profiles.authors([repost["author_id"] for repost in shown], caller)
-        return Slice([author for repost in shown if (author := authors[repost["author_id"]])], next_cursor)
+        return Page(
+            items=[author for repost in shown if (author := authors[repost["author_id"]])], next_cursor=next_cursor
+        )
 
     async def own(self, tweet_ids: Sequence[ObjectId], caller: AccessToken) -> OwnReactions:
         """Which of these the caller likes and has reposted, in the same order."""

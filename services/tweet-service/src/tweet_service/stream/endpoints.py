@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from service_kit.event_stream import EventStream, TooManyStreams, described_stream
+from service_kit.event_stream import EventStream, TooManyStreams, stream_response
 from service_kit.openapi import TOKEN_IS_OPTIONAL
 from service_kit.problems import ValidationFailed, problem_responses
 from tweet_service.dependencies import READER_PROBLEMS, CurrentReader, ServicesDep
@@ -48,7 +48,7 @@ HubDep = Annotated[Hub, Depends(_hub)]
     summary="Tweets as they happen (Server-Sent Events)",
     response_class=EventStream,
     responses={
-        200: described_stream(_EXAMPLE),
+        200: stream_response(_EXAMPLE),
         **problem_responses(
             *READER_PROBLEMS, TooManyStreams, UserNotFound, PositionLost, ValidationFailed, InvalidPosition
         ),

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from service_kit.openapi import TOKEN_IS_OPTIONAL
 from service_kit.pagination import InvalidCursor
 from service_kit.problems import ValidationFailed, problem_responses
-from service_kit.wire import Page
+from service_kit.schemas import Page
 from tweet_service.dependencies import (
     READER_PROBLEMS,
     USER_PROBLEMS,
@@ -18,7 +18,7 @@ from tweet_service.dependencies import (
     services_of,
 )
 from tweet_service.headers import cache_control
-from tweet_service.paging import PageSize, TweetPositionDep, page_answer, page_of, tell_of_next_page
+from tweet_service.pagination import PageSize, TweetPositionDep, finish_page, page_responses, set_page_headers
 from tweet_service.timelines.schemas import Thread, Trends
 from tweet_service.tweets.endpoints import TweetIdOfPath
 from tweet_service.tweets.problems import TweetNotFound
@@ -40,7 +40,7 @@ _TRENDS_CACHED = "public, max-age=30"
     "/timeline",
     summary="Tweets of the people you follow, and your own",
     responses={
-        **page_answer("read_home_timeline"),
+        **page_responses("read_home_timeline"),
         **problem_responses(*USER_PROBLEMS, ValidationFailed, InvalidCursor),
     },
 )
@@ -52,14 +52,14 @@ async def read_home_timeline(
     before: TweetPositionDep,
     limit: PageSize = 20,
 ) -> Page[Tweet]:
-    return page_of(await services_of(request).timelines.home(user, before=before, limit=limit), request, response)
+    return finish_page(await services_of(request).timelines.home(user, before=before, limit=limit), request, response)
 
 
 @router.get(
     "/search",
     summary="Tweets with all of these words, newest first",
     responses={
-        **page_answer("search", "query.q"),
+        **page_responses("search", "query.q"),
         **problem_responses(*READER_PROBLEMS, ValidationFailed, InvalidCursor),
     },
     openapi_extra=TOKEN_IS_OPTIONAL,
@@ -77,7 +77,7 @@ async def search(
     before: TweetPositionDep,
     limit: PageSize = 20,
 ) -> Page[Tweet]:
-    return page_of(await services.timelines.search(q, before=before, limit=limit, caller=reader), request, response)
+    return finish_page(await services.timelines.search(q, before=before, limit=limit, caller=reader), request, response)
 
 
 @router.get(
@@ -101,7 +101,7 @@ async def read_trends(
     "/tweets/{tweet_id}/thread",
     summary="The conversation around a tweet",
     responses={
-        **page_answer("read_thread", "path.tweet_id"),
+        **page_responses("read_thread", "path.tweet_id"),
         **problem_responses(*READER_PROBLEMS, TweetNotFound, ValidationFailed, InvalidCursor),
     },
     openapi_extra=TOKEN_IS_OPTIONAL,
@@ -118,5 +118,5 @@ async def read_thread(
 ) -> Thread:
     """What it answers, and what answers it; a tweet that was deleted leaves a gap."""
     thread = await services.timelines.thread(tweet_id, after=after, limit=limit, caller=reader)
-    tell_of_next_page(thread.next_cursor, request, response)
+    set_page_headers(request, response, thread.next_cursor)
     return thread

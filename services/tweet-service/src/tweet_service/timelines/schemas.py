@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from service_kit.wire import ResponseBody
+from service_kit.schemas import ResponseBody
 from tweet_service.tweets.schemas import Tweet, TweetId
 
 

@@ -5,9 +5,11 @@ from typing import cast
 
 from bson import ObjectId
 
+from service_kit.pagination import split_page
+from service_kit.schemas import Page
 from service_kit.tokens import AccessToken
 from tweet_service.follows.repository import FollowRepository
-from tweet_service.paging import Position, Slice, cursor_at, cut
+from tweet_service.pagination import Position, cursor_after
 from tweet_service.profiles.service import ProfileService
 from tweet_service.timelines.schemas import Thread, ThreadTweet, Trend
 from tweet_service.tweets.models import TweetDocument
@@ -37,7 +39,7 @@ class TimelineService:
         self._presenter = presenter
         self._tweet_service = tweet_service
 
-    async def home(self, caller: AccessToken, *, before: Position | None, limit: int) -> Slice[Tweet]:
+    async def home(self, caller: AccessToken, *, before: Position | None, limit: int) -> Page[Tweet]:
         """Tweets of the people somebody follows, and his own."""
         authors = [caller.sub, *await self._follows.followees(caller.sub, MAX_FOLLOWEES)]
         wanted = {"author_id": {"$in": authors}}
@@ -45,7 +47,7 @@ class TimelineService:
 
     async def search(
         self, words: str, *, before: Position | None, limit: int, caller: AccessToken | None
-    ) -> Slice[Tweet]:
+    ) -> Page[Tweet]:
         """Tweets with all of these words, newest first; `"two words"` in quotes are found beside each other."""
         wanted = {"$text": {"$search": _all_of(words)}}
         return await self._tweet_service.list_newest(wanted, before=before, limit=limit, caller=caller)
@@ -60,7 +62,7 @@ class TimelineService:
         ancestor_ids = tweet["ancestors"]
         ancestors = await self._tweets.get_many_shown(ancestor_ids) if ancestor_ids else {}
         found = await self._tweets.descendants_query(tweet_id, after=after, limit=limit + 1).to_list(limit + 1)
-        shown, has_more = cut(cast("list[TweetDocument]", found), limit)
+        shown, has_more = split_page(cast("list[TweetDocument]", found), limit)
         above = {ancestor for reply in shown for ancestor in reply["ancestors"]} - {reply["_id"] for reply in shown}
         existing = await self._tweets.existing(above) if above else set()
         whole = [tweet, *ancestors.values(), *shown]
@@ -69,7 +71,7 @@ class TimelineService:
             tweet=presented[tweet_id],
             ancestors=_chain(ancestor_ids, presented),
             descendants=_with_gaps(tweet_id, shown, presented, existing),
-            next_cursor=cursor_at(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None,
+            next_cursor=cursor_after(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None,
         )
 
     async def trends(self, window: timedelta) -> list[Trend]:

@@ -10,7 +10,7 @@ from pydantic import PlainValidator, WithJsonSchema
 from service_kit.openapi import TOKEN_IS_OPTIONAL
 from service_kit.pagination import InvalidCursor
 from service_kit.problems import ValidationFailed, problem_responses
-from service_kit.wire import GivenMoment, Page
+from service_kit.schemas import DatetimeParam, Page
 from tweet_service.dependencies import (
     READER_PROBLEMS,
     USER_PROBLEMS,
@@ -21,7 +21,7 @@ from tweet_service.dependencies import (
 )
 from tweet_service.headers import ETAG, LOCATION, VARY, cache_control
 from tweet_service.idempotency.problems import IdempotencyKeyReused
-from tweet_service.paging import PageSize, TweetPositionDep, page_answer, page_of
+from tweet_service.pagination import PageSize, TweetPositionDep, finish_page, page_responses
 from tweet_service.tweets.etags import etag, is_current, json_of
 from tweet_service.tweets.problems import (
     NotTheAuthor,
@@ -156,7 +156,7 @@ async def post_tweet(
     "",
     summary="List tweets, newest first",
     responses={
-        **page_answer("list_tweets"),
+        **page_responses("list_tweets"),
         **problem_responses(*READER_PROBLEMS, ValidationFailed, InvalidCursor),
     },
     openapi_extra=TOKEN_IS_OPTIONAL,
@@ -173,8 +173,8 @@ async def list_tweets(
     hashtag: Annotated[
         str | None, Query(description="With or without its sign, in any case.", min_length=1, max_length=280)
     ] = None,
-    since: Annotated[GivenMoment | None, Query(description="Posted at this moment or later.")] = None,
-    until: Annotated[GivenMoment | None, Query(description="Posted before this moment.")] = None,
+    since: Annotated[DatetimeParam | None, Query(description="Posted at this moment or later.")] = None,
+    until: Annotated[DatetimeParam | None, Query(description="Posted before this moment.")] = None,
     before: TweetPositionDep,
     limit: PageSize = 20,
 ) -> Page[Tweet]:
@@ -182,7 +182,7 @@ async def list_tweets(
     page = await services.tweets.newest(
         author=author, hashtag=hashtag, since=since, until=until, before=before, limit=limit, caller=reader
     )
-    return page_of(page, request, response)
+    return finish_page(page, request, response)
 
 
 @router.get(

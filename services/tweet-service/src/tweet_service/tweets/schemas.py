@@ -6,7 +6,7 @@ from bson import ObjectId
 from pydantic import BeforeValidator, Field, StringConstraints
 from pydantic.config import JsonDict
 
-from service_kit.wire import RequestBody, ResponseBody, UtcDatetime
+from service_kit.schemas import RequestBody, ResponseBody, UtcDatetime
 from tweet_service.profiles.schemas import Author
 from tweet_service.tweets.text import TweetText
 

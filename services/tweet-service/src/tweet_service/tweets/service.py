@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from bson import ObjectId
 
 from service_kit.authentication import ADMIN
+from service_kit.pagination import split_page
+from service_kit.schemas import Page
 from service_kit.tokens import AccessToken
 from tweet_service.database import Transactions
-from tweet_service.paging import Position, Slice, cursor_at, cut
+from tweet_service.pagination import Position, cursor_after
 from tweet_service.profiles.service import ProfileService
 from tweet_service.tweets.entities import extract, searched, tags_of
 from tweet_service.tweets.etags import allows_edit_of
@@ -154,13 +156,13 @@ class TweetService:
         before: Position | None,
         limit: int,
         caller: AccessToken | None,
-    ) -> Slice[Tweet]:
+    ) -> Page[Tweet]:
         """Newest first. Nobody of that name has written nothing."""
         wanted: dict[str, Any] = {}
         if author is not None:
             author_id = await self._profiles.id_of(author, caller)
             if author_id is None:
-                return Slice([], None)
+                return Page(items=[], next_cursor=None)
             wanted["author_id"] = author_id
         if hashtag is not None:
             wanted["tags"] = searched(hashtag)
@@ -175,13 +177,13 @@ class TweetService:
         span: Span = ALWAYS,
         limit: int,
         caller: AccessToken | None,
-    ) -> Slice[Tweet]:
+    ) -> Page[Tweet]:
         """A page of the tweets that match."""
         # One more than asked for tells whether there is a next page.
         found = await self._tweets.newest(wanted, before=before, span=span, limit=limit + 1)
-        shown, has_more = cut(found, limit)
-        next_cursor = cursor_at(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None
-        return Slice(await self._presenter.present(shown, caller), next_cursor)
+        shown, has_more = split_page(found, limit)
+        next_cursor = cursor_after(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None
+        return Page(items=await self._presenter.present(shown, caller), next_cursor=next_cursor)
 
     async def _get(self, tweet_id: ObjectId) -> TweetDocument:
         tweet = await self._tweets.get_by_id(tweet_id)

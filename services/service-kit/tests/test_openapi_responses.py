@@ -13,9 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 from service_kit.application import create_application
 from service_kit.openapi import TOKEN_IS_OPTIONAL
 from service_kit.problems import TooManyRequests, Unauthorized, problem_responses
+from service_kit.schemas import DatetimeParam, RequestBody, UuidParam
 from service_kit.settings import ServiceSettings
 from service_kit.tokens import bearer_scheme
-from service_kit.wire import GivenId, GivenMoment, RequestBody
 from support.responses import problem
 
 router = APIRouter()
@@ -124,7 +124,7 @@ async def test_value_that_could_be_made_into_the_right_type_is_not_of_it(
     ],
 )
 def test_moment_is_rfc_3339(written: str, meant: datetime) -> None:
-    assert TypeAdapter(GivenMoment).validate_python(written) == meant
+    assert TypeAdapter(DatetimeParam).validate_python(written) == meant
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_moment_is_rfc_3339(written: str, meant: datetime) -> None:
 )
 def test_other_notations_are_no_moments(written: str) -> None:
     with pytest.raises(ValidationError):
-        TypeAdapter(GivenMoment).validate_python(written)
+        TypeAdapter(DatetimeParam).validate_python(written)
 
 
 @pytest.mark.parametrize(
@@ -141,4 +141,4 @@ def test_other_notations_are_no_moments(written: str) -> None:
 )
 def test_other_texts_are_no_ids(written: str) -> None:
     with pytest.raises(ValidationError):
-        TypeAdapter(GivenId).validate_python(written)
+        TypeAdapter(UuidParam).validate_python(written)

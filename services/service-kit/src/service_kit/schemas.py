@@ -1,0 +1,116 @@
+"""Base classes and types of request and response bodies, for every service."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
+
+ItemT = TypeVar("ItemT")
+
+
+def rfc3339(time: datetime) -> str:
+    """Format a time as RFC 3339 in UTC with microseconds: `2026-01-31T12:00:00.000000Z`."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _as_utc_if_naive(time: datetime) -> datetime:
+    """Database drivers return UTC without a time zone."""
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+
+
+# A time in a response.
+UtcDatetime = Annotated[
+    datetime,
+    AfterValidator(_as_utc_if_naive),
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T12:00:00.000000Z"]}),
+]
+
+_RFC3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+def _require_rfc3339(value: Any) -> Any:
+    """pydantic also accepts numbers, as seconds since 1970."""
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise PydanticCustomError("datetime_rfc3339", "Write the time as in 2026-01-31T12:00:00Z.")
+    return value
+
+
+def _in_utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("the time in UTC is outside of the years 1 to 9999") from error
+
+
+# A time in a request.
+DatetimeParam = Annotated[
+    datetime,
+    BeforeValidator(_require_rfc3339),
+    AfterValidator(_in_utc),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T12:00:00Z"]}),
+]
+
+_UUID = "[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}"
+
+# The id of an account, a session and so on, in a response.
+UuidStr = Annotated[str, Field(examples=["019ac2e4-6f1b-7c3e-9a52-0b7d8d3f4e21"], json_schema_extra={"format": "uuid"})]
+# An id in a request.
+UuidParam = Annotated[UuidStr, StringConstraints(pattern=f"^{_UUID}$")]
+
+
+def is_uuid(text: str) -> bool:
+    """Whether this is a UUID in lower case. No other text needs a query, and MySQL's ASCII columns refuse some."""
+    return re.fullmatch(_UUID, text) is not None
+
+
+def is_unicode(text: str) -> bool:
+    """False for half of a surrogate pair, which JSON can contain and no database accepts."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class RequestBody(BaseModel):
+    """Base of request bodies. An unknown field is an error.
+
+    Types are strict: `"no"` is not a boolean. An enumeration needs `strict=False`, because JSON has none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _require_unicode(cls, value: Any) -> Any:
+        if isinstance(value, str) and not is_unicode(value):
+            raise PydanticCustomError("string_unicode", "The text is not valid Unicode.")
+        return value
+
+
+class ResponseBody(BaseModel):
+    """Base of response bodies."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class Page(ResponseBody, Generic[ItemT]):
+    """One page of a list. `next_cursor` is null on the last page."""
+
+    items: list[ItemT]
+    next_cursor: str | None = Field(examples=["WyIwMTlhYzJlNC02ZjFiLTdjM2UtOWE1Mi0wYjdkOGQzZjRlMjEiXQ"])
