@@ -19,6 +19,7 @@ from service_kit.background import (
     failure_of,
     stray_cancellations,
 )
+from service_kit.retry import Backoff
 from support.forced_ends import WAYS, Ends, HowItEnds
 from support.polling import eventually
 
@@ -77,7 +78,7 @@ def ends() -> Ends:
 
 @pytest.fixture
 def supervisor(registry: CollectorRegistry, ends: Ends, monkeypatch: pytest.MonkeyPatch) -> Supervisor:
-    monkeypatch.setattr(background, "FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(background, "RESTART_BACKOFF", Backoff(initial=0.02, maximum=30.0))
     return Supervisor(registry, ends)
 
 
@@ -156,7 +157,7 @@ async def test_task_that_may_finish_is_restarted_only_if_it_has_not(
 async def test_task_is_not_restarted_when_its_owner_has_left_meanwhile(
     supervisor: Supervisor, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background, "FIRST_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(background, "RESTART_BACKOFF", Backoff(initial=0.2, maximum=30.0))
     work, other = Work(), Work()
     async with supervisor.task("other", other):
         async with supervisor.task("work", work):
@@ -214,7 +215,7 @@ async def test_restarts_come_back_to_short_pauses_after_a_long_run(
         for runs in (2, 3):
             await work.end("raises")
             await work.run_again(runs)
-        monkeypatch.setattr(background, "LONGEST_PAUSE_SECONDS", 0.0)
+        monkeypatch.setattr(background, "RESTART_BACKOFF", Backoff(initial=0.02, maximum=0.0))
         with capture_logs() as logs:
             await work.end("raises")
             await work.run_again(4)

@@ -23,12 +23,14 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from embedded_stack import Stack
+from service_kit.retry import Backoff, Retrier
 from support.jwt_issuer import Issuer
 from tweet_service.importing import command
 from tweet_service.importing.command import ImportSettings, import_dataset
 from tweet_service.importing.generating import documents as generated
 from tweet_service.importing.generating import write_dataset
 from tweet_service.importing.mapping import object_id
+from tweet_service.importing.repository import is_temporary
 
 Json = dict[str, Any]
 COUNTS = ("inserted", "updated", "skipped", "rejected", "originals")
@@ -431,7 +433,7 @@ def test_rejects_never_replace_another_file(target: Target, capsys: pytest.Captu
 def test_database_that_does_not_answer_is_an_error(
     target: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(command, "_STARTUP", Retrier(on=is_temporary, backoff=Backoff(0.5, 0.5), attempts=1))
     settings = ImportSettings(mongodb_url="mongodb://127.0.0.1:9/tweets")  # type: ignore[arg-type]  # pydantic converts
     assert import_dataset(target.write(tweet(1)), None, 10, settings) == 1
     assert "error: MongoDB does not answer" in capsys.readouterr().err

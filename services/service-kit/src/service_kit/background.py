@@ -7,7 +7,6 @@ under the `Supervisor` of its application, which restarts it or ends the process
 
 import asyncio
 import os
-import random
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -19,12 +18,13 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from service_kit.metrics import BackgroundTaskMetrics
+from service_kit.retry import Backoff
 
 log = structlog.get_logger(__name__)
 
 # sysexits.h
 EXIT_SOFTWARE = 70
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
+RESTART_BACKOFF = Backoff(initial=0.5, maximum=30.0)
 # A library may swallow a cancellation (aiokafka does while it closes), so that it has to be repeated.
 _CANCEL_AGAIN_SECONDS = 5.0
 
@@ -152,21 +152,20 @@ class BackgroundTask:
             self._run_again(reason, error)
 
     def _run_again(self, reason: str, error: BaseException | None) -> None:
-        if time.monotonic() - self._started_at > LONGEST_PAUSE_SECONDS:
+        if time.monotonic() - self._started_at > RESTART_BACKOFF.maximum:
             self._failures = 0
-        full = min(FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures, 30), LONGEST_PAUSE_SECONDS)
-        pause = full * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
         self._failures += 1
+        delay = RESTART_BACKOFF.delay(self._failures)
         self._supervisor.metrics.restarts.labels(self.name).inc()
         log.warning(
             "background task ended, restarting it",
             task=self.name,
             reason=reason,
-            retry_seconds=round(pause, 2),
+            retry_seconds=round(delay, 2),
             exc_info=error,
             notable=True,
         )
-        self._restart = asyncio.get_running_loop().call_later(pause, self._run)
+        self._restart = asyncio.get_running_loop().call_later(delay, self._run)
 
 
 def failure_of(task: asyncio.Task[Any]) -> BaseException | None:

@@ -1,6 +1,5 @@
 """The connection to MongoDB: how long it may take to answer, and the indexes it needs."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +10,7 @@ from pymongo import IndexModel
 from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, WTimeoutError
 
 from service_kit.health import NotReady
+from service_kit.retry import Backoff, Retrier
 
 if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.
@@ -29,7 +29,7 @@ UNAVAILABLE = (ConnectionFailure, ExecutionTimeout, WTimeoutError)
 SERVER_SELECTION_MS = 2000
 OPERATION_MS = 2500
 INDEX_BUILD_SECONDS = 600
-INDEX_RETRY_SECONDS = 1.0
+_BACKOFF = Backoff(initial=1.0, maximum=1.0)
 
 
 def connect(url: str) -> "Client":
@@ -63,10 +63,9 @@ class Transactions:
 
 
 class Preparation:
-    """Creates the indexes of each collection as soon as MongoDB is there, and does what else must be done once; the
-    service is not ready before.
+    """Creates the indexes and upgrades documents, as soon as MongoDB answers. The service is not ready before.
 
-    Waiting rather than giving up: the process serves its probes meanwhile and needs nobody to start it again.
+    It retries without a limit: meanwhile the process serves its probes.
     """
 
     def __init__(
@@ -81,20 +80,15 @@ class Preparation:
         self._missing: str | None = "not created yet"
 
     async def run(self) -> None:
-        """Do what is missing, and try until it works. Idempotent."""
-        while self._missing is not None:
-            try:
-                await self._do_all()
-            except PyMongoError as error:
-                self._missing = f"not created yet: {type(error).__name__}"
-                log.warning(
-                    "MongoDB does not answer or refuses to be prepared; trying again",
-                    error=str(error),
-                    retry_seconds=INDEX_RETRY_SECONDS,
-                )
-                await asyncio.sleep(INDEX_RETRY_SECONDS)
+        """Prepare the database; idempotent."""
+        if self._missing is not None:
+            await Retrier(on=PyMongoError, backoff=_BACKOFF, on_failure=self._report_failure).run(self._prepare)
 
-    async def _do_all(self) -> None:
+    def _report_failure(self, error: Exception, delay: float) -> None:
+        self._missing = f"not created yet: {type(error).__name__}"
+        log.warning("preparing MongoDB failed, retrying", error=str(error), retry_seconds=round(delay, 2))
+
+    async def _prepare(self) -> None:
         for collection, indexes in self._wanted.items():
             # Building one on a large collection takes longer than a request may.
             with pymongo.timeout(INDEX_BUILD_SECONDS):

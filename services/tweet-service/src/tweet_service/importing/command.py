@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pymongo.errors import PyMongoError
 
 from service_kit.mongodb import MongodbAddress
+from service_kit.retry import Backoff, Retrier
 from tweet_service.importing.generating import write_dataset
 from tweet_service.importing.models import Tally
 from tweet_service.importing.progress import Progress
@@ -23,8 +24,8 @@ from tweet_service.importing.service import Importer
 from tweet_service.main import INDEXES
 
 INTERRUPTED = 128 + signal.SIGINT
-# For a database that has just been started.
-_PATIENCE_SECONDS = 15.0
+# A database that has just been started does not answer yet.
+_STARTUP = Retrier(on=is_temporary, backoff=Backoff(initial=0.5, maximum=0.5), timeout=15.0)
 
 
 class ImportSettings(BaseSettings):
@@ -47,7 +48,7 @@ def import_dataset(path: Path, rejects_path: Path | None, batch_size: int, setti
             return _fail("the rejects can't be written to the dataset itself")
         with Source(path) as source, connect(settings.mongodb_url.get_secret_value()) as client:
             repository = ImportRepository(client, source.digest(), path.name)
-            _patiently(lambda: repository.prepare(INDEXES))
+            _STARTUP.run_blocking(lambda: repository.prepare(INDEXES))
             return _import(source, repository, rejects_path, batch_size)
     except OSError as error:
         return _fail(f"{error.filename or path}: {error.strerror or error}")
@@ -101,18 +102,6 @@ def _fail(reason: str) -> int:
 def _shortly(error: PyMongoError) -> str:
     """Without the state of every server that the driver knows."""
     return str(error).split(" (configured", 1)[0].split(", full error", 1)[0]
-
-
-def _patiently(first: Callable[[], None]) -> None:
-    """Do what comes first, and wait a little for a database that is being started. Raises `PyMongoError`."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            return first()
-        except PyMongoError as error:
-            if not is_temporary(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
 
 
 @contextlib.contextmanager

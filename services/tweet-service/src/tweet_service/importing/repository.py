@@ -62,10 +62,12 @@ def is_conflict(error: PyMongoError) -> bool:
     return not isinstance(error, UNAVAILABLE) and error.has_error_label("TransientTransactionError")
 
 
-def is_temporary(error: PyMongoError) -> bool:
-    """May the same thing succeed if MongoDB is asked again?"""
+def is_temporary(error: Exception) -> bool:
+    """Whether a retry may succeed."""
     labels = ("TransientTransactionError", "UnknownTransactionCommitResult", "RetryableWriteError")
-    return isinstance(error, UNAVAILABLE) or any(error.has_error_label(label) for label in labels)
+    return isinstance(error, UNAVAILABLE) or (
+        isinstance(error, PyMongoError) and any(error.has_error_label(label) for label in labels)
+    )
 
 
 class ImportRepository:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from pymongo.errors import PyMongoError
 
+from service_kit.retry import Backoff, Retrier
 from tweet_service.importing.mapping import SourceTweet, Unusable, content_of, digest_of, read_tweet
 from tweet_service.importing.models import ImportDocument, Tally
 from tweet_service.importing.planning import Item
@@ -21,8 +22,7 @@ from tweet_service.importing.repository import ImportRepository, is_conflict, is
 ResultT = TypeVar("ResultT")
 
 DEFAULT_BATCH = 1000
-_FIRST_PAUSE = 0.02
-_LONGEST_PAUSE = 2.0
+_BACKOFF = Backoff(initial=0.02, maximum=2.0)
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class Batch:
 
 
 class StoppedError(Exception):
-    """Somebody wants the import to stop while it waits for MongoDB."""
+    """The import is to stop while it waits for MongoDB."""
 
 
 class Importer:
@@ -58,6 +58,7 @@ class Importer:
         self._progress = progress
         self._stop = stop
         self._batch_size = batch_size
+        self._retrier = Retrier(on=is_temporary, backoff=_BACKOFF, on_failure=self._report_failure)
         # Has every record been dealt with?
         self.is_complete = False
 
@@ -105,19 +106,14 @@ class Importer:
         )
 
     def _persist(self, write: Callable[[], ResultT]) -> ResultT:
-        """Again and again while MongoDB is away: a dataset is not to be begun anew for an election."""
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                return write()
-            except PyMongoError as error:
-                if not is_temporary(error):
-                    raise
-                if not is_conflict(error):
-                    self._progress.say(f"MongoDB does not answer ({type(error).__name__}); trying again")
-                if self._stop.wait(pause):
-                    raise StoppedError from error
-                pause = min(pause * 2, _LONGEST_PAUSE)
+        """Retry while MongoDB is down: an election must not make a long import start again. Raises `StoppedError`."""
+        return self._retrier.run_blocking(write)
+
+    def _report_failure(self, error: Exception, _delay: float) -> None:
+        if self._stop.is_set():
+            raise StoppedError from error
+        if isinstance(error, PyMongoError) and not is_conflict(error):
+            self._progress.say(f"MongoDB does not answer ({type(error).__name__}); retrying")
 
 
 def batches_of(source: Source, done: int, size: int, now: datetime) -> Iterator[Batch]:

@@ -20,6 +20,7 @@ from pymongo.errors import PyMongoError
 
 from service_kit.background import BackgroundTask, Supervisor, stray_cancellations
 from service_kit.event_stream import FINISHED, TOO_SLOW, UNAVAILABLE, StreamEnded, Subscription, TooManyStreams
+from service_kit.retry import Backoff
 from tweet_service.metrics import StreamMetrics
 from tweet_service.settings import Settings
 from tweet_service.stream.backlog import Backlog
@@ -30,7 +31,7 @@ from tweet_service.stream.repository import Batch, TweetChanges
 
 log = structlog.get_logger(__name__)
 
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
+_BACKOFF = Backoff(initial=0.1, maximum=2.0)
 # How long the change stream is kept open when the last one has left.
 LINGER_SECONDS = 30.0
 _WAIT_MS = 1000
@@ -308,7 +309,7 @@ class Hub:
 
         Started again it continues from there, too, unless another one has begun with a backlog of its own.
         """
-        pause = FIRST_PAUSE_SECONDS
+        failures = 0
         while self._following is not None and self.backlog is backlog:
             reached = backlog.position
             try:
@@ -323,11 +324,11 @@ class Hub:
                 self._cut_all(LOST)
                 self._following = None
             except Exception as error:  # noqa: BLE001 - whatever it was, those who listen go on
-                pause = FIRST_PAUSE_SECONDS if backlog.position != reached else pause
-                log.warning("the change stream broke off", error=repr(error), retry_seconds=pause)
+                failures = 1 if backlog.position != reached else failures + 1
+                delay = _BACKOFF.delay(failures)
+                log.warning("change stream interrupted, retrying", error=repr(error), retry_seconds=round(delay, 2))
                 self.metrics.interruptions.inc()
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                await asyncio.sleep(delay)
 
     async def _publish_all(self) -> None:
         """Returns when nobody listens any more."""
