@@ -29,12 +29,12 @@ from benchmarks.rows import fill_tweets, fill_users
 from embedded_stack.configuration import REPOSITORY
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine, migrate
-from sync_service.reconciliation import comparison
-from sync_service.reconciliation.sides import open_sides
+from sync_service.reconciliation import compare
+from sync_service.reconciliation.comparison_target import open_sides
 from sync_service.reconciliation.topic import Topic
-from sync_service.routes.loading import default_routes_file, load_routes
-from sync_service.routes.models import Route
-from sync_service.sinks.mongo import MongoSink
+from sync_service.routes.config import Route
+from sync_service.routes.loader import default_routes_file, load_routes
+from sync_service.sinks.mongodb import MongoSink
 
 PROGRAM = Path(sys.executable).with_name("sync-service")
 ROWS = 1_000_000
@@ -59,7 +59,7 @@ def measure(options: Options) -> Report:
         tools = {"mysql": mysql_version(stack)}
     return Report(
         part="reconcile",
-        settings={"rows": ROWS, "rounds": options.rounds, "rows_in_a_range": comparison.ROWS_IN_A_RANGE},
+        settings={"rows": ROWS, "rounds": options.rounds, "rows_in_a_range": compare.ROWS_IN_A_RANGE},
         versions={"tandem": versions(("pymongo", "motor", "asyncmy"), Path(sys.prefix)), "tools": tools},
         samples=samples,
         comparisons=COMPARISONS,
@@ -126,7 +126,7 @@ class Bench:
             sides = replace(sides, canonical=replace(sides.canonical, fields=fields))
             broker = self.addresses["KAFKA_BOOTSTRAP_SERVERS"]
             async with Topic(KafkaClients(broker), declared.topic, GROUP, patience=5) as topic:
-                report = await comparison.Comparison(declared, sides, topic, comparison.Wanted()).run()
+                report = await compare.Comparison(declared, sides, topic, compare.Wanted()).run()
         seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu_begun
         return _measurement(report.rows, (report.missing, report.extra, report.different), seconds, cpu)
 

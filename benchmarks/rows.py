@@ -11,9 +11,9 @@ from bson import ObjectId
 from motor.motor_asyncio import AsyncIOMotorClient
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sync_service.apply.rule import Version, offset, stream
+from sync_service.apply.ordering import Version, offset, stream
 from sync_service.reconciliation.mysql_text import json_text
-from sync_service.routes.models import Route
+from sync_service.routes.config import Route
 
 ItemT = TypeVar("ItemT")
 Row = dict[str, Any]

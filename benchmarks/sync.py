@@ -38,8 +38,8 @@ from embedded_stack.components.base import LOOPBACK
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.process import Command, ComponentProcess
 from service_kit.mysql import migrate
-from sync_service.consumer.operation import migrations_folder
-from sync_service.routes.loading import default_routes_file
+from sync_service.routes.loader import default_routes_file
+from sync_service.runner import migrations_folder
 
 PROGRAM = Path(sys.executable).with_name("sync-service")
 EVENTS = 200_000

@@ -16,8 +16,8 @@ from embedded_stack.configuration import REPOSITORY
 from embedded_stack.process import Command
 from service_kit import kafka
 from sync_service import cli
-from sync_service.apply.rule import Flow, Version
-from sync_service.sinks import mongo, mysql
+from sync_service.apply.ordering import Flow, Version
+from sync_service.sinks import mongodb, mysql
 
 
 class CarelessSync(SyncService):
@@ -45,7 +45,7 @@ class _CommittingConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # published 
 def _unguard() -> None:
     always = dict.fromkeys(mysql._GUARDS, "(TRUE)")  # noqa: SLF001 - broken on purpose
     mysql._GUARDS.update(always)  # noqa: SLF001
-    mongo._guard = _always  # noqa: SLF001
+    mongodb._guard = _always  # noqa: SLF001
 
 
 def _always(incoming: Version, flow: Flow) -> dict[str, Any]:  # noqa: ARG001 - takes the place of one that asks

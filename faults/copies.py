@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from faults.databases import Databases
-from sync_service.routes.models import CopiedField, Route
+from sync_service.routes.config import CopiedField, Route
 
 Row: TypeAlias = Mapping[str, Any]
 Rows: TypeAlias = dict[str, Row]

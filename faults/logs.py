@@ -17,7 +17,7 @@ from pymysqlreplication.row_event import DeleteRowsEvent, UpdateRowsEvent, Write
 from faults.copies import key_text
 from faults.databases import Databases
 from faults.progress import Progress, Stamp, stamp_fields
-from sync_service.routes.models import Route
+from sync_service.routes.config import Route
 
 # It asks for names of columns in the log, each time that it is opened.
 logging.getLogger("pymysqlreplication").setLevel(logging.ERROR)

@@ -15,8 +15,8 @@ from faults.journal import Journal
 from faults.members import Counts, SecondMember
 from faults.topics import DeadLetters, Topics
 from faults.writers import Client
-from sync_service.routes.loading import default_routes_file, load_routes
-from sync_service.routes.models import Route
+from sync_service.routes.config import Route
+from sync_service.routes.loader import default_routes_file, load_routes
 
 LOGS = REPOSITORY / ".stack-faults" / "log"
 # The sync's default; a member that is silent for longer loses its partitions.

@@ -9,10 +9,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from service_kit.kafka import KafkaClients
-from sync_service.consumer.standalone import ISOLATION
-from sync_service.consumer.topics import existing_topics
-from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
-from sync_service.dead_letters.writing import MAX_REQUEST_BYTES
+from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
+from sync_service.dead_letters.store import MAX_REQUEST_BYTES
+from sync_service.kafka.admin import existing_topics
+from sync_service.kafka.clients import ISOLATION
 
 POLL_MS = 200
 ALONE_WITHIN_SECONDS = 30.0

@@ -19,9 +19,9 @@ from faults.poison import KINDS, is_usable, poisoned
 from faults.progress import Progress
 from faults.report import Control, Injection, Report, Round, table
 from faults.topics import MARKER, Record
-from sync_service.events.envelope import decode
-from sync_service.events.problems import InvalidEvent
-from sync_service.routes.loading import default_routes_file, load_routes
+from sync_service.debezium.envelope import decode
+from sync_service.debezium.errors import InvalidEvent
+from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.routes.mapping import map_fields, map_key
 
 ROUTES = {route.name: route for route in load_routes(default_routes_file())}

@@ -13,7 +13,7 @@ from e2e.people import Person
 from embedded_stack import Stack
 from service_kit.kafka import KafkaClients
 from support.polling import eventually
-from sync_service.consumer.topics import existing_topics
+from sync_service.kafka.admin import existing_topics
 
 
 async def everything_in_kafka(bootstrap_servers: str) -> bytes:

@@ -16,7 +16,7 @@ from registrar.topics import TopicDeclaration, ensure_topics
 from service_kit.kafka import KafkaClients
 from support.polling import eventually
 from support.records import records_of
-from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
+from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
 
 PARTITIONS = 6
 

@@ -21,10 +21,10 @@ from service_kit.kafka_topics import describe_topics
 from support.change_events import Record, mongodb_event
 from support.polling import eventually
 from support.records import records_of
-from sync_service.consumer.operation import SyncOperation
-from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
+from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
 from sync_service.metrics import SyncMetrics
-from sync_service.routes.models import Route
+from sync_service.routes.config import Route
+from sync_service.runner import SyncOperation
 from sync_service.settings import Settings
 
 PARTITIONS = 3

@@ -7,10 +7,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sync_service.apply.changes import Change
-from sync_service.apply.rule import STREAM_WIDTH, Version
-from sync_service.sinks.mongo import MongoSink
+from sync_service.apply.ordering import STREAM_WIDTH, Version
+from sync_service.sinks.base import Sink
+from sync_service.sinks.mongodb import MongoSink
 from sync_service.sinks.mysql import MysqlSink
-from sync_service.sinks.sink import Sink
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorDatabase

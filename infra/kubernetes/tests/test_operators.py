@@ -7,7 +7,7 @@ import yaml
 
 from registrar.topics import load_topics
 from support.manifests import ROOT, Cluster
-from sync_service.routes.loading import load_routes
+from sync_service.routes.loader import load_routes
 from sync_service.settings import Settings
 
 CONNECT = ROOT / "infra" / "connect"

@@ -17,11 +17,11 @@ from support.jwt_issuer import Issuer, serving_issuer
 from support.own_sync import OwnSync, own_sync
 from support.sync_bench import Bench, sync_bench
 from support.written_copies import Copy, MongoCopy, MysqlCopy
-from sync_service.consumer.operation import migrations_folder
-from sync_service.routes.loading import default_routes_file, load_routes
-from sync_service.routes.models import Route
+from sync_service.routes.config import Route
+from sync_service.routes.loader import default_routes_file, load_routes
+from sync_service.runner import migrations_folder
 from sync_service.settings import Settings
-from sync_service.sinks.mongo import MongoSink
+from sync_service.sinks.mongodb import MongoSink
 from sync_service.sinks.mysql import MysqlSink, engine_for_sinks
 
 if TYPE_CHECKING:

@@ -25,17 +25,17 @@ from support.forced_ends import WAYS, Ends, HowItEnds, cancel_from_outside, end_
 from support.own_sync import OwnSync, tweet_event
 from support.polling import eventually
 from support.replicas import free_port
-from sync_service.consumer import operation as consumer_operation
-from sync_service.consumer.operation import SyncOperation
-from sync_service.consumer.partition import PartitionWorker
-from sync_service.feed.hub import Feed, FeedLimits
-from sync_service.inspection.telling import Wanted
+from sync_service import runner
+from sync_service.change_feed.event_view import Wanted
+from sync_service.change_feed.hub import Feed, FeedLimits
+from sync_service.kafka.partition import PartitionWorker
 from sync_service.main import create_app
 from sync_service.metrics import FeedMetrics
-from sync_service.observation.recent import Recent
+from sync_service.monitoring.cache import Recent
 from sync_service.reconciliation import jobs as reconciliation_jobs
 from sync_service.reconciliation.jobs import Job, Jobs
-from sync_service.routes.loading import load_routes
+from sync_service.routes.loader import load_routes
+from sync_service.runner import SyncOperation
 from sync_service.settings import Settings
 
 LIMITS = FeedLimits(clients=10, backlog=100, heartbeat_seconds=10)
@@ -75,7 +75,7 @@ async def is_applied(sync: OwnSync, app: FastAPI, number: int) -> None:
         *(("purge", SyncOperation, "_purge", how) for how in WAYS),
         *(("gaps", SyncOperation, "_refresh_gaps", how) for how in WAYS),
         # To return is what they are for.
-        *(("views", consumer_operation, "make_views_once_possible", how) for how in WAYS if how != "returns"),
+        *(("views", runner, "make_views_once_possible", how) for how in WAYS if how != "returns"),
         *(("event-loop-lag", EventLoopMetrics, "watch", how) for how in WAYS),
     ],
 )
@@ -109,7 +109,7 @@ async def test_task_without_which_the_sync_is_dead_ends_the_process(
 
 PROGRAM = """
 import asyncio
-from sync_service.consumer.group import GroupMember
+from sync_service.kafka.group import GroupMember
 
 async def run(self):
     await asyncio.sleep(0.1)

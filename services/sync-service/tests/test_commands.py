@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from support.change_events import mysql_event
 from support.commands import run_command
-from sync_service.routes.loading import load_routes
+from sync_service.routes.loader import load_routes
 
 run = partial(run_command, "sync-service", within=30)
 

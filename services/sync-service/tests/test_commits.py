@@ -9,7 +9,7 @@ from aiokafka.errors import CommitFailedError, KafkaConnectionError
 from aiokafka.structs import OffsetAndMetadata
 
 from support.polling import eventually
-from sync_service.consumer.commits import OffsetCommits
+from sync_service.kafka.commits import OffsetCommits
 
 ONE, TWO = TopicPartition("topic", 1), TopicPartition("topic", 2)
 TOPIC_ID = "0123456789abcdef0123456789abcdef"

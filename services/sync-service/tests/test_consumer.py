@@ -19,16 +19,15 @@ from support.forced_ends import Ends
 from support.polling import eventually
 from support.records import records_of
 from support.sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
-from sync_service.consumer import operation as consumer_operation
-from sync_service.consumer import standalone
-from sync_service.consumer.group import PAUSED_FETCH_WAIT_MS, end_offsets
-from sync_service.consumer.operation import SyncOperation
-from sync_service.consumer.partition import RECORDS_WAITING, PartitionWorker
-from sync_service.consumer.persistence import Persistence
-from sync_service.dead_letters.diversion import Diversion, TooManyDeadLetters
+from sync_service import runner
+from sync_service.apply.retry import Persistence
 from sync_service.dead_letters.limits import Limits
-from sync_service.dead_letters.reading import LetterReader
-from sync_service.dead_letters.writing import DeadLetters
+from sync_service.dead_letters.router import Diversion, TooManyDeadLetters
+from sync_service.dead_letters.store import DeadLetters, LetterReader
+from sync_service.kafka import clients
+from sync_service.kafka.group import PAUSED_FETCH_WAIT_MS, end_offsets
+from sync_service.kafka.partition import RECORDS_WAITING, PartitionWorker
+from sync_service.runner import SyncOperation
 from sync_service.sinks import mysql
 
 # As much as fits into a record by the defaults of producer and broker.
@@ -224,8 +223,8 @@ async def test_dead_letter_keeps_the_records_own_headers(bench: Bench) -> None:
 async def test_partition_that_stands_still_is_a_problem_until_it_gets_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer_operation, "WATCH_SECONDS", 0.2)
-    monkeypatch.setattr(consumer_operation, "STUCK_SECONDS", 1.0)
+    monkeypatch.setattr(runner, "WATCH_SECONDS", 0.2)
+    monkeypatch.setattr(runner, "STUCK_SECONDS", 1.0)
     operation = bench.start_sync()
     await bench.send(bench.tweets_topic, tweet_event(1, "one"))
     await becomes(bench.tweets, {tweet_id(1): "one"})
@@ -256,8 +255,8 @@ async def test_partition_that_stands_still_is_a_problem_until_it_gets_on(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Ends:
     """A watchdog that looks more often; why it would have ended the process."""
-    monkeypatch.setattr(consumer_operation, "WATCH_SECONDS", 0.2)
-    monkeypatch.setattr(consumer_operation, "STUCK_SECONDS", 1.0)
+    monkeypatch.setattr(runner, "WATCH_SECONDS", 0.2)
+    monkeypatch.setattr(runner, "STUCK_SECONDS", 1.0)
     return Ends()
 
 
@@ -307,7 +306,7 @@ async def test_broker_that_serves_nobody_is_waited_for(
     operation._supervisor.end = impatient
     await bench.send(bench.tweets_topic, tweet_event(1, "one"))
     await becomes(bench.tweets, {tweet_id(1): "one"})
-    monkeypatch.setattr(standalone, "READABLE_SECONDS", 1.0)
+    monkeypatch.setattr(clients, "READABLE_SECONDS", 1.0)
     fetch = Fetcher._proc_fetch_request
     unanswered = 0
 
@@ -340,7 +339,7 @@ async def test_broker_that_serves_nobody_is_waited_for(
 async def test_lag_stays_sensible_whatever_timestamps_come(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, timestamp_ms: int | None
 ) -> None:
-    monkeypatch.setattr(consumer_operation, "WATCH_SECONDS", 0.2)
+    monkeypatch.setattr(runner, "WATCH_SECONDS", 0.2)
     if timestamp_ms is None:
         timestamp_ms = int(time.time() * 1000) + 1_800_000
     operation = bench.start_sync()

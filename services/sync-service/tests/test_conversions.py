@@ -29,14 +29,14 @@ from service_kit.background import Supervisor
 from service_kit.mysql import create_engine
 from support.connector import capturing, reasons_of_dead_letters
 from support.polling import eventually
-from sync_service.consumer.operation import SyncOperation
-from sync_service.events.extended_json import decode_extended
+from sync_service.debezium.extended_json import decode_extended
 from sync_service.metrics import SyncMetrics
-from sync_service.routes.loading import load_routes
+from sync_service.routes.config import Route
+from sync_service.routes.converters import FieldType, convert
+from sync_service.routes.ddl import column_type
+from sync_service.routes.loader import load_routes
 from sync_service.routes.mapping import map_fields
-from sync_service.routes.models import Route
-from sync_service.routes.tables import column_type
-from sync_service.routes.types import FieldType, convert
+from sync_service.runner import SyncOperation
 from sync_service.settings import Settings
 
 CONVERSIONS = Path(__file__).parents[3] / "docs" / "conversions.md"

@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from support.own_sync import OwnSync, tweet_event, tweet_id
 from support.polling import eventually
-from sync_service.counts import counting
-from sync_service.counts.counting import Counted, MongoRows, MysqlRows, counted
+from sync_service.monitoring.counts import counting
+from sync_service.monitoring.counts.counting import Counted, MongoRows, MysqlRows, counted
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorDatabase

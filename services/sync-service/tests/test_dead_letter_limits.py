@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_service.dead_letters.letters import Stage
 from sync_service.dead_letters.limits import LEAST_EVENTS, WINDOW_EVENTS, Course, Failure, Limits
+from sync_service.dead_letters.models import Stage
 
 Outcome = Literal["applied", "unreadable", "refused"]
 LIMITS = Limits(max_consecutive=100, max_ratio=0.5)

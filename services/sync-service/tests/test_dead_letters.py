@@ -17,10 +17,9 @@ from support.change_events import Record
 from support.own_sync import OwnSync, tweet_event, tweet_id
 from support.polling import eventually
 from support.responses import problem
-from sync_service.dead_letters import reading
-from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC, LetterId
-from sync_service.dead_letters.reading import LetterReader
-from sync_service.dead_letters.writing import MAX_REQUEST_BYTES
+from sync_service.dead_letters import store
+from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC, LetterId
+from sync_service.dead_letters.store import MAX_REQUEST_BYTES, LetterReader
 
 POISON = [
     (b'{"id":"{\\"$oid\\": \\"' + tweet_id(1).encode() + b'\\"}"}', b"{not json"),
@@ -257,7 +256,7 @@ async def test_letter_beyond_the_end_of_the_topic_is_none_and_blocks_no_other_re
 ) -> None:
     """As of a topic that was created again, or of a broker that has lost its last records."""
     reader = LetterReader(KafkaClients(kafka_bootstrap_servers))
-    for _ in range(reading._CONSUMERS + 1):
+    for _ in range(store._CONSUMERS + 1):
         async with asyncio.timeout(20):
             assert [record async for record in reader.at([LetterId(0, 10**9)])] == []
 

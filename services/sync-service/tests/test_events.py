@@ -8,10 +8,10 @@ from uuid import UUID
 import pytest
 
 from support.change_events import mongodb_event, mysql_event
-from sync_service.events.envelope import Source, decode
-from sync_service.events.extended_json import decode_extended
-from sync_service.events.positions import epoch, position
-from sync_service.events.problems import InvalidEvent, MissingKey, UnsupportedOperation
+from sync_service.debezium.envelope import Source, decode
+from sync_service.debezium.errors import InvalidEvent, MissingKey, UnsupportedOperation
+from sync_service.debezium.extended_json import decode_extended
+from sync_service.debezium.positions import epoch, position
 
 TWEET_ID = "6b0501ce4d18d3267f34121c"
 MOMENT = datetime(2026, 11, 24, 3, 17, 34, 131000, tzinfo=UTC)

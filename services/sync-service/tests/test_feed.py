@@ -22,12 +22,12 @@ from support.replicas import Replica
 from support.sse import Listener
 from support.sync_bench import PARTITIONS, Bench
 from support.sync_bench import tweet_event as bench_tweet
-from sync_service.consumer import growing
-from sync_service.consumer.growing import GrowingConsumer
-from sync_service.feed import hub
-from sync_service.feed.backlog import Backlog, FeedEvent
-from sync_service.feed.hub import Feed, FeedLimits
-from sync_service.inspection.telling import Told, Wanted
+from sync_service.change_feed import hub
+from sync_service.change_feed.backlog import Backlog, FeedEvent
+from sync_service.change_feed.event_view import Told, Wanted
+from sync_service.change_feed.hub import Feed, FeedLimits
+from sync_service.kafka import discovery
+from sync_service.kafka.discovery import GrowingConsumer
 from sync_service.metrics import FeedMetrics
 
 Listen = Callable[..., Awaitable[Listener]]
@@ -184,7 +184,7 @@ async def test_all_share_one_consumer_that_ends_with_the_last(
 async def test_feed_leaves_out_what_is_missing_and_shows_it_when_it_is_created(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(growing, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(discovery, "LOOK_SECONDS", 0.2)
     await bench.send(bench.tweets_topic, bench_tweet(1, "before"))
     await bench.delete_topic(bench.users_topic)
     limits = FeedLimits(clients=10, backlog=100, heartbeat_seconds=30)

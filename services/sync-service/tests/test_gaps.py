@@ -23,11 +23,11 @@ from support.own_sync import OwnSync
 from support.own_sync import tweet_event as own_event
 from support.polling import eventually
 from support.sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
-from sync_service.consumer.gaps import Gap, forget, now
-from sync_service.consumer.offsets import Extent
-from sync_service.consumer.operation import SyncOperation
-from sync_service.consumer.partition import RECORDS_WAITING
-from sync_service.consumer.placement import placement
+from sync_service.kafka.admin import Extent
+from sync_service.kafka.gaps import Gap, forget, now
+from sync_service.kafka.partition import RECORDS_WAITING
+from sync_service.kafka.placement import placement
+from sync_service.runner import SyncOperation
 
 HERE = TopicPartition("t", 3)
 ID, OTHER_ID = "1" * 32, "2" * 32

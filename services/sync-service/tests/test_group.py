@@ -20,9 +20,9 @@ from support.own_sync import tweet_event as own_event
 from support.polling import eventually
 from support.replicas import Replica
 from support.sync_bench import Bench, becomes, tweet_event, tweet_id
-from sync_service.consumer import group
-from sync_service.consumer.group_problems import ForeignMembers
-from sync_service.consumer.operation import SyncOperation
+from sync_service.kafka import group
+from sync_service.kafka.group_problems import ForeignMembers
+from sync_service.runner import SyncOperation
 
 
 async def said(operation: SyncOperation) -> str:

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from support.written_copies import Copy, MysqlCopy
-from sync_service.apply.changes import chunks
-from sync_service.apply.rule import Flow, Version, offset, stream
-from sync_service.sinks import mongo
+from sync_service.apply.batching import chunks
+from sync_service.apply.ordering import Flow, Version, offset, stream
+from sync_service.sinks import mongodb
 from sync_service.sinks.mysql import MysqlSink
 
 EPOCH = "mysql:binlog/uuid-1"
@@ -157,7 +157,7 @@ def unguarded_copy(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> Copy:
         assert isinstance(copy.sink, MysqlSink)
         monkeypatch.setattr(copy.sink, "_update", {flow: copy.sink._on_duplicate("TRUE") for flow in Flow})
     else:
-        monkeypatch.setattr(mongo, "_guard", lambda *_: True)
+        monkeypatch.setattr(mongodb, "_guard", lambda *_: True)
     return copy
 
 

@@ -16,8 +16,8 @@ from support.change_events import mysql_event
 from support.commands import COMMANDS
 from support.own_sync import OwnSync, tweet_event, tweet_id
 from support.polling import eventually
-from sync_service.inspection.command import moment
-from sync_service.inspection.printing import changed_fields
+from sync_service.change_feed.formatting import changed_fields
+from sync_service.change_feed.inspect import moment
 
 SYNC_SERVICE = str(COMMANDS / "sync-service")
 

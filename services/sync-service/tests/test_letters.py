@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync_service.dead_letters.index import LetterIndex
-from sync_service.dead_letters.letters import (
+from sync_service.dead_letters.models import (
     DEAD_LETTERS_TOPIC,
     UNKNOWN_TOPIC_ID,
     Letter,

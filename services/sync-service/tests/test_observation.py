@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from service_kit.background import TaskEnded
-from sync_service.observation.recent import Recent
-from sync_service.observation.unanswered import Unanswered, answering
+from sync_service.monitoring.cache import Recent
+from sync_service.monitoring.probe import Unanswered, answering
 
 
 class Clock:

@@ -32,7 +32,7 @@ from support.polling import eventually
 from support.replicas import Replica
 from support.responses import problem
 from sync_service.main import create_app
-from sync_service.routes.loading import default_routes_file, load_routes
+from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.settings import Settings
 
 TAGS = ("dead letters", "events", "reconciliation", "pipeline", "counts")

@@ -12,12 +12,12 @@ from service_kit.kafka import KafkaClients
 from support.jwt_issuer import Issuer
 from support.own_sync import PARTITIONS, OwnSync, tweet_event
 from support.polling import eventually
-from sync_service.observation.stores import ObservedStores
-from sync_service.observation.unanswered import Unanswered
-from sync_service.pipeline.broker import Broker, PartitionState
-from sync_service.pipeline.connectors import Connectors
-from sync_service.pipeline.schemas import Connector
-from sync_service.pipeline.service import Pipeline, connector_of, route_state
+from sync_service.monitoring.pipeline.broker import Broker, PartitionState
+from sync_service.monitoring.pipeline.connectors import Connectors
+from sync_service.monitoring.pipeline.schemas import Connector
+from sync_service.monitoring.pipeline.service import Pipeline, connector_of, route_state
+from sync_service.monitoring.probe import Unanswered
+from sync_service.monitoring.store_probes import ObservedStores
 
 NOWHERE = "127.0.0.1:1"
 

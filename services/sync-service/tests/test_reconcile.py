@@ -24,22 +24,22 @@ from service_kit.mysql import create_engine
 from support.change_events import Record, mongodb_event, mysql_event
 from support.polling import eventually
 from sync_service.apply.changes import Change
-from sync_service.apply.rule import Flow, Version, offset, stream
-from sync_service.consumer.operation import SyncOperation
-from sync_service.events.envelope import decode
-from sync_service.events.positions import epoch, position
+from sync_service.apply.ordering import Flow, Version, offset, stream
+from sync_service.debezium.envelope import decode
+from sync_service.debezium.positions import epoch, position
 from sync_service.metrics import SyncMetrics
-from sync_service.reconciliation import command
-from sync_service.reconciliation.command import Asked, ReconcileSettings
-from sync_service.reconciliation.comparison import Comparison, Wanted
+from sync_service.reconciliation import cli
+from sync_service.reconciliation.cli import Asked, ReconcileSettings
+from sync_service.reconciliation.compare import Comparison, Wanted
+from sync_service.reconciliation.comparison_target import Sides, open_sides
 from sync_service.reconciliation.reports import RouteReport
 from sync_service.reconciliation.rows import CannotCompare, Kind
-from sync_service.reconciliation.sides import Sides, open_sides
 from sync_service.reconciliation.topic import Topic
+from sync_service.routes.config import Route
 from sync_service.routes.mapping import map_fields, map_key
-from sync_service.routes.models import Route
+from sync_service.runner import SyncOperation
 from sync_service.settings import Settings
-from sync_service.sinks.sink import Sink, Written
+from sync_service.sinks.base import Sink, Written
 
 PARTITIONS = 2
 TOPIC_ID = "9" * 32
@@ -430,7 +430,7 @@ async def test_command_mends_with_the_connections_that_it_makes_itself(world: Wo
     names = ("mysql_url", "mongodb_url", "kafka_bootstrap_servers", "sync_group_id")
     settings = ReconcileSettings.model_validate({name: getattr(world.settings, name) for name in names})
     asked = Asked([], Wanted(repair=True))
-    (report,) = await command._reconcile([world.route], asked, settings, lambda *_: None)
+    (report,) = await cli._reconcile([world.route], asked, settings, lambda *_: None)
     assert counts(report) == (0, 3, 0, 0, 3)
     assert await world.direction.copied() == {}
 
@@ -440,7 +440,7 @@ async def test_suspects_of_two_ranges_settle_one_after_the_other(world: World, m
     await world.both(NUMBERED)
     for number in NUMBERED:
         await world.direction.corrupt(number, "wrong")
-    monkeypatch.setattr("sync_service.reconciliation.comparison.SUSPECTS_AT_ONCE", 5)
+    monkeypatch.setattr("sync_service.reconciliation.compare.SUSPECTS_AT_ONCE", 5)
     asking, most = 0, 0
 
     def watched(ask: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

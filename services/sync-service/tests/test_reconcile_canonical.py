@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sync_service.reconciliation.canonical import CanonicalRow, Checksumming, Column, canonical_field
 from sync_service.reconciliation.mysql_table import MysqlTable, table_columns
 from sync_service.reconciliation.mysql_text import double_text
-from sync_service.routes.models import CopiedField
+from sync_service.routes.config import CopiedField
 
 EARLIEST = datetime(1000, 1, 1)  # noqa: DTZ001 - MySQL's has no zone
 

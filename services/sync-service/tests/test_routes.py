@@ -10,13 +10,13 @@ import pytest
 from bson import Decimal128, ObjectId
 
 from support.change_events import mysql_event
-from sync_service.events.problems import MissingKey, UnfitValue
-from sync_service.routes.explaining import Unexplained, explain_event
-from sync_service.routes.loading import InvalidRoutes, default_routes_file, load_routes
+from sync_service.debezium.errors import MissingKey, UnfitValue
+from sync_service.routes.config import Route
+from sync_service.routes.converters import FieldType, convert
+from sync_service.routes.ddl import VERSION_COLUMNS, ExistingTable, UnfitTable, missing
+from sync_service.routes.explain import Unexplained, explain_event
+from sync_service.routes.loader import InvalidRoutes, default_routes_file, load_routes
 from sync_service.routes.mapping import map_fields, map_key
-from sync_service.routes.models import Route
-from sync_service.routes.tables import VERSION_COLUMNS, ExistingTable, UnfitTable, missing
-from sync_service.routes.types import FieldType, convert
 from sync_service.sinks import mysql
 
 ROUTE = """

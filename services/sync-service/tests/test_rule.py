@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_service.apply.changes import Change, chunks
-from sync_service.apply.rule import Flow, Version, applies, merged, offset, stream
+from sync_service.apply.batching import chunks
+from sync_service.apply.changes import Change
+from sync_service.apply.ordering import Flow, Version, applies, merged, offset, stream
 
 TOPIC, TOPIC_ANEW = "a" * 32, "b" * 32
 ANY_SERVER, SERVER, OTHER_SERVER = "mysql:binlog/", "mysql:binlog/uuid-1", "mysql:binlog/uuid-2"

@@ -20,7 +20,7 @@ from support.own_sync import OwnSync, own_sync
 from support.polling import eventually
 from support.replicas import Replica
 from support.secured_kafka import PASSWORD, SecuredKafka, secured_kafka
-from sync_service.routes.loading import default_routes_file
+from sync_service.routes.loader import default_routes_file
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorDatabase

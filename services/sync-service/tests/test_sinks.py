@@ -12,12 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from support.written_copies import Copy, MysqlCopy, State
 from sync_service.apply.changes import Change
-from sync_service.apply.rule import Flow, Version, applies, merged, offset, stream
-from sync_service.routes.models import Route
-from sync_service.sinks import mongo
-from sync_service.sinks.mongo import MongoSink
+from sync_service.apply.ordering import Flow, Version, applies, merged, offset, stream
+from sync_service.routes.config import Route
+from sync_service.sinks import mongodb
+from sync_service.sinks.base import TOMBSTONE_LIFETIME, Rejected, Unavailable
+from sync_service.sinks.mongodb import MongoSink
 from sync_service.sinks.mysql import MysqlSink
-from sync_service.sinks.sink import TOMBSTONE_LIFETIME, Rejected, Unavailable
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorDatabase
@@ -107,7 +107,7 @@ async def test_without_the_guard_that_test_would_fail(copy: Copy, monkeypatch: p
         assert isinstance(sink, MysqlSink)
         monkeypatch.setattr(sink, "_update", {flow: sink._on_duplicate("TRUE") for flow in Flow})
     else:
-        monkeypatch.setattr(mongo, "_guard", lambda *_: True)
+        monkeypatch.setattr(mongodb, "_guard", lambda *_: True)
     assert await disagreements(copy, 1) != []
 
 

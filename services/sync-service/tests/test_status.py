@@ -8,7 +8,7 @@ import pytest
 from embedded_stack import Stack
 from support.own_sync import OwnSync, tweet_event
 from support.polling import eventually
-from sync_service.status.endpoints import fit_for_anyone
+from sync_service.monitoring.status.endpoints import fit_for_anyone
 
 
 async def test_dependency_that_does_not_answer_is_named_without_the_words_of_its_driver(

@@ -14,11 +14,11 @@ from service_kit.kafka_topics import describe_topics
 from support.change_events import mysql_event
 from support.polling import eventually
 from support.sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
-from sync_service.consumer import route_topics
-from sync_service.consumer.operation import SyncOperation
-from sync_service.consumer.topics import existing_topics
-from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
-from sync_service.dead_letters.writing import MAX_REQUEST_BYTES
+from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
+from sync_service.dead_letters.store import MAX_REQUEST_BYTES
+from sync_service.kafka import route_topics
+from sync_service.kafka.admin import existing_topics
+from sync_service.runner import SyncOperation
 
 
 async def reason(operation: SyncOperation) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from support.change_events import Record
 from support.own_sync import OwnSync, tweet_event, tweet_id
 from support.polling import eventually
-from sync_service.dead_letters.letters import DEAD_LETTERS_TOPIC
+from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
 
 
 async def in_transactions(sync: OwnSync, topic: str, *transactions: tuple[Sequence[Record], bool]) -> None:

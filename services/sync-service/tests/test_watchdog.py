@@ -2,7 +2,8 @@
 
 from aiokafka import TopicPartition
 
-from sync_service.consumer.watchdog import Progress, Watchdog
+from sync_service.kafka.progress import Progress
+from sync_service.monitoring.watchdog import Watchdog
 
 ONE, OTHER = TopicPartition("t", 0), TopicPartition("t", 1)
 

@@ -10,14 +10,14 @@ from pydantic import ValidationError
 
 from service_kit.server import serve
 from service_kit.settings import format_settings_error
-from sync_service.dead_letters.command import list_letters, settle_letters, show_letter
-from sync_service.dead_letters.letters import LetterId
-from sync_service.inspection.command import Inspection, inspect, moment
-from sync_service.inspection.telling import OperationName, Wanted, operation_name
+from sync_service.change_feed.event_view import OperationName, Wanted, operation_name
+from sync_service.change_feed.inspect import Inspection, inspect, moment
+from sync_service.dead_letters.cli import list_letters, settle_letters, show_letter
+from sync_service.dead_letters.models import LetterId
 from sync_service.main import create_app, end_streams
-from sync_service.reconciliation import command as reconciliation
-from sync_service.routes.commands import add_routes_parser, run_routes
-from sync_service.routes.loading import InvalidRoutes, load_routes
+from sync_service.reconciliation import cli as reconciliation
+from sync_service.routes.cli import add_routes_parser, run_routes
+from sync_service.routes.loader import InvalidRoutes, load_routes
 from sync_service.settings import Settings
 
 

@@ -18,26 +18,26 @@ from service_kit.kafka import KafkaClients
 from service_kit.metrics import new_registry
 from service_kit.tokens import RemoteKeySet, TokenVerifier
 from sync_service.accounts import CopiedAccounts
-from sync_service.consumer.operation import SyncOperation
-from sync_service.counts.endpoints import router as counts_router
-from sync_service.counts.service import Counts
+from sync_service.change_feed.endpoints import router as feed_router
+from sync_service.change_feed.hub import Feed, FeedLimits
 from sync_service.dead_letters.endpoints import router as dead_letters_router
-from sync_service.dead_letters.reading import LetterReader
 from sync_service.dead_letters.service import DeadLetterService
-from sync_service.feed.endpoints import router as feed_router
-from sync_service.feed.hub import Feed, FeedLimits
+from sync_service.dead_letters.store import LetterReader
 from sync_service.metrics import FeedMetrics, SyncMetrics
-from sync_service.observation.stores import ObservedStores
-from sync_service.pipeline.broker import Broker
-from sync_service.pipeline.connectors import Connectors
-from sync_service.pipeline.endpoints import router as pipeline_router
-from sync_service.pipeline.service import Pipeline
+from sync_service.monitoring.counts.endpoints import router as counts_router
+from sync_service.monitoring.counts.service import Counts
+from sync_service.monitoring.pipeline.broker import Broker
+from sync_service.monitoring.pipeline.connectors import Connectors
+from sync_service.monitoring.pipeline.endpoints import router as pipeline_router
+from sync_service.monitoring.pipeline.service import Pipeline
+from sync_service.monitoring.status.endpoints import router
+from sync_service.monitoring.store_probes import ObservedStores
 from sync_service.reconciliation.endpoints import router as reconciliation_router
 from sync_service.reconciliation.jobs import Jobs
-from sync_service.routes.models import Route
+from sync_service.routes.config import Route
+from sync_service.runner import SyncOperation
 from sync_service.settings import Settings
-from sync_service.sinks.sink import Unavailable
-from sync_service.status.endpoints import router
+from sync_service.sinks.base import Unavailable
 
 KEY_SET_SECONDS = 2.0
 ACCOUNT_LOOK_MS = 2000

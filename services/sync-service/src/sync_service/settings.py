@@ -8,7 +8,7 @@ from service_kit.kafka_settings import KafkaSettings
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.settings import ServiceSettings
-from sync_service.routes.loading import default_routes_file
+from sync_service.routes.loader import default_routes_file
 
 
 class Settings(KafkaSettings, ServiceSettings):

@@ -1,1 +1,1 @@
-"""Which change wins. Pure: both sinks write the same rule down in their store's own language."""
+"""Applies change events: decodes and maps records, orders and batches changes, retries failed writes."""

@@ -1,12 +1,11 @@
-"""What is to be done to one row of a copy, and how many changes are written at once."""
+"""What is to be done to one row of a copy."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
-from sync_service.apply.rule import Version, supersedes
+from sync_service.apply.ordering import Version
 
 Key = tuple[Any, ...]
 
@@ -23,25 +22,6 @@ class Change(msgspec.Struct, frozen=True):
     version: Version
     superseded: "Change | None" = None
     committed_ms: int | None = None
-
-
-def chunks(changes: Iterable[Change], size: int) -> Iterator[list[Change]]:
-    """Split into lists of at most `size`, each key at most once in each; changes of one key stay in their order."""
-    chunk: dict[Key, Change] = {}
-    for change in changes:
-        earlier = chunk.get(change.key)
-        if earlier is None:
-            chunk[change.key] = change
-        elif supersedes(change.version, earlier.version):
-            chunk[change.key] = replace(change, superseded=earlier)
-        else:
-            yield list(chunk.values())
-            chunk = {change.key: change}
-        if len(chunk) >= size:
-            yield list(chunk.values())
-            chunk = {}
-    if chunk:
-        yield list(chunk.values())
 
 
 def earlier(change: Change) -> Iterator[Change]:

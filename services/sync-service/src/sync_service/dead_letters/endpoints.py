@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from service_kit.pagination import InvalidCursor, decode_cursor, encode_cursor, page_response, set_link_header
 from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.schemas import Page
-from sync_service.dead_letters.letters import LetterId
+from sync_service.dead_letters.models import LetterId
 from sync_service.dead_letters.problems import LetterNotFound, LetterResolved
 from sync_service.dead_letters.schemas import (
     ID_PATTERN,

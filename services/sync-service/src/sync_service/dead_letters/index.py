@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from sys import intern
 
-from sync_service.dead_letters.letters import Letter, LetterId, Record, Resolution, read
+from sync_service.dead_letters.models import Letter, LetterId, Record, Resolution, read
 
 
 class LetterIndex:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sync_service.dead_letters.letters import Stage
+from sync_service.dead_letters.models import Stage
 
 # The share is of so many of the latest events, and means something from so many on.
 WINDOW_EVENTS = 1000

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from service_kit.schemas import RequestBody, ResponseBody, UtcDatetime
-from sync_service.dead_letters.letters import Letter, Resolution
+from sync_service.dead_letters.models import Letter, Resolution
 from sync_service.dead_letters.service import Settlement
 
 # So many letters are retried or discarded by one request.

@@ -9,17 +9,16 @@ from typing import Literal
 
 import structlog
 
-from sync_service.apply.interpretation import change_of
-from sync_service.apply.rule import Flow, stream
-from sync_service.consumer.deadlines import within
+from sync_service.apply.decode import change_of
+from sync_service.apply.ordering import Flow, stream
 from sync_service.dead_letters.index import LetterIndex
-from sync_service.dead_letters.letters import Letter, LetterId, Resolution, Result, read
+from sync_service.dead_letters.models import Letter, LetterId, Resolution, Result, read
 from sync_service.dead_letters.problems import LetterNotFound, LetterResolved
-from sync_service.dead_letters.reading import LetterReader
-from sync_service.dead_letters.writing import DeadLetters
-from sync_service.routes.models import Route
+from sync_service.dead_letters.store import DeadLetters, LetterReader
+from sync_service.kafka.deadlines import within
+from sync_service.routes.config import Route
 from sync_service.routes.problems import UnknownRoute
-from sync_service.sinks.sink import Rejected, Sink
+from sync_service.sinks.base import Rejected, Sink
 
 log = structlog.get_logger(__name__)
 

@@ -16,10 +16,10 @@ from decimal import Decimal
 from typing import Any
 
 from sync_service.apply.changes import Key
-from sync_service.events.problems import UnfitValue
+from sync_service.debezium.errors import UnfitValue
 from sync_service.reconciliation.mysql_text import double_text, json_text
-from sync_service.routes.models import CopiedField
-from sync_service.routes.types import FieldType, convert, type_of_constant
+from sync_service.routes.config import CopiedField
+from sync_service.routes.converters import FieldType, convert, type_of_constant
 
 NULL = "-"
 # MongoDB keeps milliseconds.

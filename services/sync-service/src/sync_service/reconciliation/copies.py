@@ -5,16 +5,16 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from sync_service.apply.changes import Key
-from sync_service.apply.rule import STREAM_WIDTH, Version
-from sync_service.events.problems import UnfitValue
+from sync_service.apply.ordering import STREAM_WIDTH, Version
+from sync_service.debezium.errors import UnfitValue
 from sync_service.reconciliation.canonical import CanonicalRow, Checksum, Checksumming
 from sync_service.reconciliation.documents import Document, Documents
 from sync_service.reconciliation.mysql_table import MysqlTable, Values, quoted
 from sync_service.reconciliation.rows import CopyRow, KeyRange
 from sync_service.reconciliation.sources import BATCH
+from sync_service.routes.config import CopiedField, Route
+from sync_service.routes.converters import convert
 from sync_service.routes.mapping import DocumentId
-from sync_service.routes.models import CopiedField, Route
-from sync_service.routes.types import convert
 from sync_service.sinks.mysql import VERSION_COLUMNS
 
 LIVE_ROWS = "sync_deleted_at IS NULL"

@@ -19,11 +19,11 @@ An extra row becomes a tombstone with a version made likewise: its deletion got 
 from collections.abc import Sequence
 
 from sync_service.apply.changes import Change, Key
-from sync_service.apply.rule import SNAPSHOT_READ, Flow, Version, comparable_epochs, offset, stream
+from sync_service.apply.ordering import SNAPSHOT_READ, Flow, Version, comparable_epochs, offset, stream
+from sync_service.reconciliation.recheck import Lasting
 from sync_service.reconciliation.rows import CannotCompare, CopyRow, Kind
-from sync_service.reconciliation.settling import Lasting
 from sync_service.reconciliation.topic import Place
-from sync_service.sinks.sink import Rejected, Sink, Unavailable
+from sync_service.sinks.base import Rejected, Sink, Unavailable
 
 # No topic has this id (KIP-516).
 NO_STREAM = stream("0" * 32, 0)

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any
 
 from sync_service.apply.changes import Key
-from sync_service.apply.rule import Version
+from sync_service.apply.ordering import Version
 from sync_service.reconciliation.canonical import CanonicalRow
 
 

@@ -14,13 +14,13 @@ from bson.binary import UuidRepresentation
 from bson.errors import InvalidId
 
 from sync_service.apply.changes import Key
-from sync_service.events.problems import InvalidEvent
+from sync_service.debezium.errors import InvalidEvent
 from sync_service.reconciliation.canonical import CanonicalRow, Checksum, Checksumming
 from sync_service.reconciliation.documents import Document, Documents
 from sync_service.reconciliation.mysql_table import MysqlTable, Values, quoted
 from sync_service.reconciliation.rows import Bound, KeyRange, SourceRow
+from sync_service.routes.config import CopiedField, Route
 from sync_service.routes.mapping import map_fields, map_key
-from sync_service.routes.models import CopiedField, Route
 
 # Of so many keys, one is hoped to be of the type that the route declares, so that a range can end at it.
 _TRIED_AS_BOUND = 50

@@ -12,11 +12,11 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from service_kit.background import stray_cancellations
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_topics import describe_topics
-from sync_service.consumer.offsets import committed_offsets, extents
-from sync_service.consumer.standalone import StandaloneClients, read_until
-from sync_service.events.envelope import decode
-from sync_service.events.positions import epoch, position
-from sync_service.events.problems import InvalidEvent
+from sync_service.debezium.envelope import decode
+from sync_service.debezium.errors import InvalidEvent
+from sync_service.debezium.positions import epoch, position
+from sync_service.kafka.admin import committed_offsets, extents
+from sync_service.kafka.clients import StandaloneClients, read_until
 from sync_service.reconciliation.rows import CannotCompare
 
 _FIRST_PAUSE_SECONDS = 0.1

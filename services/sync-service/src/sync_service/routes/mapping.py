@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sync_service.events.envelope import Row
-from sync_service.events.problems import MissingKey
-from sync_service.routes.models import Route
+from sync_service.debezium.envelope import Row
+from sync_service.debezium.errors import MissingKey
+from sync_service.routes.config import Route
 
 
 class DocumentId(dict[str, Any]):

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sync_service.events.problems import UnfitValue
-from sync_service.routes.types import UNFIT, Conversion, unfit
+from sync_service.debezium.errors import UnfitValue
+from sync_service.routes.converters import UNFIT, Conversion, unfit
 
 
 @dataclass(frozen=True, slots=True)

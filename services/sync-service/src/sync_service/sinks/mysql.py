@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service_kit.mysql import create_engine
 from sync_service.apply.changes import Change
-from sync_service.apply.rule import STREAM_WIDTH, Flow
-from sync_service.routes.models import CopiedField, Route
-from sync_service.sinks.sink import TOMBSTONE_LIFETIME, WRITE_SECONDS, Rejected, Unavailable, Written, told_apart
+from sync_service.apply.ordering import STREAM_WIDTH, Flow
+from sync_service.routes.config import CopiedField, Route
+from sync_service.sinks.base import TOMBSTONE_LIFETIME, WRITE_SECONDS, Rejected, Unavailable, Written, told_apart
 
 VERSION_COLUMNS = ("sync_event", "sync_epoch", "sync_position", "sync_operation", "sync_deleted_at")
 
@@ -47,7 +47,7 @@ _WON = "+"
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _UPDATED = re.compile(rb"Duplicates: (\d+)")
 
-# Is the incoming event newer? The rule of `apply.rule`, line by line; `new` is the incoming row.
+# Is the incoming event newer? The rule of `apply.ordering`, line by line; `new` is the incoming row.
 _NOT_REDELIVERED = f"""(LEFT(old.sync_event, {STREAM_WIDTH}) <> LEFT(new.sync_event, {STREAM_WIDTH})
          OR new.sync_event > old.sync_event)"""
 _SAME_EPOCH = "old.sync_epoch IN (new.sync_epoch, CONCAT(SUBSTRING_INDEX(new.sync_epoch, '/', 1), '/'))"

@@ -1,0 +1,33 @@
+"""From a record to a change of a route's copy. Pure."""
+
+from sync_service.apply.changes import Change
+from sync_service.apply.ordering import SNAPSHOT_READ, Version, offset
+from sync_service.debezium.envelope import decode
+from sync_service.debezium.positions import epoch, position
+from sync_service.routes.config import Route
+from sync_service.routes.mapping import map_fields, map_key
+
+
+def change_of(route: Route, key: bytes | None, value: bytes | None, *, stream: str, number: int) -> Change | None:
+    """What a record at this offset (`number`) of the stream does to the copy; None: nothing.
+
+    Nothing is to be done for a log-compaction tombstone, and for a document that is gone by now. (The connector looks
+    the document up when it reads the event; if it was deleted meanwhile there is no `after`, and its delete follows.)
+    Raises `InvalidEvent`.
+    """
+    event = decode(key, value)
+    if event is None or (event.after is None and event.operation != "d"):
+        return None
+    source, operation = event.source, event.operation
+    return Change(
+        key=map_key(route, event.key),
+        values=None if operation == "d" or event.after is None else map_fields(route, event.after),
+        version=Version(
+            stream=stream,
+            offset=offset(number),
+            epoch=epoch(source),
+            position=position(source),
+            operation=operation,
+        ),
+        committed_ms=None if operation == SNAPSHOT_READ else source.ts_ms,
+    )

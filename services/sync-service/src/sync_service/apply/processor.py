@@ -1,0 +1,157 @@
+"""From records to rows: one route's way through decoding, mapping and the sink."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import TypeAlias
+
+import structlog
+from aiokafka import ConsumerRecord
+
+from sync_service.ages import age_seconds
+from sync_service.apply.batching import chunks
+from sync_service.apply.changes import Change, earlier
+from sync_service.apply.decode import change_of
+from sync_service.apply.ordering import SNAPSHOT_READ, Version, stream
+from sync_service.apply.retry import Persistence
+from sync_service.dead_letters.models import Stage
+from sync_service.dead_letters.router import BatchDiversion, Diversion
+from sync_service.metrics import NO_OPERATION
+from sync_service.routes.config import Route
+from sync_service.sinks.base import Rejected, Sink, Written
+from sync_service.statistics import Outcome, RouteStatistics
+
+log = structlog.get_logger(__name__)
+
+Record: TypeAlias = "ConsumerRecord[bytes, bytes]"
+
+
+class RouteApplication:
+    """Applies a route's events.
+
+    Batches of several partitions may be applied at once; they have no keys in common.
+    """
+
+    def __init__(
+        self,
+        route: Route,
+        sink: Sink,
+        diversion: Diversion,
+        statistics: RouteStatistics,
+        *,
+        rows_at_once: int,
+    ) -> None:
+        self.route = route
+        self.sink = sink
+        self.statistics = statistics
+        self._diversion = diversion
+        self._rows_at_once = rows_at_once
+        self._epoch: str | None = None
+
+    def note_new_topic(self) -> None:
+        """The topic was created again: from here on offsets say nothing about those before."""
+        self.statistics.metrics.epochs.labels(self.route.name).inc()
+
+    async def apply(self, records: Sequence[Record], topic_id: str, persistence: Persistence) -> None:
+        """Have every record in the copy, in the dead letters or found to be needless, in the order of the log.
+
+        They are of one partition. Raises `Closing` if the persistence was closed meanwhile, `TooManyDeadLetters`.
+        """
+        partition = stream(topic_id, records[0].partition)
+        batch = _Batch(records, persistence, self._diversion.begin(records, topic_id))
+        changes: list[Change] = []
+        ignored = decoded = 0
+        for record in records:
+            try:
+                change = change_of(self.route, record.key, record.value, stream=partition, number=record.offset)
+                decoded += 1
+                if change is None:
+                    ignored += 1
+                else:
+                    self._note_epoch(change.version)
+                    changes.append(change)
+            except Exception as error:  # noqa: BLE001 - there is no I/O in it: what fails once fails always
+                batch.diversion.decoded(decoded)
+                decoded = 0
+                await self._divert(record, "VALUE_CONVERTER", error, batch)
+        batch.diversion.decoded(decoded)
+        self.statistics.count("ignored", repeat(NO_OPERATION, ignored))
+        for chunk in chunks(changes, self._rows_at_once):
+            await self._write(chunk, batch)
+        batch.diversion.done(records[-1].offset + 1)
+
+    def _note_epoch(self, version: Version) -> None:
+        # A snapshot does not know its server: only a whole epoch can be another one.
+        if version.epoch == self._epoch or version.operation == SNAPSHOT_READ:
+            return
+        if self._epoch is not None:
+            log.warning("new epoch", route=self.route.name, before=self._epoch, now=version.epoch, notable=True)
+            self.statistics.metrics.epochs.labels(self.route.name).inc()
+        self._epoch = version.epoch
+
+    async def _write(self, chunk: Sequence[Change], batch: "_Batch") -> None:
+        """Write a chunk; if the store rejects it, find out which change it is by halves. The others are written."""
+        started = time.perf_counter()
+        try:
+            written = await batch.persistence.insist(lambda: self.sink.write(chunk))
+        except Rejected as error:
+            if len(chunk) > 1:
+                half = len(chunk) // 2
+                await self._write(chunk[:half], batch)
+                await self._write(chunk[half:], batch)
+                return
+            (change,) = chunk
+            await self._divert(batch.record_of(change), "TASK_PUT", error, batch)
+            if change.superseded is not None:
+                await self._write([change.superseded], batch)
+            return
+        batch.diversion.written()
+        self._note_written(written, len(chunk), time.perf_counter() - started)
+
+    def _note_written(self, written: Written, rows: int, seconds: float) -> None:
+        metrics, name, target = self.statistics.metrics, self.route.name, self.route.target
+        metrics.write.labels(name).observe(seconds)
+        metrics.batch.labels(name).observe(rows)
+        outcomes: dict[Outcome, Sequence[Change]] = {"applied": written.applied, "skipped": written.skipped}
+        for outcome, changes in outcomes.items():
+            self.statistics.count(outcome, (change.version.operation for change in changes))
+            self.statistics.count(
+                "superseded", (each.version.operation for change in changes for each in earlier(change))
+            )
+        log.info(
+            "applied",
+            route=name,
+            to=f"{target.store} {target.name}",
+            rows=len(written.applied),
+            skipped=len(written.skipped),
+            notable=True,
+        )
+        now_ms = time.time() * 1000
+        ages = (age_seconds(each.committed_ms, now_ms) for each in written.applied if each.committed_ms is not None)
+        self.statistics.observe_latencies([age for age in ages if age is not None])
+
+    async def _divert(self, record: Record, stage: Stage, error: Exception, batch: "_Batch") -> None:
+        await batch.persistence.insist(lambda: batch.diversion.divert(record, stage, error))
+        self.statistics.count("dead-lettered", [NO_OPERATION])
+        log.warning(
+            "dead letter",
+            route=self.route.name,
+            partition=record.partition,
+            offset=record.offset,
+            stage=stage,
+            reason=str(error)[:500],
+            notable=True,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Records in work, of one partition."""
+
+    records: Sequence[Record]
+    persistence: Persistence
+    diversion: BatchDiversion
+
+    def record_of(self, change: Change) -> Record:
+        return next(record for record in self.records if record.offset == int(change.version.offset))

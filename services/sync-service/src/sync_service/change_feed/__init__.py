@@ -1,0 +1,1 @@
+"""Change events for people and programs: `/v1/events` (Server-Sent Events) and `sync-service inspect`."""

@@ -1,0 +1,69 @@
+"""A change event as text for people. Pure."""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from service_kit.schemas import rfc3339
+from sync_service.change_feed.event_view import Told
+
+_LABELS = {"create": "create", "update": "update", "delete": "delete", "read": "read (snapshot)"}
+# ECMA-48 SGR
+_BOLD, _RED, _GREEN, _YELLOW, _RESET = "\033[1m", "\033[31m", "\033[32m", "\033[33m", "\033[0m"
+_COLOURS = {"create": _GREEN, "update": _YELLOW, "delete": _RED, "+": _GREEN, "~": _YELLOW, "-": _RED}
+_ABSENT = object()
+
+
+def as_text(told: Told, *, in_colour: bool = False) -> str:
+    """A headline, a line each for key, before, after and source, and one for each field that has changed."""
+
+    def painted(text: str, sort: str | None) -> str:
+        return f"{_COLOURS[sort]}{text}{_RESET}" if in_colour and sort in _COLOURS else text
+
+    facts = told.facts
+    place = f"{facts['topic']}-{facts['partition']}@{facts['offset']}"
+    if "route" in facts:
+        place += f"  route {facts['route']}"
+    if "resolution" in facts:
+        resolution = facts["resolution"]
+        return f"{place}  dead letter {resolution['letter']}: {resolution['result']} by {resolution['by']}\n"
+    if "dead_letter" in facts:
+        place += f"  dead letter: {facts['dead_letter']}"
+    if told.operation is None:
+        return f"{place}  not a change event: {facts['error']}\n"
+    headline = painted(_LABELS[told.operation], told.operation)
+    lines = [f"{_moment(facts['ts_ms'])}  {headline}  {f'{_BOLD}{place}{_RESET}' if in_colour else place}"]
+    lines.append(f"  key     {_json(facts['key'])}")
+    before = "unknown: MongoDB's log does not tell it" if told.is_without_before else _json(facts["before"])
+    lines.append(f"  before  {before}")
+    lines.append(f"  after   {_json(facts['after'])}")
+    lines += [f"    {painted(line, line[0])}" for line in changed_fields(facts["before"], facts["after"])]
+    lines.append(f"  source  {_json(facts['source'])}")
+    return "\n".join(lines) + "\n"
+
+
+def changed_fields(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> Iterator[str]:
+    """A line for each field that is another (`~`), new (`+`) or gone (`-`); none unless both are known."""
+    if before is None or after is None:
+        return
+    for name in (*before, *(name for name in after if name not in before)):
+        old, new = before.get(name, _ABSENT), after.get(name, _ABSENT)
+        if old is _ABSENT:
+            yield f"+ {name}: {_json(new)}"
+        elif new is _ABSENT:
+            yield f"- {name}: {_json(old)}"
+        elif _json(old) != _json(new):
+            yield f"~ {name}: {_json(old)} → {_json(new)}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _moment(ts_ms: int | None) -> str:
+    """Milliseconds since the epoch as RFC 3339, as far as the calendar goes."""
+    try:
+        return "" if ts_ms is None else rfc3339(datetime.fromtimestamp(ts_ms / 1000, UTC))
+    except (ValueError, OverflowError):
+        return str(ts_ms)

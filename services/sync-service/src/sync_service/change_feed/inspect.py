@@ -1,0 +1,99 @@
+"""`sync-service inspect`."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from pydantic import Field
+
+from service_kit.kafka import KafkaClients
+from service_kit.kafka_settings import KafkaSettings
+from sync_service.change_feed.event_view import Wanted, tell
+from sync_service.change_feed.formatting import as_text
+from sync_service.kafka.tail import Begin, follow
+from sync_service.routes.loader import default_routes_file, load_routes
+
+_AGO = re.compile(r"([0-9]{1,9})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class InspectSettings(KafkaSettings):
+    """Looking on needs the broker and the names of the topics, and no database."""
+
+    sync_routes_file: Path = Field(default_factory=default_routes_file)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Which events to print, from where on and how. Topics and routes add up; without any it is all routes."""
+
+    topics: Sequence[str]
+    routes: Sequence[str]
+    wanted: Wanted
+    begin: Begin
+    limit: int | None
+    as_json: bool
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """RFC 3339, or so long ago: `90s`, `10m`, `2h`, `1d`. Raises `ValueError`."""
+    if (ago := _AGO.fullmatch(text)) is not None:
+        try:
+            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        except OverflowError as error:
+            raise ValueError("before the calendar begins") from error
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def inspect(inspection: Inspection) -> None:
+    """Print change events until Ctrl-C, or until `limit` were printed."""
+    settings = InspectSettings()
+    routes = {route.topic: route.name for route in load_routes(settings.sync_routes_file)}
+    topics = _topics(inspection, routes)
+    in_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+    async def show() -> None:
+        printed, stop = 0, asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
+        following = follow(
+            KafkaClients.of(settings), topics, begin=inspection.begin, stop=stop, note_missing=_note_missing
+        )
+        async with aclosing(following) as records:
+            async for record in records:
+                told = tell(record, routes)
+                if told is None or not inspection.wanted.includes(told):
+                    continue
+                print(told.as_json() if inspection.as_json else as_text(told, in_colour=in_colour), flush=True)
+                printed += 1
+                if printed == inspection.limit:
+                    return
+
+    try:
+        asyncio.run(show())
+    except UnknownTopicOrPartitionError as error:
+        sys.exit(f"error: {error.args[0]}")
+    except KafkaError as error:
+        sys.exit(f"error: {asyncio.run(KafkaClients.of(settings).explain(error))}")
+    except (KeyboardInterrupt, BrokenPipeError):
+        sys.stderr.close()
+
+
+def _note_missing(topics: Collection[str]) -> None:
+    for topic in sorted(topics):
+        print(f"topic {topic} can't be read yet; it is shown when it exists", file=sys.stderr)
+
+
+def _topics(inspection: Inspection, routes: Mapping[str, str]) -> Sequence[str]:
+    if unknown := sorted(set(inspection.routes) - set(routes.values())):
+        sys.exit(f"error: no route is named {unknown[0]}; there are {', '.join(sorted(routes.values()))}")
+    of_routes = [topic for topic, name in routes.items() if name in inspection.routes]
+    return list(dict.fromkeys([*inspection.topics, *of_routes])) or list(routes)

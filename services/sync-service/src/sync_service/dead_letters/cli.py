@@ -1,0 +1,162 @@
+"""`sync-service dead-letters …`."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiokafka.errors import KafkaError
+from pydantic import Field
+
+from service_kit.kafka import KafkaClients
+from service_kit.kafka_settings import KafkaSettings
+from service_kit.mongodb import MongodbAddress
+from service_kit.mysql import MysqlAddress
+from service_kit.problems import Problem
+from service_kit.schemas import rfc3339
+from sync_service.dead_letters.models import LetterId
+from sync_service.dead_letters.schemas import DeadLetter, DeadLetterDetail, SettledLetter
+from sync_service.dead_letters.service import Action, DeadLetterService
+from sync_service.dead_letters.store import DeadLetters, LetterReader
+from sync_service.routes.config import Route
+from sync_service.routes.loader import default_routes_file, load_routes
+from sync_service.sinks.base import Sink, Unavailable
+from sync_service.sinks.connections import Stores
+
+# How many are looked up at a time.
+_PAGE = 200
+_REASON_WIDTH = 100
+
+
+class LetterSettings(KafkaSettings):
+    """Looking at letters and discarding them needs the broker; retrying needs the stores, too."""
+
+    sync_routes_file: Path = Field(default_factory=default_routes_file)
+
+
+class RetrySettings(LetterSettings):
+    mysql_url: MysqlAddress = Field(default=...)
+    mongodb_url: MongodbAddress = Field(default=...)
+
+
+def list_letters(*, route: str | None, limit: int, as_json: bool) -> int:
+    """Print the oldest open letters, a line each."""
+    settings = LetterSettings()
+
+    async def show() -> int:
+        async with _looking(settings) as service:
+            found = await service.open(route, behind=None, limit=limit + 1)
+            async for letter in service.read(found[:limit]):
+                print(_line(DeadLetter.of(letter, service.route_of(letter.origin.topic)), as_json=as_json))
+            if len(found) > limit:
+                print(f"there are more than {limit}; --limit shows more", file=sys.stderr)
+            return 0
+
+    return _run(show(), settings)
+
+
+def show_letter(letter_id: LetterId, *, as_json: bool) -> int:
+    """Print all there is of a letter."""
+    settings = LetterSettings()
+
+    async def show() -> int:
+        async with _looking(settings) as service:
+            letter, resolution = await service.get(letter_id)
+            detail = DeadLetterDetail.with_resolution(letter, service.route_of(letter.origin.topic), resolution)
+            print(detail.model_dump_json() if as_json else _page(detail))
+            return 0
+
+    return _run(show(), settings)
+
+
+def settle_letters(action: Action, ids: Sequence[LetterId], *, everything: bool, route: str | None) -> int:
+    """Retry or discard these letters, or all, or all of a route. 1 if not every one of them is done with now."""
+    settings = RetrySettings() if action == "retry" else LetterSettings()
+    by = f"command line ({os.environ.get('USER') or os.getuid()})"
+
+    async def settle() -> int:
+        undone = 0
+        async with _looking(settings) as service:
+            async for some in _batches(service, ids, everything=everything, route=route):
+                async with aclosing(service.settle_all(action, some, by=by)) as settled:
+                    async for each in settled:
+                        told = SettledLetter.of(each)
+                        print(f"{told.id}  {told.outcome}" + (f": {told.reason}" if told.reason else ""), flush=True)
+                        undone += told.outcome in ("rejected", "not-found")
+        return 1 if undone else 0
+
+    return _run(settle(), settings)
+
+
+async def _batches(
+    service: DeadLetterService, ids: Sequence[LetterId], *, everything: bool, route: str | None
+) -> AsyncIterator[Sequence[LetterId]]:
+    if not everything:
+        yield ids
+        return
+    behind = None
+    while some := await service.open(route, behind=behind, limit=_PAGE):
+        yield some
+        behind = some[-1]
+
+
+@asynccontextmanager
+async def _looking(settings: LetterSettings) -> AsyncIterator[DeadLetterService]:
+    routes = load_routes(settings.sync_routes_file)
+    kafka = KafkaClients.of(settings)
+    letters, reader = DeadLetters(kafka), LetterReader(kafka)
+    try:
+        if isinstance(settings, RetrySettings):
+            stores = Stores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
+            try:
+                yield DeadLetterService(reader, letters, routes, stores.sink)
+            finally:
+                await stores.close()
+        else:
+            yield DeadLetterService(reader, letters, routes, _no_sink)
+    finally:
+        await letters.close()
+
+
+def _no_sink(route: Route) -> Sink:
+    raise AssertionError(f"{route.name}: only a retry writes")
+
+
+def _run(work: Coroutine[Any, Any, int], settings: LetterSettings) -> int:
+    try:
+        return asyncio.run(work)
+    except Problem as error:
+        sys.exit(f"error: {error.detail}")
+    except Unavailable as error:
+        sys.exit(f"error: {error}; nothing is lost, try again")
+    except KafkaError as error:
+        sys.exit(f"error: {asyncio.run(KafkaClients.of(settings).explain(error))}")
+    except KeyboardInterrupt:
+        return 130
+
+
+def _line(letter: DeadLetter, *, as_json: bool) -> str:
+    if as_json:
+        return letter.model_dump_json()
+    place = f"{letter.topic}-{letter.partition}@{letter.offset}"
+    reason = f"{letter.error}: {letter.reason}".splitlines()[0][:_REASON_WIDTH]
+    return f"{letter.id}  {rfc3339(letter.failed_at)}  {letter.route or 'no route'}  {place}  {reason}"
+
+
+def _page(letter: DeadLetterDetail) -> str:
+    resolution = letter.resolution
+    state = "open" if resolution is None else f"{resolution.result} by {resolution.by} at {rfc3339(resolution.at)}"
+    told = {
+        "letter": f"{letter.id}, {state}",
+        "route": letter.route or f"none takes {letter.topic}",
+        "from": f"{letter.topic}-{letter.partition}@{letter.offset}",
+        "failed": f"{rfc3339(letter.failed_at)} at {letter.stage}",
+        "reason": f"{letter.error}: {letter.reason}",
+        "key": "none" if letter.key is None else letter.key,
+        **{f"header {header.name}": header.value for header in letter.headers},
+        "value": "too large for the dead letters: its own topic has it" if letter.value is None else letter.value,
+    }
+    return "\n".join(f"{name}: {text}" for name, text in told.items())

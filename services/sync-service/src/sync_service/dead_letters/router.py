@@ -1,0 +1,132 @@
+"""What the consumer does with an event that can't be applied, and when it refuses to go on doing it.
+
+A supervisor starts a stopped process again, and partitions move from one process to another. So that none of it lets
+more events through, how a partition fared before a batch is asked of the dead letters themselves whenever this process
+does not know it, and only if an event fails. The answer also says which events have their letter already, of a process
+that ended before it committed, or that was further than the offsets are set back to: they get no second one. Letters
+that somebody has resolved don't count as failures, however often their events come.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sync_service.dead_letters.limits import Course, Failure, Limits
+from sync_service.dead_letters.models import Letter, LetterId, Record, Resolution, Stage, read
+from sync_service.dead_letters.store import DeadLetters, LetterReader
+
+# How far back in the topic the letters of a partition are looked for.
+LATEST_RECORDS = 5000
+
+
+class TooManyDeadLetters(Exception):  # noqa: N818 - a state of the route
+    """So many are no poison in the data but something that is wrong for all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Letters:
+    """Those that a partition has already, by the offsets of their events."""
+
+    open: frozenset[int]
+    resolved: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What this process knows of a partition, up to an offset; None: it has not asked for the letters yet."""
+
+    next_offset: int
+    course: Course
+    letters: _Letters | None
+
+
+class Diversion:
+    """Of one route."""
+
+    def __init__(self, route: str, letters: DeadLetters, reader: LetterReader, limits: Limits) -> None:
+        self.route = route
+        self.letters = letters
+        self.reader = reader
+        self.limits = limits
+        self._known: dict[tuple[str, int], _Known] = {}
+
+    def begin(self, records: Sequence[Record], topic_id: str) -> "BatchDiversion":
+        """Of a partition's next batch. To be told when it is `done`."""
+        first = records[0]
+        # What is not told to be done will come again, and is asked about.
+        known = self._known.pop((topic_id, first.partition), None)
+        return BatchDiversion(self, first, topic_id, known if known and known.next_offset == first.offset else None)
+
+    def keep(self, topic_id: str, partition: int, known: _Known) -> None:
+        self._known[(topic_id, partition)] = known
+
+
+class BatchDiversion:
+    def __init__(self, diversion: Diversion, first: Record, topic_id: str, known: _Known | None) -> None:
+        self._diversion = diversion
+        self._first = first
+        self._topic_id = topic_id
+        self._course = known.course if known else None
+        self._letters = known.letters if known else None
+        self._decoded = 0
+        self._was_written = False
+
+    def decoded(self, events: int) -> None:
+        """So many events could be read, one after the other."""
+        if self._course is None:
+            self._decoded += events
+        else:
+            self._course.decoded(events)
+
+    def written(self) -> None:
+        """The store took what it was given last."""
+        self._was_written = True
+        if self._course is not None:
+            self._course.written()
+
+    async def divert(self, record: Record, stage: Stage, error: Exception) -> None:
+        """The event is in the dead letters when this returns. Raises `KafkaError`, `TooManyDeadLetters`."""
+        course, letters = self._course, self._letters
+        if course is None or letters is None:
+            before, letters = await self._looked_up()
+            course = course or self._begun(before)
+            self._course, self._letters = course, letters
+        if record.offset in letters.resolved:
+            return
+        if (excess := course.excess(self._diversion.limits, stage)) is not None:
+            raise TooManyDeadLetters(
+                f"route {self._diversion.route}: {excess}; the next one, "
+                f"{record.topic}-{record.partition} offset {record.offset}: {str(error)[:500]}"
+            )
+        if record.offset not in letters.open:
+            await self._diversion.letters.send(record, stage, error, topic_id=self._topic_id)
+        course.failed(stage)
+
+    def done(self, next_offset: int) -> None:
+        """The batch is, and the next one begins there."""
+        known = _Known(next_offset, self._course or self._begun(Course()), self._letters)
+        self._diversion.keep(self._topic_id, self._first.partition, known)
+
+    async def _looked_up(self) -> tuple[Course, _Letters]:
+        """How the partition fared before the batch, and what letters it has."""
+        written: dict[LetterId, Failure] = {}
+        resolved: set[int] = set()
+        async for record in self._diversion.reader.latest(LATEST_RECORDS):
+            match read(record):
+                case Letter() as letter if self._is_ours(letter):
+                    stage: Stage = "TASK_PUT" if letter.stage == "TASK_PUT" else "VALUE_CONVERTER"
+                    written[letter.id] = Failure(letter.origin.offset, stage)
+                case Resolution() as resolution if resolution.letter in written:
+                    resolved.add(written.pop(resolution.letter).offset)
+        letters = _Letters(frozenset(failure.offset for failure in written.values()), frozenset(resolved))
+        return Course.before(self._first.offset, written.values()), letters
+
+    def _is_ours(self, letter: Letter) -> bool:
+        origin = letter.origin
+        ours = (self._first.topic, self._topic_id, self._first.partition)
+        return (origin.topic, origin.topic_id, origin.partition) == ours
+
+    def _begun(self, course: Course) -> Course:
+        course.decoded(self._decoded)
+        if self._was_written:
+            course.written()
+        return course

@@ -1,0 +1,170 @@
+"""Reads and writes the dead letters' topic.
+
+It is read one record at a time, so the memory in use does not grow with the topic.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError
+
+from service_kit.kafka import KafkaClients, stop
+from sync_service.dead_letters.index import LetterIndex
+from sync_service.dead_letters.models import (
+    DEAD_LETTERS_TOPIC,
+    SINK_NAME,
+    LetterId,
+    Origin,
+    Record,
+    Result,
+    Stage,
+    letter_headers,
+    omission_header,
+    resolution_headers,
+)
+from sync_service.kafka.admin import Extent, existing_topics, extents
+from sync_service.kafka.clients import POLL_MS, read_until, standalone_consumer
+from sync_service.kafka.deadlines import within
+
+_CLIENT = "sync-service-letters"
+# For one record, of a broker that answers slowly.
+LETTER_SECONDS = 10.0
+# Each has what it fetches ahead in memory; whoever else wants one waits.
+_CONSUMERS = 4
+# A record may be as large as the broker takes (1 MiB by default), and gets headers on top; see topics.yaml.
+MAX_REQUEST_BYTES = 2 * 1024 * 1024
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError)
+
+
+class LetterReader:
+    """Everything raises `KafkaError`: the broker does not answer, or lacks the topic."""
+
+    def __init__(self, kafka: KafkaClients) -> None:
+        self._kafka = kafka
+        self._consumers = asyncio.Semaphore(_CONSUMERS)
+
+    async def topic_id(self) -> str:
+        return (await existing_topics(self._kafka, [DEAD_LETTERS_TOPIC]))[DEAD_LETTERS_TOPIC].id
+
+    async def catch_up(self, index: LetterIndex) -> None:
+        """Have the index know all that is in the topic by now."""
+        async with self._consumer() as consumer:
+            kept = await _extents(consumer)
+            index.forget_before({partition: extent.begin for partition, extent in kept.items()})
+            begin = {each: max(extent.begin, index.reached.get(each, 0)) for each, extent in kept.items()}
+            async for record in _read(consumer, {each: (begin[each], extent.end) for each, extent in kept.items()}):
+                index.note(record)
+            # The last offsets may be markers of transactions, which are no records.
+            index.reached.update({each: max(begin[each], extent.end) for each, extent in kept.items()})
+
+    async def latest(self, count: int) -> AsyncGenerator[Record, None]:
+        """The latest records of each partition."""
+        async with self._consumer() as consumer:
+            kept = await _extents(consumer)
+            async for record in _read(
+                consumer, {each: (max(extent.begin, extent.end - count), extent.end) for each, extent in kept.items()}
+            ):
+                yield record
+
+    async def at(self, ids: Iterable[LetterId]) -> AsyncGenerator[Record, None]:
+        """The records at these places, which have been there, in their order; those that are deleted are left out."""
+        async with self._consumer() as consumer:
+            kept = await _extents(consumer)
+            for letter in sorted(set(ids)):
+                if letter.partition in kept and kept[letter.partition].begin <= letter.offset:
+                    partition = TopicPartition(DEAD_LETTERS_TOPIC, letter.partition)
+                    if (record := await _one(consumer, partition, letter.offset)) is not None:
+                        yield record
+
+    async def event(self, origin: Origin) -> Record | None:
+        """The event itself, from the topic that it came from; None if it is no longer there."""
+        if (await existing_topics(self._kafka, [origin.topic]))[origin.topic].id != origin.topic_id:
+            return None
+        async with standalone_consumer(self._kafka, [origin.topic], client_id=_CLIENT) as consumer:
+            kept = await _extents(consumer)
+            if origin.partition not in kept or origin.offset < kept[origin.partition].begin:
+                return None
+            return await _one(consumer, TopicPartition(origin.topic, origin.partition), origin.offset)
+
+    @asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        async with (
+            self._consumers,
+            standalone_consumer(self._kafka, [DEAD_LETTERS_TOPIC], client_id=_CLIENT) as consumer,
+        ):
+            yield consumer
+
+
+async def _extents(consumer: AIOKafkaConsumer) -> Mapping[int, Extent]:
+    """By partition: the consumer has those of one topic."""
+    kept = await extents(consumer, sorted(consumer.assignment()))
+    return {place.partition: extent for place, extent in kept.items()}
+
+
+async def _one(consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> Record | None:
+    """None if there is no such record (any more). Raises `KafkaTimeoutError` after `LETTER_SECONDS`."""
+    record = f"the record {partition.partition}-{offset} of {partition.topic}"
+    async with within(LETTER_SECONDS, f"{record} could not be read"):
+        # What was fetched with the one before is still there, unless the consumer seeks.
+        if await consumer.position(partition) != offset:
+            consumer.seek(partition, offset)
+        while await consumer.position(partition) <= offset:
+            found = (await consumer.getmany(partition, timeout_ms=POLL_MS, max_records=1)).get(partition, ())
+            for each in found:
+                return each if each.offset == offset else None
+            if not found and offset >= (await consumer.end_offsets([partition]))[partition]:
+                return None
+    return None
+
+
+async def _read(consumer: AIOKafkaConsumer, ranges: Mapping[int, tuple[int, int]]) -> AsyncGenerator[Record, None]:
+    of_topic = {TopicPartition(DEAD_LETTERS_TOPIC, number): limits for number, limits in ranges.items()}
+    async for record in read_until(consumer, of_topic):
+        yield record
+
+
+class DeadLetters:
+    def __init__(self, kafka: KafkaClients) -> None:
+        self._kafka = kafka
+        self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+
+    async def close(self) -> None:
+        if self._producer is not None:
+            await stop(self._producer)
+
+    async def send(self, record: Record, stage: Stage, error: Exception, *, topic_id: str) -> None:
+        """The record as it came; returns when the broker has it for sure. Raises `KafkaError`.
+
+        `topic_id` is of the record's topic. Of a record that is too large even for this topic only the place is kept.
+        """
+        told = letter_headers(record, stage, error, topic_id)
+        producer = await self._started_producer()
+        try:
+            await producer.send_and_wait(
+                DEAD_LETTERS_TOPIC, key=record.key, value=record.value, headers=[*record.headers, *told]
+            )
+        except _TOO_LARGE:
+            await producer.send_and_wait(DEAD_LETTERS_TOPIC, headers=[*told, omission_header(record)], value=b"")
+
+    async def resolve(self, letter: LetterId, result: Result, *, by: str) -> None:
+        """Say that a letter is done with; returns when the broker has it for sure. Raises `KafkaError`."""
+        producer = await self._started_producer()
+        await producer.send_and_wait(
+            DEAD_LETTERS_TOPIC,
+            key=str(letter).encode(),
+            # Behind the letter.
+            partition=letter.partition,
+            headers=resolution_headers(letter, result, by),
+        )
+
+    async def _started_producer(self) -> AIOKafkaProducer:
+        """Most processes never need one."""
+        async with self._starting:
+            if self._producer is None:
+                producer = self._kafka.producer(client_id=SINK_NAME, acks="all", max_request_size=MAX_REQUEST_BYTES)
+                await self._kafka.start(producer)
+                self._producer = producer
+            return self._producer

@@ -1,1 +1,0 @@
-"""`/v1/events`: change events as they pass, as Server-Sent Events."""

@@ -1,1 +1,0 @@
-"""`sync-service inspect`: change events as they pass."""

@@ -1,0 +1,90 @@
+"""A consumer of topics that may be missing, be created later, or be given partitions."""
+
+import time
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+
+from service_kit.kafka import KafkaClients
+from service_kit.kafka_topics import Topic, describe_topics
+from sync_service.kafka.clients import standalone_consumer
+
+# After so long a topic or partition is read that has been created.
+LOOK_SECONDS = 30.0
+
+
+@asynccontextmanager
+async def growing_consumer(
+    kafka: KafkaClients, topics: Collection[str], *, client_id: str
+) -> AsyncIterator["GrowingConsumer"]:
+    """Raises `KafkaError`: the broker does not answer, or lacks all of the topics."""
+    described = await describe_topics(kafka, topics)
+    existing = [topic for topic in described.values() if isinstance(topic, Topic)]
+    if not existing:
+        raise next(each for each in described.values() if isinstance(each, KafkaError))
+    async with standalone_consumer(kafka, [topic.name for topic in existing], client_id=client_id) as consumer:
+        yield GrowingConsumer(kafka, consumer, topics, described)
+
+
+class GrowingConsumer:
+    """`consumer` has all partitions of those topics that existed at the latest look."""
+
+    def __init__(
+        self,
+        kafka: KafkaClients,
+        consumer: AIOKafkaConsumer,
+        topics: Collection[str],
+        described: Mapping[str, Topic | KafkaError],
+    ) -> None:
+        self.consumer = consumer
+        self._kafka = kafka
+        self._topics = topics
+        self._described = described
+        self._look_at = time.monotonic() + LOOK_SECONDS
+
+    @property
+    def missing(self) -> Collection[str]:
+        """Names of topics that do not exist, or can't be read."""
+        return [name for name, found in self._described.items() if isinstance(found, KafkaError)]
+
+    async def grow(self) -> None:
+        """Read what was created, from its beginning. Call it between fetches; it asks the broker every `LOOK_SECONDS`.
+
+        A topic that could not be read before for another reason is read from its end. Raises `KafkaError`.
+        """
+        if time.monotonic() < self._look_at:
+            return
+        described = await describe_topics(self._kafka, self._topics)
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        former, self._described = self._described, described
+        assigned = self.consumer.assignment()
+        wanted = {place for topic in described.values() if isinstance(topic, Topic) for place in topic.topic_partitions}
+        # What can't be described at the moment is kept.
+        wanted |= {place for place in assigned if _is_unknown(described[place.topic])}
+        created = {name for name, found in described.items() if _was_created(former[name], found)}
+        kept = {place for place in wanted & assigned if place.topic not in created}
+        if not wanted or wanted == kept == assigned:
+            return
+        positions = {place: await self.consumer.position(place) for place in kept}
+        self.consumer.assign(sorted(wanted))
+        for place, offset in positions.items():
+            self.consumer.seek(place, offset)
+        new = wanted - kept
+        beginning = {place for place in new if place.topic in created or isinstance(former[place.topic], Topic)}
+        if beginning:
+            await self.consumer.seek_to_beginning(*beginning)
+        if end := new - beginning:
+            await self.consumer.seek_to_end(*end)
+
+
+def _is_unknown(found: Topic | KafkaError) -> bool:
+    return isinstance(found, KafkaError) and not isinstance(found, UnknownTopicOrPartitionError)
+
+
+def _was_created(before: Topic | KafkaError, now: Topic | KafkaError) -> bool:
+    """Or created again."""
+    if not isinstance(now, Topic):
+        return False
+    return isinstance(before, UnknownTopicOrPartitionError) or (isinstance(before, Topic) and before.id != now.id)

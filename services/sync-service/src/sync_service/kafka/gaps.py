@@ -1,0 +1,127 @@
+"""Events that were deleted before they were read: the copy of their topic is in doubt until it was compared.
+
+They are kept in MySQL's table `sync_gaps`, so that every process knows them, and the next one does. A comparison that
+found a copy equal to its source, or made it so, forgets its gaps (`reconciliation.cli`).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from sync_service.sinks.base import Unavailable
+
+ANSWER_SECONDS = 5.0
+_NO_SUCH_TABLE = 1146
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Events of a partition from the offset `first` up to before `end`, which is None if it is not known."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    first: int
+    end: int | None
+    reason: str
+
+    def __str__(self) -> str:
+        until = "on" if self.end is None else f"to {self.end - 1}"
+        return f"{self.topic}-{self.partition}: events from offset {self.first} {until} are missing ({self.reason})"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownGap(Gap):
+    """One that is stored. `found_at` is by the clock of the database."""
+
+    found_at: datetime
+
+
+class Gaps:
+    """As of the last `refresh` or `record`. `engine` commits each statement."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._known: tuple[KnownGap, ...] = ()
+
+    def of(self, topic: str) -> Sequence[KnownGap]:
+        """Those of a topic that are known, the oldest first."""
+        return [gap for gap in self._known if gap.topic == topic]
+
+    async def record(self, gaps: Sequence[Gap]) -> None:
+        """Returns when they are stored. Raises `Unavailable`.
+
+        A gap that is found again is stored once, as of now: a comparison that began before does not end the doubt.
+        """
+        statement = text(
+            "INSERT INTO sync_gaps (topic, topic_id, partition_number, first_offset, end_offset, reason, found_at) "
+            "VALUES (:topic, :topic_id, :partition, :first, :end, :reason, UTC_TIMESTAMP(6)) AS new "
+            "ON DUPLICATE KEY UPDATE end_offset = GREATEST(sync_gaps.end_offset, new.end_offset), "
+            "found_at = new.found_at"
+        )
+        async with _answering(), self._engine.begin() as connection:
+            for gap in gaps:
+                await connection.execute(statement, {name: getattr(gap, name) for name in _STORED})
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Raises `Unavailable`."""
+        statement = text(
+            "SELECT topic, topic_id, partition_number, first_offset, end_offset, reason, found_at "
+            "FROM sync_gaps ORDER BY found_at, topic, partition_number, first_offset"
+        )
+        async with _answering(), self._engine.connect() as connection:
+            rows = await connection.execute(statement)
+            self._known = tuple(
+                KnownGap(
+                    row.topic,
+                    row.topic_id,
+                    row.partition_number,
+                    row.first_offset,
+                    row.end_offset,
+                    row.reason,
+                    row.found_at.replace(tzinfo=UTC),
+                )
+                for row in rows
+            )
+
+
+_STORED = ("topic", "topic_id", "partition", "first", "end", "reason")
+
+
+async def now(engine: AsyncEngine) -> datetime:
+    """By the clock of the database, which `forget` goes by. Raises `Unavailable`."""
+    async with _answering(), engine.connect() as connection:
+        moment: datetime = (await connection.execute(text("SELECT UTC_TIMESTAMP(6)"))).scalar_one()
+        return moment
+
+
+async def forget(engine: AsyncEngine, topic: str, *, before: datetime) -> int:
+    """Forget a topic's gaps that were found before a comparison began; how many there were. Raises `Unavailable`."""
+    statement = text("DELETE FROM sync_gaps WHERE topic = :topic AND found_at < :before")
+    async with _answering(), engine.begin() as connection:
+        try:
+            return (await connection.execute(statement, {"topic": topic, "before": before})).rowcount
+        except ProgrammingError as error:
+            if error.orig is not None and error.orig.args[0] == _NO_SUCH_TABLE:
+                # No sync of this version has run yet.
+                return 0
+            raise
+
+
+@asynccontextmanager
+async def _answering() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            yield
+    except DBAPIError as error:
+        arguments = error.orig.args if error.orig is not None else ()
+        raise Unavailable(f"MySQL: {': '.join(map(str, arguments))}") from error
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        raise Unavailable(f"MySQL: {type(error).__name__}: {error}") from error

@@ -1,0 +1,43 @@
+"""Where a partition is read from when it is assigned. Pure."""
+
+from dataclasses import dataclass
+
+from aiokafka import TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from sync_service.kafka.admin import Extent
+from sync_service.kafka.gaps import Gap
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The offset to read from. Events in `gaps` can't be read any more; `why` is for the log."""
+
+    offset: int
+    gaps: tuple[Gap, ...] = ()
+    why: str | None = None
+
+
+def placement(
+    partition: TopicPartition, topic_id: str, extent: Extent, committed: OffsetAndMetadata | None
+) -> Placement:
+    """`committed` has the id of the topic that its offset is of as metadata; earlier releases wrote none."""
+    begin, end = extent.begin, extent.end
+
+    def gap(first: int, until: int | None, reason: str, of_topic: str = topic_id) -> Gap:
+        return Gap(partition.topic, of_topic, partition.partition, first, until, reason)
+
+    beginning = (gap(0, begin, "they were deleted before they were read"),) if begin else ()
+    if committed is None:
+        return Placement(begin, beginning, "no offset is committed")
+    if committed.metadata and committed.metadata != topic_id:
+        former = gap(committed.offset, None, "the topic was created again", committed.metadata)
+        return Placement(begin, (former, *beginning), "the topic was created again")
+    if committed.offset < begin:
+        missing = gap(committed.offset, begin, "they were deleted before they were read")
+        return Placement(begin, (missing,), "the next events were deleted before they were read")
+    if committed.offset > end:
+        # Events that get these offsets from now on could be taken for redeliveries.
+        missing = gap(end, committed.offset, "the broker lost them after they were read, and gives their offsets again")
+        return Placement(begin, (missing,), "the broker has lost events that were read")
+    return Placement(committed.offset)

@@ -1,0 +1,90 @@
+"""The topics of the routes: which can be read, and which route waits for its topic."""
+
+import time
+from collections.abc import Mapping
+
+import structlog
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
+
+from service_kit.kafka import KafkaClients
+from service_kit.kafka_topics import Topic, describe_topics
+from sync_service.apply.processor import RouteApplication
+from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
+
+log = structlog.get_logger(__name__)
+
+# Each try is a rebalance of the whole group.
+DENIED_SECONDS = 60.0
+# What concerns one topic. Every other error concerns them all.
+_OF_ONE_TOPIC = (UnknownTopicOrPartitionError, TopicAuthorizationFailedError)
+
+
+class TopicRecreated(Exception):  # noqa: N818 - an event
+    """A topic was deleted and created again: all of it is read, from its beginning."""
+
+
+class RouteTopics:
+    """As of the last `look`. `readable` topics are by name; each other route says what it waits for."""
+
+    def __init__(self, kafka: KafkaClients, applications: Mapping[str, RouteApplication]) -> None:
+        """`applications` by topic."""
+        self._kafka = kafka
+        self._applications = applications
+        self._ids: dict[str, str] = {}
+        self._denied: dict[str, float] = {}
+        self._dead_letters_problem: str | None = None
+        self.readable: Mapping[str, Topic] = {}
+
+    @property
+    def problem(self) -> str | None:
+        """Of the dead letters' topic; each route says its own."""
+        return self._dead_letters_problem
+
+    async def look(self) -> None:
+        """Describe all topics. Raises `TopicRecreated`; `KafkaError` if the broker does not answer."""
+        described = await describe_topics(self._kafka, [*self._applications, DEAD_LETTERS_TOPIC])
+        for error in described.values():
+            if isinstance(error, KafkaError) and not isinstance(error, _OF_ONE_TOPIC):
+                raise error
+        described = {name: self._unless_denied(name, found) for name, found in described.items()}
+        self._dead_letters_problem = await self._problem_of(described[DEAD_LETTERS_TOPIC])
+        for name, application in self._applications.items():
+            await self.note(application, described[name])
+        self.readable = {
+            name: topic for name, topic in described.items() if name in self._applications and isinstance(topic, Topic)
+        }
+        self._note_ids()
+
+    def deny(self, *names: str) -> None:
+        """These were described, but reading them was refused: to be tried again after `DENIED_SECONDS`."""
+        self._denied.update(dict.fromkeys(names, time.monotonic() + DENIED_SECONDS))
+
+    def _unless_denied(self, name: str, found: Topic | KafkaError) -> Topic | KafkaError:
+        denied = isinstance(found, Topic) and self._denied.get(name, 0.0) > time.monotonic()
+        return TopicAuthorizationFailedError(name) if denied else found
+
+    async def note(self, application: RouteApplication, found: Topic | KafkaError) -> None:
+        """In the log once, when it changes."""
+        problem, before = await self._problem_of(found), application.statistics.waits_for_topic
+        application.statistics.waits_for_topic = problem
+        if problem == before:
+            return
+        if problem is not None:
+            log.warning("route waits for its topic", route=application.route.name, reason=problem, notable=True)
+        else:
+            log.info("route reads its topic", route=application.route.name, notable=True)
+
+    def _note_ids(self) -> None:
+        recreated = False
+        for name, topic in self.readable.items():
+            before = self._ids.get(name, topic.id)
+            self._ids[name] = topic.id
+            if before != topic.id:
+                log.warning("topic was created again", topic=name, before=before, now=topic.id, notable=True)
+                self._applications[name].note_new_topic()
+                recreated = True
+        if recreated:
+            raise TopicRecreated
+
+    async def _problem_of(self, found: Topic | KafkaError) -> str | None:
+        return f"Kafka: {await self._kafka.explain(found)}" if isinstance(found, KafkaError) else None

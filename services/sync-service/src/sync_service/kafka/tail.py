@@ -1,0 +1,58 @@
+"""Follows topics from one place on."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from datetime import datetime
+from typing import Literal
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+
+from service_kit.kafka import KafkaClients
+from sync_service.kafka.clients import POLL_MS
+from sync_service.kafka.discovery import growing_consumer
+
+Begin = Literal["beginning", "now"] | datetime
+
+
+async def follow(
+    kafka: KafkaClients,
+    topics: Sequence[str],
+    *,
+    begin: Begin,
+    stop: asyncio.Event,
+    note_missing: Callable[[Collection[str]], None],
+) -> AsyncGenerator["ConsumerRecord[bytes, bytes]", None]:
+    """Every record of the topics from there on, until `stop`. Of a moment: what the broker got since then.
+
+    `note_missing` gets the topics that do not exist, if there are any; they are read when they do.
+    aiokafka may swallow a cancellation while it fetches, so it is not by one that this ends.
+    Raises `KafkaError`: the broker does not answer, or lacks all topics.
+    """
+    async with growing_consumer(kafka, topics, client_id="sync-service-inspect") as growing:
+        consumer = growing.consumer
+        if growing.missing:
+            note_missing(growing.missing)
+        await _seek(consumer, begin)
+        earliest_ms = begin.timestamp() * 1000 if isinstance(begin, datetime) else None
+        while not stop.is_set():
+            await growing.grow()
+            for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
+                for record in records:
+                    # Between one of the future and one of now there may be older ones; some have no timestamp.
+                    if earliest_ms is None or record.timestamp < 0 or record.timestamp >= int(earliest_ms):
+                        yield record
+
+
+async def _seek(consumer: AIOKafkaConsumer, begin: Begin) -> None:
+    partitions = list(consumer.assignment())
+    if begin == "beginning":
+        await consumer.seek_to_beginning(*partitions)
+        return
+    await consumer.seek_to_end(*partitions)
+    if isinstance(begin, datetime):
+        moment_ms = max(0, int(begin.timestamp() * 1000))
+        found = await consumer.offsets_for_times(dict.fromkeys(partitions, moment_ms))
+        for partition, place in found.items():
+            # None: nothing has come since then, so it goes on from the end.
+            if place is not None and place.timestamp >= 0:
+                consumer.seek(partition, place.offset)

@@ -1,0 +1,53 @@
+"""`/v1/counts` over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+
+from service_kit.problems import problem_responses
+from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
+from sync_service.monitoring.counts.counting import Counted
+from sync_service.monitoring.counts.schemas import RouteCounts, RowCounts, Side
+from sync_service.monitoring.counts.service import Counts, RouteCount
+from sync_service.monitoring.counts.service import Side as CountedSide
+
+router = APIRouter(prefix="/v1", tags=["counts"])
+
+
+async def _counts(request: Request) -> Counts:
+    counts: Counts = request.app.state.counts
+    return counts
+
+
+CountsDep = Annotated[Counts, Depends(_counts)]
+
+
+@router.get(
+    "/counts",
+    summary="How many rows both stores have, side by side",
+    responses=problem_responses(*WORKER_PROBLEMS),
+)
+async def read_counts(*, _worker: CurrentWorker, counts: CountsDep) -> RowCounts:
+    """Numbers only; whether the rows are alike, `/v1/reconcile` tells.
+
+    They are counted when somebody asks, in each store one table after the other, each for two seconds at most. The
+    answer is kept for five seconds, and for nine times as long as the counting took: a process never spends more than a
+    tenth of the time on it.
+    """
+    found = await counts.read()
+    return RowCounts(
+        counted_at=found.at, seconds=round(found.seconds, 3), routes=[_route(each) for each in found.routes]
+    )
+
+
+def _route(counts: RouteCount) -> RouteCounts:
+    return RouteCounts(
+        route=counts.route.name,
+        source=None if counts.source is None else _side(*counts.source),
+        copy=_side(*counts.copy),
+        difference=counts.difference,
+    )
+
+
+def _side(side: CountedSide, count: Counted) -> Side:
+    return Side(store=side.store, name=side.name, rows=count.rows, exactness=count.exactness, reason=count.reason)

@@ -1,0 +1,118 @@
+"""What the broker knows: how much is in each topic, and how far the consumer group is with it.
+
+It is what the group has committed, all its members together, so that it is the same whichever process is asked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from service_kit.kafka import KafkaClients
+from service_kit.kafka_topics import describe_topics
+from sync_service.kafka.admin import committed_offsets, extents
+from sync_service.kafka.clients import StandaloneClients
+from sync_service.monitoring.probe import ANSWER_SECONDS, answering
+
+_CLIENT = "sync-service-pipeline"
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """Offsets: of the oldest event that is kept, of the next one to come, and of the next one to be applied.
+
+    `committed` is None if the group has committed nothing.
+    """
+
+    partition: int
+    begin: int
+    end: int
+    committed: int | None
+
+    @property
+    def done(self) -> int:
+        """Where the group is: what is not kept any more is done with, too."""
+        return max(self.begin, self.committed or 0)
+
+    @property
+    def lag(self) -> int:
+        """Events that are kept and not applied."""
+        return max(0, self.end - self.done)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """Numbers of events. Without `partitions`, the broker has no such topic."""
+
+    name: str
+    partitions: Sequence[PartitionState]
+
+    @property
+    def events(self) -> int:
+        """How many are kept."""
+        return sum(each.end - each.begin for each in self.partitions)
+
+    @property
+    def done(self) -> int:
+        return sum(each.done for each in self.partitions)
+
+    @property
+    def lag(self) -> int:
+        return sum(each.lag for each in self.partitions)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerState:
+    """`topics` in the order in which they were asked for. `members` is how many the consumer group has."""
+
+    topics: Sequence[TopicState]
+    members: int
+
+
+class Broker:
+    """Connections of its own, which are opened again after each failure: a look never waits for the consumer."""
+
+    def __init__(self, kafka: KafkaClients, topics: Sequence[str], group_id: str) -> None:
+        self._kafka = kafka
+        self._topics = topics
+        self._group_id = group_id
+        self._clients = StandaloneClients(kafka, client_id=_CLIENT, request_timeout_ms=int(ANSWER_SECONDS * 1000))
+
+    async def look(self) -> BrokerState:
+        """Raises `Unanswered`."""
+        try:
+            async with answering(KafkaError, OSError):
+                return await self._look()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        await self._clients.close()
+
+    async def _look(self) -> BrokerState:
+        consumer, admin = await self._clients.connected()
+        described = await describe_topics(self._kafka, self._topics)
+        partitions = {
+            name: [] if isinstance(topic, KafkaError) else topic.topic_partitions for name, topic in described.items()
+        }
+        everyone = list(chain.from_iterable(partitions.values()))
+        if not everyone:
+            return BrokerState([TopicState(topic, []) for topic in self._topics], await self._members(admin))
+        kept = await extents(consumer, everyone)
+        committed = await committed_offsets(admin, self._group_id, everyone)
+
+        def state(partition: TopicPartition) -> PartitionState:
+            offset = committed[partition].offset if partition in committed else None
+            return PartitionState(partition.partition, kept[partition].begin, kept[partition].end, offset)
+
+        topics = [TopicState(topic, [state(each) for each in partitions[topic]]) for topic in self._topics]
+        return BrokerState(topics, await self._members(admin))
+
+    async def _members(self, admin: AIOKafkaAdminClient) -> int:
+        (answer,) = await admin.describe_consumer_groups([self._group_id])
+        ((_error, _group, _state, _protocol_type, _protocol, members, *_),) = answer.groups
+        return len(members)

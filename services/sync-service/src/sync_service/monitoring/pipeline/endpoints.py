@@ -1,0 +1,109 @@
+"""`/v1/pipeline` over HTTP."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+
+from service_kit.problems import problem_responses
+from sync_service.apply.processor import RouteApplication
+from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
+from sync_service.kafka.gaps import KnownGap
+from sync_service.monitoring.pipeline.broker import TopicState
+from sync_service.monitoring.pipeline.schemas import (
+    Broker,
+    Connectors,
+    Partition,
+    PipelineRoute,
+    PipelineState,
+    StoreState,
+    Topic,
+)
+from sync_service.monitoring.pipeline.service import Observation, Pipeline, Seen, connector_of, route_state
+from sync_service.monitoring.status.schemas import as_gaps
+from sync_service.routes.config import Store
+from sync_service.runner import SyncOperation
+
+router = APIRouter(prefix="/v1", tags=["pipeline"])
+
+
+async def _pipeline(request: Request) -> Pipeline:
+    pipeline: Pipeline = request.app.state.pipeline
+    return pipeline
+
+
+PipelineDep = Annotated[Pipeline, Depends(_pipeline)]
+
+
+@router.get(
+    "/pipeline",
+    summary="How every part of the way from one store to the other is",
+    responses=problem_responses(*WORKER_PROBLEMS),
+)
+async def read_pipeline(*, _worker: CurrentWorker, pipeline: PipelineDep, request: Request) -> PipelineState:
+    """Stores, connectors, topics and routes, a second ago at most. What does not answer within two seconds is null,
+    with the reason; the rest is told all the same.
+
+    Lag and what is done are the whole consumer group's. `problem` and `blocked_by` are of the process that answers.
+    """
+    operation: SyncOperation = request.app.state.operation
+    seen = await pipeline.observe()
+    topics = {topic.name: topic for topic in seen.broker.value.topics} if seen.broker.value else {}
+    return PipelineState(
+        observed_at=seen.at,
+        problem=operation.problem,
+        stores=[_store(name, answer) for name, answer in seen.stores.items()],
+        connectors=Connectors(
+            items=None if seen.connectors.value is None else list(seen.connectors.value), reason=seen.connectors.reason
+        ),
+        broker=Broker(
+            topics=[_topic(topic) for topic in topics.values()] if seen.broker.value else None,
+            group_id=request.app.state.settings.sync_group_id,
+            members=seen.broker.value.members if seen.broker.value else None,
+            reason=seen.broker.reason,
+        ),
+        routes=[
+            _route(application, topics.get(topic), seen, operation.gaps.of(topic))
+            for topic, application in operation.applications.items()
+        ],
+        dead_letters_reason=seen.letters.reason,
+    )
+
+
+def _store(name: Store, answer: Seen[float]) -> StoreState:
+    return StoreState(
+        name=name,
+        answers=answer.value is not None,
+        milliseconds=None if answer.value is None else round(answer.value * 1000, 1),
+        reason=answer.reason,
+    )
+
+
+def _topic(topic: TopicState) -> Topic:
+    return Topic(
+        name=topic.name,
+        events=topic.events,
+        partitions=[Partition.model_validate(each) for each in topic.partitions],
+    )
+
+
+def _route(
+    application: RouteApplication, topic: TopicState | None, seen: Observation, gaps: Sequence[KnownGap]
+) -> PipelineRoute:
+    route, blocked_by = application.route, application.statistics.blocked_by
+    lag = None if topic is None else topic.lag
+    return PipelineRoute(
+        name=route.name,
+        source=route.source_store,
+        source_name=".".join(route.source) if route.source else None,
+        connector=connector_of(route.topic, seen.connectors.value or ()),
+        topic=route.topic,
+        target=route.target.store,
+        target_name=route.target.name,
+        gaps=as_gaps(gaps),
+        state=route_state(lag, blocked_by, is_in_doubt=bool(gaps)),
+        lag=lag,
+        done=None if topic is None else topic.done,
+        open_dead_letters=None if seen.letters.value is None else seen.letters.value.get(route.topic, 0),
+        blocked_by=blocked_by,
+    )

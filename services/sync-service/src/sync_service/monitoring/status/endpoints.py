@@ -1,0 +1,72 @@
+"""`/v1/status`."""
+
+from collections.abc import Mapping, Sequence
+
+from aiokafka.errors import KafkaError
+from fastapi import APIRouter, Request
+
+from sync_service.kafka.gaps import KnownGap
+from sync_service.monitoring.status.schemas import Latency, RouteStatus, Status, as_gaps
+from sync_service.routes.config import Route
+from sync_service.runner import SyncOperation
+from sync_service.statistics import RouteStatistics, percentile
+
+router = APIRouter(prefix="/v1", tags=["status"])
+
+
+@router.get("/status", summary="How far each route is")
+async def status(request: Request) -> Status:
+    operation: SyncOperation = request.app.state.operation
+    try:
+        lag = await operation.member.lag()
+    except KafkaError:
+        lag = {}
+    return Status(
+        problem=fit_for_anyone(
+            operation.problem,
+            {each.route.name: each.statistics.blocked_by for each in operation.applications.values()},
+        ),
+        group_id=request.app.state.settings.sync_group_id,
+        assigned_partitions=len(operation.member.workers),
+        routes=[
+            _route_status(application.route, application.statistics, lag.get(topic), operation.gaps.of(topic))
+            for topic, application in operation.applications.items()
+        ],
+    )
+
+
+def fit_for_anyone(problem: str | None, blocked: Mapping[str, str | None]) -> str | None:
+    """The operation's problem without what a driver said, which may name accounts and addresses: that is in
+    `/v1/pipeline`, for who works here, and in the log. `blocked` is what each route waits for, by its name.
+    """
+    told = _before_the_colon(problem)
+    if told in blocked:
+        return "; ".join(f"{route}: {_before_the_colon(reason)}" for route, reason in blocked.items() if reason)
+    return told
+
+
+def _before_the_colon(reason: str | None) -> str | None:
+    return None if reason is None else reason.partition(":")[0]
+
+
+def _route_status(route: Route, statistics: RouteStatistics, lag: int | None, gaps: Sequence[KnownGap]) -> RouteStatus:
+    def milliseconds(share: float) -> float | None:
+        seconds = percentile(statistics.latencies, share)
+        return None if seconds is None else round(seconds * 1000, 1)
+
+    return RouteStatus(
+        name=statistics.route,
+        topic=route.topic,
+        target=f"{route.target.store} {route.target.name}",
+        lag=lag,
+        applied=statistics.outcomes["applied"],
+        skipped=statistics.outcomes["skipped"],
+        superseded=statistics.outcomes["superseded"],
+        ignored=statistics.outcomes["ignored"],
+        dead_lettered=statistics.outcomes["dead-lettered"],
+        rate_per_second=round(statistics.rate, 2),
+        latency_ms=Latency(p50=milliseconds(0.5), p95=milliseconds(0.95), p99=milliseconds(0.99)),
+        last_event_at=statistics.last_event_at,
+        blocked_by=_before_the_colon(statistics.blocked_by),
+        gaps=as_gaps(gaps),
+    )

@@ -1,0 +1,168 @@
+"""The command `reconcile`, as a person at a terminal sees it, or a program that reads its JSON."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from motor.motor_asyncio import AsyncIOMotorClient
+from pydantic import Field, ValidationError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service_kit.kafka import KafkaClients
+from service_kit.kafka_settings import KafkaSettings
+from service_kit.mongodb import MongodbAddress
+from service_kit.mysql import MysqlAddress
+from service_kit.settings import format_settings_error
+from sync_service.kafka import gaps
+from sync_service.reconciliation.compare import ROWS_IN_A_RANGE, Comparison, Wanted
+from sync_service.reconciliation.comparison_target import open_sides
+from sync_service.reconciliation.progress import Showing, showing
+from sync_service.reconciliation.reports import RouteReport, as_json, as_text
+from sync_service.reconciliation.rows import CannotCompare
+from sync_service.reconciliation.topic import Topic
+from sync_service.routes.config import Route
+from sync_service.routes.loader import InvalidRoutes, default_routes_file, load_routes
+from sync_service.sinks.base import Unavailable
+from sync_service.sinks.mysql import engine_for_sinks
+
+IN_AGREEMENT, DIFFERENT, NOT_COMPARED, INTERRUPTED = 0, 1, 2, 130
+PATIENCE_SECONDS = 30
+
+_MYSQL_CONNECTIONS = 4
+_SELECTION_MS = 5000
+_ANSWER_MS = 120_000
+
+
+class ReconcileSettings(KafkaSettings):
+    """Both databases, by the accounts of the sync, and the broker that tells how far the sync is."""
+
+    mysql_url: MysqlAddress
+    mongodb_url: MongodbAddress
+    sync_group_id: str = "sync-service"
+    sync_routes_file: Path = Field(default_factory=default_routes_file)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """By their names, or all routes."""
+
+    routes: Sequence[str]
+    wanted: Wanted
+    json: bool = False
+    patience: float = PATIENCE_SECONDS
+
+
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("reconcile", help="compare the copies with their sources, and mend them if asked to")
+    parser.add_argument("--route", action="append", default=[], help="instead of all of routes.yaml; repeatable")
+    parser.add_argument("--repair", action="store_true", help="mend the copies; what is newer is never overwritten")
+    parser.add_argument("--sample", type=_positive, metavar="N", help=f"only N ranges of {ROWS_IN_A_RANGE} rows each")
+    parser.add_argument("--json", action="store_true", help="the report as JSON, the progress as JSON lines on stderr")
+    parser.add_argument(
+        "--patience",
+        type=_positive,
+        default=PATIENCE_SECONDS,
+        metavar="SECONDS",
+        help="how long the sync may make no progress with its events (%(default)s)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    wanted = Wanted(repair=arguments.repair, sample=arguments.sample)
+    asked = Asked(arguments.route, wanted, json=arguments.json, patience=arguments.patience)
+    try:
+        return reconcile(asked, ReconcileSettings())
+    except ValidationError as error:
+        return _fail(format_settings_error(error).removeprefix("error: "))
+    except InvalidRoutes as error:
+        return _fail(str(error))
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+def reconcile(asked: Asked, settings: ReconcileSettings) -> int:
+    """Compare, print, and mend if asked to. Returns the exit code.
+
+    0: the copies agree with their sources, or do now; 1: they differ; 2: they could not be compared, or nothing can be
+    told because the sync does not get on with its events; 130: interrupted. Raises `InvalidRoutes`.
+    """
+    routes = {route.name: route for route in load_routes(settings.sync_routes_file)}
+    if unknown := sorted(set(asked.routes) - routes.keys()):
+        return _fail(f"there is no route {', '.join(unknown)}; there are {', '.join(routes)}")
+    chosen = [routes[name] for name in asked.routes or routes]
+    try:
+        with showing(sys.stderr, as_json=asked.json) as show:
+            reports = asyncio.run(_reconcile(chosen, asked, settings, show))
+    except CannotCompare as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    print(as_json(reports) if asked.json else "\n".join(map(as_text, reports)))
+    if any(report.is_lagging for report in reports):
+        return _fail("the sync does not get on with its events, so what differs may be on its way or not")
+    return IN_AGREEMENT if all(report.is_in_agreement for report in reports) else DIFFERENT
+
+
+async def _reconcile(
+    routes: Sequence[Route], asked: Asked, settings: ReconcileSettings, show: Showing
+) -> list[RouteReport]:
+    async with AsyncExitStack() as cleanup:
+        engine = engine_for_sinks(settings.mysql_url.get_secret_value(), pool_size=_MYSQL_CONNECTIONS)
+        cleanup.push_async_callback(engine.dispose)
+        mongo: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+            settings.mongodb_url.get_secret_value(),
+            appname="sync-service reconcile",
+            tz_aware=True,
+            w="majority",
+            serverSelectionTimeoutMS=_SELECTION_MS,
+            connectTimeoutMS=_SELECTION_MS,
+            socketTimeoutMS=_ANSWER_MS,
+        )
+        cleanup.callback(mongo.close)
+        reports = []
+        for route in routes:
+            begun = await _clock(engine)
+            sides = await open_sides(route, engine, mongo)
+            async with Topic(
+                KafkaClients.of(settings), route.topic, settings.sync_group_id, patience=asked.patience
+            ) as topic:
+
+                def progress(done: int, total: int, name: str = route.name) -> None:
+                    show(name, done, total)
+
+                report = await Comparison(route, sides, topic, asked.wanted, progress).run()
+            report.gaps_closed = await _close_gaps(engine, route, report, begun)
+            reports.append(report)
+        return reports
+
+
+async def _clock(engine: AsyncEngine) -> datetime:
+    try:
+        return await gaps.now(engine)
+    except Unavailable as error:
+        raise CannotCompare(f"MySQL can't be read: {str(error).removeprefix('MySQL: ')}") from error
+
+
+async def _close_gaps(engine: AsyncEngine, route: Route, report: RouteReport, begun: datetime) -> int:
+    """What was missing from the events when the comparison began is not missing from a copy that is proven equal."""
+    if not report.is_proof:
+        return 0
+    try:
+        return await gaps.forget(engine, route.topic, before=begun)
+    except Unavailable as error:
+        raise CannotCompare(f"{route.name} is compared, but stays in doubt: {error}") from error
+
+
+def _fail(reason: str) -> int:
+    print(f"error: {reason}", file=sys.stderr)
+    return NOT_COMPARED

@@ -1,0 +1,121 @@
+"""Finds a route's source and copy, and how its rows are written so that both can be compared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from sync_service.reconciliation.canonical import CanonicalRow, Column, canonical_field
+from sync_service.reconciliation.copies import LIVE_DOCUMENTS, LIVE_ROWS, Copy, MongoCopy, MysqlCopy
+from sync_service.reconciliation.documents import Documents
+from sync_service.reconciliation.mysql_table import MysqlTable, table_columns
+from sync_service.reconciliation.rows import CannotCompare
+from sync_service.reconciliation.sources import MongoSource, MysqlSource, Source
+from sync_service.routes.config import Route
+from sync_service.sinks.base import Sink
+from sync_service.sinks.mongodb import MongoSink
+from sync_service.sinks.mysql import VERSION_COLUMNS, MysqlSink
+
+if TYPE_CHECKING:
+    # motor's classes are generic for the type checker only.
+    from motor.motor_asyncio import AsyncIOMotorClient
+
+    MongoClient = AsyncIOMotorClient[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """`names` are what people call source and copy. `sink` writes the copy."""
+
+    names: tuple[str, str]
+    source: Source
+    copy: Copy
+    sink: Sink
+    canonical: CanonicalRow
+
+
+async def open_sides(route: Route, engine: AsyncEngine, mongo: "MongoClient") -> Sides:
+    """Raises `CannotCompare`, also if the account may not read the source."""
+    if route.source is None:
+        raise CannotCompare(f"route {route.name}: the topic {route.topic} does not end in what its source is called")
+    database, name = route.source
+    if route.target.store == "mongodb":
+        return await _from_mysql(route, engine, mongo, database, name)
+    return await _from_mongodb(route, engine, mongo, database, name)
+
+
+async def _from_mysql(route: Route, engine: AsyncEngine, mongo: "MongoClient", schema: str, name: str) -> Sides:
+    columns = await table_columns(engine, schema, name)
+    wanted = {
+        copied: (field.path or (copied,))[0]
+        for copied, field in (*route.key.items(), *route.fields.items())
+        if not field.is_constant
+    }
+    _require(route, f"{schema}.{name}", wanted.values(), columns)
+    canonical = _canonical(route, {copied: columns[column] for copied, column in wanted.items()}, in_mongodb=True)
+    database = mongo.get_default_database()
+    copy_name = f"{route.target.name}_copy"
+    table = MysqlTable(engine, schema, name, [wanted[part] for part in route.key], columns)
+    fields = list(route.fields)
+    return Sides(
+        (f"mysql {schema}.{name}", f"mongodb {database.name}.{copy_name}"),
+        MysqlSource(table, route, canonical),
+        MongoCopy(
+            Documents(database[copy_name], fields, LIVE_DOCUMENTS),
+            Documents(database[copy_name], [*fields, "_sync"], {}),
+            canonical,
+        ),
+        MongoSink(database, route),
+        canonical,
+    )
+
+
+async def _from_mongodb(route: Route, engine: AsyncEngine, mongo: "MongoClient", database: str, name: str) -> Sides:
+    schema = engine.url.database or ""
+    copy_name = f"{route.target.name}_copy"
+    columns = await table_columns(engine, schema, copy_name)
+    _require(route, f"{schema}.{copy_name}", [*route.key, *route.fields, *VERSION_COLUMNS], columns)
+    canonical = _canonical(route, columns, in_mongodb=False)
+    fields = {
+        (field.path or (copied,))[0]
+        for copied, field in (*route.key.items(), *route.fields.items())
+        if not field.is_constant
+    }
+    key = list(route.key)
+    return Sides(
+        (f"mongodb {database}.{name}", f"mysql {schema}.{copy_name}"),
+        MongoSource(Documents(mongo[database][name], sorted(fields - {"_id"}), {}), route, canonical),
+        MysqlCopy(
+            MysqlTable(engine, schema, copy_name, key, columns, condition=LIVE_ROWS),
+            MysqlTable(engine, schema, copy_name, key, columns),
+            route,
+            canonical,
+        ),
+        MysqlSink(engine, route),
+        canonical,
+    )
+
+
+def _canonical(route: Route, columns: Mapping[str, Column], *, in_mongodb: bool) -> CanonicalRow:
+    """`columns` by the names of the copy's fields; a constant of a collection has none."""
+
+    def written(fields: Mapping[str, Any]) -> list[Any]:
+        return [
+            canonical_field(name, field, columns.get(name, _NO_COLUMN), in_mongodb=in_mongodb)
+            for name, field in fields.items()
+        ]
+
+    return CanonicalRow(written(route.key), written(route.fields), route.is_keyed_by_document)
+
+
+_NO_COLUMN = Column("", "constant")
+
+
+def _require(route: Route, table: str, wanted: Any, columns: Mapping[str, Column]) -> None:
+    if not columns:
+        raise CannotCompare(
+            f"route {route.name}: MySQL shows no table {table}; it does not exist, or this account may not read it"
+        )
+    if lacking := sorted(set(wanted) - columns.keys()):
+        raise CannotCompare(f"route {route.name}: the table {table} has no column {', '.join(lacking)}")

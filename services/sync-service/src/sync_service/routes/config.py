@@ -1,0 +1,212 @@
+"""A route, as `routes.yaml` declares it."""
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+from sync_service.routes.converters import (
+    CONVERSIONS,
+    DECIMAL128,
+    UNFIT,
+    Conversion,
+    FieldType,
+    convert,
+    limited_decimal,
+    unfit,
+)
+from sync_service.routes.row_mapping import MappedField, RowMapping
+
+# MySQL's own most, and what a decimal of a table has unless it is declared otherwise.
+MAXIMUM_PRECISION = 65
+MAXIMUM_SCALE = 30
+
+Store = Literal["mongodb", "mysql"]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,58}$")]
+
+
+def _steps(path: Any) -> Any:
+    return path.split(".") if isinstance(path, str) else path
+
+
+# Where a field is in the source: `user.address.city`, or as a list, whose names may have dots.
+Path = Annotated[
+    tuple[Annotated[str, StringConstraints(min_length=1)], ...], BeforeValidator(_steps), Field(min_length=1)
+]
+
+
+class _Declaration(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MongoTarget(_Declaration):
+    store: Literal["mongodb"]
+    collection: Name
+
+    @property
+    def name(self) -> str:
+        return self.collection
+
+
+class MysqlTarget(_Declaration):
+    store: Literal["mysql"]
+    table: Name
+
+    @property
+    def name(self) -> str:
+        return self.table
+
+
+class CopiedField(_Declaration):
+    """A field of the copy: `path` is where it comes from (None: the same name), or it is a `constant`.
+
+    `default` is for what is absent or null. `length`, `precision` and `scale` are of the table's column.
+    """
+
+    path: Path | None = Field(default=None, alias="from")
+    type: FieldType = "json"
+    constant: Any = None
+    default: Any = None
+    length: int | None = Field(default=None, ge=1, le=16383)
+    precision: int | None = Field(default=None, ge=1, le=MAXIMUM_PRECISION)
+    scale: int | None = Field(default=None, ge=0, le=MAXIMUM_SCALE)
+
+    @model_validator(mode="after")
+    def _constant_or_copied(self) -> "CopiedField":
+        if self.is_constant == ("type" in self.model_fields_set):
+            raise ValueError("a field has either a type (and perhaps from) or a constant")
+        if self.is_constant:
+            if self.model_fields_set != {"constant"}:
+                raise ValueError("a constant has nothing beside it")
+            _refuse_what_is_no_json(self.constant)
+        return self
+
+    @model_validator(mode="after")
+    def _fitting_options(self) -> "CopiedField":
+        if self.length is not None and self.type not in ("string", "binary"):
+            raise ValueError("length is for string and binary")
+        if (self.precision is None) != (self.scale is None):
+            raise ValueError("precision and scale go together")
+        if self.precision is not None and self.scale is not None:
+            if self.type != "decimal":
+                raise ValueError("precision and scale are for decimal")
+            if self.scale > self.precision:
+                raise ValueError("scale is more than precision")
+        if self.default is not None:
+            try:
+                self.conversion("mysql").convert(self.default)
+            except UNFIT as error:
+                raise ValueError(f"default: {unfit(self.default, self.type, error)}") from error
+        return self
+
+    @property
+    def is_constant(self) -> bool:
+        return "constant" in self.model_fields_set
+
+    def conversion(self, store: Store) -> Conversion:
+        """How its values are converted for that store."""
+        if self.type != "decimal":
+            return CONVERSIONS[self.type]
+        if self.precision is not None and self.scale is not None:
+            return limited_decimal(self.precision, self.scale)
+        return DECIMAL128 if store == "mongodb" else limited_decimal(MAXIMUM_PRECISION, MAXIMUM_SCALE)
+
+    def mapped(self, name: str, store: Store) -> MappedField:
+        """The field made ready for use, as `name` of the copy."""
+        if self.is_constant:
+            return MappedField(name, absent=self.constant)
+        absent = None if self.default is None else convert(self.default, self.type)
+        return MappedField(name, self.path or (name,), self.conversion(store), absent)
+
+
+def _refuse_what_is_no_json(value: Any) -> None:
+    """YAML has dates and sets too, which not both stores would take."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return
+        case list():
+            for item in value:
+                _refuse_what_is_no_json(item)
+        case dict():
+            if not all(isinstance(name, str) for name in value):
+                raise ValueError("a name in a constant is a string")
+            _refuse_what_is_no_json(list(value.values()))
+        case _:
+            raise ValueError(f"a constant can't be a {type(value).__name__}: put it in quotes")
+
+
+# `name: string` is short for `name: {type: string}`.
+FieldDeclaration = Annotated[
+    CopiedField, BeforeValidator(lambda value: {"type": value} if isinstance(value, str) else value)
+]
+
+
+class Route(_Declaration):
+    """One topic and its copy. `dropped` names fields of the source that are not copied on purpose."""
+
+    name: str
+    topic: str
+    target: Annotated[MongoTarget | MysqlTarget, Field(discriminator="store")]
+    key: Mapping[Name, FieldDeclaration] = Field(min_length=1)
+    fields: Mapping[Name, FieldDeclaration]
+    dropped: tuple[Path, ...] = Field(default=(), alias="drop")
+    indexes: list[list[Name]] = []
+    tombstones: Literal["purge", "keep"] = "purge"
+
+    @model_validator(mode="after")
+    def _consistent_key(self) -> "Route":
+        if any(field.is_constant for field in self.key.values()):
+            raise ValueError("a constant can't tell rows apart, so it is no key")
+        if any(field.default is not None for field in self.key.values()):
+            raise ValueError("a key has no default: rows that lack it would be taken for one")
+        if any(field.type in ("json", "json_text", "text") for field in self.key.values()):
+            raise ValueError("a key needs a type of single values, of limited length")
+        if self.target.store == "mongodb" and (len(self.key) == 1) != ("_id" in self.key):
+            raise ValueError("the key of a collection is _id and nothing else, or several fields that make up its _id")
+        return self
+
+    @model_validator(mode="after")
+    def _consistent_fields(self) -> "Route":
+        if twice := self.key.keys() & self.fields.keys():
+            raise ValueError(f"both key and field: {', '.join(sorted(twice))}")
+        if self.target.store == "mongodb" and "_id" in self.fields:
+            raise ValueError("_id of a collection is its key")
+        if self.target.store == "mysql" and self.indexes:
+            raise ValueError("indexes are of a collection; those of a table you make yourself")
+        if reserved := [name for name in (*self.key, *self.fields) if name.startswith(("sync_", "_sync"))]:
+            raise ValueError(f"names that start with sync_ are the sync's own: {', '.join(reserved)}")
+        copied = {field.path or (name,) for name, field in self._key_and_fields() if not field.is_constant}
+        if both := copied & set(self.dropped):
+            raise ValueError(f"both copied and dropped: {', '.join('.'.join(path) for path in sorted(both))}")
+        return self
+
+    def _key_and_fields(self) -> Iterable[tuple[Name, CopiedField]]:
+        return (*self.key.items(), *self.fields.items())
+
+    @property
+    def source(self) -> tuple[str, str] | None:
+        """Schema and table, or database and collection: the last two segments of the topic. None: it has fewer."""
+        *_, database, name = ["", *self.topic.split(".")]
+        return (database, name) if database else None
+
+    @property
+    def source_store(self) -> Store:
+        """The store that the rows come from: the other one."""
+        return "mysql" if self.target.store == "mongodb" else "mongodb"
+
+    @cached_property
+    def key_mapping(self) -> RowMapping:
+        return self._mapping(self.key)
+
+    @cached_property
+    def fields_mapping(self) -> RowMapping:
+        return self._mapping(self.fields)
+
+    def _mapping(self, fields: Mapping[Name, CopiedField]) -> RowMapping:
+        return RowMapping([field.mapped(name, self.target.store) for name, field in fields.items()])
+
+    @property
+    def is_keyed_by_document(self) -> bool:
+        """A collection's key of several fields is one document, its `_id`."""
+        return self.target.store == "mongodb" and len(self.key) > 1

@@ -1,0 +1,311 @@
+"""The types a copied field can have, and how the source's values become them: docs/conversions.md, as code.
+
+A value comes as Debezium writes it (`events`), or as a driver gives it; both become the same. Both stores are given
+the same Python values; times are aware and UTC, to the microsecond.
+"""
+
+import base64
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal, Inexact
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+from bson import Binary, Decimal128, ObjectId
+from bson.decimal128 import create_decimal128_context
+
+from sync_service.debezium.errors import UnfitValue
+from sync_service.routes.json_values import jsonable, time_text
+
+FieldType = Literal[
+    "string",
+    "text",
+    "integer",
+    "unsigned",
+    "number",
+    "decimal",
+    "boolean",
+    "datetime",
+    "date",
+    "time",
+    "uuid",
+    "binary",
+    "bits",
+    "json",
+    "json_text",
+]
+
+# What a converter may raise for a value that does not fit. InvalidOperation and OverflowError are ArithmeticErrors.
+UNFIT = (ValueError, TypeError, ArithmeticError, RecursionError)
+
+
+class Misfit(ValueError):  # noqa: N818 - the value is, the program is not
+    """Why a value does not fit, in words that don't quote it: it may be personal, and this ends up in the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """`convert` makes a value what the type says, or raises one of `UNFIT`.
+
+    A value whose class is exactly `unchanged` stays as it is; whoever has many of them need not call for that.
+    """
+
+    wanted: FieldType
+    convert: Callable[[Any], Any]
+    unchanged: type | None = None
+
+
+def type_of_constant(constant: object) -> FieldType:
+    """Of one that a route writes into each row."""
+    match constant:
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case dict() | list():
+            return "json"
+    return "string"
+
+
+def convert(value: Any, wanted: FieldType) -> Any:
+    """The value as the type wants it; null stays null. Raises `UnfitValue`."""
+    if value is None:
+        return None
+    try:
+        return CONVERSIONS[wanted].convert(value)
+    except UNFIT as error:
+        raise unfit(value, wanted, error) from error
+
+
+def unfit(value: Any, wanted: FieldType, error: Exception) -> UnfitValue:
+    """Without the value. The dead letter has it."""
+    reason = f": {error}" if isinstance(error, Misfit) else ""
+    return UnfitValue(f"a {type(value).__name__} that is no {wanted}{reason}")
+
+
+def _string(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, ObjectId | UUID):
+        return str(value)
+    if isinstance(value, Binary):
+        return str(value.as_uuid())  # a ValueError unless it is one
+    raise TypeError
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, float | Decimal) and value == int(value):
+        return int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError
+    return int(value)
+
+
+_UNSIGNED_MAXIMUM = 2**64 - 1
+_INT64_MAXIMUM = 2**63 - 1
+
+
+def _unsigned(value: Any) -> int | Decimal:
+    """Debezium writes a BIGINT UNSIGNED as a Java long, in which the upper half is negative.
+
+    BSON has no integers of that size, but decimals: what an int64 can't hold becomes one.
+    """
+    number = _integer(value.to_decimal() if isinstance(value, Decimal128) else value)
+    if number < 0:
+        number += _UNSIGNED_MAXIMUM + 1
+    if not 0 <= number <= _UNSIGNED_MAXIMUM:
+        raise Misfit("it is beyond 64 bits")
+    return number if number <= _INT64_MAXIMUM else Decimal(number)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, Decimal128):
+        value = value.to_decimal()
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise TypeError
+    number = float(value)
+    if not math.isfinite(number):
+        raise Misfit("it is not finite")
+    if isinstance(value, int) and number != value:
+        raise Misfit("a double can't hold it exactly")
+    return number
+
+
+def _decimal(value: Any) -> Decimal:
+    if isinstance(value, Decimal128):
+        value = value.to_decimal()
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        raise TypeError
+    # A binary fraction isn't the number that was written; its shortest text is.
+    number = Decimal(str(value))
+    if not number.is_finite():
+        raise Misfit("it is not finite")
+    return number
+
+
+def limited_decimal(precision: int, scale: int) -> Conversion:
+    """Refuses what has more digits, before the point or after it. (MySQL would round the latter without a word.)"""
+
+    def convert(value: Any) -> Decimal:
+        number = _decimal(value)
+        if number and number.adjusted() >= precision - scale:
+            raise Misfit(f"it has more than {precision - scale} digits before the point")
+        # Not by arithmetic, which has 28 digits.
+        _, digits, exponent = number.as_tuple()
+        beyond = -int(exponent) - scale
+        if beyond > 0 and any(digits[-beyond:]):
+            raise Misfit(f"it has more than {scale} digits after the point")
+        return number
+
+    return Conversion("decimal", convert)
+
+
+def _decimal128(value: Any) -> Decimal:
+    try:
+        return _DECIMAL128.create_decimal(_decimal(value))
+    except Inexact as error:
+        raise Misfit("BSON has no decimals of so many digits") from error
+
+
+# Decimals in a collection have 34 digits; Decimal128 itself would round what has more without a word.
+_DECIMAL128 = create_decimal128_context()
+_DECIMAL128.traps[Inexact] = True
+DECIMAL128 = Conversion("decimal", _decimal128)
+
+
+def _boolean(value: Any) -> bool:
+    # MySQL's TINYINT(1) is a number in a snapshot and may be a boolean afterwards; a driver reads BIT(1) as a byte.
+    if value in (0, 1):
+        return bool(value)
+    if value in (b"\0", b"\1"):
+        return bool(value == b"\1")
+    raise ValueError
+
+
+_ZERO_DAY = "0000-00-00"
+
+
+def _datetime(value: Any) -> datetime | None:
+    if isinstance(value, str):
+        if value.startswith(_ZERO_DAY):
+            return None
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            value = _calendar_day(value)
+    if not isinstance(value, datetime):
+        if not isinstance(value, date):
+            raise TypeError
+        value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - as UTC, below
+    moment: datetime = value
+    if moment.tzinfo is UTC:
+        return moment
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _calendar_day(text: str) -> date:
+    """Debezium marks even a day as UTC: `2026-11-24Z`."""
+    return date.fromisoformat(text.removesuffix("Z"))
+
+
+def _date(value: Any) -> str | None:
+    """`YYYY-MM-DD`: BSON has no type for a day without a time. MySQL's day zero is null, as it is in an event."""
+    if isinstance(value, str):
+        return None if value == _ZERO_DAY else _calendar_day(value).isoformat()
+    if isinstance(value, datetime):
+        if value.time() != time():
+            raise Misfit("it has a time of day")
+        return value.date().isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError
+
+
+_TIME = re.compile(r"(-?)(\d{2,3}):([0-5]\d):([0-5]\d)(?:\.(\d{1,6}))?Z?", re.ASCII)
+
+
+def _time(value: Any) -> str:
+    """`HH:MM:SS`, with six digits more if there is a fraction: BSON has no type for a time without a day."""
+    if isinstance(value, time | timedelta):
+        return time_text(value)
+    if not (found := _TIME.fullmatch(value)):
+        raise ValueError
+    sign, hours, minutes, seconds, fraction = found.groups()
+    fraction = (fraction or "").rstrip("0")
+    return f"{sign}{hours}:{minutes}:{seconds}" + (f".{fraction:0<6}" if fraction else "")
+
+
+def _uuid(value: Any) -> str:
+    if isinstance(value, bytes):
+        value = UUID(bytes=bytes(value))
+    elif isinstance(value, str):
+        value = UUID(value)
+    if not isinstance(value, UUID):
+        raise TypeError
+    return str(value)
+
+
+def _binary(value: Any) -> bytes:
+    if isinstance(value, str):
+        return base64.b64decode(value, validate=True)
+    if isinstance(value, UUID):
+        return value.bytes
+    if not isinstance(value, bytes):
+        raise TypeError
+    return bytes(value)
+
+
+def _bits(value: Any) -> int | Decimal:
+    """BIT(n) as a number: Debezium writes its bytes from the lowest on, in base64; a driver gives the highest first."""
+    if isinstance(value, str):
+        return _unsigned(int.from_bytes(base64.b64decode(value, validate=True), "little"))
+    if isinstance(value, bytes):
+        return _unsigned(int.from_bytes(value, "big"))
+    return _unsigned(value)
+
+
+# As Debezium writes a GEOMETRY; a POINT has x and y too.
+_SPATIAL = frozenset({"wkb", "srid"})
+
+
+def _json(value: Any) -> Any:
+    if type(value) is dict and value.keys() >= _SPATIAL:
+        raise Misfit("spatial values are not copied")
+    return jsonable(value)
+
+
+def _json_text(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise TypeError
+    try:
+        return msgspec.json.decode(value)
+    except msgspec.DecodeError as error:
+        raise Misfit("it is not JSON") from error
+
+
+CONVERSIONS: Mapping[FieldType, Conversion] = {
+    conversion.wanted: conversion
+    for conversion in (
+        Conversion("string", _string, str),
+        Conversion("text", _string, str),
+        Conversion("integer", _integer, int),
+        Conversion("unsigned", _unsigned),
+        Conversion("number", _number),
+        Conversion("decimal", _decimal),
+        Conversion("boolean", _boolean, bool),
+        Conversion("datetime", _datetime),
+        Conversion("date", _date),
+        Conversion("time", _time),
+        Conversion("uuid", _uuid),
+        Conversion("binary", _binary, bytes),
+        Conversion("bits", _bits),
+        Conversion("json", _json, str),
+        Conversion("json_text", _json_text),
+    )
+}

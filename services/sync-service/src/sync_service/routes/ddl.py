@@ -1,0 +1,130 @@
+"""What a route's table looks like, as DDL. Pure.
+
+Only ever adds: a column that is no longer declared stays, as does whatever else somebody has made. No unique index but
+the primary key: the upsert would take a row that collides there for the one it is about.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from sync_service.routes.config import MAXIMUM_PRECISION, MAXIMUM_SCALE, CopiedField, Route
+from sync_service.routes.converters import type_of_constant
+
+DEFAULT_LENGTH = 255
+
+_TYPES: Mapping[str, str] = {
+    "text": "LONGTEXT",
+    "integer": "BIGINT",
+    "unsigned": "BIGINT UNSIGNED",
+    "number": "DOUBLE",
+    "boolean": "TINYINT(1)",
+    "datetime": "DATETIME(6)",
+    "date": "DATE",
+    "time": "TIME(6)",
+    "uuid": "CHAR(36) CHARACTER SET ascii COLLATE ascii_bin",
+    "bits": "BIGINT UNSIGNED",
+    "json": "JSON",
+    "json_text": "JSON",
+}
+
+# As in the migrations of the built-in copies.
+VERSION_COLUMNS: Mapping[str, str] = {
+    "sync_event": "VARCHAR(80) CHARACTER SET ascii COLLATE ascii_bin NOT NULL",
+    "sync_epoch": "VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL",
+    "sync_position": "VARCHAR(80) CHARACTER SET ascii COLLATE ascii_bin",
+    "sync_operation": "CHAR(1) CHARACTER SET ascii COLLATE ascii_bin NOT NULL",
+    "sync_deleted_at": "DATETIME(6)",
+}
+
+
+class UnfitTable(Exception):  # noqa: N818 - the table is, the program is not
+    """A table or view that is there already and can't be the route's; one sentence that names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingTable:
+    """`columns` in their order, `key` those of the primary key."""
+
+    columns: Sequence[str]
+    key: Collection[str]
+    is_view: bool
+
+
+def missing(route: Route, existing: Mapping[str, ExistingTable]) -> list[str]:
+    """The statements that make the table and its view what the route wants. Raises `UnfitTable`."""
+    name, copy = route.target.name, f"{route.target.name}_copy"
+    wanted = {column: column_type(field) for column, field in route.fields.items()}
+    statements = []
+    if (table := existing.get(copy)) is None:
+        statements.append(_create(copy, route, wanted))
+    else:
+        _check(copy, table, route)
+        known = {column.lower() for column in table.columns}
+        added = [
+            f"ADD COLUMN {_quoted(column)} {kind}" for column, kind in wanted.items() if column.lower() not in known
+        ]
+        if added:
+            statements.append(f"ALTER TABLE {_quoted(copy)} {', '.join(added)}")
+    view = existing.get(name)
+    if view is not None and not view.is_view:
+        raise UnfitTable(f"table {name} is in the way: route {route.name} needs a view of that name")
+    shown = list(view.columns) if view is not None else []
+    known = {column.lower() for column in shown}
+    added = [column for column in (*route.key, *route.fields) if column.lower() not in known]
+    if added:
+        columns = ", ".join(map(_quoted, [*shown, *added]))
+        statements.append(
+            f"CREATE OR REPLACE VIEW {_quoted(name)} AS SELECT {columns} FROM {_quoted(copy)} "  # noqa: S608 - names of the route
+            "WHERE sync_deleted_at IS NULL"
+        )
+    return statements
+
+
+def _create(copy: str, route: Route, wanted: Mapping[str, str]) -> str:
+    lines = [f"{_quoted(column)} {_key_type(field)} NOT NULL" for column, field in route.key.items()]
+    lines += [f"{_quoted(column)} {kind}" for column, kind in wanted.items()]
+    lines += [f"{column} {kind}" for column, kind in VERSION_COLUMNS.items()]
+    lines += [f"PRIMARY KEY ({', '.join(map(_quoted, route.key))})", "KEY (sync_deleted_at)"]
+    body = ",\n  ".join(lines)
+    return f"CREATE TABLE {_quoted(copy)} (\n  {body}\n) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci"
+
+
+def _check(copy: str, table: ExistingTable, route: Route) -> None:
+    if table.is_view:
+        raise UnfitTable(f"view {copy} is in the way: route {route.name} needs a table of that name")
+    if lacking := [column for column in VERSION_COLUMNS if column not in table.columns]:
+        raise UnfitTable(f"table {copy} is no copy of the sync's: it lacks {', '.join(lacking)}")
+    if set(table.key) != set(route.key):
+        raise UnfitTable(
+            f"table {copy} has the primary key ({', '.join(table.key)}), route {route.name} ({', '.join(route.key)})"
+        )
+
+
+def column_type(field: CopiedField) -> str:
+    """Of a column that is no key."""
+    if field.is_constant:
+        kind = type_of_constant(field.constant)
+        return _TYPES["text" if kind == "string" else kind]
+    match field.type:
+        case "string":
+            return f"VARCHAR({field.length or DEFAULT_LENGTH})"
+        case "binary":
+            return f"VARBINARY({field.length})" if field.length else "LONGBLOB"
+        case "decimal":
+            precision, scale = field.precision or MAXIMUM_PRECISION, field.scale
+            return f"DECIMAL({precision},{MAXIMUM_SCALE if scale is None else scale})"
+    return _TYPES[field.type]
+
+
+def _key_type(field: CopiedField) -> str:
+    match field.type:
+        case "string":
+            # Otherwise `a` and `A` were one row, and `a` and `a ` too.
+            return f"{column_type(field)} CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin"
+        case "binary":
+            return f"VARBINARY({field.length or DEFAULT_LENGTH})"
+    return column_type(field)
+
+
+def _quoted(name: str) -> str:
+    return f"`{name}`"

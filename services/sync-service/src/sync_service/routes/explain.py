@@ -1,0 +1,165 @@
+"""What a route makes of one event, for people. Pure."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from sync_service.debezium.envelope import ChangeEvent, Row, Source, decode
+from sync_service.debezium.errors import InvalidEvent
+from sync_service.debezium.positions import epoch, position
+from sync_service.routes.config import Path, Route
+from sync_service.routes.json_values import jsonable
+from sync_service.routes.mapping import map_fields, map_key
+
+_OPERATIONS = {"c": "create", "u": "update", "d": "delete", "r": "read (snapshot)"}
+
+
+class Unexplained(Exception):  # noqa: N818 - the file is what is wrong
+    """What was given is no event; one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Lines of a name and a text; `fits` says whether the event would be applied, or be ignored rightly."""
+
+    lines: Sequence[tuple[str, str]]
+    fits: bool
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:<12}{line}" for name, line in self.lines)
+
+
+def explain_event(written: str, routes: Iterable[Route]) -> Explanation:
+    """`written` is one event: `{"key": …, "value": …}`, a value alone, or a line of `inspect --json`.
+
+    Raises `Unexplained`.
+    """
+    try:
+        told = msgspec.json.decode(written)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Unexplained(f"not JSON: {error}") from error
+    if not isinstance(told, dict):
+        raise Unexplained("an event is a JSON object")
+    if "error" in told and "op" not in told:
+        return Explanation([("dead letter", str(told["error"]))], fits=False)
+    try:
+        event, topic = _event(told)
+    except InvalidEvent as error:
+        return Explanation([("dead letter", f"{type(error).__name__}: {error}")], fits=False)
+    if event is None:
+        return Explanation([("ignored", "a tombstone for log compaction, which says nothing new")], fits=True)
+    route = next((route for route in routes if route.topic == topic), None)
+    if route is None:
+        return Explanation([("no route", f"no route reads topic {topic}")], fits=False)
+    return _explained(event, route)
+
+
+def _event(told: dict[str, Any]) -> tuple[ChangeEvent | None, str]:
+    """The event and its topic. Raises `InvalidEvent`, `Unexplained`."""
+    if "op" in told and "key" in told:
+        return _inspected(told)
+    value, key = (told["value"], told.get("key")) if "value" in told else (told, None)
+    if value is None:
+        return None, ""
+    if isinstance(value, str):
+        value = _object(value, "value")
+    if not isinstance(value, dict):
+        raise Unexplained("its value is no JSON object")
+    source = value.get("source")
+    if not isinstance(source, dict):
+        raise Unexplained("there is no source in it, so it is no change event of Debezium's")
+    if key is None:
+        key = _key_of_row(value, source)
+    key_bytes = key.encode() if isinstance(key, str) else msgspec.json.encode(key)
+    event = decode(key_bytes, msgspec.json.encode(value))
+    topic = told.get("topic")
+    return event, topic if isinstance(topic, str) else _topic(source)
+
+
+def _inspected(told: dict[str, Any]) -> tuple[ChangeEvent, str]:
+    """A line of `inspect --json` has key and rows decoded already."""
+    try:
+        event = ChangeEvent(
+            operation=msgspec.convert(told["op"], type=str),
+            key=msgspec.convert(told["key"], type=Row),
+            after=msgspec.convert(told.get("after"), type=Row | None),
+            source=msgspec.convert(told.get("source"), type=Source),
+            ts_ms=msgspec.convert(told.get("ts_ms"), type=int | None),
+            unread_before=msgspec.Raw(b"null"),
+        )
+    except msgspec.ValidationError as error:
+        raise Unexplained(f"not a line of inspect --json: {error}") from error
+    if event.operation not in _OPERATIONS:
+        raise Unexplained(f"op {event.operation!r} does not change a single row")
+    return event, str(told.get("topic") or _topic(told["source"]))
+
+
+def _key_of_row(value: Mapping[str, Any], source: Mapping[str, Any]) -> Any:
+    """A value alone has no key, but the row has what it is made of."""
+    row = value.get("after") or value.get("before")
+    if row is None:
+        raise Unexplained('neither a key nor a row is in it; give it as {"key": …, "value": …}')
+    if source.get("connector") != "mongodb":
+        return row
+    document = _object(row, "after") if isinstance(row, str) else row
+    return {"id": json.dumps(document.get("_id") if isinstance(document, dict) else None)}
+
+
+def _object(text: str, what: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise InvalidEvent(f"{what}: not JSON: {error}") from error
+
+
+def _topic(source: Mapping[str, Any]) -> str:
+    """As Debezium names it."""
+    parts = (source.get("name"), source.get("db"), source.get("table") or source.get("collection"))
+    return ".".join(str(part) for part in parts if part is not None)
+
+
+def _explained(event: ChangeEvent, route: Route) -> Explanation:
+    target = route.target
+    lines = [
+        ("route", f"{route.name}: {route.topic} → {target.store} {target.name}"),
+        ("operation", _OPERATIONS[event.operation]),
+    ]
+    if event.after is None and event.operation != "d":
+        ignored = "the document was gone when the connector looked it up; its delete follows"
+        return Explanation([*lines, ("ignored", ignored)], fits=True)
+    try:
+        names = ["_id"] if route.is_keyed_by_document else list(route.key)
+        lines.append(("key", _json(dict(zip(names, map_key(route, event.key), strict=True)))))
+        if event.operation == "d" or event.after is None:
+            lines.append(("row", "none: a tombstone is left"))
+        else:
+            lines.append(("row", _json(dict(map_fields(route, event.after)))))
+            lines += _not_copied(event.after, route)
+        lines.append(("position", position(event.source) or "none: a snapshot of MongoDB has none"))
+        lines.append(("epoch", epoch(event.source)))
+    except InvalidEvent as error:
+        return Explanation([*lines, ("dead letter", f"{type(error).__name__}: {error}")], fits=False)
+    return Explanation(lines, fits=True)
+
+
+def _not_copied(row: Row, route: Route) -> list[tuple[str, str]]:
+    """Fields of the row of which nothing is copied, those apart that are dropped on purpose."""
+    copied = {path[0] for path in (*_paths(route.key), *_paths(route.fields))}
+    dropped = {path[0] for path in route.dropped}
+    rest = [name for name in row if name not in copied]
+    groups = (
+        ("dropped", [name for name in rest if name in dropped]),
+        ("not copied", [name for name in rest if name not in dropped]),
+    )
+    return [(what, ", ".join(names)) for what, names in groups if names]
+
+
+def _paths(fields: Mapping[str, Any]) -> list[Path]:
+    return [field.path or (name,) for name, field in fields.items() if not field.is_constant]
+
+
+def _json(row: Row) -> str:
+    return json.dumps(jsonable(row), ensure_ascii=False)

@@ -1,0 +1,246 @@
+"""The sync as a whole: prepares the copies, consumes, and ends the process if it can't go on."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from service_kit.background import OnFailure, Supervisor
+from service_kit.kafka import KafkaClients
+from service_kit.mysql import migrate
+from sync_service.apply.processor import RouteApplication
+from sync_service.apply.retry import Closing, Persistence
+from sync_service.dead_letters.limits import Limits
+from sync_service.dead_letters.router import Diversion, TooManyDeadLetters
+from sync_service.dead_letters.store import DeadLetters, LetterReader
+from sync_service.kafka.gaps import Gaps
+from sync_service.kafka.group import GroupMember
+from sync_service.kafka.progress import Progress
+from sync_service.metrics import SyncMetrics
+from sync_service.monitoring.watchdog import Watchdog
+from sync_service.routes.config import Route
+from sync_service.routes.table_changes import change_tables
+from sync_service.settings import Settings
+from sync_service.sinks.base import Unavailable
+from sync_service.sinks.connections import Stores
+from sync_service.statistics import RouteStatistics
+from sync_service.views import make_views_once_possible
+
+log = structlog.get_logger(__name__)
+
+WATCH_SECONDS = 2.0
+# A partition that stands for so long makes the service not ready.
+STUCK_SECONDS = 10.0
+PURGE_SECONDS = 3600.0
+GAPS_SECONDS = 5.0
+# sysexits.h
+EXIT_DATA_ERROR = 65
+WAY_ON = (
+    "repair what is wrong with them all, then resolve them (sync-service dead-letters retry --all), "
+    "or allow more (SYNC_DEAD_LETTERS_MAX_CONSECUTIVE, SYNC_DEAD_LETTERS_MAX_RATIO)"
+)
+
+
+class SyncOperation:
+    """Runs until `stop`. `problem` is None while everything goes its way."""
+
+    def __init__(
+        self, settings: Settings, routes: Sequence[Route], metrics: SyncMetrics, supervisor: Supervisor
+    ) -> None:
+        self._settings = settings
+        self._supervisor = supervisor
+        self.metrics = metrics
+        self._stores = Stores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
+        kafka = KafkaClients.of(settings)
+        self.dead_letters = DeadLetters(kafka)
+        self._letter_reader = LetterReader(kafka)
+        self.applications: Mapping[str, RouteApplication] = {route.topic: self._application(route) for route in routes}
+        self.gaps = Gaps(self._stores.engine)
+        self.member = GroupMember(settings, kafka, self.applications, metrics, self.gaps)
+        self._watchdog = Watchdog()
+        self._preparing = Persistence((Unavailable, OperationalError, InterfaceError), self._note_not_prepared)
+        self._not_prepared: str | None = "not prepared yet"
+        metrics.begin([route.name for route in routes], lambda: self.problem)
+
+    def _application(self, route: Route) -> RouteApplication:
+        limits = Limits(self._settings.sync_dead_letters_max_consecutive, self._settings.sync_dead_letters_max_ratio)
+        return RouteApplication(
+            route,
+            self._stores.sink(route),
+            Diversion(route.name, self.dead_letters, self._letter_reader, limits),
+            RouteStatistics(route.name, self.metrics),
+            rows_at_once=self._settings.sync_rows_at_once,
+        )
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing, or not everything, is applied at the moment."""
+        stuck = self._watchdog.stuck(STUCK_SECONDS)
+        return (
+            self._not_prepared
+            or self.member.problem
+            or "; ".join(self._blocked())
+            or self.member.topics.problem
+            or (f"Kafka: {self.member.group_problem}" if self.member.group_problem else None)
+            or (f"no progress: {_told(stuck)}" if stuck else None)
+        )
+
+    @property
+    def doubts(self) -> str | None:
+        """Which copies may lack something although everything is applied."""
+        named = [
+            f"{application.route.name} is in doubt: {'; '.join(map(str, gaps))}"
+            for topic, application in self.applications.items()
+            if (gaps := self.gaps.of(topic))
+        ]
+        return "; ".join(named) or None
+
+    def _blocked(self) -> list[str]:
+        return [
+            f"{application.route.name}: {application.statistics.blocked_by}"
+            for application in self.applications.values()
+            if application.statistics.blocked_by
+        ]
+
+    async def run(self) -> None:
+        """Returns after `stop`. Any other end must end the process: a dead sync must not look like a live one."""
+        async with AsyncExitStack() as cleanup:
+            cleanup.push_async_callback(self._stores.close)
+            cleanup.push_async_callback(self.dead_letters.close)
+            try:
+                await self._preparing.insist(self._prepare)
+                self._not_prepared = None
+                make_views = partial(make_views_once_possible, self._stores.engine)
+                async with (
+                    self._supervisor.task("watchdog", self._watch, on_failure=OnFailure.EXIT),
+                    self._supervisor.task("purge", self._purge),
+                    self._supervisor.task("gaps", self._refresh_gaps),
+                    self._supervisor.task("views", make_views, may_finish=True),
+                ):
+                    await self._consume()
+            except Closing:
+                pass
+
+    def stop(self) -> None:
+        self._preparing.close()
+        self.member.stop()
+
+    async def _consume(self) -> None:
+        try:
+            await self.member.run()
+        except TooManyDeadLetters as error:
+            # Started again by a supervisor it ends again, and diverts no more: see `dead_letters.router`.
+            self._supervisor.end(f"too many dead letters: {error}; {WAY_ON}", code=EXIT_DATA_ERROR)
+
+    async def _prepare(self) -> None:
+        address = self._settings.mysql_url.get_secret_value()
+        await migrate(address, migrations_folder())
+        routes = [application.route for application in self.applications.values()]
+        for statement in await change_tables(address, routes, apply=True):
+            log.info("made what a route lacked in MySQL", statement=statement, notable=True)
+        for application in self.applications.values():
+            await application.sink.prepare()
+        await self._look_at_gaps()
+
+    def _note_not_prepared(self, error: Exception) -> None:
+        self._not_prepared = f"not prepared yet: {type(error).__name__}"
+        log.warning("the copies can't be prepared yet", reason=str(error))
+
+    async def _watch(self) -> None:
+        """Measures the lag, and ends the process if events wait although nothing that it depends on is down."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            await self._look_at_progress()
+            await self._excuse_stalls_of_others()
+            if stuck := self._watchdog.stuck_without_excuse(self._settings.sync_watchdog_seconds):
+                self._supervisor.end(f"no progress: {_told(stuck)}")
+
+    async def _look_at_progress(self) -> None:
+        """Without the member's consumer, if that has no answer: it may be broken while the broker is fine.
+
+        Without the broker time runs, too: a write that hangs does not wait for it. What does is excused later.
+        """
+        progress: Mapping[TopicPartition, Progress] = {}
+        try:
+            progress = await self.member.progress()
+        except KafkaError:
+            if self.member.problem is None:
+                try:
+                    progress = await self.member.progress_by_new_connection()
+                except (KafkaError, OSError):
+                    self._watchdog.look(self.member.last_known_progress())
+                    return
+        self._watchdog.look(progress)
+        self._measure_lag(progress)
+
+    async def _excuse_stalls_of_others(self) -> None:
+        """A broker or a store that stalls is no reason to end: another process would wait for it as well."""
+        if self.member.problem is not None:
+            self._watchdog.excuse()
+            return
+        blocked = {topic for topic, each in self.applications.items() if each.statistics.blocked_by}
+        stuck = list(self._watchdog.stuck(STUCK_SECONDS))
+        asked = [partition for partition in stuck if partition.topic not in blocked]
+        ours = await asyncio.gather(*map(self.member.stalls, asked))
+        at_fault = {partition for partition, is_ours in zip(asked, ours, strict=True) if is_ours}
+        if excused := [partition for partition in stuck if partition not in at_fault]:
+            self._watchdog.excuse(*excused)
+
+    async def _refresh_gaps(self) -> None:
+        """Other processes find gaps, and comparisons end the doubt."""
+        while True:
+            await asyncio.sleep(GAPS_SECONDS)
+            try:
+                await self._look_at_gaps()
+            except Unavailable as error:
+                log.debug("the gaps can't be read", reason=str(error))
+
+    async def _look_at_gaps(self) -> None:
+        await self.gaps.refresh()
+        for topic, application in self.applications.items():
+            self.metrics.gaps.labels(application.route.name).set(len(self.gaps.of(topic)))
+
+    def _measure_lag(self, partitions: Mapping[TopicPartition, Progress]) -> None:
+        unplaced = self.member.unplaced_topics
+        for topic, application in self.applications.items():
+            if topic in unplaced:
+                continue
+            behind = {
+                partition: each for partition, each in partitions.items() if partition.topic == topic and each.lag
+            }
+            standing = {partition: self._watchdog.standing(partition) for partition in behind}
+            # What has not been fetched yet is as old as it has waited, or older.
+            waited = (
+                standing[partition] if each.oldest_seconds is None else each.oldest_seconds
+                for partition, each in behind.items()
+            )
+            name = application.route.name
+            self.metrics.lag.labels(name).set(sum(each.lag for each in behind.values()))
+            self.metrics.lag_seconds.labels(name).set(max((0.0, *waited)))
+            self.metrics.stalled_seconds.labels(name).set(max((0.0, *standing.values())))
+
+    async def _purge(self) -> None:
+        while True:
+            for application in self.applications.values():
+                try:
+                    await application.sink.purge()
+                except Unavailable as error:
+                    log.warning("tombstones not purged", route=application.route.name, reason=str(error))
+            await asyncio.sleep(PURGE_SECONDS)
+
+
+def _told(stuck: Mapping[TopicPartition, float]) -> str:
+    return ", ".join(f"{each.topic}-{each.partition} for {seconds:.0f} s" for each, seconds in sorted(stuck.items()))
+
+
+def migrations_folder() -> Path:
+    """In an installed package inside it, in a checkout beside `src`."""
+    package = Path(__file__).parent
+    inside = package / "migrations"
+    return inside if inside.exists() else package.parents[1] / "migrations"
