@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[SecuredKafka]:
     folder = tmp_path_factory.mktemp("secured-kafka")
-    with secured_kafka(folder, Path(__file__).parents[3] / ".stack-test" / f"{worker_id}-secured-kafka") as kafka:
+    with secured_kafka(folder, Path(__file__).parents[4] / ".stack-test" / f"{worker_id}-secured-kafka") as kafka:
         yield kafka
 
 

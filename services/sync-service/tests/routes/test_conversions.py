@@ -39,7 +39,7 @@ from sync_service.routes.mapping import map_fields
 from sync_service.runner import SyncOperation
 from sync_service.settings import Settings
 
-CONVERSIONS = Path(__file__).parents[3] / "docs" / "conversions.md"
+CONVERSIONS = Path(__file__).parents[4] / "docs" / "conversions.md"
 OID = ObjectId("6b062191ec766319070cef51")
 UUID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 STREAMED = 100  # what is added to the id of a row for the one that is inserted when its connector runs

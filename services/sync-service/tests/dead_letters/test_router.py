@@ -1,0 +1,88 @@
+"""Events that can't be applied go to the dead letters, alone."""
+
+import json
+
+import pytest
+
+from service_kit.kafka import KafkaClients
+from support.change_events import Record, mongodb_event
+from support.polling import eventually
+from support.records import records_of
+from support.sync_bench import Bench, becomes, tweet_event, tweet_id
+from sync_service.dead_letters.limits import Limits
+from sync_service.dead_letters.router import Diversion
+from sync_service.dead_letters.store import DeadLetters, LetterReader
+
+# As much as fits into a record by the defaults of producer and broker.
+BIGGEST = 1_048_400
+
+
+@pytest.mark.parametrize("place", [0, 10, 19])
+async def test_poison_goes_to_the_dead_letters_alone(bench: Bench, place: int) -> None:
+    key, value = tweet_event(99, "poison")
+    assert value is not None
+    poisons: list[Record] = [
+        (key, b"{not json"),
+        (key, value.replace(b'"op": "c"', b'"op": "t"')),
+        (b"", value),
+        mongodb_event({"_id": {"$oid": tweet_id(99)}, "text": 5}),
+        mongodb_event({"_id": {"$oid": tweet_id(99)}, "lang": "x" * 21}),
+        (key, b'{"op":' + b"[" * 5000),
+        (key, b"{" * BIGGEST),
+    ]
+    good = [tweet_event(n, "good") for n in range(20)]
+    await bench.send(bench.tweets_topic, *good[:place], *poisons, *good[place:])
+
+    operation = bench.start_sync()
+
+    await eventually(bench.tweets, lambda rows: len(rows) == 20)
+    await becomes(operation.member.lag, {bench.users_topic: 0, bench.tweets_topic: 0})
+    letters = await bench.dead_letters()
+    assert sorted((letter.key, letter.value) for letter in letters) == sorted(poisons)
+    headers = [dict(letter.headers) for letter in letters]
+    assert {int(each["__connect.errors.offset"]) for each in headers} == set(range(place, place + len(poisons)))
+    assert {each["__connect.errors.stage"] for each in headers} == {b"VALUE_CONVERTER", b"TASK_PUT"}
+    assert all(each["__connect.errors.exception.message"] for each in headers)
+
+
+async def test_state_before_a_poisoned_update_is_not_lost_with_it(bench: Bench) -> None:
+    poison = mongodb_event({"_id": {"$oid": tweet_id(1)}, "lang": "x" * 21}, op="u", ordinal=3)
+    await bench.send(bench.tweets_topic, tweet_event(1, "first"), tweet_event(1, "second", op="u", ordinal=2), poison)
+    bench.start_sync()
+    await becomes(bench.tweets, {tweet_id(1): "second"})
+    assert [letter.value for letter in await bench.dead_letters()] == [poison[1]]
+
+
+async def test_dead_letter_keeps_the_records_own_headers(bench: Bench) -> None:
+    await bench.producer.send_and_wait(
+        bench.tweets_topic, key=b"k", value=json.dumps({"x": 1}).encode(), headers=[("origin", b"test")], partition=0
+    )
+    bench.start_sync()
+    letters = await eventually(bench.dead_letters)
+    assert dict(letters[0].headers)["origin"] == b"test"
+
+
+async def test_letters_of_the_process_before_are_known_in_every_batch_not_only_the_first(bench: Bench) -> None:
+    """The offsets are set back over several batches whose events have their letters."""
+    kafka = KafkaClients.of(bench.settings)
+    letters, reader = DeadLetters(kafka), LetterReader(kafka)
+    await bench.send(bench.tweets_topic, *[(b"k", b"broken")] * 3)
+    records = await records_of(bench.settings.kafka_bootstrap_servers, bench.tweets_topic)
+
+    async def one_event_a_batch() -> None:
+        diversion = Diversion("tweets", letters, reader, Limits(max_consecutive=10, max_ratio=1))
+        for record in records:
+            batch = diversion.begin([record], "id-of-the-topic")
+            await batch.divert(record, "VALUE_CONVERTER", ValueError("broken"))
+            batch.done(record.offset + 1)
+
+    try:
+        await one_event_a_batch()
+        await one_event_a_batch()
+    finally:
+        await letters.close()
+    assert [dict(letter.headers)["__connect.errors.offset"] for letter in await bench.dead_letters()] == [
+        b"0",
+        b"1",
+        b"2",
+    ]

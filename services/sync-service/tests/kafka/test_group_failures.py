@@ -1,0 +1,157 @@
+"""The member of the consumer group when brokers, commits and other members fail."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError, KafkaError, KafkaTimeoutError
+
+from embedded_stack import Stack
+from support.forced_ends import Ends
+from support.polling import eventually
+from support.sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
+from sync_service.apply.retry import Persistence
+from sync_service.dead_letters.router import TooManyDeadLetters
+from sync_service.kafka.group import end_offsets
+
+
+async def test_members_that_come_and_go_lose_nothing(bench: Bench) -> None:
+    sent = 0
+
+    async def send_steadily(stop: asyncio.Event) -> None:
+        nonlocal sent
+        while not stop.is_set():
+            await bench.send(bench.tweets_topic, tweet_event(sent, "x"), partition=sent % PARTITIONS)
+            sent += 1
+
+    stop = asyncio.Event()
+    sending = asyncio.create_task(send_steadily(stop))
+    first = bench.start_sync()
+    await eventually(bench.tweets)
+    second = bench.start_sync()
+
+    async def shares() -> tuple[int, int]:
+        return len(first.member.workers), len(second.member.workers)
+
+    await eventually(shares, lambda counts: all(counts) and sum(counts) == 2 * PARTITIONS)
+    await bench.stop_sync(first)
+    await becomes(shares, (0, 2 * PARTITIONS))
+    stop.set()
+    await sending
+
+    await eventually(bench.tweets, lambda rows: len(rows) == sent)
+    assert await bench.dead_letters() == []
+
+
+async def test_commit_that_the_broker_refuses_is_made_up_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = [GroupAuthorizationFailedError("not today")]
+    commit = AIOKafkaConsumer.commit
+
+    async def refused_once(consumer: AIOKafkaConsumer, offsets: Any) -> None:
+        if refusals:
+            raise refusals.pop()
+        await commit(consumer, offsets)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", refused_once)
+    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
+    operation = bench.start_sync()
+    await becomes(bench.tweets, {tweet_id(1): "one"})
+    await bench.send(bench.tweets_topic, tweet_event(2, "two"))
+    await becomes(bench.tweets, {tweet_id(1): "one", tweet_id(2): "two"})
+
+    async def seen() -> tuple[dict[str, int], str | None]:
+        try:
+            return await operation.member.lag(), operation.problem
+        except KafkaError:
+            # The consumer was being replaced.
+            return {}, operation.problem
+
+    await becomes(seen, ({bench.users_topic: 0, bench.tweets_topic: 0}, None))
+    assert refusals == []
+
+
+async def test_lag_is_an_error_and_no_endless_wait_while_the_broker_is_frozen(bench: Bench, stack: Stack) -> None:
+    operation = bench.start_sync()
+    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
+    await becomes(bench.tweets, {tweet_id(1): "one"})
+    stack.pause("kafka")
+    try:
+        async with asyncio.timeout(20):
+            with pytest.raises(KafkaError):
+                await operation.member.lag()
+    finally:
+        stack.resume("kafka")
+
+
+async def test_failure_of_the_batch_that_is_finished_while_the_consumer_closes_ends_the_process(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation, ends, applying = bench.start_sync(), Ends(), asyncio.Event()
+    operation._supervisor.end = ends
+    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
+    await becomes(bench.tweets, {tweet_id(1): "one"})
+    getmany = AIOKafkaConsumer.getmany
+
+    async def fail_when_closing(_records: Any, _topic_id: str, persistence: Persistence) -> None:
+        applying.set()
+        await persistence._closing.wait()
+        raise TooManyDeadLetters("of the last batch")
+
+    async def lose_the_broker(consumer: AIOKafkaConsumer, **options: Any) -> Any:
+        if applying.is_set():
+            raise KafkaConnectionError("lost")
+        return await getmany(consumer, **options)
+
+    monkeypatch.setattr(operation.applications[bench.tweets_topic], "apply", fail_when_closing)
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", lose_the_broker)
+    await bench.send(bench.tweets_topic, tweet_event(2, "two"))
+
+    reason, _ = await ends.first()
+    assert reason.startswith("too many dead letters: of the last batch")
+
+
+async def test_partitions_assigned_while_the_consumer_closes_do_not_stay(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation = bench.start_sync()
+    await becomes(operation.member.lag, {bench.users_topic: 0, bench.tweets_topic: 0})
+    stop = AIOKafkaConsumer.stop
+
+    async def stop_late(consumer: AIOKafkaConsumer) -> None:
+        """As aiokafka does it when a join is under way."""
+        await operation.member.on_partitions_assigned([TopicPartition(bench.tweets_topic, 0)])
+        await stop(consumer)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "stop", stop_late)
+    await bench.stop_sync(operation)
+    assert operation.member.workers == ()
+
+
+class OneWithoutLeader:
+    """What aiokafka answers when a partition has no leader, which a broker that is alone can't be brought to."""
+
+    def __init__(self, led: TopicPartition, seen: dict[TopicPartition, int]) -> None:
+        self._led = led
+        self._seen = seen
+
+    async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        if partitions != [self._led]:
+            await asyncio.Event().wait()
+        return {self._led: 7}
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        return frozenset({self._led, *self._seen})
+
+    def highwater(self, partition: TopicPartition) -> int | None:
+        """As aiokafka does it."""
+        assert partition in self.assignment(), "Partition is not assigned"
+        return self._seen.get(partition)
+
+
+async def test_partition_without_a_leader_does_not_hide_the_lag_of_others() -> None:
+    led, without, revoked = TopicPartition("t", 0), TopicPartition("t", 1), TopicPartition("t", 2)
+    consumer: Any = OneWithoutLeader(led, seen={without: 5})
+    assert await end_offsets(consumer, [led, without, revoked]) == {led: 7, without: 5}
+    with pytest.raises(KafkaTimeoutError):
+        await end_offsets(consumer, [without])

@@ -1,0 +1,80 @@
+"""A source, its copy and its topic for each direction."""
+
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from motor.motor_asyncio import AsyncIOMotorClient
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service_kit.mysql import create_engine
+from support.reconciled_copies import PARTITIONS, Direction, Tweets, Users, World
+from sync_service.reconciliation.comparison_target import open_sides
+from sync_service.routes.config import Route
+from sync_service.settings import Settings
+
+
+@pytest.fixture(scope="session")
+async def source_schema(mysql_root_url: str) -> AsyncIterator[str]:
+    """A schema with a table of users, like auth-service's."""
+    name = f"auth_{secrets.token_hex(4)}"
+    engine = create_engine(mysql_root_url)
+    async with engine.begin() as connection:
+        await connection.execute(text(f"CREATE DATABASE {name}"))
+        await connection.execute(
+            text(
+                f"CREATE TABLE {name}.users (id VARCHAR(36) COLLATE ascii_bin PRIMARY KEY, username VARCHAR(30), "
+                "name VARCHAR(90), email VARCHAR(254), role VARCHAR(20) COLLATE ascii_bin, is_active TINYINT(1), "
+                "tokens_valid_after DATETIME(6), created_at DATETIME(6), updated_at DATETIME(6))"
+            )
+        )
+    yield name
+    async with engine.begin() as connection:
+        await connection.execute(text(f"DROP DATABASE {name}"))
+    await engine.dispose()
+
+
+@pytest.fixture(params=["users", "tweets"])
+async def world(
+    request: pytest.FixtureRequest,
+    settings: Settings,
+    engine: AsyncEngine,
+    routes: dict[str, Route],
+    source_schema: str,
+) -> AsyncIterator[World]:
+    database_url, kafka_bootstrap_servers = settings.mongodb_url.get_secret_value(), settings.kafka_bootstrap_servers
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(database_url, tz_aware=True)
+    database = client.get_default_database()
+    suffix = secrets.token_hex(4)
+    direction: Direction
+    if request.param == "users":
+        route = routes["users"].model_copy(update={"topic": f"test.{suffix}.{source_schema}.users"})
+        direction = Users(route, engine, source_schema, database)
+    else:
+        source = client[f"source_{suffix}"]["tweets"]
+        route = routes["tweets"].model_copy(update={"topic": f"test.source_{suffix}.tweets"})
+        direction = Tweets(route, engine, source)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap_servers)
+    await admin.start()
+    await admin.create_topics([NewTopic(route.topic, PARTITIONS, 1)])
+    await admin.close()
+    producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap_servers)
+    await producer.start()
+    sides = await open_sides(route, engine, client)
+    await sides.sink.prepare()
+    world = World(direction, sides, settings, producer)
+    yield world
+    for operation, task in world.running:
+        operation.stop()
+        await task
+    await producer.stop()
+    await direction.clear()
+    await client.drop_database(database.name)
+    await client.drop_database(f"source_{suffix}")
+    client.close()
+    async with engine.begin() as connection:
+        await connection.execute(text("DELETE FROM tweets_copy"))

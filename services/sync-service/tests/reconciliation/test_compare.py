@@ -1,0 +1,230 @@
+"""Copies are compared with their sources, in both directions, on real databases and a real broker."""
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from bson import ObjectId
+from motor.motor_asyncio import AsyncIOMotorClient
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service_kit.kafka import KafkaClients
+from support.reconciled_copies import NUMBERED, WHEN, Tweets, Users, World, counts
+from sync_service.reconciliation.compare import Comparison, Wanted
+from sync_service.reconciliation.comparison_target import open_sides
+from sync_service.reconciliation.reports import RouteReport
+from sync_service.reconciliation.rows import CannotCompare, Kind
+from sync_service.reconciliation.topic import Topic
+from sync_service.routes.config import Route
+from sync_service.settings import Settings
+
+HARD_TEXTS = (
+    "",
+    "plain",
+    "naïve 日本語",
+    "🎉 four bytes \U0001f469\u200d\U0001f4bb",
+    'quotes " and \\ and \n',
+    "-",
+    "%s %(a)s",
+)
+
+
+async def test_rows_of_every_kind_agree(world: World) -> None:
+    await world.both(dict(enumerate(HARD_TEXTS)))
+    assert world.sides.canonical.is_exact_in_sql
+    compared = []
+
+    async def refuse(_within: object) -> Sequence[Any]:
+        compared.append(_within)
+        return []
+
+    # The checksums alone say so: no row is read.
+    world.sides.source.rows = refuse  # type: ignore[method-assign]
+    report = await world.compare()
+    assert (report.rows, counts(report), compared) == (len(HARD_TEXTS), (0, 0, 0, 0, 0), [])
+    assert report.is_in_agreement
+
+
+async def test_empty_source_and_empty_copy_agree(world: World) -> None:
+    report = await world.compare()
+    assert (report.rows, report.is_in_agreement) == (0, True)
+
+
+async def test_missing_extra_and_different_rows_are_found_and_named(world: World) -> None:
+    await world.both(NUMBERED)
+    await world.direction.put(100, "missing")
+    await world.copy(200, "extra")
+    await world.direction.corrupt(14, "content 14 ")
+    report = await world.compare()
+    assert (report.rows, counts(report)) == (31, (1, 1, 1, 0, 0))
+    assert not report.is_in_agreement
+    found = {example.kind: (list(example.key), list(example.fields)) for example in report.examples}
+    key = {number: list(world.change(number, "").key) for number in (14, 100, 200)}
+    field_name = "name" if "name" in world.route.fields else "text"
+    assert found == {
+        Kind.MISSING: (key[100], []),
+        Kind.EXTRA: (key[200], []),
+        Kind.DIFFERENT: (key[14], [field_name]),
+    }
+
+
+async def test_rows_are_compared_one_by_one_where_sql_can_not_write_a_field(world: World) -> None:
+    await world.both(NUMBERED)
+    await world.direction.corrupt(3, "x")
+    canonical = world.sides.canonical
+    fields = [replace(each, expression=None) for each in canonical.fields]
+    sides = replace(world.sides, canonical=replace(canonical, fields=fields))
+    report = await world.compare(sides=sides)
+    assert (report.rows, counts(report)) == (30, (0, 0, 1, 0, 0))
+
+
+async def test_tombstone_is_as_good_as_no_row(world: World) -> None:
+    await world.both(NUMBERED)
+    for number in (0, 7, 29):
+        await world.direction.remove(number)
+        await world.copy(number, "", op="d", place=2)
+    assert (await world.compare()).is_in_agreement
+
+    await world.direction.put(7, "back, and nobody has told the copy")
+    assert counts(await world.compare()) == (1, 0, 0, 0, 0)
+    assert counts(await world.compare(repair=True)) == (1, 0, 0, 0, 1)
+    assert (await world.direction.copied())[7] == "back, and nobody has told the copy"
+
+
+async def test_sample_compares_some_ranges_only(world: World) -> None:
+    await world.both(NUMBERED)
+    report = await world.compare(sample=2)
+    assert 2 < report.rows <= 14
+    assert report.is_sample
+    assert (await world.compare(sample=1000)).rows == 30
+
+
+@pytest.mark.parametrize("world", ["tweets"], indirect=True)
+async def test_source_row_that_no_copy_can_have_is_named_with_the_reason(world: World) -> None:
+    assert isinstance(world.direction, Tweets)
+    await world.both(NUMBERED)
+    await world.direction.source.insert_many(
+        [{"_id": ObjectId("f" * 24), "text": 5}, {"_id": 7, "text": "an id that is no text"}]
+    )
+    report = await world.compare(repair=True)
+    assert (report.unfit, report.found, report.mended) == (2, 2, 0)
+    assert not report.is_in_agreement
+    assert all(example.reason for example in report.examples)
+    assert json.dumps([example.as_json() for example in report.examples])
+    assert await world.direction.copied() == NUMBERED
+
+
+@pytest.mark.parametrize("world", ["users"], indirect=True)
+async def test_table_whose_keys_are_in_another_order_is_compared_rightly(
+    world: World, engine: AsyncEngine, source_schema: str
+) -> None:
+    """MySQL's default order puts `a` before `B`, MongoDB's the other way round."""
+    assert isinstance(world.direction, Users)
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(f"ALTER TABLE {source_schema}.users MODIFY id VARCHAR(36) COLLATE utf8mb4_0900_ai_ci")
+        )
+    try:
+        client = AsyncIOMotorClient[dict[str, Any]](world.settings.mongodb_url.get_secret_value(), tz_aware=True)
+        sides = await open_sides(world.route, engine, client)
+        for number, key in enumerate("aBcDéFgHÎñ"):
+            row = {**world.direction.row(number, "x"), "id": key}
+            values = [value.replace(tzinfo=None) if isinstance(value, datetime) else value for value in row.values()]
+            async with engine.begin() as connection:
+                insert = f"INSERT INTO {source_schema}.users ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))})"  # noqa: S608 - names of ours
+                await connection.exec_driver_sql(insert, tuple(values))
+        assert counts(await world.compare(sides=sides, repair=True, rows_in_a_range=3)) == (10, 0, 0, 0, 10)
+        report = await world.compare(sides=sides, rows_in_a_range=3)
+        assert (report.rows, report.found) == (10, 0)
+        client.close()
+    finally:
+        await world.direction.clear()
+        async with engine.begin() as connection:
+            await connection.execute(text(f"ALTER TABLE {source_schema}.users MODIFY id VARCHAR(36) COLLATE ascii_bin"))
+
+
+@pytest.mark.parametrize("world", ["users"], indirect=True)
+async def test_table_that_is_not_there_is_an_error_of_one_sentence(world: World, engine: AsyncEngine) -> None:
+    assert isinstance(world.direction, Users)
+    client = AsyncIOMotorClient[dict[str, Any]](world.settings.mongodb_url.get_secret_value())
+    route = world.route.model_copy(update={"topic": "cdc.no_such.table"})
+    with pytest.raises(CannotCompare, match=r"shows no table no_such\.table"):
+        await open_sides(route, engine, client)
+    client.close()
+
+
+async def test_collection_with_a_key_of_two_fields_is_compared_and_mended(
+    settings: Settings, engine: AsyncEngine
+) -> None:
+    """As likes and follows have. The fields of an `_id` may be in any order, and MongoDB sorts by it."""
+    suffix = secrets.token_hex(4)
+    route = Route.model_validate(
+        {
+            "name": "likes",
+            "topic": f"test.source_{suffix}.likes",
+            "target": {"store": "mysql", "table": "favours"},
+            "key": {
+                "user_id": {"from": "_id.user_id", "type": "string"},
+                "tweet_id": {"from": "_id.tweet_id", "type": "string"},
+            },
+            "fields": {"created_at": "datetime"},
+        }
+    )
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "CREATE TABLE favours_copy (user_id CHAR(36) COLLATE ascii_bin, tweet_id CHAR(24) COLLATE ascii_bin, "
+                "created_at DATETIME(6), sync_event VARCHAR(80) COLLATE ascii_bin NOT NULL, "
+                "sync_epoch VARCHAR(255) COLLATE ascii_bin NOT NULL, sync_position VARCHAR(80) COLLATE ascii_bin, "
+                "sync_operation CHAR(1) COLLATE ascii_bin NOT NULL, sync_deleted_at DATETIME(6), "
+                "PRIMARY KEY (user_id, tweet_id))"
+            )
+        )
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    await admin.start()
+    await admin.create_topics([NewTopic(route.topic, 1, 1)])
+    await admin.close()
+    client = AsyncIOMotorClient[dict[str, Any]](settings.mongodb_url.get_secret_value(), tz_aware=True)
+    source = client[f"source_{suffix}"]["likes"]
+    likes = [(f"u{number % 4}", ObjectId(f"{number:024x}")) for number in range(30)]
+    await source.insert_many(
+        [{"_id": {"tweet_id": tweet, "user_id": user}, "created_at": WHEN} for user, tweet in likes[:20]]
+        + [{"_id": {"user_id": user, "tweet_id": tweet}, "created_at": WHEN} for user, tweet in likes[20:]]
+    )
+    sides = await open_sides(route, engine, client)
+
+    async def compare(*, repair: bool = False) -> RouteReport:
+        async with Topic(KafkaClients.of(settings), route.topic, settings.sync_group_id, patience=30) as topic:
+            return await Comparison(route, sides, topic, Wanted(repair=repair, rows_in_a_range=7)).run()
+
+    async def copied() -> set[tuple[str, str]]:
+        async with engine.connect() as connection:
+            live = text("SELECT user_id, tweet_id FROM favours_copy WHERE sync_deleted_at IS NULL")
+            return {(row.user_id, row.tweet_id) for row in await connection.execute(live)}
+
+    try:
+        assert counts(await compare(repair=True)) == (30, 0, 0, 0, 30)
+        assert await copied() == {(user, str(tweet)) for user, tweet in likes}
+        assert (await compare()).found == 0
+
+        # One of each order is gone. Rows that only the range of the table has, by its other order, are no extras.
+        for identifier in (
+            {"tweet_id": likes[3][1], "user_id": likes[3][0]},
+            {"user_id": likes[25][0], "tweet_id": likes[25][1]},
+        ):
+            assert (await source.delete_one({"_id": identifier})).deleted_count == 1
+        assert counts(await compare(repair=True)) == (0, 2, 0, 0, 2)
+        gone = {(likes[number][0], str(likes[number][1])) for number in (3, 25)}
+        assert await copied() == {(user, str(tweet)) for user, tweet in likes} - gone
+        assert (await compare()).found == 0
+    finally:
+        async with engine.begin() as connection:
+            await connection.execute(text("DROP TABLE favours_copy"))
+        await client.drop_database(f"source_{suffix}")
+        client.close()
