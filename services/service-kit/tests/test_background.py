@@ -31,7 +31,7 @@ REASONS: dict[HowItEnds, str] = {
 
 
 class Work:
-    """Ends as it is told to."""
+    """Ends in the way that a test asks for."""
 
     def __init__(self) -> None:
         self.runs = 0

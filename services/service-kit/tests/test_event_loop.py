@@ -6,7 +6,7 @@ import time
 from prometheus_client import CollectorRegistry
 
 from service_kit.background import Supervisor
-from service_kit.event_loop import LOOK_SECONDS, EventLoopMetrics
+from service_kit.event_loop import INTERVAL_SECONDS, EventLoopMetrics
 from support.polling import eventually
 
 
@@ -22,5 +22,5 @@ async def test_loop_that_was_blocked_was_late() -> None:
     async with Supervisor(registry).task("event-loop-lag", EventLoopMetrics(registry).watch):
         await asyncio.sleep(0)
         # Longer than until the next look, by more than the bucket's bound.
-        time.sleep(LOOK_SECONDS + 0.6)  # noqa: ASYNC251 - which is what it is to measure
+        time.sleep(INTERVAL_SECONDS + 0.6)  # noqa: ASYNC251 - which is what it is to measure
         await eventually(lambda: looks_later_than("0.5"))

@@ -63,7 +63,7 @@ def test_value_of_a_file_is_checked_like_any_other(file: Path, monkeypatch: pyte
     assert refusal().startswith("MYSQL_URL: ")
     file.write_text("mysql://a:local-only-x@host:3306/auth")
     monkeypatch.setenv("ENVIRONMENT", "production")
-    assert refusal() == "MYSQL_URL has its default value: set a secret of your own"
+    assert refusal() == "MYSQL_URL has its default value: set your own secret"
 
 
 def test_password_of_kafka_is_read_from_a_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Makes a service's FastAPI application, with everything every service has."""
+"""Creates the FastAPI application of a service, with everything that all services have."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -34,11 +34,11 @@ def create_application(
     registry: CollectorRegistry | None = None,
     supervisor: Supervisor | None = None,
 ) -> FastAPI:
-    """Build the application.
+    """Create the application.
 
-    `readiness` gets the application and names a check for each dependency; `unavailable_on` are exceptions of
-    drivers that are answered with 503 and `Retry-After`; `registry` receives the service's own metrics;
-    `supervisor`, made with that registry, runs the service's background tasks.
+    `readiness` returns a check for each dependency of the application. Driver errors in `unavailable_on` become a 503
+    with `Retry-After`. `registry` has the metrics of the service; `supervisor`, created with that registry, runs its
+    background tasks.
     """
     registry = registry or new_registry()
     supervisor = supervisor or Supervisor(registry)
@@ -56,20 +56,20 @@ def create_application(
         lifespan=watched_lifespan,
         docs_url=None,
         redoc_url=None,
-        # We have our own (`metrics`, `trace_context`), and asking for it costs each request.
+        # `metrics` and `trace_context` do this; FastAPI's own would cost time in each request.
         telemetry={"tracing": False, "metrics": False, "logs": False},
-        # What links and generated clients call an operation.
+        # The operation id, which links and generated clients use.
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.supervisor = supervisor
     for router in routers:
         app.include_router(router)
-    # Behind what is asked for most: routes are tried in turn.
+    # After the most frequent routes, because routes are tried in order.
     app.include_router(health_router(lambda: readiness(app), registry))
     serve_documentation(app)
-    # What a request awaited was cancelled under it; the next request starts it again.
+    # `TaskEnded`: a task that the request awaited was cancelled. The next request starts it again.
     install_problem_handlers(app, (*unavailable_on, TaskEnded))
-    # The last added is the outermost.
+    # The middleware that is added last is the outermost.
     app.add_middleware(BodyLimitMiddleware, limit=MAX_BODY_BYTES)
     app.add_middleware(RequestContextMiddleware, metrics=HttpMetrics(registry))
     app.add_middleware(GatewayPrefixMiddleware, prefix=settings.gateway_prefix)

@@ -1,8 +1,8 @@
-"""Background tasks, none of which ends unseen.
+"""Supervision of background tasks.
 
-A task that is not awaited can end without a trace: it returns, it raises, or a library cancels it (aiokafka lets the
-`CancelledError` of its own tasks out). The process then looks alive and does nothing. So each long-lived task runs
-under the `Supervisor` of its application, which restarts it or ends the process.
+A task that is not awaited can end unnoticed: it returns, it raises, or a library cancels it (aiokafka leaks the
+`CancelledError` of its own tasks). The process then looks alive and does nothing. So each long-lived task runs under
+the `Supervisor` of its application, which restarts the task or ends the process.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ log = structlog.get_logger(__name__)
 # sysexits.h
 EXIT_SOFTWARE = 70
 RESTART_BACKOFF = Backoff(initial=0.5, maximum=30.0)
-# A library may swallow a cancellation (aiokafka does while it closes), so that it has to be repeated.
+# A library may swallow a cancellation (aiokafka does while it closes), so it is repeated.
 _CANCEL_AGAIN_SECONDS = 5.0
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
-class TaskEnded(Exception):  # noqa: N818 - an event, not always a fault
-    """A task returned, or was cancelled, although its owner did not ask for it."""
+class TaskEnded(Exception):  # noqa: N818 - an event, not always an error
+    """A task returned or was cancelled unexpectedly."""
 
 
 class EndProcess(Protocol):
@@ -40,22 +40,22 @@ class EndProcess(Protocol):
 
 
 def end_process(reason: str, error: BaseException | None = None, *, code: int = EXIT_SOFTWARE) -> None:
-    """End the process immediately, without cleanup, which may be what hangs. A process manager starts it again."""
+    """End the process immediately, without cleanup, which may hang. A process manager starts it again."""
     log.critical("ending the process", reason=reason, exc_info=error, notable=True)
     os._exit(code)
 
 
 class OnFailure(Enum):
-    """What happens when a task ends unasked."""
+    """What to do when a task ends unexpectedly."""
 
-    RESTART = "restart"  # after a pause that grows with each failure, with jitter
-    EXIT = "exit"  # the process ends with exit code 70
+    RESTART = "restart"  # after a delay that grows with each failure
+    EXIT = "exit"  # end the process with exit code 70
 
 
 class Supervisor:
     """Runs the background tasks of one application.
 
-    `end` is what ends the process. Restarts are counted in `background_task_restarts_total`.
+    `end` ends the process. Restarts are counted in `background_task_restarts_total`.
     """
 
     def __init__(self, registry: CollectorRegistry, end: EndProcess = end_process) -> None:
@@ -71,16 +71,16 @@ class Supervisor:
         may_finish: bool = False,
         request_stop: Callable[[], object] | None = None,
     ) -> "BackgroundTask":
-        """A task that runs `work` for the length of an `async with` block.
+        """A task that runs `work` during an `async with` block.
 
-        With `may_finish` the work may return; otherwise to return is a failure, too. `request_stop` tells the work to
-        return at the end of the block; without it the work is cancelled there.
+        With `may_finish` the work may return; otherwise returning is a failure, too. At the end of the block
+        `request_stop` asks the work to return; without it the work is cancelled.
         """
         return BackgroundTask(self, name, work, on_failure, may_finish=may_finish, request_stop=request_stop)
 
 
 class BackgroundTask:
-    """Made by `Supervisor.task`. Where no `async with` block fits, call `start` once, and `stop` at the end."""
+    """Created by `Supervisor.task`. Where no `async with` block fits, call `start` once, and `stop` at the end."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class BackgroundTask:
         self._run()
 
     async def stop(self) -> None:
-        """Returns when the task has ended."""
+        """End the task. Returns when it has ended."""
         self._stopping = True
         if self._restart is not None:
             self._restart.cancel()
@@ -135,10 +135,10 @@ class BackgroundTask:
     def _run(self) -> None:
         self._started_at = time.monotonic()
         self._task = asyncio.create_task(self._work(), name=self.name)
-        # A callback and no task that awaits it: that one could be ended, too.
-        self._task.add_done_callback(self._ended)
+        # A callback, because a task that awaits this one could be cancelled, too.
+        self._task.add_done_callback(self._on_end)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _on_end(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         may_end = self._stopping or (self._may_finish and not task.cancelled())
         if error is None and may_end:
@@ -149,9 +149,9 @@ class BackgroundTask:
         elif self._stopping:
             log.warning("background task failed while stopping", task=self.name, reason=reason, exc_info=error)
         else:
-            self._run_again(reason, error)
+            self._schedule_restart(reason, error)
 
-    def _run_again(self, reason: str, error: BaseException | None) -> None:
+    def _schedule_restart(self, reason: str, error: BaseException | None) -> None:
         if time.monotonic() - self._started_at > RESTART_BACKOFF.maximum:
             self._failures = 0
         self._failures += 1
@@ -169,7 +169,7 @@ class BackgroundTask:
 
 
 def failure_of(task: asyncio.Task[Any]) -> BaseException | None:
-    """Why a task has ended that should be running: what it raised, or `TaskEnded`. None while it is running."""
+    """Why a task has ended unexpectedly: its error, or `TaskEnded`. None while it runs."""
     if not task.done():
         return None
     if task.cancelled():
@@ -178,16 +178,16 @@ def failure_of(task: asyncio.Task[Any]) -> BaseException | None:
 
 
 def is_being_cancelled() -> bool:
-    """Whether the current task has been asked to end."""
+    """Whether a cancellation of the current task is pending."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 @contextmanager
 def stray_cancellations(error: type[Exception] = TaskEnded) -> Iterator[None]:
-    """Raise this error instead of a `CancelledError` that comes although the current task is not being cancelled.
+    """Raise `error` instead of a `CancelledError` if the current task is not being cancelled.
 
-    Such a `CancelledError` is of another task, which the block awaits: it is that task's failure.
+    Such a `CancelledError` comes from another task that the block awaits: it is a failure of that task.
     """
     try:
         yield

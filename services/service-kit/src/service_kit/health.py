@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel, Field
 
-# Raises if the dependency does not answer; what it raises is shown as the reason. What it returns is a remark of a
-# service that is ready all the same.
+# Raises if the dependency is unavailable; the exception is shown as the reason. The result, if any, is a remark: the
+# service is ready all the same.
 ReadinessCheck = Callable[[], Awaitable[str | None]]
 
 CHECK_DEADLINE_SECONDS = 2.0
@@ -20,7 +20,7 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """`checks` has `ok` or the reason for each dependency; `remarks` are worth an operator's look, and no more."""
+    """`checks` has `ok` or the reason for each dependency; `remarks` inform operators and do not affect readiness."""
 
     status: Literal["ready", "not ready"]
     checks: dict[str, str] = Field(examples=[{"mysql": "ok"}])
@@ -28,19 +28,19 @@ class Readiness(BaseModel):
 
 
 async def _outcome(check: ReadinessCheck) -> tuple[str, str | None]:
-    """`ok` or the reason, and a remark."""
+    """`ok` or the reason, and the remark."""
     try:
         async with asyncio.timeout(CHECK_DEADLINE_SECONDS):
             return "ok", await check()
     except TimeoutError:
         return f"no answer within {CHECK_DEADLINE_SECONDS:g} s", None
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is the reason for not being ready
-        # The class alone: a driver's message may hold addresses and account names.
+    except Exception as error:  # noqa: BLE001 - every error means not ready
+        # Only the class: the message of a driver may contain addresses and account names.
         return getattr(error, "readiness_reason", None) or type(error).__name__, None
 
 
 class NotReady(Exception):  # noqa: N818 - a state, not a fault
-    """Raised by a check that can say why in words fit for anyone."""
+    """A reason without addresses or account names, which may be shown to everyone."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -48,7 +48,7 @@ class NotReady(Exception):  # noqa: N818 - a state, not a fault
 
 
 def health_router(checks: Callable[[], Mapping[str, ReadinessCheck]], registry: CollectorRegistry) -> APIRouter:
-    """Routes of the probes. `checks` is called at each request: what it checks is made in the lifespan."""
+    """Routes of the probes. `checks` is called for each request, because the lifespan creates what is checked."""
     router = APIRouter(tags=["operations"])
 
     async def readiness() -> Readiness:
@@ -59,13 +59,13 @@ def health_router(checks: Callable[[], Mapping[str, ReadinessCheck]], registry: 
         remarks = [remark for _, remark in outcomes if remark]
         return Readiness(status="ready" if ready else "not ready", checks=by_name, remarks=remarks)
 
-    @router.get("/healthz", summary="Is the process up?")
+    @router.get("/healthz", summary="Liveness: the process runs")
     async def healthz() -> Health:
         return Health()
 
     @router.get(
         "/readyz",
-        summary="Do the dependencies answer?",
+        summary="Readiness: the dependencies answer",
         responses={503: {"model": Readiness, "description": "A dependency does not answer."}},
     )
     async def readyz(response: Response, state: Annotated[Readiness, Depends(readiness)]) -> Readiness:

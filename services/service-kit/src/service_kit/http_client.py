@@ -1,4 +1,4 @@
-"""The client by which one service calls another."""
+"""The HTTP client for calls between services."""
 
 import httpx
 
@@ -6,8 +6,8 @@ from service_kit.trace_context import propagate
 
 
 def internal_client(base_url: str = "", *, timeout: float = 5.0) -> httpx.AsyncClient:
-    """Calls belong to the trace of the request that makes them. `timeout` is in seconds.
+    """A client that propagates the trace of the current request and ignores proxies of the environment.
 
-    A proxy of the environment is not meant for internal traffic.
+    `timeout` is in seconds.
     """
     return httpx.AsyncClient(base_url=base_url, timeout=timeout, trust_env=False, event_hooks={"request": [propagate]})

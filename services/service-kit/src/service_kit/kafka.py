@@ -1,7 +1,7 @@
-"""Kafka for the services that use it: the settings, and the one place that makes clients. Needs the `kafka` extra.
+"""The factory of Kafka clients. Needs the `kafka` extra.
 
-Every client has the same address, TLS and SASL settings. If one can't connect, the error is a sentence that
-`service_kit.kafka_diagnosis` writes.
+All clients have the same address, TLS and SASL settings. If one can't connect, `service_kit.kafka_diagnosis` finds the
+reason.
 """
 
 import asyncio
@@ -29,10 +29,10 @@ ClientT = TypeVar("ClientT", bound=AIOKafkaConsumer | AIOKafkaProducer | AIOKafk
 
 @dataclass(frozen=True, slots=True)
 class KafkaClients:
-    """Makes clients of one Kafka. They connect when they are started; certificates are read when they are made.
+    """Creates clients of one Kafka cluster. They connect when they are started.
 
-    To make one raises `KafkaUnavailable` if a certificate or key can't be read, which may be so at run time only:
-    certificates are renewed.
+    Certificates are read when a client is created, because they may be renewed at run time. Creating a client raises
+    `KafkaUnavailable` if a certificate or key can't be read.
     """
 
     bootstrap_servers: str
@@ -50,7 +50,7 @@ class KafkaClients:
 
     @classmethod
     def at(cls, bootstrap_servers: str, settings: KafkaSecurity) -> Self:
-        """With an address that is not among the settings."""
+        """As `of`, for an address that is not in the settings."""
         password = settings.kafka_sasl_password
         return cls(
             bootstrap_servers,
@@ -76,11 +76,11 @@ class KafkaClients:
         return AIOKafkaClient(bootstrap_servers=self.bootstrap_servers, **self._security(), **options)
 
     async def connect(self, host: str, port: int, **options: Any) -> AIOKafkaConnection:
-        """One connection, with what `options` change of the security settings. Raises `KafkaError`, `OSError`."""
+        """One connection; `options` override the security settings. Raises `KafkaError`, `OSError`."""
         return await create_conn(host, port, **{**self._security(), **options})
 
     async def start(self, client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient | AIOKafkaClient) -> None:
-        """Connect; what fails is closed. Raises `KafkaUnavailable`, which says why.
+        """Connect, and close the client if that fails. Raises `KafkaUnavailable` with the reason.
 
         A `CancelledError` of one of aiokafka's own tasks is a failure, too.
         """
@@ -96,9 +96,9 @@ class KafkaClients:
 
     @asynccontextmanager
     async def started(self, client: ClientT) -> AsyncIterator[ClientT]:
-        """A client that is connected, for the length of the context. Raises `KafkaUnavailable`, which says why.
+        """A connected client, during the context. Raises `KafkaUnavailable` with the reason.
 
-        A `CancelledError` of one of aiokafka's own tasks is a `KafkaError` here.
+        A `CancelledError` of one of aiokafka's own tasks becomes a `KafkaError`.
         """
         await self.start(client)
         try:
@@ -108,9 +108,9 @@ class KafkaClients:
             await stop(client)
 
     async def explain(self, error: BaseException) -> str:
-        """What a client of these has failed of, in one sentence without accounts and passwords.
+        """The reason of a client's error, in one sentence without user names and passwords.
 
-        It connects to the brokers to find out, for a few seconds at most.
+        It may connect to the brokers to find the reason, for a few seconds at most.
         """
         return await explain(self, error)
 
@@ -137,14 +137,14 @@ class KafkaClients:
 
 
 async def stop(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient | AIOKafkaClient) -> None:
-    """Stop the client, and close its connections whatever happens.
+    """Stop the client, and close its connections even if that fails.
 
-    `stop()` of aiokafka 0.14 gives up halfway if one of the client's own tasks fails or is cancelled: `Fetcher.close()`
-    awaits the fetches that it cancels, and a fetch that waits for a lost broker lets the `CancelledError` out. Fetches,
-    connections, and the task that refreshes metadata for ever, would stay. That `CancelledError` is not raised.
+    `stop()` of aiokafka 0.14 ends halfway if one of the client's own tasks fails or is cancelled: `Fetcher.close()`
+    awaits the fetches that it cancels, and a fetch that waits for a lost broker leaks the `CancelledError`. Fetches,
+    connections and the task that refreshes metadata would remain. That `CancelledError` is not raised here.
     """
     async with AsyncExitStack() as parts:
-        # The last one first.
+        # These callbacks run in reverse order.
         parts.push_async_callback(_close, connections_of(client).close)
         if isinstance(client, AIOKafkaConsumer) and client._fetcher is not None:  # noqa: SLF001 - no public name
             parts.push_async_callback(_close, client._fetcher.close)  # noqa: SLF001 - no public name
@@ -157,13 +157,13 @@ async def _close(close: Callable[[], Awaitable[None]]) -> None:
     except asyncio.CancelledError:
         if is_being_cancelled():
             raise
-        log.debug("aiokafka let a CancelledError out", of=close.__qualname__)
+        log.debug("aiokafka leaked a CancelledError", method=close.__qualname__)
 
 
 def connections_of(
     client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient | AIOKafkaClient,
 ) -> AIOKafkaClient:
-    """For requests that the client has no method for."""
+    """The low-level client, for requests that the client has no method for."""
     if isinstance(client, AIOKafkaClient):
         return client
     return client.client if isinstance(client, AIOKafkaProducer) else client._client  # noqa: SLF001 - no public name

@@ -1,7 +1,7 @@
-"""Why Kafka can't be used, in one sentence for `/readyz` and the command line.
+"""Finds the reason why Kafka can't be used, in one sentence for `/readyz` and the command line.
 
-aiokafka logs what keeps it from connecting, and raises an error that does not say it. So one connection more is tried
-to find out: with the same settings, and if need be with others, without sending the password.
+aiokafka logs the reason of a failed connection, and raises an error without it. So this module connects again to find
+it: with the same settings, and if necessary with others, without sending the password.
 """
 
 import asyncio
@@ -31,23 +31,23 @@ from aiokafka.protocol.metadata import MetadataRequest
 if TYPE_CHECKING:
     from service_kit.kafka import KafkaClients
 
-# Of one connection, and of all that are tried together.
+# Timeouts of one connection, and of all together.
 PROBE_SECONDS, PROBES_SECONDS = 3.0, 8.0
-# Of OpenSSL's X509_V_ERR_…
+# OpenSSL's X509_V_ERR_…
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _OTHER_NAME = {62, 63, 64}
 _ERROR_NUMBER = re.compile(r"\[Errno ([0-9]+)\]")
 
 
-_WHAT_IS_DENIED = {
+_DENIED_RESOURCE = {
     TopicAuthorizationFailedError: "topic",
     GroupAuthorizationFailedError: "group",
     ClusterAuthorizationFailedError: "cluster",
 }
-_DENIED = tuple(_WHAT_IS_DENIED)
+_DENIED = tuple(_DENIED_RESOURCE)
 
 
-class KafkaUnavailable(  # noqa: N818 - a state of the broker, not a fault of the program
+class KafkaUnavailable(  # noqa: N818 - a state of the broker, not a bug
     KafkaError  # type: ignore[misc]  # published without type information
 ):
     """The message is the reason, in one sentence."""
@@ -57,19 +57,19 @@ class KafkaUnavailable(  # noqa: N818 - a state of the broker, not a fault of th
 
 
 async def explain(kafka: "KafkaClients", error: BaseException) -> str:
-    """What a client has failed of, in one sentence."""
+    """The reason of a client's error, in one sentence."""
     return (
-        _answered(error)
+        _known_reason(error)
         or await _diagnose(kafka)
         or f"the broker at {kafka.bootstrap_servers} does not answer: {_text(error)}"
     )
 
 
-def _answered(error: BaseException) -> str | None:
-    """What the broker has answered is wrong, or what an earlier call has found out."""
+def _known_reason(error: BaseException) -> str | None:
+    """The reason if the broker or an earlier call has given it."""
     if isinstance(error, _DENIED):
         names = names_in(error)
-        kind = next(what for denied, what in _WHAT_IS_DENIED.items() if isinstance(error, denied))
+        kind = next(what for denied, what in _DENIED_RESOURCE.items() if isinstance(error, denied))
         what = f"{kind}{'s' if len(names) > 1 else ''} {', '.join(names)}".rstrip()
         return f"Kafka denies this user access to the {what}: rights (ACLs) are missing"
     match error:
@@ -77,7 +77,7 @@ def _answered(error: BaseException) -> str | None:
             return str(error)
         case UnknownTopicOrPartitionError(args=[str(topic), *_]):
             return topic
-        # aiokafka raises it, too, when no answer comes in time.
+        # aiokafka raises this for a timeout of its own, too.
         case RequestTimedOutError():
             return None
         case BrokerResponseError():
@@ -86,7 +86,7 @@ def _answered(error: BaseException) -> str | None:
 
 
 def names_in(error: BaseException) -> list[str]:
-    """Of the topics or groups that an error of aiokafka is about, sorted: it has a name, or a collection of them."""
+    """The topics or groups in an error of aiokafka, sorted. It has one name, or a collection of names."""
     names: set[str] = set()
     for each in error.args:
         names.update([each] if isinstance(each, str) else map(str, each) if isinstance(each, Iterable) else [])
@@ -94,7 +94,7 @@ def names_in(error: BaseException) -> list[str]:
 
 
 async def _diagnose(kafka: "KafkaClients") -> str | None:
-    """None if no probe finds a fault."""
+    """None if no probe finds a reason."""
     try:
         async with asyncio.timeout(PROBES_SECONDS):
             return await _probe_all(kafka)
@@ -110,7 +110,7 @@ async def _probe_all(kafka: "KafkaClients") -> str | None:
         reason, brokers = await probe.run()
         if reason is None:
             return await _probe_advertised(kafka, probe, [each for each in brokers if each not in hosts])
-        # One broker of several may be down; what another one refuses says more.
+        # A refusal of one broker says more than another broker that is down.
         reasons.insert(0, reason) if probe.answers else reasons.append(reason)
     return reasons[0] if reasons else None
 
@@ -124,7 +124,7 @@ async def _probe_advertised(kafka: "KafkaClients", via: "_Probe", brokers: Itera
 
 
 class _Probe:
-    """`answers` says whether anything listens there."""
+    """One broker. `answers` is False if nothing listens at its address."""
 
     def __init__(self, kafka: "KafkaClients", host: str, port: int) -> None:
         self._kafka = kafka
@@ -134,7 +134,7 @@ class _Probe:
         self.answers = True
 
     async def run(self) -> tuple[str | None, list[tuple[str, int]]]:
-        """A reason, or none and the addresses that the brokers advertise."""
+        """The reason, or None and the addresses that the brokers advertise."""
         try:
             connection = await self._connect()
         except KafkaUnavailable as error:
@@ -167,13 +167,13 @@ class _Probe:
                 )
             case IllegalSaslStateError():
                 return f"the broker at {self.address} takes no user names, but KAFKA_SECURITY_PROTOCOL is {protocol}"
-        # What ended the connection, if aiokafka has kept it.
+        # The cause of the lost connection, if aiokafka has kept it.
         cause = (isinstance(error, KafkaConnectionError) and error.__cause__) or error
         if isinstance(cause, ssl.SSLCertVerificationError):
             return self._certificate(cause)
         if isinstance(cause, ssl.SSLError) and (client := self._client_certificate(cause)):
             return client
-        return await self._other_protocol() or self._silence(cause)
+        return await self._other_protocol() or self._no_answer(cause)
 
     def _certificate(self, error: ssl.SSLCertVerificationError) -> str:
         certificate, why = f"the certificate of the broker at {self.address}", error.verify_message
@@ -195,7 +195,7 @@ class _Probe:
         return f"the broker at {self.address} refuses the certificate in KAFKA_SSL_CERT: {error.reason}"
 
     async def _other_protocol(self) -> str | None:
-        """Whether it would answer if the security protocol were another one."""
+        """The reason if the broker expects another security protocol."""
         protocol = self._kafka.security_protocol
         if self._kafka.uses_tls and await self._speaks_plain():
             return f"the broker at {self.address} does not speak TLS, but KAFKA_SECURITY_PROTOCOL is {protocol}"
@@ -214,7 +214,7 @@ class _Probe:
         return True
 
     async def _speaks_tls(self) -> bool:
-        # Nothing is sent to it: whose certificate it is does not matter.
+        # No data is sent, so the certificate needs no verification.
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -227,13 +227,13 @@ class _Probe:
         return True
 
     async def _mechanisms(self) -> list[str] | None:
-        """Those that the broker offers; None if it does not do SASL here."""
+        """The SASL mechanisms of the broker; None if it does not support SASL at this address."""
         try:
             connection = await self._connect(security_protocol="SSL" if self._kafka.uses_tls else "PLAINTEXT")
         except (KafkaError, OSError, TimeoutError):
             return None
         try:
-            # Of any name: the answer has all that there are.
+            # The response to any name lists all mechanisms.
             answer = await connection.send(SaslHandShakeRequest(self._kafka.sasl_mechanism or "PLAIN"))
         except (KafkaError, TimeoutError):
             return None
@@ -241,7 +241,7 @@ class _Probe:
             connection.close()
         return None if answer.error_code == IllegalSaslStateError.errno else sorted(answer.enabled_mechanisms)
 
-    def _silence(self, cause: BaseException) -> str:
+    def _no_answer(self, cause: BaseException) -> str:
         self.answers = False
         return f"the broker at {self.address} does not answer: {_text(cause)}"
 
@@ -252,9 +252,9 @@ def _error_number(error: OSError) -> int:
 
 
 def _text(error: BaseException) -> str:
-    """In one line, with the name of its class only if it says nothing else."""
+    """The message in one line; the class name if there is no message."""
     if isinstance(error, OSError) and (number := error.errno or _error_number(error)) > 0:
-        # The same words of every event loop, and of a host name with several addresses.
+        # The same text for every event loop, and for a host name with several addresses.
         return os.strerror(number)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

@@ -1,4 +1,4 @@
-"""The security settings of Kafka in the words of Java's clients: for Kafka Connect and what runs in it."""
+"""The security settings of Kafka as properties of Java clients: for Kafka Connect and its connectors."""
 
 import re
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ _LOGIN_MODULES = "org.apache.kafka.common.security"
 
 
 def java_properties(kafka: KafkaSecurity) -> dict[str, str]:
-    """Nothing for plain text. Certificates and key are in the values, not their paths: Connect may run elsewhere.
+    """Empty for plain text. Values contain certificates and key, not paths, because Connect may run elsewhere.
 
-    Raises `OSError`: a file can't be read.
+    Raises `OSError` if a file can't be read.
     """
     if kafka.kafka_security_protocol == "PLAINTEXT":
         return {}
@@ -30,22 +30,22 @@ def java_properties(kafka: KafkaSecurity) -> dict[str, str]:
 
 
 def prefixed(properties: Mapping[str, str], *prefixes: str) -> dict[str, str]:
-    """All of them once with each prefix."""
+    """All properties, once with each prefix."""
     return {f"{prefix}{name}": value for prefix in prefixes for name, value in properties.items()}
 
 
 def properties_file(properties: Mapping[str, str]) -> str:
-    """Lines of a file as `java.util.Properties` reads it. The names are those of settings: they need no escapes."""
+    """The lines of a file for `java.util.Properties`. Names need no escapes, because they are names of settings."""
     return "".join(f"{name}={escaped_property(value)}\n" for name, value in properties.items())
 
 
 def escaped_property(value: str) -> str:
     """A value in a file that Java reads as ISO 8859-1 (java.util.Properties, `load`): ASCII, all else as `\\uXXXX`.
 
-    A code point beyond U+FFFF is two of them, as in UTF-16.
+    A code point above U+FFFF becomes two escapes, as in UTF-16.
     """
     text = _TO_ESCAPE.sub(lambda found: _escape(found[0]), value)
-    # Blanks at the beginning would be skipped.
+    # Leading blanks would be skipped.
     return f"\\{text}" if text.startswith(" ") else text
 
 
@@ -67,14 +67,14 @@ def _login(kafka: KafkaSecurity) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A string of a login module. A line's end would end it (java.io.StreamTokenizer)."""
+    """A string for a login module. A line break would end it (java.io.StreamTokenizer)."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
     return f'"{escaped}"'
 
 
 def pkcs8(pem: bytes) -> str:
-    """A private key in the one form that Java reads."""
-    # Few have a key of their own, and it takes memory.
+    """A private key as PKCS #8, the only format that Java reads."""
+    # Imported here because it takes memory, and few installations use client keys.
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
 
     key = serialization.load_pem_private_key(pem, password=None)

@@ -1,4 +1,4 @@
-"""How Kafka is reached, with TLS and SASL. Apart from the clients, which take time and memory to import."""
+"""Settings of Kafka, TLS and SASL. Separate from the clients, which take time and memory to import."""
 
 import os
 import ssl
@@ -15,22 +15,23 @@ SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
 class KafkaSecurity(EnvironmentSettings):
-    """TLS and SASL. A variable that is empty counts as not set, so that Compose can pass all of them on."""
+    """TLS and SASL. An empty variable counts as not set, so that Compose can pass all variables."""
 
     kafka_security_protocol: SecurityProtocol = Field(
-        default="PLAINTEXT", description="With `SSL` in it, the broker's certificate and its host name are checked."
+        default="PLAINTEXT",
+        description="With `SSL` and `SASL_SSL` the certificate and host name of the broker are verified.",
     )
     kafka_sasl_mechanism: SaslMechanism | None = Field(
-        default=None, description="`PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`; needed for `SASL_…`."
+        default=None, description="`PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`; required for `SASL_…`."
     )
-    kafka_sasl_username: str | None = Field(default=None, description="Needed for `SASL_…`.")
-    kafka_sasl_password: SecretStr | None = Field(default=None, description="Needed for `SASL_…`.")
+    kafka_sasl_username: str | None = Field(default=None, description="Required for `SASL_…`.")
+    kafka_sasl_password: SecretStr | None = Field(default=None, description="Required for `SASL_…`.")
     kafka_ssl_ca: Path | None = Field(
         default=None,
-        description="PEM file of the CA that signed the brokers' certificates; the system's CAs if not given.",
+        description="PEM file of the CA that signed the brokers' certificates; the CAs of the system if not set.",
     )
     kafka_ssl_cert: Path | None = Field(
-        default=None, description="PEM file of the client's certificate and its chain, if the brokers ask for one."
+        default=None, description="PEM file of the client's certificate and its chain, if the brokers require one."
     )
     kafka_ssl_key: Path | None = Field(
         default=None, description="PEM file of the client certificate's private key, without a passphrase."
@@ -38,7 +39,7 @@ class KafkaSecurity(EnvironmentSettings):
 
     @field_validator("kafka_security_protocol", mode="before")
     @classmethod
-    def _take_empty_protocol_for_default(cls, value: Any) -> Any:
+    def _default_if_empty(cls, value: Any) -> Any:
         return value or "PLAINTEXT"
 
     @field_validator(
@@ -51,7 +52,7 @@ class KafkaSecurity(EnvironmentSettings):
         mode="before",
     )
     @classmethod
-    def _take_empty_for_not_set(cls, value: Any) -> Any:
+    def _none_if_empty(cls, value: Any) -> Any:
         return None if value == "" else value
 
     @model_validator(mode="after")
@@ -74,7 +75,7 @@ class KafkaSecurity(EnvironmentSettings):
         return self
 
     def kafka_variables(self) -> dict[str, str]:
-        """The settings as environment variables, the password among them: for a process that has the same ones."""
+        """The settings as environment variables, including the password, for a child process."""
         names = (name for name in type(self).model_fields if name in KafkaSettings.model_fields)
         values = {name: getattr(self, name) for name in names}
         return {
@@ -84,7 +85,7 @@ class KafkaSecurity(EnvironmentSettings):
 
 
 class KafkaSettings(KafkaSecurity):
-    """How Kafka is reached."""
+    """Address and security of Kafka."""
 
     kafka_bootstrap_servers: str = Field(description="`host:port,…`")
 
@@ -96,7 +97,7 @@ def _refuse(names: list[str], why: str) -> None:
 
 
 def tls_context(ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext:
-    """Raises `ValueError`, which names the setting, if a file can't be used."""
+    """A TLS context. Raises `ValueError` that names the setting if a file can't be used."""
     files = {"KAFKA_SSL_CA": ca, "KAFKA_SSL_CERT": cert, "KAFKA_SSL_KEY": key}
     changed = []
     for name, file in files.items():
@@ -104,18 +105,18 @@ def tls_context(ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSL
             changed.append(0 if file is None else _modified_at(file))
         except OSError as error:
             raise ValueError(f"{name}: {file}: {error.strerror}") from error
-    return _loaded(ca, cert, key, tuple(changed))
+    return _cached_context(ca, cert, key, tuple(changed))
 
 
 def _modified_at(file: Path) -> int:
-    """In nanoseconds. Raises `OSError` if the file can't be read, too: OpenSSL would not say which one."""
+    """In nanoseconds. Raises `OSError` if the file can't be read: OpenSSL would not name the file."""
     with file.open("rb") as opened:
         return os.fstat(opened.fileno()).st_mtime_ns
 
 
 @lru_cache(maxsize=4)
-def _loaded(ca: Path | None, cert: Path | None, key: Path | None, _changed: tuple[int, ...]) -> ssl.SSLContext:
-    """Read again if a file has changed: certificates are renewed while a service runs."""
+def _cached_context(ca: Path | None, cert: Path | None, key: Path | None, _changed: tuple[int, ...]) -> ssl.SSLContext:
+    """The cache key contains the times of change, because certificates are renewed while a service runs."""
     try:
         context = ssl.create_default_context(cafile=ca)
     except OSError as error:
@@ -131,5 +132,5 @@ def _loaded(ca: Path | None, cert: Path | None, key: Path | None, _changed: tupl
 
 
 def _no_passphrase() -> str:
-    """Without it, OpenSSL would ask at the terminal."""
+    """OpenSSL would ask for the passphrase at the terminal."""
     raise ValueError("KAFKA_SSL_KEY has a passphrase; write it without one (openssl pkey -in … -out …)")

@@ -1,7 +1,7 @@
-"""Topics as the broker describes them: which exist, their ids and their partitions.
+"""Topics of the broker: which exist, their ids and their partitions.
 
-The id (KIP-516) identifies a topic: one that was deleted and created again has the same name and the same offsets, but
-another id. aiokafka does not ask for ids yet, so the request is spelled out here: Metadata, version 10.
+The id (KIP-516) identifies a topic: after it was deleted and created again it has the same name and the same offsets,
+but another id. aiokafka does not request ids, so this module defines the request: Metadata, version 10.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +34,7 @@ _NO_ID = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """`id` has 32 hexadecimal digits; `partitions` are their numbers, in order; `leaderless` of them have no leader."""
+    """`id` has 32 hexadecimal digits; `partitions` are numbers, in order; `leaderless` partitions have no leader."""
 
     name: str
     id: str
@@ -47,9 +47,9 @@ class Topic:
 
 
 async def describe_topics(kafka: KafkaClients, names: Iterable[str]) -> Mapping[str, Topic | KafkaError]:
-    """Each topic, or why it can't be used (`UnknownTopicOrPartitionError`: it is missing). None is created.
+    """Each topic, or the error (`UnknownTopicOrPartitionError`: it does not exist). No topic is created.
 
-    Raises `KafkaError`: the broker does not answer.
+    Raises `KafkaError` if the broker does not answer.
     """
     async with kafka.started(kafka.client(request_timeout_ms=REQUEST_TIMEOUT_MS)) as client:
         return await describe_topics_by(client, names)
@@ -58,7 +58,7 @@ async def describe_topics(kafka: KafkaClients, names: Iterable[str]) -> Mapping[
 async def describe_topics_by(
     client: AIOKafkaClient | AIOKafkaAdminClient, names: Iterable[str]
 ) -> Mapping[str, Topic | KafkaError]:
-    """As `describe_topics`, by a client that is connected."""
+    """As `describe_topics`, with a connected client."""
     connections = connections_of(client)
     answer = await connections.send(connections.get_random_node(), _MetadataRequest(sorted(set(names))))
     described: dict[str, Topic | KafkaError] = {}
@@ -74,7 +74,7 @@ async def describe_topics_by(
 
 def _error(code: int, name: str) -> KafkaError:
     error: type[KafkaError] = for_code(code)
-    # `KafkaClients.explain` makes a sentence of the name alone.
+    # `KafkaClients.explain` adds the text to a bare name.
     return error(f"topic {name} does not exist" if error is UnknownTopicOrPartitionError else name)
 
 

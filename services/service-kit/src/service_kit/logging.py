@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on stdout."""
+"""Structured logs: one JSON object per line, on stdout."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from structlog.typing import Processor
 from service_kit.request_context import current_request_id
 from service_kit.trace_context import current_trace
 
-# Log lines must never hold these, however they got into an event.
+# Values of these keys are never logged.
 _SECRET_KEYS = frozenset(
     {
         "authorization",
@@ -43,29 +43,25 @@ def _drop_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -
     return event
 
 
-def _as_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+def _as_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> bytes:
     try:
-        return json.dumps(event, default=repr)
-    except (TypeError, ValueError):  # keys that are no text, circles
-        return json.dumps({str(key): repr(value) for key, value in event.items()})
+        return json.dumps(event, default=repr).encode()
+    except (TypeError, ValueError):  # keys that are not text, circular references
+        return json.dumps({str(key): repr(value) for key, value in event.items()}).encode()
 
 
-class _LineLogger:
-    """Writes to stdout. A line that can't be written is no error of whoever had something to tell."""
+class _BestEffortLogger(structlog.BytesLogger):
+    """Drops a line that can't be written (full disk, closed pipe), so that logging never fails a request."""
 
-    def __init__(self, name: str = "") -> None:
-        self.name = name
-
-    def _write(self, line: str) -> None:
+    def msg(self, message: bytes) -> None:
         with suppress(OSError, ValueError):
-            sys.stdout.buffer.write(line.encode() + b"\n")
-            sys.stdout.buffer.flush()
+            super().msg(message)
 
-    debug = info = warning = error = critical = _write
+    debug = info = warning = error = critical = msg
 
 
 def configure_logging(service: str, level: str) -> None:
-    """Send structlog's and the standard library's records to stdout as JSON, with the service's name."""
+    """Write the records of structlog and of the standard library to stdout as JSON, with the name of the service."""
 
     def add_service(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         event["service"] = service
@@ -80,10 +76,10 @@ def configure_logging(service: str, level: str) -> None:
         _drop_secrets,
         structlog.processors.format_exc_info,
     ]
-    # Ours do not take the way through the standard library's, which looks at the stack for each of them.
+    # structlog does not go through the standard library, which would inspect the stack for each record.
     structlog.configure(
         processors=[*shared, _as_json],
-        logger_factory=_LineLogger,
+        logger_factory=lambda *args: _BestEffortLogger(name=args[0] if args else None),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
@@ -93,16 +89,16 @@ def configure_logging(service: str, level: str) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _as_json,
+                lambda *args: _as_json(*args).decode(),
             ],
         )
     )
     logging.basicConfig(handlers=[stdout], level=level, force=True)
-    # One access line a request is written by RequestContextMiddleware, with more in it.
+    # RequestContextMiddleware writes the access log, with more fields.
     logging.getLogger("uvicorn.access").disabled = True
-    for chatty in ("httpx", "httpcore", "pymongo"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    # MySQL's notes about deprecated syntax that SQLAlchemy and Alembic use.
+    for verbose in ("httpx", "httpcore", "pymongo"):
+        logging.getLogger(verbose).setLevel(logging.WARNING)
+    # MySQL warns about deprecated syntax that SQLAlchemy and Alembic use.
     logging.getLogger("asyncmy").setLevel(logging.ERROR)
-    # Ten lines a second while the broker is away, which whoever uses it tells in one.
+    # Ten lines a second while the broker is down; the users of the clients log it themselves, once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

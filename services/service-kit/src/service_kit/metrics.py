@@ -1,4 +1,4 @@
-"""Metrics that every service has, and the registry behind `GET /metrics`."""
+"""Metrics of every service, and the registry for `GET /metrics`."""
 
 from functools import cache
 
@@ -12,7 +12,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-# A second series for each counter and histogram, of which nothing makes use.
+# The `_created` series, one for each counter and histogram, which nothing uses.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the only function there without types
 
 # From a cached read to a password hash under load.
@@ -20,7 +20,7 @@ _LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 
 
 def new_registry() -> CollectorRegistry:
-    """A registry of its own for each application, with the process's memory, CPU and garbage collection."""
+    """A registry for one application, with metrics of the process: memory, CPU and garbage collection."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -33,21 +33,21 @@ class HttpMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._requests = Counter(
-            "http_requests", "Requests answered.", ["method", "route", "status"], registry=registry
+            "http_requests", "Requests, by method, route and status.", ["method", "route", "status"], registry=registry
         )
         self._duration = Histogram(
             "http_request_duration_seconds",
-            "Time from the request's first byte to the end of its answer.",
+            "Time from the first byte of the request to the end of the response.",
             ["method", "route"],
             buckets=_LATENCY_BUCKETS,
             registry=registry,
         )
-        # Looking up a child by its labels costs more than counting does. There are as many as the metrics keep anyway.
+        # A look-up by labels costs more than the increment. The cache has as many entries as the metrics have series.
         self._requests_of = cache(lambda method, route, status: self._requests.labels(method, route, str(status)))
         self._duration_of = cache(self._duration.labels)
 
     def observe(self, method: str, route: str, status: int, seconds: float | None) -> None:
-        """`seconds` is None if the time says nothing."""
+        """Count a request. `seconds` is None if its duration is no latency."""
         self._requests_of(method, route, status).inc()
         if seconds is not None:
             self._duration_of(method, route).observe(seconds)
@@ -65,5 +65,5 @@ class BackgroundTaskMetrics:
         )
 
     def begin(self, task: str) -> None:
-        """Have it counted from 0 on, so that the first restart is an increase."""
+        """Create the series with 0, so that the first restart is an increase."""
         self.restarts.labels(task)

@@ -1,4 +1,4 @@
-"""Pure ASGI middleware around every service."""
+"""ASGI middleware of every service."""
 
 import time
 
@@ -16,11 +16,11 @@ from service_kit.trace_context import begin_span
 log = structlog.get_logger(__name__)
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
-_ENDLESS = "text/event-stream"
+_EVENT_STREAM = "text/event-stream"
 
 
 class RequestContextMiddleware:
-    """Gives the request its id and its span, writes the access log line and counts it in the metrics."""
+    """Sets the request id and the trace of each request, logs it and records it in the metrics."""
 
     def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
         self._app = app
@@ -34,26 +34,26 @@ class RequestContextMiddleware:
         begin_span(scope["headers"])
         started = time.perf_counter()
         status = 500
-        is_endless = False
+        is_event_stream = False
 
         async def send_with_request_id(message: Message) -> None:
-            nonlocal status, is_endless
+            nonlocal status, is_event_stream
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID_HEADER] = request_id
-                is_endless = headers.get("content-type", "").startswith(_ENDLESS)
+                is_event_stream = headers.get("content-type", "").startswith(_EVENT_STREAM)
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_request_id)
         finally:
-            self._record(scope, status, time.perf_counter() - started, is_endless=is_endless)
+            self._record(scope, status, time.perf_counter() - started, is_event_stream=is_event_stream)
 
-    def _record(self, scope: Scope, status: int, seconds: float, *, is_endless: bool) -> None:
+    def _record(self, scope: Scope, status: int, seconds: float, *, is_event_stream: bool) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
-        # How long somebody listened is no latency.
-        self._metrics.observe(scope["method"], route, status, None if is_endless else seconds)
+        # The duration of an event stream is not a latency.
+        self._metrics.observe(scope["method"], route, status, None if is_event_stream else seconds)
         if scope["path"] not in PROBES:
             log.info(
                 "request",
@@ -66,7 +66,11 @@ class RequestContextMiddleware:
 
 
 class BodyLimitMiddleware:
-    """Answers 413 to a body over `limit` bytes, announced or streamed, before it is held in memory."""
+    """Answers 413 to a body over `limit` bytes, with or without a Content-Length, before it is in memory.
+
+    Starlette's `max_body_size` does not replace it: it answers a Content-Length over the limit as text/plain, not as
+    problem+json.
+    """
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
@@ -76,8 +80,8 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "0")
-        if announced.isdigit() and int(announced) > self._limit:
+        content_length = Headers(scope=scope).get("content-length", "0")
+        if content_length.isdigit() and int(content_length) > self._limit:
             await self._refuse(scope, receive, send)
             return
         received = 0
@@ -87,7 +91,7 @@ class BodyLimitMiddleware:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._limit:
-                # FastAPI lets an HTTPException out of its body parsing as it is; another error becomes a 400.
+                # Of the errors in its parsing of bodies FastAPI raises only an HTTPException; others become a 400.
                 raise HTTPException(PayloadTooLarge.status)
             return message
 
@@ -100,10 +104,10 @@ class BodyLimitMiddleware:
 
 
 class GatewayPrefixMiddleware:
-    """Tells the application that it is published under a path of the gateway.
+    """Sets `root_path` to the path under which the gateway publishes the application.
 
-    Only the configured prefix is believed: the header could otherwise steer where the documentation page sends
-    a visitor's token.
+    Only the configured prefix is accepted: with any other value of the header an attacker could choose where the
+    documentation page sends a visitor's token.
     """
 
     def __init__(self, app: ASGIApp, prefix: str) -> None:

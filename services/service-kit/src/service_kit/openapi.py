@@ -1,4 +1,4 @@
-"""What a service's OpenAPI says beyond what FastAPI finds out by itself."""
+"""Additions to the OpenAPI document that FastAPI generates."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from service_kit.problems import (
 )
 from service_kit.request_context import REQUEST_ID_HEADER
 
-# `openapi_extra` of an operation that takes a bearer token and works without one: FastAPI calls it needed.
+# `openapi_extra` of an operation with an optional bearer token, which FastAPI documents as required.
 TOKEN_IS_OPTIONAL: dict[str, Any] = {"security": [{}]}
 
 _SCHEMAS = "#/components/schemas/{model}"
@@ -24,7 +24,7 @@ _LIMITED = ("RateLimit", "RateLimit-Policy")
 
 HEADERS: dict[str, dict[str, Any]] = {
     REQUEST_ID_HEADER: {
-        "description": "The client's own if it sent one that is well-formed. It is in every log line of the request.",
+        "description": "The client's id if well-formed, else a new one. Every log line of the request has it.",
         "required": True,
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
         "example": "01a20aed-ba0e-79f0-8b83-c5bb8662bc58",
@@ -42,12 +42,12 @@ HEADERS: dict[str, dict[str, Any]] = {
         "example": 2,
     },
     "RateLimit": {
-        "description": "Of the limit that is nearest: attempts left, and seconds until there are more.",
+        "description": "The limit that is reached first: attempts left, and seconds until more are allowed.",
         "schema": {"type": "string", "pattern": '^"[a-z-]+";r=[0-9]+;t=[0-9]+$'},
         "example": '"login-account";r=9;t=900',
     },
     "RateLimit-Policy": {
-        "description": "Of the limit that is nearest: attempts that are free in a window of so many seconds.",
+        "description": "The limit that is reached first: attempts allowed in a window, and the window in seconds.",
         "schema": {"type": "string", "pattern": '^"[a-z-]+";q=[0-9]+;w=[0-9]+$'},
         "example": '"login-account";q=10;w=900',
     },
@@ -55,7 +55,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 
 
 def describe_responses(app: FastAPI) -> None:
-    """Show what any body may be answered with, our 422 instead of FastAPI's own, and the headers of every answer."""
+    """Document the errors of every request body, our 422 instead of FastAPI's, and the headers of all responses."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -81,11 +81,12 @@ def _replace_validation_error(schemas: dict[str, Any]) -> None:
 
 
 def _complete(operation: dict[str, Any]) -> None:
-    answers = operation["responses"]
+    responses = operation["responses"]
     if "requestBody" in operation:
-        answers |= {str(status): answer for status, answer in problem_responses(BadRequest, PayloadTooLarge).items()}
-    if MEDIA_TYPE not in answers.get("422", {}).get("content", {MEDIA_TYPE: None}):
-        answers["422"] = problem_responses(ValidationFailed)[422]
-    headers = header_references(REQUEST_ID_HEADER, *(_LIMITED if "429" in answers else ()))
-    for status, answer in answers.items():
-        answers[status] = {**answer, "headers": {**headers, **answer.get("headers", {})}}
+        problems = problem_responses(BadRequest, PayloadTooLarge)
+        responses |= {str(status): response for status, response in problems.items()}
+    if MEDIA_TYPE not in responses.get("422", {}).get("content", {MEDIA_TYPE: None}):
+        responses["422"] = problem_responses(ValidationFailed)[422]
+    headers = header_references(REQUEST_ID_HEADER, *(_LIMITED if "429" in responses else ()))
+    for status, response in responses.items():
+        responses[status] = {**response, "headers": {**headers, **response.get("headers", {})}}

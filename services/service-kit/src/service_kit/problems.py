@@ -36,7 +36,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class FieldError(BaseModel):
-    """One field that is wrong. In the body it is named by `pointer`, elsewhere by `parameter`."""
+    """One invalid field: `pointer` names a field of the body, `parameter` one of the path, query or headers."""
 
     detail: str
     code: str
@@ -45,13 +45,13 @@ class FieldError(BaseModel):
 
 
 class ProblemDocument(BaseModel):
-    """RFC 9457 §3, with a stable `code` and the fields at fault."""
+    """RFC 9457 §3, with a stable `code` and the invalid fields."""
 
     type: str = Field(json_schema_extra={"format": "uri"})
     title: str
     status: int = Field(ge=400, le=599)
     detail: str
-    instance: str = Field(description="The path that was asked for.", json_schema_extra={"format": "uri-reference"})
+    instance: str = Field(description="The path of the request.", json_schema_extra={"format": "uri-reference"})
     code: str
     request_id: str
     errors: list[FieldError] | None = None
@@ -83,13 +83,13 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
 
 
 class BadRequest(Problem):
-    status, code, title = 400, "bad-request", "The request can't be understood."
+    status, code, title = 400, "bad-request", "The request can't be parsed."
 
 
 class Unauthorized(Problem):
-    """RFC 6750 §3: every 401 names the scheme, and the reason if a token was sent."""
+    """RFC 6750 §3: every 401 names the scheme, and the error if a token was sent."""
 
-    status, code, title = 401, "not-authenticated", "A bearer token is needed."
+    status, code, title = 401, "not-authenticated", "A bearer token is required."
     challenge: ClassVar[str] = "Bearer"
 
     def __init__(self, detail: str | None = None) -> None:
@@ -97,11 +97,11 @@ class Unauthorized(Problem):
 
 
 class Forbidden(Problem):
-    status, code, title = 403, "forbidden", "You may not do this."
+    status, code, title = 403, "forbidden", "Permission denied."
 
 
 class NotFound(Problem):
-    status, code, title = 404, "not-found", "There is nothing here."
+    status, code, title = 404, "not-found", "Resource not found."
 
 
 class PayloadTooLarge(Problem):
@@ -109,17 +109,17 @@ class PayloadTooLarge(Problem):
 
 
 class ValidationFailed(Problem):
-    status, code, title = 422, "validation-failed", "Some fields are not valid."
+    status, code, title = 422, "validation-failed", "Some fields are invalid."
 
 
 class TooManyRequests(Problem):
-    """RFC 6585 §4, with what the client may do and when (draft-ietf-httpapi-ratelimit-headers).
+    """RFC 6585 §4, with the headers of draft-ietf-httpapi-ratelimit-headers.
 
-    It keeps the rows in which attempts are going to be counted: InnoDB answers with a deadlock if several wait for a
-    row that is inserted and rolled back.
+    It commits, which keeps the rows that count attempts: InnoDB reports a deadlock if several transactions wait for a
+    row whose insert is rolled back.
     """
 
-    status, code, title = 429, "too-many-requests", "Too many attempts. Try again later."
+    status, code, title = 429, "too-many-requests", "Rate limit exceeded. Try again later."
     commits_transaction = True
 
     def __init__(self, limit: RateLimit | None = None) -> None:
@@ -128,7 +128,7 @@ class TooManyRequests(Problem):
 
 
 class ServiceUnavailable(Problem):
-    status, code, title = 503, "service-unavailable", "A dependency does not answer. Try again shortly."
+    status, code, title = 503, "service-unavailable", "A dependency is unavailable. Try again shortly."
 
     def __init__(self, detail: str | None = None, *, retry_after_seconds: int = 2) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after_seconds)})
@@ -164,7 +164,7 @@ def problem_response(request: Request, problem: Problem) -> JSONResponse:
     return JSONResponse(document, problem.status, headers, MEDIA_TYPE)
 
 
-# Headers that come with a status; `openapi` describes them.
+# Headers of responses with this status; `openapi` describes them.
 _HEADERS = {
     401: ("WWW-Authenticate",),
     429: ("Retry-After", "RateLimit", "RateLimit-Policy"),
@@ -173,12 +173,12 @@ _HEADERS = {
 
 
 def header_references(*names: str) -> dict[str, Any]:
-    """OpenAPI `headers` of an answer."""
+    """OpenAPI `headers` of a response."""
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def problem_responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI `responses` for the problems a route can answer, with one example each."""
+    """OpenAPI `responses` for the problems of a route, with one example each."""
     responses: dict[int | str, dict[str, Any]] = {}
     for problem in problems:
         response = responses.setdefault(
@@ -208,9 +208,9 @@ def problem_responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any
 
 
 def _pointer(location: Sequence[str | int]) -> str:
-    """RFC 6901, as a URI fragment like in RFC 9457 §3's example.
+    """RFC 6901, as a URI fragment as in the example of RFC 9457 §3.
 
-    A name is the client's, and may hold half of a surrogate pair, which can't be sent back.
+    Names come from the client and may contain half of a surrogate pair, which can't be encoded.
     """
     names = (str(part).encode(errors="backslashreplace").decode() for part in location)
     return "#" + "".join("/" + name.replace("~", "~0").replace("/", "~1") for name in names)
@@ -220,7 +220,7 @@ def _field_error(error: Mapping[str, Any]) -> FieldError:
     where, *location = error["loc"]
     code = str(error["type"]).replace("_", "-")
     if where == "body":
-        # A body that is not JSON has an offset for a location, and no field.
+        # If the body is not JSON, the location is an offset, not a field.
         pointer = "#" if error["type"] == "json_invalid" else _pointer(location)
         return FieldError(detail=error["msg"], code=code, pointer=pointer)
     return FieldError(detail=error["msg"], code=code, parameter=".".join(map(str, location)))
@@ -238,14 +238,14 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
     return problem_response(request, ValidationFailed(detail, errors=errors))
 
 
-_OF_THE_FRAMEWORK = {problem.status: problem for problem in (BadRequest, NotFound, PayloadTooLarge)}
+_BY_STATUS = {problem.status: problem for problem in (BadRequest, NotFound, PayloadTooLarge)}
 
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def _allowed_methods(request: Request) -> str:
-    """RFC 9110 §10.2.1, of all routes of this path: the framework names those of the first."""
+    """`Allow` (RFC 9110 §10.2.1) for all routes of this path; the framework considers only the first one."""
     routes = request.app.routes
     asked = ((method, {**request.scope, "method": method}) for method in _METHODS)
     return ", ".join(
@@ -255,7 +255,7 @@ def _allowed_methods(request: Request) -> str:
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
-    if problem := _OF_THE_FRAMEWORK.get(error.status_code):
+    if problem := _BY_STATUS.get(error.status_code):
         return problem_response(request, problem())
     status = HTTPStatus(error.status_code)
     document = problem_document(
@@ -275,15 +275,15 @@ async def _on_unexpected_error(request: Request, error: Exception) -> JSONRespon
         request.url.path,
         status=500,
         code="internal-error",
-        title="Something went wrong on our side.",
-        detail="The error was logged under the request id.",
+        title="Internal server error.",
+        detail="The error was logged with the request id.",
     )
-    # This answer passes no middleware on its way.
+    # This response bypasses the middleware that adds the request id.
     return JSONResponse(document, 500, {REQUEST_ID_HEADER: current_request_id()}, MEDIA_TYPE)
 
 
 def install_problem_handlers(app: FastAPI, unavailable_on: Sequence[type[Exception]] = ()) -> None:
-    """Answer every error as problem+json; `unavailable_on` are the driver's errors that mean 503."""
+    """Send every error as problem+json. Driver errors in `unavailable_on` become a 503."""
 
     async def on_unavailable(request: Request, error: Exception) -> JSONResponse:
         log.warning("dependency unavailable", error=repr(error))

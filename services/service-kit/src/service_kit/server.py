@@ -16,7 +16,7 @@ from service_kit.logging import configure_logging
 from service_kit.settings import ServiceSettings
 
 SHUTDOWN_SECONDS = 10
-# Like `uvicorn.run`, for whoever supervises us.
+# The exit code of `uvicorn.run` for a failed start.
 STARTUP_FAILURE = 3
 _TRANSPORT = "service_kit.transport"
 
@@ -24,13 +24,13 @@ _TRANSPORT = "service_kit.transport"
 def serve(
     app: FastAPI, *, service: str, settings: ServiceSettings, before_shutdown: Callable[[], object] | None = None
 ) -> None:
-    """Serve until SIGTERM or SIGINT; requests in flight get `SHUTDOWN_SECONDS` to end.
+    """Serve until SIGTERM or SIGINT; requests in flight get `SHUTDOWN_SECONDS` to finish.
 
-    `before_shutdown` is called before they are waited for, to end answers that have no end of their own.
+    `before_shutdown` is called first, to end responses that would not end by themselves (event streams).
     """
     configure_logging(service, settings.log_level)
-    # A request, or a batch of events, is very many small objects without cycles, through which Python by default looks
-    # every 700 of them: an eighth of the time. What is loaded by now stays, and isn't looked at again.
+    # Requests and batches of events allocate very many small objects without cycles. With Python's defaults the garbage
+    # collector takes an eighth of the time. Modules loaded so far stay, so they are excluded from collection.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
@@ -53,7 +53,7 @@ def serve(
 
 
 def transport_of(scope: Scope) -> asyncio.Transport | None:
-    """The connection of a request, for an answer that may have to break it off. Only `serve` has it."""
+    """The connection of a request, for a response that may have to abort it. None outside of `serve`."""
     transport: asyncio.Transport | None = scope.get("extensions", {}).get(_TRANSPORT, {}).get("transport")
     return transport
 

@@ -14,16 +14,16 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 LOCAL_ONLY_PREFIX = "local-only-"
 
 
-def _listed(value: Any) -> Any:
-    """`a, b` of an environment variable as a list."""
+def _split(value: Any) -> Any:
+    """Split `a, b` of an environment variable."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_listed)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
 
 
 def value_or_file(name: str, environment: Mapping[str, str]) -> str | None:
-    """The variable `name`, or what is in the file that `name`_FILE names, without the line's end. None: neither is set.
+    """The variable `name`, or the content of the file in `name`_FILE without its last line break. None: neither is set.
 
     An empty variable counts as not set. Raises `ValueError` if both are set, or if the file can't be read.
     """
@@ -40,7 +40,7 @@ def value_or_file(name: str, environment: Mapping[str, str]) -> str | None:
 
 
 class SecretFiles(PydanticBaseSettingsSource):
-    """Each secret of the settings may be in a file: `MYSQL_URL_FILE=/run/secrets/mysql-url` is `MYSQL_URL`."""
+    """A secret may be in a file: `MYSQL_URL_FILE=/run/secrets/mysql-url` is `MYSQL_URL`."""
 
     def __call__(self) -> dict[str, Any]:
         environment = {name.upper(): value for name, value in os.environ.items()}
@@ -58,14 +58,14 @@ class SecretFiles(PydanticBaseSettingsSource):
                 wrong.append(InitErrorDetails(type=kind, input=None))
                 continue
             if value is not None and environment.get(f"{variable}_FILE"):
-                # By the name that the source of variables uses, too, so that it replaces an empty variable.
+                # The alias is the name that the source of variables uses: the file replaces an empty variable.
                 found[alias or name] = value
         if wrong:
             raise ValidationError.from_exception_data(self.settings_cls.__name__, wrong, hide_input=True)
         return found
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Of no use here: pydantic-settings asks for it of sources that look at one field at a time."""
+        """Unused: pydantic-settings calls it only for sources that read one field at a time."""
         raise NotImplementedError
 
 
@@ -74,7 +74,7 @@ def _is_secret(field: FieldInfo) -> bool:
 
 
 class EnvironmentSettings(BaseSettings):
-    """Settings read from environment variables, and secrets from files, too: see `SecretFiles`."""
+    """Settings from environment variables; secrets also from files, see `SecretFiles`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
 
@@ -87,29 +87,31 @@ class EnvironmentSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        # Files before variables: one that is empty is as good as not set.
+        # Files before variables, because an empty variable counts as not set.
         return (init_settings, SecretFiles(settings_cls), env_settings, dotenv_settings, file_secret_settings)
 
 
 class ServiceSettings(EnvironmentSettings):
     """Settings read from environment variables; an unset one takes its default, a missing one is an error.
 
-    A secret with `local-only-` in it (alone, or as the password in an address) is a default that anybody can read
-    in the source, so it is refused outside `ENVIRONMENT=local`.
+    A secret that contains `local-only-` (alone, or as the password in an address) is a public default from the source
+    code, so it is refused outside `ENVIRONMENT=local`.
     """
 
     environment: Literal["local", "production"] = Field(
         default="local", description="`production` refuses default secrets."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="What is logged.")
-    host: str = Field(default="127.0.0.1", description="Where to listen.")
-    port: int = Field(ge=1, le=65535, description="At which port.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="Lowest level that is logged."
+    )
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(ge=1, le=65535, description="Port to listen on.")
     gateway_prefix: str = Field(
         default="", description="Path under which the gateway publishes the service, for OpenAPI's `servers`."
     )
     trusted_proxies: Networks = Field(
         default=(),
-        description="Addresses or networks, separated by commas, whose `X-Forwarded-For` is believed.",
+        description="Addresses or networks, separated by commas, whose `X-Forwarded-For` is trusted.",
     )
 
     @model_validator(mode="after")
@@ -117,16 +119,16 @@ class ServiceSettings(EnvironmentSettings):
         if self.environment != "local":
             for name, value in self:
                 if isinstance(value, SecretStr) and LOCAL_ONLY_PREFIX in value.get_secret_value():
-                    raise ValueError(f"{name.upper()} has its default value: set a secret of your own")
+                    raise ValueError(f"{name.upper()} has its default value: set your own secret")
         return self
 
 
 def format_settings_error(error: ValidationError) -> str:
     """One line for the command line: the name of each invalid variable, and what is wrong with it."""
-    wrong = "; ".join(_explained(each["loc"], each["msg"].removeprefix("Value error, ")) for each in error.errors())
+    wrong = "; ".join(_describe(each["loc"], each["msg"].removeprefix("Value error, ")) for each in error.errors())
     return f"error: the configuration is not valid: {wrong}"
 
 
-def _explained(place: tuple[int | str, ...], message: str) -> str:
-    """What is wrong with several variables together has no place, and names them itself."""
+def _describe(place: tuple[int | str, ...], message: str) -> str:
+    """An error about several variables together has no place; its message names them."""
     return f"{'.'.join(map(str, place)).upper()}: {message}" if place else message

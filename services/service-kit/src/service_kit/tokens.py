@@ -1,7 +1,7 @@
 """Verification of access tokens (RFC 9068) against a key set (RFC 7517).
 
 Only ES256 is ever accepted, only keys of the key set are ever used, and the header's `typ` must be `at+jwt`:
-that shuts out `alg: none`, HMAC with the public key, embedded keys and other kinds of token.
+this excludes `alg: none`, HMAC with the public key, embedded keys and other kinds of token.
 """
 
 import asyncio
@@ -24,36 +24,36 @@ ALGORITHM = "ES256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068 §2.1, not a password
 _OPTIONS = {
     **{f"require_{claim}": True for claim in ("aud", "iss", "sub", "jti")},
-    # Times are checked by our own clock (`_is_current`), and `AccessToken` can't do without any of them.
+    # `_is_current` checks the times, by a clock that tests replace. `AccessToken` requires all three.
     **dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat"), False),
 }
 _FOREIGN_KEY_HEADERS = frozenset({"jwk", "jku", "x5u", "x5c", "crit"})
 
-# Clocks of two machines may differ by so much.
+# How far the clocks of two machines may differ.
 CLOCK_LEEWAY_SECONDS = 30
 
 
 def public_key(public_jwk: Mapping[str, Any]) -> Key:
-    """A JWK made ready for verification, which is worth keeping: it costs as much as verifying does."""
+    """Parse a JWK for verification. Keep the result: parsing costs as much as verifying a token."""
     return jwk.construct(dict(public_jwk), ALGORITHM)
 
 
 def bearer_scheme(token_url: str) -> OAuth2PasswordBearer:
-    """The scheme behind the Authorize button; a missing token is answered by us, as problem+json."""
+    """The OAuth2 scheme of the Authorize button. `Unauthorized` reports a missing token, not FastAPI."""
     return OAuth2PasswordBearer(tokenUrl=token_url, auto_error=False)
 
 
 class InvalidToken(Unauthorized):
-    """RFC 6750 §3.1 `invalid_token`: expired, revoked, malformed or not meant for us."""
+    """RFC 6750 §3.1 `invalid_token`: expired, revoked, malformed or for another audience."""
 
-    code, title = "invalid-token", "The access token is not valid."
+    code, title = "invalid-token", "The access token is invalid."
     challenge: ClassVar[str] = 'Bearer error="invalid_token"'
 
 
 class AccessToken(BaseModel):
     """Claims of a verified access token. `iat`, `nbf` and `exp` are seconds since the epoch.
 
-    They are numbers: JSON as Python reads it may say NaN, which is neither before nor after any revocation.
+    NaN, which Python's JSON parser accepts, is refused: it is neither before nor after a revocation.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
@@ -73,10 +73,10 @@ class AccessToken(BaseModel):
 
 
 class KeySource(Protocol):
-    """Where public keys come from."""
+    """A source of public keys."""
 
     async def key(self, kid: str) -> Key | None:
-        """The public key with this id, or None. Raises `ServiceUnavailable` if no keys are known at all."""
+        """The public key with this id, or None. Raises `ServiceUnavailable` if no key is known yet."""
 
 
 class TokenVerifier:
@@ -128,11 +128,11 @@ class TokenVerifier:
 
 
 class RemoteKeySet:
-    """The key set of an issuer, fetched over HTTP and kept.
+    """The key set of an issuer, fetched over HTTP and cached.
 
-    It is fetched again when older than `max_age`, and at once for a `kid` that is not in it, but at most every
-    `cooldown` seconds, so that made-up `kid`s cannot be turned into load on the issuer. While the issuer is
-    down the keys already known go on serving. All times in seconds.
+    It is fetched again when it is older than `max_age`, and for an unknown `kid`, but at most every `cooldown` seconds,
+    so that forged `kid`s cause no load on the issuer. While the issuer is down, the known keys stay in use. All times
+    are in seconds.
     """
 
     def __init__(
@@ -156,17 +156,17 @@ class RemoteKeySet:
 
     async def key(self, kid: str) -> Key | None:
         if kid not in self._keys or self._clock() - self._fetched_at > self._max_age:
-            await self.refresh(wanted=kid)
+            await self.refresh(kid)
         if not self._keys:
-            raise ServiceUnavailable("The keys that sign access tokens can't be fetched at the moment.")
+            raise ServiceUnavailable("The public keys of access tokens can't be fetched. Try again shortly.")
         return self._keys.get(kid)
 
-    async def refresh(self, wanted: str | None = None) -> None:
-        """Fetch the key set, unless that was tried less than `cooldown` ago or another task just brought `wanted`."""
+    async def refresh(self, kid: str | None = None) -> None:
+        """Fetch the key set, unless the last attempt was within `cooldown` or another task has fetched `kid`."""
         async with self._fetching:
             now = self._clock()
             fresh = now - self._fetched_at <= self._max_age
-            if (wanted in self._keys and fresh) or now - self._tried_at < self._cooldown:
+            if (kid in self._keys and fresh) or now - self._tried_at < self._cooldown:
                 return
             self._tried_at = now
             try:
@@ -175,7 +175,9 @@ class RemoteKeySet:
                 offered = [key for key in response.json()["keys"] if key.get("alg", ALGORITHM) == ALGORITHM]
                 keys = {key["kid"]: public_key(key) for key in offered}
             except (httpx.HTTPError, JOSEError, ValueError, KeyError, TypeError, AttributeError) as error:
-                log.warning("key set not fetched", url=self._url, error=repr(error), kept=len(self._keys))
+                log.warning(
+                    "fetching the key set failed", url=self._url, error=repr(error), cached_keys=len(self._keys)
+                )
                 return
             self._keys = keys
             self._fetched_at = now

@@ -1,8 +1,8 @@
-"""The page on /docs: Swagger UI, with nothing from elsewhere.
+"""The page /docs: Swagger UI, with all files from this origin.
 
-FastAPI's own page loads whatever is the newest at a CDN and runs a script within the page. It is on one origin with the
-user interface and its cookie, so both would be a way to a visitor's session. Here Swagger UI is a pinned package's, and
-the policy of the gateway (`default.conf.template`) allows scripts in files of this origin alone.
+FastAPI's own page loads the newest version from a CDN and runs an inline script. It shares its origin with the user
+interface and its cookie, so both would give access to a visitor's session. Here a pinned package provides Swagger UI,
+and the Content-Security-Policy of the gateway (`default.conf.template`) allows only scripts in files of this origin.
 """
 
 import html
@@ -14,7 +14,7 @@ from fastapi.staticfiles import StaticFiles
 
 PATH = "/docs"
 
-# Addresses are relative: the gateway shows the page under a prefix.
+# Addresses are relative, because the gateway publishes the page under a prefix.
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -34,7 +34,7 @@ _PAGE = """<!doctype html>
 
 
 def serve_documentation(app: FastAPI) -> None:
-    """Of an application that was made with `docs_url=None`."""
+    """Add the page to an application that was created with `docs_url=None`."""
     page = _PAGE.format(title=html.escape(app.title))
 
     @app.get(PATH, include_in_schema=False)
