@@ -21,10 +21,10 @@ SEED ?= 1
 TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down status logs start stop restart test check format docs bench faults lock clean
+.PHONY: help setup run up down status logs start stop restart test-unit test check format docs bench faults lock clean
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.complete ## Make the virtual environment (done by whatever needs it)
 
@@ -55,6 +55,9 @@ stop: setup ## Stop one component of a running stack (NAME=sync)
 
 restart: setup ## Restart one component of a running stack (NAME=sync)
 	@$(STACK) restart $(NAME)
+
+test-unit: setup ## Run the tests that need no server, in less than a minute
+	@$(BIN)/pytest -m unit
 
 test: setup ## Run all tests, in two processes, each on an embedded stack of its own
 	@bash tests/browser/install-chromium.sh

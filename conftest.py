@@ -1,5 +1,6 @@
 """Real components for every test: an embedded stack of the test run's own, started as far as a test asks for it."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,18 +9,23 @@ from hypothesis import HealthCheck, settings
 
 from embedded_stack import Stack, temporary_stack
 
+pytest_plugins = ["support.unit_tests"]
+
 # How long an example takes says more of the machine than of what is tested.
 settings.register_profile("tandem", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tandem")
 
 
 @pytest.fixture(scope="session")
-def stack(worker_id: str) -> Iterator[Stack]:
-    """A stack on free ports with a temporary state folder, nothing of it started yet; each test process has its own.
+def log_folder() -> Path:
+    """`.stack-test/PROCESS`, where the logs of this test process's stacks are kept when they end."""
+    return Path(__file__).parent / ".stack-test" / os.environ.get("PYTEST_XDIST_WORKER", "main")
 
-    Its logs are kept in `.stack-test/PROCESS` when the run ends, for a look at what went wrong.
-    """
-    with temporary_stack("tandem-test-", logs=Path(__file__).parent / ".stack-test" / worker_id) as stack:
+
+@pytest.fixture(scope="session")
+def stack(log_folder: Path) -> Iterator[Stack]:
+    """A stack on free ports with a temporary state folder, nothing of it started yet; each test process has its own."""
+    with temporary_stack("tandem-test-", logs=log_folder / "stack") as stack:
         yield stack
 
 

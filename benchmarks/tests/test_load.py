@@ -15,6 +15,8 @@ from benchmarks.load import LoadGenerator, Request
 from benchmarks.server import Server
 from embedded_stack import StackConfiguration
 
+pytestmark = pytest.mark.integration
+
 
 class _StrictServer(ThreadingHTTPServer):
     """`POST /exchange` takes each token once and answers its successor, `GET` wants a bearer token."""

@@ -52,6 +52,7 @@ def test_a_block_that_is_not_run_says_why(tmp_path: Path) -> None:
         assert written(tmp_path, "```sh not-run:\nfalse\n```\n").blocks
 
 
+@pytest.mark.integration
 def test_a_shell_keeps_its_variables_and_tells_of_what_fails(tmp_path: Path) -> None:
     ours = {"PATH": "/usr/bin:/bin"}
     run([Step("N=1", 1), Step("echo $N", 2, "1")], folder=tmp_path, variables=ours, within=10)

@@ -14,6 +14,8 @@ from service_kit.mysql import create_engine
 from support.polling import eventually
 from support.secured_kafka import PASSWORD, secured_kafka
 
+pytestmark = pytest.mark.integration
+
 # As docs/operations.md has them.
 TOPICS = ("cdc.*", "sync.dead-letters", "connect-*", "__debezium-heartbeat.*")
 RIGHTS = (
@@ -21,16 +23,15 @@ RIGHTS = (
     *(("group", name, "Describe", "Read") for name in ("sync-service", "tandem-connect")),
     ("cluster", "", "Describe"),
 )
-LOGS = Path(__file__).parents[2] / ".stack-test"
 
 
 @pytest.fixture(scope="module", params=["scram", "mutual", "restricted"])
 def secured_stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, worker_id: str
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, log_folder: Path
 ) -> Iterator[Stack]:
     """By user name and password, by a certificate, and by an account that has only the documented rights."""
-    folder, name = tmp_path_factory.mktemp("secured-kafka"), f"{worker_id}-{request.param}"
-    with secured_kafka(folder, LOGS / f"{name}-broker") as kafka:
+    folder, logs = tmp_path_factory.mktemp("secured-kafka"), log_folder / f"secured-{request.param}"
+    with secured_kafka(folder, logs / "broker") as kafka:
         if request.param == "mutual":
             files = {"SSL_CERT": str(kafka.certificates.cert), "SSL_KEY": str(kafka.certificates.key)}
             settings = kafka.settings("mutual", **files)
@@ -40,7 +41,7 @@ def secured_stack(
             settings = kafka.settings("scram", SASL_USERNAME="bob")
         else:
             settings = kafka.settings("scram")
-        with temporary_stack("tandem-secured-", logs=LOGS / name, kafka=settings) as stack:
+        with temporary_stack("tandem-secured-", logs=logs / "stack", kafka=settings) as stack:
             stack.start()
             yield stack
 

@@ -12,6 +12,8 @@ from service_kit.kafka_java import java_properties, pkcs8, prefixed, properties_
 from service_kit.kafka_settings import KafkaSecurity
 from service_kit.settings import value_or_file
 
+pytestmark = pytest.mark.integration
+
 PASSWORD = 'correct "horse" \\b@ttery, clé 🔑'
 
 

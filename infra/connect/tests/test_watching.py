@@ -271,6 +271,7 @@ async def test_topic_that_is_deleted_is_created_again_while_the_registrar_runs(
     assert connect.changes == []
 
 
+@pytest.mark.integration
 async def test_broker_that_is_away_is_no_fault_of_a_connector() -> None:
     connector, limit = Connector("mysql", plain_config()), 4.0
     with temporary_stack("tandem-test-") as own, odd_connect(running(connector)) as connect:

@@ -10,6 +10,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from embedded_stack import Stack, StackConfiguration, StackError
 from embedded_stack.configuration import reserved_port_offset
 
+pytestmark = pytest.mark.integration
+
 OUTSIDE = ("outside_mysql", "outside_mysql_account", "outside_mongodb", "outside_kafka", "outside_connect")
 PARTITION = TopicPartition("sync.dead-letters", 0)
 

@@ -5,6 +5,9 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
+
+pytestmark = pytest.mark.integration
 
 # In a process of its own: it takes the exit codes of all its children.
 PROGRAM = """

@@ -38,6 +38,7 @@ def assert_one_sentence(done: subprocess.CompletedProcess[str], *words: str) -> 
         assert word in done.stderr
 
 
+@pytest.mark.integration
 def test_taken_port_is_named_with_who_needs_it(tmp_path: Path, offset: int) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", PORTS["mail-http"] + offset))
@@ -53,11 +54,13 @@ def test_ports_to_choose_from_are_nobodys_twice_and_no_outgoing_connections() ->
     assert max(ports) < int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
 
 
+@pytest.mark.integration
 def test_machine_without_apt_and_mysqld_is_sent_to_docker(tmp_path: Path) -> None:
     done = run("fetch", state=tmp_path, PATH="/nonexistent", TANDEM_CACHE_DIR=str(tmp_path / "cache"))
     assert_one_sentence(done, "mysqld", "docker compose up")
 
 
+@pytest.mark.integration
 def test_missing_network_is_said_in_one_sentence(tmp_path: Path) -> None:
     done = run(
         "start",
@@ -73,11 +76,13 @@ def test_missing_network_is_said_in_one_sentence(tmp_path: Path) -> None:
     assert_one_sentence(done, "network")
 
 
+@pytest.mark.integration
 def test_setting_that_is_no_number_is_named(tmp_path: Path) -> None:
     done = run("status", state=tmp_path, TANDEM_PORT_OFFSET="many")
     assert_one_sentence(done, "TANDEM_PORT_OFFSET")
 
 
+@pytest.mark.integration
 def test_unknown_component_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     assert_one_sentence(run("start", "postgres", state=tmp_path), "postgres", "mysql")
 
@@ -100,6 +105,7 @@ def test_disk_that_fills_up_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPa
     assert str(ended.value).startswith("error: No space left on device")
 
 
+@pytest.mark.integration
 def test_component_that_dies_while_starting_shows_the_end_of_its_log(tmp_path: Path) -> None:
     data = tmp_path / "data" / "mongo"
     data.mkdir(parents=True)
@@ -109,6 +115,7 @@ def test_component_that_dies_while_starting_shows_the_end_of_its_log(tmp_path: P
     assert_one_sentence(done, "mongo", "ended", "mongo.log", "WiredTiger")
 
 
+@pytest.mark.integration
 def test_status_tells_what_runs_and_addresses_are_private(tmp_path: Path, offset: int) -> None:
     try:
         assert run("start", "mail", state=tmp_path).returncode == 0
@@ -148,6 +155,7 @@ def supervisor(tmp_path: Path) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.integration
 def test_sigterm_while_starting_stops_everything(supervisor: subprocess.Popen[str], tmp_path: Path) -> None:
     run_folder = tmp_path / "run"
     deadline = time.monotonic() + 60

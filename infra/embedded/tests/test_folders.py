@@ -27,6 +27,7 @@ def stack(state: Path, **settings: Path) -> Iterator[Stack]:
             stack.stop()
 
 
+@pytest.mark.integration
 def test_kafka_and_connect_run_below_an_unusual_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # In which Java has no names for files beyond ASCII.
     monkeypatch.setenv("LC_ALL", "C")
@@ -43,6 +44,7 @@ def test_kafka_and_connect_run_below_an_unusual_name(tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == [state]
 
 
+@pytest.mark.integration
 def test_gateway_takes_its_files_from_an_unusual_name(tmp_path: Path) -> None:
     with stack(tmp_path / f'{UNUSUAL} "quoted"') as own:
         gateway = own.components["gateway"]

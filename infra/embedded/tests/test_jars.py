@@ -164,6 +164,7 @@ def mirror_of_all(repository: MavenRepository) -> MavenRepository:
     return repository
 
 
+@pytest.mark.integration
 def test_mirror_is_used_instead_of_maven_central(
     tmp_path: Path, mirror_of_all: MavenRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:

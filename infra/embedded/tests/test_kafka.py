@@ -28,6 +28,7 @@ def own(tmp_path: Path) -> Iterator[Stack]:
         own.stop()
 
 
+@pytest.mark.integration
 def test_data_without_identity_is_named_and_left_as_it_is(own: Stack) -> None:
     logs = own.configuration.data("kafka") / "logs"
     identity = (logs / "meta.properties").read_text()
@@ -39,6 +40,7 @@ def test_data_without_identity_is_named_and_left_as_it_is(own: Stack) -> None:
     own.start("kafka")
 
 
+@pytest.mark.integration
 def test_folder_that_was_half_formatted_is_formatted(own: Stack) -> None:
     logs = own.configuration.data("kafka") / "logs"
     shutil.rmtree(logs)

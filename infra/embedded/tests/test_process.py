@@ -11,6 +11,8 @@ import pytest
 from embedded_stack import StackError
 from embedded_stack.process import Command, ComponentProcess
 
+pytestmark = pytest.mark.integration
+
 # Two processes: one that ignores SIGTERM on request, and its child, which takes a moment to die.
 CHILD = """
 import time

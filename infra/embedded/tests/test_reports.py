@@ -18,6 +18,8 @@ from embedded_stack.configuration import reserved_port_offset
 from embedded_stack.process import Command
 from embedded_stack.supervisor import Children, Watch
 
+pytestmark = pytest.mark.integration
+
 FULL = SimpleNamespace(free=5 * 1024**2)
 
 

@@ -12,6 +12,8 @@ from embedded_stack import Stack, StackConfiguration, StackError
 from embedded_stack.components.base import MySQLAccount
 from embedded_stack.configuration import reserved_port_offset
 
+pytestmark = pytest.mark.integration
+
 
 class SetUp:
     """Stands for what a component does when it is ready."""

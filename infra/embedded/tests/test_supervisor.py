@@ -23,6 +23,8 @@ from support.commands import run_command
 from support.polling import eventually
 from support.stack_commands import StackCommands
 
+pytestmark = pytest.mark.integration
+
 # Which start and stop in two seconds; all take half a minute.
 FEW = ("mongo", "mail")
 

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.integration
+
 PROGRAM = """
 import asyncio, os
 from auth_service.passwords.hashing import PasswordHasher

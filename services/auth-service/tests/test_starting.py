@@ -90,6 +90,7 @@ async def test_private_keys_are_encrypted_and_another_secret_is_refused_with_one
     assert "Traceback" not in errors
 
 
+@pytest.mark.integration
 async def test_default_secret_refuses_to_start_in_production() -> None:
     code, errors = await run(MYSQL_URL="mysql://a:b@127.0.0.1:1/auth", ENVIRONMENT="production")
     assert code == 1
@@ -97,6 +98,7 @@ async def test_default_secret_refuses_to_start_in_production() -> None:
     assert "Traceback" not in errors
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "variables",
     [

@@ -319,6 +319,7 @@ async def program(how: HowItEnds, on_failure: OnFailure) -> AsyncIterator[asynci
             await process.communicate()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("how", WAYS)
 async def test_process_ends_with_70_and_says_why(how: HowItEnds) -> None:
     async with program(how, OnFailure.EXIT) as process:
@@ -328,6 +329,7 @@ async def test_process_ends_with_70_and_says_why(how: HowItEnds) -> None:
         assert REASONS[how].split("(")[0] in output.decode()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("how", WAYS)
 async def test_process_goes_on_with_a_task_that_was_restarted(how: HowItEnds) -> None:
     async with program(how, OnFailure.RESTART) as process:

@@ -411,6 +411,7 @@ async def ended(job: Job) -> tuple[str, str | None]:
     return await eventually(state, lambda seen: seen != "running"), job.problem
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("has_begun", [True, False])
 async def test_comparison_that_is_cancelled_has_failed_and_blocks_no_other(jobs: Jobs, has_begun: bool) -> None:
     job = Job("tweets", repair=False, sample=None)
@@ -423,6 +424,7 @@ async def test_comparison_that_is_cancelled_has_failed_and_blocks_no_other(jobs:
     await jobs.close()
 
 
+@pytest.mark.integration
 async def test_comparison_whose_process_crashes_has_failed(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python's own exit code for it is that of copies that differ."""
     monkeypatch.setattr(reconciliation_jobs, "_COMMAND", "raise RuntimeError('crashed')")

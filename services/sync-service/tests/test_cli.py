@@ -64,6 +64,7 @@ async def test_inspect_prints_before_after_source_and_operation(kafka_bootstrap_
     assert "dead letter: cdc.x-3@7: no such luck" in output
 
 
+@pytest.mark.integration
 async def test_inspect_of_a_broker_that_is_not_there_is_one_sentence() -> None:
     code, _, errors = await run("inspect", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
     assert code == 1
@@ -92,6 +93,7 @@ async def test_inspect_follows_the_topics_of_the_routes_file(kafka_bootstrap_ser
     assert json.loads(output)["topic"] == topic
 
 
+@pytest.mark.integration
 async def test_missing_configuration_is_one_sentence() -> None:
     code, _, errors = await run("run")
     assert code == 1
@@ -100,6 +102,7 @@ async def test_missing_configuration_is_one_sentence() -> None:
     assert errors.count("\n") == 1
 
 
+@pytest.mark.integration
 async def test_routes_file_that_is_wrong_is_one_sentence(tmp_path: Path) -> None:
     file = tmp_path / "routes.yaml"
     file.write_text("users: {topic: x}")
@@ -130,6 +133,7 @@ def rewrite(file: Path, old: str, new: str) -> None:
     file.write_text(file.read_text().replace(old, new))
 
 
+@pytest.mark.integration
 async def test_routes_check_tells_each_mistake_with_its_line(own_routes: Path) -> None:
     code, output, errors = await run("routes", "check", SYNC_ROUTES_FILE=str(own_routes))
     assert (code, output, errors) == (0, f"{own_routes}: 1 routes, nothing wrong\n", "")
@@ -142,6 +146,7 @@ async def test_routes_check_tells_each_mistake_with_its_line(own_routes: Path) -
     ]
 
 
+@pytest.mark.integration
 async def test_routes_list_is_a_table(own_routes: Path) -> None:
     code, output, _ = await run("routes", "list", SYNC_ROUTES_FILE=str(own_routes))
     header, line = output.splitlines()
@@ -201,6 +206,7 @@ async def test_routes_migrate_shows_what_is_missing_and_makes_it(
         assert list((await connection.execute(text(look))).keys()) == ["id", "name", "price"]
 
 
+@pytest.mark.integration
 async def test_routes_migrate_without_mysql_is_one_sentence(own_routes: Path) -> None:
     variables = {"MYSQL_URL": "mysql://a:b@127.0.0.1:1/tweets", "SYNC_ROUTES_FILE": str(own_routes)}
     code, _, errors = await run("routes", "migrate", **variables)

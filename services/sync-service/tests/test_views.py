@@ -12,6 +12,8 @@ from service_kit.mysql import create_engine, migrate
 from sync_service.runner import migrations_folder
 from sync_service.views import VIEWS, make_views, make_views_once_possible
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def fresh_mysql() -> Iterator[Stack]:

@@ -439,6 +439,7 @@ def test_database_that_does_not_answer_is_an_error(
     assert "error: MongoDB does not answer" in capsys.readouterr().err
 
 
+@pytest.mark.integration
 def test_command_without_a_database_says_which_setting_is_missing(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "MONGODB_URL"}
     done = subprocess.run(
@@ -563,6 +564,7 @@ def test_whole_dataset_arrives_row_by_row(target: Target) -> None:
     assert authors == set(target.database["imported_profiles"].distinct("_id"))
 
 
+@pytest.mark.integration
 def test_dataset_on_the_standard_output_may_be_cut_short() -> None:
     command = f"{PROGRAM} generate-dataset --count 5000 --relaxed | head -n 3"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)

@@ -22,6 +22,8 @@ from support.replicas import Replica
 from support.secured_kafka import PASSWORD, SecuredKafka, secured_kafka
 from sync_service.routes.loader import default_routes_file
 
+pytestmark = pytest.mark.integration
+
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorDatabase
 
@@ -29,9 +31,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def kafka(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[SecuredKafka]:
+def kafka(tmp_path_factory: pytest.TempPathFactory, log_folder: Path) -> Iterator[SecuredKafka]:
     folder = tmp_path_factory.mktemp("secured-kafka")
-    with secured_kafka(folder, Path(__file__).parents[4] / ".stack-test" / f"{worker_id}-secured-kafka") as kafka:
+    with secured_kafka(folder, log_folder / "secured-kafka") as kafka:
         yield kafka
 
 

@@ -96,6 +96,7 @@ async def test_who_is_no_worker_and_what_is_no_request_is_refused(sync: OwnSync)
         assert problem(nowhere) == (404, "reconciliation-not-found")
 
 
+@pytest.mark.integration
 async def test_only_the_latest_comparisons_are_remembered() -> None:
     jobs = Jobs(
         Settings(
