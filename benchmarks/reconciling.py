@@ -30,8 +30,8 @@ from embedded_stack.configuration import REPOSITORY
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine, migrate
 from sync_service.reconciliation import compare
-from sync_service.reconciliation.comparison_target import open_sides
-from sync_service.reconciliation.topic import Topic
+from sync_service.reconciliation.comparison_target import open_target
+from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.routes.config import Route
 from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.sinks.mongodb import MongoSink
@@ -121,12 +121,12 @@ class Bench:
             engine,
             mongo,
         ):
-            sides = await open_sides(declared, engine, mongo)
-            fields = [replace(field, expression=None) for field in sides.canonical.fields]
-            sides = replace(sides, canonical=replace(sides.canonical, fields=fields))
+            target = await open_target(declared, engine, mongo)
+            fields = [replace(field, expression=None) for field in target.canonical.fields]
+            target = replace(target, canonical=replace(target.canonical, fields=fields))
             broker = self.addresses["KAFKA_BOOTSTRAP_SERVERS"]
-            async with Topic(KafkaClients(broker), declared.topic, GROUP, patience=5) as topic:
-                report = await compare.Comparison(declared, sides, topic, compare.Wanted()).run()
+            async with TopicProgress(KafkaClients(broker), declared.topic, GROUP, patience=5) as topic:
+                report = await compare.Comparison(declared, target, topic, compare.ComparisonOptions()).run()
         seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu_begun
         return _measurement(report.rows, (report.missing, report.extra, report.different), seconds, cpu)
 

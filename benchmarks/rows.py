@@ -11,7 +11,7 @@ from bson import ObjectId
 from motor.motor_asyncio import AsyncIOMotorClient
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sync_service.apply.ordering import Version, offset, stream
+from sync_service.apply.ordering import Version, offset, topic_partition
 from sync_service.reconciliation.mysql_text import json_text
 from sync_service.routes.config import Route
 
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 _AT_ONCE = 2000
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 _WORDS = ("coffee", "naïve", "Straße", "日本語", "🎉", "the", "sync", "of", "two", "stores", "it's", "\\", "\t")
-_VERSION = Version(stream("1" * 32, 0), offset(7), "benchmark", None, "r")
+_VERSION = Version(topic_partition("1" * 32, 0), offset(7), "benchmark", None, "r")
 
 
 async def fill_users(engine: AsyncEngine, mongo: "AsyncIOMotorClient[Any]", route: Route, rows: int) -> None:
@@ -46,7 +46,7 @@ async def fill_tweets(engine: AsyncEngine, mongo: "AsyncIOMotorClient[Any]", rou
                 **{name: str(value) if isinstance(value := tweet[name], ObjectId) else value for name in route.fields},
                 "entities": json_text(tweet["entities"]),
                 "sync_event": _VERSION.event,
-                "sync_epoch": _VERSION.epoch,
+                "sync_epoch": _VERSION.log_generation,
                 "sync_position": _VERSION.position,
                 "sync_operation": _VERSION.operation,
             }
@@ -98,8 +98,14 @@ def _tweets(rows: int) -> Iterator[Row]:
 
 
 def _document_version() -> Row:
-    names = ("stream", "offset", "epoch", "position", "operation")
-    return {**{name: getattr(_VERSION, name) for name in names}, "deleted_at": None}
+    return {
+        "stream": _VERSION.topic_partition,
+        "offset": _VERSION.offset,
+        "epoch": _VERSION.log_generation,
+        "position": _VERSION.position,
+        "operation": _VERSION.operation,
+        "deleted_at": None,
+    }
 
 
 def _batches(items: Iterator[ItemT]) -> Iterator[list[ItemT]]:

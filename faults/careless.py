@@ -16,7 +16,7 @@ from embedded_stack.configuration import REPOSITORY
 from embedded_stack.process import Command
 from service_kit import kafka
 from sync_service import cli
-from sync_service.apply.ordering import Flow, Version
+from sync_service.apply.ordering import ApplyMode, Version
 from sync_service.sinks import mongodb, mysql
 
 
@@ -48,7 +48,7 @@ def _unguard() -> None:
     mongodb._guard = _always  # noqa: SLF001
 
 
-def _always(incoming: Version, flow: Flow) -> dict[str, Any]:  # noqa: ARG001 - takes the place of one that asks
+def _always(incoming: Version, mode: ApplyMode) -> dict[str, Any]:  # noqa: ARG001 - takes the place of one that asks
     return {"$literal": True}
 
 

@@ -13,7 +13,7 @@ from embedded_stack.configuration import REPOSITORY
 from faults.databases import Databases
 from faults.journal import Journal
 from faults.members import Counts, SecondMember
-from faults.topics import DeadLetters, Topics
+from faults.topics import DeadLetterWriter, Topics
 from faults.writers import Client
 from sync_service.routes.config import Route
 from sync_service.routes.loader import default_routes_file, load_routes
@@ -51,7 +51,7 @@ class System:
     routes: Sequence[Route]
     databases: Databases
     topics: Topics
-    letters: DeadLetters
+    letters: DeadLetterWriter
     second: SecondMember
     counts: Counts
     journal: Journal
@@ -83,7 +83,7 @@ async def system_of(stack: Stack) -> AsyncIterator[System]:
     counting = asyncio.create_task(counts.look_regularly())
     try:
         async with httpx.AsyncClient(base_url=addresses["CONNECT_URL"], timeout=30) as connect:
-            letters = DeadLetters(topics)
+            letters = DeadLetterWriter(topics)
             await letters.ignore_earlier()
             yield System(stack, routes, databases, topics, letters, second, counts, journal, client, connect)
     finally:

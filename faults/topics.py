@@ -132,7 +132,7 @@ class Topics:
 
 
 @dataclass
-class DeadLetters:
+class DeadLetterWriter:
     """What was put in to end there, and what is there. A letter that comes twice was redelivered: no matter."""
 
     topics: Topics

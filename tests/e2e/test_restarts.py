@@ -9,7 +9,7 @@ from e2e.copies import Copies
 from e2e.people import Person, register
 from embedded_stack import Stack
 from support.polling import eventually
-from support.records import records_of
+from support.records import read_records
 
 
 async def test_data_written_while_sync_is_down_arrives(whole_again: Stack, person: Person, copies: Copies) -> None:
@@ -93,7 +93,7 @@ async def _snapshot_reads(stack: Stack) -> int:
         record.value
         for topic in ("cdc.mongo.tweets.tweets", "cdc.mysql.auth.users")
         for partition in range(6)
-        for record in await records_of(servers, topic, partition)
+        for record in await read_records(servers, topic, partition)
     ]
     return sum(b'"op":"r"' in value for value in values if value is not None)
 

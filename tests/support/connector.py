@@ -15,7 +15,7 @@ from registrar.connectors import declarations_folder, load_connectors
 from registrar.topics import TopicDeclaration, ensure_topics
 from service_kit.kafka import KafkaClients
 from support.polling import eventually
-from support.records import records_of
+from support.records import read_records
 from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
 
 PARTITIONS = 6
@@ -61,7 +61,7 @@ async def capturing(
 
 async def reasons_of_dead_letters(bootstrap_servers: str, topic: str) -> list[str]:
     """Why events of that topic were not applied, all of them until now."""
-    letters = [dict(record.headers) for record in await records_of(bootstrap_servers, DEAD_LETTERS_TOPIC)]
+    letters = [dict(record.headers) for record in await read_records(bootstrap_servers, DEAD_LETTERS_TOPIC)]
     return [
         headers["__connect.errors.exception.message"].decode()
         for headers in letters

@@ -3,7 +3,7 @@
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 
-async def records_of(bootstrap_servers: str, topic: str, partition: int = 0) -> "list[ConsumerRecord[bytes, bytes]]":
+async def read_records(bootstrap_servers: str, topic: str, partition: int = 0) -> "list[ConsumerRecord[bytes, bytes]]":
     """All records that a partition has by now."""
     where = TopicPartition(topic, partition)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)

@@ -17,7 +17,7 @@ from registrar.topics import TopicDeclaration, ensure_topics
 from service_kit.kafka import KafkaClients
 from support.commands import run_command
 from support.polling import eventually
-from support.records import records_of
+from support.records import read_records
 
 
 async def test_topics_are_created_once_with_their_partition_counts(kafka_bootstrap_servers: str) -> None:
@@ -66,7 +66,7 @@ async def test_change_events_go_on_in_a_topic_that_was_deleted(running_stack: St
         async def write_and_read() -> bool:
             like = {"tweet_id": secrets.token_hex(12), "user_id": user}
             await mongo["tweets"]["likes"].insert_one({"_id": like, "created_at": datetime.now(UTC)})
-            found = [await records_of(addresses["KAFKA_BOOTSTRAP_SERVERS"], topic, number) for number in range(6)]
+            found = [await read_records(addresses["KAFKA_BOOTSTRAP_SERVERS"], topic, number) for number in range(6)]
             return any(found)
 
         await eventually(ready, within=180)
@@ -248,4 +248,4 @@ async def test_connector_whose_schema_history_is_lost_takes_a_new_snapshot(runni
         await eventually(resets, lambda count: count > before, within=180)
         await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
         # Ready by its last heartbeats while the snapshot begins.
-        await eventually(lambda: records_of(addresses["KAFKA_BOOTSTRAP_SERVERS"], topic))
+        await eventually(lambda: read_records(addresses["KAFKA_BOOTSTRAP_SERVERS"], topic))

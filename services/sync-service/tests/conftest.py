@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from embedded_stack import Stack
 from service_kit.mysql import create_engine, migrate
 from support.jwt_issuer import Issuer, serving_issuer
-from support.own_sync import OwnSync, own_sync
-from support.sync_bench import Bench, sync_bench
-from support.written_copies import Copy, MongoCopy, MysqlCopy
+from support.stored_copies import StoredCopy, StoredMongoCopy, StoredMysqlCopy
+from support.sync_harness import SyncHarness, sync_harness
+from support.sync_process import SyncProcess, sync_process
 from sync_service.routes.config import Route
 from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.runner import migrations_folder
@@ -111,10 +111,10 @@ async def empty_copy(engine: AsyncEngine) -> None:
 
 
 @pytest.fixture
-async def sync(stack: Stack, issuer: Issuer, tmp_path: Path, copies_urls: dict[str, str]) -> AsyncIterator[OwnSync]:
+async def sync(stack: Stack, issuer: Issuer, tmp_path: Path, copies_urls: dict[str, str]) -> AsyncIterator[SyncProcess]:
     """Not running yet."""
     declared = yaml.safe_load(default_routes_file().read_text())
-    async with own_sync(
+    async with sync_process(
         stack, issuer, tmp_path, urls=copies_urls, routes=[declared["users"], declared["tweets"]]
     ) as sync:
         yield sync
@@ -127,11 +127,11 @@ async def copy(
     mongo_sink: MongoSink,
     engine: AsyncEngine,
     database: "Database",
-) -> Copy:
+) -> StoredCopy:
     if request.param == "mongodb":
-        return MongoCopy(mongo_sink, database)
+        return StoredMongoCopy(mongo_sink, database)
     await empty_copy(engine)
-    return MysqlCopy(mysql_sink, engine)
+    return StoredMysqlCopy(mysql_sink, engine)
 
 
 @pytest.fixture
@@ -148,6 +148,6 @@ def settings(kafka_bootstrap_servers: str, schema_url: str, database_url: str) -
 
 
 @pytest.fixture
-async def bench(settings: Settings, engine: AsyncEngine, routes: dict[str, Route]) -> AsyncIterator[Bench]:
-    async with sync_bench(settings, routes, engine) as bench:
-        yield bench
+async def harness(settings: Settings, engine: AsyncEngine, routes: dict[str, Route]) -> AsyncIterator[SyncHarness]:
+    async with sync_harness(settings, routes, engine) as harness:
+        yield harness

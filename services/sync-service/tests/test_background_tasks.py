@@ -22,27 +22,27 @@ from service_kit.background import EXIT_SOFTWARE, TaskEnded
 from service_kit.event_loop import EventLoopMetrics
 from service_kit.kafka import KafkaClients, stop
 from support.forced_ends import WAYS, Ends, HowItEnds, cancel_from_outside, end_first_run, restarts, running_task
-from support.own_sync import OwnSync, tweet_event
 from support.polling import eventually
 from support.replicas import free_port
+from support.sync_process import SyncProcess, tweet_event
 from sync_service import runner
-from sync_service.change_feed.event_view import Wanted
+from sync_service.change_feed.event_view import EventFilter
 from sync_service.change_feed.hub import Feed, FeedLimits
 from sync_service.kafka.partition import PartitionWorker
 from sync_service.main import create_app
 from sync_service.metrics import FeedMetrics
-from sync_service.monitoring.cache import Recent
+from sync_service.monitoring.cache import SingleFlightCache
 from sync_service.reconciliation import jobs as reconciliation_jobs
 from sync_service.reconciliation.jobs import Job, Jobs
 from sync_service.routes.loader import load_routes
-from sync_service.runner import SyncOperation
+from sync_service.runner import SyncRunner
 from sync_service.settings import Settings
 
 LIMITS = FeedLimits(clients=10, backlog=100, heartbeat_seconds=10)
 
 
 @asynccontextmanager
-async def running_app(sync: OwnSync) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
+async def running_app(sync: SyncProcess) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
     """The service in this process, as soon as it consumes."""
     settings = Settings.model_validate({name.lower(): value for name, value in sync.variables.items()})
     app = create_app(settings, load_routes(Path(sync.variables["SYNC_ROUTES_FILE"])))
@@ -53,10 +53,10 @@ async def running_app(sync: OwnSync) -> AsyncIterator[tuple[FastAPI, httpx.Async
         yield app, client
 
 
-async def is_applied(sync: OwnSync, app: FastAPI, number: int) -> None:
+async def is_applied(sync: SyncProcess, app: FastAPI, number: int) -> None:
     """An event that is sent now reaches the copy, and its offset is committed."""
     await sync.send(sync.tweets, tweet_event(number, text="x"))
-    statistics = app.state.operation.applications[sync.topic(sync.tweets)].statistics
+    statistics = app.state.runner.processors[sync.topic(sync.tweets)].statistics
 
     async def applied() -> bool:
         labels = {"route": sync.tweets, "operation": "c", "outcome": "applied"}
@@ -72,15 +72,15 @@ async def is_applied(sync: OwnSync, app: FastAPI, number: int) -> None:
 @pytest.mark.parametrize(
     ("task", "owner", "name", "how"),
     [
-        *(("purge", SyncOperation, "_purge", how) for how in WAYS),
-        *(("gaps", SyncOperation, "_refresh_gaps", how) for how in WAYS),
+        *(("purge", SyncRunner, "_purge", how) for how in WAYS),
+        *(("gaps", SyncRunner, "_refresh_gaps", how) for how in WAYS),
         # To return is what they are for.
         *(("views", runner, "make_views_once_possible", how) for how in WAYS if how != "returns"),
         *(("event-loop-lag", EventLoopMetrics, "watch", how) for how in WAYS),
     ],
 )
 async def test_task_that_ends_is_restarted(
-    sync: OwnSync, monkeypatch: pytest.MonkeyPatch, *, task: str, owner: Any, name: str, how: HowItEnds
+    sync: SyncProcess, monkeypatch: pytest.MonkeyPatch, *, task: str, owner: Any, name: str, how: HowItEnds
 ) -> None:
     runs = end_first_run(monkeypatch, owner, name, how)
 
@@ -98,9 +98,9 @@ async def test_task_that_ends_is_restarted(
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize(("task", "name"), [("sync", "run"), ("watchdog", "_watch")])
 async def test_task_without_which_the_sync_is_dead_ends_the_process(
-    sync: OwnSync, monkeypatch: pytest.MonkeyPatch, task: str, name: str, how: HowItEnds
+    sync: SyncProcess, monkeypatch: pytest.MonkeyPatch, task: str, name: str, how: HowItEnds
 ) -> None:
-    end_first_run(monkeypatch, SyncOperation, name, how)
+    end_first_run(monkeypatch, SyncRunner, name, how)
     async with running_app(sync) as (app, _):
         reason, code = await Ends.of(app).first()
     assert reason.startswith(f"background task {task} ended: ")
@@ -126,7 +126,7 @@ main()
 @pytest.mark.parametrize(
     "end", ["return", "raise RuntimeError('ended by a test')", "raise asyncio.CancelledError"], ids=["r", "e", "c"]
 )
-async def test_process_whose_consumer_has_ended_ends_with_70(sync: OwnSync, end: str) -> None:
+async def test_process_whose_consumer_has_ended_ends_with_70(sync: SyncProcess, end: str) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM.format(end=end), "run"),
         env={"PATH": os.environ["PATH"], "PORT": str(free_port()), **sync.variables},
@@ -146,11 +146,11 @@ async def test_process_whose_consumer_has_ended_ends_with_70(sync: OwnSync, end:
 
 
 @pytest.mark.parametrize("name", ["commits", "worker"])
-async def test_task_of_the_consumer_that_is_cancelled_is_made_up_for(sync: OwnSync, name: str) -> None:
+async def test_task_of_the_consumer_that_is_cancelled_is_made_up_for(sync: SyncProcess, name: str) -> None:
     async with running_app(sync) as (app, _):
         ends = Ends.of(app)
         await is_applied(sync, app, 1)
-        member = app.state.operation.member
+        member = app.state.runner.member
         consumer = member._consumer
         await cancel_from_outside(name if name == "commits" else f"{sync.topic(sync.tweets)}-0")
 
@@ -163,7 +163,7 @@ async def test_task_of_the_consumer_that_is_cancelled_is_made_up_for(sync: OwnSy
     assert ends.reasons == []
 
 
-async def test_worker_that_returns_unasked_is_made_up_for(sync: OwnSync, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_worker_that_returns_unasked_is_made_up_for(sync: SyncProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = end_first_run(monkeypatch, PartitionWorker, "_run", "returns")
     async with running_app(sync) as (app, _):
         ends = Ends.of(app)
@@ -172,18 +172,18 @@ async def test_worker_that_returns_unasked_is_made_up_for(sync: OwnSync, monkeyp
     assert ends.reasons == []
 
 
-async def test_consumer_whose_own_task_was_cancelled_is_replaced(sync: OwnSync) -> None:
+async def test_consumer_whose_own_task_was_cancelled_is_replaced(sync: SyncProcess) -> None:
     """aiokafka lets the `CancelledError` of its coordination out of `getmany`."""
     async with running_app(sync) as (app, _):
         ends = Ends.of(app)
         await is_applied(sync, app, 1)
-        app.state.operation.member._consumer._coordinator._coordination_task.cancel()
+        app.state.runner.member._consumer._coordinator._coordination_task.cancel()
         await is_applied(sync, app, 2)
     assert ends.reasons == []
 
 
 async def test_cancelled_error_that_leaves_stop_does_not_end_the_sync(
-    sync: OwnSync, monkeypatch: pytest.MonkeyPatch
+    sync: SyncProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop, getmany = AIOKafkaConsumer.stop, AIOKafkaConsumer.getmany
     stopped, losses = 0, 0
@@ -243,7 +243,7 @@ def connections(consumer: AIOKafkaConsumer) -> list[Any]:
 
 
 async def test_stop_lets_no_cancelled_error_out_and_closes_the_connections(
-    sync: OwnSync, kafka_bootstrap_servers: str
+    sync: SyncProcess, kafka_bootstrap_servers: str
 ) -> None:
     topic = sync.topic(sync.tweets)
     consumer = await waiting_for_a_lost_broker(kafka_bootstrap_servers, topic)
@@ -260,7 +260,7 @@ async def test_stop_lets_no_cancelled_error_out_and_closes_the_connections(
 
 
 async def test_stop_ends_the_fetches_although_the_group_can_not_be_left(
-    sync: OwnSync, kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
+    sync: SyncProcess, kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail() -> None:
         raise LookupError
@@ -278,7 +278,7 @@ async def test_stop_ends_the_fetches_although_the_group_can_not_be_left(
     await coordinator.close()
 
 
-async def test_stop_is_cancelled_with_its_own_task(sync: OwnSync, kafka_bootstrap_servers: str) -> None:
+async def test_stop_is_cancelled_with_its_own_task(sync: SyncProcess, kafka_bootstrap_servers: str) -> None:
     consumer = await waiting_for_a_lost_broker(kafka_bootstrap_servers, sync.topic(sync.tweets))
     stopping = asyncio.create_task(stop(consumer))
     await asyncio.sleep(0)
@@ -288,7 +288,7 @@ async def test_stop_is_cancelled_with_its_own_task(sync: OwnSync, kafka_bootstra
     assert not connections(consumer)
 
 
-async def test_broker_that_is_restarted_ends_nothing(sync: OwnSync, stack: Stack) -> None:
+async def test_broker_that_is_restarted_ends_nothing(sync: SyncProcess, stack: Stack) -> None:
     """Its process is the same one after three restarts."""
     async with sync.running() as replica:
         for number in range(1, 4):
@@ -319,7 +319,7 @@ async def cancelled_fetcher(kafka: KafkaClients, topic: str) -> None:
 
 
 async def test_client_whose_own_task_was_cancelled_raises_a_kafka_error(
-    sync: OwnSync, kafka_bootstrap_servers: str
+    sync: SyncProcess, kafka_bootstrap_servers: str
 ) -> None:
     with pytest.raises(KafkaError):
         await asyncio.wait_for(
@@ -340,16 +340,16 @@ async def has_begun(feed: Feed) -> "asyncio.Task[None]":
 
 
 async def test_feed_that_is_cancelled_ends_its_streams_and_begins_again(
-    sync: OwnSync, kafka_bootstrap_servers: str
+    sync: SyncProcess, kafka_bootstrap_servers: str
 ) -> None:
     kafka = KafkaClients(kafka_bootstrap_servers)
     feed = Feed(kafka, {sync.topic(sync.tweets): "tweets"}, FeedMetrics(CollectorRegistry()), LIMITS)
-    async with feed.subscription(Wanted()) as subscription:
+    async with feed.subscription(EventFilter()) as subscription:
         await subscription.begin()
         (await has_begun(feed)).cancel()
         with pytest.raises(Exception, match="service-unavailable"):
             await subscription.next()
-    async with feed.subscription(Wanted()) as subscription:
+    async with feed.subscription(EventFilter()) as subscription:
         await subscription.begin()
         await sync.send(sync.tweets, tweet_event(1))
         assert await subscription.next()
@@ -378,7 +378,7 @@ async def test_cancelled_question_is_an_error_and_the_next_one_is_asked() -> Non
     async def ask() -> bool:
         return await answers.pop(0)()
 
-    recent = Recent(ask, seconds=5)
+    recent = SingleFlightCache(ask, seconds=5)
     asking = asyncio.create_task(recent.get())
 
     async def asked() -> "asyncio.Task[bool] | None":

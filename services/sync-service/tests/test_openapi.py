@@ -27,10 +27,10 @@ from support.openapi_contract import (
     sent_as,
     try_operations,
 )
-from support.own_sync import OwnSync, own_sync
 from support.polling import eventually
 from support.replicas import Replica
 from support.responses import problem
+from support.sync_process import SyncProcess, sync_process
 from sync_service.main import create_app
 from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.settings import Settings
@@ -88,11 +88,13 @@ async def live(
     issuer: Issuer,
     tmp_path_factory: pytest.TempPathFactory,
     addresses: dict[str, str],
-) -> AsyncIterator[tuple[OwnSync, Replica]]:
+) -> AsyncIterator[tuple[SyncProcess, Replica]]:
     """A process with dead letters: more than fit on a page."""
     folder: Path = tmp_path_factory.mktemp("openapi")
     declared = yaml.safe_load(default_routes_file().read_text())
-    async with own_sync(stack, issuer, folder, urls=addresses, routes=[declared["users"], declared["tweets"]]) as sync:
+    async with sync_process(
+        stack, issuer, folder, urls=addresses, routes=[declared["users"], declared["tweets"]]
+    ) as sync:
         await sync.send(sync.tweets, *[(b"k", b"broken")] * LETTERS)
         async with sync.running(LOG_LEVEL="WARNING") as replica:
 
@@ -109,7 +111,7 @@ async def live(
 class Worker:
     """Sends the cases, with a token that works."""
 
-    def __init__(self, sync: OwnSync) -> None:
+    def __init__(self, sync: SyncProcess) -> None:
         self._sync = sync
 
     def prepare(self, case: schemathesis.Case) -> None:
@@ -127,7 +129,7 @@ class Worker:
 
 
 @pytest.fixture(scope="module")
-def findings(live: tuple[OwnSync, Replica]) -> Iterator[Findings]:
+def findings(live: tuple[SyncProcess, Replica]) -> Iterator[Findings]:
     sync, replica = live
     url = str(replica.client.base_url).rstrip("/")
     with sending(contract, url, Worker(sync), rules_beyond_schemas=RULES_BEYOND_SCHEMAS):
@@ -140,7 +142,7 @@ def test_operation_answers_as_it_is_described(operation: str, findings: Findings
     assert not findings.failures[operation], "\n\n".join(findings.failures[operation])
 
 
-async def test_live_service_publishes_this_description(live: tuple[OwnSync, Replica]) -> None:
+async def test_live_service_publishes_this_description(live: tuple[SyncProcess, Replica]) -> None:
     assert (await live[1].client.get("/openapi.json")).json() == DESCRIPTION
 
 
@@ -156,7 +158,7 @@ def test_all_of_it_needs_a_token_and_the_status_none() -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-async def test_operation_refuses_whoever_is_no_worker(live: tuple[OwnSync, Replica], operation: str) -> None:
+async def test_operation_refuses_whoever_is_no_worker(live: tuple[SyncProcess, Replica], operation: str) -> None:
     sync, replica = live
     method, path = operation.split()
     body = {"action": "discard", "ids": ["0-0"]} if operation == "POST /v1/dead-letters" else None

@@ -5,77 +5,79 @@ import asyncio
 from embedded_stack import Stack
 from support.change_events import mysql_event
 from support.polling import eventually
-from support.sync_bench import Bench, becomes, tweet_event, tweet_id
+from support.sync_harness import SyncHarness, becomes, tweet_event, tweet_id
 
 
-async def test_inserts_updates_deletes_and_snapshot_reads_reach_both_copies(bench: Bench) -> None:
+async def test_inserts_updates_deletes_and_snapshot_reads_reach_both_copies(harness: SyncHarness) -> None:
     ada = {"id": "u1", "username": "ada", "name": "Ada", "is_active": 1, "created_at": "2026-11-24T03:17:34.081894Z"}
-    await bench.send(
-        bench.users_topic, mysql_event(ada, op="r", pos=1), mysql_event({**ada, "name": "Ada L."}, op="u", pos=2)
+    await harness.send(
+        harness.users_topic, mysql_event(ada, op="r", pos=1), mysql_event({**ada, "name": "Ada L."}, op="u", pos=2)
     )
-    await bench.send(bench.users_topic, mysql_event({"id": "u2"}, pos=3), mysql_event({"id": "u2"}, op="d", pos=4))
-    await bench.send(bench.tweets_topic, tweet_event(1, "one", op="r"), tweet_event(2, "two"))
-    await bench.send(bench.tweets_topic, tweet_event(2, "", op="d", ordinal=2), (tweet_event(2, "")[0], None))
+    await harness.send(harness.users_topic, mysql_event({"id": "u2"}, pos=3), mysql_event({"id": "u2"}, op="d", pos=4))
+    await harness.send(harness.tweets_topic, tweet_event(1, "one", op="r"), tweet_event(2, "two"))
+    await harness.send(harness.tweets_topic, tweet_event(2, "", op="d", ordinal=2), (tweet_event(2, "")[0], None))
 
-    operation = bench.start_sync()
+    runner = harness.start_sync()
 
-    await becomes(bench.tweets, {tweet_id(1): "one"})
-    user = await eventually(lambda: bench.user("u1"), lambda user: user is not None and user["name"] == "Ada L.")
+    await becomes(harness.tweets, {tweet_id(1): "one"})
+    user = await eventually(lambda: harness.user("u1"), lambda user: user is not None and user["name"] == "Ada L.")
     assert user is not None
     assert user["is_active"] is True
-    assert await bench.user("u2") is None
-    await becomes(operation.member.lag, {bench.users_topic: 0, bench.tweets_topic: 0})
+    assert await harness.user("u2") is None
+    await becomes(runner.member.lag, {harness.users_topic: 0, harness.tweets_topic: 0})
 
 
-async def test_what_is_done_is_not_done_again_by_the_next_process(bench: Bench) -> None:
-    await bench.send(bench.tweets_topic, *(tweet_event(n, "x") for n in range(50)))
-    first = bench.start_sync()
-    await eventually(bench.tweets, lambda rows: len(rows) == 50)
-    await bench.stop_sync(first)
+async def test_what_is_done_is_not_done_again_by_the_next_process(harness: SyncHarness) -> None:
+    await harness.send(harness.tweets_topic, *(tweet_event(n, "x") for n in range(50)))
+    first = harness.start_sync()
+    await eventually(harness.tweets, lambda rows: len(rows) == 50)
+    await harness.stop_sync(first)
 
-    await bench.send(bench.tweets_topic, tweet_event(50, "x"))
-    second = bench.start_sync()
+    await harness.send(harness.tweets_topic, tweet_event(50, "x"))
+    second = harness.start_sync()
 
-    await eventually(bench.tweets, lambda rows: len(rows) == 51)
-    assert second.applications[bench.tweets_topic].statistics.finished == 1
+    await eventually(harness.tweets, lambda rows: len(rows) == 51)
+    assert second.processors[harness.tweets_topic].statistics.finished == 1
 
 
-async def test_redelivery_of_everything_changes_nothing_and_is_counted(bench: Bench) -> None:
-    await bench.send(bench.tweets_topic, *(tweet_event(n, f"text {n}") for n in range(30)))
-    await bench.send(bench.tweets_topic, *(tweet_event(n, "", op="d", ordinal=2) for n in range(10)))
-    first = bench.start_sync()
+async def test_redelivery_of_everything_changes_nothing_and_is_counted(harness: SyncHarness) -> None:
+    await harness.send(harness.tweets_topic, *(tweet_event(n, f"text {n}") for n in range(30)))
+    await harness.send(harness.tweets_topic, *(tweet_event(n, "", op="d", ordinal=2) for n in range(10)))
+    first = harness.start_sync()
     wanted = {tweet_id(n): f"text {n}" for n in range(10, 30)}
-    await becomes(bench.tweets, wanted)
-    await bench.stop_sync(first)
+    await becomes(harness.tweets, wanted)
+    await harness.stop_sync(first)
 
-    again = bench.start_sync(sync_group_id=f"{bench.settings.sync_group_id}-again")
-    statistics = again.applications[bench.tweets_topic].statistics
+    again = harness.start_sync(sync_group_id=f"{harness.settings.sync_group_id}-again")
+    statistics = again.processors[harness.tweets_topic].statistics
 
     async def finished() -> int:
         return statistics.finished
 
     await becomes(finished, 40)
     assert statistics.outcomes["skipped"] + statistics.outcomes["superseded"] >= 40 - len(wanted)
-    assert await bench.tweets() == wanted
+    assert await harness.tweets() == wanted
 
 
-async def test_database_that_is_down_blocks_its_own_route_and_nothing_is_lost(bench: Bench, stack: Stack) -> None:
-    operation = bench.start_sync()
-    await bench.send(bench.tweets_topic, tweet_event(1, "before"))
-    await becomes(bench.tweets, {tweet_id(1): "before"})
+async def test_database_that_is_down_blocks_its_own_route_and_nothing_is_lost(
+    harness: SyncHarness, stack: Stack
+) -> None:
+    runner = harness.start_sync()
+    await harness.send(harness.tweets_topic, tweet_event(1, "before"))
+    await becomes(harness.tweets, {tweet_id(1): "before"})
 
     stack.kill("mysql")
-    await bench.send(bench.tweets_topic, *(tweet_event(n, "while down") for n in range(2, 20)))
-    await bench.send(bench.users_topic, mysql_event({"id": "u1", "username": "ada"}))
-    await eventually(lambda: bench.user("u1"))
+    await harness.send(harness.tweets_topic, *(tweet_event(n, "while down") for n in range(2, 20)))
+    await harness.send(harness.users_topic, mysql_event({"id": "u1", "username": "ada"}))
+    await eventually(lambda: harness.user("u1"))
 
     async def problem() -> str:
-        return operation.problem or ""
+        return runner.problem or ""
 
     await eventually(problem, lambda reason: "MySQL" in reason)
     await asyncio.to_thread(stack.start, "mysql")
-    await bench.engine.dispose()
+    await harness.engine.dispose()
 
-    await eventually(bench.tweets, lambda rows: len(rows) == 19)
+    await eventually(harness.tweets, lambda rows: len(rows) == 19)
     await becomes(problem, "")
-    assert await bench.dead_letters() == []
+    assert await harness.dead_letters() == []

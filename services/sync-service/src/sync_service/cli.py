@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from service_kit.server import serve
 from service_kit.settings import format_settings_error
-from sync_service.change_feed.event_view import OperationName, Wanted, operation_name
-from sync_service.change_feed.inspect import Inspection, inspect, moment
-from sync_service.dead_letters.cli import list_letters, settle_letters, show_letter
-from sync_service.dead_letters.models import LetterId
+from sync_service.change_feed.event_view import EventFilter, OperationName, operation_name
+from sync_service.change_feed.inspect import InspectOptions, inspect, parse_begin
+from sync_service.dead_letters.cli import list_dead_letters, resolve_dead_letters, show_dead_letter
+from sync_service.dead_letters.models import DeadLetterId
 from sync_service.main import create_app, end_streams
 from sync_service.reconciliation import cli as reconciliation
 from sync_service.routes.cli import add_routes_parser, run_routes
@@ -37,7 +37,7 @@ def main() -> None:
             case "dead-letters":
                 sys.exit(_dead_letters(arguments))
             case _:
-                inspect(_inspection(arguments))
+                inspect(_inspect_options(arguments))
     except ValidationError as error:
         sys.exit(format_settings_error(error))
     except InvalidRoutes as error:
@@ -59,11 +59,11 @@ def _leave_the_output_to_the_command() -> None:
     )
 
 
-def _inspection(arguments: argparse.Namespace) -> Inspection:
-    return Inspection(
+def _inspect_options(arguments: argparse.Namespace) -> InspectOptions:
+    return InspectOptions(
         topics=arguments.topic,
         routes=arguments.route,
-        wanted=Wanted(operation=arguments.operation, key=arguments.key),
+        event_filter=EventFilter(operation=arguments.operation, key=arguments.key),
         begin="beginning" if arguments.from_beginning else arguments.since or "now",
         limit=arguments.limit,
         as_json=arguments.json,
@@ -73,11 +73,11 @@ def _inspection(arguments: argparse.Namespace) -> Inspection:
 def _dead_letters(arguments: argparse.Namespace) -> int:
     match arguments.action:
         case "list":
-            return list_letters(route=arguments.route, limit=arguments.limit, as_json=arguments.json)
+            return list_dead_letters(route=arguments.route, limit=arguments.limit, as_json=arguments.json)
         case "show":
-            return show_letter(arguments.id, as_json=arguments.json)
+            return show_dead_letter(arguments.id, as_json=arguments.json)
         case action:
-            return settle_letters(action, arguments.id, everything=arguments.all, route=arguments.route)
+            return resolve_dead_letters(action, arguments.id, everything=arguments.all, route=arguments.route)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -124,8 +124,8 @@ def _add_dead_letters(parser: argparse.ArgumentParser) -> None:
         settling.add_argument("--route", help="with --all: only those of this route")
 
 
-def _letter_id(text: str) -> LetterId:
-    if (parsed := LetterId.of(text)) is None:
+def _letter_id(text: str) -> DeadLetterId:
+    if (parsed := DeadLetterId.of(text)) is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no id; they look like 0-17")
     return parsed
 
@@ -138,7 +138,7 @@ def _operation(text: str) -> OperationName:
 
 def _moment(text: str) -> datetime:
     try:
-        return moment(text, datetime.now(UTC))
+        return parse_begin(text, datetime.now(UTC))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a time nor so long ago as in 10m") from error
 

@@ -22,20 +22,20 @@ from sync_service.change_feed.endpoints import router as feed_router
 from sync_service.change_feed.hub import Feed, FeedLimits
 from sync_service.dead_letters.endpoints import router as dead_letters_router
 from sync_service.dead_letters.service import DeadLetterService
-from sync_service.dead_letters.store import LetterReader
+from sync_service.dead_letters.store import DeadLetterReader
 from sync_service.metrics import FeedMetrics, SyncMetrics
 from sync_service.monitoring.counts.endpoints import router as counts_router
 from sync_service.monitoring.counts.service import Counts
-from sync_service.monitoring.pipeline.broker import Broker
-from sync_service.monitoring.pipeline.connectors import Connectors
+from sync_service.monitoring.pipeline.broker import BrokerProbe
+from sync_service.monitoring.pipeline.connectors import ConnectorProbe
 from sync_service.monitoring.pipeline.endpoints import router as pipeline_router
 from sync_service.monitoring.pipeline.service import Pipeline
 from sync_service.monitoring.status.endpoints import router
-from sync_service.monitoring.store_probes import ObservedStores
+from sync_service.monitoring.store_probes import StoreProbes
 from sync_service.reconciliation.endpoints import router as reconciliation_router
 from sync_service.reconciliation.jobs import Jobs
 from sync_service.routes.config import Route
-from sync_service.runner import SyncOperation
+from sync_service.runner import SyncRunner
 from sync_service.settings import Settings
 from sync_service.sinks.base import Unavailable
 
@@ -52,8 +52,8 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.settings = settings
-        app.state.operation = operation = SyncOperation(settings, routes, metrics, supervisor)
-        app.state.dead_letters = _dead_letter_service(kafka, operation)
+        app.state.runner = runner = SyncRunner(settings, routes, metrics, supervisor)
+        app.state.dead_letters = _dead_letter_service(kafka, runner)
         app.state.feed = feed = Feed(
             kafka,
             {route.topic: route.name for route in routes},
@@ -63,12 +63,12 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
         app.state.reconciliations = reconciliations = Jobs(settings)
         async with AsyncExitStack() as cleanup:
             await cleanup.enter_async_context(
-                supervisor.task("sync", operation.run, on_failure=OnFailure.EXIT, request_stop=operation.stop)
+                supervisor.task("sync", runner.run, on_failure=OnFailure.EXIT, request_stop=runner.stop)
             )
             cleanup.push_async_callback(feed.close)
             cleanup.push_async_callback(reconciliations.close)
             app.state.authenticator = await cleanup.enter_async_context(_authenticator(settings))
-            await cleanup.enter_async_context(_observing(settings, routes, app))
+            await cleanup.enter_async_context(_monitoring(settings, routes, app))
             yield
 
     return create_application(
@@ -85,20 +85,20 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
     )
 
 
-def _dead_letter_service(kafka: KafkaClients, operation: SyncOperation) -> DeadLetterService:
+def _dead_letter_service(kafka: KafkaClients, runner: SyncRunner) -> DeadLetterService:
     return DeadLetterService(
-        LetterReader(kafka),
-        operation.dead_letters,
-        [application.route for application in operation.applications.values()],
-        lambda route: operation.applications[route.topic].sink,
+        DeadLetterReader(kafka),
+        runner.dead_letters,
+        [processor.route for processor in runner.processors.values()],
+        lambda route: runner.processors[route.topic].sink,
     )
 
 
 @asynccontextmanager
-async def _observing(settings: Settings, routes: Sequence[Route], app: FastAPI) -> AsyncIterator[None]:
+async def _monitoring(settings: Settings, routes: Sequence[Route], app: FastAPI) -> AsyncIterator[None]:
     """Sets `pipeline` and `counts`. Nothing is asked before a request needs it."""
-    stores = ObservedStores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
-    broker = Broker(KafkaClients.of(settings), [route.topic for route in routes], settings.sync_group_id)
+    stores = StoreProbes(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
+    broker = BrokerProbe(KafkaClients.of(settings), [route.topic for route in routes], settings.sync_group_id)
     registrar = None if settings.registrar_url is None else str(settings.registrar_url)
     async with AsyncExitStack() as cleanup:
         cleanup.push_async_callback(stores.close)
@@ -106,7 +106,7 @@ async def _observing(settings: Settings, routes: Sequence[Route], app: FastAPI) 
         app.state.counts = counts = Counts(routes, stores)
         cleanup.push_async_callback(counts.close)
         app.state.pipeline = pipeline = Pipeline(
-            Connectors(registrar, http), broker, stores, app.state.dead_letters.open_by_topic
+            ConnectorProbe(registrar, http), broker, stores, app.state.dead_letters.open_by_topic
         )
         cleanup.push_async_callback(pipeline.close)
         yield
@@ -138,9 +138,9 @@ def end_streams(app: FastAPI) -> None:
 
 def _readiness(app: FastAPI) -> Mapping[str, ReadinessCheck]:
     async def consumer() -> str | None:
-        operation: SyncOperation = app.state.operation
-        if problem := operation.problem:
+        runner: SyncRunner = app.state.runner
+        if problem := runner.problem:
             raise NotReady(problem)
-        return operation.doubts
+        return runner.doubts
 
     return {"consumer": consumer}

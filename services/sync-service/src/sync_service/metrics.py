@@ -40,7 +40,7 @@ class SyncMetrics:
         self.retries = Counter(
             "sync_retries", "Writes that failed because a dependency did not answer.", ["route"], registry=registry
         )
-        self.epochs = Counter(
+        self.log_generations = Counter(
             "sync_new_epochs",
             "Changes of what orders events: another source server or binary log, or a topic that was created again.",
             ["route"],

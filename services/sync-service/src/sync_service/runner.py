@@ -14,13 +14,13 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from service_kit.background import OnFailure, Supervisor
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import migrate
-from sync_service.apply.processor import RouteApplication
-from sync_service.apply.retry import Closing, Persistence
-from sync_service.dead_letters.limits import Limits
-from sync_service.dead_letters.router import Diversion, TooManyDeadLetters
-from sync_service.dead_letters.store import DeadLetters, LetterReader
+from service_kit.retry import Backoff, Cancelled, Retrier
+from sync_service.apply.processor import RouteProcessor
+from sync_service.dead_letters.limits import DeadLetterLimits
+from sync_service.dead_letters.router import DeadLetterRouter, TooManyDeadLetters
+from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
 from sync_service.kafka.gaps import Gaps
-from sync_service.kafka.group import GroupMember
+from sync_service.kafka.group import ConsumerGroupMember
 from sync_service.kafka.progress import Progress
 from sync_service.metrics import SyncMetrics
 from sync_service.monitoring.watchdog import Watchdog
@@ -47,7 +47,7 @@ WAY_ON = (
 )
 
 
-class SyncOperation:
+class SyncRunner:
     """Runs until `stop`. `problem` is None while everything goes its way."""
 
     def __init__(
@@ -58,22 +58,28 @@ class SyncOperation:
         self.metrics = metrics
         self._stores = Stores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
         kafka = KafkaClients.of(settings)
-        self.dead_letters = DeadLetters(kafka)
-        self._letter_reader = LetterReader(kafka)
-        self.applications: Mapping[str, RouteApplication] = {route.topic: self._application(route) for route in routes}
+        self.dead_letters = DeadLetterWriter(kafka)
+        self._dead_letter_reader = DeadLetterReader(kafka)
+        self.processors: Mapping[str, RouteProcessor] = {route.topic: self._processor(route) for route in routes}
         self.gaps = Gaps(self._stores.engine)
-        self.member = GroupMember(settings, kafka, self.applications, metrics, self.gaps)
+        self.member = ConsumerGroupMember(settings, kafka, self.processors, metrics, self.gaps)
         self._watchdog = Watchdog()
-        self._preparing = Persistence((Unavailable, OperationalError, InterfaceError), self._note_not_prepared)
+        self._preparing = Retrier(
+            on=(Unavailable, OperationalError, InterfaceError),
+            backoff=Backoff(initial=0.1, maximum=5.0),
+            on_failure=self._note_not_prepared,
+        )
         self._not_prepared: str | None = "not prepared yet"
         metrics.begin([route.name for route in routes], lambda: self.problem)
 
-    def _application(self, route: Route) -> RouteApplication:
-        limits = Limits(self._settings.sync_dead_letters_max_consecutive, self._settings.sync_dead_letters_max_ratio)
-        return RouteApplication(
+    def _processor(self, route: Route) -> RouteProcessor:
+        limits = DeadLetterLimits(
+            self._settings.sync_dead_letters_max_consecutive, self._settings.sync_dead_letters_max_ratio
+        )
+        return RouteProcessor(
             route,
             self._stores.sink(route),
-            Diversion(route.name, self.dead_letters, self._letter_reader, limits),
+            DeadLetterRouter(route.name, self.dead_letters, self._dead_letter_reader, limits),
             RouteStatistics(route.name, self.metrics),
             rows_at_once=self._settings.sync_rows_at_once,
         )
@@ -88,24 +94,24 @@ class SyncOperation:
             or "; ".join(self._blocked())
             or self.member.topics.problem
             or (f"Kafka: {self.member.group_problem}" if self.member.group_problem else None)
-            or (f"no progress: {_told(stuck)}" if stuck else None)
+            or (f"no progress: {_format_stuck(stuck)}" if stuck else None)
         )
 
     @property
     def doubts(self) -> str | None:
         """Which copies may lack something although everything is applied."""
         named = [
-            f"{application.route.name} is in doubt: {'; '.join(map(str, gaps))}"
-            for topic, application in self.applications.items()
+            f"{processor.route.name} is in doubt: {'; '.join(map(str, gaps))}"
+            for topic, processor in self.processors.items()
             if (gaps := self.gaps.of(topic))
         ]
         return "; ".join(named) or None
 
     def _blocked(self) -> list[str]:
         return [
-            f"{application.route.name}: {application.statistics.blocked_by}"
-            for application in self.applications.values()
-            if application.statistics.blocked_by
+            f"{processor.route.name}: {processor.statistics.blocked_by}"
+            for processor in self.processors.values()
+            if processor.statistics.blocked_by
         ]
 
     async def run(self) -> None:
@@ -114,7 +120,7 @@ class SyncOperation:
             cleanup.push_async_callback(self._stores.close)
             cleanup.push_async_callback(self.dead_letters.close)
             try:
-                await self._preparing.insist(self._prepare)
+                await self._preparing.run(self._prepare)
                 self._not_prepared = None
                 make_views = partial(make_views_once_possible, self._stores.engine)
                 async with (
@@ -124,11 +130,11 @@ class SyncOperation:
                     self._supervisor.task("views", make_views, may_finish=True),
                 ):
                     await self._consume()
-            except Closing:
+            except Cancelled:
                 pass
 
     def stop(self) -> None:
-        self._preparing.close()
+        self._preparing.cancel()
         self.member.stop()
 
     async def _consume(self) -> None:
@@ -141,14 +147,14 @@ class SyncOperation:
     async def _prepare(self) -> None:
         address = self._settings.mysql_url.get_secret_value()
         await migrate(address, migrations_folder())
-        routes = [application.route for application in self.applications.values()]
+        routes = [processor.route for processor in self.processors.values()]
         for statement in await change_tables(address, routes, apply=True):
             log.info("made what a route lacked in MySQL", statement=statement, notable=True)
-        for application in self.applications.values():
-            await application.sink.prepare()
+        for processor in self.processors.values():
+            await processor.sink.prepare()
         await self._look_at_gaps()
 
-    def _note_not_prepared(self, error: Exception) -> None:
+    def _note_not_prepared(self, error: Exception, _delay: float) -> None:
         self._not_prepared = f"not prepared yet: {type(error).__name__}"
         log.warning("the copies can't be prepared yet", reason=str(error))
 
@@ -159,7 +165,7 @@ class SyncOperation:
             await self._look_at_progress()
             await self._excuse_stalls_of_others()
             if stuck := self._watchdog.stuck_without_excuse(self._settings.sync_watchdog_seconds):
-                self._supervisor.end(f"no progress: {_told(stuck)}")
+                self._supervisor.end(f"no progress: {_format_stuck(stuck)}")
 
     async def _look_at_progress(self) -> None:
         """Without the member's consumer, if that has no answer: it may be broken while the broker is fine.
@@ -174,9 +180,9 @@ class SyncOperation:
                 try:
                     progress = await self.member.progress_by_new_connection()
                 except (KafkaError, OSError):
-                    self._watchdog.look(self.member.last_known_progress())
+                    self._watchdog.observe(self.member.last_known_progress())
                     return
-        self._watchdog.look(progress)
+        self._watchdog.observe(progress)
         self._measure_lag(progress)
 
     async def _excuse_stalls_of_others(self) -> None:
@@ -184,7 +190,7 @@ class SyncOperation:
         if self.member.problem is not None:
             self._watchdog.excuse()
             return
-        blocked = {topic for topic, each in self.applications.items() if each.statistics.blocked_by}
+        blocked = {topic for topic, each in self.processors.items() if each.statistics.blocked_by}
         stuck = list(self._watchdog.stuck(STUCK_SECONDS))
         asked = [partition for partition in stuck if partition.topic not in blocked]
         ours = await asyncio.gather(*map(self.member.stalls, asked))
@@ -203,39 +209,39 @@ class SyncOperation:
 
     async def _look_at_gaps(self) -> None:
         await self.gaps.refresh()
-        for topic, application in self.applications.items():
-            self.metrics.gaps.labels(application.route.name).set(len(self.gaps.of(topic)))
+        for topic, processor in self.processors.items():
+            self.metrics.gaps.labels(processor.route.name).set(len(self.gaps.of(topic)))
 
     def _measure_lag(self, partitions: Mapping[TopicPartition, Progress]) -> None:
         unplaced = self.member.unplaced_topics
-        for topic, application in self.applications.items():
+        for topic, processor in self.processors.items():
             if topic in unplaced:
                 continue
             behind = {
                 partition: each for partition, each in partitions.items() if partition.topic == topic and each.lag
             }
-            standing = {partition: self._watchdog.standing(partition) for partition in behind}
+            standing = {partition: self._watchdog.stalled_seconds(partition) for partition in behind}
             # What has not been fetched yet is as old as it has waited, or older.
             waited = (
                 standing[partition] if each.oldest_seconds is None else each.oldest_seconds
                 for partition, each in behind.items()
             )
-            name = application.route.name
+            name = processor.route.name
             self.metrics.lag.labels(name).set(sum(each.lag for each in behind.values()))
             self.metrics.lag_seconds.labels(name).set(max((0.0, *waited)))
             self.metrics.stalled_seconds.labels(name).set(max((0.0, *standing.values())))
 
     async def _purge(self) -> None:
         while True:
-            for application in self.applications.values():
+            for processor in self.processors.values():
                 try:
-                    await application.sink.purge()
+                    await processor.sink.purge()
                 except Unavailable as error:
-                    log.warning("tombstones not purged", route=application.route.name, reason=str(error))
+                    log.warning("tombstones not purged", route=processor.route.name, reason=str(error))
             await asyncio.sleep(PURGE_SECONDS)
 
 
-def _told(stuck: Mapping[TopicPartition, float]) -> str:
+def _format_stuck(stuck: Mapping[TopicPartition, float]) -> str:
     return ", ".join(f"{each.topic}-{each.partition} for {seconds:.0f} s" for each, seconds in sorted(stuck.items()))
 
 

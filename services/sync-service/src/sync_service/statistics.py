@@ -10,7 +10,7 @@ from typing import Literal
 
 from sync_service.metrics import SyncMetrics
 
-Outcome = Literal["applied", "skipped", "superseded", "ignored", "dead-lettered"]
+EventOutcome = Literal["applied", "skipped", "superseded", "ignored", "dead-lettered"]
 
 RATE_WINDOW_SECONDS = 60
 LATENCIES_KEPT = 1000
@@ -26,7 +26,7 @@ class RouteStatistics:
 
     route: str
     metrics: SyncMetrics
-    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    outcomes: Counter[EventOutcome] = field(default_factory=Counter)
     last_event_at: datetime | None = None
     blocked: dict[int, str] = field(default_factory=dict)
     waits_for_topic: str | None = None
@@ -36,7 +36,7 @@ class RouteStatistics:
     def __post_init__(self) -> None:
         self.metrics.blocked.labels(self.route).set_function(lambda: self.blocked_by is not None)
 
-    def count(self, outcome: Outcome, operations: Iterable[str]) -> None:
+    def count(self, outcome: EventOutcome, operations: Iterable[str]) -> None:
         """Take note of events that are done with, by the operation of each."""
         numbers = Counter(operations)
         for operation, number in numbers.items():

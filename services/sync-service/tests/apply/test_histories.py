@@ -13,14 +13,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from support.written_copies import Copy, MysqlCopy
+from support.stored_copies import StoredCopy, StoredMysqlCopy
 from sync_service.apply.batching import chunks
-from sync_service.apply.ordering import Flow, Version, offset, stream
+from sync_service.apply.ordering import ApplyMode, Version, offset, topic_partition
 from sync_service.sinks import mongodb
 from sync_service.sinks.mysql import MysqlSink
 
-EPOCH = "mysql:binlog/uuid-1"
-SNAPSHOT_EPOCH = "mysql:binlog/"
+GENERATION = "mysql:binlog/uuid-1"
+SNAPSHOT_GENERATION = "mysql:binlog/"
 PARTITIONS = 2
 ROWS = 4
 # Of the topic, and of the rows: every example has its own.
@@ -112,7 +112,7 @@ def ways(draw: st.DrawFn) -> Way:
     return Way(state(log), partitions, reads, draw(st.integers(1, 5)))
 
 
-async def end_of(copy: Copy, way: Way) -> dict[int, str]:
+async def end_of(copy: StoredCopy, way: Way) -> dict[int, str]:
     """What readers of the copy see of it."""
     example = next(_examples)
 
@@ -120,9 +120,11 @@ async def end_of(copy: Copy, way: Way) -> dict[int, str]:
         return f"{example:016x}{row:08x}"
 
     def version(number: int, place: int, event: Event) -> Version:
-        epoch = SNAPSHOT_EPOCH if event.operation == "r" else EPOCH
+        log_generation = SNAPSHOT_GENERATION if event.operation == "r" else GENERATION
         position = None if event.position is None else f"{event.position:05d}"
-        return Version(stream(f"{example:032x}", number), offset(place), epoch, position, event.operation)
+        return Version(
+            topic_partition(f"{example:032x}", number), offset(place), log_generation, position, event.operation
+        )
 
     for number, start, end in way.reads:
         some = way.partitions[number][start:end]
@@ -146,16 +148,16 @@ EXAMPLES = settings(
 
 @EXAMPLES
 @given(way=ways())
-async def test_copy_ends_as_the_source_did(copy: Copy, way: Way) -> None:
+async def test_copy_ends_as_the_source_did(copy: StoredCopy, way: Way) -> None:
     assert await end_of(copy, way) == way.truth
 
 
 @pytest.fixture
-def unguarded_copy(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> Copy:
+def unguarded_copy(copy: StoredCopy, monkeypatch: pytest.MonkeyPatch) -> StoredCopy:
     """Its sink believes every event."""
-    if isinstance(copy, MysqlCopy):
+    if isinstance(copy, StoredMysqlCopy):
         assert isinstance(copy.sink, MysqlSink)
-        monkeypatch.setattr(copy.sink, "_update", {flow: copy.sink._on_duplicate("TRUE") for flow in Flow})
+        monkeypatch.setattr(copy.sink, "_update", {mode: copy.sink._on_duplicate("TRUE") for mode in ApplyMode})
     else:
         monkeypatch.setattr(mongodb, "_guard", lambda *_: True)
     return copy
@@ -164,5 +166,5 @@ def unguarded_copy(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> Copy:
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="the negative control: the same without the guard")
 @settings(EXAMPLES, phases=[Phase.generate])
 @given(way=ways())
-async def test_without_the_guard_it_does_not(unguarded_copy: Copy, way: Way) -> None:
+async def test_without_the_guard_it_does_not(unguarded_copy: StoredCopy, way: Way) -> None:
     assert await end_of(unguarded_copy, way) == way.truth

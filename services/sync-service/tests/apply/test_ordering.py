@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sync_service.apply.batching import chunks
 from sync_service.apply.changes import Change
-from sync_service.apply.ordering import Flow, Version, applies, merged, offset, stream
+from sync_service.apply.ordering import ApplyMode, Version, applies, merged, offset, topic_partition
 
 TOPIC, TOPIC_ANEW = "a" * 32, "b" * 32
 ANY_SERVER, SERVER, OTHER_SERVER = "mysql:binlog/", "mysql:binlog/uuid-1", "mysql:binlog/uuid-2"
@@ -16,12 +16,12 @@ def version(  # noqa: PLR0917 - the tables below are read like tables
     offset_: int = 10,
     position: int | None = 10,
     op: str = "u",
-    epoch: str = SERVER,
+    log_generation: str = SERVER,
     topic: str = TOPIC,
     partition: int = 0,
 ) -> Version:
     place = None if position is None else f"{position:05d}"
-    return Version(stream(topic, partition), offset(offset_), epoch, place, op)
+    return Version(topic_partition(topic, partition), offset(offset_), log_generation, place, op)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def version(  # noqa: PLR0917 - the tables below are read like tables
         (version(11, 9, "d"), False, "2: a replayed delete"),
         (version(11, 9, "r"), True, "3: a snapshot read, whatever its position"),
         (version(11, None, "r"), True, "3: a snapshot read without a position"),
-        (version(11, 1, epoch=OTHER_SERVER), True, "4: another server's position says nothing"),
+        (version(11, 1, log_generation=OTHER_SERVER), True, "4: another server's position says nothing"),
         (version(3, 11, topic=TOPIC_ANEW), True, "1 does not hold: offsets of a topic made anew begin at 0"),
         (version(3, 9, topic=TOPIC_ANEW), False, "2 holds all the same: the source is what it was"),
         (version(3, 11, partition=1), True, "1 does not hold in another partition"),
@@ -50,14 +50,14 @@ def test_live_event_against_a_row_at_offset_10_and_position_10(incoming: Version
 
 def test_first_event_of_a_row_applies_whatever_it_is() -> None:
     assert applies(version(op="d"), None)
-    assert applies(version(op="u"), None, Flow.REPLAY)
+    assert applies(version(op="u"), None, ApplyMode.RETRY)
 
 
 def test_row_from_a_snapshot_belongs_to_whichever_server_streams_next() -> None:
     snapshot = version(10, 10, "r", ANY_SERVER)
-    assert applies(version(11, 11, epoch=SERVER), snapshot)
-    assert not applies(version(11, 10, epoch=SERVER), snapshot)
-    assert not applies(version(11, 10, epoch=OTHER_SERVER), snapshot)
+    assert applies(version(11, 11, log_generation=SERVER), snapshot)
+    assert not applies(version(11, 10, log_generation=SERVER), snapshot)
+    assert not applies(version(11, 10, log_generation=OTHER_SERVER), snapshot)
 
 
 @pytest.mark.parametrize(
@@ -68,13 +68,13 @@ def test_row_from_a_snapshot_belongs_to_whichever_server_streams_next() -> None:
         (version(11, 11, "r"), True),
         (version(11, 9, "r"), False),
         (version(11, None, "r"), False),
-        (version(11, 11, epoch=OTHER_SERVER), False),
+        (version(11, 11, log_generation=OTHER_SERVER), False),
     ],
 )
 def test_replayed_dead_letter_applies_only_if_its_position_is_known_to_be_newer(
     incoming: Version, expected: bool
 ) -> None:
-    assert applies(incoming, version(10, 10), Flow.REPLAY) is expected
+    assert applies(incoming, version(10, 10), ApplyMode.RETRY) is expected
 
 
 @pytest.mark.parametrize(
@@ -88,15 +88,15 @@ def test_replayed_dead_letter_applies_only_if_its_position_is_known_to_be_newer(
     ],
 )
 def test_repair_applies_only_to_the_row_that_was_looked_at(incoming: Version, expected: bool) -> None:
-    assert applies(incoming, version(10, 10), Flow.REPAIR) is expected
-    assert applies(incoming, None, Flow.REPAIR)
+    assert applies(incoming, version(10, 10), ApplyMode.REPAIR) is expected
+    assert applies(incoming, None, ApplyMode.REPAIR)
 
 
 def test_snapshot_read_without_a_position_keeps_the_known_one() -> None:
-    kept = merged(version(11, None, "r", epoch="other"), version(10, 10))
-    assert (kept.position, kept.epoch) == ("00010", SERVER)
+    kept = merged(version(11, None, "r", log_generation="other"), version(10, 10))
+    assert (kept.position, kept.log_generation) == ("00010", SERVER)
     assert kept.event == version(11, None).event
-    assert merged(version(11, 12, "r", ANY_SERVER), version(10, 10)).epoch == ANY_SERVER
+    assert merged(version(11, 12, "r", ANY_SERVER), version(10, 10)).log_generation == ANY_SERVER
 
 
 def test_update_that_was_read_before_a_snapshot_can_not_be_dropped_by_the_snapshots_clock() -> None:

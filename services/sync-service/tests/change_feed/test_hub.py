@@ -16,25 +16,25 @@ from prometheus_client import CollectorRegistry
 
 from service_kit.kafka import KafkaClients
 from support.change_events import mysql_event
-from support.own_sync import OwnSync, tweet_event, tweet_id
 from support.polling import eventually
 from support.replicas import Replica
 from support.sse import Listener
-from support.sync_bench import PARTITIONS, Bench
-from support.sync_bench import tweet_event as bench_tweet
+from support.sync_harness import PARTITIONS, SyncHarness
+from support.sync_harness import tweet_event as bench_tweet
+from support.sync_process import SyncProcess, tweet_event, tweet_id
 from sync_service.change_feed import hub
 from sync_service.change_feed.backlog import Backlog, FeedEvent
-from sync_service.change_feed.event_view import Told, Wanted
+from sync_service.change_feed.event_view import EventFilter, EventView
 from sync_service.change_feed.hub import Feed, FeedLimits
 from sync_service.kafka import discovery
-from sync_service.kafka.discovery import GrowingConsumer
+from sync_service.kafka.discovery import DiscoveringConsumer
 from sync_service.metrics import FeedMetrics
 
 Listen = Callable[..., Awaitable[Listener]]
 
 
 @pytest.fixture
-async def listen(sync: OwnSync) -> AsyncIterator[Listen]:
+async def listen(sync: SyncProcess) -> AsyncIterator[Listen]:
     """Connects as a `technical_worker`, with the query that is given."""
     listeners = []
 
@@ -57,7 +57,7 @@ async def metric(replica: Replica, name: str) -> float:
     return float(found[1])
 
 
-async def test_listeners_hear_of_what_they_want_as_it_passes(sync: OwnSync, listen: Listen) -> None:
+async def test_listeners_hear_of_what_they_want_as_it_passes(sync: SyncProcess, listen: Listen) -> None:
     await sync.send(sync.tweets, tweet_event(1, text="before anybody listened"))
     async with sync.running() as replica:
         everything = await listen(replica)
@@ -80,7 +80,7 @@ async def test_listeners_hear_of_what_they_want_as_it_passes(sync: OwnSync, list
         assert kinds == {"change", "broken"}
 
 
-async def test_only_workers_may_listen(sync: OwnSync) -> None:
+async def test_only_workers_may_listen(sync: SyncProcess) -> None:
     async with sync.running() as replica:
         for headers, expected in (({"Authorization": ""}, 401), (sync.bearer("customer"), 403)):
             assert (await replica.client.get("/v1/events", headers=headers)).status_code == expected
@@ -88,7 +88,7 @@ async def test_only_workers_may_listen(sync: OwnSync) -> None:
             assert (await replica.client.get(f"/v1/events?{query}")).status_code == 422
 
 
-async def test_silence_is_broken_by_heartbeats_and_limits_end_the_stream(sync: OwnSync, listen: Listen) -> None:
+async def test_silence_is_broken_by_heartbeats_and_limits_end_the_stream(sync: SyncProcess, listen: Listen) -> None:
     async with sync.running(SYNC_FEED_HEARTBEAT_SECONDS="0.2", SYNC_FEED_CLIENTS="2") as replica:
         listener = await listen(replica, "limit=2")
         texts = [message.text for _ in range(3) if (message := await listener.message()) is not None]
@@ -104,7 +104,7 @@ async def test_silence_is_broken_by_heartbeats_and_limits_end_the_stream(sync: O
         assert await listener.message() is None
 
 
-async def test_stream_ends_with_the_token(sync: OwnSync, listen: Listen) -> None:
+async def test_stream_ends_with_the_token(sync: SyncProcess, listen: Listen) -> None:
     async with sync.running() as replica:
         listener = await listen(replica, exp=int(time.time()) + 6)
         end = await listener.event()
@@ -112,7 +112,7 @@ async def test_stream_ends_with_the_token(sync: OwnSync, listen: Listen) -> None
         assert await listener.message() is None
 
 
-async def test_slow_one_is_dropped_and_delays_nobody(sync: OwnSync, listen: Listen) -> None:
+async def test_slow_one_is_dropped_and_delays_nobody(sync: SyncProcess, listen: Listen) -> None:
     async with sync.running(SYNC_FEED_BACKLOG="8") as replica:
         slow, quick = await listen(replica, buffer=4096), await listen(replica)
         number = 0
@@ -132,7 +132,7 @@ async def test_slow_one_is_dropped_and_delays_nobody(sync: OwnSync, listen: List
             pass
 
 
-async def test_streams_end_with_the_process(sync: OwnSync, listen: Listen) -> None:
+async def test_streams_end_with_the_process(sync: SyncProcess, listen: Listen) -> None:
     async with sync.running() as replica:
         listener = await listen(replica)
         assert await listener.message() is not None
@@ -144,18 +144,18 @@ async def test_streams_end_with_the_process(sync: OwnSync, listen: Listen) -> No
 
 
 async def test_all_share_one_consumer_that_ends_with_the_last(
-    sync: OwnSync, kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
+    sync: SyncProcess, kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened, closed = [], []
 
     @asynccontextmanager
-    async def counted(*arguments: Any, **named: Any) -> AsyncIterator[GrowingConsumer]:
-        async with original(*arguments, **named) as growing:
-            opened.append(growing.consumer)
-            yield growing
-        closed.append(growing.consumer)
+    async def counted(*arguments: Any, **named: Any) -> AsyncIterator[DiscoveringConsumer]:
+        async with original(*arguments, **named) as discovering:
+            opened.append(discovering.consumer)
+            yield discovering
+        closed.append(discovering.consumer)
 
-    original = hub.growing_consumer
+    original = hub.discovering_consumer
     monkeypatch.setattr(hub, "growing_consumer", counted)
     limits = FeedLimits(clients=10, backlog=100, heartbeat_seconds=10)
     feed = Feed(
@@ -169,7 +169,7 @@ async def test_all_share_one_consumer_that_ends_with_the_last(
         return len(closed) == len(opened)
 
     for round_number in (1, 2):
-        async with feed.subscription(Wanted()) as one, feed.subscription(Wanted()) as other:
+        async with feed.subscription(EventFilter()) as one, feed.subscription(EventFilter()) as other:
             for each in (one, other):
                 await each.begin()
             await sync.send(sync.tweets, tweet_event(round_number))
@@ -182,41 +182,41 @@ async def test_all_share_one_consumer_that_ends_with_the_last(
 
 
 async def test_feed_leaves_out_what_is_missing_and_shows_it_when_it_is_created(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discovery, "LOOK_SECONDS", 0.2)
-    await bench.send(bench.tweets_topic, bench_tweet(1, "before"))
-    await bench.delete_topic(bench.users_topic)
+    monkeypatch.setattr(discovery, "DISCOVER_SECONDS", 0.2)
+    await harness.send(harness.tweets_topic, bench_tweet(1, "before"))
+    await harness.delete_topic(harness.users_topic)
     limits = FeedLimits(clients=10, backlog=100, heartbeat_seconds=30)
-    routes = {bench.tweets_topic: "tweets", bench.users_topic: "users"}
-    feed = Feed(bench.kafka, routes, FeedMetrics(CollectorRegistry()), limits)
-    async with feed.subscription(Wanted()) as subscription:
+    routes = {harness.tweets_topic: "tweets", harness.users_topic: "users"}
+    feed = Feed(harness.kafka, routes, FeedMetrics(CollectorRegistry()), limits)
+    async with feed.subscription(EventFilter()) as subscription:
         await subscription.begin()
 
         async def shown() -> tuple[str, int, int]:
             (text,) = await subscription.next()
-            told = json.loads(text.decode().split("data: ", 1)[1])
-            return told["route"], told["partition"], told["offset"]
+            view = json.loads(text.decode().split("data: ", 1)[1])
+            return view["route"], view["partition"], view["offset"]
 
-        await bench.send(bench.tweets_topic, bench_tweet(2, "one"))
+        await harness.send(harness.tweets_topic, bench_tweet(2, "one"))
         assert await shown() == ("tweets", 0, 1)
-        await bench.create_topic(bench.users_topic)
-        await bench.send(bench.users_topic, mysql_event({"id": "u1"}))
+        await harness.create_topic(harness.users_topic)
+        await harness.send(harness.users_topic, mysql_event({"id": "u1"}))
         assert await shown() == ("users", 0, 0)
-        await bench.add_partitions(bench.tweets_topic, PARTITIONS + 1)
-        await bench.send(bench.tweets_topic, bench_tweet(3, "new"), partition=PARTITIONS)
+        await harness.add_partitions(harness.tweets_topic, PARTITIONS + 1)
+        await harness.send(harness.tweets_topic, bench_tweet(3, "new"), partition=PARTITIONS)
         assert await shown() == ("tweets", PARTITIONS, 0)
-        await bench.send(bench.tweets_topic, bench_tweet(4, "two"))
+        await harness.send(harness.tweets_topic, bench_tweet(4, "two"))
         assert await shown() == ("tweets", 0, 2)
     await feed.close()
 
 
-async def test_broker_that_is_away_is_a_503(sync: OwnSync) -> None:
+async def test_broker_that_is_away_is_a_503(sync: SyncProcess) -> None:
     limits = FeedLimits(clients=10, backlog=100, heartbeat_seconds=10)
     feed = Feed(KafkaClients("127.0.0.1:1"), {"a": "a"}, FeedMetrics(CollectorRegistry()), limits)
     for _ in range(2):
         with pytest.raises(hub.KafkaError):
-            async with feed.subscription(Wanted()):
+            async with feed.subscription(EventFilter()):
                 pass
     await feed.close()
 
@@ -224,7 +224,7 @@ async def test_broker_that_is_away_is_a_503(sync: OwnSync) -> None:
 @given(st.lists(st.integers(0, 50), max_size=60), st.integers(1, 20), st.integers(1, 200))
 def test_backlog_holds_the_latest_and_no_more_than_it_may(sizes: list[int], most: int, most_bytes: int) -> None:
     backlog = Backlog(most, most_bytes)
-    events = [FeedEvent(Told("t", {"number": number}), b"x" * size) for number, size in enumerate(sizes)]
+    events = [FeedEvent(EventView("t", {"number": number}), b"x" * size) for number, size in enumerate(sizes)]
     for event in events:
         backlog.append(event)
     kept = [backlog[number] for number in range(backlog.first, backlog.end)]
@@ -238,5 +238,5 @@ def test_backlog_holds_the_latest_and_no_more_than_it_may(sizes: list[int], most
 
 
 def test_told_is_one_line() -> None:
-    assert "\n" not in Told("t", {"error": "a\nb\r"}).as_json()
-    assert json.loads(Told("t", {"error": "ü\u2028"}).as_json()) == {"error": "ü\u2028"}
+    assert "\n" not in EventView("t", {"error": "a\nb\r"}).as_json()
+    assert json.loads(EventView("t", {"error": "ü\u2028"}).as_json()) == {"error": "ü\u2028"}

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from support.change_events import mysql_event
 from support.commands import COMMANDS
-from support.own_sync import OwnSync, tweet_event, tweet_id
 from support.polling import eventually
+from support.sync_process import SyncProcess, tweet_event, tweet_id
 from sync_service.change_feed.formatting import changed_fields
-from sync_service.change_feed.inspect import moment
+from sync_service.change_feed.inspect import parse_begin
 
 SYNC_SERVICE = str(COMMANDS / "sync-service")
 
 
-async def inspected(sync: OwnSync, *arguments: str) -> list[dict[str, Any]]:
+async def inspected(sync: SyncProcess, *arguments: str) -> list[dict[str, Any]]:
     code, output, errors = await sync.command("inspect", "--json", *arguments)
     assert (code, errors) == (0, "")
     return [json.loads(line) for line in output.splitlines()]
@@ -33,7 +33,7 @@ def update(row: dict[str, Any], before: dict[str, Any]) -> tuple[bytes, bytes]:
     return key, json.dumps({**json.loads(value or b""), "before": before}).encode()
 
 
-async def test_changed_fields_are_marked(sync: OwnSync) -> None:
+async def test_changed_fields_are_marked(sync: SyncProcess) -> None:
     before = {"id": "u1", "name": "Ada", "role": "customer", "phone": "1"}
     after = {"id": "u1", "name": "Ada L.", "role": "customer", "city": "London"}
     await sync.send(sync.users, update(after, before))
@@ -46,7 +46,7 @@ async def test_changed_fields_are_marked(sync: OwnSync) -> None:
     assert lines[7].startswith('  source  {"connector": "mysql"')
 
 
-async def test_what_mongodb_does_not_tell_is_said_to_be_unknown(sync: OwnSync) -> None:
+async def test_what_mongodb_does_not_tell_is_said_to_be_unknown(sync: SyncProcess) -> None:
     await sync.send(sync.tweets, tweet_event(1, text="x"), tweet_event(1, text="y", op="u"), tweet_event(1, op="d"))
     _, output, _ = await sync.command("inspect", "--from-beginning", "--limit", "3")
     befores = [line.strip() for line in output.splitlines() if line.startswith("  before")]
@@ -54,7 +54,7 @@ async def test_what_mongodb_does_not_tell_is_said_to_be_unknown(sync: OwnSync) -
     assert "~" not in output
 
 
-async def test_missing_topic_is_named_and_the_others_are_shown(sync: OwnSync) -> None:
+async def test_missing_topic_is_named_and_the_others_are_shown(sync: SyncProcess) -> None:
     await sync.send(sync.tweets, tweet_event(1, text="x"))
     sync.routes[sync.users]["topic"] = "test.nowhere"
     sync.write_routes()
@@ -65,7 +65,7 @@ async def test_missing_topic_is_named_and_the_others_are_shown(sync: OwnSync) ->
     assert (code, errors) == (1, "error: topic test.nowhere does not exist\n")
 
 
-async def test_state_before_that_is_no_row_is_told_and_ends_nothing(sync: OwnSync) -> None:
+async def test_state_before_that_is_no_row_is_told_and_ends_nothing(sync: SyncProcess) -> None:
     key, value = update({"id": "u1", "username": "ada"}, before={})
     broken = json.dumps({**json.loads(value), "before": "no row"}).encode()
     await sync.send(sync.users, (key, broken), mysql_event({"id": "u2", "username": "bob"}))
@@ -75,7 +75,7 @@ async def test_state_before_that_is_no_row_is_told_and_ends_nothing(sync: OwnSyn
     assert other["op"] == "c"
 
 
-async def test_events_are_filtered(sync: OwnSync) -> None:
+async def test_events_are_filtered(sync: SyncProcess) -> None:
     await sync.send(sync.users, mysql_event({"id": "u1"}), mysql_event({"id": "u2"}), mysql_event({"id": "u2"}, op="d"))
     await sync.send(sync.tweets, tweet_event(1, text="x"), tweet_event(2, text="y", op="u"))
     begin = ("--from-beginning", "--limit")
@@ -93,7 +93,7 @@ async def test_events_are_filtered(sync: OwnSync) -> None:
         assert (await sync.command("inspect", *wrong))[0] == 2
 
 
-async def test_since_begins_with_what_came_then(sync: OwnSync) -> None:
+async def test_since_begins_with_what_came_then(sync: SyncProcess) -> None:
     await sync.send(sync.tweets, tweet_event(0))
     sent = datetime.now(UTC)
 
@@ -101,7 +101,7 @@ async def test_since_begins_with_what_came_then(sync: OwnSync) -> None:
         return datetime.now(UTC)
 
     # The broker counts in milliseconds.
-    then = await eventually(now, lambda moment: moment - sent > timedelta(milliseconds=5))
+    then = await eventually(now, lambda parse_begin: parse_begin - sent > timedelta(milliseconds=5))
     await sync.send(sync.tweets, tweet_event(1))
     await sync.send(sync.tweets, tweet_event(2), partition=1)
     # Both partitions, one of which had nothing before.
@@ -110,7 +110,7 @@ async def test_since_begins_with_what_came_then(sync: OwnSync) -> None:
     assert len(await inspected(sync, "--since", "1h", "--limit", "3")) == 3
 
 
-async def test_since_shows_nothing_that_is_known_to_be_older_whatever_timestamps_there_are(sync: OwnSync) -> None:
+async def test_since_shows_nothing_that_is_known_to_be_older_whatever_timestamps_there_are(sync: SyncProcess) -> None:
     """Timestamps of a topic need not rise: producers have clocks of their own, and old ones write none (-1)."""
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
     hour = 3_600_000
@@ -126,7 +126,7 @@ async def test_since_shows_nothing_that_is_known_to_be_older_whatever_timestamps
     assert len(found) == 5
 
 
-async def test_from_now_on_shows_only_what_comes_and_ctrl_c_ends_it_cleanly(sync: OwnSync) -> None:
+async def test_from_now_on_shows_only_what_comes_and_ctrl_c_ends_it_cleanly(sync: SyncProcess) -> None:
     await sync.send(sync.tweets, tweet_event(1, text="before"))
     process = await asyncio.create_subprocess_exec(
         *(SYNC_SERVICE, "inspect", "--json"),
@@ -154,7 +154,7 @@ async def test_from_now_on_shows_only_what_comes_and_ctrl_c_ends_it_cleanly(sync
     assert (process.returncode, errors) == (0, b"")
 
 
-async def on_a_terminal(sync: OwnSync, **variables: str) -> str:
+async def on_a_terminal(sync: SyncProcess, **variables: str) -> str:
     ours, theirs = pty.openpty()
     process = await asyncio.create_subprocess_exec(
         *(SYNC_SERVICE, "inspect", "--from-beginning", "--limit", "1"),
@@ -169,14 +169,14 @@ async def on_a_terminal(sync: OwnSync, **variables: str) -> str:
         os.close(ours)
 
 
-async def test_colours_are_for_terminals_that_want_them(sync: OwnSync) -> None:
+async def test_colours_are_for_terminals_that_want_them(sync: SyncProcess) -> None:
     await sync.send(sync.users, update({"id": "u1", "name": "b"}, {"id": "u1", "name": "a"}))
     coloured = await on_a_terminal(sync)
     assert '\033[33m~ name: "a" → "b"\033[0m' in coloured
     assert "\033" not in await on_a_terminal(sync, NO_COLOR="1")
 
 
-async def test_resolutions_are_shown_among_the_letters(sync: OwnSync) -> None:
+async def test_resolutions_are_shown_among_the_letters(sync: SyncProcess) -> None:
     begun = datetime.now(UTC).isoformat()
     await sync.send(sync.tweets, (b"k", b"broken"))
     async with sync.running() as replica:
@@ -204,11 +204,11 @@ ROW = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 2) | st.none())
 def test_marks_tell_how_the_one_becomes_the_other(before: dict[str, Any], after: dict[str, Any]) -> None:
     became = dict(before)
     for line in changed_fields(before, after):
-        mark, name, told = line[0], line[2], line[5:]
+        mark, name, view = line[0], line[2], line[5:]
         if mark == "-":
-            assert json.loads(told) == became.pop(name)
+            assert json.loads(view) == became.pop(name)
         else:
-            old, _, new = told.rpartition(" → ")
+            old, _, new = view.rpartition(" → ")
             assert mark == ("~" if name in before else "+")
             assert not old or json.loads(old) == before[name]
             became[name] = json.loads(new)
@@ -221,7 +221,7 @@ def test_nothing_is_marked_unless_something_changed(row: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("90s", "2026-01-31T11:58:30+00:00"),
         ("10m", "2026-01-31T11:50:00+00:00"),
@@ -232,11 +232,11 @@ def test_nothing_is_marked_unless_something_changed(row: dict[str, Any]) -> None
         ("2026-01-31T10:00:00", "2026-01-31T10:00:00+00:00"),
     ],
 )
-def test_moment(text: str, wanted: str) -> None:
-    assert moment(text, datetime(2026, 1, 31, 12, tzinfo=UTC)).isoformat() == wanted
+def test_moment(text: str, expected: str) -> None:
+    assert parse_begin(text, datetime(2026, 1, 31, 12, tzinfo=UTC)).isoformat() == expected
 
 
 @pytest.mark.parametrize("text", ["", "10", "m", "ten", "-1m", "999999999d"])
 def test_no_moment(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the command says what is wrong
-        moment(text, datetime(2026, 1, 31, 12, tzinfo=UTC))
+        parse_begin(text, datetime(2026, 1, 31, 12, tzinfo=UTC))

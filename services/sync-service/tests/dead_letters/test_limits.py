@@ -7,27 +7,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_service.dead_letters.limits import LEAST_EVENTS, WINDOW_EVENTS, Course, Failure, Limits
+from sync_service.dead_letters.limits import LEAST_EVENTS, WINDOW_EVENTS, DeadLetterLimits, Failure, FailureWindow
 from sync_service.dead_letters.models import Stage
 
 Outcome = Literal["applied", "unreadable", "refused"]
-LIMITS = Limits(max_consecutive=100, max_ratio=0.5)
+LIMITS = DeadLetterLimits(max_consecutive=100, max_ratio=0.5)
 STAGES: dict[Outcome, Stage] = {"unreadable": "VALUE_CONVERTER", "refused": "TASK_PUT"}
 
 
-def lived(outcomes: Iterable[Outcome]) -> Course:
+def lived(outcomes: Iterable[Outcome]) -> FailureWindow:
     """The course of a partition whose events come one by one."""
-    course = Course()
+    window = FailureWindow()
     for outcome in outcomes:
         if outcome == "unreadable":
-            course.failed("VALUE_CONVERTER")
+            window.failed("VALUE_CONVERTER")
             continue
-        course.decoded(1)
+        window.decoded(1)
         if outcome == "refused":
-            course.failed("TASK_PUT")
+            window.failed("TASK_PUT")
         else:
-            course.written()
-    return course
+            window.written()
+    return window
 
 
 def failures(outcomes: Sequence[Outcome]) -> list[Failure]:
@@ -35,7 +35,7 @@ def failures(outcomes: Sequence[Outcome]) -> list[Failure]:
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "stage", "excess"),
+    ("outcomes", "stage", "violation"),
     [
         (["unreadable"] * 99, "VALUE_CONVERTER", None),
         (["unreadable"] * 100, "VALUE_CONVERTER", "100 events in a row could not be applied"),
@@ -50,9 +50,9 @@ def failures(outcomes: Sequence[Outcome]) -> list[Failure]:
         (["unreadable", "unreadable", "applied"] * 67 + ["applied"] * 68, "VALUE_CONVERTER", None),
     ],
 )
-def test_failures_are_too_many(outcomes: Sequence[Outcome], stage: Stage, excess: str | None) -> None:
-    found = lived(outcomes).excess(LIMITS, stage)
-    assert found is None if excess is None else (found or "").startswith(excess)
+def test_failures_are_too_many(outcomes: Sequence[Outcome], stage: Stage, violation: str | None) -> None:
+    found = lived(outcomes).violation(LIMITS, stage)
+    assert found is None if violation is None else (found or "").startswith(violation)
 
 
 _outcomes: st.SearchStrategy[Outcome] = st.sampled_from(["applied", "unreadable", "refused"])
@@ -63,45 +63,45 @@ _courses = st.lists(st.tuples(_outcomes, st.integers(1, 120)), max_size=8).map(
 
 @given(_courses)
 def test_what_a_process_finds_in_the_letters_is_what_the_one_before_it_knew(outcomes: list[Outcome]) -> None:
-    known, found = lived(outcomes), Course.before(len(outcomes), failures(outcomes))
-    assert found.in_a_row == known.in_a_row
+    known, found = lived(outcomes), FailureWindow.before(len(outcomes), failures(outcomes))
+    assert found.consecutive == known.consecutive
     assert found.ratio == known.ratio
 
 
 @given(_courses, st.integers(0, 1000))
 def test_letters_of_later_events_say_nothing_of_those_before(outcomes: list[Outcome], before: int) -> None:
     cut = outcomes[:before]
-    assert Course.before(len(cut), failures(outcomes)).in_a_row == lived(cut).in_a_row
+    assert FailureWindow.before(len(cut), failures(outcomes)).consecutive == lived(cut).consecutive
 
 
 @given(st.lists(st.tuples(st.integers(1, 700), st.booleans()), max_size=60))
 def test_share_is_that_of_the_latest_events(batches: list[tuple[int, bool]]) -> None:
-    course, outcomes = Course(), list[bool]()
+    window, outcomes = FailureWindow(), list[bool]()
     for events, is_bad in batches:
         if is_bad:
             for _ in range(events):
-                course.failed("VALUE_CONVERTER")
+                window.failed("VALUE_CONVERTER")
         else:
-            course.decoded(events)
+            window.decoded(events)
         outcomes += [is_bad] * events
     if len(outcomes) < LEAST_EVENTS:
-        assert course.ratio is None
+        assert window.ratio is None
         return
     # Whole blocks go: what is looked at is the window and at most one block, which is as large as a batch may be.
     shares = [
         sum(outcomes[-size:]) / len(outcomes[-size:])
         for size in range(min(WINDOW_EVENTS, len(outcomes)), min(WINDOW_EVENTS + 700, len(outcomes)) + 1)
     ]
-    assert course.ratio is not None
-    assert min(shares) <= course.ratio <= max(shares)
+    assert window.ratio is not None
+    assert min(shares) <= window.ratio <= max(shares)
 
 
 @given(_courses, st.integers(1, 200), st.floats(0.05, 1))
 def test_after_an_event_that_was_applied_no_row_is_too_long(
     outcomes: list[Outcome], max_consecutive: int, max_ratio: float
 ) -> None:
-    course = lived([*outcomes, "applied"])
-    assert set(course.in_a_row.values()) == {0}
+    window = lived([*outcomes, "applied"])
+    assert set(window.consecutive.values()) == {0}
     for stage in ("VALUE_CONVERTER", "TASK_PUT"):
-        reason = course.excess(Limits(max_consecutive, max_ratio), stage)
+        reason = window.violation(DeadLetterLimits(max_consecutive, max_ratio), stage)
         assert reason is None or "of the latest" in reason

@@ -7,16 +7,16 @@ from aiokafka import ConsumerRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_service.dead_letters.index import LetterIndex
+from sync_service.dead_letters.index import DeadLetterIndex
 from sync_service.dead_letters.models import (
     DEAD_LETTERS_TOPIC,
     UNKNOWN_TOPIC_ID,
-    Letter,
-    LetterId,
+    DeadLetter,
+    DeadLetterId,
     Origin,
     Record,
     Resolution,
-    letter_headers,
+    dead_letter_headers,
     read,
     resolution_headers,
 )
@@ -44,45 +44,45 @@ EVENT = record([], topic="cdc.x", offset=7, partition=3)
 
 
 def letter(offset: int, partition: int = 0) -> Record:
-    told = letter_headers(EVENT, "TASK_PUT", ValueError("no"), TOPIC_ID)
+    told = dead_letter_headers(EVENT, "TASK_PUT", ValueError("no"), TOPIC_ID)
     return record(told, offset=offset, partition=partition)
 
 
-def resolution(of: LetterId, offset: int) -> Record:
+def resolution(of: DeadLetterId, offset: int) -> Record:
     return record(resolution_headers(of, "applied", "ada"), offset=offset, partition=of.partition)
 
 
 def test_letter_is_read_as_it_was_written() -> None:
     found = read(letter(5))
-    assert isinstance(found, Letter)
-    assert (found.id, found.origin) == (LetterId(0, 5), Origin("cdc.x", TOPIC_ID, 3, 7))
+    assert isinstance(found, DeadLetter)
+    assert (found.id, found.origin) == (DeadLetterId(0, 5), Origin("cdc.x", TOPIC_ID, 3, 7))
     assert (found.stage, found.error, found.reason) == ("TASK_PUT", "ValueError", "no")
     assert (found.key, found.value, found.headers, found.omitted_bytes) == (b"k", b"v", [], None)
 
 
 def test_resolution_is_read_as_it_was_written() -> None:
-    found = read(resolution(LetterId(0, 5), 6))
+    found = read(resolution(DeadLetterId(0, 5), 6))
     assert isinstance(found, Resolution)
-    assert (found.letter, found.result, found.by) == (LetterId(0, 5), "applied", "ada")
+    assert (found.letter, found.result, found.by) == (DeadLetterId(0, 5), "applied", "ada")
 
 
 def test_headers_of_the_event_itself_change_nothing() -> None:
     """They come before ours: one that calls itself a resolution, one that was a dead letter elsewhere."""
     foreign = [
-        *resolution_headers(LetterId(0, 1), "discarded", "mallory"),
+        *resolution_headers(DeadLetterId(0, 1), "discarded", "mallory"),
         ("__connect.errors.topic", b"elsewhere"),
         ("origin", b"test"),
     ]
-    found = read(record([*foreign, *letter_headers(EVENT, "TASK_PUT", ValueError("no"), TOPIC_ID)]))
-    assert isinstance(found, Letter)
+    found = read(record([*foreign, *dead_letter_headers(EVENT, "TASK_PUT", ValueError("no"), TOPIC_ID)]))
+    assert isinstance(found, DeadLetter)
     assert found.origin.topic == "cdc.x"
     assert found.headers == [("origin", b"test")]
 
 
 def test_letter_of_an_earlier_release_comes_from_no_known_topic() -> None:
-    told = letter_headers(EVENT, "TASK_PUT", ValueError("no"), TOPIC_ID)
+    told = dead_letter_headers(EVENT, "TASK_PUT", ValueError("no"), TOPIC_ID)
     found = read(record([(name, value) for name, value in told if name != "sync.origin.topic-id"]))
-    assert isinstance(found, Letter)
+    assert isinstance(found, DeadLetter)
     assert found.origin.topic_id == UNKNOWN_TOPIC_ID
 
 
@@ -93,38 +93,38 @@ def test_what_is_neither_is_left_alone(headers: list[tuple[str, bytes]]) -> None
 
 @given(st.text())
 def test_id_is_nothing_else(text: str) -> None:
-    found = LetterId.of(text)
+    found = DeadLetterId.of(text)
     assert found is None or all(int(part) == number for part, number in zip(text.split("-"), found, strict=True))
 
 
 @given(st.integers(0, 10**9 - 1), st.integers(0, 10**18 - 1))
 def test_id_comes_back_as_it_was(partition: int, offset: int) -> None:
-    assert LetterId.of(str(LetterId(partition, offset))) == (partition, offset)
+    assert DeadLetterId.of(str(DeadLetterId(partition, offset))) == (partition, offset)
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.none() | st.integers(0, 40)), max_size=40), st.integers(0, 40))
 def test_open_are_the_letters_without_a_resolution(records: list[tuple[int, int | None]], first: int) -> None:
     """In each of two partitions a letter comes, or a resolution of an earlier record."""
-    index, ends, wanted, resolved = LetterIndex(TOPIC_ID), [0, 0], set(), set()
+    index, ends, wanted, resolved = DeadLetterIndex(TOPIC_ID), [0, 0], set(), set()
     for partition, earlier in records:
         offset = ends[partition]
         ends[partition] += 1
         if earlier is None:
             index.note(letter(offset, partition))
-            wanted.add(LetterId(partition, offset))
+            wanted.add(DeadLetterId(partition, offset))
         else:
-            index.note(resolution(LetterId(partition, earlier), offset))
-            if LetterId(partition, earlier) in wanted:
-                wanted.discard(LetterId(partition, earlier))
-                resolved.add(LetterId(partition, earlier))
-    assert list(index.open_behind(None, None)) == sorted(wanted)
-    assert list(index.open_behind(None, {"cdc.y"})) == []
+            index.note(resolution(DeadLetterId(partition, earlier), offset))
+            if DeadLetterId(partition, earlier) in wanted:
+                wanted.discard(DeadLetterId(partition, earlier))
+                resolved.add(DeadLetterId(partition, earlier))
+    assert list(index.open_after(None, None)) == sorted(wanted)
+    assert list(index.open_after(None, {"cdc.y"})) == []
     assert index.reached == {number: end for number, end in enumerate(ends) if end}
     for each in resolved:
         assert not index.is_open(each)
         assert index.resolution(each) is not None
-    middle = LetterId(0, first)
-    assert list(index.open_behind(middle, {"cdc.x"})) == sorted(each for each in wanted if each > middle)
+    middle = DeadLetterId(0, first)
+    assert list(index.open_after(middle, {"cdc.x"})) == sorted(each for each in wanted if each > middle)
     index.forget_before({0: first, 1: 0})
     kept = {each for each in wanted | resolved if each.partition == 1 or each.offset >= first}
     assert {each for each in wanted | resolved if index.has(each)} == kept

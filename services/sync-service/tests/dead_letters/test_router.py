@@ -7,18 +7,18 @@ import pytest
 from service_kit.kafka import KafkaClients
 from support.change_events import Record, mongodb_event
 from support.polling import eventually
-from support.records import records_of
-from support.sync_bench import Bench, becomes, tweet_event, tweet_id
-from sync_service.dead_letters.limits import Limits
-from sync_service.dead_letters.router import Diversion
-from sync_service.dead_letters.store import DeadLetters, LetterReader
+from support.records import read_records
+from support.sync_harness import SyncHarness, becomes, tweet_event, tweet_id
+from sync_service.dead_letters.limits import DeadLetterLimits
+from sync_service.dead_letters.router import DeadLetterRouter
+from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
 
 # As much as fits into a record by the defaults of producer and broker.
 BIGGEST = 1_048_400
 
 
 @pytest.mark.parametrize("place", [0, 10, 19])
-async def test_poison_goes_to_the_dead_letters_alone(bench: Bench, place: int) -> None:
+async def test_poison_goes_to_the_dead_letters_alone(harness: SyncHarness, place: int) -> None:
     key, value = tweet_event(99, "poison")
     assert value is not None
     poisons: list[Record] = [
@@ -31,13 +31,13 @@ async def test_poison_goes_to_the_dead_letters_alone(bench: Bench, place: int) -
         (key, b"{" * BIGGEST),
     ]
     good = [tweet_event(n, "good") for n in range(20)]
-    await bench.send(bench.tweets_topic, *good[:place], *poisons, *good[place:])
+    await harness.send(harness.tweets_topic, *good[:place], *poisons, *good[place:])
 
-    operation = bench.start_sync()
+    runner = harness.start_sync()
 
-    await eventually(bench.tweets, lambda rows: len(rows) == 20)
-    await becomes(operation.member.lag, {bench.users_topic: 0, bench.tweets_topic: 0})
-    letters = await bench.dead_letters()
+    await eventually(harness.tweets, lambda rows: len(rows) == 20)
+    await becomes(runner.member.lag, {harness.users_topic: 0, harness.tweets_topic: 0})
+    letters = await harness.dead_letters()
     assert sorted((letter.key, letter.value) for letter in letters) == sorted(poisons)
     headers = [dict(letter.headers) for letter in letters]
     assert {int(each["__connect.errors.offset"]) for each in headers} == set(range(place, place + len(poisons)))
@@ -45,35 +45,37 @@ async def test_poison_goes_to_the_dead_letters_alone(bench: Bench, place: int) -
     assert all(each["__connect.errors.exception.message"] for each in headers)
 
 
-async def test_state_before_a_poisoned_update_is_not_lost_with_it(bench: Bench) -> None:
+async def test_state_before_a_poisoned_update_is_not_lost_with_it(harness: SyncHarness) -> None:
     poison = mongodb_event({"_id": {"$oid": tweet_id(1)}, "lang": "x" * 21}, op="u", ordinal=3)
-    await bench.send(bench.tweets_topic, tweet_event(1, "first"), tweet_event(1, "second", op="u", ordinal=2), poison)
-    bench.start_sync()
-    await becomes(bench.tweets, {tweet_id(1): "second"})
-    assert [letter.value for letter in await bench.dead_letters()] == [poison[1]]
-
-
-async def test_dead_letter_keeps_the_records_own_headers(bench: Bench) -> None:
-    await bench.producer.send_and_wait(
-        bench.tweets_topic, key=b"k", value=json.dumps({"x": 1}).encode(), headers=[("origin", b"test")], partition=0
+    await harness.send(
+        harness.tweets_topic, tweet_event(1, "first"), tweet_event(1, "second", op="u", ordinal=2), poison
     )
-    bench.start_sync()
-    letters = await eventually(bench.dead_letters)
+    harness.start_sync()
+    await becomes(harness.tweets, {tweet_id(1): "second"})
+    assert [letter.value for letter in await harness.dead_letters()] == [poison[1]]
+
+
+async def test_dead_letter_keeps_the_records_own_headers(harness: SyncHarness) -> None:
+    await harness.producer.send_and_wait(
+        harness.tweets_topic, key=b"k", value=json.dumps({"x": 1}).encode(), headers=[("origin", b"test")], partition=0
+    )
+    harness.start_sync()
+    letters = await eventually(harness.dead_letters)
     assert dict(letters[0].headers)["origin"] == b"test"
 
 
-async def test_letters_of_the_process_before_are_known_in_every_batch_not_only_the_first(bench: Bench) -> None:
+async def test_letters_of_the_process_before_are_known_in_every_batch_not_only_the_first(harness: SyncHarness) -> None:
     """The offsets are set back over several batches whose events have their letters."""
-    kafka = KafkaClients.of(bench.settings)
-    letters, reader = DeadLetters(kafka), LetterReader(kafka)
-    await bench.send(bench.tweets_topic, *[(b"k", b"broken")] * 3)
-    records = await records_of(bench.settings.kafka_bootstrap_servers, bench.tweets_topic)
+    kafka = KafkaClients.of(harness.settings)
+    letters, reader = DeadLetterWriter(kafka), DeadLetterReader(kafka)
+    await harness.send(harness.tweets_topic, *[(b"k", b"broken")] * 3)
+    records = await read_records(harness.settings.kafka_bootstrap_servers, harness.tweets_topic)
 
     async def one_event_a_batch() -> None:
-        diversion = Diversion("tweets", letters, reader, Limits(max_consecutive=10, max_ratio=1))
+        router = DeadLetterRouter("tweets", letters, reader, DeadLetterLimits(max_consecutive=10, max_ratio=1))
         for record in records:
-            batch = diversion.begin([record], "id-of-the-topic")
-            await batch.divert(record, "VALUE_CONVERTER", ValueError("broken"))
+            batch = router.begin([record], "id-of-the-topic")
+            await batch.send_to_dead_letters(record, "VALUE_CONVERTER", ValueError("broken"))
             batch.done(record.offset + 1)
 
     try:
@@ -81,7 +83,7 @@ async def test_letters_of_the_process_before_are_known_in_every_batch_not_only_t
         await one_event_a_batch()
     finally:
         await letters.close()
-    assert [dict(letter.headers)["__connect.errors.offset"] for letter in await bench.dead_letters()] == [
+    assert [dict(letter.headers)["__connect.errors.offset"] for letter in await harness.dead_letters()] == [
         b"0",
         b"1",
         b"2",

@@ -14,12 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from embedded_stack import Stack
 from service_kit.kafka import KafkaClients
 from support.change_events import Record
-from support.own_sync import OwnSync, tweet_event, tweet_id
 from support.polling import eventually
 from support.responses import problem
+from support.sync_process import SyncProcess, tweet_event, tweet_id
 from sync_service.dead_letters import store
-from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC, LetterId
-from sync_service.dead_letters.store import MAX_REQUEST_BYTES, LetterReader
+from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC, DeadLetterId
+from sync_service.dead_letters.store import MAX_REQUEST_BYTES, DeadLetterReader
 
 POISON = [
     (b'{"id":"{\\"$oid\\": \\"' + tweet_id(1).encode() + b'\\"}"}', b"{not json"),
@@ -54,7 +54,7 @@ async def diverted(client: httpx.AsyncClient, route: str, count: int) -> list[di
     return await eventually(lambda: letters_of(client, route, limit=100), lambda found: len(found) == count)
 
 
-async def test_poison_of_each_kind_is_listed_and_shown_with_its_reason(sync: OwnSync) -> None:
+async def test_poison_of_each_kind_is_listed_and_shown_with_its_reason(sync: SyncProcess) -> None:
     await sync.send(sync.tweets, *POISON)
     async with sync.running() as replica:
         letters = await diverted(replica.client, sync.tweets, len(POISON))
@@ -71,7 +71,7 @@ async def test_poison_of_each_kind_is_listed_and_shown_with_its_reason(sync: Own
             assert shown["size"] == len(key) + len(value or b"")
 
 
-async def test_letters_are_paged_by_cursors_that_stay_where_they_are(sync: OwnSync) -> None:
+async def test_letters_are_paged_by_cursors_that_stay_where_they_are(sync: SyncProcess) -> None:
     await sync.send(sync.tweets, *[(b"k", b"broken")] * 7)
     await sync.send(sync.users, (b"k", b"broken"))
     async with sync.running() as replica:
@@ -95,7 +95,7 @@ async def test_letters_are_paged_by_cursors_that_stay_where_they_are(sync: OwnSy
         assert problem(await replica.client.get("/v1/dead-letters?route=nowhere")) == (422, "unknown-route")
 
 
-async def test_only_workers_may(sync: OwnSync) -> None:
+async def test_only_workers_may(sync: SyncProcess) -> None:
     async with sync.running() as replica:
         requests = [
             ("GET", "/v1/dead-letters", None),
@@ -119,7 +119,7 @@ async def test_only_workers_may(sync: OwnSync) -> None:
         assert (await replica.client.get("/v1/status", headers={"Authorization": ""})).status_code == 200
 
 
-async def test_token_is_refused_once_its_revocation_has_arrived(sync: OwnSync, database: Any) -> None:
+async def test_token_is_refused_once_its_revocation_has_arrived(sync: SyncProcess, database: Any) -> None:
     async with sync.running() as replica:
         assert (await replica.client.get("/v1/dead-letters")).status_code == 200
         await database["users_copy"].insert_one({"_id": "u-technical_worker", "is_active": False})
@@ -131,7 +131,7 @@ async def test_token_is_refused_once_its_revocation_has_arrived(sync: OwnSync, d
 
 
 async def test_letters_are_applied_when_their_route_is_repaired(
-    sync: OwnSync, copied: Callable[[], Awaitable[dict[str, Any]]]
+    sync: SyncProcess, copied: Callable[[], Awaitable[dict[str, Any]]]
 ) -> None:
     """The route's types were wrong: `text` was no text for it."""
     right = sync.routes[sync.tweets]["fields"]
@@ -166,7 +166,7 @@ async def test_letters_are_applied_when_their_route_is_repaired(
 
 
 async def test_letter_that_is_older_than_its_row_is_skipped_and_done_with(
-    sync: OwnSync, copied: Callable[[], Awaitable[dict[str, Any]]]
+    sync: SyncProcess, copied: Callable[[], Awaitable[dict[str, Any]]]
 ) -> None:
     right = sync.routes[sync.tweets]["fields"]
     sync.routes[sync.tweets]["fields"] = {**right, "lang": "integer"}
@@ -187,7 +187,7 @@ async def test_letter_that_is_older_than_its_row_is_skipped_and_done_with(
 
 
 async def test_two_who_retry_at_the_same_time_do_no_harm(
-    sync: OwnSync, copied: Callable[[], Awaitable[dict[str, Any]]]
+    sync: SyncProcess, copied: Callable[[], Awaitable[dict[str, Any]]]
 ) -> None:
     right = sync.routes[sync.tweets]["fields"]
     sync.routes[sync.tweets]["fields"] = {**right, "lang": "integer"}
@@ -213,7 +213,7 @@ async def test_two_who_retry_at_the_same_time_do_no_harm(
         assert await letters_of(other.client, sync.tweets) == []
 
 
-async def test_discarded_letter_is_done_with_and_unknown_ones_are_not_found(sync: OwnSync) -> None:
+async def test_discarded_letter_is_done_with_and_unknown_ones_are_not_found(sync: SyncProcess) -> None:
     await sync.send(sync.tweets, *POISON)
     async with sync.running() as replica:
         letters = await diverted(replica.client, sync.tweets, len(POISON))
@@ -238,7 +238,7 @@ async def test_discarded_letter_is_done_with_and_unknown_ones_are_not_found(sync
             assert problem(await replica.client.post("/v1/dead-letters", json=wrong)) == (422, "validation-failed")
 
 
-async def test_database_that_is_down_resolves_nothing(sync: OwnSync, stack: Stack) -> None:
+async def test_database_that_is_down_resolves_nothing(sync: SyncProcess, stack: Stack) -> None:
     await sync.send(sync.tweets, tweet_event(1, lang="x" * 21))
     async with sync.running() as replica:
         letters = await diverted(replica.client, sync.tweets, 1)
@@ -255,15 +255,15 @@ async def test_letter_beyond_the_end_of_the_topic_is_none_and_blocks_no_other_re
     kafka_bootstrap_servers: str,
 ) -> None:
     """As of a topic that was created again, or of a broker that has lost its last records."""
-    reader = LetterReader(KafkaClients(kafka_bootstrap_servers))
+    reader = DeadLetterReader(KafkaClients(kafka_bootstrap_servers))
     for _ in range(store._CONSUMERS + 1):
         async with asyncio.timeout(20):
-            assert [record async for record in reader.at([LetterId(0, 10**9)])] == []
+            assert [record async for record in reader.at([DeadLetterId(0, 10**9)])] == []
 
 
 @pytest.mark.parametrize("limit", ["producer", "topic", "headers"])
 async def test_letter_without_the_event_appears_whichever_limit_the_event_exceeds(
-    sync: OwnSync, copied: Callable[[], Awaitable[dict[str, Any]]], limit: str
+    sync: SyncProcess, copied: Callable[[], Awaitable[dict[str, Any]]], limit: str
 ) -> None:
     kafka = KafkaClients(sync.variables["KAFKA_BOOTSTRAP_SERVERS"])
     size, headers = {"producer": (3_000_000, 0), "topic": (200_000, 0), "headers": (10, 3_000_000)}[limit]
@@ -292,7 +292,7 @@ async def set_largest_letter(kafka: KafkaClients, size: int) -> None:
 
 
 async def test_event_that_is_too_large_for_the_dead_letters_leaves_its_place_and_can_be_retried(
-    sync: OwnSync, copied: Callable[[], Awaitable[dict[str, Any]]]
+    sync: SyncProcess, copied: Callable[[], Awaitable[dict[str, Any]]]
 ) -> None:
     right = sync.routes[sync.tweets]["fields"]
     sync.routes[sync.tweets]["fields"] = {**right, "lang": "integer"}
@@ -312,7 +312,7 @@ async def test_event_that_is_too_large_for_the_dead_letters_leaves_its_place_and
         assert (await copied())["1"] == "large"
 
 
-async def test_too_many_in_a_row_end_the_process_and_no_restart_diverts_more(sync: OwnSync) -> None:
+async def test_too_many_in_a_row_end_the_process_and_no_restart_diverts_more(sync: SyncProcess) -> None:
     await sync.send(sync.tweets, *[(b"k", b"broken")] * 12)
     limited = {"SYNC_DEAD_LETTERS_MAX_CONSECUTIVE": "5"}
     listed = ("dead-letters", "list", "--route", sync.tweets, "--json")
@@ -334,7 +334,9 @@ async def test_too_many_in_a_row_end_the_process_and_no_restart_diverts_more(syn
 
 
 @pytest.mark.parametrize("poison", [(b"k", b"broken"), tweet_event(1, lang="x" * 21)], ids=["unreadable", "refused"])
-async def test_row_of_failures_goes_on_where_the_process_before_has_committed(sync: OwnSync, poison: Record) -> None:
+async def test_row_of_failures_goes_on_where_the_process_before_has_committed(
+    sync: SyncProcess, poison: Record
+) -> None:
     await sync.send(sync.tweets, tweet_event(0), *[poison] * 6)
     async with sync.running() as replica:
         await diverted(replica.client, sync.tweets, 6)
@@ -346,7 +348,7 @@ async def test_row_of_failures_goes_on_where_the_process_before_has_committed(sy
     assert [json.loads(line)["offset"] for line in output.splitlines()] == list(range(1, 11))
 
 
-async def test_too_large_a_share_ends_the_process(sync: OwnSync) -> None:
+async def test_too_large_a_share_ends_the_process(sync: SyncProcess) -> None:
     broken: Record = (b"k", b"broken")
     events = [broken if number % 3 else tweet_event(number) for number in range(600)]
     await sync.send(sync.tweets, *events)
@@ -361,7 +363,7 @@ async def test_too_large_a_share_ends_the_process(sync: OwnSync) -> None:
     assert len(output.splitlines()) == first
 
 
-async def test_event_whose_letter_is_written_already_gets_no_second_one(sync: OwnSync) -> None:
+async def test_event_whose_letter_is_written_already_gets_no_second_one(sync: SyncProcess) -> None:
     """A process ended between the letter and the commit: the event comes again."""
     await sync.send(sync.tweets, *POISON)
     async with sync.running() as replica:
@@ -377,7 +379,7 @@ async def test_event_whose_letter_is_written_already_gets_no_second_one(sync: Ow
 
 
 async def test_commands_list_show_retry_and_discard(
-    sync: OwnSync, copied: Callable[[], Awaitable[dict[str, Any]]]
+    sync: SyncProcess, copied: Callable[[], Awaitable[dict[str, Any]]]
 ) -> None:
     right = sync.routes[sync.tweets]["fields"]
     sync.routes[sync.tweets]["fields"] = {**right, "lang": "integer"}

@@ -11,7 +11,7 @@ from support.change_events import mongodb_event, mysql_event
 from sync_service.debezium.envelope import Source, decode
 from sync_service.debezium.errors import InvalidEvent, MissingKey, UnsupportedOperation
 from sync_service.debezium.extended_json import decode_extended
-from sync_service.debezium.positions import epoch, position
+from sync_service.debezium.positions import log_generation, position
 
 TWEET_ID = "6b0501ce4d18d3267f34121c"
 MOMENT = datetime(2026, 11, 24, 3, 17, 34, 131000, tzinfo=UTC)
@@ -155,10 +155,10 @@ def test_mysql_snapshot_has_a_position_and_an_epoch_that_matches_every_server() 
     streaming = mysql_source("binlog.000002")
     other = mysql_source("binlog.000002", gtid="uuid-2:7")
     assert position(snapshot) is not None
-    assert epoch(streaming).startswith(epoch(snapshot))
-    assert epoch(other).startswith(epoch(snapshot))
-    assert epoch(streaming) != epoch(other)
-    assert not epoch(mysql_source("mysql-bin.000002")).startswith(epoch(snapshot))
+    assert log_generation(streaming).startswith(log_generation(snapshot))
+    assert log_generation(other).startswith(log_generation(snapshot))
+    assert log_generation(streaming) != log_generation(other)
+    assert not log_generation(mysql_source("mysql-bin.000002")).startswith(log_generation(snapshot))
 
 
 def test_mongodb_positions_sort_by_time_and_ordinal_and_snapshots_have_none() -> None:
@@ -176,4 +176,4 @@ def test_mysql_event_without_a_place_in_the_log_is_an_invalid_event() -> None:
     with pytest.raises(InvalidEvent):
         position(mysql_source("binlog.²"))
     with pytest.raises(InvalidEvent):
-        epoch(mysql_source(""))
+        log_generation(mysql_source(""))

@@ -19,15 +19,15 @@ from sqlalchemy import text
 from embedded_stack import Stack
 from service_kit.kafka import KafkaClients
 from support.change_events import mysql_event
-from support.own_sync import OwnSync
-from support.own_sync import tweet_event as own_event
 from support.polling import eventually
-from support.sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
-from sync_service.kafka.admin import Extent
+from support.sync_harness import PARTITIONS, SyncHarness, becomes, tweet_event, tweet_id
+from support.sync_process import SyncProcess
+from support.sync_process import tweet_event as own_event
+from sync_service.kafka.admin import OffsetRange
 from sync_service.kafka.gaps import Gap, forget, now
 from sync_service.kafka.partition import RECORDS_WAITING
 from sync_service.kafka.placement import placement
-from sync_service.runner import SyncOperation
+from sync_service.runner import SyncRunner
 
 HERE = TopicPartition("t", 3)
 ID, OTHER_ID = "1" * 32, "2" * 32
@@ -38,22 +38,24 @@ def gap(first: int, end: int | None, topic_id: str = ID) -> tuple[str, int, int,
 
 
 @pytest.mark.parametrize(
-    ("extent", "committed", "offset", "gaps"),
+    ("offset_range", "committed", "offset", "gaps"),
     [
-        pytest.param(Extent(0, 0), None, 0, [], id="empty topic"),
-        pytest.param(Extent(0, 9), None, 0, [], id="new group"),
-        pytest.param(Extent(4, 9), None, 4, [gap(0, 4)], id="new group and a beginning that is gone"),
-        pytest.param(Extent(9, 9), None, 9, [gap(0, 9)], id="nothing is left"),
-        pytest.param(Extent(0, 9), OffsetAndMetadata(5, ID), 5, [], id="where it was"),
-        pytest.param(Extent(4, 9), OffsetAndMetadata(4, ""), 4, [], id="just at the beginning, by an earlier release"),
-        pytest.param(Extent(0, 9), OffsetAndMetadata(9, ID), 9, [], id="at the end"),
-        pytest.param(Extent(6, 9), OffsetAndMetadata(5, ID), 6, [gap(5, 6)], id="deleted before it was read"),
-        pytest.param(Extent(0, 3), OffsetAndMetadata(5, ID), 0, [gap(3, 5)], id="the broker lost the end"),
+        pytest.param(OffsetRange(0, 0), None, 0, [], id="empty topic"),
+        pytest.param(OffsetRange(0, 9), None, 0, [], id="new group"),
+        pytest.param(OffsetRange(4, 9), None, 4, [gap(0, 4)], id="new group and a beginning that is gone"),
+        pytest.param(OffsetRange(9, 9), None, 9, [gap(0, 9)], id="nothing is left"),
+        pytest.param(OffsetRange(0, 9), OffsetAndMetadata(5, ID), 5, [], id="where it was"),
         pytest.param(
-            Extent(0, 9), OffsetAndMetadata(5, OTHER_ID), 0, [gap(5, None, OTHER_ID)], id="created again since"
+            OffsetRange(4, 9), OffsetAndMetadata(4, ""), 4, [], id="just at the beginning, by an earlier release"
+        ),
+        pytest.param(OffsetRange(0, 9), OffsetAndMetadata(9, ID), 9, [], id="at the end"),
+        pytest.param(OffsetRange(6, 9), OffsetAndMetadata(5, ID), 6, [gap(5, 6)], id="deleted before it was read"),
+        pytest.param(OffsetRange(0, 3), OffsetAndMetadata(5, ID), 0, [gap(3, 5)], id="the broker lost the end"),
+        pytest.param(
+            OffsetRange(0, 9), OffsetAndMetadata(5, OTHER_ID), 0, [gap(5, None, OTHER_ID)], id="created again since"
         ),
         pytest.param(
-            Extent(2, 9),
+            OffsetRange(2, 9),
             OffsetAndMetadata(5, OTHER_ID),
             2,
             [gap(5, None, OTHER_ID), gap(0, 2)],
@@ -62,9 +64,12 @@ def gap(first: int, end: int | None, topic_id: str = ID) -> tuple[str, int, int,
     ],
 )
 def test_place_of_a_partition(
-    extent: Extent, committed: OffsetAndMetadata | None, offset: int, gaps: list[tuple[str, int, int, int | None]]
+    offset_range: OffsetRange,
+    committed: OffsetAndMetadata | None,
+    offset: int,
+    gaps: list[tuple[str, int, int, int | None]],
 ) -> None:
-    found = placement(HERE, ID, extent, committed)
+    found = placement(HERE, ID, offset_range, committed)
     assert found.offset == offset
     assert [(each.topic_id, each.partition, each.first, each.end) for each in found.gaps] == gaps
     assert (found.why is None) == (committed is not None and committed.offset == offset and not gaps)
@@ -76,47 +81,47 @@ async def delete_before(kafka: KafkaClients, offsets: Mapping[TopicPartition, in
         await admin.delete_records({place: RecordsToDelete(offset) for place, offset in offsets.items()})
 
 
-async def delete_group(bench: Bench) -> None:
+async def delete_group(harness: SyncHarness) -> None:
     """With its offsets, as an operator or `offsets.retention.minutes` does it. Nothing may be in it."""
-    async with bench.kafka.started(bench.kafka.admin()) as admin:
-        coordinator = await admin.find_coordinator(bench.settings.sync_group_id)
-        async with bench.kafka.started(bench.kafka.client()) as client:
-            answer = await client.send(coordinator, DeleteGroupsRequest([bench.settings.sync_group_id]))
+    async with harness.kafka.started(harness.kafka.admin()) as admin:
+        coordinator = await admin.find_coordinator(harness.settings.sync_group_id)
+        async with harness.kafka.started(harness.kafka.client()) as client:
+            answer = await client.send(coordinator, DeleteGroupsRequest([harness.settings.sync_group_id]))
     assert [error_code for _, error_code in answer.results] == [0]
 
 
-async def becomes_in_doubt(operation: SyncOperation, topic: str, *gaps: tuple[int, int, int | None]) -> None:
+async def becomes_in_doubt(runner: SyncRunner, topic: str, *gaps: tuple[int, int, int | None]) -> None:
     """By partition, first and end."""
 
     async def known() -> list[tuple[int, int, int | None]]:
-        return sorted((each.partition, each.first, each.end) for each in operation.gaps.of(topic))
+        return sorted((each.partition, each.first, each.end) for each in runner.gaps.of(topic))
 
     await becomes(known, sorted(gaps))
 
 
-async def test_route_whose_next_events_were_deleted_says_what_is_missing_and_goes_on(bench: Bench) -> None:
-    first = bench.start_sync()
-    await bench.send(bench.tweets_topic, *(tweet_event(n, "read") for n in range(3)))
-    await becomes(bench.tweets, {tweet_id(n): "read" for n in range(3)})
-    await bench.stop_sync(first)
-    await bench.send(bench.tweets_topic, *(tweet_event(n, "later") for n in range(3, 10)))
-    await delete_before(bench.kafka, {TopicPartition(bench.tweets_topic, 0): 7})
+async def test_route_whose_next_events_were_deleted_says_what_is_missing_and_goes_on(harness: SyncHarness) -> None:
+    first = harness.start_sync()
+    await harness.send(harness.tweets_topic, *(tweet_event(n, "read") for n in range(3)))
+    await becomes(harness.tweets, {tweet_id(n): "read" for n in range(3)})
+    await harness.stop_sync(first)
+    await harness.send(harness.tweets_topic, *(tweet_event(n, "later") for n in range(3, 10)))
+    await delete_before(harness.kafka, {TopicPartition(harness.tweets_topic, 0): 7})
 
-    second = bench.start_sync()
+    second = harness.start_sync()
 
     wanted = {tweet_id(n): "read" if n < 3 else "later" for n in (*range(3), *range(7, 10))}
-    await becomes(bench.tweets, wanted)
-    await becomes_in_doubt(second, bench.tweets_topic, (0, 3, 7))
+    await becomes(harness.tweets, wanted)
+    await becomes_in_doubt(second, harness.tweets_topic, (0, 3, 7))
     assert second.problem is None
     assert second.doubts == (
-        f"tweets is in doubt: {bench.tweets_topic}-0: events from offset 3 to 6 are missing "
+        f"tweets is in doubt: {harness.tweets_topic}-0: events from offset 3 to 6 are missing "
         "(they were deleted before they were read)"
     )
     assert second.metrics.registry.get_sample_value("sync_gaps", {"route": "users"}) == 0
-    await bench.stop_sync(second)
-    third = bench.start_sync()
-    await becomes_in_doubt(third, bench.tweets_topic, (0, 3, 7))
-    await becomes(third.member.lag, {bench.users_topic: 0, bench.tweets_topic: 0})
+    await harness.stop_sync(second)
+    third = harness.start_sync()
+    await becomes_in_doubt(third, harness.tweets_topic, (0, 3, 7))
+    await becomes(third.member.lag, {harness.users_topic: 0, harness.tweets_topic: 0})
 
     async def metric() -> float | None:
         return third.metrics.registry.get_sample_value("sync_gaps", {"route": "tweets"})
@@ -124,106 +129,106 @@ async def test_route_whose_next_events_were_deleted_says_what_is_missing_and_goe
     await becomes(metric, 1)
 
 
-async def test_new_group_on_a_topic_whose_beginning_was_deleted_is_in_doubt(bench: Bench) -> None:
-    await bench.send(bench.tweets_topic, *(tweet_event(n, "x") for n in range(4)))
-    await delete_before(bench.kafka, {TopicPartition(bench.tweets_topic, 0): 2})
-    operation = bench.start_sync()
-    await becomes(bench.tweets, {tweet_id(2): "x", tweet_id(3): "x"})
-    await becomes_in_doubt(operation, bench.tweets_topic, (0, 0, 2))
-    await becomes_in_doubt(operation, bench.users_topic)
+async def test_new_group_on_a_topic_whose_beginning_was_deleted_is_in_doubt(harness: SyncHarness) -> None:
+    await harness.send(harness.tweets_topic, *(tweet_event(n, "x") for n in range(4)))
+    await delete_before(harness.kafka, {TopicPartition(harness.tweets_topic, 0): 2})
+    runner = harness.start_sync()
+    await becomes(harness.tweets, {tweet_id(2): "x", tweet_id(3): "x"})
+    await becomes_in_doubt(runner, harness.tweets_topic, (0, 0, 2))
+    await becomes_in_doubt(runner, harness.users_topic)
 
 
-async def test_offsets_that_were_deleted_are_no_gap_where_the_topic_has_all_its_events(bench: Bench) -> None:
-    first = bench.start_sync()
-    await bench.send(bench.tweets_topic, *(tweet_event(n, "x") for n in range(4)))
-    await eventually(bench.tweets, lambda rows: len(rows) == 4)
-    await bench.stop_sync(first)
-    await delete_group(bench)
-    second = bench.start_sync()
-    statistics = second.applications[bench.tweets_topic].statistics
+async def test_offsets_that_were_deleted_are_no_gap_where_the_topic_has_all_its_events(harness: SyncHarness) -> None:
+    first = harness.start_sync()
+    await harness.send(harness.tweets_topic, *(tweet_event(n, "x") for n in range(4)))
+    await eventually(harness.tweets, lambda rows: len(rows) == 4)
+    await harness.stop_sync(first)
+    await delete_group(harness)
+    second = harness.start_sync()
+    statistics = second.processors[harness.tweets_topic].statistics
 
     async def skipped() -> int:
         return statistics.outcomes["skipped"]
 
     await becomes(skipped, 4)
-    await becomes_in_doubt(second, bench.tweets_topic)
+    await becomes_in_doubt(second, harness.tweets_topic)
 
 
-async def test_events_that_are_deleted_while_their_route_waits_are_named(bench: Bench) -> None:
-    operation = bench.start_sync()
-    await bench.send(bench.tweets_topic, tweet_event(0, "one"))
-    await becomes(bench.tweets, {tweet_id(0): "one"})
+async def test_events_that_are_deleted_while_their_route_waits_are_named(harness: SyncHarness) -> None:
+    runner = harness.start_sync()
+    await harness.send(harness.tweets_topic, tweet_event(0, "one"))
+    await becomes(harness.tweets, {tweet_id(0): "one"})
     events = 10 * RECORDS_WAITING
-    async with bench.engine.connect() as connection:
+    async with harness.engine.connect() as connection:
         await connection.execute(text("BEGIN"))
         await connection.execute(text("SELECT * FROM tweets_copy WHERE id = :id FOR UPDATE"), {"id": tweet_id(0)})
-        await bench.send(bench.tweets_topic, tweet_event(0, "two", op="u", ordinal=2))
-        worker = next(each for each in operation.member.workers if each.partition == (bench.tweets_topic, 0))
+        await harness.send(harness.tweets_topic, tweet_event(0, "two", op="u", ordinal=2))
+        worker = next(each for each in runner.member.workers if each.partition == (harness.tweets_topic, 0))
 
         async def waits() -> bool:
             return not worker.is_idle
 
         await eventually(waits)
         padding = "x" * 1000
-        await bench.send(bench.tweets_topic, *(tweet_event(n, padding) for n in range(1, events)))
+        await harness.send(harness.tweets_topic, *(tweet_event(n, padding) for n in range(1, events)))
 
         async def is_full() -> bool:
             return worker.is_full
 
         await eventually(is_full)
-        end = await bench.producer.send_and_wait(bench.tweets_topic, key=b"k", value=None, partition=0)
-        await delete_before(bench.kafka, {TopicPartition(bench.tweets_topic, 0): end.offset})
-        await bench.send(bench.tweets_topic, tweet_event(events, "last"))
+        end = await harness.producer.send_and_wait(harness.tweets_topic, key=b"k", value=None, partition=0)
+        await delete_before(harness.kafka, {TopicPartition(harness.tweets_topic, 0): end.offset})
+        await harness.send(harness.tweets_topic, tweet_event(events, "last"))
         await connection.execute(text("ROLLBACK"))
 
-    await eventually(bench.tweets, lambda rows: rows.get(tweet_id(events)) == "last")
-    await becomes(operation.member.lag, {bench.users_topic: 0, bench.tweets_topic: 0})
-    (found,) = operation.gaps.of(bench.tweets_topic)
+    await eventually(harness.tweets, lambda rows: rows.get(tweet_id(events)) == "last")
+    await becomes(runner.member.lag, {harness.users_topic: 0, harness.tweets_topic: 0})
+    (found,) = runner.gaps.of(harness.tweets_topic)
     assert RECORDS_WAITING < found.first < events
     assert found.end == end.offset
     # What had been fetched was applied: two events of the first row, one of each other.
-    assert len(await bench.tweets()) == found.first - 1 + len(["last"])
+    assert len(await harness.tweets()) == found.first - 1 + len(["last"])
 
 
-async def test_offset_beyond_the_end_of_the_log_is_a_gap_and_all_of_it_is_read_again(bench: Bench) -> None:
+async def test_offset_beyond_the_end_of_the_log_is_a_gap_and_all_of_it_is_read_again(harness: SyncHarness) -> None:
     """As after an election of a replica that lacked the last records."""
-    place = TopicPartition(bench.tweets_topic, 0)
-    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
+    place = TopicPartition(harness.tweets_topic, 0)
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
     async with AIOKafkaConsumer(
-        bootstrap_servers=bench.settings.kafka_bootstrap_servers,
-        group_id=bench.settings.sync_group_id,
+        bootstrap_servers=harness.settings.kafka_bootstrap_servers,
+        group_id=harness.settings.sync_group_id,
         enable_auto_commit=False,
     ) as consumer:
         consumer.assign([place])
         await consumer.commit({place: 5})
-    operation = bench.start_sync()
-    await becomes(bench.tweets, {tweet_id(1): "one"})
-    await becomes_in_doubt(operation, bench.tweets_topic, (0, 1, 5))
+    runner = harness.start_sync()
+    await becomes(harness.tweets, {tweet_id(1): "one"})
+    await becomes_in_doubt(runner, harness.tweets_topic, (0, 1, 5))
 
 
-async def test_topic_created_again_under_a_running_sync_leaves_its_route_in_doubt(bench: Bench) -> None:
-    operation = bench.start_sync()
-    await bench.send(bench.tweets_topic, tweet_event(1, "one"), tweet_event(2, "two"))
-    await eventually(bench.tweets, lambda rows: len(rows) == 2)
-    await bench.delete_topic(bench.tweets_topic)
-    await bench.create_topic(bench.tweets_topic)
-    await bench.send(bench.tweets_topic, tweet_event(3, "three"))
-    await eventually(bench.tweets, lambda rows: len(rows) == 3)
+async def test_topic_created_again_under_a_running_sync_leaves_its_route_in_doubt(harness: SyncHarness) -> None:
+    runner = harness.start_sync()
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"), tweet_event(2, "two"))
+    await eventually(harness.tweets, lambda rows: len(rows) == 2)
+    await harness.delete_topic(harness.tweets_topic)
+    await harness.create_topic(harness.tweets_topic)
+    await harness.send(harness.tweets_topic, tweet_event(3, "three"))
+    await eventually(harness.tweets, lambda rows: len(rows) == 3)
     await becomes_in_doubt(
-        operation, bench.tweets_topic, (0, 2, None), *((partition, 0, None) for partition in range(1, PARTITIONS))
+        runner, harness.tweets_topic, (0, 2, None), *((partition, 0, None) for partition in range(1, PARTITIONS))
     )
-    await becomes_in_doubt(operation, bench.users_topic)
+    await becomes_in_doubt(runner, harness.users_topic)
 
 
-async def test_gap_is_not_passed_over_before_it_is_stored(bench: Bench, stack: Stack) -> None:
-    first = bench.start_sync()
-    await becomes(first.member.lag, {bench.users_topic: 0, bench.tweets_topic: 0})
-    await bench.stop_sync(first)
-    await bench.send(bench.users_topic, *(mysql_event({"id": f"u{n}", "username": f"u{n}"}) for n in range(3)))
-    await bench.send(bench.users_topic, mysql_event({"id": "u9", "username": "other"}), partition=1)
-    await delete_before(bench.kafka, {TopicPartition(bench.users_topic, 0): 2})
+async def test_gap_is_not_passed_over_before_it_is_stored(harness: SyncHarness, stack: Stack) -> None:
+    first = harness.start_sync()
+    await becomes(first.member.lag, {harness.users_topic: 0, harness.tweets_topic: 0})
+    await harness.stop_sync(first)
+    await harness.send(harness.users_topic, *(mysql_event({"id": f"u{n}", "username": f"u{n}"}) for n in range(3)))
+    await harness.send(harness.users_topic, mysql_event({"id": "u9", "username": "other"}), partition=1)
+    await delete_before(harness.kafka, {TopicPartition(harness.users_topic, 0): 2})
     # It has to find MySQL when it starts, and no more when it finds the gap.
-    second = bench.start_sync()
+    second = harness.start_sync()
     prepare = second._prepare
 
     async def prepare_then_lose_mysql() -> None:
@@ -231,95 +236,95 @@ async def test_gap_is_not_passed_over_before_it_is_stored(bench: Bench, stack: S
         stack.kill("mysql")
 
     second._prepare = prepare_then_lose_mysql  # type: ignore[method-assign]  # between two steps of the start
-    await eventually(lambda: bench.user("u9"))
+    await eventually(lambda: harness.user("u9"))
 
     async def problem() -> str:
         return second.problem or ""
 
     await eventually(problem, lambda told: told.startswith("users: MySQL: "))
-    assert await bench.user("u2") is None
+    assert await harness.user("u2") is None
     await asyncio.to_thread(stack.start, "mysql")
-    await bench.engine.dispose()
-    await eventually(lambda: bench.user("u2"))
-    await becomes_in_doubt(second, bench.users_topic, (0, 0, 2))
+    await harness.engine.dispose()
+    await eventually(lambda: harness.user("u2"))
+    await becomes_in_doubt(second, harness.users_topic, (0, 0, 2))
     await becomes(problem, "")
 
 
-async def is_placed(operation: SyncOperation) -> None:
+async def is_placed(runner: SyncRunner) -> None:
     """It has all partitions of both topics, and knows where they begin: every gap is found."""
 
     async def places() -> list[int | None]:
-        return [worker.next_offset for worker in operation.member.workers]
+        return [worker.next_offset for worker in runner.member.workers]
 
     await eventually(places, lambda seen: len(seen) == 2 * PARTITIONS and None not in seen)
 
 
-async def committed(bench: Bench, topic: str) -> dict[int, int]:
-    async with bench.kafka.started(bench.kafka.admin()) as admin:
-        found = await admin.list_consumer_group_offsets(bench.settings.sync_group_id)
+async def committed(harness: SyncHarness, topic: str) -> dict[int, int]:
+    async with harness.kafka.started(harness.kafka.admin()) as admin:
+        found = await admin.list_consumer_group_offsets(harness.settings.sync_group_id)
     return {each.partition: place.offset for each, place in found.items() if each.topic == topic}
 
 
-async def fall_out_of_range(bench: Bench, operation: SyncOperation) -> None:
+async def fall_out_of_range(harness: SyncHarness, runner: SyncRunner) -> None:
     """Partition 0 of the users is read already; its next event is deleted before the consumer fetches it."""
-    place, consumer = TopicPartition(bench.users_topic, 0), operation.member._consumer
+    place, consumer = TopicPartition(harness.users_topic, 0), runner.member._consumer
     assert consumer is not None
     consumer.pause(place)
-    await bench.send(bench.users_topic, *(mysql_event({"id": f"u{n}", "username": f"u{n}"}) for n in (1, 2)))
-    await delete_before(bench.kafka, {place: 2})
+    await harness.send(harness.users_topic, *(mysql_event({"id": f"u{n}", "username": f"u{n}"}) for n in (1, 2)))
+    await delete_before(harness.kafka, {place: 2})
     consumer.resume(place)
 
 
-async def test_gap_of_a_running_sync_is_not_committed_before_it_is_stored(bench: Bench, stack: Stack) -> None:
-    first = bench.start_sync()
-    await bench.send(bench.users_topic, mysql_event({"id": "u0", "username": "u0"}))
-    await eventually(lambda: bench.user("u0"))
+async def test_gap_of_a_running_sync_is_not_committed_before_it_is_stored(harness: SyncHarness, stack: Stack) -> None:
+    first = harness.start_sync()
+    await harness.send(harness.users_topic, mysql_event({"id": "u0", "username": "u0"}))
+    await eventually(lambda: harness.user("u0"))
     await is_placed(first)
     stack.kill("mysql")
     try:
-        await fall_out_of_range(bench, first)
+        await fall_out_of_range(harness, first)
 
         async def problem() -> str:
             return first.problem or ""
 
         await eventually(problem, lambda told: told.startswith("users: MySQL: "))
         # Meanwhile other partitions are read, and this one's worker has room.
-        await bench.send(bench.users_topic, mysql_event({"id": "u9", "username": "other"}), partition=1)
-        await eventually(lambda: bench.user("u9"))
-        worker = next(each for each in first.member.workers if each.partition == (bench.users_topic, 0))
+        await harness.send(harness.users_topic, mysql_event({"id": "u9", "username": "other"}), partition=1)
+        await eventually(lambda: harness.user("u9"))
+        worker = next(each for each in first.member.workers if each.partition == (harness.users_topic, 0))
         worker._on_room()
-        await bench.send(bench.users_topic, mysql_event({"id": "u8", "username": "other"}), partition=1)
-        await eventually(lambda: bench.user("u8"))
-        await bench.stop_sync(first)
-        assert (await committed(bench, bench.users_topic))[0] == 1
-        assert await bench.user("u2") is None
+        await harness.send(harness.users_topic, mysql_event({"id": "u8", "username": "other"}), partition=1)
+        await eventually(lambda: harness.user("u8"))
+        await harness.stop_sync(first)
+        assert (await committed(harness, harness.users_topic))[0] == 1
+        assert await harness.user("u2") is None
     finally:
         await asyncio.to_thread(stack.start, "mysql")
-    await bench.engine.dispose()
-    second = bench.start_sync()
-    await eventually(lambda: bench.user("u2"))
-    await becomes_in_doubt(second, bench.users_topic, (0, 1, 2))
+    await harness.engine.dispose()
+    second = harness.start_sync()
+    await eventually(lambda: harness.user("u2"))
+    await becomes_in_doubt(second, harness.users_topic, (0, 1, 2))
 
 
-async def test_doubt_that_a_comparison_has_ended_stays_ended_on_a_quiet_topic(bench: Bench) -> None:
-    first = bench.start_sync()
-    await bench.send(bench.tweets_topic, tweet_event(0, "read"))
-    await becomes(bench.tweets, {tweet_id(0): "read"})
-    await bench.stop_sync(first)
-    await bench.send(bench.tweets_topic, tweet_event(1, "later"))
-    await delete_before(bench.kafka, {TopicPartition(bench.tweets_topic, 0): 2})
-    second = bench.start_sync()
-    await becomes_in_doubt(second, bench.tweets_topic, (0, 1, 2))
-    assert await forget(bench.engine, bench.tweets_topic, before=await now(bench.engine)) == 1
-    await bench.stop_sync(second)
+async def test_doubt_that_a_comparison_has_ended_stays_ended_on_a_quiet_topic(harness: SyncHarness) -> None:
+    first = harness.start_sync()
+    await harness.send(harness.tweets_topic, tweet_event(0, "read"))
+    await becomes(harness.tweets, {tweet_id(0): "read"})
+    await harness.stop_sync(first)
+    await harness.send(harness.tweets_topic, tweet_event(1, "later"))
+    await delete_before(harness.kafka, {TopicPartition(harness.tweets_topic, 0): 2})
+    second = harness.start_sync()
+    await becomes_in_doubt(second, harness.tweets_topic, (0, 1, 2))
+    assert await forget(harness.engine, harness.tweets_topic, before=await now(harness.engine)) == 1
+    await harness.stop_sync(second)
 
-    third = bench.start_sync()
+    third = harness.start_sync()
 
     await is_placed(third)
-    assert list(third.gaps.of(bench.tweets_topic)) == []
+    assert list(third.gaps.of(harness.tweets_topic)) == []
 
 
-async def test_doubt_is_shown_and_ends_with_a_comparison(sync: OwnSync, copies_urls: dict[str, str]) -> None:
+async def test_doubt_is_shown_and_ends_with_a_comparison(sync: SyncProcess, copies_urls: dict[str, str]) -> None:
     kafka = KafkaClients(sync.variables["KAFKA_BOOTSTRAP_SERVERS"])
     place = TopicPartition(sync.topic(sync.tweets), 0)
     await sync.send(sync.tweets, own_event(1, text="one"), own_event(2, text="two"))

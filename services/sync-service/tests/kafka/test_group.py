@@ -15,18 +15,18 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from embedded_stack import Stack
-from support.own_sync import PARTITIONS, OwnSync
-from support.own_sync import tweet_event as own_event
 from support.polling import eventually
 from support.replicas import Replica
-from support.sync_bench import Bench, becomes, tweet_event, tweet_id
+from support.sync_harness import SyncHarness, becomes, tweet_event, tweet_id
+from support.sync_process import PARTITIONS, SyncProcess
+from support.sync_process import tweet_event as own_event
 from sync_service.kafka import group
 from sync_service.kafka.group_problems import ForeignMembers
-from sync_service.runner import SyncOperation
+from sync_service.runner import SyncRunner
 
 
-async def said(operation: SyncOperation) -> str:
-    return operation.problem or ""
+async def said(runner: SyncRunner) -> str:
+    return runner.problem or ""
 
 
 async def coordinator_of(client: AIOKafkaClient, group_id: str) -> int:
@@ -42,10 +42,10 @@ async def coordinator_of(client: AIOKafkaClient, group_id: str) -> int:
     return node
 
 
-async def test_group_of_another_kind_is_named(bench: Bench) -> None:
+async def test_group_of_another_kind_is_named(harness: SyncHarness) -> None:
     """As if the sync had the group of Kafka Connect's workers."""
-    group_id = bench.settings.sync_group_id
-    async with bench.kafka.started(bench.kafka.client()) as client:
+    group_id = harness.settings.sync_group_id
+    async with harness.kafka.started(harness.kafka.client()) as client:
         node, member_id = await coordinator_of(client, group_id), ""
 
         async def join() -> int:
@@ -57,12 +57,12 @@ async def test_group_of_another_kind_is_named(bench: Bench) -> None:
 
         # It is given an id first, and the coordinator may be loading.
         await eventually(join, lambda error_code: error_code == 0)
-        operation = bench.start_sync()
-        await eventually(lambda: said(operation), lambda problem: f"SYNC_GROUP_ID={group_id} is in use" in problem)
+        runner = harness.start_sync()
+        await eventually(lambda: said(runner), lambda problem: f"SYNC_GROUP_ID={group_id} is in use" in problem)
     # It dies, and the sync tries again.
-    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
-    await becomes(bench.tweets, {tweet_id(1): "one"})
-    await becomes(lambda: said(operation), "")
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
+    await becomes(harness.tweets, {tweet_id(1): "one"})
+    await becomes(lambda: said(runner), "")
 
 
 @pytest.fixture
@@ -72,34 +72,34 @@ def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("watchful")
-async def test_foreign_consumer_in_the_group_is_named_until_it_leaves(bench: Bench) -> None:
-    operation = bench.start_sync()
-    other = bench.start_sync()
-    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
-    await becomes(bench.tweets, {tweet_id(1): "one"})
+async def test_foreign_consumer_in_the_group_is_named_until_it_leaves(harness: SyncHarness) -> None:
+    runner = harness.start_sync()
+    other = harness.start_sync()
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
+    await becomes(harness.tweets, {tweet_id(1): "one"})
     async with AIOKafkaConsumer(
-        bench.tweets_topic,
-        bootstrap_servers=bench.settings.kafka_bootstrap_servers,
-        group_id=bench.settings.sync_group_id,
+        harness.tweets_topic,
+        bootstrap_servers=harness.settings.kafka_bootstrap_servers,
+        group_id=harness.settings.sync_group_id,
         client_id="a curious consumer",
     ):
-        problem = await eventually(lambda: said(operation), lambda problem: "no sync-service" in problem)
+        problem = await eventually(lambda: said(runner), lambda problem: "no sync-service" in problem)
         assert "(a curious consumer at 127.0.0.1)" in problem
         assert "SYNC_GROUP_ID" in problem
-    for each in (operation, other):
+    for each in (runner, other):
         await becomes(lambda each=each: said(each), "")
 
 
 @pytest.fixture
-def new_protocol(bench: Bench, stack: Stack) -> Iterator[None]:
+def new_protocol(harness: SyncHarness, stack: Stack) -> Iterator[None]:
     """A member of the sync's group by the protocol of KIP-848, which only the Java client speaks."""
     command = list(stack.components["kafka"].command().argv)
     class_path = command[command.index("-cp") + 1]
     consumer = subprocess.Popen(
         [
             *(command[0], "-cp", class_path, "org.apache.kafka.tools.consumer.ConsoleConsumer"),
-            *("--bootstrap-server", bench.settings.kafka_bootstrap_servers, "--topic", bench.tweets_topic),
-            *("--group", bench.settings.sync_group_id, "--command-property", "group.protocol=consumer"),
+            *("--bootstrap-server", harness.settings.kafka_bootstrap_servers, "--topic", harness.tweets_topic),
+            *("--group", harness.settings.sync_group_id, "--command-property", "group.protocol=consumer"),
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -110,28 +110,30 @@ def new_protocol(bench: Bench, stack: Stack) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("watchful", "new_protocol")
-async def test_member_by_the_new_group_protocol_is_named(bench: Bench) -> None:
-    operation = bench.start_sync()
-    problem = await eventually(lambda: said(operation), lambda problem: "KIP-848" in problem)
-    assert f"SYNC_GROUP_ID={bench.settings.sync_group_id}" in problem
+async def test_member_by_the_new_group_protocol_is_named(harness: SyncHarness) -> None:
+    runner = harness.start_sync()
+    problem = await eventually(lambda: said(runner), lambda problem: "KIP-848" in problem)
+    assert f"SYNC_GROUP_ID={harness.settings.sync_group_id}" in problem
 
 
-async def test_group_that_the_broker_does_not_know_is_suspicious_only_while_this_process_is_in_it(bench: Bench) -> None:
+async def test_group_that_the_broker_does_not_know_is_suspicious_only_while_this_process_is_in_it(
+    harness: SyncHarness,
+) -> None:
     """A process that was fenced, or whose group has expired, is in none."""
-    members = ForeignMembers(bench.kafka, bench.settings.sync_group_id)
+    members = ForeignMembers(harness.kafka, harness.settings.sync_group_id)
     in_it, in_none = 3, -1
     assert [await members.problem(each) for each in (in_none, in_none, in_it, in_none, in_it)] == [None] * 5
     assert "KIP-848" in (await members.problem(in_it) or "")
 
 
-async def test_broker_that_hangs_does_not_keep_the_sync_from_ending(bench: Bench, stack: Stack) -> None:
-    operation = bench.start_sync()
-    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
-    await becomes(bench.tweets, {tweet_id(1): "one"})
+async def test_broker_that_hangs_does_not_keep_the_sync_from_ending(harness: SyncHarness, stack: Stack) -> None:
+    runner = harness.start_sync()
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
+    await becomes(harness.tweets, {tweet_id(1): "one"})
     stack.pause("kafka")
     try:
         async with asyncio.timeout(10):
-            await bench.stop_sync(operation)
+            await harness.stop_sync(runner)
     finally:
         stack.resume("kafka")
 
@@ -141,7 +143,7 @@ class Writer:
 
     TWEETS = 20
 
-    def __init__(self, sync: OwnSync) -> None:
+    def __init__(self, sync: SyncProcess) -> None:
         self._sync = sync
         self.latest = 0
         self.stopping = False
@@ -155,7 +157,7 @@ class Writer:
             await asyncio.sleep(0.02)
 
 
-async def test_processes_that_join_die_and_hang_under_load_lose_nothing(sync: OwnSync, engine: AsyncEngine) -> None:
+async def test_processes_that_join_die_and_hang_under_load_lose_nothing(sync: SyncProcess, engine: AsyncEngine) -> None:
     writer = Writer(sync)
 
     async def rounds() -> Mapping[str, int]:

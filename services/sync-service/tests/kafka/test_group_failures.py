@@ -8,43 +8,45 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError, KafkaError, KafkaTimeoutError
 
 from embedded_stack import Stack
+from service_kit.retry import Retrier
 from support.forced_ends import Ends
 from support.polling import eventually
-from support.sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
-from sync_service.apply.retry import Persistence
+from support.sync_harness import PARTITIONS, SyncHarness, becomes, tweet_event, tweet_id
 from sync_service.dead_letters.router import TooManyDeadLetters
 from sync_service.kafka.group import end_offsets
 
 
-async def test_members_that_come_and_go_lose_nothing(bench: Bench) -> None:
+async def test_members_that_come_and_go_lose_nothing(harness: SyncHarness) -> None:
     sent = 0
 
     async def send_steadily(stop: asyncio.Event) -> None:
         nonlocal sent
         while not stop.is_set():
-            await bench.send(bench.tweets_topic, tweet_event(sent, "x"), partition=sent % PARTITIONS)
+            await harness.send(harness.tweets_topic, tweet_event(sent, "x"), partition=sent % PARTITIONS)
             sent += 1
 
     stop = asyncio.Event()
     sending = asyncio.create_task(send_steadily(stop))
-    first = bench.start_sync()
-    await eventually(bench.tweets)
-    second = bench.start_sync()
+    first = harness.start_sync()
+    await eventually(harness.tweets)
+    second = harness.start_sync()
 
     async def shares() -> tuple[int, int]:
         return len(first.member.workers), len(second.member.workers)
 
     await eventually(shares, lambda counts: all(counts) and sum(counts) == 2 * PARTITIONS)
-    await bench.stop_sync(first)
+    await harness.stop_sync(first)
     await becomes(shares, (0, 2 * PARTITIONS))
     stop.set()
     await sending
 
-    await eventually(bench.tweets, lambda rows: len(rows) == sent)
-    assert await bench.dead_letters() == []
+    await eventually(harness.tweets, lambda rows: len(rows) == sent)
+    assert await harness.dead_letters() == []
 
 
-async def test_commit_that_the_broker_refuses_is_made_up_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_commit_that_the_broker_refuses_is_made_up_for(
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refusals = [GroupAuthorizationFailedError("not today")]
     commit = AIOKafkaConsumer.commit
 
@@ -54,48 +56,53 @@ async def test_commit_that_the_broker_refuses_is_made_up_for(bench: Bench, monke
         await commit(consumer, offsets)
 
     monkeypatch.setattr(AIOKafkaConsumer, "commit", refused_once)
-    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
-    operation = bench.start_sync()
-    await becomes(bench.tweets, {tweet_id(1): "one"})
-    await bench.send(bench.tweets_topic, tweet_event(2, "two"))
-    await becomes(bench.tweets, {tweet_id(1): "one", tweet_id(2): "two"})
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
+    runner = harness.start_sync()
+    await becomes(harness.tweets, {tweet_id(1): "one"})
+    await harness.send(harness.tweets_topic, tweet_event(2, "two"))
+    await becomes(harness.tweets, {tweet_id(1): "one", tweet_id(2): "two"})
 
     async def seen() -> tuple[dict[str, int], str | None]:
         try:
-            return await operation.member.lag(), operation.problem
+            return await runner.member.lag(), runner.problem
         except KafkaError:
             # The consumer was being replaced.
-            return {}, operation.problem
+            return {}, runner.problem
 
-    await becomes(seen, ({bench.users_topic: 0, bench.tweets_topic: 0}, None))
+    await becomes(seen, ({harness.users_topic: 0, harness.tweets_topic: 0}, None))
     assert refusals == []
 
 
-async def test_lag_is_an_error_and_no_endless_wait_while_the_broker_is_frozen(bench: Bench, stack: Stack) -> None:
-    operation = bench.start_sync()
-    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
-    await becomes(bench.tweets, {tweet_id(1): "one"})
+async def test_lag_is_an_error_and_no_endless_wait_while_the_broker_is_frozen(
+    harness: SyncHarness, stack: Stack
+) -> None:
+    runner = harness.start_sync()
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
+    await becomes(harness.tweets, {tweet_id(1): "one"})
     stack.pause("kafka")
     try:
         async with asyncio.timeout(20):
             with pytest.raises(KafkaError):
-                await operation.member.lag()
+                await runner.member.lag()
     finally:
         stack.resume("kafka")
 
 
 async def test_failure_of_the_batch_that_is_finished_while_the_consumer_closes_ends_the_process(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    operation, ends, applying = bench.start_sync(), Ends(), asyncio.Event()
-    operation._supervisor.end = ends
-    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
-    await becomes(bench.tweets, {tweet_id(1): "one"})
+    runner, ends, applying = harness.start_sync(), Ends(), asyncio.Event()
+    runner._supervisor.end = ends
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
+    await becomes(harness.tweets, {tweet_id(1): "one"})
     getmany = AIOKafkaConsumer.getmany
 
-    async def fail_when_closing(_records: Any, _topic_id: str, persistence: Persistence) -> None:
+    async def fail_when_closing(_records: Any, _topic_id: str, retrier: Retrier) -> None:
+        async def is_cancelled() -> bool:
+            return retrier.cancelled
+
         applying.set()
-        await persistence._closing.wait()
+        await eventually(is_cancelled)
         raise TooManyDeadLetters("of the last batch")
 
     async def lose_the_broker(consumer: AIOKafkaConsumer, **options: Any) -> Any:
@@ -103,29 +110,29 @@ async def test_failure_of_the_batch_that_is_finished_while_the_consumer_closes_e
             raise KafkaConnectionError("lost")
         return await getmany(consumer, **options)
 
-    monkeypatch.setattr(operation.applications[bench.tweets_topic], "apply", fail_when_closing)
+    monkeypatch.setattr(runner.processors[harness.tweets_topic], "apply", fail_when_closing)
     monkeypatch.setattr(AIOKafkaConsumer, "getmany", lose_the_broker)
-    await bench.send(bench.tweets_topic, tweet_event(2, "two"))
+    await harness.send(harness.tweets_topic, tweet_event(2, "two"))
 
     reason, _ = await ends.first()
     assert reason.startswith("too many dead letters: of the last batch")
 
 
 async def test_partitions_assigned_while_the_consumer_closes_do_not_stay(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    operation = bench.start_sync()
-    await becomes(operation.member.lag, {bench.users_topic: 0, bench.tweets_topic: 0})
+    runner = harness.start_sync()
+    await becomes(runner.member.lag, {harness.users_topic: 0, harness.tweets_topic: 0})
     stop = AIOKafkaConsumer.stop
 
     async def stop_late(consumer: AIOKafkaConsumer) -> None:
         """As aiokafka does it when a join is under way."""
-        await operation.member.on_partitions_assigned([TopicPartition(bench.tweets_topic, 0)])
+        await runner.member.on_partitions_assigned([TopicPartition(harness.tweets_topic, 0)])
         await stop(consumer)
 
     monkeypatch.setattr(AIOKafkaConsumer, "stop", stop_late)
-    await bench.stop_sync(operation)
-    assert operation.member.workers == ()
+    await harness.stop_sync(runner)
+    assert runner.member.workers == ()
 
 
 class OneWithoutLeader:

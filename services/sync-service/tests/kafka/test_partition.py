@@ -8,19 +8,19 @@ from aiokafka.consumer.fetcher import Fetcher
 from sqlalchemy import text
 
 from support.polling import eventually
-from support.records import records_of
-from support.sync_bench import Bench, becomes, tweet_event, tweet_id
+from support.records import read_records
+from support.sync_harness import SyncHarness, becomes, tweet_event, tweet_id
 from sync_service.kafka.group import PAUSED_FETCH_WAIT_MS
 from sync_service.kafka.partition import RECORDS_WAITING, PartitionWorker
 from sync_service.sinks import mysql
 
 
-async def test_partition_is_full_by_bytes_as_by_records(bench: Bench) -> None:
-    application = bench.start_sync().applications[bench.tweets_topic]
-    await bench.send(bench.tweets_topic, *[(b"k", b"x" * 900_000)] * 3)
-    records = await records_of(bench.settings.kafka_bootstrap_servers, bench.tweets_topic)
+async def test_partition_is_full_by_bytes_as_by_records(harness: SyncHarness) -> None:
+    processor = harness.start_sync().processors[harness.tweets_topic]
+    await harness.send(harness.tweets_topic, *[(b"k", b"x" * 900_000)] * 3)
+    records = await read_records(harness.settings.kafka_bootstrap_servers, harness.tweets_topic)
     worker = PartitionWorker(
-        TopicPartition(bench.tweets_topic, 0), application, "id", on_done=lambda _: None, on_room=lambda: None
+        TopicPartition(harness.tweets_topic, 0), processor, "id", on_done=lambda _: None, on_room=lambda: None
     )
     worker.accept(records[:2])
     assert not worker.is_full
@@ -29,7 +29,9 @@ async def test_partition_is_full_by_bytes_as_by_records(bench: Bench) -> None:
     await worker.close()
 
 
-async def test_no_fetch_waits_long_while_a_partition_is_paused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_fetch_waits_long_while_a_partition_is_paused(
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """aiokafka has one fetch under way: a partition that is resumed would wait for its end."""
     waits: list[int] = []
     fetch = Fetcher._proc_fetch_request
@@ -38,10 +40,10 @@ async def test_no_fetch_waits_long_while_a_partition_is_paused(bench: Bench, mon
         waits.append(request._max_wait_ms)
         return await fetch(fetcher, assignment, node, request)
 
-    operation = bench.start_sync(sync_fetch_max_wait_ms=500)
-    await bench.send(bench.tweets_topic, tweet_event(0, "one"))
-    await becomes(bench.tweets, {tweet_id(0): "one"})
-    worker = next(each for each in operation.member.workers if each.partition == (bench.tweets_topic, 0))
+    runner = harness.start_sync(sync_fetch_max_wait_ms=500)
+    await harness.send(harness.tweets_topic, tweet_event(0, "one"))
+    await becomes(harness.tweets, {tweet_id(0): "one"})
+    worker = next(each for each in runner.member.workers if each.partition == (harness.tweets_topic, 0))
 
     async def is_full() -> bool:
         return worker.is_full
@@ -49,11 +51,11 @@ async def test_no_fetch_waits_long_while_a_partition_is_paused(bench: Bench, mon
     async def wait_of_the_last() -> int:
         return waits[-1] if waits else 0
 
-    async with bench.engine.connect() as connection:
+    async with harness.engine.connect() as connection:
         await connection.execute(text("BEGIN"))
         await connection.execute(text("SELECT * FROM tweets_copy WHERE id = :id FOR UPDATE"), {"id": tweet_id(0)})
-        await bench.send(bench.tweets_topic, tweet_event(0, "two", op="u", ordinal=2))
-        await bench.send(bench.tweets_topic, *(tweet_event(n, "x") for n in range(1, 3 * RECORDS_WAITING)))
+        await harness.send(harness.tweets_topic, tweet_event(0, "two", op="u", ordinal=2))
+        await harness.send(harness.tweets_topic, *(tweet_event(n, "x") for n in range(1, 3 * RECORDS_WAITING)))
         await eventually(is_full)
         monkeypatch.setattr(Fetcher, "_proc_fetch_request", noted_fetch)
         await eventually(wait_of_the_last, lambda wait: wait == PAUSED_FETCH_WAIT_MS)
@@ -62,26 +64,26 @@ async def test_no_fetch_waits_long_while_a_partition_is_paused(bench: Bench, mon
 
 
 async def test_partition_that_is_given_up_while_it_waits_for_a_store_blocks_nothing_any_more(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mysql, "WRITE_SECONDS", 0.3)
-    operation = bench.start_sync()
-    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
-    await becomes(bench.tweets, {tweet_id(1): "one"})
-    statistics = operation.applications[bench.tweets_topic].statistics
+    runner = harness.start_sync()
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
+    await becomes(harness.tweets, {tweet_id(1): "one"})
+    statistics = runner.processors[harness.tweets_topic].statistics
 
     async def blocked() -> str:
         return statistics.blocked_by or ""
 
-    async with bench.engine.connect() as connection:
+    async with harness.engine.connect() as connection:
         await connection.execute(text("BEGIN"))
         await connection.execute(text("SELECT * FROM tweets_copy WHERE id = :id FOR UPDATE"), {"id": tweet_id(1)})
-        await bench.send(bench.tweets_topic, tweet_event(1, "two", op="u", ordinal=2))
+        await harness.send(harness.tweets_topic, tweet_event(1, "two", op="u", ordinal=2))
         await eventually(blocked, lambda reason: reason.startswith("MySQL"))
         # Another partition gets on meanwhile, which says nothing of this one.
-        await bench.send(bench.tweets_topic, tweet_event(2, "other"), partition=1)
-        await eventually(bench.tweets, lambda tweets: tweet_id(2) in tweets)
+        await harness.send(harness.tweets_topic, tweet_event(2, "other"), partition=1)
+        await eventually(harness.tweets, lambda tweets: tweet_id(2) in tweets)
         assert (await blocked()).startswith("MySQL")
-        await bench.stop_sync(operation)
+        await harness.stop_sync(runner)
         assert await blocked() == ""
         await connection.execute(text("ROLLBACK"))

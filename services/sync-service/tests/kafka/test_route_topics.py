@@ -13,63 +13,63 @@ from embedded_stack import Stack
 from service_kit.kafka_topics import describe_topics
 from support.change_events import mysql_event
 from support.polling import eventually
-from support.sync_bench import PARTITIONS, Bench, becomes, tweet_event, tweet_id
+from support.sync_harness import PARTITIONS, SyncHarness, becomes, tweet_event, tweet_id
 from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
 from sync_service.dead_letters.store import MAX_REQUEST_BYTES
 from sync_service.kafka import route_topics
 from sync_service.kafka.admin import existing_topics
-from sync_service.runner import SyncOperation
+from sync_service.runner import SyncRunner
 
 
-async def reason(operation: SyncOperation) -> str:
-    return operation.problem or ""
+async def reason(runner: SyncRunner) -> str:
+    return runner.problem or ""
 
 
-def blocked(operation: SyncOperation) -> dict[str, float | None]:
-    registry = operation.metrics.registry
+def blocked(runner: SyncRunner) -> dict[str, float | None]:
+    registry = runner.metrics.registry
     return {route: registry.get_sample_value("sync_blocked", {"route": route}) for route in ("tweets", "users")}
 
 
-async def test_topics_are_described_and_none_is_created(bench: Bench) -> None:
+async def test_topics_are_described_and_none_is_created(harness: SyncHarness) -> None:
     for _ in range(2):
-        described = await describe_topics(bench.kafka, [bench.tweets_topic, "test.missing"])
+        described = await describe_topics(harness.kafka, [harness.tweets_topic, "test.missing"])
         assert isinstance(described["test.missing"], UnknownTopicOrPartitionError)
-        topic = (await existing_topics(bench.kafka, [bench.tweets_topic]))[bench.tweets_topic]
-        assert described[bench.tweets_topic] == topic
+        topic = (await existing_topics(harness.kafka, [harness.tweets_topic]))[harness.tweets_topic]
+        assert described[harness.tweets_topic] == topic
         assert (len(topic.id), topic.partitions) == (32, list(range(PARTITIONS)))
     with pytest.raises(UnknownTopicOrPartitionError, match=r"topic test\.missing does not exist"):
-        await existing_topics(bench.kafka, [bench.tweets_topic, "test.missing"])
+        await existing_topics(harness.kafka, [harness.tweets_topic, "test.missing"])
 
 
 @pytest.mark.parametrize("is_running", [True, False], ids=["while running", "at the start"])
-async def test_route_without_its_topic_waits_alone_until_it_exists(bench: Bench, is_running: bool) -> None:
+async def test_route_without_its_topic_waits_alone_until_it_exists(harness: SyncHarness, is_running: bool) -> None:
     if is_running:
-        operation = bench.start_sync()
-        await bench.send(bench.tweets_topic, tweet_event(1, "before"))
-        await becomes(bench.tweets, {tweet_id(1): "before"})
-        await bench.delete_topic(bench.tweets_topic)
+        runner = harness.start_sync()
+        await harness.send(harness.tweets_topic, tweet_event(1, "before"))
+        await becomes(harness.tweets, {tweet_id(1): "before"})
+        await harness.delete_topic(harness.tweets_topic)
     else:
-        await bench.delete_topic(bench.tweets_topic)
-        operation = bench.start_sync()
-    named = f"tweets: Kafka: topic {bench.tweets_topic} does not exist"
-    await becomes(lambda: reason(operation), named)
-    await bench.send(bench.users_topic, mysql_event({"id": "u1", "username": "ada"}))
-    await eventually(lambda: bench.user("u1"))
-    assert await reason(operation) == named
-    assert blocked(operation) == {"tweets": 1, "users": 0}
+        await harness.delete_topic(harness.tweets_topic)
+        runner = harness.start_sync()
+    named = f"tweets: Kafka: topic {harness.tweets_topic} does not exist"
+    await becomes(lambda: reason(runner), named)
+    await harness.send(harness.users_topic, mysql_event({"id": "u1", "username": "ada"}))
+    await eventually(lambda: harness.user("u1"))
+    assert await reason(runner) == named
+    assert blocked(runner) == {"tweets": 1, "users": 0}
 
     # Of another number of partitions.
-    await bench.create_topic(bench.tweets_topic, PARTITIONS + 2)
+    await harness.create_topic(harness.tweets_topic, PARTITIONS + 2)
     for partition in range(PARTITIONS + 2):
-        await bench.send(bench.tweets_topic, tweet_event(10 + partition, "after"), partition=partition)
+        await harness.send(harness.tweets_topic, tweet_event(10 + partition, "after"), partition=partition)
     wanted = {tweet_id(10 + partition): "after" for partition in range(PARTITIONS + 2)}
-    await becomes(bench.tweets, {tweet_id(1): "before", **wanted} if is_running else wanted)
-    await becomes(lambda: reason(operation), "")
-    assert blocked(operation) == {"tweets": 0, "users": 0}
+    await becomes(harness.tweets, {tweet_id(1): "before", **wanted} if is_running else wanted)
+    await becomes(lambda: reason(runner), "")
+    assert blocked(runner) == {"tweets": 0, "users": 0}
 
 
 async def test_route_that_may_not_read_its_topic_waits_alone_and_is_tried_again_later(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seeing a topic (Describe) is another right than reading it."""
     monkeypatch.setattr(route_topics, "DENIED_SECONDS", 8.0)
@@ -77,100 +77,102 @@ async def test_route_that_may_not_read_its_topic_waits_alone_and_is_tried_again_
 
     async def as_denied(consumer: AIOKafkaConsumer, *partitions: TopicPartition, **options: Any) -> Any:
         """What aiokafka raises, as long as the topic is fetched, when the broker answers so."""
-        if is_denied and bench.tweets_topic in consumer.subscription():
-            raise TopicAuthorizationFailedError(bench.tweets_topic)
+        if is_denied and harness.tweets_topic in consumer.subscription():
+            raise TopicAuthorizationFailedError(harness.tweets_topic)
         return await getmany(consumer, *partitions, **options)
 
     monkeypatch.setattr(AIOKafkaConsumer, "getmany", as_denied)
-    operation = bench.start_sync()
-    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
-    await bench.send(bench.users_topic, mysql_event({"id": "u1", "username": "ada"}))
-    await eventually(lambda: bench.user("u1"))
+    runner = harness.start_sync()
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
+    await harness.send(harness.users_topic, mysql_event({"id": "u1", "username": "ada"}))
+    await eventually(lambda: harness.user("u1"))
     await becomes(
-        lambda: reason(operation),
-        f"tweets: Kafka: Kafka denies this user access to the topic {bench.tweets_topic}: rights (ACLs) are missing",
+        lambda: reason(runner),
+        f"tweets: Kafka: Kafka denies this user access to the topic {harness.tweets_topic}: rights (ACLs) are missing",
     )
-    assert await bench.tweets() == {}
+    assert await harness.tweets() == {}
     is_denied = False
-    await becomes(bench.tweets, {tweet_id(1): "one"})
-    await becomes(lambda: reason(operation), "")
+    await becomes(harness.tweets, {tweet_id(1): "one"})
+    await becomes(lambda: reason(runner), "")
 
 
-async def test_all_topics_may_be_missing(bench: Bench) -> None:
-    await bench.delete_topic(bench.tweets_topic)
-    await bench.delete_topic(bench.users_topic)
-    operation = bench.start_sync()
+async def test_all_topics_may_be_missing(harness: SyncHarness) -> None:
+    await harness.delete_topic(harness.tweets_topic)
+    await harness.delete_topic(harness.users_topic)
+    runner = harness.start_sync()
     await becomes(
-        lambda: reason(operation),
-        "; ".join(f"{route.name}: Kafka: topic {route.topic} does not exist" for route in bench.routes),
+        lambda: reason(runner),
+        "; ".join(f"{route.name}: Kafka: topic {route.topic} does not exist" for route in harness.routes),
     )
-    await bench.create_topic(bench.tweets_topic)
-    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
-    await becomes(bench.tweets, {tweet_id(1): "one"})
+    await harness.create_topic(harness.tweets_topic)
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
+    await becomes(harness.tweets, {tweet_id(1): "one"})
 
 
 @pytest.mark.parametrize("is_running", [True, False], ids=["while running", "while stopped"])
 @pytest.mark.parametrize("partitions", [1, PARTITIONS, PARTITIONS + 1])
-async def test_topic_created_again_is_read_from_its_beginning(bench: Bench, is_running: bool, partitions: int) -> None:
+async def test_topic_created_again_is_read_from_its_beginning(
+    harness: SyncHarness, is_running: bool, partitions: int
+) -> None:
     """Its offsets begin at 0 again, below those that the rows have: they are no redeliveries."""
-    operation = bench.start_sync()
-    await bench.send(bench.tweets_topic, *(tweet_event(1, f"text {n}", op="u", ordinal=n) for n in range(20)))
-    await becomes(bench.tweets, {tweet_id(1): "text 19"})
+    runner = harness.start_sync()
+    await harness.send(harness.tweets_topic, *(tweet_event(1, f"text {n}", op="u", ordinal=n) for n in range(20)))
+    await becomes(harness.tweets, {tweet_id(1): "text 19"})
     if not is_running:
-        await bench.stop_sync(operation)
+        await harness.stop_sync(runner)
 
-    await bench.delete_topic(bench.tweets_topic)
-    await bench.create_topic(bench.tweets_topic, partitions)
-    await bench.send(bench.tweets_topic, tweet_event(1, "text 20", op="u", ordinal=20))
+    await harness.delete_topic(harness.tweets_topic)
+    await harness.create_topic(harness.tweets_topic, partitions)
+    await harness.send(harness.tweets_topic, tweet_event(1, "text 20", op="u", ordinal=20))
     last = partitions - 1
-    await bench.send(bench.tweets_topic, tweet_event(2, "last partition", ordinal=21), partition=last)
+    await harness.send(harness.tweets_topic, tweet_event(2, "last partition", ordinal=21), partition=last)
     if not is_running:
-        operation = bench.start_sync()
+        runner = harness.start_sync()
 
-    await becomes(bench.tweets, {tweet_id(1): "text 20", tweet_id(2): "last partition"})
-    await becomes(operation.member.lag, {bench.users_topic: 0, bench.tweets_topic: 0})
+    await becomes(harness.tweets, {tweet_id(1): "text 20", tweet_id(2): "last partition"})
+    await becomes(runner.member.lag, {harness.users_topic: 0, harness.tweets_topic: 0})
 
 
-async def test_partitions_that_are_added_are_read(bench: Bench) -> None:
-    bench.start_sync()
-    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
-    await becomes(bench.tweets, {tweet_id(1): "one"})
-    await bench.add_partitions(bench.tweets_topic, PARTITIONS + 1)
-    await bench.send(bench.tweets_topic, tweet_event(2, "two"), partition=PARTITIONS)
-    await eventually(bench.tweets, lambda rows: rows == {tweet_id(1): "one", tweet_id(2): "two"}, within=60)
+async def test_partitions_that_are_added_are_read(harness: SyncHarness) -> None:
+    harness.start_sync()
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
+    await becomes(harness.tweets, {tweet_id(1): "one"})
+    await harness.add_partitions(harness.tweets_topic, PARTITIONS + 1)
+    await harness.send(harness.tweets_topic, tweet_event(2, "two"), partition=PARTITIONS)
+    await eventually(harness.tweets, lambda rows: rows == {tweet_id(1): "one", tweet_id(2): "two"}, within=60)
 
 
 @pytest.fixture
-async def no_dead_letters_topic(bench: Bench, stack: Stack) -> AsyncIterator[None]:
+async def no_dead_letters_topic(harness: SyncHarness, stack: Stack) -> AsyncIterator[None]:
     # Where other tests have started the whole stack its registrar would create the topic again.
     has_registrar = stack.is_running("registrar")
     await asyncio.to_thread(stack.stop_one, "registrar")
-    await bench.delete_topic(DEAD_LETTERS_TOPIC)
+    await harness.delete_topic(DEAD_LETTERS_TOPIC)
     yield
     if has_registrar:
         await asyncio.to_thread(stack.start, "registrar")
-    if isinstance((await describe_topics(bench.kafka, [DEAD_LETTERS_TOPIC]))[DEAD_LETTERS_TOPIC], Exception):
-        await create_dead_letters_topic(bench)
+    if isinstance((await describe_topics(harness.kafka, [DEAD_LETTERS_TOPIC]))[DEAD_LETTERS_TOPIC], Exception):
+        await create_dead_letters_topic(harness)
 
 
-async def create_dead_letters_topic(bench: Bench) -> None:
-    async with bench.kafka.started(bench.kafka.admin()) as admin:
+async def create_dead_letters_topic(harness: SyncHarness) -> None:
+    async with harness.kafka.started(harness.kafka.admin()) as admin:
         await admin.create_topics(
             [NewTopic(DEAD_LETTERS_TOPIC, 1, 1, topic_configs={"max.message.bytes": str(MAX_REQUEST_BYTES)})]
         )
 
 
 @pytest.mark.usefixtures("no_dead_letters_topic")
-async def test_only_what_needs_the_dead_letters_waits_for_their_topic(bench: Bench) -> None:
-    operation = bench.start_sync()
-    await bench.send(bench.tweets_topic, (b"k", b"broken"), tweet_event(1, "after the poison"))
-    await bench.send(bench.tweets_topic, tweet_event(2, "other partition"), partition=1)
-    await bench.send(bench.users_topic, mysql_event({"id": "u1", "username": "ada"}))
-    await eventually(lambda: bench.user("u1"))
-    await becomes(bench.tweets, {tweet_id(2): "other partition"})
-    await eventually(lambda: reason(operation), lambda told: f"topic {DEAD_LETTERS_TOPIC} does not exist" in told)
+async def test_only_what_needs_the_dead_letters_waits_for_their_topic(harness: SyncHarness) -> None:
+    runner = harness.start_sync()
+    await harness.send(harness.tweets_topic, (b"k", b"broken"), tweet_event(1, "after the poison"))
+    await harness.send(harness.tweets_topic, tweet_event(2, "other partition"), partition=1)
+    await harness.send(harness.users_topic, mysql_event({"id": "u1", "username": "ada"}))
+    await eventually(lambda: harness.user("u1"))
+    await becomes(harness.tweets, {tweet_id(2): "other partition"})
+    await eventually(lambda: reason(runner), lambda told: f"topic {DEAD_LETTERS_TOPIC} does not exist" in told)
 
-    await create_dead_letters_topic(bench)
-    await becomes(bench.tweets, {tweet_id(1): "after the poison", tweet_id(2): "other partition"})
-    assert [letter.value for letter in await bench.dead_letters()] == [b"broken"]
-    await becomes(lambda: reason(operation), "")
+    await create_dead_letters_topic(harness)
+    await becomes(harness.tweets, {tweet_id(1): "after the poison", tweet_id(2): "other partition"})
+    assert [letter.value for letter in await harness.dead_letters()] == [b"broken"]
+    await becomes(lambda: reason(runner), "")

@@ -16,10 +16,10 @@ from service_kit.kafka import KafkaClients
 from support.change_events import mysql_event
 from support.commands import run_command
 from support.jwt_issuer import Issuer
-from support.own_sync import OwnSync, own_sync
 from support.polling import eventually
 from support.replicas import Replica
 from support.secured_kafka import PASSWORD, SecuredKafka, secured_kafka
+from support.sync_process import SyncProcess, sync_process
 from sync_service.routes.loader import default_routes_file
 
 pytestmark = pytest.mark.integration
@@ -51,9 +51,9 @@ def urls(kafka: SecuredKafka, topics: str, schema_url: str, database_url: str, d
 
 
 @pytest.fixture
-async def sync(stack: Stack, issuer: Issuer, tmp_path: Path, urls: dict[str, str]) -> AsyncIterator[OwnSync]:
+async def sync(stack: Stack, issuer: Issuer, tmp_path: Path, urls: dict[str, str]) -> AsyncIterator[SyncProcess]:
     declared = yaml.safe_load(default_routes_file().read_text())
-    async with own_sync(stack, issuer, tmp_path, urls=urls, routes=[declared["users"], declared["tweets"]]) as sync:
+    async with sync_process(stack, issuer, tmp_path, urls=urls, routes=[declared["users"], declared["tweets"]]) as sync:
         yield sync
 
 
@@ -66,7 +66,7 @@ async def registrar_topics(**variables: str) -> tuple[int, str, str]:
 
 
 @asynccontextmanager
-async def unready(sync: OwnSync, service: str = "sync-service", **variables: str) -> AsyncIterator[Replica]:
+async def unready(sync: SyncProcess, service: str = "sync-service", **variables: str) -> AsyncIterator[Replica]:
     """A service that begins, and need not become ready."""
     logs = sync.stack.configuration.state / "log"
     replica = Replica(service, {**sync.variables, **variables}, logs)
@@ -100,7 +100,7 @@ async def test_registrar_says_at_its_deadline_what_is_wrong(kafka: SecuredKafka)
     ],
 )
 async def test_row_is_written_through_each_protocol(
-    sync: OwnSync, kafka: SecuredKafka, database: "Database", listener: str, changed: dict[str, str]
+    sync: SyncProcess, kafka: SecuredKafka, database: "Database", listener: str, changed: dict[str, str]
 ) -> None:
     if listener == "mutual":
         changed = {"SSL_CERT": str(kafka.certificates.cert), "SSL_KEY": str(kafka.certificates.key)}
@@ -208,7 +208,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-async def test_broker_that_can_not_be_used_is_one_sentence(sync: OwnSync, kafka: SecuredKafka, kind: str) -> None:
+async def test_broker_that_can_not_be_used_is_one_sentence(sync: SyncProcess, kafka: SecuredKafka, kind: str) -> None:
     listener, changed, sentence = WRONG[kind]
     values = {name: kafka.address(name) for name in kafka.ports}
     values |= {"plain": kafka.plain, "stranger": str(kafka.certificates.stranger)}
@@ -230,7 +230,7 @@ async def test_broker_that_can_not_be_used_is_one_sentence(sync: OwnSync, kafka:
 
 
 async def test_certificate_that_vanishes_at_run_time_is_named_and_its_return_noticed(
-    sync: OwnSync, kafka: SecuredKafka, tmp_path: Path
+    sync: SyncProcess, kafka: SecuredKafka, tmp_path: Path
 ) -> None:
     ca = tmp_path / "ca.pem"
     kept = kafka.certificates.ca.read_bytes()
@@ -248,7 +248,7 @@ async def test_certificate_that_vanishes_at_run_time_is_named_and_its_return_not
         await eventually(problem, lambda said: said == "ok")
 
 
-async def test_rights_that_are_missing_are_named(sync: OwnSync, kafka: SecuredKafka) -> None:
+async def test_rights_that_are_missing_are_named(sync: SyncProcess, kafka: SecuredKafka) -> None:
     variables = kafka.variables(SASL_USERNAME="bob")
     denied = "Kafka denies this user access to the topic"
     async with unready(sync, **variables) as replica:
@@ -263,7 +263,7 @@ async def test_rights_that_are_missing_are_named(sync: OwnSync, kafka: SecuredKa
     assert (code, errors.strip()) == (1, f"error: {denied} {sync.topic(sync.users)}: rights (ACLs) are missing")
 
 
-async def test_registrar_says_the_same(sync: OwnSync, kafka: SecuredKafka) -> None:
+async def test_registrar_says_the_same(sync: SyncProcess, kafka: SecuredKafka) -> None:
     sentence = f"the broker at {kafka.address('sasl')} refuses KAFKA_SASL_USERNAME or KAFKA_SASL_PASSWORD"
     of_connectors = dict.fromkeys(("CDC_MYSQL_HOST", "CDC_MYSQL_PORT", "CDC_MYSQL_USER", "CDC_MYSQL_PASSWORD"), "1")
     variables = {
@@ -282,7 +282,7 @@ async def test_registrar_says_the_same(sync: OwnSync, kafka: SecuredKafka) -> No
 
 
 async def test_session_timeout_that_the_broker_refuses_is_named_with_its_limits(
-    sync: OwnSync, kafka: SecuredKafka
+    sync: SyncProcess, kafka: SecuredKafka
 ) -> None:
     async with unready(sync, **kafka.variables(), SYNC_SESSION_TIMEOUT_MS="3000") as replica:
 

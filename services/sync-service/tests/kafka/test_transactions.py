@@ -12,12 +12,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from support.change_events import Record
-from support.own_sync import OwnSync, tweet_event, tweet_id
 from support.polling import eventually
+from support.sync_process import SyncProcess, tweet_event, tweet_id
 from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
 
 
-async def in_transactions(sync: OwnSync, topic: str, *transactions: tuple[Sequence[Record], bool]) -> None:
+async def in_transactions(sync: SyncProcess, topic: str, *transactions: tuple[Sequence[Record], bool]) -> None:
     """Each with its records, on partition 0, and whether it is committed. Each ends with a marker."""
     producer = AIOKafkaProducer(
         bootstrap_servers=sync.variables["KAFKA_BOOTSTRAP_SERVERS"], transactional_id=f"test-{secrets.token_hex(4)}"
@@ -49,7 +49,9 @@ async def is_up_to_date(client: httpx.AsyncClient, name: str) -> None:
     await eventually(lags, lambda seen: seen == [0, 0])
 
 
-async def test_only_committed_records_are_applied_and_markers_are_no_lag(sync: OwnSync, engine: AsyncEngine) -> None:
+async def test_only_committed_records_are_applied_and_markers_are_no_lag(
+    sync: SyncProcess, engine: AsyncEngine
+) -> None:
     topic = sync.topic(sync.tweets)
     aborted = [tweet_event(number, text="aborted") for number in range(10, 40)]
     # A topic that begins with an aborted transaction, for a group that has committed nothing yet.
@@ -71,7 +73,7 @@ async def test_only_committed_records_are_applied_and_markers_are_no_lag(sync: O
 
 
 async def test_open_transaction_is_no_lag_and_is_applied_when_it_is_committed(
-    sync: OwnSync, engine: AsyncEngine
+    sync: SyncProcess, engine: AsyncEngine
 ) -> None:
     producer = AIOKafkaProducer(
         bootstrap_servers=sync.variables["KAFKA_BOOTSTRAP_SERVERS"], transactional_id=f"test-{secrets.token_hex(4)}"
@@ -86,7 +88,7 @@ async def test_open_transaction_is_no_lag_and_is_applied_when_it_is_committed(
         await is_up_to_date(replica.client, sync.tweets)
 
 
-async def test_inspect_and_the_feed_show_no_aborted_record(sync: OwnSync) -> None:
+async def test_inspect_and_the_feed_show_no_aborted_record(sync: SyncProcess) -> None:
     topic = sync.topic(sync.tweets)
     async with sync.running() as replica:
 
@@ -120,7 +122,7 @@ async def test_inspect_and_the_feed_show_no_aborted_record(sync: OwnSync) -> Non
     assert {json.loads(line)["after"]["text"] for line in output.splitlines()} == {"x"}
 
 
-async def test_dead_letters_end_at_the_end(sync: OwnSync) -> None:
+async def test_dead_letters_end_at_the_end(sync: SyncProcess) -> None:
     """Another one may write to the topic of the dead letters in transactions."""
     await sync.send(sync.tweets, (b"k", b"broken"))
     async with sync.running() as replica:
@@ -143,7 +145,7 @@ async def test_dead_letters_end_at_the_end(sync: OwnSync) -> None:
         assert (code, output, errors) == (0, "", "")
 
 
-async def test_reconcile_takes_no_marker_for_an_event_that_waits(sync: OwnSync, engine: AsyncEngine) -> None:
+async def test_reconcile_takes_no_marker_for_an_event_that_waits(sync: SyncProcess, engine: AsyncEngine) -> None:
     topic = sync.topic(sync.tweets)
     async with sync.running() as replica:
         # Events of a document that the source does not have: the copy has a row too many.

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from service_kit.background import TaskEnded
-from sync_service.monitoring.cache import Recent
-from sync_service.monitoring.probe import Unanswered, answering
+from sync_service.monitoring.cache import SingleFlightCache
+from sync_service.monitoring.probe import ProbeFailed, probing
 
 
 class Clock:
@@ -35,7 +35,7 @@ def counting(clock: Clock, *, takes: float = 0.0) -> tuple[Callable[[], "asyncio
 async def test_all_who_come_share_one_answer_until_it_is_old() -> None:
     clock = Clock()
     ask, given = counting(clock)
-    recent = Recent(ask, seconds=5, clock=clock)
+    recent = SingleFlightCache(ask, seconds=5, clock=clock)
     assert await asyncio.gather(*(recent.get() for _ in range(10))) == [1] * 10
     clock.now = 4.9
     assert await recent.get() == 1
@@ -47,7 +47,7 @@ async def test_all_who_come_share_one_answer_until_it_is_old() -> None:
 async def test_what_takes_long_is_asked_for_less_often() -> None:
     clock = Clock()
     ask, _ = counting(clock, takes=3)
-    recent = Recent(ask, seconds=5, share=0.1, clock=clock)
+    recent = SingleFlightCache(ask, seconds=5, share=0.1, clock=clock)
     assert await recent.get() == 1
     clock.now = 3 + 26.9
     assert await recent.get() == 1
@@ -61,10 +61,10 @@ async def test_failure_is_told_to_all_who_waited_and_kept_for_nobody() -> None:
     async def ask() -> str:
         await asyncio.sleep(0)
         if fails:
-            raise Unanswered("down")
+            raise ProbeFailed("down")
         return "up"
 
-    recent = Recent(ask, seconds=5)
+    recent = SingleFlightCache(ask, seconds=5)
     outcomes = await asyncio.gather(*(recent.get() for _ in range(3)), return_exceptions=True)
     assert [str(each) for each in outcomes] == ["down"] * 3
     fails = False
@@ -78,7 +78,7 @@ async def test_who_gives_up_leaves_the_others_waiting() -> None:
         await go_on.wait()
         return "answer"
 
-    recent = Recent(ask, seconds=5)
+    recent = SingleFlightCache(ask, seconds=5)
     patient, impatient = asyncio.create_task(recent.get()), asyncio.create_task(recent.get())
     await asyncio.sleep(0)
     impatient.cancel()
@@ -87,7 +87,7 @@ async def test_who_gives_up_leaves_the_others_waiting() -> None:
 
 
 async def test_closing_ends_what_is_being_asked() -> None:
-    recent = Recent(asyncio.Event().wait, seconds=5)
+    recent = SingleFlightCache(asyncio.Event().wait, seconds=5)
     waiting = asyncio.create_task(recent.get())
     await asyncio.sleep(0)
     await recent.close()
@@ -104,13 +104,13 @@ async def test_closing_ends_what_is_being_asked() -> None:
     ],
 )
 async def test_reason_is_what_people_can_use(error: Exception, reason: str) -> None:
-    with pytest.raises(Unanswered) as told:
-        async with answering(OperationalError, OSError):
+    with pytest.raises(ProbeFailed) as told:
+        async with probing(OperationalError, OSError):
             raise error
     assert str(told.value) == reason
 
 
 async def test_silence_is_no_answer() -> None:
-    with pytest.raises(Unanswered, match=r"^no answer within 0\.01 s$"):
-        async with answering(within=0.01):
+    with pytest.raises(ProbeFailed, match=r"^no answer within 0\.01 s$"):
+        async with probing(within=0.01):
             await asyncio.Event().wait()

@@ -9,10 +9,10 @@ from bson import ObjectId
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from support.own_sync import OwnSync, tweet_event, tweet_id
 from support.polling import eventually
+from support.sync_process import SyncProcess, tweet_event, tweet_id
 from sync_service.monitoring.counts import counting
-from sync_service.monitoring.counts.counting import Counted, MongoRows, MysqlRows, counted
+from sync_service.monitoring.counts.counting import MongoRows, MysqlRows, RowCount, counted
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorDatabase
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ROWS = 500
 
 
-async def test_both_sides_of_a_route_are_counted_without_tombstones(sync: OwnSync) -> None:
+async def test_both_sides_of_a_route_are_counted_without_tombstones(sync: SyncProcess) -> None:
     with pymongo.MongoClient[dict[str, Any]](sync.variables["MONGODB_URL"]) as client:
         source = client["test"][sync.tweets]
         source.insert_many([{"_id": ObjectId(tweet_id(number))} for number in range(5)])
@@ -71,7 +71,7 @@ async def test_table_that_takes_too_long_is_estimated(engine: AsyncEngine) -> No
             )
             await connection.execute(text("ANALYZE TABLE many"))
             rows = MysqlRows(engine, engine.url.database or "", "many", "LENGTH(SHA2(REPEAT(id, 100000), 512)) > 0")
-            assert await counted(rows) == Counted(ROWS, "estimate")
+            assert await counted(rows) == RowCount(ROWS, "estimate")
         finally:
             await connection.execute(text("DROP TABLE many"))
 
@@ -80,13 +80,13 @@ async def test_table_that_takes_too_long_is_estimated(engine: AsyncEngine) -> No
 async def test_collection_that_takes_too_long_is_estimated(database: "Database") -> None:
     await database["many"].insert_many({"_id": number} for number in range(ROWS))
     slow = {"$expr": {"$gt": [{"$size": {"$range": [0, 100_000]}}, "$_id"]}}
-    assert await counted(MongoRows(database["many"], slow)) == Counted(ROWS, "estimate")
+    assert await counted(MongoRows(database["many"], slow)) == RowCount(ROWS, "estimate")
 
 
 async def test_counts_of_documents_are_exact(database: "Database") -> None:
     await database["some"].insert_many(
         {"_id": number, "_sync": {"deleted_at": datetime.now(UTC) if number < 3 else None}} for number in range(10)
     )
-    assert await counted(MongoRows(database["some"], {})) == Counted(10, "exact")
-    assert await counted(MongoRows(database["some"], {"_sync.deleted_at": None})) == Counted(7, "exact")
-    assert await counted(MongoRows(database["none"], {})) == Counted(0, "exact")
+    assert await counted(MongoRows(database["some"], {})) == RowCount(10, "exact")
+    assert await counted(MongoRows(database["some"], {"_sync.deleted_at": None})) == RowCount(7, "exact")
+    assert await counted(MongoRows(database["none"], {})) == RowCount(0, "exact")

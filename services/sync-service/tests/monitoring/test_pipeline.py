@@ -10,14 +10,14 @@ from aiokafka.errors import KafkaConnectionError
 
 from service_kit.kafka import KafkaClients
 from support.jwt_issuer import Issuer
-from support.own_sync import PARTITIONS, OwnSync, tweet_event
 from support.polling import eventually
-from sync_service.monitoring.pipeline.broker import Broker, PartitionState
-from sync_service.monitoring.pipeline.connectors import Connectors
+from support.sync_process import PARTITIONS, SyncProcess, tweet_event
+from sync_service.monitoring.pipeline.broker import BrokerProbe, PartitionState
+from sync_service.monitoring.pipeline.connectors import ConnectorProbe
 from sync_service.monitoring.pipeline.schemas import Connector
 from sync_service.monitoring.pipeline.service import Pipeline, connector_of, route_state
-from sync_service.monitoring.probe import Unanswered
-from sync_service.monitoring.store_probes import ObservedStores
+from sync_service.monitoring.probe import ProbeFailed
+from sync_service.monitoring.store_probes import StoreProbes
 
 NOWHERE = "127.0.0.1:1"
 
@@ -26,7 +26,7 @@ def routes_of(told: dict[str, Any]) -> dict[str, Any]:
     return {route["name"]: route for route in told["routes"]}
 
 
-async def test_every_part_is_told_with_how_far_the_group_is(sync: OwnSync) -> None:
+async def test_every_part_is_told_with_how_far_the_group_is(sync: SyncProcess) -> None:
     async with sync.running() as replica:
         await sync.send(sync.tweets, *(tweet_event(number) for number in range(3)))
         await sync.send(sync.tweets, (b"k", b"broken"), partition=1)
@@ -63,13 +63,13 @@ async def test_what_does_not_answer_says_so_in_its_place(issuer: Issuer) -> None
     async def letters() -> Mapping[str, int]:
         raise KafkaConnectionError("no broker")
 
-    stores = ObservedStores("mysql://nobody@127.0.0.1:1/tweets", f"mongodb://{NOWHERE}/tweets")
+    stores = StoreProbes("mysql://nobody@127.0.0.1:1/tweets", f"mongodb://{NOWHERE}/tweets")
     async with httpx.AsyncClient(trust_env=False) as http:
         pipeline = Pipeline(
-            Connectors(f"http://{NOWHERE}", http), Broker(KafkaClients(NOWHERE), ["t"], "g"), stores, letters
+            ConnectorProbe(f"http://{NOWHERE}", http), BrokerProbe(KafkaClients(NOWHERE), ["t"], "g"), stores, letters
         )
         for _ in range(2):
-            seen = await pipeline.observe()
+            seen = await pipeline.snapshot()
             assert seen.connectors.value is seen.broker.value is seen.letters.value is None
             assert "ConnectError" in (seen.connectors.reason or "")
             assert (seen.broker.reason or "").startswith(f"the broker at {NOWHERE} does not answer: ")
@@ -78,14 +78,14 @@ async def test_what_does_not_answer_says_so_in_its_place(issuer: Issuer) -> None
             # Whichever comes first: the driver gives up, or who asks it does.
             assert re.search("ServerSelectionTimeoutError|^no answer within", seen.stores["mongodb"].reason or "")
         await pipeline.close()
-        with pytest.raises(Unanswered, match="ValidationError"):
+        with pytest.raises(ProbeFailed, match="ValidationError"):
             # It answers, but with something else.
-            await Connectors(issuer.url, http).look()
+            await ConnectorProbe(issuer.url, http).look()
     await stores.close()
 
 
 async def test_topic_that_the_broker_lacks_is_told_and_not_made(kafka_bootstrap_servers: str) -> None:
-    broker = Broker(KafkaClients(kafka_bootstrap_servers), ["test.of-nobody"], "nobody")
+    broker = BrokerProbe(KafkaClients(kafka_bootstrap_servers), ["test.of-nobody"], "nobody")
     for _ in range(2):
         state = await broker.look()
         assert [(topic.name, list(topic.partitions)) for topic in state.topics] == [("test.of-nobody", [])]

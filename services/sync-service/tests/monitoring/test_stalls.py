@@ -13,60 +13,59 @@ from sqlalchemy import text
 
 from support.forced_ends import Ends
 from support.polling import eventually
-from support.sync_bench import Bench, becomes, tweet_event, tweet_id
-from sync_service import runner
+from support.sync_harness import SyncHarness, becomes, tweet_event, tweet_id
 from sync_service.kafka import clients
-from sync_service.runner import SyncOperation
+from sync_service.runner import SyncRunner
 
 
 async def test_partition_that_stands_still_is_a_problem_until_it_gets_on(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "WATCH_SECONDS", 0.2)
-    monkeypatch.setattr(runner, "STUCK_SECONDS", 1.0)
-    operation = bench.start_sync()
-    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
-    await becomes(bench.tweets, {tweet_id(1): "one"})
+    monkeypatch.setattr("sync_service.runner.WATCH_SECONDS", 0.2)
+    monkeypatch.setattr("sync_service.runner.STUCK_SECONDS", 1.0)
+    runner = harness.start_sync()
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
+    await becomes(harness.tweets, {tweet_id(1): "one"})
 
     async def problem() -> str:
-        return operation.problem or ""
+        return runner.problem or ""
 
     async def lag_seconds() -> float:
-        return value_of(operation, "sync_lag_seconds", route="tweets")
+        return value_of(runner, "sync_lag_seconds", route="tweets")
 
-    async with bench.engine.connect() as connection:
+    async with harness.engine.connect() as connection:
         await connection.execute(text("BEGIN"))
         await connection.execute(text("SELECT * FROM tweets_copy WHERE id = :id FOR UPDATE"), {"id": tweet_id(1)})
-        await bench.send(bench.tweets_topic, tweet_event(1, "two", op="u", ordinal=2))
-        await eventually(problem, lambda told: told.startswith(f"no progress: {bench.tweets_topic}-0"))
+        await harness.send(harness.tweets_topic, tweet_event(1, "two", op="u", ordinal=2))
+        await eventually(problem, lambda told: told.startswith(f"no progress: {harness.tweets_topic}-0"))
         await eventually(lag_seconds, lambda seconds: seconds > 1)
         await connection.execute(text("ROLLBACK"))
 
-    await becomes(bench.tweets, {tweet_id(1): "two"})
+    await becomes(harness.tweets, {tweet_id(1): "two"})
     await becomes(problem, "")
     await becomes(lag_seconds, 0)
-    assert value_of(operation, "sync_rebalances_total") >= 1
+    assert value_of(runner, "sync_rebalances_total") >= 1
     applied = {"route": "tweets", "outcome": "applied"}
-    assert value_of(operation, "sync_events_total", operation="c", **applied) == 1
-    assert value_of(operation, "sync_events_total", operation="u", **applied) == 1
+    assert value_of(runner, "sync_events_total", operation="c", **applied) == 1
+    assert value_of(runner, "sync_events_total", operation="u", **applied) == 1
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Ends:
     """A watchdog that looks more often; why it would have ended the process."""
-    monkeypatch.setattr(runner, "WATCH_SECONDS", 0.2)
-    monkeypatch.setattr(runner, "STUCK_SECONDS", 1.0)
+    monkeypatch.setattr("sync_service.runner.WATCH_SECONDS", 0.2)
+    monkeypatch.setattr("sync_service.runner.STUCK_SECONDS", 1.0)
     return Ends()
 
 
 @pytest.mark.parametrize("answers_questions", [True, False])
 async def test_consumer_that_gets_nothing_though_the_broker_serves_it_ends_the_process(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, impatient: Ends, answers_questions: bool
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch, impatient: Ends, answers_questions: bool
 ) -> None:
-    operation = bench.start_sync(sync_watchdog_seconds=5)
-    operation._supervisor.end = impatient
-    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
-    await becomes(bench.tweets, {tweet_id(1): "one"})
+    runner = harness.start_sync(sync_watchdog_seconds=5)
+    runner._supervisor.end = impatient
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
+    await becomes(harness.tweets, {tweet_id(1): "one"})
     getmany = AIOKafkaConsumer.getmany
 
     async def none_for_the_group(consumer: AIOKafkaConsumer, *partitions: TopicPartition, **options: Any) -> Any:
@@ -88,23 +87,23 @@ async def test_consumer_that_gets_nothing_though_the_broker_serves_it_ends_the_p
     if not answers_questions:
         monkeypatch.setattr(AIOKafkaConsumer, "end_offsets", ends_for_others)
     await cut_off.wait()
-    await bench.send(bench.tweets_topic, tweet_event(2, "two"))
+    await harness.send(harness.tweets_topic, tweet_event(2, "two"))
 
     reason, _ = await impatient.first()
-    assert reason.startswith(f"no progress: {bench.tweets_topic}-0 for ")
+    assert reason.startswith(f"no progress: {harness.tweets_topic}-0 for ")
     monkeypatch.undo()
-    await becomes(bench.tweets, {tweet_id(1): "one", tweet_id(2): "two"})
-    assert operation.member.problem is None
+    await becomes(harness.tweets, {tweet_id(1): "one", tweet_id(2): "two"})
+    assert runner.member.problem is None
 
 
 async def test_broker_that_serves_nobody_is_waited_for(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, impatient: Ends
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch, impatient: Ends
 ) -> None:
     """It answers questions for offsets, and no fetch."""
-    operation = bench.start_sync(sync_watchdog_seconds=5)
-    operation._supervisor.end = impatient
-    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
-    await becomes(bench.tweets, {tweet_id(1): "one"})
+    runner = harness.start_sync(sync_watchdog_seconds=5)
+    runner._supervisor.end = impatient
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
+    await becomes(harness.tweets, {tweet_id(1): "one"})
     monkeypatch.setattr(clients, "READABLE_SECONDS", 1.0)
     fetch = Fetcher._proc_fetch_request
     unanswered = 0
@@ -120,42 +119,42 @@ async def test_broker_that_serves_nobody_is_waited_for(
     monkeypatch.setattr(Fetcher, "_proc_fetch_request", unanswered_fetch)
     # The broker has a fetch still from before; it answers it without events.
     await cut_off.wait()
-    await bench.send(bench.tweets_topic, tweet_event(2, "two"))
+    await harness.send(harness.tweets_topic, tweet_event(2, "two"))
 
     async def stood() -> float:
-        return operation.metrics.registry.get_sample_value("sync_stalled_seconds", {"route": "tweets"}) or 0
+        return runner.metrics.registry.get_sample_value("sync_stalled_seconds", {"route": "tweets"}) or 0
 
     await eventually(stood, lambda seconds: seconds > 10)
     assert unanswered > 10
-    assert operation.problem is not None
-    assert operation.problem.startswith(f"no progress: {bench.tweets_topic}-0 for ")
+    assert runner.problem is not None
+    assert runner.problem.startswith(f"no progress: {harness.tweets_topic}-0 for ")
     monkeypatch.setattr(Fetcher, "_proc_fetch_request", fetch)
-    await becomes(bench.tweets, {tweet_id(1): "one", tweet_id(2): "two"})
+    await becomes(harness.tweets, {tweet_id(1): "one", tweet_id(2): "two"})
     assert impatient.reasons == []
 
 
 @pytest.mark.parametrize("timestamp_ms", [-1, 0, None], ids=["none", "the epoch", "half an hour from now"])
 async def test_lag_stays_sensible_whatever_timestamps_come(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, timestamp_ms: int | None
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch, timestamp_ms: int | None
 ) -> None:
-    monkeypatch.setattr(runner, "WATCH_SECONDS", 0.2)
+    monkeypatch.setattr("sync_service.runner.WATCH_SECONDS", 0.2)
     if timestamp_ms is None:
         timestamp_ms = int(time.time() * 1000) + 1_800_000
-    operation = bench.start_sync()
-    await bench.send(bench.tweets_topic, tweet_event(1, "one"))
-    await becomes(bench.tweets, {tweet_id(1): "one"})
+    runner = harness.start_sync()
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
+    await becomes(harness.tweets, {tweet_id(1): "one"})
 
     async def lag() -> tuple[float, float]:
-        registry = operation.metrics.registry
+        registry = runner.metrics.registry
         events = registry.get_sample_value("sync_lag_events", {"route": "tweets"})
         return events or 0, registry.get_sample_value("sync_lag_seconds", {"route": "tweets"}) or 0
 
-    async with bench.engine.connect() as connection:
+    async with harness.engine.connect() as connection:
         await connection.execute(text("BEGIN"))
         await connection.execute(text("SELECT * FROM tweets_copy WHERE id = :id FOR UPDATE"), {"id": tweet_id(1)})
         key, value = tweet_event(1, "two", op="u", ordinal=2)
-        await bench.producer.send_and_wait(
-            bench.tweets_topic, key=key, value=value, partition=0, timestamp_ms=timestamp_ms
+        await harness.producer.send_and_wait(
+            harness.tweets_topic, key=key, value=value, partition=0, timestamp_ms=timestamp_ms
         )
         _, seconds = await eventually(lag, lambda seen: seen[0] == 1)
         assert 0 <= seconds < 60
@@ -163,7 +162,7 @@ async def test_lag_stays_sensible_whatever_timestamps_come(
     await becomes(lag, (0, 0))
 
 
-def value_of(sync: SyncOperation, metric: str, /, **labels: str) -> float:
+def value_of(sync: SyncRunner, metric: str, /, **labels: str) -> float:
     value = sync.metrics.registry.get_sample_value(metric, labels)
     assert value is not None, metric
     return value

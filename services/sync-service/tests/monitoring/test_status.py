@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from embedded_stack import Stack
-from support.own_sync import OwnSync, tweet_event
 from support.polling import eventually
-from sync_service.monitoring.status.endpoints import fit_for_anyone
+from support.sync_process import SyncProcess, tweet_event
+from sync_service.monitoring.status.endpoints import without_driver_details
 
 
 async def test_dependency_that_does_not_answer_is_named_without_the_words_of_its_driver(
-    sync: OwnSync, stack: Stack
+    sync: SyncProcess, stack: Stack
 ) -> None:
     async with sync.running() as replica:
         stack.kill("mysql")
@@ -20,20 +20,20 @@ async def test_dependency_that_does_not_answer_is_named_without_the_words_of_its
             await sync.send(sync.tweets, tweet_event(1))
 
             async def blocked() -> Any:
-                told = (await replica.client.get("/v1/status", headers={"Authorization": ""})).json()
-                (reason,) = [each["blocked_by"] for each in told["routes"] if each["name"] == sync.tweets]
-                return reason and (told["problem"], reason)
+                public = (await replica.client.get("/v1/status", headers={"Authorization": ""})).json()
+                (reason,) = [each["blocked_by"] for each in public["routes"] if each["name"] == sync.tweets]
+                return reason and (public["problem"], reason)
 
             assert await eventually(blocked) == (f"{sync.tweets}: MySQL", "MySQL")
             # Who works here gets to know why.
-            told = (await replica.client.get("/v1/pipeline")).json()
-            assert told["problem"].startswith(f"{sync.tweets}: MySQL: ")
+            public = (await replica.client.get("/v1/pipeline")).json()
+            assert public["problem"].startswith(f"{sync.tweets}: MySQL: ")
         finally:
             await asyncio.to_thread(stack.start, "mysql")
 
 
 @pytest.mark.parametrize(
-    ("problem", "told"),
+    ("problem", "public"),
     [
         (None, None),
         ("not started yet", "not started yet"),
@@ -44,6 +44,6 @@ async def test_dependency_that_does_not_answer_is_named_without_the_words_of_its
         ),
     ],
 )
-def test_problem_is_told_up_to_the_colon(problem: str | None, told: str | None) -> None:
+def test_problem_is_public_up_to_the_colon(problem: str | None, public: str | None) -> None:
     blocked = {"users": "MongoDB: AutoReconnect: 10.0.0.5:27017", "tweets": "MySQL: 1045: user 'x'@'y'", "likes": None}
-    assert fit_for_anyone(problem, blocked) == told
+    assert without_driver_details(problem, blocked) == public

@@ -19,7 +19,7 @@ def looks(watchdog: Watchdog, clock: Clock, *looks: dict[TopicPartition, Progres
     """A look every ten seconds."""
     for look in looks:
         clock.now += 10
-        watchdog.look(look)
+        watchdog.observe(look)
 
 
 def test_partition_with_lag_and_the_same_offset_is_stuck_while_another_gets_on() -> None:
@@ -28,7 +28,7 @@ def test_partition_with_lag_and_the_same_offset_is_stuck_while_another_gets_on()
     looks(watchdog, clock, *({ONE: Progress(5, 9), OTHER: Progress(done, 99)} for done in range(4)))
     assert watchdog.stuck(30) == {ONE: 30}
     assert watchdog.stuck(31) == {}
-    assert (watchdog.standing(ONE), watchdog.standing(OTHER)) == (30, 0)
+    assert (watchdog.stalled_seconds(ONE), watchdog.stalled_seconds(OTHER)) == (30, 0)
 
 
 def test_partition_without_lag_or_that_moves_is_not_stuck() -> None:
@@ -38,7 +38,7 @@ def test_partition_without_lag_or_that_moves_is_not_stuck() -> None:
     assert watchdog.stuck(1) == {}
     # Events that come after a long silence have waited from now on.
     looks(watchdog, clock, {ONE: Progress(5, 6)})
-    assert watchdog.standing(ONE) == 10
+    assert watchdog.stalled_seconds(ONE) == 10
     looks(watchdog, clock, {ONE: Progress(6, 7)})
     assert watchdog.stuck(1) == {}
 
@@ -47,7 +47,7 @@ def test_partition_that_went_elsewhere_and_came_back_starts_anew() -> None:
     clock = Clock()
     watchdog = Watchdog(clock)
     looks(watchdog, clock, {ONE: Progress(5, 9)}, {}, {ONE: Progress(5, 9)}, {ONE: Progress(5, 9)})
-    assert watchdog.standing(ONE) == 10
+    assert watchdog.stalled_seconds(ONE) == 10
 
 
 def test_offset_below_the_last_one_is_a_replay_and_no_standstill() -> None:

@@ -12,8 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.mysql import create_engine
-from support.reconciled_copies import PARTITIONS, Direction, Tweets, Users, World
-from sync_service.reconciliation.comparison_target import open_sides
+from support.comparison_harness import PARTITIONS, ComparisonHarness, Direction, Tweets, Users
+from sync_service.reconciliation.comparison_target import open_target
 from sync_service.routes.config import Route
 from sync_service.settings import Settings
 
@@ -39,13 +39,13 @@ async def source_schema(mysql_root_url: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture(params=["users", "tweets"])
-async def world(
+async def comparison(
     request: pytest.FixtureRequest,
     settings: Settings,
     engine: AsyncEngine,
     routes: dict[str, Route],
     source_schema: str,
-) -> AsyncIterator[World]:
+) -> AsyncIterator[ComparisonHarness]:
     database_url, kafka_bootstrap_servers = settings.mongodb_url.get_secret_value(), settings.kafka_bootstrap_servers
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(database_url, tz_aware=True)
     database = client.get_default_database()
@@ -64,12 +64,12 @@ async def world(
     await admin.close()
     producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap_servers)
     await producer.start()
-    sides = await open_sides(route, engine, client)
-    await sides.sink.prepare()
-    world = World(direction, sides, settings, producer)
-    yield world
-    for operation, task in world.running:
-        operation.stop()
+    target = await open_target(route, engine, client)
+    await target.sink.prepare()
+    comparison = ComparisonHarness(direction, target, settings, producer)
+    yield comparison
+    for runner, task in comparison.running:
+        runner.stop()
         await task
     await producer.stop()
     await direction.clear()

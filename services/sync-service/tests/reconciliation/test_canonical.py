@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sync_service.reconciliation.canonical import CanonicalRow, Checksumming, Column, canonical_field
+from sync_service.reconciliation.canonical import CanonicalRow, ChecksumBuilder, Column, canonical_field
 from sync_service.reconciliation.mysql_table import MysqlTable, table_columns
 from sync_service.reconciliation.mysql_text import double_text
 from sync_service.routes.config import CopiedField
@@ -126,7 +126,7 @@ async def test_mysql_adds_up_the_same_checksum(typed: AsyncEngine, rows: list[di
     ]
     row_of = CanonicalRow(key, fields)
     assert row_of.is_exact_in_sql
-    expected = Checksumming()
+    expected = ChecksumBuilder()
     for n, row in reversed(list(enumerate(rows))):
         expected.add(row_of.text((n,), row))
     if rows:

@@ -15,12 +15,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.kafka import KafkaClients
-from support.reconciled_copies import NUMBERED, WHEN, Tweets, Users, World, counts
-from sync_service.reconciliation.compare import Comparison, Wanted
-from sync_service.reconciliation.comparison_target import open_sides
+from support.comparison_harness import NUMBERED, WHEN, ComparisonHarness, Tweets, Users, counts
+from sync_service.reconciliation.compare import Comparison, ComparisonOptions
+from sync_service.reconciliation.comparison_target import open_target
 from sync_service.reconciliation.reports import RouteReport
-from sync_service.reconciliation.rows import CannotCompare, Kind
-from sync_service.reconciliation.topic import Topic
+from sync_service.reconciliation.rows import CannotCompare, DifferenceKind
+from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.routes.config import Route
 from sync_service.settings import Settings
 
@@ -35,9 +35,9 @@ HARD_TEXTS = (
 )
 
 
-async def test_rows_of_every_kind_agree(world: World) -> None:
-    await world.both(dict(enumerate(HARD_TEXTS)))
-    assert world.sides.canonical.is_exact_in_sql
+async def test_rows_of_every_kind_agree(comparison: ComparisonHarness) -> None:
+    await comparison.both(dict(enumerate(HARD_TEXTS)))
+    assert comparison.target.canonical.is_exact_in_sql
     compared = []
 
     async def refuse(_within: object) -> Sequence[Any]:
@@ -45,117 +45,119 @@ async def test_rows_of_every_kind_agree(world: World) -> None:
         return []
 
     # The checksums alone say so: no row is read.
-    world.sides.source.rows = refuse  # type: ignore[method-assign]
-    report = await world.compare()
+    comparison.target.source.rows = refuse  # type: ignore[method-assign]
+    report = await comparison.compare()
     assert (report.rows, counts(report), compared) == (len(HARD_TEXTS), (0, 0, 0, 0, 0), [])
     assert report.is_in_agreement
 
 
-async def test_empty_source_and_empty_copy_agree(world: World) -> None:
-    report = await world.compare()
+async def test_empty_source_and_empty_copy_agree(comparison: ComparisonHarness) -> None:
+    report = await comparison.compare()
     assert (report.rows, report.is_in_agreement) == (0, True)
 
 
-async def test_missing_extra_and_different_rows_are_found_and_named(world: World) -> None:
-    await world.both(NUMBERED)
-    await world.direction.put(100, "missing")
-    await world.copy(200, "extra")
-    await world.direction.corrupt(14, "content 14 ")
-    report = await world.compare()
+async def test_missing_extra_and_different_rows_are_found_and_named(comparison: ComparisonHarness) -> None:
+    await comparison.both(NUMBERED)
+    await comparison.direction.put(100, "missing")
+    await comparison.copy(200, "extra")
+    await comparison.direction.corrupt(14, "content 14 ")
+    report = await comparison.compare()
     assert (report.rows, counts(report)) == (31, (1, 1, 1, 0, 0))
     assert not report.is_in_agreement
     found = {example.kind: (list(example.key), list(example.fields)) for example in report.examples}
-    key = {number: list(world.change(number, "").key) for number in (14, 100, 200)}
-    field_name = "name" if "name" in world.route.fields else "text"
+    key = {number: list(comparison.change(number, "").key) for number in (14, 100, 200)}
+    field_name = "name" if "name" in comparison.route.fields else "text"
     assert found == {
-        Kind.MISSING: (key[100], []),
-        Kind.EXTRA: (key[200], []),
-        Kind.DIFFERENT: (key[14], [field_name]),
+        DifferenceKind.MISSING: (key[100], []),
+        DifferenceKind.EXTRA: (key[200], []),
+        DifferenceKind.DIFFERENT: (key[14], [field_name]),
     }
 
 
-async def test_rows_are_compared_one_by_one_where_sql_can_not_write_a_field(world: World) -> None:
-    await world.both(NUMBERED)
-    await world.direction.corrupt(3, "x")
-    canonical = world.sides.canonical
+async def test_rows_are_compared_one_by_one_where_sql_can_not_write_a_field(comparison: ComparisonHarness) -> None:
+    await comparison.both(NUMBERED)
+    await comparison.direction.corrupt(3, "x")
+    canonical = comparison.target.canonical
     fields = [replace(each, expression=None) for each in canonical.fields]
-    sides = replace(world.sides, canonical=replace(canonical, fields=fields))
-    report = await world.compare(sides=sides)
+    target = replace(comparison.target, canonical=replace(canonical, fields=fields))
+    report = await comparison.compare(target=target)
     assert (report.rows, counts(report)) == (30, (0, 0, 1, 0, 0))
 
 
-async def test_tombstone_is_as_good_as_no_row(world: World) -> None:
-    await world.both(NUMBERED)
+async def test_tombstone_is_as_good_as_no_row(comparison: ComparisonHarness) -> None:
+    await comparison.both(NUMBERED)
     for number in (0, 7, 29):
-        await world.direction.remove(number)
-        await world.copy(number, "", op="d", place=2)
-    assert (await world.compare()).is_in_agreement
+        await comparison.direction.remove(number)
+        await comparison.copy(number, "", op="d", place=2)
+    assert (await comparison.compare()).is_in_agreement
 
-    await world.direction.put(7, "back, and nobody has told the copy")
-    assert counts(await world.compare()) == (1, 0, 0, 0, 0)
-    assert counts(await world.compare(repair=True)) == (1, 0, 0, 0, 1)
-    assert (await world.direction.copied())[7] == "back, and nobody has told the copy"
+    await comparison.direction.put(7, "back, and nobody has told the copy")
+    assert counts(await comparison.compare()) == (1, 0, 0, 0, 0)
+    assert counts(await comparison.compare(repair=True)) == (1, 0, 0, 0, 1)
+    assert (await comparison.direction.copied())[7] == "back, and nobody has told the copy"
 
 
-async def test_sample_compares_some_ranges_only(world: World) -> None:
-    await world.both(NUMBERED)
-    report = await world.compare(sample=2)
+async def test_sample_compares_some_ranges_only(comparison: ComparisonHarness) -> None:
+    await comparison.both(NUMBERED)
+    report = await comparison.compare(sample=2)
     assert 2 < report.rows <= 14
     assert report.is_sample
-    assert (await world.compare(sample=1000)).rows == 30
+    assert (await comparison.compare(sample=1000)).rows == 30
 
 
-@pytest.mark.parametrize("world", ["tweets"], indirect=True)
-async def test_source_row_that_no_copy_can_have_is_named_with_the_reason(world: World) -> None:
-    assert isinstance(world.direction, Tweets)
-    await world.both(NUMBERED)
-    await world.direction.source.insert_many(
+@pytest.mark.parametrize("comparison", ["tweets"], indirect=True)
+async def test_source_row_that_no_copy_can_have_is_named_with_the_reason(comparison: ComparisonHarness) -> None:
+    assert isinstance(comparison.direction, Tweets)
+    await comparison.both(NUMBERED)
+    await comparison.direction.source.insert_many(
         [{"_id": ObjectId("f" * 24), "text": 5}, {"_id": 7, "text": "an id that is no text"}]
     )
-    report = await world.compare(repair=True)
+    report = await comparison.compare(repair=True)
     assert (report.unfit, report.found, report.mended) == (2, 2, 0)
     assert not report.is_in_agreement
     assert all(example.reason for example in report.examples)
     assert json.dumps([example.as_json() for example in report.examples])
-    assert await world.direction.copied() == NUMBERED
+    assert await comparison.direction.copied() == NUMBERED
 
 
-@pytest.mark.parametrize("world", ["users"], indirect=True)
+@pytest.mark.parametrize("comparison", ["users"], indirect=True)
 async def test_table_whose_keys_are_in_another_order_is_compared_rightly(
-    world: World, engine: AsyncEngine, source_schema: str
+    comparison: ComparisonHarness, engine: AsyncEngine, source_schema: str
 ) -> None:
     """MySQL's default order puts `a` before `B`, MongoDB's the other way round."""
-    assert isinstance(world.direction, Users)
+    assert isinstance(comparison.direction, Users)
     async with engine.begin() as connection:
         await connection.execute(
             text(f"ALTER TABLE {source_schema}.users MODIFY id VARCHAR(36) COLLATE utf8mb4_0900_ai_ci")
         )
     try:
-        client = AsyncIOMotorClient[dict[str, Any]](world.settings.mongodb_url.get_secret_value(), tz_aware=True)
-        sides = await open_sides(world.route, engine, client)
+        client = AsyncIOMotorClient[dict[str, Any]](comparison.settings.mongodb_url.get_secret_value(), tz_aware=True)
+        target = await open_target(comparison.route, engine, client)
         for number, key in enumerate("aBcDéFgHÎñ"):
-            row = {**world.direction.row(number, "x"), "id": key}
+            row = {**comparison.direction.row(number, "x"), "id": key}
             values = [value.replace(tzinfo=None) if isinstance(value, datetime) else value for value in row.values()]
             async with engine.begin() as connection:
                 insert = f"INSERT INTO {source_schema}.users ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))})"  # noqa: S608 - names of ours
                 await connection.exec_driver_sql(insert, tuple(values))
-        assert counts(await world.compare(sides=sides, repair=True, rows_in_a_range=3)) == (10, 0, 0, 0, 10)
-        report = await world.compare(sides=sides, rows_in_a_range=3)
+        assert counts(await comparison.compare(target=target, repair=True, rows_in_a_range=3)) == (10, 0, 0, 0, 10)
+        report = await comparison.compare(target=target, rows_in_a_range=3)
         assert (report.rows, report.found) == (10, 0)
         client.close()
     finally:
-        await world.direction.clear()
+        await comparison.direction.clear()
         async with engine.begin() as connection:
             await connection.execute(text(f"ALTER TABLE {source_schema}.users MODIFY id VARCHAR(36) COLLATE ascii_bin"))
 
 
-@pytest.mark.parametrize("world", ["users"], indirect=True)
-async def test_table_that_is_not_there_is_an_error_of_one_sentence(world: World, engine: AsyncEngine) -> None:
-    assert isinstance(world.direction, Users)
-    client = AsyncIOMotorClient[dict[str, Any]](world.settings.mongodb_url.get_secret_value())
-    route = world.route.model_copy(update={"topic": "cdc.no_such.table"})
+@pytest.mark.parametrize("comparison", ["users"], indirect=True)
+async def test_table_that_is_not_there_is_an_error_of_one_sentence(
+    comparison: ComparisonHarness, engine: AsyncEngine
+) -> None:
+    assert isinstance(comparison.direction, Users)
+    client = AsyncIOMotorClient[dict[str, Any]](comparison.settings.mongodb_url.get_secret_value())
+    route = comparison.route.model_copy(update={"topic": "cdc.no_such.table"})
     with pytest.raises(CannotCompare, match=r"shows no table no_such\.table"):
-        await open_sides(route, engine, client)
+        await open_target(route, engine, client)
     client.close()
 
 
@@ -197,11 +199,11 @@ async def test_collection_with_a_key_of_two_fields_is_compared_and_mended(
         [{"_id": {"tweet_id": tweet, "user_id": user}, "created_at": WHEN} for user, tweet in likes[:20]]
         + [{"_id": {"user_id": user, "tweet_id": tweet}, "created_at": WHEN} for user, tweet in likes[20:]]
     )
-    sides = await open_sides(route, engine, client)
+    target = await open_target(route, engine, client)
 
     async def compare(*, repair: bool = False) -> RouteReport:
-        async with Topic(KafkaClients.of(settings), route.topic, settings.sync_group_id, patience=30) as topic:
-            return await Comparison(route, sides, topic, Wanted(repair=repair, rows_in_a_range=7)).run()
+        async with TopicProgress(KafkaClients.of(settings), route.topic, settings.sync_group_id, patience=30) as topic:
+            return await Comparison(route, target, topic, ComparisonOptions(repair=repair, rows_in_a_range=7)).run()
 
     async def copied() -> set[tuple[str, str]]:
         async with engine.connect() as connection:

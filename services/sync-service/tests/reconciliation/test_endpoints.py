@@ -9,10 +9,10 @@ import pymongo
 import pytest
 from bson import ObjectId
 
-from support.own_sync import OwnSync, tweet_id
 from support.polling import eventually
 from support.replicas import Replica
 from support.responses import problem
+from support.sync_process import SyncProcess, tweet_id
 from sync_service.reconciliation.jobs import KEPT, Job, Jobs
 from sync_service.reconciliation.problems import ReconciliationNotFound
 from sync_service.settings import Settings
@@ -21,7 +21,7 @@ ROWS = 25
 
 
 @pytest.fixture
-async def source(sync: OwnSync) -> AsyncIterator["pymongo.collection.Collection[dict[str, Any]]"]:
+async def source(sync: SyncProcess) -> AsyncIterator["pymongo.collection.Collection[dict[str, Any]]"]:
     """Tweets that no event has told of. The end of a topic names its source: the database is `test`."""
     with pymongo.MongoClient[dict[str, Any]](sync.variables["MONGODB_URL"]) as client:
         collection = client["test"][sync.tweets]
@@ -43,7 +43,7 @@ async def finished(replica: Replica, location: str) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("source")
-async def test_worker_has_a_copy_compared_and_mended(sync: OwnSync) -> None:
+async def test_worker_has_a_copy_compared_and_mended(sync: SyncProcess) -> None:
     async with sync.running() as replica:
         answer = await replica.client.post("/v1/reconcile", json={"route": sync.tweets})
         assert answer.status_code == 202
@@ -64,7 +64,7 @@ async def test_worker_has_a_copy_compared_and_mended(sync: OwnSync) -> None:
 
 
 @pytest.mark.usefixtures("source")
-async def test_secrets_that_the_service_has_from_files_reach_the_command(sync: OwnSync, tmp_path: Path) -> None:
+async def test_secrets_that_the_service_has_from_files_reach_the_command(sync: SyncProcess, tmp_path: Path) -> None:
     files = {name: tmp_path / name for name in ("MYSQL_URL", "MONGODB_URL")}
     for name, file in files.items():
         file.write_text(f"{sync.variables[name]}\n")
@@ -75,7 +75,7 @@ async def test_secrets_that_the_service_has_from_files_reach_the_command(sync: O
     assert (seen["state"], seen["problem"]) == ("finished", None)
 
 
-async def test_comparison_that_is_not_possible_has_failed_and_says_why(sync: OwnSync) -> None:
+async def test_comparison_that_is_not_possible_has_failed_and_says_why(sync: SyncProcess) -> None:
     async with sync.running() as replica:
         answer = await replica.client.post("/v1/reconcile", json={"route": sync.users})
         seen = await finished(replica, answer.headers["Location"])
@@ -85,7 +85,7 @@ async def test_comparison_that_is_not_possible_has_failed_and_says_why(sync: Own
         assert (await replica.client.get("/readyz")).status_code == 200
 
 
-async def test_who_is_no_worker_and_what_is_no_request_is_refused(sync: OwnSync) -> None:
+async def test_who_is_no_worker_and_what_is_no_request_is_refused(sync: SyncProcess) -> None:
     async with sync.running() as replica:
         post, path = replica.client.post, "/v1/reconcile"
         assert problem(await post(path, json={}, headers={"Authorization": ""})) == (401, "not-authenticated")

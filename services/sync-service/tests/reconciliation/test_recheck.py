@@ -7,17 +7,19 @@ from typing import Any
 import pytest
 
 from embedded_stack import Stack
+from support.comparison_harness import NUMBERED, ComparisonHarness, Tweets, Users, counts
 from support.polling import eventually
-from support.reconciled_copies import NUMBERED, Tweets, Users, World, counts
 from sync_service.reconciliation.rows import CannotCompare
-from sync_service.reconciliation.topic import Topic
+from sync_service.reconciliation.topic_progress import TopicProgress
 
 
-async def test_suspects_of_two_ranges_settle_one_after_the_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_suspects_of_two_ranges_settle_one_after_the_other(
+    comparison: ComparisonHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They ask the broker by the same consumer, and each has it read what it is about."""
-    await world.both(NUMBERED)
+    await comparison.both(NUMBERED)
     for number in NUMBERED:
-        await world.direction.corrupt(number, "wrong")
+        await comparison.direction.corrupt(number, "wrong")
     monkeypatch.setattr("sync_service.reconciliation.compare.SUSPECTS_AT_ONCE", 5)
     asking, most = 0, 0
 
@@ -34,20 +36,20 @@ async def test_suspects_of_two_ranges_settle_one_after_the_other(world: World, m
         return ask_and_count
 
     for name in ("drained", "newest"):
-        monkeypatch.setattr(Topic, name, watched(getattr(Topic, name)))
-    assert counts(await world.compare(repair=True)) == (0, 0, 30, 0, 30)
+        monkeypatch.setattr(TopicProgress, name, watched(getattr(TopicProgress, name)))
+    assert counts(await comparison.compare(repair=True)) == (0, 0, 30, 0, 30)
     assert most == 1
-    assert await world.direction.copied() == NUMBERED
+    assert await comparison.direction.copied() == NUMBERED
 
 
-async def test_writes_that_go_on_make_no_difference(world: World) -> None:
+async def test_writes_that_go_on_make_no_difference(comparison: ComparisonHarness) -> None:
     """Every event is held back for a while, so that the copy is always behind."""
-    direction = world.direction
-    operation = world.start_sync()
+    direction = comparison.direction
+    runner = comparison.start_sync()
     expected = dict.fromkeys(range(40), "0")
     for number, content in expected.items():
         await direction.put(number, content)
-        await world.send(direction.event(number, content, op="c", place=number + 1))
+        await comparison.send(direction.event(number, content, op="c", place=number + 1))
     await eventually(direction.copied, lambda rows: len(rows) == 40)
     stop, sent = asyncio.Event(), 0
 
@@ -65,34 +67,36 @@ async def test_writes_that_go_on_make_no_difference(world: World) -> None:
                 await direction.put(number, str(sent))
                 event = direction.event(number, str(sent), place=sent + 100)
             await asyncio.sleep(0.02)
-            await world.send(event)
+            await comparison.send(event)
 
     writing = asyncio.create_task(write())
-    reports = [await world.compare(repair=repair) for repair in (False, True, False)]
+    reports = [await comparison.compare(repair=repair) for repair in (False, True, False)]
     stop.set()
     await writing
     assert sent > 1
     assert [report.found for report in reports] == [0, 0, 0]
     await eventually(direction.copied, lambda rows: rows == expected)
-    assert operation.problem is None
-    report = await world.compare()
+    assert runner.problem is None
+    report = await comparison.compare()
     assert (report.found, report.unsettled) == (0, 0)
 
 
-async def test_events_that_nobody_applies_leave_it_open(world: World) -> None:
-    await world.both(NUMBERED)
-    await world.direction.put(1, "new")
-    await world.send(world.direction.event(1, "new", place=2))
-    report = await world.compare(patience=0.5)
+async def test_events_that_nobody_applies_leave_it_open(comparison: ComparisonHarness) -> None:
+    await comparison.both(NUMBERED)
+    await comparison.direction.put(1, "new")
+    await comparison.send(comparison.direction.event(1, "new", place=2))
+    report = await comparison.compare(patience=0.5)
     assert (counts(report), report.is_lagging) == ((0, 0, 0, 1, 0), True)
     assert not report.is_in_agreement
-    assert await world.direction.copied() == NUMBERED
+    assert await comparison.direction.copied() == NUMBERED
 
 
-async def test_database_that_dies_in_the_middle_is_an_error_of_one_sentence(world: World, stack: Stack) -> None:
-    await world.both(NUMBERED)
+async def test_database_that_dies_in_the_middle_is_an_error_of_one_sentence(
+    comparison: ComparisonHarness, stack: Stack
+) -> None:
+    await comparison.both(NUMBERED)
     looks = 0
-    checksum = world.sides.copy.checksum
+    checksum = comparison.target.copy.checksum
 
     async def dying(within: Any) -> Any:
         nonlocal looks
@@ -101,11 +105,11 @@ async def test_database_that_dies_in_the_middle_is_an_error_of_one_sentence(worl
             stack.kill("mysql")
         return await checksum(within)
 
-    world.sides.copy.checksum = dying  # type: ignore[method-assign]
+    comparison.target.copy.checksum = dying  # type: ignore[method-assign]
     try:
         with pytest.raises(CannotCompare, match="MySQL can't be read"):
-            await world.compare()
+            await comparison.compare()
     finally:
         await asyncio.to_thread(stack.start, "mysql")
-        if isinstance(world.direction, Users | Tweets):
-            await world.direction.engine.dispose()
+        if isinstance(comparison.direction, Users | Tweets):
+            await comparison.direction.engine.dispose()

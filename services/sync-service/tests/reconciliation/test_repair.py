@@ -6,104 +6,106 @@ from dataclasses import replace
 import pytest
 from bson import ObjectId
 
+from support.comparison_harness import NUMBERED, ComparisonHarness, Tweets, Users, counts
 from support.polling import eventually
-from support.reconciled_copies import NUMBERED, Tweets, Users, World, counts
 from sync_service.apply.changes import Change
-from sync_service.apply.ordering import Flow
+from sync_service.apply.ordering import ApplyMode
 from sync_service.reconciliation import cli
-from sync_service.reconciliation.cli import Asked, ReconcileSettings
-from sync_service.reconciliation.compare import Wanted
+from sync_service.reconciliation.cli import ReconcileOptions, ReconcileSettings
+from sync_service.reconciliation.compare import ComparisonOptions
 from sync_service.sinks.base import Sink, Written
 
 
-async def test_copy_of_a_source_that_lost_everything_is_all_extra(world: World) -> None:
+async def test_copy_of_a_source_that_lost_everything_is_all_extra(comparison: ComparisonHarness) -> None:
     for number in range(40):
-        await world.copy(number, "left over")
-    assert counts(await world.compare()) == (0, 40, 0, 0, 0)
-    assert counts(await world.compare(repair=True)) == (0, 40, 0, 0, 40)
-    assert await world.direction.copied() == {}
+        await comparison.copy(number, "left over")
+    assert counts(await comparison.compare()) == (0, 40, 0, 0, 0)
+    assert counts(await comparison.compare(repair=True)) == (0, 40, 0, 0, 40)
+    assert await comparison.direction.copied() == {}
     # They are tombstones: a replay of what made them does not bring them back.
-    world.offsets = 0
-    assert len((await world.copy(3, "left over")).applied) == 0
+    comparison.offsets = 0
+    assert len((await comparison.copy(3, "left over")).applied) == 0
 
 
-async def test_copy_that_was_never_made_is_all_missing_and_is_made(world: World) -> None:
+async def test_copy_that_was_never_made_is_all_missing_and_is_made(comparison: ComparisonHarness) -> None:
     for number, content in NUMBERED.items():
-        await world.direction.put(number, content)
-    assert counts(await world.compare(repair=True)) == (30, 0, 0, 0, 30)
-    assert await world.direction.copied() == NUMBERED
-    assert (await world.compare()).is_in_agreement
+        await comparison.direction.put(number, content)
+    assert counts(await comparison.compare(repair=True)) == (30, 0, 0, 0, 30)
+    assert await comparison.direction.copied() == NUMBERED
+    assert (await comparison.compare()).is_in_agreement
 
 
-async def test_every_difference_is_mended_and_nothing_else_is_touched(world: World) -> None:
-    await world.both(NUMBERED)
-    events = {number: await world.direction.stored_event(number) for number in NUMBERED}
-    await world.direction.put(100, "missing")
-    await world.copy(200, "extra")
-    await world.direction.corrupt(14, "wrong")
-    report = await world.compare(repair=True)
+async def test_every_difference_is_mended_and_nothing_else_is_touched(comparison: ComparisonHarness) -> None:
+    await comparison.both(NUMBERED)
+    events = {number: await comparison.direction.stored_event(number) for number in NUMBERED}
+    await comparison.direction.put(100, "missing")
+    await comparison.copy(200, "extra")
+    await comparison.direction.corrupt(14, "wrong")
+    report = await comparison.compare(repair=True)
     assert counts(report) == (1, 1, 1, 0, 3)
     assert report.is_in_agreement
-    assert await world.direction.copied() == {**NUMBERED, 100: "missing"}
-    assert {number: await world.direction.stored_event(number) for number in NUMBERED} == events
-    assert (await world.compare()).found == 0
+    assert await comparison.direction.copied() == {**NUMBERED, 100: "missing"}
+    assert {number: await comparison.direction.stored_event(number) for number in NUMBERED} == events
+    assert (await comparison.compare()).found == 0
 
 
-async def test_command_mends_with_the_connections_that_it_makes_itself(world: World) -> None:
+async def test_command_mends_with_the_connections_that_it_makes_itself(comparison: ComparisonHarness) -> None:
     for number in range(3):
-        await world.copy(number, "left over")
+        await comparison.copy(number, "left over")
     names = ("mysql_url", "mongodb_url", "kafka_bootstrap_servers", "sync_group_id")
-    settings = ReconcileSettings.model_validate({name: getattr(world.settings, name) for name in names})
-    asked = Asked([], Wanted(repair=True))
-    (report,) = await cli._reconcile([world.route], asked, settings, lambda *_: None)
+    settings = ReconcileSettings.model_validate({name: getattr(comparison.settings, name) for name in names})
+    options = ReconcileOptions([], ComparisonOptions(repair=True))
+    (report,) = await cli._reconcile([comparison.route], options, settings, lambda *_: None)
     assert counts(report) == (0, 3, 0, 0, 3)
-    assert await world.direction.copied() == {}
+    assert await comparison.direction.copied() == {}
 
 
 @pytest.mark.parametrize("lost", ["update", "insert", "delete"])
-async def test_mended_row_yields_to_later_events_and_to_no_earlier_one(world: World, lost: str) -> None:
+async def test_mended_row_yields_to_later_events_and_to_no_earlier_one(
+    comparison: ComparisonHarness, lost: str
+) -> None:
     """Of three events, the one at place 5 got lost on its way to the copy. (It may lie in the dead letters.)"""
-    direction = world.direction
+    direction = comparison.direction
     if lost != "insert":
-        await world.copy(1, "first", op="c", place=3)
+        await comparison.copy(1, "first", op="c", place=3)
     lost_event = {"update": ("second", "u"), "insert": ("second", "c"), "delete": ("", "d")}[lost]
     if lost == "delete":
         await direction.remove(1)
     else:
         await direction.put(1, "second")
     # The topic has had an event of another row since, which the sync is done with.
-    await world.send(direction.event(9, "x", place=4), direction.event(9, "y", place=7))
+    await comparison.send(direction.event(9, "x", place=4), direction.event(9, "y", place=7))
     await direction.put(9, "y")
-    world.start_sync()
+    comparison.start_sync()
     await eventually(direction.copied, lambda rows: rows.get(9) == "y")
 
-    report = await world.compare(repair=True)
+    report = await comparison.compare(repair=True)
     assert (report.found, report.mended) == (1, 1)
     mended = {9: "y"} if lost == "delete" else {1: "second", 9: "y"}
     assert await direction.copied() == mended
 
     # Replayed by Connect, as a redelivery, or out of the dead letters: what is older changes nothing.
-    world.offsets = 100
+    comparison.offsets = 100
     content, op = lost_event
-    for flow in Flow.LIVE, Flow.REPLAY:
-        assert len((await world.copy(1, "first", op="c", place=3, flow=flow)).applied) == 0
-        assert len((await world.copy(1, content + " again", op="u", place=5, flow=flow)).applied) == 0
+    for mode in ApplyMode.LIVE, ApplyMode.RETRY:
+        assert len((await comparison.copy(1, "first", op="c", place=3, mode=mode)).applied) == 0
+        assert len((await comparison.copy(1, content + " again", op="u", place=5, mode=mode)).applied) == 0
     assert await direction.copied() == mended
 
     # What is newer wins.
-    assert len((await world.copy(1, "third", op="u", place=8)).applied) == 1
+    assert len((await comparison.copy(1, "third", op="u", place=8)).applied) == 1
     assert (await direction.copied())[1] == "third"
     assert op in "cud"
 
 
 async def test_missing_row_mended_without_any_event_yields_to_every_live_one_and_to_no_dead_letter(
-    world: World,
+    comparison: ComparisonHarness,
 ) -> None:
-    await world.direction.put(1, "from the source")
-    assert (await world.compare(repair=True)).mended == 1
-    assert len((await world.copy(1, "a dead letter", place=1, flow=Flow.REPLAY)).applied) == 0
-    assert len((await world.copy(1, "an event", place=1)).applied) == 1
-    assert await world.direction.copied() == {1: "an event"}
+    await comparison.direction.put(1, "from the source")
+    assert (await comparison.compare(repair=True)).mended == 1
+    assert len((await comparison.copy(1, "a dead letter", place=1, mode=ApplyMode.RETRY)).applied) == 0
+    assert len((await comparison.copy(1, "an event", place=1)).applied) == 1
+    assert await comparison.direction.copied() == {1: "an event"}
 
 
 class Overtaken:
@@ -120,45 +122,49 @@ class Overtaken:
     async def purge(self) -> None:
         await self._sink.purge()
 
-    async def write(self, changes: Sequence[Change], flow: Flow = Flow.LIVE) -> Written:
+    async def write(self, changes: Sequence[Change], mode: ApplyMode = ApplyMode.LIVE) -> Written:
         self.overtaken += len((await self._sink.write(self._newer)).applied)
-        return await self._sink.write(changes, flow)
+        return await self._sink.write(changes, mode)
 
 
-async def test_repair_does_not_overwrite_what_the_sync_has_written_meanwhile(world: World) -> None:
-    await world.both({1: "old", 2: "old", 3: "old"})
+async def test_repair_does_not_overwrite_what_the_sync_has_written_meanwhile(comparison: ComparisonHarness) -> None:
+    await comparison.both({1: "old", 2: "old", 3: "old"})
     for number in (1, 3, 4):
-        await world.direction.put(number, "seen by the repair")
-    await world.direction.remove(2)
-    world.offsets = 50
-    newer = [world.change(number, f"newer {number}", place=9) for number in (1, 2, 4)]
-    sink = Overtaken(world.sides.sink, newer)
-    report = await world.compare(repair=True, sides=replace(world.sides, sink=sink))
+        await comparison.direction.put(number, "seen by the repair")
+    await comparison.direction.remove(2)
+    comparison.offsets = 50
+    newer = [comparison.change(number, f"newer {number}", place=9) for number in (1, 2, 4)]
+    sink = Overtaken(comparison.target.sink, newer)
+    report = await comparison.compare(repair=True, target=replace(comparison.target, sink=sink))
     assert sink.overtaken == 3
     expected = {1: "newer 1", 2: "newer 2", 3: "seen by the repair", 4: "newer 4"}
-    assert await world.direction.copied() == expected
+    assert await comparison.direction.copied() == expected
     # The source has moved on too, as far as the report can know.
     assert (report.mended, report.unsettled) == (1, 3)
 
 
-@pytest.mark.parametrize("world", ["tweets"], indirect=True)
-async def test_row_that_the_copy_does_not_take_is_not_mended_and_does_not_keep_others_from_it(world: World) -> None:
-    assert isinstance(world.direction, Tweets)
-    await world.both(NUMBERED)
-    await world.direction.put(50, "taken")
-    await world.direction.source.update_one({"_id": ObjectId(f"{7:024x}")}, {"$set": {"lang": "x" * 21}})
-    report = await world.compare(repair=True)
+@pytest.mark.parametrize("comparison", ["tweets"], indirect=True)
+async def test_row_that_the_copy_does_not_take_is_not_mended_and_does_not_keep_others_from_it(
+    comparison: ComparisonHarness,
+) -> None:
+    assert isinstance(comparison.direction, Tweets)
+    await comparison.both(NUMBERED)
+    await comparison.direction.put(50, "taken")
+    await comparison.direction.source.update_one({"_id": ObjectId(f"{7:024x}")}, {"$set": {"lang": "x" * 21}})
+    report = await comparison.compare(repair=True)
     assert (counts(report), report.is_in_agreement) == ((1, 0, 1, 0, 1), False)
     (refused,) = (example for example in report.examples if example.outcome == "not-mended")
     assert "lang" in (refused.reason or "")
-    assert (await world.direction.copied())[50] == "taken"
+    assert (await comparison.direction.copied())[50] == "taken"
 
 
-@pytest.mark.parametrize("world", ["users"], indirect=True)
-async def test_document_that_no_sync_has_written_is_extra_and_becomes_a_tombstone(world: World) -> None:
-    assert isinstance(world.direction, Users)
-    await world.both(NUMBERED)
-    await world.direction.database["users_copy"].insert_one({"_id": "u00099", "name": "by hand"})
-    report = await world.compare(repair=True)
+@pytest.mark.parametrize("comparison", ["users"], indirect=True)
+async def test_document_that_no_sync_has_written_is_extra_and_becomes_a_tombstone(
+    comparison: ComparisonHarness,
+) -> None:
+    assert isinstance(comparison.direction, Users)
+    await comparison.both(NUMBERED)
+    await comparison.direction.database["users_copy"].insert_one({"_id": "u00099", "name": "by hand"})
+    report = await comparison.compare(repair=True)
     assert counts(report) == (0, 1, 0, 0, 1)
-    assert await world.direction.copied() == NUMBERED
+    assert await comparison.direction.copied() == NUMBERED

@@ -36,7 +36,7 @@ from sync_service.routes.converters import FieldType, convert
 from sync_service.routes.ddl import column_type
 from sync_service.routes.loader import load_routes
 from sync_service.routes.mapping import map_fields
-from sync_service.runner import SyncOperation
+from sync_service.runner import SyncRunner
 from sync_service.settings import Settings
 
 CONVERSIONS = Path(__file__).parents[4] / "docs" / "conversions.md"
@@ -233,7 +233,7 @@ def declared_route(folder: Path, cases: Mapping[str, Case], *, topic: str, targe
 
 
 @dataclass(frozen=True)
-class Bench:
+class ConversionHarness:
     """Both databases, a broker, and a sync of one's own between them."""
 
     stack: Stack
@@ -250,21 +250,21 @@ class Bench:
 
     @asynccontextmanager
     async def syncing(self, route: Route) -> AsyncIterator[None]:
-        operation = SyncOperation(
-            self.settings, [route], SyncMetrics(registry := CollectorRegistry()), Supervisor(registry)
-        )
-        task = asyncio.create_task(operation.run())
+        runner = SyncRunner(self.settings, [route], SyncMetrics(registry := CollectorRegistry()), Supervisor(registry))
+        task = asyncio.create_task(runner.run())
         yield
-        operation.stop()
+        runner.stop()
         await task
 
 
 @pytest.fixture
-async def bench(stack: Stack, settings: Settings, database_url: str, engine: AsyncEngine) -> AsyncIterator[Bench]:
+async def harness(
+    stack: Stack, settings: Settings, database_url: str, engine: AsyncEngine
+) -> AsyncIterator[ConversionHarness]:
     mongo: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(database_url, tz_aware=True)
-    bench = Bench(stack, settings, engine, mongo)
-    yield bench
-    await mongo.drop_database(bench.copies_in_mongodb)
+    harness = ConversionHarness(stack, settings, engine, mongo)
+    yield harness
+    await mongo.drop_database(harness.copies_in_mongodb)
     mongo.close()
 
 
@@ -289,26 +289,26 @@ async def source_schema(mysql_root_url: str) -> AsyncIterator[str]:
 
 
 async def test_every_type_of_mysql_reaches_mongodb_by_snapshot_and_by_log(
-    bench: Bench, source_schema: str, tmp_path: Path
+    harness: ConversionHarness, source_schema: str, tmp_path: Path
 ) -> None:
     topic, table = f"{source_schema}.{source_schema}.everything", f"{source_schema}.everything"
     target = "{store: mongodb, collection: everything}"
     key = "{_id: {from: id, type: integer}}"
     route = declared_route(tmp_path, MYSQL, topic=topic, target=target, key=key)
-    rows = [{column: case.given for column, case in MYSQL.items()}, {}, *(unfit for unfit, _ in UNFIT_ROWS)]
+    rows = [{column: case.given for column, case in MYSQL.items()}, {}, *(unfit_value for unfit_value, _ in UNFIT_ROWS)]
 
     async def insert_all(first_id: int) -> None:
-        async with bench.mysql.begin() as connection:
+        async with harness.mysql.begin() as connection:
             await connection.exec_driver_sql("SET sql_mode = ''")  # which refuses zero dates otherwise
             for number, row in enumerate(rows):
                 await connection.exec_driver_sql(insert(table, {"id": str(first_id + number), **row}))
 
     async def copies() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = await bench.copies_in_mongodb["everything"].find().sort("_id").to_list(None)
+        found: list[dict[str, Any]] = await harness.copies_in_mongodb["everything"].find().sort("_id").to_list(None)
         return found
 
     async def reasons() -> list[str]:
-        return await bench.dead_letters(topic)
+        return await harness.dead_letters(topic)
 
     await insert_all(0)
     changed = {
@@ -319,8 +319,8 @@ async def test_every_type_of_mysql_reaches_mongodb_by_snapshot_and_by_log(
         "schema.history.internal.kafka.topic": f"{source_schema}.history",
     }
     async with (
-        capturing(bench.stack, tmp_path, "mysql-users", topics=[topic], changed=changed),
-        bench.syncing(route),
+        capturing(harness.stack, tmp_path, "mysql-users", topics=[topic], changed=changed),
+        harness.syncing(route),
     ):
         await eventually(copies, lambda found: [row["_id"] for row in found] == [0, 1], within=60)
         await insert_all(STREAMED)
@@ -336,7 +336,7 @@ async def test_every_type_of_mysql_reaches_mongodb_by_snapshot_and_by_log(
     for _, reason in UNFIT_ROWS:
         assert sum(reason in letter for letter in letters) == 2, letters
     readable = [column for column, case in MYSQL.items() if case.as_drivers_read_it]
-    async with bench.mysql.connect() as connection:
+    async with harness.mysql.connect() as connection:
         look = f"SELECT {', '.join(readable)} FROM {table} WHERE id = 0"  # noqa: S608 - names of this file
         (row,) = await connection.execute(text(look))
     mapped = map_fields(route, dict(row._mapping))
@@ -353,7 +353,9 @@ def stored(value: Any) -> Any:
     return value
 
 
-async def test_every_type_of_bson_reaches_mysql_by_snapshot_and_by_log(bench: Bench, tmp_path: Path) -> None:
+async def test_every_type_of_bson_reaches_mysql_by_snapshot_and_by_log(
+    harness: ConversionHarness, tmp_path: Path
+) -> None:
     name = f"conversions_{secrets.token_hex(4)}"
     topic = f"{name}.{name}.everything"
     target = f"{{store: mysql, table: {name}}}"
@@ -361,8 +363,8 @@ async def test_every_type_of_bson_reaches_mysql_by_snapshot_and_by_log(bench: Be
     route = declared_route(tmp_path, BSON, topic=topic, target=target, key=key)
     whole = {field: case.given for field, case in BSON.items()}
     whole["user.name"] = whole.pop("user_name")
-    documents = [whole, {}, *(unfit for unfit, _ in UNFIT_DOCUMENTS)]
-    source = bench.mongo[name]["everything"]
+    documents = [whole, {}, *(unfit_value for unfit_value, _ in UNFIT_DOCUMENTS)]
+    source = harness.mongo[name]["everything"]
 
     async def insert_all(first: int) -> None:
         for number, document in enumerate(documents):
@@ -371,26 +373,26 @@ async def test_every_type_of_bson_reaches_mysql_by_snapshot_and_by_log(bench: Be
     async def copies() -> list[dict[str, Any]]:
         look = f"SELECT * FROM {name} ORDER BY id"  # noqa: S608 - a name of this file
         try:
-            async with bench.mysql.connect() as connection:
+            async with harness.mysql.connect() as connection:
                 return [dict(row._mapping) for row in await connection.execute(text(look))]
         except ProgrammingError:  # it isn't there yet: the sync makes it
             return []
 
     async def reasons() -> list[str]:
-        return await bench.dead_letters(topic)
+        return await harness.dead_letters(topic)
 
     await insert_all(0)
     changed = {"topic.prefix": name, "capture.target": name, "collection.include.list": f"{name}.everything"}
     async with (
-        capturing(bench.stack, tmp_path, "mongodb-tweets", topics=[topic], changed=changed),
-        bench.syncing(route),
+        capturing(harness.stack, tmp_path, "mongodb-tweets", topics=[topic], changed=changed),
+        harness.syncing(route),
     ):
         await eventually(copies, lambda found: [row["id"] for row in found] == [0, 1], within=60)
         await insert_all(STREAMED)
         seen = await eventually(copies, lambda found: len(found) == 4, within=60)
         letters = await eventually(reasons, lambda found: len(found) == 2 * len(UNFIT_DOCUMENTS))
     read = await source.find_one({"_id.number": 0})
-    await bench.mongo.drop_database(name)
+    await harness.mongo.drop_database(name)
 
     wanted = {field: case.copied for field, case in BSON.items()}
     nothing = {**dict.fromkeys(BSON), "filled": "nothing"}

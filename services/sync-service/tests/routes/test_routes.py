@@ -14,7 +14,7 @@ from sync_service.debezium.errors import MissingKey, UnfitValue
 from sync_service.routes.config import Route
 from sync_service.routes.converters import FieldType, convert
 from sync_service.routes.ddl import VERSION_COLUMNS, ExistingTable, UnfitTable, missing
-from sync_service.routes.explain import Unexplained, explain_event
+from sync_service.routes.explain import NotAnEvent, explain_event
 from sync_service.routes.loader import InvalidRoutes, default_routes_file, load_routes
 from sync_service.routes.mapping import map_fields, map_key
 from sync_service.sinks import mysql
@@ -274,7 +274,7 @@ def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
     )
     with pytest.raises(InvalidRoutes) as raised:
         load_routes(file)
-    told = [problem.removeprefix(f"{file}:") for problem in raised.value.problems]
+    parsed = [problem.removeprefix(f"{file}:") for problem in raised.value.problems]
     wanted = [
         "3: topic occurs twice, first on line 2",
         "7: route a: fields.price.type: Input should be",
@@ -285,8 +285,8 @@ def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
         "27: route e has the same topic as route d",
         "28: route e has the same target as route d",
     ]
-    assert len(told) == len(wanted), told
-    for problem, beginning in zip(told, wanted, strict=True):
+    assert len(parsed) == len(wanted), parsed
+    for problem, beginning in zip(parsed, wanted, strict=True):
         assert problem.startswith(beginning)
 
 
@@ -340,25 +340,25 @@ def test_table_that_is_somebody_elses_is_left_alone(existing: dict[str, Existing
         missing(mysql_route({}), existing)
 
 
-def explained(tmp_path: Path, told: object) -> tuple[str, bool]:
-    explanation = explain_event(json.dumps(told), load_routes(routes_file(tmp_path, ROUTE)))
-    return str(explanation), explanation.fits
+def explained(tmp_path: Path, parsed: object) -> tuple[str, bool]:
+    explanation = explain_event(json.dumps(parsed), load_routes(routes_file(tmp_path, ROUTE)))
+    return str(explanation), explanation.is_applicable
 
 
 def thing_event(**row: object) -> dict[str, Any]:
     key, value = mysql_event({"id": 7, "name": "chair", **row})
     assert value is not None
-    told: dict[str, Any] = json.loads(value)
-    told["source"] |= {"db": "shop", "table": "things"}
-    return {"key": json.loads(key), "value": told}
+    parsed: dict[str, Any] = json.loads(value)
+    parsed["source"] |= {"db": "shop", "table": "things"}
+    return {"key": json.loads(key), "value": parsed}
 
 
 def test_explain_shows_what_an_event_becomes_however_it_is_given(tmp_path: Path) -> None:
     event = thing_event(price="9.50", secret="x")
     inspected = {"topic": "cdc.mysql.shop.things", "partition": 0, "key": event["key"], **event["value"]}
-    for told in (event, event["value"], {**event, "value": json.dumps(event["value"])}, inspected):
-        text, fits = explained(tmp_path, told)
-        assert fits
+    for parsed in (event, event["value"], {**event, "value": json.dumps(event["value"])}, inspected):
+        text, is_applicable = explained(tmp_path, parsed)
+        assert is_applicable
         assert "things: cdc.mysql.shop.things → mongodb things" in text
         assert "create" in text
         assert '{"_id": 7}' in text
@@ -369,32 +369,32 @@ def test_explain_shows_what_an_event_becomes_however_it_is_given(tmp_path: Path)
 
 
 def test_explain_says_why_an_event_would_be_a_dead_letter(tmp_path: Path) -> None:
-    text, fits = explained(tmp_path, thing_event(price="cheap"))
-    assert not fits
+    text, is_applicable = explained(tmp_path, thing_event(price="cheap"))
+    assert not is_applicable
     assert "dead letter UnfitValue: price: a str that is no decimal" in text
     event = thing_event()
     event["value"]["op"] = "t"
-    text, fits = explained(tmp_path, event)
-    assert not fits
+    text, is_applicable = explained(tmp_path, event)
+    assert not is_applicable
     assert "UnsupportedOperation" in text
     event = thing_event()
     event["value"]["source"]["table"] = "others"
-    text, fits = explained(tmp_path, event)
-    assert (text, fits) == ("no route    no route reads topic cdc.mysql.shop.others", False)
+    text, is_applicable = explained(tmp_path, event)
+    assert (text, is_applicable) == ("no route    no route reads topic cdc.mysql.shop.others", False)
 
 
 def test_explain_reads_a_deletion_and_a_tombstone(tmp_path: Path) -> None:
     event = thing_event()
     event["value"] |= {"op": "d", "before": {"id": 7}, "after": None}
-    text, fits = explained(tmp_path, event)
-    assert fits
+    text, is_applicable = explained(tmp_path, event)
+    assert is_applicable
     assert "a tombstone is left" in text
-    text, fits = explained(tmp_path, {"key": {"id": 7}, "value": None})
-    assert fits
+    text, is_applicable = explained(tmp_path, {"key": {"id": 7}, "value": None})
+    assert is_applicable
     assert "ignored" in text
 
 
 @pytest.mark.parametrize("written", ["{", "[]", "{}", '{"value": 5}', "[" * 5000])
 def test_explain_of_what_is_no_event_is_one_sentence(tmp_path: Path, written: str) -> None:
-    with pytest.raises(Unexplained):
+    with pytest.raises(NotAnEvent):
         explain_event(written, [])

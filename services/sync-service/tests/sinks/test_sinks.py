@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from support.written_copies import Copy, MysqlCopy, State
+from support.stored_copies import State, StoredCopy, StoredMysqlCopy
 from sync_service.apply.changes import Change
-from sync_service.apply.ordering import Flow, Version, applies, merged, offset, stream
+from sync_service.apply.ordering import ApplyMode, Version, applies, merged, offset, topic_partition
 from sync_service.routes.config import Route
 from sync_service.sinks import mongodb
 from sync_service.sinks.base import TOMBSTONE_LIFETIME, Rejected, Unavailable
@@ -25,47 +25,47 @@ if TYPE_CHECKING:
     Database = AsyncIOMotorDatabase[dict[str, Any]]
 
 TOPICS = ("a" * 32, "b" * 32)
-EPOCHS = ("mysql:binlog/", "mysql:binlog/uuid-1", "mysql:binlog/uuid-2", "mysql:other/uuid-1")
+GENERATIONS = ("mysql:binlog/", "mysql:binlog/uuid-1", "mysql:binlog/uuid-2", "mysql:other/uuid-1")
 
 
 def any_version(chance: random.Random, row: int) -> Version:
     position = chance.choice([None, *range(6)])
     return Version(
         # An event is about one row only.
-        stream(chance.choice(TOPICS), 2 * row + chance.randrange(2)),
+        topic_partition(chance.choice(TOPICS), 2 * row + chance.randrange(2)),
         offset(chance.randrange(6)),
-        chance.choice(EPOCHS),
+        chance.choice(GENERATIONS),
         None if position is None else f"{position:05d}",
         chance.choice("cudr"),
     )
 
 
-def by_the_rule(stored: State | None, version: Version, content: str, flow: Flow) -> State | None:
-    if not applies(version, stored[0] if stored else None, flow):
+def by_the_rule(stored: State | None, version: Version, content: str, mode: ApplyMode) -> State | None:
+    if not applies(version, stored[0] if stored else None, mode):
         return stored
     return merged(version, stored[0] if stored else None), None if version.operation == "d" else content
 
 
-async def disagreements(copy: Copy, seed: int, *, keys: int = 250, rounds: int = 8) -> Sequence[str]:
+async def disagreements(copy: StoredCopy, seed: int, *, keys: int = 250, rounds: int = 8) -> Sequence[str]:
     """Many rows, each with a history of its own of any versions in any order: where do rule and store differ?"""
     chance = random.Random(seed)  # noqa: S311 - a test that can be repeated
     expected: dict[str, State | None] = {}
     events: dict[tuple[str, str], Version] = {}
     expected_applied = applied = 0
     for _ in range(rounds):
-        flow = Flow.REPLAY if chance.random() < 0.25 else Flow.LIVE
+        mode = ApplyMode.RETRY if chance.random() < 0.25 else ApplyMode.LIVE
         changes = []
         for row in range(keys):
             key = f"{row:024x}"
             # An event that comes again is the same event.
             version = any_version(chance, row)
             version = events.setdefault((key, version.event), version)
-            content = f"{version.event} {version.epoch} {version.position} {version.operation}"
+            content = f"{version.event} {version.log_generation} {version.position} {version.operation}"
             before = expected.get(key)
-            expected[key] = by_the_rule(before, version, content, flow)
-            expected_applied += applies(version, before[0] if before else None, flow)
+            expected[key] = by_the_rule(before, version, content, mode)
+            expected_applied += applies(version, before[0] if before else None, mode)
             changes.append(copy.change(key, version, content))
-        applied += len((await copy.sink.write(changes, flow)).applied)
+        applied += len((await copy.sink.write(changes, mode)).applied)
     stored = await copy.stored()
     wrong = [
         f"{key}: {stored.get(key)} instead of {state}" for key, state in expected.items() if stored.get(key) != state
@@ -76,7 +76,7 @@ async def disagreements(copy: Copy, seed: int, *, keys: int = 250, rounds: int =
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_store_agrees_with_the_rule_about_repairs(copy: Copy, seed: int) -> None:
+async def test_store_agrees_with_the_rule_about_repairs(copy: StoredCopy, seed: int) -> None:
     """Some of rows that are still what was looked at, some of others, some of rows that are not there."""
     chance = random.Random(seed)  # noqa: S311 - a test that can be repeated
     stored = {f"{row:024x}": any_version(chance, row) for row in range(200)}
@@ -87,35 +87,35 @@ async def test_store_agrees_with_the_rule_about_repairs(copy: Copy, seed: int) -
     for row in range(250):
         key, other = f"{row:024x}", any_version(chance, row)
         named = stored[key] if key in stored and chance.random() < 0.5 else other
-        repair = Version(named.stream, named.offset, other.epoch, other.position, chance.choice("rd"))
-        expected[key] = by_the_rule(before.get(key), repair, "mended", Flow.REPAIR)
+        repair = Version(named.topic_partition, named.offset, other.log_generation, other.position, chance.choice("rd"))
+        expected[key] = by_the_rule(before.get(key), repair, "mended", ApplyMode.REPAIR)
         repairs.append(copy.change(key, repair, "mended"))
-    await copy.sink.write(repairs, Flow.REPAIR)
+    await copy.sink.write(repairs, ApplyMode.REPAIR)
     after = await copy.stored()
     assert {key: after.get(key) for key in expected} == expected
     assert sum(state is not None and state[1] == "mended" for state in after.values()) > 50
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_store_agrees_with_the_rule_whatever_comes_in_whatever_order(copy: Copy, seed: int) -> None:
+async def test_store_agrees_with_the_rule_whatever_comes_in_whatever_order(copy: StoredCopy, seed: int) -> None:
     assert await disagreements(copy, seed) == []
 
 
-async def test_without_the_guard_that_test_would_fail(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
-    if isinstance(copy, MysqlCopy):
+async def test_without_the_guard_that_test_would_fail(copy: StoredCopy, monkeypatch: pytest.MonkeyPatch) -> None:
+    if isinstance(copy, StoredMysqlCopy):
         sink = copy.sink
         assert isinstance(sink, MysqlSink)
-        monkeypatch.setattr(sink, "_update", {flow: sink._on_duplicate("TRUE") for flow in Flow})
+        monkeypatch.setattr(sink, "_update", {mode: sink._on_duplicate("TRUE") for mode in ApplyMode})
     else:
         monkeypatch.setattr(mongodb, "_guard", lambda *_: True)
     assert await disagreements(copy, 1) != []
 
 
 def streaming(position: int, op: str = "u") -> Version:
-    return Version(stream(TOPICS[0], 0), offset(position), EPOCHS[1], f"{position:05d}", op)
+    return Version(topic_partition(TOPICS[0], 0), offset(position), GENERATIONS[1], f"{position:05d}", op)
 
 
-async def test_insert_update_delete_are_seen_by_readers_and_counted(copy: Copy) -> None:
+async def test_insert_update_delete_are_seen_by_readers_and_counted(copy: StoredCopy) -> None:
     key = "1" * 24
     for position, op, content, seen in (
         (1, "c", "first", {key: "first"}),
@@ -128,16 +128,16 @@ async def test_insert_update_delete_are_seen_by_readers_and_counted(copy: Copy) 
     assert (await copy.stored())[key] == (streaming(3, "d"), None)
 
 
-async def test_replayed_insert_can_not_resurrect_a_deleted_row(copy: Copy) -> None:
+async def test_replayed_insert_can_not_resurrect_a_deleted_row(copy: StoredCopy) -> None:
     key = "1" * 24
     await copy.sink.write([copy.change(key, streaming(5, "d"), "")])
-    replayed = Version(stream(TOPICS[0], 0), offset(9), EPOCHS[1], "00004", "c")
+    replayed = Version(topic_partition(TOPICS[0], 0), offset(9), GENERATIONS[1], "00004", "c")
     written = await copy.sink.write([copy.change(key, replayed, "undead")])
     assert (len(written.applied), len(written.skipped)) == (0, 1)
     assert await copy.readable() == {}
 
 
-async def test_write_that_is_repeated_changes_nothing(copy: Copy) -> None:
+async def test_write_that_is_repeated_changes_nothing(copy: StoredCopy) -> None:
     changes = [copy.change(f"{n:024x}", streaming(n), f"text {n}") for n in range(1, 50)]
     await copy.sink.write(changes)
     before = await copy.stored()
@@ -155,7 +155,7 @@ async def test_tombstone_holds_nothing_of_the_row(mongo_sink: MongoSink, databas
 
 
 async def test_tombstone_in_mysql_holds_nothing_of_the_row(mysql_sink: MysqlSink, engine: AsyncEngine) -> None:
-    copy = MysqlCopy(mysql_sink, engine)
+    copy = StoredMysqlCopy(mysql_sink, engine)
     key = "2" * 24
     await mysql_sink.write([copy.change(key, streaming(1, "c"), "personal")])
     await mysql_sink.write([copy.change(key, streaming(2, "d"), "")])
@@ -178,7 +178,7 @@ async def test_old_tombstones_are_purged_unless_kept_and_young_ones_stay(
         statement = text("UPDATE tweets_copy SET sync_deleted_at = :long_ago WHERE id = :old")
         await connection.execute(statement, {"long_ago": long_ago.replace(tzinfo=None), "old": old})
     await MysqlSink(engine, with_tombstones(routes["tweets"], tombstones)).purge()
-    stored = await MysqlCopy(mysql_sink, engine).stored()
+    stored = await StoredMysqlCopy(mysql_sink, engine).stored()
     assert (old in stored) == (tombstones == "keep")
     assert young in stored
 
@@ -234,7 +234,7 @@ async def test_deleted_user_is_known_for_ever_by_the_built_in_route(
 async def test_value_that_mysql_can_not_hold_is_rejected_as_data(
     mysql_sink: MysqlSink, engine: AsyncEngine, value: dict[str, Any]
 ) -> None:
-    copy = MysqlCopy(mysql_sink, engine)
+    copy = StoredMysqlCopy(mysql_sink, engine)
     bad = copy.change("5" * 24, streaming(1), "bad")
     with pytest.raises(Rejected):
         await mysql_sink.write([Change(bad.key, {**(bad.values or {}), **value}, bad.version)])
@@ -290,12 +290,12 @@ async def test_readers_lookups_use_indexes(mongo_sink: MongoSink, database: "Dat
         assert "COLLSCAN" not in str(plan), query
 
 
-async def test_event_that_made_a_row_does_not_undo_its_repair_when_it_is_delivered_again(copy: Copy) -> None:
+async def test_event_that_made_a_row_does_not_undo_its_repair_when_it_is_delivered_again(copy: StoredCopy) -> None:
     """Found by the fault suite: offsets set to the start brought back rows whose deletion had been lost and mended."""
     key, created = "1" * 24, streaming(5, "c")
     await copy.sink.write([copy.change(key, created, "created")])
-    deleted = Version(created.stream, created.offset, created.epoch, "00009", "d")
-    assert len((await copy.sink.write([copy.change(key, deleted, "")], Flow.REPAIR)).applied) == 1
+    deleted = Version(created.topic_partition, created.offset, created.log_generation, "00009", "d")
+    assert len((await copy.sink.write([copy.change(key, deleted, "")], ApplyMode.REPAIR)).applied) == 1
 
     written = await copy.sink.write([copy.change(key, created, "created")])
 

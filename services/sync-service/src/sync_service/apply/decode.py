@@ -3,12 +3,14 @@
 from sync_service.apply.changes import Change
 from sync_service.apply.ordering import SNAPSHOT_READ, Version, offset
 from sync_service.debezium.envelope import decode
-from sync_service.debezium.positions import epoch, position
+from sync_service.debezium.positions import log_generation, position
 from sync_service.routes.config import Route
 from sync_service.routes.mapping import map_fields, map_key
 
 
-def change_of(route: Route, key: bytes | None, value: bytes | None, *, stream: str, number: int) -> Change | None:
+def decode_change(
+    route: Route, key: bytes | None, value: bytes | None, *, topic_partition: str, number: int
+) -> Change | None:
     """What a record at this offset (`number`) of the stream does to the copy; None: nothing.
 
     Nothing is to be done for a log-compaction tombstone, and for a document that is gone by now. (The connector looks
@@ -23,9 +25,9 @@ def change_of(route: Route, key: bytes | None, value: bytes | None, *, stream: s
         key=map_key(route, event.key),
         values=None if operation == "d" or event.after is None else map_fields(route, event.after),
         version=Version(
-            stream=stream,
+            topic_partition=topic_partition,
             offset=offset(number),
-            epoch=epoch(source),
+            log_generation=log_generation(source),
             position=position(source),
             operation=operation,
         ),

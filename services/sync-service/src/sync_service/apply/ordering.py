@@ -16,37 +16,37 @@ import msgspec
 SNAPSHOT_READ = "r"
 
 
-class Flow(Enum):
+class ApplyMode(Enum):
     """How an event came: as the topic has it, or put in again from the dead letters. A repair is no event."""
 
     LIVE = "live"
-    REPLAY = "replay"
+    RETRY = "replay"
     REPAIR = "repair"
 
 
 class Version(msgspec.Struct, frozen=True):
     """Which event made a row what it is. Texts, all of them, so that every store compares them alike.
 
-    `stream` is topic id and partition, `offset` has a fixed width; together they name the event. `position` is
-    where it is in the source's log (None if that can't be compared), and means something only within `epoch`.
+    `topic_partition` is topic id and partition, `offset` has a fixed width; together they name the event. `position` is
+    where it is in the source's log (None if that can't be compared), and means something only within `log_generation`.
     """
 
-    stream: str
+    topic_partition: str
     offset: str
-    epoch: str
+    log_generation: str
     position: str | None
     operation: str
 
     @property
     def event(self) -> str:
-        return f"{self.stream}:{self.offset}"
+        return f"{self.topic_partition}:{self.offset}"
 
 
 # Topic id (32 hexadecimal digits), a colon, the partition (6 digits).
-STREAM_WIDTH = 39
+TOPIC_PARTITION_WIDTH = 39
 
 
-def stream(topic_id: str, partition: int) -> str:
+def topic_partition(topic_id: str, partition: int) -> str:
     return f"{topic_id}:{partition:06d}"
 
 
@@ -54,24 +54,24 @@ def offset(number: int) -> str:
     return f"{number:019d}"
 
 
-def comparable_epochs(epoch: str) -> tuple[str, str]:
-    """Positions of these can be compared with one of `epoch`: itself, and the one in which the server is not told."""
-    log, slash, _ = epoch.partition("/")
-    return epoch, log + slash
+def comparable_generations(log_generation: str) -> tuple[str, str]:
+    """The generations whose positions are comparable with those of this one: itself, and the one without a server."""
+    log, slash, _ = log_generation.partition("/")
+    return log_generation, log + slash
 
 
-def applies(incoming: Version, stored: Version | None, flow: Flow = Flow.LIVE) -> bool:
+def applies(incoming: Version, stored: Version | None, mode: ApplyMode = ApplyMode.LIVE) -> bool:
     """Does the event change the row that has this version? `stored` is None if there is neither row nor tombstone."""
     if stored is None:
         return True
-    if flow is Flow.REPAIR:
+    if mode is ApplyMode.REPAIR:
         return incoming.event == stored.event
-    if incoming.stream == stored.stream and incoming.offset <= stored.offset:
+    if incoming.topic_partition == stored.topic_partition and incoming.offset <= stored.offset:
         return False
-    same_epoch = stored.epoch in comparable_epochs(incoming.epoch)
-    comparable = same_epoch and incoming.position is not None and stored.position is not None
+    same_generation = stored.log_generation in comparable_generations(incoming.log_generation)
+    comparable = same_generation and incoming.position is not None and stored.position is not None
     newer = comparable and incoming.position > stored.position  # type: ignore[operator]  # comparable: neither is None
-    if flow is Flow.REPLAY:
+    if mode is ApplyMode.RETRY:
         return newer
     return incoming.operation == SNAPSHOT_READ or not comparable or newer
 
@@ -80,7 +80,9 @@ def merged(incoming: Version, stored: Version | None) -> Version:
     """The version of the row after `incoming` was applied: without a position of its own, the known one stays."""
     if incoming.position is not None or stored is None:
         return incoming
-    return Version(incoming.stream, incoming.offset, stored.epoch, stored.position, incoming.operation)
+    return Version(
+        incoming.topic_partition, incoming.offset, stored.log_generation, stored.position, incoming.operation
+    )
 
 
 def supersedes(later: Version, earlier: Version) -> bool:
@@ -91,9 +93,9 @@ def supersedes(later: Version, earlier: Version) -> bool:
     """
     return (
         SNAPSHOT_READ not in (later.operation, earlier.operation)
-        and later.stream == earlier.stream
+        and later.topic_partition == earlier.topic_partition
         and later.offset > earlier.offset
-        and later.epoch == earlier.epoch
+        and later.log_generation == earlier.log_generation
         and later.position is not None
         and earlier.position is not None
         and later.position > earlier.position

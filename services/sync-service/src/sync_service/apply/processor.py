@@ -9,25 +9,25 @@ from typing import TypeAlias
 import structlog
 from aiokafka import ConsumerRecord
 
-from sync_service.ages import age_seconds
+from service_kit.retry import Retrier
 from sync_service.apply.batching import chunks
 from sync_service.apply.changes import Change, earlier
-from sync_service.apply.decode import change_of
-from sync_service.apply.ordering import SNAPSHOT_READ, Version, stream
-from sync_service.apply.retry import Persistence
+from sync_service.apply.decode import decode_change
+from sync_service.apply.ordering import SNAPSHOT_READ, Version, topic_partition
 from sync_service.dead_letters.models import Stage
-from sync_service.dead_letters.router import BatchDiversion, Diversion
+from sync_service.dead_letters.router import BatchRouter, DeadLetterRouter
 from sync_service.metrics import NO_OPERATION
 from sync_service.routes.config import Route
 from sync_service.sinks.base import Rejected, Sink, Written
-from sync_service.statistics import Outcome, RouteStatistics
+from sync_service.statistics import EventOutcome, RouteStatistics
+from sync_service.timestamps import age_seconds
 
 log = structlog.get_logger(__name__)
 
 Record: TypeAlias = "ConsumerRecord[bytes, bytes]"
 
 
-class RouteApplication:
+class RouteProcessor:
     """Applies a route's events.
 
     Batches of several partitions may be applied at once; they have no keys in common.
@@ -37,7 +37,7 @@ class RouteApplication:
         self,
         route: Route,
         sink: Sink,
-        diversion: Diversion,
+        dead_letter_router: DeadLetterRouter,
         statistics: RouteStatistics,
         *,
         rows_at_once: int,
@@ -45,56 +45,64 @@ class RouteApplication:
         self.route = route
         self.sink = sink
         self.statistics = statistics
-        self._diversion = diversion
+        self._dead_letter_router = dead_letter_router
         self._rows_at_once = rows_at_once
-        self._epoch: str | None = None
+        self._log_generation: str | None = None
 
     def note_new_topic(self) -> None:
         """The topic was created again: from here on offsets say nothing about those before."""
-        self.statistics.metrics.epochs.labels(self.route.name).inc()
+        self.statistics.metrics.log_generations.labels(self.route.name).inc()
 
-    async def apply(self, records: Sequence[Record], topic_id: str, persistence: Persistence) -> None:
+    async def apply(self, records: Sequence[Record], topic_id: str, retrier: Retrier) -> None:
         """Have every record in the copy, in the dead letters or found to be needless, in the order of the log.
 
-        They are of one partition. Raises `Closing` if the persistence was closed meanwhile, `TooManyDeadLetters`.
+        They are of one partition. Raises `Cancelled` if the retrier is cancelled, `TooManyDeadLetters`.
         """
-        partition = stream(topic_id, records[0].partition)
-        batch = _Batch(records, persistence, self._diversion.begin(records, topic_id))
+        partition = topic_partition(topic_id, records[0].partition)
+        batch = _Batch(records, retrier, self._dead_letter_router.begin(records, topic_id))
         changes: list[Change] = []
         ignored = decoded = 0
         for record in records:
             try:
-                change = change_of(self.route, record.key, record.value, stream=partition, number=record.offset)
+                change = decode_change(
+                    self.route, record.key, record.value, topic_partition=partition, number=record.offset
+                )
                 decoded += 1
                 if change is None:
                     ignored += 1
                 else:
-                    self._note_epoch(change.version)
+                    self._note_log_generation(change.version)
                     changes.append(change)
             except Exception as error:  # noqa: BLE001 - there is no I/O in it: what fails once fails always
-                batch.diversion.decoded(decoded)
+                batch.router.decoded(decoded)
                 decoded = 0
-                await self._divert(record, "VALUE_CONVERTER", error, batch)
-        batch.diversion.decoded(decoded)
+                await self._send_to_dead_letters(record, "VALUE_CONVERTER", error, batch)
+        batch.router.decoded(decoded)
         self.statistics.count("ignored", repeat(NO_OPERATION, ignored))
         for chunk in chunks(changes, self._rows_at_once):
             await self._write(chunk, batch)
-        batch.diversion.done(records[-1].offset + 1)
+        batch.router.done(records[-1].offset + 1)
 
-    def _note_epoch(self, version: Version) -> None:
+    def _note_log_generation(self, version: Version) -> None:
         # A snapshot does not know its server: only a whole epoch can be another one.
-        if version.epoch == self._epoch or version.operation == SNAPSHOT_READ:
+        if version.log_generation == self._log_generation or version.operation == SNAPSHOT_READ:
             return
-        if self._epoch is not None:
-            log.warning("new epoch", route=self.route.name, before=self._epoch, now=version.epoch, notable=True)
-            self.statistics.metrics.epochs.labels(self.route.name).inc()
-        self._epoch = version.epoch
+        if self._log_generation is not None:
+            log.warning(
+                "new epoch",
+                route=self.route.name,
+                before=self._log_generation,
+                now=version.log_generation,
+                notable=True,
+            )
+            self.statistics.metrics.log_generations.labels(self.route.name).inc()
+        self._log_generation = version.log_generation
 
     async def _write(self, chunk: Sequence[Change], batch: "_Batch") -> None:
         """Write a chunk; if the store rejects it, find out which change it is by halves. The others are written."""
         started = time.perf_counter()
         try:
-            written = await batch.persistence.insist(lambda: self.sink.write(chunk))
+            written = await batch.retrier.run(lambda: self.sink.write(chunk))
         except Rejected as error:
             if len(chunk) > 1:
                 half = len(chunk) // 2
@@ -102,18 +110,18 @@ class RouteApplication:
                 await self._write(chunk[half:], batch)
                 return
             (change,) = chunk
-            await self._divert(batch.record_of(change), "TASK_PUT", error, batch)
+            await self._send_to_dead_letters(batch.record_of(change), "TASK_PUT", error, batch)
             if change.superseded is not None:
                 await self._write([change.superseded], batch)
             return
-        batch.diversion.written()
+        batch.router.written()
         self._note_written(written, len(chunk), time.perf_counter() - started)
 
     def _note_written(self, written: Written, rows: int, seconds: float) -> None:
         metrics, name, target = self.statistics.metrics, self.route.name, self.route.target
         metrics.write.labels(name).observe(seconds)
         metrics.batch.labels(name).observe(rows)
-        outcomes: dict[Outcome, Sequence[Change]] = {"applied": written.applied, "skipped": written.skipped}
+        outcomes: dict[EventOutcome, Sequence[Change]] = {"applied": written.applied, "skipped": written.skipped}
         for outcome, changes in outcomes.items():
             self.statistics.count(outcome, (change.version.operation for change in changes))
             self.statistics.count(
@@ -131,8 +139,8 @@ class RouteApplication:
         ages = (age_seconds(each.committed_ms, now_ms) for each in written.applied if each.committed_ms is not None)
         self.statistics.observe_latencies([age for age in ages if age is not None])
 
-    async def _divert(self, record: Record, stage: Stage, error: Exception, batch: "_Batch") -> None:
-        await batch.persistence.insist(lambda: batch.diversion.divert(record, stage, error))
+    async def _send_to_dead_letters(self, record: Record, stage: Stage, error: Exception, batch: "_Batch") -> None:
+        await batch.retrier.run(lambda: batch.router.send_to_dead_letters(record, stage, error))
         self.statistics.count("dead-lettered", [NO_OPERATION])
         log.warning(
             "dead letter",
@@ -150,8 +158,8 @@ class _Batch:
     """Records in work, of one partition."""
 
     records: Sequence[Record]
-    persistence: Persistence
-    diversion: BatchDiversion
+    retrier: Retrier
+    router: BatchRouter
 
     def record_of(self, change: Change) -> Record:
         return next(record for record in self.records if record.offset == int(change.version.offset))

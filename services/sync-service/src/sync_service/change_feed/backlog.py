@@ -3,14 +3,14 @@
 from collections import deque
 from dataclasses import dataclass
 
-from sync_service.change_feed.event_view import Told
+from sync_service.change_feed.event_view import EventView
 
 
 @dataclass(frozen=True, slots=True)
 class FeedEvent:
     """`text` is written once and shared by all who get it."""
 
-    told: Told
+    view: EventView
     text: bytes
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from service_kit.event_stream import FINISHED, EventStream, StreamEnded, TooManyStreams, stream_response
 from service_kit.problems import ValidationFailed, problem_responses
-from sync_service.change_feed.event_view import OperationName, Wanted
+from sync_service.change_feed.event_view import EventFilter, OperationName
 from sync_service.change_feed.hub import Feed
 from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
 from sync_service.routes.problems import UnknownRoute
@@ -69,9 +69,9 @@ async def stream_events(
     than events come in is cut off, if possible behind an event `end` that says why. The stream ends with the token.
     """
     longest = max(0.0, worker.exp - time.time())
-    wanted = Wanted(None if route is None else feed.topics_of(route), operation, key)
+    event_filter = EventFilter(None if route is None else feed.topics_of(route), operation, key)
     return EventStream(
-        feed.subscription(wanted),
+        feed.subscription(event_filter),
         limit=limit,
         seconds=longest if seconds is None else min(seconds, longest),
         at_end=TOKEN_EXPIRED if seconds is None or seconds >= longest else FINISHED,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from service_kit.schemas import rfc3339
-from sync_service.change_feed.event_view import Told
+from sync_service.change_feed.event_view import EventView
 
 _LABELS = {"create": "create", "update": "update", "delete": "delete", "read": "read (snapshot)"}
 # ECMA-48 SGR
@@ -15,31 +15,31 @@ _COLOURS = {"create": _GREEN, "update": _YELLOW, "delete": _RED, "+": _GREEN, "~
 _ABSENT = object()
 
 
-def as_text(told: Told, *, in_colour: bool = False) -> str:
+def as_text(view: EventView, *, in_colour: bool = False) -> str:
     """A headline, a line each for key, before, after and source, and one for each field that has changed."""
 
     def painted(text: str, sort: str | None) -> str:
         return f"{_COLOURS[sort]}{text}{_RESET}" if in_colour and sort in _COLOURS else text
 
-    facts = told.facts
-    place = f"{facts['topic']}-{facts['partition']}@{facts['offset']}"
-    if "route" in facts:
-        place += f"  route {facts['route']}"
-    if "resolution" in facts:
-        resolution = facts["resolution"]
+    fields = view.fields
+    place = f"{fields['topic']}-{fields['partition']}@{fields['offset']}"
+    if "route" in fields:
+        place += f"  route {fields['route']}"
+    if "resolution" in fields:
+        resolution = fields["resolution"]
         return f"{place}  dead letter {resolution['letter']}: {resolution['result']} by {resolution['by']}\n"
-    if "dead_letter" in facts:
-        place += f"  dead letter: {facts['dead_letter']}"
-    if told.operation is None:
-        return f"{place}  not a change event: {facts['error']}\n"
-    headline = painted(_LABELS[told.operation], told.operation)
-    lines = [f"{_moment(facts['ts_ms'])}  {headline}  {f'{_BOLD}{place}{_RESET}' if in_colour else place}"]
-    lines.append(f"  key     {_json(facts['key'])}")
-    before = "unknown: MongoDB's log does not tell it" if told.is_without_before else _json(facts["before"])
+    if "dead_letter" in fields:
+        place += f"  dead letter: {fields['dead_letter']}"
+    if view.operation is None:
+        return f"{place}  not a change event: {fields['error']}\n"
+    headline = painted(_LABELS[view.operation], view.operation)
+    lines = [f"{_moment(fields['ts_ms'])}  {headline}  {f'{_BOLD}{place}{_RESET}' if in_colour else place}"]
+    lines.append(f"  key     {_json(fields['key'])}")
+    before = "unknown: MongoDB's log does not tell it" if view.is_without_before else _json(fields["before"])
     lines.append(f"  before  {before}")
-    lines.append(f"  after   {_json(facts['after'])}")
-    lines += [f"    {painted(line, line[0])}" for line in changed_fields(facts["before"], facts["after"])]
-    lines.append(f"  source  {_json(facts['source'])}")
+    lines.append(f"  after   {_json(fields['after'])}")
+    lines += [f"    {painted(line, line[0])}" for line in changed_fields(fields["before"], fields["after"])]
+    lines.append(f"  source  {_json(fields['source'])}")
     return "\n".join(lines) + "\n"
 
 

@@ -30,8 +30,8 @@ from service_kit.event_stream import (
 )
 from service_kit.kafka import KafkaClients
 from sync_service.change_feed.backlog import Backlog, FeedEvent
-from sync_service.change_feed.event_view import Wanted, tell
-from sync_service.kafka.discovery import growing_consumer
+from sync_service.change_feed.event_view import EventFilter, render
+from sync_service.kafka.discovery import discovering_consumer
 from sync_service.metrics import FeedMetrics
 from sync_service.routes.problems import UnknownRoute
 from sync_service.settings import Settings
@@ -65,10 +65,10 @@ class FeedLimits:
 class FeedSubscription(Subscription):
     """One who listens, from now on."""
 
-    def __init__(self, feed: "Feed", wanted: Wanted) -> None:
+    def __init__(self, feed: "Feed", event_filter: EventFilter) -> None:
         super().__init__(feed.metrics.dropped)
         self._feed = feed
-        self._wanted = wanted
+        self._event_filter = event_filter
         self._next = 0
         self._news = asyncio.Event()
 
@@ -105,7 +105,7 @@ class FeedSubscription(Subscription):
         while self._next < backlog.end and len(events) < _EVENTS_AT_ONCE:
             event = backlog[self._next]
             self._next += 1
-            if self._wanted.includes(event.told):
+            if self._event_filter.matches(event.view):
                 events.append(event)
         return events
 
@@ -129,11 +129,11 @@ class Feed:
         self._ended = False
 
     @asynccontextmanager
-    async def subscription(self, wanted: Wanted) -> AsyncIterator[FeedSubscription]:
+    async def subscription(self, event_filter: EventFilter) -> AsyncIterator[FeedSubscription]:
         """Somebody who listens, for the length of the context. Raises `TooManyStreams`, `KafkaError`."""
         if self._ended or len(self._subscriptions) >= self.limits.clients:
             raise TooManyStreams
-        subscription = FeedSubscription(self, wanted)
+        subscription = FeedSubscription(self, event_filter)
         self._subscriptions.add(subscription)
         self.metrics.clients.set(len(self._subscriptions))
         try:
@@ -171,12 +171,12 @@ class Feed:
 
     async def _follow(self, begun: "asyncio.Future[None]") -> None:
         """Until nobody listens any more, or the broker is lost."""
-        async with growing_consumer(self._kafka, self._routes, client_id="sync-service-feed") as growing:
-            consumer = growing.consumer
+        async with discovering_consumer(self._kafka, self._routes, client_id="sync-service-feed") as discovering:
+            consumer = discovering.consumer
             await consumer.seek_to_end(*consumer.assignment())
             begun.set_result(None)
             while self._subscriptions:
-                await growing.grow()
+                await discovering.discover()
                 await self._publish(consumer)
             # Who comes while the consumer is being closed starts another.
             self._forget(begun)
@@ -199,10 +199,10 @@ class Feed:
         batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=self._at_once)
         fresh = 0
         for record in chain.from_iterable(batches.values()):
-            if (told := tell(record, self._routes)) is None:
+            if (view := render(record, self._routes)) is None:
                 continue
-            text = message("broken" if told.operation is None else "change", told.as_json())
-            self.backlog.append(FeedEvent(told, text))
+            text = message("broken" if view.operation is None else "change", view.as_json())
+            self.backlog.append(FeedEvent(view, text))
             fresh += len(text)
             if fresh > BACKLOG_BYTES // 4:
                 await self._notice()

@@ -16,9 +16,9 @@ from pydantic import Field
 
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_settings import KafkaSettings
-from sync_service.change_feed.event_view import Wanted, tell
+from sync_service.change_feed.event_view import EventFilter, render
 from sync_service.change_feed.formatting import as_text
-from sync_service.kafka.tail import Begin, follow
+from sync_service.kafka.tail import Begin, tail
 from sync_service.routes.loader import default_routes_file, load_routes
 
 _AGO = re.compile(r"([0-9]{1,9})([smhd])")
@@ -32,18 +32,18 @@ class InspectSettings(KafkaSettings):
 
 
 @dataclass(frozen=True)
-class Inspection:
+class InspectOptions:
     """Which events to print, from where on and how. Topics and routes add up; without any it is all routes."""
 
     topics: Sequence[str]
     routes: Sequence[str]
-    wanted: Wanted
+    event_filter: EventFilter
     begin: Begin
     limit: int | None
     as_json: bool
 
 
-def moment(text: str, now: datetime) -> datetime:
+def parse_begin(text: str, now: datetime) -> datetime:
     """RFC 3339, or so long ago: `90s`, `10m`, `2h`, `1d`. Raises `ValueError`."""
     if (ago := _AGO.fullmatch(text)) is not None:
         try:
@@ -54,27 +54,25 @@ def moment(text: str, now: datetime) -> datetime:
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
-def inspect(inspection: Inspection) -> None:
+def inspect(options: InspectOptions) -> None:
     """Print change events until Ctrl-C, or until `limit` were printed."""
     settings = InspectSettings()
     routes = {route.topic: route.name for route in load_routes(settings.sync_routes_file)}
-    topics = _topics(inspection, routes)
+    topics = _topics(options, routes)
     in_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
     async def show() -> None:
         printed, stop = 0, asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
-        following = follow(
-            KafkaClients.of(settings), topics, begin=inspection.begin, stop=stop, note_missing=_note_missing
-        )
+        following = tail(KafkaClients.of(settings), topics, begin=options.begin, stop=stop, note_missing=_note_missing)
         async with aclosing(following) as records:
             async for record in records:
-                told = tell(record, routes)
-                if told is None or not inspection.wanted.includes(told):
+                view = render(record, routes)
+                if view is None or not options.event_filter.matches(view):
                     continue
-                print(told.as_json() if inspection.as_json else as_text(told, in_colour=in_colour), flush=True)
+                print(view.as_json() if options.as_json else as_text(view, in_colour=in_colour), flush=True)
                 printed += 1
-                if printed == inspection.limit:
+                if printed == options.limit:
                     return
 
     try:
@@ -92,8 +90,8 @@ def _note_missing(topics: Collection[str]) -> None:
         print(f"topic {topic} can't be read yet; it is shown when it exists", file=sys.stderr)
 
 
-def _topics(inspection: Inspection, routes: Mapping[str, str]) -> Sequence[str]:
-    if unknown := sorted(set(inspection.routes) - set(routes.values())):
+def _topics(options: InspectOptions, routes: Mapping[str, str]) -> Sequence[str]:
+    if unknown := sorted(set(options.routes) - set(routes.values())):
         sys.exit(f"error: no route is named {unknown[0]}; there are {', '.join(sorted(routes.values()))}")
-    of_routes = [topic for topic, name in routes.items() if name in inspection.routes]
-    return list(dict.fromkeys([*inspection.topics, *of_routes])) or list(routes)
+    of_routes = [topic for topic, name in routes.items() if name in options.routes]
+    return list(dict.fromkeys([*options.topics, *of_routes])) or list(routes)

@@ -17,10 +17,10 @@ from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.problems import Problem
 from service_kit.schemas import rfc3339
-from sync_service.dead_letters.models import LetterId
-from sync_service.dead_letters.schemas import DeadLetter, DeadLetterDetail, SettledLetter
+from sync_service.dead_letters.models import DeadLetterId
+from sync_service.dead_letters.schemas import DeadLetterDetail, DeadLetterSummary, ResolvedDeadLetter
 from sync_service.dead_letters.service import Action, DeadLetterService
-from sync_service.dead_letters.store import DeadLetters, LetterReader
+from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
 from sync_service.routes.config import Route
 from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.sinks.base import Sink, Unavailable
@@ -31,26 +31,26 @@ _PAGE = 200
 _REASON_WIDTH = 100
 
 
-class LetterSettings(KafkaSettings):
+class DeadLetterSettings(KafkaSettings):
     """Looking at letters and discarding them needs the broker; retrying needs the stores, too."""
 
     sync_routes_file: Path = Field(default_factory=default_routes_file)
 
 
-class RetrySettings(LetterSettings):
+class RetrySettings(DeadLetterSettings):
     mysql_url: MysqlAddress = Field(default=...)
     mongodb_url: MongodbAddress = Field(default=...)
 
 
-def list_letters(*, route: str | None, limit: int, as_json: bool) -> int:
+def list_dead_letters(*, route: str | None, limit: int, as_json: bool) -> int:
     """Print the oldest open letters, a line each."""
-    settings = LetterSettings()
+    settings = DeadLetterSettings()
 
     async def show() -> int:
         async with _looking(settings) as service:
-            found = await service.open(route, behind=None, limit=limit + 1)
+            found = await service.open(route, after=None, limit=limit + 1)
             async for letter in service.read(found[:limit]):
-                print(_line(DeadLetter.of(letter, service.route_of(letter.origin.topic)), as_json=as_json))
+                print(_line(DeadLetterSummary.of(letter, service.route_of(letter.origin.topic)), as_json=as_json))
             if len(found) > limit:
                 print(f"there are more than {limit}; --limit shows more", file=sys.stderr)
             return 0
@@ -58,9 +58,9 @@ def list_letters(*, route: str | None, limit: int, as_json: bool) -> int:
     return _run(show(), settings)
 
 
-def show_letter(letter_id: LetterId, *, as_json: bool) -> int:
+def show_dead_letter(letter_id: DeadLetterId, *, as_json: bool) -> int:
     """Print all there is of a letter."""
-    settings = LetterSettings()
+    settings = DeadLetterSettings()
 
     async def show() -> int:
         async with _looking(settings) as service:
@@ -72,42 +72,42 @@ def show_letter(letter_id: LetterId, *, as_json: bool) -> int:
     return _run(show(), settings)
 
 
-def settle_letters(action: Action, ids: Sequence[LetterId], *, everything: bool, route: str | None) -> int:
+def resolve_dead_letters(action: Action, ids: Sequence[DeadLetterId], *, everything: bool, route: str | None) -> int:
     """Retry or discard these letters, or all, or all of a route. 1 if not every one of them is done with now."""
-    settings = RetrySettings() if action == "retry" else LetterSettings()
+    settings = RetrySettings() if action == "retry" else DeadLetterSettings()
     by = f"command line ({os.environ.get('USER') or os.getuid()})"
 
-    async def settle() -> int:
+    async def resolve() -> int:
         undone = 0
         async with _looking(settings) as service:
             async for some in _batches(service, ids, everything=everything, route=route):
-                async with aclosing(service.settle_all(action, some, by=by)) as settled:
-                    async for each in settled:
-                        told = SettledLetter.of(each)
+                async with aclosing(service.resolve_all(action, some, by=by)) as resolved:
+                    async for each in resolved:
+                        told = ResolvedDeadLetter.of(each)
                         print(f"{told.id}  {told.outcome}" + (f": {told.reason}" if told.reason else ""), flush=True)
                         undone += told.outcome in ("rejected", "not-found")
         return 1 if undone else 0
 
-    return _run(settle(), settings)
+    return _run(resolve(), settings)
 
 
 async def _batches(
-    service: DeadLetterService, ids: Sequence[LetterId], *, everything: bool, route: str | None
-) -> AsyncIterator[Sequence[LetterId]]:
+    service: DeadLetterService, ids: Sequence[DeadLetterId], *, everything: bool, route: str | None
+) -> AsyncIterator[Sequence[DeadLetterId]]:
     if not everything:
         yield ids
         return
-    behind = None
-    while some := await service.open(route, behind=behind, limit=_PAGE):
+    after = None
+    while some := await service.open(route, after=after, limit=_PAGE):
         yield some
-        behind = some[-1]
+        after = some[-1]
 
 
 @asynccontextmanager
-async def _looking(settings: LetterSettings) -> AsyncIterator[DeadLetterService]:
+async def _looking(settings: DeadLetterSettings) -> AsyncIterator[DeadLetterService]:
     routes = load_routes(settings.sync_routes_file)
     kafka = KafkaClients.of(settings)
-    letters, reader = DeadLetters(kafka), LetterReader(kafka)
+    letters, reader = DeadLetterWriter(kafka), DeadLetterReader(kafka)
     try:
         if isinstance(settings, RetrySettings):
             stores = Stores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
@@ -125,7 +125,7 @@ def _no_sink(route: Route) -> Sink:
     raise AssertionError(f"{route.name}: only a retry writes")
 
 
-def _run(work: Coroutine[Any, Any, int], settings: LetterSettings) -> int:
+def _run(work: Coroutine[Any, Any, int], settings: DeadLetterSettings) -> int:
     try:
         return asyncio.run(work)
     except Problem as error:
@@ -138,7 +138,7 @@ def _run(work: Coroutine[Any, Any, int], settings: LetterSettings) -> int:
         return 130
 
 
-def _line(letter: DeadLetter, *, as_json: bool) -> str:
+def _line(letter: DeadLetterSummary, *, as_json: bool) -> str:
     if as_json:
         return letter.model_dump_json()
     place = f"{letter.topic}-{letter.partition}@{letter.offset}"

@@ -7,17 +7,17 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from service_kit.pagination import InvalidCursor, decode_cursor, encode_cursor, page_response, set_link_header
 from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.schemas import Page
-from sync_service.dead_letters.models import LetterId
-from sync_service.dead_letters.problems import LetterNotFound, LetterResolved
+from sync_service.dead_letters.models import DeadLetterId
+from sync_service.dead_letters.problems import DeadLetterAlreadyResolved, DeadLetterNotFound
 from sync_service.dead_letters.schemas import (
     ID_PATTERN,
     MOST_AT_ONCE,
-    DeadLetter,
     DeadLetterDetail,
-    LetterIdText,
-    ManyLetters,
-    SettledLetter,
-    SettledLetters,
+    DeadLetterIdText,
+    DeadLetterSelection,
+    DeadLetterSummary,
+    ResolvedDeadLetter,
+    ResolvedDeadLetters,
 )
 from sync_service.dead_letters.service import DeadLetterService
 from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
@@ -33,30 +33,30 @@ async def _service(request: Request) -> DeadLetterService:
     return service
 
 
-async def _letter_id(letter_id: Annotated[LetterIdText, Path(pattern=ID_PATTERN)]) -> LetterId:
-    parsed = LetterId.of(letter_id)
+async def _letter_id(letter_id: Annotated[DeadLetterIdText, Path(pattern=ID_PATTERN)]) -> DeadLetterId:
+    parsed = DeadLetterId.of(letter_id)
     if parsed is None:
-        raise LetterNotFound
+        raise DeadLetterNotFound
     return parsed
 
 
-def _behind(cursor: str | None) -> LetterId | None:
-    return None if cursor is None else LetterId(*decode_cursor(cursor, int, int))
+def _decoded_cursor(cursor: str | None) -> DeadLetterId | None:
+    return None if cursor is None else DeadLetterId(*decode_cursor(cursor, int, int))
 
 
 async def _position(
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=200)] = None,
-) -> LetterId | None:
-    return _behind(cursor)
+) -> DeadLetterId | None:
+    return _decoded_cursor(cursor)
 
 
 ServiceDep = Annotated[DeadLetterService, Depends(_service)]
-LetterIdDep = Annotated[LetterId, Depends(_letter_id)]
+LetterIdDep = Annotated[DeadLetterId, Depends(_letter_id)]
 # Where the page before ended; None for the first page. Raises `InvalidCursor`.
-PositionDep = Annotated[LetterId | None, Depends(_position)]
+PositionDep = Annotated[DeadLetterId | None, Depends(_position)]
 RouteName = Annotated[str | None, Query(max_length=100, description="Only those of this route.", examples=["tweets"])]
 
-_OF_ONE = (*WORKER_PROBLEMS, LetterNotFound)
+_OF_ONE = (*WORKER_PROBLEMS, DeadLetterNotFound)
 
 
 @router.get(
@@ -73,13 +73,15 @@ async def list_dead_letters(
     service: ServiceDep,
     request: Request,
     response: Response,
-    behind: PositionDep,
+    after: PositionDep,
     route: RouteName = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
-) -> Page[DeadLetter]:
+) -> Page[DeadLetterSummary]:
     """Those that nobody has retried successfully or discarded yet. The topic keeps letters for 30 days."""
-    found = await service.open(route, behind=behind, limit=limit + 1)
-    items = [DeadLetter.of(each, service.route_of(each.origin.topic)) async for each in service.read(found[:limit])]
+    found = await service.open(route, after=after, limit=limit + 1)
+    items = [
+        DeadLetterSummary.of(each, service.route_of(each.origin.topic)) async for each in service.read(found[:limit])
+    ]
     cursor = encode_cursor(*found[limit - 1]) if len(found) > limit else None
     set_link_header(request, response, cursor)
     return Page(items=items, next_cursor=cursor)
@@ -90,7 +92,9 @@ async def list_dead_letters(
     summary="Retry or discard many",
     responses=problem_responses(*WORKER_PROBLEMS, ValidationFailed, InvalidCursor, UnknownRoute),
 )
-async def settle_dead_letters(*, worker: CurrentWorker, service: ServiceDep, many: ManyLetters) -> SettledLetters:
+async def resolve_dead_letters(
+    *, worker: CurrentWorker, service: ServiceDep, many: DeadLetterSelection
+) -> ResolvedDeadLetters:
     """The oldest first; of a route so many at a time as one request may do, so go on until `next_cursor` is null.
 
     Each is as if it were retried or discarded alone. With 503 those that the database did not take are open still, and
@@ -98,13 +102,13 @@ async def settle_dead_letters(*, worker: CurrentWorker, service: ServiceDep, man
     """
     cursor = None
     if many.ids is not None:
-        ids = [parsed for each in many.ids if (parsed := LetterId.of(each)) is not None]
+        ids = [parsed for each in many.ids if (parsed := DeadLetterId.of(each)) is not None]
     else:
-        found = await service.open(many.route, behind=_behind(many.cursor), limit=MOST_AT_ONCE + 1)
+        found = await service.open(many.route, after=_decoded_cursor(many.cursor), limit=MOST_AT_ONCE + 1)
         ids = list(found[:MOST_AT_ONCE])
         cursor = encode_cursor(*ids[-1]) if len(found) > MOST_AT_ONCE else None
-    settled = service.settle_all(many.action, ids, by=worker.username)
-    return SettledLetters(items=[SettledLetter.of(each) async for each in settled], next_cursor=cursor)
+    resolved = service.resolve_all(many.action, ids, by=worker.username)
+    return ResolvedDeadLetters(items=[ResolvedDeadLetter.of(each) async for each in resolved], next_cursor=cursor)
 
 
 @router.get("/{letter_id}", summary="One, with all that came", responses=problem_responses(*_OF_ONE, ValidationFailed))
@@ -117,20 +121,24 @@ async def read_dead_letter(*, _worker: CurrentWorker, service: ServiceDep, lette
 @router.post(
     "/{letter_id}/retry",
     summary="Try it again by the route as it is now",
-    responses=problem_responses(*_OF_ONE, LetterResolved, ValidationFailed),
+    responses=problem_responses(*_OF_ONE, DeadLetterAlreadyResolved, ValidationFailed),
 )
-async def retry_dead_letter(*, worker: CurrentWorker, service: ServiceDep, letter_id: LetterIdDep) -> SettledLetter:
+async def retry_dead_letter(
+    *, worker: CurrentWorker, service: ServiceDep, letter_id: LetterIdDep
+) -> ResolvedDeadLetter:
     """`applied`; or `skipped`, because the row is newer; or `rejected` again, and then it stays open.
 
     503: the database did not answer, and the letter is open still.
     """
-    return SettledLetter.of(await service.settle("retry", letter_id, by=worker.username))
+    return ResolvedDeadLetter.of(await service.resolve("retry", letter_id, by=worker.username))
 
 
 @router.post(
     "/{letter_id}/discard",
     summary="Put it aside",
-    responses=problem_responses(*_OF_ONE, LetterResolved, ValidationFailed),
+    responses=problem_responses(*_OF_ONE, DeadLetterAlreadyResolved, ValidationFailed),
 )
-async def discard_dead_letter(*, worker: CurrentWorker, service: ServiceDep, letter_id: LetterIdDep) -> SettledLetter:
-    return SettledLetter.of(await service.settle("discard", letter_id, by=worker.username))
+async def discard_dead_letter(
+    *, worker: CurrentWorker, service: ServiceDep, letter_id: LetterIdDep
+) -> ResolvedDeadLetter:
+    return ResolvedDeadLetter.of(await service.resolve("discard", letter_id, by=worker.username))

@@ -8,23 +8,23 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from sys import intern
 
-from sync_service.dead_letters.models import Letter, LetterId, Record, Resolution, read
+from sync_service.dead_letters.models import DeadLetter, DeadLetterId, Record, Resolution, read
 
 
-class LetterIndex:
+class DeadLetterIndex:
     """Of one topic, `topic_id`. `reached` is where in each partition the next record to be noted is."""
 
     def __init__(self, topic_id: str) -> None:
         self.topic_id = topic_id
         self.reached: dict[int, int] = {}
-        self._open: dict[LetterId, str] = {}
-        self._resolved: dict[LetterId, Resolution] = {}
+        self._open: dict[DeadLetterId, str] = {}
+        self._resolved: dict[DeadLetterId, Resolution] = {}
 
     def note(self, record: Record) -> None:
         """Records come in the order of their partition."""
         self.reached[record.partition] = record.offset + 1
         match read(record):
-            case Letter() as letter:
+            case DeadLetter() as letter:
                 self._open[letter.id] = intern(letter.origin.topic)
             case Resolution() as resolution if self._open.pop(resolution.letter, None) is not None:
                 self._resolved[resolution.letter] = resolution
@@ -35,13 +35,13 @@ class LetterIndex:
             for letter in [each for each in known if each.offset < first.get(each.partition, 0)]:
                 del known[letter]
 
-    def has(self, letter: LetterId) -> bool:
+    def has(self, letter: DeadLetterId) -> bool:
         return letter in self._open or letter in self._resolved
 
-    def is_open(self, letter: LetterId) -> bool:
+    def is_open(self, letter: DeadLetterId) -> bool:
         return letter in self._open
 
-    def resolution(self, letter: LetterId) -> Resolution | None:
+    def resolution(self, letter: DeadLetterId) -> Resolution | None:
         """What became of it; None while it is open, or if there is no such letter."""
         return self._resolved.get(letter)
 
@@ -49,7 +49,7 @@ class LetterIndex:
         """How many are open, by the topic that they came from."""
         return Counter(self._open.values())
 
-    def open_behind(self, letter: LetterId | None, topics: Collection[str] | None) -> Iterator[LetterId]:
+    def open_after(self, letter: DeadLetterId | None, topics: Collection[str] | None) -> Iterator[DeadLetterId]:
         """Those behind a letter (None: all), the oldest first, that came from these topics (None: from any)."""
         for each, topic in sorted(self._open.items()):
             if (letter is None or each > letter) and (topics is None or topic in topics):

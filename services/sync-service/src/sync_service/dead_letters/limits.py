@@ -18,7 +18,7 @@ LEAST_EVENTS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class DeadLetterLimits:
     """So many failures in a row are the last ones; so large a share (up to 1) is too large."""
 
     max_consecutive: int
@@ -39,35 +39,35 @@ class _Block:
 
 
 @dataclass(slots=True)
-class Course:
+class FailureWindow:
     """How the events of a partition fared, up to the latest."""
 
-    in_a_row: dict[Stage, int] = field(default_factory=lambda: {"VALUE_CONVERTER": 0, "TASK_PUT": 0})
+    consecutive: dict[Stage, int] = field(default_factory=lambda: {"VALUE_CONVERTER": 0, "TASK_PUT": 0})
     _blocks: deque[_Block] = field(default_factory=lambda: deque([_Block(0, 0)]))
     _events: int = 0
     _failures: int = 0
 
     @classmethod
-    def before(cls, offset: int, failures: Iterable[Failure]) -> "Course":
+    def before(cls, offset: int, failures: Iterable[Failure]) -> "FailureWindow":
         """What is known of those before an offset: the ones that failed, in whatever order."""
-        course = cls()
+        window = cls()
         failed = {failure.offset: failure.stage for failure in failures if failure.offset < offset}
-        course.in_a_row = _in_a_row(offset, failed)
-        window = min(offset, WINDOW_EVENTS)
-        course._note(window, sum(each >= offset - window for each in failed))
-        return course
+        window.consecutive = _consecutive(offset, failed)
+        events = min(offset, WINDOW_EVENTS)
+        window._note(events, sum(each >= offset - events for each in failed))
+        return window
 
     def decoded(self, events: int) -> None:
         """So many events could be read, one after the other."""
         if events:
-            self.in_a_row["VALUE_CONVERTER"] = 0
+            self.consecutive["VALUE_CONVERTER"] = 0
             self._note(events, 0)
 
     def written(self) -> None:
-        self.in_a_row["TASK_PUT"] = 0
+        self.consecutive["TASK_PUT"] = 0
 
     def failed(self, stage: Stage) -> None:
-        self.in_a_row[stage] += 1
+        self.consecutive[stage] += 1
         # What the store has refused was counted as an event when it was decoded.
         self._note(1 if stage == "VALUE_CONVERTER" else 0, 1)
 
@@ -76,10 +76,10 @@ class Course:
         """The share of failures in the latest `WINDOW_EVENTS` events or a few more; None before `LEAST_EVENTS`."""
         return self._failures / self._events if self._events >= LEAST_EVENTS else None
 
-    def excess(self, limits: Limits, stage: Stage) -> str | None:
+    def violation(self, limits: DeadLetterLimits, stage: Stage) -> str | None:
         """Why one more failure at this stage is too many; None if it isn't."""
-        if self.in_a_row[stage] >= limits.max_consecutive:
-            return f"{self.in_a_row[stage]} events in a row could not be applied"
+        if self.consecutive[stage] >= limits.max_consecutive:
+            return f"{self.consecutive[stage]} events in a row could not be applied"
         if self.ratio is not None and self.ratio > limits.max_ratio:
             return f"{self._failures} of the latest {self._events} events could not be applied"
         return None
@@ -99,7 +99,7 @@ class Course:
             self._failures -= oldest.failures
 
 
-def _in_a_row(offset: int, failed: dict[int, Stage]) -> dict[Stage, int]:
+def _consecutive(offset: int, failed: dict[int, Stage]) -> dict[Stage, int]:
     """The rows of failures that end directly before an offset."""
     row: list[Stage] = []
     while (stage := failed.get(offset - len(row) - 1)) is not None:

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, Self, TypeAlias, cast
 
 from aiokafka import ConsumerRecord
 
-from sync_service.ages import moment
+from sync_service.timestamps import to_datetime
 
 DEAD_LETTERS_TOPIC = "sync.dead-letters"
 SINK_NAME = "sync-service"
@@ -40,7 +40,7 @@ _REASON_LENGTH = 2000
 _LONGEST_ID = re.compile(r"([0-9]{1,9})-([0-9]{1,18})")
 
 
-class LetterId(NamedTuple):
+class DeadLetterId(NamedTuple):
     """Where the letter is in the topic."""
 
     partition: int
@@ -66,10 +66,10 @@ class Origin(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """`headers` are the event's own. With `omitted_bytes` the event was too large for the topic, and is not in it."""
 
-    id: LetterId
+    id: DeadLetterId
     origin: Origin
     stage: str
     error: str
@@ -83,13 +83,13 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    letter: LetterId
+    letter: DeadLetterId
     result: Result
     by: str
     at: datetime
 
 
-def letter_headers(record: Record, stage: Stage, error: Exception, topic_id: str) -> list[tuple[str, bytes]]:
+def dead_letter_headers(record: Record, stage: Stage, error: Exception, topic_id: str) -> list[tuple[str, bytes]]:
     """What a letter has beyond the event's own headers."""
     told = {
         _ORIGIN_TOPIC: record.topic,
@@ -112,35 +112,35 @@ def omission_header(record: Record) -> tuple[str, bytes]:
     return _OMITTED_BYTES, str(size).encode()
 
 
-def resolution_headers(letter: LetterId, result: Result, by: str) -> list[tuple[str, bytes]]:
+def resolution_headers(letter: DeadLetterId, result: Result, by: str) -> list[tuple[str, bytes]]:
     return _encoded({_RESOLVED: str(letter), _RESULT: result, _BY: by})
 
 
-def read(record: Record) -> Letter | Resolution | None:
+def read(record: Record) -> DeadLetter | Resolution | None:
     """What a record of the topic is; None: something that somebody else has put there."""
     # Of a name that occurs twice the last one is ours: an event may have any headers.
     told = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
     if _ORIGIN_TOPIC in told:
         return _letter(record, told)
-    if (resolved := LetterId.of(told.get(_RESOLVED, ""))) is not None:
+    if (resolved := DeadLetterId.of(told.get(_RESOLVED, ""))) is not None:
         result = cast("Result", told.get(_RESULT, "discarded"))
-        return Resolution(resolved, result, told.get(_BY, ""), moment(record.timestamp))
+        return Resolution(resolved, result, told.get(_BY, ""), to_datetime(record.timestamp))
     return None
 
 
-def _letter(record: Record, told: Mapping[str, str]) -> Letter | None:
+def _letter(record: Record, told: Mapping[str, str]) -> DeadLetter | None:
     partition, offset = told.get(f"{_ERROR}partition", ""), told.get(f"{_ERROR}offset", "")
     if not (partition.isdecimal() and offset.isdecimal()):
         return None
     origin = Origin(told[_ORIGIN_TOPIC], told.get(_TOPIC_ID, UNKNOWN_TOPIC_ID), int(partition), int(offset))
     omitted = told.get(_OMITTED_BYTES)
-    return Letter(
-        id=LetterId(record.partition, record.offset),
+    return DeadLetter(
+        id=DeadLetterId(record.partition, record.offset),
         origin=origin,
         stage=told.get(f"{_ERROR}stage", ""),
         error=told.get(f"{_ERROR}exception.class.name", ""),
         reason=told.get(f"{_ERROR}exception.message", ""),
-        failed_at=moment(record.timestamp),
+        failed_at=to_datetime(record.timestamp),
         key=record.key,
         value=record.value,
         headers=[(name, value) for name, value in record.headers if not name.startswith((_ERROR, "sync."))],

@@ -10,9 +10,9 @@ that somebody has resolved don't count as failures, however often their events c
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sync_service.dead_letters.limits import Course, Failure, Limits
-from sync_service.dead_letters.models import Letter, LetterId, Record, Resolution, Stage, read
-from sync_service.dead_letters.store import DeadLetters, LetterReader
+from sync_service.dead_letters.limits import DeadLetterLimits, Failure, FailureWindow
+from sync_service.dead_letters.models import DeadLetter, DeadLetterId, Record, Resolution, Stage, read
+from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
 
 # How far back in the topic the letters of a partition are looked for.
 LATEST_RECORDS = 5000
@@ -23,7 +23,7 @@ class TooManyDeadLetters(Exception):  # noqa: N818 - a state of the route
 
 
 @dataclass(frozen=True, slots=True)
-class _Letters:
+class _KnownDeadLetters:
     """Those that a partition has already, by the offsets of their events."""
 
     open: frozenset[int]
@@ -31,102 +31,104 @@ class _Letters:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _PartitionHistory:
     """What this process knows of a partition, up to an offset; None: it has not asked for the letters yet."""
 
     next_offset: int
-    course: Course
-    letters: _Letters | None
+    window: FailureWindow
+    letters: _KnownDeadLetters | None
 
 
-class Diversion:
+class DeadLetterRouter:
     """Of one route."""
 
-    def __init__(self, route: str, letters: DeadLetters, reader: LetterReader, limits: Limits) -> None:
+    def __init__(
+        self, route: str, letters: DeadLetterWriter, reader: DeadLetterReader, limits: DeadLetterLimits
+    ) -> None:
         self.route = route
         self.letters = letters
         self.reader = reader
         self.limits = limits
-        self._known: dict[tuple[str, int], _Known] = {}
+        self._known: dict[tuple[str, int], _PartitionHistory] = {}
 
-    def begin(self, records: Sequence[Record], topic_id: str) -> "BatchDiversion":
+    def begin(self, records: Sequence[Record], topic_id: str) -> "BatchRouter":
         """Of a partition's next batch. To be told when it is `done`."""
         first = records[0]
         # What is not told to be done will come again, and is asked about.
         known = self._known.pop((topic_id, first.partition), None)
-        return BatchDiversion(self, first, topic_id, known if known and known.next_offset == first.offset else None)
+        return BatchRouter(self, first, topic_id, known if known and known.next_offset == first.offset else None)
 
-    def keep(self, topic_id: str, partition: int, known: _Known) -> None:
+    def keep(self, topic_id: str, partition: int, known: _PartitionHistory) -> None:
         self._known[(topic_id, partition)] = known
 
 
-class BatchDiversion:
-    def __init__(self, diversion: Diversion, first: Record, topic_id: str, known: _Known | None) -> None:
-        self._diversion = diversion
+class BatchRouter:
+    def __init__(self, router: DeadLetterRouter, first: Record, topic_id: str, known: _PartitionHistory | None) -> None:
+        self._router = router
         self._first = first
         self._topic_id = topic_id
-        self._course = known.course if known else None
+        self._window = known.window if known else None
         self._letters = known.letters if known else None
         self._decoded = 0
         self._was_written = False
 
     def decoded(self, events: int) -> None:
         """So many events could be read, one after the other."""
-        if self._course is None:
+        if self._window is None:
             self._decoded += events
         else:
-            self._course.decoded(events)
+            self._window.decoded(events)
 
     def written(self) -> None:
         """The store took what it was given last."""
         self._was_written = True
-        if self._course is not None:
-            self._course.written()
+        if self._window is not None:
+            self._window.written()
 
-    async def divert(self, record: Record, stage: Stage, error: Exception) -> None:
+    async def send_to_dead_letters(self, record: Record, stage: Stage, error: Exception) -> None:
         """The event is in the dead letters when this returns. Raises `KafkaError`, `TooManyDeadLetters`."""
-        course, letters = self._course, self._letters
-        if course is None or letters is None:
-            before, letters = await self._looked_up()
-            course = course or self._begun(before)
-            self._course, self._letters = course, letters
+        window, letters = self._window, self._letters
+        if window is None or letters is None:
+            before, letters = await self._read_history()
+            window = window or self._continued(before)
+            self._window, self._letters = window, letters
         if record.offset in letters.resolved:
             return
-        if (excess := course.excess(self._diversion.limits, stage)) is not None:
+        if (violation := window.violation(self._router.limits, stage)) is not None:
             raise TooManyDeadLetters(
-                f"route {self._diversion.route}: {excess}; the next one, "
+                f"route {self._router.route}: {violation}; the next one, "
                 f"{record.topic}-{record.partition} offset {record.offset}: {str(error)[:500]}"
             )
         if record.offset not in letters.open:
-            await self._diversion.letters.send(record, stage, error, topic_id=self._topic_id)
-        course.failed(stage)
+            await self._router.letters.send(record, stage, error, topic_id=self._topic_id)
+        window.failed(stage)
 
     def done(self, next_offset: int) -> None:
         """The batch is, and the next one begins there."""
-        known = _Known(next_offset, self._course or self._begun(Course()), self._letters)
-        self._diversion.keep(self._topic_id, self._first.partition, known)
+        known = _PartitionHistory(next_offset, self._window or self._continued(FailureWindow()), self._letters)
+        self._router.keep(self._topic_id, self._first.partition, known)
 
-    async def _looked_up(self) -> tuple[Course, _Letters]:
+    async def _read_history(self) -> tuple[FailureWindow, _KnownDeadLetters]:
         """How the partition fared before the batch, and what letters it has."""
-        written: dict[LetterId, Failure] = {}
+        written: dict[DeadLetterId, Failure] = {}
         resolved: set[int] = set()
-        async for record in self._diversion.reader.latest(LATEST_RECORDS):
+        async for record in self._router.reader.latest(LATEST_RECORDS):
             match read(record):
-                case Letter() as letter if self._is_ours(letter):
+                case DeadLetter() as letter if self._is_ours(letter):
                     stage: Stage = "TASK_PUT" if letter.stage == "TASK_PUT" else "VALUE_CONVERTER"
                     written[letter.id] = Failure(letter.origin.offset, stage)
                 case Resolution() as resolution if resolution.letter in written:
                     resolved.add(written.pop(resolution.letter).offset)
-        letters = _Letters(frozenset(failure.offset for failure in written.values()), frozenset(resolved))
-        return Course.before(self._first.offset, written.values()), letters
+        letters = _KnownDeadLetters(frozenset(failure.offset for failure in written.values()), frozenset(resolved))
+        return FailureWindow.before(self._first.offset, written.values()), letters
 
-    def _is_ours(self, letter: Letter) -> bool:
+    def _is_ours(self, letter: DeadLetter) -> bool:
         origin = letter.origin
         ours = (self._first.topic, self._topic_id, self._first.partition)
         return (origin.topic, origin.topic_id, origin.partition) == ours
 
-    def _begun(self, course: Course) -> Course:
-        course.decoded(self._decoded)
+    def _continued(self, window: FailureWindow) -> FailureWindow:
+        window.decoded(self._decoded)
         if self._was_written:
-            course.written()
-        return course
+            window.written()
+        return window

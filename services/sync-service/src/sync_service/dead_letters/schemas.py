@@ -7,24 +7,24 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from service_kit.schemas import RequestBody, ResponseBody, UtcDatetime
-from sync_service.dead_letters.models import Letter, Resolution
-from sync_service.dead_letters.service import Settlement
+from sync_service.dead_letters.models import DeadLetter, Resolution
+from sync_service.dead_letters.service import ResolveResult
 
 # So many letters are retried or discarded by one request.
 MOST_AT_ONCE = 200
 LONGEST_KEY = 200
 
 ID_PATTERN = "^[0-9]{1,9}-[0-9]{1,18}$"
-LetterIdText = Annotated[str, Field(examples=["0-17"], description="Partition and offset in `sync.dead-letters`.")]
-GivenLetterId = Annotated[LetterIdText, StringConstraints(pattern=ID_PATTERN)]
+DeadLetterIdText = Annotated[str, Field(examples=["0-17"], description="Partition and offset in `sync.dead-letters`.")]
+DeadLetterIdParam = Annotated[DeadLetterIdText, StringConstraints(pattern=ID_PATTERN)]
 
 _Reason = Annotated[str, Field(examples=["version: a str that is no integer"])]
 
 
-class DeadLetter(ResponseBody):
+class DeadLetterSummary(ResponseBody):
     """An event that could not be applied; `topic`, `partition` and `offset` are where it came from."""
 
-    id: LetterIdText
+    id: DeadLetterIdText
     route: str | None = Field(examples=["tweets"], description="Null if no route takes the topic any more.")
     topic: str = Field(examples=["cdc.mongo.tweets.tweets"])
     partition: int = Field(examples=[3])
@@ -43,22 +43,22 @@ class DeadLetter(ResponseBody):
     size: int = Field(examples=[812], description="Bytes of key and value.")
 
     @classmethod
-    def of(cls, letter: Letter, route: str | None) -> Self:
+    def of(cls, letter: DeadLetter, route: str | None) -> Self:
         return cls(**_summary(letter, route))
 
 
-class LetterHeader(ResponseBody):
+class DeadLetterHeader(ResponseBody):
     name: str = Field(examples=["__debezium.newkey"])
     value: str = Field(examples=["{}"])
 
 
-class LetterResolution(ResponseBody):
+class DeadLetterResolution(ResponseBody):
     result: Literal["applied", "skipped", "discarded"]
     by: str = Field(examples=["ada"])
     at: UtcDatetime
 
 
-class DeadLetterDetail(DeadLetter):
+class DeadLetterDetail(DeadLetterSummary):
     """With all that came, and what became of it."""
 
     value: str | None = Field(
@@ -66,40 +66,44 @@ class DeadLetterDetail(DeadLetter):
         description="Null if the event was too large for the dead letters; its own topic has it for a week.",
     )
     encoding: Literal["utf-8", "base64"] = Field(description="Of `value`; what is not UTF-8 is shown in base64.")
-    headers: list[LetterHeader]
-    resolution: LetterResolution | None = Field(description="Null while the letter is open.")
+    headers: list[DeadLetterHeader]
+    resolution: DeadLetterResolution | None = Field(description="Null while the letter is open.")
 
     @classmethod
-    def with_resolution(cls, letter: Letter, route: str | None, resolution: Resolution | None) -> Self:
+    def with_resolution(cls, letter: DeadLetter, route: str | None, resolution: Resolution | None) -> Self:
         value, encoding = _text(letter.value)
         return cls(
             **_summary(letter, route),
             value=value if letter.omitted_bytes is None else None,
             encoding=encoding,
-            headers=[LetterHeader(name=name, value=content.decode(errors="replace")) for name, content in _own(letter)],
-            resolution=None if resolution is None else LetterResolution.model_validate(resolution),
+            headers=[
+                DeadLetterHeader(name=name, value=content.decode(errors="replace")) for name, content in _own(letter)
+            ],
+            resolution=None if resolution is None else DeadLetterResolution.model_validate(resolution),
         )
 
 
-class SettledLetter(ResponseBody):
+class ResolvedDeadLetter(ResponseBody):
     """What became of a letter; it is open still if it was rejected again."""
 
-    id: LetterIdText
+    id: DeadLetterIdText
     outcome: Literal["applied", "skipped", "discarded", "rejected", "not-found", "already-resolved"] = Field(
         description="skipped: the row is newer than the event, or the event changes nothing."
     )
     reason: _Reason | None = Field(description="Why it was rejected.")
 
     @classmethod
-    def of(cls, settlement: Settlement) -> Self:
-        return cls(id=str(settlement.id), outcome=settlement.outcome, reason=settlement.reason)
+    def of(cls, result: ResolveResult) -> Self:
+        return cls(id=str(result.id), outcome=result.outcome, reason=result.reason)
 
 
-class ManyLetters(RequestBody):
+class DeadLetterSelection(RequestBody):
     """Either the letters by their ids, or the oldest ones of a route, behind those of the request before."""
 
     action: Literal["retry", "discard"]
-    ids: list[GivenLetterId] | None = Field(default=None, min_length=1, max_length=MOST_AT_ONCE, examples=[["0-17"]])
+    ids: list[DeadLetterIdParam] | None = Field(
+        default=None, min_length=1, max_length=MOST_AT_ONCE, examples=[["0-17"]]
+    )
     route: str | None = Field(default=None, max_length=100, examples=["tweets"])
     cursor: str | None = Field(default=None, max_length=200, description="`next_cursor` of the answer before.")
 
@@ -112,14 +116,14 @@ class ManyLetters(RequestBody):
         return self
 
 
-class SettledLetters(ResponseBody):
+class ResolvedDeadLetters(ResponseBody):
     """`next_cursor` is null if nothing is left to do."""
 
-    items: list[SettledLetter]
+    items: list[ResolvedDeadLetter]
     next_cursor: str | None = Field(examples=["WzAsMTdd"])
 
 
-def _summary(letter: Letter, route: str | None) -> dict[str, object]:
+def _summary(letter: DeadLetter, route: str | None) -> dict[str, object]:
     size = len(letter.key or b"") + len(letter.value or b"")
     return {
         "id": str(letter.id),
@@ -136,7 +140,7 @@ def _summary(letter: Letter, route: str | None) -> dict[str, object]:
     }
 
 
-def _own(letter: Letter) -> Sequence[tuple[str, bytes]]:
+def _own(letter: DeadLetter) -> Sequence[tuple[str, bytes]]:
     return [(name, value or b"") for name, value in letter.headers]
 
 

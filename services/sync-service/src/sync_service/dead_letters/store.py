@@ -11,20 +11,20 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError
 
 from service_kit.kafka import KafkaClients, stop
-from sync_service.dead_letters.index import LetterIndex
+from sync_service.dead_letters.index import DeadLetterIndex
 from sync_service.dead_letters.models import (
     DEAD_LETTERS_TOPIC,
     SINK_NAME,
-    LetterId,
+    DeadLetterId,
     Origin,
     Record,
     Result,
     Stage,
-    letter_headers,
+    dead_letter_headers,
     omission_header,
     resolution_headers,
 )
-from sync_service.kafka.admin import Extent, existing_topics, extents
+from sync_service.kafka.admin import OffsetRange, existing_topics, offset_ranges
 from sync_service.kafka.clients import POLL_MS, read_until, standalone_consumer
 from sync_service.kafka.deadlines import within
 
@@ -38,7 +38,7 @@ MAX_REQUEST_BYTES = 2 * 1024 * 1024
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError)
 
 
-class LetterReader:
+class DeadLetterReader:
     """Everything raises `KafkaError`: the broker does not answer, or lacks the topic."""
 
     def __init__(self, kafka: KafkaClients) -> None:
@@ -48,30 +48,36 @@ class LetterReader:
     async def topic_id(self) -> str:
         return (await existing_topics(self._kafka, [DEAD_LETTERS_TOPIC]))[DEAD_LETTERS_TOPIC].id
 
-    async def catch_up(self, index: LetterIndex) -> None:
+    async def catch_up(self, index: DeadLetterIndex) -> None:
         """Have the index know all that is in the topic by now."""
         async with self._consumer() as consumer:
-            kept = await _extents(consumer)
-            index.forget_before({partition: extent.begin for partition, extent in kept.items()})
-            begin = {each: max(extent.begin, index.reached.get(each, 0)) for each, extent in kept.items()}
-            async for record in _read(consumer, {each: (begin[each], extent.end) for each, extent in kept.items()}):
+            kept = await _offset_ranges(consumer)
+            index.forget_before({partition: offset_range.begin for partition, offset_range in kept.items()})
+            begin = {each: max(offset_range.begin, index.reached.get(each, 0)) for each, offset_range in kept.items()}
+            async for record in _read(
+                consumer, {each: (begin[each], offset_range.end) for each, offset_range in kept.items()}
+            ):
                 index.note(record)
             # The last offsets may be markers of transactions, which are no records.
-            index.reached.update({each: max(begin[each], extent.end) for each, extent in kept.items()})
+            index.reached.update({each: max(begin[each], offset_range.end) for each, offset_range in kept.items()})
 
     async def latest(self, count: int) -> AsyncGenerator[Record, None]:
         """The latest records of each partition."""
         async with self._consumer() as consumer:
-            kept = await _extents(consumer)
+            kept = await _offset_ranges(consumer)
             async for record in _read(
-                consumer, {each: (max(extent.begin, extent.end - count), extent.end) for each, extent in kept.items()}
+                consumer,
+                {
+                    each: (max(offset_range.begin, offset_range.end - count), offset_range.end)
+                    for each, offset_range in kept.items()
+                },
             ):
                 yield record
 
-    async def at(self, ids: Iterable[LetterId]) -> AsyncGenerator[Record, None]:
+    async def at(self, ids: Iterable[DeadLetterId]) -> AsyncGenerator[Record, None]:
         """The records at these places, which have been there, in their order; those that are deleted are left out."""
         async with self._consumer() as consumer:
-            kept = await _extents(consumer)
+            kept = await _offset_ranges(consumer)
             for letter in sorted(set(ids)):
                 if letter.partition in kept and kept[letter.partition].begin <= letter.offset:
                     partition = TopicPartition(DEAD_LETTERS_TOPIC, letter.partition)
@@ -83,7 +89,7 @@ class LetterReader:
         if (await existing_topics(self._kafka, [origin.topic]))[origin.topic].id != origin.topic_id:
             return None
         async with standalone_consumer(self._kafka, [origin.topic], client_id=_CLIENT) as consumer:
-            kept = await _extents(consumer)
+            kept = await _offset_ranges(consumer)
             if origin.partition not in kept or origin.offset < kept[origin.partition].begin:
                 return None
             return await _one(consumer, TopicPartition(origin.topic, origin.partition), origin.offset)
@@ -97,10 +103,10 @@ class LetterReader:
             yield consumer
 
 
-async def _extents(consumer: AIOKafkaConsumer) -> Mapping[int, Extent]:
+async def _offset_ranges(consumer: AIOKafkaConsumer) -> Mapping[int, OffsetRange]:
     """By partition: the consumer has those of one topic."""
-    kept = await extents(consumer, sorted(consumer.assignment()))
-    return {place.partition: extent for place, extent in kept.items()}
+    kept = await offset_ranges(consumer, sorted(consumer.assignment()))
+    return {place.partition: offset_range for place, offset_range in kept.items()}
 
 
 async def _one(consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> Record | None:
@@ -125,7 +131,7 @@ async def _read(consumer: AIOKafkaConsumer, ranges: Mapping[int, tuple[int, int]
         yield record
 
 
-class DeadLetters:
+class DeadLetterWriter:
     def __init__(self, kafka: KafkaClients) -> None:
         self._kafka = kafka
         self._producer: AIOKafkaProducer | None = None
@@ -140,7 +146,7 @@ class DeadLetters:
 
         `topic_id` is of the record's topic. Of a record that is too large even for this topic only the place is kept.
         """
-        told = letter_headers(record, stage, error, topic_id)
+        told = dead_letter_headers(record, stage, error, topic_id)
         producer = await self._started_producer()
         try:
             await producer.send_and_wait(
@@ -149,7 +155,7 @@ class DeadLetters:
         except _TOO_LARGE:
             await producer.send_and_wait(DEAD_LETTERS_TOPIC, headers=[*told, omission_header(record)], value=b"")
 
-    async def resolve(self, letter: LetterId, result: Result, *, by: str) -> None:
+    async def resolve(self, letter: DeadLetterId, result: Result, *, by: str) -> None:
         """Say that a letter is done with; returns when the broker has it for sure. Raises `KafkaError`."""
         producer = await self._started_producer()
         await producer.send_and_wait(

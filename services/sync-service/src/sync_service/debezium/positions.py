@@ -12,7 +12,7 @@ from sync_service.debezium.errors import InvalidEvent
 SNAPSHOT_ORD = -1
 
 
-def epoch(source: Source) -> str:
+def log_generation(source: Source) -> str:
     """Within which positions are comparable.
 
     MySQL: the base name of the binary log and the server's uuid, which a snapshot does not know. It comes last, so

@@ -18,7 +18,7 @@ _PAUSE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class OffsetRange:
     """The offset of the oldest record that a partition keeps, and of the next one to come."""
 
     begin: int
@@ -35,14 +35,14 @@ async def existing_topics(kafka: KafkaClients, names: Iterable[str]) -> Mapping[
     return existing
 
 
-async def extents(
+async def offset_ranges(
     consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]
-) -> Mapping[TopicPartition, Extent]:
+) -> Mapping[TopicPartition, OffsetRange]:
     """Of each partition. Raises `KafkaError`."""
     # In this order no record that is deleted meanwhile makes a beginning after the end.
     begins = await consumer.beginning_offsets(list(partitions))
     ends = await consumer.end_offsets(list(partitions))
-    return {partition: Extent(begins[partition], ends[partition]) for partition in partitions}
+    return {partition: OffsetRange(begins[partition], ends[partition]) for partition in partitions}
 
 
 async def committed_offsets(

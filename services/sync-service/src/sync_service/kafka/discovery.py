@@ -12,23 +12,23 @@ from service_kit.kafka_topics import Topic, describe_topics
 from sync_service.kafka.clients import standalone_consumer
 
 # After so long a topic or partition is read that has been created.
-LOOK_SECONDS = 30.0
+DISCOVER_SECONDS = 30.0
 
 
 @asynccontextmanager
-async def growing_consumer(
+async def discovering_consumer(
     kafka: KafkaClients, topics: Collection[str], *, client_id: str
-) -> AsyncIterator["GrowingConsumer"]:
+) -> AsyncIterator["DiscoveringConsumer"]:
     """Raises `KafkaError`: the broker does not answer, or lacks all of the topics."""
     described = await describe_topics(kafka, topics)
     existing = [topic for topic in described.values() if isinstance(topic, Topic)]
     if not existing:
         raise next(each for each in described.values() if isinstance(each, KafkaError))
     async with standalone_consumer(kafka, [topic.name for topic in existing], client_id=client_id) as consumer:
-        yield GrowingConsumer(kafka, consumer, topics, described)
+        yield DiscoveringConsumer(kafka, consumer, topics, described)
 
 
-class GrowingConsumer:
+class DiscoveringConsumer:
     """`consumer` has all partitions of those topics that existed at the latest look."""
 
     def __init__(
@@ -42,22 +42,24 @@ class GrowingConsumer:
         self._kafka = kafka
         self._topics = topics
         self._described = described
-        self._look_at = time.monotonic() + LOOK_SECONDS
+        self._discover_at = time.monotonic() + DISCOVER_SECONDS
 
     @property
     def missing(self) -> Collection[str]:
         """Names of topics that do not exist, or can't be read."""
         return [name for name, found in self._described.items() if isinstance(found, KafkaError)]
 
-    async def grow(self) -> None:
-        """Read what was created, from its beginning. Call it between fetches; it asks the broker every `LOOK_SECONDS`.
+    async def discover(self) -> None:
+        """Assign new topics and partitions, from their beginning. Call it between fetches.
+
+        It asks the broker every `DISCOVER_SECONDS`.
 
         A topic that could not be read before for another reason is read from its end. Raises `KafkaError`.
         """
-        if time.monotonic() < self._look_at:
+        if time.monotonic() < self._discover_at:
             return
         described = await describe_topics(self._kafka, self._topics)
-        self._look_at = time.monotonic() + LOOK_SECONDS
+        self._discover_at = time.monotonic() + DISCOVER_SECONDS
         former, self._described = self._described, described
         assigned = self.consumer.assignment()
         wanted = {place for topic in described.values() if isinstance(topic, Topic) for place in topic.topic_partitions}

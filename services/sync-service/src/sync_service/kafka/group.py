@@ -13,13 +13,13 @@ from aiokafka.structs import OffsetAndMetadata
 from service_kit.background import TaskEnded, failure_of, stray_cancellations
 from service_kit.kafka import KafkaClients, stop
 from service_kit.kafka_diagnosis import names_in
-from sync_service.apply.processor import RouteApplication
-from sync_service.kafka.admin import committed_offsets, extents
+from sync_service.apply.processor import RouteProcessor
+from sync_service.kafka.admin import committed_offsets, offset_ranges
 from sync_service.kafka.clients import ISOLATION, REQUEST_TIMEOUT_MS, ends_by_new_connection, is_readable
 from sync_service.kafka.commits import OffsetCommits
 from sync_service.kafka.deadlines import within
 from sync_service.kafka.gaps import Gaps
-from sync_service.kafka.group_problems import CLIENT_ID, ForeignMembers, refusal
+from sync_service.kafka.group_problems import CLIENT_ID, ForeignMembers, explain_refusal
 from sync_service.kafka.partition import PartitionWorker
 from sync_service.kafka.placement import Placement, placement
 from sync_service.kafka.progress import Progress
@@ -53,7 +53,7 @@ WATCHDOG_CLIENT_ID = "sync-service-watchdog"
 WAY_ON = "have the connector take a snapshot, or run sync-service reconcile --repair; reconcile ends the doubt"
 
 
-class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published without type information
+class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published without type information
     """Runs until `stop`, with a new consumer whenever the broker was lost.
 
     `problem` says why nothing is consumed at the moment; it is None while the member polls.
@@ -63,17 +63,17 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         self,
         settings: Settings,
         kafka: KafkaClients,
-        applications: Mapping[str, RouteApplication],
+        processors: Mapping[str, RouteProcessor],
         metrics: SyncMetrics,
         gaps: Gaps,
     ) -> None:
-        """`applications` by topic."""
+        """`processors` by topic."""
         self._settings = settings
         self._gaps = gaps
         self._kafka = kafka
         self._metrics = metrics
-        self._applications = applications
-        self.topics = RouteTopics(kafka, applications)
+        self._processors = processors
+        self.topics = RouteTopics(kafka, processors)
         self._consumer: AIOKafkaConsumer | None = None
         self._workers: dict[TopicPartition, PartitionWorker] = {}
         self._commits = OffsetCommits(self._commit)
@@ -87,7 +87,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         self._stopping = asyncio.Event()
         self._failures = 0
         self._reported: str | None = None
-        self._looked_at_members = 0.0
+        self._members_checked_at = 0.0
         self._foreign_members = ForeignMembers(kafka, settings.sync_group_id)
         session_seconds = settings.sync_session_timeout_ms / 1000
         self._close_seconds = min(CLOSE_SECONDS, session_seconds * CLOSE_SHARE)
@@ -108,17 +108,17 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         while not self._stopping.is_set():
             try:
                 with stray_cancellations(KafkaError):
-                    await self._look_and_consume()
+                    await self._refresh_and_consume()
             except TopicRecreated:
                 continue
             except (KafkaError, TimeoutError, OSError, TaskEnded) as error:
                 await self._note_problem(error)
                 await self._wait(min(RETRY_SECONDS * 2.0 ** min(self._failures - 1, 10), LONGEST_RETRY_SECONDS))
 
-    async def _look_and_consume(self) -> None:
+    async def _refresh_and_consume(self) -> None:
         # What was found while the last consumer was closed.
         self._raise_failures()
-        await self.topics.look()
+        await self.topics.refresh()
         if self.topics.readable:
             await self._consume()
         else:
@@ -130,7 +130,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
 
         Raises `KafkaError`, as `progress` does.
         """
-        lag = dict.fromkeys(self._applications, 0)
+        lag = dict.fromkeys(self._processors, 0)
         for partition, progress in (await self.progress()).items():
             lag[partition.topic] += progress.lag
         return {topic: events for topic, events in lag.items() if topic not in self.unplaced_topics}
@@ -211,8 +211,8 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
                 await self._poll(consumer)
                 self._failures, self._reported = 0, None
                 if time.monotonic() - checked > TOPICS_CHECK_SECONDS:
-                    await self._look_at_topics(consumer)
-                    await self._look_at_members(consumer)
+                    await self._refresh_topics(consumer)
+                    await self._check_members(consumer)
                     checked = time.monotonic()
         finally:
             await self._close(list(self._workers))
@@ -224,21 +224,21 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
                 # Partitions may have been assigned while it was stopping.
                 await self._close(list(self._workers))
 
-    async def _look_at_topics(self, consumer: AIOKafkaConsumer) -> None:
+    async def _refresh_topics(self, consumer: AIOKafkaConsumer) -> None:
         """Read what can be read by now. Raises `TopicRecreated`."""
         before = self.topics.readable.keys()
-        await self.topics.look()
+        await self.topics.refresh()
         if self.topics.readable and self.topics.readable.keys() != before:
             # What is done is committed as long as the partitions are ours.
             await self._close(list(self._workers))
             consumer.subscribe(list(self.topics.readable), listener=self)
 
-    async def _look_at_members(self, consumer: AIOKafkaConsumer) -> None:
+    async def _check_members(self, consumer: AIOKafkaConsumer) -> None:
         """Who else is in the group. One that is no sync-service takes events, and nothing else would show it."""
         now, is_quiet = time.monotonic(), self.group_problem is None and not self._foreign_members.suspects_some
-        if is_quiet and now - self._looked_at_members < MEMBERS_CHECK_SECONDS:
+        if is_quiet and now - self._members_checked_at < MEMBERS_CHECK_SECONDS:
             return
-        self._looked_at_members = now
+        self._members_checked_at = now
         before, self.group_problem = self.group_problem, await self._foreign_members.problem(generation_of(consumer))
         if self.group_problem not in {None, before}:
             log.warning("the group is shared", reason=self.group_problem, notable=True)
@@ -254,11 +254,11 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             return
         except TopicAuthorizationFailedError as error:
             self.topics.deny(*names_in(error))
-            await self._look_at_topics(consumer)
+            await self._refresh_topics(consumer)
             return
         except OffsetOutOfRangeError as error:
             # If its topic was created again, offsets say nothing about what is missing.
-            await self._look_at_topics(consumer)
+            await self._refresh_topics(consumer)
             self._unplaced.update(error.args[0])
             return
         self._raise_failures()
@@ -274,7 +274,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
             if worker.is_full:
                 consumer.pause(partition)
         self._set_fetch_wait(consumer)
-        await self._pass_over(consumer)
+        await self._skip_unreadable(consumer)
 
     def _hold_unplaced(self, consumer: AIOKafkaConsumer) -> None:
         """Fetch nothing from partitions without a place: the consumer's position in them means nothing."""
@@ -297,11 +297,11 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         wait_ms = min(longest_ms, PAUSED_FETCH_WAIT_MS) if is_paused else longest_ms
         consumer._fetcher._fetch_max_wait_ms = wait_ms  # noqa: SLF001 - of each fetch, and there is no other way
 
-    async def _pass_over(self, consumer: AIOKafkaConsumer) -> None:
+    async def _skip_unreadable(self, consumer: AIOKafkaConsumer) -> None:
         """Note how far the consumer is where no records are: the end of a log may be markers of transactions."""
         for partition, worker in self._workers.items():
             if worker.is_idle and worker.next_offset is not None and partition not in self._unplaced:
-                worker.pass_over(await consumer.position(partition))
+                worker.skip_to(await consumer.position(partition))
 
     async def _place(self, consumer: AIOKafkaConsumer) -> None:
         """Have new partitions be read from where the group is, or from their beginning.
@@ -316,7 +316,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         async with within(PLACE_SECONDS, "the offsets to begin at could not be read"):
             async with self._kafka.started(self._kafka.admin(request_timeout_ms=REQUEST_TIMEOUT_MS)) as admin:
                 committed = await committed_offsets(admin, self._settings.sync_group_id, partitions)
-            kept = await extents(consumer, partitions)
+            kept = await offset_ranges(consumer, partitions)
         if self._assignments != assignments:
             return
         places = {}
@@ -333,7 +333,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         for partition, place in placed.items():
             consumer.seek(partition, place.offset)
             del self._unplaced[partition]
-            self._workers[partition].begin_at(place.offset, commit=place.why is not None)
+            self._workers[partition].start_at(place.offset, commit=place.why is not None)
             consumer.resume(partition)
         _log_beginnings(placed)
 
@@ -352,7 +352,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         for worker in self._workers_with_gaps(places):
             worker.note_recovery()
         for gap in gaps:
-            name = self._applications[gap.topic].route.name
+            name = self._processors[gap.topic].route.name
             log.warning("the copy is in doubt", route=name, reason=str(gap), way_on=WAY_ON, notable=True)
         return True
 
@@ -395,7 +395,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
         topic_id = self.topics.readable[partition.topic].id
         return PartitionWorker(
             partition,
-            self._applications[partition.topic],
+            self._processors[partition.topic],
             topic_id,
             on_done=partial(self._commits.note, partition, topic_id),
             on_room=resume,
@@ -429,7 +429,7 @@ class GroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # published
 
     async def _note_problem(self, error: Exception) -> None:
         """In the log once, however often the same is tried again."""
-        if (refused := await refusal(self._kafka, self._settings, error)) is not None:
+        if (refused := await explain_refusal(self._kafka, self._settings, error)) is not None:
             problem = f"Kafka: {refused}"
         elif isinstance(error, TaskEnded):
             problem = f"consuming starts again: {error}"

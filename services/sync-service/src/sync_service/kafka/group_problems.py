@@ -20,7 +20,7 @@ CLIENT_ID = "sync-service"
 _OWN_GROUP = "give the sync a group of its own (SYNC_GROUP_ID)"
 
 
-async def refusal(kafka: KafkaClients, settings: Settings, error: BaseException) -> str | None:
+async def explain_refusal(kafka: KafkaClients, settings: Settings, error: BaseException) -> str | None:
     """What the broker refuses about the group, in one sentence; None if it is something else."""
     match error:
         case InvalidSessionTimeoutError():

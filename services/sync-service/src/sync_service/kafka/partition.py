@@ -8,10 +8,10 @@ import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from sync_service.ages import age_seconds
-from sync_service.apply.processor import RouteApplication
-from sync_service.apply.retry import Closing, Persistence
+from service_kit.retry import Backoff, Cancelled, Retrier
+from sync_service.apply.processor import RouteProcessor
 from sync_service.sinks.base import Unavailable
+from sync_service.timestamps import age_seconds
 
 log = structlog.get_logger(__name__)
 
@@ -20,27 +20,29 @@ log = structlog.get_logger(__name__)
 # one more fetch (1 MiB by aiokafka's default) far below what MySQL takes at once (`max_allowed_packet`, 64 MB).
 RECORDS_WAITING = 500
 BYTES_WAITING = 2 * 1024 * 1024
+# A failed write is retried until it succeeds or the partition is revoked.
+BACKOFF = Backoff(initial=0.1, maximum=5.0)
 
 
 class PartitionWorker:
     """Lives from the assignment of a partition to its revocation.
 
     `on_done` gets the offset after the last record that is done with, `on_room` is called when nothing waits any more.
-    `next_offset` is that of the first record that is not done with; None before `begin_at`.
+    `next_offset` is that of the first record that is not done with; None before `start_at`.
     `task` ends with an exception if the sync can't go on.
     """
 
     def __init__(
         self,
         partition: TopicPartition,
-        application: RouteApplication,
+        processor: RouteProcessor,
         topic_id: str,
         *,
         on_done: Callable[[int], None],
         on_room: Callable[[], None],
     ) -> None:
         self.partition = partition
-        self.application = application
+        self.processor = processor
         self.next_offset: int | None = None
         self.topic_id = topic_id
         self._on_done = on_done
@@ -50,7 +52,9 @@ class PartitionWorker:
         self._bytes_waiting = 0
         self._in_work_since = self._waiting_since = 0.0
         self._wakened = asyncio.Event()
-        self._persistence = Persistence((Unavailable, KafkaError), self.note_failure)
+        self._retrier = Retrier(
+            on=(Unavailable, KafkaError), backoff=BACKOFF, on_failure=lambda error, _delay: self.note_failure(error)
+        )
         self.task = asyncio.create_task(self._run(), name=f"{partition.topic}-{partition.partition}")
 
     @property
@@ -70,7 +74,7 @@ class PartitionWorker:
         since = self._in_work_since if self._in_work else self._waiting_since if self._waiting else None
         return None if since is None else time.monotonic() - since
 
-    def begin_at(self, offset: int, *, commit: bool) -> None:
+    def start_at(self, offset: int, *, commit: bool) -> None:
         """Only while it is idle. `commit` if the group has not committed this offset: it need not wait for an event.
 
         A gap that ends here would be found again otherwise, whenever the partition is assigned.
@@ -79,7 +83,7 @@ class PartitionWorker:
         if commit:
             self._on_done(offset)
 
-    def pass_over(self, position: int) -> None:
+    def skip_to(self, position: int) -> None:
         """The consumer is there by now and found no record before: markers of transactions, aborted records."""
         if self.is_idle and self.next_offset is not None and position > self.next_offset:
             self.next_offset = position
@@ -94,18 +98,18 @@ class PartitionWorker:
 
     async def close(self) -> None:
         """Finish the write in hand; what waits after it is for the partition's next owner."""
-        self._persistence.close()
+        self._retrier.cancel()
         self._wakened.set()
         await asyncio.wait([self.task])
 
     async def _run(self) -> None:
         try:
             while records := await self._next():
-                await self.application.apply(records, self.topic_id, self._persistence)
+                await self.processor.apply(records, self.topic_id, self._retrier)
                 self.note_recovery()
                 self.next_offset = records[-1].offset + 1
                 self._on_done(self.next_offset)
-        except Closing:
+        except Cancelled:
             pass
         finally:
             self.note_recovery()
@@ -113,10 +117,10 @@ class PartitionWorker:
     async def _next(self) -> Sequence[ConsumerRecord[bytes, bytes]]:
         """All that waits, as one batch; none when it is closing."""
         self._in_work = ()
-        while not self._waiting and not self._persistence.closing:
+        while not self._waiting and not self._retrier.cancelled:
             self._wakened.clear()
             await self._wakened.wait()
-        if self._persistence.closing:
+        if self._retrier.cancelled:
             return ()
         self._in_work, self._waiting, self._bytes_waiting = self._waiting, [], 0
         self._in_work_since = self._waiting_since
@@ -124,12 +128,12 @@ class PartitionWorker:
         return self._in_work
 
     def note_failure(self, error: Exception) -> None:
-        statistics = self.application.statistics
+        statistics = self.processor.statistics
         reason = str(error) or type(error).__name__
         if statistics.blocked_by is None:
-            log.warning("waiting for a dependency", route=self.application.route.name, reason=reason, notable=True)
+            log.warning("waiting for a dependency", route=self.processor.route.name, reason=reason, notable=True)
         statistics.blocked[self.partition.partition] = reason
-        statistics.metrics.retries.labels(self.application.route.name).inc()
+        statistics.metrics.retries.labels(self.processor.route.name).inc()
 
     def note_recovery(self) -> None:
-        self.application.statistics.blocked.pop(self.partition.partition, None)
+        self.processor.statistics.blocked.pop(self.partition.partition, None)

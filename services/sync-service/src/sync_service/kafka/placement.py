@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from sync_service.kafka.admin import Extent
+from sync_service.kafka.admin import OffsetRange
 from sync_service.kafka.gaps import Gap
 
 
@@ -19,10 +19,10 @@ class Placement:
 
 
 def placement(
-    partition: TopicPartition, topic_id: str, extent: Extent, committed: OffsetAndMetadata | None
+    partition: TopicPartition, topic_id: str, offset_range: OffsetRange, committed: OffsetAndMetadata | None
 ) -> Placement:
     """`committed` has the id of the topic that its offset is of as metadata; earlier releases wrote none."""
-    begin, end = extent.begin, extent.end
+    begin, end = offset_range.begin, offset_range.end
 
     def gap(first: int, until: int | None, reason: str, of_topic: str = topic_id) -> Gap:
         return Gap(partition.topic, of_topic, partition.partition, first, until, reason)

@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError, UnknownTo
 
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_topics import Topic, describe_topics
-from sync_service.apply.processor import RouteApplication
+from sync_service.apply.processor import RouteProcessor
 from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
 
 log = structlog.get_logger(__name__)
@@ -24,12 +24,12 @@ class TopicRecreated(Exception):  # noqa: N818 - an event
 
 
 class RouteTopics:
-    """As of the last `look`. `readable` topics are by name; each other route says what it waits for."""
+    """As of the last `refresh`. `readable` topics are by name; each other route says what it waits for."""
 
-    def __init__(self, kafka: KafkaClients, applications: Mapping[str, RouteApplication]) -> None:
-        """`applications` by topic."""
+    def __init__(self, kafka: KafkaClients, processors: Mapping[str, RouteProcessor]) -> None:
+        """`processors` by topic."""
         self._kafka = kafka
-        self._applications = applications
+        self._processors = processors
         self._ids: dict[str, str] = {}
         self._denied: dict[str, float] = {}
         self._dead_letters_problem: str | None = None
@@ -40,18 +40,18 @@ class RouteTopics:
         """Of the dead letters' topic; each route says its own."""
         return self._dead_letters_problem
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Describe all topics. Raises `TopicRecreated`; `KafkaError` if the broker does not answer."""
-        described = await describe_topics(self._kafka, [*self._applications, DEAD_LETTERS_TOPIC])
+        described = await describe_topics(self._kafka, [*self._processors, DEAD_LETTERS_TOPIC])
         for error in described.values():
             if isinstance(error, KafkaError) and not isinstance(error, _OF_ONE_TOPIC):
                 raise error
         described = {name: self._unless_denied(name, found) for name, found in described.items()}
         self._dead_letters_problem = await self._problem_of(described[DEAD_LETTERS_TOPIC])
-        for name, application in self._applications.items():
-            await self.note(application, described[name])
+        for name, processor in self._processors.items():
+            await self.note(processor, described[name])
         self.readable = {
-            name: topic for name, topic in described.items() if name in self._applications and isinstance(topic, Topic)
+            name: topic for name, topic in described.items() if name in self._processors and isinstance(topic, Topic)
         }
         self._note_ids()
 
@@ -63,16 +63,16 @@ class RouteTopics:
         denied = isinstance(found, Topic) and self._denied.get(name, 0.0) > time.monotonic()
         return TopicAuthorizationFailedError(name) if denied else found
 
-    async def note(self, application: RouteApplication, found: Topic | KafkaError) -> None:
+    async def note(self, processor: RouteProcessor, found: Topic | KafkaError) -> None:
         """In the log once, when it changes."""
-        problem, before = await self._problem_of(found), application.statistics.waits_for_topic
-        application.statistics.waits_for_topic = problem
+        problem, before = await self._problem_of(found), processor.statistics.waits_for_topic
+        processor.statistics.waits_for_topic = problem
         if problem == before:
             return
         if problem is not None:
-            log.warning("route waits for its topic", route=application.route.name, reason=problem, notable=True)
+            log.warning("route waits for its topic", route=processor.route.name, reason=problem, notable=True)
         else:
-            log.info("route reads its topic", route=application.route.name, notable=True)
+            log.info("route reads its topic", route=processor.route.name, notable=True)
 
     def _note_ids(self) -> None:
         recreated = False
@@ -81,7 +81,7 @@ class RouteTopics:
             self._ids[name] = topic.id
             if before != topic.id:
                 log.warning("topic was created again", topic=name, before=before, now=topic.id, notable=True)
-                self._applications[name].note_new_topic()
+                self._processors[name].note_new_topic()
                 recreated = True
         if recreated:
             raise TopicRecreated

@@ -9,12 +9,12 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from service_kit.kafka import KafkaClients
 from sync_service.kafka.clients import POLL_MS
-from sync_service.kafka.discovery import growing_consumer
+from sync_service.kafka.discovery import discovering_consumer
 
 Begin = Literal["beginning", "now"] | datetime
 
 
-async def follow(
+async def tail(
     kafka: KafkaClients,
     topics: Sequence[str],
     *,
@@ -28,14 +28,14 @@ async def follow(
     aiokafka may swallow a cancellation while it fetches, so it is not by one that this ends.
     Raises `KafkaError`: the broker does not answer, or lacks all topics.
     """
-    async with growing_consumer(kafka, topics, client_id="sync-service-inspect") as growing:
-        consumer = growing.consumer
-        if growing.missing:
-            note_missing(growing.missing)
+    async with discovering_consumer(kafka, topics, client_id="sync-service-inspect") as discovering:
+        consumer = discovering.consumer
+        if discovering.missing:
+            note_missing(discovering.missing)
         await _seek(consumer, begin)
         earliest_ms = begin.timestamp() * 1000 if isinstance(begin, datetime) else None
         while not stop.is_set():
-            await growing.grow()
+            await discovering.discover()
             for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
                 for record in records:
                     # Between one of the future and one of now there may be older ones; some have no timestamp.

@@ -10,7 +10,7 @@ from service_kit.background import stray_cancellations
 ValueT = TypeVar("ValueT")
 
 
-class Recent(Generic[ValueT]):
+class SingleFlightCache(Generic[ValueT]):
     """What `ask` has answered lately. It is asked by one at a time, and whoever comes meanwhile shares the answer.
 
     An answer is good for `seconds`, and for longer if to ask took so long that it would take more than this `share` of

@@ -10,25 +10,25 @@ from service_kit.background import stray_cancellations
 from service_kit.kafka_diagnosis import KafkaUnavailable
 
 # Nobody who asks how the parts are waits longer for one of them.
-ANSWER_SECONDS = 2.0
+PROBE_SECONDS = 2.0
 _LONGEST_REASON = 300
 
 
-class Unanswered(Exception):  # noqa: N818 - a state of what was asked
+class ProbeFailed(Exception):  # noqa: N818 - a state of what was asked
     """It does not answer, or not as it should; the message is a reason for people to read."""
 
 
 @asynccontextmanager
-async def answering(*errors: type[Exception], within: float = ANSWER_SECONDS) -> AsyncIterator[None]:
-    """Raises `Unanswered` for any of these errors, and after so many seconds."""
+async def probing(*errors: type[Exception], within: float = PROBE_SECONDS) -> AsyncIterator[None]:
+    """Raises `ProbeFailed` for any of these errors, and after so many seconds."""
     try:
         async with asyncio.timeout(within):
-            with stray_cancellations(Unanswered):
+            with stray_cancellations(ProbeFailed):
                 yield
     except TimeoutError as error:
-        raise Unanswered(f"no answer within {within:g} s") from error
+        raise ProbeFailed(f"no answer within {within:g} s") from error
     except errors as error:
-        raise Unanswered(_reason(error)[:_LONGEST_REASON]) from error
+        raise ProbeFailed(_reason(error)[:_LONGEST_REASON]) from error
 
 
 def _reason(error: Exception) -> str:

@@ -9,18 +9,18 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from service_kit.mysql import create_engine
-from sync_service.monitoring.probe import ANSWER_SECONDS, answering
+from sync_service.monitoring.probe import PROBE_SECONDS, probing
 
 # One to ask whether it answers, one to count by.
 _CONNECTIONS = 2
 
 
-class ObservedStores:
+class StoreProbes:
     """Nothing is connected before it is used."""
 
     def __init__(self, mysql_url: str, mongodb_url: str) -> None:
         # The driver gives up first: it knows the reason.
-        timeout_ms = int(0.75 * ANSWER_SECONDS * 1000)
+        timeout_ms = int(0.75 * PROBE_SECONDS * 1000)
         self.engine = create_engine(mysql_url, pool_size=_CONNECTIONS, autocommit=True)
         self.mongo: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
             mongodb_url,
@@ -31,17 +31,17 @@ class ObservedStores:
             socketTimeoutMS=2 * timeout_ms,
         )
 
-    async def ask_mysql(self) -> float:
-        """How many seconds it takes to answer. Raises `Unanswered`, like all here."""
+    async def probe_mysql(self) -> float:
+        """How many seconds it takes to answer. Raises `ProbeFailed`, like all here."""
         begun = time.perf_counter()
-        async with answering(SQLAlchemyError, OSError), self.engine.connect() as connection:
+        async with probing(SQLAlchemyError, OSError), self.engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
         return time.perf_counter() - begun
 
-    async def ask_mongodb(self) -> float:
+    async def probe_mongodb(self) -> float:
         """The primary, which is who takes writes."""
         begun = time.perf_counter()
-        async with answering(PyMongoError):
+        async with probing(PyMongoError):
             await self.mongo.admin.command("ping")
         return time.perf_counter() - begun
 

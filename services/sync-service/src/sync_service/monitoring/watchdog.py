@@ -20,7 +20,7 @@ class Watchdog:
         self._since: dict[TopicPartition, tuple[int, float]] = {}
         self._excused: dict[TopicPartition, float] = {}
 
-    def look(self, partitions: Mapping[TopicPartition, Progress]) -> None:
+    def observe(self, partitions: Mapping[TopicPartition, Progress]) -> None:
         """Take note of the partitions that this process has now, and forget the others."""
         now = self._clock()
         former, self._since = self._since, {}
@@ -35,14 +35,14 @@ class Watchdog:
         now = self._clock()
         self._excused.update(dict.fromkeys(partitions or self._since, now))
 
-    def standing(self, partition: TopicPartition) -> float:
+    def stalled_seconds(self, partition: TopicPartition) -> float:
         """For how many seconds events have waited and none was done."""
         _, since = self._since.get(partition, (0, self._clock()))
         return self._clock() - since
 
     def stuck(self, seconds: float) -> dict[TopicPartition, float]:
         """Those that have stood for so long or longer, and for how long."""
-        standing = {partition: self.standing(partition) for partition in self._since}
+        standing = {partition: self.stalled_seconds(partition) for partition in self._since}
         return {partition: stood for partition, stood in standing.items() if stood >= seconds}
 
     def stuck_without_excuse(self, seconds: float) -> dict[TopicPartition, float]:

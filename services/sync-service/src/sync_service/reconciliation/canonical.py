@@ -106,7 +106,7 @@ class Checksum:
     digest: int
 
 
-class Checksumming:
+class ChecksumBuilder:
     """Adds up rows."""
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class Checksumming:
 
 
 def checksum_sql(texts: Sequence[str]) -> str:
-    """Two columns: what `Checksumming` adds up, computed by MySQL. `texts` are the rows' parts."""
+    """Two columns: what `ChecksumBuilder` adds up, computed by MySQL. `texts` are the rows' parts."""
     return f"COUNT(*), BIT_XOR(UNHEX(SHA2(CONCAT_WS(',', {', '.join(texts)}), 256)))"
 
 

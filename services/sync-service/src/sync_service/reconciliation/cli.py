@@ -20,12 +20,12 @@ from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.settings import format_settings_error
 from sync_service.kafka import gaps
-from sync_service.reconciliation.compare import ROWS_IN_A_RANGE, Comparison, Wanted
-from sync_service.reconciliation.comparison_target import open_sides
-from sync_service.reconciliation.progress import Showing, showing
+from sync_service.reconciliation.compare import ROWS_IN_A_RANGE, Comparison, ComparisonOptions
+from sync_service.reconciliation.comparison_target import open_target
+from sync_service.reconciliation.progress import ProgressReporter, reporting_progress
 from sync_service.reconciliation.reports import RouteReport, as_json, as_text
 from sync_service.reconciliation.rows import CannotCompare
-from sync_service.reconciliation.topic import Topic
+from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.routes.config import Route
 from sync_service.routes.loader import InvalidRoutes, default_routes_file, load_routes
 from sync_service.sinks.base import Unavailable
@@ -49,11 +49,11 @@ class ReconcileSettings(KafkaSettings):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ReconcileOptions:
     """By their names, or all routes."""
 
     routes: Sequence[str]
-    wanted: Wanted
+    comparison: ComparisonOptions
     json: bool = False
     patience: float = PATIENCE_SECONDS
 
@@ -74,10 +74,10 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def run(arguments: argparse.Namespace) -> int:
-    wanted = Wanted(repair=arguments.repair, sample=arguments.sample)
-    asked = Asked(arguments.route, wanted, json=arguments.json, patience=arguments.patience)
+    comparison = ComparisonOptions(repair=arguments.repair, sample=arguments.sample)
+    options = ReconcileOptions(arguments.route, comparison, json=arguments.json, patience=arguments.patience)
     try:
-        return reconcile(asked, ReconcileSettings())
+        return reconcile(options, ReconcileSettings())
     except ValidationError as error:
         return _fail(format_settings_error(error).removeprefix("error: "))
     except InvalidRoutes as error:
@@ -90,31 +90,31 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def reconcile(asked: Asked, settings: ReconcileSettings) -> int:
+def reconcile(options: ReconcileOptions, settings: ReconcileSettings) -> int:
     """Compare, print, and mend if asked to. Returns the exit code.
 
     0: the copies agree with their sources, or do now; 1: they differ; 2: they could not be compared, or nothing can be
     told because the sync does not get on with its events; 130: interrupted. Raises `InvalidRoutes`.
     """
     routes = {route.name: route for route in load_routes(settings.sync_routes_file)}
-    if unknown := sorted(set(asked.routes) - routes.keys()):
+    if unknown := sorted(set(options.routes) - routes.keys()):
         return _fail(f"there is no route {', '.join(unknown)}; there are {', '.join(routes)}")
-    chosen = [routes[name] for name in asked.routes or routes]
+    chosen = [routes[name] for name in options.routes or routes]
     try:
-        with showing(sys.stderr, as_json=asked.json) as show:
-            reports = asyncio.run(_reconcile(chosen, asked, settings, show))
+        with reporting_progress(sys.stderr, as_json=options.json) as show:
+            reports = asyncio.run(_reconcile(chosen, options, settings, show))
     except CannotCompare as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
-    print(as_json(reports) if asked.json else "\n".join(map(as_text, reports)))
+    print(as_json(reports) if options.json else "\n".join(map(as_text, reports)))
     if any(report.is_lagging for report in reports):
         return _fail("the sync does not get on with its events, so what differs may be on its way or not")
     return IN_AGREEMENT if all(report.is_in_agreement for report in reports) else DIFFERENT
 
 
 async def _reconcile(
-    routes: Sequence[Route], asked: Asked, settings: ReconcileSettings, show: Showing
+    routes: Sequence[Route], options: ReconcileOptions, settings: ReconcileSettings, show: ProgressReporter
 ) -> list[RouteReport]:
     async with AsyncExitStack() as cleanup:
         engine = engine_for_sinks(settings.mysql_url.get_secret_value(), pool_size=_MYSQL_CONNECTIONS)
@@ -132,15 +132,15 @@ async def _reconcile(
         reports = []
         for route in routes:
             begun = await _clock(engine)
-            sides = await open_sides(route, engine, mongo)
-            async with Topic(
-                KafkaClients.of(settings), route.topic, settings.sync_group_id, patience=asked.patience
+            target = await open_target(route, engine, mongo)
+            async with TopicProgress(
+                KafkaClients.of(settings), route.topic, settings.sync_group_id, patience=options.patience
             ) as topic:
 
                 def progress(done: int, total: int, name: str = route.name) -> None:
                     show(name, done, total)
 
-                report = await Comparison(route, sides, topic, asked.wanted, progress).run()
+                report = await Comparison(route, target, topic, options.comparison, progress).run()
             report.gaps_closed = await _close_gaps(engine, route, report, begun)
             reports.append(report)
         return reports

@@ -13,12 +13,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from sync_service.apply.changes import Key
-from sync_service.reconciliation.comparison_target import Sides
-from sync_service.reconciliation.recheck import Lasting, look_at, settle
-from sync_service.reconciliation.repair import NO_EVENT, mending, write
+from sync_service.reconciliation.comparison_target import ComparisonTarget
+from sync_service.reconciliation.recheck import ConfirmedDifference, read_pairs, recheck
+from sync_service.reconciliation.repair import NO_EVENT, repair_change, write_repairs
 from sync_service.reconciliation.reports import RouteReport
-from sync_service.reconciliation.rows import Bound, Difference, KeyRange, Kind, Look
-from sync_service.reconciliation.topic import Topic
+from sync_service.reconciliation.rows import Bound, Difference, DifferenceKind, KeyRange, RowPair
+from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.routes.config import Route
 
 ROWS_IN_A_RANGE = 5000
@@ -28,7 +28,7 @@ RANGES_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ComparisonOptions:
     """`sample` is how many ranges are compared, chosen by chance; None for all."""
 
     repair: bool = False
@@ -42,33 +42,33 @@ class Comparison:
     def __init__(
         self,
         route: Route,
-        sides: Sides,
-        topic: Topic,
-        wanted: Wanted,
+        target: ComparisonTarget,
+        topic: TopicProgress,
+        options: ComparisonOptions,
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> None:
-        self._sides = sides
+        self._target = target
         self._topic = topic
-        self._wanted = wanted
+        self._options = options
         self._on_progress = on_progress
         self._suspects: set[Key] = set()
-        self._settling = asyncio.Lock()
-        self.report = RouteReport(route.name, *sides.names, is_sample=wanted.sample is not None)
+        self._rechecking = asyncio.Lock()
+        self.report = RouteReport(route.name, *target.names, is_sample=options.sample is not None)
 
     async def run(self) -> RouteReport:
         """Raises `CannotCompare`."""
         begun = time.monotonic()
-        total = await self._sides.source.estimate()
-        if self._wanted.sample is not None:
-            total = min(total, self._wanted.sample * self._wanted.rows_in_a_range)
+        total = await self._target.source.estimate()
+        if self._options.sample is not None:
+            total = min(total, self._options.sample * self._options.rows_in_a_range)
         self._on_progress(0, total)
         async with aclosing(self._compared()) as compared:
             async for rows in compared:
                 self.report.rows += rows
                 self._on_progress(self.report.rows, total)
                 if len(self._suspects) >= SUSPECTS_AT_ONCE:
-                    await self._settle()
-        await self._settle()
+                    await self._recheck()
+        await self._recheck()
         self.report.seconds = time.monotonic() - begun
         return self.report
 
@@ -76,8 +76,8 @@ class Comparison:
         """How many rows of the source each range had."""
         running: set[asyncio.Task[int]] = set()
         try:
-            async for within in self._ranges():
-                running.add(asyncio.create_task(self._compare(within)))
+            async for key_range in self._ranges():
+                running.add(asyncio.create_task(self._compare(key_range)))
                 if len(running) >= RANGES_AT_ONCE:
                     done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                     for task in done:
@@ -91,97 +91,101 @@ class Comparison:
             await asyncio.gather(*running, return_exceptions=True)
 
     async def _ranges(self) -> AsyncIterator[KeyRange]:
-        if self._wanted.sample is None:
-            async for within in self._walk():
-                yield within
+        if self._options.sample is None:
+            async for key_range in self._walk():
+                yield key_range
             return
         # Reservoir sampling: each range is as likely to be chosen as any other.
         chosen: list[KeyRange] = []
         number = 0
-        async for within in self._walk():
+        async for key_range in self._walk():
             number += 1
-            if len(chosen) < self._wanted.sample:
-                chosen.append(within)
-            elif (place := random.randrange(number)) < self._wanted.sample:  # noqa: S311 - a sample, not a secret
-                chosen[place] = within
-        for within in chosen:
-            yield within
+            if len(chosen) < self._options.sample:
+                chosen.append(key_range)
+            elif (place := random.randrange(number)) < self._options.sample:  # noqa: S311 - a sample, not a secret
+                chosen[place] = key_range
+        for key_range in chosen:
+            yield key_range
 
     async def _walk(self) -> AsyncIterator[KeyRange]:
         """Ranges that together hold every key there can be, on either side."""
         lower: Bound | None = None
-        while upper := await self._sides.source.bound_behind(lower, self._wanted.rows_in_a_range):
+        while upper := await self._target.source.next_bound(lower, self._options.rows_in_a_range):
             yield KeyRange(lower, upper)
             lower = upper
         yield KeyRange(lower, None)
 
-    async def _compare(self, within: KeyRange) -> int:
-        if self._sides.canonical.is_exact_in_sql:
-            source, copy = await asyncio.gather(self._sides.source.checksum(within), self._sides.copy.checksum(within))
+    async def _compare(self, key_range: KeyRange) -> int:
+        if self._target.canonical.is_exact_in_sql:
+            source, copy = await asyncio.gather(
+                self._target.source.checksum(key_range), self._target.copy.checksum(key_range)
+            )
             if source == copy:
                 return source.count
-        return await self._compare_rows(within)
+        return await self._compare_rows(key_range)
 
-    async def _compare_rows(self, within: KeyRange) -> int:
-        canonical = self._sides.canonical
-        sources = await self._sides.source.rows(within)
+    async def _compare_rows(self, key_range: KeyRange) -> int:
+        canonical = self._target.canonical
+        sources = await self._target.source.rows(key_range)
         for row in sources:
             if row.has_no_key:
-                self.report.note(Difference(Kind.UNFIT, row.key, reason=row.problem), "different")
+                self.report.note(Difference(DifferenceKind.UNFIT, row.key, reason=row.problem), "different")
         unseen = {row.key: row for row in sources if not row.has_no_key}
-        async for page in self._sides.copy.pages(within):
+        async for page in self._target.copy.pages(key_range):
             for copy in page:
                 source = unseen.pop(copy.key, None)
-                if Look(copy.key, source, copy).difference(canonical) is not None:
+                if RowPair(copy.key, source, copy).difference(canonical) is not None:
                     self._suspects.add(copy.key)
             if len(self._suspects) >= SUSPECTS_AT_ONCE:
-                await self._settle()
+                await self._recheck()
         self._suspects.update(unseen)
         return len(sources)
 
-    async def _settle(self) -> None:
+    async def _recheck(self) -> None:
         """One at a time, though several ranges may ask for it: the topic has one consumer, which is sent from place to
         place for each answer.
         """
-        async with self._settling:
-            await self._settle_suspects()
+        async with self._rechecking:
+            await self._recheck_suspects()
 
-    async def _settle_suspects(self) -> None:
+    async def _recheck_suspects(self) -> None:
         suspects, self._suspects = self._suspects, set()
-        settled = await settle(self._sides, self._topic, suspects)
-        self.report.is_lagging |= settled.is_lagging
-        for difference in settled.unsettled:
+        result = await recheck(self._target, self._topic, suspects)
+        self.report.is_lagging |= result.is_lagging
+        for difference in result.unsettled:
             self.report.note(difference, "unsettled")
-        if self._wanted.repair:
-            await self._mend(settled.lasting)
+        if self._options.repair:
+            await self._repair(result.confirmed)
         else:
-            for lasting in settled.lasting:
-                self.report.note(lasting.difference, "different")
+            for confirmed in result.confirmed:
+                self.report.note(confirmed.difference, "different")
 
-    async def _mend(self, found: list[Lasting]) -> None:
+    async def _repair(self, found: list[ConfirmedDifference]) -> None:
         """Only what is found alike afterwards counts as mended."""
         changes = []
-        for ends in {id(lasting.ends): lasting.ends for lasting in found}.values():
+        for ends in {id(confirmed.ends): confirmed.ends for confirmed in found}.values():
             newest = await self._topic.newest(ends)
-            changes += [mending(lasting, newest) for lasting in found if lasting.ends is ends]
-        refused = await write(self._sides.sink, [change for change in changes if change is not None])
-        after = {look.key: look for look in await look_at(self._sides, [lasting.difference.key for lasting in found])}
-        for lasting in found:
-            difference, look = lasting.difference, after[lasting.difference.key]
-            if look.difference(self._sides.canonical) is None:
+            changes += [repair_change(confirmed, newest) for confirmed in found if confirmed.ends is ends]
+        refused = await write_repairs(self._target.sink, [change for change in changes if change is not None])
+        after = {
+            pair.key: pair for pair in await read_pairs(self._target, [confirmed.difference.key for confirmed in found])
+        }
+        for confirmed in found:
+            difference, pair = confirmed.difference, after[confirmed.difference.key]
+            if pair.difference(self._target.canonical) is None:
                 self.report.note(difference, "mended")
-            elif difference.key in refused or difference.kind is Kind.UNFIT:
+            elif difference.key in refused or difference.kind is DifferenceKind.UNFIT:
                 self.report.note(difference, "not-mended", refused.get(difference.key))
-            elif _is_untouched(lasting.look, look):
+            elif _is_untouched(confirmed.pair, pair):
                 self.report.note(difference, "not-mended", "the copy does not keep what is written to it")
             else:
                 self.report.note(difference, "unsettled")
 
 
-def _is_untouched(before: Look, after: Look) -> bool:
+def _is_untouched(before: RowPair, after: RowPair) -> bool:
     """Has only the repair been here in between?"""
     events = [
-        look.copy.version.event if look.copy is not None and look.copy.version is not None else NO_EVENT
-        for look in (before, after)
+        pair.copy.version.event if pair.copy is not None and pair.copy.version is not None else NO_EVENT
+        for pair in (before, after)
     ]
     return events[0] == events[1] and before.source == after.source

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sync_service.reconciliation.canonical import CanonicalRow, Column, canonical_field
-from sync_service.reconciliation.copies import LIVE_DOCUMENTS, LIVE_ROWS, Copy, MongoCopy, MysqlCopy
+from sync_service.reconciliation.copies import LIVE_DOCUMENTS, LIVE_ROWS, CopyReader, MongoCopyReader, MysqlCopyReader
 from sync_service.reconciliation.documents import Documents
 from sync_service.reconciliation.mysql_table import MysqlTable, table_columns
 from sync_service.reconciliation.rows import CannotCompare
-from sync_service.reconciliation.sources import MongoSource, MysqlSource, Source
+from sync_service.reconciliation.sources import MongoSourceReader, MysqlSourceReader, SourceReader
 from sync_service.routes.config import Route
 from sync_service.sinks.base import Sink
 from sync_service.sinks.mongodb import MongoSink
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Sides:
+class ComparisonTarget:
     """`names` are what people call source and copy. `sink` writes the copy."""
 
     names: tuple[str, str]
-    source: Source
-    copy: Copy
+    source: SourceReader
+    copy: CopyReader
     sink: Sink
     canonical: CanonicalRow
 
 
-async def open_sides(route: Route, engine: AsyncEngine, mongo: "MongoClient") -> Sides:
+async def open_target(route: Route, engine: AsyncEngine, mongo: "MongoClient") -> ComparisonTarget:
     """Raises `CannotCompare`, also if the account may not read the source."""
     if route.source is None:
         raise CannotCompare(f"route {route.name}: the topic {route.topic} does not end in what its source is called")
@@ -45,7 +45,9 @@ async def open_sides(route: Route, engine: AsyncEngine, mongo: "MongoClient") ->
     return await _from_mongodb(route, engine, mongo, database, name)
 
 
-async def _from_mysql(route: Route, engine: AsyncEngine, mongo: "MongoClient", schema: str, name: str) -> Sides:
+async def _from_mysql(
+    route: Route, engine: AsyncEngine, mongo: "MongoClient", schema: str, name: str
+) -> ComparisonTarget:
     columns = await table_columns(engine, schema, name)
     wanted = {
         copied: (field.path or (copied,))[0]
@@ -58,10 +60,10 @@ async def _from_mysql(route: Route, engine: AsyncEngine, mongo: "MongoClient", s
     copy_name = f"{route.target.name}_copy"
     table = MysqlTable(engine, schema, name, [wanted[part] for part in route.key], columns)
     fields = list(route.fields)
-    return Sides(
+    return ComparisonTarget(
         (f"mysql {schema}.{name}", f"mongodb {database.name}.{copy_name}"),
-        MysqlSource(table, route, canonical),
-        MongoCopy(
+        MysqlSourceReader(table, route, canonical),
+        MongoCopyReader(
             Documents(database[copy_name], fields, LIVE_DOCUMENTS),
             Documents(database[copy_name], [*fields, "_sync"], {}),
             canonical,
@@ -71,7 +73,9 @@ async def _from_mysql(route: Route, engine: AsyncEngine, mongo: "MongoClient", s
     )
 
 
-async def _from_mongodb(route: Route, engine: AsyncEngine, mongo: "MongoClient", database: str, name: str) -> Sides:
+async def _from_mongodb(
+    route: Route, engine: AsyncEngine, mongo: "MongoClient", database: str, name: str
+) -> ComparisonTarget:
     schema = engine.url.database or ""
     copy_name = f"{route.target.name}_copy"
     columns = await table_columns(engine, schema, copy_name)
@@ -83,10 +87,10 @@ async def _from_mongodb(route: Route, engine: AsyncEngine, mongo: "MongoClient",
         if not field.is_constant
     }
     key = list(route.key)
-    return Sides(
+    return ComparisonTarget(
         (f"mongodb {database}.{name}", f"mysql {schema}.{copy_name}"),
-        MongoSource(Documents(mongo[database][name], sorted(fields - {"_id"}), {}), route, canonical),
-        MysqlCopy(
+        MongoSourceReader(Documents(mongo[database][name], sorted(fields - {"_id"}), {}), route, canonical),
+        MysqlCopyReader(
             MysqlTable(engine, schema, copy_name, key, columns, condition=LIVE_ROWS),
             MysqlTable(engine, schema, copy_name, key, columns),
             route,

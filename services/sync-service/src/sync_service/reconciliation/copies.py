@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from sync_service.apply.changes import Key
-from sync_service.apply.ordering import STREAM_WIDTH, Version
+from sync_service.apply.ordering import TOPIC_PARTITION_WIDTH, Version
 from sync_service.debezium.errors import UnfitValue
-from sync_service.reconciliation.canonical import CanonicalRow, Checksum, Checksumming
+from sync_service.reconciliation.canonical import CanonicalRow, Checksum, ChecksumBuilder
 from sync_service.reconciliation.documents import Document, Documents
 from sync_service.reconciliation.mysql_table import MysqlTable, Values, quoted
 from sync_service.reconciliation.rows import CopyRow, KeyRange
@@ -21,18 +21,18 @@ LIVE_ROWS = "sync_deleted_at IS NULL"
 LIVE_DOCUMENTS: Mapping[str, Any] = {"_sync.deleted_at": None}
 
 
-class Copy(Protocol):
-    async def checksum(self, within: KeyRange) -> Checksum:
+class CopyReader(Protocol):
+    async def checksum(self, key_range: KeyRange) -> Checksum:
         """Of the live rows of the range."""
 
-    def pages(self, within: KeyRange) -> AsyncIterator[Sequence[CopyRow]]:
+    def pages(self, key_range: KeyRange) -> AsyncIterator[Sequence[CopyRow]]:
         """The live rows, some at a time: of a copy, a range may have any number."""
 
     async def look_up(self, keys: Iterable[Key]) -> Mapping[Key, CopyRow]:
         """Tombstones too. All of these raise `CannotCompare`."""
 
 
-class MysqlCopy:
+class MysqlCopyReader:
     """`live` has no tombstones, `whole` has them."""
 
     def __init__(self, live: MysqlTable, whole: MysqlTable, route: Route, canonical: CanonicalRow) -> None:
@@ -47,13 +47,13 @@ class MysqlCopy:
         self._columns = [*self._key, *route.fields, *VERSION_COLUMNS]
         self._canonical = canonical
 
-    async def checksum(self, within: KeyRange) -> Checksum:
+    async def checksum(self, key_range: KeyRange) -> Checksum:
         fields = (*self._canonical.key, *self._canonical.fields)
         texts = [field.sql(quoted(field.name), of_source=False) for field in fields]
-        return await self._live.checksum(texts, *within.keys)
+        return await self._live.checksum(texts, *key_range.keys)
 
-    async def pages(self, within: KeyRange) -> AsyncIterator[Sequence[CopyRow]]:
-        lower, upper = within.keys
+    async def pages(self, key_range: KeyRange) -> AsyncIterator[Sequence[CopyRow]]:
+        lower, upper = key_range.keys
         last: Key | None = None
         while rows := await self._live.rows(self._columns, last or lower, upper, BATCH):
             # The first row is the last one of the page before.
@@ -70,9 +70,11 @@ class MysqlCopy:
 
     def _row(self, values: Values) -> CopyRow:
         row = dict(zip(self._columns, values, strict=True))
-        event, epoch, position, operation, deleted_at = (row.pop(column) for column in VERSION_COLUMNS)
+        event, log_generation, position, operation, deleted_at = (row.pop(column) for column in VERSION_COLUMNS)
         key = tuple(_converted(row.pop(name), field) for name, field in self._key.items())
-        version = Version(event[:STREAM_WIDTH], event[STREAM_WIDTH + 1 :], epoch, position, operation)
+        version = Version(
+            event[:TOPIC_PARTITION_WIDTH], event[TOPIC_PARTITION_WIDTH + 1 :], log_generation, position, operation
+        )
         if deleted_at is not None:
             return CopyRow(key, None, version)
         for name in self._json:
@@ -80,7 +82,7 @@ class MysqlCopy:
         return CopyRow(key, row, version)
 
 
-class MongoCopy:
+class MongoCopyReader:
     """`live` has no tombstones and no versions, `whole` has both."""
 
     def __init__(self, live: Documents, whole: Documents, canonical: CanonicalRow) -> None:
@@ -88,15 +90,15 @@ class MongoCopy:
         self._whole = whole
         self._canonical = canonical
 
-    async def checksum(self, within: KeyRange) -> Checksum:
-        sum_, text = Checksumming(), self._canonical.text
-        async for batch in self._live.batches(*_ids(within), BATCH):
+    async def checksum(self, key_range: KeyRange) -> Checksum:
+        builder, text = ChecksumBuilder(), self._canonical.text
+        async for batch in self._live.batches(*_ids(key_range), BATCH):
             for document in batch:
-                sum_.add(text(_key_of(document), document))
-        return sum_.checksum
+                builder.add(text(_key_of(document), document))
+        return builder.checksum
 
-    async def pages(self, within: KeyRange) -> AsyncIterator[Sequence[CopyRow]]:
-        async for batch in self._whole.batches(*_ids(within), BATCH):
+    async def pages(self, key_range: KeyRange) -> AsyncIterator[Sequence[CopyRow]]:
+        async for batch in self._whole.batches(*_ids(key_range), BATCH):
             rows = map(_copy_row, batch)
             yield [row for row in rows if row.values is not None]
 
@@ -112,8 +114,8 @@ def _converted(value: Any, field: CopiedField) -> Any:
         return value
 
 
-def _ids(within: KeyRange) -> tuple[Any, Any]:
-    lower, upper = within.keys
+def _ids(key_range: KeyRange) -> tuple[Any, Any]:
+    lower, upper = key_range.keys
     return lower[0] if lower else None, upper[0] if upper else None
 
 
@@ -126,8 +128,9 @@ def _copy_row(document: Document) -> CopyRow:
     stored = document.get("_sync")
     version = None
     if isinstance(stored, dict):
-        names = ("stream", "offset", "epoch", "operation")
-        version = Version(position=stored.get("position"), **{name: stored.get(name) or "" for name in names})
+        names = ("stream", "offset", "epoch", "position", "operation")
+        topic_partition, offset, generation, position, operation = (stored.get(name) for name in names)
+        version = Version(topic_partition or "", offset or "", generation or "", position, operation or "")
         if stored.get("deleted_at") is not None:
             return CopyRow(_key_of(document), None, version)
     return CopyRow(_key_of(document), document, version)

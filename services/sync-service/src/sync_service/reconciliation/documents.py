@@ -44,7 +44,7 @@ class Documents:
         with _translated():
             return await self._collection.estimated_document_count()
 
-    async def ids_behind(self, lower: Any, offset: int, limit: int) -> Sequence[Any]:
+    async def ids_from(self, lower: Any, offset: int, limit: int) -> Sequence[Any]:
         """`limit` ids, after the first `offset` from `lower` on."""
         with _translated():
             cursor = self._collection.find(

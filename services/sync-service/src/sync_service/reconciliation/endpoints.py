@@ -48,13 +48,13 @@ async def start_reconciliation(
     *, _worker: CurrentWorker, jobs: JobsDep, request: Request, response: Response, wanted: ReconcileRequest
 ) -> Reconciliation:
     """One at a time in each process of the service."""
-    known = {application.route.name for application in request.app.state.operation.applications.values()}
+    known = {processor.route.name for processor in request.app.state.runner.processors.values()}
     if wanted.route is not None and wanted.route not in known:
         raise UnknownRouteInBody
     job = Job(wanted.route, wanted.repair, wanted.sample)
     jobs.start(job)
     response.headers["Location"] = f"{request.scope['root_path']}{router.prefix}/{job.id}"
-    return _told(job)
+    return _response(job)
 
 
 @router.get(
@@ -62,7 +62,7 @@ async def start_reconciliation(
 )
 async def list_reconciliations(_worker: CurrentWorker, jobs: JobsDep) -> Reconciliations:
     """Of this process; the latest 20. One that is running is among them."""
-    return Reconciliations(items=[_told(job) for job in jobs.latest()])
+    return Reconciliations(items=[_response(job) for job in jobs.latest()])
 
 
 @router.get(
@@ -72,10 +72,10 @@ async def list_reconciliations(_worker: CurrentWorker, jobs: JobsDep) -> Reconci
 )
 async def get_reconciliation(_worker: CurrentWorker, jobs: JobsDep, reconciliation_id: UuidParam) -> Reconciliation:
     """Of this process; the latest 20."""
-    return _told(jobs.get(reconciliation_id))
+    return _response(jobs.get(reconciliation_id))
 
 
-def _told(job: Job) -> Reconciliation:
+def _response(job: Job) -> Reconciliation:
     return Reconciliation(
         id=job.id,
         state=job.state,

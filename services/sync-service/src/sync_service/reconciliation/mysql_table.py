@@ -51,7 +51,7 @@ class MysqlTable:
         rows = await self._read(statement, (self._schema, self._name))
         return int(rows[0][0] or 0) if rows else 0
 
-    async def keys_behind(self, lower: Values | None, offset: int, limit: int) -> Sequence[Values]:
+    async def keys_from(self, lower: Values | None, offset: int, limit: int) -> Sequence[Values]:
         """`limit` keys, after the first `offset` from `lower` on."""
         condition, values = self._within(lower, None)
         return await self._read(

@@ -13,13 +13,13 @@ _LINE_SECONDS = 10.0
 _JSON_SECONDS = 0.5
 
 
-class Showing(Protocol):
+class ProgressReporter(Protocol):
     def __call__(self, route: str, done: int, total: int) -> None:
         """So many rows of about so many have been compared."""
 
 
 @contextmanager
-def showing(out: TextIO, *, as_json: bool) -> Iterator[Showing]:
+def reporting_progress(out: TextIO, *, as_json: bool) -> Iterator[ProgressReporter]:
     if out.isatty() and not as_json:
         with _bar(out) as show:
             yield show
@@ -28,7 +28,7 @@ def showing(out: TextIO, *, as_json: bool) -> Iterator[Showing]:
 
 
 @contextmanager
-def _bar(out: TextIO) -> Iterator[Showing]:
+def _bar(out: TextIO) -> Iterator[ProgressReporter]:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(file=out), transient=True) as progress:
         tasks = {}

@@ -1,8 +1,9 @@
-"""Tells a difference that lasts from a change that is on its way.
+"""Distinguishes a lasting difference from a change that is still on its way.
 
-What differs is looked at again and again, with growing pauses, and each time after the sync is done with all events
-that the topic had. A connector needs tens of milliseconds from a commit to the topic, the pauses are longer. What then
-differs although neither side has moved for `LASTING` looks is a difference; what still moves at the end is unsettled.
+Rows that differ are read again after growing pauses, each time after the sync has applied every event that the topic
+had. A connector needs tens of milliseconds from a commit to the topic, and the pauses are longer. A row that differs in
+`CONFIRMATIONS` reads in a row, without a change on either side, is a difference. One that still changes at the end is
+unsettled.
 """
 
 import asyncio
@@ -12,33 +13,33 @@ from typing import Protocol
 
 from sync_service.apply.changes import Key
 from sync_service.reconciliation.canonical import CanonicalRow
-from sync_service.reconciliation.comparison_target import Sides
-from sync_service.reconciliation.rows import Difference, Look
-from sync_service.reconciliation.topic import Ends
+from sync_service.reconciliation.comparison_target import ComparisonTarget
+from sync_service.reconciliation.rows import Difference, RowPair
+from sync_service.reconciliation.topic_progress import Ends
 
 PAUSES_SECONDS = (0.2, 0.4, 0.8, 1.6, 1.6, 1.6)
-LASTING = 4
+CONFIRMATIONS = 4
 
 
-class Draining(Protocol):
-    async def drained(self) -> Ends | None:
+class CaughtUp(Protocol):
+    async def caught_up(self) -> Ends | None:
         """See `Topic`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lasting:
+class ConfirmedDifference:
     """A difference, what was seen, and the ends of the topic that the sync had reached before."""
 
     difference: Difference
-    look: Look
+    pair: RowPair
     ends: Ends
 
 
 @dataclass(slots=True)
-class Settled:
+class RecheckResult:
     """What became of suspects. `is_lagging`: the sync did not get on with its events, so nothing could be told."""
 
-    lasting: list[Lasting] = field(default_factory=list)
+    confirmed: list[ConfirmedDifference] = field(default_factory=list)
     unsettled: list[Difference] = field(default_factory=list)
     is_lagging: bool = False
 
@@ -48,7 +49,7 @@ class _Suspect:
     """`since` counts the looks since either side has moved, `copy_since` those since the copy has."""
 
     difference: Difference
-    look: Look
+    pair: RowPair
     ends: Ends
     source_state: Hashable
     copy_state: Hashable
@@ -56,70 +57,70 @@ class _Suspect:
     copy_since: int = 1
 
 
-async def look_at(sides: Sides, keys: Sequence[Key]) -> list[Look]:
-    copies = await sides.copy.look_up(keys)
-    sources = await sides.source.look_up(keys)
-    return [Look(key, sources.get(key), copies.get(key)) for key in keys]
+async def read_pairs(target: ComparisonTarget, keys: Sequence[Key]) -> list[RowPair]:
+    copies = await target.copy.look_up(keys)
+    sources = await target.source.look_up(keys)
+    return [RowPair(key, sources.get(key), copies.get(key)) for key in keys]
 
 
-async def settle(
-    sides: Sides, topic: Draining, keys: Iterable[Key], pauses: Sequence[float] = PAUSES_SECONDS
-) -> Settled:
+async def recheck(
+    target: ComparisonTarget, topic: CaughtUp, keys: Iterable[Key], pauses: Sequence[float] = PAUSES_SECONDS
+) -> RecheckResult:
     """Raises `CannotCompare`."""
-    settled = Settled()
+    result = RecheckResult()
     suspects: dict[Key, _Suspect | None] = dict.fromkeys(keys)
     for pause in (0.0, *pauses):
         if not suspects:
-            return settled
+            return result
         await asyncio.sleep(pause)
-        ends = await topic.drained()
+        ends = await topic.caught_up()
         if ends is None:
-            return await _give_up(sides, suspects, settled)
-        for look in await look_at(sides, list(suspects)):
-            suspect = _seen(sides.canonical, look, ends, suspects.pop(look.key))
+            return await _give_up(target, suspects, result)
+        for pair in await read_pairs(target, list(suspects)):
+            suspect = _rechecked(target.canonical, pair, ends, suspects.pop(pair.key))
             if suspect is None:
                 continue
-            if suspect.since >= LASTING:
-                settled.lasting.append(Lasting(suspect.difference, suspect.look, suspect.ends))
+            if suspect.since >= CONFIRMATIONS:
+                result.confirmed.append(ConfirmedDifference(suspect.difference, suspect.pair, suspect.ends))
             else:
-                suspects[look.key] = suspect
+                suspects[pair.key] = suspect
     for suspect in filter(None, suspects.values()):
         # A copy that never follows a source that goes on moving is not on its way.
-        if suspect.copy_since >= LASTING:
-            settled.lasting.append(Lasting(suspect.difference, suspect.look, suspect.ends))
+        if suspect.copy_since >= CONFIRMATIONS:
+            result.confirmed.append(ConfirmedDifference(suspect.difference, suspect.pair, suspect.ends))
         else:
-            settled.unsettled.append(suspect.difference)
-    return settled
+            result.unsettled.append(suspect.difference)
+    return result
 
 
-async def _give_up(sides: Sides, keys: Iterable[Key], settled: Settled) -> Settled:
-    settled.is_lagging = True
-    differences = (look.difference(sides.canonical) for look in await look_at(sides, list(keys)))
-    settled.unsettled = [difference for difference in differences if difference is not None]
-    return settled
+async def _give_up(target: ComparisonTarget, keys: Iterable[Key], result: RecheckResult) -> RecheckResult:
+    result.is_lagging = True
+    differences = (pair.difference(target.canonical) for pair in await read_pairs(target, list(keys)))
+    result.unsettled = [difference for difference in differences if difference is not None]
+    return result
 
 
-def _seen(canonical: CanonicalRow, look: Look, ends: Ends, before: _Suspect | None) -> _Suspect | None:
+def _rechecked(canonical: CanonicalRow, pair: RowPair, ends: Ends, before: _Suspect | None) -> _Suspect | None:
     """None if there is no difference (any more)."""
-    difference = look.difference(canonical)
+    difference = pair.difference(canonical)
     if difference is None:
         return None
-    suspect = _Suspect(difference, look, ends, _source_state(canonical, look), _copy_state(canonical, look))
+    suspect = _Suspect(difference, pair, ends, _source_state(canonical, pair), _copy_state(canonical, pair))
     if before is None or suspect.copy_state != before.copy_state:
         return suspect
     unmoved = suspect.source_state == before.source_state
     return replace(suspect, since=before.since + 1 if unmoved else 1, copy_since=before.copy_since + 1)
 
 
-def _source_state(canonical: CanonicalRow, look: Look) -> Hashable:
-    row = look.source
+def _source_state(canonical: CanonicalRow, pair: RowPair) -> Hashable:
+    row = pair.source
     if row is None:
         return None
     return row.problem if row.values is None else canonical.text(row.key, row.values)
 
 
-def _copy_state(canonical: CanonicalRow, look: Look) -> Hashable:
-    row = look.copy
+def _copy_state(canonical: CanonicalRow, pair: RowPair) -> Hashable:
+    row = pair.copy
     if row is None:
         return None
     return row.version, None if row.values is None else canonical.text(row.key, row.values)

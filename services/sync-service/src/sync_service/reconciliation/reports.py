@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sync_service.reconciliation.rows import Difference, Kind
+from sync_service.reconciliation.rows import Difference, DifferenceKind
 from sync_service.routes.json_values import jsonable
 
 EXAMPLES_KEPT = 20
@@ -16,7 +16,7 @@ _EXAMPLES_SHOWN = 5
 class Example:
     """One of the rows that were not alike. `outcome`: different, mended, not-mended or unsettled."""
 
-    kind: Kind
+    kind: DifferenceKind
     key: Sequence[Any]
     fields: Sequence[str]
     outcome: str
@@ -93,7 +93,7 @@ class RouteReport:
             "copy": self.copy,
             "is_sample": self.is_sample,
             "rows": self.rows,
-            **{kind.value: getattr(self, kind.value) for kind in Kind},
+            **{kind.value: getattr(self, kind.value) for kind in DifferenceKind},
             "unsettled": self.unsettled,
             "mended": self.mended,
             "is_lagging": self.is_lagging,
@@ -136,7 +136,7 @@ def as_text(report: RouteReport) -> str:
 def _verdict(report: RouteReport) -> str:
     if not report.found and not report.unsettled:
         return "the copy agrees with its source"
-    counts = [f"{number:,} {kind.value}" for kind in Kind if (number := getattr(report, kind.value))]
+    counts = [f"{number:,} {kind.value}" for kind in DifferenceKind if (number := getattr(report, kind.value))]
     if report.unsettled:
         why = "the sync does not get on with its events" if report.is_lagging else "still on the move"
         counts.append(f"{report.unsettled:,} unsettled ({why})")

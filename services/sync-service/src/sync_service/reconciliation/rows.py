@@ -66,7 +66,7 @@ class CopyRow:
     version: Version | None
 
 
-class Kind(Enum):
+class DifferenceKind(Enum):
     """How a copy is not as it should be."""
 
     MISSING = "missing"
@@ -79,14 +79,14 @@ class Kind(Enum):
 class Difference:
     """`fields` are the names of those that differ; `reason` is why a row is unfit, or why it can't be mended."""
 
-    kind: Kind
+    kind: DifferenceKind
     key: Key
     fields: tuple[str, ...] = ()
     reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class RowPair:
     """Both sides of a key, at nearly the same time."""
 
     key: Key
@@ -101,10 +101,10 @@ class Look:
         """A row that was deleted is absent in the copy, or a tombstone."""
         live = self.copy.values if self.copy is not None else None
         if self.source is None:
-            return None if live is None else Difference(Kind.EXTRA, self.key)
+            return None if live is None else Difference(DifferenceKind.EXTRA, self.key)
         if self.source.values is None:
-            return Difference(Kind.UNFIT, self.key, reason=self.source.problem)
+            return Difference(DifferenceKind.UNFIT, self.key, reason=self.source.problem)
         if live is None:
-            return Difference(Kind.MISSING, self.key)
+            return Difference(DifferenceKind.MISSING, self.key)
         fields = canonical.differing(self.source.values, live)
-        return Difference(Kind.DIFFERENT, self.key, tuple(fields)) if fields else None
+        return Difference(DifferenceKind.DIFFERENT, self.key, tuple(fields)) if fields else None

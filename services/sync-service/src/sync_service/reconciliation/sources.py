@@ -15,7 +15,7 @@ from bson.errors import InvalidId
 
 from sync_service.apply.changes import Key
 from sync_service.debezium.errors import InvalidEvent
-from sync_service.reconciliation.canonical import CanonicalRow, Checksum, Checksumming
+from sync_service.reconciliation.canonical import CanonicalRow, Checksum, ChecksumBuilder
 from sync_service.reconciliation.documents import Document, Documents
 from sync_service.reconciliation.mysql_table import MysqlTable, Values, quoted
 from sync_service.reconciliation.rows import Bound, KeyRange, SourceRow
@@ -30,23 +30,23 @@ BATCH = 2000
 _PERMUTED = 3
 
 
-class Source(Protocol):
+class SourceReader(Protocol):
     async def estimate(self) -> int:
         """About how many rows there are."""
 
-    async def bound_behind(self, lower: Bound | None, rows: int) -> Bound | None:
+    async def next_bound(self, lower: Bound | None, rows: int) -> Bound | None:
         """Where a range ends that begins at `lower` and has so many rows; None if there are fewer behind it."""
 
-    async def checksum(self, within: KeyRange) -> Checksum:
+    async def checksum(self, key_range: KeyRange) -> Checksum:
         """Of all rows of the range, as the copy should have them. (Only if the row is exact in SQL.)"""
 
-    async def rows(self, within: KeyRange) -> Sequence[SourceRow]: ...
+    async def rows(self, key_range: KeyRange) -> Sequence[SourceRow]: ...
 
     async def look_up(self, keys: Iterable[Key]) -> Mapping[Key, SourceRow]:
         """By the keys that the copy has or should have. All of these raise `CannotCompare`."""
 
 
-class MysqlSource:
+class MysqlSourceReader:
     def __init__(self, table: MysqlTable, route: Route, canonical: CanonicalRow) -> None:
         self._table = table
         self._route = route
@@ -58,8 +58,8 @@ class MysqlSource:
     async def estimate(self) -> int:
         return await self._table.estimate()
 
-    async def bound_behind(self, lower: Bound | None, rows: int) -> Bound | None:
-        while keys := await self._table.keys_behind(lower.native if lower else None, rows, _TRIED_AS_BOUND):
+    async def next_bound(self, lower: Bound | None, rows: int) -> Bound | None:
+        while keys := await self._table.keys_from(lower.native if lower else None, rows, _TRIED_AS_BOUND):
             for values in keys:
                 key = _key_of(self._route, dict(zip(self._key, values, strict=True)))
                 if key is not None:
@@ -67,16 +67,16 @@ class MysqlSource:
             rows += _TRIED_AS_BOUND
         return None
 
-    async def checksum(self, within: KeyRange) -> Checksum:
+    async def checksum(self, key_range: KeyRange) -> Checksum:
         declared = {**self._route.key, **self._route.fields}
         texts = [
             field.sql(quoted(_path(field.name, declared[field.name])[0]), of_source=True)
             for field in (*self._canonical.key, *self._canonical.fields)
         ]
-        return await self._table.checksum(texts, *within.natives)
+        return await self._table.checksum(texts, *key_range.natives)
 
-    async def rows(self, within: KeyRange) -> Sequence[SourceRow]:
-        lower, upper = within.natives
+    async def rows(self, key_range: KeyRange) -> Sequence[SourceRow]:
+        lower, upper = key_range.natives
         return [self._row(values) for values in await self._table.rows(self._columns, lower, upper)]
 
     async def look_up(self, keys: Iterable[Key]) -> Mapping[Key, SourceRow]:
@@ -100,7 +100,7 @@ class MysqlSource:
         )
 
 
-class MongoSource:
+class MongoSourceReader:
     def __init__(self, documents: Documents, route: Route, canonical: CanonicalRow) -> None:
         self._documents = documents
         self._route = route
@@ -110,8 +110,8 @@ class MongoSource:
     async def estimate(self) -> int:
         return await self._documents.estimate()
 
-    async def bound_behind(self, lower: Bound | None, rows: int) -> Bound | None:
-        while ids := await self._documents.ids_behind(lower.native if lower else None, rows, _TRIED_AS_BOUND):
+    async def next_bound(self, lower: Bound | None, rows: int) -> Bound | None:
+        while ids := await self._documents.ids_from(lower.native if lower else None, rows, _TRIED_AS_BOUND):
             for identifier in ids:
                 key = _key_of(self._route, {"_id": identifier})
                 if key is not None:
@@ -119,20 +119,20 @@ class MongoSource:
             rows += _TRIED_AS_BOUND
         return None
 
-    async def checksum(self, within: KeyRange) -> Checksum:
-        sum_, text, route = Checksumming(), self._canonical.text, self._route
-        lower, upper = within.natives
+    async def checksum(self, key_range: KeyRange) -> Checksum:
+        builder, text, route = ChecksumBuilder(), self._canonical.text, self._route
+        lower, upper = key_range.natives
         async for batch in self._documents.batches(lower, upper, BATCH):
             for document in batch:
                 try:
-                    sum_.add(text(map_key(route, document), map_fields(route, document)))
+                    builder.add(text(map_key(route, document), map_fields(route, document)))
                 except InvalidEvent:
                     # No row of the copy has a text like that, so the rows are looked at one by one.
-                    sum_.add(f"!{document['_id']!r}")
-        return sum_.checksum
+                    builder.add(f"!{document['_id']!r}")
+        return builder.checksum
 
-    async def rows(self, within: KeyRange) -> Sequence[SourceRow]:
-        lower, upper = within.natives
+    async def rows(self, key_range: KeyRange) -> Sequence[SourceRow]:
+        lower, upper = key_range.natives
         batches = self._documents.batches(lower, upper, BATCH)
         return [self._row(document) async for batch in batches for document in batch]
 

@@ -12,7 +12,7 @@ from service_kit.mysql import MysqlAddress
 from service_kit.settings import EnvironmentSettings
 from sync_service.routes.config import Route
 from sync_service.routes.ddl import UnfitTable
-from sync_service.routes.explain import Unexplained, explain_event
+from sync_service.routes.explain import NotAnEvent, explain_event
 from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.routes.table_changes import change_tables
 
@@ -77,10 +77,10 @@ def _explain(file: str) -> None:
     try:
         written = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
         explanation = explain_event(written, routes)
-    except (OSError, UnicodeDecodeError, Unexplained) as error:
+    except (OSError, UnicodeDecodeError, NotAnEvent) as error:
         sys.exit(f"error: {file}: {error}")
     print(explanation)
-    if not explanation.fits:
+    if not explanation.is_applicable:
         sys.exit(1)
 
 

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from sync_service.routes.converters import (
+    CONVERSION_FAILURES,
     CONVERSIONS,
     DECIMAL128,
-    UNFIT,
     Conversion,
     FieldType,
     convert,
     limited_decimal,
-    unfit,
+    unfit_value,
 )
 from sync_service.routes.row_mapping import MappedField, RowMapping
 
@@ -96,8 +96,8 @@ class CopiedField(_Declaration):
         if self.default is not None:
             try:
                 self.conversion("mysql").convert(self.default)
-            except UNFIT as error:
-                raise ValueError(f"default: {unfit(self.default, self.type, error)}") from error
+            except CONVERSION_FAILURES as error:
+                raise ValueError(f"default: {unfit_value(self.default, self.type, error)}") from error
         return self
 
     @property

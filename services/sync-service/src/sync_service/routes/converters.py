@@ -40,16 +40,16 @@ FieldType = Literal[
 ]
 
 # What a converter may raise for a value that does not fit. InvalidOperation and OverflowError are ArithmeticErrors.
-UNFIT = (ValueError, TypeError, ArithmeticError, RecursionError)
+CONVERSION_FAILURES = (ValueError, TypeError, ArithmeticError, RecursionError)
 
 
-class Misfit(ValueError):  # noqa: N818 - the value is, the program is not
+class ConversionError(ValueError):
     """Why a value does not fit, in words that don't quote it: it may be personal, and this ends up in the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """`convert` makes a value what the type says, or raises one of `UNFIT`.
+    """`convert` makes a value what the type says, or raises one of `CONVERSION_FAILURES`.
 
     A value whose class is exactly `unchanged` stays as it is; whoever has many of them need not call for that.
     """
@@ -79,13 +79,13 @@ def convert(value: Any, wanted: FieldType) -> Any:
         return None
     try:
         return CONVERSIONS[wanted].convert(value)
-    except UNFIT as error:
-        raise unfit(value, wanted, error) from error
+    except CONVERSION_FAILURES as error:
+        raise unfit_value(value, wanted, error) from error
 
 
-def unfit(value: Any, wanted: FieldType, error: Exception) -> UnfitValue:
+def unfit_value(value: Any, wanted: FieldType, error: Exception) -> UnfitValue:
     """Without the value. The dead letter has it."""
-    reason = f": {error}" if isinstance(error, Misfit) else ""
+    reason = f": {error}" if isinstance(error, ConversionError) else ""
     return UnfitValue(f"a {type(value).__name__} that is no {wanted}{reason}")
 
 
@@ -120,7 +120,7 @@ def _unsigned(value: Any) -> int | Decimal:
     if number < 0:
         number += _UNSIGNED_MAXIMUM + 1
     if not 0 <= number <= _UNSIGNED_MAXIMUM:
-        raise Misfit("it is beyond 64 bits")
+        raise ConversionError("it is beyond 64 bits")
     return number if number <= _INT64_MAXIMUM else Decimal(number)
 
 
@@ -131,9 +131,9 @@ def _number(value: Any) -> float:
         raise TypeError
     number = float(value)
     if not math.isfinite(number):
-        raise Misfit("it is not finite")
+        raise ConversionError("it is not finite")
     if isinstance(value, int) and number != value:
-        raise Misfit("a double can't hold it exactly")
+        raise ConversionError("a double can't hold it exactly")
     return number
 
 
@@ -145,7 +145,7 @@ def _decimal(value: Any) -> Decimal:
     # A binary fraction isn't the number that was written; its shortest text is.
     number = Decimal(str(value))
     if not number.is_finite():
-        raise Misfit("it is not finite")
+        raise ConversionError("it is not finite")
     return number
 
 
@@ -155,12 +155,12 @@ def limited_decimal(precision: int, scale: int) -> Conversion:
     def convert(value: Any) -> Decimal:
         number = _decimal(value)
         if number and number.adjusted() >= precision - scale:
-            raise Misfit(f"it has more than {precision - scale} digits before the point")
+            raise ConversionError(f"it has more than {precision - scale} digits before the point")
         # Not by arithmetic, which has 28 digits.
         _, digits, exponent = number.as_tuple()
         beyond = -int(exponent) - scale
         if beyond > 0 and any(digits[-beyond:]):
-            raise Misfit(f"it has more than {scale} digits after the point")
+            raise ConversionError(f"it has more than {scale} digits after the point")
         return number
 
     return Conversion("decimal", convert)
@@ -170,7 +170,7 @@ def _decimal128(value: Any) -> Decimal:
     try:
         return _DECIMAL128.create_decimal(_decimal(value))
     except Inexact as error:
-        raise Misfit("BSON has no decimals of so many digits") from error
+        raise ConversionError("BSON has no decimals of so many digits") from error
 
 
 # Decimals in a collection have 34 digits; Decimal128 itself would round what has more without a word.
@@ -220,7 +220,7 @@ def _date(value: Any) -> str | None:
         return None if value == _ZERO_DAY else _calendar_day(value).isoformat()
     if isinstance(value, datetime):
         if value.time() != time():
-            raise Misfit("it has a time of day")
+            raise ConversionError("it has a time of day")
         return value.date().isoformat()
     if isinstance(value, date):
         return value.isoformat()
@@ -276,7 +276,7 @@ _SPATIAL = frozenset({"wkb", "srid"})
 
 def _json(value: Any) -> Any:
     if type(value) is dict and value.keys() >= _SPATIAL:
-        raise Misfit("spatial values are not copied")
+        raise ConversionError("spatial values are not copied")
     return jsonable(value)
 
 
@@ -286,7 +286,7 @@ def _json_text(value: Any) -> Any:
     try:
         return msgspec.json.decode(value)
     except msgspec.DecodeError as error:
-        raise Misfit("it is not JSON") from error
+        raise ConversionError("it is not JSON") from error
 
 
 CONVERSIONS: Mapping[FieldType, Conversion] = {

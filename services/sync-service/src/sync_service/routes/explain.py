@@ -9,7 +9,7 @@ import msgspec
 
 from sync_service.debezium.envelope import ChangeEvent, Row, Source, decode
 from sync_service.debezium.errors import InvalidEvent
-from sync_service.debezium.positions import epoch, position
+from sync_service.debezium.positions import log_generation, position
 from sync_service.routes.config import Path, Route
 from sync_service.routes.json_values import jsonable
 from sync_service.routes.mapping import map_fields, map_key
@@ -17,16 +17,16 @@ from sync_service.routes.mapping import map_fields, map_key
 _OPERATIONS = {"c": "create", "u": "update", "d": "delete", "r": "read (snapshot)"}
 
 
-class Unexplained(Exception):  # noqa: N818 - the file is what is wrong
+class NotAnEvent(Exception):  # noqa: N818 - the file is what is wrong
     """What was given is no event; one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Lines of a name and a text; `fits` says whether the event would be applied, or be ignored rightly."""
+    """Lines of a name and a text; `is_applicable` says whether the event would be applied, or be ignored rightly."""
 
     lines: Sequence[tuple[str, str]]
-    fits: bool
+    is_applicable: bool
 
     def __str__(self) -> str:
         return "\n".join(f"{name:<12}{line}" for name, line in self.lines)
@@ -35,73 +35,73 @@ class Explanation:
 def explain_event(written: str, routes: Iterable[Route]) -> Explanation:
     """`written` is one event: `{"key": …, "value": …}`, a value alone, or a line of `inspect --json`.
 
-    Raises `Unexplained`.
+    Raises `NotAnEvent`.
     """
     try:
-        told = msgspec.json.decode(written)
+        parsed = msgspec.json.decode(written)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Unexplained(f"not JSON: {error}") from error
-    if not isinstance(told, dict):
-        raise Unexplained("an event is a JSON object")
-    if "error" in told and "op" not in told:
-        return Explanation([("dead letter", str(told["error"]))], fits=False)
+        raise NotAnEvent(f"not JSON: {error}") from error
+    if not isinstance(parsed, dict):
+        raise NotAnEvent("an event is a JSON object")
+    if "error" in parsed and "op" not in parsed:
+        return Explanation([("dead letter", str(parsed["error"]))], is_applicable=False)
     try:
-        event, topic = _event(told)
+        event, topic = _event(parsed)
     except InvalidEvent as error:
-        return Explanation([("dead letter", f"{type(error).__name__}: {error}")], fits=False)
+        return Explanation([("dead letter", f"{type(error).__name__}: {error}")], is_applicable=False)
     if event is None:
-        return Explanation([("ignored", "a tombstone for log compaction, which says nothing new")], fits=True)
+        return Explanation([("ignored", "a tombstone for log compaction, which says nothing new")], is_applicable=True)
     route = next((route for route in routes if route.topic == topic), None)
     if route is None:
-        return Explanation([("no route", f"no route reads topic {topic}")], fits=False)
+        return Explanation([("no route", f"no route reads topic {topic}")], is_applicable=False)
     return _explained(event, route)
 
 
-def _event(told: dict[str, Any]) -> tuple[ChangeEvent | None, str]:
-    """The event and its topic. Raises `InvalidEvent`, `Unexplained`."""
-    if "op" in told and "key" in told:
-        return _inspected(told)
-    value, key = (told["value"], told.get("key")) if "value" in told else (told, None)
+def _event(parsed: dict[str, Any]) -> tuple[ChangeEvent | None, str]:
+    """The event and its topic. Raises `InvalidEvent`, `NotAnEvent`."""
+    if "op" in parsed and "key" in parsed:
+        return _inspected(parsed)
+    value, key = (parsed["value"], parsed.get("key")) if "value" in parsed else (parsed, None)
     if value is None:
         return None, ""
     if isinstance(value, str):
         value = _object(value, "value")
     if not isinstance(value, dict):
-        raise Unexplained("its value is no JSON object")
+        raise NotAnEvent("its value is no JSON object")
     source = value.get("source")
     if not isinstance(source, dict):
-        raise Unexplained("there is no source in it, so it is no change event of Debezium's")
+        raise NotAnEvent("there is no source in it, so it is no change event of Debezium's")
     if key is None:
         key = _key_of_row(value, source)
     key_bytes = key.encode() if isinstance(key, str) else msgspec.json.encode(key)
     event = decode(key_bytes, msgspec.json.encode(value))
-    topic = told.get("topic")
+    topic = parsed.get("topic")
     return event, topic if isinstance(topic, str) else _topic(source)
 
 
-def _inspected(told: dict[str, Any]) -> tuple[ChangeEvent, str]:
+def _inspected(parsed: dict[str, Any]) -> tuple[ChangeEvent, str]:
     """A line of `inspect --json` has key and rows decoded already."""
     try:
         event = ChangeEvent(
-            operation=msgspec.convert(told["op"], type=str),
-            key=msgspec.convert(told["key"], type=Row),
-            after=msgspec.convert(told.get("after"), type=Row | None),
-            source=msgspec.convert(told.get("source"), type=Source),
-            ts_ms=msgspec.convert(told.get("ts_ms"), type=int | None),
+            operation=msgspec.convert(parsed["op"], type=str),
+            key=msgspec.convert(parsed["key"], type=Row),
+            after=msgspec.convert(parsed.get("after"), type=Row | None),
+            source=msgspec.convert(parsed.get("source"), type=Source),
+            ts_ms=msgspec.convert(parsed.get("ts_ms"), type=int | None),
             unread_before=msgspec.Raw(b"null"),
         )
     except msgspec.ValidationError as error:
-        raise Unexplained(f"not a line of inspect --json: {error}") from error
+        raise NotAnEvent(f"not a line of inspect --json: {error}") from error
     if event.operation not in _OPERATIONS:
-        raise Unexplained(f"op {event.operation!r} does not change a single row")
-    return event, str(told.get("topic") or _topic(told["source"]))
+        raise NotAnEvent(f"op {event.operation!r} does not change a single row")
+    return event, str(parsed.get("topic") or _topic(parsed["source"]))
 
 
 def _key_of_row(value: Mapping[str, Any], source: Mapping[str, Any]) -> Any:
     """A value alone has no key, but the row has what it is made of."""
     row = value.get("after") or value.get("before")
     if row is None:
-        raise Unexplained('neither a key nor a row is in it; give it as {"key": …, "value": …}')
+        raise NotAnEvent('neither a key nor a row is in it; give it as {"key": …, "value": …}')
     if source.get("connector") != "mongodb":
         return row
     document = _object(row, "after") if isinstance(row, str) else row
@@ -129,7 +129,7 @@ def _explained(event: ChangeEvent, route: Route) -> Explanation:
     ]
     if event.after is None and event.operation != "d":
         ignored = "the document was gone when the connector looked it up; its delete follows"
-        return Explanation([*lines, ("ignored", ignored)], fits=True)
+        return Explanation([*lines, ("ignored", ignored)], is_applicable=True)
     try:
         names = ["_id"] if route.is_keyed_by_document else list(route.key)
         lines.append(("key", _json(dict(zip(names, map_key(route, event.key), strict=True)))))
@@ -139,10 +139,10 @@ def _explained(event: ChangeEvent, route: Route) -> Explanation:
             lines.append(("row", _json(dict(map_fields(route, event.after)))))
             lines += _not_copied(event.after, route)
         lines.append(("position", position(event.source) or "none: a snapshot of MongoDB has none"))
-        lines.append(("epoch", epoch(event.source)))
+        lines.append(("epoch", log_generation(event.source)))
     except InvalidEvent as error:
-        return Explanation([*lines, ("dead letter", f"{type(error).__name__}: {error}")], fits=False)
-    return Explanation(lines, fits=True)
+        return Explanation([*lines, ("dead letter", f"{type(error).__name__}: {error}")], is_applicable=False)
+    return Explanation(lines, is_applicable=True)
 
 
 def _not_copied(row: Row, route: Route) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ import yaml
 from pydantic import ValidationError
 
 from sync_service.routes.config import Route
-from sync_service.routes.yaml_lines import MarkedYaml, read_marked
+from sync_service.routes.yaml_lines import YamlWithLines, read_yaml
 
 # pydantic's own words for a ValueError of ours.
 _PREFIX = "Value error, "
@@ -31,55 +31,55 @@ def default_routes_file() -> Path:
 def load_routes(path: Path) -> list[Route]:
     """Raises `InvalidRoutes`, with everything that is wrong."""
     try:
-        marked = read_marked(path.read_text(encoding="utf-8"))
+        document = read_yaml(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InvalidRoutes([f"{path}:{line}: {error.problem}"]) from error
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InvalidRoutes([f"{path}: {' '.join(str(error).split())}"]) from error
-    routes, problems = _routes(marked)
+    routes, problems = _routes(document)
     if problems:
         raise InvalidRoutes([f"{path}:{line}: {problem}" for line, problem in sorted(problems)])
     return routes
 
 
-def _routes(marked: MarkedYaml) -> tuple[list[Route], list[tuple[int, str]]]:
+def _routes(document: YamlWithLines) -> tuple[list[Route], list[tuple[int, str]]]:
     """The valid ones, and what is wrong with the others, each with its line."""
-    problems = list(marked.problems)
-    if not isinstance(marked.value, dict) or not marked.value:
+    problems = list(document.problems)
+    if not isinstance(document.value, dict) or not document.value:
         return [], [*problems, (1, "no routes in it")]
     routes = []
-    for name, body in marked.value.items():
+    for name, body in document.value.items():
         if not isinstance(body, dict):
-            problems.append((marked.line([name]), f"route {name} is not a mapping"))
+            problems.append((document.line([name]), f"route {name} is not a mapping"))
             continue
         if "name" in body:
-            problems.append((marked.line([name, "name"]), f"route {name}: its name is what it stands under"))
+            problems.append((document.line([name, "name"]), f"route {name}: its name is what it stands under"))
         try:
             routes.append(Route.model_validate({**body, "name": str(name)}))
         except ValidationError as error:
-            problems += _explained(error, str(name), marked)
-    problems += _shared(routes, marked)
+            problems += _explained(error, str(name), document)
+    problems += _shared(routes, document)
     return routes, problems
 
 
-def _explained(error: ValidationError, route: str, marked: MarkedYaml) -> Iterator[tuple[int, str]]:
+def _explained(error: ValidationError, route: str, document: YamlWithLines) -> Iterator[tuple[int, str]]:
     for each in error.errors():
         # Places have parts that are not in the file: the kind of a target, a key that is no name.
         place: list[str | int] = [route]
         for part in each["loc"]:
-            if (*place, part) in marked.lines:
+            if (*place, part) in document.lines:
                 place.append(part)
         field = ".".join(map(str, each["loc"]))
         message = each["msg"].removeprefix(_PREFIX)
-        yield marked.line(place), f"route {route}: {field}: {message}" if field else f"route {route}: {message}"
+        yield document.line(place), f"route {route}: {field}: {message}" if field else f"route {route}: {message}"
 
 
-def _shared(routes: Sequence[Route], marked: MarkedYaml) -> Iterator[tuple[int, str]]:
+def _shared(routes: Sequence[Route], document: YamlWithLines) -> Iterator[tuple[int, str]]:
     """What two routes have in common that they may not."""
     seen: dict[tuple[str, ...], str] = {}
     for route in routes:
         for what, identity in (("topic", (route.topic,)), ("target", (route.target.store, route.target.name))):
             first = seen.setdefault((what, *identity), route.name)
             if first != route.name:
-                yield marked.line([route.name, what]), f"route {route.name} has the same {what} as route {first}"
+                yield document.line([route.name, what]), f"route {route.name} has the same {what} as route {first}"

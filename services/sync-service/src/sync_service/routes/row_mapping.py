@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sync_service.debezium.errors import UnfitValue
-from sync_service.routes.converters import UNFIT, Conversion, unfit
+from sync_service.routes.converters import CONVERSION_FAILURES, Conversion, unfit_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class RowMapping:
                     values[name] = converted
         except UnfitValue as error:
             raise UnfitValue(f"{name}: {error}") from error
-        except UNFIT as error:
-            raise UnfitValue(f"{name}: {unfit(value, self._wanted[name], error)}") from error
+        except CONVERSION_FAILURES as error:
+            raise UnfitValue(f"{name}: {unfit_value(value, self._wanted[name], error)}") from error
         return values
 
 

@@ -10,7 +10,7 @@ Place = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class MarkedYaml:
+class YamlWithLines:
     """`value` as Python has it, `lines` (from 1 on) by place, and what is wrong already, each with its line."""
 
     value: Any
@@ -25,17 +25,17 @@ class MarkedYaml:
         return self.lines.get(known, 1)
 
 
-def read_marked(text: str) -> MarkedYaml:
+def read_yaml(text: str) -> YamlWithLines:
     """A name that occurs twice in a mapping is a problem, as the first value would be lost. Raises `yaml.YAMLError`."""
     loader = yaml.SafeLoader(text)
     try:
         root = loader.get_single_node()
         if root is None:
-            return MarkedYaml(None, {}, [])
+            return YamlWithLines(None, {}, [])
         lines: dict[Place, int] = {}
         problems: list[tuple[int, str]] = []
         _walk(root, (), lines, problems)
-        return MarkedYaml(loader.construct_document(root), lines, problems)
+        return YamlWithLines(loader.construct_document(root), lines, problems)
     finally:
         loader.dispose()
 

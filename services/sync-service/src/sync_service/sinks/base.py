@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from sync_service.apply.changes import Change
-from sync_service.apply.ordering import Flow
+from sync_service.apply.ordering import ApplyMode
 
 # How long a tombstone guards against a replayed insert, unless the route keeps it for ever.
 TOMBSTONE_LIFETIME = timedelta(days=7)
@@ -31,7 +31,7 @@ class Written:
     skipped: Sequence[Change]
 
 
-async def told_apart(
+async def split_applied_skipped(
     changes: Sequence[Change], applied: int, events_in_place: Callable[[], Awaitable[Collection[str]]]
 ) -> Written:
     """Which of the changes those are that a store says it has applied.
@@ -60,7 +60,7 @@ class Sink(Protocol):
     async def prepare(self) -> None:
         """Make or check what the copy needs. Raises `Unavailable`."""
 
-    async def write(self, changes: Sequence[Change], flow: Flow = Flow.LIVE) -> Written:
+    async def write(self, changes: Sequence[Change], mode: ApplyMode = ApplyMode.LIVE) -> Written:
         """Apply the rule to each change; a key occurs once. Safe to repeat. Raises `Rejected`, `Unavailable`."""
 
     async def purge(self) -> None:

@@ -16,9 +16,16 @@ from pymongo import ASCENDING, IndexModel, InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError, CollectionInvalid, DocumentTooLarge, OperationFailure, PyMongoError
 
 from sync_service.apply.changes import Change
-from sync_service.apply.ordering import SNAPSHOT_READ, Flow, Version, comparable_epochs
+from sync_service.apply.ordering import SNAPSHOT_READ, ApplyMode, Version, comparable_generations
 from sync_service.routes.config import MongoTarget, Route
-from sync_service.sinks.base import TOMBSTONE_LIFETIME, WRITE_SECONDS, Rejected, Unavailable, Written, told_apart
+from sync_service.sinks.base import (
+    TOMBSTONE_LIFETIME,
+    WRITE_SECONDS,
+    Rejected,
+    Unavailable,
+    Written,
+    split_applied_skipped,
+)
 
 if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.
@@ -99,18 +106,18 @@ class MongoSink:
             if error.code != _INDEX_NOT_FOUND:
                 raise
 
-    async def write(self, changes: Sequence[Change], flow: Flow = Flow.LIVE) -> Written:
+    async def write(self, changes: Sequence[Change], mode: ApplyMode = ApplyMode.LIVE) -> Written:
         try:
             # Most rows that are created or read are not there yet, and to insert costs a third of a guarded upsert.
             applied, there = await self._bulk(
-                [InsertOne(_document(each)) if _is_first(each) else _upsert(each, flow) for each in changes]
+                [InsertOne(_document(each)) if _is_first(each) else _upsert(each, mode) for each in changes]
             )
             if there:
-                updated, raced = await self._bulk([_upsert(changes[number], flow) for number in there])
+                updated, raced = await self._bulk([_upsert(changes[number], mode) for number in there])
                 if raced:
                     raise Unavailable("MongoDB: somebody else made the same documents at the same moment")
                 applied += updated
-            return await told_apart(changes, applied, lambda: self._events(changes))
+            return await split_applied_skipped(changes, applied, lambda: self._events(changes))
         except BulkWriteError as error:
             raise _translated(error) from error
         except (BSONError, DocumentTooLarge, OverflowError, UnicodeError) as error:
@@ -156,9 +163,9 @@ def _document(change: Change) -> dict[str, Any]:
         "_id": change.key[0],
         **{name: _bson(value) for name, value in (change.values or {}).items()},
         "_sync": {
-            "stream": version.stream,
+            "stream": version.topic_partition,
             "offset": version.offset,
-            "epoch": version.epoch,
+            "epoch": version.log_generation,
             "position": version.position,
             "operation": version.operation,
             "deleted_at": datetime.now(UTC) if change.values is None else None,
@@ -166,7 +173,7 @@ def _document(change: Change) -> dict[str, Any]:
     }
 
 
-def _upsert(change: Change, flow: Flow) -> UpdateOne:
+def _upsert(change: Change, mode: ApplyMode) -> UpdateOne:
     """By its id alone, as other conditions would cost MongoDB a query plan: the guard is in the update."""
     document = _document(change)
     whole: dict[str, Any] = {"$literal": document}
@@ -178,29 +185,30 @@ def _upsert(change: Change, flow: Flow) -> UpdateOne:
             for field in ("epoch", "position")
         }
         whole = {"$mergeObjects": [whole, {"_sync": {"$mergeObjects": [{"$literal": document["_sync"]}, kept]}}]}
-    update = [{"$replaceWith": {"$cond": [_guard(change.version, flow), whole, "$$ROOT"]}}]
+    update = [{"$replaceWith": {"$cond": [_guard(change.version, mode), whole, "$$ROOT"]}}]
     return UpdateOne({"_id": change.key[0]}, update, upsert=True)
 
 
-def _guard(incoming: Version, flow: Flow) -> dict[str, Any]:
+def _guard(incoming: Version, mode: ApplyMode) -> dict[str, Any]:
     """Is the incoming event newer? The rule of `apply.ordering` on the stored `_sync`.
 
     In MongoDB's order whatever is missing or null comes before every text: no position is below any position.
     """
-    if flow is Flow.REPAIR:
-        same = {"$and": [{"$eq": [f"$_sync.{name}", getattr(incoming, name)]} for name in ("stream", "offset")]}
+    if mode is ApplyMode.REPAIR:
+        event = {"stream": incoming.topic_partition, "offset": incoming.offset}
+        same = {"$and": [{"$eq": [f"$_sync.{name}", value]} for name, value in event.items()]}
         return {"$or": [_ABSENT, same]}
     not_redelivered = {
-        "$or": [{"$ne": ["$_sync.stream", incoming.stream]}, {"$lt": ["$_sync.offset", incoming.offset]}]
+        "$or": [{"$ne": ["$_sync.stream", incoming.topic_partition]}, {"$lt": ["$_sync.offset", incoming.offset]}]
     }
-    same_epoch = {"$in": ["$_sync.epoch", list(comparable_epochs(incoming.epoch))]}
+    same_generation = {"$in": ["$_sync.epoch", list(comparable_generations(incoming.log_generation))]}
     newer = {"$lt": ["$_sync.position", incoming.position]}
-    if flow is Flow.REPLAY:
+    if mode is ApplyMode.RETRY:
         known = {"$eq": [{"$type": "$_sync.position"}, "string"]}
-        return {"$or": [_ABSENT, {"$and": [not_redelivered, same_epoch, known, newer]}]}
+        return {"$or": [_ABSENT, {"$and": [not_redelivered, same_generation, known, newer]}]}
     if incoming.operation == SNAPSHOT_READ or incoming.position is None:
         return not_redelivered
-    return {"$and": [not_redelivered, {"$or": [newer, {"$not": same_epoch}]}]}
+    return {"$and": [not_redelivered, {"$or": [newer, {"$not": same_generation}]}]}
 
 
 def _is_there_already(failure: Mapping[str, Any]) -> bool:

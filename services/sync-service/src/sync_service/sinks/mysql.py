@@ -15,9 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service_kit.mysql import create_engine
 from sync_service.apply.changes import Change
-from sync_service.apply.ordering import STREAM_WIDTH, Flow
+from sync_service.apply.ordering import TOPIC_PARTITION_WIDTH, ApplyMode
 from sync_service.routes.config import CopiedField, Route
-from sync_service.sinks.base import TOMBSTONE_LIFETIME, WRITE_SECONDS, Rejected, Unavailable, Written, told_apart
+from sync_service.sinks.base import (
+    TOMBSTONE_LIFETIME,
+    WRITE_SECONDS,
+    Rejected,
+    Unavailable,
+    Written,
+    split_applied_skipped,
+)
 
 VERSION_COLUMNS = ("sync_event", "sync_epoch", "sync_position", "sync_operation", "sync_deleted_at")
 
@@ -48,20 +55,20 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _UPDATED = re.compile(rb"Duplicates: (\d+)")
 
 # Is the incoming event newer? The rule of `apply.ordering`, line by line; `new` is the incoming row.
-_NOT_REDELIVERED = f"""(LEFT(old.sync_event, {STREAM_WIDTH}) <> LEFT(new.sync_event, {STREAM_WIDTH})
+_NOT_REDELIVERED = f"""(LEFT(old.sync_event, {TOPIC_PARTITION_WIDTH}) <> LEFT(new.sync_event, {TOPIC_PARTITION_WIDTH})
          OR new.sync_event > old.sync_event)"""
-_SAME_EPOCH = "old.sync_epoch IN (new.sync_epoch, CONCAT(SUBSTRING_INDEX(new.sync_epoch, '/', 1), '/'))"
+_SAME_GENERATION = "old.sync_epoch IN (new.sync_epoch, CONCAT(SUBSTRING_INDEX(new.sync_epoch, '/', 1), '/'))"
 _GUARDS = {
-    Flow.LIVE: f"""(
+    ApplyMode.LIVE: f"""(
         {_NOT_REDELIVERED}
         AND (new.sync_operation = 'r'
-             OR NOT {_SAME_EPOCH}
+             OR NOT {_SAME_GENERATION}
              OR COALESCE(new.sync_position > old.sync_position, TRUE)))""",
-    Flow.REPLAY: f"""(
+    ApplyMode.RETRY: f"""(
         {_NOT_REDELIVERED}
-        AND {_SAME_EPOCH}
+        AND {_SAME_GENERATION}
         AND COALESCE(new.sync_position > old.sync_position, FALSE))""",
-    Flow.REPAIR: "(new.sync_event = old.sync_event)",
+    ApplyMode.REPAIR: "(new.sync_event = old.sync_event)",
 }
 
 
@@ -85,7 +92,7 @@ class MysqlSink:
         columns = [*self._key, *self._fields, *VERSION_COLUMNS]
         self._row = f"({', '.join(['%s'] * len(columns))})"
         self._insert = f"INSERT INTO {_quoted(self._table)} ({', '.join(map(_quoted, columns))}) VALUES "  # noqa: S608 - names of the route
-        self._update = {flow: self._on_duplicate(guard) for flow, guard in _GUARDS.items()}
+        self._update = {mode: self._on_duplicate(guard) for mode, guard in _GUARDS.items()}
 
     def _on_duplicate(self, guard: str) -> str:
         """The guarded half of the upsert.
@@ -115,16 +122,16 @@ class MysqlSink:
         columns = ", ".join(map(_quoted, (*self._key, *self._fields, *VERSION_COLUMNS)))
         await self._run(f"SELECT {columns} FROM {_quoted(self._table)} LIMIT 0")  # noqa: S608 - names of the route
 
-    async def write(self, changes: Sequence[Change], flow: Flow = Flow.LIVE) -> Written:
+    async def write(self, changes: Sequence[Change], mode: ApplyMode = ApplyMode.LIVE) -> Written:
         try:
             values = [value for change in changes for value in self._values(change)]
         except (ValueError, TypeError, RecursionError) as error:
             raise Rejected(f"{type(error).__name__}: {error}") from error
-        upsert = f"{self._insert}{', '.join([self._row] * len(changes))}{self._update[flow]}"
+        upsert = f"{self._insert}{', '.join([self._row] * len(changes))}{self._update[mode]}"
         try:
             async with asyncio.timeout(WRITE_SECONDS), self._engine.connect() as connection:
                 applied = await _upsert(connection, upsert, values)
-                return await told_apart(changes, applied, lambda: self._events(connection, changes))
+                return await split_applied_skipped(changes, applied, lambda: self._events(connection, changes))
         except (SQLAlchemyError, MySQLError, OSError, EOFError, UnicodeError, OverflowError) as error:
             raise _translated(error) from error
 
@@ -166,7 +173,7 @@ class MysqlSink:
             *self._key_values(change),
             *fields,
             version.event,
-            version.epoch,
+            version.log_generation,
             version.position,
             version.operation,
             _utc(datetime.now(UTC)) if values is None else None,

@@ -8,7 +8,7 @@ from pymongo.errors import ExecutionTimeout, PyMongoError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sync_service.monitoring.probe import ANSWER_SECONDS, Unanswered, answering
+from sync_service.monitoring.probe import PROBE_SECONDS, ProbeFailed, probing
 from sync_service.reconciliation.mysql_table import quoted
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Exactness = Literal["exact", "estimate", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class RowCount:
     """`rows` are None if they are unknown, for this `reason`."""
 
     rows: int | None
@@ -38,28 +38,28 @@ class Counted:
         return self.rows if self.exactness == "exact" else None
 
 
-class TooLong(Exception):  # noqa: N818 - what follows is an estimate
+class CountTimeout(Exception):  # noqa: N818 - what follows is an estimate
     """The count did not end in its time."""
 
 
 class Rows(Protocol):
-    """Both raise `Unanswered`."""
+    """Both raise `ProbeFailed`."""
 
     async def count(self) -> int:
-        """Exactly. Raises `TooLong` after `COUNT_SECONDS`."""
+        """Exactly. Raises `CountTimeout` after `COUNT_SECONDS`."""
 
     async def estimate(self) -> int:
         """What the store knows without counting; tombstones are rows to it."""
 
 
-async def counted(rows: Rows) -> Counted:
+async def counted(rows: Rows) -> RowCount:
     try:
         try:
-            return Counted(await rows.count(), "exact")
-        except TooLong:
-            return Counted(await rows.estimate(), "estimate")
-    except Unanswered as error:
-        return Counted(None, "unknown", str(error))
+            return RowCount(await rows.count(), "exact")
+        except CountTimeout:
+            return RowCount(await rows.estimate(), "estimate")
+    except ProbeFailed as error:
+        return RowCount(None, "unknown", str(error))
 
 
 class MysqlRows:
@@ -76,10 +76,10 @@ class MysqlRows:
                 f"SELECT /*+ MAX_EXECUTION_TIME({_COUNT_MS}) */ COUNT(*) "  # noqa: S608 - names of the route
                 f"FROM {quoted(self._schema)}.{quoted(self._table)} WHERE {self._condition}"
             )
-        except Unanswered as error:
+        except ProbeFailed as error:
             cause = error.__cause__
             if isinstance(cause, DBAPIError) and cause.orig is not None and cause.orig.args[:1] == (_TIMED_OUT,):
-                raise TooLong from error
+                raise CountTimeout from error
             raise
 
     async def estimate(self) -> int:
@@ -91,7 +91,7 @@ class MysqlRows:
 
     async def _ask(self, statement: str, *values: str) -> int:
         async with (
-            answering(SQLAlchemyError, OSError, within=COUNT_SECONDS + ANSWER_SECONDS),
+            probing(SQLAlchemyError, OSError, within=COUNT_SECONDS + PROBE_SECONDS),
             self._engine.connect() as connection,
         ):
             # What is remembered of a table's size may be a day old.
@@ -111,13 +111,13 @@ class MongoRows:
 
     async def count(self) -> int:
         try:
-            async with answering(PyMongoError, within=COUNT_SECONDS + ANSWER_SECONDS):
+            async with probing(PyMongoError, within=COUNT_SECONDS + PROBE_SECONDS):
                 return await self._collection.count_documents(self._condition, **self._options)
-        except Unanswered as error:
+        except ProbeFailed as error:
             if isinstance(error.__cause__, ExecutionTimeout):
-                raise TooLong from error
+                raise CountTimeout from error
             raise
 
     async def estimate(self) -> int:
-        async with answering(PyMongoError):
+        async with probing(PyMongoError):
             return await self._collection.estimated_document_count()

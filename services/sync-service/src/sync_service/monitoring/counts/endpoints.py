@@ -6,10 +6,10 @@ from fastapi import APIRouter, Depends, Request
 
 from service_kit.problems import problem_responses
 from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
-from sync_service.monitoring.counts.counting import Counted
+from sync_service.monitoring.counts.counting import RowCount
 from sync_service.monitoring.counts.schemas import RouteCounts, RowCounts, Side
 from sync_service.monitoring.counts.service import Counts, RouteCount
-from sync_service.monitoring.counts.service import Side as CountedSide
+from sync_service.monitoring.counts.service import Side as CountedTable
 
 router = APIRouter(prefix="/v1", tags=["counts"])
 
@@ -49,5 +49,5 @@ def _route(counts: RouteCount) -> RouteCounts:
     )
 
 
-def _side(side: CountedSide, count: Counted) -> Side:
+def _side(side: CountedTable, count: RowCount) -> Side:
     return Side(store=side.store, name=side.name, rows=count.rows, exactness=count.exactness, reason=count.reason)

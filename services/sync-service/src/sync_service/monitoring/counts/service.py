@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sync_service.monitoring.cache import Recent
-from sync_service.monitoring.counts.counting import Counted, MongoRows, MysqlRows, Rows, counted
-from sync_service.monitoring.store_probes import ObservedStores
+from sync_service.monitoring.cache import SingleFlightCache
+from sync_service.monitoring.counts.counting import MongoRows, MysqlRows, RowCount, Rows, counted
+from sync_service.monitoring.store_probes import StoreProbes
 from sync_service.reconciliation.copies import LIVE_DOCUMENTS, LIVE_ROWS
 from sync_service.routes.config import Route, Store
 
@@ -31,8 +31,8 @@ class RouteCount:
     """`source` is None if the topic does not tell what it is called."""
 
     route: Route
-    source: tuple[Side, Counted] | None
-    copy: tuple[Side, Counted]
+    source: tuple[Side, RowCount] | None
+    copy: tuple[Side, RowCount]
 
     @property
     def difference(self) -> int | None:
@@ -54,9 +54,9 @@ class RowCounts:
 class Counts:
     """In each store one count at a time; both stores at once."""
 
-    def __init__(self, routes: Sequence[Route], stores: ObservedStores) -> None:
+    def __init__(self, routes: Sequence[Route], stores: StoreProbes) -> None:
         self._sides = [(route, source_of(route, stores), copy_of(route, stores)) for route in routes]
-        self._counts = Recent(self._count, seconds=KEPT_SECONDS, share=SHARE)
+        self._counts = SingleFlightCache(self._count, seconds=KEPT_SECONDS, share=SHARE)
 
     async def read(self) -> RowCounts:
         """The latest ones."""
@@ -79,7 +79,7 @@ class Counts:
         return RowCounts(at, time.monotonic() - begun, routes)
 
 
-def source_of(route: Route, stores: ObservedStores) -> Side | None:
+def source_of(route: Route, stores: StoreProbes) -> Side | None:
     if route.source is None:
         return None
     database, name = route.source
@@ -88,7 +88,7 @@ def source_of(route: Route, stores: ObservedStores) -> Side | None:
     return Side("mongodb", f"{database}.{name}", MongoRows(stores.mongo[database][name], {}))
 
 
-def copy_of(route: Route, stores: ObservedStores) -> Side:
+def copy_of(route: Route, stores: StoreProbes) -> Side:
     """Its live rows: a tombstone is none."""
     name = f"{route.target.name}_copy"
     if route.target.store == "mysql":
@@ -98,5 +98,5 @@ def copy_of(route: Route, stores: ObservedStores) -> Side:
     return Side("mongodb", f"{database.name}.{name}", MongoRows(database[name], LIVE_DOCUMENTS))
 
 
-async def _in_turn(sides: Sequence[Side]) -> dict[Side, Counted]:
+async def _in_turn(sides: Sequence[Side]) -> dict[Side, RowCount]:
     return {side: await counted(side.rows) for side in sides}

@@ -13,9 +13,9 @@ from aiokafka.errors import KafkaError
 
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_topics import describe_topics
-from sync_service.kafka.admin import committed_offsets, extents
+from sync_service.kafka.admin import committed_offsets, offset_ranges
 from sync_service.kafka.clients import StandaloneClients
-from sync_service.monitoring.probe import ANSWER_SECONDS, answering
+from sync_service.monitoring.probe import PROBE_SECONDS, probing
 
 _CLIENT = "sync-service-pipeline"
 
@@ -72,20 +72,20 @@ class BrokerState:
     members: int
 
 
-class Broker:
+class BrokerProbe:
     """Connections of its own, which are opened again after each failure: a look never waits for the consumer."""
 
     def __init__(self, kafka: KafkaClients, topics: Sequence[str], group_id: str) -> None:
         self._kafka = kafka
         self._topics = topics
         self._group_id = group_id
-        self._clients = StandaloneClients(kafka, client_id=_CLIENT, request_timeout_ms=int(ANSWER_SECONDS * 1000))
+        self._clients = StandaloneClients(kafka, client_id=_CLIENT, request_timeout_ms=int(PROBE_SECONDS * 1000))
 
-    async def look(self) -> BrokerState:
-        """Raises `Unanswered`."""
+    async def probe(self) -> BrokerState:
+        """Raises `ProbeFailed`."""
         try:
-            async with answering(KafkaError, OSError):
-                return await self._look()
+            async with probing(KafkaError, OSError):
+                return await self._probe_all()
         except BaseException:
             await self.close()
             raise
@@ -93,7 +93,7 @@ class Broker:
     async def close(self) -> None:
         await self._clients.close()
 
-    async def _look(self) -> BrokerState:
+    async def _probe_all(self) -> BrokerState:
         consumer, admin = await self._clients.connected()
         described = await describe_topics(self._kafka, self._topics)
         partitions = {
@@ -102,7 +102,7 @@ class Broker:
         everyone = list(chain.from_iterable(partitions.values()))
         if not everyone:
             return BrokerState([TopicState(topic, []) for topic in self._topics], await self._members(admin))
-        kept = await extents(consumer, everyone)
+        kept = await offset_ranges(consumer, everyone)
         committed = await committed_offsets(admin, self._group_id, everyone)
 
         def state(partition: TopicPartition) -> PartitionState:

@@ -10,22 +10,22 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from sync_service.monitoring.pipeline.schemas import Connector
-from sync_service.monitoring.probe import Unanswered, answering
+from sync_service.monitoring.probe import ProbeFailed, probing
 
 _answer = TypeAdapter(list[Connector])
 
 
-class Connectors:
+class ConnectorProbe:
     """`address` is the registrar's; without one, nothing is known."""
 
     def __init__(self, address: str | None, http: httpx.AsyncClient) -> None:
         self._address = address
         self._http = http
 
-    async def look(self) -> Sequence[Connector]:
-        """Raises `Unanswered`."""
+    async def probe(self) -> Sequence[Connector]:
+        """Raises `ProbeFailed`."""
         if self._address is None:
-            raise Unanswered("REGISTRAR_URL is not set")
-        async with answering(httpx.HTTPError, ValidationError):
+            raise ProbeFailed("REGISTRAR_URL is not set")
+        async with probing(httpx.HTTPError, ValidationError):
             answer = await self._http.get(f"{self._address.rstrip('/')}/v1/connectors")
             return _answer.validate_json(answer.raise_for_status().content)

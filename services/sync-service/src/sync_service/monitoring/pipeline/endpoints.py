@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 
 from service_kit.problems import problem_responses
-from sync_service.apply.processor import RouteApplication
+from sync_service.apply.processor import RouteProcessor
 from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
 from sync_service.kafka.gaps import KnownGap
 from sync_service.monitoring.pipeline.broker import TopicState
@@ -19,10 +19,10 @@ from sync_service.monitoring.pipeline.schemas import (
     StoreState,
     Topic,
 )
-from sync_service.monitoring.pipeline.service import Observation, Pipeline, Seen, connector_of, route_state
+from sync_service.monitoring.pipeline.service import Pipeline, PipelineSnapshot, Probed, connector_of, route_state
 from sync_service.monitoring.status.schemas import as_gaps
 from sync_service.routes.config import Store
-from sync_service.runner import SyncOperation
+from sync_service.runner import SyncRunner
 
 router = APIRouter(prefix="/v1", tags=["pipeline"])
 
@@ -46,31 +46,32 @@ async def read_pipeline(*, _worker: CurrentWorker, pipeline: PipelineDep, reques
 
     Lag and what is done are the whole consumer group's. `problem` and `blocked_by` are of the process that answers.
     """
-    operation: SyncOperation = request.app.state.operation
-    seen = await pipeline.observe()
-    topics = {topic.name: topic for topic in seen.broker.value.topics} if seen.broker.value else {}
+    runner: SyncRunner = request.app.state.runner
+    snapshot = await pipeline.snapshot()
+    topics = {topic.name: topic for topic in snapshot.broker.value.topics} if snapshot.broker.value else {}
     return PipelineState(
-        observed_at=seen.at,
-        problem=operation.problem,
-        stores=[_store(name, answer) for name, answer in seen.stores.items()],
+        observed_at=snapshot.at,
+        problem=runner.problem,
+        stores=[_store(name, answer) for name, answer in snapshot.stores.items()],
         connectors=Connectors(
-            items=None if seen.connectors.value is None else list(seen.connectors.value), reason=seen.connectors.reason
+            items=None if snapshot.connectors.value is None else list(snapshot.connectors.value),
+            reason=snapshot.connectors.reason,
         ),
         broker=Broker(
-            topics=[_topic(topic) for topic in topics.values()] if seen.broker.value else None,
+            topics=[_topic(topic) for topic in topics.values()] if snapshot.broker.value else None,
             group_id=request.app.state.settings.sync_group_id,
-            members=seen.broker.value.members if seen.broker.value else None,
-            reason=seen.broker.reason,
+            members=snapshot.broker.value.members if snapshot.broker.value else None,
+            reason=snapshot.broker.reason,
         ),
         routes=[
-            _route(application, topics.get(topic), seen, operation.gaps.of(topic))
-            for topic, application in operation.applications.items()
+            _route(processor, topics.get(topic), snapshot, runner.gaps.of(topic))
+            for topic, processor in runner.processors.items()
         ],
-        dead_letters_reason=seen.letters.reason,
+        dead_letters_reason=snapshot.letters.reason,
     )
 
 
-def _store(name: Store, answer: Seen[float]) -> StoreState:
+def _store(name: Store, answer: Probed[float]) -> StoreState:
     return StoreState(
         name=name,
         answers=answer.value is not None,
@@ -88,15 +89,15 @@ def _topic(topic: TopicState) -> Topic:
 
 
 def _route(
-    application: RouteApplication, topic: TopicState | None, seen: Observation, gaps: Sequence[KnownGap]
+    processor: RouteProcessor, topic: TopicState | None, snapshot: PipelineSnapshot, gaps: Sequence[KnownGap]
 ) -> PipelineRoute:
-    route, blocked_by = application.route, application.statistics.blocked_by
+    route, blocked_by = processor.route, processor.statistics.blocked_by
     lag = None if topic is None else topic.lag
     return PipelineRoute(
         name=route.name,
         source=route.source_store,
         source_name=".".join(route.source) if route.source else None,
-        connector=connector_of(route.topic, seen.connectors.value or ()),
+        connector=connector_of(route.topic, snapshot.connectors.value or ()),
         topic=route.topic,
         target=route.target.store,
         target_name=route.target.name,
@@ -104,6 +105,6 @@ def _route(
         state=route_state(lag, blocked_by, is_in_doubt=bool(gaps)),
         lag=lag,
         done=None if topic is None else topic.done,
-        open_dead_letters=None if seen.letters.value is None else seen.letters.value.get(route.topic, 0),
+        open_dead_letters=None if snapshot.letters.value is None else snapshot.letters.value.get(route.topic, 0),
         blocked_by=blocked_by,
     )

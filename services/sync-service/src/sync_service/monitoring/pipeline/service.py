@@ -8,12 +8,12 @@ from typing import Generic, TypeVar
 
 from aiokafka.errors import KafkaError
 
-from sync_service.monitoring.cache import Recent
-from sync_service.monitoring.pipeline.broker import Broker, BrokerState
-from sync_service.monitoring.pipeline.connectors import Connectors
+from sync_service.monitoring.cache import SingleFlightCache
+from sync_service.monitoring.pipeline.broker import BrokerProbe, BrokerState
+from sync_service.monitoring.pipeline.connectors import ConnectorProbe
 from sync_service.monitoring.pipeline.schemas import Connector, RouteState
-from sync_service.monitoring.probe import Unanswered, answering
-from sync_service.monitoring.store_probes import ObservedStores
+from sync_service.monitoring.probe import ProbeFailed, probing
+from sync_service.monitoring.store_probes import StoreProbes
 from sync_service.routes.config import Store
 
 # However many people look, the parts are asked no more often than this.
@@ -25,7 +25,7 @@ ValueT = TypeVar("ValueT")
 
 
 @dataclass(frozen=True, slots=True)
-class Seen(Generic[ValueT]):
+class Probed(Generic[ValueT]):
     """What a part has told; None if it could not be asked, for this `reason`."""
 
     value: ValueT | None
@@ -33,14 +33,14 @@ class Seen(Generic[ValueT]):
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class PipelineSnapshot:
     """`stores` are by name, and tell in how many seconds they have answered; `letters` are counted by topic."""
 
     at: datetime
-    connectors: Seen[Sequence[Connector]]
-    broker: Seen[BrokerState]
-    stores: Mapping[Store, Seen[float]]
-    letters: Seen[Mapping[str, int]]
+    connectors: Probed[Sequence[Connector]]
+    broker: Probed[BrokerState]
+    stores: Mapping[Store, Probed[float]]
+    letters: Probed[Mapping[str, int]]
 
 
 class Pipeline:
@@ -48,51 +48,51 @@ class Pipeline:
 
     def __init__(
         self,
-        connectors: Connectors,
-        broker: Broker,
-        stores: ObservedStores,
+        connectors: ConnectorProbe,
+        broker: BrokerProbe,
+        stores: StoreProbes,
         open_letters: Callable[[], Awaitable[Mapping[str, int]]],
     ) -> None:
         self._connectors = connectors
         self._broker = broker
         self._stores = stores
         self._open_letters = open_letters
-        self._letters = Recent(self._count_letters, seconds=LETTERS_SECONDS)
-        self._observed = Recent(self._look, seconds=LOOK_SECONDS)
+        self._letters = SingleFlightCache(self._count_letters, seconds=LETTERS_SECONDS)
+        self._snapshots = SingleFlightCache(self._probe_all, seconds=LOOK_SECONDS)
 
-    async def observe(self) -> Observation:
+    async def snapshot(self) -> PipelineSnapshot:
         """As it was `LOOK_SECONDS` ago at most, or as long ago as it takes to ask."""
-        return await self._observed.get()
+        return await self._snapshots.get()
 
     async def close(self) -> None:
-        await self._observed.close()
+        await self._snapshots.close()
         await self._letters.close()
         await self._broker.close()
 
-    async def _look(self) -> Observation:
+    async def _probe_all(self) -> PipelineSnapshot:
         connectors, broker, letters, mysql, mongodb = await asyncio.gather(
-            _seen(self._connectors.look()),
-            _seen(self._broker.look()),
+            _probed(self._connectors.probe()),
+            _probed(self._broker.probe()),
             self._letters.get(),
-            _seen(self._stores.ask_mysql()),
-            _seen(self._stores.ask_mongodb()),
+            _probed(self._stores.probe_mysql()),
+            _probed(self._stores.probe_mongodb()),
         )
-        return Observation(datetime.now(UTC), connectors, broker, {"mysql": mysql, "mongodb": mongodb}, letters)
+        return PipelineSnapshot(datetime.now(UTC), connectors, broker, {"mysql": mysql, "mongodb": mongodb}, letters)
 
-    async def _count_letters(self) -> Seen[Mapping[str, int]]:
+    async def _count_letters(self) -> Probed[Mapping[str, int]]:
         async def count() -> Mapping[str, int]:
             # What was read of a long topic when the time is over is not read again by the next who asks.
-            async with answering(KafkaError, OSError):
+            async with probing(KafkaError, OSError):
                 return await self._open_letters()
 
-        return await _seen(count())
+        return await _probed(count())
 
 
-async def _seen(asked: Awaitable[ValueT]) -> Seen[ValueT]:
+async def _probed(asked: Awaitable[ValueT]) -> Probed[ValueT]:
     try:
-        return Seen(await asked)
-    except Unanswered as error:
-        return Seen(None, str(error))
+        return Probed(await asked)
+    except ProbeFailed as error:
+        return Probed(None, str(error))
 
 
 def connector_of(topic: str, connectors: Iterable[Connector]) -> str | None:

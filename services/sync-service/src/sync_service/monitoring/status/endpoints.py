@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from sync_service.kafka.gaps import KnownGap
 from sync_service.monitoring.status.schemas import Latency, RouteStatus, Status, as_gaps
 from sync_service.routes.config import Route
-from sync_service.runner import SyncOperation
+from sync_service.runner import SyncRunner
 from sync_service.statistics import RouteStatistics, percentile
 
 router = APIRouter(prefix="/v1", tags=["status"])
@@ -16,36 +16,36 @@ router = APIRouter(prefix="/v1", tags=["status"])
 
 @router.get("/status", summary="How far each route is")
 async def status(request: Request) -> Status:
-    operation: SyncOperation = request.app.state.operation
+    runner: SyncRunner = request.app.state.runner
     try:
-        lag = await operation.member.lag()
+        lag = await runner.member.lag()
     except KafkaError:
         lag = {}
     return Status(
-        problem=fit_for_anyone(
-            operation.problem,
-            {each.route.name: each.statistics.blocked_by for each in operation.applications.values()},
+        problem=without_driver_details(
+            runner.problem,
+            {each.route.name: each.statistics.blocked_by for each in runner.processors.values()},
         ),
         group_id=request.app.state.settings.sync_group_id,
-        assigned_partitions=len(operation.member.workers),
+        assigned_partitions=len(runner.member.workers),
         routes=[
-            _route_status(application.route, application.statistics, lag.get(topic), operation.gaps.of(topic))
-            for topic, application in operation.applications.items()
+            _route_status(processor.route, processor.statistics, lag.get(topic), runner.gaps.of(topic))
+            for topic, processor in runner.processors.items()
         ],
     )
 
 
-def fit_for_anyone(problem: str | None, blocked: Mapping[str, str | None]) -> str | None:
+def without_driver_details(problem: str | None, blocked: Mapping[str, str | None]) -> str | None:
     """The operation's problem without what a driver said, which may name accounts and addresses: that is in
     `/v1/pipeline`, for who works here, and in the log. `blocked` is what each route waits for, by its name.
     """
-    told = _before_the_colon(problem)
-    if told in blocked:
-        return "; ".join(f"{route}: {_before_the_colon(reason)}" for route, reason in blocked.items() if reason)
-    return told
+    public = _without_details(problem)
+    if public in blocked:
+        return "; ".join(f"{route}: {_without_details(reason)}" for route, reason in blocked.items() if reason)
+    return public
 
 
-def _before_the_colon(reason: str | None) -> str | None:
+def _without_details(reason: str | None) -> str | None:
     return None if reason is None else reason.partition(":")[0]
 
 
@@ -67,6 +67,6 @@ def _route_status(route: Route, statistics: RouteStatistics, lag: int | None, ga
         rate_per_second=round(statistics.rate, 2),
         latency_ms=Latency(p50=milliseconds(0.5), p95=milliseconds(0.95), p99=milliseconds(0.99)),
         last_event_at=statistics.last_event_at,
-        blocked_by=_before_the_colon(statistics.blocked_by),
+        blocked_by=_without_details(statistics.blocked_by),
         gaps=as_gaps(gaps),
     )

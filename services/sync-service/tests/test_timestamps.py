@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sync_service.ages import FIRST_MS, age_seconds, moment
+from sync_service.timestamps import EARLIEST_MS, age_seconds, to_datetime
 
 NOW_MS = 1795490254088.0
 
@@ -19,7 +19,7 @@ NOW_MS = 1795490254088.0
         (-1, None),
         (0, None),
         (1795490254, None),  # in seconds
-        (FIRST_MS, (NOW_MS - FIRST_MS) / 1000),
+        (EARLIEST_MS, (NOW_MS - EARLIEST_MS) / 1000),
     ],
 )
 def test_age(timestamp_ms: int, age: float | None) -> None:
@@ -27,5 +27,5 @@ def test_age(timestamp_ms: int, age: float | None) -> None:
 
 
 def test_moment() -> None:
-    assert moment(1795490254088) == datetime(2026, 11, 24, 3, 17, 34, 88000, tzinfo=UTC)
-    assert [moment(wrong).year for wrong in (-1, -(2**63), 2**63 - 1)] == [1970] * 3
+    assert to_datetime(1795490254088) == datetime(2026, 11, 24, 3, 17, 34, 88000, tzinfo=UTC)
+    assert [to_datetime(wrong).year for wrong in (-1, -(2**63), 2**63 - 1)] == [1970] * 3

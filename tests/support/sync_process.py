@@ -32,7 +32,7 @@ def tweet_event(number: int, *, ordinal: int = 1, op: str = "c", **fields: Any) 
 
 
 @dataclass
-class OwnSync:
+class SyncProcess:
     """`tweets` and `users` are names of routes and ends of their topics; `routes` can be edited before a start."""
 
     stack: Stack
@@ -72,9 +72,9 @@ class OwnSync:
 
 
 @asynccontextmanager
-async def own_sync(
+async def sync_process(
     stack: Stack, issuer: Issuer, folder: Path, *, urls: dict[str, str], routes: Sequence[dict[str, Any]]
-) -> AsyncIterator[OwnSync]:
+) -> AsyncIterator[SyncProcess]:
     """`urls` are MYSQL_URL, MONGODB_URL and KAFKA_BOOTSTRAP_SERVERS; `routes` those of users and of tweets."""
     suffix = secrets.token_hex(4)
     users, tweets = (f"users_{suffix}", f"tweets_{suffix}")
@@ -98,7 +98,7 @@ async def own_sync(
     async with AIOKafkaProducer(
         bootstrap_servers=urls["KAFKA_BOOTSTRAP_SERVERS"], max_request_size=LARGEST_REQUEST
     ) as producer:
-        sync = OwnSync(stack, issuer, producer, variables, own, tweets, users)
+        sync = SyncProcess(stack, issuer, producer, variables, own, tweets, users)
         sync.write_routes()
         yield sync
 

@@ -16,17 +16,17 @@ from service_kit.background import Supervisor
 from service_kit.kafka import KafkaClients
 from support.change_events import Record, mongodb_event, mysql_event
 from sync_service.apply.changes import Change
-from sync_service.apply.ordering import Flow, Version, offset, stream
+from sync_service.apply.ordering import ApplyMode, Version, offset, topic_partition
 from sync_service.debezium.envelope import decode
-from sync_service.debezium.positions import epoch, position
+from sync_service.debezium.positions import log_generation, position
 from sync_service.metrics import SyncMetrics
-from sync_service.reconciliation.compare import Comparison, Wanted
-from sync_service.reconciliation.comparison_target import Sides
+from sync_service.reconciliation.compare import Comparison, ComparisonOptions
+from sync_service.reconciliation.comparison_target import ComparisonTarget
 from sync_service.reconciliation.reports import RouteReport
-from sync_service.reconciliation.topic import Topic
+from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.routes.config import Route
 from sync_service.routes.mapping import map_fields, map_key
-from sync_service.runner import SyncOperation
+from sync_service.runner import SyncRunner
 from sync_service.settings import Settings
 from sync_service.sinks.base import Written
 
@@ -192,31 +192,33 @@ class Tweets:
 
 
 @dataclass
-class World:
+class ComparisonHarness:
     """One direction, its topic, and what compares it. Offsets are counted by `copy`."""
 
     direction: Direction
-    sides: Sides
+    target: ComparisonTarget
     settings: Settings
     producer: AIOKafkaProducer
     offsets: int = 0
-    running: "list[tuple[SyncOperation, asyncio.Task[None]]]" = field(default_factory=list)
+    running: "list[tuple[SyncRunner, asyncio.Task[None]]]" = field(default_factory=list)
 
     @property
     def route(self) -> Route:
         return self.direction.route
 
     async def copy(
-        self, number: int, content: str, *, op: str = "u", place: int = 1, flow: Flow = Flow.LIVE
+        self, number: int, content: str, *, op: str = "u", place: int = 1, mode: ApplyMode = ApplyMode.LIVE
     ) -> Written:
         """Write to the copy what an event says, as the sync does."""
         self.offsets += 1
-        return await self.sides.sink.write([self.change(number, content, op=op, place=place)], flow)
+        return await self.target.sink.write([self.change(number, content, op=op, place=place)], mode)
 
     def change(self, number: int, content: str, *, op: str = "u", place: int = 1) -> Change:
         event = decode(*self.direction.event(number, content, op=op, place=place))
         assert event is not None
-        version = Version(stream(TOPIC_ID, 0), offset(self.offsets), epoch(event.source), position(event.source), op)
+        version = Version(
+            topic_partition(TOPIC_ID, 0), offset(self.offsets), log_generation(event.source), position(event.source), op
+        )
         values = None if event.after is None else map_fields(self.route, event.after)
         return Change(map_key(self.route, event.key), values, version)
 
@@ -230,18 +232,20 @@ class World:
             await self.producer.send(self.route.topic, key=key, value=value, partition=0)
         await self.producer.flush()
 
-    def start_sync(self) -> SyncOperation:
-        operation = SyncOperation(
+    def start_sync(self) -> SyncRunner:
+        runner = SyncRunner(
             self.settings, [self.route], SyncMetrics(registry := CollectorRegistry()), Supervisor(registry)
         )
-        self.running.append((operation, asyncio.create_task(operation.run())))
-        return operation
+        self.running.append((runner, asyncio.create_task(runner.run())))
+        return runner
 
-    async def compare(self, *, patience: float = 30, sides: Sides | None = None, **wanted: Any) -> RouteReport:
+    async def compare(
+        self, *, patience: float = 30, target: ComparisonTarget | None = None, **wanted: Any
+    ) -> RouteReport:
         group = self.settings.sync_group_id
-        async with Topic(KafkaClients.of(self.settings), self.route.topic, group, patience=patience) as topic:
-            options = Wanted(**{"rows_in_a_range": 7, **wanted})
-            return await Comparison(self.route, sides or self.sides, topic, options).run()
+        async with TopicProgress(KafkaClients.of(self.settings), self.route.topic, group, patience=patience) as topic:
+            options = ComparisonOptions(**{"rows_in_a_range": 7, **wanted})
+            return await Comparison(self.route, target or self.target, topic, options).run()
 
 
 def counts(report: RouteReport) -> tuple[int, int, int, int, int]:

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sync_service.apply.changes import Change
-from sync_service.apply.ordering import STREAM_WIDTH, Version
+from sync_service.apply.ordering import TOPIC_PARTITION_WIDTH, Version
 from sync_service.sinks.base import Sink
 from sync_service.sinks.mongodb import MongoSink
 from sync_service.sinks.mysql import MysqlSink
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 State = tuple[Version, str | None]
 
 
-class Copy(Protocol):
+class StoredCopy(Protocol):
     sink: Sink
 
     def change(self, key: str, version: Version, content: str) -> Change: ...
@@ -29,7 +29,7 @@ class Copy(Protocol):
     async def readable(self) -> Mapping[str, str]: ...
 
 
-class MysqlCopy:
+class StoredMysqlCopy:
     def __init__(self, sink: MysqlSink, engine: AsyncEngine) -> None:
         self.sink: Sink = sink
         self._engine = engine
@@ -45,8 +45,8 @@ class MysqlCopy:
         return {
             row["id"]: (
                 Version(
-                    row["sync_event"][:STREAM_WIDTH],
-                    row["sync_event"][STREAM_WIDTH + 1 :],
+                    row["sync_event"][:TOPIC_PARTITION_WIDTH],
+                    row["sync_event"][TOPIC_PARTITION_WIDTH + 1 :],
                     row["sync_epoch"],
                     row["sync_position"],
                     row["sync_operation"],
@@ -61,7 +61,7 @@ class MysqlCopy:
             return {row.id: row.text for row in await connection.execute(text("SELECT id, text FROM tweets"))}
 
 
-class MongoCopy:
+class StoredMongoCopy:
     def __init__(self, sink: MongoSink, database: "Database") -> None:
         self.sink: Sink = sink
         self._database = database

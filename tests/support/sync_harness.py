@@ -20,11 +20,11 @@ from service_kit.kafka import KafkaClients
 from service_kit.kafka_topics import describe_topics
 from support.change_events import Record, mongodb_event
 from support.polling import eventually
-from support.records import records_of
+from support.records import read_records
 from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
 from sync_service.metrics import SyncMetrics
 from sync_service.routes.config import Route
-from sync_service.runner import SyncOperation
+from sync_service.runner import SyncRunner
 from sync_service.settings import Settings
 
 PARTITIONS = 3
@@ -39,7 +39,7 @@ def tweet_event(number: int, content: str, *, ordinal: int = 1, op: str = "c") -
 
 
 @dataclass
-class Bench:
+class SyncHarness:
     """Topics of a test's own, a way to put events on them, and both copies."""
 
     settings: Settings
@@ -47,7 +47,7 @@ class Bench:
     producer: AIOKafkaProducer
     engine: AsyncEngine
     mongo: Any
-    running: list[tuple[SyncOperation, "asyncio.Task[None]"]] = field(default_factory=list)
+    running: list[tuple[SyncRunner, "asyncio.Task[None]"]] = field(default_factory=list)
 
     @property
     def kafka(self) -> KafkaClients:
@@ -66,16 +66,16 @@ class Bench:
             await self.producer.send(topic, key=key, value=value, partition=partition)
         await self.producer.flush()
 
-    def start_sync(self, **changed: Any) -> SyncOperation:
+    def start_sync(self, **changed: Any) -> SyncRunner:
         settings = self.settings.model_copy(update=changed)
         registry = CollectorRegistry()
-        operation = SyncOperation(settings, self.routes, SyncMetrics(registry), Supervisor(registry))
-        self.running.append((operation, asyncio.create_task(operation.run())))
-        return operation
+        runner = SyncRunner(settings, self.routes, SyncMetrics(registry), Supervisor(registry))
+        self.running.append((runner, asyncio.create_task(runner.run())))
+        return runner
 
-    async def stop_sync(self, operation: SyncOperation) -> None:
-        (task,) = (task for each, task in self.running if each is operation)
-        operation.stop()
+    async def stop_sync(self, runner: SyncRunner) -> None:
+        (task,) = (task for each, task in self.running if each is runner)
+        runner.stop()
         await task
 
     async def create_topic(self, topic: str, partitions: int = PARTITIONS) -> None:
@@ -117,13 +117,13 @@ class Bench:
 
     async def dead_letters(self) -> "Sequence[ConsumerRecord[bytes, bytes]]":
         """Those of this test's topics."""
-        found = await records_of(self.settings.kafka_bootstrap_servers, DEAD_LETTERS_TOPIC)
+        found = await read_records(self.settings.kafka_bootstrap_servers, DEAD_LETTERS_TOPIC)
         ours = {self.users_topic.encode(), self.tweets_topic.encode()}
         return [record for record in found if dict(record.headers).get("__connect.errors.topic") in ours]
 
 
 @asynccontextmanager
-async def sync_bench(settings: Settings, routes: dict[str, Route], engine: AsyncEngine) -> AsyncIterator[Bench]:
+async def sync_harness(settings: Settings, routes: dict[str, Route], engine: AsyncEngine) -> AsyncIterator[SyncHarness]:
     """With empty copies. `routes` has those of users and of tweets; `engine` is of the copy in MySQL."""
     suffix = secrets.token_hex(4)
     own = [routes[name].model_copy(update={"topic": f"test.{suffix}.{name}"}) for name in ("users", "tweets")]
@@ -133,12 +133,12 @@ async def sync_bench(settings: Settings, routes: dict[str, Route], engine: Async
     mongo = client.get_default_database()
     await _empty(engine)
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers) as producer:
-        bench = Bench(settings, own, producer, engine, mongo)
+        harness = SyncHarness(settings, own, producer, engine, mongo)
         for route in own:
-            await bench.create_topic(route.topic)
-        yield bench
-        for operation, task in bench.running:
-            operation.stop()
+            await harness.create_topic(route.topic)
+        yield harness
+        for runner, task in harness.running:
+            runner.stop()
             await task
     await client.drop_database(mongo.name)
     client.close()

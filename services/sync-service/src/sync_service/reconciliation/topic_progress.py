@@ -14,8 +14,8 @@ from service_kit.kafka import KafkaClients
 from service_kit.kafka_topics import describe_topics
 from sync_service.debezium.envelope import decode
 from sync_service.debezium.errors import InvalidEvent
-from sync_service.debezium.positions import epoch, position
-from sync_service.kafka.admin import committed_offsets, extents
+from sync_service.debezium.positions import log_generation, position
+from sync_service.kafka.admin import committed_offsets, offset_ranges
 from sync_service.kafka.clients import StandaloneClients, read_until
 from sync_service.reconciliation.rows import CannotCompare
 
@@ -30,14 +30,14 @@ Ends = Mapping[TopicPartition, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LogPosition:
     """Where an event is in its source's log."""
 
-    epoch: str
+    log_generation: str
     position: str
 
 
-class Topic:
+class TopicProgress:
     """Asks the broker when it is needed for the first time: where nothing differs, it never is.
 
     `patience` is how many seconds the sync may make no progress. All of it raises `CannotCompare`.
@@ -56,18 +56,18 @@ class Topic:
     async def __aexit__(self, *_error: object) -> None:
         await self._clients.close()
 
-    async def drained(self) -> Ends | None:
+    async def caught_up(self) -> Ends | None:
         """Wait until the sync is done with all events that are there now; where these end.
 
         None if the sync made no progress with them for the time of its patience.
         """
         try:
             with stray_cancellations(KafkaError):
-                return await self._drained()
+                return await self._wait_until_caught_up()
         except (KafkaError, TimeoutError, OSError) as error:
             raise await self._unanswered(error) from error
 
-    async def newest(self, ends: Ends) -> Place | None:
+    async def newest(self, ends: Ends) -> LogPosition | None:
         """The place of the last event before these ends; None if it is not to be told.
 
         Every event before the ends was in the source before the ends were asked for: what is read from the source
@@ -79,17 +79,17 @@ class Topic:
         except (KafkaError, TimeoutError, OSError) as error:
             raise await self._unanswered(error) from error
 
-    async def _drained(self) -> Ends | None:
+    async def _wait_until_caught_up(self) -> Ends | None:
         consumer, admin = await self._clients.connected()
         partitions = await self._partitions()
-        kept = await extents(consumer, partitions)
+        kept = await offset_ranges(consumer, partitions)
         waiting, pause, progressed = None, _FIRST_PAUSE_SECONDS, time.monotonic()
         while True:
             committed = await committed_offsets(admin, self._group_id, partitions)
             done = {each: max(kept[each].begin, committed[each].offset) for each in partitions if each in committed}
             left = sum(max(0, kept[each].end - done.get(each, kept[each].begin)) for each in partitions)
             if not left:
-                return {each: extent.end for each, extent in kept.items()}
+                return {each: offset_range.end for each, offset_range in kept.items()}
             if left != waiting:
                 waiting, progressed = left, time.monotonic()
             elif time.monotonic() - progressed > self._patience:
@@ -97,23 +97,28 @@ class Topic:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    async def _newest(self, ends: Ends) -> Place | None:
+    async def _newest(self, ends: Ends) -> LogPosition | None:
         consumer, _ = await self._clients.connected()
         begins = await consumer.beginning_offsets(list(ends))
         places = [place for each, end in ends.items() if (place := await self._last(consumer, each, begins[each], end))]
-        if len({place.epoch for place in places}) != 1:
+        if len({place.log_generation for place in places}) != 1:
             return None
         return max(places, key=lambda place: place.position)
 
-    async def _last(self, consumer: AIOKafkaConsumer, partition: TopicPartition, begin: int, end: int) -> Place | None:
+    async def _last(
+        self, consumer: AIOKafkaConsumer, partition: TopicPartition, begin: int, end: int
+    ) -> LogPosition | None:
         """The newest place that one of the last events before `end` tells."""
         consumer.assign([partition])
         for offsets in _LAST_OFFSETS:
             start = max(begin, end - offsets)
             records = read_until(consumer, {partition: (start, end)})
-            found = [place async for each in records if (place := _place(each.key, each.value)) is not None]
+            found = [place async for each in records if (place := _log_position(each.key, each.value)) is not None]
             if found:
-                return max((each for each in found if each.epoch == found[-1].epoch), key=lambda each: each.position)
+                return max(
+                    (each for each in found if each.log_generation == found[-1].log_generation),
+                    key=lambda each: each.position,
+                )
             if start == begin:
                 return None
         return None
@@ -132,12 +137,12 @@ class Topic:
         return CannotCompare(f"{await self._kafka.explain(error)}; so it is not known which events are on their way")
 
 
-def _place(key: bytes | None, value: bytes | None) -> Place | None:
+def _log_position(key: bytes | None, value: bytes | None) -> LogPosition | None:
     try:
         event = decode(key, value)
         if event is None:
             return None
         where = position(event.source)
-        return None if where is None else Place(epoch(event.source), where)
+        return None if where is None else LogPosition(log_generation(event.source), where)
     except InvalidEvent:
         return None
