@@ -14,19 +14,19 @@ from registrar.observation import Observation
 from registrar.settings import Settings
 from registrar.watching import Registrar
 from service_kit.event_loop import EventLoopMetrics
-from support.forced_ends import WAYS, HowItEnds, end_first_run, restarts, running_task
 from support.polling import eventually
+from support.task_failures import FAILURES, Failure, fail_first_run, restarts, running_task
 
 SETTINGS = Settings(kafka_bootstrap_servers="127.0.0.1:1", connect_url="http://127.0.0.1:1")
 CONNECTOR = Connector("mysql", {"topic.prefix": "cdc"})
 TASKS = {"connectors": (Registrar, "run"), "event-loop-lag": (EventLoopMetrics, "watch")}
 
 
-@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("how", FAILURES)
 @pytest.mark.parametrize("task", TASKS)
-async def test_task_that_ends_is_restarted(monkeypatch: pytest.MonkeyPatch, task: str, how: HowItEnds) -> None:
+async def test_task_that_ends_is_restarted(monkeypatch: pytest.MonkeyPatch, task: str, how: Failure) -> None:
     owner, name = TASKS[task]
-    runs = end_first_run(monkeypatch, owner, name, how)
+    runs = fail_first_run(monkeypatch, owner, name, how)
     app = create_app(SETTINGS, [CONNECTOR], {})
 
     async def times() -> int:

@@ -14,19 +14,19 @@ from auth_service.metrics import MailMetrics
 from auth_service.settings import Settings
 from service_kit.event_loop import EventLoopMetrics
 from support.auth_app import client_of, running_app
-from support.forced_ends import WAYS, HowItEnds, cancel_from_outside, end_first_run, restarts
+from support.task_failures import FAILURES, Failure, cancel_from_outside, fail_first_run, restarts
 from support.polling import eventually
 
 TASKS = {"housekeeping": (Housekeeper, "run"), "event-loop-lag": (EventLoopMetrics, "watch")}
 
 
-@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("how", FAILURES)
 @pytest.mark.parametrize("task", TASKS)
 async def test_task_that_ends_is_restarted(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, task: str, how: HowItEnds
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, task: str, how: Failure
 ) -> None:
     owner, name = TASKS[task]
-    runs = end_first_run(monkeypatch, owner, name, how)
+    runs = fail_first_run(monkeypatch, owner, name, how)
 
     async def times() -> int:
         return len(runs)

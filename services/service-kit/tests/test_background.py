@@ -20,10 +20,10 @@ from service_kit.background import (
     stray_cancellations,
 )
 from service_kit.retry import Backoff
-from support.forced_ends import WAYS, Ends, HowItEnds
 from support.polling import eventually
+from support.task_failures import FAILURES, Failure, RecordedExits
 
-REASONS: dict[HowItEnds, str] = {
+REASONS: dict[Failure, str] = {
     "cancelled": "work was cancelled",
     "raises": "RuntimeError('ended by a test')",
     "returns": "work returned",
@@ -42,7 +42,7 @@ class Work:
         self._end = asyncio.get_running_loop().create_future()
         await self._end
 
-    async def end(self, how: HowItEnds) -> None:
+    async def end(self, how: Failure) -> None:
         """The run that is under way."""
 
         async def is_running() -> bool:
@@ -72,12 +72,12 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-def ends() -> Ends:
-    return Ends()
+def ends() -> RecordedExits:
+    return RecordedExits()
 
 
 @pytest.fixture
-def supervisor(registry: CollectorRegistry, ends: Ends, monkeypatch: pytest.MonkeyPatch) -> Supervisor:
+def supervisor(registry: CollectorRegistry, ends: RecordedExits, monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     monkeypatch.setattr(background, "RESTART_BACKOFF", Backoff(initial=0.02, maximum=30.0))
     return Supervisor(registry, ends)
 
@@ -86,9 +86,9 @@ def restarts(registry: CollectorRegistry) -> float | None:
     return registry.get_sample_value("background_task_restarts_total", {"task": "work"})
 
 
-@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("how", FAILURES)
 async def test_task_that_ends_is_restarted_counted_and_logged(
-    supervisor: Supervisor, registry: CollectorRegistry, how: HowItEnds
+    supervisor: Supervisor, registry: CollectorRegistry, how: Failure
 ) -> None:
     work = Work()
     async with supervisor.task("work", work):
@@ -106,8 +106,8 @@ async def test_task_that_ends_is_restarted_counted_and_logged(
     assert work.runs == 3
 
 
-@pytest.mark.parametrize("how", WAYS)
-async def test_task_that_ends_ends_the_process(supervisor: Supervisor, ends: Ends, how: HowItEnds) -> None:
+@pytest.mark.parametrize("how", FAILURES)
+async def test_task_that_ends_ends_the_process(supervisor: Supervisor, ends: RecordedExits, how: Failure) -> None:
     work = Work()
     async with supervisor.task("work", work, on_failure=OnFailure.EXIT):
         await work.end(how)
@@ -116,7 +116,7 @@ async def test_task_that_ends_ends_the_process(supervisor: Supervisor, ends: End
 
 
 @asynccontextmanager
-async def silent(supervisor: Supervisor, registry: CollectorRegistry, ends: Ends) -> AsyncIterator[None]:
+async def silent(supervisor: Supervisor, registry: CollectorRegistry, ends: RecordedExits) -> AsyncIterator[None]:
     """Nothing is logged, counted or ended."""
     with capture_logs() as logs:
         yield
@@ -125,7 +125,7 @@ async def silent(supervisor: Supervisor, registry: CollectorRegistry, ends: Ends
 
 @pytest.mark.parametrize("on_failure", OnFailure)
 async def test_only_the_owner_ends_a_task_in_silence(
-    supervisor: Supervisor, registry: CollectorRegistry, ends: Ends, on_failure: OnFailure
+    supervisor: Supervisor, registry: CollectorRegistry, ends: RecordedExits, on_failure: OnFailure
 ) -> None:
     work, stopping = Work(), asyncio.Event()
 
@@ -141,7 +141,7 @@ async def test_only_the_owner_ends_a_task_in_silence(
 
 
 async def test_task_that_may_finish_is_restarted_only_if_it_has_not(
-    supervisor: Supervisor, registry: CollectorRegistry, ends: Ends
+    supervisor: Supervisor, registry: CollectorRegistry, ends: RecordedExits
 ) -> None:
     work = Work()
     async with silent(supervisor, registry, ends), supervisor.task("work", work, may_finish=True):
@@ -173,7 +173,9 @@ async def test_task_is_not_restarted_when_its_owner_has_left_meanwhile(
 
 
 @pytest.mark.parametrize("on_failure", OnFailure)
-async def test_failure_on_the_way_out_is_seen(supervisor: Supervisor, ends: Ends, on_failure: OnFailure) -> None:
+async def test_failure_on_the_way_out_is_seen(
+    supervisor: Supervisor, ends: RecordedExits, on_failure: OnFailure
+) -> None:
     async def fails_to_stop() -> None:
         try:
             await asyncio.Event().wait()
@@ -296,7 +298,7 @@ async def main():
 
 asyncio.run(main())
 """
-STATEMENTS: dict[HowItEnds, str] = {
+STATEMENTS: dict[Failure, str] = {
     "cancelled": "asyncio.get_running_loop().call_soon(asyncio.current_task().cancel)",
     "raises": "raise RuntimeError('ended by a test')",
     "returns": "return",
@@ -304,7 +306,7 @@ STATEMENTS: dict[HowItEnds, str] = {
 
 
 @asynccontextmanager
-async def program(how: HowItEnds, on_failure: OnFailure) -> AsyncIterator[asyncio.subprocess.Process]:
+async def program(how: Failure, on_failure: OnFailure) -> AsyncIterator[asyncio.subprocess.Process]:
     code = PROGRAM.format(end=STATEMENTS[how], on_failure=on_failure.name)
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
@@ -320,8 +322,8 @@ async def program(how: HowItEnds, on_failure: OnFailure) -> AsyncIterator[asynci
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("how", WAYS)
-async def test_process_ends_with_70_and_says_why(how: HowItEnds) -> None:
+@pytest.mark.parametrize("how", FAILURES)
+async def test_process_ends_with_70_and_says_why(how: Failure) -> None:
     async with program(how, OnFailure.EXIT) as process:
         output, _ = await process.communicate()
         assert process.returncode == EXIT_SOFTWARE
@@ -330,8 +332,8 @@ async def test_process_ends_with_70_and_says_why(how: HowItEnds) -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("how", WAYS)
-async def test_process_goes_on_with_a_task_that_was_restarted(how: HowItEnds) -> None:
+@pytest.mark.parametrize("how", FAILURES)
+async def test_process_goes_on_with_a_task_that_was_restarted(how: Failure) -> None:
     async with program(how, OnFailure.RESTART) as process:
         assert process.stdout is not None
         lines = []

@@ -21,10 +21,18 @@ from embedded_stack import Stack
 from service_kit.background import EXIT_SOFTWARE, TaskEnded
 from service_kit.event_loop import EventLoopMetrics
 from service_kit.kafka import KafkaClients, stop
-from support.forced_ends import WAYS, Ends, HowItEnds, cancel_from_outside, end_first_run, restarts, running_task
 from support.polling import eventually
 from support.replicas import free_port
 from support.sync_process import SyncProcess, tweet_event
+from support.task_failures import (
+    FAILURES,
+    Failure,
+    RecordedExits,
+    cancel_from_outside,
+    fail_first_run,
+    restarts,
+    running_task,
+)
 from sync_service import runner
 from sync_service.change_feed.event_view import EventFilter
 from sync_service.change_feed.hub import Feed, FeedLimits
@@ -72,37 +80,37 @@ async def is_applied(sync: SyncProcess, app: FastAPI, number: int) -> None:
 @pytest.mark.parametrize(
     ("task", "owner", "name", "how"),
     [
-        *(("purge", SyncRunner, "_purge", how) for how in WAYS),
-        *(("gaps", SyncRunner, "_refresh_gaps", how) for how in WAYS),
+        *(("purge", SyncRunner, "_purge", how) for how in FAILURES),
+        *(("gaps", SyncRunner, "_refresh_gaps", how) for how in FAILURES),
         # To return is what they are for.
-        *(("views", runner, "make_views_once_possible", how) for how in WAYS if how != "returns"),
-        *(("event-loop-lag", EventLoopMetrics, "watch", how) for how in WAYS),
+        *(("views", runner, "make_views_once_possible", how) for how in FAILURES if how != "returns"),
+        *(("event-loop-lag", EventLoopMetrics, "watch", how) for how in FAILURES),
     ],
 )
 async def test_task_that_ends_is_restarted(
-    sync: SyncProcess, monkeypatch: pytest.MonkeyPatch, *, task: str, owner: Any, name: str, how: HowItEnds
+    sync: SyncProcess, monkeypatch: pytest.MonkeyPatch, *, task: str, owner: Any, name: str, how: Failure
 ) -> None:
-    runs = end_first_run(monkeypatch, owner, name, how)
+    runs = fail_first_run(monkeypatch, owner, name, how)
 
     async def times() -> int:
         return len(runs)
 
     async with running_app(sync) as (app, client):
-        ends = Ends.of(app)
+        ends = RecordedExits.of(app)
         await eventually(times, lambda seen: seen == 2)
         assert await restarts(client, task) == 1
         await is_applied(sync, app, 1)
     assert ends.reasons == []
 
 
-@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("how", FAILURES)
 @pytest.mark.parametrize(("task", "name"), [("sync", "run"), ("watchdog", "_watch")])
 async def test_task_without_which_the_sync_is_dead_ends_the_process(
-    sync: SyncProcess, monkeypatch: pytest.MonkeyPatch, task: str, name: str, how: HowItEnds
+    sync: SyncProcess, monkeypatch: pytest.MonkeyPatch, task: str, name: str, how: Failure
 ) -> None:
-    end_first_run(monkeypatch, SyncRunner, name, how)
+    fail_first_run(monkeypatch, SyncRunner, name, how)
     async with running_app(sync) as (app, _):
-        reason, code = await Ends.of(app).first()
+        reason, code = await RecordedExits.of(app).first()
     assert reason.startswith(f"background task {task} ended: ")
     assert code == EXIT_SOFTWARE
 
@@ -148,7 +156,7 @@ async def test_process_whose_consumer_has_ended_ends_with_70(sync: SyncProcess, 
 @pytest.mark.parametrize("name", ["commits", "worker"])
 async def test_task_of_the_consumer_that_is_cancelled_is_made_up_for(sync: SyncProcess, name: str) -> None:
     async with running_app(sync) as (app, _):
-        ends = Ends.of(app)
+        ends = RecordedExits.of(app)
         await is_applied(sync, app, 1)
         member = app.state.runner.member
         consumer = member._consumer
@@ -164,9 +172,9 @@ async def test_task_of_the_consumer_that_is_cancelled_is_made_up_for(sync: SyncP
 
 
 async def test_worker_that_returns_unasked_is_made_up_for(sync: SyncProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = end_first_run(monkeypatch, PartitionWorker, "_run", "returns")
+    runs = fail_first_run(monkeypatch, PartitionWorker, "_run", "returns")
     async with running_app(sync) as (app, _):
-        ends = Ends.of(app)
+        ends = RecordedExits.of(app)
         await is_applied(sync, app, 1)
     assert len(runs) > 1
     assert ends.reasons == []
@@ -175,7 +183,7 @@ async def test_worker_that_returns_unasked_is_made_up_for(sync: SyncProcess, mon
 async def test_consumer_whose_own_task_was_cancelled_is_replaced(sync: SyncProcess) -> None:
     """aiokafka lets the `CancelledError` of its coordination out of `getmany`."""
     async with running_app(sync) as (app, _):
-        ends = Ends.of(app)
+        ends = RecordedExits.of(app)
         await is_applied(sync, app, 1)
         app.state.runner.member._consumer._coordinator._coordination_task.cancel()
         await is_applied(sync, app, 2)
@@ -204,7 +212,7 @@ async def test_cancelled_error_that_leaves_stop_does_not_end_the_sync(
     monkeypatch.setattr(AIOKafkaConsumer, "stop", stop_as_after_a_lost_broker)
     monkeypatch.setattr(AIOKafkaConsumer, "getmany", lose_the_broker)
     async with running_app(sync) as (app, _):
-        ends = Ends.of(app)
+        ends = RecordedExits.of(app)
         for number in (1, 2, 3):
             await is_applied(sync, app, number)
             losses = 1

@@ -12,8 +12,8 @@ from pymongo.database import Database
 
 from service_kit.background import TaskEnded
 from service_kit.event_loop import EventLoopMetrics
-from support.forced_ends import WAYS, HowItEnds, cancel_from_outside, end_first_run, restarts, running_task
 from support.polling import eventually
+from support.task_failures import FAILURES, Failure, cancel_from_outside, fail_first_run, restarts, running_task
 from tweet_service.database import Preparation
 from tweet_service.gathering import Gathering
 from tweet_service.main import create_app
@@ -43,17 +43,17 @@ TASKS = {"preparation": (Preparation, "run"), "event-loop-lag": (EventLoopMetric
 @pytest.mark.parametrize(
     ("task", "how"),
     # To return is what the preparation is for.
-    [(task, how) for task in TASKS for how in WAYS if (task, how) != ("preparation", "returns")],
+    [(task, how) for task in TASKS for how in FAILURES if (task, how) != ("preparation", "returns")],
 )
 async def test_task_that_ends_is_restarted(
     settings: Settings,
     documents: Documents,
     monkeypatch: pytest.MonkeyPatch,
     task: str,
-    how: HowItEnds,
+    how: Failure,
 ) -> None:
     owner, name = TASKS[task]
-    runs = end_first_run(monkeypatch, owner, name, how)
+    runs = fail_first_run(monkeypatch, owner, name, how)
 
     async def times() -> int:
         return len(runs)
@@ -81,9 +81,9 @@ async def arrives(hub: Hub, documents: Documents, subscription: Any) -> None:
 
 @pytest.mark.parametrize("how", ["cancelled", "raises"])
 async def test_stream_goes_on_where_it_was_when_its_task_has_ended(
-    settings: Settings, documents: Documents, monkeypatch: pytest.MonkeyPatch, how: HowItEnds
+    settings: Settings, documents: Documents, monkeypatch: pytest.MonkeyPatch, how: Failure
 ) -> None:
-    runs = end_first_run(monkeypatch, Hub, "_follow", how)
+    runs = fail_first_run(monkeypatch, Hub, "_follow", how)
     async with running_app(settings) as (app, client):
         hub: Hub = app.state.stream
         async with hub.subscription(Wanted(), None) as subscription:

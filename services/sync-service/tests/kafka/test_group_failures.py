@@ -9,9 +9,9 @@ from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError,
 
 from embedded_stack import Stack
 from service_kit.retry import Retrier
-from support.forced_ends import Ends
 from support.polling import eventually
 from support.sync_harness import PARTITIONS, SyncHarness, becomes, tweet_event, tweet_id
+from support.task_failures import RecordedExits
 from sync_service.dead_letters.router import TooManyDeadLetters
 from sync_service.kafka.group import end_offsets
 
@@ -91,7 +91,7 @@ async def test_lag_is_an_error_and_no_endless_wait_while_the_broker_is_frozen(
 async def test_failure_of_the_batch_that_is_finished_while_the_consumer_closes_ends_the_process(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner, ends, applying = harness.start_sync(), Ends(), asyncio.Event()
+    runner, ends, applying = harness.start_sync(), RecordedExits(), asyncio.Event()
     runner._supervisor.end = ends
     await harness.send(harness.tweets_topic, tweet_event(1, "one"))
     await becomes(harness.tweets, {tweet_id(1): "one"})

@@ -11,9 +11,9 @@ from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.errors import KafkaConnectionError
 from sqlalchemy import text
 
-from support.forced_ends import Ends
 from support.polling import eventually
 from support.sync_harness import SyncHarness, becomes, tweet_event, tweet_id
+from support.task_failures import RecordedExits
 from sync_service.kafka import clients
 from sync_service.runner import SyncRunner
 
@@ -51,16 +51,16 @@ async def test_partition_that_stands_still_is_a_problem_until_it_gets_on(
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Ends:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> RecordedExits:
     """A watchdog that looks more often; why it would have ended the process."""
     monkeypatch.setattr("sync_service.runner.WATCH_SECONDS", 0.2)
     monkeypatch.setattr("sync_service.runner.STUCK_SECONDS", 1.0)
-    return Ends()
+    return RecordedExits()
 
 
 @pytest.mark.parametrize("answers_questions", [True, False])
 async def test_consumer_that_gets_nothing_though_the_broker_serves_it_ends_the_process(
-    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch, impatient: Ends, answers_questions: bool
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch, impatient: RecordedExits, answers_questions: bool
 ) -> None:
     runner = harness.start_sync(sync_watchdog_seconds=5)
     runner._supervisor.end = impatient
@@ -97,7 +97,7 @@ async def test_consumer_that_gets_nothing_though_the_broker_serves_it_ends_the_p
 
 
 async def test_broker_that_serves_nobody_is_waited_for(
-    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch, impatient: Ends
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch, impatient: RecordedExits
 ) -> None:
     """It answers questions for offsets, and no fetch."""
     runner = harness.start_sync(sync_watchdog_seconds=5)

@@ -1,4 +1,4 @@
-"""Background tasks that end by force, and what their service makes of it."""
+"""Makes background tasks fail, and records how their service reacts."""
 
 import asyncio
 import re
@@ -11,12 +11,12 @@ from fastapi import FastAPI
 from service_kit.background import EXIT_SOFTWARE
 from support.polling import eventually
 
-HowItEnds = Literal["cancelled", "raises", "returns"]
-WAYS: tuple[HowItEnds, ...] = get_args(HowItEnds)
+Failure = Literal["cancelled", "raises", "returns"]
+FAILURES: tuple[Failure, ...] = get_args(Failure)
 
 
-def end_first_run(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, how: HowItEnds) -> list[Any]:
-    """Have `owner.name`, which is a task's work, end soon when it first run. Returns the runs so far."""
+def fail_first_run(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, how: Failure) -> list[Any]:
+    """Make the first run of `owner.name`, a task's work, fail. Returns the list of runs, which grows."""
     work = getattr(owner, name)
     runs: list[Any] = []
 
@@ -37,13 +37,13 @@ def end_first_run(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, how: H
 
 
 def running_task(name: str) -> "asyncio.Task[Any] | None":
-    """The task of this name that was started last and has not ended."""
+    """The running task with this name that was started last."""
     found = [task for task in asyncio.all_tasks() if task.get_name() == name and not task.done()]
     return found[-1] if found else None
 
 
 async def cancel_from_outside(name: str) -> None:
-    """The task of this name, as soon as it runs."""
+    """Cancel the task with this name as soon as it runs."""
 
     async def task() -> "asyncio.Task[Any] | None":
         return running_task(name)
@@ -59,16 +59,16 @@ async def restarts(client: httpx.AsyncClient, task: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-class Ends:
-    """Takes note instead of ending the process."""
+class RecordedExits:
+    """Records exits instead of ending the process."""
 
     def __init__(self) -> None:
         self.reasons: list[tuple[str, int]] = []
 
     @classmethod
-    def of(cls, app: FastAPI) -> "Ends":
-        app.state.supervisor.end = ends = cls()
-        return ends
+    def of(cls, app: FastAPI) -> "RecordedExits":
+        app.state.supervisor.end = exits = cls()
+        return exits
 
     def __call__(self, reason: str, _error: BaseException | None = None, *, code: int = EXIT_SOFTWARE) -> None:
         self.reasons.append((reason, code))
