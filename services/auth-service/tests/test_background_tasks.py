@@ -14,8 +14,8 @@ from auth_service.metrics import MailMetrics
 from auth_service.settings import Settings
 from service_kit.event_loop import EventLoopMetrics
 from support.auth_app import client_of, running_app
-from support.task_failures import FAILURES, Failure, cancel_from_outside, fail_first_run, restarts
 from support.polling import eventually
+from support.task_failures import FAILURES, Failure, cancel_from_outside, fail_first_run, restarts
 
 TASKS = {"housekeeping": (Housekeeper, "run"), "event-loop-lag": (EventLoopMetrics, "watch")}
 
