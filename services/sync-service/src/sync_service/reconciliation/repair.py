@@ -3,13 +3,13 @@
 A repaired row gets a version as if a snapshot had read it:
 
 - *Its event stays* the one it had (`topic_partition` and `offset`), and the write takes effect only if the row still
-  has that event (`ApplyMode.REPAIR`): changes that the sync has applied since the read win. A row that never had an event
-  gets `NO_TOPIC_PARTITION`, which equals no topic's, and is written only if the row still does not exist.
+  has that event (`ApplyMode.REPAIR`): changes that the sync has applied since the read win. A row that never had an
+  event gets `NO_TOPIC_PARTITION`, which equals no topic's, and is written only if the row still does not exist.
 - *Its position becomes* that of the newest event that the topic had before the read, when the sync had applied all of
   them. All events in the topic by then were in the source by then, so the row that was read includes them. A later
-  event has a higher position and wins. An older one, sent again by Connect or retried from the dead letters, has a lower
-  position and is refused. To keep the position of the row's own event would not be enough: the lost events between that
-  event and the read would count as newer.
+  event has a higher position and wins. An older one, sent again by Connect or retried from the dead letters, has a
+  lower position and is refused. Keeping the position of the row's own event would not do: the lost events between
+  that event and the read would count as newer.
 - Where this position is unknown (the topic is empty, or its last events are of different log generations), the position
   stays what it was. A row without one is overwritten by every live event, and by no dead letter.
 
