@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from documents.markdown import Document
-from documents.sessions import DocumentError, run, steps
+from documents.sessions import run, steps
 from embedded_stack import Stack
 
 ROOT = Path(__file__).parents[2]
@@ -46,21 +46,8 @@ def test_commands_do_what_the_document_says(name: str, checkout: Path, running_s
     }
     try:
         run(steps(DOCUMENTS[name]), folder=checkout, variables=variables, within=600)
-    except DocumentError:
-        print(*_latest_troubles(configuration.state / "log"), sep="\n")
-        raise
     finally:
         running_stack.start()
-
-
-def _latest_troubles(logs: Path) -> list[str]:
-    """What the services warned of last, for whoever has only this test's output."""
-    return [
-        line
-        for log in sorted(logs.glob("*.log"))
-        for line in log.read_text(errors="replace").splitlines()[-400:]
-        if '"level": "warning"' in line or '"level": "error"' in line
-    ][-40:]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
