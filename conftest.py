@@ -1,4 +1,4 @@
-"""Real components for every test: an embedded stack of the test run's own, started as far as a test asks for it."""
+"""Real components for every test: an embedded stack of the test process, started as far as its tests need it."""
 
 import os
 from collections.abc import Iterator
@@ -8,12 +8,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from embedded_stack import Stack, temporary_stack
+from support.logs import use_plain_tracebacks
 
 pytest_plugins = ["support.failure_logs", "support.unit_tests"]
 
 # How long an example takes says more of the machine than of what is tested.
 settings.register_profile("tandem", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tandem")
+use_plain_tracebacks()
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +60,7 @@ def running_stack(stack: Stack) -> Stack:
 
 
 @pytest.fixture
-def whole_again(running_stack: Stack) -> Iterator[Stack]:
-    """A stack that a test may break; every component is up again behind it."""
+def breakable_stack(running_stack: Stack) -> Iterator[Stack]:
+    """A stack that a test may break; every component is started again after it."""
     yield running_stack
     running_stack.start()

@@ -29,7 +29,7 @@ NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("value", [b"{not json", b"\xff", b"5", b"{}", b'"op"'])
-def test_only_change_events_are_replayed_and_spoilt(value: bytes) -> None:
+def test_only_change_events_are_replayed_and_corrupted(value: bytes) -> None:
     event = _record(ROUTES["users"].topic)
     assert is_change_event(event)
     assert is_change_event(replace(event, value=None))
@@ -37,7 +37,7 @@ def test_only_change_events_are_replayed_and_spoilt(value: bytes) -> None:
     assert not is_change_event(replace(event, headers={MARKER: b"m"}))
 
 
-def test_plan_is_the_seeds_and_has_every_fault_once_at_least() -> None:
+def test_plan_depends_on_the_seed_and_has_every_fault() -> None:
     def names(seed: int) -> list[list[str]]:
         return [[fault.name for fault in faults] for faults in plan(CATALOGUE, 200, random.Random(seed))]
 
@@ -51,7 +51,7 @@ def test_plan_is_the_seeds_and_has_every_fault_once_at_least() -> None:
     assert all(len(faults) == 1 for faults in rounds if alone & set(faults))
 
 
-def test_few_faults_are_different_ones() -> None:
+def test_few_faults_are_distinct() -> None:
     (*names,) = (fault.name for faults in plan(CATALOGUE, 5, random.Random(1)) for fault in faults)
     assert len(set(names)) == 5
 
@@ -89,7 +89,7 @@ def test_acknowledged_delete_must_be_gone() -> None:
         ([None, (1, 1)], 0),
     ],
 )
-def test_row_goes_forward_only(stamps: list[tuple[int, int] | None], steps_back: int) -> None:
+def test_row_never_regresses(stamps: list[tuple[int, int] | None], steps_back: int) -> None:
     progress = Progress()
     for place, stamp in enumerate(stamps):
         progress.observe("tweets", "1", stamp, str(place))
@@ -108,7 +108,7 @@ def _copied_account(**changed: Any) -> dict[str, Any]:
     return {**copied, **changed}
 
 
-def test_equal_rows_are_equal_however_each_store_spells_them() -> None:
+def test_rows_are_equal_across_stores_if_their_values_are() -> None:
     source: Rows = {"a": _account(created_at=NOON.replace(tzinfo=None, microsecond=123_456))}
     copy: Rows = {"a": _copied_account(created_at=NOON.replace(microsecond=123_000))}
     assert not differences([ROUTES["users"]], {"auth.users": source}, {"users": copy})
@@ -139,7 +139,7 @@ def _record(topic: str) -> Record:
 
 @pytest.mark.parametrize("route", ["users", "tweets"])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "too long"])
-def test_poison_can_not_be_read_and_what_it_is_made_of_can(kind: str, route: str) -> None:
+def test_poison_is_unreadable_and_its_original_is_readable(kind: str, route: str) -> None:
     def read(record: Record) -> None:
         event = decode(record.key, record.value)
         assert event is not None
@@ -155,7 +155,7 @@ def test_poison_can_not_be_read_and_what_it_is_made_of_can(kind: str, route: str
         read(spoilt)
 
 
-def test_report_counts_and_convicts() -> None:
+def test_report_counts_faults_and_lists_failures() -> None:
     rounds = [
         Round([Injection("a", 10, 1), Injection("b", 20, 2)], 2.0, []),
         Round([Injection("a", 30, 3)], 4.0, ["lost from tweets: 1"]),
@@ -204,14 +204,12 @@ def differs(kind: str) -> str:
         ("commits-first", [differs("different")], [differs("different")]),
     ],
 )
-async def test_control_is_found_out_by_what_its_flaw_does_and_by_nothing_else(
-    how: str, wrong: list[str], found: list[str]
-) -> None:
+async def test_control_is_detected_only_by_the_effect_of_its_flaw(how: str, wrong: list[str], found: list[str]) -> None:
     control = await find_out(Findings([], [[], wrong, []]), how, random.Random(1))
     assert control.wrong == found
 
 
-async def test_control_is_not_found_out_by_what_the_one_before_has_left_behind() -> None:
+async def test_control_is_not_detected_by_leftovers_of_the_previous_one() -> None:
     left_over = [differs("extra"), BACK]
     control = await find_out(Findings(left_over, [[], [], []]), "unguarded", random.Random(1))
     assert control.wrong == []

@@ -1,4 +1,4 @@
-"""A real browser on the running system, people who use it, and what they see.
+"""A real browser on the running system, and users with accounts.
 
 The web UI is tested through Chromium. Every window is watched: a test fails if there was an error in the console, a
 breach of the content security policy, or an answer of 400 or more that it has not announced (`windows.trouble`).
@@ -12,9 +12,9 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 from sqlalchemy import text
 
-from browser.people import NewPerson
+from browser.users import NewUser
 from browser.windows import Windows, watched_windows
-from e2e.people import Person, found_by_others, register
+from e2e.users import User, found_by_others, register
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
 
@@ -27,8 +27,8 @@ async def chromium(running_stack: Stack) -> AsyncIterator[Browser]:
     program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     assert program is not None, "Chromium is not installed; on Debian: sudo apt-get install chromium-headless-shell"
     async with async_playwright() as playwright:
-        # Whoever is root has no sandbox; all that is shown is our own. Ports are free ones, of which Chromium refuses
-        # those that other protocols know as theirs.
+        # Root has no sandbox, and all pages are our own. Chromium refuses ports of other protocols, of which a
+        # free port may be one.
         port = urlsplit(running_stack.addresses["GATEWAY_URL"]).port
         browser = await playwright.chromium.launch(
             executable_path=program, chromium_sandbox=False, args=[f"--explicitly-allowed-ports={port}"]
@@ -51,32 +51,32 @@ async def page(windows: Windows) -> Page:
 
 
 @pytest.fixture
-async def new_person(running_stack: Stack) -> AsyncIterator[NewPerson]:
-    """Opens an account over REST that others find: `await new_person("admin")`.
+async def new_user(running_stack: Stack) -> AsyncIterator[NewUser]:
+    """Opens an account over REST that others find: `await new_user("admin")`.
 
     `client` has no token for the role, only a browser.
     """
     gateway = running_stack.addresses["GATEWAY_URL"]
     engine = create_engine(running_stack.addresses["MYSQL_ROOT_URL"])
-    people = []
+    users = []
 
-    async def make(role: str = "customer") -> Person:
-        person = await register(gateway)
-        people.append(person)
+    async def make(role: str = "customer") -> User:
+        user = await register(gateway)
+        users.append(user)
         if role != "customer":
             async with engine.begin() as connection:
-                given = {"role": role, "id": person.id}
+                given = {"role": role, "id": user.id}
                 await connection.execute(text("UPDATE auth.users SET role = :role WHERE id = :id"), given)
-        await found_by_others(gateway, person.username)
-        return person
+        await found_by_others(gateway, user.username)
+        return user
 
     yield make
-    for person in people:
-        await person.client.aclose()
+    for user in users:
+        await user.client.aclose()
     await engine.dispose()
 
 
 @pytest.fixture
-async def person(new_person: NewPerson) -> Person:
-    """Somebody with an account."""
-    return await new_person()
+async def user(new_user: NewUser) -> User:
+    """A user with an account."""
+    return await new_user()

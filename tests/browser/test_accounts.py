@@ -7,7 +7,7 @@ import httpx
 from playwright.async_api import BrowserContext, Locator, Page, Route, expect
 
 from browser.windows import Windows
-from e2e.people import Person, found_by_others
+from e2e.users import User, found_by_others
 from embedded_stack import Stack
 from support.auth_app import Mailbox
 
@@ -21,20 +21,20 @@ async def fill_in(page: Page, **fields: str) -> None:
     await page.locator("main form button[type=submit]").click()
 
 
-async def log_in(page: Page, person: Person, password: str | None = None) -> None:
+async def log_in(page: Page, user: User, password: str | None = None) -> None:
     await page.goto("/login")
-    await fill_in(page, login=person.username, password=password or person.password)
+    await fill_in(page, login=user.username, password=password or user.password)
 
 
 def error_at(page: Page, field: str) -> Locator:
     return page.locator(f"[data-field={field}] .error")
 
 
-async def is_logged_in(page: Page, person: Person) -> None:
-    await expect(page.locator(".who")).to_contain_text(f"@{person.username}")
+async def is_logged_in(page: Page, user: User) -> None:
+    await expect(page.locator(".who")).to_contain_text(f"@{user.username}")
 
 
-async def test_new_person_registers_tweets_edits_deletes_and_logs_out(page: Page, windows: Windows) -> None:
+async def test_new_user_signs_up_tweets_edits_deletes_and_logs_out(page: Page, windows: Windows) -> None:
     elsewhere = await windows.open("/latest")
     username, password = f"grace_{secrets.token_hex(4)}", secrets.token_urlsafe(16)
     await page.get_by_role("link", name="Open an account").click()
@@ -77,9 +77,9 @@ async def test_new_person_registers_tweets_edits_deletes_and_logs_out(page: Page
     await expect(page.get_by_role("link", name="Log in")).to_be_visible()
 
 
-async def test_refusals_are_shown_at_the_fields_that_they_concern(page: Page, windows: Windows, person: Person) -> None:
+async def test_validation_errors_are_shown_at_their_fields(page: Page, windows: Windows, user: User) -> None:
     windows.trouble.expected |= {401, 409, 422}
-    await log_in(page, person, "not the password")
+    await log_in(page, user, "not the password")
     await expect(page.locator(".message")).to_have_text("Username, email or password is wrong.")
     await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
 
@@ -88,7 +88,7 @@ async def test_refusals_are_shown_at_the_fields_that_they_concern(page: Page, wi
     await expect(error_at(page, "username")).to_contain_text("3 characters at least")
     await expect(error_at(page, "email")).to_have_text("This is not an email address.")
     await expect(page.get_by_label("Username")).to_be_focused()
-    taken = {"username": person.username, "email": "x@example.com", "name": "Ada"}
+    taken = {"username": user.username, "email": "x@example.com", "name": "Ada"}
     await fill_in(page, **taken, password="correct horse", password_confirm="correct horse")
     await expect(error_at(page, "username")).to_have_text("Somebody else has this username.")
     await expect(error_at(page, "email")).to_be_empty()
@@ -100,11 +100,11 @@ async def test_refusals_are_shown_at_the_fields_that_they_concern(page: Page, wi
     assert await page.get_by_label("Password again").get_attribute("aria-invalid") == "true"
 
 
-async def test_reload_keeps_one_logged_in_by_a_cookie_that_no_script_reads(page: Page, person: Person) -> None:
-    await log_in(page, person)
-    await is_logged_in(page, person)
+async def test_reload_keeps_the_session_by_a_cookie_no_script_reads(page: Page, user: User) -> None:
+    await log_in(page, user)
+    await is_logged_in(page, user)
     await page.reload()
-    await is_logged_in(page, person)
+    await is_logged_in(page, user)
     (cookie,) = await page.context.cookies(f"{page.url}api/auth/v1/browser/refresh")
     assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Strict", "/api/auth/v1/browser")
     assert cookie["expires"] == -1
@@ -114,17 +114,17 @@ async def test_reload_keeps_one_logged_in_by_a_cookie_that_no_script_reads(page:
     assert "eyJ" not in kept
 
 
-async def test_who_is_to_be_remembered_is_when_the_browser_is_closed(page: Page, person: Person) -> None:
+async def test_remembered_user_stays_logged_in_after_the_browser_closes(page: Page, user: User) -> None:
     await page.goto("/login")
     await page.get_by_label("Remember me").check()
-    await fill_in(page, login=person.username, password=person.password)
-    await is_logged_in(page, person)
+    await fill_in(page, login=user.username, password=user.password)
+    await is_logged_in(page, user)
     (cookie,) = await page.context.cookies(f"{page.url}api/auth/v1/browser/refresh")
     assert cookie["expires"] > 0
 
 
-async def test_tabs_that_renew_at_once_do_so_in_turn(windows: Windows, person: Person) -> None:
-    one = await windows.open(person=person)
+async def test_tabs_refresh_tokens_one_after_the_other(windows: Windows, user: User) -> None:
+    one = await windows.open(user=user)
     other = await windows.tab(one.context)
     in_flight: list[Route] = []
     most = 0
@@ -143,48 +143,46 @@ async def test_tabs_that_renew_at_once_do_so_in_turn(windows: Windows, person: P
     await one.context.route("**/browser/refresh", count)
     renewals = f"Promise.all(Array.from({{ length: 5 }}, {RENEW}))"
     for renewed in await asyncio.gather(*(tab.evaluate(renewals) for tab in (one, other))):
-        assert [each["username"] for each in renewed] == [person.username] * 5
+        assert [each["username"] for each in renewed] == [user.username] * 5
     assert most == 1
     for tab in (one, other):
         await tab.reload()
-        await is_logged_in(tab, person)
+        await is_logged_in(tab, user)
 
 
-async def test_tabs_log_in_and_out_together(windows: Windows, person: Person) -> None:
+async def test_tabs_log_in_and_out_together(windows: Windows, user: User) -> None:
     one = await windows.open()
     other = await windows.tab(one.context, "/about")
     await one.bring_to_front()
-    await log_in(one, person)
-    await is_logged_in(other, person)
+    await log_in(one, user)
+    await is_logged_in(other, user)
     await one.get_by_role("button", name="Log out").click()
     await expect(other.get_by_role("link", name="Log in")).to_be_visible()
 
 
-async def test_session_that_was_ended_elsewhere_leads_to_the_login_and_back(windows: Windows, person: Person) -> None:
+async def test_session_ended_elsewhere_leads_to_the_login_and_back(windows: Windows, user: User) -> None:
     windows.trouble.expected |= {401}
-    page = await windows.open("/settings", person=person)
+    page = await windows.open("/settings", user=user)
     renewals = await count_of(page.context, "**/browser/refresh")
-    assert (await person.client.post("/api/auth/v1/logout-all")).status_code == 204
+    assert (await user.client.post("/api/auth/v1/logout-all")).status_code == 204
     await page.get_by_role("button", name="Save the profile").click()
     await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
     await expect(page.get_by_text("Your session has ended.")).to_be_visible()
     assert len(renewals) == 1
-    await fill_in(page, login=person.username, password=person.password)
+    await fill_in(page, login=user.username, password=user.password)
     await expect(page.get_by_role("heading", name="Settings")).to_be_visible()
 
 
-async def test_text_that_somebody_was_writing_is_there_when_he_has_logged_in_again(
-    windows: Windows, person: Person
-) -> None:
+async def test_draft_is_kept_until_the_user_has_logged_in_again(windows: Windows, user: User) -> None:
     windows.trouble.expected |= {401}
-    page = await windows.open("/latest", person=person)
+    page = await windows.open("/latest", user=user)
     words = f"words {secrets.token_hex(4)}"
     await page.get_by_label("New tweet").fill(words)
-    assert (await person.client.post("/api/auth/v1/logout-all")).status_code == 204
+    assert (await user.client.post("/api/auth/v1/logout-all")).status_code == 204
     assert await page.evaluate(RENEW) is None
     await page.get_by_role("link", name="Log in").click()
     await expect(page.get_by_label("Username or email")).to_be_focused()
-    await fill_in(page, login=person.username, password=person.password)
+    await fill_in(page, login=user.username, password=user.password)
     await expect(page.get_by_label("New tweet")).to_have_value(words)
     await page.get_by_role("button", name="Tweet", exact=True).click()
     await expect(page.locator(".tweet", has_text=words)).to_be_visible()
@@ -193,8 +191,8 @@ async def test_text_that_somebody_was_writing_is_there_when_he_has_logged_in_aga
     await expect(page.get_by_label("New tweet")).to_have_value("")
 
 
-async def test_token_goes_on_until_its_end_while_nobody_renews_it(windows: Windows, person: Person) -> None:
-    page = await windows.open("/about", person=person)
+async def test_token_is_used_until_it_expires_if_refreshing_fails(windows: Windows, user: User) -> None:
+    page = await windows.open("/about", user=user)
     await page.clock.install()
     windows.trouble.expected |= {503}
     await page.context.route("**/browser/refresh", lambda route: route.fulfill(status=503))
@@ -204,12 +202,10 @@ async def test_token_goes_on_until_its_end_while_nobody_renews_it(windows: Windo
         assert await page.evaluate(ask) == answer
 
 
-async def test_cookie_that_is_good_for_nothing_leads_to_the_login_not_to_a_loop(
-    windows: Windows, person: Person
-) -> None:
+async def test_invalid_cookie_leads_to_the_login_without_a_loop(windows: Windows, user: User) -> None:
     """A thief had it first, or its successor was lost: the server has ended the session."""
     windows.trouble.expected |= {401}
-    page = await windows.open("/about", person=person)
+    page = await windows.open("/about", user=user)
     (cookie,) = await page.context.cookies(f"{windows.gateway}/api/auth/v1/browser/refresh")
     await page.context.add_cookies([{**cookie, "value": "spent"}])
     renewals = await count_of(page.context, "**/browser/refresh")
@@ -233,7 +229,7 @@ async def count_of(context: BrowserContext, requests: str) -> list[str]:
     return seen
 
 
-async def test_login_leads_to_no_other_site(page: Page, windows: Windows) -> None:
+async def test_login_redirects_to_no_other_site(page: Page, windows: Windows) -> None:
     ask = "async (next) => (await import('/navigation.js')).nextOf({ search: '?' + next, origin: location.origin })"
 
     async def leads_to(next_page: str) -> str:
@@ -254,10 +250,10 @@ async def test_login_leads_to_no_other_site(page: Page, windows: Windows) -> Non
 
 
 async def test_mails_lead_to_pages_that_set_a_password_and_confirm_an_address(
-    page: Page, windows: Windows, person: Person, stack: Stack
+    page: Page, windows: Windows, user: User, stack: Stack
 ) -> None:
     windows.trouble.expected |= {422}
-    email, password = f"{person.username}@example.com", secrets.token_urlsafe(16)
+    email, password = f"{user.username}@example.com", secrets.token_urlsafe(16)
     async with httpx.AsyncClient(base_url=stack.addresses["MAIL_URL"], timeout=20) as client:
         mailbox = Mailbox(client)
         confirm = await mailbox.token(email, "confirm your email")
@@ -277,8 +273,8 @@ async def test_mails_lead_to_pages_that_set_a_password_and_confirm_an_address(
     await expect(error_at(page, "new_password")).to_contain_text("most common")
     await fill_in(page, new_password=password)
     await expect(page.get_by_text("Your password is changed")).to_be_visible()
-    await fill_in(page, login=person.username, password=password)
-    await is_logged_in(page, person)
+    await fill_in(page, login=user.username, password=password)
+    await is_logged_in(page, user)
 
     await page.goto(f"/confirm-email#token={confirm}")
     await page.get_by_role("button", name="Confirm").click()

@@ -12,18 +12,18 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import Page
 
-from browser.people import NewPerson
+from browser.users import NewUser
 from browser.windows import PHONE, Windows
-from e2e.people import Person
+from e2e.users import User
 
 SCREENSHOTS = Path(__file__).parents[2] / ".stack-test" / "screenshots"
 GRAVE = {"serious", "critical"}
 
 
 @pytest.fixture
-async def life(new_person: NewPerson) -> dict[str, str]:
-    """Two people and a conversation of every kind. Returns the paths of pages about them."""
-    ada, bob = await new_person("admin"), await new_person()
+async def life(new_user: NewUser) -> dict[str, str]:
+    """Two users and a conversation of every kind. Returns the paths of pages about them."""
+    ada, bob = await new_user("admin"), await new_user()
     tag = f"tandem{secrets.token_hex(3)}"
     first = await ada.tweet(f"Two stores, one story. #{tag} https://example.org/a/rather/long/address")
     await bob.tweet("A reply, with @" + ada.username, reply_to=first["id"])
@@ -83,15 +83,15 @@ async def look_at(page: Page, name: str, path: str) -> list[str]:
     return [f"{name}: {each}" for each in found]
 
 
-async def look_at_all(windows: Windows, paths: dict[str, str], person: Person | None = None) -> list[str]:
+async def look_at_all(windows: Windows, paths: dict[str, str], user: User | None = None) -> list[str]:
     """Two windows share the work."""
 
-    async def look(part: list[tuple[str, str]]) -> list[str]:
-        page = await windows.open("/about", person=person)
+    async def check(part: list[tuple[str, str]]) -> list[str]:
+        page = await windows.open("/about", user=user)
         return [each for name, path in part for each in await look_at(page, name, path)]
 
     pages = list(paths.items())
-    return [each for found in await asyncio.gather(look(pages[::2]), look(pages[1::2])) for each in found]
+    return [each for found in await asyncio.gather(check(pages[::2]), check(pages[1::2])) for each in found]
 
 
 async def test_pages_of_visitors_are_accessible(windows: Windows, life: dict[str, str]) -> None:
@@ -110,13 +110,15 @@ async def test_pages_of_visitors_are_accessible(windows: Windows, life: dict[str
     assert not found, "\n".join(found)
 
 
-async def test_pages_of_people_are_accessible(windows: Windows, life: dict[str, str], new_person: NewPerson) -> None:
-    admin: Person = await new_person("admin")
+async def test_pages_of_a_logged_in_user_are_accessible(
+    windows: Windows, life: dict[str, str], new_user: NewUser
+) -> None:
+    admin: User = await new_user("admin")
     await admin.client.put(f"/api/tweets/v1/users/{life['profile'].removeprefix('/people/')}/follow")
     own = {"home": "/", "settings": "/settings", "users": "/users", "own-profile": f"/people/{admin.username}"}
     own["own-tweet"] = life["tweet"]
     found = await look_at_all(windows, own, admin)
-    page = await windows.open(person=admin)
+    page = await windows.open(user=admin)
     for name, button in {"reply": "Reply", "quote": "Quote"}.items():
         await page.goto(life["tweet"])
         await page.locator(".tweet.main").get_by_role("button", name=button).click()

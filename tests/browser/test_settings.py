@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx
 from playwright.async_api import Page, expect
 
-from browser.people import NewPerson
+from browser.users import NewUser
 from browser.windows import Windows
-from e2e.people import Person
+from e2e.users import User
 
 
 async def save(page: Page, button: str, **fields: str) -> None:
@@ -19,9 +19,9 @@ async def save(page: Page, button: str, **fields: str) -> None:
     await form.get_by_role("button", name=button, exact=True).click()
 
 
-async def test_profile_email_and_password_are_changed(windows: Windows, person: Person) -> None:
+async def test_profile_email_and_password_are_changed(windows: Windows, user: User) -> None:
     windows.trouble.expected |= {403, 422}
-    page = await windows.open("/settings", person=person)
+    page = await windows.open("/settings", user=user)
     username = f"new_{secrets.token_hex(4)}"
     await save(page, "Save the profile", name="Ada Byron", username=username)
     await expect(page.get_by_text("Saved.")).to_be_visible()
@@ -39,36 +39,36 @@ async def test_profile_email_and_password_are_changed(windows: Windows, person: 
     password = secrets.token_urlsafe(16)
     await save(page, "Change the password", current_password="wrong", new_password=password)
     await expect(page.locator("[data-field=current_password] .error")).to_have_text("The current password is wrong.")
-    await save(page, "Change the password", current_password=person.password, new_password=password)
+    await save(page, "Change the password", current_password=user.password, new_password=password)
     await expect(page.get_by_text("Your password is changed")).to_be_visible()
     # The access token from before is void, in this window too: it has got another.
     await page.get_by_role("link", name="Home").click()
     await expect(page.get_by_role("heading", name="Home")).to_be_visible()
-    assert (await person.client.get("/api/auth/v1/users/me")).status_code == 401
+    assert (await user.client.get("/api/auth/v1/users/me")).status_code == 401
 
 
-async def test_sessions_are_listed_and_ended(windows: Windows, person: Person) -> None:
-    page = await windows.open("/settings", person=person)
+async def test_sessions_are_listed_and_ended(windows: Windows, user: User) -> None:
+    page = await windows.open("/settings", user=user)
     sessions = page.locator(".sessions li")
     await expect(sessions).to_have_count(2)
     await expect(sessions.filter(has_text="This device")).to_have_count(1)
     await page.get_by_role("button", name="End the session").click()
     await expect(sessions).to_have_count(1)
     await expect(page.locator(".sessions")).to_be_focused()
-    assert (await person.client.get("/api/auth/v1/users/me")).status_code == 401
+    assert (await user.client.get("/api/auth/v1/users/me")).status_code == 401
     await page.get_by_role("button", name="Log out everywhere").click()
     await page.get_by_role("dialog").get_by_role("button", name="Log out everywhere").click()
     await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
 
 
-async def test_data_is_handed_out_and_the_account_deleted(windows: Windows, person: Person, tmp_path: Path) -> None:
-    tweet = await person.tweet("to be exported")
-    page = await windows.open("/settings", person=person)
+async def test_data_is_exported_and_the_account_deleted(windows: Windows, user: User, tmp_path: Path) -> None:
+    tweet = await user.tweet("to be exported")
+    page = await windows.open("/settings", user=user)
     async with page.expect_download() as downloading:
         await page.get_by_role("button", name="Get my data").click()
     await (await downloading.value).save_as(tmp_path / "data.json")
     data = json.loads((tmp_path / "data.json").read_text())
-    assert data["account"]["profile"]["username"] == person.username
+    assert data["account"]["profile"]["username"] == user.username
     assert [each["id"] for each in data["tweets"]] == [tweet["id"]]
 
     await page.get_by_role("button", name="Delete my account", exact=True).click()
@@ -76,23 +76,23 @@ async def test_data_is_handed_out_and_the_account_deleted(windows: Windows, pers
     await dialog.get_by_label("Your username").fill("somebody else")
     await dialog.get_by_role("button", name="for good").click()
     await expect(dialog).to_contain_text("nothing was deleted")
-    await dialog.get_by_label("Your username").fill(person.username)
+    await dialog.get_by_label("Your username").fill(user.username)
     await dialog.get_by_role("button", name="for good").click()
     await expect(page.get_by_text("Your account is deleted.")).to_be_visible()
-    login = {"login": person.username, "password": person.password}
+    login = {"login": user.username, "password": user.password}
     async with httpx.AsyncClient(base_url=windows.gateway, timeout=20) as client:
         assert (await client.post("/api/auth/v1/login", json=login)).status_code == 401
 
 
-async def test_admin_finds_and_changes_accounts(windows: Windows, new_person: NewPerson) -> None:
-    admin, person = await new_person("admin"), await new_person()
-    page = await windows.open("/", person=admin)
+async def test_admin_finds_and_changes_accounts(windows: Windows, new_user: NewUser) -> None:
+    admin, user = await new_user("admin"), await new_user()
+    page = await windows.open("/", user=admin)
     await page.get_by_role("link", name="Users").click()
-    await page.get_by_label("begins with").fill(person.username)
+    await page.get_by_label("begins with").fill(user.username)
     await page.get_by_role("button", name="Show").click()
     row = page.locator("tbody tr")
     await expect(row).to_have_count(1)
-    await expect(row).to_contain_text(f"{person.username}@example.com")
+    await expect(row).to_contain_text(f"{user.username}@example.com")
     await row.get_by_role("button", name="Change").click()
     dialog = page.get_by_role("dialog")
     await dialog.get_by_label("Role").select_option("technical_worker")
@@ -101,7 +101,7 @@ async def test_admin_finds_and_changes_accounts(windows: Windows, new_person: Ne
     await expect(row).to_contain_text("technical worker")
     await expect(row).to_contain_text("Deactivated")
     await expect(row.get_by_role("button", name="Change")).to_be_focused()
-    assert (await person.client.get("/api/auth/v1/users/me")).status_code == 401
+    assert (await user.client.get("/api/auth/v1/users/me")).status_code == 401
     await page.get_by_label("State").select_option("Active")
     await page.get_by_role("button", name="Show").click()
     await expect(page.get_by_text("Nobody is like that.")).to_be_visible()
@@ -113,14 +113,14 @@ async def test_admin_finds_and_changes_accounts(windows: Windows, new_person: Ne
     await expect(page.get_by_role("region", name="Users")).to_be_focused()
 
 
-async def test_each_role_sees_what_it_may(windows: Windows, new_person: NewPerson) -> None:
+async def test_each_role_sees_what_it_may(windows: Windows, new_user: NewUser) -> None:
     wanted = {
         "customer": ([], "Not for your role"),
         "technical_worker": (["Sync"], "Not for your role"),
         "senior_manager": (["Users"], "Users"),
     }
     for role, (links, heading) in wanted.items():
-        page = await windows.open("/users", person=await new_person(role))
+        page = await windows.open("/users", user=await new_user(role))
         await expect(page.get_by_role("heading", level=1)).to_have_text(heading)
         shown = await page.get_by_role("navigation", name="Main").get_by_role("link").all_inner_texts()
         assert [each for each in shown if each in ("Users", "Sync")] == links

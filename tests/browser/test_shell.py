@@ -18,7 +18,7 @@ def gateway(running_stack: Stack) -> str:
     return running_stack.addresses["GATEWAY_URL"]
 
 
-def test_paths_of_pages_are_answered_by_the_shell_and_missing_files_are_missed(gateway: str) -> None:
+def test_page_paths_answer_the_shell_and_missing_files_404(gateway: str) -> None:
     routes = re.findall(r'path: "([^"]+)"', (WEB / "app.js").read_text())
     assert {"/", "/settings", "/sync"} <= set(routes)
     for route in routes:
@@ -34,7 +34,7 @@ def test_every_page_of_a_route_is_a_module(gateway: str) -> None:
     assert {f"{page}.js" for page in pages} == {file.name for file in (WEB / "pages").glob("*.js")}
 
 
-def test_files_are_asked_for_again_but_not_sent_again(gateway: str) -> None:
+def test_files_are_revalidated_and_not_sent_again(gateway: str) -> None:
     for path in ("/", "/app.js", "/styles/base.css", "/icon.svg"):
         first = httpx.get(gateway + path)
         assert first.headers["cache-control"] == "no-cache"
@@ -42,7 +42,7 @@ def test_files_are_asked_for_again_but_not_sent_again(gateway: str) -> None:
         assert (again.status_code, again.content) == (304, b"")
 
 
-def test_policy_allows_our_own_scripts_and_styles_alone(gateway: str) -> None:
+def test_policy_allows_only_own_scripts_and_styles(gateway: str) -> None:
     policy = httpx.get(gateway + "/people/ada").headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "unsafe" not in policy
@@ -54,7 +54,7 @@ def test_policy_allows_our_own_scripts_and_styles_alone(gateway: str) -> None:
     assert all((WEB / path.lstrip("/")).is_file() for path in preloaded)
 
 
-async def test_documentation_pages_work_with_nothing_from_elsewhere(page: Page, gateway: str) -> None:
+async def test_documentation_pages_load_nothing_from_other_sites(page: Page, gateway: str) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     for service, call in {"auth": "/v1/browser/refresh", "tweets": "/v1/timeline", "sync": "/v1/pipeline"}.items():
@@ -69,7 +69,7 @@ async def test_documentation_pages_work_with_nothing_from_elsewhere(page: Page, 
     assert [url for url in asked if not url.startswith((gateway, "data:"))] == []
 
 
-async def test_history_goes_back_and_forth_without_loading_anew(page: Page) -> None:
+async def test_history_navigates_without_reloading(page: Page) -> None:
     await page.evaluate("globalThis.isTheSame = true")
     for link, heading in {"Trends": "Trends", "About": "About Tandem"}.items():
         await page.get_by_role("link", name=link, exact=True).click()

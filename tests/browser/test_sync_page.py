@@ -7,10 +7,10 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from playwright.async_api import Locator, Page, Route, expect
 
-from browser.people import NewPerson
 from browser.test_every_page import look_at
+from browser.users import NewUser
 from browser.windows import Windows
-from e2e.people import Person
+from e2e.users import User
 from embedded_stack import Stack
 
 TOPIC, ROUTE = "cdc.mongo.tweets.tweets", "tweets"
@@ -19,14 +19,14 @@ BACK_MILLISECONDS = 60_000
 
 
 @pytest.fixture
-async def worker(new_person: NewPerson) -> Person:
-    return await new_person("technical_worker")
+async def worker(new_user: NewUser) -> User:
+    return await new_user("technical_worker")
 
 
 @pytest.fixture
-async def page(windows: Windows, worker: Person) -> Page:
+async def page(windows: Windows, worker: User) -> Page:
     """The page of the sync, when it hears of events."""
-    page = await windows.open("/sync", person=worker)
+    page = await windows.open("/sync", user=worker)
     await expect(page.get_by_text("Listening.")).to_be_visible()
     return page
 
@@ -35,15 +35,15 @@ def event(page: Page, text: str) -> Locator:
     return page.locator(".event", has_text=text).first
 
 
-async def test_changes_arrive_in_the_feed_with_what_they_change(page: Page, worker: Person, person: Person) -> None:
+async def test_feed_shows_changes_with_their_fields(page: Page, worker: User, user: User) -> None:
     text = f"words {secrets.token_hex(4)}"
-    await person.tweet(text)
+    await user.tweet(text)
     created = event(page, text)
     await expect(created).to_have_attribute("data-op", "create")
     await expect(created.locator(".head")).to_contain_text(ROUTE)
 
     name = f"Ada {secrets.token_hex(4)}"
-    await person.client.patch("/api/auth/v1/users/me", json={"name": name})
+    await user.client.patch("/api/auth/v1/users/me", json={"name": name})
     renamed = event(page, name)
     await expect(renamed).to_have_attribute("data-op", "update")
     await expect(renamed.locator(".changed", has_text="name").locator("del")).to_have_text('"Ada"')
@@ -53,39 +53,41 @@ async def test_changes_arrive_in_the_feed_with_what_they_change(page: Page, work
     await page.locator(".feed").get_by_label("Route").select_option("users")
     await expect(page.get_by_text("Listening.")).to_be_visible()
     other, again = f"words {secrets.token_hex(4)}", f"Ada {secrets.token_hex(4)}"
-    await person.tweet(other)
-    await person.client.patch("/api/auth/v1/users/me", json={"name": again})
+    await user.tweet(other)
+    await user.client.patch("/api/auth/v1/users/me", json={"name": again})
     await expect(event(page, again)).to_be_visible()
     await expect(event(page, other)).to_have_count(0)
 
     await page.get_by_role("button", name="Pause").click()
     last = f"Ada {secrets.token_hex(4)}"
-    await person.client.patch("/api/auth/v1/users/me", json={"name": last})
+    await user.client.patch("/api/auth/v1/users/me", json={"name": last})
     await expect(page.get_by_text("1 event since then")).to_be_visible()
     await expect(event(page, last)).to_have_count(0)
     await page.get_by_role("button", name="Go on").click()
     await expect(event(page, last)).to_be_visible()
 
 
-async def test_what_stops_is_told_in_words_and_recovers(page: Page, windows: Windows, whole_again: Stack) -> None:
+async def test_stopped_component_is_explained_and_recovers(
+    page: Page, windows: Windows, breakable_stack: Stack
+) -> None:
     summary = page.locator(".summary")
     await expect(summary).to_contain_text("Everything runs")
-    await asyncio.to_thread(whole_again.stop_one, "registrar")
+    await asyncio.to_thread(breakable_stack.stop_one, "registrar")
     await expect(page.locator(".pipeline")).to_contain_text("ConnectError")
     await expect(summary).to_contain_text("Debezium: unknown")
-    await asyncio.to_thread(whole_again.start, "registrar")
+    await asyncio.to_thread(breakable_stack.start, "registrar")
     await expect(summary).to_contain_text("Everything runs", timeout=BACK_MILLISECONDS)
 
     windows.trouble.expected |= {502, 503}
-    await asyncio.to_thread(whole_again.stop_one, "sync")
+    await asyncio.to_thread(breakable_stack.stop_one, "sync")
     await expect(summary).to_contain_text("sync-service does not answer")
     await expect(page.locator(".pipeline")).to_contain_text("does not answer")
-    await asyncio.to_thread(whole_again.start, "sync")
+    await asyncio.to_thread(breakable_stack.start, "sync")
     await expect(summary).to_contain_text("Everything runs", timeout=BACK_MILLISECONDS)
     await expect(page.get_by_text("Listening.")).to_be_visible(timeout=BACK_MILLISECONDS)
 
 
-async def test_dead_letter_is_shown_tried_again_and_discarded(page: Page, running_stack: Stack) -> None:
+async def test_dead_letter_is_shown_retried_and_discarded(page: Page, running_stack: Stack) -> None:
     poison = f"{{not json {secrets.token_hex(4)}"
     async with AIOKafkaProducer(bootstrap_servers=running_stack.addresses["KAFKA_BOOTSTRAP_SERVERS"]) as producer:
         await producer.send_and_wait(TOPIC, poison.encode(), key=poison.encode())
@@ -103,7 +105,7 @@ async def test_dead_letter_is_shown_tried_again_and_discarded(page: Page, runnin
     await expect(letter).to_have_count(0)
 
 
-async def test_route_that_is_chosen_while_letters_are_read_is_asked_for(page: Page) -> None:
+async def test_route_selected_while_dead_letters_load_is_loaded(page: Page) -> None:
     route = page.locator(".dead-letters").get_by_label("Route")
     await expect(route.get_by_role("option", name=ROUTE)).to_be_attached()
     goes_on = asyncio.Event()
@@ -119,8 +121,8 @@ async def test_route_that_is_chosen_while_letters_are_read_is_asked_for(page: Pa
         goes_on.set()
 
 
-async def test_both_stores_are_counted_and_compared(page: Page, person: Person) -> None:
-    await person.tweet("to be counted and compared")
+async def test_both_stores_are_counted_and_compared(page: Page, user: User) -> None:
+    await user.tweet("to be counted and compared")
     counts = page.locator(".counts tr[data-route=tweets]")
     await expect(counts).to_contain_text("the same", timeout=30_000)
     comparing = page.locator(".reconcile")
@@ -136,8 +138,8 @@ async def test_both_stores_are_counted_and_compared(page: Page, person: Person) 
     await expect(comparing.get_by_role("button", name="Compare")).to_be_enabled()
 
 
-async def test_page_is_for_those_who_may(windows: Windows, person: Person) -> None:
-    page = await windows.open("/sync", person=person)
+async def test_page_needs_permission(windows: Windows, user: User) -> None:
+    page = await windows.open("/sync", user=user)
     await expect(page.get_by_role("heading", name="Not for your role")).to_be_visible()
     await expect(page.get_by_role("link", name="Sync")).to_have_count(0)
 

@@ -1,4 +1,4 @@
-"""Writing, reading and following, as people do it."""
+"""Writing, reading and following in the web UI."""
 
 import asyncio
 import secrets
@@ -7,9 +7,9 @@ from typing import Any
 
 from playwright.async_api import Locator, Page, Route, expect
 
-from browser.people import NewPerson
+from browser.users import NewUser
 from browser.windows import Windows
-from e2e.people import Person
+from e2e.users import User
 from support.polling import eventually
 
 TWEETS = "**/api/tweets/v1/tweets"
@@ -28,11 +28,11 @@ async def post(page: Page, text: str) -> None:
     await page.get_by_role("button", name="Tweet", exact=True).click()
 
 
-async def test_follow_brings_new_tweets_into_the_home_timeline(windows: Windows, new_person: NewPerson) -> None:
-    ada, bob = await new_person(), await new_person()
+async def test_follow_brings_new_tweets_into_the_home_timeline(windows: Windows, new_user: NewUser) -> None:
+    ada, bob = await new_user(), await new_user()
     before, after = words(), words()
     await ada.tweet(before)
-    page = await windows.open(f"/people/{ada.username}", person=bob)
+    page = await windows.open(f"/people/{ada.username}", user=bob)
     await page.get_by_role("button", name="Follow", exact=True).click()
     await expect(page.get_by_role("button", name="Following")).to_be_visible()
     await expect(page.get_by_role("link", name="1 follower")).to_be_visible()
@@ -50,10 +50,10 @@ async def test_follow_brings_new_tweets_into_the_home_timeline(windows: Windows,
     await expect(page.get_by_role("button", name="Follow", exact=True)).to_be_visible()
 
 
-async def test_reactions_are_kept_and_can_be_taken_back(windows: Windows, new_person: NewPerson) -> None:
-    ada, bob = await new_person(), await new_person()
+async def test_reactions_are_kept_and_can_be_undone(windows: Windows, new_user: NewUser) -> None:
+    ada, bob = await new_user(), await new_user()
     tweet = await ada.tweet(words())
-    page = await windows.open(f"/tweets/{tweet['id']}", person=bob)
+    page = await windows.open(f"/tweets/{tweet['id']}", user=bob)
     like, repost = (page.locator(f".main [data-action={name}]") for name in ("like", "repost"))
     for button in (like, repost):
         async with page.expect_response(f"**/{tweet['id']}/*"):
@@ -72,10 +72,10 @@ async def test_reactions_are_kept_and_can_be_taken_back(windows: Windows, new_pe
         await expect(button).to_have_attribute("aria-pressed", "false")
 
 
-async def test_second_click_does_not_overtake_the_first(windows: Windows, new_person: NewPerson) -> None:
-    ada, bob = await new_person(), await new_person()
+async def test_second_click_does_not_overtake_the_first(windows: Windows, new_user: NewUser) -> None:
+    ada, bob = await new_user(), await new_user()
     tweet = await ada.tweet(words())
-    page = await windows.open(f"/tweets/{tweet['id']}", person=bob)
+    page = await windows.open(f"/tweets/{tweet['id']}", user=bob)
     sent: list[str] = []
     goes_on = asyncio.Event()
 
@@ -106,18 +106,18 @@ async def test_second_click_does_not_overtake_the_first(windows: Windows, new_pe
     assert sent == ["PUT", "PUT"]
 
 
-async def test_reactions_to_more_tweets_than_one_request_takes_are_known(windows: Windows, person: Person) -> None:
-    tweet = await person.tweet(words())
-    assert (await person.client.put(f"/api/tweets/v1/tweets/{tweet['id']}/like")).status_code == 200
-    page = await windows.open("/about", person=person)
+async def test_reactions_to_more_tweets_than_one_request_takes_are_known(windows: Windows, user: User) -> None:
+    tweet = await user.tweet(words())
+    assert (await user.client.put(f"/api/tweets/v1/tweets/{tweet['id']}/like")).status_code == 200
+    page = await windows.open("/about", user=user)
     ask = "async (ids) => [...(await (await import('/tweets.js')).ownReactions(ids.map((id) => ({ id })))).likes]"
     ids = [*(secrets.token_hex(12) for _ in range(199)), tweet["id"]]
     assert await page.evaluate(ask, ids) == [tweet["id"]]
 
 
-async def test_answer_that_comes_before_the_stream_is_shown(windows: Windows, person: Person) -> None:
-    tweet = await person.tweet(words())
-    page = await windows.open("/about", person=person)
+async def test_reply_that_arrives_before_the_stream_opens_is_shown(windows: Windows, user: User) -> None:
+    tweet = await user.tweet(words())
+    page = await windows.open("/about", user=user)
     goes_on = asyncio.Event()
 
     async def hold(route: Route) -> None:
@@ -127,43 +127,43 @@ async def test_answer_that_comes_before_the_stream_is_shown(windows: Windows, pe
     await page.route("**/v1/stream*", hold)
     await page.goto(f"/tweets/{tweet['id']}")
     await expect(page.locator(".main")).to_contain_text(tweet["text"])
-    answer = await person.tweet(words(), reply_to=tweet["id"])
+    answer = await user.tweet(words(), reply_to=tweet["id"])
     goes_on.set()
     await expect(page.locator(".answers")).to_contain_text(answer["text"])
 
 
-async def test_quoted_tweet_changes_with_the_one_that_it_shows(windows: Windows, person: Person) -> None:
-    quoted = await person.tweet(words())
-    quote = await person.tweet(words(), quote_of=quoted["id"])
+async def test_quoted_tweet_changes_with_the_one_that_it_shows(windows: Windows, user: User) -> None:
+    quoted = await user.tweet(words())
+    quote = await user.tweet(words(), quote_of=quoted["id"])
     path, after = f"/api/tweets/v1/tweets/{quoted['id']}", words()
-    page = await windows.open("/about", person=person)
+    page = await windows.open("/about", user=user)
     async with page.expect_response("**/v1/stream*"):
         await page.goto(f"/tweets/{quote['id']}")
     shown = page.locator(".main .quoted")
     await expect(shown).to_contain_text(quoted["text"])
-    edited = await person.client.patch(path, json={"text": after}, headers={"If-Match": '"1"'})
+    edited = await user.client.patch(path, json={"text": after}, headers={"If-Match": '"1"'})
     assert edited.status_code == 200
     await expect(shown).to_contain_text(after)
-    assert (await person.client.delete(path)).status_code == 204
+    assert (await user.client.delete(path)).status_code == 204
     await expect(shown).to_have_text("The tweet that was quoted is not there any more.")
-    # Whoever looks at the latest tweets would ask for what is gone.
-    assert (await person.client.delete(f"/api/tweets/v1/tweets/{quote['id']}")).status_code == 204
+    # A page with the latest tweets would request the deleted one.
+    assert (await user.client.delete(f"/api/tweets/v1/tweets/{quote['id']}")).status_code == 204
 
 
-async def test_tweet_that_does_not_come_is_not_said_to_be_gone(windows: Windows, person: Person) -> None:
+async def test_tweet_that_fails_to_load_is_not_called_deleted(windows: Windows, user: User) -> None:
     windows.trouble.expected |= {503}
-    quoted = await person.tweet(words())
-    quote = await person.tweet(words(), quote_of=quoted["id"])
+    quoted = await user.tweet(words())
+    quote = await user.tweet(words(), quote_of=quoted["id"])
     page = await windows.open("/about")
     await page.route(f"**/v1/tweets/{quoted['id']}", answering(503))
     await page.goto(f"/tweets/{quote['id']}")
     await expect(page.locator(".main .quoted")).to_have_text("The tweet that was quoted does not come at the moment.")
 
 
-async def test_what_is_posted_but_can_not_be_shown_is_not_sent_again(windows: Windows, person: Person) -> None:
+async def test_posted_tweet_that_can_not_be_shown_is_not_sent_again(windows: Windows, user: User) -> None:
     windows.trouble.expected |= {503}
-    tweet = await person.tweet(words())
-    page = await windows.open(f"/tweets/{tweet['id']}", person=person)
+    tweet = await user.tweet(words())
+    page = await windows.open(f"/tweets/{tweet['id']}", user=user)
     await page.route("**/v1/reactions?*", answering(503))
     await page.get_by_label("Your reply").fill(words())
     await page.get_by_role("button", name="Reply", exact=True).click()
@@ -174,7 +174,7 @@ async def test_what_is_posted_but_can_not_be_shown_is_not_sent_again(windows: Wi
     async with page.expect_response("**/v1/stream*"):
         await page.goto("/latest")
     text = words()
-    await person.tweet(text)
+    await user.tweet(text)
     news = page.locator("button.news")
     await expect(news).to_be_visible()
     await page.route("**/v1/reactions?*", answering(503))
@@ -186,8 +186,8 @@ async def test_what_is_posted_but_can_not_be_shown_is_not_sent_again(windows: Wi
     await expect(news).to_be_hidden()
 
 
-async def test_listener_that_fails_is_no_lost_connection(windows: Windows, person: Person) -> None:
-    page = await windows.open("/about", person=person)
+async def test_failing_listener_does_not_count_as_lost_connection(windows: Windows, user: User) -> None:
+    page = await windows.open("/about", user=user)
     await page.evaluate(
         """async () => {
             const { listen } = await import('/live.js');
@@ -198,21 +198,21 @@ async def test_listener_that_fails_is_no_lost_connection(windows: Windows, perso
         }"""
     )
     await eventually(lambda: page.evaluate("heard"), lambda heard: "open" in heard)
-    first, second = await person.tweet(words()), await person.tweet(words())
+    first, second = await user.tweet(words()), await user.tweet(words())
     await eventually(lambda: page.evaluate("heard"), lambda heard: second["id"] in heard)
     own = [each for each in await page.evaluate("heard") if each in ("open", "waiting", first["id"], second["id"])]
     assert own == ["open", first["id"], second["id"]]
-    # The error is told all the same; here it was meant.
+    # The error is reported all the same; here it is intended.
     assert [each for each in windows.trouble.found if "on purpose" not in each] == []
     assert len(windows.trouble.found) >= 2
     windows.trouble.found.clear()
 
 
-async def test_replies_and_quotes_arrive_where_they_belong(windows: Windows, new_person: NewPerson) -> None:
-    ada, bob = await new_person(), await new_person()
+async def test_replies_and_quotes_arrive_where_they_belong(windows: Windows, new_user: NewUser) -> None:
+    ada, bob = await new_user(), await new_user()
     tweet = await ada.tweet(words())
-    page = await windows.open(f"/tweets/{tweet['id']}", person=bob)
-    elsewhere = await windows.open(f"/tweets/{tweet['id']}", person=ada)
+    page = await windows.open(f"/tweets/{tweet['id']}", user=bob)
+    elsewhere = await windows.open(f"/tweets/{tweet['id']}", user=ada)
     answer, quote, deeper = words(), words(), words()
     await page.get_by_label("Your reply").fill(answer)
     await page.get_by_role("button", name="Reply", exact=True).click()
@@ -232,13 +232,13 @@ async def test_replies_and_quotes_arrive_where_they_belong(windows: Windows, new
     await expect(card(page, quote).locator(".quoted")).to_contain_text(tweet["text"])
 
 
-async def test_edit_of_what_was_edited_elsewhere_shows_both_and_asks(windows: Windows, person: Person) -> None:
+async def test_conflicting_edit_shows_both_versions_and_asks(windows: Windows, user: User) -> None:
     windows.trouble.expected |= {412}
-    tweet = await person.tweet(words())
-    page = await windows.open(f"/tweets/{tweet['id']}", person=person)
+    tweet = await user.tweet(words())
+    page = await windows.open(f"/tweets/{tweet['id']}", user=user)
     await page.get_by_role("button", name="Edit").click()
     theirs, mine = words(), words()
-    edited = await person.client.patch(
+    edited = await user.client.patch(
         f"/api/tweets/v1/tweets/{tweet['id']}", json={"text": theirs}, headers={"If-Match": '"1"'}
     )
     assert edited.status_code == 200
@@ -249,12 +249,12 @@ async def test_edit_of_what_was_edited_elsewhere_shows_both_and_asks(windows: Wi
     await expect(dialog.get_by_label("The tweet's text")).to_have_value(mine)
     await dialog.get_by_role("button", name="Save").click()
     await expect(card(page, mine)).to_be_visible()
-    read = (await person.client.get(f"/api/tweets/v1/tweets/{tweet['id']}")).json()
+    read = (await user.client.get(f"/api/tweets/v1/tweets/{tweet['id']}")).json()
     assert (read["text"], read["version"]) == (mine, 3)
 
 
-async def test_retry_behind_a_lost_answer_makes_no_second_tweet(windows: Windows, person: Person) -> None:
-    page = await windows.open(person=person)
+async def test_retry_after_a_lost_answer_creates_no_second_tweet(windows: Windows, user: User) -> None:
+    page = await windows.open(user=user)
     text = words()
 
     async def lose_answer(route: Route) -> None:
@@ -268,15 +268,15 @@ async def test_retry_behind_a_lost_answer_makes_no_second_tweet(windows: Windows
     await page.get_by_role("button", name="Tweet", exact=True).click()
     await expect(page.get_by_label("New tweet")).to_have_value("")
     await expect(card(page, text)).to_have_count(1)
-    listed = await person.client.get("/api/tweets/v1/tweets", params={"author": person.username})
+    listed = await user.client.get("/api/tweets/v1/tweets", params={"author": user.username})
     assert [each["text"] for each in listed.json()["items"]] == [text]
     # The next one is another, even if it says the same.
     await post(page, text)
     await expect(card(page, text)).to_have_count(2)
 
 
-async def test_text_is_counted_as_the_service_counts_it(windows: Windows, person: Person) -> None:
-    page = await windows.open(person=person)
+async def test_text_is_counted_as_the_service_counts_it(windows: Windows, user: User) -> None:
+    page = await windows.open(user=user)
     field, left = page.get_by_label("New tweet"), page.locator(".composer .left")
     for text, rest in {"": 280, "e\u0301": 279, "👩‍👩‍👧‍👦": 273, "x" * 280: 0, "x" * 281: -1}.items():
         await field.fill(text)
@@ -292,10 +292,10 @@ async def test_text_is_counted_as_the_service_counts_it(windows: Windows, person
     await expect(field).to_have_value("")
 
 
-async def test_text_is_never_markup(windows: Windows, person: Person) -> None:
+async def test_text_is_never_markup(windows: Windows, user: User) -> None:
     hostile = '<img src=x onerror="document.title=1"> </p><script>alert(1)</script> javascript:alert(1) #ok'
-    tweet = await person.tweet(hostile)
-    await person.client.patch("/api/auth/v1/users/me", json={"name": "<b>Ada</b>"})
+    tweet = await user.tweet(hostile)
+    await user.client.patch("/api/auth/v1/users/me", json={"name": "<b>Ada</b>"})
     page = await windows.open(f"/tweets/{tweet['id']}")
     await eventually_reads(page, "<b>Ada</b>")
     await expect(page.locator(".main > .text")).to_have_text(hostile)
@@ -303,10 +303,10 @@ async def test_text_is_never_markup(windows: Windows, person: Person) -> None:
     assert await page.locator(".main > .text a").all_inner_texts() == ["#ok"]
 
 
-async def test_hashtags_and_words_are_found(windows: Windows, person: Person) -> None:
+async def test_hashtags_and_words_are_found(windows: Windows, user: User) -> None:
     word = f"w{secrets.token_hex(5)}"
-    await person.tweet(f"#{word} and https://example.org/{word}?a=b.")
-    page = await windows.open("/latest", person=person)
+    await user.tweet(f"#{word} and https://example.org/{word}?a=b.")
+    page = await windows.open("/latest", user=user)
     await card(page, word).get_by_role("link", name=f"#{word}").click()
     await expect(page.get_by_role("heading", name=f"#{word}")).to_be_focused()
     await expect(card(page, word)).to_have_count(1)
@@ -341,10 +341,10 @@ async def test_hashtags_and_words_are_found(windows: Windows, person: Person) ->
     await expect(page.get_by_role("heading", name="Trends")).to_be_visible()
 
 
-async def test_long_lists_go_on_when_asked(windows: Windows, person: Person) -> None:
-    await asyncio.gather(*(person.tweet(f"number {number}") for number in range(25)))
+async def test_long_lists_load_more_on_request(windows: Windows, user: User) -> None:
+    await asyncio.gather(*(user.tweet(f"number {number}") for number in range(25)))
     windows.trouble.expected |= {503}
-    page = await windows.open(f"/people/{person.username}", person=person)
+    page = await windows.open(f"/people/{user.username}", user=user)
     await expect(page.locator(".tweet")).to_have_count(20)
     await page.route("**/v1/reactions?*", answering(503), times=1)
     await page.get_by_role("button", name="Older tweets").click()
@@ -355,9 +355,9 @@ async def test_long_lists_go_on_when_asked(windows: Windows, person: Person) -> 
     await expect(page.get_by_role("button", name="Older tweets")).to_be_hidden()
 
 
-async def test_way_back_leads_to_where_one_was_on_the_page(windows: Windows, person: Person) -> None:
-    await asyncio.gather(*(person.tweet(f"number {number}") for number in range(12)))
-    page = await windows.open(f"/people/{person.username}")
+async def test_back_restores_the_scroll_position(windows: Windows, user: User) -> None:
+    await asyncio.gather(*(user.tweet(f"number {number}") for number in range(12)))
+    page = await windows.open(f"/people/{user.username}")
     await page.locator(".moment").nth(10).click()
     await expect(page.get_by_role("heading", name="Conversation")).to_be_visible()
     assert await page.evaluate("scrollY") == 0
@@ -366,9 +366,9 @@ async def test_way_back_leads_to_where_one_was_on_the_page(windows: Windows, per
     assert await page.evaluate("scrollY") > 0
 
 
-async def test_deleted_author_and_missing_places_are_told(windows: Windows, new_person: NewPerson) -> None:
+async def test_deleted_author_and_missing_pages_are_shown(windows: Windows, new_user: NewUser) -> None:
     windows.trouble.expected |= {404}
-    ada, bob = await new_person(), await new_person()
+    ada, bob = await new_user(), await new_user()
     first = await ada.tweet(words())
     gone = await bob.tweet(words(), reply_to=first["id"])
     answer = await bob.tweet(words(), reply_to=gone["id"])
@@ -386,12 +386,12 @@ async def test_deleted_author_and_missing_places_are_told(windows: Windows, new_
     await expect(page.locator("main")).to_contain_text("There is no such tweet.")
 
 
-async def test_author_whose_copy_has_not_arrived_is_somebody_new(page: Page, person: Person) -> None:
-    tweet = await person.tweet(words())
+async def test_author_without_a_copy_is_shown_as_new(page: Page, user: User) -> None:
+    tweet = await user.tweet(words())
 
     async def before_the_copy(route: Route) -> None:
         answer = await route.fetch()
-        author = {"id": person.id, "username": None, "name": None}
+        author = {"id": user.id, "username": None, "name": None}
         await route.fulfill(response=answer, json=await answer.json() | {"tweet": tweet | {"author": author}})
 
     await page.route(f"**/{tweet['id']}/thread*", before_the_copy, times=1)
@@ -414,10 +414,10 @@ def answering(status: int, **headers: str) -> Callable[[Route], Any]:
     return answer
 
 
-async def test_refusals_of_the_moment_are_told_in_words(windows: Windows, person: Person) -> None:
-    """What a limit or a service that is down answers, put in by the browser: nobody else's tests are to meet them."""
+async def test_temporary_errors_are_explained(windows: Windows, user: User) -> None:
+    """What a limit or a service that is down answers, put in by the browser: other tests must not meet them."""
     windows.trouble.expected |= {429, 503}
-    page = await windows.open(person=person)
+    page = await windows.open(user=user)
     await page.route(TWEETS, answering(429, **{"Retry-After": "40"}), times=1)
     await post(page, words())
     await expect(page.locator(".composer .error")).to_have_text("That was too often. Try again in 40 seconds.")
@@ -428,12 +428,12 @@ async def test_refusals_of_the_moment_are_told_in_words(windows: Windows, person
     await expect(page.get_by_role("heading", name="Latest")).to_be_visible()
 
 
-async def test_visitors_who_want_to_take_part_are_led_to_the_login_and_back(windows: Windows, person: Person) -> None:
-    tweet = await person.tweet(words())
+async def test_visitor_who_wants_to_write_logs_in_and_returns(windows: Windows, user: User) -> None:
+    tweet = await user.tweet(words())
     page = await windows.open(f"/tweets/{tweet['id']}")
     await page.get_by_role("button", name="Like").click()
-    await page.get_by_label("Username or email").fill(person.username)
-    await page.get_by_label("Password", exact=True).fill(person.password)
+    await page.get_by_label("Username or email").fill(user.username)
+    await page.get_by_label("Password", exact=True).fill(user.password)
     await page.get_by_role("button", name="Log in").click()
     await expect(page.locator(".main")).to_contain_text(tweet["text"])
     await expect(page.get_by_role("button", name="Edit")).to_be_visible()

@@ -8,8 +8,8 @@ from typing import Any
 
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Response
 
-from browser.people import logged_in_state
-from e2e.people import Person
+from browser.users import logged_in_state
+from e2e.users import User
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 # What Chromium writes to the console of every answer that is an error: see `Trouble.expected`.
@@ -52,9 +52,9 @@ class Windows:
     trouble: Trouble
     profiles: list[BrowserContext]
 
-    async def open(self, path: str = "/", *, person: Person | None = None, **options: Any) -> Page:
-        """A window of a browser of its own, in which this person is logged in; `options` are Playwright's."""
-        state = None if person is None else await logged_in_state(self.gateway, person)
+    async def open(self, path: str = "/", *, user: User | None = None, **options: Any) -> Page:
+        """A window of a browser of its own, in which this user is logged in; `options` are Playwright's."""
+        state = None if user is None else await logged_in_state(self.gateway, user)
         options = {"viewport": DESKTOP, "reduced_motion": "reduce", "storage_state": state} | options
         context = await self.browser.new_context(base_url=self.gateway, **options)
         context.set_default_timeout(30_000)
@@ -78,7 +78,7 @@ async def watched_windows(browser: Browser, gateway: str) -> AsyncIterator[Windo
     finally:
         for profile in windows.profiles:
             for page in profile.pages:
-                # Of requests that are under way when a test ends nobody hears any more, least of all the next test.
+                # The next test must not see answers to requests that are in flight when this one ends.
                 await page.unroute_all(behavior="ignoreErrors")
             await profile.close()
     assert not windows.trouble.found, "\n".join(windows.trouble.found)

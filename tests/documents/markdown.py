@@ -14,7 +14,7 @@ _NOT_RUN = "not-run:"
 
 @dataclass(frozen=True)
 class Block:
-    """`language` is the first word behind the fence; `not_run` the reason why what is in it is not run, or None."""
+    """`language` is the first word after the fence; `not_run` the reason why what is in it is not run, or None."""
 
     language: str
     text: str
@@ -40,7 +40,7 @@ class Document:
 
     @cached_property
     def anchors(self) -> set[str]:
-        """As GitHub makes them of headings; of the same ones the second gets a number behind it."""
+        """As GitHub makes them of headings; of the same ones the second gets a number appended."""
         found: dict[str, int] = {}
         for heading in _HEADING.findall(self._prose):
             text = _LINK.sub(lambda link: link[0].partition("](")[0][1:], heading)
@@ -57,7 +57,7 @@ class Document:
     def _block(self, match: re.Match[str]) -> Block:
         language, _, rest = match["info"].partition(" ")
         if rest and not rest.startswith(_NOT_RUN):
-            raise ValueError(f"{self.path}: behind ```{language} only `{_NOT_RUN} …` is understood, not {rest!r}")
+            raise ValueError(f"{self.path}: after ```{language} only `{_NOT_RUN} …` is understood, not {rest!r}")
         reason = rest.removeprefix(_NOT_RUN).strip() if rest else None
         if reason == "":
             raise ValueError(f"{self.path}: a block is not run, but no reason is given")

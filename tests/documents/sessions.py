@@ -1,7 +1,7 @@
 """Runs what documents show, as a reader would: in one shell, from the repository's root, on a system that runs.
 
 - ```` ```sh ```` blocks are run as they are.
-- Of ```` ```console ```` blocks the lines behind `$ ` are run, each with the lines that continue it. What is shown
+- Of ```` ```console ```` blocks the lines after `$ ` are run, each with the lines that continue it. What is shown
   below must be what is printed, but for white space, whatever has a digit in it (ids, times, counts), and `…`, which
   stands for anything.
 - ```` ```sh not-run: reason ```` (and `console`) is not run.
@@ -54,7 +54,7 @@ def _typed(block: Block) -> Iterator[Step]:
         raise ValueError(f"line {block.line}: a console begins with `$ ` and a command")
     while lines:
         command = lines.pop(0).removeprefix("$ ")
-        while lines and not lines[0].startswith("$ ") and _goes_on(command):
+        while lines and not lines[0].startswith("$ ") and _continues(command):
             command += "\n" + lines.pop(0)
         shown: list[str] = []
         while lines and not lines[0].startswith("$ "):
@@ -62,7 +62,7 @@ def _typed(block: Block) -> Iterator[Step]:
         yield Step(command, block.line, "\n".join(shown))
 
 
-def _goes_on(command: str) -> bool:
+def _continues(command: str) -> bool:
     """Does the shell wait for another line? Of what is used here: a backslash, a pipe, an open quote, a loop."""
     if command.rstrip().endswith(("\\", "|", "&&", "do")):
         return True

@@ -27,11 +27,11 @@ def compose() -> Manifest:
     return read
 
 
-def test_page_is_what_the_code_says(configuration: ModuleType) -> None:
+def test_page_matches_the_code(configuration: ModuleType) -> None:
     assert configuration.PAGE.read_text() == configuration.page(), "run `make docs`"
 
 
-def test_every_variable_says_what_it_is_for(configuration: ModuleType) -> None:
+def test_every_variable_is_described(configuration: ModuleType) -> None:
     classes = [*configuration.SERVICES.values(), configuration.StackConfiguration]
     silent = {
         name
@@ -43,9 +43,7 @@ def test_every_variable_says_what_it_is_for(configuration: ModuleType) -> None:
     assert [name for name, (_, comment) in configuration.docker_variables().items() if not comment] == []
 
 
-def test_what_is_needed_is_given_by_compose_and_what_compose_gives_is_read(
-    configuration: ModuleType, compose: Manifest
-) -> None:
+def test_compose_sets_required_variables_and_no_unknown_ones(configuration: ModuleType, compose: Manifest) -> None:
     for service, settings in configuration.SERVICES.items():
         read = configuration.variables(settings)
         needed = {name for name, field in read.items() if field.is_required()}

@@ -1,4 +1,4 @@
-"""Documents say what is so: their commands are run, their links lead somewhere."""
+"""Documents are true: their commands run, their links resolve."""
 
 import os
 import re
@@ -35,7 +35,7 @@ def checkout(tmp_path: Path, running_stack: Stack) -> Path:
 
 @pytest.mark.parametrize("name", WITH_COMMANDS)
 def test_commands_do_what_the_document_says(name: str, checkout: Path, running_stack: Stack) -> None:
-    # Whatever other tests have broken.
+    # Other tests may have broken it.
     running_stack.start()
     configuration = running_stack.configuration
     variables = {
@@ -51,7 +51,7 @@ def test_commands_do_what_the_document_says(name: str, checkout: Path, running_s
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_links_lead_somewhere(name: str) -> None:
+def test_links_resolve(name: str) -> None:
     page = DOCUMENTS[name]
     missing = []
     for link in page.links:
@@ -64,7 +64,7 @@ def test_links_lead_somewhere(name: str) -> None:
     assert missing == []
 
 
-def test_alerts_lead_somewhere() -> None:
+def test_alerts_link_to_runbooks() -> None:
     """Prometheus's rules name a page for each alert."""
     rules = ROOT / "infra" / "observability" / "prometheus" / "alerts.yml"
     pages = re.findall(r"runbook_url: (\S+)", rules.read_text())
@@ -74,7 +74,7 @@ def test_alerts_lead_somewhere() -> None:
         assert anchor in DOCUMENTS[name].anchors, page
 
 
-def test_tests_of_their_own_are_there() -> None:
+def test_pages_run_elsewhere_are_tested_there() -> None:
     for name, test in RUN_ELSEWHERE.items():
         assert Path(name).name in (ROOT / test).read_text()
         assert name in DOCUMENTS

@@ -17,7 +17,7 @@ from documents.sessions import DocumentError, Step, pattern, run, steps
         ("0-17  2026-11-25T02:05:22.118000Z  tweets", "0-3  2027-01-01T00:00:00.000000Z  tweets"),
     ],
 )
-def test_what_varies_may_vary(shown: str, printed: str) -> None:
+def test_variable_parts_of_the_output_may_differ(shown: str, printed: str) -> None:
     assert pattern(shown).fullmatch(printed)
 
 
@@ -30,7 +30,7 @@ def test_what_varies_may_vary(shown: str, printed: str) -> None:
         ("1 mended", "1mended"),
     ],
 )
-def test_what_does_not_vary_must_be_as_shown(shown: str, printed: str) -> None:
+def test_fixed_parts_of_the_output_must_match(shown: str, printed: str) -> None:
     assert not pattern(shown).fullmatch(printed)
 
 
@@ -53,7 +53,7 @@ def test_a_block_that_is_not_run_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_a_shell_keeps_its_variables_and_tells_of_what_fails(tmp_path: Path) -> None:
+def test_shell_keeps_its_variables_and_reports_failures(tmp_path: Path) -> None:
     ours = {"PATH": "/usr/bin:/bin"}
     run([Step("N=1", 1), Step("echo $N", 2, "1")], folder=tmp_path, variables=ours, within=10)
     with pytest.raises(DocumentError, match="line 2: exit code 3"):

@@ -1,4 +1,4 @@
-"""A running system, somebody who uses it, and a look into its databases."""
+"""A running system, a user of it, and access to its databases."""
 
 from collections.abc import AsyncIterator
 
@@ -6,16 +6,16 @@ import pymongo
 import pytest
 
 from e2e.copies import Copies, Document
-from e2e.people import Person, register
+from e2e.users import User, register
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
 
 
 @pytest.fixture
-async def person(running_stack: Stack) -> AsyncIterator[Person]:
-    someone = await register(running_stack.addresses["GATEWAY_URL"])
-    yield someone
-    await someone.client.aclose()
+async def user(running_stack: Stack) -> AsyncIterator[User]:
+    user = await register(running_stack.addresses["GATEWAY_URL"])
+    yield user
+    await user.client.aclose()
 
 
 @pytest.fixture

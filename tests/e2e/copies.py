@@ -1,4 +1,4 @@
-"""Both databases, looked at directly."""
+"""Rows and documents of both databases."""
 
 from typing import Any
 

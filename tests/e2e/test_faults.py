@@ -20,8 +20,8 @@ SELECTION: tuple[Fault, ...] = (StaleEvents(), Poison(), TailReplayed(), Connect
 
 
 @pytest.fixture
-async def system(whole_again: Stack) -> AsyncIterator[System]:
-    async with system_of(whole_again) as system:
+async def system(breakable_stack: Stack) -> AsyncIterator[System]:
+    async with system_of(breakable_stack) as system:
         yield system
 
 
@@ -35,7 +35,7 @@ async def trial(system: System) -> AsyncIterator[Trial]:
     await reconcile(trial.system)
 
 
-async def test_faults_lose_nothing_and_what_is_broken_on_purpose_is_found_out(trial: Trial) -> None:
+async def test_faults_lose_nothing_and_controls_are_detected(trial: Trial) -> None:
     rng = random.Random(SEED)  # noqa: S311 - a test that can be repeated
     assert await trial.inspect() == []
 

@@ -52,7 +52,7 @@ async def mongo(mongodb_url: str) -> "AsyncIterator[AsyncIOMotorClient[dict[str,
     client.close()
 
 
-def test_page_shows_the_tables_that_are_made(tmp_path: Path) -> None:
+def test_page_shows_the_tables_that_are_created(tmp_path: Path) -> None:
     file = tmp_path / "routes.yaml"
     file.write_text(blocks("yaml")[0])
     orders = next(route for route in load_routes(file) if route.name == "orders")

@@ -1,4 +1,4 @@
-"""`/v1/pipeline` of the whole system, through the gateway: what stops says so, and the rest goes on being told."""
+"""`/v1/pipeline` of the whole system, through the gateway: a stopped component is reported beside the others."""
 
 import asyncio
 from typing import Any
@@ -7,65 +7,63 @@ import httpx
 import pytest
 
 from e2e.copies import Copies
-from e2e.people import Person
+from e2e.users import User
 from embedded_stack import Stack
 from support.polling import eventually
 
 
 @pytest.fixture
-async def worker(person: Person, copies: Copies) -> httpx.AsyncClient:
+async def worker(user: User, copies: Copies) -> httpx.AsyncClient:
     """A technical worker, logged in."""
-    await copies.execute("UPDATE auth.users SET role = 'technical_worker' WHERE id = :id", id=person.id)
-    answer = await person.client.post(
-        "/api/auth/v1/login", json={"login": person.username, "password": person.password}
-    )
-    person.client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-    return person.client
+    await copies.execute("UPDATE auth.users SET role = 'technical_worker' WHERE id = :id", id=user.id)
+    answer = await user.client.post("/api/auth/v1/login", json={"login": user.username, "password": user.password})
+    user.client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+    return user.client
 
 
 async def read(worker: httpx.AsyncClient) -> dict[str, Any]:
     answer = await worker.get("/api/sync/v1/pipeline")
     assert answer.status_code == 200, answer.text
-    told: dict[str, Any] = answer.json()
-    return told
+    pipeline: dict[str, Any] = answer.json()
+    return pipeline
 
 
-def state_of(told: dict[str, Any], name: str) -> tuple[str | None, str | None]:
+def state_of(pipeline: dict[str, Any], name: str) -> tuple[str | None, str | None]:
     """State and problem of a connector; None if nothing is known of any."""
-    items = told["connectors"]["items"] or [{"name": name, "state": None, "problem": None}]
+    items = pipeline["connectors"]["items"] or [{"name": name, "state": None, "problem": None}]
     return next((each["state"], each["problem"]) for each in items if each["name"] == name)
 
 
-async def test_connectors_are_told_as_they_stop_and_go_on(whole_again: Stack, worker: httpx.AsyncClient) -> None:
-    async def told() -> dict[str, Any]:
+async def test_pipeline_shows_connectors_stop_and_resume(breakable_stack: Stack, worker: httpx.AsyncClient) -> None:
+    async def pipeline() -> dict[str, Any]:
         return await read(worker)
 
-    seen = await eventually(told, lambda told: state_of(told, "mysql-users") == ("RUNNING", None))
+    seen = await eventually(pipeline, lambda seen: state_of(seen, "mysql-users") == ("RUNNING", None))
     assert {route["name"]: route["connector"] for route in seen["routes"]} == {
         "users": "mysql-users",
         "tweets": "mongodb-tweets",
         "likes": "mongodb-tweets",
         "follows": "mongodb-tweets",
     }
-    connector = f"{whole_again.addresses['CONNECT_URL']}/connectors/mysql-users"
+    connector = f"{breakable_stack.addresses['CONNECT_URL']}/connectors/mysql-users"
     async with httpx.AsyncClient(trust_env=False, timeout=20) as connect:
         (await connect.put(f"{connector}/pause")).raise_for_status()
-        paused = await eventually(told, lambda told: state_of(told, "mysql-users")[0] == "PAUSED")
+        paused = await eventually(pipeline, lambda seen: state_of(seen, "mysql-users")[0] == "PAUSED")
         assert state_of(paused, "mongodb-tweets")[0] == "RUNNING"
         (await connect.put(f"{connector}/resume")).raise_for_status()
-    await eventually(told, lambda told: state_of(told, "mysql-users") == ("RUNNING", None))
+    await eventually(pipeline, lambda seen: state_of(seen, "mysql-users") == ("RUNNING", None))
 
-    await asyncio.to_thread(whole_again.stop_one, "registrar")
-    unknown = await eventually(told, lambda told: "ConnectError" in str(told["connectors"]["reason"]))
+    await asyncio.to_thread(breakable_stack.stop_one, "registrar")
+    unknown = await eventually(pipeline, lambda seen: "ConnectError" in str(seen["connectors"]["reason"]))
     assert unknown["connectors"]["items"] is None
     # What the routes do needs no registrar; a test before this one may have left a copy in doubt.
     assert {route["state"] for route in unknown["routes"]} <= {"up to date", "catching up", "in doubt"}
-    await asyncio.to_thread(whole_again.start, "registrar")
-    await eventually(told, lambda told: state_of(told, "mysql-users") == ("RUNNING", None))
+    await asyncio.to_thread(breakable_stack.start, "registrar")
+    await eventually(pipeline, lambda seen: state_of(seen, "mysql-users") == ("RUNNING", None))
 
 
-async def test_counts_of_both_stores_agree(worker: httpx.AsyncClient, person: Person, copies: Copies) -> None:
-    tweet = await person.tweet("to be counted")
+async def test_counts_of_both_stores_agree(worker: httpx.AsyncClient, user: User, copies: Copies) -> None:
+    tweet = await user.tweet("to be counted")
     await eventually(lambda: copies.tweet(tweet["id"]))
 
     async def differences() -> dict[str, int | None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from e2e.copies import Copies
-from e2e.people import Person
+from e2e.users import User
 from embedded_stack import Stack
 from support.polling import eventually
 
@@ -35,14 +35,12 @@ async def reconcile(stack: Stack, *arguments: str) -> tuple[int, dict[str, dict[
     return process.returncode, {route["route"]: route for route in json.loads(out)["routes"]}
 
 
-async def test_copies_are_what_their_sources_are_and_can_be_made_so(
-    running_stack: Stack, person: Person, copies: Copies
-) -> None:
-    tweets = [await person.tweet(f"🎉 “quoted” \\ #tag{number} @{person.username}") for number in range(20)]
-    await person.client.patch("/api/auth/v1/users/me", json={"name": "Ada Lovelace"})
+async def test_reconcile_finds_and_repairs_differences(running_stack: Stack, user: User, copies: Copies) -> None:
+    tweets = [await user.tweet(f"🎉 “quoted” \\ #tag{number} @{user.username}") for number in range(20)]
+    await user.client.patch("/api/auth/v1/users/me", json={"name": "Ada Lovelace"})
     for tweet in tweets:
         await eventually(lambda wanted=tweet: copies.tweet(wanted["id"]))
-    await eventually(lambda: copies.user(person.id), lambda user: user is not None and user["name"] == "Ada Lovelace")
+    await eventually(lambda: copies.user(user.id), lambda user: user is not None and user["name"] == "Ada Lovelace")
     code, reports = await reconcile(running_stack)
     assert (code, {name: report["is_in_agreement"] for name, report in reports.items()}) == (
         0,
@@ -51,7 +49,7 @@ async def test_copies_are_what_their_sources_are_and_can_be_made_so(
     assert reports["users"]["rows"] >= 1
     assert reports["tweets"]["rows"] >= len(tweets)
 
-    # A change behind the sync's back, and one of each kind.
+    # Changes that no event reports, one of each kind.
     ids = [tweet["id"] for tweet in tweets]
     await copies.execute("DELETE FROM tweets.tweets_copy WHERE id = :id", id=ids[0])
     await copies.execute("UPDATE tweets.tweets_copy SET text = 'tampered with' WHERE id = :id", id=ids[1])
@@ -68,7 +66,7 @@ async def test_copies_are_what_their_sources_are_and_can_be_made_so(
     assert await copies.user("nobody") is None
 
     # What has been mended follows its source like any other row.
-    answer = await person.client.delete(f"/api/tweets/v1/tweets/{ids[0]}")
+    answer = await user.client.delete(f"/api/tweets/v1/tweets/{ids[0]}")
     assert answer.status_code == 204
     await eventually(lambda: copies.tweet(ids[0]), lambda row: row is None)
     code, _ = await reconcile(running_stack)

@@ -6,23 +6,23 @@ import httpx
 import pytest
 
 from e2e.copies import Copies
-from e2e.people import Person, register
+from e2e.users import User, register
 from embedded_stack import Stack
 from support.polling import eventually
 from support.records import read_records
 
 
-async def test_data_written_while_sync_is_down_arrives(whole_again: Stack, person: Person, copies: Copies) -> None:
-    doomed = await person.tweet("to be deleted")
+async def test_data_written_while_sync_is_down_arrives(breakable_stack: Stack, user: User, copies: Copies) -> None:
+    doomed = await user.tweet("to be deleted")
     await eventually(lambda: copies.tweet(doomed["id"]))
-    whole_again.stop_one("sync")
+    breakable_stack.stop_one("sync")
 
-    tweets = [await person.tweet(f"number {number}") for number in range(20)]
-    await person.client.delete(f"/api/tweets/v1/tweets/{doomed['id']}")
-    newcomer = await register(whole_again.addresses["GATEWAY_URL"])
+    tweets = [await user.tweet(f"number {number}") for number in range(20)]
+    await user.client.delete(f"/api/tweets/v1/tweets/{doomed['id']}")
+    newcomer = await register(breakable_stack.addresses["GATEWAY_URL"])
     await newcomer.client.aclose()
     assert await copies.tweet(tweets[0]["id"]) is None
-    await asyncio.to_thread(whole_again.start, "sync")
+    await asyncio.to_thread(breakable_stack.start, "sync")
 
     for tweet in tweets:
         await eventually(lambda wanted=tweet: copies.tweet(wanted["id"]))
@@ -31,28 +31,28 @@ async def test_data_written_while_sync_is_down_arrives(whole_again: Stack, perso
 
 
 @pytest.mark.parametrize("service", ["auth", "tweet", "sync", "registrar", "gateway", "connect", "kafka"])
-async def test_killed_process_loses_nothing(whole_again: Stack, person: Person, copies: Copies, service: str) -> None:
+async def test_killed_process_loses_nothing(breakable_stack: Stack, user: User, copies: Copies, service: str) -> None:
     acknowledged: list[str] = []
-    first = await person.tweet("before the kill")
+    first = await user.tweet("before the kill")
     await eventually(lambda: copies.tweet(first["id"]))
-    snapshot_reads = await _snapshot_reads(whole_again)
+    snapshot_reads = await _snapshot_reads(breakable_stack)
 
     async def write_steadily(stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                answer = await person.client.post("/api/tweets/v1/tweets", json={"text": f"{len(acknowledged)}"})
+                answer = await user.client.post("/api/tweets/v1/tweets", json={"text": f"{len(acknowledged)}"})
             except httpx.TransportError:
                 continue
             if answer.status_code == 201:
                 acknowledged.append(answer.json()["id"])
-            # So often, and no more, may somebody write for minutes.
+            # Slower than the limit on writes.
             await asyncio.sleep(0.02)
 
     stop = asyncio.Event()
     writing = asyncio.create_task(write_steadily(stop))
     await eventually(lambda: _length(acknowledged), lambda count: count >= 20)
-    whole_again.kill(service)
-    await asyncio.to_thread(whole_again.start, service)
+    breakable_stack.kill(service)
+    await asyncio.to_thread(breakable_stack.start, service)
     count_after_restart = len(acknowledged)
     await eventually(lambda: _length(acknowledged), lambda count: count >= count_after_restart + 20)
     stop.set()
@@ -60,30 +60,30 @@ async def test_killed_process_loses_nothing(whole_again: Stack, person: Person, 
 
     for tweet_id in acknowledged:
         await eventually(lambda wanted=tweet_id: copies.tweet(wanted), within=180)
-    assert await _snapshot_reads(whole_again) == snapshot_reads
+    assert await _snapshot_reads(breakable_stack) == snapshot_reads
 
 
-async def test_restarted_stack_keeps_everything(whole_again: Stack, person: Person, copies: Copies) -> None:
-    kept, doomed = await person.tweet("kept"), await person.tweet("deleted just before the stop")
+async def test_restarted_stack_keeps_everything(breakable_stack: Stack, user: User, copies: Copies) -> None:
+    kept, doomed = await user.tweet("kept"), await user.tweet("deleted just before the stop")
     await eventually(lambda: copies.tweet(doomed["id"]))
-    snapshot_reads = await _snapshot_reads(whole_again)
-    await person.client.delete(f"/api/tweets/v1/tweets/{doomed['id']}")
+    snapshot_reads = await _snapshot_reads(breakable_stack)
+    await user.client.delete(f"/api/tweets/v1/tweets/{doomed['id']}")
 
-    await asyncio.to_thread(whole_again.stop)
+    await asyncio.to_thread(breakable_stack.stop)
     await copies.mysql.dispose()
-    await asyncio.to_thread(whole_again.start)
+    await asyncio.to_thread(breakable_stack.start)
 
-    assert (await person.client.get(f"/api/tweets/v1/tweets/{kept['id']}")).json()["text"] == "kept"
-    login = await person.client.post(
-        "/api/auth/v1/login", json={"login": person.username, "password": person.password, "remember_me": False}
+    assert (await user.client.get(f"/api/tweets/v1/tweets/{kept['id']}")).json()["text"] == "kept"
+    login = await user.client.post(
+        "/api/auth/v1/login", json={"login": user.username, "password": user.password, "remember_me": False}
     )
     assert login.status_code == 200, login.text
     assert await copies.tweet(kept["id"]) is not None
     await eventually(lambda: copies.tweet(doomed["id"]), lambda row: row is None, within=180)
-    assert await copies.user(person.id) is not None
-    afterwards = await person.tweet("and life goes on")
+    assert await copies.user(user.id) is not None
+    afterwards = await user.tweet("after the restart")
     await eventually(lambda: copies.tweet(afterwards["id"]), within=180)
-    assert await _snapshot_reads(whole_again) == snapshot_reads
+    assert await _snapshot_reads(breakable_stack) == snapshot_reads
 
 
 async def _snapshot_reads(stack: Stack) -> int:

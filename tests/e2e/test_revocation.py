@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from e2e.copies import Copies
-from e2e.people import Person
+from e2e.users import User
 from embedded_stack import Stack
 from embedded_stack.components.services import script
 from support.polling import eventually
@@ -17,56 +17,56 @@ from support.responses import problem
 ME, TWEETS = "/api/auth/v1/users/me", "/api/tweets/v1/tweets"
 
 
-async def attempt_to_tweet(person: Person) -> httpx.Response:
-    return await person.client.post(TWEETS, json={"text": "still here"})
+async def attempt_to_tweet(user: User) -> httpx.Response:
+    return await user.client.post(TWEETS, json={"text": "still here"})
 
 
-async def refused(person: Person) -> None:
+async def refused(user: User) -> None:
     """Wait until tweet-service has heard of it, and check that it says so."""
-    answer = await eventually(lambda: attempt_to_tweet(person), lambda answer: answer.status_code not in (201, 503))
+    answer = await eventually(lambda: attempt_to_tweet(user), lambda answer: answer.status_code not in (201, 503))
     assert problem(answer) == (401, "token-revoked")
 
 
-async def log_in(person: Person, password: str | None = None) -> None:
-    login = {"login": person.username, "password": password or person.password}
-    answer = await person.client.post("/api/auth/v1/login", json=login)
+async def log_in(user: User, password: str | None = None) -> None:
+    login = {"login": user.username, "password": password or user.password}
+    answer = await user.client.post("/api/auth/v1/login", json=login)
     assert answer.status_code == 200, answer.text
-    person.client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+    user.client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
 
-async def test_tweets_of_a_deleted_account_stay_without_their_author(person: Person, copies: Copies) -> None:
-    tweet = await person.tweet("I was here")
-    await eventually(lambda: copies.user(person.id))
+async def test_tweets_of_a_deleted_account_stay_without_their_author(user: User, copies: Copies) -> None:
+    tweet = await user.tweet("I was here")
+    await eventually(lambda: copies.user(user.id))
 
-    assert (await person.client.delete(ME)).status_code == 204
+    assert (await user.client.delete(ME)).status_code == 204
 
-    await eventually(lambda: copies.user(person.id), lambda user: user is None)
-    assert await copies.row("SELECT id FROM auth.users WHERE id = :id", id=person.id) is None
-    await refused(person)
-    del person.client.headers["Authorization"]
-    seen = (await person.client.get(f"{TWEETS}/{tweet['id']}")).json()
+    await eventually(lambda: copies.user(user.id), lambda user: user is None)
+    assert await copies.row("SELECT id FROM auth.users WHERE id = :id", id=user.id) is None
+    await refused(user)
+    del user.client.headers["Authorization"]
+    seen = (await user.client.get(f"{TWEETS}/{tweet['id']}")).json()
     assert (seen["text"], seen["author"], seen["author_deleted"]) == ("I was here", None, True)
 
 
 @pytest.mark.parametrize("way", ["logout-all", "password"])
-async def test_tokens_of_before_are_refused_everywhere(person: Person, copies: Copies, way: str) -> None:
-    await eventually(lambda: copies.user(person.id))
+async def test_revoked_tokens_are_refused_by_every_service(user: User, copies: Copies, way: str) -> None:
+    await eventually(lambda: copies.user(user.id))
     new_password = secrets.token_urlsafe(16)
     if way == "logout-all":
-        answer = await person.client.post("/api/auth/v1/logout-all")
+        answer = await user.client.post("/api/auth/v1/logout-all")
     else:
-        change = {"current_password": person.password, "new_password": new_password}
-        answer = await person.client.post(f"{ME}/password", json=change)
+        change = {"current_password": user.password, "new_password": new_password}
+        answer = await user.client.post(f"{ME}/password", json=change)
     assert answer.status_code == 204, answer.text
-    await refused(person)
-    await log_in(person, new_password if way == "password" else None)
-    await person.tweet("back again")
+    await refused(user)
+    await log_in(user, new_password if way == "password" else None)
+    await user.tweet("back again")
 
 
-async def test_admin_from_the_command_line_shuts_somebody_out_of_both_services(
-    running_stack: Stack, person: Person, copies: Copies
+async def test_admin_created_on_the_command_line_deactivates_a_user_in_both_services(
+    running_stack: Stack, user: User, copies: Copies
 ) -> None:
-    await eventually(lambda: copies.user(person.id))
+    await eventually(lambda: copies.user(user.id))
     username, password = f"boss_{secrets.token_hex(4)}", secrets.token_urlsafe(16)
     command = await asyncio.create_subprocess_exec(
         script("auth-service"),
@@ -77,14 +77,14 @@ async def test_admin_from_the_command_line_shuts_somebody_out_of_both_services(
     await command.communicate(f"{password}\n".encode())
     assert command.returncode == 0
     async with httpx.AsyncClient(base_url=running_stack.addresses["GATEWAY_URL"], timeout=20) as client:
-        admin = Person("", username, password, client)
+        admin = User("", username, password, client)
         await log_in(admin)
-        changed = await client.patch(f"/api/auth/v1/users/{person.id}", json={"is_active": False})
+        changed = await client.patch(f"/api/auth/v1/users/{user.id}", json={"is_active": False})
         assert changed.status_code == 200, changed.text
-        assert problem(await person.client.get(ME)) == (401, "invalid-token")
-        await refused(person)
+        assert problem(await user.client.get(ME)) == (401, "invalid-token")
+        await refused(user)
 
 
-async def test_address_of_the_client_is_what_the_gateway_saw(person: Person) -> None:
-    answer = await person.client.get("/api/auth/v1/sessions", headers={"X-Forwarded-For": "203.0.113.9"})
+async def test_client_address_is_the_one_the_gateway_saw(user: User) -> None:
+    answer = await user.client.get("/api/auth/v1/sessions", headers={"X-Forwarded-For": "203.0.113.9"})
     assert [session["address"] for session in answer.json()["items"]] == ["127.0.0.1"]

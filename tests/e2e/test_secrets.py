@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer
 from bson.raw_bson import RawBSONDocument
 
 from e2e.copies import Copies
-from e2e.people import Person
+from e2e.users import User
 from embedded_stack import Stack
 from service_kit.kafka import KafkaClients
 from support.polling import eventually
@@ -56,16 +56,14 @@ async def mailed(stack: Stack, recipient: str) -> str | None:
     return token and token[1]
 
 
-async def test_password_hashes_and_tokens_leave_mysql_by_no_way(
-    running_stack: Stack, person: Person, copies: Copies
-) -> None:
-    await eventually(lambda: copies.user(person.id))
+async def test_password_hashes_and_tokens_never_leave_mysql(running_stack: Stack, user: User, copies: Copies) -> None:
+    await eventually(lambda: copies.user(user.id))
     auth = "/api/auth/v1"
-    login = {"login": person.username, "password": person.password}
-    refresh_token = (await person.client.post(f"{auth}/login", json=login)).json()["refresh_token"]
-    await person.client.post(f"{auth}/password/forgot", json={"email": f"{person.username}@example.com"})
-    mailed_token = await eventually(lambda: mailed(running_stack, f"{person.username}@example.com"))
-    row = await copies.row("SELECT password_hash FROM auth.credentials WHERE user_id = :id", id=person.id)
+    login = {"login": user.username, "password": user.password}
+    refresh_token = (await user.client.post(f"{auth}/login", json=login)).json()["refresh_token"]
+    await user.client.post(f"{auth}/password/forgot", json={"email": f"{user.username}@example.com"})
+    mailed_token = await eventually(lambda: mailed(running_stack, f"{user.username}@example.com"))
+    row = await copies.row("SELECT password_hash FROM auth.credentials WHERE user_id = :id", id=user.id)
     assert row is not None
     password_hash = row["password_hash"].encode()
     assert password_hash.startswith(b"$argon2id$")
@@ -74,8 +72,8 @@ async def test_password_hashes_and_tokens_leave_mysql_by_no_way(
     in_mongodb = b"".join(everything_in_mongodb(running_stack.addresses["MONGODB_URL"]))
 
     for place in (in_kafka, in_mongodb):
-        assert person.username.encode() in place, "the search looks in the wrong place"
+        assert user.username.encode() in place, "the search reads the wrong files"
         assert password_hash not in place
         assert b"argon2" not in place
-        for secret in (person.password, refresh_token, mailed_token):
+        for secret in (user.password, refresh_token, mailed_token):
             assert secret.encode() not in place

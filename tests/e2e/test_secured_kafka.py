@@ -8,7 +8,7 @@ import pymongo
 import pytest
 
 from e2e.copies import Copies, Document
-from e2e.people import register
+from e2e.users import register
 from embedded_stack import Stack, temporary_stack
 from service_kit.mysql import create_engine
 from support.polling import eventually
@@ -52,17 +52,17 @@ async def test_account_and_tweet_arrive_through_a_secured_broker(secured_stack: 
     async with httpx.AsyncClient(base_url=addresses["REGISTRAR_URL"]) as registrar:
         connectors = (await registrar.get("/v1/connectors")).json()
     assert {each["state"] for each in connectors} == {"RUNNING"}
-    person = await register(addresses["GATEWAY_URL"])
-    tweet = await person.tweet("through TLS")
+    user = await register(addresses["GATEWAY_URL"])
+    tweet = await user.tweet("through TLS")
     engine = create_engine(addresses["MYSQL_ROOT_URL"])
     try:
         with pymongo.MongoClient[Document](addresses["MONGODB_URL"], tz_aware=True) as mongo:
             copies = Copies(engine, mongo)
-            await eventually(lambda: copies.user(person.id))
+            await eventually(lambda: copies.user(user.id))
             await eventually(lambda: copies.tweet(tweet["id"]))
     finally:
         await engine.dispose()
-        await person.client.aclose()
+        await user.client.aclose()
 
 
 async def test_connectors_go_on_after_a_restart_of_connect(secured_stack: Stack) -> None:

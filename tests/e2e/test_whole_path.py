@@ -4,64 +4,64 @@ import httpx
 import pytest
 
 from e2e.copies import Copies
-from e2e.people import Person
+from e2e.users import User
 from embedded_stack import Stack
 from support.polling import eventually
 
 
-async def test_account_and_tweet_arrive_in_the_opposite_stores(person: Person, copies: Copies) -> None:
-    login = await person.client.post(
-        "/api/auth/v1/login", json={"login": person.username, "password": person.password, "remember_me": False}
+async def test_account_and_tweet_arrive_in_the_opposite_stores(user: User, copies: Copies) -> None:
+    login = await user.client.post(
+        "/api/auth/v1/login", json={"login": user.username, "password": user.password, "remember_me": False}
     )
     assert login.status_code == 200, login.text
-    person.client.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
-    me = (await person.client.get("/api/auth/v1/users/me")).json()
+    user.client.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
+    me = (await user.client.get("/api/auth/v1/users/me")).json()
 
-    tweet = await person.tweet("hello from #tandem, @" + person.username)
+    tweet = await user.tweet("hello from #tandem, @" + user.username)
 
-    user = await eventually(lambda: copies.user(person.id))
-    assert user is not None
-    assert (user["username"], user["name"], user["email"]) == (me["username"], me["name"], me["email"])
-    assert user["is_active"] is True
-    assert "_sync" not in user
+    copied = await eventually(lambda: copies.user(user.id))
+    assert copied is not None
+    assert (copied["username"], copied["name"], copied["email"]) == (me["username"], me["name"], me["email"])
+    assert copied["is_active"] is True
+    assert "_sync" not in copied
     row = await eventually(lambda: copies.tweet(tweet["id"]))
     assert row is not None
-    assert (row["text"], row["author_id"], row["version"]) == (tweet["text"], person.id, 1)
+    assert (row["text"], row["author_id"], row["version"]) == (tweet["text"], user.id, 1)
     assert f"{row['created_at'].isoformat(timespec='microseconds')}Z" == tweet["created_at"]
-    seen = (await person.client.get(f"/api/tweets/v1/tweets/{tweet['id']}")).json()
-    assert seen["author"] == {"id": person.id, "username": person.username, "name": "Ada"}
+    seen = (await user.client.get(f"/api/tweets/v1/tweets/{tweet['id']}")).json()
+    assert seen["author"] == {"id": user.id, "username": user.username, "name": "Ada"}
 
 
-async def test_edits_follow(person: Person, copies: Copies) -> None:
-    tweet = await person.tweet("frist")
-    edited = await person.client.patch(
+async def test_edits_follow(user: User, copies: Copies) -> None:
+    tweet = await user.tweet("frist")
+    edited = await user.client.patch(
         f"/api/tweets/v1/tweets/{tweet['id']}", json={"text": "first"}, headers={"If-Match": '"1"'}
     )
     assert edited.status_code == 200, edited.text
-    renamed = await person.client.patch("/api/auth/v1/users/me", json={"name": "Ada Lovelace"})
+    renamed = await user.client.patch("/api/auth/v1/users/me", json={"name": "Ada Lovelace"})
     assert renamed.status_code == 200, renamed.text
 
     row = await eventually(lambda: copies.tweet(tweet["id"]), lambda row: row is not None and row["version"] == 2)
     assert row is not None
     assert row["text"] == "first"
-    await eventually(lambda: copies.user(person.id), lambda user: user is not None and user["name"] == "Ada Lovelace")
+    await eventually(lambda: copies.user(user.id), lambda user: user is not None and user["name"] == "Ada Lovelace")
 
 
-async def test_deletes_follow(person: Person, copies: Copies) -> None:
-    tweet = await person.tweet("regrettable")
+async def test_deletes_follow(user: User, copies: Copies) -> None:
+    tweet = await user.tweet("regrettable")
     await eventually(lambda: copies.tweet(tweet["id"]))
-    await eventually(lambda: copies.user(person.id))
+    await eventually(lambda: copies.user(user.id))
 
-    assert (await person.client.delete(f"/api/tweets/v1/tweets/{tweet['id']}")).status_code == 204
-    await copies.execute("DELETE FROM auth.users WHERE id = :id", id=person.id)
+    assert (await user.client.delete(f"/api/tweets/v1/tweets/{tweet['id']}")).status_code == 204
+    await copies.execute("DELETE FROM auth.users WHERE id = :id", id=user.id)
 
     await eventually(lambda: copies.tweet(tweet["id"]), lambda row: row is None)
-    await eventually(lambda: copies.user(person.id), lambda user: user is None)
+    await eventually(lambda: copies.user(user.id), lambda user: user is None)
 
 
-async def test_tweets_of_every_kind_of_character_arrive_unchanged(person: Person, copies: Copies) -> None:
+async def test_tweets_of_every_kind_of_character_arrive_unchanged(user: User, copies: Copies) -> None:
     wanted = "naïve 日本語 \N{FAMILY} 👩‍👩‍👧‍👦 𐍈 'quoted' \"double\" \\back\\ %s {} \u202eright"
-    tweet = await person.tweet(wanted)
+    tweet = await user.tweet(wanted)
     row = await eventually(lambda: copies.tweet(tweet["id"]))
     assert row is not None
     assert row["text"] == wanted
@@ -97,7 +97,7 @@ async def test_services_answer_through_the_gateway(running_stack: Stack) -> None
         ("GET", "/", {"X-Big": "x" * 40_000}, 431, "request-header-fields-too-large"),
     ],
 )
-async def test_what_the_gateway_itself_refuses_is_a_problem_like_every_other(
+async def test_errors_of_the_gateway_are_problem_details(
     running_stack: Stack, *, method: str, path: str, headers: dict[str, str], status: int, code: str
 ) -> None:
     async with httpx.AsyncClient(base_url=running_stack.addresses["GATEWAY_URL"], timeout=20) as client:
@@ -111,7 +111,7 @@ async def test_what_the_gateway_itself_refuses_is_a_problem_like_every_other(
     assert method not in answer.headers.get("allow", "").split(", ")
 
 
-async def test_issuer_of_tokens_is_where_its_metadata_is(running_stack: Stack) -> None:
+async def test_issuer_serves_its_metadata(running_stack: Stack) -> None:
     async with httpx.AsyncClient(timeout=20) as client:
         issuer = f"{running_stack.addresses['GATEWAY_URL']}/api/auth"
         metadata = (await client.get(f"{issuer}/.well-known/openid-configuration")).json()

@@ -1,4 +1,4 @@
-"""A Prometheus that watches the tests' system, on which everything has happened."""
+"""A Prometheus that scrapes the tests' system, on which traffic of every kind has happened."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from embedded_stack import Stack
 from observability.prometheus import JOBS, Prometheus, running_prometheus
-from observability.traffic import clear_up, make_traffic
+from observability.traffic import discard_dead_letters, make_traffic
 from support.polling import eventually
 
 
@@ -21,7 +21,7 @@ def prometheus_url(running_stack: Stack, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="package")
 async def prometheus(running_stack: Stack, prometheus_url: str) -> AsyncIterator[Prometheus]:
-    """It has seen all of the traffic that there is to see."""
+    """It has scraped traffic of every kind."""
     async with httpx.AsyncClient(base_url=prometheus_url, timeout=20) as http:
         prometheus = Prometheus(http)
 
@@ -33,9 +33,9 @@ async def prometheus(running_stack: Stack, prometheus_url: str) -> AsyncIterator
 
         await eventually(answers)
         await eventually(lambda: prometheus.query("up == 1"), lambda up: {each.labels["job"] for each in up} == {*JOBS})
-        # Twice, with a look between: nothing can be told of how fast a counter rises that is there once.
+        # Twice, with a scrape between: a rate needs two samples.
         await make_traffic(running_stack)
         await eventually(lambda: prometheus.query('sum(sync_events_total{outcome="dead-lettered"}) > 0'))
         await make_traffic(running_stack)
         yield prometheus
-        await clear_up(running_stack)
+        await discard_dead_letters(running_stack)

@@ -36,7 +36,7 @@ PACKAGES = DebianPackages(
     name="debian-sid-prometheus",
     title="Prometheus from Debian, for its tests (40 MB)",
     packages=("libc6",),
-    # They depend on a dozen more, for accounts and a web page that nobody opens.
+    # They depend on a dozen more, for accounts and a web page that no test opens.
     without_dependencies=("prometheus", "promtool"),
 )
 
@@ -90,8 +90,10 @@ class Prometheus:
 def _selectors(node: Any) -> Iterator[str]:
     match node:
         case {"type": "vectorSelector" | "matrixSelector", "name": name, "matchers": matchers}:
-            told = [f'{each["name"]}{each["type"]}"{each["value"]}"' for each in matchers if each["name"] != "__name__"]
-            yield f"{name}{{{', '.join(told)}}}"
+            parts = [
+                f'{each["name"]}{each["type"]}"{each["value"]}"' for each in matchers if each["name"] != "__name__"
+            ]
+            yield f"{name}{{{', '.join(parts)}}}"
         case dict():
             for part in node.values():
                 yield from _selectors(part)
@@ -102,7 +104,7 @@ def _selectors(node: Any) -> Iterator[str]:
 
 @contextmanager
 def running_prometheus(stack: Stack, folder: Path) -> Iterator[str]:
-    """With the configuration of the containers, but the addresses of this stack, and a look each second."""
+    """With the configuration of the containers, but the addresses of this stack, and a scrape each second."""
     configuration = yaml.safe_load((FOLDER / "prometheus" / "prometheus.yml").read_text())
     configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     configuration["rule_files"] = [str(FOLDER / "prometheus" / "alerts.yml")]

@@ -24,11 +24,11 @@ def test_configuration_for_kubernetes_is_valid(stack: Stack, tmp_path: Path) -> 
     promtool(stack.configuration.cache, "check", "config", "--lint=all", "--lint-fatal", f"{tmp_path}/prometheus.yml")
 
 
-def test_alerts_fire_and_keep_silent(stack: Stack) -> None:
+def test_alerts_fire_and_stay_silent(stack: Stack) -> None:
     promtool(stack.configuration.cache, "test", "rules", "alerts.test.yml")
 
 
-def test_every_alert_is_tried_both_ways() -> None:
+def test_every_alert_is_tested_firing_and_silent() -> None:
     tries = [
         (each["alertname"], bool(each["exp_alerts"]))
         for test in yaml.safe_load((CONFIGURATION / "alerts.test.yml").read_text())["tests"]
@@ -38,14 +38,14 @@ def test_every_alert_is_tried_both_ways() -> None:
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
-def test_alert_says_what_it_means(alert: dict[str, Any]) -> None:
+def test_alert_has_a_description(alert: dict[str, Any]) -> None:
     assert alert["for"]
     assert alert["labels"]["severity"] in {"critical", "warning"}
     # That the page has such a section is tested with the documents.
     assert {"summary", "description", "runbook_url"} == alert["annotations"].keys()
 
 
-def test_every_service_is_asked_where_it_is() -> None:
+def test_every_service_is_scraped_at_its_address() -> None:
     """The container's address and port, by the names of docker-compose.yml."""
     compose = yaml.safe_load((FOLDER.parents[1] / "docker-compose.yml").read_text())["services"]
     asked = {

@@ -19,7 +19,7 @@ def services() -> Manifest:
 
 
 @pytest.mark.parametrize("name", WATCHERS)
-def test_watcher_is_there_when_asked_for_and_open_to_the_machine_alone(services: Manifest, name: str) -> None:
+def test_monitoring_is_optional_and_bound_to_loopback(services: Manifest, name: str) -> None:
     watcher = services[name]
     assert watcher["profiles"] == ["observability"]
     assert all(port.startswith("127.0.0.1:") for port in watcher["ports"])
@@ -31,14 +31,14 @@ def test_watcher_is_there_when_asked_for_and_open_to_the_machine_alone(services:
 
 
 @pytest.mark.parametrize("name", WATCHERS)
-def test_watcher_reaches_no_store(services: Manifest, name: str) -> None:
+def test_monitoring_reaches_no_store(services: Manifest, name: str) -> None:
     networks = set(services[name]["networks"])
     for store in STORES:
         assert not networks & set(services[store].get("networks", ["default"])), store
 
 
 @pytest.mark.parametrize("name", WATCHERS)
-def test_what_is_mounted_is_there(services: Manifest, name: str) -> None:
+def test_mounted_files_exist(services: Manifest, name: str) -> None:
     mounted = [volume.split(":") for volume in services[name]["volumes"] if volume.startswith("./")]
     assert mounted
     for source, _, mode in mounted:
@@ -46,7 +46,7 @@ def test_what_is_mounted_is_there(services: Manifest, name: str) -> None:
         assert mode == "ro"
 
 
-def test_grafana_finds_dashboard_and_prometheus_where_they_are(services: Manifest) -> None:
+def test_grafana_is_provisioned_with_dashboard_and_prometheus(services: Manifest) -> None:
     targets = dict(reversed(volume.split(":")[:2]) for volume in services["grafana"]["volumes"])
     provisioning = FOLDER / "grafana" / "provisioning"
     (provider,) = yaml.safe_load((provisioning / "dashboards" / "tandem.yml").read_text())["providers"]

@@ -16,7 +16,7 @@ def test_panel_explains_itself(panel: dict[str, Any]) -> None:
     assert panel["targets"]
 
 
-def test_dashboard_has_the_rows_and_the_source_that_it_is_to_have() -> None:
+def test_dashboard_has_its_rows_and_data_source() -> None:
     assert DASHBOARD["uid"] == "tandem"
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
     assert rows == ["HTTP", "Sync", "Connectors", "Logins"]

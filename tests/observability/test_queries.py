@@ -1,4 +1,4 @@
-"""Every panel of the dashboard has something to show of a system that works, and every alert asks for what there is."""
+"""Every panel of the dashboard has data on a system that works, and every alert queries metrics that exist."""
 
 import re
 from typing import Any
@@ -28,7 +28,7 @@ async def test_panel_is_not_empty(target: dict[str, Any], prometheus: Prometheus
 
 
 @pytest.mark.parametrize("target", QUERIES)
-async def test_panel_asks_for_what_there_is(target: dict[str, Any], prometheus: Prometheus) -> None:
+async def test_panel_queries_existing_metrics(target: dict[str, Any], prometheus: Prometheus) -> None:
     """Also where an `or` would hide that there is nothing. (Alerts are there when one fires.)"""
     for selector in await prometheus.selectors(expression(target)):
         if not selector.startswith("ALERTS"):
@@ -36,7 +36,7 @@ async def test_panel_asks_for_what_there_is(target: dict[str, Any], prometheus: 
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
-async def test_alert_asks_for_what_there_is(alert: dict[str, Any], prometheus: Prometheus) -> None:
+async def test_alert_queries_existing_metrics(alert: dict[str, Any], prometheus: Prometheus) -> None:
     selectors = await prometheus.selectors(alert["expr"])
     assert selectors
     for selector in selectors:
@@ -47,5 +47,5 @@ async def test_prometheus_evaluates_all_of_them_without_an_error(prometheus: Pro
     rules = await eventually(
         prometheus.rules, lambda rules: bool(rules) and all(rule["health"] != "unknown" for rule in rules)
     )
-    told = {rule["name"]: (rule["health"], rule.get("lastError")) for rule in rules}
-    assert told == {alert["alert"]: ("ok", None) for alert in ALERTS}
+    health = {rule["name"]: (rule["health"], rule.get("lastError")) for rule in rules}
+    assert health == {alert["alert"]: ("ok", None) for alert in ALERTS}

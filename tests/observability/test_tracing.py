@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from e2e.people import register
+from e2e.users import register
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
 from support.polling import eventually
@@ -40,7 +40,7 @@ def logged(stack: Stack, service: str, trace_id: str) -> Sequence[Line]:
 
 
 def foreign_token() -> str:
-    """By a key of which nobody knows, so that the key set is asked for it."""
+    """Signed by an unknown key, so that the key set is fetched."""
 
     def encoded(part: dict[str, str]) -> str:
         return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
@@ -62,15 +62,15 @@ async def test_log_lines_of_a_request_name_the_trace_of_its_caller(
     assert (line["event"], line["path"], line["service"]) == ("request", "/api/tweets/v1/tweets", "tweet-service")
     assert line["request_id"] == answer.headers["X-Request-ID"]
     assert line["span_id"] != PARENT
-    # Whoever asks knows his trace already; what is within is nobody's business.
+    # The caller knows its trace; inner spans are not for callers.
     assert not {"traceparent", "tracestate", "traceresponse"} & {name.lower() for name in answer.headers}
 
 
-async def test_asking_for_keys_belongs_to_the_request_that_needs_them(
+async def test_fetching_keys_is_part_of_the_trace_of_its_request(
     running_stack: Stack, client: httpx.AsyncClient, trace_id: str
 ) -> None:
     async def lines_of_auth() -> Sequence[Line]:
-        # Keys are not asked for again at once.
+        # Keys are not fetched again within a moment.
         headers = {"Authorization": f"Bearer {foreign_token()}"}
         assert (await client.get("/api/tweets/v1/timeline", headers=headers)).status_code == 401
         return logged(running_stack, "auth", trace_id)
@@ -80,13 +80,13 @@ async def test_asking_for_keys_belongs_to_the_request_that_needs_them(
     assert line["span_id"] not in {each["span_id"] for each in logged(running_stack, "tweet", trace_id)}
 
 
-async def test_asking_the_registrar_belongs_to_the_request_that_asks_for_the_pipeline(
+async def test_asking_the_registrar_is_part_of_the_trace_of_its_request(
     running_stack: Stack, client: httpx.AsyncClient, trace_id: str
 ) -> None:
     client.headers["Authorization"] = f"Bearer {await token_of_a_worker(running_stack)}"
 
     async def lines_of_the_registrar() -> Sequence[Line]:
-        # What was seen a moment ago is told again.
+        # The state of a moment ago is answered from a cache.
         assert (await client.get("/api/sync/v1/pipeline")).status_code == 200
         return logged(running_stack, "registrar", trace_id)
 
@@ -95,21 +95,21 @@ async def test_asking_the_registrar_belongs_to_the_request_that_asks_for_the_pip
 
 
 async def token_of_a_worker(stack: Stack) -> str:
-    person = await register(stack.addresses["GATEWAY_URL"])
+    user = await register(stack.addresses["GATEWAY_URL"])
     engine = create_engine(stack.addresses["MYSQL_ROOT_URL"])
     async with engine.begin() as connection:
         promotion = text("UPDATE auth.users SET role = 'technical_worker' WHERE id = :id")
-        await connection.execute(promotion, {"id": person.id})
+        await connection.execute(promotion, {"id": user.id})
     await engine.dispose()
-    login = {"login": person.username, "password": person.password}
-    tokens = await person.client.post("/api/auth/v1/login", json=login)
-    await person.client.aclose()
+    login = {"login": user.username, "password": user.password}
+    tokens = await user.client.post("/api/auth/v1/login", json=login)
+    await user.client.aclose()
     token: str = tokens.json()["access_token"]
     return token
 
 
 @pytest.mark.parametrize("traceparent", [None, "nonsense", f"00-{'0' * 32}-{PARENT}-01"])
-async def test_without_a_valid_trace_a_request_begins_one(running_stack: Stack, traceparent: str | None) -> None:
+async def test_request_without_a_valid_trace_starts_one(running_stack: Stack, traceparent: str | None) -> None:
     request_id = secrets.token_hex(16)
     headers = {"X-Request-ID": request_id} | ({"traceparent": traceparent} if traceparent else {})
     async with httpx.AsyncClient(base_url=running_stack.addresses["GATEWAY_URL"], timeout=20) as client:

@@ -11,13 +11,13 @@ POLL_SECONDS = 0.05
 
 
 async def eventually(
-    look: Callable[[], Awaitable[ResultT]], until: Callable[[ResultT], bool] = bool, within: float = 60
+    poll: Callable[[], Awaitable[ResultT]], until: Callable[[ResultT], bool] = bool, within: float = 60
 ) -> ResultT:
-    """Look again and again until `until` accepts what is seen. Fails after `within` seconds, saying what it saw."""
+    """Call `poll` until `until` accepts its result, and return that. Fail after `within` seconds."""
     deadline = time.monotonic() + within
     while True:
-        seen = await look()
-        if until(seen):
-            return seen
-        assert time.monotonic() < deadline, f"not so within {within} s; last seen: {seen!r}"
+        result = await poll()
+        if until(result):
+            return result
+        assert time.monotonic() < deadline, f"not within {within} s; last result: {result!r}"
         await asyncio.sleep(POLL_SECONDS)

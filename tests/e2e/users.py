@@ -1,4 +1,4 @@
-"""People who use the system over REST, through the gateway."""
+"""Users of the system, over REST and through the gateway."""
 
 import secrets
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from support.responses import served
 
 
 @dataclass(frozen=True)
-class Person:
-    """Somebody with an account. `client` goes through the gateway and carries the person's token."""
+class User:
+    """A user with an account. `client` goes through the gateway and carries the user's token."""
 
     id: str
     username: str
@@ -28,12 +28,12 @@ class Person:
         return tweet
 
 
-async def register(gateway: str) -> Person:
+async def register(gateway: str) -> User:
     password = secrets.token_urlsafe(16)
     client = httpx.AsyncClient(base_url=gateway, timeout=20)
 
     async def ask() -> httpx.Response:
-        # Another name each time: an account may have been opened although that was not said.
+        # A new name for each attempt: an account may exist although the answer was lost.
         username = f"ada_{secrets.token_hex(6)}"
         form = {"username": username, "email": f"{username}@example.com", "name": "Ada"}
         passwords = {"password": password, "password_confirm": password}
@@ -43,11 +43,11 @@ async def register(gateway: str) -> Person:
     assert answer.status_code == 201, answer.text
     body = answer.json()
     client.headers["Authorization"] = f"Bearer {body['access_token']}"
-    return Person(body["user"]["id"], body["user"]["username"], password, client)
+    return User(body["user"]["id"], body["user"]["username"], password, client)
 
 
 async def found_by_others(gateway: str, username: str) -> None:
-    """Wait until the copy of a new account has arrived. (For its owner, the token speaks until then.)"""
-    async with httpx.AsyncClient(base_url=gateway, timeout=20) as stranger:
+    """Wait until the copy of a new account has arrived. (Its owner needs no copy: the token names the user.)"""
+    async with httpx.AsyncClient(base_url=gateway, timeout=20) as anonymous:
         profile = f"/api/tweets/v1/users/{username}"
-        await eventually(lambda: stranger.get(profile), lambda answer: answer.status_code == 200)
+        await eventually(lambda: anonymous.get(profile), lambda answer: answer.status_code == 200)

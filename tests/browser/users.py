@@ -1,4 +1,4 @@
-"""People who use the web UI."""
+"""Users of the web UI."""
 
 from collections.abc import Awaitable, Callable
 from http.cookies import SimpleCookie
@@ -7,20 +7,20 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from e2e.people import Person
+from e2e.users import User
 from support.responses import served
 
-# Opens an account with a role.
-NewPerson = Callable[..., Awaitable[Person]]
+# Signs up a user with a role.
+NewUser = Callable[..., Awaitable[User]]
 
 
-async def logged_in_state(gateway: str, person: Person) -> Any:
-    """A browser's state behind a login: its cookie, and the note that there is one (web/session.js)."""
+async def logged_in_state(gateway: str, user: User) -> Any:
+    """A browser's state after a login: its cookie, and the note that there is one (web/session.js)."""
     async with httpx.AsyncClient(base_url=gateway, timeout=20) as client:
         login = await served(
             lambda: client.post(
                 "/api/auth/v1/browser/login",
-                json={"login": person.username, "password": person.password},
+                json={"login": user.username, "password": user.password},
                 headers={"X-Tandem-Browser": "1", "Origin": gateway},
             )
         )
