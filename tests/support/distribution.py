@@ -1,0 +1,31 @@
+"""A pytest plugin that shares the tests out among the processes of `pytest --numprocesses N --dist loadfile`.
+
+Each file is run by one process, in the order in which pytest collects them. With few processes one of them runs all
+tests of the whole system: the others then need no Kafka Connect and no services of their own.
+"""
+
+from typing import Any
+
+import pytest
+
+FEW_PROCESSES = 3
+WHOLE_SYSTEM = ("tests/browser/", "tests/documents/", "tests/e2e/", "tests/observability/", "infra/connect/")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Replace the scheduler of `--dist loadfile`."""
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - the tests run with `-p no:xdist`, too
+
+    if config.getoption("dist") != "loadfile":
+        return None
+
+    class SharedSystemScheduling(LoadFileScheduling):  # type: ignore[misc]  # pytest-xdist has no types
+        def _split_scope(self, nodeid: str) -> Any:
+            if config.getoption("numprocesses") <= FEW_PROCESSES and nodeid.startswith(WHOLE_SYSTEM):
+                return "the whole system"
+            return super()._split_scope(nodeid)
+
+    # The number of tests in a file says nothing about the time they take.
+    config.option.loadscopereorder = False
+    return SharedSystemScheduling(config, log)
