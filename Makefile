@@ -18,10 +18,11 @@ BENCH_ROUNDS ?= 3
 BENCH_TRIES ?= 1
 FAULTS ?= 200
 SEED ?= 1
-TEST_PROCESSES ?= 2
+# One more than two processors: tests wait for much.
+TEST_PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down status logs start stop restart test-unit test check format docs bench faults lock clean
+.PHONY: help setup run up down status logs start stop restart test-unit test test-all check format docs bench faults lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,7 +60,11 @@ restart: setup ## Restart one component of a running stack (NAME=sync)
 test-unit: setup ## Run the tests that need no server, in less than a minute
 	@$(BIN)/pytest -m unit
 
-test: setup ## Run all tests, in two processes, each on an embedded stack of its own
+test: setup ## Run the tests that a change needs, in three processes, each on an embedded stack of its own
+	@bash tests/browser/install-chromium.sh
+	@$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile -m "not long"
+
+test-all: setup ## Run all tests, also those that are long by nature
 	@bash tests/browser/install-chromium.sh
 	@$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 

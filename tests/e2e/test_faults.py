@@ -35,6 +35,7 @@ async def trial(system: System) -> AsyncIterator[Trial]:
     await reconcile(trial.system)
 
 
+@pytest.mark.long
 async def test_faults_lose_nothing_and_controls_are_detected(trial: Trial) -> None:
     rng = random.Random(SEED)  # noqa: S311 - a test that can be repeated
     assert await trial.inspect() == []

@@ -23,9 +23,11 @@ RIGHTS = (
     *(("group", name, "Describe", "Read") for name in ("sync-service", "tandem-connect")),
     ("cluster", "", "Describe"),
 )
+# `restricted` logs in by SCRAM, too, and sync-service's own tests use certificates.
+LONG = [pytest.param(name, marks=pytest.mark.long) for name in ("scram", "mutual")]
 
 
-@pytest.fixture(scope="module", params=["scram", "mutual", "restricted"])
+@pytest.fixture(scope="module", params=["restricted", *LONG])
 def secured_stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, log_folder: Path
 ) -> Iterator[Stack]:

@@ -10,6 +10,7 @@ import pytest
 
 FEW_PROCESSES = 3
 WHOLE_SYSTEM = ("tests/browser/", "tests/documents/", "tests/e2e/", "tests/observability/", "infra/connect/")
+OWN_SYSTEM = ("tests/e2e/test_secured_kafka.py",)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -22,7 +23,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class SharedSystemScheduling(LoadFileScheduling):  # type: ignore[misc]  # pytest-xdist has no types
         def _split_scope(self, nodeid: str) -> Any:
-            if config.getoption("numprocesses") <= FEW_PROCESSES and nodeid.startswith(WHOLE_SYSTEM):
+            shares_system = nodeid.startswith(WHOLE_SYSTEM) and not nodeid.startswith(OWN_SYSTEM)
+            if shares_system and config.getoption("numprocesses") <= FEW_PROCESSES:
                 return "the whole system"
             return super()._split_scope(nodeid)
 

@@ -118,6 +118,7 @@ def kill(pid: int | None) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.long
 async def test_state_folder_of_a_version_without_kafka_is_taken_over(whole: StackCommands) -> None:
     """Version 0.1.0 had no Kafka that keeps its data: what was deleted while it did not run is in no log."""
     addresses = whole.addresses

@@ -541,6 +541,7 @@ def test_second_process_takes_the_same_import_over(target: Target, long_file: Pa
 # --- all of it
 
 
+@pytest.mark.long
 def test_whole_dataset_arrives_row_by_row(target: Target) -> None:
     path = target.path / "tweets.json.gz"
     subprocess.run([PROGRAM, "generate-dataset", "--count", "24832", "--seed", "1", "--output", path], check=True)
