@@ -80,14 +80,14 @@ async def test_what_does_not_answer_says_so_in_its_place(issuer: Issuer) -> None
         await pipeline.close()
         with pytest.raises(ProbeFailed, match="ValidationError"):
             # It answers, but with something else.
-            await ConnectorProbe(issuer.url, http).look()
+            await ConnectorProbe(issuer.url, http).probe()
     await stores.close()
 
 
 async def test_topic_that_the_broker_lacks_is_told_and_not_made(kafka_bootstrap_servers: str) -> None:
     broker = BrokerProbe(KafkaClients(kafka_bootstrap_servers), ["test.of-nobody"], "nobody")
     for _ in range(2):
-        state = await broker.look()
+        state = await broker.probe()
         assert [(topic.name, list(topic.partitions)) for topic in state.topics] == [("test.of-nobody", [])]
         assert state.members == 0
     await broker.close()
