@@ -99,7 +99,7 @@ def test_every_setting_without_a_default_is_provided(example: Cluster, monkeypat
             for variable, value in given.items():
                 environment.setenv(variable, value)
             if name != "registrar":  # whose secrets are the connectors'
-                with pytest.raises(ValidationError, match="set a secret of your own"):
+                with pytest.raises(ValidationError, match="set your own secret"):
                     settings()
             environment.setenv("ENVIRONMENT", "local")
             read = settings()
