@@ -21,6 +21,9 @@ SEED ?= 1
 # One more than two processors: tests wait for much.
 TEST_PROCESSES ?= 3
 
+# Compiled modules and rewritten tests are kept: without them pytest collects for twice as long.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run up down status logs start stop restart test-unit test test-all check format docs bench faults lock clean
 
