@@ -1,4 +1,4 @@
-"""The suite's own judgement, without a system: what it takes for lost, for gone back, for different."""
+"""The verdicts of the suite, without a system: which rows it calls lost, regressed or different."""
 
 import json
 import random
@@ -149,10 +149,10 @@ def test_poison_is_unreadable_and_its_original_is_readable(kind: str, route: str
     record = _record(ROUTES[route].topic)
     assert is_usable(record)
     read(record)
-    spoilt = poisoned(kind, record, "m")
-    assert spoilt.headers == {MARKER: b"m"}
+    poison = poisoned(kind, record, "m")
+    assert poison.headers == {MARKER: b"m"}
     with pytest.raises(InvalidEvent):
-        read(spoilt)
+        read(poison)
 
 
 def test_report_counts_faults_and_lists_failures() -> None:
@@ -169,19 +169,19 @@ def test_report_counts_faults_and_lists_failures() -> None:
 
 
 class Findings:
-    """A trial in which the copies are as they are from the start: each inspection tells what none has told before."""
+    """A trial whose copies do not change: an inspection reports what none has reported before."""
 
     def __init__(self, left_over: Sequence[str], of_rounds: Sequence[Sequence[str]]) -> None:
-        self.untold = list(left_over)
+        self.unreported = list(left_over)
         self.rounds = list(of_rounds)
 
     async def inspect(self) -> list[str]:
-        told, self.untold = self.untold, []
-        return told
+        found, self.unreported = self.unreported, []
+        return found
 
     async def round(self, faults: Sequence[Fault], rng: random.Random) -> Round:  # noqa: ARG002 - a trial's
-        told = [*await self.inspect(), *self.rounds.pop(0)]
-        return Round([Injection(fault.name) for fault in faults], 1.0, told)
+        found = [*await self.inspect(), *self.rounds.pop(0)]
+        return Round([Injection(fault.name) for fault in faults], 1.0, found)
 
 
 STUCK = "not recovered: a new account or tweet did not arrive within 120 s"
