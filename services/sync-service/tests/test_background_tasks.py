@@ -117,13 +117,13 @@ async def test_task_without_which_the_sync_is_dead_ends_the_process(
 
 PROGRAM = """
 import asyncio
-from sync_service.kafka.group import GroupMember
+from sync_service.kafka.group import ConsumerGroupMember
 
 async def run(self):
     await asyncio.sleep(0.1)
     {end}
 
-GroupMember.run = run
+ConsumerGroupMember.run = run
 
 from sync_service.cli import main
 

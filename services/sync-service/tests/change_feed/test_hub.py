@@ -156,7 +156,7 @@ async def test_all_share_one_consumer_that_ends_with_the_last(
         closed.append(discovering.consumer)
 
     original = hub.discovering_consumer
-    monkeypatch.setattr(hub, "growing_consumer", counted)
+    monkeypatch.setattr(hub, "discovering_consumer", counted)
     limits = FeedLimits(clients=10, backlog=100, heartbeat_seconds=10)
     feed = Feed(
         KafkaClients(kafka_bootstrap_servers),

@@ -35,7 +35,7 @@ async def test_suspects_of_two_ranges_settle_one_after_the_other(
 
         return ask_and_count
 
-    for name in ("drained", "newest"):
+    for name in ("caught_up", "newest"):
         monkeypatch.setattr(TopicProgress, name, watched(getattr(TopicProgress, name)))
     assert counts(await comparison.compare(repair=True)) == (0, 0, 30, 0, 30)
     assert most == 1
