@@ -90,7 +90,7 @@ async def test_validation_errors_are_shown_at_their_fields(page: Page, windows: 
     await expect(page.get_by_label("Username")).to_be_focused()
     taken = {"username": user.username, "email": "x@example.com", "name": "Ada"}
     await fill_in(page, **taken, password="correct horse", password_confirm="correct horse")
-    await expect(error_at(page, "username")).to_have_text("Somebody else has this username.")
+    await expect(error_at(page, "username")).to_have_text("This username is already taken.")
     await expect(error_at(page, "email")).to_be_empty()
     free = taken | {"username": f"new_{secrets.token_hex(4)}"}
     await fill_in(page, **free, password="password1", password_confirm="password1")

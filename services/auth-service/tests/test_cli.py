@@ -19,7 +19,7 @@ async def run(mysql_url: str, *arguments: str, typed: str = "") -> tuple[int, st
 async def test_admin_is_made_on_the_command_line_and_can_log_in(empty_schema: str, settings: Settings) -> None:
     code, output, errors = await run(empty_schema, *ADMIN, typed=PASSWORD + "\n")
     assert (code, errors) == (0, "")
-    assert output.startswith("admin is an admin now")
+    assert output.startswith("admin is now an admin")
     own = settings.model_copy(update={"mysql_url": SecretStr(empty_schema)})
     admin: Person = {"form": {"username": "admin", "password": PASSWORD}}
     async with running_app(own) as app, client_of(app) as client:
@@ -29,7 +29,7 @@ async def test_admin_is_made_on_the_command_line_and_can_log_in(empty_schema: st
         assert (me["role"], me["email_verified"]) == ("admin", True)
         assert (await client.get("/v1/users", headers=headers)).status_code == 200
     code, _, errors = await run(empty_schema, *ADMIN, typed=PASSWORD + "\n")
-    assert (code, errors) == (1, "error: Somebody else has this username.\n")
+    assert (code, errors) == (1, "error: This username is already taken.\n")
 
 
 @pytest.mark.parametrize(

@@ -81,8 +81,8 @@ async def test_keys_are_rotated_on_schedule_and_nobody_is_logged_out_by_it(
         person: Person = {**first, "form": form}
 
         clock.forward(days=30, minutes=-15)
-        await app.state.housekeeper.tidy()
-        await other.state.housekeeper.tidy()
+        await app.state.housekeeper.clean_up()
+        await other.state.housekeeper.clean_up()
         assert await published_kids(client) == await published_kids(elsewhere)
         assert len(await published_kids(client)) == 2
         clock.forward(minutes=14)
@@ -96,8 +96,8 @@ async def test_keys_are_rotated_on_schedule_and_nobody_is_logged_out_by_it(
         assert (await elsewhere.get("/v1/users/me", headers=bearer(before))).status_code == 200
 
         clock.forward(hours=2)
-        await app.state.housekeeper.tidy()
-        await other.state.housekeeper.tidy()
+        await app.state.housekeeper.clean_up()
+        await other.state.housekeeper.clean_up()
         for each in (client, elsewhere):
             assert await published_kids(each) == {kid_of(after)}
 
@@ -115,7 +115,7 @@ async def test_withdrawn_key_is_refused_at_once_and_by_every_replica_after_a_loo
         assert problem(await client.get("/v1/users/me", headers=bearer(stolen))) == (401, "invalid-token")
         fresh = await log_in(client, {"form": form})
         assert (await client.get("/v1/users/me", headers=bearer(fresh))).status_code == 200
-        await other.state.housekeeper.tidy()
+        await other.state.housekeeper.clean_up()
         async with client_of(other) as elsewhere:
             assert problem(await elsewhere.get("/v1/users/me", headers=bearer(stolen))) == (401, "invalid-token")
             assert (await elsewhere.get("/v1/users/me", headers=bearer(fresh))).status_code == 200

@@ -11,20 +11,20 @@ from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth_service.limits.policy import Attempts, LimitPolicy, attempt, told
+from auth_service.limits.backoff import Attempts, BackoffPolicy, rate_limit_of, record_attempt
 from auth_service.settings import Settings
 from support.auth_app import NewForm, Person, Register, TurnableClock, client_of, events_of, running_app
 from support.responses import bearer, problem
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-POLICY = LimitPolicy("login", quota=3, window=timedelta(minutes=15), max_delay=timedelta(minutes=5))
+POLICY = BackoffPolicy("login", quota=3, window=timedelta(minutes=15), max_delay=timedelta(minutes=5))
 
 
-def delays_of(policy: LimitPolicy, attempts: int) -> list[float]:
+def delays_of(policy: BackoffPolicy, attempts: int) -> list[float]:
     """How long somebody must wait after each of so many attempts, made as soon as they are allowed; in seconds."""
     state, now, waits = None, START, []
     for _ in range(attempts):
-        state = attempt(state, policy, now)
+        state = record_attempt(state, policy, now)
         assert state is not None
         waits.append((max(state.blocked_until, now) - now).total_seconds())
         now = max(state.blocked_until, now)
@@ -37,31 +37,31 @@ def test_delay_begins_with_the_last_free_attempt_and_doubles_up_to_its_bound() -
 
 def test_attempts_are_forgotten_after_the_window() -> None:
     state = Attempts(50, START, START + timedelta(minutes=5))
-    assert attempt(state, POLICY, START + timedelta(minutes=15)) == Attempts(
+    assert record_attempt(state, POLICY, START + timedelta(minutes=15)) == Attempts(
         1, START + timedelta(minutes=15), START + timedelta(minutes=15)
     )
 
 
 def test_replica_whose_clock_is_behind_refuses_nobody_within_the_quota() -> None:
-    state = attempt(None, POLICY, START)
-    assert attempt(state, POLICY, START - timedelta(seconds=2)) is not None
+    state = record_attempt(None, POLICY, START)
+    assert record_attempt(state, POLICY, START - timedelta(seconds=2)) is not None
 
 
 @given(st.lists(st.floats(min_value=0, max_value=1200), max_size=200), st.integers(min_value=1, max_value=10))
 def test_whatever_the_pace_no_more_than_the_policy_says_get_through(pauses: list[float], quota: int) -> None:
     """In any window no more attempts than the quota and what the doubling delays leave room for."""
-    policy = LimitPolicy("any", quota, timedelta(minutes=15), timedelta(minutes=5))
+    policy = BackoffPolicy("any", quota, timedelta(minutes=15), timedelta(minutes=5))
     state, now, made = None, START, []
     for pause in pauses:
         now += timedelta(seconds=pause)
-        after = attempt(state, policy, now)
+        after = record_attempt(state, policy, now)
         if after is None:
             assert state is not None
-            refused = told(state, policy, now)
+            refused = rate_limit_of(state, policy, now)
             assert refused.remaining == 0
             assert refused.reset_seconds >= 1
             later = now + timedelta(seconds=refused.reset_seconds)
-            assert attempt(state, policy, later) is not None, "Retry-After was too short"
+            assert record_attempt(state, policy, later) is not None, "Retry-After was too short"
         else:
             state = after
             made.append(now)
@@ -74,7 +74,7 @@ def test_whatever_the_pace_no_more_than_the_policy_says_get_through(pauses: list
 @given(st.integers(min_value=0, max_value=10**9))
 def test_any_number_of_attempts_gives_a_finite_delay(count: int) -> None:
     state = Attempts(count, START, START)
-    after = attempt(state, POLICY, START + timedelta(seconds=300))
+    after = record_attempt(state, POLICY, START + timedelta(seconds=300))
     assert after is not None
     assert after.blocked_until - after.last_at <= POLICY.max_delay
 

@@ -29,7 +29,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from auth_service.mail.links import Links
-from auth_service.mail.mailer import Mailer, Persistence
+from auth_service.mail.mailer import Mailer, RetryPolicy
 from auth_service.mail.messages import Mail, MailComposer, MailKind
 from auth_service.mail.settings import MailSettings
 from auth_service.mail.smtp import SmtpServer
@@ -40,7 +40,7 @@ from service_kit.settings import format_settings_error
 
 TOKEN = "s3cret-T0ken_of-f0rty_three-characters-1234"
 EXPIRES = datetime(2040, 1, 31, 12, 0, tzinfo=UTC)
-IMPATIENT = Persistence(first_pause=0.02, longest_pause=0.1, give_up_after=30)
+IMPATIENT = RetryPolicy(first_pause=0.02, max_pause=0.1, give_up_after=30)
 BASE = "https://tandem.example"
 
 
@@ -128,7 +128,7 @@ async def sink(stack: Stack, server: SmtpServer) -> AsyncIterator[Sink]:
 
 @pytest.fixture
 async def mailer(server: SmtpServer, outbox: Outbox) -> AsyncIterator[Mailer]:
-    async with Mailer(server, outbox.metrics, persistence=IMPATIENT) as mailer:
+    async with Mailer(server, outbox.metrics, retry=IMPATIENT) as mailer:
         yield mailer
 
 
@@ -259,8 +259,8 @@ async def test_mail_is_given_up_after_its_deadline(
     composer: MailComposer, outbox: Outbox, unused_tcp_port: int
 ) -> None:
     nobody = SmtpServer("127.0.0.1", unused_tcp_port)
-    soon = Persistence(first_pause=0.01, longest_pause=0.02, give_up_after=0.1)
-    async with Mailer(nobody, outbox.metrics, persistence=soon) as mailer:
+    soon = RetryPolicy(first_pause=0.01, max_pause=0.02, give_up_after=0.1)
+    async with Mailer(nobody, outbox.metrics, retry=soon) as mailer:
         mailer.send(composer.registration_with_taken_email(someone(), "Ada"))
     assert outbox.counted(MailKind.REGISTRATION_WITH_TAKEN_EMAIL, "given_up") == 1
 
@@ -270,7 +270,7 @@ async def test_mail_whose_link_has_expired_is_given_up(
 ) -> None:
     nobody = SmtpServer("127.0.0.1", unused_tcp_port)
     expires = datetime.now(UTC) + timedelta(milliseconds=100)
-    async with Mailer(nobody, outbox.metrics, persistence=IMPATIENT) as mailer:
+    async with Mailer(nobody, outbox.metrics, retry=IMPATIENT) as mailer:
         mailer.send(composer.confirm_email(someone(), "Ada", token=TOKEN, expires=expires))
     assert outbox.counted(MailKind.CONFIRM_EMAIL, "given_up") == 1
 
@@ -283,7 +283,7 @@ async def test_full_mailer_refuses_and_takes_mails_again_when_there_is_room(
     async def held() -> None:
         await go.wait()
 
-    async with Mailer(server, outbox.metrics, capacity=2, persistence=IMPATIENT) as mailer:
+    async with Mailer(server, outbox.metrics, capacity=2, retry=IMPATIENT) as mailer:
         mailer.submit(MailKind.RESET_PASSWORD, held)
         mailer.submit(MailKind.RESET_PASSWORD, held)
         to = someone()
@@ -302,7 +302,7 @@ async def test_leaving_sends_what_is_waiting(
     composer: MailComposer, server: SmtpServer, sink: Sink, outbox: Outbox
 ) -> None:
     to = [someone() for _ in range(20)]
-    async with Mailer(server, outbox.metrics, drain_seconds=20, persistence=IMPATIENT) as mailer:
+    async with Mailer(server, outbox.metrics, drain_seconds=20, retry=IMPATIENT) as mailer:
         for each in to:
             mailer.send(composer.registration_with_taken_email(each, "Ada"))
     for each in to:
@@ -317,7 +317,7 @@ async def test_leaving_does_not_wait_for_a_dead_server(
 ) -> None:
     with capture_logs() as logs:
         nobody = SmtpServer("127.0.0.1", unused_tcp_port)
-        async with Mailer(nobody, outbox.metrics, drain_seconds=0.1, persistence=IMPATIENT) as mailer:
+        async with Mailer(nobody, outbox.metrics, drain_seconds=0.1, retry=IMPATIENT) as mailer:
             mailer.send(composer.registration_with_taken_email(someone(), "Ada"))
     assert outbox.counted(MailKind.REGISTRATION_WITH_TAKEN_EMAIL, "dropped") == 1
     assert logs[-1]["event"] == "mail dropped"
@@ -454,7 +454,7 @@ class OwnServer:
 async def send_one(server: SmtpServer, outbox: Outbox, composer: MailComposer) -> list[EventDict]:
     """Send a mail and leave; what was logged."""
     with capture_logs() as logs:
-        async with Mailer(server, outbox.metrics, drain_seconds=20, persistence=IMPATIENT) as mailer:
+        async with Mailer(server, outbox.metrics, drain_seconds=20, retry=IMPATIENT) as mailer:
             mailer.send(composer.reset_password("ada@example.com", "Ada", token=TOKEN, minutes=10))
     return logs
 
@@ -478,10 +478,10 @@ async def test_refusal_is_final_and_what_the_server_says_of_the_recipient_is_not
 
 
 async def test_one_slow_recipient_holds_nobody_up(composer: MailComposer, outbox: Outbox) -> None:
-    patient = Persistence(first_pause=60, give_up_after=600)
+    patient = RetryPolicy(first_pause=60, give_up_after=600)
     async with (
         OwnServer("451 greylisted").serving() as server,
-        Mailer(server.plain, outbox.metrics, at_once=1, drain_seconds=0, persistence=patient) as mailer,
+        Mailer(server.plain, outbox.metrics, concurrency=1, drain_seconds=0, retry=patient) as mailer,
     ):
         mailer.send(composer.registration_with_taken_email(someone(), "Ada"))
         mailer.send(composer.reset_password(someone(), "Ada", token=TOKEN, minutes=10))
@@ -553,7 +553,7 @@ async def test_certificate_nobody_vouches_for_is_not_accepted(
     async with OwnServer().serving(tls_context=server_certificate) as server:
         careful = SmtpServer("127.0.0.1", server.port, "starttls")
         with capture_logs() as logs:
-            async with Mailer(careful, outbox.metrics, drain_seconds=0, persistence=IMPATIENT) as mailer:
+            async with Mailer(careful, outbox.metrics, drain_seconds=0, retry=IMPATIENT) as mailer:
                 mailer.send(composer.registration_with_taken_email(someone(), "Ada"))
                 await until_logged(logs, "mail delayed")
     assert server.mails == []

@@ -18,8 +18,8 @@ from pydantic import SecretStr
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.database import now
-from auth_service.limits.policy import LimitPolicy
+from auth_service.database import utc_now
+from auth_service.limits.backoff import BackoffPolicy
 from auth_service.limits.service import AttemptLimiter, Subject
 from auth_service.main import prepare
 from auth_service.settings import Settings
@@ -268,15 +268,15 @@ async def test_of_a_burst_of_guesses_no_more_than_the_quota_is_tried(
 
 @pytest.mark.parametrize("is_taken", [False, True])
 async def test_guess_that_is_made_while_the_next_one_looks_is_not_overlooked(app: FastAPI, is_taken: bool) -> None:
-    policy = LimitPolicy("guesses", quota=1, window=timedelta(minutes=1), max_delay=timedelta(minutes=1))
-    limiter, subject = AttemptLimiter(now), Subject(policy)
+    policy = BackoffPolicy("guesses", quota=1, window=timedelta(minutes=1), max_delay=timedelta(minutes=1))
+    limiter, subject = AttemptLimiter(utc_now), Subject(policy)
     async with app.state.database.reading() as session:
-        view = await limiter.view(session, [subject])
-        assert limiter.look(view, [subject]) is not None
-        with limiter.under_way([subject], is_taken=is_taken):
-            assert limiter.look(view, [subject]) is None
-        assert limiter.look(view, [subject]) is None, "it has ended since, and may have failed"
-        assert limiter.look(await limiter.view(session, [subject]), [subject]) is not None
+        snapshot = await limiter.snapshot(session, [subject])
+        assert limiter.check(snapshot, [subject]) is not None
+        with limiter.pending([subject], is_taken=is_taken):
+            assert limiter.check(snapshot, [subject]) is None
+        assert limiter.check(snapshot, [subject]) is None, "it has ended since, and may have failed"
+        assert limiter.check(await limiter.snapshot(session, [subject]), [subject]) is not None
 
 
 async def test_killed_in_the_middle_of_registrations_it_has_kept_every_one_it_acknowledged(

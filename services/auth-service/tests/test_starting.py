@@ -233,17 +233,17 @@ async def test_what_says_nothing_any_more_is_tidied_away(
         form = new_form()
         await client.post("/v1/register", json=form)
         await client.post("/v1/login", json={"login": form["username"], "password": "wrong password"})
-        await app.state.housekeeper.tidy()
+        await app.state.housekeeper.clean_up()
         async with app.state.database.engine.connect() as connection:
             assert all(count and count > 0 for count in await counts(connection))
         clock.forward(days=8)
-        await app.state.housekeeper.tidy()
+        await app.state.housekeeper.clean_up()
         async with app.state.database.engine.connect() as connection:
             *gone, kept = await counts(connection)
         assert gone == [0, 0, 0, 0]
         assert kept
         clock.forward(days=365)
-        await app.state.housekeeper.tidy()
+        await app.state.housekeeper.clean_up()
         async with app.state.database.engine.connect() as connection:
             # The keys that were made meanwhile are events of today.
             assert (await connection.scalars(select(AuditEvent.event))).all() == ["sensitive_create"]

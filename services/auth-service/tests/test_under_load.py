@@ -145,7 +145,7 @@ def full_pool(hasher: PasswordHasher) -> Iterator[None]:
 
 async def test_who_is_logged_in_is_served_while_passwords_wait(own_app: FastAPI, registered: Person) -> None:
     """No connection to MySQL is held by who waits for a core: ten of them would shut everybody else out."""
-    hasher = own_app.state.services.login.passwords
+    hasher = own_app.state.services.login.hasher
     login = credentials(registered["form"])
 
     async def waiting() -> int:
@@ -166,7 +166,7 @@ async def test_who_is_logged_in_is_served_while_passwords_wait(own_app: FastAPI,
 async def test_password_too_many_is_refused_at_once_rather_than_kept_waiting(
     own_app: FastAPI, registered: Person, new_form: NewForm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hasher = own_app.state.services.login.passwords
+    hasher = own_app.state.services.login.hasher
     monkeypatch.setattr(hasher, "_capacity", 3)
     login = credentials(registered["form"])
 

@@ -1,1 +1,1 @@
-"""Accounts and tokens. `accounts`, `sessions` and `keys` are the domains; `main` puts them together."""
+"""Accounts and tokens. Each domain is a package, and `main` creates the application from them."""

@@ -1,11 +1,11 @@
-"""Tables' base, transactions and where migrations are."""
+"""The base of all tables, transactions, and the place of the migrations."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import uuid_utils
 from sqlalchemy import CursorResult, DateTime, Delete, Dialect, Update
@@ -17,19 +17,15 @@ from sqlalchemy.types import TypeDecorator
 
 from service_kit.problems import Problem, ServiceUnavailable
 
-# A client hears a 503 within three seconds, however MySQL fails to answer.
+# A client gets a 503 within three seconds, however MySQL fails to answer.
 TRANSACTION_SECONDS = 2.5
 
-# Gives the moment, in UTC; tests turn it.
+# Returns the current time in UTC. Tests replace it.
 Clock = Callable[[], datetime]
 
 
-class Table(DeclarativeBase):
-    pass
-
-
-class Moment(TypeDecorator[datetime]):
-    """An aware datetime in UTC, stored as DATETIME(6), which knows no zones."""
+class _UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime in UTC, stored as DATETIME(6), which has no time zone."""
 
     impl = DateTime
     cache_ok = True
@@ -44,37 +40,43 @@ class Moment(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+class Table(DeclarativeBase):
+    """The base of all tables. A column `Mapped[datetime]` is in UTC."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: _UtcDateTime}
+
+
 def new_id() -> str:
-    """A UUIDv7: unique everywhere, and in the order of creation, which keeps primary keys appending."""
+    """A UUIDv7. It grows with time, so that rows are appended to the primary key's index."""
     return str(uuid_utils.uuid7())
 
 
-def now() -> datetime:
+def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
 def table_of(model: type[Table]) -> SqlTable:
-    """For statements that bypass the unit of work, which a hot path has no time for."""
+    """The table of a model, for statements without the unit of work, which is too slow for a hot path."""
     return cast("SqlTable", model.__table__)
 
 
 async def rows_affected(session: AsyncSession, statement: Update | Delete) -> int:
-    """Execute the statement; how many rows it changed or deleted."""
+    """Execute the statement. Returns how many rows it changed or deleted."""
     result = await session.execute(statement, execution_options={"synchronize_session": False})
     return cast("CursorResult[Any]", result).rowcount
 
 
 def migrations_folder() -> Path:
-    """In an installed package inside it, in a checkout beside `src`."""
+    """The folder is inside an installed package, and beside `src` in a checkout."""
     package = Path(__file__).parent
     inside = package / "migrations"
     return inside if inside.exists() else package.parents[1] / "migrations"
 
 
 class Database:
-    """Hands out transactions, each with an `AsyncSession` of its own.
+    """Opens transactions. Each has its own `AsyncSession`.
 
-    None is open while a password is hashed: a login that waits for a core must not keep a connection from others.
+    No transaction may be open while a password is hashed: a login that waits for a core would keep a connection.
     """
 
     def __init__(self, engine: AsyncEngine, reading_engine: AsyncEngine) -> None:
@@ -84,7 +86,7 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        """A session for looking only: each statement sees what is committed, and no transaction has to be ended.
+        """A session that only reads. Each statement sees the latest committed rows, and no transaction has to end.
 
         Raises `ServiceUnavailable` after `TRANSACTION_SECONDS`.
         """
@@ -93,9 +95,9 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """A session that is committed at the end, or rolled back if an exception ends it.
+        """A session that is committed at the end of the block, or rolled back on an exception.
 
-        A `Problem` that `commits_transaction` is committed all the same. Raises `ServiceUnavailable` after
+        A `Problem` with `commits_transaction` is committed, too. Raises `ServiceUnavailable` after
         `TRANSACTION_SECONDS`.
         """
         async with _deadline(), self._sessions() as session:

@@ -1,4 +1,4 @@
-"""Puts auth-service together."""
+"""Creates the application from its parts."""
 
 import asyncio
 import contextlib
@@ -12,20 +12,21 @@ from sqlalchemy import text
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from auth_service.accounts.endpoints import router as accounts_router
 from auth_service.administration.endpoints import router as administration_router
-from auth_service.audit.endpoints import router as audit_router
 from auth_service.browser.endpoints import router as browser_router
-from auth_service.database import Clock, Database, migrations_folder, now
+from auth_service.database import Clock, Database, migrations_folder, utc_now
 from auth_service.email_addresses.endpoints import router as email_addresses_router
 from auth_service.housekeeping import Housekeeper
 from auth_service.keys.encryption import KeyCipher
 from auth_service.keys.endpoints import router as keys_router
 from auth_service.keys.service import KeyRing
+from auth_service.login.endpoints import router as login_router
 from auth_service.mail.mailer import Mailer
 from auth_service.mail.smtp import SmtpServer
 from auth_service.metrics import MailMetrics
 from auth_service.passwords.endpoints import router as passwords_router
+from auth_service.profile.endpoints import router as profile_router
+from auth_service.registration.endpoints import router as registration_router
 from auth_service.services import Services, password_hasher
 from auth_service.sessions.endpoints import router as sessions_router
 from auth_service.settings import Settings
@@ -42,9 +43,9 @@ _RETRY_SECONDS = 1.0
 
 
 async def prepare(settings: Settings, *, deadline_seconds: float = 60) -> None:
-    """Bring the schema up to date and make sure of a signing key; a database that is down is waited for.
+    """Migrate the schema and create the first signing key. Waits for a database that is unavailable.
 
-    Replicas may do this at once. Raises `WrongSecret`, or SQLAlchemy's `DBAPIError` after the deadline.
+    Replicas may do this at the same time. Raises `WrongSecret`, or SQLAlchemy's `DBAPIError` after the deadline.
     """
     deadline = time.monotonic() + deadline_seconds
     while True:
@@ -54,10 +55,10 @@ async def prepare(settings: Settings, *, deadline_seconds: float = 60) -> None:
         except (OperationalError, InterfaceError) as error:
             if not is_unavailable(error) or time.monotonic() > deadline:
                 raise
-            log.warning("database does not answer", error=str(error.orig))
+            log.warning("database unavailable, retrying", error=str(error.orig))
             await asyncio.sleep(_RETRY_SECONDS)
     async with database_of(settings) as database:
-        await key_ring(settings, database, now).load()
+        await key_ring(settings, database, utc_now).load()
 
 
 @contextlib.asynccontextmanager
@@ -75,7 +76,7 @@ def key_ring(settings: Settings, database: Database, clock: Clock) -> KeyRing:
     return KeyRing(database, KeyCipher(settings.auth_key_encryption_secret.get_secret_value()), clock)
 
 
-def create_app(settings: Settings, clock: Clock = now) -> FastAPI:
+def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     registry = new_registry()
     supervisor = Supervisor(registry)
 
@@ -91,6 +92,7 @@ def create_app(settings: Settings, clock: Clock = now) -> FastAPI:
             mailer = await stack.enter_async_context(Mailer(smtp, MailMetrics(registry), clock=clock))
             app.state.settings = settings
             app.state.database = database
+            app.state.clock = clock
             app.state.key_ring = keys
             app.state.token_verifier = TokenVerifier(
                 keys,
@@ -106,25 +108,26 @@ def create_app(settings: Settings, clock: Clock = now) -> FastAPI:
                 keys,
                 clock,
                 key_rotation=timedelta(days=settings.auth_key_rotation_days),
-                audit_kept=timedelta(days=settings.auth_audit_days),
+                audit_retention=timedelta(days=settings.auth_audit_days),
             )
             await stack.enter_async_context(supervisor.task("housekeeping", app.state.housekeeper.run))
             yield
 
     return create_application(
         title="Tandem auth-service",
-        description="Accounts, sessions and the keys that verify access tokens.",
+        description="Accounts, sessions, and the public keys that verify access tokens.",
         version="1",
         settings=settings,
         lifespan=lifespan,
         routers=[
-            accounts_router,
+            registration_router,
+            profile_router,
+            login_router,
             sessions_router,
             browser_router,
             passwords_router,
             email_addresses_router,
             administration_router,
-            audit_router,
             keys_router,
         ],
         readiness=_readiness,

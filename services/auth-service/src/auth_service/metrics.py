@@ -1,4 +1,4 @@
-"""auth-service's own metrics, all of them; those of HTTP are service_kit's."""
+"""All metrics of auth-service, except those of HTTP, which service_kit defines."""
 
 from typing import Literal, get_args
 
@@ -9,12 +9,12 @@ RefreshOutcome = Literal["renewed", "invalid", "reused"]
 
 
 class AuthMetrics:
-    """Outcomes are there from the start, with 0: a counter that begins at 1 has not increased for Prometheus."""
+    """All outcomes start at 0: Prometheus sees no increase in a counter that starts at 1."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._logins = Counter(
             "auth_logins",
-            "Attempts to log in: succeeded, failed, unverified (right, but the address is not confirmed), throttled.",
+            "Logins: succeeded, failed, unverified (correct password, unconfirmed address), throttled.",
             ["outcome"],
             registry=registry,
         )
@@ -24,12 +24,12 @@ class AuthMetrics:
             ["outcome"],
             registry=registry,
         )
-        self.registrations = Counter("auth_registrations", "Accounts opened.", registry=registry)
+        self.registrations = Counter("auth_registrations", "Accounts created.", registry=registry)
         self.hashes_queued = Gauge(
-            "auth_password_hashes_queued", "Passwords that wait for a thread or are being hashed.", registry=registry
+            "auth_password_hashes_queued", "Passwords that are being hashed or wait for a thread.", registry=registry
         )
         self.signing_key_age = Gauge(
-            "auth_signing_key_age_seconds", "How long the key that signs has been signing.", registry=registry
+            "auth_signing_key_age_seconds", "Time since the present key began to sign.", registry=registry
         )
         for outcome in get_args(LoginOutcome):
             self._logins.labels(outcome)
@@ -44,15 +44,15 @@ class AuthMetrics:
 
 
 class MailMetrics:
-    """Outcomes are those of `mail.mailer`."""
+    """Outcomes are those of `mail.mailer.Outcome`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.mails = Counter(
             "auth_mails",
-            "Mails by kind and by how they ended: sent, not_due (there was nothing to send after all), refused (by the "
-            "mail server, for good), given_up (tried until the deadline), failed (could not be made), dropped (the "
-            "process was stopped), turned_away (too many were waiting).",
+            "Mails by kind and outcome: sent, not_due (no mail was needed), refused (permanently, by the mail server), "
+            "given_up (retried until the deadline), failed (unexpected error), dropped (the process stopped), "
+            "turned_away (the queue was full).",
             ["kind", "outcome"],
             registry=registry,
         )
-        self.waiting = Gauge("auth_mails_waiting", "Mails that are being made, sent or tried again.", registry=registry)
+        self.waiting = Gauge("auth_mails_waiting", "Mails that are being written, sent or retried.", registry=registry)

@@ -1,4 +1,4 @@
-"""Tokens that say nothing: 256 random bits for whoever holds one, and a hash for the database. Pure."""
+"""Opaque tokens: 256 random bits for the client, and a hash for the database. Pure."""
 
 import hashlib
 import secrets
@@ -11,5 +11,5 @@ def new_token() -> str:
 
 
 def token_hash(token: str) -> bytes:
-    """SHA-256 suffices: a token has 256 random bits, which nobody can guess from a list."""
+    """SHA-256 without a salt is enough: no list can contain tokens of 256 random bits."""
     return hashlib.sha256(token.encode()).digest()

@@ -1,11 +1,10 @@
-"""Puts the rules together with what they need. Made once for an application, and for a command."""
+"""Creates the services and wires them together, once per application."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 
 from prometheus_client import CollectorRegistry
 
-from auth_service.accounts.service import AccountService
 from auth_service.administration.service import AdministrationService
 from auth_service.audit.service import AuditTrail
 from auth_service.database import Clock, Database
@@ -13,14 +12,16 @@ from auth_service.email_addresses.service import EmailAddressService
 from auth_service.keys.service import KeyRing
 from auth_service.limits.policies import Limits
 from auth_service.limits.service import AttemptLimiter
+from auth_service.login.service import LoginService
 from auth_service.mail.links import Links
 from auth_service.mail.mailer import Mailer
 from auth_service.mail.messages import MailComposer
 from auth_service.metrics import AuthMetrics
 from auth_service.passwords.hashing import PasswordHasher
 from auth_service.passwords.service import PasswordService
+from auth_service.profile.service import ProfileService
+from auth_service.registration.service import RegistrationService
 from auth_service.sessions.access_tokens import AccessTokenIssuer
-from auth_service.sessions.login import LoginService
 from auth_service.sessions.service import SessionService
 from auth_service.settings import Settings
 
@@ -36,12 +37,11 @@ def password_hasher(settings: Settings) -> PasswordHasher:
 
 @dataclass(frozen=True)
 class Services:
-    database: Database
-    clock: Clock
     audit: AuditTrail
     sessions: SessionService
     login: LoginService
-    accounts: AccountService
+    registration: RegistrationService
+    profiles: ProfileService
     addresses: EmailAddressService
     passwords: PasswordService
     administration: AdministrationService
@@ -73,18 +73,17 @@ class Services:
         addresses = EmailAddressService(database, mailer, mails, limiter, limits, audit, clock)
         must_verify = settings.auth_require_email_verification
         return cls(
-            database=database,
-            clock=clock,
             audit=audit,
             sessions=sessions,
             login=LoginService(
                 database, hasher, sessions, limiter, limits, audit, clock, metrics, require_verified_email=must_verify
             ),
-            accounts=AccountService(
+            registration=RegistrationService(
                 database,
                 hasher,
                 sessions,
                 addresses,
+                mailer,
                 limiter,
                 limits,
                 audit,
@@ -92,9 +91,8 @@ class Services:
                 metrics,
                 require_verified_email=must_verify,
             ),
+            profiles=ProfileService(database, addresses, mailer, audit, clock),
             addresses=addresses,
-            passwords=PasswordService(
-                database, hasher, sessions, addresses, mailer, mails, limiter, limits, audit, clock
-            ),
+            passwords=PasswordService(database, hasher, sessions, mailer, mails, limiter, limits, audit, clock),
             administration=AdministrationService(database, sessions, audit, clock),
         )

@@ -1,1 +1,1 @@
-"""What admins do with other people's accounts, and senior managers may look at."""
+"""Administration of accounts, and the audit trail, for admins and senior managers."""

@@ -1,23 +1,29 @@
-"""HTTP of administration."""
+"""HTTP endpoints of administration: accounts and the audit trail."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from auth_service.accounts.models import Role
-from auth_service.accounts.problems import LastAdmin, UserNotFound
-from auth_service.accounts.schemas import UserProfile
 from auth_service.administration.schemas import UserChange
-from auth_service.authorization import UsersReader, UsersWriter
-from auth_service.dependencies import AdministrationServiceDep
-from auth_service.origin import OriginDep
-from auth_service.pages import EndOfPageBefore, PageSize
-from service_kit.pagination import InvalidCursor, encode_cursor, page_response, set_link_header
+from auth_service.administration.service import AdministrationService
+from auth_service.audit.models import Event
+from auth_service.audit.repository import AuditRepository
+from auth_service.audit.schemas import AuditEntry
+from auth_service.authorization import CallerMayReadAudit, CallerMayReadUsers, CallerMayWriteUsers
+from auth_service.client_info import ClientInfoDep
+from auth_service.dependencies import DatabaseDep, service
+from auth_service.pagination import BeforeId, PageSize
+from auth_service.users.models import Role
+from auth_service.users.problems import LastAdmin, UserNotFound
+from auth_service.users.schemas import UserProfile
+from service_kit.pagination import InvalidCursor, encode_cursor, page_response, set_link_header, split_page
 from service_kit.problems import Forbidden, ServiceUnavailable, Unauthorized, ValidationFailed, problem_responses
-from service_kit.schemas import Page, UuidStr, is_uuid
+from service_kit.schemas import DatetimeParam, Page, UuidParam, UuidStr, is_uuid
 from service_kit.tokens import InvalidToken
 
-router = APIRouter(prefix="/v1/users", tags=["administration"])
+router = APIRouter(prefix="/v1", tags=["administration"])
+
+AdministrationServiceDep = Annotated[AdministrationService, service("administration")]
 
 
 async def _user_id(user_id: Annotated[UuidStr, Path()]) -> str:
@@ -32,66 +38,104 @@ _PROBLEMS = (Unauthorized, InvalidToken, Forbidden, ValidationFailed, ServiceUna
 
 
 @router.get(
-    "",
-    summary="List users, the newest first",
-    description="For senior managers and admins. `query` is how a username, a name or an email address begins.",
+    "/users",
+    summary="List users, newest first",
+    description="For senior managers and admins. `query` is a prefix of a username, a name or an email address.",
     responses={200: page_response("list_users"), **problem_responses(*_PROBLEMS, InvalidCursor)},
 )
 async def list_users(
     *,
-    _by: UsersReader,
+    _caller: CallerMayReadUsers,
     request: Request,
     response: Response,
     administration: AdministrationServiceDep,
     query: Annotated[str | None, Query(min_length=1, max_length=254)] = None,
     role: Role | None = None,
     active: bool | None = None,
-    before_id: EndOfPageBefore,
+    before_id: BeforeId,
     limit: PageSize = 50,
 ) -> Page[UserProfile]:
     found = await administration.list_users(
         query=query, role=role, is_active=active, before_id=before_id, limit=limit + 1
     )
-    items = [UserProfile.model_validate(user) for user in found[:limit]]
-    following = encode_cursor(items[-1].id) if len(found) > limit else None
-    set_link_header(request, response, following)
-    return Page(items=items, next_cursor=following)
+    users, has_next = split_page(found, limit)
+    next_cursor = encode_cursor(users[-1].id) if has_next else None
+    set_link_header(request, response, next_cursor)
+    return Page(items=[UserProfile.model_validate(user) for user in users], next_cursor=next_cursor)
 
 
 @router.get(
-    "/{user_id}",
+    "/users/{user_id}",
     summary="Read a user",
     description="For senior managers and admins.",
     responses=problem_responses(*_PROBLEMS, UserNotFound),
 )
-async def read_user(_by: UsersReader, user_id: UserId, administration: AdministrationServiceDep) -> UserProfile:
+async def read_user(
+    _caller: CallerMayReadUsers, user_id: UserId, administration: AdministrationServiceDep
+) -> UserProfile:
     return UserProfile.model_validate(await administration.get(user_id))
 
 
 @router.patch(
-    "/{user_id}",
-    summary="Change a user's name or role, deactivate or reactivate an account",
-    description="For admins. Another role and a deactivation revoke the access tokens issued so far.",
+    "/users/{user_id}",
+    summary="Change a user's name or role, or deactivate or reactivate an account",
+    description="For admins. A new role and a deactivation revoke all access tokens of the user.",
     responses=problem_responses(*_PROBLEMS, UserNotFound, LastAdmin),
 )
 async def change_user(
-    by: UsersWriter,
+    caller: CallerMayWriteUsers,
     user_id: UserId,
     change: UserChange,
     administration: AdministrationServiceDep,
-    origin: OriginDep,
+    client: ClientInfoDep,
 ) -> UserProfile:
-    return UserProfile.model_validate(await administration.change(user_id, change, by, origin))
+    return UserProfile.model_validate(await administration.change(user_id, change, caller.user, client))
 
 
 @router.delete(
-    "/{user_id}",
+    "/users/{user_id}",
     status_code=204,
-    summary="Delete an account for good",
+    summary="Delete an account permanently",
     description="For admins.",
     responses=problem_responses(*_PROBLEMS, UserNotFound, LastAdmin),
 )
 async def delete_user(
-    by: UsersWriter, user_id: UserId, administration: AdministrationServiceDep, origin: OriginDep
+    caller: CallerMayWriteUsers, user_id: UserId, administration: AdministrationServiceDep, client: ClientInfoDep
 ) -> None:
-    await administration.delete(user_id, by, origin)
+    await administration.delete(user_id, caller.user, client)
+
+
+@router.get(
+    "/audit",
+    summary="Read the audit trail, newest first",
+    description="For admins.",
+    responses={200: page_response("read_audit_trail"), **problem_responses(*_PROBLEMS, InvalidCursor)},
+)
+async def read_audit_trail(
+    *,
+    _caller: CallerMayReadAudit,
+    request: Request,
+    response: Response,
+    database: DatabaseDep,
+    event: Event | None = None,
+    user: UuidParam | None = None,
+    actor: UuidParam | None = None,
+    since: DatetimeParam | None = None,
+    until: DatetimeParam | None = None,
+    before_id: BeforeId,
+    limit: PageSize = 50,
+) -> Page[AuditEntry]:
+    async with database.reading() as session:
+        found = await AuditRepository(session).list_newest(
+            event=event,
+            user_id=user,
+            actor_id=actor,
+            since=since,
+            until=until,
+            before_id=before_id,
+            limit=limit + 1,
+        )
+    events, has_next = split_page(found, limit)
+    next_cursor = encode_cursor(events[-1].id) if has_next else None
+    set_link_header(request, response, next_cursor)
+    return Page(items=[AuditEntry.model_validate(each) for each in events], next_cursor=next_cursor)

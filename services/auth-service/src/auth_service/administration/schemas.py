@@ -1,14 +1,14 @@
-"""Wire shapes of administration."""
+"""Schemas of administration."""
 
 from pydantic import Field
 
-from auth_service.accounts.models import Role
-from auth_service.accounts.schemas import DisplayName
+from auth_service.users.models import Role
+from auth_service.users.schemas import DisplayName
 from service_kit.schemas import RequestBody
 
 
 class UserChange(RequestBody):
-    """What is absent stays as it is."""
+    """Absent fields do not change."""
 
     name: DisplayName | None = None
     role: Role | None = Field(default=None, strict=False)

@@ -1,1 +1,1 @@
-"""The audit trail: every event of security, by the names of OWASP's logging vocabulary."""
+"""The audit trail: every security event, named by OWASP's logging vocabulary."""

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import JSON
 from sqlalchemy.orm import Mapped, mapped_column
 
-from auth_service.database import Moment, Table, new_id
+from auth_service.database import Table, new_id
 
 
 class Event(StrEnum):
@@ -33,7 +33,7 @@ class Event(StrEnum):
 
 
 class AuditEvent(Table):
-    """`user_id` is whom it concerns, `actor_id` who did it, if somebody is known to have; ids outlive accounts."""
+    """`user_id` is the affected user, `actor_id` the user who acted, if known. The ids outlive the accounts."""
 
     __tablename__ = "audit_events"
 
@@ -45,4 +45,4 @@ class AuditEvent(Table):
     client: Mapped[str]
     request_id: Mapped[str]
     details: Mapped[dict[str, Any]] = mapped_column(JSON)
-    created_at: Mapped[datetime] = mapped_column(Moment)
+    created_at: Mapped[datetime]

@@ -24,7 +24,7 @@ class AuditRepository:
         before_id: str | None,
         limit: int,
     ) -> Sequence[AuditEvent]:
-        """Newest first. Ids are in the order of time, so a page goes on before the last id of the one before."""
+        """Newest first. Ids grow with time, so that the next page starts before the last id of this one."""
         query = select(AuditEvent).order_by(AuditEvent.id.desc()).limit(limit)
         if event is not None:
             query = query.where(AuditEvent.event == event)
@@ -41,6 +41,6 @@ class AuditRepository:
         return (await self._session.scalars(query)).all()
 
     async def list_concerning(self, user_id: str) -> Sequence[AuditEvent]:
-        """All that this person did or that was done to him, oldest first."""
+        """All events that affected this user or that the user caused, oldest first."""
         concerning = or_(AuditEvent.user_id == user_id, AuditEvent.actor_id == user_id)
         return (await self._session.scalars(select(AuditEvent).where(concerning).order_by(AuditEvent.id))).all()

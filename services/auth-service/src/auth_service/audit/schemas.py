@@ -1,4 +1,4 @@
-"""Wire shapes of the audit trail."""
+"""Schemas of the audit trail."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from service_kit.schemas import ResponseBody, UtcDatetime, UuidStr
 
 
 class AuditEntry(ResponseBody):
-    """`user_id` is whom it concerns, `actor_id` who did it; null where nobody is known to."""
+    """`user_id` is the affected user, `actor_id` the user who acted; null if unknown."""
 
     id: UuidStr
     event: Event

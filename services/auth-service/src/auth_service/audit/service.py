@@ -7,8 +7,8 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.audit.models import AuditEvent, Event
+from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, new_id, table_of
-from auth_service.origin import Origin
 
 log = structlog.get_logger(__name__)
 
@@ -19,10 +19,10 @@ Detail = str | int | bool | list[str] | None
 
 @dataclass(frozen=True)
 class AuditTrail:
-    """Records in the caller's transaction: what is undone never happened, and what happened is recorded.
+    """Records events in the caller's transaction, so that an event is stored exactly if its action is.
 
-    Details are chosen word by word by whoever records; a password, a token or what somebody typed into the field
-    of a username (which may be a password) is never among them.
+    Details must never contain a password, a token or the text of a username field, in which users type passwords by
+    mistake.
     """
 
     clock: Clock
@@ -31,14 +31,14 @@ class AuditTrail:
         self,
         session: AsyncSession,
         event: Event,
-        origin: Origin,
+        client: ClientInfo,
         *,
         user_id: str | None = None,
         actor_id: str | None = None,
         anonymous: bool = False,
         **details: Detail,
     ) -> None:
-        """Whom it concerns did it, unless another actor is named or nobody knows who it was (`anonymous`)."""
+        """The affected user is the actor, unless `actor_id` names another or the actor is unknown (`anonymous`)."""
         actor_id = None if anonymous else actor_id or user_id
         await session.execute(
             _INSERT,
@@ -47,9 +47,9 @@ class AuditTrail:
                 "event": event,
                 "user_id": user_id,
                 "actor_id": actor_id,
-                "address": origin.address,
-                "client": origin.client,
-                "request_id": origin.request_id,
+                "address": client.address,
+                "client": client.user_agent,
+                "request_id": client.request_id,
                 "details": details,
                 "created_at": self.clock(),
             },

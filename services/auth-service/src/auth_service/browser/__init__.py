@@ -1,1 +1,1 @@
-"""Sessions of browsers: the refresh token is in a cookie that no script can read."""
+"""Sessions of browsers, with the refresh token in a cookie that scripts can't read."""

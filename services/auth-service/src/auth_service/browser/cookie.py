@@ -12,10 +12,10 @@ NAME = "tandem_refresh"
 
 @dataclass(frozen=True)
 class RefreshCookie:
-    """`token` is the one that the browser sent, if any; `path` is as the browser sees it.
+    """`token` is the token that the browser sent, if any. `path` is the path as the browser sees it.
 
-    The path can't be part of the `__Host-` prefix's promise, so that over https it is `__Secure-`: a page that somebody
-    on the way has forged without https can't set it.
+    Over https the name has the prefix `__Secure-`, so that a page that was forged without https can't set it. The
+    prefix `__Host-` would not allow a path.
     """
 
     token: str | None
@@ -29,12 +29,12 @@ class RefreshCookie:
         token = request.cookies.get(_name(is_secure=is_secure))
         return cls(token or None, f"{request.scope['root_path']}{path}", is_secure)
 
-    def with_token(self, token: str, kept_for: timedelta | None) -> str:
-        """`Set-Cookie`; without a time the browser forgets it when it is closed."""
-        return self._set(token) if kept_for is None else self._set(token, int(kept_for.total_seconds()))
+    def with_token(self, token: str, max_age: timedelta | None) -> str:
+        """The value of `Set-Cookie`. Without `max_age` the browser deletes the cookie when it is closed."""
+        return self._set(token) if max_age is None else self._set(token, int(max_age.total_seconds()))
 
     def without_token(self) -> str:
-        """`Set-Cookie` that makes the browser forget it."""
+        """The value of `Set-Cookie` that deletes the cookie."""
         return self._set("", 0)
 
     def _set(self, value: str, max_age: int | None = None) -> str:

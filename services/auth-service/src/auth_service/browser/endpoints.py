@@ -1,7 +1,8 @@
-"""HTTP of browsers' sessions.
+"""HTTP endpoints of browsers' sessions.
 
-The same rules, limits and audit events as those of `/v1/register`, `/v1/login`, `/v1/refresh` and `/v1/logout`; but the
-refresh token goes in a cookie, which only these calls get, and only a page of this site can ask (`same_origin`).
+The rules, limits and audit events are those of `/v1/register`, `/v1/login`, `/v1/refresh` and `/v1/logout`. But the
+refresh token is in a cookie that the browser sends to these endpoints only, and only pages of this site may call them
+(`same_origin`).
 """
 
 from typing import Annotated, Any
@@ -9,18 +10,24 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
-from auth_service.accounts.problems import EmailTaken, PasswordsDoNotMatch, UsernameReserved, UsernameTaken
-from auth_service.accounts.schemas import Registration, RegistrationAccepted, UserProfile
 from auth_service.browser.cookie import RefreshCookie
 from auth_service.browser.problems import CrossSiteRequest
 from auth_service.browser.same_origin import HEADER_PARAMETER, refuse_other_sites
-from auth_service.browser.schemas import COOKIE_HEADER, TOKENS_ANSWER, BrowserRegistered, BrowserTokens
-from auth_service.dependencies import AccountServiceDep, LoginServiceDep, SessionServiceDep
-from auth_service.origin import Origin, OriginDep
+from auth_service.browser.schemas import COOKIE_HEADER, TOKENS_RESPONSE, BrowserRegistered, BrowserTokens
+from auth_service.client_info import ClientInfo, ClientInfoDep
+from auth_service.login.dependencies import LoginServiceDep
+from auth_service.login.problems import EmailNotVerified, InvalidCredentials
+from auth_service.login.schemas import Login
 from auth_service.passwords.problems import PasswordTooWeak
-from auth_service.sessions.problems import EmailNotVerified, InvalidCredentials, InvalidRefreshToken, RefreshTokenReused
-from auth_service.sessions.schemas import Login, Tokens
+from auth_service.registration.dependencies import RegistrationServiceDep
+from auth_service.registration.problems import PasswordsDoNotMatch
+from auth_service.registration.schemas import Registration, RegistrationAccepted
+from auth_service.sessions.dependencies import SessionServiceDep
+from auth_service.sessions.problems import InvalidRefreshToken, RefreshTokenReused
+from auth_service.sessions.schemas import NO_STORE, Tokens
 from auth_service.sessions.service import REMEMBERED_LIFETIME, SessionService
+from auth_service.users.problems import EmailTaken, UsernameReserved, UsernameTaken
+from auth_service.users.schemas import UserProfile
 from service_kit.problems import Forbidden, ServiceUnavailable, TooManyRequests, ValidationFailed, problem_responses
 from service_kit.rate_limit import ReportRateLimitDep
 
@@ -42,13 +49,13 @@ RefreshCookieDep = Annotated[RefreshCookie, Depends(_cookie)]
     "/register",
     status_code=201,
     response_model=BrowserRegistered,
-    summary="Open an account in a browser",
-    description="Who registers is logged in, as long as the browser is open.",
+    summary="Sign up in a browser",
+    description="Also logs the user in until the browser is closed.",
     responses={
-        201: TOKENS_ANSWER,
+        201: TOKENS_RESPONSE,
         202: {
             "model": RegistrationAccepted,
-            "description": "With `AUTH_REQUIRE_EMAIL_VERIFICATION`: a mail is on its way to the address.",
+            "description": "With `AUTH_REQUIRE_EMAIL_VERIFICATION`: a mail was sent to the address.",
         },
         **problem_responses(
             CrossSiteRequest,
@@ -68,29 +75,29 @@ RefreshCookieDep = Annotated[RefreshCookie, Depends(_cookie)]
 async def register_in_browser(
     *,
     response: Response,
-    registration: Registration,
-    accounts: AccountServiceDep,
+    body: Registration,
+    registrations: RegistrationServiceDep,
     sessions: SessionServiceDep,
-    origin: OriginDep,
+    client: ClientInfoDep,
     cookie: RefreshCookieDep,
-    tell: ReportRateLimitDep,
+    report: ReportRateLimitDep,
 ) -> BrowserRegistered | JSONResponse:
-    tell(await accounts.take_registration(origin))
-    registered = await accounts.register(registration, None, origin)
+    report(await registrations.take_attempt(client))
+    registered = await registrations.register(body, None, client)
     if registered is None:
         return JSONResponse(RegistrationAccepted().model_dump(), 202, dict(response.headers))
     user, tokens = registered
-    await _end_session_before(cookie, sessions, origin)
-    response.headers.update(_kept(cookie.with_token(tokens.refresh_token, None)))
-    return BrowserRegistered(user=UserProfile.model_validate(user), **_shown(tokens))
+    await _end_present_session(cookie, sessions, client)
+    response.headers.update(_headers(cookie.with_token(tokens.refresh_token, None)))
+    return BrowserRegistered(user=UserProfile.model_validate(user), **_without_refresh_token(tokens))
 
 
 @router.post(
     "/login",
     summary="Log in in a browser, by username or email",
-    description="With `remember_me` the browser keeps the session when it is closed.",
+    description="With `remember_me` the session survives closing the browser.",
     responses={
-        200: TOKENS_ANSWER,
+        200: TOKENS_RESPONSE,
         **problem_responses(
             CrossSiteRequest,
             InvalidCredentials,
@@ -108,46 +115,46 @@ async def log_in_in_browser(
     credentials: Login,
     logins: LoginServiceDep,
     sessions: SessionServiceDep,
-    origin: OriginDep,
+    client: ClientInfoDep,
     cookie: RefreshCookieDep,
-    tell: ReportRateLimitDep,
+    report: ReportRateLimitDep,
 ) -> BrowserTokens:
-    tokens = await logins.log_in(credentials, origin, tell)
-    await _end_session_before(cookie, sessions, origin)
-    kept_for = REMEMBERED_LIFETIME if credentials.remember_me else None
-    response.headers.update(_kept(cookie.with_token(tokens.refresh_token, kept_for)))
-    return BrowserTokens(**_shown(tokens))
+    tokens = await logins.log_in(credentials, client, report)
+    await _end_present_session(cookie, sessions, client)
+    max_age = REMEMBERED_LIFETIME if credentials.remember_me else None
+    response.headers.update(_headers(cookie.with_token(tokens.refresh_token, max_age)))
+    return BrowserTokens(**_without_refresh_token(tokens))
 
 
 @router.post(
     "/refresh",
     summary="Exchange the cookie's refresh token for new tokens",
-    description="As `/v1/refresh` does. A token that is good for nothing is taken back.",
+    description="Like `/v1/refresh`. An invalid token's cookie is deleted.",
     responses={
-        200: TOKENS_ANSWER,
+        200: TOKENS_RESPONSE,
         **problem_responses(CrossSiteRequest, InvalidRefreshToken, RefreshTokenReused, ServiceUnavailable),
     },
     openapi_extra=_EXTRA,
 )
 async def refresh_in_browser(
-    response: Response, sessions: SessionServiceDep, origin: OriginDep, cookie: RefreshCookieDep
+    response: Response, sessions: SessionServiceDep, client: ClientInfoDep, cookie: RefreshCookieDep
 ) -> BrowserTokens:
     if cookie.token is None:
         raise InvalidRefreshToken
     try:
-        tokens = await sessions.refresh(cookie.token, origin)
+        tokens = await sessions.refresh(cookie.token, client)
     except InvalidRefreshToken as problem:
         problem.headers["Set-Cookie"] = cookie.without_token()
         raise
-    kept_for = await sessions.remembered_for(tokens.refresh_token)
-    response.headers.update(_kept(cookie.with_token(tokens.refresh_token, kept_for)))
-    return BrowserTokens(**_shown(tokens))
+    max_age = await sessions.remembered_for(tokens.refresh_token)
+    response.headers.update(_headers(cookie.with_token(tokens.refresh_token, max_age)))
+    return BrowserTokens(**_without_refresh_token(tokens))
 
 
 @router.post(
     "/logout",
     status_code=204,
-    summary="End the browser's session",
+    summary="Log out in a browser",
     responses={
         204: {"headers": {"Set-Cookie": COOKIE_HEADER}},
         **problem_responses(CrossSiteRequest, ServiceUnavailable),
@@ -155,21 +162,21 @@ async def refresh_in_browser(
     openapi_extra=_EXTRA,
 )
 async def log_out_in_browser(
-    response: Response, sessions: SessionServiceDep, origin: OriginDep, cookie: RefreshCookieDep
+    response: Response, sessions: SessionServiceDep, client: ClientInfoDep, cookie: RefreshCookieDep
 ) -> None:
-    await _end_session_before(cookie, sessions, origin)
+    await _end_present_session(cookie, sessions, client)
     response.headers["Set-Cookie"] = cookie.without_token()
 
 
-async def _end_session_before(cookie: RefreshCookie, sessions: SessionService, origin: Origin) -> None:
-    """Whose token the browser is about to forget."""
+async def _end_present_session(cookie: RefreshCookie, sessions: SessionService, client: ClientInfo) -> None:
+    """End the session whose cookie the response replaces or deletes."""
     if cookie.token is not None:
-        await sessions.end_by_refresh_token(cookie.token, origin)
+        await sessions.end_by_refresh_token(cookie.token, client)
 
 
-def _kept(cookie: str) -> dict[str, str]:
-    return {"Set-Cookie": cookie, "Cache-Control": "no-store"}
+def _headers(cookie: str) -> dict[str, str]:
+    return {"Set-Cookie": cookie, **NO_STORE}
 
 
-def _shown(tokens: Tokens) -> dict[str, Any]:
+def _without_refresh_token(tokens: Tokens) -> dict[str, Any]:
     return tokens.model_dump(exclude={"refresh_token"})

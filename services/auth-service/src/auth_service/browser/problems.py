@@ -1,7 +1,7 @@
-"""What can be wrong with where a browser's request comes from."""
+"""Problem of a request from another site."""
 
 from service_kit.problems import Forbidden
 
 
 class CrossSiteRequest(Forbidden):
-    code, title = "cross-site-request", "This can only be asked by a page of this site."
+    code, title = "cross-site-request", "The request does not come from a page of this site."

@@ -1,10 +1,10 @@
-"""Wire shapes of browsers' sessions: those of sessions, without the refresh token."""
+"""Schemas of browsers' sessions: those of sessions, without the refresh token."""
 
 from typing import Any, Literal
 
 from pydantic import Field
 
-from auth_service.accounts.schemas import UserProfile
+from auth_service.users.schemas import UserProfile
 from service_kit.schemas import ResponseBody
 
 
@@ -21,11 +21,11 @@ class BrowserRegistered(BrowserTokens):
 
 
 COOKIE_HEADER: dict[str, Any] = {
-    "description": "The refresh token, for these calls alone. Its name begins with `__Secure-` over https.",
+    "description": "The refresh token, sent to `/v1/browser` only. Over https its name begins with `__Secure-`.",
     "required": True,
     "schema": {"type": "string"},
     "example": "tandem_refresh=BcVN6E0f…; Path=/api/auth/v1/browser; HttpOnly; SameSite=Strict",
 }
-TOKENS_ANSWER: dict[str, Any] = {
+TOKENS_RESPONSE: dict[str, Any] = {
     "headers": {"Cache-Control": {"required": True, "schema": {"const": "no-store"}}, "Set-Cookie": COOKIE_HEADER},
 }

@@ -1,1 +1,1 @@
-"""Email addresses: confirmed by a mailed token, and changed only after that."""
+"""Email addresses: confirmation by a mailed token, and change after a confirmation."""

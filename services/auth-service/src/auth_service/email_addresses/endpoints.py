@@ -1,13 +1,16 @@
-"""HTTP of confirming an address."""
+"""HTTP endpoints of confirming an address."""
+
+from typing import Annotated
 
 from fastapi import APIRouter, Response
 
-from auth_service.accounts.problems import EmailTaken
-from auth_service.authorization import CurrentUser
-from auth_service.dependencies import EmailAddressServiceDep
+from auth_service.client_info import ClientInfoDep
+from auth_service.dependencies import service
 from auth_service.email_addresses.problems import InvalidEmailToken
 from auth_service.email_addresses.schemas import EmailConfirmation
-from auth_service.origin import OriginDep
+from auth_service.email_addresses.service import EmailAddressService
+from auth_service.sessions.authentication import CurrentCaller
+from auth_service.users.problems import EmailTaken
 from service_kit.problems import (
     ServiceUnavailable,
     TooManyRequests,
@@ -20,6 +23,8 @@ from service_kit.tokens import InvalidToken
 
 router = APIRouter(prefix="/v1/email", tags=["accounts"])
 
+EmailAddressServiceDep = Annotated[EmailAddressService, service("addresses")]
+
 
 @router.post(
     "/verify",
@@ -27,18 +32,18 @@ router = APIRouter(prefix="/v1/email", tags=["accounts"])
     summary="Confirm an email address with a mailed token",
     responses=problem_responses(EmailTaken, InvalidEmailToken, ValidationFailed, ServiceUnavailable),
 )
-async def verify(body: EmailConfirmation, addresses: EmailAddressServiceDep, origin: OriginDep) -> None:
-    await addresses.confirm(body.token, origin)
+async def verify(body: EmailConfirmation, addresses: EmailAddressServiceDep, client: ClientInfoDep) -> None:
+    await addresses.confirm(body.token, client)
 
 
 @router.post(
     "/resend",
     status_code=202,
-    summary="Mail another token for an address that is still to be confirmed",
+    summary="Send the confirmation mail again",
     response_class=Response,
     responses=problem_responses(Unauthorized, InvalidToken, EmailTaken, TooManyRequests, ServiceUnavailable),
 )
 async def resend(
-    user: CurrentUser, addresses: EmailAddressServiceDep, origin: OriginDep, tell: ReportRateLimitDep
+    caller: CurrentCaller, addresses: EmailAddressServiceDep, client: ClientInfoDep, report: ReportRateLimitDep
 ) -> None:
-    tell(await addresses.resend(user.id, origin))
+    report(await addresses.resend(caller.user.id, client))

@@ -1,1 +1,1 @@
-"""Signing keys: kept encrypted in MySQL, published as a JWKS."""
+"""Signing keys, stored encrypted in MySQL and published as a JWKS."""

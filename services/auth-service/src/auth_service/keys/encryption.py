@@ -1,6 +1,6 @@
-"""Encryption of private keys at rest: AES-256-GCM under a key derived from a secret by scrypt (RFC 7914).
+"""Encrypts private keys with AES-256-GCM. The encryption key is derived from a secret with scrypt (RFC 7914).
 
-The key's id is authenticated with it, so that rows can't be exchanged.
+The key's id is authenticated data, so that rows can't be swapped.
 """
 
 import os
@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 _NONCE_BYTES = 12
-# Not per key: the secret is one of its kind, and deriving it once is what makes starting quick.
+# One salt for all keys: one secret is derived once, which keeps the start fast.
 _SALT = b"tandem auth-service signing keys"
 
 
 class WrongSecret(Exception):  # noqa: N818 - a state of the configuration
-    """The secret is not the one that the keys were encrypted under."""
+    """The secret is not the one that the keys were encrypted with."""
 
 
 class KeyCipher:
@@ -32,5 +32,5 @@ class KeyCipher:
             return self._aead.decrypt(stored[:_NONCE_BYTES], stored[_NONCE_BYTES:], kid.encode())
         except InvalidTag as error:
             raise WrongSecret(
-                "AUTH_KEY_ENCRYPTION_SECRET is not the secret that the signing keys in MySQL were encrypted under"
+                "AUTH_KEY_ENCRYPTION_SECRET is not the secret that the signing keys in MySQL were encrypted with"
             ) from error

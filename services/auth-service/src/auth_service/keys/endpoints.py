@@ -1,28 +1,23 @@
-"""Public keys, and where everything is, in the shape of OpenID Connect Discovery."""
+"""HTTP endpoints of public keys and metadata (OpenID Connect Discovery)."""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
+from auth_service.dependencies import SettingsDep
 from auth_service.keys.service import KeyRing
-from auth_service.settings import Settings
 from service_kit.tokens import ALGORITHM
 
 router = APIRouter(prefix="/.well-known", tags=["keys"])
 
-# Short beside the time for which a key is published before it signs (`schedule.LEAD`), long enough to spare us.
+# Much shorter than the time for which a key is published before it signs (`schedule.LEAD`).
 CACHE_CONTROL = "public, max-age=300"
 
 
 async def _key_ring(request: Request) -> KeyRing:
     ring: KeyRing = request.app.state.key_ring
     return ring
-
-
-async def _settings(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
-    return settings
 
 
 _ISSUER = "https://tandem.example/api/auth"
@@ -53,14 +48,14 @@ class IssuerMetadata(BaseModel):
     id_token_signing_alg_values_supported: list[str] = [ALGORITHM]
 
 
-@router.get("/jwks.json", summary="Public keys that verify access tokens")
+@router.get("/jwks.json", summary="Read the public keys that verify access tokens")
 async def jwks(response: Response, keys: Annotated[KeyRing, Depends(_key_ring)]) -> JsonWebKeySet:
     response.headers["Cache-Control"] = CACHE_CONTROL
     return JsonWebKeySet(keys=keys.public_keys())
 
 
-@router.get("/openid-configuration", summary="Where this issuer's endpoints are")
-async def openid_configuration(response: Response, settings: Annotated[Settings, Depends(_settings)]) -> IssuerMetadata:
+@router.get("/openid-configuration", summary="Read the issuer's metadata")
+async def openid_configuration(response: Response, settings: SettingsDep) -> IssuerMetadata:
     response.headers["Cache-Control"] = CACHE_CONTROL
     issuer = settings.auth_issuer
     return IssuerMetadata(

@@ -1,4 +1,4 @@
-"""Makes keys: P-256, as JWK (RFC 7517) with its thumbprint (RFC 7638) for an id."""
+"""Generates P-256 keys as JWK (RFC 7517). The id is the thumbprint (RFC 7638)."""
 
 import base64
 import hashlib

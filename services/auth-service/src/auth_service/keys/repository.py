@@ -13,7 +13,7 @@ class SigningKeyRepository:
         self._session = session
 
     async def all(self) -> Sequence[SigningKey]:
-        """In the order in which they sign."""
+        """Sorted by `signs_from`."""
         query = select(SigningKey).order_by(SigningKey.signs_from, SigningKey.created_at, SigningKey.kid)
         return (await self._session.scalars(query)).all()
 

@@ -1,13 +1,13 @@
-"""Which key signs when, and which ones are published. Pure: every replica comes to the same answer by the clock."""
+"""When each key signs and is published. Pure: all replicas get the same result from the clock."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-# A key is published for so long before it signs: longer than anybody keeps a key set (`Cache-Control`, and
-# `RemoteKeySet`'s `max_age`), and than replicas go without looking.
+# A key is published this long before it signs. It is longer than any cache of the key set (`Cache-Control`,
+# `RemoteKeySet`'s `max_age`) and than the interval at which replicas read the keys.
 LEAD = timedelta(minutes=15)
-# A key is published for so long after it signed last: the longest that an access token may live, and clocks differ.
+# A key is published this long after it signed last: the maximum lifetime of an access token, plus clock differences.
 LAST_TOKENS = timedelta(seconds=3600 + 60)
 
 
@@ -20,13 +20,13 @@ KeyT = TypeVar("KeyT", bound=Scheduled)
 
 
 def signing(keys: Sequence[KeyT], now: datetime) -> KeyT:
-    """The key that signs at this moment. `keys` are in the order of `signs_from`, and there is one."""
+    """The key that signs now. `keys` are sorted by `signs_from` and not empty."""
     begun = [key for key in keys if key.signs_from <= now]
     return begun[-1] if begun else keys[0]
 
 
 def published(keys: Sequence[KeyT], now: datetime) -> list[KeyT]:
-    """Those that sign, will sign, or have signed a token that may not have expired yet."""
+    """The keys that sign, will sign, or have signed tokens that may not have expired yet."""
     successors = [*keys[1:], None]
     return [
         key
@@ -36,5 +36,5 @@ def published(keys: Sequence[KeyT], now: datetime) -> list[KeyT]:
 
 
 def is_rotation_due(keys: Sequence[KeyT], now: datetime, interval: timedelta) -> bool:
-    """Must the next key be made now, to be known by the time the newest one has signed for `interval`?"""
+    """Whether the next key must be created now, to sign when the newest one has signed for `interval`."""
     return not keys or now >= keys[-1].signs_from + interval - LEAD

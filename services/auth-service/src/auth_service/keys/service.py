@@ -1,4 +1,4 @@
-"""The key ring: which key signs, and which ones are published."""
+"""The key ring: the key that signs, and the published keys."""
 
 import asyncio
 import time
@@ -14,24 +14,24 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.audit.models import Event
 from auth_service.audit.service import AuditTrail
+from auth_service.client_info import INTERNAL
 from auth_service.database import Clock, Database
 from auth_service.keys.encryption import KeyCipher
 from auth_service.keys.generation import new_signing_key
 from auth_service.keys.models import SigningKey
 from auth_service.keys.repository import SigningKeyRepository
 from auth_service.keys.schedule import LEAD, is_rotation_due, published, signing
-from auth_service.origin import NOWHERE
 from service_kit.mysql import server_lock
 from service_kit.tokens import ALGORITHM, public_key
 
 _LOCK_SECONDS = 30
-# An unknown `kid` makes us look into MySQL, but made-up ones cost no more than a look in so many seconds.
+# An unknown `kid` reloads the keys from MySQL, at most once in this time, so that forged ones cause no load.
 _RELOAD_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class LoadedKey:
-    """A key ready for use; `private` signs."""
+    """A decrypted key."""
 
     kid: str
     public_jwk: dict[str, Any]
@@ -41,8 +41,11 @@ class LoadedKey:
 
 
 class KeyRing:
-    """Signing keys of all replicas, from MySQL. Each replica looks there now and then (`load`), and decides by the
-    clock and the schedule, so that all of them sign with the same key and publish the same ones."""
+    """The signing keys of all replicas, from MySQL.
+
+    Each replica reads them periodically (`load`) and decides by the clock and the schedule, so that all replicas sign
+    with the same key and publish the same keys.
+    """
 
     def __init__(
         self,
@@ -60,20 +63,20 @@ class KeyRing:
         self._loading = asyncio.Lock()
 
     async def load(self) -> None:
-        """Read the keys, and make the first one if there is none; of replicas that start at once, one makes it.
+        """Read the keys. Create the first key if none exists; of concurrent replicas one creates it.
 
         Raises `WrongSecret`.
         """
         stored = await self.all()
         if not stored:
-            await self._make_first()
+            await self._create_first()
             stored = await self.all()
         known = {key.kid: key for key in self._keys}
         self._keys = [known.get(key.kid) or await self._loaded(key) for key in published(stored, self._clock())]
         self._loaded_at = self._monotonic()
 
     async def key(self, kid: str) -> Key | None:
-        """The public key of this id: what makes this a `service_kit.tokens.KeySource`."""
+        """The public key with this id. Implements `service_kit.tokens.KeySource`."""
         if self._find(kid) is None:
             async with self._loading:
                 if self._find(kid) is None and self._monotonic() - self._loaded_at > _RELOAD_SECONDS:
@@ -91,58 +94,58 @@ class KeyRing:
         return self._clock() - self.signing_key().signs_from
 
     async def keep_schedule(self, interval: timedelta) -> None:
-        """Make the next key if the newest one has nearly signed for `interval`, and forget those whose last tokens
-        have expired. Of several replicas one does it."""
-        async with self._alone() as session:
+        """Create the next key shortly before the newest one has signed for `interval`. Delete keys whose last tokens
+        have expired. Only one replica does this at a time."""
+        async with self._exclusive_transaction() as session:
             keys = await SigningKeyRepository(session).all()
             if is_rotation_due(keys, self._clock(), interval):
-                await self._make(session, keys, at_once=False)
+                await self._create(session, keys, immediately=False)
             kept = {key.kid for key in published(keys, self._clock())}
             await SigningKeyRepository(session).delete([key.kid for key in keys if key.kid not in kept])
         await self.load()
 
     async def rotate(self, *, withdraw_others: bool = False) -> SigningKey:
-        """Make the next key now. It signs after `LEAD`, when every verifier has had time to learn of it.
+        """Create the next key now. It signs after `LEAD`, when all verifiers have fetched it.
 
-        `withdraw_others` is for a key that may have been stolen: the new one signs at once, and what the others have
-        signed is refused by whoever reads the keys again: other replicas when they meet the new one or with their next
-        housekeeping, tweet-service when it meets the new one or when its key set is old.
+        `withdraw_others` is for a stolen key. The new key signs immediately, and tokens of all other keys are refused
+        as soon as a verifier reads the keys again: other replicas do when they see the new key or with their next
+        housekeeping, tweet-service and sync-service when they see the new key or when their key set is too old.
         """
-        async with self._alone() as session:
+        async with self._exclusive_transaction() as session:
             keys = await SigningKeyRepository(session).all()
             if withdraw_others:
                 await SigningKeyRepository(session).delete([key.kid for key in keys])
                 keys = []
-            made = await self._make(session, keys, at_once=withdraw_others)
+            created = await self._create(session, keys, immediately=withdraw_others)
         await self.load()
-        return made
+        return created
 
     async def all(self) -> Sequence[SigningKey]:
         async with self._database.reading() as session:
             return await SigningKeyRepository(session).all()
 
-    async def _make_first(self) -> None:
-        async with self._alone() as session:
+    async def _create_first(self) -> None:
+        async with self._exclusive_transaction() as session:
             if not await SigningKeyRepository(session).all():
-                await self._make(session, [], at_once=True)
+                await self._create(session, [], immediately=True)
 
     @asynccontextmanager
-    async def _alone(self) -> AsyncIterator[AsyncSession]:
-        """A transaction that no other replica has at the same time."""
+    async def _exclusive_transaction(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that only one replica has at a time."""
         async with (
             server_lock(self._database.engine, "signing keys", _LOCK_SECONDS),
             self._database.transaction() as session,
         ):
             yield session
 
-    async def _make(self, session: AsyncSession, keys: Sequence[SigningKey], *, at_once: bool) -> SigningKey:
+    async def _create(self, session: AsyncSession, keys: Sequence[SigningKey], *, immediately: bool) -> SigningKey:
         now = self._clock()
-        signs_from = now if at_once else now + LEAD
-        # One that is planned has signed nothing: the one that is made now takes its place.
+        signs_from = now if immediately else now + LEAD
+        # A planned key has not signed yet, and the new key replaces it.
         await SigningKeyRepository(session).delete([key.kid for key in keys if key.signs_from > now])
         key = await asyncio.to_thread(new_signing_key, self._cipher, now=now, signs_from=signs_from)
         SigningKeyRepository(session).create(key)
-        await AuditTrail(self._clock).record(session, Event.SENSITIVE_CREATE, NOWHERE, signing_key=key.kid)
+        await AuditTrail(self._clock).record(session, Event.SENSITIVE_CREATE, INTERNAL, signing_key=key.kid)
         return key
 
     async def _loaded(self, key: SigningKey) -> LoadedKey:

@@ -1,1 +1,1 @@
-"""Limits on attempts: to log in, to register, to have mail sent. Counted in MySQL, so that replicas share them."""
+"""Limits on attempts to log in, register or request mails. MySQL has the counts, so that replicas share them."""

@@ -5,19 +5,19 @@ from datetime import datetime
 from sqlalchemy import BINARY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from auth_service.database import Moment, Table
+from auth_service.database import Table
 
 
 class LoginAttempts(Table):
-    """Lately made attempts of one subject, which is kept as a hash: no list of who tried what can be read off.
+    """Recent attempts of one subject. The subject is hashed, so that the table does not reveal who tried what.
 
-    After `forgotten_at` the row says nothing any more.
+    The row may be deleted after `forgotten_at`.
     """
 
     __tablename__ = "login_attempts"
 
     subject: Mapped[bytes] = mapped_column(BINARY(32), primary_key=True)
     attempts: Mapped[int]
-    last_at: Mapped[datetime] = mapped_column(Moment)
-    blocked_until: Mapped[datetime] = mapped_column(Moment)
-    forgotten_at: Mapped[datetime] = mapped_column(Moment)
+    last_at: Mapped[datetime]
+    blocked_until: Mapped[datetime]
+    forgotten_at: Mapped[datetime]

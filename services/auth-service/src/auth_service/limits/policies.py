@@ -3,34 +3,35 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from auth_service.limits.policy import LimitPolicy
+from auth_service.limits.backoff import BackoffPolicy
+from auth_service.limits.service import Subject
 from auth_service.settings import Settings
 
 _WINDOW = timedelta(minutes=15)
 _MAX_DELAY = timedelta(minutes=5)
-# For everybody at once a long delay would be the denial of service that somebody was after.
+# Delays all users, so that a long one would be a denial of service.
 _MAX_DELAY_OVERALL = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """`account` is what somebody tried to log in as (whether there is such an account or not), `address` from where.
+    """`account` limits count by the account or the login name, `address` limits by the IP address.
 
-    Logins count as attempts until they succeed; overall only failures are counted.
+    A login counts for its account and address until it succeeds. `login_overall` counts failed logins only.
     """
 
-    login_account: LimitPolicy
-    login_address: LimitPolicy
-    login_overall: LimitPolicy
-    registration_address: LimitPolicy
-    mail_account: LimitPolicy
-    mail_address: LimitPolicy
-    password_account: LimitPolicy
+    login_account: BackoffPolicy
+    login_address: BackoffPolicy
+    login_overall: BackoffPolicy
+    registration_address: BackoffPolicy
+    mail_account: BackoffPolicy
+    mail_address: BackoffPolicy
+    password_account: BackoffPolicy
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
-        def policy(name: str, quota: int, max_delay: timedelta = _MAX_DELAY) -> LimitPolicy:
-            return LimitPolicy(name, quota, _WINDOW, max_delay)
+        def policy(name: str, quota: int, max_delay: timedelta = _MAX_DELAY) -> BackoffPolicy:
+            return BackoffPolicy(name, quota, _WINDOW, max_delay)
 
         return cls(
             login_account=policy("login-account", settings.auth_login_attempts_per_account),
@@ -41,3 +42,7 @@ class Limits:
             mail_address=policy("mail-address", settings.auth_mails_per_address),
             password_account=policy("password-account", settings.auth_login_attempts_per_account),
         )
+
+    def login_name(self, login: str) -> Subject:
+        """Counts attempts to log in by this name, whether or not such an account exists."""
+        return Subject(self.login_account, login.casefold())

@@ -8,10 +8,10 @@ from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.database import table_of
+from auth_service.limits.backoff import Attempts
 from auth_service.limits.models import LoginAttempts
-from auth_service.limits.policy import Attempts
 
-# Before anything this service has counted.
+# Earlier than any attempt.
 _NEVER = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 
 
@@ -22,14 +22,14 @@ _ROW = insert(table_of(LoginAttempts)).values(
     blocked_until=bindparam("blocked_until"),
     forgotten_at=bindparam("forgotten_at"),
 )
-# Built once, as building them takes longer than MySQL does.
-_MAKE = _ROW.on_duplicate_key_update(subject=_ROW.inserted.subject)
-_PUT = _ROW.on_duplicate_key_update(
+# Built once, because building a statement takes longer than executing it.
+_INSERT_MISSING = _ROW.on_duplicate_key_update(subject=_ROW.inserted.subject)
+_UPSERT = _ROW.on_duplicate_key_update(
     {name: _ROW.inserted[name] for name in ("attempts", "last_at", "blocked_until", "forgotten_at")}
 )
-_GET = select(LoginAttempts.subject, LoginAttempts.attempts, LoginAttempts.last_at, LoginAttempts.blocked_until).where(
-    LoginAttempts.subject.in_(bindparam("subjects", expanding=True))
-)
+_SELECT = select(
+    LoginAttempts.subject, LoginAttempts.attempts, LoginAttempts.last_at, LoginAttempts.blocked_until
+).where(LoginAttempts.subject.in_(bindparam("subjects", expanding=True)))
 
 
 class AttemptRepository:
@@ -37,23 +37,23 @@ class AttemptRepository:
         self._session = session
 
     async def lock(self, subjects: Collection[bytes], also: Collection[bytes] = ()) -> dict[bytes, Attempts]:
-        """The states of these subjects, locked until the transaction ends, and `also` of others, not locked.
+        """The states of `subjects`, locked until the transaction ends, and of `also`, not locked.
 
-        Always in one order: no deadlocks. A subject without a row gets one first, as nothing can be locked that is
-        not there.
+        Rows are locked in one order, which prevents deadlocks. A missing row is inserted first, because MySQL can lock
+        existing rows only.
         """
-        nothing = {"attempts": 0, "last_at": _NEVER, "blocked_until": _NEVER, "forgotten_at": _NEVER}
-        await self._session.execute(_MAKE, [{"subject": subject, **nothing} for subject in sorted(subjects)])
+        empty = {"attempts": 0, "last_at": _NEVER, "blocked_until": _NEVER, "forgotten_at": _NEVER}
+        await self._session.execute(_INSERT_MISSING, [{"subject": subject, **empty} for subject in sorted(subjects)])
         return await self.get([*subjects, *also])
 
     async def get(self, subjects: Collection[bytes]) -> dict[bytes, Attempts]:
-        rows = await self._session.execute(_GET, {"subjects": list(subjects)})
+        rows = await self._session.execute(_SELECT, {"subjects": list(subjects)})
         return {subject: Attempts(count, last_at, blocked) for subject, count, last_at, blocked in rows}
 
     async def put(self, states: Mapping[bytes, tuple[Attempts, timedelta]]) -> None:
-        """Store each subject's state, to be forgotten so long after its last attempt."""
+        """Store the state of each subject. It expires the given time after the last attempt."""
         await self._session.execute(
-            _PUT,
+            _UPSERT,
             [
                 {
                     "subject": subject,
@@ -66,15 +66,15 @@ class AttemptRepository:
             ],
         )
 
-    async def give_back(self, *, cleared: bytes, eased: bytes) -> None:
-        """Forget the attempts of one subject, and take back one of another's."""
+    async def refund(self, *, reset: bytes, decremented: bytes) -> None:
+        """Reset the attempts of one subject, and subtract one from another's."""
         table = LoginAttempts
         one_less = func.greatest(table.attempts - 1, 0)
         await self._session.execute(
             update(table)
-            .where(table.subject.in_((cleared, eased)))
-            .values(attempts=func.if_(table.subject == cleared, 0, one_less), blocked_until=table.last_at)
+            .where(table.subject.in_((reset, decremented)))
+            .values(attempts=func.if_(table.subject == reset, 0, one_less), blocked_until=table.last_at)
         )
 
-    async def forget(self, subjects: Collection[bytes]) -> None:
+    async def delete(self, subjects: Collection[bytes]) -> None:
         await self._session.execute(delete(LoginAttempts).where(LoginAttempts.subject.in_(subjects)))

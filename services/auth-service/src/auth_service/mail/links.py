@@ -1,4 +1,4 @@
-"""The addresses of the user interface that mails lead to: the one place that knows its paths."""
+"""Addresses of pages of the user interface, for links in mails."""
 
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -6,9 +6,9 @@ from urllib.parse import quote
 
 @dataclass(frozen=True)
 class Links:
-    """`base` is the user interface's address without a slash at its end.
+    """`base` is the user interface's address without a trailing slash.
 
-    Tokens stand behind the `#`: browsers keep that to themselves, so that no server's log and no `Referer` has them.
+    Tokens are in the fragment (`#`), which browsers do not send, so that no log and no `Referer` header contains them.
     """
 
     base: str

@@ -1,10 +1,11 @@
-"""Sends mails behind the requests that cause them.
+"""Sends mails in the background.
 
-What is waiting is in this process's memory: it is bounded, and lost when the process is killed. A person who misses
-such a mail asks for it again.
+The queue is in this process's memory. It is bounded, and lost when the process is killed; users can request most mails
+again.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import random
 import time
@@ -22,7 +23,7 @@ import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from auth_service.database import Clock, now
+from auth_service.database import Clock, utc_now
 from auth_service.mail.messages import Mail, MailKind
 from auth_service.mail.smtp import MailRefused, MailServerTrouble, SmtpServer
 from auth_service.metrics import MailMetrics
@@ -31,48 +32,52 @@ from service_kit.problems import ServiceUnavailable
 
 log = structlog.get_logger(__name__)
 
-# Makes a mail, or finds that none is due.
+# Writes a mail, or returns None if no mail is needed.
 MailJob = Callable[[], Awaitable[Mail | None]]
 
-_PASSING_TROUBLE = (
-    *(MailServerTrouble, ServiceUnavailable, OperationalError, InterfaceError, PoolTimeoutError),
+_TRANSIENT_ERRORS = (
+    MailServerTrouble,
+    ServiceUnavailable,
+    OperationalError,
+    InterfaceError,
+    PoolTimeoutError,
     TaskEnded,
 )
 
 
 class Outcome(StrEnum):
     SENT = "sent"
-    NOT_DUE = "not_due"  # the job made none
-    REFUSED = "refused"  # by the mail server, for good
-    GIVEN_UP = "given_up"  # tried until the deadline
-    FAILED = "failed"  # the job raised what it should not
-    DROPPED = "dropped"  # we were stopped
-    TURNED_AWAY = "turned_away"  # too many were waiting
+    NOT_DUE = "not_due"  # the job returned None
+    REFUSED = "refused"  # by the mail server, permanently
+    GIVEN_UP = "given_up"  # retried until the deadline
+    FAILED = "failed"  # unexpected error
+    DROPPED = "dropped"  # the process stopped
+    TURNED_AWAY = "turned_away"  # the queue was full
 
 
-# How an errand ended, and why if it says more.
-_End = tuple[Outcome, str | None]
+# The outcome of a delivery, and the reason if there is one.
+_Result = tuple[Outcome, str | None]
 
 
 @dataclass(frozen=True)
-class Persistence:
-    """How long to try, in seconds: the pause after the first failure, which doubles up to the longest, and the end."""
+class RetryPolicy:
+    """Times in seconds. The pause doubles with each failure, up to `max_pause`."""
 
     first_pause: float = 0.5
-    longest_pause: float = 30.0
+    max_pause: float = 30.0
     give_up_after: float = 600.0
 
     def pause(self, failures: int) -> float:
-        """With jitter, so that what failed together does not come back together."""
-        full = min(self.longest_pause, self.first_pause * 2.0 ** min(failures - 1, 30))
-        return full * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards no secret
+        """With jitter, so that concurrent failures are not retried at the same time."""
+        full = min(self.max_pause, self.first_pause * 2.0 ** min(failures - 1, 30))
+        return full * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
 
 
 class Mailer:
-    """An async context manager: leaving it gives what is waiting `drain_seconds` to get away, and drops the rest.
+    """Use it as an async context manager. On exit it waits `drain_seconds` for queued mails, and drops the rest.
 
-    Every mail is a task of its own that takes its turn at the database and the mail server (`at_once` of them) and
-    waits for its next try without one, so a recipient whose server is slow holds nobody up.
+    Each mail is a task. At most `concurrency` tasks use the database and the mail server at a time. A task that waits
+    for a retry does not count, so that a slow server delays its own recipients only.
     """
 
     def __init__(
@@ -81,40 +86,50 @@ class Mailer:
         metrics: MailMetrics,
         *,
         capacity: int = 1000,
-        at_once: int = 4,
+        concurrency: int = 4,
         drain_seconds: float = 4.0,
-        persistence: Persistence = Persistence(),
-        clock: Clock = now,
+        retry: RetryPolicy = RetryPolicy(),
+        clock: Clock = utc_now,
     ) -> None:
         self._server = server
         self._metrics = metrics
         self._capacity = capacity
         self._drain_seconds = drain_seconds
-        self._persistence = persistence
+        self._retry = retry
         self._clock = clock
-        self._turns = asyncio.Semaphore(at_once)
-        self._tasks: set[asyncio.Task[_End]] = set()
+        self._slots = asyncio.Semaphore(concurrency)
+        self._tasks: set[asyncio.Task[_Result]] = set()
         self._closed = False
 
     def send(self, mail: Mail) -> None:
-        """Send this mail soon. Never waits; raises `ServiceUnavailable` if too many are waiting."""
+        """Queue a mail. Returns immediately. Raises `ServiceUnavailable` if the queue is full."""
 
-        async def ready_made() -> Mail:
+        async def job() -> Mail:
             return mail
 
-        self.submit(mail.kind, ready_made)
+        self.submit(mail.kind, job)
+
+    def try_send(self, mail: Mail) -> None:
+        """Queue a mail, or drop it if the queue is full: the action that caused it is already stored."""
+        with contextlib.suppress(ServiceUnavailable):
+            self.send(mail)
 
     def submit(self, kind: MailKind, job: MailJob) -> None:
-        """Run the job soon, and send the mail it returns, if any. Never waits.
+        """Queue a job, and send the mail it returns, if any. Returns immediately.
 
-        A job whose database is away is run again, from its beginning; one that has returned a mail is not. `kind`
-        is what it is counted as while there is no mail. Raises `ServiceUnavailable` if too many are waiting.
+        If the database is unavailable, the job is retried from its beginning, until it has returned. Metrics count it
+        as `kind` until it has returned a mail. Raises `ServiceUnavailable` if the queue is full.
         """
         if self._closed or len(self._tasks) >= self._capacity:
             self._metrics.mails.labels(kind, Outcome.TURNED_AWAY).inc()
             raise ServiceUnavailable("Too many mails are waiting to be sent. Try again shortly.")
         self._metrics.waiting.inc()
-        self._begin(_Errand(kind, job))
+        self._start(_Delivery(kind, job))
+
+    def try_submit(self, kind: MailKind, job: MailJob) -> None:
+        """Queue a job, or drop it if the queue is full."""
+        with contextlib.suppress(ServiceUnavailable):
+            self.submit(kind, job)
 
     async def __aenter__(self) -> Self:
         return self
@@ -129,55 +144,57 @@ class Mailer:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    def _begin(self, errand: "_Errand") -> None:
-        task = asyncio.create_task(self._see_through(errand), name=f"mail {errand.kind}")
+    def _start(self, delivery: "_Delivery") -> None:
+        task = asyncio.create_task(self._run(delivery), name=f"mail {delivery.kind}")
         self._tasks.add(task)
-        task.add_done_callback(partial(self._ended, errand))
+        task.add_done_callback(partial(self._on_done, delivery))
 
-    def _ended(self, errand: "_Errand", task: asyncio.Task[_End]) -> None:
-        """Count and log how it ended; one that was cancelled before we close begins again, with the same mail."""
+    def _on_done(self, delivery: "_Delivery", task: asyncio.Task[_Result]) -> None:
+        """Count and log the outcome. A task that was cancelled before `__aexit__` is restarted with the same mail."""
         self._tasks.discard(task)
         if task.cancelled() and not self._closed:
-            log.warning("mail interrupted, trying again", **errand.described())
-            self._begin(errand)
+            log.warning("mail interrupted, retrying", **delivery.log_fields())
+            self._start(delivery)
             return
         outcome, reason = (Outcome.DROPPED, None) if task.cancelled() else task.result()
         self._metrics.waiting.dec()
-        self._metrics.mails.labels(errand.kind, outcome).inc()
+        self._metrics.mails.labels(delivery.kind, outcome).inc()
         write = {Outcome.SENT: log.info, Outcome.NOT_DUE: log.info, Outcome.FAILED: log.error}
-        write.get(outcome, log.warning)(f"mail {outcome}", **errand.described(), reason=reason)
+        write.get(outcome, log.warning)(f"mail {outcome}", **delivery.log_fields(), reason=reason)
 
-    async def _see_through(self, errand: "_Errand") -> _End:
+    async def _run(self, delivery: "_Delivery") -> _Result:
         try:
-            return await self._try_until_done(errand)
+            return await self._retry_until_done(delivery)
         except MailRefused as error:
             return Outcome.REFUSED, str(error)
-        except Exception as error:  # noqa: BLE001 - nobody is above us to hear of it
+        except Exception as error:  # noqa: BLE001 - the top of a task: any error is logged
             return Outcome.FAILED, _where(error)
 
-    async def _try_until_done(self, errand: "_Errand") -> _End:
+    async def _retry_until_done(self, delivery: "_Delivery") -> _Result:
         reason = None
         while True:
-            async with self._turns:
-                if errand.age >= self._persistence.give_up_after or errand.has_expired(self._clock()):
+            async with self._slots:
+                if delivery.age >= self._retry.give_up_after or delivery.has_expired(self._clock()):
                     return Outcome.GIVEN_UP, reason
                 try:
                     with stray_cancellations():
-                        mail = await errand.mail()
+                        mail = await delivery.mail()
                         if mail is not None:
                             await self._server.deliver(mail.message)
-                except _PASSING_TROUBLE as error:
+                except _TRANSIENT_ERRORS as error:
                     reason = str(error) if isinstance(error, MailServerTrouble) else type(error).__name__
-                    errand.failures += 1
+                    delivery.failures += 1
                 else:
                     return Outcome.SENT if mail else Outcome.NOT_DUE, None
-            # The first failure is news, the others are the same news again.
-            (log.warning if errand.failures == 1 else log.debug)("mail delayed", **errand.described(), reason=reason)
-            await asyncio.sleep(self._persistence.pause(errand.failures))
+            # One warning per mail is enough.
+            (log.warning if delivery.failures == 1 else log.debug)(
+                "mail delayed", **delivery.log_fields(), reason=reason
+            )
+            await asyncio.sleep(self._retry.pause(delivery.failures))
 
 
-class _Errand:
-    """A job on its way to being a mail that has been sent."""
+class _Delivery:
+    """A job and, after it has returned, its mail."""
 
     def __init__(self, kind: MailKind, job: MailJob) -> None:
         self._kind = kind
@@ -191,7 +208,7 @@ class _Errand:
         return self._mail.kind if self._mail else self._kind
 
     async def mail(self) -> Mail | None:
-        """The job's mail. A second try sends the same one, by whose Message-ID a double can be told."""
+        """The job's mail. A retry sends the same mail, so that a duplicate has the same Message-ID."""
         if self._mail is None:
             self._mail = await self._job()
         return self._mail
@@ -201,22 +218,22 @@ class _Errand:
         """In seconds."""
         return time.monotonic() - self._began
 
-    def has_expired(self, moment: datetime) -> bool:
-        return self._mail is not None and self._mail.expires is not None and moment >= self._mail.expires
+    def has_expired(self, now: datetime) -> bool:
+        return self._mail is not None and self._mail.expires is not None and now >= self._mail.expires
 
-    def described(self) -> dict[str, object]:
-        """For the log: neither whom it is for nor what it says.
+    def log_fields(self) -> dict[str, object]:
+        """Fields for the log, without the recipient and the text.
 
-        The recipient's hash is `printf %s ADDRESS | sha256sum | cut -c-12`, to find a mail somebody asks about.
+        To find the mails to an address, compute its hash: `printf %s ADDRESS | sha256sum | cut -c-12`.
         """
-        described: dict[str, object] = {"kind": self.kind, "failures": self.failures}
+        fields: dict[str, object] = {"kind": self.kind, "failures": self.failures}
         if self._mail is not None:
             digest = hashlib.sha256(self._mail.recipient.lower().encode()).hexdigest()
-            described |= {"message_id": self._mail.message_id, "recipient_hash": digest[:12]}
-        return described
+            fields |= {"message_id": self._mail.message_id, "recipient_hash": digest[:12]}
+        return fields
 
 
 def _where(error: BaseException) -> str:
-    """The error's class and the lines it came through: its text may hold what was in a statement or in a mail."""
+    """The error's class and its line numbers. Its text may contain personal data of a statement or a mail."""
     frames = traceback.extract_tb(error.__traceback__)
     return f"{type(error).__name__} at " + " > ".join(f"{Path(each.filename).name}:{each.lineno}" for each in frames)

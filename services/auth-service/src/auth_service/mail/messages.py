@@ -1,4 +1,4 @@
-"""What mails say. Each is plain text with HTML as an alternative, from the templates `KIND.txt` and `KIND.html`."""
+"""Writes mails: plain text with an HTML alternative, from the templates `KIND.txt` and `KIND.html`."""
 
 import re
 import unicodedata
@@ -14,14 +14,14 @@ from email_validator import validate_email
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from pydantic import NameEmail
 
-from auth_service.database import Clock, now
+from auth_service.database import Clock, utc_now
 from auth_service.mail.links import Links
 
-# Every server takes ASCII with short lines; anything else is encoded.
+# Every server accepts ASCII with short lines. Other text is encoded.
 _POLICY = policy.SMTP.clone(cte_type="7bit")
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-# What mail programs turn into a link; the second dot is the ideographic one.
-_LIKE_AN_ADDRESS = re.compile(r"[@/\\]|:\S|\w[.。]\w\w")
+# Text that mail programs turn into a link. The second dot is the ideographic full stop.
+_LINK_LIKE = re.compile(r"[@/\\]|:\S|\w[.。]\w\w")
 
 
 class MailKind(StrEnum):
@@ -45,7 +45,7 @@ _SUBJECTS = {
 
 @dataclass(frozen=True)
 class Mail:
-    """One mail to one person. It is not worth sending after `expires`, when its link has stopped working."""
+    """One mail to one recipient. It is not sent after `expires`, when its link stops working."""
 
     kind: MailKind
     message: EmailMessage = field(repr=False)
@@ -61,13 +61,13 @@ class Mail:
 
 
 class MailComposer:
-    """Writes the mails. `to` is an address that was validated before, `name` what a person calls themselves.
+    """Writes the mails. `to` is a validated address, `name` the user's display name.
 
-    The name is greeted and never becomes part of a header. One that reads like an address is left out: else
-    anybody could have us send an advertisement to anybody, by registering under it.
+    The name is part of the greeting, never of a header. A name that looks like a link is left out, because a spammer
+    could register it to send advertisements to any address.
     """
 
-    def __init__(self, sender: NameEmail, links: Links, clock: Clock = now) -> None:
+    def __init__(self, sender: NameEmail, links: Links, clock: Clock = utc_now) -> None:
         self._clock = clock
         self._sender = Address(sender.name, *_deliverable(sender.email))
         self._links = links
@@ -80,27 +80,27 @@ class MailComposer:
             keep_trailing_newline=True,
             auto_reload=False,
         )
-        self._templates.filters["moment"] = _moment
-        # Read all now: later it would block the event loop.
+        self._templates.filters["datetime"] = _format_datetime
+        # Load all templates now, because reading a file later would block the event loop.
         for name in self._templates.list_templates():
             self._templates.get_template(name)
 
     def confirm_email(self, to: str, name: str, *, token: str, expires: datetime) -> Mail:
-        """To somebody who has just registered."""
+        """To a new user."""
         link = self._links.confirm_email(token)
         return self._compose(MailKind.CONFIRM_EMAIL, to, name, link=link, token=token, expires=expires)
 
     def confirm_new_email(self, to: str, name: str, *, token: str, expires: datetime) -> Mail:
-        """To the new address of somebody who changes it."""
+        """To the new address after a change."""
         link = self._links.confirm_email(token)
         return self._compose(MailKind.CONFIRM_NEW_EMAIL, to, name, link=link, token=token, expires=expires)
 
     def email_change_notice(self, to: str, name: str, *, when: datetime) -> Mail:
-        """To the old address of somebody who changes it: it may not have been them."""
+        """To the old address after a change, which an intruder may have made."""
         return self._compose(MailKind.EMAIL_CHANGE_NOTICE, to, name, when=when)
 
     def reset_password(self, to: str, name: str, *, token: str, minutes: int) -> Mail:
-        """To somebody who has forgotten their password; the token works for so many minutes from now."""
+        """To a user who has forgotten the password. The token works for `minutes`."""
         link = self._links.reset_password(token)
         expires = self._clock() + timedelta(minutes=minutes)
         return self._compose(
@@ -108,35 +108,41 @@ class MailComposer:
         )
 
     def password_changed_notice(self, to: str, name: str, *, when: datetime) -> Mail:
-        """After a change and after a reset: it may not have been them."""
+        """After a change or a reset, which an intruder may have made."""
         return self._compose(MailKind.PASSWORD_CHANGED_NOTICE, to, name, when=when)
 
     def registration_with_taken_email(self, to: str, name: str) -> Mail:
-        """To the owner of an address with which somebody wanted to register; `name` is the owner's."""
+        """To the owner of an address after a registration with it. `name` is the owner's."""
         return self._compose(MailKind.REGISTRATION_WITH_TAKEN_EMAIL, to, name)
 
     def _compose(
         self, kind: MailKind, to: str, name: str, *, expires: datetime | None = None, **content: object
     ) -> Mail:
         subject = _SUBJECTS[kind]
-        known = {"subject": subject, "name": _greeted(name), "links": self._links, "expires": expires, **content}
+        context = {
+            "subject": subject,
+            "name": _greeting_name(name),
+            "links": self._links,
+            "expires": expires,
+            **content,
+        }
         message = EmailMessage(_POLICY)
         message["From"] = self._sender
         message["To"] = Address("", *_deliverable(to))
         message["Subject"] = subject
         message["Date"] = format_datetime(self._clock())
         message["Message-ID"] = make_msgid(domain=self._sender.domain)
-        message["Auto-Submitted"] = "auto-generated"  # RFC 3834 §5: nobody is away for a program
-        message.set_content(self._render(f"{kind}.txt", known))
-        message.add_alternative(self._render(f"{kind}.html", known), subtype="html")
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834 §5: prevents out-of-office replies
+        message.set_content(self._render(f"{kind}.txt", context))
+        message.add_alternative(self._render(f"{kind}.html", context), subtype="html")
         return Mail(kind, message, expires)
 
-    def _render(self, template: str, known: dict[str, object]) -> str:
-        return self._templates.get_template(template).render(known)
+    def _render(self, template: str, context: dict[str, object]) -> str:
+        return self._templates.get_template(template).render(context)
 
 
 def _deliverable(address: str) -> tuple[str, str]:
-    """The local part and the domain, the latter in ASCII (RFC 5890), which servers without SMTPUTF8 need."""
+    """The local part, and the domain in ASCII (RFC 5890) for servers without SMTPUTF8."""
     if address.isascii():
         local, _, domain = address.rpartition("@")
         return local, domain
@@ -144,13 +150,13 @@ def _deliverable(address: str) -> tuple[str, str]:
     return valid.local_part, valid.ascii_domain
 
 
-def _greeted(name: str) -> str | None:
-    """The name on one line and without invisible characters, or None if it reads like an address."""
+def _greeting_name(name: str) -> str | None:
+    """The name on one line without invisible characters, or None if it looks like a link."""
     visible = (" " if unicodedata.category(character) in _INVISIBLE else character for character in name)
     text = " ".join("".join(visible).split())
-    return None if not text or _LIKE_AN_ADDRESS.search(unicodedata.normalize("NFKC", text)) else text
+    return None if not text or _LINK_LIKE.search(unicodedata.normalize("NFKC", text)) else text
 
 
-def _moment(when: datetime) -> str:
+def _format_datetime(when: datetime) -> str:
     utc = when.astimezone(UTC)
     return f"{utc.day} {utc:%B %Y, %H:%M} UTC"

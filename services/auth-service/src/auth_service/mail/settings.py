@@ -1,4 +1,4 @@
-"""The part of auth-service's settings that is about mail."""
+"""Settings of mail."""
 
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -15,16 +15,16 @@ def _check_smtp(address: SecretStr) -> SecretStr:
 
 
 def _check_public_url(address: str) -> str:
-    """Raises `ValueError` for what a link can't begin with."""
-    wrong = ValueError("not a web address; write http://host:port or https://host, with a path if there is one")
+    """Raises `ValueError` if a link can't begin with this address."""
+    invalid = ValueError("not a web address; write http://host:port or https://host, with an optional path")
     try:
         parts = urlsplit(address)
         port = parts.port
     except ValueError:
-        raise wrong from None
+        raise invalid from None
     has_more = parts.query or parts.fragment or parts.username or any(character.isspace() for character in address)
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0 or has_more:
-        raise wrong
+        raise invalid
     return address.rstrip("/")
 
 
@@ -36,11 +36,12 @@ PublicUrl = Annotated[str, AfterValidator(_check_public_url)]
 class MailSettings(ServiceSettings):
     auth_smtp_url: SmtpAddress = Field(
         default=SecretStr("smtp://127.0.0.1:11025"),
-        description="The mail server: smtp:// in clear, smtp+starttls:// or smtps://, with user:password@ if it asks.",
+        description="Mail server: smtp:// (no TLS), smtp+starttls:// or smtps://, with user:password@ if needed.",
     )
     auth_mail_from: NameEmail = Field(
-        default=NameEmail("Tandem", "no-reply@tandem.example"), description="The sender: `Name <address>`."
+        default=NameEmail("Tandem", "no-reply@tandem.example"), description="Sender of mails: `Name <address>`."
     )
     auth_public_url: PublicUrl = Field(
-        default="http://localhost:8080", description="Where people reach the user interface; links in mails begin so."
+        default="http://localhost:8080",
+        description="Public address of the user interface. Links in mails begin with it.",
     )

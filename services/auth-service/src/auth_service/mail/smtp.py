@@ -1,7 +1,10 @@
-"""Delivery to a mail server by SMTP (RFC 5321), with TLS from the start, by STARTTLS (RFC 3207) or in clear.
+"""Delivers mails by SMTP (RFC 5321): with TLS, with STARTTLS (RFC 3207) or without encryption.
 
-`Undelivered` says what a second try is worth: `MailRefused` is the server's last word, `MailServerTrouble` may pass.
-Neither quotes what the server said: that often holds the recipient's address.
+    Undelivered              the mail was not delivered
+    ├── MailRefused          permanently
+    └── MailServerTrouble    a retry may succeed
+
+Their messages do not quote the server's reply, which often contains the recipient's address.
 """
 
 import ipaddress
@@ -12,7 +15,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import aiosmtplib
 
-# For one step of the conversation, not for all of it.
+# For each command, not for the whole delivery.
 STEP_TIMEOUT_SECONDS = 10.0
 
 Protection = Literal["none", "starttls", "tls"]
@@ -24,15 +27,15 @@ _SCHEMES: dict[str, tuple[Protection, int]] = {
 
 
 class Undelivered(Exception):  # noqa: N818 - a state, not a fault
-    """`args[0]` is the reason, fit for a log."""
+    """`args[0]` is the reason, without personal data."""
 
 
 class MailRefused(Undelivered):
-    """The server won't take this mail, now or later (RFC 5321 §4.2.1: 5yz), or can't do what we ask of any server."""
+    """A permanent error (RFC 5321 §4.2.1: 5yz), or the server lacks a feature that is required."""
 
 
 class MailServerTrouble(Undelivered):
-    """The server does not answer, or asks to try again later (4yz)."""
+    """The server does not respond, or reports a transient error (4yz)."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,11 @@ class SmtpServer:
         protection, default_port = _SCHEMES[parts.scheme]
         username, password = _login(parts)
         if username and protection == "none" and not _is_this_machine(parts.hostname):
-            raise ValueError("a password over smtp:// would travel in clear; write smtp+starttls:// or smtps://")
+            raise ValueError("a password over smtp:// would not be encrypted; write smtp+starttls:// or smtps://")
         return cls(parts.hostname, port or default_port, protection, username, password)
 
     async def deliver(self, message: EmailMessage) -> None:
-        """Hand the mail over to the server. Raises `MailRefused` or `MailServerTrouble`."""
+        """Raises `MailRefused` or `MailServerTrouble`."""
         smtp = aiosmtplib.SMTP(
             hostname=self.host,
             port=self.port,
@@ -72,7 +75,7 @@ class SmtpServer:
             password=self.password,
             use_tls=self.protection == "tls",
             start_tls=self.protection == "starttls",
-            # Else it asks the name server who we are, which may take long.
+            # The default would be looked up in DNS, which may be slow.
             local_hostname=message["From"].addresses[0].domain,
             timeout=STEP_TIMEOUT_SECONDS,
         )
@@ -90,7 +93,7 @@ def _not_an_address() -> ValueError:
 
 
 def _login(parts: SplitResult) -> tuple[str | None, str | None]:
-    """User and password, percent-decoded; both or neither."""
+    """User and password, percent-decoded. Both or neither are set."""
     if bool(parts.username) != bool(parts.password):
         raise ValueError("a user without a password, or a password without a user; write user:password@")
     return (unquote(parts.username), unquote(parts.password)) if parts.username and parts.password else (None, None)
@@ -112,5 +115,5 @@ def _reply_code(error: Exception) -> int | None:
 def _is_final(error: Exception) -> bool:
     if (code := _reply_code(error)) is not None:
         return code >= 500
-    # What has no reply code is either the network, or that the server lacks STARTTLS, AUTH or SMTPUTF8.
+    # An error without a reply code is a network error, or the server lacks STARTTLS, AUTH or SMTPUTF8.
     return not isinstance(error, OSError)

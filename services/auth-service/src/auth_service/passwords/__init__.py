@@ -1,1 +1,1 @@
-"""Passwords: which are accepted, how they are hashed, changed, forgotten and set anew."""
+"""Passwords: policy, hashing, change and reset."""

@@ -1,12 +1,15 @@
-"""HTTP of passwords."""
+"""HTTP endpoints of passwords."""
+
+from typing import Annotated
 
 from fastapi import APIRouter, Response
 
-from auth_service.authorization import CurrentCaller
-from auth_service.dependencies import PasswordServiceDep
-from auth_service.origin import OriginDep
+from auth_service.client_info import ClientInfoDep
+from auth_service.dependencies import service
 from auth_service.passwords.problems import InvalidResetToken, PasswordTooWeak, WrongCurrentPassword
 from auth_service.passwords.schemas import PasswordChange, PasswordForgotten, PasswordReset
+from auth_service.passwords.service import PasswordService
+from auth_service.sessions.authentication import CurrentCaller
 from service_kit.problems import (
     ServiceUnavailable,
     TooManyRequests,
@@ -19,12 +22,14 @@ from service_kit.tokens import InvalidToken
 
 router = APIRouter(prefix="/v1", tags=["passwords"])
 
+PasswordServiceDep = Annotated[PasswordService, service("passwords")]
+
 
 @router.post(
     "/users/me/password",
     status_code=204,
-    summary="Change your own password",
-    description="Ends your other sessions and every access token issued so far: refresh yours.",
+    summary="Change your password",
+    description="Ends your other sessions and revokes all access tokens. Refresh yours afterwards.",
     responses=problem_responses(
         Unauthorized,
         InvalidToken,
@@ -36,32 +41,32 @@ router = APIRouter(prefix="/v1", tags=["passwords"])
     ),
 )
 async def change_password(
-    body: PasswordChange, caller: CurrentCaller, passwords: PasswordServiceDep, origin: OriginDep
+    body: PasswordChange, caller: CurrentCaller, passwords: PasswordServiceDep, client: ClientInfoDep
 ) -> None:
-    await passwords.change(caller.user, caller.session_id, body, origin)
+    await passwords.change(caller.user, caller.session_id, body, client)
 
 
 @router.post(
     "/password/forgot",
     status_code=202,
-    summary="Have a token mailed that sets a new password",
-    description="The answer is the same whether there is such an account or not.",
+    summary="Request a mail to reset a forgotten password",
+    description="The response is the same whether or not an account has this address.",
     response_class=Response,
     responses=problem_responses(ValidationFailed, TooManyRequests, ServiceUnavailable),
 )
 async def forgot_password(
-    body: PasswordForgotten, passwords: PasswordServiceDep, origin: OriginDep, tell: ReportRateLimitDep
+    body: PasswordForgotten, passwords: PasswordServiceDep, client: ClientInfoDep, report: ReportRateLimitDep
 ) -> None:
-    tell(await passwords.take_mail(body.email, origin))
-    passwords.forget(body.email, origin)
+    report(await passwords.take_mail(body.email, client))
+    passwords.forget(body.email, client)
 
 
 @router.post(
     "/password/reset",
     status_code=204,
-    summary="Set a new password with a mailed token",
-    description="The token works once and for ten minutes. Ends every session, and begins none.",
+    summary="Reset a password with a mailed token",
+    description="The token works once, within ten minutes. Ends all sessions and begins none.",
     responses=problem_responses(InvalidResetToken, PasswordTooWeak, ValidationFailed, ServiceUnavailable),
 )
-async def reset_password(body: PasswordReset, passwords: PasswordServiceDep, origin: OriginDep) -> None:
-    await passwords.reset(body, origin)
+async def reset_password(body: PasswordReset, passwords: PasswordServiceDep, client: ClientInfoDep) -> None:
+    await passwords.reset(body, client)

@@ -1,7 +1,7 @@
-"""Password hashes: argon2id by passlib, in a bounded pool of threads.
+"""Hashes passwords with argon2id (passlib) in a bounded thread pool.
 
-Parameters: OWASP Password Storage Cheat Sheet, m=19456 KiB, t=2, p=1; about 30 ms of one core, which is why it
-must not run in the event loop, and why more threads than cores would only queue inside the CPU.
+Parameters: OWASP Password Storage Cheat Sheet, m=19456 KiB, t=2, p=1. A hash takes about 30 ms of one core, so that it
+must not run in the event loop, and more threads than cores would not be faster.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from passlib.hash import argon2
 
 from service_kit.problems import ServiceUnavailable
 
-# Who would have to wait for more hashes than this (per thread; about ten seconds) is asked to come back instead.
+# A longer queue per thread (about ten seconds) gets a 503 with Retry-After instead.
 MAX_QUEUED_PER_WORKER = 300
 
 _NICENESS = 5
@@ -25,36 +25,36 @@ ResultT = TypeVar("ResultT")
 
 
 class PasswordHasher:
-    """Hashes under the parameters given, and verifies hashes of any. `memory_kib` is KiB for each thread."""
+    """Hashes with the given parameters, and verifies hashes with any. `memory_kib` is per thread."""
 
     def __init__(self, workers: int, *, memory_kib: int = 19456, rounds: int = 2, parallelism: int = 1) -> None:
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="argon2", initializer=_step_back)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="argon2", initializer=_lower_priority)
         self._argon2 = argon2.using(type="ID", memory_cost=memory_kib, rounds=rounds, parallelism=parallelism)
         self._capacity = workers * MAX_QUEUED_PER_WORKER
         self.queued = 0
-        # What an unknown user's password is compared with, so that it takes as long as a known one's.
-        self._nobodys_hash: str = self._argon2.hash("nobody has this password")
+        # The password of an unknown user is verified against this hash, so that it takes the same time.
+        self._dummy_hash: str = self._argon2.hash("not a password of any user")
 
     async def hash(self, password: str) -> str:
-        """Raises `ServiceUnavailable` if too many are waiting."""
+        """Raises `ServiceUnavailable` if the queue is full."""
         return await self._run(lambda: str(self._argon2.hash(_normalized(password))))
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
-        """Is this the password? With no hash to compare it with, False after the same time.
+        """Whether the password matches the hash. Without a hash: False, after the same time.
 
-        Raises `ServiceUnavailable` if too many are waiting.
+        Raises `ServiceUnavailable` if the queue is full.
         """
-        against = password_hash or self._nobodys_hash
-        same = await self._run(lambda: bool(self._argon2.verify(_normalized(password), against)))
-        return same and password_hash is not None
+        against = password_hash or self._dummy_hash
+        matches = await self._run(lambda: bool(self._argon2.verify(_normalized(password), against)))
+        return matches and password_hash is not None
 
     def is_outdated(self, password_hash: str) -> bool:
-        """Was it made under other parameters than today's?"""
+        """Whether the hash has other parameters than the present ones."""
         return bool(self._argon2.needs_update(password_hash))
 
     async def _run(self, work: Callable[[], ResultT]) -> ResultT:
         if self.queued >= self._capacity:
-            raise ServiceUnavailable("Too many people are logging in at this moment.", retry_after_seconds=5)
+            raise ServiceUnavailable("Too many users are logging in at the moment.", retry_after_seconds=5)
         self.queued += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
@@ -65,15 +65,15 @@ class PasswordHasher:
         self._pool.shutdown(cancel_futures=True)
 
 
-def _step_back() -> None:
-    """Let the event loop go first: a probe must not wait behind a queue of hashes. (Linux gives threads priorities.)"""
+def _lower_priority() -> None:
+    """Let the event loop run first, so that health probes do not wait for hashes. Linux has priorities per thread."""
     if hasattr(os, "setpriority"):
         thread = threading.get_native_id()
-        # A process that runs at a lower priority already may not raise it.
+        # A process with a lower priority already may not raise it.
         if os.getpriority(os.PRIO_PROCESS, thread) < _NICENESS:
             os.setpriority(os.PRIO_PROCESS, thread, _NICENESS)
 
 
 def _normalized(password: str) -> str:
-    """RFC 8265 §4.2.2: the same password typed on another machine may come in another form of Unicode."""
+    """RFC 8265 §4.2.2: devices send the same password in different forms of Unicode."""
     return unicodedata.normalize("NFC", password)

@@ -1,10 +1,10 @@
-"""What can be wrong with a password."""
+"""Problems of passwords."""
 
 from service_kit.problems import FieldError, Forbidden, ValidationFailed
 
 
 class PasswordTooWeak(ValidationFailed):
-    """`field` is where it was in the body: `password` or `new_password`."""
+    """`field` is the field of the body: `password` or `new_password`."""
 
     code, title = "password-too-weak", "The password is too easy to guess."
 
@@ -14,7 +14,7 @@ class PasswordTooWeak(ValidationFailed):
 
 
 class WrongCurrentPassword(Forbidden):
-    """Not a 401: the access token is fine, and a client must not drop it."""
+    """Not a 401: the access token is valid, and the client must keep it."""
 
     code, title = "wrong-current-password", "The current password is wrong."
 
@@ -23,7 +23,7 @@ class WrongCurrentPassword(Forbidden):
 
 
 class InvalidResetToken(ValidationFailed):
-    code, title = "invalid-reset-token", "The token is unknown, used or older than ten minutes. Ask for a new one."
+    code, title = "invalid-reset-token", "The token is unknown, used or older than ten minutes. Request a new one."
 
     def __init__(self) -> None:
         super().__init__(errors=[FieldError(pointer="#/token", code=self.code, detail=self.title)])

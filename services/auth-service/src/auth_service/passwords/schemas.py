@@ -1,13 +1,19 @@
-"""Wire shapes of passwords."""
+"""Schemas of passwords."""
 
 from typing import Annotated
 
-from pydantic import EmailStr, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from auth_service.accounts.schemas import Password
-from auth_service.email_addresses.schemas import MailedToken
-from auth_service.passwords.policy import MAX_LENGTH
+from auth_service.one_time_tokens.schemas import MailedToken
+from auth_service.passwords.policy import MAX_LENGTH, MIN_LENGTH
+from auth_service.users.schemas import Email
 from service_kit.schemas import RequestBody
+
+Password = Annotated[
+    str,
+    StringConstraints(min_length=MIN_LENGTH, max_length=MAX_LENGTH),
+    Field(examples=["correct horse battery staple"], json_schema_extra={"format": "password"}),
+]
 
 
 class PasswordChange(RequestBody):
@@ -18,7 +24,7 @@ class PasswordChange(RequestBody):
 
 
 class PasswordForgotten(RequestBody):
-    email: Annotated[EmailStr, StringConstraints(max_length=254)] = Field(examples=["ada@example.com"])
+    email: Email
 
 
 class PasswordReset(RequestBody):

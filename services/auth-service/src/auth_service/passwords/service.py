@@ -1,36 +1,34 @@
-"""Rules of changing a password, and of setting a forgotten one anew."""
+"""Rules of changing and resetting a password."""
 
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth_service.accounts.models import User
-from auth_service.accounts.repository import AccountRepository
 from auth_service.audit.models import Event
 from auth_service.audit.service import AuditTrail
+from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
-from auth_service.email_addresses.service import EmailAddressService
 from auth_service.limits.policies import Limits
 from auth_service.limits.service import AttemptLimiter, Subject
 from auth_service.mail.mailer import Mailer
 from auth_service.mail.messages import Mail, MailComposer, MailKind
-from auth_service.one_time_tokens import LIFETIMES, OneTimeTokenRepository, Purpose
-from auth_service.origin import Origin
+from auth_service.one_time_tokens.models import LIFETIMES, Purpose
+from auth_service.one_time_tokens.repository import OneTimeTokenRepository
 from auth_service.passwords.hashing import PasswordHasher
 from auth_service.passwords.policy import weakness
 from auth_service.passwords.problems import InvalidResetToken, PasswordTooWeak, WrongCurrentPassword
 from auth_service.passwords.schemas import PasswordChange, PasswordReset
-from auth_service.sessions.login import account_subject
 from auth_service.sessions.service import SessionService
+from auth_service.users.models import User
+from auth_service.users.repository import UserRepository
 from service_kit.rate_limit import RateLimit
 
 
 @dataclass(frozen=True)
 class PasswordService:
     database: Database
-    passwords: PasswordHasher
+    hasher: PasswordHasher
     sessions: SessionService
-    addresses: EmailAddressService
     mailer: Mailer
     mails: MailComposer
     limiter: AttemptLimiter
@@ -38,87 +36,87 @@ class PasswordService:
     audit: AuditTrail
     clock: Clock
 
-    async def change(self, user: User, session_id: str, change: PasswordChange, origin: Origin) -> None:
-        """Give a logged-in user another password, and end every session but the one that asks.
+    async def change(self, user: User, session_id: str, change: PasswordChange, client: ClientInfo) -> None:
+        """Change a logged-in user's password, and end all other sessions.
 
-        Raises `PasswordTooWeak`, `WrongCurrentPassword`, `TooManyRequests`: whoever has stolen a token gets no more
-        guesses here than at the login.
+        Raises `PasswordTooWeak`, `WrongCurrentPassword`, and `TooManyRequests`, because a stolen access token must not
+        allow more guesses than the login does.
         """
         self._check(change.new_password, user)
         attempts = Subject(self.limits.password_account, user.id)
         async with self.database.transaction() as session:
             await self.limiter.take(session, [attempts])
         verified_hash = user.credential.password_hash
-        if not await self.passwords.verify(change.current_password, verified_hash):
+        if not await self.hasher.verify(change.current_password, verified_hash):
             async with self.database.transaction() as session:
-                await self.audit.record(session, Event.PASSWORD_CHANGE_FAIL, origin, user_id=user.id)
+                await self.audit.record(session, Event.PASSWORD_CHANGE_FAIL, client, user_id=user.id)
             raise WrongCurrentPassword
-        new_hash = await self.passwords.hash(change.new_password)
+        new_hash = await self.hasher.hash(change.new_password)
         async with self.database.transaction() as session:
-            changed = await AccountRepository(session).lock(user.id)
+            changed = await UserRepository(session).lock(user.id)
             if changed is None or changed.credential.password_hash != verified_hash:
-                raise WrongCurrentPassword  # it was changed meanwhile
-            await self.limiter.forget(session, attempts)
-            await self._set(session, changed, new_hash, origin, reason="changed", but=session_id)
-        self._tell(user)
+                raise WrongCurrentPassword  # it was changed in the meantime
+            await self.limiter.reset(session, attempts)
+            await self._set(session, changed, new_hash, client, reason="changed", except_id=session_id)
+        self._notify(user)
 
-    async def take_mail(self, email: str, origin: Origin) -> RateLimit:
-        """Count a mail that somebody asks for. Raises `TooManyRequests`, whether there is such an account or not."""
+    async def take_mail(self, email: str, client: ClientInfo) -> RateLimit:
+        """Count a requested mail. Raises `TooManyRequests`, whether or not an account has this address."""
         async with self.database.transaction() as session:
             counted = [
                 Subject(self.limits.mail_account, email.casefold()),
-                Subject(self.limits.mail_address, origin.network),
+                Subject(self.limits.mail_address, client.network),
             ]
             return await self.limiter.take(session, counted)
 
-    def forget(self, email: str, origin: Origin) -> None:
-        """Mail a token to whoever has an account with this address.
+    def forget(self, email: str, client: ClientInfo) -> None:
+        """Mail a token to the owner of this address, if an account has it.
 
-        All of it happens behind the answer, which so takes as long for an unknown address. Raises
+        All work is done after the response, so that its duration does not reveal whether an account exists. Raises
         `ServiceUnavailable` if too many mails are waiting.
         """
 
         async def mail() -> Mail | None:
             async with self.database.transaction() as session:
-                user = await AccountRepository(session).get_by_email(email)
+                user = await UserRepository(session).get_by_email(email)
                 if user is None or not user.is_active:
                     return None
                 purpose, now = Purpose.RESET_PASSWORD, self.clock()
                 token = await OneTimeTokenRepository(session).issue(purpose, user, user.email, now)
                 await self.audit.record(
-                    session, Event.TOKEN_CREATED, origin, user_id=user.id, anonymous=True, purpose=purpose
+                    session, Event.TOKEN_CREATED, client, user_id=user.id, anonymous=True, purpose=purpose
                 )
             minutes = LIFETIMES[purpose].seconds // 60
             return self.mails.reset_password(user.email, user.name, token=token, minutes=minutes)
 
         self.mailer.submit(MailKind.RESET_PASSWORD, mail)
 
-    async def reset(self, reset: PasswordReset, origin: Origin) -> None:
-        """Set a new password with a mailed token, and end every session. Nobody is logged in by it.
+    async def reset(self, reset: PasswordReset, client: ClientInfo) -> None:
+        """Set a new password with a mailed token, and end all sessions. It does not log the user in.
 
-        Raises `InvalidResetToken`, `PasswordTooWeak` (the token can then be used again).
+        Raises `InvalidResetToken`, or `PasswordTooWeak`, which does not use up the token.
         """
         tokens, purpose = OneTimeTokenRepository, Purpose.RESET_PASSWORD
         async with self.database.reading() as session:
-            # A token that is no good is not worth a hash.
+            # Saves the hash of a password if the token is invalid.
             known = await tokens(session).get(purpose, reset.token, self.clock())
-            user = await AccountRepository(session).get_by_id(known.user_id) if known else None
+            user = await UserRepository(session).get_by_id(known.user_id) if known else None
         if user is None or not user.is_active:
             raise InvalidResetToken
         self._check(reset.new_password, user)
-        new_hash = await self.passwords.hash(reset.new_password)
+        new_hash = await self.hasher.hash(reset.new_password)
         async with self.database.transaction() as session:
             used = await tokens(session).use(purpose, reset.token, self.clock())
-            changed = await AccountRepository(session).lock(user.id) if used else None
+            changed = await UserRepository(session).lock(user.id) if used else None
             if used is None or changed is None or not changed.is_active:
                 raise InvalidResetToken
             if used.email == changed.email:
-                # Who has the mailed token reads mail there.
+                # The token proves that the user reads mail there.
                 changed.credential.email_verified_at = changed.credential.email_verified_at or self.clock()
             names = (changed.username, changed.email)
-            await self.limiter.forget(session, *(account_subject(self.limits, name) for name in names))
-            await self._set(session, changed, new_hash, origin, reason="reset")
-        self._tell(user)
+            await self.limiter.reset(session, *(self.limits.login_name(name) for name in names))
+            await self._set(session, changed, new_hash, client, reason="reset")
+        self._notify(user)
 
     def _check(self, password: str, user: User) -> None:
         if reason := weakness(password, username=user.username, email=user.email):
@@ -129,21 +127,21 @@ class PasswordService:
         session: AsyncSession,
         user: User,
         password_hash: str,
-        origin: Origin,
+        client: ClientInfo,
         *,
         reason: str,
-        but: str | None = None,
+        except_id: str | None = None,
     ) -> None:
         user.credential.password_hash = password_hash
         user.credential.password_changed_at = self.clock()
         tokens = OneTimeTokenRepository(session)
         await tokens.withdraw(Purpose.RESET_PASSWORD, user.id)
         if user.credential.pending_email:
-            # Whoever had the old password may have asked for that.
+            # An intruder with the old password may have requested the change.
             await tokens.withdraw(Purpose.CONFIRM_EMAIL, user.id)
             user.credential.pending_email = None
-        await self.sessions.revoke(session, user, but=but)
-        await self.audit.record(session, Event.PASSWORD_CHANGE, origin, user_id=user.id, reason=reason)
+        await self.sessions.revoke(session, user, except_id=except_id)
+        await self.audit.record(session, Event.PASSWORD_CHANGE, client, user_id=user.id, reason=reason)
 
-    def _tell(self, user: User) -> None:
-        self.addresses.send_soon(self.mails.password_changed_notice(user.email, user.name, when=self.clock()))
+    def _notify(self, user: User) -> None:
+        self.mailer.try_send(self.mails.password_changed_notice(user.email, user.name, when=self.clock()))

@@ -1,1 +1,1 @@
-"""Sessions: login, access tokens, refresh tokens and their families."""
+"""Sessions: access tokens, refresh tokens and their families."""

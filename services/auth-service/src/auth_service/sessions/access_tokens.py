@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 from jose import jwt
 
-from auth_service.accounts.models import SCOPES, Role, User
 from auth_service.database import new_id
 from auth_service.keys.service import KeyRing
+from auth_service.users.models import SCOPES, Role, User
 from service_kit.tokens import ALGORITHM, TOKEN_TYPE
 
 
@@ -17,10 +17,10 @@ class AccessTokenIssuer:
         self._audience = audience
         self.lifetime = lifetime
 
-    def issue(self, user: User, session_id: str, moment: datetime) -> str:
-        """Times have fractions of a second: a revocation must not spare a token of the same second."""
+    def issue(self, user: User, session_id: str, now: datetime) -> str:
+        """`iat` has fractions of a second, so that a revocation includes tokens of the same second."""
         signing_key = self._keys.signing_key()
-        issued = moment.timestamp()
+        issued = now.timestamp()
         claims = {
             "iss": self._issuer,
             "aud": self._audience,

@@ -1,51 +1,22 @@
-"""HTTP of sessions."""
+"""HTTP endpoints of sessions."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Form, Path, Response
-from pydantic import ValidationError
+from fastapi import APIRouter, Depends, Path, Response
 
-from auth_service.authorization import CurrentCaller, OptionalCaller
-from auth_service.dependencies import ClockDep, DatabaseDep, LoginServiceDep, SessionServiceDep
-from auth_service.origin import OriginDep
-from auth_service.sessions.problems import (
-    EmailNotVerified,
-    InvalidCredentials,
-    InvalidRefreshToken,
-    RefreshTokenReused,
-    SessionNotFound,
-)
+from auth_service.client_info import ClientInfoDep
+from auth_service.dependencies import ClockDep, DatabaseDep
+from auth_service.sessions.authentication import CurrentCaller, OptionalCaller
+from auth_service.sessions.dependencies import SessionServiceDep
+from auth_service.sessions.problems import InvalidRefreshToken, RefreshTokenReused, SessionNotFound
 from auth_service.sessions.repository import SessionRepository
-from auth_service.sessions.schemas import (
-    TOKENS_ANSWER,
-    Login,
-    PasswordGrant,
-    Refresh,
-    SessionList,
-    SessionSummary,
-    Tokens,
-)
+from auth_service.sessions.schemas import NO_STORE, TOKENS_RESPONSE, Refresh, SessionList, SessionSummary, Tokens
 from service_kit.openapi import TOKEN_IS_OPTIONAL
-from service_kit.problems import (
-    ServiceUnavailable,
-    TooManyRequests,
-    Unauthorized,
-    ValidationFailed,
-    problem_responses,
-)
-from service_kit.rate_limit import ReportRateLimitDep
+from service_kit.problems import ServiceUnavailable, Unauthorized, ValidationFailed, problem_responses
 from service_kit.schemas import UuidStr, is_uuid
 from service_kit.tokens import InvalidToken
 
 router = APIRouter(prefix="/v1", tags=["sessions"])
-
-# RFC 6749 §5.1: answers with tokens.
-NOT_STORED = {"Cache-Control": "no-store"}
-
-_LOGIN_ANSWERS = {
-    200: TOKENS_ANSWER,
-    **problem_responses(InvalidCredentials, EmailNotVerified, ValidationFailed, TooManyRequests, ServiceUnavailable),
-}
 
 
 async def _session_id(session_id: Annotated[UuidStr, Path()]) -> str:
@@ -54,63 +25,38 @@ async def _session_id(session_id: Annotated[UuidStr, Path()]) -> str:
     return session_id
 
 
-@router.post("/login", summary="Log in by username or email", responses=_LOGIN_ANSWERS)
-async def log_in(
-    response: Response, credentials: Login, logins: LoginServiceDep, origin: OriginDep, tell: ReportRateLimitDep
-) -> Tokens:
-    response.headers.update(NOT_STORED)
-    return await logins.log_in(credentials, origin, tell)
-
-
-@router.post("/token", summary="Log in with OAuth2's password form", responses=_LOGIN_ANSWERS)
-async def token(
-    response: Response,
-    form: Annotated[PasswordGrant, Form()],
-    logins: LoginServiceDep,
-    origin: OriginDep,
-    tell: ReportRateLimitDep,
-) -> Tokens:
-    """What Swagger's Authorize button and OAuth2 clients use."""
-    try:
-        credentials = Login(login=form.username, password=form.password)
-    except ValidationError:  # too long or empty for anybody's
-        raise InvalidCredentials from None
-    response.headers.update(NOT_STORED)
-    return await logins.log_in(credentials, origin, tell)
-
-
 @router.post(
     "/refresh",
     summary="Exchange a refresh token for new tokens",
     description=(
-        "Each refresh token works once; asked again within 10 seconds, for an answer that was lost, it gives the same "
-        "successor. Any other use of a spent one ends its session: one of its two users has stolen it."
+        "A refresh token works once. A client that lost the response may repeat the request within 10 seconds and "
+        "gets the same successor. Any other reuse ends the session, because the token may have been stolen."
     ),
     responses={
-        200: TOKENS_ANSWER,
+        200: TOKENS_RESPONSE,
         **problem_responses(InvalidRefreshToken, RefreshTokenReused, ValidationFailed, ServiceUnavailable),
     },
 )
-async def refresh(response: Response, body: Refresh, sessions: SessionServiceDep, origin: OriginDep) -> Tokens:
-    response.headers.update(NOT_STORED)
-    return await sessions.refresh(body.refresh_token, origin)
+async def refresh(response: Response, body: Refresh, sessions: SessionServiceDep, client: ClientInfoDep) -> Tokens:
+    response.headers.update(NO_STORE)
+    return await sessions.refresh(body.refresh_token, client)
 
 
 @router.post(
     "/logout",
     status_code=204,
-    summary="End a session",
-    description="That of the refresh token in the body; without one, that of the access token.",
+    summary="Log out",
+    description="Ends the session of the refresh token in the body or, without a body, of the access token.",
     responses=problem_responses(Unauthorized, InvalidToken, ValidationFailed, ServiceUnavailable),
     openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def log_out(
-    sessions: SessionServiceDep, origin: OriginDep, caller: OptionalCaller, body: Refresh | None = None
+    sessions: SessionServiceDep, client: ClientInfoDep, caller: OptionalCaller, body: Refresh | None = None
 ) -> None:
     if body is not None:
-        await sessions.end_by_refresh_token(body.refresh_token, origin)
+        await sessions.end_by_refresh_token(body.refresh_token, client)
     elif caller is not None:
-        await sessions.end(caller.session_id, caller.user.id, origin)
+        await sessions.end(caller.session_id, caller.user.id, client)
     else:
         raise Unauthorized
 
@@ -118,17 +64,17 @@ async def log_out(
 @router.post(
     "/logout-all",
     status_code=204,
-    summary="End all of your sessions",
-    description="This one too, and every access token issued so far, wherever it is used.",
+    summary="Log out everywhere",
+    description="Ends all of your sessions, including this one, and revokes all of your access tokens.",
     responses=problem_responses(Unauthorized, InvalidToken, ServiceUnavailable),
 )
-async def log_out_everywhere(caller: CurrentCaller, sessions: SessionServiceDep, origin: OriginDep) -> None:
-    await sessions.end_all(caller.user.id, origin)
+async def log_out_everywhere(caller: CurrentCaller, sessions: SessionServiceDep, client: ClientInfoDep) -> None:
+    await sessions.end_all(caller.user.id, client)
 
 
 @router.get(
     "/sessions",
-    summary="Your sessions, the last used first",
+    summary="List your sessions, most recently used first",
     responses={
         200: {
             "links": {
@@ -170,6 +116,6 @@ async def end_session(
     caller: CurrentCaller,
     session_id: Annotated[str, Depends(_session_id)],
     sessions: SessionServiceDep,
-    origin: OriginDep,
+    client: ClientInfoDep,
 ) -> None:
-    await sessions.end(session_id, caller.user.id, origin)
+    await sessions.end(session_id, caller.user.id, client)

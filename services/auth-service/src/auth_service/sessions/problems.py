@@ -1,22 +1,8 @@
-"""What can be wrong with a login, a refresh token or a session."""
+"""Problems of refresh tokens and sessions."""
 
 from typing import ClassVar
 
-from service_kit.problems import Forbidden, NotFound, Unauthorized
-
-
-class InvalidCredentials(Unauthorized):
-    """The same for an unknown user, a wrong password and an inactive account."""
-
-    code, title = "invalid-credentials", "Username, email or password is wrong."
-    commits_transaction = True
-
-
-class EmailNotVerified(Forbidden):
-    """Told only to who knows the password."""
-
-    code, title = "email-not-verified", "Confirm your email address first; a mail with a link was sent to it."
-    commits_transaction = True
+from service_kit.problems import NotFound, Unauthorized
 
 
 class InvalidRefreshToken(Unauthorized):
@@ -25,11 +11,11 @@ class InvalidRefreshToken(Unauthorized):
 
 
 class RefreshTokenReused(InvalidRefreshToken):
-    """RFC 9700 §4.14.2: one of its two users has stolen it."""
+    """RFC 9700 §4.14.2: the token may have been stolen."""
 
-    code, title = "refresh-token-reused", "The refresh token was used before; its session has been ended."
+    code, title = "refresh-token-reused", "The refresh token was already used, so its session was ended."
     commits_transaction = True
 
 
 class SessionNotFound(NotFound):
-    code, title = "session-not-found", "You have no such session."
+    code, title = "session-not-found", "Session not found."

@@ -1,16 +1,16 @@
-"""The successor of a refresh token, sealed under the token it replaces. Pure."""
+"""Encrypts the successor of a refresh token with the token that it replaces. Pure."""
 
 import hashlib
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _SEAL = b"tandem auth-service: successor of a refresh token"
-# A key is used once, for one token's one successor, so that the nonce needs no chance.
+# Each key encrypts one successor only, so that the nonce may be constant.
 _NONCE = bytes(12)
 
 
 def seal_successor(token: str, successor: str) -> bytes:
-    """Only who presents `token` can get at its successor again: the database can't, nor whoever reads it."""
+    """Only a client that presents `token` gets the successor again. The database alone can't decrypt it."""
     return _cipher(token).encrypt(_NONCE, successor.encode(), _SEAL)
 
 

@@ -6,10 +6,10 @@ from datetime import datetime
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth_service.accounts.models import User
+from auth_service.client_info import ClientInfo
 from auth_service.database import new_id, rows_affected, table_of
-from auth_service.origin import Origin
 from auth_service.sessions.models import RefreshToken, Session
+from auth_service.users.models import User
 
 _INSERT_SESSION = insert(table_of(Session))
 _INSERT_REFRESH_TOKEN = insert(table_of(RefreshToken))
@@ -19,7 +19,7 @@ class SessionRepository:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def create(self, user_id: str, origin: Origin, *, begun_at: datetime, expires_at: datetime) -> str:
+    async def create(self, user_id: str, client: ClientInfo, *, begun_at: datetime, expires_at: datetime) -> str:
         """Store a new session. Returns its id."""
         session_id = new_id()
         await self._session.execute(
@@ -27,8 +27,8 @@ class SessionRepository:
             {
                 "id": session_id,
                 "user_id": user_id,
-                "client": origin.client,
-                "address": origin.address,
+                "client": client.user_agent,
+                "address": client.address,
                 "created_at": begun_at,
                 "last_used_at": begun_at,
                 "expires_at": expires_at,
@@ -37,7 +37,7 @@ class SessionRepository:
         return session_id
 
     async def owner_of_refresh_token(self, token_hash: bytes) -> str | None:
-        """The id of the user it was given to."""
+        """The id of the user to whom the token was issued."""
         query = select(Session.user_id).join(RefreshToken).where(RefreshToken.token_hash == token_hash)
         user_id: str | None = await self._session.scalar(query)
         return user_id
@@ -48,7 +48,7 @@ class SessionRepository:
         return None if row is None else (row[0], row[1])
 
     async def get_with_user(self, session_id: str, user_id: str) -> User | None:
-        """The user of a session that has not been ended."""
+        """The user of a session, unless the session was ended."""
         query = (
             select(User)
             .join(Session, Session.user_id == User.id)
@@ -58,26 +58,26 @@ class SessionRepository:
         return user
 
     async def list_live(self, user_id: str, now: datetime) -> Sequence[Session]:
-        """Last used first."""
+        """Most recently used first."""
         live = (Session.user_id == user_id) & Session.ended_at.is_(None) & (Session.expires_at > now)
         return (await self._session.scalars(select(Session).where(live).order_by(Session.last_used_at.desc()))).all()
 
     async def list_all(self, user_id: str) -> Sequence[Session]:
-        """Those that have ended too, in the order of their beginning."""
+        """All sessions, including ended ones, oldest first."""
         return (
             await self._session.scalars(select(Session).where(Session.user_id == user_id).order_by(Session.id))
         ).all()
 
     async def end(self, session_id: str, user_id: str, now: datetime) -> bool:
-        """End one session of this user. Was there one?"""
+        """End one session of this user. Returns whether it was live."""
         live = (Session.id == session_id) & (Session.user_id == user_id) & Session.ended_at.is_(None)
         return await rows_affected(self._session, update(Session).where(live).values(ended_at=now)) == 1
 
-    async def end_all(self, user_id: str, now: datetime, *, but: str | None = None) -> None:
-        """End every session of this user, but for one."""
+    async def end_all(self, user_id: str, now: datetime, *, except_id: str | None = None) -> None:
+        """End all sessions of this user, except one."""
         live = (Session.user_id == user_id) & Session.ended_at.is_(None)
-        if but is not None:
-            live &= Session.id != but
+        if except_id is not None:
+            live &= Session.id != except_id
         await self._session.execute(update(Session).where(live).values(ended_at=now))
 
     async def is_spent(self, token_hash: bytes) -> bool:

@@ -1,11 +1,9 @@
-"""Wire shapes of sessions."""
+"""Schemas of sessions and tokens."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from auth_service.accounts.schemas import UserProfile
-from auth_service.passwords.policy import MAX_LENGTH
 from service_kit.schemas import RequestBody, ResponseBody, UtcDatetime, UuidStr
 
 RefreshTokenText = Annotated[
@@ -13,29 +11,6 @@ RefreshTokenText = Annotated[
     StringConstraints(min_length=1, max_length=100),
     Field(examples=["BcVN6E0fnaMbyx1dQw1jQH3nG5CrG2m0d8cX4cXn0rU"]),
 ]
-
-
-class Login(RequestBody):
-    login: Annotated[str, StringConstraints(min_length=1, max_length=254)] = Field(
-        description="Username or email.", examples=["ada"]
-    )
-    password: Annotated[str, StringConstraints(min_length=1, max_length=MAX_LENGTH)] = Field(
-        examples=["correct horse battery staple"]
-    )
-    remember_me: bool = Field(default=False, description="A session of 30 days rather than 12 hours.")
-
-
-class PasswordGrant(BaseModel):
-    """RFC 6749 §4.3.2. Scopes follow from the role, not from the form; a client needs no id."""
-
-    grant_type: Literal["password"] = "password"
-    username: str = Field(min_length=1, description="Username or email.", examples=["ada"])
-    password: str = Field(
-        min_length=1, examples=["correct horse battery staple"], json_schema_extra={"format": "password"}
-    )
-    scope: str = ""
-    client_id: str = ""
-    client_secret: str = ""
 
 
 class Refresh(RequestBody):
@@ -51,9 +26,12 @@ class Tokens(ResponseBody):
     expires_in: int = Field(examples=[900])
 
 
-# What OpenAPI says of an answer with tokens: how they are used.
+# RFC 6749 §5.1: headers of responses with tokens.
+NO_STORE = {"Cache-Control": "no-store"}
+
 _REFRESH_TOKEN = {"refresh_token": "$response.body#/refresh_token"}
-TOKENS_ANSWER: dict[str, Any] = {
+# OpenAPI description of a response with tokens.
+TOKENS_RESPONSE: dict[str, Any] = {
     "headers": {"Cache-Control": {"required": True, "schema": {"const": "no-store"}}},
     "links": {
         "refresh": {"operationId": "refresh", "requestBody": _REFRESH_TOKEN},
@@ -62,12 +40,8 @@ TOKENS_ANSWER: dict[str, Any] = {
 }
 
 
-class Registered(Tokens):
-    user: UserProfile
-
-
 class SessionSummary(ResponseBody):
-    """`client` is the User-Agent that logged in, `address` where it was last seen."""
+    """`client` is the User-Agent of the login, `address` the IP address of the last use."""
 
     id: UuidStr
     client: str = Field(examples=["Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"])
@@ -75,7 +49,7 @@ class SessionSummary(ResponseBody):
     created_at: UtcDatetime
     last_used_at: UtcDatetime
     expires_at: UtcDatetime
-    is_current: bool = Field(description="Is it the one of the token that asks?")
+    is_current: bool = Field(description="Whether the access token of this request belongs to the session.")
 
 
 class SessionList(ResponseBody):

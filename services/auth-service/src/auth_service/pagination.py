@@ -1,4 +1,4 @@
-"""Pages of lists that are sorted by id, the newest first."""
+"""Query parameters of lists that are sorted by id, newest first."""
 
 from typing import Annotated
 
@@ -8,8 +8,8 @@ from service_kit.pagination import InvalidCursor, decode_cursor
 from service_kit.schemas import is_uuid
 
 
-async def _end_of_page_before(
-    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
+async def _before_id(
+    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the previous page.")] = None,
 ) -> str | None:
     if cursor is None:
         return None
@@ -19,6 +19,6 @@ async def _end_of_page_before(
     return last_id
 
 
-# The id with which the page before ended, None for the first page. Raises `InvalidCursor`.
-EndOfPageBefore = Annotated[str | None, Depends(_end_of_page_before)]
+# The last id of the previous page, None for the first page. Raises `InvalidCursor`.
+BeforeId = Annotated[str | None, Depends(_before_id)]
 PageSize = Annotated[int, Query(ge=1, le=100)]

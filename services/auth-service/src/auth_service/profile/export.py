@@ -1,16 +1,17 @@
-"""Everything auth-service holds about a person, for that person (GDPR article 15)."""
+"""Collects all data of a user in auth-service (GDPR article 15)."""
 
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth_service.accounts.models import User
-from auth_service.accounts.schemas import Export, ExportedMailToken, ExportedSession, UserProfile
 from auth_service.audit.models import AuditEvent
 from auth_service.audit.repository import AuditRepository
 from auth_service.audit.schemas import AuditEntry
-from auth_service.one_time_tokens import OneTimeTokenRepository
+from auth_service.one_time_tokens.repository import OneTimeTokenRepository
+from auth_service.profile.schemas import Export, ExportedMailToken, ExportedSession
 from auth_service.sessions.repository import SessionRepository
+from auth_service.users.models import User
+from auth_service.users.schemas import UserProfile
 
 
 async def export_of(session: AsyncSession, user: User, now: datetime) -> Export:
@@ -30,7 +31,7 @@ async def export_of(session: AsyncSession, user: User, now: datetime) -> Export:
 
 
 def _as_seen_by(user_id: str, event: AuditEvent) -> AuditEntry:
-    """Of what somebody else did it says what, but not who and from where: that is about another person."""
+    """An event without the actor and the client if another user caused it: those are that user's data."""
     entry = AuditEntry.model_validate(event)
     if event.actor_id in (user_id, None):
         return entry

@@ -6,23 +6,23 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth_service.accounts.models import Role, User
-from auth_service.accounts.problems import EmailTaken, UsernameTaken
+from auth_service.users.models import Role, User
+from auth_service.users.problems import EmailTaken, UsernameTaken
 
 _DUPLICATE_ENTRY = 1062
 
 
-class AccountRepository:
+class UserRepository:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def create(self, user: User) -> None:
-        """Store an account. Raises `UsernameTaken` or `EmailTaken`; the unique indexes decide, so races are safe."""
+        """Store an account. Unique indexes prevent races. Raises `UsernameTaken` or `EmailTaken`."""
         self._session.add(user)
         await self.flush()
 
     async def flush(self) -> None:
-        """Send what was changed. Raises `UsernameTaken` or `EmailTaken`."""
+        """Send the changes to MySQL. Raises `UsernameTaken` or `EmailTaken`."""
         try:
             await self._session.flush()
         except IntegrityError as error:
@@ -32,25 +32,25 @@ class AccountRepository:
         return await self._session.get(User, user_id)
 
     async def lock(self, user_id: str) -> User | None:
-        """The account, fresh, and locked until the transaction ends."""
+        """Read the latest state of an account and lock it until the transaction ends."""
         query = select(User).where(User.id == user_id).with_for_update().execution_options(populate_existing=True)
         user: User | None = await self._session.scalar(query)
         return user
 
     async def get_by_username(self, username: str) -> User | None:
-        return await self._only(User.username == username, lambda user: user.username, username)
+        return await self._get_exact(User.username == username, lambda user: user.username, username)
 
     async def get_by_email(self, email: str) -> User | None:
-        return await self._only(User.email == email, lambda user: user.email, email)
+        return await self._get_exact(User.email == email, lambda user: user.email, email)
 
     async def get_by_login(self, login: str) -> User | None:
-        """The account with this username or email. Usernames have no `@`."""
+        """The account with this username or email. A username contains no `@`."""
         return await (self.get_by_email(login) if "@" in login else self.get_by_username(login))
 
     async def list_newest(
         self, *, query: str | None, role: Role | None, is_active: bool | None, before_id: str | None, limit: int
     ) -> Sequence[User]:
-        """Newest first; `query` is how a username, a name or an email begins."""
+        """Newest first. `query` is a prefix of a username, a name or an email address."""
         found = select(User).order_by(User.id.desc()).limit(limit)
         if query is not None:
             columns = (User.username, User.name, User.email)
@@ -64,9 +64,9 @@ class AccountRepository:
         return (await self._session.scalars(found)).all()
 
     async def lock_active_admins(self) -> set[str]:
-        """Ids of all active admins, locked: nobody else can take one away until the transaction ends.
+        """Ids of all active admins, locked until the transaction ends, so that no other transaction removes one.
 
-        To be called before any one user is locked: two admins who demote each other would wait for each other.
+        Call this before any single user is locked: two admins who demote each other would deadlock.
         """
         query = select(User.id).where(User.role == Role.ADMIN, User.is_active).with_for_update()
         return set(await self._session.scalars(query))
@@ -75,11 +75,15 @@ class AccountRepository:
         await self._session.delete(user)
         await self._session.flush()
 
-    async def _only(self, condition: ColumnElement[bool], written: Callable[[User], str], as_: str) -> User | None:
-        """The collation folds accents as well as case, so that no two names look alike; whoever is asked for must
-        be spelled right nevertheless, or one account could be tried under many names."""
+    async def _get_exact(
+        self, condition: ColumnElement[bool], value: Callable[[User], str], wanted: str
+    ) -> User | None:
+        """The collation ignores accents, so that no two names look alike. A look-up must match the accents.
+
+        Otherwise an attacker could try one account under many names.
+        """
         user: User | None = await self._session.scalar(select(User).where(condition))
-        return user if user is not None and written(user).casefold() == as_.casefold() else None
+        return user if user is not None and value(user).casefold() == wanted.casefold() else None
 
 
 def _taken(error: IntegrityError) -> Exception:

@@ -1,40 +1,15 @@
-"""Tokens that are mailed and work once. Kept as hashes."""
+"""Storage of one-time tokens."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import datetime
 
-from sqlalchemy import BINARY, ForeignKey, delete, select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, mapped_column
 
-from auth_service.accounts.models import User
-from auth_service.database import Moment, Table, rows_affected
+from auth_service.database import rows_affected
+from auth_service.one_time_tokens.models import LIFETIMES, OneTimeToken, Purpose
 from auth_service.opaque_tokens import new_token, token_hash
-
-MAX_TOKEN_LENGTH = 100
-
-
-class Purpose(StrEnum):
-    RESET_PASSWORD = "reset-password"  # noqa: S105 - a purpose, not a password
-    CONFIRM_EMAIL = "confirm-email"
-
-
-# ASVS 5.0 §6.5.5 bounds what opens an account to ten minutes; a confirmation opens nothing.
-LIFETIMES = {Purpose.RESET_PASSWORD: timedelta(minutes=10), Purpose.CONFIRM_EMAIL: timedelta(days=1)}
-
-
-class OneTimeToken(Table):
-    """`email` is the address it was sent to: what it proves is that its user reads mail there."""
-
-    __tablename__ = "one_time_tokens"
-
-    token_hash: Mapped[bytes] = mapped_column(BINARY(32), primary_key=True)
-    purpose: Mapped[str]
-    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
-    email: Mapped[str]
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    expires_at: Mapped[datetime] = mapped_column(Moment)
+from auth_service.users.models import User
 
 
 class OneTimeTokenRepository:
@@ -42,7 +17,7 @@ class OneTimeTokenRepository:
         self._session = session
 
     async def issue(self, purpose: Purpose, user: User, email: str, now: datetime) -> str:
-        """A new token; an older one for the same purpose works no more."""
+        """Store a new token and return it. Older tokens of this user for the same purpose stop working."""
         await self.withdraw(purpose, user.id)
         token = new_token()
         self._session.add(
@@ -58,7 +33,7 @@ class OneTimeTokenRepository:
         return token
 
     async def get(self, purpose: Purpose, token: str, now: datetime) -> OneTimeToken | None:
-        """The token, still to be used; None if it is unknown, used or expired."""
+        """A valid token, or None if it is unknown, used or expired."""
         query = select(OneTimeToken).where(
             OneTimeToken.token_hash == token_hash(token), OneTimeToken.purpose == purpose, OneTimeToken.expires_at > now
         )
@@ -66,7 +41,7 @@ class OneTimeTokenRepository:
         return found
 
     async def use(self, purpose: Purpose, token: str, now: datetime) -> OneTimeToken | None:
-        """The token, used up; None if there was none to use. Of two uses at once, one gets it."""
+        """Use up a valid token and return it, or None. Of two concurrent calls one gets the token."""
         found = await self.get(purpose, token, now)
         deletion = delete(OneTimeToken).where(OneTimeToken.token_hash == token_hash(token))
         return found if found and await rows_affected(self._session, deletion) else None

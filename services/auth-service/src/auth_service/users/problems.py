@@ -1,21 +1,21 @@
-"""What can be wrong with an account."""
+"""Problems of accounts."""
 
 from service_kit.problems import FieldError, NotFound, Problem, ValidationFailed
 
 
 class Conflict(Problem):
-    status, code, title = 409, "conflict", "This is taken already."
+    status, code, title = 409, "conflict", "The value is already taken."
 
 
 class UsernameTaken(Conflict):
-    code, title = "username-taken", "Somebody else has this username."
+    code, title = "username-taken", "This username is already taken."
 
     def __init__(self) -> None:
         super().__init__(errors=[FieldError(pointer="#/username", code=self.code, detail=self.title)])
 
 
 class EmailTaken(Conflict):
-    code, title = "email-taken", "There is an account with this email address."
+    code, title = "email-taken", "An account with this email address already exists."
 
     def __init__(self) -> None:
         super().__init__(errors=[FieldError(pointer="#/email", code=self.code, detail=self.title)])
@@ -28,16 +28,9 @@ class UsernameReserved(ValidationFailed):
         super().__init__(errors=[FieldError(pointer="#/username", code=self.code, detail=self.title)])
 
 
-class PasswordsDoNotMatch(ValidationFailed):
-    code, title = "passwords-do-not-match", "The two passwords are not the same."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError(pointer="#/password_confirm", code=self.code, detail=self.title)])
-
-
 class UserNotFound(NotFound):
-    code, title = "user-not-found", "There is no such user."
+    code, title = "user-not-found", "User not found."
 
 
 class LastAdmin(Conflict):
-    code, title = "last-admin", "This is the last active admin: make somebody else an admin first."
+    code, title = "last-admin", "This is the last active admin. Make another user an admin first."

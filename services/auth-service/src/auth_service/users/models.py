@@ -1,4 +1,4 @@
-"""Tables of accounts. `users` is captured by Debezium: nothing secret may ever be in it."""
+"""The tables of accounts. Debezium captures `users`, so that it must never contain a secret."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -6,7 +6,7 @@ from enum import StrEnum
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from auth_service.database import Moment, Table, new_id
+from auth_service.database import Table, new_id
 
 
 class Role(StrEnum):
@@ -17,7 +17,7 @@ class Role(StrEnum):
 
 
 class Permission(StrEnum):
-    """What a role may do: the `scope` of its access tokens."""
+    """A permission of a role. Access tokens carry them as `scope`."""
 
     WRITE_TWEETS = "tweets:write"
     MODERATE_TWEETS = "tweets:moderate"
@@ -37,7 +37,7 @@ SCOPES = {
 
 
 class User(Table):
-    """An account, as the public may know it. Times are UTC."""
+    """The public part of an account."""
 
     __tablename__ = "users"
 
@@ -47,9 +47,9 @@ class User(Table):
     email: Mapped[str]
     role: Mapped[str] = mapped_column(default=Role.CUSTOMER)
     is_active: Mapped[bool] = mapped_column(default=True)
-    tokens_valid_after: Mapped[datetime | None] = mapped_column(Moment)
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    updated_at: Mapped[datetime] = mapped_column(Moment)
+    tokens_valid_after: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
 
     credential: Mapped["Credential"] = relationship(
         lazy="joined", innerjoin=True, cascade="all, delete-orphan", passive_deletes=True
@@ -63,22 +63,22 @@ class User(Table):
     def pending_email(self) -> str | None:
         return self.credential.pending_email
 
-    def may(self, permission: Permission) -> bool:
+    def has_permission(self, permission: Permission) -> bool:
         return permission in SCOPES[Role(self.role)]
 
     def accepts_token_of(self, issued_at: float) -> bool:
-        """May an access token issued at this moment (seconds since the epoch) be used?"""
+        """Whether an access token that was issued at this time (seconds since the epoch) is still valid."""
         revoked = self.tokens_valid_after is not None and issued_at < self.tokens_valid_after.timestamp()
         return self.is_active and not revoked
 
 
 class Credential(Table):
-    """What only auth-service knows of an account. `pending_email` is an address that still has to be confirmed."""
+    """The private part of an account. `pending_email` is a new address that is not confirmed yet."""
 
     __tablename__ = "credentials"
 
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True)
     password_hash: Mapped[str]
-    password_changed_at: Mapped[datetime | None] = mapped_column(Moment)
-    email_verified_at: Mapped[datetime | None] = mapped_column(Moment)
+    password_changed_at: Mapped[datetime | None]
+    email_verified_at: Mapped[datetime | None]
     pending_email: Mapped[str | None]

@@ -1,1 +1,0 @@
-"""Accounts: registration and profiles."""

@@ -1,0 +1,1 @@
+"""Login with a username or email address and a password."""

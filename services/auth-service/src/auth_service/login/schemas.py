@@ -1,0 +1,34 @@
+"""Schemas of a login."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, StringConstraints
+
+from auth_service.passwords.policy import MAX_LENGTH
+from service_kit.schemas import RequestBody
+
+
+class Login(RequestBody):
+    login: Annotated[str, StringConstraints(min_length=1, max_length=254)] = Field(
+        description="Username or email.", examples=["ada"]
+    )
+    password: Annotated[str, StringConstraints(min_length=1, max_length=MAX_LENGTH)] = Field(
+        examples=["correct horse battery staple"]
+    )
+    remember_me: bool = Field(
+        default=False,
+        description="Begin a long session: by default 30 days instead of 12 hours.",
+    )
+
+
+class PasswordGrant(BaseModel):
+    """RFC 6749 §4.3.2. The role determines the scopes, not the form. A client needs no id."""
+
+    grant_type: Literal["password"] = "password"
+    username: str = Field(min_length=1, description="Username or email.", examples=["ada"])
+    password: str = Field(
+        min_length=1, examples=["correct horse battery staple"], json_schema_extra={"format": "password"}
+    )
+    scope: str = ""
+    client_id: str = ""
+    client_secret: str = ""

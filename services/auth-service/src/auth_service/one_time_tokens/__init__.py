@@ -1,0 +1,1 @@
+"""Mailed tokens that work once. MySQL stores their hashes."""

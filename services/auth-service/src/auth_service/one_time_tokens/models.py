@@ -1,0 +1,31 @@
+"""The table of one-time tokens."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import BINARY, ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from auth_service.database import Table
+
+
+class Purpose(StrEnum):
+    RESET_PASSWORD = "reset-password"  # noqa: S105 - a purpose, not a password
+    CONFIRM_EMAIL = "confirm-email"
+
+
+# ASVS 5.0 §6.5.5 limits a token that gives access to an account to ten minutes. A confirmation gives no access.
+LIFETIMES = {Purpose.RESET_PASSWORD: timedelta(minutes=10), Purpose.CONFIRM_EMAIL: timedelta(days=1)}
+
+
+class OneTimeToken(Table):
+    """`email` is the address that the token was sent to: using it proves that the user reads mail there."""
+
+    __tablename__ = "one_time_tokens"
+
+    token_hash: Mapped[bytes] = mapped_column(BINARY(32), primary_key=True)
+    purpose: Mapped[str]
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    email: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]

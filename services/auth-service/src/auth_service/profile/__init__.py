@@ -1,0 +1,1 @@
+"""A user's own account: read, change, export and delete it."""

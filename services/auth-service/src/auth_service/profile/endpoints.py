@@ -1,0 +1,69 @@
+"""HTTP endpoints of a user's own account."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Response
+
+from auth_service.client_info import ClientInfoDep
+from auth_service.dependencies import service
+from auth_service.profile.schemas import Export, ProfileChange
+from auth_service.profile.service import ProfileService
+from auth_service.sessions.authentication import CurrentCaller
+from auth_service.users.problems import EmailTaken, LastAdmin, UsernameReserved, UsernameTaken
+from auth_service.users.schemas import UserProfile
+from service_kit.problems import ServiceUnavailable, Unauthorized, ValidationFailed, problem_responses
+from service_kit.tokens import InvalidToken
+
+router = APIRouter(prefix="/v1/users/me", tags=["accounts"])
+
+ProfileServiceDep = Annotated[ProfileService, service("profiles")]
+
+
+@router.get(
+    "",
+    summary="Read your profile",
+    responses=problem_responses(Unauthorized, InvalidToken, ServiceUnavailable),
+)
+async def read_own_profile(caller: CurrentCaller) -> UserProfile:
+    return UserProfile.model_validate(caller.user)
+
+
+@router.patch(
+    "",
+    summary="Change your profile",
+    description="A new email address is `pending_email` until it is confirmed with the mailed link.",
+    responses=problem_responses(
+        Unauthorized, InvalidToken, UsernameTaken, EmailTaken, ValidationFailed, UsernameReserved, ServiceUnavailable
+    ),
+)
+async def change_own_profile(
+    change: ProfileChange, caller: CurrentCaller, profiles: ProfileServiceDep, client: ClientInfoDep
+) -> UserProfile:
+    return UserProfile.model_validate(await profiles.change(caller.user.id, change, client))
+
+
+@router.delete(
+    "",
+    status_code=204,
+    summary="Delete your account permanently",
+    description="The sync deletes the copy in MongoDB, too. Your tweets stay, without an author.",
+    responses=problem_responses(Unauthorized, InvalidToken, LastAdmin, ServiceUnavailable),
+)
+async def delete_own_account(caller: CurrentCaller, profiles: ProfileServiceDep, client: ClientInfoDep) -> None:
+    await profiles.delete(caller.user.id, client)
+
+
+@router.get(
+    "/export",
+    summary="Export all data about you",
+    description="Tweets are not included: read them from tweet-service with `GET /v1/tweets?author=…`.",
+    responses={
+        200: {"headers": {"Content-Disposition": {"required": True, "schema": {"type": "string"}}}},
+        **problem_responses(Unauthorized, InvalidToken, ServiceUnavailable),
+    },
+)
+async def export_own_data(
+    response: Response, caller: CurrentCaller, profiles: ProfileServiceDep, client: ClientInfoDep
+) -> Export:
+    response.headers["Content-Disposition"] = 'attachment; filename="tandem-account.json"'
+    return await profiles.export(caller.user.id, client)

@@ -1,0 +1,77 @@
+"""Rules of a user's own account."""
+
+from dataclasses import dataclass
+
+from auth_service.audit.models import Event
+from auth_service.audit.service import AuditTrail
+from auth_service.client_info import ClientInfo
+from auth_service.database import Clock, Database
+from auth_service.email_addresses.service import EmailAddressService
+from auth_service.mail.mailer import Mailer
+from auth_service.profile.export import export_of
+from auth_service.profile.schemas import Export, ProfileChange
+from auth_service.users.models import User
+from auth_service.users.problems import UsernameReserved
+from auth_service.users.repository import UserRepository
+from auth_service.users.service import ensure_admin_remains, is_reserved
+from service_kit.tokens import InvalidToken
+
+
+@dataclass(frozen=True)
+class ProfileService:
+    database: Database
+    addresses: EmailAddressService
+    mailer: Mailer
+    audit: AuditTrail
+    clock: Clock
+
+    async def change(self, user_id: str, change: ProfileChange, client: ClientInfo) -> User:
+        """Change the account. A new address must be confirmed before it replaces the old one.
+
+        Raises `UsernameTaken`, `UsernameReserved`, `EmailTaken`.
+        """
+        mails = []
+        async with self.database.transaction() as session:
+            users = UserRepository(session)
+            user = await _existing(users, user_id)
+            if change.username is not None and change.username != user.username:
+                if is_reserved(change.username):
+                    raise UsernameReserved
+                user.username = change.username
+                await users.flush()  # else the next query would send it, and nothing would translate its errors
+            if change.name is not None:
+                user.name = change.name
+            if change.email is not None:
+                mails = await self.addresses.change(session, user, change.email)
+            user.updated_at = self.clock()
+            await users.flush()
+            fields = sorted(name for name, value in change if value is not None)
+            await self.audit.record(session, Event.USER_UPDATED, client, user_id=user.id, fields=fields)
+        for mail in mails:
+            self.mailer.try_send(mail)
+        return user
+
+    async def export(self, user_id: str, client: ClientInfo) -> Export:
+        async with self.database.transaction() as session:
+            user = await _existing(UserRepository(session), user_id)
+            export = await export_of(session, user, self.clock())
+            await self.audit.record(session, Event.SENSITIVE_READ, client, user_id=user_id, what="export")
+        return export
+
+    async def delete(self, user_id: str, client: ClientInfo) -> None:
+        """Delete the account permanently. Raises `LastAdmin`."""
+        async with self.database.transaction() as session:
+            users = UserRepository(session)
+            admins = await users.lock_active_admins()
+            user = await _existing(users, user_id)
+            ensure_admin_remains(admins, user)
+            await users.delete(user)
+            await self.audit.record(session, Event.USER_DELETED, client, user_id=user_id)
+
+
+async def _existing(users: UserRepository, user_id: str) -> User:
+    """Lock the caller's account. Raises `InvalidToken` if it was deleted after the request began."""
+    user = await users.lock(user_id)
+    if user is None:
+        raise InvalidToken
+    return user

@@ -1,0 +1,80 @@
+"""HTTP endpoint of the registration."""
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+
+from auth_service.client_info import ClientInfoDep
+from auth_service.passwords.problems import PasswordTooWeak
+from auth_service.registration.dependencies import RegistrationServiceDep
+from auth_service.registration.problems import PasswordsDoNotMatch
+from auth_service.registration.schemas import Registered, Registration, RegistrationAccepted
+from auth_service.sessions.authentication import OptionalCaller
+from auth_service.sessions.schemas import NO_STORE, TOKENS_RESPONSE
+from auth_service.users.problems import EmailTaken, UsernameReserved, UsernameTaken
+from auth_service.users.schemas import UserProfile
+from service_kit.openapi import TOKEN_IS_OPTIONAL
+from service_kit.problems import Forbidden, ServiceUnavailable, TooManyRequests, ValidationFailed, problem_responses
+from service_kit.rate_limit import ReportRateLimitDep
+from service_kit.tokens import InvalidToken
+
+router = APIRouter(prefix="/v1", tags=["accounts"])
+
+_USER_ID = {"path.user_id": "$response.body#/user/id"}
+_REGISTERED_RESPONSE = {
+    **TOKENS_RESPONSE,
+    "links": {
+        **TOKENS_RESPONSE["links"],
+        "log_in": {
+            "operationId": "log_in",
+            "requestBody": {"login": "$request.body#/username", "password": "$request.body#/password"},
+        },
+        "read": {"operationId": "read_user", "parameters": _USER_ID},
+        "change": {"operationId": "change_user", "parameters": _USER_ID},
+        "delete": {"operationId": "delete_user", "parameters": _USER_ID},
+    },
+}
+
+
+@router.post(
+    "/register",
+    status_code=201,
+    response_model=Registered,
+    summary="Sign up",
+    description="Also logs the user in: the response contains tokens. An admin may set any `role`.",
+    responses={
+        201: _REGISTERED_RESPONSE,
+        202: {
+            "model": RegistrationAccepted,
+            "description": "With `AUTH_REQUIRE_EMAIL_VERIFICATION`: a mail was sent to the address.",
+        },
+        **problem_responses(
+            InvalidToken,
+            Forbidden,
+            UsernameTaken,
+            EmailTaken,
+            ValidationFailed,
+            PasswordsDoNotMatch,
+            PasswordTooWeak,
+            UsernameReserved,
+            TooManyRequests,
+            ServiceUnavailable,
+        ),
+    },
+    openapi_extra=TOKEN_IS_OPTIONAL,
+)
+async def register(
+    *,
+    response: Response,
+    body: Registration,
+    caller: OptionalCaller,
+    registrations: RegistrationServiceDep,
+    client: ClientInfoDep,
+    report: ReportRateLimitDep,
+) -> Registered | JSONResponse:
+    report(await registrations.take_attempt(client))
+    registered = await registrations.register(body, caller.user if caller else None, client)
+    if registered is None:
+        return JSONResponse(RegistrationAccepted().model_dump(), 202, dict(response.headers))
+    user, tokens = registered
+    response.headers.update(NO_STORE)
+    return Registered(user=UserProfile.model_validate(user), **tokens.model_dump())

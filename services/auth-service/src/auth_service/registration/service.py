@@ -1,0 +1,151 @@
+"""Rules of a registration."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth_service.audit.models import Event
+from auth_service.audit.service import AuditTrail
+from auth_service.client_info import ClientInfo
+from auth_service.database import Clock, Database, new_id
+from auth_service.email_addresses.service import EmailAddressService
+from auth_service.limits.policies import Limits
+from auth_service.limits.service import AttemptLimiter, Subject
+from auth_service.mail.mailer import Mailer
+from auth_service.metrics import AuthMetrics
+from auth_service.passwords.hashing import PasswordHasher
+from auth_service.passwords.policy import weakness
+from auth_service.passwords.problems import PasswordTooWeak
+from auth_service.registration.problems import PasswordsDoNotMatch
+from auth_service.registration.schemas import Registration
+from auth_service.sessions.schemas import Tokens
+from auth_service.sessions.service import SessionService
+from auth_service.users.models import Credential, Permission, Role, User
+from auth_service.users.problems import EmailTaken, UsernameReserved, UsernameTaken
+from auth_service.users.repository import UserRepository
+from auth_service.users.service import is_reserved
+from service_kit.problems import Forbidden
+from service_kit.rate_limit import RateLimit
+
+# Several times the duration of storing an account.
+_PADDING_SECONDS = 0.05
+
+
+@contextlib.asynccontextmanager
+async def pad_duration(seconds: float) -> AsyncIterator[None]:
+    """Wait at the end of the block until its duration is a multiple of `seconds`, so that it reveals nothing.
+
+    An exception is not delayed.
+    """
+    began = time.monotonic()
+    yield
+    await asyncio.sleep((began - time.monotonic()) % seconds)
+
+
+def check_registration(registration: Registration, actor: User | None) -> None:
+    """Raises `PasswordsDoNotMatch`, `PasswordTooWeak`, `UsernameReserved`, or `Forbidden` if `actor` is no admin."""
+    if registration.password != registration.password_confirm:
+        raise PasswordsDoNotMatch
+    if reason := weakness(registration.password, username=registration.username, email=registration.email):
+        raise PasswordTooWeak(reason)
+    is_admin = actor is not None and actor.has_permission(Permission.WRITE_USERS)
+    if registration.role is not Role.CUSTOMER and not is_admin:
+        raise Forbidden("Only an admin can give a role other than customer.")
+    if is_reserved(registration.username) and not is_admin:
+        raise UsernameReserved
+
+
+def new_user(registration: Registration, password_hash: str, now: datetime) -> User:
+    return User(
+        id=new_id(),
+        username=registration.username,
+        name=registration.name,
+        email=registration.email,
+        role=registration.role,
+        created_at=now,
+        updated_at=now,
+        credential=Credential(password_hash=password_hash, password_changed_at=now),
+    )
+
+
+@dataclass(frozen=True)
+class RegistrationService:
+    database: Database
+    hasher: PasswordHasher
+    sessions: SessionService
+    addresses: EmailAddressService
+    mailer: Mailer
+    limiter: AttemptLimiter
+    limits: Limits
+    audit: AuditTrail
+    clock: Clock
+    metrics: AuthMetrics
+    require_verified_email: bool
+
+    async def take_attempt(self, client: ClientInfo) -> RateLimit:
+        """Raises `TooManyRequests`."""
+        async with self.database.transaction() as session:
+            return await self.limiter.take(session, [Subject(self.limits.registration_address, client.network)])
+
+    async def register(
+        self, registration: Registration, actor: User | None, client: ClientInfo
+    ) -> tuple[User, Tokens] | None:
+        """Create an account. `actor` is the logged-in user who requests it, if any.
+
+        Returns None if the address must be confirmed first, whether or not it has an account. Raises the problems of
+        `check_registration`, `UsernameTaken`, `EmailTaken`.
+        """
+        check_registration(registration, actor)
+        if self.require_verified_email:
+            await self._register_privately(registration, actor, client)
+            return None
+        async with self.database.transaction() as session:
+            # Saves a hash if a value is taken. The unique indexes find a concurrent registration.
+            users = UserRepository(session)
+            if await users.get_by_username(registration.username):
+                raise UsernameTaken
+            if await users.get_by_email(registration.email):
+                raise EmailTaken
+        password_hash = await self.hasher.hash(registration.password)
+        async with self.database.transaction() as session:
+            user = await self._create(session, registration, password_hash, actor, client)
+            tokens = await self.sessions.start(session, user, client)
+            mail = await self.addresses.confirmation(session, user)
+        self.mailer.try_send(mail)
+        return user, tokens
+
+    async def _register_privately(self, registration: Registration, actor: User | None, client: ClientInfo) -> None:
+        """Do the same work and respond alike if the address has an account. Its owner gets a mail.
+
+        Only storing a new account takes some milliseconds longer, which the padding hides.
+        """
+        password_hash = await self.hasher.hash(registration.password)
+        async with pad_duration(_PADDING_SECONDS):
+            try:
+                async with self.database.transaction() as session:
+                    user = await self._create(session, registration, password_hash, actor, client)
+                    mail = await self.addresses.confirmation(session, user)
+            except EmailTaken:
+                self.addresses.notify_owner_of_registration(registration.email)
+            else:
+                self.mailer.try_send(mail)
+
+    async def _create(
+        self,
+        session: AsyncSession,
+        registration: Registration,
+        password_hash: str,
+        actor: User | None,
+        client: ClientInfo,
+    ) -> User:
+        user = new_user(registration, password_hash, self.clock())
+        await UserRepository(session).create(user)
+        actor_id = actor.id if actor else user.id
+        await self.audit.record(session, Event.USER_CREATED, client, user_id=user.id, actor_id=actor_id, role=user.role)
+        self.metrics.registrations.inc()
+        return user

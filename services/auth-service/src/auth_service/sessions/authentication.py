@@ -1,0 +1,50 @@
+"""Authenticates the caller of a request by an access token."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from auth_service.dependencies import DatabaseDep
+from auth_service.sessions.repository import SessionRepository
+from auth_service.users.models import User
+from service_kit.problems import Unauthorized
+from service_kit.tokens import InvalidToken, TokenVerifier, bearer_scheme
+
+# Relative, so that Swagger's Authorize button works with and without the gateway's prefix.
+BearerToken = Annotated[str | None, Depends(bearer_scheme("v1/token"))]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """`user` is the account as of the start of the request. A change must load and lock it first."""
+
+    user: User
+    session_id: str
+
+
+async def _optional_caller(request: Request, token: BearerToken, database: DatabaseDep) -> Caller | None:
+    """Raises `InvalidToken` immediately after the session or the account was ended."""
+    if token is None:
+        return None
+    verifier: TokenVerifier = request.app.state.token_verifier
+    claims = await verifier.verify(token)
+    async with database.reading() as session:
+        user = await SessionRepository(session).get_with_user(claims.sid, claims.sub)
+    if user is None or not user.accepts_token_of(claims.iat):
+        raise InvalidToken
+    return Caller(user, claims.sid)
+
+
+# The caller, or None without an access token. Raises `InvalidToken`.
+OptionalCaller = Annotated[Caller | None, Depends(_optional_caller)]
+
+
+async def _current_caller(caller: OptionalCaller) -> Caller:
+    if caller is None:
+        raise Unauthorized
+    return caller
+
+
+# Raises `Unauthorized` without an access token, or `InvalidToken`.
+CurrentCaller = Annotated[Caller, Depends(_current_caller)]

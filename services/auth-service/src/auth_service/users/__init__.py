@@ -1,0 +1,1 @@
+"""Accounts: the tables `users` and `credentials`, and the rules that several packages share."""
