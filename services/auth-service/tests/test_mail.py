@@ -29,18 +29,19 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from auth_service.mail.links import Links
-from auth_service.mail.mailer import Mailer, RetryPolicy
+from auth_service.mail.mailer import Mailer
 from auth_service.mail.messages import Mail, MailComposer, MailKind
 from auth_service.mail.settings import MailSettings
 from auth_service.mail.smtp import SmtpServer
 from auth_service.metrics import MailMetrics
 from embedded_stack import Stack
 from service_kit.problems import ServiceUnavailable
+from service_kit.retry import Backoff
 from service_kit.settings import format_settings_error
 
 TOKEN = "s3cret-T0ken_of-f0rty_three-characters-1234"
 EXPIRES = datetime(2040, 1, 31, 12, 0, tzinfo=UTC)
-IMPATIENT = RetryPolicy(first_pause=0.02, max_pause=0.1, give_up_after=30)
+FAST = Backoff(initial=0.02, maximum=0.1)
 BASE = "https://tandem.example"
 
 
@@ -128,7 +129,7 @@ async def sink(stack: Stack, server: SmtpServer) -> AsyncIterator[Sink]:
 
 @pytest.fixture
 async def mailer(server: SmtpServer, outbox: Outbox) -> AsyncIterator[Mailer]:
-    async with Mailer(server, outbox.metrics, retry=IMPATIENT) as mailer:
+    async with Mailer(server, outbox.metrics, backoff=FAST) as mailer:
         yield mailer
 
 
@@ -221,7 +222,7 @@ async def test_name_can_neither_forge_the_mail_nor_advertise_in_it(
     assert mail["Text"].splitlines()[0] == greeting
     assert [each["Address"] for each in mail["To"]] == [to]
     assert (mail["Cc"], mail["Bcc"]) == ([], [])
-    assert mail["Subject"] == "Tandem: you have an account already"
+    assert mail["Subject"] == "Tandem: you already have an account"
     assert "<script" not in mail["HTML"]
     assert "<Lovelace" not in mail["HTML"]
 
@@ -259,8 +260,7 @@ async def test_mail_is_given_up_after_its_deadline(
     composer: MailComposer, outbox: Outbox, unused_tcp_port: int
 ) -> None:
     nobody = SmtpServer("127.0.0.1", unused_tcp_port)
-    soon = RetryPolicy(first_pause=0.01, max_pause=0.02, give_up_after=0.1)
-    async with Mailer(nobody, outbox.metrics, retry=soon) as mailer:
+    async with Mailer(nobody, outbox.metrics, backoff=FAST, give_up_seconds=0.1) as mailer:
         mailer.send(composer.registration_with_taken_email(someone(), "Ada"))
     assert outbox.counted(MailKind.REGISTRATION_WITH_TAKEN_EMAIL, "given_up") == 1
 
@@ -270,7 +270,7 @@ async def test_mail_whose_link_has_expired_is_given_up(
 ) -> None:
     nobody = SmtpServer("127.0.0.1", unused_tcp_port)
     expires = datetime.now(UTC) + timedelta(milliseconds=100)
-    async with Mailer(nobody, outbox.metrics, retry=IMPATIENT) as mailer:
+    async with Mailer(nobody, outbox.metrics, backoff=FAST) as mailer:
         mailer.send(composer.confirm_email(someone(), "Ada", token=TOKEN, expires=expires))
     assert outbox.counted(MailKind.CONFIRM_EMAIL, "given_up") == 1
 
@@ -283,7 +283,7 @@ async def test_full_mailer_refuses_and_takes_mails_again_when_there_is_room(
     async def held() -> None:
         await go.wait()
 
-    async with Mailer(server, outbox.metrics, capacity=2, retry=IMPATIENT) as mailer:
+    async with Mailer(server, outbox.metrics, capacity=2, backoff=FAST) as mailer:
         mailer.submit(MailKind.RESET_PASSWORD, held)
         mailer.submit(MailKind.RESET_PASSWORD, held)
         to = someone()
@@ -302,7 +302,7 @@ async def test_leaving_sends_what_is_waiting(
     composer: MailComposer, server: SmtpServer, sink: Sink, outbox: Outbox
 ) -> None:
     to = [someone() for _ in range(20)]
-    async with Mailer(server, outbox.metrics, drain_seconds=20, retry=IMPATIENT) as mailer:
+    async with Mailer(server, outbox.metrics, drain_seconds=20, backoff=FAST) as mailer:
         for each in to:
             mailer.send(composer.registration_with_taken_email(each, "Ada"))
     for each in to:
@@ -317,7 +317,7 @@ async def test_leaving_does_not_wait_for_a_dead_server(
 ) -> None:
     with capture_logs() as logs:
         nobody = SmtpServer("127.0.0.1", unused_tcp_port)
-        async with Mailer(nobody, outbox.metrics, drain_seconds=0.1, retry=IMPATIENT) as mailer:
+        async with Mailer(nobody, outbox.metrics, drain_seconds=0.1, backoff=FAST) as mailer:
             mailer.send(composer.registration_with_taken_email(someone(), "Ada"))
     assert outbox.counted(MailKind.REGISTRATION_WITH_TAKEN_EMAIL, "dropped") == 1
     assert logs[-1]["event"] == "mail dropped"
@@ -454,7 +454,7 @@ class OwnServer:
 async def send_one(server: SmtpServer, outbox: Outbox, composer: MailComposer) -> list[EventDict]:
     """Send a mail and leave; what was logged."""
     with capture_logs() as logs:
-        async with Mailer(server, outbox.metrics, drain_seconds=20, retry=IMPATIENT) as mailer:
+        async with Mailer(server, outbox.metrics, drain_seconds=20, backoff=FAST) as mailer:
             mailer.send(composer.reset_password("ada@example.com", "Ada", token=TOKEN, minutes=10))
     return logs
 
@@ -478,10 +478,10 @@ async def test_refusal_is_final_and_what_the_server_says_of_the_recipient_is_not
 
 
 async def test_one_slow_recipient_holds_nobody_up(composer: MailComposer, outbox: Outbox) -> None:
-    patient = RetryPolicy(first_pause=60, give_up_after=600)
+    slow = Backoff(initial=60.0, maximum=60.0)
     async with (
         OwnServer("451 greylisted").serving() as server,
-        Mailer(server.plain, outbox.metrics, concurrency=1, drain_seconds=0, retry=patient) as mailer,
+        Mailer(server.plain, outbox.metrics, concurrency=1, drain_seconds=0, backoff=slow) as mailer,
     ):
         mailer.send(composer.registration_with_taken_email(someone(), "Ada"))
         mailer.send(composer.reset_password(someone(), "Ada", token=TOKEN, minutes=10))
@@ -553,7 +553,7 @@ async def test_certificate_nobody_vouches_for_is_not_accepted(
     async with OwnServer().serving(tls_context=server_certificate) as server:
         careful = SmtpServer("127.0.0.1", server.port, "starttls")
         with capture_logs() as logs:
-            async with Mailer(careful, outbox.metrics, drain_seconds=0, retry=IMPATIENT) as mailer:
+            async with Mailer(careful, outbox.metrics, drain_seconds=0, backoff=FAST) as mailer:
                 mailer.send(composer.registration_with_taken_email(someone(), "Ada"))
                 await until_logged(logs, "mail delayed")
     assert server.mails == []

@@ -1,15 +1,13 @@
 """Creates the application from its parts."""
 
-import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 
 import structlog
 from fastapi import FastAPI
 from sqlalchemy import text
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from auth_service.administration.endpoints import router as administration_router
@@ -35,11 +33,12 @@ from service_kit.background import Supervisor
 from service_kit.health import ReadinessCheck
 from service_kit.metrics import new_registry
 from service_kit.mysql import create_engine, is_unavailable, migrate
+from service_kit.retry import Backoff, Retrier
 from service_kit.tokens import TokenVerifier
 
 log = structlog.get_logger(__name__)
 
-_RETRY_SECONDS = 1.0
+_BACKOFF = Backoff(initial=0.5, maximum=2.0)
 
 
 async def prepare(settings: Settings, *, deadline_seconds: float = 60) -> None:
@@ -47,18 +46,19 @@ async def prepare(settings: Settings, *, deadline_seconds: float = 60) -> None:
 
     Replicas may do this at the same time. Raises `WrongSecret`, or SQLAlchemy's `DBAPIError` after the deadline.
     """
-    deadline = time.monotonic() + deadline_seconds
-    while True:
-        try:
-            await migrate(settings.mysql_url.get_secret_value(), migrations_folder())
-            break
-        except (OperationalError, InterfaceError) as error:
-            if not is_unavailable(error) or time.monotonic() > deadline:
-                raise
-            log.warning("database unavailable, retrying", error=str(error.orig))
-            await asyncio.sleep(_RETRY_SECONDS)
+    retrier = Retrier(on=_is_transient, backoff=_BACKOFF, timeout=deadline_seconds, on_failure=_log_failure)
+    await retrier.run(lambda: migrate(settings.mysql_url.get_secret_value(), migrations_folder()))
     async with database_of(settings) as database:
         await key_ring(settings, database, utc_now).load()
+
+
+def _is_transient(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and is_unavailable(error)
+
+
+def _log_failure(error: Exception, delay: float) -> None:
+    reason = error.orig if isinstance(error, DBAPIError) else error
+    log.warning("database unavailable, retrying", error=str(reason), retry_seconds=round(delay, 2))
 
 
 @contextlib.asynccontextmanager

@@ -7,11 +7,9 @@ again.
 import asyncio
 import contextlib
 import hashlib
-import random
 import time
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -29,8 +27,11 @@ from auth_service.mail.smtp import MailRefused, MailServerTrouble, SmtpServer
 from auth_service.metrics import MailMetrics
 from service_kit.background import TaskEnded, stray_cancellations
 from service_kit.problems import ServiceUnavailable
+from service_kit.retry import Backoff, Retrier
 
 log = structlog.get_logger(__name__)
+
+_BACKOFF = Backoff(initial=0.5, maximum=30.0)
 
 # Writes a mail, or returns None if no mail is needed.
 MailJob = Callable[[], Awaitable[Mail | None]]
@@ -59,20 +60,6 @@ class Outcome(StrEnum):
 _Result = tuple[Outcome, str | None]
 
 
-@dataclass(frozen=True)
-class RetryPolicy:
-    """Times in seconds. The pause doubles with each failure, up to `max_pause`."""
-
-    first_pause: float = 0.5
-    max_pause: float = 30.0
-    give_up_after: float = 600.0
-
-    def pause(self, failures: int) -> float:
-        """With jitter, so that concurrent failures are not retried at the same time."""
-        full = min(self.max_pause, self.first_pause * 2.0 ** min(failures - 1, 30))
-        return full * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
-
-
 class Mailer:
     """Use it as an async context manager. On exit it waits `drain_seconds` for queued mails, and drops the rest.
 
@@ -88,14 +75,16 @@ class Mailer:
         capacity: int = 1000,
         concurrency: int = 4,
         drain_seconds: float = 4.0,
-        retry: RetryPolicy = RetryPolicy(),
+        backoff: Backoff = _BACKOFF,
+        give_up_seconds: float = 600.0,
         clock: Clock = utc_now,
     ) -> None:
         self._server = server
         self._metrics = metrics
         self._capacity = capacity
         self._drain_seconds = drain_seconds
-        self._retry = retry
+        self._backoff = backoff
+        self._give_up_seconds = give_up_seconds
         self._clock = clock
         self._slots = asyncio.Semaphore(concurrency)
         self._tasks: set[asyncio.Task[_Result]] = set()
@@ -145,7 +134,7 @@ class Mailer:
             await asyncio.gather(*late, return_exceptions=True)
 
     def _start(self, delivery: "_Delivery") -> None:
-        task = asyncio.create_task(self._run(delivery), name=f"mail {delivery.kind}")
+        task = asyncio.create_task(self._deliver(delivery), name=f"mail {delivery.kind}")
         self._tasks.add(task)
         task.add_done_callback(partial(self._on_done, delivery))
 
@@ -162,35 +151,33 @@ class Mailer:
         write = {Outcome.SENT: log.info, Outcome.NOT_DUE: log.info, Outcome.FAILED: log.error}
         write.get(outcome, log.warning)(f"mail {outcome}", **delivery.log_fields(), reason=reason)
 
-    async def _run(self, delivery: "_Delivery") -> _Result:
+    async def _deliver(self, delivery: "_Delivery") -> _Result:
+        retrier = Retrier(
+            on=_TRANSIENT_ERRORS,
+            backoff=self._backoff,
+            timeout=max(self._give_up_seconds - delivery.age, 0.0),
+            on_failure=delivery.on_failure,
+        )
         try:
-            return await self._retry_until_done(delivery)
+            outcome = await retrier.run(partial(self._attempt, delivery))
+        except _TRANSIENT_ERRORS:
+            outcome = Outcome.GIVEN_UP
         except MailRefused as error:
             return Outcome.REFUSED, str(error)
         except Exception as error:  # noqa: BLE001 - the top of a task: any error is logged
             return Outcome.FAILED, _where(error)
+        return outcome, delivery.last_failure if outcome is Outcome.GIVEN_UP else None
 
-    async def _retry_until_done(self, delivery: "_Delivery") -> _Result:
-        reason = None
-        while True:
-            async with self._slots:
-                if delivery.age >= self._retry.give_up_after or delivery.has_expired(self._clock()):
-                    return Outcome.GIVEN_UP, reason
-                try:
-                    with stray_cancellations():
-                        mail = await delivery.mail()
-                        if mail is not None:
-                            await self._server.deliver(mail.message)
-                except _TRANSIENT_ERRORS as error:
-                    reason = str(error) if isinstance(error, MailServerTrouble) else type(error).__name__
-                    delivery.failures += 1
-                else:
-                    return Outcome.SENT if mail else Outcome.NOT_DUE, None
-            # One warning per mail is enough.
-            (log.warning if delivery.failures == 1 else log.debug)(
-                "mail delayed", **delivery.log_fields(), reason=reason
-            )
-            await asyncio.sleep(self._retry.pause(delivery.failures))
+    async def _attempt(self, delivery: "_Delivery") -> Outcome:
+        async with self._slots:
+            if delivery.has_expired(self._clock()):
+                return Outcome.GIVEN_UP
+            with stray_cancellations():
+                mail = await delivery.mail()
+                if mail is None:
+                    return Outcome.NOT_DUE
+                await self._server.deliver(mail.message)
+                return Outcome.SENT
 
 
 class _Delivery:
@@ -202,6 +189,7 @@ class _Delivery:
         self._mail: Mail | None = None
         self._began = time.monotonic()
         self.failures = 0
+        self.last_failure: str | None = None
 
     @property
     def kind(self) -> MailKind:
@@ -220,6 +208,13 @@ class _Delivery:
 
     def has_expired(self, now: datetime) -> bool:
         return self._mail is not None and self._mail.expires is not None and now >= self._mail.expires
+
+    def on_failure(self, error: Exception, _delay: float) -> None:
+        self.failures += 1
+        self.last_failure = str(error) if isinstance(error, MailServerTrouble) else type(error).__name__
+        # One warning per mail is enough.
+        write = log.warning if self.failures == 1 else log.debug
+        write("mail delayed", **self.log_fields(), reason=self.last_failure)
 
     def log_fields(self) -> dict[str, object]:
         """Fields for the log, without the recipient and the text.
