@@ -150,7 +150,7 @@ async def test_registering_with_somebodys_address_tells_only_the_owner(
     form = new_form() | {"email": registered["form"]["email"]}
     answer = await verifying.post("/v1/register", json=form)
     assert (answer.status_code, answer.json()) == (202, {"status": "confirm-your-email"})
-    mail = await mailbox.text(registered["form"]["email"], "you have an account already")
+    mail = await mailbox.text(registered["form"]["email"], "you already have an account")
     assert form["username"] not in mail
     login = {"login": form["username"], "password": form["password"]}
     assert problem(await verifying.post("/v1/login", json=login)) == (401, "invalid-credentials")

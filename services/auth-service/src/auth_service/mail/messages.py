@@ -39,7 +39,7 @@ _SUBJECTS = {
     MailKind.EMAIL_CHANGE_NOTICE: "Tandem: your email address is about to change",
     MailKind.RESET_PASSWORD: "Tandem: choose a new password",
     MailKind.PASSWORD_CHANGED_NOTICE: "Tandem: your password was changed",
-    MailKind.REGISTRATION_WITH_TAKEN_EMAIL: "Tandem: you have an account already",
+    MailKind.REGISTRATION_WITH_TAKEN_EMAIL: "Tandem: you already have an account",
 }
 
 
