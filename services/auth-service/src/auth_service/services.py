@@ -22,7 +22,7 @@ from auth_service.passwords.service import PasswordService
 from auth_service.profile.service import ProfileService
 from auth_service.registration.service import RegistrationService
 from auth_service.sessions.access_tokens import AccessTokenIssuer
-from auth_service.sessions.service import SessionService
+from auth_service.sessions.service import SessionLifetimes, SessionService
 from auth_service.settings import Settings
 
 
@@ -69,7 +69,12 @@ class Services:
             audience=settings.auth_audience,
             lifetime=timedelta(seconds=settings.auth_access_token_seconds),
         )
-        sessions = SessionService(database, access_tokens, audit, clock, metrics)
+        lifetimes = SessionLifetimes(
+            session=timedelta(seconds=settings.auth_session_seconds),
+            remembered=timedelta(seconds=settings.auth_remembered_session_seconds),
+            refresh_grace=timedelta(seconds=settings.auth_refresh_grace_seconds),
+        )
+        sessions = SessionService(database, access_tokens, lifetimes, audit, clock, metrics)
         addresses = EmailAddressService(database, mailer, mails, limiter, limits, audit, clock)
         must_verify = settings.auth_require_email_verification
         return cls(

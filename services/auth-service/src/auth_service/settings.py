@@ -1,8 +1,9 @@
 """auth-service's settings."""
 
 import os
+from typing import Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from auth_service.mail.settings import MailSettings
 from service_kit.mysql import MysqlAddress
@@ -14,16 +15,34 @@ class Settings(MailSettings):
     mysql_url: MysqlAddress = Field(description="`mysql://user:password@host:port/schema`")
     auth_issuer: str = Field(
         default="http://localhost:8080/api/auth",
-        description="`iss` of tokens: the address the public reaches auth-service at.",
+        description="`iss` of access tokens: the public address of auth-service.",
     )
-    auth_audience: str = Field(default="tandem", description="`aud` of tokens.")
-    auth_access_token_seconds: int = Field(default=900, ge=60, le=3600, description="How long an access token lasts.")
+    auth_audience: str = Field(default="tandem", description="`aud` of access tokens.")
+    auth_access_token_seconds: int = Field(default=900, ge=60, le=3600, description="Lifetime of an access token.")
+    auth_session_seconds: int = Field(
+        default=12 * 3600,
+        ge=60,
+        le=366 * 86400,
+        description="Lifetime of a session and its refresh tokens. At least `AUTH_ACCESS_TOKEN_SECONDS`.",
+    )
+    auth_remembered_session_seconds: int = Field(
+        default=30 * 86400,
+        ge=60,
+        le=366 * 86400,
+        description="The same for a login with `remember_me`. At least `AUTH_SESSION_SECONDS`.",
+    )
+    auth_refresh_grace_seconds: int = Field(
+        default=10,
+        ge=0,
+        le=60,
+        description="A client that lost the response of a refresh may repeat the request for this long.",
+    )
     auth_key_encryption_secret: SecretStr = Field(
         default=SecretStr("local-only-key-encryption-secret"),
         min_length=16,
         description="Encrypts the private signing keys in MySQL.",
     )
-    auth_key_rotation_days: int = Field(default=30, ge=1, le=365, description="A key signs for so long.")
+    auth_key_rotation_days: int = Field(default=30, ge=1, le=365, description="Period for which a signing key signs.")
     auth_password_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Threads that hash passwords: one per core."
     )
@@ -31,13 +50,34 @@ class Settings(MailSettings):
     auth_argon2_rounds: int = Field(default=2, ge=1, le=100, description="argon2id's t.")
     auth_argon2_parallelism: int = Field(default=1, ge=1, le=16, description="argon2id's p.")
     auth_require_email_verification: bool = Field(
-        default=False, description="Only who has confirmed an address can log in; registering tells nothing."
+        default=False,
+        description="A login needs a confirmed address, and a registration does not reveal known addresses.",
     )
-    auth_audit_days: int = Field(default=365, ge=1, description="Audit events are kept for so long.")
-    # Attempts that are free in 15 minutes; each further one waits twice as long as the one before.
-    auth_login_attempts_per_account: int = Field(default=10, ge=1, description="Free in 15 minutes.")
-    auth_login_attempts_per_address: int = Field(default=100, ge=1, description="Free in 15 minutes.")
-    auth_login_failures_overall: int = Field(default=1000, ge=1, description="Free in 15 minutes.")
-    auth_registrations_per_address: int = Field(default=300, ge=1, description="Free in 15 minutes.")
-    auth_mails_per_account: int = Field(default=5, ge=1, description="That somebody may ask for; free in 15 minutes.")
-    auth_mails_per_address: int = Field(default=50, ge=1, description="The same.")
+    auth_audit_days: int = Field(default=365, ge=1, description="Retention of audit events.")
+    # Free attempts within 15 minutes. After that the delay doubles with each attempt.
+    auth_login_attempts_per_account: int = Field(
+        default=10, ge=1, description="Login attempts per account in 15 minutes without a delay."
+    )
+    auth_login_attempts_per_address: int = Field(
+        default=100, ge=1, description="Login attempts per IP address in 15 minutes without a delay."
+    )
+    auth_login_failures_overall: int = Field(
+        default=1000, ge=1, description="Failed logins of all clients in 15 minutes without a delay."
+    )
+    auth_registrations_per_address: int = Field(
+        default=300, ge=1, description="Registrations per IP address in 15 minutes without a delay."
+    )
+    auth_mails_per_account: int = Field(
+        default=5, ge=1, description="Requested mails per account in 15 minutes without a delay."
+    )
+    auth_mails_per_address: int = Field(
+        default=50, ge=1, description="Requested mails per IP address in 15 minutes without a delay."
+    )
+
+    @model_validator(mode="after")
+    def _check_lifetimes(self) -> Self:
+        if self.auth_session_seconds < self.auth_access_token_seconds:
+            raise ValueError("AUTH_SESSION_SECONDS is shorter than AUTH_ACCESS_TOKEN_SECONDS; raise it")
+        if self.auth_remembered_session_seconds < self.auth_session_seconds:
+            raise ValueError("AUTH_REMEMBERED_SESSION_SECONDS is shorter than AUTH_SESSION_SECONDS; raise it")
+        return self

@@ -25,7 +25,7 @@ from auth_service.registration.schemas import Registration, RegistrationAccepted
 from auth_service.sessions.dependencies import SessionServiceDep
 from auth_service.sessions.problems import InvalidRefreshToken, RefreshTokenReused
 from auth_service.sessions.schemas import NO_STORE, Tokens
-from auth_service.sessions.service import REMEMBERED_LIFETIME, SessionService
+from auth_service.sessions.service import SessionService
 from auth_service.users.problems import EmailTaken, UsernameReserved, UsernameTaken
 from auth_service.users.schemas import UserProfile
 from service_kit.problems import Forbidden, ServiceUnavailable, TooManyRequests, ValidationFailed, problem_responses
@@ -121,7 +121,7 @@ async def log_in_in_browser(
 ) -> BrowserTokens:
     tokens = await logins.log_in(credentials, client, report)
     await _end_present_session(cookie, sessions, client)
-    max_age = REMEMBERED_LIFETIME if credentials.remember_me else None
+    max_age = sessions.lifetimes.remembered if credentials.remember_me else None
     response.headers.update(_headers(cookie.with_token(tokens.refresh_token, max_age)))
     return BrowserTokens(**_without_refresh_token(tokens))
 

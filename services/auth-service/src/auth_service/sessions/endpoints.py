@@ -29,8 +29,9 @@ async def _session_id(session_id: Annotated[UuidStr, Path()]) -> str:
     "/refresh",
     summary="Exchange a refresh token for new tokens",
     description=(
-        "A refresh token works once. A client that lost the response may repeat the request within 10 seconds and "
-        "gets the same successor. Any other reuse ends the session, because the token may have been stolen."
+        "A refresh token works once. A client that lost the response may repeat the request within a grace period, by "
+        "default 10 seconds, and gets the same successor. Any other reuse ends the session, because the token may have "
+        "been stolen."
     ),
     responses={
         200: TOKENS_RESPONSE,

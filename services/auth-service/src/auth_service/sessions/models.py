@@ -9,7 +9,10 @@ from auth_service.database import Table, new_id
 
 
 class Session(Table):
-    """A session begins with a login and is a refresh-token family. A refresh does not change `expires_at`."""
+    """A session begins with a login and is a refresh-token family. A refresh does not change `expires_at`.
+
+    `is_remembered`: the login had `remember_me`, so that a browser keeps the session when it is closed.
+    """
 
     __tablename__ = "sessions"
 
@@ -20,6 +23,7 @@ class Session(Table):
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+    is_remembered: Mapped[bool]
     ended_at: Mapped[datetime | None]
 
 

@@ -19,7 +19,9 @@ class SessionRepository:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def create(self, user_id: str, client: ClientInfo, *, begun_at: datetime, expires_at: datetime) -> str:
+    async def create(
+        self, user_id: str, client: ClientInfo, *, begun_at: datetime, expires_at: datetime, is_remembered: bool
+    ) -> str:
         """Store a new session. Returns its id."""
         session_id = new_id()
         await self._session.execute(
@@ -32,6 +34,7 @@ class SessionRepository:
                 "created_at": begun_at,
                 "last_used_at": begun_at,
                 "expires_at": expires_at,
+                "is_remembered": is_remembered,
             },
         )
         return session_id

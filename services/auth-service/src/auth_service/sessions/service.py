@@ -20,16 +20,24 @@ from auth_service.sessions.schemas import Tokens
 from auth_service.users.models import User
 from auth_service.users.repository import UserRepository
 
-LIFETIME = timedelta(hours=12)
-REMEMBERED_LIFETIME = timedelta(days=30)
-# A client that lost the response may repeat its refresh for this long.
-GRACE = timedelta(seconds=10)
+
+@dataclass(frozen=True)
+class SessionLifetimes:
+    """How long a session lasts from its login, and with `remember_me`.
+
+    A client that lost the response of a refresh may repeat the request within `refresh_grace`.
+    """
+
+    session: timedelta
+    remembered: timedelta
+    refresh_grace: timedelta
 
 
 @dataclass(frozen=True)
 class SessionService:
     database: Database
     access_tokens: AccessTokenIssuer
+    lifetimes: SessionLifetimes
     audit: AuditTrail
     clock: Clock
     metrics: AuthMetrics
@@ -45,8 +53,10 @@ class SessionService:
     ) -> Tokens:
         """Begin a session in the caller's transaction. The audit trail records it as `event`."""
         sessions, now, token = SessionRepository(session), self.clock(), new_token()
-        expires_at = now + (REMEMBERED_LIFETIME if remember_me else LIFETIME)
-        session_id = await sessions.create(user.id, client, begun_at=now, expires_at=expires_at)
+        lifetime = self.lifetimes.remembered if remember_me else self.lifetimes.session
+        session_id = await sessions.create(
+            user.id, client, begun_at=now, expires_at=now + lifetime, is_remembered=remember_me
+        )
         await sessions.add_refresh_token(token_hash(token), session_id, now)
         await self.audit.record(session, event, client, user_id=user.id, session_id=session_id)
         return self._tokens(user, session_id, token, now)
@@ -54,8 +64,8 @@ class SessionService:
     async def refresh(self, refresh_token: str, client: ClientInfo) -> Tokens:
         """Exchange a refresh token for its successor.
 
-        A repeated request within `GRACE` gets the same successor, unless the successor was used, because then the
-        response was not lost. Any other reuse of a token ends the session. Raises `InvalidRefreshToken`,
+        A repeated request within the grace period gets the same successor, unless the successor was used, because then
+        the response was not lost. Any other reuse of a token ends the session. Raises `InvalidRefreshToken`,
         `RefreshTokenReused`.
         """
         presented = token_hash(refresh_token)
@@ -94,7 +104,11 @@ class SessionService:
     async def _lost_successor(
         self, sessions: SessionRepository, token: RefreshToken, refresh_token: str, now: datetime
     ) -> str | None:
-        if token.spent_at is None or token.sealed_successor is None or now > token.spent_at + GRACE:
+        if (
+            token.spent_at is None
+            or token.sealed_successor is None
+            or now > token.spent_at + self.lifetimes.refresh_grace
+        ):
             return None
         successor = unseal_successor(refresh_token, token.sealed_successor)
         return None if await sessions.is_spent(token_hash(successor)) else successor
@@ -103,7 +117,7 @@ class SessionService:
         """The remaining time of this token's session, or None if the session began without `remember_me`."""
         async with self.database.reading() as session:
             found = await SessionRepository(session).get_by_refresh_token(token_hash(refresh_token))
-            if found is None or found[1].expires_at - found[1].created_at <= LIFETIME:
+            if found is None or not found[1].is_remembered:
                 return None
             return found[1].expires_at - self.clock()
 
