@@ -21,11 +21,11 @@ Form = dict[str, Any]
 NewForm = Callable[[], Form]
 
 
-Person = dict[str, Any]
-Register = Callable[..., Awaitable[Person]]
+RegisteredUser = dict[str, Any]
+Register = Callable[..., Awaitable[RegisteredUser]]
 
 
-class TurnableClock:
+class AdjustableClock:
     """The real time, and what tests have turned it forward by, or when they have stopped it."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class TurnableClock:
     def __call__(self) -> datetime:
         return (self._stopped_at or datetime.now(UTC)) + self.offset
 
-    def set_right(self) -> None:
+    def reset(self) -> None:
         self.offset = timedelta(0)
         self._stopped_at = None
 
@@ -66,14 +66,24 @@ async def client_of(app: FastAPI, address: str = "192.0.2.77", **headers: str) -
 
 
 @asynccontextmanager
-async def running_app(settings: Settings, clock: TurnableClock | None = None, **changed: Any) -> AsyncIterator[FastAPI]:
+async def running_app(
+    settings: Settings, clock: AdjustableClock | None = None, **changed: Any
+) -> AsyncIterator[FastAPI]:
     """Another replica of the service, with some settings changed."""
-    app = create_app(settings.model_copy(update=changed), clock or TurnableClock())
+    app = create_app(settings.model_copy(update=changed), clock or AdjustableClock())
     async with app.router.lifespan_context(app):
         yield app
 
 
-async def log_in(client: httpx.AsyncClient, person: Person, **more: Any) -> dict[str, Any]:
+async def sign_up(app: FastAPI, username: str, password: str = "correct horse battery staple") -> RegisteredUser:
+    form = {"username": username, "email": f"{username}@example.com", "name": username}
+    async with client_of(app) as client:
+        answer = await client.post("/v1/register", json={**form, "password": password, "password_confirm": password})
+    user: RegisteredUser = answer.json()
+    return user
+
+
+async def log_in(client: httpx.AsyncClient, person: RegisteredUser, **more: Any) -> dict[str, Any]:
     """Tokens of a new session of somebody who has registered."""
     form = person["form"]
     answer = await client.post("/v1/login", json={"login": form["username"], "password": form["password"], **more})
@@ -82,7 +92,7 @@ async def log_in(client: httpx.AsyncClient, person: Person, **more: Any) -> dict
     return tokens
 
 
-async def events_of(client: httpx.AsyncClient, admin: Person, **filters: str) -> list[dict[str, Any]]:
+async def events_of(client: httpx.AsyncClient, admin: RegisteredUser, **filters: str) -> list[dict[str, Any]]:
     """What the audit trail says, newest first."""
     answer = await client.get("/v1/audit", params={"limit": 100, **filters}, headers=bearer(admin))
     assert answer.status_code == 200, answer.text

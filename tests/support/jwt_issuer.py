@@ -1,5 +1,7 @@
 """An issuer of access tokens for tests of those who check them: real keys, a real key set over HTTP."""
 
+import base64
+import json
 import secrets
 import threading
 import time
@@ -14,6 +16,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from jose import jwk, jwt
 
 ISSUER, AUDIENCE = "http://issuer.test/api/auth", "tandem"
+
+
+def segment(content: Any) -> str:
+    """Base64url of bytes, or of the JSON of another value. Python's JSON may contain NaN."""
+    raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 class SigningKey:

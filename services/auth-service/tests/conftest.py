@@ -15,19 +15,19 @@ from auth_service.main import create_app, prepare
 from auth_service.settings import Settings
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
-from support.auth_app import Form, Mailbox, NewForm, Person, Register, TurnableClock, client_of, own_schema
+from support.auth_app import AdjustableClock, Form, Mailbox, NewForm, Register, RegisteredUser, client_of, own_schema
 
 PASSWORD = "correct horse battery staple"
 
 
-_clock = TurnableClock()
+_clock = AdjustableClock()
 
 
 @pytest.fixture
-async def clock(app: FastAPI) -> AsyncIterator[TurnableClock]:
+async def clock(app: FastAPI) -> AsyncIterator[AdjustableClock]:
     """The application's clock; it is set right again after the test."""
     yield _clock
-    _clock.set_right()
+    _clock.reset()
     await app.state.key_ring.load()
 
 
@@ -115,7 +115,7 @@ def form(new_form: NewForm) -> Form:
 def register(client: httpx.AsyncClient, new_form: NewForm, rows: AsyncEngine) -> Register:
     """Opens an account and logs in to it: the answer's body, with the `form` that was sent."""
 
-    async def open_account(role: str = "customer", **changes: Any) -> Person:
+    async def open_account(role: str = "customer", **changes: Any) -> RegisteredUser:
         form = new_form() | changes
         answer = await client.post("/v1/register", json=form)
         assert answer.status_code == 201, answer.text
@@ -131,13 +131,13 @@ def register(client: httpx.AsyncClient, new_form: NewForm, rows: AsyncEngine) ->
 
 
 @pytest.fixture
-async def registered(register: Register, form: Form) -> Person:
+async def registered(register: Register, form: Form) -> RegisteredUser:
     """Somebody with an account."""
     return await register(**form)
 
 
 @pytest.fixture
-async def admin(register: Register) -> Person:
+async def admin(register: Register) -> RegisteredUser:
     return await register(role="admin")
 
 

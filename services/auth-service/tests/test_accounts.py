@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from support.auth_app import Form, Person, Register, log_in
+from support.auth_app import Form, Register, RegisteredUser, log_in
 from support.responses import bearer, problem
 
 
@@ -31,8 +31,8 @@ async def test_registration_logs_in_and_shows_the_profile(client: httpx.AsyncCli
 
 
 @pytest.mark.parametrize("field", ["username", "email"])
-async def test_taken_names_are_refused_whatever_their_case(
-    client: httpx.AsyncClient, form: Form, registered: Person, field: str
+async def test_taken_username_and_email_are_refused_in_any_case(
+    client: httpx.AsyncClient, form: Form, registered: RegisteredUser, field: str
 ) -> None:
     other = {**form, "username": "somebody_else", "email": "somebody@else.example.com", field: form[field].upper()}
     answer = await client.post("/v1/register", json=other)
@@ -40,7 +40,7 @@ async def test_taken_names_are_refused_whatever_their_case(
     assert answer.json()["errors"][0]["pointer"] == f"#/{field}"
 
 
-async def test_of_concurrent_registrations_exactly_one_wins(client: httpx.AsyncClient, form: Form) -> None:
+async def test_exactly_one_of_concurrent_registrations_succeeds(client: httpx.AsyncClient, form: Form) -> None:
     answers = await asyncio.gather(*(client.post("/v1/register", json=form) for _ in range(8)))
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
     login = {"login": form["username"], "password": form["password"]}
@@ -65,7 +65,7 @@ async def test_of_concurrent_registrations_exactly_one_wins(client: httpx.AsyncC
         ({"username": None}, "validation-failed", "#/username"),
     ],
 )
-async def test_wrong_field_is_named(
+async def test_invalid_field_is_named(
     client: httpx.AsyncClient, form: Form, change: dict[str, Any], code: str, pointer: str
 ) -> None:
     answer = await client.post("/v1/register", json={**form, **change})
@@ -73,7 +73,7 @@ async def test_wrong_field_is_named(
     assert pointer in [error["pointer"] for error in answer.json()["errors"]]
 
 
-async def test_password_never_comes_back_in_an_error(client: httpx.AsyncClient, form: Form) -> None:
+async def test_errors_never_contain_the_password(client: httpx.AsyncClient, form: Form) -> None:
     for change in ({"password": "hunter2"}, {"username": "!"}, {"password_confirm": "hunter2hunter2"}):
         answer = await client.post("/v1/register", json={**form, **change})
         assert answer.status_code == 422
@@ -82,15 +82,17 @@ async def test_password_never_comes_back_in_an_error(client: httpx.AsyncClient, 
 
 
 @pytest.mark.parametrize("role", ["technical_worker", "senior_manager", "admin"])
-async def test_nobody_gives_himself_a_role(
-    client: httpx.AsyncClient, form: Form, registered: Person, role: str
+async def test_users_can_not_give_themselves_a_role(
+    client: httpx.AsyncClient, form: Form, registered: RegisteredUser, role: str
 ) -> None:
     other = {**form, "username": "climber", "email": "climber@example.com", "role": role}
     for headers in ({}, bearer(registered)):
         assert problem(await client.post("/v1/register", json=other, headers=headers)) == (403, "forbidden")
 
 
-async def test_admin_gives_a_role(client: httpx.AsyncClient, form: Form, registered: Person, rows: AsyncEngine) -> None:
+async def test_admin_gives_a_role(
+    client: httpx.AsyncClient, form: Form, registered: RegisteredUser, rows: AsyncEngine
+) -> None:
     async with rows.begin() as connection:
         statement = text("UPDATE users SET role = 'admin' WHERE id = :id")
         await connection.execute(statement, {"id": registered["user"]["id"]})
@@ -101,8 +103,8 @@ async def test_admin_gives_a_role(client: httpx.AsyncClient, form: Form, registe
     assert answer.json()["user"]["role"] == "senior_manager"
 
 
-async def test_only_the_hash_of_the_password_is_kept_and_not_beside_the_profile(
-    registered: Person, form: Form, rows: AsyncEngine
+async def test_password_is_stored_as_a_hash_outside_of_the_captured_table(
+    registered: RegisteredUser, form: Form, rows: AsyncEngine
 ) -> None:
     async with rows.connect() as connection:
         parameters = {"id": registered["user"]["id"]}
@@ -117,7 +119,7 @@ async def test_only_the_hash_of_the_password_is_kept_and_not_beside_the_profile(
     assert form["password"] not in str(dict(profile)) + password_hash
 
 
-async def test_profile_is_changed_by_its_owner(client: httpx.AsyncClient, registered: Person) -> None:
+async def test_user_changes_own_profile(client: httpx.AsyncClient, registered: RegisteredUser) -> None:
     change = {"name": "Countess Ada", "username": f"{registered['form']['username']}_X"}
     answer = await client.patch("/v1/users/me", json=change, headers=bearer(registered))
     assert answer.status_code == 200
@@ -130,8 +132,8 @@ async def test_profile_is_changed_by_its_owner(client: httpx.AsyncClient, regist
     assert await log_in(client, registered)
 
 
-async def test_username_of_somebody_else_is_refused_in_a_change_too(
-    client: httpx.AsyncClient, registered: Person, register: Register
+async def test_taken_username_is_refused_in_a_change(
+    client: httpx.AsyncClient, registered: RegisteredUser, register: Register
 ) -> None:
     other = await register()
     change = {"username": other["form"]["username"].upper()}
@@ -147,7 +149,7 @@ async def test_username_of_somebody_else_is_refused_in_a_change_too(
 
 @pytest.mark.parametrize("username", ["admin", "Support", "_root_", "TANDEM", "me"])
 async def test_reserved_username_is_refused(
-    client: httpx.AsyncClient, registered: Person, form: Form, username: str
+    client: httpx.AsyncClient, registered: RegisteredUser, form: Form, username: str
 ) -> None:
     if len(username) >= 3:
         answer = await client.post("/v1/register", json={**form, "username": username})
@@ -156,8 +158,8 @@ async def test_reserved_username_is_refused(
         assert problem(answer) == (422, "username-reserved")
 
 
-async def test_deleted_account_is_gone_with_everything_but_the_audit_trail(
-    client: httpx.AsyncClient, registered: Person, rows: AsyncEngine, register: Register
+async def test_deletion_removes_everything_except_the_audit_trail(
+    client: httpx.AsyncClient, registered: RegisteredUser, rows: AsyncEngine, register: Register
 ) -> None:
     user_id, form = registered["user"]["id"], registered["form"]
     assert (await client.delete("/v1/users/me", headers=bearer(registered))).status_code == 204
@@ -174,8 +176,8 @@ async def test_deleted_account_is_gone_with_everything_but_the_audit_trail(
     assert (await register(**form))["user"]["id"] != user_id
 
 
-async def test_export_says_what_others_did_but_nothing_about_them(
-    client: httpx.AsyncClient, registered: Person, admin: Person
+async def test_export_contains_actions_of_others_without_their_data(
+    client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser
 ) -> None:
     path = f"/v1/users/{registered['user']['id']}"
     headers = bearer(admin) | {"User-Agent": "the admin's own browser"}
@@ -186,7 +188,7 @@ async def test_export_says_what_others_did_but_nothing_about_them(
     assert admin["user"]["id"] not in str(export)
 
 
-async def test_export_holds_everything_but_secrets(client: httpx.AsyncClient, registered: Person) -> None:
+async def test_export_contains_everything_except_secrets(client: httpx.AsyncClient, registered: RegisteredUser) -> None:
     await log_in(client, registered)
     await client.patch("/v1/users/me", json={"email": "other-ada@example.com"}, headers=bearer(registered))
     answer = await client.get("/v1/users/me/export", headers=bearer(registered))
@@ -206,8 +208,8 @@ async def test_export_holds_everything_but_secrets(client: httpx.AsyncClient, re
         assert secret not in answer.text
 
 
-async def test_deactivated_person_is_shut_out_at_once(
-    client: httpx.AsyncClient, registered: Person, form: Form, rows: AsyncEngine
+async def test_deactivation_takes_effect_immediately(
+    client: httpx.AsyncClient, registered: RegisteredUser, form: Form, rows: AsyncEngine
 ) -> None:
     async with rows.begin() as connection:
         statement = text("UPDATE users SET is_active = 0 WHERE id = :id")

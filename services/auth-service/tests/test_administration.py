@@ -9,19 +9,19 @@ from jose import jwt
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from support.auth_app import Person, Register, events_of, log_in
+from support.auth_app import Register, RegisteredUser, events_of, log_in
 from support.responses import bearer, problem
 
 ROLES = ("customer", "technical_worker", "senior_manager", "admin")
 
 
-def user_path(person: Person) -> str:
+def user_path(person: RegisteredUser) -> str:
     return f"/v1/users/{person['user']['id']}"
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_who_may_see_and_who_may_change_users(
-    client: httpx.AsyncClient, register: Register, registered: Person, role: str
+async def test_permissions_of_each_role(
+    client: httpx.AsyncClient, register: Register, registered: RegisteredUser, role: str
 ) -> None:
     by = bearer(await register(role=role))
     reads = [await client.get(path, headers=by) for path in ("/v1/users", user_path(registered))]
@@ -38,7 +38,7 @@ async def test_who_may_see_and_who_may_change_users(
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/v1/users"), ("GET", "/v1/users/x"), ("PATCH", "/v1/users/x"), ("GET", "/v1/audit")]
 )
-async def test_nobody_gets_in_without_a_token(client: httpx.AsyncClient, method: str, path: str) -> None:
+async def test_administration_needs_a_token(client: httpx.AsyncClient, method: str, path: str) -> None:
     assert problem(await client.request(method, path, json={})) == (401, "not-authenticated")
 
 
@@ -67,8 +67,8 @@ async def test_scope_follows_from_the_role(register: Register, role: str, scopes
     assert (claims["role"], set(claims["scope"].split())) == (role, scopes)
 
 
-async def test_list_is_read_page_by_page_while_people_register(
-    client: httpx.AsyncClient, register: Register, admin: Person
+async def test_pagination_is_stable_while_users_register(
+    client: httpx.AsyncClient, register: Register, admin: RegisteredUser
 ) -> None:
     prefix = "paged_"
     people = [await register(username=f"{prefix}{number}") for number in range(5)]
@@ -86,7 +86,7 @@ async def test_list_is_read_page_by_page_while_people_register(
     assert seen == [person["form"]["username"] for person in reversed(people)]
 
 
-async def test_list_is_filtered(client: httpx.AsyncClient, register: Register, admin: Person) -> None:
+async def test_list_is_filtered(client: httpx.AsyncClient, register: Register, admin: RegisteredUser) -> None:
     worker = await register(role="technical_worker", name="Zebedee the filtered")
     idle = await register(name="Zebedee the idle")
     await client.patch(user_path(idle), json={"is_active": False}, headers=bearer(admin))
@@ -105,19 +105,19 @@ async def test_list_is_filtered(client: httpx.AsyncClient, register: Register, a
 
 
 @pytest.mark.parametrize("cursor", ["x", "W10", "WzFd", "é"])
-async def test_cursor_that_nobody_handed_out_is_refused(client: httpx.AsyncClient, admin: Person, cursor: str) -> None:
+async def test_forged_cursor_is_refused(client: httpx.AsyncClient, admin: RegisteredUser, cursor: str) -> None:
     answer = await client.get("/v1/users", params={"cursor": cursor}, headers=bearer(admin))
     assert problem(answer) == (422, "invalid-cursor")
 
 
-async def test_user_that_is_not_there(client: httpx.AsyncClient, admin: Person) -> None:
+async def test_unknown_user_is_not_found(client: httpx.AsyncClient, admin: RegisteredUser) -> None:
     for method, body in (("GET", None), ("PATCH", {"name": "x"}), ("DELETE", None)):
         answer = await client.request(method, "/v1/users/nobody", json=body, headers=bearer(admin))
         assert problem(answer) == (404, "user-not-found")
 
 
-async def test_another_role_takes_effect_at_once_and_revokes_the_tokens_of_the_old_one(
-    client: httpx.AsyncClient, register: Register, admin: Person
+async def test_new_role_takes_effect_immediately_and_revokes_old_tokens(
+    client: httpx.AsyncClient, register: Register, admin: RegisteredUser
 ) -> None:
     person = await register(role="admin")
     changed = await client.patch(user_path(person), json={"role": "customer"}, headers=bearer(admin))
@@ -128,8 +128,8 @@ async def test_another_role_takes_effect_at_once_and_revokes_the_tokens_of_the_o
     assert problem(await client.get("/v1/users", headers=bearer(renewed))) == (403, "forbidden")
 
 
-async def test_deactivated_account_is_out_and_comes_back_without_its_old_tokens(
-    client: httpx.AsyncClient, registered: Person, admin: Person
+async def test_reactivated_account_does_not_get_its_old_tokens_back(
+    client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser
 ) -> None:
     path, by = user_path(registered), bearer(admin)
     assert (await client.patch(path, json={"is_active": False}, headers=by)).json()["is_active"] is False
@@ -142,7 +142,7 @@ async def test_deactivated_account_is_out_and_comes_back_without_its_old_tokens(
     assert await log_in(client, registered)
 
 
-async def _make_everybody_else_a_customer(rows: AsyncEngine, *people: Person) -> None:
+async def _make_everybody_else_a_customer(rows: AsyncEngine, *people: RegisteredUser) -> None:
     async with rows.begin() as connection:
         kept = tuple(person["user"]["id"] for person in people)
         others = text("UPDATE users SET role = 'customer' WHERE role = 'admin' AND id NOT IN :kept")
@@ -150,7 +150,7 @@ async def _make_everybody_else_a_customer(rows: AsyncEngine, *people: Person) ->
 
 
 @pytest.mark.parametrize("change", [{"role": "customer"}, {"is_active": False}, None])
-async def test_last_admin_stays(
+async def test_last_admin_can_not_be_removed(
     client: httpx.AsyncClient, register: Register, rows: AsyncEngine, change: dict[str, Any] | None
 ) -> None:
     last = await register(role="admin")
@@ -162,7 +162,7 @@ async def test_last_admin_stays(
     assert (await client.get("/v1/users/me", headers=bearer(last))).json()["role"] == "admin"
 
 
-async def test_two_admins_who_demote_each_other_leave_one(
+async def test_one_of_two_admins_who_demote_each_other_remains(
     client: httpx.AsyncClient, register: Register, rows: AsyncEngine
 ) -> None:
     for _ in range(5):
@@ -179,8 +179,8 @@ async def test_two_admins_who_demote_each_other_leave_one(
         assert admins == 1
 
 
-async def test_what_admins_do_is_in_the_audit_trail(
-    client: httpx.AsyncClient, registered: Person, admin: Person
+async def test_actions_of_admins_are_audited(
+    client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser
 ) -> None:
     user_id, admin_id = registered["user"]["id"], admin["user"]["id"]
     await client.patch(user_path(registered), json={"role": "technical_worker"}, headers=bearer(admin))
@@ -190,7 +190,9 @@ async def test_what_admins_do_is_in_the_audit_trail(
     assert events[-1]["details"] == {"former": "customer", "role": "technical_worker"}
 
 
-async def test_refusal_is_in_the_audit_trail(client: httpx.AsyncClient, registered: Person, admin: Person) -> None:
+async def test_denied_request_is_audited(
+    client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser
+) -> None:
     await client.get("/v1/users", headers=bearer(registered))
     (event,) = await events_of(client, admin, user=registered["user"]["id"], event="authz_fail")
     assert event["details"] == {"wanted": "GET /v1/users"}

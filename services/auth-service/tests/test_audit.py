@@ -8,12 +8,12 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from support.auth_app import Mailbox, Person, client_of, events_of, log_in
+from support.auth_app import Mailbox, RegisteredUser, client_of, events_of, log_in
 from support.responses import bearer, problem
 
 
-async def test_login_is_told_with_who_from_where_and_which_request(
-    app: FastAPI, client: httpx.AsyncClient, registered: Person, admin: Person
+async def test_login_is_recorded_with_user_client_and_request_id(
+    app: FastAPI, client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser
 ) -> None:
     login = {"login": registered["form"]["username"], "password": "wrong password"}
     headers = {"X-Request-ID": "a-request-of-mine", "User-Agent": "a browser"}
@@ -29,8 +29,8 @@ async def test_login_is_told_with_who_from_where_and_which_request(
     assert (success["actor_id"], success["created_at"] > failure["created_at"]) == (user_id, True)
 
 
-async def test_what_an_unknown_person_typed_is_not_kept(
-    client: httpx.AsyncClient, admin: Person, rows: AsyncEngine
+async def test_unknown_login_name_is_not_stored(
+    client: httpx.AsyncClient, admin: RegisteredUser, rows: AsyncEngine
 ) -> None:
     """It may be a password that went into the wrong field."""
     await client.post("/v1/login", json={"login": "hunter2-in-the-wrong-field", "password": "x"})
@@ -41,8 +41,8 @@ async def test_what_an_unknown_person_typed_is_not_kept(
     assert "hunter2" not in str(everything)
 
 
-async def test_life_of_an_account_can_be_read_in_the_trail(
-    client: httpx.AsyncClient, registered: Person, admin: Person, mailbox: Mailbox
+async def test_trail_records_the_life_of_an_account(
+    client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser, mailbox: Mailbox
 ) -> None:
     user_id, form = registered["user"]["id"], registered["form"]
     await client.post("/v1/email/verify", json={"token": await mailbox.token(form["email"], "confirm your email")})
@@ -71,8 +71,8 @@ async def test_life_of_an_account_can_be_read_in_the_trail(
         assert secret not in told
 
 
-async def test_trail_is_read_page_by_page_and_by_time(
-    client: httpx.AsyncClient, registered: Person, admin: Person
+async def test_trail_has_pages_and_time_filters(
+    client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser
 ) -> None:
     for _ in range(3):
         await log_in(client, registered)
@@ -93,8 +93,8 @@ async def test_trail_is_read_page_by_page_and_by_time(
 
 
 @pytest.mark.parametrize("wrong", [{"event": "no_such"}, {"since": "yesterday"}, {"limit": "0"}, {"limit": "101"}])
-async def test_filter_that_means_nothing_is_refused(
-    client: httpx.AsyncClient, admin: Person, wrong: dict[str, str]
+async def test_invalid_filter_is_refused(
+    client: httpx.AsyncClient, admin: RegisteredUser, wrong: dict[str, str]
 ) -> None:
     answer = await client.get("/v1/audit", params=wrong, headers=bearer(admin))
     assert problem(answer) == (422, "validation-failed")

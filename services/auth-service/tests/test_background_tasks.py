@@ -36,7 +36,7 @@ async def test_task_that_ends_is_restarted(
         assert await restarts(client, task) == 1
 
 
-async def test_mail_whose_task_is_cancelled_is_tried_again() -> None:
+async def test_cancelled_mail_is_retried() -> None:
     metrics, runs, go_on = MailMetrics(CollectorRegistry()), 0, asyncio.Event()
 
     async def job() -> Mail | None:
@@ -68,7 +68,7 @@ async def test_mail_whose_task_is_cancelled_is_tried_again() -> None:
     assert (runs, counted("dropped")) == (2, 0)
 
 
-async def test_cancellation_that_a_library_lets_out_is_trouble_that_passes() -> None:
+async def test_stray_cancellation_is_retried() -> None:
     metrics, runs = MailMetrics(CollectorRegistry()), 0
 
     async def job() -> Mail | None:

@@ -11,7 +11,17 @@ from starlette.datastructures import Headers
 
 from auth_service.browser.same_origin import is_same_origin
 from auth_service.settings import Settings
-from support.auth_app import Form, NewForm, Person, Register, TurnableClock, client_of, events_of, log_in, running_app
+from support.auth_app import (
+    AdjustableClock,
+    Form,
+    NewForm,
+    Register,
+    RegisteredUser,
+    client_of,
+    events_of,
+    log_in,
+    running_app,
+)
 from support.responses import bearer, problem
 
 OWN = {"X-Tandem-Browser": "1", "Origin": "http://auth.test", "Sec-Fetch-Site": "same-origin"}
@@ -31,17 +41,17 @@ def cookie_of(answer: httpx.Response) -> Morsel[str]:
     return cookie
 
 
-def credentials_of(person: Person, **more: Any) -> Form:
+def credentials_of(person: RegisteredUser, **more: Any) -> Form:
     return {"login": person["form"]["username"], "password": person["form"]["password"], **more}
 
 
-async def begin(browser: httpx.AsyncClient, person: Person, **more: Any) -> httpx.Response:
+async def begin(browser: httpx.AsyncClient, person: RegisteredUser, **more: Any) -> httpx.Response:
     answer = await browser.post("/v1/browser/login", json=credentials_of(person, **more))
     assert answer.status_code == 200, answer.text
     return answer
 
 
-async def test_refresh_token_is_in_a_cookie_and_nowhere_else(browser: httpx.AsyncClient, registered: Person) -> None:
+async def test_refresh_token_is_in_the_cookie_only(browser: httpx.AsyncClient, registered: RegisteredUser) -> None:
     answer = await begin(browser, registered)
     assert answer.json().keys() == {"access_token", "token_type", "expires_in"}
     assert answer.headers["cache-control"] == "no-store"
@@ -52,7 +62,7 @@ async def test_refresh_token_is_in_a_cookie_and_nowhere_else(browser: httpx.Asyn
     assert (await browser.get("/v1/users/me", headers=bearer(answer.json()))).status_code == 200
 
 
-async def test_registering_logs_in_like_the_other_interface(browser: httpx.AsyncClient, form: Form) -> None:
+async def test_registration_in_a_browser_logs_in(browser: httpx.AsyncClient, form: Form) -> None:
     answer = await browser.post("/v1/browser/register", json=form)
     assert answer.status_code == 201
     assert answer.json().keys() == {"access_token", "token_type", "expires_in", "user"}
@@ -63,12 +73,12 @@ async def test_registering_logs_in_like_the_other_interface(browser: httpx.Async
     assert taken.json()["errors"][0]["pointer"] == "#/username"
 
 
-async def test_nobody_registers_in_a_browser_as_more_than_a_customer(browser: httpx.AsyncClient, form: Form) -> None:
+async def test_registration_in_a_browser_can_not_set_a_role(browser: httpx.AsyncClient, form: Form) -> None:
     answer = await browser.post("/v1/browser/register", json={**form, "role": "admin"})
     assert problem(answer) == (403, "forbidden")
 
 
-async def test_cookie_is_renewed_with_each_refresh(browser: httpx.AsyncClient, registered: Person) -> None:
+async def test_cookie_is_renewed_with_each_refresh(browser: httpx.AsyncClient, registered: RegisteredUser) -> None:
     first = cookie_of(await begin(browser, registered)).value
     answer = await browser.post("/v1/browser/refresh")
     assert answer.status_code == 200
@@ -77,24 +87,24 @@ async def test_cookie_is_renewed_with_each_refresh(browser: httpx.AsyncClient, r
     assert (await browser.post("/v1/browser/refresh")).status_code == 200
 
 
-async def test_only_a_session_that_is_to_be_remembered_outlives_the_browser(
-    browser: httpx.AsyncClient, registered: Person, clock: TurnableClock
+async def test_only_remembered_sessions_survive_closing_the_browser(
+    browser: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock
 ) -> None:
     cookie = cookie_of(await begin(browser, registered, remember_me=True))
     assert cookie["max-age"] == str(30 * DAY)
-    clock.forward(days=10)
+    clock.advance(days=10)
     renewed = cookie_of(await browser.post("/v1/browser/refresh"))
     assert 20 * DAY - 60 < int(renewed["max-age"]) <= 20 * DAY
     await begin(browser, registered)
     assert cookie_of(await browser.post("/v1/browser/refresh"))["max-age"] == ""
 
 
-async def test_stolen_cookie_ends_the_session_of_both_and_is_taken_back(
-    app: FastAPI, browser: httpx.AsyncClient, registered: Person, clock: TurnableClock
+async def test_reused_cookie_ends_the_session_and_is_deleted(
+    app: FastAPI, browser: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock
 ) -> None:
     stolen = cookie_of(await begin(browser, registered)).value
     await browser.post("/v1/browser/refresh")
-    clock.forward(seconds=11)
+    clock.advance(seconds=11)
     async with client_of(app, **OWN, Cookie=f"tandem_refresh={stolen}") as thief:
         refused = await thief.post("/v1/browser/refresh")
     assert problem(refused) == (401, "refresh-token-reused")
@@ -105,8 +115,8 @@ async def test_stolen_cookie_ends_the_session_of_both_and_is_taken_back(
     assert not browser.cookies
 
 
-async def test_lost_answer_gives_the_same_cookie_again(
-    app: FastAPI, browser: httpx.AsyncClient, registered: Person
+async def test_repeated_refresh_sets_the_same_cookie(
+    app: FastAPI, browser: httpx.AsyncClient, registered: RegisteredUser
 ) -> None:
     """Two tabs without Web Locks, or one whose connection broke."""
     lost = cookie_of(await begin(browser, registered)).value
@@ -116,25 +126,27 @@ async def test_lost_answer_gives_the_same_cookie_again(
 
 
 @pytest.mark.parametrize("cookie", ["", "tandem_refresh=", "tandem_refresh=x", "tandem_refresh=" + "x" * 3000, "a=b"])
-async def test_cookie_that_is_missing_or_nobodys_is_refused(app: FastAPI, cookie: str) -> None:
+async def test_missing_or_unknown_cookie_is_refused(app: FastAPI, cookie: str) -> None:
     async with client_of(app, **OWN, Cookie=cookie) as client:
         assert problem(await client.post("/v1/browser/refresh")) == (401, "invalid-refresh-token")
 
 
-async def test_refresh_token_in_the_body_is_no_cookie(browser: httpx.AsyncClient, registered: Person) -> None:
+async def test_refresh_token_in_the_body_is_not_accepted_as_cookie(
+    browser: httpx.AsyncClient, registered: RegisteredUser
+) -> None:
     body = {"refresh_token": registered["refresh_token"]}
     assert problem(await browser.post("/v1/browser/refresh", json=body)) == (401, "invalid-refresh-token")
 
 
-async def test_cookie_is_good_for_nothing_else(app: FastAPI, registered: Person) -> None:
+async def test_cookie_does_not_authenticate_other_endpoints(app: FastAPI, registered: RegisteredUser) -> None:
     async with client_of(app, **OWN, Cookie=f"tandem_refresh={registered['refresh_token']}") as client:
         assert problem(await client.post("/v1/refresh")) == (422, "validation-failed")
         assert problem(await client.post("/v1/logout")) == (401, "not-authenticated")
         assert problem(await client.get("/v1/users/me")) == (401, "not-authenticated")
 
 
-async def test_logout_ends_the_session_and_takes_the_cookie_back(
-    browser: httpx.AsyncClient, registered: Person
+async def test_logout_ends_the_session_and_deletes_the_cookie(
+    browser: httpx.AsyncClient, registered: RegisteredUser
 ) -> None:
     tokens = (await begin(browser, registered)).json()
     for _ in range(2):
@@ -145,14 +157,16 @@ async def test_logout_ends_the_session_and_takes_the_cookie_back(
     assert problem(await browser.get("/v1/users/me", headers=bearer(tokens))) == (401, "invalid-token")
 
 
-async def test_new_session_of_a_browser_ends_the_one_before(browser: httpx.AsyncClient, registered: Person) -> None:
+async def test_login_in_a_browser_ends_its_previous_session(
+    browser: httpx.AsyncClient, registered: RegisteredUser
+) -> None:
     tokens = (await begin(browser, registered)).json()
     await begin(browser, registered)
     assert problem(await browser.get("/v1/users/me", headers=bearer(tokens))) == (401, "invalid-token")
     assert (await browser.get("/v1/users/me", headers=bearer(registered))).status_code == 200
 
 
-async def test_failed_login_leaves_the_session_that_is(browser: httpx.AsyncClient, registered: Person) -> None:
+async def test_failed_login_keeps_the_present_session(browser: httpx.AsyncClient, registered: RegisteredUser) -> None:
     await begin(browser, registered)
     answer = await browser.post("/v1/browser/login", json=credentials_of(registered) | {"password": "wrong password"})
     assert problem(answer) == (401, "invalid-credentials")
@@ -189,8 +203,8 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("foreign", FOREIGN.values(), ids=FOREIGN)
-async def test_other_sites_can_neither_use_a_session_nor_plant_one(
-    app: FastAPI, browser: httpx.AsyncClient, *, registered: Person, new_form: NewForm, foreign: dict[str, str]
+async def test_other_sites_can_neither_use_nor_set_the_cookie(
+    app: FastAPI, browser: httpx.AsyncClient, *, registered: RegisteredUser, new_form: NewForm, foreign: dict[str, str]
 ) -> None:
     cookie = cookie_of(await begin(browser, registered)).value
     calls: dict[str, Form | None] = {
@@ -209,8 +223,8 @@ async def test_other_sites_can_neither_use_a_session_nor_plant_one(
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/json"])
-async def test_no_form_logs_a_visitor_in_whatever_it_calls_its_content(
-    app: FastAPI, registered: Person, content_type: str
+async def test_form_of_another_site_can_not_log_in_with_any_content_type(
+    app: FastAPI, registered: RegisteredUser, content_type: str
 ) -> None:
     body = httpx.Request("POST", "http://auth.test", json=credentials_of(registered)).content
     headers = {"Content-Type": content_type, "Origin": "http://evil.test", "Sec-Fetch-Site": "cross-site"}
@@ -221,21 +235,21 @@ async def test_no_form_logs_a_visitor_in_whatever_it_calls_its_content(
 
 
 @pytest.mark.parametrize("origin", ["https://tandem.test", "http://10.0.0.7:8080"])
-def test_own_origin_is_that_which_was_asked_or_that_which_is_public(origin: str) -> None:
+def test_requested_and_public_origin_are_accepted(origin: str) -> None:
     """Behind a proxy that ends TLS the service sees another name, or another scheme, than the browser."""
     headers = Headers({"host": "10.0.0.7:8080", "x-tandem-browser": "1", "origin": origin})
     assert is_same_origin(headers, "https://tandem.test/somewhere")
 
 
-async def test_preflight_of_another_site_gets_no_permission(browser: httpx.AsyncClient) -> None:
+async def test_preflight_of_another_site_is_refused(browser: httpx.AsyncClient) -> None:
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-tandem-browser"}
     answer = await browser.options("/v1/browser/login", headers={"Origin": "http://evil.test", **asked})
     assert answer.status_code == 405
     assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
-async def test_cookie_is_for_the_path_that_the_browser_sees_and_for_https_alone(
-    settings: Settings, registered: Person
+async def test_cookie_has_the_public_path_and_is_secure_over_https(
+    settings: Settings, registered: RegisteredUser
 ) -> None:
     changed = {"auth_public_url": "https://tandem.test"}
     headers = OWN | {"X-Forwarded-Prefix": "/api/auth", "Origin": "https://tandem.test"}
@@ -247,7 +261,7 @@ async def test_cookie_is_for_the_path_that_the_browser_sees_and_for_https_alone(
     assert attributes.split("; ")[1:] == ["Path=/api/auth/v1/browser", "HttpOnly", "SameSite=Strict", "Secure"]
 
 
-async def test_address_that_has_to_be_confirmed_first_gets_no_session(settings: Settings, form: Form) -> None:
+async def test_registration_with_email_verification_begins_no_session(settings: Settings, form: Form) -> None:
     changed = {"auth_require_email_verification": True}
     async with running_app(settings, **changed) as app, client_of(app, **OWN) as client:
         answer = await client.post("/v1/browser/register", json=form)
@@ -257,8 +271,8 @@ async def test_address_that_has_to_be_confirmed_first_gets_no_session(settings: 
         assert problem(await client.post("/v1/browser/login", json=login)) == (403, "email-not-verified")
 
 
-async def test_limits_and_audit_trail_are_those_of_the_other_interface(
-    settings: Settings, register: Register, admin: Person
+async def test_browsers_share_limits_and_audit_trail_with_other_clients(
+    settings: Settings, register: Register, admin: RegisteredUser
 ) -> None:
     person = await register()
     wrong = credentials_of(person) | {"password": "wrong password"}
@@ -280,8 +294,8 @@ async def test_limits_and_audit_trail_are_those_of_the_other_interface(
     assert success["address"] == "192.0.2.77"
 
 
-async def test_sessions_of_both_interfaces_are_in_one_list(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient, registered: Person
+async def test_sessions_of_browsers_and_other_clients_are_in_one_list(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient, registered: RegisteredUser
 ) -> None:
     await log_in(client, registered)
     tokens = (await begin(browser, registered)).json()

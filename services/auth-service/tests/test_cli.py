@@ -4,7 +4,7 @@ import pytest
 from pydantic import SecretStr
 
 from auth_service.settings import Settings
-from support.auth_app import Person, client_of, log_in, running_app
+from support.auth_app import RegisteredUser, client_of, log_in, running_app
 from support.commands import run_command
 
 PASSWORD = "a rather long passphrase"
@@ -16,12 +16,12 @@ async def run(mysql_url: str, *arguments: str, typed: str = "") -> tuple[int, st
     return await run_command("auth-service", *arguments, within=60, typed=typed, **variables)
 
 
-async def test_admin_is_made_on_the_command_line_and_can_log_in(empty_schema: str, settings: Settings) -> None:
+async def test_create_admin_creates_an_admin_who_can_log_in(empty_schema: str, settings: Settings) -> None:
     code, output, errors = await run(empty_schema, *ADMIN, typed=PASSWORD + "\n")
     assert (code, errors) == (0, "")
     assert output.startswith("admin is now an admin")
     own = settings.model_copy(update={"mysql_url": SecretStr(empty_schema)})
-    admin: Person = {"form": {"username": "admin", "password": PASSWORD}}
+    admin: RegisteredUser = {"form": {"username": "admin", "password": PASSWORD}}
     async with running_app(own) as app, client_of(app) as client:
         tokens = await log_in(client, admin)
         headers = {"Authorization": f"Bearer {tokens['access_token']}"}
@@ -40,16 +40,14 @@ async def test_admin_is_made_on_the_command_line_and_can_log_in(empty_schema: st
         (("create-admin", "--username", "no spaces", "--email", "x"), PASSWORD + "\n", "error: username: "),
     ],
 )
-async def test_what_is_wrong_is_said_in_one_line(
-    settings: Settings, arguments: tuple[str, ...], typed: str, says: str
-) -> None:
+async def test_error_is_one_line(settings: Settings, arguments: tuple[str, ...], typed: str, says: str) -> None:
     code, output, errors = await run(settings.mysql_url.get_secret_value(), *arguments, typed=typed)
     assert (code, output) == (1, "")
     assert errors.startswith(says)
     assert errors.count("\n") == 1
 
 
-async def test_password_is_no_argument(settings: Settings) -> None:
+async def test_create_admin_has_no_password_argument(settings: Settings) -> None:
     code, _, _ = await run(settings.mysql_url.get_secret_value(), *ADMIN, "--password", PASSWORD)
     assert code == 2
 

@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from auth_service.settings import Settings
-from support.auth_app import Mailbox, NewForm, Person, Register, TurnableClock, client_of, log_in, running_app
+from support.auth_app import AdjustableClock, Mailbox, NewForm, Register, RegisteredUser, client_of, log_in, running_app
 from support.polling import eventually
 from support.responses import bearer, problem
 
@@ -18,19 +18,19 @@ async def verify(client: httpx.AsyncClient, token: str) -> httpx.Response:
     return await client.post("/v1/email/verify", json={"token": token})
 
 
-async def profile(client: httpx.AsyncClient, person: Person) -> dict[str, object]:
+async def profile(client: httpx.AsyncClient, person: RegisteredUser) -> dict[str, object]:
     answer = await client.get("/v1/users/me", headers=bearer(person))
     assert answer.status_code == 200, answer.text
     body: dict[str, object] = answer.json()
     return body
 
 
-async def change(client: httpx.AsyncClient, person: Person, email: str) -> httpx.Response:
+async def change(client: httpx.AsyncClient, person: RegisteredUser, email: str) -> httpx.Response:
     return await client.patch("/v1/users/me", json={"email": email}, headers=bearer(person))
 
 
-async def test_address_is_confirmed_by_the_mail_that_registration_sends(
-    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+async def test_registration_mail_confirms_the_email(
+    client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox
 ) -> None:
     assert registered["user"]["email_verified"] is False
     token = await mailbox.token(registered["form"]["email"], CONFIRM)
@@ -39,8 +39,8 @@ async def test_address_is_confirmed_by_the_mail_that_registration_sends(
     assert problem(await verify(client, token)) == (422, "invalid-email-token")
 
 
-async def test_new_address_replaces_the_old_only_when_it_is_confirmed(
-    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+async def test_new_email_replaces_the_old_after_its_confirmation(
+    client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox
 ) -> None:
     old, new = registered["form"]["email"], f"new-{registered['form']['email']}"
     answer = await change(client, registered, new)
@@ -58,15 +58,17 @@ async def test_new_address_replaces_the_old_only_when_it_is_confirmed(
     assert await log_in(client, registered)
 
 
-async def test_token_is_good_for_a_day(
-    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox, clock: TurnableClock
+async def test_confirmation_expires_after_a_day(
+    client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox, clock: AdjustableClock
 ) -> None:
     token = await mailbox.token(registered["form"]["email"], CONFIRM)
-    clock.forward(days=1, seconds=1)
+    clock.advance(days=1, seconds=1)
     assert problem(await verify(client, token)) == (422, "invalid-email-token")
 
 
-async def test_change_can_be_called_off(client: httpx.AsyncClient, registered: Person, mailbox: Mailbox) -> None:
+async def test_change_of_email_can_be_cancelled(
+    client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox
+) -> None:
     old, new = registered["form"]["email"], f"new-{registered['form']['email']}"
     await change(client, registered, new)
     token = await mailbox.token(new, CONFIRM_NEW)
@@ -74,8 +76,8 @@ async def test_change_can_be_called_off(client: httpx.AsyncClient, registered: P
     assert problem(await verify(client, token)) == (422, "invalid-email-token")
 
 
-async def test_address_of_somebody_else_is_refused(
-    client: httpx.AsyncClient, registered: Person, register: Register
+async def test_email_of_another_user_is_refused(
+    client: httpx.AsyncClient, registered: RegisteredUser, register: Register
 ) -> None:
     other = await register()
     answer = await change(client, registered, other["form"]["email"].upper())
@@ -83,7 +85,7 @@ async def test_address_of_somebody_else_is_refused(
     assert answer.json()["errors"][0]["pointer"] == "#/email"
 
 
-async def test_address_that_was_taken_meanwhile_is_refused(
+async def test_email_that_was_taken_before_its_confirmation_is_refused(
     client: httpx.AsyncClient, register: Register, mailbox: Mailbox
 ) -> None:
     wanted = "wanted-by-two@example.com"
@@ -95,7 +97,9 @@ async def test_address_that_was_taken_meanwhile_is_refused(
     assert sorted(answer.status_code for answer in answers) == [204, 409]
 
 
-async def test_another_mail_can_be_asked_for(client: httpx.AsyncClient, registered: Person, mailbox: Mailbox) -> None:
+async def test_confirmation_mail_can_be_resent(
+    client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox
+) -> None:
     email = registered["form"]["email"]
     first = await mailbox.token(email, CONFIRM)
     answer = await client.post("/v1/email/resend", headers=bearer(registered))
@@ -105,14 +109,14 @@ async def test_another_mail_can_be_asked_for(client: httpx.AsyncClient, register
     assert (await verify(client, second)).status_code == 204
 
 
-async def test_mails_for_one_account_are_limited(client: httpx.AsyncClient, registered: Person) -> None:
+async def test_mails_per_account_are_limited(client: httpx.AsyncClient, registered: RegisteredUser) -> None:
     answers = [await client.post("/v1/email/resend", headers=bearer(registered)) for _ in range(6)]
     assert [answer.status_code for answer in answers] == [202] * 5 + [429]
     assert answers[0].headers["ratelimit"] == '"mail-account";r=4;t=900'
 
 
-async def test_reset_confirms_the_address_that_its_token_was_mailed_to(
-    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+async def test_reset_confirms_the_email(
+    client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox
 ) -> None:
     await client.post("/v1/password/forgot", json={"email": registered["form"]["email"]})
     token = await mailbox.token(registered["form"]["email"], "choose a new password")
@@ -130,7 +134,7 @@ async def verifying(app: FastAPI, settings: Settings):  # type: ignore[no-untype
         yield client
 
 
-async def test_where_addresses_must_be_confirmed_nobody_logs_in_before(
+async def test_login_needs_a_confirmed_email_if_so_configured(
     verifying: httpx.AsyncClient, new_form: NewForm, mailbox: Mailbox
 ) -> None:
     form = new_form()
@@ -144,8 +148,8 @@ async def test_where_addresses_must_be_confirmed_nobody_logs_in_before(
     assert (await verifying.post("/v1/login", json=login)).status_code == 200
 
 
-async def test_registering_with_somebodys_address_tells_only_the_owner(
-    verifying: httpx.AsyncClient, registered: Person, new_form: NewForm, mailbox: Mailbox
+async def test_registration_with_a_taken_email_notifies_only_its_owner(
+    verifying: httpx.AsyncClient, registered: RegisteredUser, new_form: NewForm, mailbox: Mailbox
 ) -> None:
     form = new_form() | {"email": registered["form"]["email"]}
     answer = await verifying.post("/v1/register", json=form)

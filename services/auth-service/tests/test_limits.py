@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from auth_service.limits.backoff import Attempts, BackoffPolicy, rate_limit_of, record_attempt
 from auth_service.settings import Settings
-from support.auth_app import NewForm, Person, Register, TurnableClock, client_of, events_of, running_app
+from support.auth_app import AdjustableClock, NewForm, Register, RegisteredUser, client_of, events_of, running_app
 from support.responses import bearer, problem
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,24 +31,24 @@ def delays_of(policy: BackoffPolicy, attempts: int) -> list[float]:
     return waits
 
 
-def test_delay_begins_with_the_last_free_attempt_and_doubles_up_to_its_bound() -> None:
+def test_delay_begins_with_the_last_free_attempt_and_doubles_up_to_its_maximum() -> None:
     assert delays_of(POLICY, 14) == [0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
 
 
-def test_attempts_are_forgotten_after_the_window() -> None:
+def test_window_without_attempts_resets_the_count() -> None:
     state = Attempts(50, START, START + timedelta(minutes=5))
     assert record_attempt(state, POLICY, START + timedelta(minutes=15)) == Attempts(
         1, START + timedelta(minutes=15), START + timedelta(minutes=15)
     )
 
 
-def test_replica_whose_clock_is_behind_refuses_nobody_within_the_quota() -> None:
+def test_slow_clock_of_a_replica_causes_no_delay_within_the_quota() -> None:
     state = record_attempt(None, POLICY, START)
     assert record_attempt(state, POLICY, START - timedelta(seconds=2)) is not None
 
 
 @given(st.lists(st.floats(min_value=0, max_value=1200), max_size=200), st.integers(min_value=1, max_value=10))
-def test_whatever_the_pace_no_more_than_the_policy_says_get_through(pauses: list[float], quota: int) -> None:
+def test_no_pace_gets_more_attempts_than_the_policy_allows(pauses: list[float], quota: int) -> None:
     """In any window no more attempts than the quota and what the doubling delays leave room for."""
     policy = BackoffPolicy("any", quota, timedelta(minutes=15), timedelta(minutes=5))
     state, now, made = None, START, []
@@ -83,8 +83,8 @@ async def fail(client: httpx.AsyncClient, login: str) -> httpx.Response:
     return await client.post("/v1/login", json={"login": login, "password": "wrong password"})
 
 
-async def test_account_is_slowed_down_and_told_so(
-    client: httpx.AsyncClient, registered: Person, clock: TurnableClock, admin: Person
+async def test_failed_logins_are_delayed_and_reported_in_headers(
+    client: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock, admin: RegisteredUser
 ) -> None:
     login = registered["form"]["username"]
     answers = [await fail(client, login) for _ in range(11)]
@@ -96,23 +96,23 @@ async def test_account_is_slowed_down_and_told_so(
     assert answers[10].headers["ratelimit"] == '"login-account";r=0;t=1'
     right = {"login": login, "password": registered["form"]["password"]}
     assert (await client.post("/v1/login", json=right)).status_code == 429
-    clock.forward(seconds=1)
+    clock.advance(seconds=1)
     assert (await fail(client, login)).status_code == 401
     assert (await fail(client, login)).headers["retry-after"] == "2"
-    clock.forward(seconds=2)
+    clock.advance(seconds=2)
     assert (await client.post("/v1/login", json=right)).status_code == 200
     assert (await fail(client, login)).headers["ratelimit"].startswith('"login-account";r=9;')
     locks = await events_of(client, admin, user=registered["user"]["id"], event="authn_login_lock")
     assert [lock["details"]["seconds"] for lock in locks] == [2, 1]
 
 
-async def test_somebody_who_does_not_exist_is_slowed_down_just_the_same(client: httpx.AsyncClient) -> None:
+async def test_failed_logins_of_unknown_users_are_delayed_alike(client: httpx.AsyncClient) -> None:
     answers = [await fail(client, "nobody_of_this_name") for _ in range(11)]
     assert [answer.status_code for answer in answers] == [401] * 10 + [429]
     assert answers[0].headers["ratelimit"].startswith('"login-account";r=9;t=')
 
 
-async def test_account_can_not_be_tried_under_many_spellings(
+async def test_account_can_not_be_attacked_under_many_spellings(
     client: httpx.AsyncClient, register: Register, new_form: NewForm
 ) -> None:
     """MySQL takes `é` for `e`: under such names the account is not found, however right the password."""
@@ -130,10 +130,10 @@ _days = itertools.count(30)
 @pytest.fixture
 async def strict(settings: Settings) -> AsyncIterator[FastAPI]:
     """A replica with small limits per address and overall, at another time, which stands still."""
-    clock = TurnableClock()
-    clock.stop()
+    clock = AdjustableClock()
+    clock.freeze()
     # What others have tried, in the same database, must be long ago.
-    clock.forward(days=next(_days))
+    clock.advance(days=next(_days))
     async with running_app(
         settings,
         clock,
@@ -144,7 +144,7 @@ async def strict(settings: Settings) -> AsyncIterator[FastAPI]:
         yield app
 
 
-async def test_one_address_can_not_try_one_password_on_everybody(strict: FastAPI) -> None:
+async def test_one_address_can_not_try_a_password_on_many_accounts(strict: FastAPI) -> None:
     async with client_of(strict, "198.51.100.1") as attacker, client_of(strict, "198.51.100.2") as somebody:
         answers = [await fail(attacker, f"victim_{number}") for number in range(6)]
         assert [answer.status_code for answer in answers] == [401] * 5 + [429]
@@ -161,7 +161,7 @@ async def test_ipv6_network_counts_as_one_address(strict: FastAPI) -> None:
         assert (await fail(other, "target_9")).status_code == 401
 
 
-async def test_failures_from_everywhere_together_are_limited_too(strict: FastAPI) -> None:
+async def test_failed_logins_of_all_addresses_are_limited(strict: FastAPI) -> None:
     statuses = []
     for number in range(9):
         async with client_of(strict, f"203.0.113.{number}") as client:
@@ -169,24 +169,24 @@ async def test_failures_from_everywhere_together_are_limited_too(strict: FastAPI
     assert statuses == [401] * 8 + [429]
 
 
-async def test_successful_logins_do_not_use_up_an_address(strict: FastAPI, registered: Person) -> None:
+async def test_successful_logins_do_not_use_up_an_address(strict: FastAPI, registered: RegisteredUser) -> None:
     right = {"login": registered["form"]["username"], "password": registered["form"]["password"]}
     async with client_of(strict, "198.51.100.20") as client:
         for _ in range(12):
             assert (await client.post("/v1/login", json=right)).status_code == 200
 
 
-async def test_parallel_attempts_do_not_slip_through(
-    client: httpx.AsyncClient, registered: Person, clock: TurnableClock
+async def test_concurrent_attempts_do_not_exceed_the_limit(
+    client: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock
 ) -> None:
-    clock.stop()
+    clock.freeze()
     answers = await asyncio.gather(*(fail(client, registered["form"]["username"]) for _ in range(30)))
     refused = [answer for answer in answers if answer.status_code == 429]
     assert {answer.status_code for answer in answers} == {401, 429}
     assert len(answers) - len(refused) == 10
 
 
-async def test_accounts_opened_from_one_address_are_limited(strict: FastAPI, new_form: NewForm) -> None:
+async def test_registrations_from_one_address_are_limited(strict: FastAPI, new_form: NewForm) -> None:
     async with client_of(strict, "198.51.100.30") as client:
         answers = [await client.post("/v1/register", json=new_form()) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [201, 201, 429]
@@ -205,8 +205,8 @@ async def test_accounts_opened_from_one_address_are_limited(strict: FastAPI, new
         (("192.0.2.1", "x" * 5000), ""),
     ],
 )
-async def test_proxies_are_believed_only_if_configured(
-    app: FastAPI, client: httpx.AsyncClient, registered: Person, path: tuple[str, str], seen: str
+async def test_forwarded_addresses_are_accepted_from_trusted_proxies_only(
+    app: FastAPI, client: httpx.AsyncClient, registered: RegisteredUser, path: tuple[str, str], seen: str
 ) -> None:
     peer, forwarded = path
     login = {"login": registered["form"]["username"], "password": registered["form"]["password"]}

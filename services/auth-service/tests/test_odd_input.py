@@ -5,7 +5,7 @@ import base64
 import httpx
 import pytest
 
-from support.auth_app import Person
+from support.auth_app import RegisteredUser
 from support.responses import bearer, problem
 
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
@@ -32,16 +32,18 @@ def cursor(position: str) -> str:
         ("/v1/audit?until=2026-01-31", (422, "validation-failed")),
     ],
 )
-async def test_odd_address(client: httpx.AsyncClient, admin: Person, target: str, expected: tuple[int, str]) -> None:
+async def test_malformed_url(
+    client: httpx.AsyncClient, admin: RegisteredUser, target: str, expected: tuple[int, str]
+) -> None:
     assert problem(await client.get(target, headers=bearer(admin))) == expected
 
 
 @pytest.mark.parametrize("target", ["/v1/users?query=%ff%00", "/v1/audit?since=0001-01-01t00:00:00z&limit=1"])
-async def test_address_that_is_only_unusual(client: httpx.AsyncClient, admin: Person, target: str) -> None:
+async def test_unusual_url_is_accepted(client: httpx.AsyncClient, admin: RegisteredUser, target: str) -> None:
     assert (await client.get(target, headers=bearer(admin))).status_code == 200
 
 
-async def test_session_id_that_can_be_none(client: httpx.AsyncClient, registered: Person) -> None:
+async def test_malformed_session_id_is_not_found(client: httpx.AsyncClient, registered: RegisteredUser) -> None:
     answer = await client.delete("/v1/sessions/%F0%9F%98%80", headers=bearer(registered))
     assert problem(answer) == (404, "session-not-found")
 
@@ -62,22 +64,24 @@ async def test_session_id_that_can_be_none(client: httpx.AsyncClient, registered
         ("/v1/login", JSON, b"\xff", (400, "bad-request")),
     ],
 )
-async def test_odd_body(
+async def test_malformed_body(
     client: httpx.AsyncClient, target: str, media_type: str, body: bytes, expected: tuple[int, str]
 ) -> None:
     answer = await client.post(target, content=body, headers={"Content-Type": media_type})
     assert problem(answer) == expected
 
 
-async def test_name_that_is_too_long_only_in_its_normal_form(client: httpx.AsyncClient, registered: Person) -> None:
+async def test_length_of_a_name_is_limited_after_normalization(
+    client: httpx.AsyncClient, registered: RegisteredUser
+) -> None:
     """NFC has no single character for this one."""
     answer = await client.patch("/v1/users/me", json={"name": "\u0958" * 50}, headers=bearer(registered))
     assert problem(answer) == (422, "validation-failed")
     assert answer.json()["errors"][0]["pointer"] == "#/name"
 
 
-async def test_username_that_is_taken_together_with_a_new_address(
-    client: httpx.AsyncClient, registered: Person, admin: Person
+async def test_taken_username_together_with_a_new_email(
+    client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser
 ) -> None:
     change = {"username": registered["form"]["username"], "email": "new@example.com"}
     answer = await client.patch("/v1/users/me", json=change, headers=bearer(admin))

@@ -187,12 +187,12 @@ def findings(people: People) -> Findings:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_operation_answers_as_it_is_described(operation: str, findings: Findings) -> None:
+def test_operation_conforms_to_openapi(operation: str, findings: Findings) -> None:
     assert operation in findings.tested
     assert not findings.failures[operation], "\n\n".join(findings.failures[operation])
 
 
-def test_sequences_of_operations_answer_as_they_are_described(people: People) -> None:
+def test_sequences_of_operations_conform_to_openapi(people: People) -> None:
     failures = try_sequences(contract, SEQUENCES_SECONDS)
     assert not failures, "\n\n".join(failures)
 
@@ -202,7 +202,7 @@ def test_live_service_publishes_this_description(service: LiveService) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_every_answer_is_described_with_an_example(operation: str) -> None:
+def test_every_response_has_an_example(operation: str) -> None:
     check_examples(OPERATIONS[operation], DESCRIPTION)
 
 
@@ -226,7 +226,7 @@ PUBLIC = {
 TOKEN_IS_OPTIONAL = {"POST /v1/register", "POST /v1/logout"}
 
 
-def test_operations_say_whether_they_need_a_token() -> None:
+def test_openapi_states_which_operations_need_a_token() -> None:
     needs = need_of_tokens(DESCRIPTION)
     assert {label for label, needed in needs.items() if needed is False} == PUBLIC
     assert {label for label, needed in needs.items() if needed is None} == TOKEN_IS_OPTIONAL
@@ -236,7 +236,7 @@ def test_operations_say_whether_they_need_a_token() -> None:
 @pytest.mark.parametrize(
     ("sent", "code"), [({}, "not-authenticated"), ({"Authorization": "Bearer x.y.z"}, "invalid-token")]
 )
-def test_operation_that_needs_a_token_refuses_any_other(
+def test_operation_without_a_valid_token_is_refused(
     service: LiveService, operation: str, sent: dict[str, str], code: str
 ) -> None:
     method, path = operation.split()
@@ -266,9 +266,7 @@ def test_authorize_button_of_the_documentation_works(
     assert profile["username"] == username
 
 
-async def test_answers_that_only_other_settings_bring_are_as_they_are_described(
-    settings: Settings, new_form: NewForm
-) -> None:
+async def test_responses_under_other_settings_conform_to_openapi(settings: Settings, new_form: NewForm) -> None:
     register = contract["/v1/register"]["POST"]
     async with running_app(settings, auth_require_email_verification=True) as app, client_of(app) as client:
         answer = await served(lambda: client.post("/v1/register", json=new_form()))
@@ -284,7 +282,7 @@ async def test_answers_that_only_other_settings_bring_are_as_they_are_described(
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "POST", "TRACE"])
-def test_method_that_a_path_has_not_is_answered_with_those_that_it_has(service: LiveService, method: str) -> None:
+def test_unsupported_method_is_answered_with_the_allowed_ones(service: LiveService, method: str) -> None:
     answer = httpx.request(method, f"{service.url}/v1/users/me")
     assert problem(answer) == (405, "method-not-allowed")
     assert answer.headers["allow"] == "GET, PATCH, DELETE"

@@ -11,23 +11,23 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.database import Table
 from auth_service.passwords.policy import COMMON_PASSWORDS, weakness
 from auth_service.settings import Settings
-from support.auth_app import Mailbox, NewForm, Person, Register, TurnableClock, client_of, log_in, running_app
+from support.auth_app import AdjustableClock, Mailbox, NewForm, Register, RegisteredUser, client_of, log_in, running_app
 from support.polling import eventually
 from support.responses import bearer, problem
 
 NEW_PASSWORD = "a rather different passphrase"
 
 
-async def change(client: httpx.AsyncClient, person: Person, **body: str) -> httpx.Response:
+async def change(client: httpx.AsyncClient, person: RegisteredUser, **body: str) -> httpx.Response:
     whole = {"current_password": person["form"]["password"], "new_password": NEW_PASSWORD, **body}
     return await client.post("/v1/users/me/password", json=whole, headers=bearer(person))
 
 
-def login_of(person: Person, password: str) -> dict[str, str]:
+def login_of(person: RegisteredUser, password: str) -> dict[str, str]:
     return {"login": person["form"]["username"], "password": password}
 
 
-async def hash_of(rows: AsyncEngine, person: Person) -> str:
+async def hash_of(rows: AsyncEngine, person: RegisteredUser) -> str:
     async with rows.connect() as connection:
         query = text("SELECT password_hash FROM credentials WHERE user_id = :id")
         return str(await connection.scalar(query, {"id": person["user"]["id"]}))
@@ -43,7 +43,7 @@ async def hash_of(rows: AsyncEngine, person: Person) -> str:
         ("my LOVELACE pass", "email"),
     ],
 )
-def test_password_that_is_easy_to_guess_is_weak(password: str, says: str) -> None:
+def test_common_and_personal_passwords_are_weak(password: str, says: str) -> None:
     reason = weakness(password, username="Countess", email="lovelace@example.com")
     assert reason is not None
     assert says in reason
@@ -52,7 +52,7 @@ def test_password_that_is_easy_to_guess_is_weak(password: str, says: str) -> Non
 @pytest.mark.parametrize(
     "password", ["correct horse battery", "kKd93$/x", "ひらがなひみつのことば", "ada is a short name"]
 )
-def test_any_other_password_is_accepted_whatever_it_is_made_of(password: str) -> None:
+def test_other_passwords_are_accepted(password: str) -> None:
     assert weakness(password, username="ada", email="ada@example.com") is None
 
 
@@ -67,16 +67,14 @@ async def test_weak_password_is_refused_at_its_field(client: httpx.AsyncClient, 
     assert answer.json()["errors"][0]["pointer"] == "#/password"
 
 
-async def test_same_password_in_another_form_of_unicode_is_the_same(
-    client: httpx.AsyncClient, register: Register
-) -> None:
+async def test_passwords_are_normalized(client: httpx.AsyncClient, register: Register) -> None:
     person = await register(password="pâssé composé", password_confirm="pâssé composé")
     decomposed = "pa\u0302sse\u0301 compose\u0301"
     assert (await client.post("/v1/login", json=login_of(person, decomposed))).status_code == 200
 
 
 async def test_changed_password_ends_the_other_sessions_and_all_access_tokens(
-    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+    client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox
 ) -> None:
     elsewhere = await log_in(client, registered)
     assert (await change(client, registered)).status_code == 204
@@ -92,7 +90,9 @@ async def test_changed_password_ends_the_other_sessions_and_all_access_tokens(
     await mailbox.text(registered["form"]["email"], "your password was changed")
 
 
-async def test_password_is_not_changed_without_the_current_one(client: httpx.AsyncClient, registered: Person) -> None:
+async def test_password_is_not_changed_without_the_current_one(
+    client: httpx.AsyncClient, registered: RegisteredUser
+) -> None:
     answer = await change(client, registered, current_password="not it at all")
     assert problem(answer) == (403, "wrong-current-password")
     assert answer.json()["errors"][0]["pointer"] == "#/current_password"
@@ -102,17 +102,17 @@ async def test_password_is_not_changed_without_the_current_one(client: httpx.Asy
     assert await log_in(client, registered)
 
 
-async def test_stolen_access_token_gets_no_more_guesses_at_the_password_than_a_login(
-    client: httpx.AsyncClient, registered: Person, clock: TurnableClock
+async def test_password_change_is_limited_like_the_login(
+    client: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock
 ) -> None:
-    clock.stop()
+    clock.freeze()
     answers = [await change(client, registered, current_password=f"guess {number}") for number in range(11)]
     assert [answer.status_code for answer in answers] == [403] * 10 + [429]
     assert "retry-after" in answers[-1].headers
 
 
-async def test_login_that_was_under_way_when_the_password_changed_is_refused(
-    client: httpx.AsyncClient, registered: Person
+async def test_concurrent_login_with_the_old_password_is_refused(
+    client: httpx.AsyncClient, registered: RegisteredUser
 ) -> None:
     """Whichever comes first: a session of the old password must not outlive it."""
     login = login_of(registered, registered["form"]["password"])
@@ -136,8 +136,8 @@ async def reset(client: httpx.AsyncClient, token: str, password: str = NEW_PASSW
     return await client.post("/v1/password/reset", json={"token": token, "new_password": password})
 
 
-async def test_forgotten_password_is_set_anew_with_a_mailed_token(
-    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+async def test_forgotten_password_is_reset_with_a_mailed_token(
+    client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox
 ) -> None:
     email = registered["form"]["email"]
     answer = await forget(client, email.upper())
@@ -152,7 +152,7 @@ async def test_forgotten_password_is_set_anew_with_a_mailed_token(
     await mailbox.text(email, "your password was changed")
 
 
-async def test_reset_token_works_once(client: httpx.AsyncClient, registered: Person, mailbox: Mailbox) -> None:
+async def test_reset_token_works_once(client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox) -> None:
     await forget(client, registered["form"]["email"])
     token = await mailbox.token(registered["form"]["email"], "choose a new password")
     answers = await asyncio.gather(*(reset(client, token, f"{NEW_PASSWORD} {number}") for number in range(4)))
@@ -161,17 +161,17 @@ async def test_reset_token_works_once(client: httpx.AsyncClient, registered: Per
 
 
 async def test_reset_token_works_for_ten_minutes(
-    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox, clock: TurnableClock
+    client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox, clock: AdjustableClock
 ) -> None:
     await forget(client, registered["form"]["email"])
     token = await mailbox.token(registered["form"]["email"], "choose a new password")
-    clock.forward(minutes=10, seconds=1)
+    clock.advance(minutes=10, seconds=1)
     assert problem(await reset(client, token)) == (422, "invalid-reset-token")
     assert await log_in(client, registered)
 
 
 async def test_newer_reset_token_replaces_the_older(
-    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+    client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox
 ) -> None:
     email, subject = registered["form"]["email"], "choose a new password"
     await forget(client, email)
@@ -183,7 +183,7 @@ async def test_newer_reset_token_replaces_the_older(
 
 
 async def test_weak_password_does_not_use_up_the_token(
-    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+    client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox
 ) -> None:
     await forget(client, registered["form"]["email"])
     token = await mailbox.token(registered["form"]["email"], "choose a new password")
@@ -191,16 +191,16 @@ async def test_weak_password_does_not_use_up_the_token(
     assert (await reset(client, token)).status_code == 204
 
 
-async def test_token_that_confirms_an_address_opens_no_account(
-    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+async def test_confirmation_token_does_not_reset_a_password(
+    client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox
 ) -> None:
     token = await mailbox.token(registered["form"]["email"], "confirm your email address")
     assert problem(await reset(client, token)) == (422, "invalid-reset-token")
 
 
 @pytest.mark.parametrize("state", ["unknown", "inactive"])
-async def test_nobody_learns_who_has_an_account_from_forgetting(
-    client: httpx.AsyncClient, registered: Person, rows: AsyncEngine, mailbox: Mailbox, state: str
+async def test_forgotten_password_does_not_reveal_accounts(
+    client: httpx.AsyncClient, registered: RegisteredUser, rows: AsyncEngine, mailbox: Mailbox, state: str
 ) -> None:
     email = registered["form"]["email"]
     known = await forget(client, email)
@@ -222,8 +222,8 @@ async def test_nobody_learns_who_has_an_account_from_forgetting(
     )
 
 
-async def test_reset_lifts_the_delays_of_somebody_who_was_attacked(
-    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+async def test_reset_ends_the_delays_of_an_attacked_account(
+    client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox
 ) -> None:
     for number in range(11):
         await client.post("/v1/login", json=login_of(registered, f"guess {number}"))
@@ -236,7 +236,7 @@ async def test_reset_lifts_the_delays_of_somebody_who_was_attacked(
 
 
 async def test_reset_calls_off_a_change_of_address(
-    client: httpx.AsyncClient, registered: Person, mailbox: Mailbox
+    client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox
 ) -> None:
     """Whoever had the password may have asked for that."""
     await client.patch("/v1/users/me", json={"email": "thief@example.org"}, headers=bearer(registered))
@@ -247,8 +247,8 @@ async def test_reset_calls_off_a_change_of_address(
     assert problem(answer) == (422, "invalid-email-token")
 
 
-async def test_login_hashes_anew_when_the_parameters_have_changed(
-    client: httpx.AsyncClient, registered: Person, settings: Settings, rows: AsyncEngine
+async def test_login_rehashes_after_a_change_of_parameters(
+    client: httpx.AsyncClient, registered: RegisteredUser, settings: Settings, rows: AsyncEngine
 ) -> None:
     before = await hash_of(rows, registered)
     async with running_app(settings, auth_argon2_rounds=3) as app, client_of(app) as stricter:
@@ -263,7 +263,7 @@ async def test_login_hashes_anew_when_the_parameters_have_changed(
 
 
 async def test_nothing_of_a_password_is_in_any_table(
-    client: httpx.AsyncClient, registered: Person, rows: AsyncEngine, mailbox: Mailbox
+    client: httpx.AsyncClient, registered: RegisteredUser, rows: AsyncEngine, mailbox: Mailbox
 ) -> None:
     await change(client, registered)
     await forget(client, registered["form"]["email"])

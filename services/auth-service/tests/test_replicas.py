@@ -121,7 +121,7 @@ def kid(tokens: dict[str, Any]) -> str:
     return str(jwt.get_unverified_header(tokens["access_token"])["kid"])
 
 
-async def test_started_at_once_on_an_empty_schema_they_agree_on_it(replicas: Pair, shared_rows: AsyncEngine) -> None:
+async def test_replicas_that_start_together_create_one_schema(replicas: Pair, shared_rows: AsyncEngine) -> None:
     one, other = [(await each.client.get("/.well-known/jwks.json")).json()["keys"] for each in replicas]
     assert len(one) == 1
     assert one == other
@@ -130,7 +130,7 @@ async def test_started_at_once_on_an_empty_schema_they_agree_on_it(replicas: Pai
     assert not [line for replica in replicas for line in replica.log.read_text().splitlines() if "warning" in line]
 
 
-async def test_of_two_that_find_no_key_one_makes_it(engine: AsyncEngine, empty_schema: str) -> None:
+async def test_one_of_two_replicas_creates_the_first_key(engine: AsyncEngine, empty_schema: str) -> None:
     settings = Settings(mysql_url=SecretStr(empty_schema))
     await prepare(settings)
     rows = create_engine(empty_schema)
@@ -143,7 +143,7 @@ async def test_of_two_that_find_no_key_one_makes_it(engine: AsyncEngine, empty_s
 
 
 @pytest.mark.parametrize("unique", ["username", "email"])
-async def test_of_registrations_with_one_name_at_both_exactly_one_wins(
+async def test_exactly_one_of_concurrent_registrations_at_two_replicas_succeeds(
     replicas: Pair, shared_rows: AsyncEngine, new_form: NewForm, unique: str
 ) -> None:
     contested = new_form()
@@ -159,7 +159,7 @@ async def test_of_registrations_with_one_name_at_both_exactly_one_wins(
         assert (await log_in(replica, winners[0])).status_code == 200
 
 
-async def test_refresh_token_presented_to_both_at_once_has_one_successor(
+async def test_refresh_token_used_at_two_replicas_has_one_successor(
     replicas: Pair, shared_rows: AsyncEngine, new_form: NewForm
 ) -> None:
     tokens = await register(replicas[0], new_form())
@@ -178,7 +178,7 @@ async def test_refresh_token_presented_to_both_at_once_has_one_successor(
         assert (await replica.client.get("/v1/users/me", headers=bearer(tokens))).status_code == 200
 
 
-async def test_session_of_one_is_known_and_ended_at_the_other(replicas: Pair, new_form: NewForm) -> None:
+async def test_replicas_share_sessions(replicas: Pair, new_form: NewForm) -> None:
     one, other = replicas
     tokens = await register(one, new_form())
     assert (await other.client.get("/v1/users/me", headers=bearer(tokens))).status_code == 200
@@ -186,7 +186,7 @@ async def test_session_of_one_is_known_and_ended_at_the_other(replicas: Pair, ne
     assert problem(await one.client.get("/v1/users/me", headers=bearer(tokens))) == (401, "invalid-token")
 
 
-async def test_key_that_replaces_a_stolen_one_is_found_by_all_and_what_the_other_has_signed_is_refused(
+async def test_all_replicas_refuse_tokens_of_a_withdrawn_key(
     replicas: Pair, new_form: NewForm, stack: Stack, schema: str
 ) -> None:
     form = new_form()
@@ -244,7 +244,7 @@ async def test_failures_at_both_are_counted_together(replicas: Pair, new_form: N
 
 
 @pytest.mark.parametrize("over", [1, 2], ids=["one", "both"])
-async def test_of_a_burst_of_guesses_no_more_than_the_quota_is_tried(
+async def test_burst_of_guesses_does_not_exceed_the_quota(
     replicas: Pair, shared_rows: AsyncEngine, new_form: NewForm, over: int
 ) -> None:
     """At each: what is under way at the other is not in MySQL yet. From then on they wait for all of it together."""
@@ -267,7 +267,7 @@ async def test_of_a_burst_of_guesses_no_more_than_the_quota_is_tried(
 
 
 @pytest.mark.parametrize("is_taken", [False, True])
-async def test_guess_that_is_made_while_the_next_one_looks_is_not_overlooked(app: FastAPI, is_taken: bool) -> None:
+async def test_concurrent_guess_is_counted(app: FastAPI, is_taken: bool) -> None:
     policy = BackoffPolicy("guesses", quota=1, window=timedelta(minutes=1), max_delay=timedelta(minutes=1))
     limiter, subject = AttemptLimiter(utc_now), Subject(policy)
     async with app.state.database.reading() as session:
@@ -279,7 +279,7 @@ async def test_guess_that_is_made_while_the_next_one_looks_is_not_overlooked(app
         assert limiter.check(await limiter.snapshot(session, [subject]), [subject]) is not None
 
 
-async def test_killed_in_the_middle_of_registrations_it_has_kept_every_one_it_acknowledged(
+async def test_acknowledged_registrations_survive_a_kill(
     replicas: Pair, shared_rows: AsyncEngine, new_form: NewForm
 ) -> None:
     victim, survivor = replicas

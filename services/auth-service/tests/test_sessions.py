@@ -9,7 +9,7 @@ from jose import jwt
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from support.auth_app import Form, Person, Register, TurnableClock, client_of, log_in
+from support.auth_app import AdjustableClock, Form, Register, RegisteredUser, client_of, log_in
 from support.responses import bearer, problem
 
 
@@ -17,8 +17,8 @@ async def refresh(client: httpx.AsyncClient, token: str) -> httpx.Response:
     return await client.post("/v1/refresh", json={"refresh_token": token})
 
 
-async def test_login_by_username_or_email_whatever_the_case(
-    client: httpx.AsyncClient, form: Form, registered: Person
+async def test_login_by_username_or_email_ignores_case(
+    client: httpx.AsyncClient, form: Form, registered: RegisteredUser
 ) -> None:
     for login in (form["username"], form["username"].upper(), form["email"], form["email"].upper()):
         answer = await client.post("/v1/login", json={"login": login, "password": form["password"]})
@@ -26,7 +26,9 @@ async def test_login_by_username_or_email_whatever_the_case(
         assert answer.json().keys() == {"access_token", "refresh_token", "token_type", "expires_in"}
 
 
-async def test_failed_logins_can_not_be_told_apart(client: httpx.AsyncClient, form: Form, registered: Person) -> None:
+async def test_failed_logins_have_identical_responses(
+    client: httpx.AsyncClient, form: Form, registered: RegisteredUser
+) -> None:
     answers = [
         await client.post("/v1/login", json={"login": login, "password": password})
         for login, password in (
@@ -42,7 +44,9 @@ async def test_failed_logins_can_not_be_told_apart(client: httpx.AsyncClient, fo
     assert all(body == bodies[0] for body in bodies)
 
 
-async def test_oauth2_password_form_is_understood(client: httpx.AsyncClient, form: Form, registered: Person) -> None:
+async def test_oauth2_password_form_is_understood(
+    client: httpx.AsyncClient, form: Form, registered: RegisteredUser
+) -> None:
     data = {"grant_type": "password", "username": form["username"], "password": form["password"]}
     answer = await client.post("/v1/token", data=data)
     assert answer.status_code == 200
@@ -50,7 +54,7 @@ async def test_oauth2_password_form_is_understood(client: httpx.AsyncClient, for
     assert problem(await client.post("/v1/token", data={**data, "password": "x" * 500})) == (401, "invalid-credentials")
 
 
-async def test_access_token_is_what_rfc_9068_asks_for(client: httpx.AsyncClient, registered: Person) -> None:
+async def test_access_token_follows_rfc_9068(client: httpx.AsyncClient, registered: RegisteredUser) -> None:
     (key,) = (await client.get("/.well-known/jwks.json")).json()["keys"]
     assert (key["kty"], key["crv"], key["alg"], key["use"]) == ("EC", "P-256", "ES256", "sig")
     assert "d" not in key
@@ -65,7 +69,7 @@ async def test_access_token_is_what_rfc_9068_asks_for(client: httpx.AsyncClient,
     assert 899 <= claims["exp"] - claims["iat"] <= 900
 
 
-async def test_refresh_rotates_and_stays_in_the_session(client: httpx.AsyncClient, registered: Person) -> None:
+async def test_refresh_rotates_and_stays_in_the_session(client: httpx.AsyncClient, registered: RegisteredUser) -> None:
     answer = await refresh(client, registered["refresh_token"])
     assert answer.status_code == 200
     before, after = (jwt.get_unverified_claims(body["access_token"]) for body in (registered, answer.json()))
@@ -74,11 +78,11 @@ async def test_refresh_rotates_and_stays_in_the_session(client: httpx.AsyncClien
     assert (await refresh(client, answer.json()["refresh_token"])).status_code == 200
 
 
-async def test_lost_answer_can_be_asked_for_again_for_ten_seconds(
-    client: httpx.AsyncClient, registered: Person, clock: TurnableClock
+async def test_lost_refresh_can_be_repeated_for_ten_seconds(
+    client: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock
 ) -> None:
     first = (await refresh(client, registered["refresh_token"])).json()
-    clock.forward(seconds=9)
+    clock.advance(seconds=9)
     again = await refresh(client, registered["refresh_token"])
     assert again.status_code == 200
     assert again.json()["refresh_token"] == first["refresh_token"]
@@ -86,19 +90,19 @@ async def test_lost_answer_can_be_asked_for_again_for_ten_seconds(
 
 
 async def test_reused_refresh_token_revokes_its_family_and_no_other(
-    client: httpx.AsyncClient, registered: Person, clock: TurnableClock
+    client: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock
 ) -> None:
     elsewhere = await log_in(client, registered)
     successor = (await refresh(client, registered["refresh_token"])).json()
-    clock.forward(seconds=11)
+    clock.advance(seconds=11)
     assert problem(await refresh(client, registered["refresh_token"])) == (401, "refresh-token-reused")
     assert problem(await refresh(client, successor["refresh_token"])) == (401, "invalid-refresh-token")
     assert problem(await client.get("/v1/users/me", headers=bearer(successor))) == (401, "invalid-token")
     assert (await refresh(client, elsewhere["refresh_token"])).status_code == 200
 
 
-async def test_spent_token_is_reused_at_once_if_its_successor_was_used(
-    client: httpx.AsyncClient, registered: Person
+async def test_token_whose_successor_was_used_has_no_grace_period(
+    client: httpx.AsyncClient, registered: RegisteredUser
 ) -> None:
     successor = (await refresh(client, registered["refresh_token"])).json()
     latest = (await refresh(client, successor["refresh_token"])).json()
@@ -107,18 +111,18 @@ async def test_spent_token_is_reused_at_once_if_its_successor_was_used(
 
 
 async def test_token_spent_long_ago_still_ends_its_session(
-    client: httpx.AsyncClient, registered: Person, clock: TurnableClock
+    client: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock
 ) -> None:
     token = registered["refresh_token"]
     for _ in range(3):
-        clock.forward(hours=1)
+        clock.advance(hours=1)
         token = (await refresh(client, token)).json()["refresh_token"]
     assert problem(await refresh(client, registered["refresh_token"])) == (401, "refresh-token-reused")
     assert problem(await refresh(client, token)) == (401, "invalid-refresh-token")
 
 
 async def test_concurrent_refreshes_have_exactly_one_successor(
-    client: httpx.AsyncClient, registered: Person, rows: AsyncEngine
+    client: httpx.AsyncClient, registered: RegisteredUser, rows: AsyncEngine
 ) -> None:
     answers = await asyncio.gather(*(refresh(client, registered["refresh_token"]) for _ in range(8)))
     assert {answer.status_code for answer in answers} == {200}
@@ -129,26 +133,26 @@ async def test_concurrent_refreshes_have_exactly_one_successor(
 
 
 @pytest.mark.parametrize(("remember_me", "hours"), [(False, 12), (True, 30 * 24)])
-async def test_session_ends_when_it_was_said_to_however_often_it_is_renewed(
-    client: httpx.AsyncClient, registered: Person, clock: TurnableClock, remember_me: bool, hours: int
+async def test_refreshes_do_not_prolong_a_session(
+    client: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock, remember_me: bool, hours: int
 ) -> None:
     token = (await log_in(client, registered, remember_me=remember_me))["refresh_token"]
     for _ in range(4):
-        clock.forward(hours=hours / 4, seconds=-20)
+        clock.advance(hours=hours / 4, seconds=-20)
         answer = await refresh(client, token)
         assert answer.status_code == 200
         token = answer.json()["refresh_token"]
-    clock.forward(seconds=81)
+    clock.advance(seconds=81)
     assert problem(await refresh(client, token)) == (401, "invalid-refresh-token")
 
 
 @pytest.mark.parametrize("token", ["x", "x" * 100, "é", "' OR 1=1"])
-async def test_refresh_token_that_nobody_issued_is_refused(client: httpx.AsyncClient, token: str) -> None:
+async def test_forged_refresh_token_is_refused(client: httpx.AsyncClient, token: str) -> None:
     assert problem(await refresh(client, token)) == (401, "invalid-refresh-token")
 
 
 async def test_expired_refresh_token_is_refused(
-    client: httpx.AsyncClient, registered: Person, rows: AsyncEngine
+    client: httpx.AsyncClient, registered: RegisteredUser, rows: AsyncEngine
 ) -> None:
     async with rows.begin() as connection:
         statement = text("UPDATE sessions SET expires_at = UTC_TIMESTAMP(6) WHERE user_id = :id")
@@ -156,21 +160,25 @@ async def test_expired_refresh_token_is_refused(
     assert problem(await refresh(client, registered["refresh_token"])) == (401, "invalid-refresh-token")
 
 
-async def test_logout_ends_the_session_and_can_be_repeated(client: httpx.AsyncClient, registered: Person) -> None:
+async def test_logout_ends_the_session_and_is_idempotent(client: httpx.AsyncClient, registered: RegisteredUser) -> None:
     body = {"refresh_token": registered["refresh_token"]}
     for _ in range(2):
         assert (await client.post("/v1/logout", json=body)).status_code == 204
     assert problem(await refresh(client, registered["refresh_token"])) == (401, "invalid-refresh-token")
 
 
-async def test_logout_with_an_access_token_ends_its_session(client: httpx.AsyncClient, registered: Person) -> None:
+async def test_logout_with_an_access_token_ends_its_session(
+    client: httpx.AsyncClient, registered: RegisteredUser
+) -> None:
     assert (await client.post("/v1/logout", headers=bearer(registered))).status_code == 204
     assert problem(await client.get("/v1/users/me", headers=bearer(registered))) == (401, "invalid-token")
     assert problem(await refresh(client, registered["refresh_token"])) == (401, "invalid-refresh-token")
     assert problem(await client.post("/v1/logout")) == (401, "not-authenticated")
 
 
-async def test_sessions_show_where_they_are(app: FastAPI, client: httpx.AsyncClient, registered: Person) -> None:
+async def test_sessions_show_address_and_client(
+    app: FastAPI, client: httpx.AsyncClient, registered: RegisteredUser
+) -> None:
     async with client_of(app, "192.0.2.9", **{"User-Agent": "phone of ada " + "x" * 300}) as phone:
         elsewhere = await log_in(phone, registered)
     items = (await client.get("/v1/sessions", headers=bearer(registered))).json()["items"]
@@ -182,7 +190,7 @@ async def test_sessions_show_where_they_are(app: FastAPI, client: httpx.AsyncCli
     assert items[0]["created_at"] <= items[0]["last_used_at"] < items[0]["expires_at"]
 
 
-async def test_renewed_session_moves_up_in_the_list(client: httpx.AsyncClient, registered: Person) -> None:
+async def test_renewed_session_moves_up_in_the_list(client: httpx.AsyncClient, registered: RegisteredUser) -> None:
     elsewhere = await log_in(client, registered)
     await refresh(client, registered["refresh_token"])
     items = (await client.get("/v1/sessions", headers=bearer(elsewhere))).json()["items"]
@@ -190,7 +198,7 @@ async def test_renewed_session_moves_up_in_the_list(client: httpx.AsyncClient, r
     assert items[0]["last_used_at"] > items[0]["created_at"]
 
 
-async def test_one_session_is_ended_from_another(client: httpx.AsyncClient, registered: Person) -> None:
+async def test_user_ends_one_of_several_sessions(client: httpx.AsyncClient, registered: RegisteredUser) -> None:
     stolen = await log_in(client, registered)
     session_id = jwt.get_unverified_claims(stolen["access_token"])["sid"]
     assert (await client.delete(f"/v1/sessions/{session_id}", headers=bearer(registered))).status_code == 204
@@ -201,8 +209,8 @@ async def test_one_session_is_ended_from_another(client: httpx.AsyncClient, regi
     assert (await client.get("/v1/users/me", headers=bearer(registered))).status_code == 200
 
 
-async def test_nobody_ends_somebody_elses_session(
-    client: httpx.AsyncClient, registered: Person, register: Register
+async def test_session_of_another_user_can_not_be_ended(
+    client: httpx.AsyncClient, registered: RegisteredUser, register: Register
 ) -> None:
     stranger = await register()
     session_id = jwt.get_unverified_claims(registered["access_token"])["sid"]
@@ -212,7 +220,7 @@ async def test_nobody_ends_somebody_elses_session(
 
 
 async def test_logout_everywhere_ends_every_session_and_every_access_token(
-    client: httpx.AsyncClient, registered: Person, rows: AsyncEngine
+    client: httpx.AsyncClient, registered: RegisteredUser, rows: AsyncEngine
 ) -> None:
     elsewhere = await log_in(client, registered)
     assert (await client.post("/v1/logout-all", headers=bearer(registered))).status_code == 204
@@ -226,14 +234,14 @@ async def test_logout_everywhere_ends_every_session_and_every_access_token(
     assert (await client.get("/v1/users/me", headers=bearer(anew))).status_code == 200
 
 
-async def test_answers_with_tokens_are_not_to_be_stored(client: httpx.AsyncClient, registered: Person) -> None:
+async def test_responses_with_tokens_are_not_cached(client: httpx.AsyncClient, registered: RegisteredUser) -> None:
     login = {"login": registered["form"]["username"], "password": registered["form"]["password"]}
     for answer in (await client.post("/v1/login", json=login), await refresh(client, registered["refresh_token"])):
         assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_refresh_tokens_are_kept_as_hashes(
-    client: httpx.AsyncClient, registered: Person, rows: AsyncEngine
+async def test_refresh_tokens_are_stored_as_hashes(
+    client: httpx.AsyncClient, registered: RegisteredUser, rows: AsyncEngine
 ) -> None:
     successor = (await refresh(client, registered["refresh_token"])).json()
     async with rows.connect() as connection:

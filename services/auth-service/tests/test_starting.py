@@ -22,7 +22,7 @@ from auth_service.opaque_tokens import token_hash
 from auth_service.settings import Settings
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
-from support.auth_app import Form, NewForm, TurnableClock, client_of, running_app
+from support.auth_app import AdjustableClock, Form, NewForm, client_of, running_app
 from support.responses import bearer, problem
 
 AUTH_SERVICE = str(Path(sys.executable).with_name("auth-service"))
@@ -60,7 +60,7 @@ async def upgrade(schema: str, to: str) -> None:
     await engine.dispose()
 
 
-async def test_replicas_that_start_at_once_agree_on_schema_and_key(empty_schema: str) -> None:
+async def test_replicas_that_start_together_agree_on_schema_and_key(empty_schema: str) -> None:
     shared = settings_for(empty_schema)
     await asyncio.gather(*(prepare(shared) for _ in range(4)))
     kids = set()
@@ -70,7 +70,7 @@ async def test_replicas_that_start_at_once_agree_on_schema_and_key(empty_schema:
     assert len(kids) == 1
 
 
-async def test_key_made_by_another_replica_is_found(empty_schema: str) -> None:
+async def test_key_of_another_replica_is_found(empty_schema: str) -> None:
     await prepare(settings_for(empty_schema))
     app = create_app(settings_for(empty_schema))
     async with app.router.lifespan_context(app):
@@ -80,7 +80,7 @@ async def test_key_made_by_another_replica_is_found(empty_schema: str) -> None:
         assert found.to_dict()["x"] == known["x"]
 
 
-async def test_private_keys_are_encrypted_and_another_secret_is_refused_with_one_sentence(empty_schema: str) -> None:
+async def test_start_with_a_wrong_secret_fails_with_one_sentence(empty_schema: str) -> None:
     await prepare(settings_for(empty_schema))
     with pytest.raises(WrongSecret):
         await prepare(settings_for(empty_schema, "another secret altogether"))
@@ -116,7 +116,7 @@ async def test_address_of_the_database_is_checked_like_every_setting(variables: 
     assert "MYSQL_URL" in errors
 
 
-async def test_schema_of_a_later_release_is_refused_with_one_sentence(empty_schema: str) -> None:
+async def test_start_with_a_newer_schema_fails_with_one_sentence(empty_schema: str) -> None:
     await prepare(settings_for(empty_schema))
     engine = create_engine(empty_schema)
     async with engine.begin() as connection:
@@ -128,14 +128,14 @@ async def test_schema_of_a_later_release_is_refused_with_one_sentence(empty_sche
     assert "Traceback" not in errors
 
 
-async def test_metadata_names_the_public_addresses(client: httpx.AsyncClient) -> None:
+async def test_metadata_contains_public_addresses(client: httpx.AsyncClient) -> None:
     metadata = (await client.get("/.well-known/openid-configuration")).json()
     assert metadata["issuer"] == "http://issuer.test/api/auth"
     assert metadata["jwks_uri"] == "http://issuer.test/api/auth/.well-known/jwks.json"
     assert metadata["token_endpoint"] == "http://issuer.test/api/auth/v1/token"
 
 
-async def test_mysql_that_is_down_is_a_503_and_the_service_comes_back_by_itself(
+async def test_requests_fail_with_503_while_mysql_is_down_and_recover(
     client: httpx.AsyncClient, app: FastAPI, stack: Stack
 ) -> None:
     login = {"login": "somebody", "password": "whatever it is"}
@@ -160,7 +160,7 @@ async def ticks(ended: asyncio.Event) -> int:
     return count
 
 
-async def test_mysql_that_hangs_is_a_503_within_three_seconds_and_nothing_is_half_written(
+async def test_requests_fail_with_503_within_three_seconds_while_mysql_hangs(
     client: httpx.AsyncClient, form: Form, stack: Stack, rows: AsyncEngine
 ) -> None:
     assert (await client.post("/v1/register", json=form)).status_code == 201
@@ -186,7 +186,7 @@ async def test_mysql_that_hangs_is_a_503_within_three_seconds_and_nothing_is_hal
         assert await connection.scalar(text("SELECT COUNT(*) FROM users WHERE username = 'late'")) == 0
 
 
-async def test_sessions_of_the_release_before_go_on_after_its_migration(empty_schema: str, settings: Settings) -> None:
+async def test_sessions_survive_the_migration_from_the_first_release(empty_schema: str, settings: Settings) -> None:
     await upgrade(empty_schema, to="0001")
     token = "a-refresh-token-of-the-release-before"
     spent = "its-predecessor"
@@ -218,12 +218,10 @@ async def test_sessions_of_the_release_before_go_on_after_its_migration(empty_sc
         assert problem(reused) == (401, "refresh-token-reused")
 
 
-async def test_what_says_nothing_any_more_is_tidied_away(
-    empty_schema: str, settings: Settings, new_form: NewForm
-) -> None:
+async def test_housekeeping_deletes_expired_rows(empty_schema: str, settings: Settings, new_form: NewForm) -> None:
     own = settings.model_copy(update={"mysql_url": SecretStr(empty_schema)})
     await prepare(own)
-    clock = TurnableClock()
+    clock = AdjustableClock()
     tables = ("sessions", "refresh_tokens", "one_time_tokens", "login_attempts", "audit_events")
 
     async def counts(connection: AsyncConnection) -> list[int | None]:
@@ -236,13 +234,13 @@ async def test_what_says_nothing_any_more_is_tidied_away(
         await app.state.housekeeper.clean_up()
         async with app.state.database.engine.connect() as connection:
             assert all(count and count > 0 for count in await counts(connection))
-        clock.forward(days=8)
+        clock.advance(days=8)
         await app.state.housekeeper.clean_up()
         async with app.state.database.engine.connect() as connection:
             *gone, kept = await counts(connection)
         assert gone == [0, 0, 0, 0]
         assert kept
-        clock.forward(days=365)
+        clock.advance(days=365)
         await app.state.housekeeper.clean_up()
         async with app.state.database.engine.connect() as connection:
             # The keys that were made meanwhile are events of today.

@@ -20,7 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import Settings
-from support.auth_app import NewForm, Person, Register, client_of, running_app
+from support.auth_app import NewForm, Register, RegisteredUser, client_of, running_app
 
 SAMPLES = 40
 TELLING = 0.8
@@ -30,7 +30,7 @@ NO_LIMITS = {"auth_login_attempts_per_account": 1_000_000, "auth_mails_per_accou
 
 
 @pytest.fixture
-async def own_app(settings: Settings) -> AsyncIterator[FastAPI]:
+async def app_without_limits(settings: Settings) -> AsyncIterator[FastAPI]:
     async with running_app(settings, **NO_LIMITS) as app:
         yield app
 
@@ -90,7 +90,7 @@ def assert_not_told_apart(durations: Mapping[str, list[float]]) -> None:
         assert how_often < TELLING, told
 
 
-def test_what_is_told_apart() -> None:
+def test_separability() -> None:
     same = [1.0, 2.0, 3.0, 4.0]
     assert told_apart(same, same) == 0.5
     assert told_apart([1.0, 2.0], [3.0, 4.0]) == told_apart([3.0, 4.0], [1.0, 2.0]) == 1.0
@@ -100,17 +100,17 @@ def test_what_is_told_apart() -> None:
         )
 
 
-async def test_failed_logins(own_app: FastAPI, register: Register, rows: AsyncEngine) -> None:
+async def test_failed_logins(app_without_limits: FastAPI, register: Register, rows: AsyncEngine) -> None:
     active, inactive = await register(), await register()
     async with rows.begin() as connection:
         await connection.execute(text("UPDATE users SET is_active = 0 WHERE id = :id"), inactive["user"])
-    async with client_of(own_app) as client:
+    async with client_of(app_without_limits) as client:
 
         def login(name: str, password: str) -> Ask:
             return lambda: client.post("/v1/login", json={"login": name, "password": password})
 
         durations = await sample(
-            own_app,
+            app_without_limits,
             {
                 "an unknown user": login("nobody_here", "the wrong password"),
                 "a wrong password": login(active["form"]["username"], "the wrong password"),
@@ -121,19 +121,19 @@ async def test_failed_logins(own_app: FastAPI, register: Register, rows: AsyncEn
     assert_not_told_apart(durations)
 
 
-async def test_forgotten_password(own_app: FastAPI, registered: Person) -> None:
-    async with client_of(own_app) as client:
+async def test_forgotten_password(app_without_limits: FastAPI, registered: RegisteredUser) -> None:
+    async with client_of(app_without_limits) as client:
 
         def forgot(address: str) -> Ask:
             return lambda: client.post("/v1/password/forgot", json={"email": address})
 
         kinds = {"an unknown address": forgot("nobody@example.com"), "a known one": forgot(registered["form"]["email"])}
-        durations = await sample(own_app, kinds)
+        durations = await sample(app_without_limits, kinds)
     assert_not_told_apart(durations)
 
 
-async def test_registration_where_addresses_must_be_confirmed(
-    discreet_app: FastAPI, registered: Person, new_form: NewForm
+async def test_registration_with_email_verification(
+    discreet_app: FastAPI, registered: RegisteredUser, new_form: NewForm
 ) -> None:
     async with client_of(discreet_app) as client:
         taken = {"email": registered["form"]["email"]}

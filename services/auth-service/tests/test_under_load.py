@@ -17,7 +17,7 @@ from auth_service.passwords.hashing import PasswordHasher
 from auth_service.settings import Settings
 from embedded_stack import Stack
 from support import load
-from support.auth_app import Form, NewForm, Person, client_of, own_schema, running_app
+from support.auth_app import Form, NewForm, RegisteredUser, client_of, own_schema, running_app
 from support.polling import eventually
 from support.replicas import Replica, free_port, running_replicas
 from support.responses import bearer, problem
@@ -77,7 +77,7 @@ def percentile_95(seconds: list[float]) -> float:
     return statistics.quantiles(seconds, n=20)[-1]
 
 
-async def test_health_is_answered_promptly_during_a_thousand_logins(replica: Replica, new_form: NewForm) -> None:
+async def test_health_is_answered_promptly_during_many_logins(replica: Replica, new_form: NewForm) -> None:
     """The service, the logins, a control and the questions (here) are four processes, so none waits for another's loop.
 
     On a machine that others use too, any process waits for a core now and then. How long, the control tells: it is
@@ -125,7 +125,7 @@ async def is_open(port: int) -> bool:
 
 
 @pytest.fixture
-async def own_app(settings: Settings) -> AsyncIterator[FastAPI]:
+async def app_without_limits(settings: Settings) -> AsyncIterator[FastAPI]:
     """A replica whose pool a test may fill, on the schema of the others."""
     async with running_app(settings, auth_login_attempts_per_account=1_000_000) as app:
         yield app
@@ -143,15 +143,17 @@ def full_pool(hasher: PasswordHasher) -> Iterator[None]:
         released.set()
 
 
-async def test_who_is_logged_in_is_served_while_passwords_wait(own_app: FastAPI, registered: Person) -> None:
+async def test_other_requests_are_served_while_the_hashing_queue_is_full(
+    app_without_limits: FastAPI, registered: RegisteredUser
+) -> None:
     """No connection to MySQL is held by who waits for a core: ten of them would shut everybody else out."""
-    hasher = own_app.state.services.login.hasher
+    hasher = app_without_limits.state.services.login.hasher
     login = credentials(registered["form"])
 
     async def waiting() -> int:
         return int(hasher.queued)
 
-    async with client_of(own_app) as client:
+    async with client_of(app_without_limits) as client:
         with full_pool(hasher):
             logins = [asyncio.create_task(client.post("/v1/login", json=login)) for _ in range(MORE_THAN_CONNECTIONS)]
             await eventually(waiting, lambda queued: queued == MORE_THAN_CONNECTIONS)
@@ -163,17 +165,17 @@ async def test_who_is_logged_in_is_served_while_passwords_wait(own_app: FastAPI,
         assert {answer.status_code for answer in await asyncio.gather(*logins)} == {200}
 
 
-async def test_password_too_many_is_refused_at_once_rather_than_kept_waiting(
-    own_app: FastAPI, registered: Person, new_form: NewForm, monkeypatch: pytest.MonkeyPatch
+async def test_full_hashing_queue_refuses_requests_immediately(
+    app_without_limits: FastAPI, registered: RegisteredUser, new_form: NewForm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hasher = own_app.state.services.login.hasher
+    hasher = app_without_limits.state.services.login.hasher
     monkeypatch.setattr(hasher, "_capacity", 3)
     login = credentials(registered["form"])
 
     async def waiting() -> int:
         return int(hasher.queued)
 
-    async with client_of(own_app) as client:
+    async with client_of(app_without_limits) as client:
         with full_pool(hasher):
             logins = [asyncio.create_task(client.post("/v1/login", json=login)) for _ in range(3)]
             await eventually(waiting, lambda queued: queued == 3)

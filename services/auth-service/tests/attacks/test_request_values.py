@@ -1,0 +1,300 @@
+"""Hostile text in every field, parameter and header of a request."""
+
+import json
+import re
+from collections.abc import Awaitable
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from support.auth_app import NewForm, Register, RegisteredUser, sign_up
+from support.jwt_issuer import segment
+from support.responses import bearer, problem
+
+PASSWORD = "correct horse battery staple"
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+async def insider(app: FastAPI) -> RegisteredUser:
+    """An admin, who may call every endpoint."""
+    user = await sign_up(app, "insider")
+    async with app.state.database.engine.begin() as connection:
+        await connection.execute(text("UPDATE users SET role = 'admin' WHERE id = :id"), user["user"])
+    return user
+
+
+_NEW_ACCOUNT = {
+    "username": "somebody_new",
+    "email": "somebody.new@example.com",
+    "name": "Somebody",
+    "password": PASSWORD,
+    "password_confirm": PASSWORD,
+    "role": "customer",
+}
+_LOGIN = {"login": "nobody_here", "password": PASSWORD, "remember_me": False}
+# A valid body for each endpoint that takes one. The tests change one field at a time.
+BODIES: dict[tuple[str, str], Json] = {
+    ("post", "/v1/register"): _NEW_ACCOUNT,
+    ("post", "/v1/browser/register"): _NEW_ACCOUNT,
+    ("post", "/v1/login"): _LOGIN,
+    ("post", "/v1/browser/login"): _LOGIN,
+    ("post", "/v1/token"): {"grant_type": "password", "username": "nobody_here", "password": PASSWORD},
+    ("post", "/v1/refresh"): {"refresh_token": "nobody's"},
+    ("post", "/v1/logout"): {"refresh_token": "nobody's"},
+    ("patch", "/v1/users/me"): {"username": "renamed", "name": "Renamed", "email": "renamed@example.com"},
+    ("post", "/v1/users/me/password"): {"current_password": PASSWORD, "new_password": "another correct horse"},
+    ("post", "/v1/password/forgot"): {"email": "nobody@example.com"},
+    ("post", "/v1/password/reset"): {"token": "nobody's", "new_password": "another correct horse"},
+    ("post", "/v1/email/verify"): {"token": "nobody's"},
+    ("patch", "/v1/users/{user_id}"): {"name": "Renamed", "role": "customer", "is_active": True},
+}
+# OAuth2 clients may send these fields. They are ignored.
+IGNORED = {"scope", "client_id", "client_secret"}
+
+FIELDS = [(endpoint, name) for endpoint, body in BODIES.items() for name in body]
+
+HOSTILE = (
+    "' OR '1'='1' -- ",
+    "'; DROP TABLE users; -- ",
+    "\\",
+    "%",
+    "\x00",
+    "a\x00b",
+    "a\r\nSet-Cookie: admin=1",
+    "\ud800",
+    "\u202e\u2066",
+    "ключ@例え.jp",
+    "{{7*7}}${7*7}<script>",
+    "😀" * 50,
+    10**400,
+    float("nan"),
+    -1,
+    True,
+    None,
+    [],
+    ["a"],
+    {"$ne": None},
+)
+
+
+def call(
+    client: httpx.AsyncClient, endpoint: tuple[str, str], user: RegisteredUser, body: Json
+) -> Awaitable[httpx.Response]:
+    """Call the endpoint as this user. The body may contain values that JSON does not allow."""
+    method, path = endpoint
+    url = path.replace("{user_id}", user["user"]["id"])
+    if path == "/v1/token":
+        form = urlencode({name: str(value) for name, value in body.items()}, errors="surrogatepass")
+        return client.request(method, url, content=form, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    own_page = {"X-Tandem-Browser": "1", "Sec-Fetch-Site": "same-origin"}
+    headers = {**bearer(user), **own_page, "Content-Type": "application/json"}
+    return client.request(method, url, content=json.dumps(body), headers=headers)
+
+
+async def stored(rows: AsyncEngine) -> list[tuple[str, int]]:
+    """A checksum of every table."""
+    async with rows.connect() as connection:
+        tables = ", ".join(await connection.scalars(text("SHOW TABLES")))
+        return [tuple(row) for row in await connection.execute(text(f"CHECKSUM TABLE {tables}"))]
+
+
+def test_every_field_of_every_body_is_attacked(app: FastAPI) -> None:
+    schemas = app.openapi()["components"]["schemas"]
+    known = set()
+    for path, operations in app.openapi()["paths"].items():
+        for method, operation in operations.items():
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                names = re.findall(r"#/components/schemas/(\w+)", json.dumps(content["schema"]))
+                known |= {((method, path), field) for name in names for field in schemas[name]["properties"]}
+    assert {each for each in known if each[1] not in IGNORED} == set(FIELDS)
+
+
+@pytest.mark.parametrize(("endpoint", "name"), FIELDS, ids=lambda each: each if isinstance(each, str) else each[1])
+async def test_text_of_10_000_characters_is_refused_and_not_stored(
+    client: httpx.AsyncClient, insider: RegisteredUser, rows: AsyncEngine, endpoint: tuple[str, str], name: str
+) -> None:
+    before = await stored(rows)
+    for long in ("x" * 10_000, "😀" * 10_000, "a" * 9_988 + "@example.com"):
+        answer = await call(client, endpoint, insider, {**BODIES[endpoint], name: long})
+        status, _ = problem(answer)
+        assert status in {401, 422}
+        assert len(answer.content) < 2_000, "the text must not be echoed"
+    assert await stored(rows) == before
+
+
+@pytest.mark.parametrize(("endpoint", "name"), FIELDS, ids=lambda each: each if isinstance(each, str) else each[1])
+async def test_hostile_value_causes_no_server_error(
+    client: httpx.AsyncClient, register: Register, insider: RegisteredUser, endpoint: tuple[str, str], name: str
+) -> None:
+    # A change of password ends sessions, and admins may remove their own role: each case has a new user.
+    user = insider
+    if endpoint[1].startswith("/v1/users/"):
+        user = await register(role="customer" if endpoint[1].startswith("/v1/users/me") else "admin")
+    for hostile in HOSTILE:
+        answer = await call(client, endpoint, user, {**BODIES[endpoint], name: hostile})
+        assert answer.status_code < 500, f"{hostile!r}: {answer.text}"
+        if answer.is_error:
+            problem(answer)
+
+
+@pytest.mark.parametrize("path", ["/v1/login", "/v1/token"])
+async def test_sql_injection_does_not_log_in(client: httpx.AsyncClient, registered: RegisteredUser, path: str) -> None:
+    username = registered["form"]["username"]
+    for name in (
+        f"{username}' -- ",
+        f"{username}'#",
+        f"x' OR username = '{username}",
+        "' OR '1'='1",
+        "' UNION SELECT * FROM users -- ",
+        f"{username}\x00",
+        f"{username} ",
+        "%",
+        username[:-1] + "_",
+    ):
+        content = {"login": name, "password": PASSWORD}
+        form = {"data": {"username": name, "password": PASSWORD}} if path == "/v1/token" else {"json": content}
+        assert problem(await client.post(path, **form)) == (401, "invalid-credentials"), name
+
+
+async def test_sql_and_wildcards_in_a_query_are_literal(
+    client: httpx.AsyncClient, register: Register, insider: RegisteredUser
+) -> None:
+    sought = await register(name="100% \\ sure_")
+    await register(name="100 dollars")
+
+    async def found(query: str) -> list[RegisteredUser]:
+        answer = await client.get("/v1/users", params={"query": query}, headers=bearer(insider))
+        assert answer.status_code == 200
+        items: list[RegisteredUser] = answer.json()["items"]
+        return items
+
+    for query in (
+        "' OR '1'='1",
+        "' UNION SELECT * FROM credentials -- ",
+        "%",
+        "_",
+        "\\",
+        "insider%",
+        "inside_",
+        "\x00",
+    ):
+        for user in await found(query):
+            assert any(user[each].startswith(query) for each in ("username", "name", "email")), query
+    assert [user["id"] for user in await found("100% \\ sure")] == [sought["user"]["id"]]
+
+
+def cursor(*position: Any) -> str:
+    return segment(list(position))
+
+
+@pytest.mark.parametrize("path", ["/v1/users", "/v1/audit"])
+@pytest.mark.parametrize(
+    "made_up",
+    [
+        cursor("' OR '1'='1"),
+        cursor("' UNION SELECT * FROM credentials -- "),
+        cursor("ключ"),
+        cursor("\x00"),
+        cursor("\ud800"),
+        cursor(1),
+        cursor(None),
+        cursor(),
+        cursor("a", "b"),
+        segment({"a": 1}),
+        segment(b"\xff\xfe"),
+        segment(b"[" * 140),
+        "====",
+        "é",
+        "x" * 10_000,
+    ],
+)
+async def test_forged_cursor_is_refused(
+    client: httpx.AsyncClient, insider: RegisteredUser, path: str, made_up: str
+) -> None:
+    answer = await client.get(path, params={"cursor": made_up}, headers=bearer(insider))
+    status, code = problem(answer)
+    assert (status, code) in {(422, "invalid-cursor"), (422, "validation-failed")}
+
+
+# Every parameter of every path and query, as OpenAPI has them.
+async def test_hostile_parameter_causes_no_server_error(
+    client: httpx.AsyncClient, app: FastAPI, register: Register
+) -> None:
+    user = await register(role="admin")
+    tried = 0
+    for path, operations in app.openapi()["paths"].items():
+        for method, operation in operations.items():
+            for parameter in operation.get("parameters", []):
+                for hostile in (
+                    "x" * 10_000,
+                    "' OR '1'='1' -- ",
+                    "ключ",
+                    "\x00",
+                    "a\r\nb",
+                    "../../etc/passwd",
+                    "%ff",
+                    "-1",
+                    "",
+                ):
+                    place = {parameter["name"]: hostile} if parameter["in"] == "query" else {}
+                    url = re.sub(r"\{\w+\}", quote(hostile, safe=""), path)
+                    body = BODIES.get((method, path))
+                    answer = await client.request(method, url, params=place, json=body, headers=bearer(user))
+                    assert answer.status_code < 500, (
+                        f"{method} {path} {parameter['name']}={hostile!r:.40}: {answer.text}"
+                    )
+                    tried += 1
+    assert tried > 100
+
+
+async def test_malformed_request_id_is_replaced(client: httpx.AsyncClient, app: FastAPI) -> None:
+    for offered in (b"a\r\nSet-Cookie: admin=1", b"a\nb", b"\x00", "ключ".encode(), b"a b", b"x" * 129, b""):
+        answer = await client.get("/v1/users/me", headers=[(b"X-Request-ID", offered)])
+        assert re.fullmatch(r"[0-9a-f-]{36}", answer.headers["X-Request-ID"])
+        assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
+        assert "set-cookie" not in answer.headers
+
+
+async def test_user_agent_is_stored_without_control_characters(
+    client: httpx.AsyncClient, registered: RegisteredUser
+) -> None:
+    login = {"login": registered["form"]["username"], "password": PASSWORD}
+    agent = b"browser\r\nSet-Cookie: admin=1\x00\x1b[2J\x7f" + b"x" * 10_000
+    headers = [(b"User-Agent", agent), (b"Content-Type", b"application/json")]
+    answer = await client.post("/v1/login", content=json.dumps(login), headers=headers)
+    assert answer.status_code == 200
+    sessions = (await client.get("/v1/sessions", headers=bearer(answer.json()))).json()["items"]
+    (client_text,) = [each["client"] for each in sessions if each["is_current"]]
+    assert client_text.startswith("browserSet-Cookie")
+    assert client_text.isprintable()
+    assert len(client_text) <= 200
+
+
+@pytest.mark.parametrize(
+    "name", ["Ada\r\nBcc: all@example.com", "Ada\nLovelace", "Ada\x00", "Ada\x1b[2J", "Ada\u2028Lovelace"]
+)
+async def test_name_with_line_breaks_is_refused(
+    client: httpx.AsyncClient, registered: RegisteredUser, new_form: NewForm, name: str
+) -> None:
+    answers = (
+        await client.post("/v1/register", json=new_form() | {"name": name}),
+        await client.patch("/v1/users/me", json={"name": name}, headers=bearer(registered)),
+    )
+    for answer in answers:
+        assert problem(answer) == (422, "validation-failed")
+        assert [error["pointer"] for error in answer.json()["errors"]] == ["#/name"]
+
+
+@pytest.mark.parametrize("depth", [100, 100_000])
+async def test_deeply_nested_body_is_refused(client: httpx.AsyncClient, depth: int) -> None:
+    body = b'{"login":' + b"[" * depth + b"]" * depth + b"}"
+    answer = await client.post("/v1/login", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in {400, 422}
+    problem(answer)

@@ -1,0 +1,111 @@
+"""The text and the headers of mails."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from auth_service.mail.mailer import Mailer
+from auth_service.mail.messages import Mail, MailComposer, MailKind
+from support.mails import BASE, EXPIRES, TOKEN, Outbox, Sink, new_address, text_of, until_done
+
+KINDS: dict[MailKind, Callable[[MailComposer, str], Mail]] = {
+    MailKind.CONFIRM_EMAIL: lambda by, to: by.confirm_email(to, "Ada", token=TOKEN, expires=EXPIRES),
+    MailKind.CONFIRM_NEW_EMAIL: lambda by, to: by.confirm_new_email(to, "Ada", token=TOKEN, expires=EXPIRES),
+    MailKind.EMAIL_CHANGE_NOTICE: lambda by, to: by.email_change_notice(to, "Ada", when=EXPIRES),
+    MailKind.RESET_PASSWORD: lambda by, to: by.reset_password(to, "Ada", token=TOKEN, minutes=10),
+    MailKind.PASSWORD_CHANGED_NOTICE: lambda by, to: by.password_changed_notice(to, "Ada", when=EXPIRES),
+    MailKind.REGISTRATION_WITH_TAKEN_EMAIL: lambda by, to: by.registration_with_taken_email(to, "Ada"),
+}
+SAYS = {
+    MailKind.CONFIRM_EMAIL: [f"{BASE}/confirm-email#token={TOKEN}", "31 January 2040, 12:00 UTC"],
+    MailKind.CONFIRM_NEW_EMAIL: [f"{BASE}/confirm-email#token={TOKEN}", "31 January 2040, 12:00 UTC"],
+    MailKind.EMAIL_CHANGE_NOTICE: [f"{BASE}/forgot-password", "31 January 2040, 12:00 UTC"],
+    MailKind.RESET_PASSWORD: [f"{BASE}/reset-password#token={TOKEN}", "10 minutes"],
+    MailKind.PASSWORD_CHANGED_NOTICE: [f"{BASE}/forgot-password", "31 January 2040, 12:00 UTC"],
+    MailKind.REGISTRATION_WITH_TAKEN_EMAIL: [f"{BASE}/login", f"{BASE}/forgot-password"],
+}
+
+
+@pytest.mark.parametrize("kind", list(MailKind))
+async def test_every_kind_of_mail_arrives_as_text_and_html(
+    kind: MailKind, composer: MailComposer, mailer: Mailer, sink: Sink, outbox: Outbox
+) -> None:
+    to = new_address()
+    mailer.send(KINDS[kind](composer, to))
+    mail = await sink.mail(to)
+
+    assert [each["Address"] for each in mail["To"]] == [to]
+    assert mail["From"] == {"Name": "Tandem", "Address": "no-reply@tandem.example"}
+    assert mail["Subject"].startswith("Tandem: ")
+    assert mail["MessageID"].endswith("@tandem.example")
+    assert mail["Text"].startswith("Hello Ada,")
+    assert "Hello <bdi>Ada</bdi>," in mail["HTML"]
+    for part in SAYS[kind]:
+        assert part in mail["Text"]
+        assert part in mail["HTML"]
+    assert "<img" not in mail["HTML"]
+    await until_done(outbox)
+    assert outbox.counted(kind, "sent") == 1
+
+
+def test_mail_contains_the_token_on_its_own_line(composer: MailComposer) -> None:
+    for kind in (MailKind.CONFIRM_EMAIL, MailKind.CONFIRM_NEW_EMAIL, MailKind.RESET_PASSWORD):
+        assert TOKEN in {line.strip() for line in text_of(KINDS[kind](composer, new_address())).splitlines()}
+
+
+def test_mails_have_a_date_an_expiry_and_are_marked_automatic(composer: MailComposer) -> None:
+    mail = composer.reset_password(new_address(), "Ada", token=TOKEN, minutes=10)
+    assert mail.message["Auto-Submitted"] == "auto-generated"
+    assert abs(mail.message["Date"].datetime - datetime.now(UTC)) < timedelta(minutes=1)
+    assert mail.expires is not None
+    assert timedelta(minutes=9) < mail.expires - datetime.now(UTC) <= timedelta(minutes=10)
+
+
+def test_token_is_percent_encoded_in_links(composer: MailComposer) -> None:
+    mail = composer.confirm_email(new_address(), "Ada", token="a+b/c=&d", expires=EXPIRES)
+    assert "token=a%2Bb%2Fc%3D%26d" in text_of(mail)
+
+
+@pytest.mark.parametrize(
+    ("name", "greeting"),
+    [
+        ("Ada\r\nBcc: everyone@example.org\r\n\r\nBuy", "Hello,"),
+        ("Ada\r\nSubject: Buy", "Hello Ada Subject: Buy,"),
+        ('Ada "the Countess", <Lovelace>', 'Hello Ada "the Countess", <Lovelace>,'),
+        ("<script>alert(1)<!--", "Hello <script>alert(1)<!--,"),
+        ("{{ 7 * 7 }}{% raw %}", "Hello {{ 7 * 7 }}{% raw %},"),
+        ("Ωmega 漢字 🦆", "Hello Ωmega 漢字 🦆,"),
+        ("עדה לאבלייס", "Hello עדה לאבלייס,"),
+        ("Ada\u202eevil\u2066", "Hello Ada evil,"),
+        ("Ada\x00\u2028Lovelace\ud800", "Hello Ada Lovelace,"),
+        ("J.R.R. Tolkien Jr.", "Hello J.R.R. Tolkien Jr.,"),
+        ("win at evil.example", "Hello,"),
+        ("win at evil\u3002example", "Hello,"),
+        ("https://evil", "Hello,"),
+        (" \t ", "Hello,"),
+    ],
+)
+async def test_name_can_not_inject_headers_or_advertisements(
+    name: str, greeting: str, composer: MailComposer, mailer: Mailer, sink: Sink
+) -> None:
+    to = new_address()
+    mailer.send(composer.registration_with_taken_email(to, name))
+    mail = await sink.mail(to)
+
+    assert mail["Text"].splitlines()[0] == greeting
+    assert [each["Address"] for each in mail["To"]] == [to]
+    assert (mail["Cc"], mail["Bcc"]) == ([], [])
+    assert mail["Subject"] == "Tandem: you already have an account"
+    assert "<script" not in mail["HTML"]
+    assert "<Lovelace" not in mail["HTML"]
+
+
+async def test_mails_to_international_addresses_arrive(composer: MailComposer, mailer: Mailer, sink: Sink) -> None:
+    unique = uuid4().hex[:12]
+    mailer.send(composer.registration_with_taken_email(f"ada.{unique}@straße.example", "Ada"))
+    mailer.send(composer.registration_with_taken_email(f"grüße.{unique}@bücher.example", "Ada"))
+
+    assert (await sink.mail(f"ada.{unique}"))["To"][0]["Address"] == f"ada.{unique}@xn--strae-oqa.example"
+    assert (await sink.mail(f"grüße.{unique}"))["Text"].startswith("Hello Ada,")
