@@ -1,4 +1,4 @@
-"""auth-service in a test's own process: its clock, its clients, the people who use it and the mails they get."""
+"""auth-service in a test's process: its clock, clients, users and mails."""
 
 import re
 import secrets
@@ -26,24 +26,24 @@ Register = Callable[..., Awaitable[RegisteredUser]]
 
 
 class AdjustableClock:
-    """The real time, and what tests have turned it forward by, or when they have stopped it."""
+    """The real time plus an offset, or a frozen time plus an offset."""
 
     def __init__(self) -> None:
         self.offset = timedelta(0)
-        self._stopped_at: datetime | None = None
+        self._frozen_at: datetime | None = None
 
     def __call__(self) -> datetime:
-        return (self._stopped_at or datetime.now(UTC)) + self.offset
+        return (self._frozen_at or datetime.now(UTC)) + self.offset
 
     def reset(self) -> None:
         self.offset = timedelta(0)
-        self._stopped_at = None
+        self._frozen_at = None
 
-    def stop(self) -> None:
-        """However long a test takes, no time passes in it but what it turns forward."""
-        self._stopped_at = datetime.now(UTC)
+    def freeze(self) -> None:
+        """Stop the clock. Only `advance` moves it."""
+        self._frozen_at = datetime.now(UTC)
 
-    def forward(self, **duration: float) -> None:
+    def advance(self, **duration: float) -> None:
         self.offset += timedelta(**duration)
 
 
@@ -69,7 +69,7 @@ async def client_of(app: FastAPI, address: str = "192.0.2.77", **headers: str) -
 async def running_app(
     settings: Settings, clock: AdjustableClock | None = None, **changed: Any
 ) -> AsyncIterator[FastAPI]:
-    """Another replica of the service, with some settings changed."""
+    """Another replica of the service, with some changed settings."""
     app = create_app(settings.model_copy(update=changed), clock or AdjustableClock())
     async with app.router.lifespan_context(app):
         yield app
@@ -83,9 +83,9 @@ async def sign_up(app: FastAPI, username: str, password: str = "correct horse ba
     return user
 
 
-async def log_in(client: httpx.AsyncClient, person: RegisteredUser, **more: Any) -> dict[str, Any]:
-    """Tokens of a new session of somebody who has registered."""
-    form = person["form"]
+async def log_in(client: httpx.AsyncClient, user: RegisteredUser, **more: Any) -> dict[str, Any]:
+    """Tokens of a new session of a registered user."""
+    form = user["form"]
     answer = await client.post("/v1/login", json={"login": form["username"], "password": form["password"], **more})
     assert answer.status_code == 200, answer.text
     tokens: dict[str, Any] = answer.json()
@@ -93,7 +93,7 @@ async def log_in(client: httpx.AsyncClient, person: RegisteredUser, **more: Any)
 
 
 async def events_of(client: httpx.AsyncClient, admin: RegisteredUser, **filters: str) -> list[dict[str, Any]]:
-    """What the audit trail says, newest first."""
+    """Events of the audit trail, newest first."""
     answer = await client.get("/v1/audit", params={"limit": 100, **filters}, headers=bearer(admin))
     assert answer.status_code == 200, answer.text
     items: list[dict[str, Any]] = answer.json()["items"]
@@ -101,7 +101,7 @@ async def events_of(client: httpx.AsyncClient, admin: RegisteredUser, **filters:
 
 
 class Mailbox:
-    """What has arrived at the mail sink."""
+    """Mails that arrived at the mail sink."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -111,7 +111,7 @@ class Mailbox:
         return [each["Subject"] for each in await self._summaries(recipient)]
 
     async def text(self, recipient: str, subject: str) -> str:
-        """The newest mail to somebody with this in its subject, as soon as it is there."""
+        """Wait for a mail with this in its subject. Returns the text of the newest."""
 
         async def arrived() -> str:
             for each in await self._summaries(recipient):

@@ -1,4 +1,4 @@
-"""The service in this process, on a schema of its own in a real MySQL, with a real mail sink."""
+"""The service in this process, with its own schema in a real MySQL and a real mail sink."""
 
 import itertools
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ _clock = AdjustableClock()
 
 @pytest.fixture
 async def clock(app: FastAPI) -> AsyncIterator[AdjustableClock]:
-    """The application's clock; it is set right again after the test."""
+    """The application's clock. It is reset after the test."""
     yield _clock
     _clock.reset()
     await app.state.key_ring.load()
@@ -33,7 +33,7 @@ async def clock(app: FastAPI) -> AsyncIterator[AdjustableClock]:
 
 @pytest.fixture(scope="session")
 async def engine(mysql_root_url: str) -> AsyncIterator[AsyncEngine]:
-    """The database behind the service's back, as root."""
+    """A direct connection to MySQL as root."""
     engine = create_engine(mysql_root_url)
     yield engine
     await engine.dispose()
@@ -55,7 +55,7 @@ async def settings(engine: AsyncEngine, mysql_root_url: str, stack: Stack) -> As
             auth_smtp_url=SecretStr(stack.addresses["SMTP_URL"]),
             auth_public_url="http://tandem.test",
             trusted_proxies="192.0.2.1, 192.0.2.128/25",
-            # Every test comes from the same address.
+            # All tests have the same address.
             auth_login_attempts_per_address=1_000_000,
             auth_login_failures_overall=1_000_000,
             auth_registrations_per_address=1_000_000,
@@ -80,7 +80,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def rows(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    """The service's schema, behind its back."""
+    """A direct connection to the service's schema."""
     engine = create_engine(settings.mysql_url.get_secret_value())
     yield engine
     await engine.dispose()
@@ -91,7 +91,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def new_form() -> NewForm:
-    """Makes registrations that nobody has sent before."""
+    """Creates registrations with unused names."""
 
     def make() -> Form:
         number = next(_numbers)
@@ -113,9 +113,9 @@ def form(new_form: NewForm) -> Form:
 
 @pytest.fixture
 def register(client: httpx.AsyncClient, new_form: NewForm, rows: AsyncEngine) -> Register:
-    """Opens an account and logs in to it: the answer's body, with the `form` that was sent."""
+    """Registers a user and logs in. Returns the response's body with the `form` that was sent."""
 
-    async def open_account(role: str = "customer", **changes: Any) -> RegisteredUser:
+    async def sign_up(role: str = "customer", **changes: Any) -> RegisteredUser:
         form = new_form() | changes
         answer = await client.post("/v1/register", json=form)
         assert answer.status_code == 201, answer.text
@@ -127,12 +127,12 @@ def register(client: httpx.AsyncClient, new_form: NewForm, rows: AsyncEngine) ->
         login = await client.post("/v1/login", json={"login": form["username"], "password": form["password"]})
         return {**answer.json(), **login.json(), "form": form}
 
-    return open_account
+    return sign_up
 
 
 @pytest.fixture
 async def registered(register: Register, form: Form) -> RegisteredUser:
-    """Somebody with an account."""
+    """A registered user."""
     return await register(**form)
 
 

@@ -1,4 +1,4 @@
-"""Opening accounts, and what is kept of them."""
+"""Registration, the own profile, export and deletion."""
 
 import asyncio
 from typing import Any
@@ -34,7 +34,7 @@ async def test_registration_logs_in_and_shows_the_profile(client: httpx.AsyncCli
 async def test_taken_username_and_email_are_refused_in_any_case(
     client: httpx.AsyncClient, form: Form, registered: RegisteredUser, field: str
 ) -> None:
-    other = {**form, "username": "somebody_else", "email": "somebody@else.example.com", field: form[field].upper()}
+    other = {**form, "username": "another_user", "email": "another@user.example.com", field: form[field].upper()}
     answer = await client.post("/v1/register", json=other)
     assert problem(answer) == (409, f"{field}-taken")
     assert answer.json()["errors"][0]["pointer"] == f"#/{field}"
@@ -141,7 +141,7 @@ async def test_taken_username_is_refused_in_a_change(
         409,
         "username-taken",
     )
-    # Another case of one's own is one's own.
+    # Users may change the case of their own username.
     own = {"username": registered["form"]["username"].upper()}
     answer = await client.patch("/v1/users/me", json=own, headers=bearer(registered))
     assert answer.json()["username"] == own["username"]
@@ -172,7 +172,7 @@ async def test_deletion_removes_everything_except_the_audit_trail(
         for table in ("credentials", "sessions", "one_time_tokens"):
             query = sa.select(sa.func.count()).select_from(sa.table(table)).where(sa.column("user_id") == user_id)
             assert await connection.scalar(query) == 0, table
-    # The name is free again, for another person.
+    # The username is available again.
     assert (await register(**form))["user"]["id"] != user_id
 
 

@@ -1,4 +1,4 @@
-"""Who may do what to whose account."""
+"""Administration: permissions, lists, changes and the last admin."""
 
 import asyncio
 from typing import Any
@@ -15,8 +15,8 @@ from support.responses import bearer, problem
 ROLES = ("customer", "technical_worker", "senior_manager", "admin")
 
 
-def user_path(person: RegisteredUser) -> str:
-    return f"/v1/users/{person['user']['id']}"
+def user_path(user: RegisteredUser) -> str:
+    return f"/v1/users/{user['user']['id']}"
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -71,7 +71,7 @@ async def test_pagination_is_stable_while_users_register(
     client: httpx.AsyncClient, register: Register, admin: RegisteredUser
 ) -> None:
     prefix = "paged_"
-    people = [await register(username=f"{prefix}{number}") for number in range(5)]
+    users = [await register(username=f"{prefix}{number}") for number in range(5)]
     seen, cursor = [], None
     while True:
         params = {"query": prefix.upper(), "limit": 2, **({"cursor": cursor} if cursor else {})}
@@ -83,7 +83,7 @@ async def test_pagination_is_stable_while_users_register(
             break
         assert 'rel="next"' in page.headers["link"]
         await register(username=f"{prefix}later_{len(seen)}")
-    assert seen == [person["form"]["username"] for person in reversed(people)]
+    assert seen == [user["form"]["username"] for user in reversed(users)]
 
 
 async def test_list_is_filtered(client: httpx.AsyncClient, register: Register, admin: RegisteredUser) -> None:
@@ -112,18 +112,18 @@ async def test_forged_cursor_is_refused(client: httpx.AsyncClient, admin: Regist
 
 async def test_unknown_user_is_not_found(client: httpx.AsyncClient, admin: RegisteredUser) -> None:
     for method, body in (("GET", None), ("PATCH", {"name": "x"}), ("DELETE", None)):
-        answer = await client.request(method, "/v1/users/nobody", json=body, headers=bearer(admin))
+        answer = await client.request(method, "/v1/users/unknown", json=body, headers=bearer(admin))
         assert problem(answer) == (404, "user-not-found")
 
 
 async def test_new_role_takes_effect_immediately_and_revokes_old_tokens(
     client: httpx.AsyncClient, register: Register, admin: RegisteredUser
 ) -> None:
-    person = await register(role="admin")
-    changed = await client.patch(user_path(person), json={"role": "customer"}, headers=bearer(admin))
+    user = await register(role="admin")
+    changed = await client.patch(user_path(user), json={"role": "customer"}, headers=bearer(admin))
     assert changed.json()["role"] == "customer"
-    assert problem(await client.get("/v1/users", headers=bearer(person))) == (401, "invalid-token")
-    renewed = (await client.post("/v1/refresh", json={"refresh_token": person["refresh_token"]})).json()
+    assert problem(await client.get("/v1/users", headers=bearer(user))) == (401, "invalid-token")
+    renewed = (await client.post("/v1/refresh", json={"refresh_token": user["refresh_token"]})).json()
     assert jwt.get_unverified_claims(renewed["access_token"])["role"] == "customer"
     assert problem(await client.get("/v1/users", headers=bearer(renewed))) == (403, "forbidden")
 
@@ -142,9 +142,9 @@ async def test_reactivated_account_does_not_get_its_old_tokens_back(
     assert await log_in(client, registered)
 
 
-async def _make_everybody_else_a_customer(rows: AsyncEngine, *people: RegisteredUser) -> None:
+async def _demote_all_admins_except(rows: AsyncEngine, *users: RegisteredUser) -> None:
     async with rows.begin() as connection:
-        kept = tuple(person["user"]["id"] for person in people)
+        kept = tuple(user["user"]["id"] for user in users)
         others = text("UPDATE users SET role = 'customer' WHERE role = 'admin' AND id NOT IN :kept")
         await connection.execute(others, {"kept": kept})
 
@@ -154,7 +154,7 @@ async def test_last_admin_can_not_be_removed(
     client: httpx.AsyncClient, register: Register, rows: AsyncEngine, change: dict[str, Any] | None
 ) -> None:
     last = await register(role="admin")
-    await _make_everybody_else_a_customer(rows, last)
+    await _demote_all_admins_except(rows, last)
     paths = [user_path(last)] if change else [user_path(last), "/v1/users/me"]
     for path in paths:
         answer = await client.request("PATCH" if change else "DELETE", path, json=change, headers=bearer(last))
@@ -167,7 +167,7 @@ async def test_one_of_two_admins_who_demote_each_other_remains(
 ) -> None:
     for _ in range(5):
         one, other = await register(role="admin"), await register(role="admin")
-        await _make_everybody_else_a_customer(rows, one, other)
+        await _demote_all_admins_except(rows, one, other)
         answers = await asyncio.gather(
             client.patch(user_path(other), json={"role": "customer"}, headers=bearer(one)),
             client.patch(user_path(one), json={"role": "customer"}, headers=bearer(other)),

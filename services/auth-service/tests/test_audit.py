@@ -1,4 +1,4 @@
-"""What the audit trail holds, and what it must not."""
+"""The audit trail: its events, and data that it must not contain."""
 
 import json
 
@@ -32,7 +32,7 @@ async def test_login_is_recorded_with_user_client_and_request_id(
 async def test_unknown_login_name_is_not_stored(
     client: httpx.AsyncClient, admin: RegisteredUser, rows: AsyncEngine
 ) -> None:
-    """It may be a password that went into the wrong field."""
+    """Users type passwords into the wrong field by mistake."""
     await client.post("/v1/login", json={"login": "hunter2-in-the-wrong-field", "password": "x"})
     newest = (await events_of(client, admin, event="authn_login_fail"))[0]
     assert (newest["user_id"], newest["details"]) == (None, {"reason": "unknown-login"})
@@ -66,9 +66,9 @@ async def test_trail_records_the_life_of_an_account(
         "authn_login_success",
         "user_deleted",
     ]
-    told = json.dumps(await events_of(client, admin, user=user_id))
+    trail = json.dumps(await events_of(client, admin, user=user_id))
     for secret in (token, new_password, tokens["refresh_token"], tokens["access_token"]):
-        assert secret not in told
+        assert secret not in trail
 
 
 async def test_trail_has_pages_and_time_filters(

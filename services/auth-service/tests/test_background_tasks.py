@@ -1,4 +1,4 @@
-"""No background task of auth-service ends unseen."""
+"""Background tasks of auth-service are restarted."""
 
 import asyncio
 from typing import Any
@@ -51,7 +51,7 @@ async def test_cancelled_mail_is_retried() -> None:
 
     async with Mailer(SmtpServer("127.0.0.1", 1), metrics) as mailer:
         mailer.submit(MailKind.RESET_PASSWORD, job)
-        # Before it has begun, and while it is under way.
+        # Before the task has begun, and while it runs.
         await cancel_from_outside(f"mail {MailKind.RESET_PASSWORD}")
 
         async def has_begun() -> bool:

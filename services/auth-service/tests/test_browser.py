@@ -1,4 +1,4 @@
-"""Sessions of browsers: a cookie that no script can read, and that no other site can use."""
+"""Sessions of browsers: scripts can't read the cookie, and other sites can't use it."""
 
 from collections.abc import AsyncIterator
 from http.cookies import Morsel, SimpleCookie
@@ -30,7 +30,7 @@ DAY = 24 * 60 * 60
 
 @pytest.fixture
 async def browser(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """A page of our own, in a browser that keeps cookies."""
+    """A page of this site in a browser that keeps cookies."""
     async with client_of(app, **OWN) as client:
         yield client
 
@@ -41,12 +41,12 @@ def cookie_of(answer: httpx.Response) -> Morsel[str]:
     return cookie
 
 
-def credentials_of(person: RegisteredUser, **more: Any) -> Form:
-    return {"login": person["form"]["username"], "password": person["form"]["password"], **more}
+def credentials_of(user: RegisteredUser, **more: Any) -> Form:
+    return {"login": user["form"]["username"], "password": user["form"]["password"], **more}
 
 
-async def begin(browser: httpx.AsyncClient, person: RegisteredUser, **more: Any) -> httpx.Response:
-    answer = await browser.post("/v1/browser/login", json=credentials_of(person, **more))
+async def begin(browser: httpx.AsyncClient, user: RegisteredUser, **more: Any) -> httpx.Response:
+    answer = await browser.post("/v1/browser/login", json=credentials_of(user, **more))
     assert answer.status_code == 200, answer.text
     return answer
 
@@ -99,6 +99,17 @@ async def test_only_remembered_sessions_survive_closing_the_browser(
     assert cookie_of(await browser.post("/v1/browser/refresh"))["max-age"] == ""
 
 
+async def test_session_stays_remembered_or_not_when_lifetimes_change(
+    settings: Settings, browser: httpx.AsyncClient, registered: RegisteredUser
+) -> None:
+    changed = {"auth_session_seconds": 60 * DAY, "auth_remembered_session_seconds": 90 * DAY}
+    for remember_me in (True, False):
+        token = cookie_of(await begin(browser, registered, remember_me=remember_me)).value
+        headers = OWN | {"Cookie": f"tandem_refresh={token}"}
+        async with running_app(settings, **changed) as app, client_of(app, **headers) as client:
+            assert bool(cookie_of(await client.post("/v1/browser/refresh"))["max-age"]) == remember_me
+
+
 async def test_reused_cookie_ends_the_session_and_is_deleted(
     app: FastAPI, browser: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock
 ) -> None:
@@ -118,7 +129,7 @@ async def test_reused_cookie_ends_the_session_and_is_deleted(
 async def test_repeated_refresh_sets_the_same_cookie(
     app: FastAPI, browser: httpx.AsyncClient, registered: RegisteredUser
 ) -> None:
-    """Two tabs without Web Locks, or one whose connection broke."""
+    """For example from two tabs without Web Locks, or after a broken connection."""
     lost = cookie_of(await begin(browser, registered)).value
     first = cookie_of(await browser.post("/v1/browser/refresh")).value
     async with client_of(app, **OWN, Cookie=f"tandem_refresh={lost}") as again:
@@ -236,7 +247,7 @@ async def test_form_of_another_site_can_not_log_in_with_any_content_type(
 
 @pytest.mark.parametrize("origin", ["https://tandem.test", "http://10.0.0.7:8080"])
 def test_requested_and_public_origin_are_accepted(origin: str) -> None:
-    """Behind a proxy that ends TLS the service sees another name, or another scheme, than the browser."""
+    """A proxy that ends TLS may change the host and the scheme that the service sees."""
     headers = Headers({"host": "10.0.0.7:8080", "x-tandem-browser": "1", "origin": origin})
     assert is_same_origin(headers, "https://tandem.test/somewhere")
 
@@ -274,20 +285,20 @@ async def test_registration_with_email_verification_begins_no_session(settings: 
 async def test_browsers_share_limits_and_audit_trail_with_other_clients(
     settings: Settings, register: Register, admin: RegisteredUser
 ) -> None:
-    person = await register()
-    wrong = credentials_of(person) | {"password": "wrong password"}
+    user = await register()
+    wrong = credentials_of(user) | {"password": "wrong password"}
     few = {"auth_login_attempts_per_account": 2}
     async with running_app(settings, **few) as app, client_of(app, **OWN) as client:
-        await begin(client, person)
+        await begin(client, user)
         await client.post("/v1/browser/logout")
         assert problem(await client.post("/v1/login", json=wrong)) == (401, "invalid-credentials")
         answer = await client.post("/v1/browser/login", json=wrong)
         assert problem(answer) == (401, "invalid-credentials")
         assert "ratelimit" in answer.headers
-        refused = await client.post("/v1/browser/login", json=credentials_of(person))
+        refused = await client.post("/v1/browser/login", json=credentials_of(user))
         assert problem(refused) == (429, "too-many-requests")
         assert int(refused.headers["retry-after"]) > 0
-        events = await events_of(client, admin, user=person["user"]["id"])
+        events = await events_of(client, admin, user=user["user"]["id"])
     kinds = [event["event"] for event in events]
     assert {"authn_login_success", "authn_login_fail", "authn_token_revoked"} <= set(kinds)
     (success,) = [event for event in events if event["event"] == "authn_login_success"]

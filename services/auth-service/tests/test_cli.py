@@ -1,4 +1,4 @@
-"""The command line: an admin to begin with, and keys."""
+"""The command line: the first admin, and keys."""
 
 import pytest
 from pydantic import SecretStr

@@ -1,4 +1,4 @@
-"""Addresses are confirmed by mail, and changed only after that."""
+"""Confirmation and change of email addresses."""
 
 import asyncio
 
@@ -18,15 +18,15 @@ async def verify(client: httpx.AsyncClient, token: str) -> httpx.Response:
     return await client.post("/v1/email/verify", json={"token": token})
 
 
-async def profile(client: httpx.AsyncClient, person: RegisteredUser) -> dict[str, object]:
-    answer = await client.get("/v1/users/me", headers=bearer(person))
+async def profile(client: httpx.AsyncClient, user: RegisteredUser) -> dict[str, object]:
+    answer = await client.get("/v1/users/me", headers=bearer(user))
     assert answer.status_code == 200, answer.text
     body: dict[str, object] = answer.json()
     return body
 
 
-async def change(client: httpx.AsyncClient, person: RegisteredUser, email: str) -> httpx.Response:
-    return await client.patch("/v1/users/me", json={"email": email}, headers=bearer(person))
+async def change(client: httpx.AsyncClient, user: RegisteredUser, email: str) -> httpx.Response:
+    return await client.patch("/v1/users/me", json={"email": email}, headers=bearer(user))
 
 
 async def test_registration_mail_confirms_the_email(
@@ -90,8 +90,8 @@ async def test_email_that_was_taken_before_its_confirmation_is_refused(
 ) -> None:
     wanted = "wanted-by-two@example.com"
     tokens: list[str] = []
-    for person in (await register(), await register()):
-        await change(client, person, wanted)
+    for user in (await register(), await register()):
+        await change(client, user, wanted)
         tokens.append(await eventually(lambda: mailbox.token(wanted, CONFIRM_NEW), lambda new: new not in tokens))
     answers = await asyncio.gather(*(verify(client, token) for token in tokens))
     assert sorted(answer.status_code for answer in answers) == [204, 409]

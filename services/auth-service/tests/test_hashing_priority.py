@@ -1,4 +1,4 @@
-"""Passwords are hashed at whatever priority the process itself has been given."""
+"""Passwords are hashed at any priority of the process."""
 
 import subprocess
 import sys

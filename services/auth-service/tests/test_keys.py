@@ -1,4 +1,4 @@
-"""Signing keys: their schedule, their rotation, and that replicas agree."""
+"""Schedule, rotation and withdrawal of signing keys in several replicas."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -74,7 +74,7 @@ async def test_keys_are_rotated_on_schedule_and_sessions_survive(empty_schema: s
     ):
         form = {"username": "ada", "email": "ada@example.com", "name": "Ada", "password": "a good passphrase"}
         first = (await client.post("/v1/register", json=form | {"password_confirm": form["password"]})).json()
-        person: RegisteredUser = {**first, "form": form}
+        user: RegisteredUser = {**first, "form": form}
 
         clock.advance(days=30, minutes=-15)
         await app.state.housekeeper.clean_up()
@@ -82,13 +82,13 @@ async def test_keys_are_rotated_on_schedule_and_sessions_survive(empty_schema: s
         assert await published_kids(client) == await published_kids(elsewhere)
         assert len(await published_kids(client)) == 2
         clock.advance(minutes=14)
-        before = await log_in(client, person)
+        before = await log_in(client, user)
         assert kid_of(before) == kid_of(first)
 
         clock.advance(minutes=2)
-        after = await log_in(client, person)
+        after = await log_in(client, user)
         assert kid_of(after) != kid_of(before)
-        assert kid_of(await log_in(elsewhere, person)) == kid_of(after)
+        assert kid_of(await log_in(elsewhere, user)) == kid_of(after)
         assert (await elsewhere.get("/v1/users/me", headers=bearer(before))).status_code == 200
 
         clock.advance(hours=2)

@@ -1,4 +1,4 @@
-"""Attempts are counted and slowed down: the rule alone, and over HTTP."""
+"""Limits on attempts: the rule itself, and over HTTP."""
 
 import asyncio
 import itertools
@@ -21,7 +21,7 @@ POLICY = BackoffPolicy("login", quota=3, window=timedelta(minutes=15), max_delay
 
 
 def delays_of(policy: BackoffPolicy, attempts: int) -> list[float]:
-    """How long somebody must wait after each of so many attempts, made as soon as they are allowed; in seconds."""
+    """The delay in seconds after each attempt, if each is made as soon as it is allowed."""
     state, now, waits = None, START, []
     for _ in range(attempts):
         state = record_attempt(state, policy, now)
@@ -49,7 +49,7 @@ def test_slow_clock_of_a_replica_causes_no_delay_within_the_quota() -> None:
 
 @given(st.lists(st.floats(min_value=0, max_value=1200), max_size=200), st.integers(min_value=1, max_value=10))
 def test_no_pace_gets_more_attempts_than_the_policy_allows(pauses: list[float], quota: int) -> None:
-    """In any window no more attempts than the quota and what the doubling delays leave room for."""
+    """A window allows the quota and as many attempts as the doubling delays permit."""
     policy = BackoffPolicy("any", quota, timedelta(minutes=15), timedelta(minutes=5))
     state, now, made = None, START, []
     for pause in pauses:
@@ -67,7 +67,7 @@ def test_no_pace_gets_more_attempts_than_the_policy_allows(pauses: list[float], 
             made.append(now)
     for first in made:
         within = [moment for moment in made if first <= moment < first + policy.window]
-        # 1 + 2 + … + 256 + 300 s: after the quota ten more fit into 15 minutes; two windows may meet in one.
+        # 1 + 2 + … + 256 + 300 s: ten attempts beyond the quota fit into 15 minutes. A period may overlap two windows.
         assert len(within) <= 2 * (quota + 10)
 
 
@@ -115,11 +115,11 @@ async def test_failed_logins_of_unknown_users_are_delayed_alike(client: httpx.As
 async def test_account_can_not_be_attacked_under_many_spellings(
     client: httpx.AsyncClient, register: Register, new_form: NewForm
 ) -> None:
-    """MySQL takes `é` for `e`: under such names the account is not found, however right the password."""
+    """MySQL treats `é` as `e`. A login with such a name fails even with the correct password."""
     form = new_form()
-    person = await register(**form | {"email": f"jose.{form['email']}"})
+    user = await register(**form | {"email": f"jose.{form['email']}"})
     password = {"password": form["password"]}
-    accented = person["form"]["email"].replace("jose", "josé")
+    accented = user["form"]["email"].replace("jose", "josé")
     assert problem(await client.post("/v1/login", json={"login": accented, **password}))[0] == 401
     assert problem(await client.post("/v1/login", json={"login": form["username"] + " ", **password}))[0] == 401
 
@@ -129,10 +129,10 @@ _days = itertools.count(30)
 
 @pytest.fixture
 async def strict(settings: Settings) -> AsyncIterator[FastAPI]:
-    """A replica with small limits per address and overall, at another time, which stands still."""
+    """A replica with small limits per address and overall, and a frozen clock in the future."""
     clock = AdjustableClock()
     clock.freeze()
-    # What others have tried, in the same database, must be long ago.
+    # Attempts of other tests in the same database must be outside of the window.
     clock.advance(days=next(_days))
     async with running_app(
         settings,
@@ -145,11 +145,11 @@ async def strict(settings: Settings) -> AsyncIterator[FastAPI]:
 
 
 async def test_one_address_can_not_try_a_password_on_many_accounts(strict: FastAPI) -> None:
-    async with client_of(strict, "198.51.100.1") as attacker, client_of(strict, "198.51.100.2") as somebody:
+    async with client_of(strict, "198.51.100.1") as attacker, client_of(strict, "198.51.100.2") as other:
         answers = [await fail(attacker, f"victim_{number}") for number in range(6)]
         assert [answer.status_code for answer in answers] == [401] * 5 + [429]
         assert answers[5].headers["ratelimit"].startswith('"login-address";r=0;')
-        assert (await fail(somebody, "victim_0")).status_code == 401
+        assert (await fail(other, "victim_0")).status_code == 401
 
 
 async def test_ipv6_network_counts_as_one_address(strict: FastAPI) -> None:
@@ -196,7 +196,7 @@ async def test_registrations_from_one_address_are_limited(strict: FastAPI, new_f
 @pytest.mark.parametrize(
     ("path", "seen"),
     [
-        # Who says so, and on behalf of whom.
+        # The peer, and its X-Forwarded-For.
         (("192.0.2.77", "198.51.100.99"), "192.0.2.77"),
         (("192.0.2.1", "198.51.100.99"), "198.51.100.99"),
         (("192.0.2.200", "203.0.113.1, 198.51.100.99, 192.0.2.1"), "198.51.100.99"),

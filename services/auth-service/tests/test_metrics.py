@@ -1,4 +1,4 @@
-"""What is there before anybody has come."""
+"""Counters before the first request."""
 
 from typing import get_args
 

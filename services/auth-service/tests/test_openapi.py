@@ -1,4 +1,4 @@
-"""What OpenAPI says of the service, and whether a live one keeps to it (schemathesis, all checks, all phases)."""
+"""The OpenAPI description, and whether a live service conforms to it (schemathesis, all checks, all phases)."""
 
 import asyncio
 import itertools
@@ -41,17 +41,17 @@ from support.replicas import running_replicas
 from support.responses import bearer, problem, served
 
 PREFIX = "/api/auth"
-# What the examples in OpenAPI say, so that those who are registered here can log in and change it by them.
+# The password of the examples in OpenAPI, so that they work for the users of this test.
 PASSWORD = "correct horse battery staple"
 
-# At most. On an idle machine with two cores all of it takes 40 seconds; a busy one tries fewer random cases.
+# Maximum. An idle machine with two cores needs 40 seconds; a busy one tries fewer random cases.
 EXAMPLES_PER_OPERATION = 25
 OPERATIONS_SECONDS, SEQUENCES_SECONDS = 45, 20
 
-# What makes a request invalid that no schema can say: 422 with nothing but these is no surprise.
+# Rules that a schema can't express: a 422 with only these codes is expected.
 RULES_BEYOND_SCHEMAS = {
-    "invalid-cursor",  # only a list makes them
-    "invalid-email-token",  # only a mail has one that works
+    "invalid-cursor",  # only a list creates valid ones
+    "invalid-email-token",  # only a mail contains a valid one
     "invalid-reset-token",
     "invisible-text",
     "password-too-weak",
@@ -59,10 +59,10 @@ RULES_BEYOND_SCHEMAS = {
 }
 ENDS_OWN_SESSION = {"change_password", "delete_own_account", "end_session", "log_out", "log_out_everywhere"}
 
-# Addresses that may exist: schemathesis' own end in `.test`, which is nobody's.
+# Addresses with a real top-level domain: those of schemathesis end in `.test`, which is refused.
 schemathesis.openapi.format("email", st.from_regex(r"[a-z0-9]{1,60}@[a-z0-9]{1,60}\.(com|org)", fullmatch=True))
 
-# Nobody reaches these: a 429 would hide what else is answered.
+# No test reaches these limits: a 429 would hide other responses.
 NO_LIMITS = dict.fromkeys(
     (
         "AUTH_LOGIN_ATTEMPTS_PER_ACCOUNT",
@@ -74,7 +74,7 @@ NO_LIMITS = dict.fromkeys(
     ),
     "1000000",
 )
-# Nor are passwords what is tested here.
+# This test is not about the strength of hashes.
 CHEAP_HASHES = {"AUTH_ARGON2_MEMORY_KIB": "8192", "AUTH_ARGON2_ROUNDS": "1"}
 
 
@@ -86,44 +86,44 @@ class LiveService:
 
 @pytest.fixture(scope="module")
 async def service(engine: AsyncEngine, mysql_root_url: str, stack: Stack) -> AsyncIterator[LiveService]:
-    """A process of its own, on a schema of its own."""
+    """A process with its own schema."""
     variables = {**NO_LIMITS, **CHEAP_HASHES, "GATEWAY_PREFIX": PREFIX, "LOG_LEVEL": "WARNING"}
     async with (
         own_schema(engine, mysql_root_url) as mysql_url,
         running_replicas(1, stack, mysql_url, **variables) as (replica,),
     ):
         yield LiveService(url=str(replica.client.base_url).rstrip("/"), mysql_url=mysql_url)
-        # pytest shows it with a failure: a 500 says no more than that it is one.
+        # pytest shows the log with a failure: a 500 itself has no details.
         print(replica.log.read_text())
 
 
 @dataclass
-class People:
-    """Whom requests are sent as: somebody of each role. Whoever's session has ended is followed by somebody new."""
+class Users:
+    """One user of each role, as whom requests are sent. A user whose session has ended is replaced."""
 
     service: LiveService
     present: dict[str, dict[str, Any]] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def new_names(self) -> dict[str, str]:
-        username = f"somebody_{next(self.numbers)}"
+        username = f"user_{next(self.numbers)}"
         return {"username": username, "email": f"{username}@example.com"}
 
     def register(self, **names: str) -> dict[str, Any]:
-        form = {**names, "name": "Somebody", "password": PASSWORD, "password_confirm": PASSWORD}
+        form = {**names, "name": "User", "password": PASSWORD, "password_confirm": PASSWORD}
         answer = httpx.post(f"{self.service.url}/v1/register", json=form, timeout=20)
         assert answer.status_code == 201, answer.text
         registered: dict[str, Any] = answer.json()
         return registered
 
-    def who_is(self, role: str) -> dict[str, Any]:
+    def user_with(self, role: str) -> dict[str, Any]:
         if role not in self.present:
-            person = self.register(**self.new_names())
+            user = self.register(**self.new_names())
             if role != "customer":
-                # Not in this thread, whose event loop pytest-asyncio keeps.
+                # In another thread, because pytest-asyncio keeps the event loop of this one.
                 with ThreadPoolExecutor(1) as thread:
-                    thread.submit(asyncio.run, self._promote(person["user"]["id"], role)).result()
-            self.present[role] = person
+                    thread.submit(asyncio.run, self._promote(user["user"]["id"], role)).result()
+            self.present[role] = user
         return self.present[role]
 
     async def _promote(self, user_id: str, role: str) -> None:
@@ -133,10 +133,10 @@ class People:
         await engine.dispose()
 
     def prepare(self, case: schemathesis.Case) -> None:
-        """Put in what no schema can say: a token that works, two passwords that are the same, a name that is free."""
+        """Add values that a schema can't express: a valid token, two equal passwords, an unused name."""
         if (role := role_of(case)) is not None:
-            case.headers["Authorization"] = f"Bearer {self.who_is(role)['access_token']}"
-        # What a browser says by itself, and keeps.
+            case.headers["Authorization"] = f"Bearer {self.user_with(role)['access_token']}"
+        # Values that a browser adds.
         case.headers["Origin"] = self.service.url
         if operation_id(case) == "refresh_in_browser" and case.meta.generation.mode.is_positive:
             case.cookies = {"tandem_refresh": self.register(**self.new_names())["refresh_token"]}
@@ -149,16 +149,16 @@ class People:
     def note(self, case: schemathesis.Case, response: Response) -> None:
         if response.status_code >= 300:
             return
-        for role, person in list(self.present.items()):
-            acted = case.headers.get("Authorization") == f"Bearer {person['access_token']}"
-            was_changed = case.path_parameters.get("user_id") == person["user"]["id"]
+        for role, user in list(self.present.items()):
+            acted = case.headers.get("Authorization") == f"Bearer {user['access_token']}"
+            was_changed = case.path_parameters.get("user_id") == user["user"]["id"]
             if (acted and operation_id(case) in ENDS_OWN_SESSION) or was_changed:
                 del self.present[role]
 
 
 def _description() -> dict[str, Any]:
-    """OpenAPI of the service; a live one is asked whether it publishes the same."""
-    app = create_app(Settings(mysql_url=SecretStr("mysql://nobody:nothing@127.0.0.1:1/auth")))
+    """The OpenAPI document of the service. A test compares it with a live service's."""
+    app = create_app(Settings(mysql_url=SecretStr("mysql://user:password@127.0.0.1:1/auth")))
     description: dict[str, Any] = json.loads(json.dumps(app.openapi()))
     return description
 
@@ -171,18 +171,18 @@ contract.auth(refresh_interval=None).skip_for(tag="administration")(sent_as("cus
 
 
 @pytest.fixture(scope="module")
-def people(service: LiveService) -> Iterator[People]:
-    """Makes schemathesis send its requests to the live service, as people who are there."""
-    people = People(service)
-    # Whom the examples in OpenAPI name.
-    people.register(username="ada", email="ada@example.com")
+def users(service: LiveService) -> Iterator[Users]:
+    """Makes schemathesis send its requests to the live service as existing users."""
+    users = Users(service)
+    # The user of the examples in OpenAPI.
+    users.register(username="ada", email="ada@example.com")
 
-    with sending(contract, service.url, people, rules_beyond_schemas=RULES_BEYOND_SCHEMAS):
-        yield people
+    with sending(contract, service.url, users, rules_beyond_schemas=RULES_BEYOND_SCHEMAS):
+        yield users
 
 
 @pytest.fixture(scope="module")
-def findings(people: People) -> Findings:
+def findings(users: Users) -> Findings:
     return try_operations(contract, OPERATIONS_SECONDS)
 
 
@@ -192,7 +192,7 @@ def test_operation_conforms_to_openapi(operation: str, findings: Findings) -> No
     assert not findings.failures[operation], "\n\n".join(findings.failures[operation])
 
 
-def test_sequences_of_operations_conform_to_openapi(people: People) -> None:
+def test_sequences_of_operations_conform_to_openapi(users: Users) -> None:
     failures = try_sequences(contract, SEQUENCES_SECONDS)
     assert not failures, "\n\n".join(failures)
 
@@ -251,12 +251,12 @@ def test_operation_without_a_valid_token_is_refused(
     ids=["of the service itself", "behind the gateway"],
 )
 def test_authorize_button_of_the_documentation_works(
-    service: LiveService, people: People, page: str, gateway: str
+    service: LiveService, users: Users, page: str, gateway: str
 ) -> None:
     """Does what Swagger UI does."""
     visitor = Visitor(service.url, page, gateway)
     description = visitor.description()
-    username = people.register(**people.new_names())["user"]["username"]
+    username = users.register(**users.new_names())["user"]["username"]
     form = {"grant_type": "password", "username": username, "password": PASSWORD, "scope": "", "client_id": ""}
     tokens = visitor.send("POST", token_address(page, description), data=form).json()
     assert tokens["token_type"] == "bearer"

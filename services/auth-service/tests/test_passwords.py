@@ -1,4 +1,4 @@
-"""Passwords: changed, forgotten, set anew, and hashed anew when the parameters have grown."""
+"""Change, reset, policy and rehashing of passwords."""
 
 import asyncio
 from typing import Any
@@ -18,19 +18,19 @@ from support.responses import bearer, problem
 NEW_PASSWORD = "a rather different passphrase"
 
 
-async def change(client: httpx.AsyncClient, person: RegisteredUser, **body: str) -> httpx.Response:
-    whole = {"current_password": person["form"]["password"], "new_password": NEW_PASSWORD, **body}
-    return await client.post("/v1/users/me/password", json=whole, headers=bearer(person))
+async def change(client: httpx.AsyncClient, user: RegisteredUser, **body: str) -> httpx.Response:
+    whole = {"current_password": user["form"]["password"], "new_password": NEW_PASSWORD, **body}
+    return await client.post("/v1/users/me/password", json=whole, headers=bearer(user))
 
 
-def login_of(person: RegisteredUser, password: str) -> dict[str, str]:
-    return {"login": person["form"]["username"], "password": password}
+def login_of(user: RegisteredUser, password: str) -> dict[str, str]:
+    return {"login": user["form"]["username"], "password": password}
 
 
-async def hash_of(rows: AsyncEngine, person: RegisteredUser) -> str:
+async def hash_of(rows: AsyncEngine, user: RegisteredUser) -> str:
     async with rows.connect() as connection:
         query = text("SELECT password_hash FROM credentials WHERE user_id = :id")
-        return str(await connection.scalar(query, {"id": person["user"]["id"]}))
+        return str(await connection.scalar(query, {"id": user["user"]["id"]}))
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,9 @@ async def test_weak_password_is_refused_at_its_field(client: httpx.AsyncClient, 
 
 
 async def test_passwords_are_normalized(client: httpx.AsyncClient, register: Register) -> None:
-    person = await register(password="pâssé composé", password_confirm="pâssé composé")
+    user = await register(password="pâssé composé", password_confirm="pâssé composé")
     decomposed = "pa\u0302sse\u0301 compose\u0301"
-    assert (await client.post("/v1/login", json=login_of(person, decomposed))).status_code == 200
+    assert (await client.post("/v1/login", json=login_of(user, decomposed))).status_code == 200
 
 
 async def test_changed_password_ends_the_other_sessions_and_all_access_tokens(
@@ -114,7 +114,7 @@ async def test_password_change_is_limited_like_the_login(
 async def test_concurrent_login_with_the_old_password_is_refused(
     client: httpx.AsyncClient, registered: RegisteredUser
 ) -> None:
-    """Whichever comes first: a session of the old password must not outlive it."""
+    """In either order: a session of the old password must not outlive it."""
     login = login_of(registered, registered["form"]["password"])
     changed, *logins = await asyncio.gather(
         change(client, registered), *(client.post("/v1/login", json=login) for _ in range(6))
@@ -206,7 +206,7 @@ async def test_forgotten_password_does_not_reveal_accounts(
     known = await forget(client, email)
     await mailbox.token(email, "choose a new password")
     if state == "unknown":
-        email = "nobody-at-all@example.com"
+        email = "unknown-1@example.com"
     else:
         async with rows.begin() as connection:
             statement = text("UPDATE users SET is_active = 0 WHERE id = :id")
@@ -215,7 +215,7 @@ async def test_forgotten_password_does_not_reveal_accounts(
     assert (answer.status_code, answer.content) == (known.status_code, known.content)
     assert {*answer.headers} == {*known.headers}
     # What was asked for later has been done by then, so nothing is on its way any more.
-    last = await forget(client, "nobody-either@example.com")
+    last = await forget(client, "unknown-2@example.com")
     assert last.status_code == 202
     assert len([each for each in await mailbox.subjects(email) if "choose a new password" in each]) == (
         0 if state == "unknown" else 1
@@ -238,7 +238,7 @@ async def test_reset_ends_the_delays_of_an_attacked_account(
 async def test_reset_calls_off_a_change_of_address(
     client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox
 ) -> None:
-    """Whoever had the password may have asked for that."""
+    """An intruder with the old password may have requested the change."""
     await client.patch("/v1/users/me", json={"email": "thief@example.org"}, headers=bearer(registered))
     thiefs = await mailbox.token("thief@example.org", "confirm your new email address")
     await forget(client, registered["form"]["email"])

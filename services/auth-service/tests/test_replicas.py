@@ -1,4 +1,4 @@
-"""Two real processes on one schema: what they share, what they decide together, and what is left when one is killed."""
+"""Two real processes on one schema: shared state, concurrent requests, and a kill."""
 
 import asyncio
 import math
@@ -51,7 +51,7 @@ async def schema(engine: AsyncEngine, mysql_root_url: str) -> AsyncIterator[str]
 
 @asynccontextmanager
 async def starting_line(engine: AsyncEngine, schema: str, *, hold: str, release: str) -> AsyncIterator[None]:
-    """Hold what two are going to need, until both are waiting for it or for each other: from there on they race."""
+    """Hold a resource that two processes need until both wait for it or for each other. Then they race."""
     waiting = text(
         "SELECT COUNT(*) FROM performance_schema.processlist "
         "WHERE db = :schema AND (state LIKE 'Waiting for%' OR state = 'User lock')"
@@ -76,7 +76,7 @@ async def starting_line(engine: AsyncEngine, schema: str, *, hold: str, release:
 
 @pytest.fixture(scope="module")
 async def replicas(engine: AsyncEngine, stack: Stack, schema: str) -> AsyncIterator[Pair]:
-    """They are started at once on an empty schema, and both find that there is nothing in it."""
+    """Two processes that start at the same time on an empty schema."""
     tables = starting_line(engine, schema, hold="LOCK INSTANCE FOR BACKUP", release="UNLOCK INSTANCE")
     async with tables, running_replicas(2, stack, schema, **VARIABLES) as (one, other):
         yield one, other
@@ -84,7 +84,7 @@ async def replicas(engine: AsyncEngine, stack: Stack, schema: str) -> AsyncItera
 
 @pytest.fixture(scope="module")
 async def shared_rows(schema: str) -> AsyncIterator[AsyncEngine]:
-    """The schema of both, behind their backs."""
+    """A direct connection to the schema of both."""
     engine = create_engine(schema)
     yield engine
     await engine.dispose()
@@ -95,8 +95,8 @@ async def count(rows: AsyncEngine, query: str, **parameters: Any) -> int:
         return int(await connection.scalar(text(query), parameters) or 0)
 
 
-async def at_once(replicas: Pair, times: int, ask: Ask) -> list[httpx.Response]:
-    """`ask` so often, all at the same time, of one and of the other in turn."""
+async def concurrently(replicas: Pair, times: int, ask: Ask) -> list[httpx.Response]:
+    """Send `times` requests concurrently, alternately to one and the other replica."""
     return await asyncio.gather(*(ask(replicas[number % 2].client, number) for number in range(times)))
 
 
@@ -126,7 +126,7 @@ async def test_replicas_that_start_together_create_one_schema(replicas: Pair, sh
     assert len(one) == 1
     assert one == other
     assert await count(shared_rows, "SELECT COUNT(*) FROM alembic_version") == 1
-    # Neither stumbled over the other's tables, to be lucky when it tried again.
+    # No warning: neither had to retry because of the other's tables.
     assert not [line for replica in replicas for line in replica.log.read_text().splitlines() if "warning" in line]
 
 
@@ -148,7 +148,7 @@ async def test_exactly_one_of_concurrent_registrations_at_two_replicas_succeeds(
 ) -> None:
     contested = new_form()
     forms = [{**new_form(), unique: contested[unique]} for _ in range(16)]
-    answers = await at_once(replicas, 16, lambda client, number: client.post("/v1/register", json=forms[number]))
+    answers = await concurrently(replicas, 16, lambda client, number: client.post("/v1/register", json=forms[number]))
     winners = [form for form, answer in zip(forms, answers, strict=True) if answer.status_code == 201]
     losers = [answer for answer in answers if answer.status_code != 201]
     assert len(winners) == 1
@@ -166,7 +166,7 @@ async def test_refresh_token_used_at_two_replicas_has_one_successor(
     rounds = 25
     for _ in range(rounds):
         spent = {"refresh_token": tokens["refresh_token"]}
-        answers = await at_once(replicas, 4, lambda client, _, body=spent: client.post("/v1/refresh", json=body))
+        answers = await concurrently(replicas, 4, lambda client, _, body=spent: client.post("/v1/refresh", json=body))
         assert [answer.status_code for answer in answers] == [200] * 4
         assert len({answer.json()["refresh_token"] for answer in answers}) == 1
         tokens = answers[0].json()
@@ -195,12 +195,12 @@ async def test_all_replicas_refuse_tokens_of_a_withdrawn_key(
     rotation = await asyncio.create_subprocess_exec(
         *command, env=replicas[0].variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    told, errors = await rotation.communicate()
+    output, errors = await rotation.communicate()
     assert rotation.returncode == 0, errors.decode()
-    (line,) = told.decode().splitlines()
+    (line,) = output.decode().splitlines()
     new_kid = line.split()[0]
 
-    # One that is started now knows only the new key; its token is the first that the others see of it.
+    # A replica that starts now has the new key only. The others see the key first in its token.
     async with running_replicas(1, stack, schema, **VARIABLES) as (third,):
         assert await refuses(third, signed_before)
         signed_after = (await log_in(third, form)).json()
@@ -233,27 +233,27 @@ async def test_failures_at_both_are_counted_together(replicas: Pair, new_form: N
 
     # On a machine that is slow enough the first delay, a second, is over by now; but every delay is twice as long.
     async def answers_of_both() -> list[httpx.Response]:
-        return await at_once(replicas, 2, lambda client, _: client.post("/v1/login", json=wrong))
+        return await concurrently(replicas, 2, lambda client, _: client.post("/v1/login", json=wrong))
 
     refused = await eventually(answers_of_both, lambda both: {answer.status_code for answer in both} == {429})
     for answer in refused:
         assert problem(answer) == (429, "too-many-requests")
         assert int(answer.headers["Retry-After"]) >= 1
     right = await log_in(replicas[1], form)
-    assert right.status_code == 429, "the right password must not be told from a wrong one meanwhile"
+    assert right.status_code == 429, "a delayed login must not reveal whether the password is correct"
 
 
 @pytest.mark.parametrize("over", [1, 2], ids=["one", "both"])
 async def test_burst_of_guesses_does_not_exceed_the_quota(
     replicas: Pair, shared_rows: AsyncEngine, new_form: NewForm, over: int
 ) -> None:
-    """At each: what is under way at the other is not in MySQL yet. From then on they wait for all of it together."""
+    """Per replica: MySQL does not contain the other's pending attempts yet. Later attempts wait for all of them."""
     form = new_form()
     user_id = (await register(replicas[0], form))["user"]["id"]
     guesses = [{"login": form["username"], "password": f"guess number {number}"} for number in range(40)]
     asked = (replicas[0], replicas[over - 1])
     began = time.monotonic()
-    answers = await at_once(asked, 40, lambda client, number: client.post("/v1/login", json=guesses[number]))
+    answers = await concurrently(asked, 40, lambda client, number: client.post("/v1/login", json=guesses[number]))
     seconds = time.monotonic() - began
     tried = [answer for answer in answers if answer.status_code == 401]
     refused = [answer for answer in answers if answer.status_code != 401]
@@ -275,7 +275,7 @@ async def test_concurrent_guess_is_counted(app: FastAPI, is_taken: bool) -> None
         assert limiter.check(snapshot, [subject]) is not None
         with limiter.pending([subject], is_taken=is_taken):
             assert limiter.check(snapshot, [subject]) is None
-        assert limiter.check(snapshot, [subject]) is None, "it has ended since, and may have failed"
+        assert limiter.check(snapshot, [subject]) is None, "it has ended after the snapshot, and may have failed"
         assert limiter.check(await limiter.snapshot(session, [subject]), [subject]) is not None
 
 

@@ -1,4 +1,4 @@
-"""Logging in, staying logged in, and what happens to stolen tokens."""
+"""Login, refresh, logout, and reuse of stolen tokens."""
 
 import asyncio
 
@@ -6,10 +6,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from jose import jwt
+from pydantic import SecretStr, ValidationError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from support.auth_app import AdjustableClock, Form, Register, RegisteredUser, client_of, log_in
+from auth_service.settings import Settings
+from support.auth_app import AdjustableClock, Form, Register, RegisteredUser, client_of, log_in, running_app
 from support.responses import bearer, problem
 
 
@@ -146,6 +148,49 @@ async def test_refreshes_do_not_prolong_a_session(
     assert problem(await refresh(client, token)) == (401, "invalid-refresh-token")
 
 
+@pytest.mark.parametrize(("remember_me", "seconds"), [(False, 3600), (True, 7200)])
+async def test_lifetimes_of_sessions_are_settings(
+    settings: Settings, registered: RegisteredUser, remember_me: bool, seconds: int
+) -> None:
+    clock = AdjustableClock()
+    lifetimes = {"auth_session_seconds": 3600, "auth_remembered_session_seconds": 7200}
+    async with running_app(settings, clock, **lifetimes) as app, client_of(app) as client:
+        tokens = await log_in(client, registered, remember_me=remember_me)
+        clock.advance(seconds=seconds - 20)
+        answer = await refresh(client, tokens["refresh_token"])
+        assert answer.status_code == 200
+        clock.advance(seconds=21)
+        assert problem(await refresh(client, answer.json()["refresh_token"])) == (401, "invalid-refresh-token")
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(20, 200), (22, 401)])
+async def test_grace_period_of_a_refresh_is_a_setting(
+    settings: Settings, registered: RegisteredUser, seconds: int, status: int
+) -> None:
+    clock = AdjustableClock()
+    clock.freeze()
+    async with running_app(settings, clock, auth_refresh_grace_seconds=21) as app, client_of(app) as client:
+        assert (await refresh(client, registered["refresh_token"])).status_code == 200
+        clock.advance(seconds=seconds)
+        assert (await refresh(client, registered["refresh_token"])).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"auth_session_seconds": 899}, "AUTH_SESSION_SECONDS is shorter than AUTH_ACCESS_TOKEN_SECONDS"),
+        ({"auth_remembered_session_seconds": 3600}, "AUTH_REMEMBERED_SESSION_SECONDS is shorter than AUTH_SESSION"),
+        ({"auth_session_seconds": 0}, "auth_session_seconds"),
+        ({"auth_remembered_session_seconds": -1}, "auth_remembered_session_seconds"),
+        ({"auth_refresh_grace_seconds": -1}, "auth_refresh_grace_seconds"),
+        ({"auth_refresh_grace_seconds": 61}, "auth_refresh_grace_seconds"),
+    ],
+)
+def test_invalid_lifetime_is_refused(variables: dict[str, int], named: str) -> None:
+    with pytest.raises(ValidationError, match=named):
+        Settings(mysql_url=SecretStr("mysql://user:password@127.0.0.1:1/auth"), **variables)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("token", ["x", "x" * 100, "é", "' OR 1=1"])
 async def test_forged_refresh_token_is_refused(client: httpx.AsyncClient, token: str) -> None:
     assert problem(await refresh(client, token)) == (401, "invalid-refresh-token")
@@ -230,8 +275,8 @@ async def test_logout_everywhere_ends_every_session_and_every_access_token(
     async with rows.connect() as connection:
         query = text("SELECT tokens_valid_after FROM users WHERE id = :id")
         assert await connection.scalar(query, {"id": registered["user"]["id"]}) is not None
-    anew = await log_in(client, registered)
-    assert (await client.get("/v1/users/me", headers=bearer(anew))).status_code == 200
+    renewed = await log_in(client, registered)
+    assert (await client.get("/v1/users/me", headers=bearer(renewed))).status_code == 200
 
 
 async def test_responses_with_tokens_are_not_cached(client: httpx.AsyncClient, registered: RegisteredUser) -> None:

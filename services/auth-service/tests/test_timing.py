@@ -1,10 +1,9 @@
-"""Who exists can't be told from how long an answer takes, nor from what it says.
+"""Neither the duration nor the content of a response reveals whether an account exists.
 
-Durations are compared as samples, taken in random order so that what else happens on the machine falls on all kinds
-alike. What is measured is how often the longer of two, one of each kind, is of the same kind (the Mann-Whitney
-statistic U / nm): 0.5 is a coin, 1.0 a list of who has an account. It depends on ranks only, so that a few answers that
-were held up say nothing, and on a machine with more noise it comes nearer to the coin. With 40 of each kind, a coin
-comes to 0.8 three times in a million.
+Samples of durations are taken in random order, so that other load on the machine affects all kinds alike. The measure
+is the probability that the longer of two durations, one of each kind, is of the same kind (the Mann-Whitney statistic
+U / nm): 0.5 is chance, 1.0 reveals every account. It depends on ranks only, so that a few delayed responses have little
+effect, and noise moves it towards 0.5. With 40 samples of each kind, chance reaches 0.8 three times in a million.
 """
 
 import asyncio
@@ -23,7 +22,7 @@ from auth_service.settings import Settings
 from support.auth_app import NewForm, Register, RegisteredUser, client_of, running_app
 
 SAMPLES = 40
-TELLING = 0.8
+MAX_SEPARABILITY = 0.8
 
 Ask = Callable[[], Awaitable[httpx.Response]]
 NO_LIMITS = {"auth_login_attempts_per_account": 1_000_000, "auth_mails_per_account": 1_000_000}
@@ -41,8 +40,8 @@ async def discreet_app(settings: Settings) -> AsyncIterator[FastAPI]:
         yield app
 
 
-async def mails_are_away(app: FastAPI) -> None:
-    """What goes on behind an answer must not be in the way of the next one."""
+async def mails_are_sent(app: FastAPI) -> None:
+    """Work after a response must not delay the next one."""
     tasks = app.state.services.passwords.mailer._tasks
     while tasks:
         await asyncio.wait(tasks)
@@ -55,16 +54,16 @@ async def timed(ask: Ask) -> tuple[float, httpx.Response]:
 
 
 async def sample(app: FastAPI, kinds: Mapping[str, Ask]) -> dict[str, list[float]]:
-    """Durations of each kind, in seconds. All of them are answered with the same words."""
+    """Durations of each kind, in seconds. All responses must be identical."""
     order = list(kinds) * SAMPLES
     secrets.SystemRandom().shuffle(order)
     durations: dict[str, list[float]] = {kind: [] for kind in kinds}
     said = set()
     for kind in [*kinds, *order]:
-        await mails_are_away(app)
+        await mails_are_sent(app)
         seconds, answer = await timed(kinds[kind])
         if answer.status_code == 503:
-            # The machine stood still.
+            # The machine stalled.
             seconds, answer = await timed(kinds[kind])
         durations[kind].append(seconds)
         said.add((answer.status_code, answer.text.replace(answer.headers["X-Request-ID"], "")))
@@ -73,29 +72,27 @@ async def sample(app: FastAPI, kinds: Mapping[str, Ask]) -> dict[str, list[float
     return {kind: taken[1:] for kind, taken in durations.items()}
 
 
-def told_apart(some: list[float], others: list[float]) -> float:
-    """How often the kind of two durations is guessed by which one is longer."""
+def separability(some: list[float], others: list[float]) -> float:
+    """The probability of guessing the kinds of two durations by which one is longer."""
     pairs = [(one > other) + (one == other) / 2 for one, other in itertools.product(some, others)]
     longer = sum(pairs) / len(pairs)
     return max(longer, 1 - longer)
 
 
-def assert_not_told_apart(durations: Mapping[str, list[float]]) -> None:
+def assert_indistinguishable(durations: Mapping[str, list[float]]) -> None:
     for one, other in itertools.combinations(durations, 2):
-        how_often = told_apart(durations[one], durations[other])
+        probability = separability(durations[one], durations[other])
         medians = [sorted(durations[kind])[SAMPLES // 2] * 1000 for kind in (one, other)]
-        told = (
-            f"{one} ({medians[0]:.1f} ms) and {other} ({medians[1]:.1f} ms) are told apart {how_often:.0%} of the time"
-        )
-        assert how_often < TELLING, told
+        message = f"{one} ({medians[0]:.1f} ms) and {other} ({medians[1]:.1f} ms) are told apart in {probability:.0%}"
+        assert probability < MAX_SEPARABILITY, message
 
 
 def test_separability() -> None:
     same = [1.0, 2.0, 3.0, 4.0]
-    assert told_apart(same, same) == 0.5
-    assert told_apart([1.0, 2.0], [3.0, 4.0]) == told_apart([3.0, 4.0], [1.0, 2.0]) == 1.0
+    assert separability(same, same) == 0.5
+    assert separability([1.0, 2.0], [3.0, 4.0]) == separability([3.0, 4.0], [1.0, 2.0]) == 1.0
     with pytest.raises(AssertionError):
-        assert_not_told_apart(
+        assert_indistinguishable(
             {"a": [number / 1000 for number in range(40)], "b": [0.03 + number / 1000 for number in range(40)]}
         )
 
@@ -118,7 +115,7 @@ async def test_failed_logins(app_without_limits: FastAPI, register: Register, ro
                 "an inactive account": login(inactive["form"]["username"], inactive["form"]["password"]),
             },
         )
-    assert_not_told_apart(durations)
+    assert_indistinguishable(durations)
 
 
 async def test_forgotten_password(app_without_limits: FastAPI, registered: RegisteredUser) -> None:
@@ -129,7 +126,7 @@ async def test_forgotten_password(app_without_limits: FastAPI, registered: Regis
 
         kinds = {"an unknown address": forgot("nobody@example.com"), "a known one": forgot(registered["form"]["email"])}
         durations = await sample(app_without_limits, kinds)
-    assert_not_told_apart(durations)
+    assert_indistinguishable(durations)
 
 
 async def test_registration_with_email_verification(
@@ -142,4 +139,4 @@ async def test_registration_with_email_verification(
             "a taken one": lambda: client.post("/v1/register", json=new_form() | taken),
         }
         durations = await sample(discreet_app, kinds)
-    assert_not_told_apart(durations)
+    assert_indistinguishable(durations)

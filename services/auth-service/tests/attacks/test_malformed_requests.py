@@ -1,4 +1,4 @@
-"""What no well-meaning client sends: each gets an answer that OpenAPI describes, and none a 500 or a 503."""
+"""Malformed requests get a response that OpenAPI describes, never a 500 or a 503."""
 
 import base64
 
@@ -25,7 +25,7 @@ def cursor(position: str) -> str:
         ("/v1/users/%00", (404, "user-not-found")),
         ("/v1/audit?user=%C3%A9", (422, "validation-failed")),
         ("/v1/audit?cursor=" + cursor('["\u00e9"]'), (422, "invalid-cursor")),
-        # In UTC these are outside of all years.
+        # In UTC these are outside of the years 1 to 9999.
         ("/v1/audit?since=0001-01-01T00:00:00%2B23:59", (422, "validation-failed")),
         ("/v1/audit?until=9999-12-31T23:59:59-23:59", (422, "validation-failed")),
         ("/v1/audit?until=0.5", (422, "validation-failed")),
@@ -74,7 +74,7 @@ async def test_malformed_body(
 async def test_length_of_a_name_is_limited_after_normalization(
     client: httpx.AsyncClient, registered: RegisteredUser
 ) -> None:
-    """NFC has no single character for this one."""
+    """NFC splits this character into two."""
     answer = await client.patch("/v1/users/me", json={"name": "\u0958" * 50}, headers=bearer(registered))
     assert problem(answer) == (422, "validation-failed")
     assert answer.json()["errors"][0]["pointer"] == "#/name"

@@ -1,4 +1,4 @@
-"""Several replicas at once, a wrong secret, a database that is not there."""
+"""Start: concurrent replicas, wrong secrets, migrations, an unavailable database, and housekeeping."""
 
 import asyncio
 import os
@@ -138,7 +138,7 @@ async def test_metadata_contains_public_addresses(client: httpx.AsyncClient) -> 
 async def test_requests_fail_with_503_while_mysql_is_down_and_recover(
     client: httpx.AsyncClient, app: FastAPI, stack: Stack
 ) -> None:
-    login = {"login": "somebody", "password": "whatever it is"}
+    login = {"login": "unknown", "password": "any password"}
     assert (await client.post("/v1/login", json=login)).status_code == 401
     stack.kill("mysql")
     answer = await client.post("/v1/login", json=login)
@@ -152,7 +152,7 @@ async def test_requests_fail_with_503_while_mysql_is_down_and_recover(
 
 
 async def ticks(ended: asyncio.Event) -> int:
-    """A clock that stands still while this process does, as it may on a machine that others use too."""
+    """Counts ticks of this process. Unlike a clock it stops while the machine stalls."""
     count = 0
     while not ended.is_set():
         await asyncio.sleep(TICK_SECONDS)
@@ -179,7 +179,7 @@ async def test_requests_fail_with_503_within_three_seconds_while_mysql_hangs(
         stack.resume("mysql")
     assert {answer.status_code for answer in answers} == {503}
     assert all("retry-after" in answer.headers for answer in answers)
-    # The issue's own bound.
+    # The limit of the specification.
     assert took < 3
     assert (await client.post("/v1/login", json=requests[0][1])).status_code == 200
     async with rows.connect() as connection:
@@ -203,7 +203,7 @@ async def test_sessions_survive_the_migration_from_the_first_release(empty_schem
             "INSERT INTO sessions (id, family, user_id, token_hash, created_at, expires_at, spent_at)"
             " VALUES (:id, 'family', 'u1', :hash, NOW(6), NOW(6) + INTERVAL 1 DAY, NOW(6) - INTERVAL :hours HOUR)"
         )
-        # (An interval of NULL hours makes a NULL: not spent.)
+        # An interval of NULL hours is NULL: the token is not spent.
         for number, (value, hours) in enumerate(((spent, 1), (token, None))):
             given = {"id": f"s{number}", "hash": token_hash(value), "hours": hours}
             await connection.execute(row, given)
@@ -243,5 +243,5 @@ async def test_housekeeping_deletes_expired_rows(empty_schema: str, settings: Se
         clock.advance(days=365)
         await app.state.housekeeper.clean_up()
         async with app.state.database.engine.connect() as connection:
-            # The keys that were made meanwhile are events of today.
+            # Housekeeping created a key, which is a recent event.
             assert (await connection.scalars(select(AuditEvent.event))).all() == ["sensitive_create"]
