@@ -9,17 +9,16 @@ from jose import jwt
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service_kit.roles import Role
 from support.auth_app import Register, RegisteredUser, events_of, log_in
 from support.responses import bearer, problem
-
-ROLES = ("customer", "technical_worker", "senior_manager", "admin")
 
 
 def user_path(user: RegisteredUser) -> str:
     return f"/v1/users/{user['user']['id']}"
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", list(Role))
 async def test_permissions_of_each_role(
     client: httpx.AsyncClient, register: Register, registered: RegisteredUser, role: str
 ) -> None:

@@ -24,10 +24,10 @@ from auth_service.registration.schemas import Registration
 from auth_service.registration.service import new_user
 from auth_service.services import password_hasher
 from auth_service.settings import Settings
-from auth_service.users.models import Role
 from auth_service.users.repository import UserRepository
 from service_kit.logging import configure_logging
 from service_kit.problems import Problem
+from service_kit.roles import Role
 from service_kit.server import serve
 from service_kit.settings import format_settings_error
 

@@ -18,8 +18,6 @@ from cachetools import TLRUCache, TTLCache
 from service_kit.problems import ServiceUnavailable
 from service_kit.tokens import AccessToken, InvalidToken, TokenVerifier
 
-TECHNICAL_WORKER, ADMIN = "technical_worker", "admin"
-
 REVOCATION_SECONDS = 2.0
 _CACHED_TOKENS = 10_000
 

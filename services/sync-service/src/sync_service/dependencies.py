@@ -4,14 +4,15 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from service_kit.authentication import ADMIN, TECHNICAL_WORKER, Authenticator, TokenRevoked
+from service_kit.authentication import Authenticator, TokenRevoked
 from service_kit.problems import Forbidden, ServiceUnavailable, Unauthorized
+from service_kit.roles import Role
 from service_kit.tokens import AccessToken, InvalidToken, bearer_scheme
 
 # What every route for workers may answer.
 WORKER_PROBLEMS = (Unauthorized, InvalidToken, TokenRevoked, Forbidden, ServiceUnavailable)
 
-_WORKERS = frozenset({TECHNICAL_WORKER, ADMIN})
+_WORKERS = frozenset({Role.TECHNICAL_WORKER, Role.ADMIN})
 
 BearerToken = Annotated[str | None, Depends(bearer_scheme("/api/auth/v1/token"))]
 

@@ -13,11 +13,11 @@ from auth_service.authorization import CallerMayReadAudit, CallerMayReadUsers, C
 from auth_service.client_info import ClientInfoDep
 from auth_service.dependencies import DatabaseDep, service
 from auth_service.pagination import BeforeId, PageSize
-from auth_service.users.models import Role
 from auth_service.users.problems import LastAdmin, UserNotFound
 from auth_service.users.schemas import UserProfile
 from service_kit.pagination import InvalidCursor, encode_cursor, page_response, set_link_header, split_page
 from service_kit.problems import Forbidden, ServiceUnavailable, Unauthorized, ValidationFailed, problem_responses
+from service_kit.roles import Role
 from service_kit.schemas import DatetimeParam, Page, UuidParam, UuidStr, is_uuid
 from service_kit.tokens import InvalidToken
 

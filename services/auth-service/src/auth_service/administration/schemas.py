@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from auth_service.users.models import Role
 from auth_service.users.schemas import DisplayName
+from service_kit.roles import Role
 from service_kit.schemas import RequestBody
 
 

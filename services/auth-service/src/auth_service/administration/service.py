@@ -9,10 +9,11 @@ from auth_service.audit.service import AuditTrail
 from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
 from auth_service.sessions.service import SessionService
-from auth_service.users.models import Role, User
+from auth_service.users.models import User
 from auth_service.users.problems import UserNotFound
 from auth_service.users.repository import UserRepository
 from auth_service.users.service import ensure_admin_remains
+from service_kit.roles import Role
 
 
 @dataclass(frozen=True)

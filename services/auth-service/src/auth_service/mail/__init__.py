@@ -1,1 +1,1 @@
-"""Mail: what it says, and how it reaches the mail server."""
+"""Mails: their text, and their delivery to the mail server."""

@@ -7,8 +7,8 @@ from pydantic import Field
 from auth_service.passwords.policy import MAX_LENGTH
 from auth_service.passwords.schemas import Password
 from auth_service.sessions.schemas import Tokens
-from auth_service.users.models import Role
 from auth_service.users.schemas import DisplayName, Email, Username, UserProfile
+from service_kit.roles import Role
 from service_kit.schemas import RequestBody, ResponseBody
 
 

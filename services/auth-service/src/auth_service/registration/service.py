@@ -25,12 +25,13 @@ from auth_service.registration.problems import PasswordsDoNotMatch
 from auth_service.registration.schemas import Registration
 from auth_service.sessions.schemas import Tokens
 from auth_service.sessions.service import SessionService
-from auth_service.users.models import Credential, Permission, Role, User
+from auth_service.users.models import Credential, Permission, User
 from auth_service.users.problems import EmailTaken, UsernameReserved, UsernameTaken
 from auth_service.users.repository import UserRepository
 from auth_service.users.service import is_reserved
 from service_kit.problems import Forbidden
 from service_kit.rate_limit import RateLimit
+from service_kit.roles import Role
 
 # Several times the duration of storing an account.
 _PADDING_SECONDS = 0.05

@@ -7,13 +7,8 @@ from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from auth_service.database import Table, new_id
-
-
-class Role(StrEnum):
-    CUSTOMER = "customer"
-    TECHNICAL_WORKER = "technical_worker"
-    SENIOR_MANAGER = "senior_manager"
-    ADMIN = "admin"
+from service_kit.authentication import accepts_token
+from service_kit.roles import Role
 
 
 class Permission(StrEnum):
@@ -68,8 +63,7 @@ class User(Table):
 
     def accepts_token_of(self, issued_at: float) -> bool:
         """Whether an access token that was issued at this time (seconds since the epoch) is still valid."""
-        revoked = self.tokens_valid_after is not None and issued_at < self.tokens_valid_after.timestamp()
-        return self.is_active and not revoked
+        return accepts_token(issued_at, is_active=self.is_active, tokens_valid_after=self.tokens_valid_after)
 
 
 class Credential(Table):

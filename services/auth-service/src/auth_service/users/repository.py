@@ -6,8 +6,9 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth_service.users.models import Role, User
+from auth_service.users.models import User
 from auth_service.users.problems import EmailTaken, UsernameTaken
+from service_kit.roles import Role
 
 _DUPLICATE_ENTRY = 1062
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, EmailStr, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from auth_service.users.models import Role
+from service_kit.roles import Role
 from service_kit.schemas import ResponseBody, UtcDatetime, UuidStr
 
 MAX_NAME_LENGTH = 50

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
 
-from service_kit.authentication import ADMIN
 from service_kit.pagination import split_page
+from service_kit.roles import Role
 from service_kit.schemas import Page
 from service_kit.tokens import AccessToken
 from tweet_service.database import Transactions
@@ -130,7 +130,7 @@ class TweetService:
     async def delete(self, tweet_id: ObjectId, caller: AccessToken) -> None:
         """Raises `TweetNotFound`, `NotTheAuthor`. Replies stay; reposts and likes go."""
         tweet = await self._get(tweet_id)
-        if caller.role != ADMIN and tweet["author_id"] != caller.sub:
+        if caller.role != Role.ADMIN and tweet["author_id"] != caller.sub:
             raise NotTheAuthor
 
         async def work(session: "AsyncIOMotorClientSession") -> None:
