@@ -171,7 +171,7 @@ async def test_failing_job_does_not_affect_others(
         mailer.send(composer.registration_with_taken_email(to, "Ada"))
         await sink.mail(to)
     failed = next(line for line in logs if line["event"] == "mail failed")
-    assert re.search(r"KeyError at .*test_mail\.py:\d+", failed["reason"])
+    assert re.search(r"KeyError at .*test_mailer\.py:\d+", failed["reason"])
     assert to not in repr(logs)
     assert TOKEN not in repr(logs)
     assert outbox.counted(MailKind.RESET_PASSWORD, "failed") == 1

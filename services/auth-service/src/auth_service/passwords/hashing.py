@@ -69,9 +69,9 @@ def _lower_priority() -> None:
     """Let the event loop run first, so that health probes do not wait for hashes. Linux has priorities per thread."""
     if hasattr(os, "setpriority"):
         thread = threading.get_native_id()
-        # A process with a lower priority already may not raise it.
-        if os.getpriority(os.PRIO_PROCESS, thread) < _NICENESS:
-            os.setpriority(os.PRIO_PROCESS, thread, _NICENESS)
+        # Relative, because a process with a low priority may not raise it.
+        niceness = os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS
+        os.setpriority(os.PRIO_PROCESS, thread, min(niceness, 19))
 
 
 def _normalized(password: str) -> str:
