@@ -17,6 +17,7 @@ from benchmarks.environment import running_stack, say, variables_of_sync
 from benchmarks.machine import versions
 from benchmarks.measurement import Measurement, MeasurementError, Options, Sample
 from benchmarks.report import Comparison, Report
+from benchmarks.tweet_dataset import write_dataset
 from service_kit.mysql import create_engine
 
 TWEETS, SYNC = (Path(sys.executable).with_name(name) for name in ("tweet-service", "sync-service"))
@@ -83,7 +84,7 @@ def measure_import(
     `addresses` are the stack's. Raises `MeasurementError` if not everything arrives.
     """
     dataset = folder / f"tweets-{records}-{seed}.json"
-    _run(TWEETS, "generate-dataset", "--count", str(records), "--seed", str(seed), "--output", str(dataset))
+    write_dataset(records, seed, dataset, is_canonical=True)
     begun = time.perf_counter()
     _run(TWEETS, "import", str(dataset), MONGODB_URL=addresses["MONGODB_URL"])
     imported = time.perf_counter()

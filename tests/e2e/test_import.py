@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from benchmarks.tweet_dataset import write_dataset
 from e2e.copies import Copies
 from embedded_stack import Stack
 from support.polling import eventually
@@ -37,7 +38,7 @@ async def imported_rows(copies: Copies) -> dict[str, dict[str, Any]]:
 
 async def test_imported_tweets_arrive_in_mysql_row_by_row(running_stack: Stack, copies: Copies, tmp_path: Path) -> None:
     path = tmp_path / "tweets.json.gz"
-    await run(running_stack, "generate-dataset", "--count", str(RECORDS), "--seed", "3", "--output", path)
+    write_dataset(RECORDS, 3, path, is_canonical=True)
     assert f"{RECORDS:,} records" in await run(running_stack, "import", path)
 
     collection = copies.mongo.get_database("tweets").get_collection("tweets")

@@ -14,8 +14,8 @@ from service_kit.background import TaskEnded
 from service_kit.event_loop import EventLoopMetrics
 from support.polling import eventually
 from support.task_failures import FAILURES, Failure, cancel_from_outside, fail_first_run, restarts, running_task
+from tweet_service.batching import BatchLoader
 from tweet_service.database import Preparation
-from tweet_service.gathering import Gathering
 from tweet_service.main import create_app
 from tweet_service.settings import Settings
 from tweet_service.stream.events import Wanted
@@ -132,7 +132,7 @@ async def test_query_that_is_cancelled_leaves_no_request_waiting(is_forced: bool
             await asyncio.Event().wait()
         raise asyncio.CancelledError
 
-    gathering = Gathering(find)
+    gathering = BatchLoader(find)
     asking = [asyncio.create_task(gathering.get(key)) for key in (1, 2)]
     if is_forced:
         await asked.wait()

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.tweet_dataset import documents, write_dataset
 from tweet_service.importing import reading
 from tweet_service.importing.extended_json import ImpreciseNumberError, integer, moment
-from tweet_service.importing.generating import documents, write_dataset
 from tweet_service.importing.mapping import (
     MAX_CODE_POINTS,
     SourceTweet,

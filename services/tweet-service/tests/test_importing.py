@@ -22,13 +22,13 @@ import pytest
 from bson import ObjectId
 from pymongo.database import Database
 
+from benchmarks.tweet_dataset import documents as generated
+from benchmarks.tweet_dataset import write_dataset
 from embedded_stack import Stack
 from service_kit.retry import Backoff, Retrier
 from support.jwt_issuer import Issuer
 from tweet_service.importing import command
 from tweet_service.importing.command import ImportSettings, import_dataset
-from tweet_service.importing.generating import documents as generated
-from tweet_service.importing.generating import write_dataset
 from tweet_service.importing.mapping import object_id
 from tweet_service.importing.repository import is_temporary
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from service_kit.server import serve
 from service_kit.settings import format_settings_error
-from tweet_service.importing.command import ImportSettings, generate_dataset, import_dataset
+from tweet_service.importing.command import ImportSettings, import_dataset
 from tweet_service.importing.service import DEFAULT_BATCH
 from tweet_service.main import create_app, end_streams
 from tweet_service.settings import Settings
@@ -30,10 +30,6 @@ def _run(arguments: argparse.Namespace) -> int:
     match arguments.command:
         case "import":
             return import_dataset(arguments.file, arguments.rejects, arguments.batch, ImportSettings())
-        case "generate-dataset":
-            return generate_dataset(
-                arguments.count, arguments.seed, arguments.output, is_canonical=arguments.is_canonical
-            )
         case _:
             settings = Settings()
             app = create_app(settings)
@@ -42,46 +38,33 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tweet-service", description="Tandem's tweets.")
+    parser = argparse.ArgumentParser(prog="tweet-service", description="Tandem: tweets.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("run", help="serve HTTP; configured by environment variables")
+    commands.add_parser("run", help="serve HTTP; environment variables configure it")
 
     importing = commands.add_parser(
         "import",
-        help="load a dataset of tweets; needs MONGODB_URL only",
-        description="Load Twitter v1.1 tweet objects, one a line or as a JSON array, gzip or not; plain JSON, or "
-        "MongoDB's Extended JSON of any kind. Loading a file again changes nothing; an interrupted import is "
-        "continued.",
-        epilog="Exit code 0: each usable record is stored (rejected ones are counted, and told with their reason); "
-        "1: there was none, or it could not be done; 130: interrupted.",
+        help="import a dataset of tweets; needs MONGODB_URL only",
+        description="Import tweet objects of Twitter's API v1.1: one per line or a JSON array, optionally gzipped, as "
+        "plain JSON or MongoDB's Extended JSON (canonical, relaxed, legacy). Importing a file again changes "
+        "nothing; an interrupted import continues.",
+        epilog="Exit code 0: all valid records are stored (rejected ones are counted and written to a file with the "
+        "reason); 1: there was no valid record, or the import failed; 130: interrupted.",
     )
     importing.add_argument("file", metavar="FILE", type=Path)
     importing.add_argument(
-        "--rejects", metavar="FILE", type=Path, help="where rejected records go (FILE.rejects.ndjson beside it)"
+        "--rejects",
+        metavar="FILE",
+        type=Path,
+        help="file for rejected records (default: FILE.rejects.ndjson)",
     )
     importing.add_argument(
         "--batch",
         metavar="N",
         type=_number(1, MAX_BATCH),
         default=DEFAULT_BATCH,
-        help="records at a time (%(default)s)",
+        help="records per transaction (default: %(default)s)",
     )
-
-    generating = commands.add_parser(
-        "generate-dataset",
-        help="write a dataset that looks like MongoDB's sample_training.tweets",
-        description="The same arguments give the same bytes.",
-    )
-    generating.add_argument("--count", metavar="N", type=_number(0, 10_000_000), required=True, help="of tweets")
-    generating.add_argument("--seed", metavar="S", type=int, default=1, help="another one, other tweets (%(default)s)")
-    generating.add_argument(
-        "--output", metavar="FILE", type=Path, help="instead of the standard output; packed if it ends in .gz"
-    )
-    kind = generating.add_mutually_exclusive_group()
-    kind.add_argument(
-        "--canonical", dest="is_canonical", action="store_true", default=True, help="Extended JSON, canonical (default)"
-    )
-    kind.add_argument("--relaxed", dest="is_canonical", action="store_false", help="Extended JSON, relaxed")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The connection to MongoDB: how long it may take to answer, and the indexes it needs."""
+"""The connection to MongoDB: timeouts, transactions, and the preparation of collections."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,7 +23,7 @@ ResultT = TypeVar("ResultT")
 
 log = structlog.get_logger(__name__)
 
-# What the driver raises while MongoDB is away, electing, or too slow.
+# Errors of the driver while MongoDB is down, electing a primary, or too slow.
 UNAVAILABLE = (ConnectionFailure, ExecutionTimeout, WTimeoutError)
 
 SERVER_SELECTION_MS = 2000
@@ -33,10 +33,10 @@ _BACKOFF = Backoff(initial=1.0, maximum=1.0)
 
 
 def connect(url: str) -> "Client":
-    """A client for the running event loop. It connects by itself when it is first used, and again after a loss.
+    """A client for the running event loop. It connects on first use, and reconnects.
 
-    An operation ends within `OPERATION_MS`, retries included, so that a client hears a 503 within three seconds of a
-    MongoDB that is away or hangs: by the first of the operations that his request takes.
+    An operation ends within `OPERATION_MS`, including retries, so that a request gets a 503 within three seconds while
+    MongoDB is down or hangs.
     """
     return AsyncIOMotorClient(
         url,
@@ -50,13 +50,13 @@ def connect(url: str) -> "Client":
 
 
 class Transactions:
-    """Several writes that are done together or not at all."""
+    """Runs several writes atomically."""
 
     def __init__(self, client: "Client") -> None:
         self._client = client
 
     async def run(self, work: "Callable[[AsyncIOMotorClientSession], Coroutine[Any, Any, ResultT]]") -> "ResultT":
-        """Do the work in a transaction; from its beginning again if another one was in the way."""
+        """Do the work in a transaction. It is repeated after a conflict with another transaction."""
         async with await self._client.start_session() as session:
             result: ResultT = await session.with_transaction(work)
         return result
@@ -90,7 +90,7 @@ class Preparation:
 
     async def _prepare(self) -> None:
         for collection, indexes in self._wanted.items():
-            # Building one on a large collection takes longer than a request may.
+            # On a large collection an index takes longer than the timeout of requests.
             with pymongo.timeout(INDEX_BUILD_SECONDS):
                 await self._database[collection].create_indexes(list(indexes))
         for upgrade in self._upgrades:

@@ -1,6 +1,6 @@
-"""What endpoints ask for, named after what it gives. All of it is made in the lifespan (`services`).
+"""Dependencies of endpoints, named after what they give. The lifespan creates all of it (`services`).
 
-They are `async` without awaiting anything: FastAPI would run a plain function in a thread.
+They are `async` without awaiting anything, because FastAPI would run a plain function in a thread.
 """
 
 from typing import Annotated
@@ -14,9 +14,9 @@ from service_kit.rate_limit import set_rate_limit_headers
 from service_kit.tokens import AccessToken, InvalidToken, bearer_scheme
 from tweet_service.services import Services
 
-# What every route of a kind may answer.
-READER_PROBLEMS = (InvalidToken, TokenRevoked, TooManyRequests, ServiceUnavailable)
-USER_PROBLEMS = (Unauthorized, *READER_PROBLEMS)
+# Problems of every route with an optional token, and of every route that requires one.
+PUBLIC_PROBLEMS = (InvalidToken, TokenRevoked, TooManyRequests, ServiceUnavailable)
+CALLER_PROBLEMS = (Unauthorized, *PUBLIC_PROBLEMS)
 
 
 def services_of(request: Request) -> Services:
@@ -31,11 +31,11 @@ async def _services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(_services)]
 
 
-class _Caller(SecurityBase):
-    """Whoever calls, by the bearer token.
+class _CallerDependency(SecurityBase):
+    """Authenticates the caller and counts the request in a rate limit.
 
-    One dependency that does it all: each costs FastAPI more than what is done in here. It is a security scheme, so that
-    OpenAPI shows it.
+    One dependency does both, because each dependency costs FastAPI more time than the work done here. It is a security
+    scheme so that OpenAPI shows it.
     """
 
     def __init__(self) -> None:
@@ -43,12 +43,19 @@ class _Caller(SecurityBase):
         self.model, self.scheme_name = self._scheme.model, self._scheme.scheme_name
 
     @staticmethod
-    async def _take_read(request: Request, response: Response) -> None:
+    async def _count_read(request: Request, response: Response) -> None:
+        """Reads are limited by address."""
         services = services_of(request)
         address = request.client.host if request.client else ""
         set_rate_limit_headers(request, response, await services.limiter.take(services.reads, address))
 
-    async def _user(self, request: Request) -> AccessToken:
+    @staticmethod
+    async def _count_write(request: Request, response: Response, caller: AccessToken) -> None:
+        """Writes are limited by user."""
+        services = services_of(request)
+        set_rate_limit_headers(request, response, await services.limiter.take(services.writes, caller.sub))
+
+    async def _caller(self, request: Request) -> AccessToken:
         bearer = await self._scheme(request)
         if bearer is None:
             raise Unauthorized
@@ -56,33 +63,30 @@ class _Caller(SecurityBase):
         return await authenticator.authenticate(bearer)
 
 
-class _Reader(_Caller):
-    """Whoever reads, if he says who he is. Reads are limited by address."""
-
+class _OptionalCaller(_CallerDependency):
     async def __call__(self, request: Request, response: Response) -> AccessToken | None:
-        await self._take_read(request, response)
+        await self._count_read(request, response)
         bearer = await self._scheme(request)
         authenticator: Authenticator = request.app.state.authenticator
         return None if bearer is None else await authenticator.try_authenticate(bearer)
 
 
-class _User(_Caller):
-    """Whoever reads what needs somebody to read it. Limited as other reads are."""
-
+class _Caller(_CallerDependency):
     async def __call__(self, request: Request, response: Response) -> AccessToken:
-        await self._take_read(request, response)
-        return await self._user(request)
+        await self._count_read(request, response)
+        return await self._caller(request)
 
 
-class _Writer(_Caller):
-    """Whoever writes. Writes are limited by person."""
-
+class _WritingCaller(_CallerDependency):
     async def __call__(self, request: Request, response: Response) -> AccessToken:
-        user, services = await self._user(request), services_of(request)
-        set_rate_limit_headers(request, response, await services.limiter.take(services.writes, user.sub))
-        return user
+        caller = await self._caller(request)
+        await self._count_write(request, response, caller)
+        return caller
 
 
-CurrentReader = Annotated[AccessToken | None, Depends(_Reader())]
-CurrentUser = Annotated[AccessToken, Depends(_User())]
-CurrentWriter = Annotated[AccessToken, Depends(_Writer())]
+# The caller of a public route; None without a token.
+OptionalCaller = Annotated[AccessToken | None, Depends(_OptionalCaller())]
+# The caller of a route that reads and requires a token.
+Caller = Annotated[AccessToken, Depends(_Caller())]
+# The caller of a route that writes.
+WritingCaller = Annotated[AccessToken, Depends(_WritingCaller())]

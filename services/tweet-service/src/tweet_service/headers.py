@@ -1,4 +1,4 @@
-"""Headers of answers, as OpenAPI describes them. One that is required is never missing."""
+"""OpenAPI descriptions of response headers. A required one is never missing."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ LOCATION: dict[str, Any] = {
     "example": "/api/tweets/v1/tweets/6924ea2f0c9d3a5b7e1f4a68",
 }
 VARY: dict[str, Any] = {
-    "description": "Whose names are shown depends on who asks.",
+    "description": "Names of authors depend on the caller.",
     "required": True,
     "schema": {"type": "string", "const": "Authorization"},
     "example": "Authorization",

@@ -1,4 +1,4 @@
-"""Puts the rules together with what they need. Made once for an application, and for a command."""
+"""Creates the services of the application, once."""
 
 import time
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from tweet_service.follows.repository import FollowRepository
 from tweet_service.follows.service import FollowService
 from tweet_service.idempotency.repository import IdempotencyRepository
 from tweet_service.idempotency.service import IdempotentPosting
+from tweet_service.keyed_lock import KeyedLock
 from tweet_service.limits.repository import LeaseRepository
 from tweet_service.limits.service import LimitPolicy, RateLimiter
 from tweet_service.profiles.repository import ProfileRepository
@@ -18,10 +19,10 @@ from tweet_service.reactions.repository import LikeRepository
 from tweet_service.reactions.service import ReactionService
 from tweet_service.settings import Settings
 from tweet_service.timelines.service import TimelineService
-from tweet_service.turns import Turns
 from tweet_service.tweets.presentation import TweetPresenter
 from tweet_service.tweets.repository import TweetRepository
 from tweet_service.tweets.service import TweetService
+from tweet_service.users.service import UserService
 
 if TYPE_CHECKING:
     from tweet_service.database import Client, Database
@@ -35,6 +36,7 @@ class Services:
     posting: IdempotentPosting
     reactions: ReactionService
     follows: FollowService
+    users: UserService
     timelines: TimelineService
     limiter: RateLimiter
     writes: LimitPolicy
@@ -50,21 +52,23 @@ class Services:
         tweets, follows = TweetRepository(database), FollowRepository(database)
         profiles = ProfileService(ProfileRepository(database))
         presenter = TweetPresenter(tweets, profiles)
-        tweet_service = TweetService(tweets, profiles, presenter, transactions)
+        likes = LikeRepository(database)
+        tweet_service = TweetService(tweets, likes, profiles, presenter, transactions)
         return cls(
             presenter=presenter,
             profiles=profiles,
             tweets=tweet_service,
             posting=IdempotentPosting(IdempotencyRepository(database), tweets, tweet_service, presenter, transactions),
             reactions=ReactionService(
-                likes=LikeRepository(database),
+                likes=likes,
                 tweets=tweets,
                 profiles=profiles,
                 presenter=presenter,
                 transactions=transactions,
-                turns=Turns(),
+                lock=KeyedLock(),
             ),
-            follows=FollowService(follows, tweets, profiles),
+            follows=FollowService(follows, profiles),
+            users=UserService(profiles, tweets, follows),
             timelines=TimelineService(tweets, follows, profiles, presenter, tweet_service),
             limiter=RateLimiter(LeaseRepository(database), clock),
             writes=LimitPolicy("writes", settings.tweet_writes_per_minute),

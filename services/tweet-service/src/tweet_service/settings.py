@@ -11,16 +11,22 @@ class Settings(ServiceSettings):
 
     port: int = Field(default=8002, ge=1, le=65535)
     mongodb_url: MongodbAddress = Field(description="`mongodb://host:port/database?replicaSet=…`")
-    auth_jwks_url: AnyHttpUrl = Field(description="The key set of auth-service, reached directly.")
+    auth_jwks_url: AnyHttpUrl = Field(description="Internal address of auth-service's key set.")
     auth_issuer: str = Field(
         default="http://localhost:8080/api/auth",
-        description="`iss` of tokens: the address the public reaches auth-service at.",
+        description="`iss` of tokens: the public address of auth-service.",
     )
     auth_audience: str = Field(default="tandem", description="`aud` of tokens.")
-    # In each minute, counted in MongoDB, so that replicas share them.
-    tweet_writes_per_minute: int = Field(default=3000, ge=1, description="Of one person.")
-    tweet_reads_per_minute: int = Field(default=60_000, ge=1, description="From one address.")
-    tweet_stream_clients: int = Field(default=2000, ge=1, description="Who listen to this process at a time.")
-    tweet_stream_backlog: int = Field(default=5000, ge=4, description="Events by which a listener may lag behind.")
-    tweet_stream_heartbeat_seconds: float = Field(default=15.0, gt=0, description="Less than any proxy waits.")
-    tweet_stream_seconds: float = Field(default=3600.0, gt=0, description="How long a stream may last.")
+    # Counted in MongoDB, so that replicas share the limits.
+    tweet_writes_per_minute: int = Field(default=3000, ge=1, description="Writes per user and minute.")
+    tweet_reads_per_minute: int = Field(default=60_000, ge=1, description="Reads per address and minute.")
+    tweet_stream_clients: int = Field(default=2000, ge=1, description="Most subscribers of `/v1/stream` in a process.")
+    tweet_stream_backlog: int = Field(
+        default=5000,
+        ge=4,
+        description="Events that a process keeps in memory; a subscriber that lags by more is cut off.",
+    )
+    tweet_stream_heartbeat_seconds: float = Field(
+        default=15.0, gt=0, description="Time between heartbeats; less than the timeout of any proxy."
+    )
+    tweet_stream_seconds: float = Field(default=3600.0, gt=0, description="Longest duration of a stream.")

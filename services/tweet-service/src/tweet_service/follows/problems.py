@@ -1,7 +1,7 @@
-"""What can be wrong with a follow."""
+"""Problems of follows."""
 
 from service_kit.problems import Problem
 
 
-class OwnFollower(Problem):
-    status, code, title = 409, "own-follower", "Nobody follows himself."
+class CannotFollowSelf(Problem):
+    status, code, title = 409, "own-follower", "You can't follow yourself."

@@ -1,4 +1,4 @@
-"""The collection `follows`. A follow's id is who follows and who is followed."""
+"""The collection `follows`. The id of a follow is the follower and the followee."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,7 +29,7 @@ class FollowRepository:
         self._follows = database[COLLECTION]
 
     async def create(self, follower_id: str, followee_id: str, now: datetime) -> None:
-        """Once, however often."""
+        """Idempotent."""
         follow = {"_id": {"follower_id": follower_id, "followee_id": followee_id}}
         await self._follows.update_one(follow, {"$setOnInsert": {"created_at": now}}, upsert=True)
 
@@ -37,7 +37,7 @@ class FollowRepository:
         await self._follows.delete_one({"_id": {"follower_id": follower_id, "followee_id": followee_id}})
 
     async def count(self, side: Side, user_id: str) -> int:
-        """How many there are with this person on this side."""
+        """How many follows have this user on this side."""
         return await self._follows.count_documents({f"_id.{side}": user_id})
 
     async def exists(self, follower_id: str, followee_id: str) -> bool:
@@ -45,18 +45,18 @@ class FollowRepository:
         return await self._follows.find_one(follow, {"_id": True}) is not None
 
     async def followees(self, user_id: str, limit: int) -> list[str]:
-        """Whom somebody follows, the latest first."""
+        """The ids of the users that this one follows, newest first."""
         found = self.newest_query("follower_id", user_id, None, limit)
         return [follow["_id"]["followee_id"] for follow in await found.to_list(limit)]
 
     def newest_query(
         self, side: Side, user_id: str, before: tuple[datetime, str] | None, limit: int
     ) -> "AsyncIOMotorCursor[Follow]":
-        """Follows with this person on this side, newest first, from behind a position on."""
+        """Follows with this user on this side, newest first, after a position."""
         other = f"_id.{_OTHER[side]}"
         query: dict[str, Any] = {f"_id.{side}": user_id}
         if before is not None:
-            moment, other_id = before
-            query["created_at"] = {"$lte": moment}
-            query["$or"] = [{"created_at": {"$lt": moment}}, {other: {"$lt": other_id}}]
+            time, other_id = before
+            query["created_at"] = {"$lte": time}
+            query["$or"] = [{"created_at": {"$lt": time}}, {other: {"$lt": other_id}}]
         return self._follows.find(query).sort([("created_at", DESCENDING), (other, DESCENDING)]).limit(limit)

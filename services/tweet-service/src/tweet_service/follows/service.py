@@ -1,50 +1,28 @@
 """Rules of follows."""
 
-import asyncio
 from datetime import datetime
 
 from service_kit.pagination import split_page
 from service_kit.schemas import Page
 from service_kit.tokens import AccessToken
-from tweet_service.follows.problems import OwnFollower
+from tweet_service.follows.problems import CannotFollowSelf
 from tweet_service.follows.repository import FollowRepository, Side
 from tweet_service.pagination import cursor_after
-from tweet_service.profiles.repository import IMPORTED_PREFIX
-from tweet_service.profiles.schemas import Author, ProfileCounts, UserProfile
+from tweet_service.profiles.schemas import Author
 from tweet_service.profiles.service import ProfileService
-from tweet_service.tweets.repository import TweetRepository
-from tweet_service.tweets.service import now_in_milliseconds
+from tweet_service.times import now_in_milliseconds
 
 
 class FollowService:
-    def __init__(self, follows: FollowRepository, tweets: TweetRepository, profiles: ProfileService) -> None:
+    def __init__(self, follows: FollowRepository, profiles: ProfileService) -> None:
         self._follows = follows
-        self._tweets = tweets
         self._profiles = profiles
 
-    async def profile(self, username: str, caller: AccessToken | None) -> UserProfile:
-        """Somebody, and how many there are around him. Raises `UserNotFound`."""
-        known = await self._profiles.profile_of(username, caller)
-        tweets, followers, following = await asyncio.gather(
-            self._tweets.count_by(known.id),
-            self._follows.count("followee_id", known.id),
-            self._follows.count("follower_id", known.id),
-        )
-        return UserProfile(
-            id=known.id,
-            username=known.username,
-            name=known.name,
-            created_at=known.created_at,
-            is_imported=known.id.startswith(IMPORTED_PREFIX),
-            counts=ProfileCounts(tweets=tweets, followers=followers, following=following),
-            is_followed=None if caller is None else await self._follows.exists(caller.sub, known.id),
-        )
-
     async def follow(self, username: str, caller: AccessToken) -> None:
-        """Raises `UserNotFound`, `OwnFollower`."""
+        """Raises `UserNotFound`, `CannotFollowSelf`."""
         followee_id = await self._profiles.require_id_of(username, caller)
         if followee_id == caller.sub:
-            raise OwnFollower
+            raise CannotFollowSelf
         await self._follows.create(caller.sub, followee_id, now_in_milliseconds())
 
     async def unfollow(self, username: str, caller: AccessToken) -> None:
@@ -54,16 +32,16 @@ class FollowService:
     async def followers(
         self, username: str, *, before: tuple[datetime, str] | None, limit: int, caller: AccessToken | None
     ) -> Page[Author]:
-        """The latest first; deleted people are left out. Raises `UserNotFound`."""
-        return await self._people("followee_id", "follower_id", username, before=before, limit=limit, caller=caller)
+        """Newest first, without deleted users. Raises `UserNotFound`."""
+        return await self._list("followee_id", "follower_id", username, before=before, limit=limit, caller=caller)
 
     async def following(
         self, username: str, *, before: tuple[datetime, str] | None, limit: int, caller: AccessToken | None
     ) -> Page[Author]:
-        """The latest first; deleted people are left out. Raises `UserNotFound`."""
-        return await self._people("follower_id", "followee_id", username, before=before, limit=limit, caller=caller)
+        """Newest first, without deleted users. Raises `UserNotFound`."""
+        return await self._list("follower_id", "followee_id", username, before=before, limit=limit, caller=caller)
 
-    async def _people(
+    async def _list(
         self,
         side: Side,
         other: Side,

@@ -1,1 +1,1 @@
-"""The same request sent twice does its work once (draft-ietf-httpapi-idempotency-key-header)."""
+"""Idempotency keys: a request that is sent twice takes effect once (draft-ietf-httpapi-idempotency-key-header)."""

@@ -1,4 +1,4 @@
-"""The collection `idempotency_keys`: what a key has led to, for a day."""
+"""The collection `idempotency_keys`: the tweet that a key has created, for a day."""
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypedDict, cast
@@ -17,7 +17,7 @@ INDEXES = (IndexModel([("created_at", ASCENDING)], name="lifetime", expireAfterS
 
 
 class KeyDocument(TypedDict):
-    """`_id` is a digest of the person and the key, `request` one of what was asked for."""
+    """`_id` is a digest of user and key, `request` a digest of the request."""
 
     _id: bytes
     request: bytes
@@ -36,5 +36,5 @@ class IdempotencyRepository:
         """Raises pymongo's `DuplicateKeyError`."""
         await self._keys.insert_one(dict(document), session=session)
 
-    async def forget(self, key: bytes) -> None:
+    async def delete(self, key: bytes) -> None:
         await self._keys.delete_one({"_id": key})

@@ -1,4 +1,4 @@
-"""Rules of idempotent posting: key and tweet are stored in one transaction, so there is never one without the other."""
+"""Idempotent posting: one transaction stores the key and the tweet."""
 
 import hashlib
 from typing import TYPE_CHECKING
@@ -9,11 +9,12 @@ from service_kit.tokens import AccessToken
 from tweet_service.database import Transactions
 from tweet_service.idempotency.problems import IdempotencyKeyReused
 from tweet_service.idempotency.repository import LIFETIME, IdempotencyRepository, KeyDocument
+from tweet_service.times import now_in_milliseconds
 from tweet_service.tweets.presentation import TweetPresenter
 from tweet_service.tweets.problems import TweetNotFound
 from tweet_service.tweets.repository import TweetRepository
 from tweet_service.tweets.schemas import NewTweet, Tweet
-from tweet_service.tweets.service import TweetService, now_in_milliseconds
+from tweet_service.tweets.service import TweetService
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorClientSession
@@ -34,16 +35,16 @@ class IdempotentPosting:
         self._presenter = presenter
         self._transactions = transactions
 
-    async def post(self, new: NewTweet, author: AccessToken, key: str) -> Tweet:
-        """Post a tweet, or answer the one that the same request has posted within a day.
+    async def post(self, new: NewTweet, caller: AccessToken, key: str) -> Tweet:
+        """Post a tweet, or return the one that the same request has posted within a day.
 
         Raises `IdempotencyKeyReused`, `ReferencedTweetNotFound`; `TweetNotFound` if it was deleted meanwhile.
         """
-        key_digest = _digest(author.sub, key)
+        key_digest = _digest(caller.sub, key)
         request = _digest(new.model_dump_json())
         if known := await self._known(key_digest):
-            return await self._answer(known, request, author)
-        tweet = await self._posting.compose(new, author)
+            return await self._stored_tweet(known, request, caller)
+        tweet = await self._posting.compose(new, caller)
         document = KeyDocument(_id=key_digest, request=request, tweet_id=tweet["_id"], created_at=now_in_milliseconds())
 
         async def work(session: "AsyncIOMotorClientSession") -> None:
@@ -53,28 +54,28 @@ class IdempotentPosting:
         try:
             await self._transactions.run(work)
         except DuplicateKeyError:
-            # The same request came at the same time, and was faster.
-            faster = await self._known(key_digest)
-            if faster is None:
+            # A concurrent request has stored the key.
+            stored = await self._known(key_digest)
+            if stored is None:
                 raise
-            return await self._answer(faster, request, author)
-        return await self._presenter.present_one(tweet, author)
+            return await self._stored_tweet(stored, request, caller)
+        return await self._presenter.present_one(tweet, caller)
 
     async def _known(self, key: bytes) -> KeyDocument | None:
-        """What the key has led to. MongoDB may be a minute late in forgetting it."""
+        """The stored key. It is checked for its lifetime, because MongoDB deletes up to a minute late."""
         known = await self._keys.get(key)
         if known is not None and known["created_at"] + LIFETIME <= now_in_milliseconds():
-            await self._keys.forget(key)
+            await self._keys.delete(key)
             return None
         return known
 
-    async def _answer(self, known: KeyDocument, request: bytes, author: AccessToken) -> Tweet:
+    async def _stored_tweet(self, known: KeyDocument, request: bytes, caller: AccessToken) -> Tweet:
         if known["request"] != request:
             raise IdempotencyKeyReused
         tweet = await self._tweets.get_by_id(known["tweet_id"])
         if tweet is None:
             raise TweetNotFound
-        return await self._presenter.present_one(tweet, author)
+        return await self._presenter.present_one(tweet, caller)
 
 
 def _digest(*parts: str) -> bytes:

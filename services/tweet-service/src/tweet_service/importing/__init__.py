@@ -1,1 +1,1 @@
-"""Imports datasets of tweets, and writes ones that look like them."""
+"""Imports datasets of tweets."""

@@ -14,14 +14,13 @@ from pymongo.errors import PyMongoError
 
 from service_kit.mongodb import MongodbAddress
 from service_kit.retry import Backoff, Retrier
-from tweet_service.importing.generating import write_dataset
 from tweet_service.importing.models import Tally
 from tweet_service.importing.progress import Progress
 from tweet_service.importing.reading import Source
 from tweet_service.importing.rejects import Rejects
 from tweet_service.importing.repository import ImportRepository, OvertakenError, connect, is_temporary
 from tweet_service.importing.service import Importer
-from tweet_service.main import INDEXES
+from tweet_service.indexes import INDEXES
 
 INTERRUPTED = 128 + signal.SIGINT
 # A database that has just been started does not answer yet.
@@ -79,18 +78,6 @@ def _import(source: Source, repository: ImportRepository, rejects_path: Path, ba
         return INTERRUPTED
     if tally.records == tally.rejected:
         return _fail("there is no usable record in the file")
-    return 0
-
-
-def generate_dataset(count: int, seed: int, path: Path | None, *, is_canonical: bool) -> int:
-    """Write a dataset to a file, packed if its name ends in .gz, or to the standard output. Returns the exit code."""
-    try:
-        write_dataset(count, seed, path, is_canonical=is_canonical)
-    except BrokenPipeError:
-        # Whoever read it has enough.
-        sys.stderr.close()
-    except OSError as error:
-        return _fail(f"{error.filename or path}: {error.strerror or error}")
     return 0
 
 

@@ -1,1 +1,1 @@
-"""Limits on writes of a person and reads of an address, counted in MongoDB, so that replicas share them."""
+"""Rate limits of writes per user and of reads per address, counted in MongoDB, so that replicas share them."""

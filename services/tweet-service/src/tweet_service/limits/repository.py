@@ -1,4 +1,4 @@
-"""The collection `rate_limits`: how much of a quota has been leased in a window."""
+"""The collection `rate_limits`: how much of a quota is leased in a window."""
 
 import hashlib
 from datetime import UTC, datetime, timedelta
@@ -19,9 +19,9 @@ class LeaseRepository:
         self._leases = database[COLLECTION]
 
     async def take(self, policy: str, subject: str, window: int, size: int) -> int:
-        """Lease some more. Returns how many have been leased in this window, these included.
+        """Lease `size` attempts. Returns how many are leased in this window, including these.
 
-        Subjects are kept as digests: nobody reads off who was here.
+        Subjects (user ids, addresses) are stored as digests only.
         """
         digest = hashlib.sha256(f"{policy}\0{subject}\0{window}".encode()).digest()
         taken = await self._leases.find_one_and_update(

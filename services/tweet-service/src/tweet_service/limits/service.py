@@ -1,38 +1,37 @@
-"""Rules of limits: so many in each minute.
+"""Rate limits: a quota per minute.
 
-A process takes attempts from MongoDB by the lease, a part of the quota at a time: asking for each read would cost as
-much as the read. What a process has leased and not used when the minute ends is lost, so that all processes together
-never let more through than the quota, and somebody who comes through several may be stopped a few leases short of it.
+A process leases parts of the quota from MongoDB, because asking for each read would cost as much as the read. The
+unused rest of a lease expires with the minute. So all processes together never allow more than the quota, and a client
+that uses several processes may be limited a few leases below it.
 """
 
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cachetools import LRUCache
+
 from service_kit.problems import TooManyRequests
 from service_kit.rate_limit import RateLimit
+from tweet_service.keyed_lock import KeyedLock
 from tweet_service.limits.repository import LeaseRepository
-from tweet_service.turns import Turns
 
 WINDOW_SECONDS = 60
-# A quota is leased in so many parts.
-_PARTS = 50
-# Subjects whose leases are kept in this process: the latest.
-_REMEMBERED = 10_000
+_LEASES_PER_QUOTA = 50
+_CACHED_LEASES = 10_000
 
 
 @dataclass(frozen=True)
 class LimitPolicy:
-    """`quota` in each window, by the clock."""
+    """At most `quota` attempts per window. Windows start at full minutes."""
 
     name: str
     quota: int
 
     @property
     def lease(self) -> int:
-        return max(1, self.quota // _PARTS)
+        return max(1, self.quota // _LEASES_PER_QUOTA)
 
 
 @dataclass
@@ -48,11 +47,11 @@ class RateLimiter:
     def __init__(self, leases: LeaseRepository, clock: Callable[[], float] = time.time) -> None:
         self._leases = leases
         self._clock = clock
-        self._turns = Turns()
-        self._held: OrderedDict[tuple[str, str], _Lease] = OrderedDict()
+        self._lock = KeyedLock()
+        self._held: LRUCache[tuple[str, str], _Lease] = LRUCache(_CACHED_LEASES)
 
     async def take(self, policy: LimitPolicy, subject: str) -> RateLimit:
-        """One attempt. Raises `TooManyRequests`."""
+        """Count one attempt. Raises `TooManyRequests`."""
         now = self._clock()
         window = int(now // WINDOW_SECONDS)
         reset = math.ceil((window + 1) * WINDOW_SECONDS - now)
@@ -67,20 +66,14 @@ class RateLimiter:
 
     async def _renew(self, policy: LimitPolicy, subject: str, window: int) -> _Lease:
         key = (policy.name, subject)
-        async with self._turns.of(key):
+        async with self._lock.hold(key):
             held = self._held.get(key)
             is_current = held is not None and held.window == window
             if held is not None and is_current and (held.left or held.total >= policy.quota):
-                # Somebody brought one meanwhile, or there is none to be had.
+                # Another request has renewed the lease, or the quota is used up.
                 return held
             total = await self._leases.take(policy.name, subject, window, policy.lease)
-            # Of the last lease only what the quota has left is good.
+            # The last lease may exceed the quota.
             left = max(0, min(policy.lease, policy.quota - (total - policy.lease)))
-            return self._remember(key, _Lease(window, left, total))
-
-    def _remember(self, key: tuple[str, str], lease: _Lease) -> _Lease:
-        self._held[key] = lease
-        self._held.move_to_end(key)
-        while len(self._held) > _REMEMBERED:
-            self._held.popitem(last=False)
-        return lease
+            lease = self._held[key] = _Lease(window, left, total)
+            return lease

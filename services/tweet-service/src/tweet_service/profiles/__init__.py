@@ -1,1 +1,1 @@
-"""Profiles of people, and who is deleted: the copy of auth-service's users that sync-service keeps. Only read here."""
+"""Profiles: the copy of the users, and authors of imported tweets."""

@@ -8,7 +8,7 @@ from service_kit.authentication import accepts_token
 
 
 class Profile(BaseModel):
-    """The part of a copied user that is of use here. Times are UTC, to the millisecond."""
+    """The fields of a copied user that this service uses. Times are UTC with milliseconds."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -24,11 +24,11 @@ class Profile(BaseModel):
 
 
 class Tombstone(BaseModel):
-    """What the copy has of a deleted user, for good. Nobody gets the id again."""
+    """A deleted user in the copy, kept for ever. The id is never reused."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str = Field(validation_alias="_id")
 
-    def accepts_token_of(self, issued_at: float) -> bool:  # noqa: ARG002 - as a profile is asked
+    def accepts_token_of(self, issued_at: float) -> bool:  # noqa: ARG002 - the signature of Profile
         return False

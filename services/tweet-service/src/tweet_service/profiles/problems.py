@@ -1,7 +1,7 @@
-"""What can be wrong with a name."""
+"""Problems of usernames."""
 
 from service_kit.problems import NotFound
 
 
 class UserNotFound(NotFound):
-    code, title = "user-not-found", "There is nobody of this name."
+    code, title = "user-not-found", "User not found."

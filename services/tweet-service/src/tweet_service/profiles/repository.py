@@ -1,7 +1,7 @@
-"""Reads the copy of the users, which may not be there yet.
+"""Reads the copy of the users, and the profiles of imported authors.
 
-The collection rather than the view `users`: the view shows nothing of a deleted user, nor of one whose copy has not
-arrived. The collection has a tombstone of the one and nothing of the other, and the route keeps tombstones for ever.
+It reads the collection, not the view `users`: the view shows neither deleted users nor those that have not arrived yet.
+The collection has a tombstone for a deleted user; its route keeps tombstones for ever.
 """
 
 from collections.abc import Collection, Mapping
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymongo import ASCENDING, IndexModel
 
-from tweet_service.gathering import Gathering, by_id
+from tweet_service.batching import BatchLoader, by_id
 from tweet_service.profiles.models import Profile, Tombstone
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 COLLECTION = "users_copy"
-# People of an imported dataset, written by the import: profiles, never accounts. Their ids say so.
+# Authors of imported tweets, written by the import: profiles, never accounts. Their ids have a prefix.
 IMPORTED_COLLECTION = "imported_profiles"
 IMPORTED_PREFIX = "imported:"
 IMPORTED_INDEXES = (IndexModel([("username", ASCENDING)], name="by_username"),)
@@ -30,27 +30,27 @@ class ProfileRepository:
     def __init__(self, database: "Database") -> None:
         self._users = database[COLLECTION]
         self._imported = database[IMPORTED_COLLECTION]
-        self._accounts: Gathering[str, Document] = by_id(self._users, _FIELDS)
-        self._imported_people: Gathering[str, Document] = by_id(self._imported)
+        self._accounts: BatchLoader[str, Document] = by_id(self._users, _FIELDS)
+        self._imported_profiles: BatchLoader[str, Document] = by_id(self._imported)
 
     async def get_by_id(self, user_id: str) -> Profile | Tombstone | None:
-        """None: the copy has not arrived."""
+        """None if the user has not arrived in the copy yet."""
         document = await self._accounts.get(user_id)
         return None if document is None else _profile_or_tombstone(document)
 
     async def get_by_username(self, username: str) -> Profile | None:
-        """Whoever has an account goes before an imported one."""
+        """An account takes precedence over an imported profile."""
         document = await self._users.find_one({"username": username, _DELETED_AT: None}, _FIELDS)
         if document is None:
             document = await self._imported.find_one({"username": username})
         return None if document is None else Profile.model_validate(document)
 
     async def get_many(self, user_ids: Collection[str]) -> dict[str, Profile | Tombstone]:
-        """What there is, by user id; an id whose copy has not arrived is left out."""
+        """By user id, without users that have not arrived in the copy yet."""
         imported = [user_id for user_id in user_ids if str(user_id).startswith(IMPORTED_PREFIX)]
         found = await self._accounts.get_many(set(user_ids).difference(imported))
         if imported:
-            found |= await self._imported_people.get_many(imported)
+            found |= await self._imported_profiles.get_many(imported)
         return {user_id: _profile_or_tombstone(document) for user_id, document in found.items()}
 
 

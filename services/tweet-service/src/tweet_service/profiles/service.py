@@ -1,4 +1,4 @@
-"""Rules about people: what is shown of an author, what stands in until the copy has arrived, and who is deleted."""
+"""Authors of tweets, also before they have arrived in the copy of the users, and after they were deleted."""
 
 from collections.abc import Iterable
 
@@ -14,9 +14,9 @@ class ProfileService:
         self._profiles = profiles
 
     async def authors(self, user_ids: Iterable[str], caller: AccessToken | None) -> dict[str, Author | None]:
-        """An author for each id, None for one who is deleted.
+        """An author for each id; None for a deleted one.
 
-        Where the copy lacks one, the caller's token speaks for himself only.
+        Until the caller has arrived in the copy, the names come from the caller's token.
         """
         wanted = set(user_ids)
         known = await self._profiles.get_many(wanted)
@@ -32,7 +32,7 @@ class ProfileService:
         return authors
 
     async def id_of(self, username: str, caller: AccessToken | None) -> str | None:
-        """The id of the person with this username, by the same rule."""
+        """The id of the user with this username, by the same rule."""
         profile = await self._profiles.get_by_username(username)
         if profile is not None:
             return profile.id
@@ -48,7 +48,7 @@ class ProfileService:
         return user_id
 
     async def profile_of(self, username: str, caller: AccessToken | None) -> Profile:
-        """Somebody's profile, by the same rule. Raises `UserNotFound`."""
+        """The profile of the user with this username, by the same rule. Raises `UserNotFound`."""
         profile = await self._profiles.get_by_username(username)
         if profile is None and caller is not None and caller.username == username:
             profile = Profile.model_validate({"_id": caller.sub, "username": username, "name": caller.name})

@@ -1,1 +1,1 @@
-"""Likes and reposts: each person at most once for each tweet."""
+"""Likes and reposts. A user likes or reposts a tweet once at most."""

@@ -10,12 +10,12 @@ from service_kit.pagination import InvalidCursor
 from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.schemas import Page
 from tweet_service.dependencies import (
-    READER_PROBLEMS,
-    USER_PROBLEMS,
-    CurrentReader,
-    CurrentUser,
-    CurrentWriter,
+    CALLER_PROBLEMS,
+    PUBLIC_PROBLEMS,
+    Caller,
+    OptionalCaller,
     ServicesDep,
+    WritingCaller,
 )
 from tweet_service.pagination import MAX_PAGE, PageSize, PositionDep, TweetPositionDep, finish_page, page_responses
 from tweet_service.profiles.schemas import Author
@@ -27,23 +27,23 @@ from tweet_service.tweets.schemas import Tweet, TweetReference
 router = APIRouter(prefix="/v1/tweets/{tweet_id}", tags=["reactions"])
 own_router = APIRouter(prefix="/v1/reactions", tags=["reactions"])
 
-_ONE = problem_responses(*USER_PROBLEMS, TweetNotFound)
+_ONE = problem_responses(*CALLER_PROBLEMS, TweetNotFound)
 
 
 def _many(operation_id: str) -> dict[int | str, dict[str, Any]]:
-    problems = problem_responses(*READER_PROBLEMS, TweetNotFound, ValidationFailed, InvalidCursor)
+    problems = problem_responses(*PUBLIC_PROBLEMS, TweetNotFound, ValidationFailed, InvalidCursor)
     return {**page_responses(operation_id, "path.tweet_id"), **problems}
 
 
 @router.put("/like", summary="Like a tweet", responses={200: {"links": links_of("unlike", "list_likes")}, **_ONE})
-async def like(tweet_id: TweetIdOfPath, user: CurrentWriter, services: ServicesDep) -> Tweet:
-    """The tweet, with your like counted. Once, however often; of a repost it is what was reposted that is liked."""
-    return await services.reactions.like(tweet_id, user)
+async def like(tweet_id: TweetIdOfPath, caller: WritingCaller, services: ServicesDep) -> Tweet:
+    """Returns the tweet with the new count. Idempotent. Liking a repost likes the reposted tweet."""
+    return await services.reactions.like(tweet_id, caller)
 
 
-@router.delete("/like", status_code=204, summary="Take a like back", responses=_ONE)
-async def unlike(tweet_id: TweetIdOfPath, user: CurrentWriter, services: ServicesDep) -> None:
-    await services.reactions.unlike(tweet_id, user)
+@router.delete("/like", status_code=204, summary="Unlike a tweet", responses=_ONE)
+async def unlike(tweet_id: TweetIdOfPath, caller: WritingCaller, services: ServicesDep) -> None:
+    await services.reactions.unlike(tweet_id, caller)
 
 
 @router.put(
@@ -51,65 +51,65 @@ async def unlike(tweet_id: TweetIdOfPath, user: CurrentWriter, services: Service
     summary="Repost a tweet",
     responses={200: {"links": links_of("delete_tweet", "take_repost_back")}, **_ONE},
 )
-async def repost(tweet_id: TweetIdOfPath, user: CurrentWriter, services: ServicesDep) -> Tweet:
-    """Your repost, whose `repost_of` is the tweet. Once, however often."""
-    return await services.reactions.repost(tweet_id, user)
+async def repost(tweet_id: TweetIdOfPath, caller: WritingCaller, services: ServicesDep) -> Tweet:
+    """Returns the repost, whose `repost_of` is the tweet. Idempotent."""
+    return await services.reactions.repost(tweet_id, caller)
 
 
-@router.delete("/repost", status_code=204, summary="Take a repost back", responses=_ONE)
-async def take_repost_back(tweet_id: TweetIdOfPath, user: CurrentWriter, services: ServicesDep) -> None:
-    await services.reactions.take_repost_back(tweet_id, user)
+@router.delete("/repost", status_code=204, summary="Undo a repost", responses=_ONE)
+async def take_repost_back(tweet_id: TweetIdOfPath, caller: WritingCaller, services: ServicesDep) -> None:
+    await services.reactions.take_repost_back(tweet_id, caller)
 
 
 @router.get(
     "/likes",
-    summary="Who likes a tweet, the latest first",
+    summary="List users who like a tweet, newest first",
     responses=_many("list_likes"),
     openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def list_likes(
     *,
     tweet_id: TweetIdOfPath,
-    reader: CurrentReader,
+    caller: OptionalCaller,
     services: ServicesDep,
     request: Request,
     response: Response,
     before: PositionDep,
     limit: PageSize = 20,
 ) -> Page[Author]:
-    page = await services.reactions.who_likes(tweet_id, before=before, limit=limit, caller=reader)
+    page = await services.reactions.liked_by(tweet_id, before=before, limit=limit, caller=caller)
     return finish_page(page, request, response)
 
 
 @router.get(
     "/reposts",
-    summary="Who reposts a tweet, the latest first",
+    summary="List users who repost a tweet, newest first",
     responses=_many("list_reposts"),
     openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def list_reposts(
     *,
     tweet_id: TweetIdOfPath,
-    reader: CurrentReader,
+    caller: OptionalCaller,
     services: ServicesDep,
     request: Request,
     response: Response,
     before: TweetPositionDep,
     limit: PageSize = 20,
 ) -> Page[Author]:
-    page = await services.reactions.who_reposts(tweet_id, before=before, limit=limit, caller=reader)
+    page = await services.reactions.reposted_by(tweet_id, before=before, limit=limit, caller=caller)
     return finish_page(page, request, response)
 
 
 @own_router.get(
     "",
-    summary="Which of these tweets you like, and which you have reposted",
-    responses=problem_responses(*USER_PROBLEMS, ValidationFailed),
+    summary="Read which of these tweets you like or have reposted",
+    responses=problem_responses(*CALLER_PROBLEMS, ValidationFailed),
 )
 async def read_own_reactions(
-    user: CurrentUser,
+    caller: Caller,
     services: ServicesDep,
     tweet: Annotated[list[TweetReference], Query(min_length=1, max_length=MAX_PAGE, description="Ids, up to a page.")],
 ) -> OwnReactions:
-    """A tweet is the same for everybody who reads it; this is what differs."""
-    return await services.reactions.own([ObjectId(each) for each in tweet], user)
+    """Tweets are the same for all readers; this is the part that depends on the caller."""
+    return await services.reactions.own([ObjectId(each) for each in tweet], caller)

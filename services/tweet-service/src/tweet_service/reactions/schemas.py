@@ -1,11 +1,11 @@
-"""Wire shapes of reactions."""
+"""Reactions in responses."""
 
 from service_kit.schemas import ResponseBody
 from tweet_service.tweets.schemas import TweetId
 
 
 class OwnReactions(ResponseBody):
-    """Which of some tweets somebody likes, and which he has reposted."""
+    """The requested tweets that the caller likes, and those that the caller has reposted."""
 
     likes: list[TweetId]
     reposts: list[TweetId]

@@ -1,4 +1,4 @@
-"""Rules of likes and reposts. Each is counted in the transaction that makes it, so the counts are exact."""
+"""Rules of likes and reposts. Each is counted in the transaction that creates it, so counts are exact."""
 
 import asyncio
 import hashlib
@@ -12,18 +12,19 @@ from service_kit.pagination import split_page
 from service_kit.schemas import Page
 from service_kit.tokens import AccessToken
 from tweet_service.database import Transactions
+from tweet_service.keyed_lock import KeyedLock
 from tweet_service.pagination import Position, cursor_after
 from tweet_service.profiles.schemas import Author
 from tweet_service.profiles.service import ProfileService
 from tweet_service.reactions.repository import LikeRepository
 from tweet_service.reactions.schemas import OwnReactions
-from tweet_service.turns import Turns
+from tweet_service.times import now_in_milliseconds
 from tweet_service.tweets.models import TweetDocument
 from tweet_service.tweets.presentation import TweetPresenter
 from tweet_service.tweets.problems import TweetNotFound
 from tweet_service.tweets.repository import Counted, TweetRepository, reposts_of
 from tweet_service.tweets.schemas import Tweet
-from tweet_service.tweets.service import new_tweet, now_in_milliseconds
+from tweet_service.tweets.service import new_tweet
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def repost_id(tweet_id: ObjectId, user_id: str) -> ObjectId:
-    """Of a person's repost of a tweet: there can't be two."""
+    """The id of a user's repost of a tweet, so that there can't be two."""
     return ObjectId(hashlib.sha256(tweet_id.binary + user_id.encode()).digest()[:12])
 
 
@@ -47,32 +48,32 @@ class ReactionService:
         profiles: ProfileService,
         presenter: TweetPresenter,
         transactions: Transactions,
-        turns: Turns,
+        lock: KeyedLock,
     ) -> None:
         self._likes = likes
         self._tweets = tweets
         self._profiles = profiles
         self._presenter = presenter
         self._transactions = transactions
-        self._turns = turns
+        self._lock = lock
 
     async def like(self, tweet_id: ObjectId, caller: AccessToken) -> Tweet:
         """Raises `TweetNotFound`."""
-        tweet, moment = await self._original(tweet_id), now_in_milliseconds()
+        tweet, now = await self._original(tweet_id), now_in_milliseconds()
         original = tweet["_id"]
-        await self._counted(original, "likes", 1, lambda s: self._likes.create(original, caller.sub, moment, s))
+        await self._write_and_count(original, "likes", 1, lambda s: self._likes.create(original, caller.sub, now, s))
         return await self._presenter.present_one(tweet, caller)
 
     async def unlike(self, tweet_id: ObjectId, caller: AccessToken) -> None:
         """Raises `TweetNotFound`."""
         original = (await self._original(tweet_id))["_id"]
-        await self._counted(original, "likes", -1, lambda s: self._likes.delete(original, caller.sub, s))
+        await self._write_and_count(original, "likes", -1, lambda s: self._likes.delete(original, caller.sub, s))
 
     async def repost(self, tweet_id: ObjectId, caller: AccessToken) -> Tweet:
         """The repost. Raises `TweetNotFound`."""
         original = (await self._original(tweet_id))["_id"]
         repost = new_tweet(caller.sub, "", tweet_id=repost_id(original, caller.sub), repost_of=original)
-        await self._counted(original, "reposts", 1, lambda s: self._tweets.create_once(repost, s))
+        await self._write_and_count(original, "reposts", 1, lambda s: self._tweets.create_once(repost, s))
         stored = await self._tweets.get_by_id(repost["_id"])
         return await self._presenter.present_one(stored or repost, caller)
 
@@ -80,12 +81,12 @@ class ReactionService:
         """Raises `TweetNotFound`."""
         original = (await self._original(tweet_id))["_id"]
         repost = repost_id(original, caller.sub)
-        await self._counted(original, "reposts", -1, lambda s: self._tweets.delete(repost, s))
+        await self._write_and_count(original, "reposts", -1, lambda s: self._tweets.delete(repost, s))
 
-    async def who_likes(
+    async def liked_by(
         self, tweet_id: ObjectId, *, before: tuple[datetime, str] | None, limit: int, caller: AccessToken | None
     ) -> Page[Author]:
-        """Who likes a tweet, the latest first; deleted people are left out. Raises `TweetNotFound`."""
+        """Users who like a tweet, newest first, without deleted ones. Raises `TweetNotFound`."""
         original = (await self._original(tweet_id))["_id"]
         found = await self._likes.newest_query(original, before, limit + 1).to_list(limit + 1)
         shown, has_more = split_page(found, limit)
@@ -94,10 +95,10 @@ class ReactionService:
         authors = await self._profiles.authors(user_ids, caller)
         return Page(items=[author for user_id in user_ids if (author := authors[user_id])], next_cursor=next_cursor)
 
-    async def who_reposts(
+    async def reposted_by(
         self, tweet_id: ObjectId, *, before: Position | None, limit: int, caller: AccessToken | None
     ) -> Page[Author]:
-        """Who reposts a tweet, the latest first; deleted people are left out. Raises `TweetNotFound`."""
+        """Users who repost a tweet, newest first, without deleted ones. Raises `TweetNotFound`."""
         original = (await self._original(tweet_id))["_id"]
         found = await self._tweets.newest(reposts_of(original), before=before, limit=limit + 1)
         shown, has_more = split_page(found, limit)
@@ -108,7 +109,7 @@ class ReactionService:
         )
 
     async def own(self, tweet_ids: Sequence[ObjectId], caller: AccessToken) -> OwnReactions:
-        """Which of these the caller likes and has reposted, in the same order."""
+        """The tweets among these that the caller likes and has reposted, in the given order."""
         reposts = {tweet_id: repost_id(tweet_id, caller.sub) for tweet_id in tweet_ids}
         liked, reposted = await asyncio.gather(
             self._likes.liked_by(caller.sub, tweet_ids), self._tweets.existing(reposts.values())
@@ -118,19 +119,19 @@ class ReactionService:
             reposts=[str(tweet_id) for tweet_id, repost in reposts.items() if repost in reposted],
         )
 
-    async def _counted(self, tweet_id: ObjectId, what: Counted, by: Literal[1, -1], write: "Write") -> None:
-        """Write, and count it if it changed anything."""
+    async def _write_and_count(self, tweet_id: ObjectId, what: Counted, by: Literal[1, -1], write: "Write") -> None:
+        """Write, and change the count if the write changed anything."""
 
         async def work(session: "AsyncIOMotorClientSession") -> None:
             if await write(session):
                 await self._tweets.count(tweet_id, what, by, session)
 
-        # In turn: transactions that are in each other's way are rolled back and tried again, most of them many times.
-        async with self._turns.of(tweet_id):
+        # One at a time: conflicting transactions would be rolled back and retried, most of them many times.
+        async with self._lock.hold(tweet_id):
             await self._transactions.run(work)
 
     async def _original(self, tweet_id: ObjectId) -> TweetDocument:
-        """The tweet that is meant: who likes or reposts a repost means what was reposted."""
+        """The tweet; for a repost the reposted one, because reactions to a repost concern that."""
         tweet = await self._tweets.get_by_id(tweet_id)
         if tweet is not None and tweet["repost_of"] is not None:
             tweet = await self._tweets.get_by_id(tweet["repost_of"])

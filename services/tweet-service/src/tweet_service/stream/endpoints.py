@@ -7,12 +7,13 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from service_kit.event_stream import EventStream, TooManyStreams, stream_response
 from service_kit.openapi import TOKEN_IS_OPTIONAL
 from service_kit.problems import ValidationFailed, problem_responses
-from tweet_service.dependencies import READER_PROBLEMS, CurrentReader, ServicesDep
+from tweet_service.dependencies import PUBLIC_PROBLEMS, OptionalCaller, ServicesDep
 from tweet_service.profiles.problems import UserNotFound
 from tweet_service.stream.events import MAX_POSITION_LENGTH, Wanted
 from tweet_service.stream.hub import Hub
 from tweet_service.stream.problems import InvalidPosition, PositionLost
 from tweet_service.tweets.entities import searched
+from tweet_service.tweets.text import MAX_CODE_POINTS
 
 router = APIRouter(prefix="/v1", tags=["stream"])
 
@@ -50,20 +51,20 @@ HubDep = Annotated[Hub, Depends(_hub)]
     responses={
         200: stream_response(_EXAMPLE),
         **problem_responses(
-            *READER_PROBLEMS, TooManyStreams, UserNotFound, PositionLost, ValidationFailed, InvalidPosition
+            *PUBLIC_PROBLEMS, TooManyStreams, UserNotFound, PositionLost, ValidationFailed, InvalidPosition
         ),
     },
     openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def stream_tweets(
     *,
-    _reader: CurrentReader,
+    _caller: OptionalCaller,
     services: ServicesDep,
     hub: HubDep,
     response: Response,
     author: Annotated[str | None, Query(description="Username.", max_length=100, examples=["ada"])] = None,
     hashtag: Annotated[
-        str | None, Query(description="With or without its sign, in any case.", min_length=1, max_length=280)
+        str | None, Query(description="With or without #, in any case.", min_length=1, max_length=MAX_CODE_POINTS)
     ] = None,
     limit: Annotated[int | None, Query(ge=1, le=100_000, description="End after so many events.")] = None,
     seconds: Annotated[float | None, Query(gt=0, le=86_400, description="End after so long.")] = None,
@@ -94,7 +95,7 @@ async def stream_tweets(
     an event `end` that says why; it may resume.
     """
     wanted = Wanted(
-        author_id=None if author is None else await services.profiles.require_id_of(author, _reader),
+        author_id=None if author is None else await services.profiles.require_id_of(author, _caller),
         tag=None if hashtag is None else searched(hashtag),
     )
     behind = last_event_id or begin_behind or None

@@ -1,1 +1,1 @@
-"""Tweets as somebody wants to read them: of the people one follows, as a conversation, by words, by trends."""
+"""Home timeline, search, trends and threads."""

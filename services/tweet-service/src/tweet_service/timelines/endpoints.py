@@ -1,4 +1,4 @@
-"""HTTP of timelines."""
+"""`/v1/timeline`, `/v1/search`, `/v1/trends` and threads over HTTP."""
 
 from datetime import timedelta
 from typing import Annotated, Literal
@@ -10,10 +10,10 @@ from service_kit.pagination import InvalidCursor
 from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.schemas import Page
 from tweet_service.dependencies import (
-    READER_PROBLEMS,
-    USER_PROBLEMS,
-    CurrentReader,
-    CurrentUser,
+    CALLER_PROBLEMS,
+    PUBLIC_PROBLEMS,
+    Caller,
+    OptionalCaller,
     ServicesDep,
     services_of,
 )
@@ -23,6 +23,7 @@ from tweet_service.timelines.schemas import Thread, Trends
 from tweet_service.tweets.endpoints import TweetIdOfPath
 from tweet_service.tweets.problems import TweetNotFound
 from tweet_service.tweets.schemas import Tweet
+from tweet_service.tweets.text import MAX_CODE_POINTS
 
 router = APIRouter(prefix="/v1", tags=["timelines"])
 
@@ -38,29 +39,29 @@ _TRENDS_CACHED = "public, max-age=30"
 
 @router.get(
     "/timeline",
-    summary="Tweets of the people you follow, and your own",
+    summary="Read the home timeline: tweets of followed users and your own",
     responses={
         **page_responses("read_home_timeline"),
-        **problem_responses(*USER_PROBLEMS, ValidationFailed, InvalidCursor),
+        **problem_responses(*CALLER_PROBLEMS, ValidationFailed, InvalidCursor),
     },
 )
 async def read_home_timeline(
     *,
-    user: CurrentUser,
+    caller: Caller,
     request: Request,
     response: Response,
     before: TweetPositionDep,
     limit: PageSize = 20,
 ) -> Page[Tweet]:
-    return finish_page(await services_of(request).timelines.home(user, before=before, limit=limit), request, response)
+    return finish_page(await services_of(request).timelines.home(caller, before=before, limit=limit), request, response)
 
 
 @router.get(
     "/search",
-    summary="Tweets with all of these words, newest first",
+    summary="Search tweets with all words, newest first",
     responses={
         **page_responses("search", "query.q"),
-        **problem_responses(*READER_PROBLEMS, ValidationFailed, InvalidCursor),
+        **problem_responses(*PUBLIC_PROBLEMS, ValidationFailed, InvalidCursor),
     },
     openapi_extra=TOKEN_IS_OPTIONAL,
 )
@@ -68,29 +69,34 @@ async def search(
     *,
     q: Annotated[
         str,
-        Query(min_length=1, max_length=280, examples=["tandem"], description='Words; `"beside each other"` in quotes.'),
+        Query(
+            min_length=1,
+            max_length=MAX_CODE_POINTS,
+            examples=["tandem"],
+            description='Words, or `"phrases in quotes"`.',
+        ),
     ],
-    reader: CurrentReader,
+    caller: OptionalCaller,
     services: ServicesDep,
     request: Request,
     response: Response,
     before: TweetPositionDep,
     limit: PageSize = 20,
 ) -> Page[Tweet]:
-    return finish_page(await services.timelines.search(q, before=before, limit=limit, caller=reader), request, response)
+    return finish_page(await services.timelines.search(q, before=before, limit=limit, caller=caller), request, response)
 
 
 @router.get(
     "/trends",
-    summary="The hashtags used most often lately",
+    summary="Read the most used hashtags of a window of time",
     responses={
         200: {"headers": {"Cache-Control": cache_control(_TRENDS_CACHED)}},
-        **problem_responses(*READER_PROBLEMS, ValidationFailed),
+        **problem_responses(*PUBLIC_PROBLEMS, ValidationFailed),
     },
     openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def read_trends(
-    _reader: CurrentReader, services: ServicesDep, response: Response, window: Window = "24h"
+    _caller: OptionalCaller, services: ServicesDep, response: Response, window: Window = "24h"
 ) -> Trends:
     response.headers["Cache-Control"] = _TRENDS_CACHED
     span = _WINDOWS[window]
@@ -99,24 +105,24 @@ async def read_trends(
 
 @router.get(
     "/tweets/{tweet_id}/thread",
-    summary="The conversation around a tweet",
+    summary="Read the thread of a tweet",
     responses={
         **page_responses("read_thread", "path.tweet_id"),
-        **problem_responses(*READER_PROBLEMS, TweetNotFound, ValidationFailed, InvalidCursor),
+        **problem_responses(*PUBLIC_PROBLEMS, TweetNotFound, ValidationFailed, InvalidCursor),
     },
     openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def read_thread(
     *,
     tweet_id: TweetIdOfPath,
-    reader: CurrentReader,
+    caller: OptionalCaller,
     services: ServicesDep,
     request: Request,
     response: Response,
     after: TweetPositionDep,
     limit: PageSize = 100,
 ) -> Thread:
-    """What it answers, and what answers it; a tweet that was deleted leaves a gap."""
-    thread = await services.timelines.thread(tweet_id, after=after, limit=limit, caller=reader)
+    """The tweets that it replies to, and the replies. A deleted tweet leaves a gap."""
+    thread = await services.timelines.thread(tweet_id, after=after, limit=limit, caller=caller)
     set_page_headers(request, response, thread.next_cursor)
     return thread

@@ -1,4 +1,4 @@
-"""Wire shapes of timelines."""
+"""Threads and trends in responses."""
 
 from pydantic import Field
 
@@ -7,26 +7,26 @@ from tweet_service.tweets.schemas import Tweet, TweetId
 
 
 class ThreadTweet(ResponseBody):
-    """A place in a conversation. `tweet` is null where one was deleted: a gap."""
+    """A place in a thread. `tweet` is null if it was deleted (a gap)."""
 
     id: TweetId
-    reply_to: TweetId | None = Field(description="Null at the beginning, and where nobody knows any more.")
+    reply_to: TweetId | None = Field(description="Null for the first tweet, and if it is unknown.")
     tweet: Tweet | None
 
 
 class Thread(ResponseBody):
-    """`ancestors` from the beginning to the tweet that this one answers; `descendants` oldest first, parents before
-    their replies."""
+    """`ancestors` start with the first tweet of the thread; `descendants` are sorted oldest first, parents before
+    replies."""
 
     tweet: Tweet
     ancestors: list[ThreadTweet]
     descendants: list[ThreadTweet]
-    next_cursor: str | None = Field(description="Of more descendants.", examples=[None])
+    next_cursor: str | None = Field(description="Cursor of further descendants.", examples=[None])
 
 
 class Trend(ResponseBody):
     hashtag: str = Field(examples=["tandem"])
-    tweets: int = Field(description="Tweets with it within the window.", examples=[42])
+    tweets: int = Field(description="Tweets with the hashtag in the window.", examples=[42])
 
 
 class Trends(ResponseBody):

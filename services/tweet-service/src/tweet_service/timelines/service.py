@@ -1,4 +1,4 @@
-"""Rules of timelines."""
+"""Rules of timelines, searches, threads and trends."""
 
 from datetime import timedelta
 from typing import cast
@@ -12,14 +12,15 @@ from tweet_service.follows.repository import FollowRepository
 from tweet_service.pagination import Position, cursor_after
 from tweet_service.profiles.service import ProfileService
 from tweet_service.timelines.schemas import Thread, ThreadTweet, Trend
+from tweet_service.times import now_in_milliseconds
 from tweet_service.tweets.models import TweetDocument
 from tweet_service.tweets.presentation import TweetPresenter
 from tweet_service.tweets.problems import TweetNotFound
 from tweet_service.tweets.repository import TweetRepository
 from tweet_service.tweets.schemas import Tweet
-from tweet_service.tweets.service import TweetService, now_in_milliseconds
+from tweet_service.tweets.service import TweetService
 
-# A home timeline is merged from as many ranges of an index; of more people the latest followed count.
+# MongoDB merges a home timeline from one index range per author. Beyond the limit the latest followees count.
 MAX_FOLLOWEES = 1000
 TRENDS_SHOWN = 20
 
@@ -40,7 +41,7 @@ class TimelineService:
         self._tweet_service = tweet_service
 
     async def home(self, caller: AccessToken, *, before: Position | None, limit: int) -> Page[Tweet]:
-        """Tweets of the people somebody follows, and his own."""
+        """Tweets of the caller and of followed users."""
         authors = [caller.sub, *await self._follows.followees(caller.sub, MAX_FOLLOWEES)]
         wanted = {"author_id": {"$in": authors}}
         return await self._tweet_service.list_newest(wanted, before=before, limit=limit, caller=caller)
@@ -48,14 +49,14 @@ class TimelineService:
     async def search(
         self, words: str, *, before: Position | None, limit: int, caller: AccessToken | None
     ) -> Page[Tweet]:
-        """Tweets with all of these words, newest first; `"two words"` in quotes are found beside each other."""
+        """Tweets with all words, newest first; `"words in quotes"` are a phrase."""
         wanted = {"$text": {"$search": _all_of(words)}}
         return await self._tweet_service.list_newest(wanted, before=before, limit=limit, caller=caller)
 
     async def thread(
         self, tweet_id: ObjectId, *, after: Position | None, limit: int, caller: AccessToken | None
     ) -> Thread:
-        """The conversation around a tweet. Raises `TweetNotFound`."""
+        """The thread of a tweet. Raises `TweetNotFound`."""
         tweet = await self._tweets.get_by_id(tweet_id)
         if tweet is None:
             raise TweetNotFound
@@ -80,7 +81,7 @@ class TimelineService:
 
 
 def _all_of(words: str) -> str:
-    """MongoDB finds any of the words; each in quotes is one that must be there."""
+    """The search text for MongoDB, which requires only quoted words, so each word is quoted."""
     quoted = words.split('"')
     phrases = [part.strip() for part in quoted[1::2]]
     single = [word for part in quoted[::2] for word in part.split()]
@@ -88,7 +89,7 @@ def _all_of(words: str) -> str:
 
 
 def _chain(ids: list[ObjectId], presented: dict[ObjectId, Tweet]) -> list[ThreadTweet]:
-    """Each place with the one before it, whether there is a tweet or a gap."""
+    """The places above a tweet, each with its parent."""
     before = [None, *ids]
     return [
         ThreadTweet(id=str(each), reply_to=None if parent is None else str(parent), tweet=presented.get(each))
@@ -99,9 +100,9 @@ def _chain(ids: list[ObjectId], presented: dict[ObjectId, Tweet]) -> list[Thread
 def _with_gaps(
     top: ObjectId, documents: list[TweetDocument], presented: dict[ObjectId, Tweet], existing: set[ObjectId]
 ) -> list[ThreadTweet]:
-    """The replies, and before the first reply to one that was deleted a gap in its place.
+    """The replies, with a gap before the first reply to a deleted tweet.
 
-    `existing` are those that are on other pages.
+    `existing` are tweets on other pages.
     """
     places: list[ThreadTweet] = []
     known = {top, *existing, *(document["_id"] for document in documents)}

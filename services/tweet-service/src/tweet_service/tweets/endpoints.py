@@ -12,11 +12,11 @@ from service_kit.pagination import InvalidCursor
 from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.schemas import DatetimeParam, Page
 from tweet_service.dependencies import (
-    READER_PROBLEMS,
-    USER_PROBLEMS,
-    CurrentReader,
-    CurrentWriter,
+    CALLER_PROBLEMS,
+    PUBLIC_PROBLEMS,
+    OptionalCaller,
     ServicesDep,
+    WritingCaller,
     services_of,
 )
 from tweet_service.headers import ETAG, LOCATION, VARY, cache_control
@@ -31,6 +31,7 @@ from tweet_service.tweets.problems import (
     VersionRequired,
 )
 from tweet_service.tweets.schemas import TWEET_ID_PATTERN, NewTweet, Tweet, TweetEdit
+from tweet_service.tweets.text import MAX_CODE_POINTS
 
 router = APIRouter(prefix="/v1/tweets", tags=["tweets"])
 
@@ -40,7 +41,7 @@ _CACHED = "no-cache"
 
 
 def links_of(*operation_ids: str) -> dict[str, Any]:
-    """OpenAPI `links`: what can be done with the tweet that was answered."""
+    """OpenAPI `links`: operations on the returned tweet."""
     tweet = {"path.tweet_id": "$response.body#/id"}
     return {name: {"operationId": name, "parameters": tweet} for name in operation_ids}
 
@@ -64,7 +65,7 @@ _LINKS = _EDIT | links_of(
     "list_reposts",
 )
 
-# RFC 6585 §3 wants a 428 where it is missing, so FastAPI, which would answer 422, does not know of it.
+# RFC 6585 §3 requires a 428 if it is missing. FastAPI would answer 422, so it does not declare the header.
 _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
@@ -73,18 +74,18 @@ _IF_MATCH = {
     "schema": {"type": "string", "examples": [ETAG["example"], '"1"']},
 }
 
-# Read by hand, too: this is what is asked for most, and each parameter that FastAPI knows of costs time.
+# Not declared to FastAPI either: each declared parameter costs time, in the most frequent request.
 _IF_NONE_MATCH = {
     "name": "If-None-Match",
     "in": "header",
     "required": False,
-    "description": "An `ETag`: if the tweet is still the same, the answer is 304.",
+    "description": "An `ETag`. The response is 304 if the tweet is unchanged.",
     "schema": {"type": "string", "examples": [ETAG["example"]]},
 }
 
 
 async def _if_match(request: Request) -> str:
-    """Several lines of a header are one list (RFC 9110 §5.3)."""
+    """The values of all `If-Match` lines as one list (RFC 9110 §5.3)."""
     given = request.headers.getlist("if-match")
     if not given:
         raise VersionRequired
@@ -92,7 +93,7 @@ async def _if_match(request: Request) -> str:
 
 
 def _tweet_id(text: str) -> ObjectId:
-    """An id that can't be one names nothing: 404, not 422."""
+    """A malformed id is a 404, not a 422."""
     if not _IS_TWEET_ID(text):
         raise TweetNotFound
     return ObjectId(text)
@@ -107,11 +108,11 @@ TweetIdOfPath = Annotated[
 ]
 
 
-def _answer(content: bytes, prepared: Response, status: int = 200) -> Response:
-    """Bytes of a tweet with the headers that are prepared for them. FastAPI would validate it and write it anew."""
-    answer = Response(content, status, media_type="application/json")
-    answer.raw_headers.extend(prepared.raw_headers)
-    return answer
+def _json_response(content: bytes, prepared: Response, status: int = 200) -> Response:
+    """A response with the JSON of a tweet and the headers of `prepared`. FastAPI would validate and encode it again."""
+    response = Response(content, status, media_type="application/json")
+    response.raw_headers.extend(prepared.raw_headers)
+    return response
 
 
 @router.post(
@@ -122,14 +123,14 @@ def _answer(content: bytes, prepared: Response, status: int = 200) -> Response:
     responses={
         201: {"headers": {"Location": LOCATION, "ETag": ETAG}, "links": _LINKS},
         **problem_responses(
-            *USER_PROBLEMS, ValidationFailed, ReferencedTweetNotFound, IdempotencyKeyReused, TweetNotFound
+            *CALLER_PROBLEMS, ValidationFailed, ReferencedTweetNotFound, IdempotencyKeyReused, TweetNotFound
         ),
     },
 )
 async def post_tweet(
     *,
     new: NewTweet,
-    user: CurrentWriter,
+    caller: WritingCaller,
     request: Request,
     response: Response,
     idempotency_key: Annotated[
@@ -137,19 +138,19 @@ async def post_tweet(
         Header(
             min_length=1,
             max_length=200,
-            description="Chosen by the client. With the same body within 24 hours it answers the same tweet.",
+            description="Chosen by the client. The same key and body within 24 hours return the same tweet.",
         ),
     ] = None,
 ) -> Response:
     services = services_of(request)
     if idempotency_key is None:
-        tweet = await services.tweets.post(new, user)
+        tweet = await services.tweets.post(new, caller)
     else:
-        tweet = await services.posting.post(new, user, idempotency_key)
+        tweet = await services.posting.post(new, caller, idempotency_key)
     content = json_of(tweet)
     response.headers["Location"] = f"{request.scope['root_path']}{router.prefix}/{tweet.id}"
     response.headers["ETag"] = etag(tweet.version, content)
-    return _answer(content, response, 201)
+    return _json_response(content, response, 201)
 
 
 @router.get(
@@ -157,30 +158,30 @@ async def post_tweet(
     summary="List tweets, newest first",
     responses={
         **page_responses("list_tweets"),
-        **problem_responses(*READER_PROBLEMS, ValidationFailed, InvalidCursor),
+        **problem_responses(*PUBLIC_PROBLEMS, ValidationFailed, InvalidCursor),
     },
     openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def list_tweets(
     *,
-    reader: CurrentReader,
+    caller: OptionalCaller,
     services: ServicesDep,
     request: Request,
     response: Response,
     author: Annotated[
-        str | None, Query(description="Username; nobody of that name is an empty list.", max_length=100)
+        str | None, Query(description="Username. The list is empty if there is no such user.", max_length=100)
     ] = None,
     hashtag: Annotated[
-        str | None, Query(description="With or without its sign, in any case.", min_length=1, max_length=280)
+        str | None, Query(description="With or without #, in any case.", min_length=1, max_length=MAX_CODE_POINTS)
     ] = None,
-    since: Annotated[DatetimeParam | None, Query(description="Posted at this moment or later.")] = None,
-    until: Annotated[DatetimeParam | None, Query(description="Posted before this moment.")] = None,
+    since: Annotated[DatetimeParam | None, Query(description="Posted at this time or later.")] = None,
+    until: Annotated[DatetimeParam | None, Query(description="Posted before this time.")] = None,
     before: TweetPositionDep,
     limit: PageSize = 20,
 ) -> Page[Tweet]:
-    """Pages are stable: what is posted while somebody leafs through neither repeats nor hides a tweet."""
+    """Pages are stable: new tweets neither repeat nor hide a tweet on later pages."""
     page = await services.tweets.newest(
-        author=author, hashtag=hashtag, since=since, until=until, before=before, limit=limit, caller=reader
+        author=author, hashtag=hashtag, since=since, until=until, before=before, limit=limit, caller=caller
     )
     return finish_page(page, request, response)
 
@@ -191,35 +192,35 @@ async def list_tweets(
     response_model=Tweet,
     responses={
         200: {"headers": _READ_HEADERS, "links": _LINKS},
-        304: {"description": "The client has this already.", "headers": _READ_HEADERS},
-        **problem_responses(*READER_PROBLEMS, TweetNotFound),
+        304: {"description": "Not modified.", "headers": _READ_HEADERS},
+        **problem_responses(*PUBLIC_PROBLEMS, TweetNotFound),
     },
     openapi_extra=TOKEN_IS_OPTIONAL | {"parameters": [_IF_NONE_MATCH]},
 )
 async def read_tweet(
     tweet_id: TweetIdOfPath,
-    reader: CurrentReader,
+    caller: OptionalCaller,
     request: Request,
     response: Response,
 ) -> Response:
     if_none_match = ", ".join(request.headers.getlist("if-none-match"))
-    tweet = await services_of(request).tweets.read(tweet_id, reader)
+    tweet = await services_of(request).tweets.read(tweet_id, caller)
     content = json_of(tweet)
     current = etag(tweet.version, content)
     response.headers.update({"ETag": current, "Vary": "Authorization", "Cache-Control": _CACHED})
     if if_none_match and is_current(if_none_match, current):
         return Response(status_code=304, headers=response.headers)
-    return _answer(content, response)
+    return _json_response(content, response)
 
 
 @router.patch(
     "/{tweet_id}",
-    summary="Edit one's own tweet",
+    summary="Edit your tweet",
     response_model=Tweet,
     responses={
         200: {"headers": {"ETag": ETAG}, "links": _EDIT | links_of("read_tweet")},
         **problem_responses(
-            *USER_PROBLEMS, NotTheAuthor, TweetNotFound, StaleVersion, ValidationFailed, VersionRequired
+            *CALLER_PROBLEMS, NotTheAuthor, TweetNotFound, StaleVersion, ValidationFailed, VersionRequired
         ),
     },
     openapi_extra={"parameters": [_IF_MATCH]},
@@ -228,24 +229,24 @@ async def edit_tweet(
     *,
     tweet_id: TweetIdOfPath,
     edit: TweetEdit,
-    user: CurrentWriter,
+    caller: WritingCaller,
     services: ServicesDep,
     response: Response,
     if_match: Annotated[str, Depends(_if_match)],
 ) -> Response:
-    """The text it had before is kept in the tweet's history."""
-    tweet = await services.tweets.edit(tweet_id, edit, if_match, user)
+    """The previous text is kept in the edit history of the tweet."""
+    tweet = await services.tweets.edit(tweet_id, edit, if_match, caller)
     content = json_of(tweet)
     response.headers["ETag"] = etag(tweet.version, content)
-    return _answer(content, response)
+    return _json_response(content, response)
 
 
 @router.delete(
     "/{tweet_id}",
     status_code=204,
-    summary="Delete one's own tweet; an admin may delete any",
-    responses=problem_responses(*USER_PROBLEMS, NotTheAuthor, TweetNotFound),
+    summary="Delete your tweet; an admin may delete any",
+    responses=problem_responses(*CALLER_PROBLEMS, NotTheAuthor, TweetNotFound),
 )
-async def delete_tweet(tweet_id: TweetIdOfPath, user: CurrentWriter, services: ServicesDep) -> None:
-    """For good. Replies to it stay."""
-    await services.tweets.delete(tweet_id, user)
+async def delete_tweet(tweet_id: TweetIdOfPath, caller: WritingCaller, services: ServicesDep) -> None:
+    """Permanent. Replies remain."""
+    await services.tweets.delete(tweet_id, caller)

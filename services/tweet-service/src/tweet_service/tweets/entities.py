@@ -12,24 +12,24 @@ from tweet_service.tweets.models import Entities, Hashtag, Mention, Url
 
 _URL = re.compile(r"(?<!\w)https?://[^\s<>\"]+", re.IGNORECASE)
 _URL_HOST = re.compile(r"https?://(?:[^\s/?#@]*@)?[\w\[]", re.IGNORECASE)
-# A letter must be in it: "#1" is a number. U+FF03 is the sign of full width that Chinese and Japanese keyboards type.
+# It contains a letter: "#1" is a number. U+FF03 is the full-width # of Chinese and Japanese keyboards.
 _HASHTAG = re.compile(r"(?<![\w#\uFF03&/])[#\uFF03](\w*[^\W\d_]\w*)")
-# Not in the middle of an address, and not the first half of one: "a@b.org", "@ada@example.org".
+# Not part of an address: "a@b.org", "@ada@example.org".
 _MENTION = re.compile(r"(?<![\w@/.])@([A-Za-z0-9_]{1,30})(?![\w@])")
 
 _CLOSING = {")": "(", "]": "[", "}": "{"}
 _TRAILING = ".,;:!?'…*_~"
 _ZERO_WIDTH_NON_JOINER = "\u200c"
-_MARK = "\u0660"  # a digit, and not one of ASCII
+_MARK = "\u0660"  # a digit that is not ASCII
 
 
 def searchable(tag: str) -> str:
-    """A hashtag as it is kept for searching: without regard to case and to widths of characters."""
+    """A hashtag as it is stored for searches: independent of case and of character width."""
     return unicodedata.normalize("NFKC", tag).casefold()
 
 
 def searched(written: str) -> str:
-    """The same of a hashtag that somebody looks for, who may have written its sign."""
+    """The same for a search term, which may start with #."""
     return searchable(written).removeprefix("#")
 
 
@@ -39,7 +39,7 @@ def tags_of(entities: Entities) -> list[str]:
 
 
 def extract(text: str) -> Entities:
-    """Every entity of the text, each kind in the order of appearance."""
+    """All entities of the text, each kind in order of appearance."""
     urls = list(_urls(text))
     words = _with_marks_as_word_characters(_without(text, urls))
     return Entities(
@@ -62,7 +62,7 @@ def _urls(text: str) -> Iterator[Url]:
 
 
 def _without_trailing_punctuation(url: str) -> str:
-    """A sentence's punctuation is not the link's; a closing bracket is, if the link opened it."""
+    """Punctuation at the end belongs to the sentence. A closing bracket belongs to the URL that opened it."""
     while url:
         last = url[-1]
         unopened = last in _CLOSING and url.count(_CLOSING[last]) < url.count(last)
@@ -73,16 +73,17 @@ def _without_trailing_punctuation(url: str) -> str:
 
 
 def _without(text: str, urls: list[Url]) -> str:
-    """The text with its links blanked out: "#" and "@" in them mean something else."""
+    """The text with blanks instead of its URLs, in which # and @ have another meaning."""
     for url in urls:
         text = text[: url["start"]] + " " * (url["end"] - url["start"]) + text[url["end"] :]
     return text
 
 
 def _with_marks_as_word_characters(text: str) -> str:
-    """Python's `\\w` leaves out the combining marks that many scripts spell words with.
+    """Python's `\\w` excludes the combining marks that many scripts use in words.
 
-    What stands in for them is neither a letter, which would make a tag of a lone mark, nor fit for a username.
+    They are replaced by a digit that is not ASCII: a letter would make a hashtag of a lone mark, and an ASCII digit
+    would be valid in a username.
     """
     return "".join(
         _MARK if char == _ZERO_WIDTH_NON_JOINER or unicodedata.category(char).startswith("M") else char for char in text

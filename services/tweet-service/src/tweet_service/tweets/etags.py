@@ -1,8 +1,8 @@
 """Entity tags of tweets (RFC 9110 §8.8.3): `"VERSION-DIGEST"`. Pure.
 
-The digest covers everything that is answered, so that a cached tweet is fetched again when its author was renamed
-or a reply came in. An edit is guarded by the version alone: a reply in between must not stand in its way, and a
-client that has the tweet from a list can send `"VERSION"`.
+The digest covers the whole response, so a cached tweet is fetched again after its author was renamed or a reply was
+posted. An edit requires only the same version, because a reply must not prevent it. A client that has the tweet from a
+list can send `"VERSION"`.
 """
 
 import re
@@ -10,29 +10,28 @@ from hashlib import blake2b
 
 from tweet_service.tweets.schemas import Tweet
 
-# The gateway weakens a tag when it compresses the answer, so a weak one must be good for an edit as well: the
-# version in it is exact either way.
+# The gateway weakens a tag when it compresses the response, so an edit accepts weak tags. Their version is exact.
 _TAG = re.compile(r'\s*(?:W/)?"([^"]*)"\s*')
 _VERSION = re.compile(r"([0-9]{1,9})(?:-[0-9a-f]+)?")
 
 
 def json_of(tweet: Tweet) -> bytes:
-    """What is answered."""
+    """The body of a response."""
     return tweet.model_dump_json().encode()
 
 
 def etag(version: int, content: bytes) -> str:
-    """Of the tweet of this version and these bytes."""
+    """The entity tag of a tweet with this version and body."""
     return f'"{version}-{blake2b(content, digest_size=8).hexdigest()}"'
 
 
 def is_current(if_none_match: str, current: str) -> bool:
-    """Does the client have this already? Weak comparison (RFC 9110 §13.1.2)."""
+    """Whether the client has the current representation, by weak comparison (RFC 9110 §13.1.2)."""
     return if_none_match.strip() == "*" or current.strip('"') in _tags(if_none_match)
 
 
 def allows_edit_of(if_match: str, version: int) -> bool:
-    """Is this version one of those that the client means?"""
+    """Whether the client allows an edit of this version (RFC 9110 §13.1.1)."""
     if if_match.strip() == "*":
         return True
     versions = (_VERSION.fullmatch(tag) for tag in _tags(if_match))

@@ -33,19 +33,19 @@ class Entities(TypedDict):
 
 
 class Edit(TypedDict):
-    """A former text, and when it was replaced."""
+    """A previous text, and the time when it was replaced."""
 
     text: str
     edited_at: datetime
 
 
 class TweetDocument(TypedDict):
-    """A stored tweet. Times are UTC, to the millisecond; `version` counts from 1 and grows with each edit.
+    """A stored tweet. Times are UTC with milliseconds; `version` starts with 1 and grows with each edit.
 
-    `author_id` is the user id of auth-service, or that of an imported profile; names are never copied into a tweet.
-    `tags` are its hashtags as they are searched (`entities.searchable`). `ancestors` are the tweets it replies to,
-    the nearest last and `MAX_ANCESTORS` at most, deleted ones too, which is how a thread knows its gaps.
-    A repost has no text of its own.
+    `author_id` is the user id of auth-service, or the id of an imported profile; names are never copied into a tweet.
+    `tags` are the hashtags in the form for searches (`entities.searchable`). `ancestors` are the tweets above it in the
+    thread, the nearest last, at most `MAX_ANCESTORS`, including deleted ones: the gaps of the thread. A repost has an
+    empty text.
     """
 
     _id: ObjectId
@@ -66,10 +66,10 @@ class TweetDocument(TypedDict):
 
 
 class CountsDocument(TypedDict):
-    """Of the collection `tweet_counts`: how often a tweet was liked, reposted and answered.
+    """The counts of a tweet, in the collection `tweet_counts`.
 
-    Beside the tweets, not in them: a like is no change of a tweet, and makes no change event of one. There is none of
-    a tweet to which nothing has happened yet. Written in one transaction with what it counts.
+    They are not part of the tweet, because a like must not cause a change event of the tweet. A tweet without reactions
+    has no such document. One transaction writes the counts and what they count.
     """
 
     _id: ObjectId

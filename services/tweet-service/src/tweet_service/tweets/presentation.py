@@ -1,4 +1,4 @@
-"""Tweets as clients see them: joined with authors and counts, in as many queries however many tweets there are."""
+"""Tweets in responses: joined with authors and counts, in a fixed number of queries for any number of tweets."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class TweetPresenter:
         return presented
 
     async def present(self, tweets: Sequence[TweetDocument], caller: AccessToken | None) -> list[Tweet]:
-        """In the same order. `caller` speaks for himself where his copy has not arrived yet."""
+        """In the same order. Names of the caller come from the token until the user has arrived in the copy."""
         if not tweets:
             return []
         authors, counts = await asyncio.gather(
@@ -31,7 +31,7 @@ class TweetPresenter:
         return [_presented(tweet, authors[tweet["author_id"]], counts.get(tweet["_id"])) for tweet in tweets]
 
     async def present_new(self, tweet: TweetDocument, caller: AccessToken) -> Tweet:
-        """One that has just been stored: nothing has happened to it yet."""
+        """A tweet that has just been stored, so that it has no counts yet."""
         authors = await self._profiles.authors([tweet["author_id"]], caller)
         return _presented(tweet, authors[tweet["author_id"]], None)
 

@@ -1,4 +1,4 @@
-"""What can go wrong with tweets."""
+"""Problems of tweets."""
 
 from collections.abc import Iterable
 
@@ -6,27 +6,27 @@ from service_kit.problems import FieldError, Forbidden, NotFound, Problem, Valid
 
 
 class TweetNotFound(NotFound):
-    code, title = "tweet-not-found", "There is no such tweet."
+    code, title = "tweet-not-found", "Tweet not found."
 
 
 class NotTheAuthor(Forbidden):
-    code, title = "not-the-author", "Only the author may do this."
+    code, title = "not-the-author", "Only the author may change this tweet."
 
 
 class StaleVersion(Problem):
     """RFC 9110 §15.5.13"""
 
-    status, code, title = 412, "stale-version", "The tweet was edited meanwhile. Read it again."
+    status, code, title = 412, "stale-version", "The tweet was edited in the meantime. Read it again."
 
 
 class VersionRequired(Problem):
     """RFC 6585 §3"""
 
-    status, code, title = 428, "version-required", "Say which version you edit: send its ETag in If-Match."
+    status, code, title = 428, "version-required", "Send the ETag of the tweet in If-Match."
 
 
 class ReferencedTweetNotFound(ValidationFailed):
-    code, title = "referenced-tweet-not-found", "The tweet that this one refers to does not exist."
+    code, title = "referenced-tweet-not-found", "The referenced tweet does not exist."
 
     def __init__(self, fields: Iterable[str]) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""Wire shapes of tweets."""
+"""Tweets in requests and responses."""
 
 from typing import Annotated
 
@@ -31,13 +31,13 @@ class TweetEdit(RequestBody):
     text: TweetText
 
 
-# What is answered is described, not checked: to read a tweet fails for none of this.
+# Documented, not validated: reading a tweet must not fail because of them.
 _AT_LEAST_0: JsonDict = {"minimum": 0}
 _AT_LEAST_1: JsonDict = {"minimum": 1}
 
 
 class Hashtag(ResponseBody):
-    """`tag` is without its sign; `start` and `end` count code points of the text, `end` exclusive."""
+    """`tag` is without #; `start` and `end` count code points of the text, `end` exclusive."""
 
     tag: str = Field(examples=["Tandem"])
     start: int = Field(examples=[6], json_schema_extra=_AT_LEAST_0)
@@ -45,7 +45,7 @@ class Hashtag(ResponseBody):
 
 
 class Mention(ResponseBody):
-    """`username` is as written; nobody may have that name."""
+    """`username` is as written in the text; there may be no such user."""
 
     username: str = Field(examples=["ada"])
     start: int = Field(examples=[14], json_schema_extra=_AT_LEAST_0)
@@ -71,16 +71,16 @@ class Counts(ResponseBody):
 
 
 class Tweet(ResponseBody):
-    """A tweet. `version` counts from 1 and grows with each edit; `edited_at` is null before the first.
+    """A tweet. `version` starts with 1 and grows with each edit; `edited_at` is null before the first edit.
 
-    `reply_to` and `quote_of` may name a tweet that has been deleted since. `author` is null if, and only if, the
+    `reply_to` and `quote_of` may refer to a deleted tweet. `author` is null if, and only if, the
     account was deleted.
     """
 
     id: TweetId
     text: str = Field(examples=["Hello #Tandem @ada https://example.org/"])
     author: Author | None
-    author_deleted: bool = Field(description="Was the author's account deleted?", examples=[False])
+    author_deleted: bool = Field(description="Whether the account of the author was deleted.", examples=[False])
     created_at: UtcDatetime
     edited_at: UtcDatetime | None = Field(examples=[None])
     version: int = Field(examples=[1], json_schema_extra=_AT_LEAST_1)

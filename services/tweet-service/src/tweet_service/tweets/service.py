@@ -1,8 +1,8 @@
-"""The rules of tweets."""
+"""Rules of tweets."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bson import ObjectId
 
@@ -13,6 +13,7 @@ from service_kit.tokens import AccessToken
 from tweet_service.database import Transactions
 from tweet_service.pagination import Position, cursor_after
 from tweet_service.profiles.service import ProfileService
+from tweet_service.times import now_in_milliseconds
 from tweet_service.tweets.entities import extract, searched, tags_of
 from tweet_service.tweets.etags import allows_edit_of
 from tweet_service.tweets.models import MAX_ANCESTORS, TweetDocument
@@ -28,12 +29,6 @@ from tweet_service.tweets.schemas import NewTweet, Tweet, TweetEdit
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorClientSession
-
-
-def now_in_milliseconds() -> datetime:
-    """MongoDB keeps milliseconds: cut here, so that the first answer is the same as every later one."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 def new_tweet(
@@ -66,21 +61,29 @@ def new_tweet(
     )
 
 
+class Likes(Protocol):
+    """What deleting a tweet needs of `reactions`, which is built on this package."""
+
+    async def delete_all_of(self, tweet_id: ObjectId) -> None: ...
+
+
 class TweetService:
     def __init__(
         self,
         tweets: TweetRepository,
+        likes: Likes,
         profiles: ProfileService,
         presenter: TweetPresenter,
         transactions: Transactions,
     ) -> None:
         self._tweets = tweets
+        self._likes = likes
         self._profiles = profiles
         self._presenter = presenter
         self._transactions = transactions
 
-    async def compose(self, new: NewTweet, author: AccessToken) -> TweetDocument:
-        """A tweet that is not stored yet. Raises `ReferencedTweetNotFound`."""
+    async def compose(self, new: NewTweet, caller: AccessToken) -> TweetDocument:
+        """Create a tweet without storing it. Raises `ReferencedTweetNotFound`."""
         references = {
             "reply_to": None if new.reply_to is None else ObjectId(new.reply_to),
             "quote_of": None if new.quote_of is None else ObjectId(new.quote_of),
@@ -88,19 +91,19 @@ class TweetService:
         found = {name: await self._tweets.get_by_id(wanted) for name, wanted in references.items() if wanted}
         if missing := [name for name, tweet in found.items() if tweet is None]:
             raise ReferencedTweetNotFound(missing)
-        return new_tweet(author.sub, new.text, reply_to=found.get("reply_to"), quote_of=references["quote_of"])
+        return new_tweet(caller.sub, new.text, reply_to=found.get("reply_to"), quote_of=references["quote_of"])
 
-    async def post(self, new: NewTweet, author: AccessToken) -> Tweet:
+    async def post(self, new: NewTweet, caller: AccessToken) -> Tweet:
         """Raises `ReferencedTweetNotFound`."""
-        tweet = await self.compose(new, author)
+        tweet = await self.compose(new, caller)
         if tweet["reply_to"] is None:
             await self._tweets.create(tweet)
         else:
             await self._transactions.run(lambda session: self.store(tweet, session))
-        return await self._presenter.present_new(tweet, author)
+        return await self._presenter.present_new(tweet, caller)
 
     async def store(self, tweet: TweetDocument, session: "AsyncIOMotorClientSession") -> None:
-        """Store a tweet and count it where it is a reply, in the caller's transaction."""
+        """Store a tweet, and count it if it is a reply, in the given transaction."""
         await self._tweets.create(tweet, session)
         if tweet["reply_to"] is not None:
             await self._tweets.count(tweet["reply_to"], "replies", 1, session)
@@ -112,23 +115,23 @@ class TweetService:
             raise TweetNotFound
         return await self._presenter.present_one(tweet, caller)
 
-    async def edit(self, tweet_id: ObjectId, edit: TweetEdit, if_match: str, author: AccessToken) -> Tweet:
-        """Raises `TweetNotFound`, `NotTheAuthor`, `StaleVersion`. (A repost has nothing to edit: it is nobody's.)"""
+    async def edit(self, tweet_id: ObjectId, edit: TweetEdit, if_match: str, caller: AccessToken) -> Tweet:
+        """Raises `TweetNotFound`, `NotTheAuthor`, `StaleVersion`. A repost can't be edited."""
         tweet = await self._get(tweet_id)
-        if tweet["author_id"] != author.sub or tweet["repost_of"] is not None:
+        if tweet["author_id"] != caller.sub or tweet["repost_of"] is not None:
             raise NotTheAuthor
         if not allows_edit_of(if_match, tweet["version"]):
             raise StaleVersion
-        entities, moment = extract(edit.text), now_in_milliseconds()
+        entities, now = extract(edit.text), now_in_milliseconds()
         edited = await self._tweets.edit(
-            tweet, text=edit.text, entities=entities, tags=tags_of(entities), edited_at=moment
+            tweet, text=edit.text, entities=entities, tags=tags_of(entities), edited_at=now
         )
         if edited is None:
             raise StaleVersion
-        return await self._presenter.present_one(edited, author)
+        return await self._presenter.present_one(edited, caller)
 
     async def delete(self, tweet_id: ObjectId, caller: AccessToken) -> None:
-        """Raises `TweetNotFound`, `NotTheAuthor`. Replies stay; reposts and likes go."""
+        """Delete a tweet with its reposts and likes. Replies stay. Raises `TweetNotFound`, `NotTheAuthor`."""
         tweet = await self._get(tweet_id)
         if caller.role != Role.ADMIN and tweet["author_id"] != caller.sub:
             raise NotTheAuthor
@@ -143,8 +146,9 @@ class TweetService:
                 await self._tweets.count(tweet["repost_of"], "reposts", -1, session)
 
         await self._transactions.run(work)
-        # There may be very many, of a tweet that nobody sees any more: not in the transaction.
-        await self._tweets.delete_reactions(tweet_id)
+        # Not in the transaction, because there may be very many. The deleted tweet hides them already.
+        await self._tweets.delete_reposts_of(tweet_id)
+        await self._likes.delete_all_of(tweet_id)
 
     async def newest(
         self,
@@ -157,7 +161,7 @@ class TweetService:
         limit: int,
         caller: AccessToken | None,
     ) -> Page[Tweet]:
-        """Newest first. Nobody of that name has written nothing."""
+        """Newest first. The list is empty if there is no user with the name `author`."""
         wanted: dict[str, Any] = {}
         if author is not None:
             author_id = await self._profiles.id_of(author, caller)
@@ -179,7 +183,6 @@ class TweetService:
         caller: AccessToken | None,
     ) -> Page[Tweet]:
         """A page of the tweets that match."""
-        # One more than asked for tells whether there is a next page.
         found = await self._tweets.newest(wanted, before=before, span=span, limit=limit + 1)
         shown, has_more = split_page(found, limit)
         next_cursor = cursor_after(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None

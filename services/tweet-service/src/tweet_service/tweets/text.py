@@ -1,4 +1,4 @@
-"""What a tweet's text may be: 1 to 280 code points after normalisation to NFC, and something to see in it. Pure."""
+"""The rules of a tweet's text: its length in code points after NFC, and at least one visible character. Pure."""
 
 import unicodedata
 from typing import Annotated
@@ -6,16 +6,17 @@ from typing import Annotated
 from pydantic import AfterValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+# The one place in this service that defines the length.
 MAX_CODE_POINTS = 280
 
-# A canonical composition joins at most four code points: what is longer than that can't become short enough, and
-# normalising a megabyte of combining marks would take seconds.
+# A canonical composition joins at most four code points, so longer texts can't become short enough. Normalising a
+# megabyte of combining marks would take seconds.
 _MAX_UNNORMALISED = 4 * MAX_CODE_POINTS
 _INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 
 
 def normalise(text: str) -> str:
-    """The text as it is stored. Raises a validation error that names the rule it breaks."""
+    """The text as it is stored. Raises a validation error that names the violated rule."""
     normalised = unicodedata.normalize("NFC", text) if len(text) <= _MAX_UNNORMALISED else text
     if len(normalised) > MAX_CODE_POINTS:
         raise PydanticCustomError("text_too_long", f"The text is longer than {MAX_CODE_POINTS} code points.")

@@ -1,4 +1,4 @@
-"""Brings tweets that an earlier release has stored up to what this one looks for. Idempotent."""
+"""Upgrades tweets that an earlier release has stored. Idempotent."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,18 +10,18 @@ from tweet_service.tweets.repository import COLLECTION, COUNTS_COLLECTION
 if TYPE_CHECKING:
     from tweet_service.database import Database
 
-_AT_ONCE = 1000
+_BATCH = 1000
 
 
 async def upgrade_tweets(database: "Database") -> int:
-    """Give them tags and ancestors, and count their replies. How many there were."""
+    """Add tags and ancestors, and count replies. Returns the number of upgraded tweets."""
     tweets = database[COLLECTION]
     done = 0
-    while outdated := await tweets.find({"tags": {"$exists": False}}).limit(_AT_ONCE).to_list(_AT_ONCE):
+    while outdated := await tweets.find({"tags": {"$exists": False}}).limit(_BATCH).to_list(_BATCH):
         await tweets.bulk_write([UpdateOne({"_id": each["_id"]}, {"$set": _added(each)}) for each in outdated])
         done += len(outdated)
     if done:
-        # They were counted at each read until now.
+        # The earlier release counted replies at each read.
         counted = {"$group": {"_id": "$reply_to", "replies": {"$sum": 1}}}
         stored = {"$merge": {"into": COUNTS_COLLECTION, "whenMatched": "merge"}}
         pipeline: list[dict[str, Any]] = [{"$match": {"reply_to": {"$type": "objectId"}}}, counted, stored]
@@ -34,6 +34,6 @@ def _added(tweet: dict[str, Any]) -> dict[str, Any]:
     try:
         tags = tags_of(tweet["entities"])
     except (KeyError, TypeError):
-        # Somebody else wrote it. It is found by none, and keeps the service from nothing.
+        # Not a valid tweet. It gets no tags, and does not stop the upgrade.
         tags = []
     return {"tags": tags, "ancestors": [] if reply_to is None else [reply_to]}

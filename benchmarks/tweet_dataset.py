@@ -1,9 +1,10 @@
-"""Writes datasets that look like MongoDB's `sample_training.tweets`, for tests and benchmarks.
+"""Generates datasets that resemble MongoDB's `sample_training.tweets`, for tests and benchmarks of the import.
 
-As there: a day of 2010, ids in order of time, the 19 fields with most of them null, one tweet in twelve a repost with
-the whole original inside. The texts are made up.
+As in the original: a day of 2010, ids in order of time, 19 fields of which most are null; one tweet in twelve is a
+repost that contains the original. The texts are random. `python -m benchmarks.tweet_dataset --help` shows the options.
 """
 
+import argparse
 import contextlib
 import gzip
 import math
@@ -60,7 +61,7 @@ _DAYS = _words("Mon Tue Wed Thu Fri Sat Sun")
 
 
 def write_dataset(count: int, seed: int, path: Path | None, *, is_canonical: bool) -> None:
-    """A tweet a line, to a file (packed if its name ends in .gz) or to the standard output. Raises `OSError`."""
+    """Write one tweet per line to a file (gzipped if its name ends in .gz) or to stdout. Raises `OSError`."""
     encode = msgspec.json.Encoder().encode
     with _opened(path) as out:
         for document in documents(count, seed, is_canonical=is_canonical):
@@ -73,7 +74,7 @@ def _opened(path: Path | None) -> Iterator[IO[bytes] | gzip.GzipFile]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
     elif path.suffix == ".gz":
-        # Neither name nor time inside: the same arguments give the same bytes.
+        # Without a name and a time in the header the same arguments give the same bytes.
         with (
             path.open("wb") as raw,
             gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as out,
@@ -85,17 +86,17 @@ def _opened(path: Path | None) -> Iterator[IO[bytes] | gzip.GzipFile]:
 
 
 def documents(count: int, seed: int, *, is_canonical: bool) -> Iterator[Document]:
-    """As many tweets; the first ones of a longer dataset are those of a shorter one with the same seed."""
-    author = _Author(seed, is_canonical=is_canonical)
+    """`count` tweets. A shorter dataset is the beginning of a longer one with the same seed."""
+    generator = _Generator(seed, is_canonical=is_canonical)
     for number in range(count):
-        yield author.tweet(number)
+        yield generator.tweet(number)
 
 
 class _Dice:
-    """Chance, from `random()` alone: of Python's generators it is the one that promises the same numbers for ever."""
+    """Uses only `random()`, the generator of Python that guarantees the same numbers in all versions."""
 
     def __init__(self, seed: int | str) -> None:
-        self._random = random.Random(seed).random  # noqa: S311 - nothing is kept secret with it
+        self._random = random.Random(seed).random  # noqa: S311 - not a secret
 
     def below(self, limit: int) -> int:
         return int(self._random() * limit)
@@ -107,15 +108,15 @@ class _Dice:
         return self._random() < probability
 
     def few(self, most: int) -> int:
-        """Small numbers most of the time, as followers and reposts are."""
+        """Mostly small numbers, like those of followers and reposts."""
         return int(math.exp(self._random() * math.log(most + 1))) - 1
 
     def rank(self, limit: int) -> int:
-        """Low ranks most of the time."""
+        """Mostly low ranks."""
         return min(limit - 1, self.few(limit))
 
 
-class _Author:
+class _Generator:
     def __init__(self, seed: int, *, is_canonical: bool) -> None:
         self._seed = seed
         self._is_canonical = is_canonical
@@ -123,9 +124,9 @@ class _Author:
 
     def tweet(self, number: int) -> Document:
         dice = _Dice(f"{self._seed}/{number}")
-        moment = _FIRST_MOMENT + timedelta(seconds=number // _TWEETS_A_SECOND)
+        time = _FIRST_MOMENT + timedelta(seconds=number // _TWEETS_A_SECOND)
         original = self._original(dice.rank(_ORIGINALS)) if dice.happens(0.082) else None
-        return self._document(dice, self._id(number), moment, number, original)
+        return self._document(dice, self._id(number), time, number, original)
 
     def _id(self, number: int) -> int:
         step = _IDS_A_SECOND // _TWEETS_A_SECOND
@@ -134,14 +135,12 @@ class _Author:
     def _original(self, rank: int) -> Document:
         if rank not in self._originals:
             dice = _Dice(f"{self._seed}/original/{rank}")
-            moment = _FIRST_MOMENT - timedelta(seconds=1 + dice.below(80_000))
+            time = _FIRST_MOMENT - timedelta(seconds=1 + dice.below(80_000))
             tweet_id = _FIRST_ID - _ORIGINALS_BEFORE + rank * (_ORIGINALS_BEFORE // _ORIGINALS)
-            self._originals[rank] = self._document(dice, tweet_id, moment, 0, None)
+            self._originals[rank] = self._document(dice, tweet_id, time, 0, None)
         return self._originals[rank]
 
-    def _document(
-        self, dice: _Dice, tweet_id: int, moment: datetime, number: int, original: Document | None
-    ) -> Document:
+    def _document(self, dice: _Dice, tweet_id: int, time: datetime, number: int, original: Document | None) -> Document:
         user = self._user(self._user_id(tweet_id))
         parent = self._parent(dice, number) if original is None else None
         text = _Text(dice, self._int)
@@ -158,7 +157,7 @@ class _Author:
             "in_reply_to_status_id": None if parent is None else self._long(parent[0]),
             "retweet_count": None if original is None else self._int(dice.few(100)),
             "contributors": None,
-            "created_at": _twitter_date(moment),
+            "created_at": _twitter_date(time),
             "geo": None,
             "source": dice.pick(_SOURCES),
             "coordinates": None,
@@ -180,7 +179,7 @@ class _Author:
         return document
 
     def _parent(self, dice: _Dice, number: int) -> tuple[int, str, int] | None:
-        """What a tweet replies to: one of this dataset, or an older one. Its id, and its author's name and id."""
+        """A tweet of this dataset or an older one to reply to: its id, and the name and id of its author."""
         if not dice.happens(0.2):
             return None
         if number and dice.happens(0.5):
@@ -190,7 +189,7 @@ class _Author:
         return _FIRST_ID - _ORIGINALS_BEFORE - 1 - dice.below(10**6), f"user{dice.below(99999)}", 1 + dice.below(10**8)
 
     def _user_id(self, tweet_id: int) -> int:
-        """Who wrote a tweet: some write many."""
+        """The author of a tweet; some write many."""
         return 10_000 + _Dice(f"{self._seed}/author/{tweet_id}").few(180_000_000)
 
     def _user(self, user_id: int) -> Document:
@@ -245,7 +244,7 @@ class _Author:
 
 
 class _Text:
-    """A text in the making, and what Twitter would have found in it: offsets count code points of the escaped text."""
+    """Builds a text with the entities that Twitter finds in it. Offsets count code points of the escaped text."""
 
     def __init__(self, dice: _Dice, integer: Any) -> None:
         self._dice = dice
@@ -254,7 +253,7 @@ class _Text:
         self.entities: dict[str, list[Document]] = {"user_mentions": [], "urls": [], "hashtags": []}
 
     def add(self, word: str) -> list[Any]:
-        """Returns the word's indices."""
+        """Returns the indices of the word."""
         begin = len(self.written) + bool(self.written)
         self.written = f"{self.written} {word}" if self.written else word
         return [self._integer(begin), self._integer(begin + len(word))]
@@ -282,6 +281,34 @@ class _Text:
                 self.add(self._dice.pick(_WORDS))
 
 
-def _twitter_date(moment: datetime) -> str:
-    """Whatever the locale."""
-    return f"{_DAYS[moment.weekday()]} {MONTHS[moment.month - 1]} {moment:%d %H:%M:%S} +0000 {moment.year}"
+def _twitter_date(time: datetime) -> str:
+    """In English, independent of the locale."""
+    return f"{_DAYS[time.weekday()]} {MONTHS[time.month - 1]} {time:%d %H:%M:%S} +0000 {time.year}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.tweet_dataset",
+        description="Write a dataset that resembles MongoDB's sample_training.tweets. "
+        "The same arguments give the same bytes.",
+    )
+    parser.add_argument("--count", metavar="N", type=int, required=True, help="number of tweets")
+    parser.add_argument("--seed", metavar="S", type=int, default=1, help="seed of the generator (default: %(default)s)")
+    parser.add_argument("--output", metavar="FILE", type=Path, help="file instead of stdout; gzipped if it ends in .gz")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--canonical", dest="is_canonical", action="store_true", default=True, help="canonical Extended JSON (default)"
+    )
+    kind.add_argument("--relaxed", dest="is_canonical", action="store_false", help="relaxed Extended JSON")
+    arguments = parser.parse_args()
+    try:
+        write_dataset(arguments.count, arguments.seed, arguments.output, is_canonical=arguments.is_canonical)
+    except BrokenPipeError:
+        # The reader has closed the pipe, as `head` does.
+        sys.stderr.close()
+    except OSError as error:
+        sys.exit(f"error: {error.filename or arguments.output}: {error.strerror or error}")
+
+
+if __name__ == "__main__":
+    main()

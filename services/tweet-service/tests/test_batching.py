@@ -9,7 +9,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import AutoReconnect, DuplicateKeyError
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
-from tweet_service.gathering import MAX_GATHERED, GatheredInserts, Gathering, by_id
+from tweet_service.batching import MAX_BATCH, BatchInserter, BatchLoader, by_id
 
 
 class Squares:
@@ -38,17 +38,17 @@ def squares() -> Squares:
 
 
 @pytest.fixture
-def gathering(squares: Squares) -> Gathering[int, int]:
-    return Gathering(squares.find)
+def gathering(squares: Squares) -> BatchLoader[int, int]:
+    return BatchLoader(squares.find)
 
 
-async def test_who_asks_at_the_same_time_shares_a_query(squares: Squares, gathering: Gathering[int, int]) -> None:
+async def test_who_asks_at_the_same_time_shares_a_query(squares: Squares, gathering: BatchLoader[int, int]) -> None:
     single, several = [gathering.get(number) for number in (2, 3, 2)], gathering.get_many([3, 4, 4])
     assert await asyncio.gather(*single, several) == [4, None, 4, {4: 16}]
     assert squares.asked == [{2, 3, 4}]
 
 
-async def test_no_answer_is_older_than_its_question(squares: Squares, gathering: Gathering[int, int]) -> None:
+async def test_no_answer_is_older_than_its_question(squares: Squares, gathering: BatchLoader[int, int]) -> None:
     squares.open.clear()
     early = asyncio.create_task(gathering.get(2))
     await squares.arrived.get()
@@ -61,14 +61,16 @@ async def test_no_answer_is_older_than_its_question(squares: Squares, gathering:
 
 
 async def test_failure_is_that_of_all_who_asked_and_of_nobody_else(
-    squares: Squares, gathering: Gathering[int, int]
+    squares: Squares, gathering: BatchLoader[int, int]
 ) -> None:
     failed = await asyncio.gather(gathering.get(-1), gathering.get_many([2]), return_exceptions=True)
     assert [type(each) for each in failed] == [AutoReconnect, AutoReconnect]
     assert await gathering.get(2) == 4
 
 
-async def test_what_is_wrong_with_one_document_is_the_error_of_who_asked_for_it(gathering: Gathering[int, int]) -> None:
+async def test_what_is_wrong_with_one_document_is_the_error_of_who_asked_for_it(
+    gathering: BatchLoader[int, int],
+) -> None:
     answers = await asyncio.gather(
         gathering.get(2), gathering.get_many([4, -2]), gathering.get_many([4, 6]), return_exceptions=True
     )
@@ -77,7 +79,7 @@ async def test_what_is_wrong_with_one_document_is_the_error_of_who_asked_for_it(
     assert answers[2] == {4: 16, 6: 36}
 
 
-async def test_who_gives_up_takes_nothing_from_the_others(squares: Squares, gathering: Gathering[int, int]) -> None:
+async def test_who_gives_up_takes_nothing_from_the_others(squares: Squares, gathering: BatchLoader[int, int]) -> None:
     squares.open.clear()
     gone, staying = asyncio.create_task(gathering.get(2)), asyncio.create_task(gathering.get(4))
     await squares.arrived.get()
@@ -88,14 +90,14 @@ async def test_who_gives_up_takes_nothing_from_the_others(squares: Squares, gath
         await gone
 
 
-async def test_very_many_are_several_queries(squares: Squares, gathering: Gathering[int, int]) -> None:
-    numbers = range(2 * MAX_GATHERED + 1)
+async def test_very_many_are_several_queries(squares: Squares, gathering: BatchLoader[int, int]) -> None:
+    numbers = range(2 * MAX_BATCH + 1)
     found = await asyncio.gather(*map(gathering.get, numbers))
     assert found == [number**2 if number % 2 == 0 else None for number in numbers]
-    assert [len(asked) for asked in squares.asked] == [MAX_GATHERED, MAX_GATHERED, 1]
+    assert [len(asked) for asked in squares.asked] == [MAX_BATCH, MAX_BATCH, 1]
 
 
-async def test_nothing_asked_for_is_nothing_found(squares: Squares, gathering: Gathering[int, int]) -> None:
+async def test_nothing_asked_for_is_nothing_found(squares: Squares, gathering: BatchLoader[int, int]) -> None:
     assert await gathering.get_many([]) == {}
     assert squares.asked == []
 
@@ -131,14 +133,14 @@ async def collection(database_url: str, commands: Commands) -> AsyncIterator[Any
 
 
 async def test_documents_stored_at_the_same_time_are_one_command(collection: Any, commands: Commands) -> None:
-    inserts = GatheredInserts(collection)
+    inserts = BatchInserter(collection)
     await asyncio.gather(*(inserts.insert({"_id": number, "name": number}) for number in range(20)))
     assert commands.names.count("insert") == 1
     assert await collection.count_documents({}) == 20
 
 
 async def test_document_that_is_refused_takes_no_other_with_it(collection: Any) -> None:
-    inserts = GatheredInserts(collection)
+    inserts = BatchInserter(collection)
     documents = [{"_id": number, "name": name} for number, name in enumerate("abac")]
     errors = await asyncio.gather(*map(inserts.insert, documents), return_exceptions=True)
     assert [type(error) for error in errors] == [type(None), type(None), DuplicateKeyError, type(None)]
@@ -146,7 +148,7 @@ async def test_document_that_is_refused_takes_no_other_with_it(collection: Any) 
 
 
 async def test_document_that_can_not_be_written_takes_no_other_with_it(collection: Any) -> None:
-    inserts = GatheredInserts(collection)
+    inserts = BatchInserter(collection)
     documents = [{"_id": 0, "name": "a"}, {"_id": 1, "name": "\ud800"}, {"_id": 2, "name": "c"}]
     errors = await asyncio.gather(*map(inserts.insert, documents), return_exceptions=True)
     assert isinstance(errors[1], UnicodeEncodeError)

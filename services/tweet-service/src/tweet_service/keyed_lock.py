@@ -1,4 +1,4 @@
-"""One at a time for each key, in this process."""
+"""A lock for each key, within this process."""
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 
-class Turns:
+class KeyedLock:
     def __init__(self) -> None:
-        # A lock is kept for as long as anybody holds or awaits it.
+        # Weak values: a lock disappears when no task holds it or waits for it.
         self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def of(self, key: Hashable) -> AsyncIterator[None]:
+    async def hold(self, key: Hashable) -> AsyncIterator[None]:
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
             yield

@@ -1,0 +1,1 @@
+"""Users as others see them: profiles with counts, their tweets, and following them."""
