@@ -76,11 +76,15 @@ class Authenticator:
             token = await self._tokens.verify(bearer)
             self._verified[digest] = token
         if digest not in self._not_revoked:
-            account = await self._accounts.get_by_id(token.sub)
-            if account is not None and not account.accepts_token_of(token.iat):
-                raise TokenRevoked
+            await self.require_not_revoked(token)
             self._not_revoked[digest] = True
         return token
+
+    async def require_not_revoked(self, token: AccessToken) -> None:
+        """Check a token that was valid before, for a stream that is still open. Raises `TokenRevoked`."""
+        account = await self._accounts.get_by_id(token.sub)
+        if account is not None and not account.accepts_token_of(token.iat):
+            raise TokenRevoked
 
     async def try_authenticate(self, bearer: str) -> AccessToken | None:
         """As `authenticate`, for public routes: None, instead of an error, while no public keys can be fetched.

@@ -10,8 +10,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from service_kit.kafka import KafkaClients
@@ -23,7 +21,6 @@ from support.sync_harness import PARTITIONS, SyncHarness
 from support.sync_harness import tweet_event as bench_tweet
 from support.sync_process import SyncProcess, tweet_event, tweet_id
 from sync_service.change_feed import hub
-from sync_service.change_feed.backlog import Backlog, FeedEvent
 from sync_service.change_feed.event_view import EventFilter, EventView
 from sync_service.change_feed.hub import Feed, FeedLimits
 from sync_service.kafka import discovery
@@ -157,7 +154,7 @@ async def test_all_share_one_consumer_that_ends_with_the_last(
 
     original = hub.discovering_consumer
     monkeypatch.setattr(hub, "discovering_consumer", counted)
-    limits = FeedLimits(clients=10, backlog=100, heartbeat_seconds=10)
+    limits = FeedLimits(clients=10, buffered=100, heartbeat_seconds=10)
     feed = Feed(
         KafkaClients(kafka_bootstrap_servers),
         {sync.topic(sync.tweets): "tweets"},
@@ -187,7 +184,7 @@ async def test_feed_leaves_out_what_is_missing_and_shows_it_when_it_is_created(
     monkeypatch.setattr(discovery, "DISCOVER_SECONDS", 0.2)
     await harness.send(harness.tweets_topic, bench_tweet(1, "before"))
     await harness.delete_topic(harness.users_topic)
-    limits = FeedLimits(clients=10, backlog=100, heartbeat_seconds=30)
+    limits = FeedLimits(clients=10, buffered=100, heartbeat_seconds=30)
     routes = {harness.tweets_topic: "tweets", harness.users_topic: "users"}
     feed = Feed(harness.kafka, routes, FeedMetrics(CollectorRegistry()), limits)
     async with feed.subscription(EventFilter()) as subscription:
@@ -212,7 +209,7 @@ async def test_feed_leaves_out_what_is_missing_and_shows_it_when_it_is_created(
 
 
 async def test_broker_that_is_away_is_a_503(sync: SyncProcess) -> None:
-    limits = FeedLimits(clients=10, backlog=100, heartbeat_seconds=10)
+    limits = FeedLimits(clients=10, buffered=100, heartbeat_seconds=10)
     feed = Feed(KafkaClients("127.0.0.1:1"), {"a": "a"}, FeedMetrics(CollectorRegistry()), limits)
     for _ in range(2):
         with pytest.raises(hub.KafkaError):
@@ -221,22 +218,6 @@ async def test_broker_that_is_away_is_a_503(sync: SyncProcess) -> None:
     await feed.close()
 
 
-@given(st.lists(st.integers(0, 50), max_size=60), st.integers(1, 20), st.integers(1, 200))
-def test_backlog_holds_the_latest_and_no_more_than_it_may(sizes: list[int], most: int, most_bytes: int) -> None:
-    backlog = Backlog(most, most_bytes)
-    events = [FeedEvent(EventView("t", {"number": number}), b"x" * size) for number, size in enumerate(sizes)]
-    for event in events:
-        backlog.append(event)
-    kept = [backlog[number] for number in range(backlog.first, backlog.end)]
-    assert kept == events[len(events) - len(kept) :]
-    assert backlog.end == len(events)
-    assert len(kept) <= most
-    assert len(kept) <= 1 or sum(len(event.text) for event in kept) <= most_bytes
-    if backlog.first > 0:
-        one_more = [events[backlog.first - 1], *kept]
-        assert len(one_more) > most or sum(len(event.text) for event in one_more) > most_bytes
-
-
-def test_told_is_one_line() -> None:
+def test_view_is_one_line() -> None:
     assert "\n" not in EventView("t", {"error": "a\nb\r"}).as_json()
     assert json.loads(EventView("t", {"error": "ü\u2028"}).as_json()) == {"error": "ü\u2028"}

@@ -23,7 +23,7 @@ from tweet_service.services import Services
 from tweet_service.settings import Settings
 from tweet_service.stream import repository as stream
 from tweet_service.stream.endpoints import router as stream_router
-from tweet_service.stream.hub import Hub, StreamLimits
+from tweet_service.stream.hub import StreamLimits, TweetHub
 from tweet_service.stream.presentation import EventPresenter
 from tweet_service.timelines.endpoints import router as timelines_router
 from tweet_service.tweets.endpoints import router as tweets_router
@@ -58,7 +58,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fa
         app.state.services = Services.of(client, app.state.database, settings, clock)
         app.state.preparation = database.Preparation(app.state.database, INDEXES, [upgrade_tweets])
         stream_client = stream.connect(settings.mongodb_url.get_secret_value())
-        app.state.stream = Hub(
+        app.state.stream = TweetHub(
             stream.TweetChanges(stream_client),
             EventPresenter(app.state.services.presenter),
             stream_metrics,

@@ -1,12 +1,17 @@
 """`/v1/events` over HTTP."""
 
 import time
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pymongo.errors import PyMongoError
 
-from service_kit.event_stream import FINISHED, EventStream, StreamEnded, TooManyStreams, stream_response
-from service_kit.problems import ValidationFailed, problem_responses
+from service_kit.authentication import Authenticator
+from service_kit.problems import ServiceUnavailable, ValidationFailed, problem_responses
+from service_kit.sse.events import FINISHED, StreamEnded, TooManyStreams
+from service_kit.sse.response import EventStream, stream_response
+from service_kit.tokens import AccessToken
 from sync_service.change_feed.event_view import EventFilter, OperationName
 from sync_service.change_feed.hub import Feed
 from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
@@ -14,7 +19,7 @@ from sync_service.routes.problems import UnknownRoute
 
 router = APIRouter(prefix="/v1", tags=["events"])
 
-TOKEN_EXPIRED = StreamEnded("token-expired", "The access token has expired. Come back with another one.")
+TOKEN_EXPIRED = StreamEnded("token-expired", "The access token has expired. Connect again with a new one.")
 
 _EXAMPLE = """\
 retry: 2210
@@ -34,14 +39,22 @@ async def _feed(request: Request) -> Feed:
     return feed
 
 
+async def _reauthorize(request: Request, worker: AccessToken) -> None:
+    authenticator: Authenticator = request.app.state.authenticator
+    try:
+        await authenticator.require_not_revoked(worker)
+    except PyMongoError as error:
+        raise ServiceUnavailable from error
+
+
 FeedDep = Annotated[Feed, Depends(_feed)]
 
 
 @router.get(
     "/events",
-    # FastAPI would take it from a parameter of the response class, which has none.
+    # FastAPI would read it from a parameter of the response class, which has none.
     status_code=200,
-    summary="Change events as they pass (Server-Sent Events)",
+    summary="Stream change events (Server-Sent Events)",
     response_class=EventStream,
     responses={
         200: stream_response(_EXAMPLE),
@@ -52,21 +65,28 @@ async def stream_events(
     *,
     worker: CurrentWorker,
     feed: FeedDep,
+    request: Request,
     response: Response,
-    route: Annotated[str | None, Query(max_length=100, description="Of this route only.", examples=["users"])] = None,
-    operation: Annotated[OperationName | None, Query(description="read: of a snapshot.")] = None,
-    key: Annotated[
-        str | None, Query(max_length=1000, description="Of the row with this value in its key, or with this key.")
+    route: Annotated[
+        str | None, Query(max_length=100, description="Only events of this route.", examples=["users"])
     ] = None,
-    limit: Annotated[int | None, Query(ge=1, le=100_000, description="End after so many events.")] = None,
-    seconds: Annotated[float | None, Query(gt=0, le=86_400, description="End after so long.")] = None,
+    operation: Annotated[
+        OperationName | None, Query(description="Only events of this operation; `read` is a read of a snapshot.")
+    ] = None,
+    key: Annotated[
+        str | None,
+        Query(max_length=1000, description="Only events of the row with this key, or with this value in its key."),
+    ] = None,
+    limit: Annotated[int | None, Query(ge=1, le=100_000, description="End after this many events.")] = None,
+    seconds: Annotated[float | None, Query(gt=0, le=86_400, description="End after this time.")] = None,
 ) -> EventStream:
-    """Events of all partitions, from now on. `change` has topic, partition and offset, `op` (c, u, d, or r for a read
-    of a snapshot), `ts_ms`, `key`, `before`, `after` and `source`; of MongoDB's changes `before` is null, for its log
-    does not tell it. `broken` is a record that is no change event, with the reason in `error`.
+    """Events of all partitions, from now on. A `change` has topic, partition and offset, `op` (c, u, d, or r for a read
+    of a snapshot), `ts_ms`, `key`, `before`, `after` and `source`. `before` is null for MongoDB, whose log does not
+    contain it. `broken` is a record that is not a change event, with the reason in `error`.
 
-    After 15 seconds of silence comes a comment. Nothing is kept for who comes back. A client that reads more slowly
-    than events come in is cut off, if possible behind an event `end` that says why. The stream ends with the token.
+    After 15 seconds of silence there is a heartbeat, which is a comment. The stream can't be resumed. A client that
+    reads more slowly than events arrive is cut off, if possible after an event `end` with the reason. The stream ends
+    when the token expires or is revoked.
     """
     longest = max(0.0, worker.exp - time.time())
     event_filter = EventFilter(None if route is None else feed.topics_of(route), operation, key)
@@ -75,5 +95,6 @@ async def stream_events(
         limit=limit,
         seconds=longest if seconds is None else min(seconds, longest),
         at_end=TOKEN_EXPIRED if seconds is None or seconds >= longest else FINISHED,
+        reauthorize=partial(_reauthorize, request, worker),
         headers=response.headers,
     )

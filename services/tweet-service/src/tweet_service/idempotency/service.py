@@ -7,11 +7,10 @@ from pymongo.errors import DuplicateKeyError
 
 from service_kit.tokens import AccessToken
 from tweet_service.database import Transactions
-from tweet_service.idempotency.problems import IdempotencyKeyReused
 from tweet_service.idempotency.repository import LIFETIME, IdempotencyRepository, KeyDocument
 from tweet_service.times import now_in_milliseconds
 from tweet_service.tweets.presentation import TweetPresenter
-from tweet_service.tweets.problems import TweetNotFound
+from tweet_service.tweets.problems import IdempotencyKeyReused, TweetNotFound
 from tweet_service.tweets.repository import TweetRepository
 from tweet_service.tweets.schemas import NewTweet, Tweet
 from tweet_service.tweets.service import TweetService

@@ -1,1 +1,1 @@
-"""Tweets as they happen: one change stream for each process, fanned out to everybody who listens."""
+"""Server-Sent Events of tweets: one change stream of MongoDB for all subscribers of a process."""

@@ -1,16 +1,21 @@
 """`/v1/stream` over HTTP."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pymongo.errors import PyMongoError
 
-from service_kit.event_stream import EventStream, TooManyStreams, stream_response
+from service_kit.authentication import Authenticator
 from service_kit.openapi import TOKEN_IS_OPTIONAL
-from service_kit.problems import ValidationFailed, problem_responses
+from service_kit.problems import ServiceUnavailable, ValidationFailed, problem_responses
+from service_kit.sse.events import TooManyStreams
+from service_kit.sse.response import EventStream, stream_response
+from service_kit.tokens import AccessToken
 from tweet_service.dependencies import PUBLIC_PROBLEMS, OptionalCaller, ServicesDep
 from tweet_service.profiles.problems import UserNotFound
-from tweet_service.stream.events import MAX_POSITION_LENGTH, Wanted
-from tweet_service.stream.hub import Hub
+from tweet_service.stream.events import MAX_POSITION_LENGTH, StreamFilter
+from tweet_service.stream.hub import TweetHub
 from tweet_service.stream.problems import InvalidPosition, PositionLost
 from tweet_service.tweets.entities import searched
 from tweet_service.tweets.text import MAX_CODE_POINTS
@@ -34,19 +39,27 @@ id: 826924EA40000000022B0229296E04
 """
 
 
-async def _hub(request: Request) -> Hub:
-    hub: Hub = request.app.state.stream
+async def _hub(request: Request) -> TweetHub:
+    hub: TweetHub = request.app.state.stream
     return hub
 
 
-HubDep = Annotated[Hub, Depends(_hub)]
+async def _reauthorize(request: Request, caller: AccessToken) -> None:
+    authenticator: Authenticator = request.app.state.authenticator
+    try:
+        await authenticator.require_not_revoked(caller)
+    except PyMongoError as error:
+        raise ServiceUnavailable from error
+
+
+HubDep = Annotated[TweetHub, Depends(_hub)]
 
 
 @router.get(
     "/stream",
-    # FastAPI would take it from a parameter of the response class, which has none.
+    # FastAPI would read it from a parameter of the response class, which has none.
     status_code=200,
-    summary="Tweets as they happen (Server-Sent Events)",
+    summary="Stream tweets (Server-Sent Events)",
     response_class=EventStream,
     responses={
         200: stream_response(_EXAMPLE),
@@ -58,7 +71,8 @@ HubDep = Annotated[Hub, Depends(_hub)]
 )
 async def stream_tweets(
     *,
-    _caller: OptionalCaller,
+    caller: OptionalCaller,
+    request: Request,
     services: ServicesDep,
     hub: HubDep,
     response: Response,
@@ -66,43 +80,44 @@ async def stream_tweets(
     hashtag: Annotated[
         str | None, Query(description="With or without #, in any case.", min_length=1, max_length=MAX_CODE_POINTS)
     ] = None,
-    limit: Annotated[int | None, Query(ge=1, le=100_000, description="End after so many events.")] = None,
-    seconds: Annotated[float | None, Query(gt=0, le=86_400, description="End after so long.")] = None,
+    limit: Annotated[int | None, Query(ge=1, le=100_000, description="End after this many events.")] = None,
+    seconds: Annotated[float | None, Query(gt=0, le=86_400, description="End after this time.")] = None,
     last_event_id: Annotated[
         str | None,
-        Header(alias="Last-Event-ID", max_length=MAX_POSITION_LENGTH, description="Go on behind this event."),
+        Header(alias="Last-Event-ID", max_length=MAX_POSITION_LENGTH, description="Resume after this event."),
     ] = None,
-    begin_behind: Annotated[
+    resume_after: Annotated[
         str | None,
         Query(
             alias="last_event_id",
             max_length=MAX_POSITION_LENGTH,
-            description="The same for a client that can't set headers; the header, if there is one, goes before it.",
+            description="The same for clients that can't set headers. The header takes precedence.",
         ),
     ] = None,
 ) -> EventStream:
-    """Events are `tweet` (posted, reposts too) and `edit`, with the tweet as in `GET /v1/tweets/{id}`, and `delete`,
-    with its id alone. An edit shows the tweet as it is by the time that the event passes.
+    """Events are `tweet` (new tweets and reposts) and `edit`, with the tweet as in `GET /v1/tweets/{id}`, and `delete`,
+    with only the id. An edit contains the tweet as it is when the event is sent.
 
-    With `author` and `hashtag` both must match, and what is looked at is the tweet as it is now. Deletions are sent to
-    everybody: what is deleted can't be looked at.
+    `author` and `hashtag` must both match the tweet as it is when the event is sent. All clients get deletions, because
+    a deleted tweet can't be matched.
 
-    Every 15 seconds of silence there is a heartbeat: a comment, and the `id` up to which nothing was missed. To resume
-    send the last `id` in `Last-Event-ID` (a browser's `EventSource` does so by itself), and what happened meanwhile
-    comes first, without gap or repetition; 410 says that it was too long ago.
+    After 15 seconds of silence there is a heartbeat: a comment, and the `id` up to which the client has all events. To
+    resume, send the last `id` in `Last-Event-ID` (a browser's `EventSource` does it automatically): the missed events
+    are sent first, without gaps or duplicates. 410 means that they are not available any more.
 
-    A stream lasts an hour at most. A client that reads more slowly than tweets come in is cut off, if possible behind
-    an event `end` that says why; it may resume.
+    A stream lasts an hour at most. It ends if the token is revoked. A client that reads more slowly than events arrive
+    is cut off, if possible after an event `end` with the reason; it may resume.
     """
-    wanted = Wanted(
-        author_id=None if author is None else await services.profiles.require_id_of(author, _caller),
+    wanted = StreamFilter(
+        author_id=None if author is None else await services.profiles.require_id_of(author, caller),
         tag=None if hashtag is None else searched(hashtag),
     )
-    behind = last_event_id or begin_behind or None
-    longest = hub.limits.seconds
+    after = last_event_id or resume_after or None
+    longest = hub.stream_limits.seconds
     return EventStream(
-        hub.subscription(wanted, behind),
+        hub.subscription(wanted, after),
         limit=limit,
         seconds=min(seconds or longest, longest),
+        reauthorize=None if caller is None else partial(_reauthorize, request, caller),
         headers=response.headers,
     )

@@ -1,8 +1,8 @@
-"""What is sent to those who listen, and who wants which of it. Pure.
+"""Events of the stream, their positions, and the filter of a subscriber. Pure.
 
 A position is a place in MongoDB's log: the `_data` of a resume token, which is hexadecimal and sorts, as text, in the
-order of the changes (by this a sharded cluster merges the streams of its shards). It begins with the cluster time; a
-position that is nothing but that lies before all changes of that time.
+order of changes (a sharded cluster merges the streams of its shards by it). It begins with the cluster time; a position
+that has only the time is before all changes of that time.
 """
 
 import re
@@ -12,21 +12,21 @@ from typing import Any, Literal
 
 from bson import Timestamp
 
-from service_kit.event_stream import message
+from service_kit.sse.events import message
 from tweet_service.stream.schemas import DeletedTweet
 from tweet_service.tweets.schemas import Tweet
 
 Kind = Literal["tweet", "edit", "delete"]
 
 MAX_POSITION_LENGTH = 1000
-_TIMESTAMP = "82"  # the type in front of a date in MongoDB's sortable encoding, "KeyString"
+_TIMESTAMP = "82"  # the type of a timestamp in MongoDB's sortable encoding, "KeyString"
 _BARE_LENGTH = len(_TIMESTAMP) + 16
 _POSITION = re.compile(_TIMESTAMP + "[0-9A-F]{16}(?:2B(?:[0-9A-F]{2})+)?")
 _KINDS: dict[str, Kind] = {"insert": "tweet", "update": "edit", "replace": "edit", "delete": "delete"}
 
 
 def position_at(time: Timestamp) -> str:
-    """The position before everything that has this cluster time."""
+    """The position before all changes of this cluster time."""
     return f"{_TIMESTAMP}{time.time:08X}{time.inc:08X}"
 
 
@@ -44,7 +44,7 @@ def is_bare_time(position: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class StreamEvent:
-    """`text` is written once and shared by all who get it. A deletion has neither author nor tags."""
+    """`text` is encoded once for all subscribers. A deletion has neither author nor tags."""
 
     position: str
     kind: Kind
@@ -54,18 +54,18 @@ class StreamEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What somebody listens for: all that is given must match."""
+class StreamFilter:
+    """The events that a subscriber wants. Author and tag must both match, if given."""
 
     author_id: str | None = None
     tag: str | None = None
 
-    def includes(self, event: StreamEvent) -> bool:
-        """A deleted tweet is not there to be looked at: everybody hears of it."""
+    def matches(self, event: StreamEvent) -> bool:
+        """All subscribers get deletions, because author and tags of a deleted tweet are unknown."""
         return event.kind == "delete" or self._matches(event.author_id, event.tags)
 
-    def includes_change(self, change: dict[str, Any]) -> bool:
-        """The same of a change event of MongoDB, before it is presented."""
+    def matches_change(self, change: dict[str, Any]) -> bool:
+        """The same for a change event of MongoDB."""
         document = change.get("fullDocument") or {}
         is_deletion = change["operationType"] == "delete"
         return is_deletion or self._matches(document.get("author_id"), document.get("tags", ()))
@@ -77,7 +77,7 @@ class Wanted:
 
 
 def event_of(change: dict[str, Any], tweet: Tweet | None) -> StreamEvent:
-    """`change` is a change event of MongoDB; `tweet` is what is shown of it, None if it was deleted."""
+    """`change` is a change event of MongoDB; `tweet` is the tweet in the response, None if it was deleted."""
     position, kind = change["_id"]["_data"], _KINDS[change["operationType"]]
     if tweet is None:
         deleted = DeletedTweet(id=str(change["documentKey"]["_id"]))
@@ -87,12 +87,6 @@ def event_of(change: dict[str, Any], tweet: Tweet | None) -> StreamEvent:
     return StreamEvent(position, kind, text, document["author_id"], frozenset(document.get("tags", ())))
 
 
-# --- Server-Sent Events. A message that only has an id tells where to resume, and is no event.
-
-
-def opening(position: str) -> bytes:
+def id_field(position: str) -> bytes:
+    """A message with only an id sets the place to resume, and is no event."""
     return f"id: {position}\n".encode()
-
-
-def heartbeat(position: str) -> bytes:
-    return f": heartbeat\nid: {position}\n\n".encode()

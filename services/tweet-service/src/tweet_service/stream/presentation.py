@@ -1,4 +1,4 @@
-"""Change events as what is sent: presented and written once, however many listen."""
+"""Turns change events into events of the stream, once for all subscribers."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -19,7 +19,7 @@ class EventPresenter:
         self._tweets = tweets
 
     async def events(self, changes: Sequence[Change]) -> list[StreamEvent]:
-        """In the same order. A tweet that is gone by now was not changed but deleted, of which there is an event."""
+        """In the same order. A change of a tweet that is deleted by now is left out: its deletion follows."""
         if not changes:
             return []
         try:
@@ -28,8 +28,8 @@ class EventPresenter:
             raise
         except Exception:
             if len(changes) == 1:
-                # A document that is no tweet, written by somebody else: those behind it are.
-                log.exception("a change can't be shown and is left out", position=changes[0]["_id"]["_data"])
+                # A document that is not a tweet, from another program. Later changes are not affected.
+                log.exception("skipping a change that is not a valid tweet", position=changes[0]["_id"]["_data"])
                 return []
         return [event for change in changes for event in await self.events([change])]
 

@@ -1,11 +1,11 @@
-"""What can go wrong with a stream, before it begins and later."""
+"""Problems of a stream, before it begins and later."""
 
-from service_kit.event_stream import StreamEnded
 from service_kit.problems import FieldError, Problem, ValidationFailed
+from service_kit.sse.events import StreamEnded
 
 
 class InvalidPosition(ValidationFailed):
-    code, title = "invalid-stream-position", "The id is not one that the stream handed out."
+    code, title = "invalid-stream-position", "The id is not from this stream."
 
     def __init__(self) -> None:
         super().__init__(errors=[FieldError(parameter="Last-Event-ID", code=self.code, detail=self.title)])
@@ -14,11 +14,15 @@ class InvalidPosition(ValidationFailed):
 class PositionLost(Problem):
     """RFC 9110 §15.5.11"""
 
-    status, code, title = 410, "stream-position-lost", "The log does not reach back to this id any more. Begin anew."
+    status, code, title = (
+        410,
+        "stream-position-lost",
+        "The log does not reach back to this id any more. Start a new stream.",
+    )
 
 
 class StreamInvalidated(PositionLost):
-    """The collection was dropped or renamed: MongoDB takes no position beyond that."""
+    """The collection was dropped or renamed: MongoDB accepts no position before that."""
 
 
 LOST = StreamEnded(PositionLost.code, PositionLost.title)

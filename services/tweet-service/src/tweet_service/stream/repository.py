@@ -19,17 +19,17 @@ from tweet_service.tweets.repository import COLLECTION
 Change = dict[str, Any]
 Client = AsyncMongoClient[dict[str, Any]]
 
-# The server answers to a change stream after a second at the latest.
-_SILENCE_MS = 10_000
+# The server responds to a change stream within a second.
+_SOCKET_TIMEOUT_MS = 10_000
 _CONNECTIONS = 20
-# The log was cut off behind it; it is of another log; it is where the collection was dropped.
+# Codes: the log was truncated after the position; it is from another log; the collection was dropped there.
 _LOST = {286, 280, 260}
-# Not a token: no hexadecimal number, or too short for what it says is in it.
+# Codes of an invalid token: not hexadecimal, or too short.
 _INVALID = {2, 9, 15}
-# What else MongoDB's parser has against one is numbered after the place in its source, and named so.
-_OF_A_PLACE = "Location"
+# The names of other parser errors start with this.
+_PARSER_ERROR = "Location"
 _PIPELINE: list[Mapping[str, Any]] = [
-    # What a program does to its own fields of a tweet is no edit.
+    # Only changes of version or text are edits; other programs may write fields of their own.
     {
         "$match": {
             "$or": [
@@ -39,27 +39,27 @@ _PIPELINE: list[Mapping[str, Any]] = [
             ]
         }
     },
-    # What nobody is shown; an edit's history can be long.
+    # Fields that clients never see. The edit history can be long.
     {"$unset": ["fullDocument.edits", "fullDocument.ancestors", "updateDescription"]},
 ]
 
 
 def connect(url: str) -> Client:
-    """A client of its own for change streams: waiting for the next change holds no thread, and no request's turn."""
+    """A separate client for change streams: waiting for a change takes no thread and no connection of requests."""
     return AsyncMongoClient(
         url,
         appname="tweet-service stream",
         tz_aware=True,
         serverSelectionTimeoutMS=SERVER_SELECTION_MS,
         connectTimeoutMS=SERVER_SELECTION_MS,
-        socketTimeoutMS=_SILENCE_MS,
+        socketTimeoutMS=_SOCKET_TIMEOUT_MS,
         maxPoolSize=_CONNECTIONS,
     )
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Changes in their order, and how far they reach. There may be none."""
+    """Changes in order, possibly none, and the position that they reach."""
 
     changes: list[Change]
     position: str
@@ -70,52 +70,52 @@ class TweetChanges:
         self._database = client.get_default_database()
 
     async def now(self) -> Timestamp:
-        """The cluster time of the last that was done before the call."""
+        """The cluster time of the last operation before the call."""
         done: Timestamp = (await self._database.command("ping"))["operationTime"]
         return done
 
-    async def behind(self, position: str, *, at_once: int, wait_ms: int) -> AsyncGenerator[Batch, None]:
-        """All changes behind a position, without end; an empty batch when there was none for `wait_ms`.
+    async def after(self, position: str, *, batch_size: int, wait_ms: int) -> AsyncGenerator[Batch, None]:
+        """All changes after a position, without end; an empty batch if there was no change for `wait_ms`.
 
-        A full document is the tweet as it is when the change is read. Raises `PositionLost`, `InvalidPosition`,
-        `StreamInvalidated` and what the driver raises.
+        The full document is the tweet at the time when the change is read. Raises `PositionLost`, `InvalidPosition`,
+        `StreamInvalidated` and errors of the driver.
         """
         try:
             async with (
-                await self._open(position, at_once, wait_ms) as stream,
-                aclosing(_batches(stream, at_once)) as batches,
+                await self._open(position, batch_size, wait_ms) as stream,
+                aclosing(_batches(stream, batch_size)) as batches,
             ):
                 async for batch in batches:
                     yield batch
         except OperationFailure as error:
             if error.code in _LOST:
                 raise PositionLost from error
-            if error.code in _INVALID or str((error.details or {}).get("codeName")).startswith(_OF_A_PLACE):
+            if error.code in _INVALID or str((error.details or {}).get("codeName")).startswith(_PARSER_ERROR):
                 raise InvalidPosition from error
             raise
         raise StreamInvalidated
 
-    async def _open(self, position: str, at_once: int, wait_ms: int) -> AsyncChangeStream[Change]:
+    async def _open(self, position: str, batch_size: int, wait_ms: int) -> AsyncChangeStream[Change]:
         begin: dict[str, Any] = (
             {"start_at_operation_time": time_of(position)}
             if is_bare_time(position)
             else {"resume_after": {"_data": position}}
         )
         return await self._database[COLLECTION].watch(
-            _PIPELINE, full_document="updateLookup", batch_size=at_once, max_await_time_ms=wait_ms, **begin
+            _PIPELINE, full_document="updateLookup", batch_size=batch_size, max_await_time_ms=wait_ms, **begin
         )
 
 
-async def _batches(stream: AsyncChangeStream[Change], at_once: int) -> AsyncGenerator[Batch, None]:
-    """What has arrived together, together. The next is asked for while a batch is being worked on."""
+async def _batches(stream: AsyncChangeStream[Change], batch_size: int) -> AsyncGenerator[Batch, None]:
+    """Groups changes that have arrived. The next change is requested while a batch is being processed."""
     changes: list[Change] = []
     upcoming: asyncio.Task[Change | None] | None = None
     try:
         while stream.alive:
             upcoming = asyncio.create_task(stream.try_next())
-            # What is here already is there after one turn of the loop; what is not has to be waited for.
+            # A change that has arrived already is available after one turn of the loop.
             await asyncio.sleep(0)
-            if changes and (len(changes) >= at_once or not upcoming.done()):
+            if changes and (len(changes) >= batch_size or not upcoming.done()):
                 yield Batch(changes, changes[-1]["_id"]["_data"])
                 changes = []
             change = await upcoming

@@ -1,4 +1,4 @@
-"""Wire shapes of the stream, beside the tweet itself."""
+"""Data of the stream's events, besides the tweet itself."""
 
 from pydantic import Field
 

@@ -20,10 +20,10 @@ from tweet_service.dependencies import (
     services_of,
 )
 from tweet_service.headers import ETAG, LOCATION, VARY, cache_control
-from tweet_service.idempotency.problems import IdempotencyKeyReused
 from tweet_service.pagination import PageSize, TweetPositionDep, finish_page, page_responses
 from tweet_service.tweets.etags import etag, is_current, json_of
 from tweet_service.tweets.problems import (
+    IdempotencyKeyReused,
     NotTheAuthor,
     ReferencedTweetNotFound,
     StaleVersion,

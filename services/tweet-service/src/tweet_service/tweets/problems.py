@@ -32,3 +32,7 @@ class ReferencedTweetNotFound(ValidationFailed):
         super().__init__(
             errors=[FieldError(pointer=f"#/{field}", code=self.code, detail=TweetNotFound.title) for field in fields]
         )
+
+
+class IdempotencyKeyReused(Problem):
+    status, code, title = 409, "idempotency-key-reused", "This Idempotency-Key was used for another request."

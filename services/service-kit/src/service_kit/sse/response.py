@@ -1,0 +1,172 @@
+"""The HTTP response that sends the events of a subscription.
+
+It decides when events are sent, when the stream ends, and what happens to a client that does not read.
+"""
+
+import asyncio
+import random
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from service_kit.problems import Problem, ServiceUnavailable
+from service_kit.server import transport_of
+from service_kit.sse.events import FINISHED, StreamEnded, end_message
+from service_kit.sse.hub import Subscription
+
+# Random, so that clients that a restart has disconnected do not return at the same time.
+_RETRY_MILLISECONDS = (1000, 4000)
+# Limits the data that the kernel keeps for a client that does not read.
+_SEND_BUFFER_BYTES = 32 * 1024
+_CLOSE_SECONDS = 1.0
+REAUTHORIZE_SECONDS = 10.0
+
+# Whether the token of a stream may still be used. Raises `Problem`.
+Reauthorize = Callable[[], Awaitable[None]]
+
+
+class EventStream(Response):
+    """Sends the events of a subscription: `limit` events at most, for `seconds` at most, and then `at_end`.
+
+    `reauthorize` is called every `REAUTHORIZE_SECONDS`, with the next event or heartbeat; a problem that it raises ends
+    the stream.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        subscription: AbstractAsyncContextManager[Subscription[Any]],
+        *,
+        limit: int | None,
+        seconds: float,
+        at_end: StreamEnded = FINISHED,
+        reauthorize: Reauthorize | None = None,
+        headers: Mapping[str, str],
+    ) -> None:
+        self._subscription = subscription
+        self._limit = limit
+        self._seconds = seconds
+        self._at_end = at_end
+        self._reauthorize = reauthorize
+        self._reauthorize_at = 0.0
+        self.status_code = 200
+        self.background = None
+        # `Response.__init__` is not called: it would set a Content-Length.
+        own = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "Connection": "close"}
+        self.init_headers({**headers, **own})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises problems that refuse the stream."""
+        loop = asyncio.get_running_loop()
+        async with self._subscription as subscription:
+            first = await subscription.begin()
+            connection = _Connection(scope)
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            writing = asyncio.create_task(self._write(first, subscription, send))
+            leaving = asyncio.create_task(_disconnected(receive))
+
+            def on_cut() -> None:
+                if subscription.sending:
+                    # The client does not read, so no reason can be sent.
+                    writing.cancel()
+                else:
+                    connection.close_soon()
+
+            subscription.on_cut = on_cut
+            timer = loop.call_later(self._seconds, subscription.cut, self._at_end)
+            try:
+                await asyncio.wait((writing, leaving), return_when=asyncio.FIRST_COMPLETED)
+                if writing.cancelled() and connection.abort():
+                    await leaving
+            finally:
+                timer.cancel()
+                writing.cancel()
+                leaving.cancel()
+                (outcome, _) = await asyncio.gather(writing, leaving, return_exceptions=True)
+                connection.close_soon()
+        if isinstance(outcome, Exception):
+            raise outcome
+
+    async def _write(self, first: Sequence[bytes], subscription: Subscription[Any], send: Send) -> None:
+        async def write(text: bytes, *, more: bool = True) -> None:
+            subscription.sending = True
+            await send({"type": "http.response.body", "body": text, "more_body": more})
+            subscription.sending = False
+
+        left = self._limit if self._limit is not None else sys.maxsize
+        last_message = b""
+        self._reauthorize_at = asyncio.get_running_loop().time() + REAUTHORIZE_SECONDS
+        retry = random.randint(*_RETRY_MILLISECONDS)  # noqa: S311 - not a secret
+        try:
+            await write(f"retry: {retry}\n".encode() + subscription.opening() + b"\n")
+            messages = first
+            while left > 0:
+                if messages:
+                    await write(b"".join(messages[:left]))
+                    left -= len(messages)
+                    if left <= 0:
+                        break
+                messages = await subscription.next()
+                await self._check_authorization()
+                if not messages:
+                    await write(subscription.heartbeat())
+        except StreamEnded as end:
+            last_message = end_message(end)
+        await write(last_message, more=False)
+
+    async def _check_authorization(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._reauthorize is None or now < self._reauthorize_at:
+            return
+        self._reauthorize_at = now + REAUTHORIZE_SECONDS
+        try:
+            await self._reauthorize()
+        except ServiceUnavailable:
+            # The next check decides.
+            return
+        except Problem as problem:
+            raise StreamEnded(problem.code, problem.title) from problem
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class _Connection:
+    """The transport of the connection, if the server gives access to it.
+
+    An orderly close waits until the client has read the buffered data, which may never happen.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self._transport = transport_of(scope)
+        if self._transport is not None:
+            connection = self._transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+
+    def abort(self) -> bool:
+        """Close immediately. Returns False without access to the transport."""
+        if self._transport is not None:
+            self._transport.abort()
+        return self._transport is not None
+
+    def close_soon(self) -> None:
+        """Close the connection if the response has not ended by then."""
+        if self._transport is not None:
+            asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self._transport.abort)
+
+
+def stream_response(example: str) -> dict[str, Any]:
+    """OpenAPI description of the 200 response, with an example."""
+    return {
+        "description": "Events, until the client or the server ends the stream.",
+        "headers": {"Cache-Control": {"schema": {"type": "string"}, "example": "no-cache"}},
+        "content": {EventStream.media_type: {"schema": {"type": "string"}, "example": example}},
+    }

@@ -1,0 +1,107 @@
+"""The response: limits, the last message, and authorisation while a stream is open."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from service_kit.authentication import TokenRevoked
+from service_kit.problems import ServiceUnavailable
+from service_kit.sse import response
+from service_kit.sse.events import TOO_SLOW, StreamEnded, message
+from service_kit.sse.response import EventStream
+
+
+class Script:
+    """A subscription that has these messages, one at a time, and then ends."""
+
+    def __init__(self, *texts: bytes, end: StreamEnded = TOO_SLOW) -> None:
+        self._texts = list(texts)
+        self._end = end
+        self.sending = False
+        self.on_cut: Callable[[], object] | None = None
+
+    async def begin(self) -> list[bytes]:
+        return []
+
+    def opening(self) -> bytes:
+        return b""
+
+    def heartbeat(self) -> bytes:
+        return b": heartbeat\n\n"
+
+    async def next(self) -> list[bytes]:
+        if not self._texts:
+            raise self._end
+        text = self._texts.pop(0)
+        return [text] if text else []
+
+    def cut(self, end: StreamEnded) -> None:
+        self._end = end
+
+
+async def sent(script: Script, **options: Any) -> str:
+    """The body of the response."""
+
+    @asynccontextmanager
+    async def subscription() -> AsyncIterator[Script]:
+        yield script
+
+    async def receive() -> None:
+        """The client stays connected."""
+        await asyncio.Event().wait()
+
+    body: list[bytes] = []
+
+    async def send(event: Any) -> None:
+        body.append(event.get("body", b""))
+
+    stream = EventStream(
+        subscription(),  # type: ignore[arg-type]  # the parts of a subscription that a response uses
+        **{"limit": None, "seconds": 3600.0, "headers": {}, **options},
+    )
+    await stream({"type": "http"}, receive, send)
+    return b"".join(body).decode()
+
+
+EVENTS = [message("tweet", str(number)) for number in range(3)]
+
+
+async def test_end_says_why() -> None:
+    body = await sent(Script(*EVENTS, b""))
+    assert body.startswith("retry: ")
+    assert body.count("event: tweet") == 3
+    assert ": heartbeat" in body
+    assert 'event: end\ndata: {"code":"too-slow"' in body
+
+
+async def test_stream_ends_after_the_limit() -> None:
+    body = await sent(Script(*EVENTS), limit=2)
+    assert body.count("event: tweet") == 2
+    assert "event: end" not in body
+
+
+async def test_revoked_token_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(response, "REAUTHORIZE_SECONDS", 0.0)
+    checks = []
+
+    async def reauthorize() -> None:
+        checks.append(True)
+        if len(checks) == 2:
+            raise ServiceUnavailable
+        if len(checks) == 3:
+            raise TokenRevoked
+
+    body = await sent(Script(*EVENTS), reauthorize=reauthorize)
+    assert body.count("event: tweet") == 2
+    assert 'event: end\ndata: {"code":"token-revoked"' in body
+
+
+async def test_authorisation_is_not_checked_for_each_event() -> None:
+    async def reauthorize() -> None:
+        raise TokenRevoked
+
+    body = await sent(Script(*EVENTS), reauthorize=reauthorize)
+    assert body.count("event: tweet") == 3
