@@ -18,8 +18,8 @@ from tweet_service.batching import BatchLoader
 from tweet_service.database import Preparation
 from tweet_service.main import create_app
 from tweet_service.settings import Settings
-from tweet_service.stream.events import Wanted
-from tweet_service.stream.hub import Hub
+from tweet_service.stream.events import StreamFilter
+from tweet_service.stream.hub import TweetHub
 from tweet_service.stream.repository import TweetChanges
 from tweet_service.tweets.service import new_tweet
 
@@ -68,7 +68,7 @@ async def test_task_that_ends_is_restarted(
         await eventually(readiness, lambda status: status == 200)
 
 
-async def arrives(hub: Hub, documents: Documents, subscription: Any) -> None:
+async def arrives(hub: TweetHub, documents: Documents, subscription: Any) -> None:
     """A tweet that is stored now reaches the listener."""
     text = new_tweet("u-1", "x")
     documents["tweets"].insert_one(dict(text))
@@ -83,10 +83,10 @@ async def arrives(hub: Hub, documents: Documents, subscription: Any) -> None:
 async def test_stream_goes_on_where_it_was_when_its_task_has_ended(
     settings: Settings, documents: Documents, monkeypatch: pytest.MonkeyPatch, how: Failure
 ) -> None:
-    runs = fail_first_run(monkeypatch, Hub, "_follow", how)
+    runs = fail_first_run(monkeypatch, TweetHub, "_follow", how)
     async with running_app(settings) as (app, client):
-        hub: Hub = app.state.stream
-        async with hub.subscription(Wanted(), None) as subscription:
+        hub: TweetHub = app.state.stream
+        async with hub.subscription(StreamFilter(), None) as subscription:
             await subscription.begin()
             await arrives(hub, documents, subscription)
             assert (len(runs), await restarts(client, "tweet-stream")) == (2, 1)
@@ -114,7 +114,7 @@ async def test_start_of_the_stream_that_is_cancelled_is_an_error_and_the_next_on
         await cancel_from_outside("tweet-stream-start")
         answer = await asking
         assert (answer.status_code, answer.json()["code"]) == (503, "service-unavailable")
-        async with app.state.stream.subscription(Wanted(), None) as subscription:
+        async with app.state.stream.subscription(StreamFilter(), None) as subscription:
             await subscription.begin()
             await arrives(app.state.stream, documents, subscription)
 
@@ -132,8 +132,8 @@ async def test_query_that_is_cancelled_leaves_no_request_waiting(is_forced: bool
             await asyncio.Event().wait()
         raise asyncio.CancelledError
 
-    gathering = BatchLoader(find)
-    asking = [asyncio.create_task(gathering.get(key)) for key in (1, 2)]
+    loader = BatchLoader(find)
+    asking = [asyncio.create_task(loader.get(key)) for key in (1, 2)]
     if is_forced:
         await asked.wait()
         await cancel_from_outside("query")

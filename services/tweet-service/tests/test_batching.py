@@ -38,50 +38,50 @@ def squares() -> Squares:
 
 
 @pytest.fixture
-def gathering(squares: Squares) -> BatchLoader[int, int]:
+def loader(squares: Squares) -> BatchLoader[int, int]:
     return BatchLoader(squares.find)
 
 
-async def test_who_asks_at_the_same_time_shares_a_query(squares: Squares, gathering: BatchLoader[int, int]) -> None:
-    single, several = [gathering.get(number) for number in (2, 3, 2)], gathering.get_many([3, 4, 4])
+async def test_who_asks_at_the_same_time_shares_a_query(squares: Squares, loader: BatchLoader[int, int]) -> None:
+    single, several = [loader.get(number) for number in (2, 3, 2)], loader.get_many([3, 4, 4])
     assert await asyncio.gather(*single, several) == [4, None, 4, {4: 16}]
     assert squares.asked == [{2, 3, 4}]
 
 
-async def test_no_answer_is_older_than_its_question(squares: Squares, gathering: BatchLoader[int, int]) -> None:
+async def test_no_answer_is_older_than_its_question(squares: Squares, loader: BatchLoader[int, int]) -> None:
     squares.open.clear()
-    early = asyncio.create_task(gathering.get(2))
+    early = asyncio.create_task(loader.get(2))
     await squares.arrived.get()
-    late = asyncio.create_task(gathering.get(2))
+    late = asyncio.create_task(loader.get(2))
     await squares.arrived.get()
     squares.open.set()
     assert await asyncio.gather(early, late) == [4, 4]
-    assert await gathering.get(2) == 4
+    assert await loader.get(2) == 4
     assert squares.asked == [{2}, {2}, {2}]
 
 
 async def test_failure_is_that_of_all_who_asked_and_of_nobody_else(
-    squares: Squares, gathering: BatchLoader[int, int]
+    squares: Squares, loader: BatchLoader[int, int]
 ) -> None:
-    failed = await asyncio.gather(gathering.get(-1), gathering.get_many([2]), return_exceptions=True)
+    failed = await asyncio.gather(loader.get(-1), loader.get_many([2]), return_exceptions=True)
     assert [type(each) for each in failed] == [AutoReconnect, AutoReconnect]
-    assert await gathering.get(2) == 4
+    assert await loader.get(2) == 4
 
 
 async def test_what_is_wrong_with_one_document_is_the_error_of_who_asked_for_it(
-    gathering: BatchLoader[int, int],
+    loader: BatchLoader[int, int],
 ) -> None:
     answers = await asyncio.gather(
-        gathering.get(2), gathering.get_many([4, -2]), gathering.get_many([4, 6]), return_exceptions=True
+        loader.get(2), loader.get_many([4, -2]), loader.get_many([4, 6]), return_exceptions=True
     )
     assert answers[0] == 4
     assert isinstance(answers[1], ValueError)
     assert answers[2] == {4: 16, 6: 36}
 
 
-async def test_who_gives_up_takes_nothing_from_the_others(squares: Squares, gathering: BatchLoader[int, int]) -> None:
+async def test_who_gives_up_takes_nothing_from_the_others(squares: Squares, loader: BatchLoader[int, int]) -> None:
     squares.open.clear()
-    gone, staying = asyncio.create_task(gathering.get(2)), asyncio.create_task(gathering.get(4))
+    gone, staying = asyncio.create_task(loader.get(2)), asyncio.create_task(loader.get(4))
     await squares.arrived.get()
     gone.cancel()
     squares.open.set()
@@ -90,15 +90,15 @@ async def test_who_gives_up_takes_nothing_from_the_others(squares: Squares, gath
         await gone
 
 
-async def test_very_many_are_several_queries(squares: Squares, gathering: BatchLoader[int, int]) -> None:
+async def test_very_many_are_several_queries(squares: Squares, loader: BatchLoader[int, int]) -> None:
     numbers = range(2 * MAX_BATCH + 1)
-    found = await asyncio.gather(*map(gathering.get, numbers))
+    found = await asyncio.gather(*map(loader.get, numbers))
     assert found == [number**2 if number % 2 == 0 else None for number in numbers]
     assert [len(asked) for asked in squares.asked] == [MAX_BATCH, MAX_BATCH, 1]
 
 
-async def test_nothing_asked_for_is_nothing_found(squares: Squares, gathering: BatchLoader[int, int]) -> None:
-    assert await gathering.get_many([]) == {}
+async def test_nothing_asked_for_is_nothing_found(squares: Squares, loader: BatchLoader[int, int]) -> None:
+    assert await loader.get_many([]) == {}
     assert squares.asked == []
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.tweet_dataset import documents, write_dataset
+from benchmarks.tweet_dataset import write_dataset
 from tweet_service.importing import reading
 from tweet_service.importing.extended_json import ImpreciseNumberError, integer, moment
 from tweet_service.importing.mapping import (
@@ -442,39 +442,3 @@ def test_empty_file_has_no_records(tmp_path: Path) -> None:
     path = tmp_path / "tweets.json"
     path.write_bytes(b"")
     assert records_of(path) == []
-
-
-# --- the look-alike
-
-
-def test_generated_dataset_is_the_same_each_time(tmp_path: Path) -> None:
-    one, other = tmp_path / "one.json.gz", tmp_path / "other.json.gz"
-    write_dataset(200, 7, one, is_canonical=True)
-    write_dataset(200, 7, other, is_canonical=True)
-    assert one.read_bytes() == other.read_bytes()
-    write_dataset(200, 8, other, is_canonical=True)
-    assert one.read_bytes() != other.read_bytes()
-    shorter = list(documents(50, 7, is_canonical=True))
-    assert list(documents(200, 7, is_canonical=True))[:50] == shorter
-
-
-def test_generated_dataset_looks_like_the_public_one() -> None:
-    found = list(documents(3000, 1, is_canonical=True))
-    names = set().union(*found)
-    assert len(names) == 19
-    assert 150 < sum("retweeted_status" in document for document in found) < 350
-    assert len({document["id"]["$numberLong"] for document in found}) == 3000
-    relaxed = list(documents(3000, 1, is_canonical=False))
-    for canonical_one, relaxed_one in zip(found, relaxed, strict=True):
-        tweet = read(canonical_one)
-        assert read(relaxed_one) == tweet
-        # What Twitter would have found is found here.
-        content = content_of(tweet)
-        entities = canonical_one["entities"]
-        assert [each["tag"] for each in content["entities"]["hashtags"]] == [
-            each["text"] for each in entities["hashtags"]
-        ]
-        assert [each["username"] for each in content["entities"]["mentions"]] == [
-            each["screen_name"] for each in entities["user_mentions"]
-        ]
-        assert [each["url"] for each in content["entities"]["urls"]] == [each["url"] for each in entities["urls"]]

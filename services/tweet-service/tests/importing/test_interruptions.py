@@ -1,0 +1,82 @@
+"""Imports that are interrupted, wait for MongoDB, or run at the same time."""
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from embedded_stack import Stack
+from support.import_target import ImportTarget, Outcome, counts_of, tweet
+from tweet_service.importing.mapping import object_id
+
+
+def assert_long_file_is_there(target: ImportTarget, outcome: Outcome) -> None:
+    assert outcome.code == 0
+    assert {**outcome.counts, "originals": 0} == counts_of(inserted=2_970, rejected=30)
+    assert [each["line"] for each in outcome.rejects] == [number * 100 + 1 for number in range(30)]
+    assert target.database["tweets"].count_documents({}) == 2_970 + outcome.counts["originals"]
+    target.assert_counts_are_exact()
+    target.assert_threads_are_whole()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+def test_interrupted_import_is_continued(
+    target: ImportTarget, long_file: Path, number: signal.Signals, code: int
+) -> None:
+    process = target.start(long_file, "--batch", "5")
+    target.wait_until_done(process, 500)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    state = target.state()
+    assert state is not None
+    assert 500 <= state["done"] < 3_000
+    if code == 130:
+        assert f"{state['done']:,} records" in out
+        assert "Interrupted. The same command again continues here." in out
+
+    process = target.start(long_file, "--batch", "500")
+    out, err = process.communicate(timeout=60)
+    assert f"Continuing behind the first {state['done']:,} records." in out
+    assert "3,000 records" in out, err
+    assert_long_file_is_there(target, target.outcome(long_file, process.returncode))
+    assert target.load_file(long_file).counts == counts_of(skipped=2_970, rejected=30)
+
+
+def test_import_waits_for_a_database_that_is_away(target: ImportTarget, long_file: Path, stack: Stack) -> None:
+    process = target.start(long_file, "--batch", "5")
+    try:
+        target.wait_until_done(process, 500)
+        stack.kill("mongo")
+        assert process.stderr is not None
+        assert "MongoDB does not answer" in process.stderr.readline()
+    finally:
+        stack.start("mongo")
+    out, err = process.communicate(timeout=90)
+    assert "3,000 records" in out, err
+    assert_long_file_is_there(target, target.outcome(long_file, process.returncode))
+
+
+def test_two_imports_at_a_time_count_right(target: ImportTarget) -> None:
+    records = [tweet(number, in_reply_to_status_id=number - 1) for number in range(2, 400)]
+    halves = [target.write(*records[::2], name="even.json"), target.write(*records[1::2], name="odd.json")]
+    processes = [target.start(path, "--batch", "7") for path in halves]
+    for process in processes:
+        _out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+    assert len(target.tweets()) == 398
+    target.assert_counts_are_exact()
+
+
+def test_second_process_takes_the_same_import_over(target: ImportTarget, long_file: Path) -> None:
+    # It is far from its end when the other one has started.
+    first = target.start(long_file, "--batch", "5")
+    target.wait_until_done(first, 250)
+    second = target.start(long_file, "--batch", "100")
+    with ThreadPoolExecutor(2) as waiting:
+        (_, first_err), (_, second_err) = waiting.map(lambda process: process.communicate(timeout=90), (first, second))
+    assert (first.returncode, first_err) == (1, "error: another process has taken over the import of this file\n")
+    assert second.returncode == 0, second_err
+    assert target.database["tweets"].count_documents({"_id": {"$gte": object_id(22_819_396_000)}}) == 2_970
+    target.assert_counts_are_exact()

@@ -1,0 +1,123 @@
+"""Many subscribers, slow ones, and the end of the process."""
+
+import asyncio
+import json
+import secrets
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pymongo
+
+from embedded_stack import Stack
+from support import sse
+from support.jwt_issuer import Issuer
+from support.polling import eventually
+from support.replicas import Replica
+from support.sse import Listener
+from support.tweet_stream import Author, Listen, ids, metric, serving
+
+LISTENERS = 1000
+
+
+async def test_slow_one_is_dropped_and_delays_nobody(small_buffer: Replica, author: Author, listen: Listen) -> None:
+    slow = await listen(to=small_buffer, buffer=4096)
+    quick = await listen(to=small_buffer)
+    posted: list[str] = []
+    heard: list[str] = []
+    before = await metric(small_buffer, "tweet_stream_dropped_total")
+    while await metric(small_buffer, "tweet_stream_dropped_total") == before:
+        assert len(posted) < 2000
+        posted += author.store(10, "🐘" * 280)
+        heard += await ids(quick, 10)
+    assert heard == posted
+
+    async def clients() -> float:
+        return await metric(small_buffer, "tweet_stream_clients")
+
+    assert await eventually(clients, lambda number: number == 1) == 1
+    got = 0
+    async with asyncio.timeout(30):
+        while await slow.message() is not None:
+            got += 1
+    assert got < len(posted)
+    assert await ids(await listen(to=small_buffer, after=slow.last_id), 1) == [posted[got - 1]]
+
+
+async def test_one_too_many_is_told_to_come_back(small_buffer: Replica, listen: Listen) -> None:
+    async def clients() -> float:
+        return await metric(small_buffer, "tweet_stream_clients")
+
+    await eventually(clients, lambda number: number == 0)
+    others = [await listen(to=small_buffer) for _ in range(5)]
+    refused = await listen(to=small_buffer)
+    assert (refused.status, (await refused.body())["code"]) == (503, "too-many-streams")
+    assert int(refused.headers["retry-after"]) > 0
+    others[0].close()
+    await eventually(clients, lambda number: number == 4)
+    assert (await listen(to=small_buffer)).status == 200
+
+
+def change_streams(mongodb_url: str, database: str) -> int:
+    """Those that are open on the server."""
+    with pymongo.MongoClient[dict[str, Any]](mongodb_url) as client:
+        operations = list(client.admin.aggregate([{"$currentOp": {"idleCursors": True, "allUsers": True}}]))
+    commands = (
+        operation.get("cursor", {}).get("originatingCommand") or operation.get("command", {})
+        for operation in operations
+    )
+    return sum(
+        command.get("$db") == database and "$changeStream" in command.get("pipeline", [{}])[0] for command in commands
+    )
+
+
+async def test_thousand_share_one_change_stream_and_end_with_the_process(
+    stack: Stack, issuer: Issuer, mongodb_url: str
+) -> None:
+    database = f"tweet_test_{secrets.token_hex(4)}"
+    url = mongodb_url.replace("/?", f"/{database}?")
+    with pymongo.MongoClient[dict[str, Any]](url, tz_aware=True) as client:
+        async with serving(stack, issuer, url, TWEET_STREAM_HEARTBEAT_SECONDS="15") as replica:
+            author = Author(replica.client, issuer, client.get_default_database())
+            await author.post()
+            assert (await replica.client.get("/v1/stream", params={"seconds": 0.01})).status_code == 200
+            assert replica._process is not None
+            process = psutil.Process(replica._process.pid)
+            memory = process.memory_info().rss
+            address = replica.client.base_url
+            listeners = await asyncio.create_subprocess_exec(
+                sys.executable,
+                str(Path(sse.__file__)),
+                *(address.host, str(address.port), "/v1/stream", str(LISTENERS)),
+                stdout=asyncio.subprocess.PIPE,
+            )
+            assert listeners.stdout is not None
+            async with asyncio.timeout(60):
+                assert json.loads(await listeners.stdout.readline()) == {"connected": LISTENERS}
+                each = (process.memory_info().rss - memory) / LISTENERS
+                assert change_streams(mongodb_url, database) == 1
+                assert await metric(replica, "tweet_stream_clients") == LISTENERS
+                began = time.time()
+                await author.post()
+                arrivals = json.loads(await listeners.stdout.readline())
+            print(
+                f"{each / 1024:.1f} KiB a listener; first after {1000 * (arrivals['first'] - began):.0f} ms, "
+                f"last of {LISTENERS} after {1000 * (arrivals['last'] - began):.0f} ms"
+            )
+            assert await metric(replica, 'tweet_stream_events_total{event="tweet"}') == 1
+            assert await metric(replica, 'http_requests_total{method="GET",route="/v1/stream",status="200"}') == 1
+            assert 'seconds_count{method="GET",route="/v1/stream"}' not in (await replica.client.get("/metrics")).text
+
+            deaf = await Listener.connect(address.host, address.port or 0, "/v1/stream", buffer=4096)
+            author.store(300, "🐘" * 280)
+            began = time.monotonic()
+            await replica.end(signal.SIGTERM)
+            deaf.close()
+            # What a service promises; a stream that waited for its next heartbeat would take longer.
+            assert time.monotonic() - began < 10
+            assert await asyncio.wait_for(listeners.wait(), 20) == 0
+            assert "Traceback" not in replica.log.read_text()
+        client.drop_database(database)

@@ -1,0 +1,53 @@
+"""The stream while MongoDB is down, and after the collection was dropped."""
+
+import asyncio
+import secrets
+from typing import Any
+
+import pymongo
+
+from embedded_stack import Stack
+from support.jwt_issuer import Issuer
+from support.polling import eventually
+from support.replicas import Replica
+from support.sse import Listener
+from support.tweet_stream import Author, Listen, ids, metric, serving
+
+
+async def test_goes_on_when_mongodb_is_back(stack: Stack, service: Replica, author: Author, listen: Listen) -> None:
+    listener = await listen()
+    posted = author.store(1)
+    assert await ids(listener, 1) == posted
+    await asyncio.to_thread(stack.kill, "mongo")
+
+    async def interruptions() -> float:
+        return await metric(service, "tweet_stream_interruptions_total")
+
+    await eventually(interruptions)
+    await asyncio.to_thread(stack.start, "mongo")
+    posted = await asyncio.to_thread(author.store, 3)
+    assert await ids(listener, 3) == posted
+
+
+async def test_all_are_told_when_the_collection_is_dropped_and_may_begin_anew(
+    stack: Stack, issuer: Issuer, mongodb_url: str
+) -> None:
+    database = f"tweet_test_{secrets.token_hex(4)}"
+    url = mongodb_url.replace("/?", f"/{database}?")
+    with pymongo.MongoClient[dict[str, Any]](url, tz_aware=True) as client:
+        async with serving(stack, issuer, url) as replica:
+            tweets = client.get_default_database()
+            author = Author(replica.client, issuer, tweets)
+            address = replica.client.base_url
+            listener = await Listener.connect(address.host, address.port or 0, "/v1/stream")
+            tweets.drop_collection("tweets")
+            end = await listener.event()
+            assert (end.event, end.data["code"]) == ("end", "stream-position-lost")
+            async with asyncio.timeout(30):
+                assert await listener.message() is None
+            anew = await Listener.connect(address.host, address.port or 0, "/v1/stream")
+            posted = author.store(1)
+            assert await ids(anew, 1) == posted
+            listener.close()
+            anew.close()
+        client.drop_database(database)
