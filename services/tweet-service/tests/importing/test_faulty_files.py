@@ -43,7 +43,7 @@ def test_each_fault_is_told_and_the_rest_imported(target: ImportTarget) -> None:
         (9, "id"),
         (10, "not JSON"),
     ]
-    assert outcome.rejects[4]["reason"] == "id: duplicate, line 1 has it"
+    assert outcome.rejects[4]["reason"] == "id: duplicate of line 1"
     assert json.loads(outcome.rejects[1]["record"])["text"] == 12
 
 
@@ -83,7 +83,7 @@ def test_file_without_any_tweet_is_an_error(
     path = target.path / "strange"
     path.write_bytes(content)
     assert target.load_file(path).code == 1
-    assert "error: there is no usable record in the file" in capsys.readouterr().err
+    assert "error: the file contains no valid record" in capsys.readouterr().err
 
 
 def test_file_that_is_not_there_is_an_error(target: ImportTarget, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +100,7 @@ def test_rejects_never_replace_another_file(target: ImportTarget, capsys: pytest
     for rejects in (path, precious, target.path / "no folder" / "x"):
         assert import_dataset(path, rejects, 10, settings) == 1
     assert precious.read_bytes() == b"precious\n"
-    assert "notes.txt: is there, and no file of rejects" in capsys.readouterr().err
+    assert "notes.txt: exists, and is not a file of rejected records" in capsys.readouterr().err
 
 
 def test_database_that_does_not_answer_is_an_error(

@@ -34,11 +34,11 @@ def test_interrupted_import_is_continued(
     assert 500 <= state["done"] < 3_000
     if code == 130:
         assert f"{state['done']:,} records" in out
-        assert "Interrupted. The same command again continues here." in out
+        assert "Interrupted. Run the same command again to continue." in out
 
     process = target.start(long_file, "--batch", "500")
     out, err = process.communicate(timeout=60)
-    assert f"Continuing behind the first {state['done']:,} records." in out
+    assert f"Continuing after the first {state['done']:,} records." in out
     assert "3,000 records" in out, err
     assert_long_file_is_there(target, target.outcome(long_file, process.returncode))
     assert target.load_file(long_file).counts == counts_of(skipped=2_970, rejected=30)

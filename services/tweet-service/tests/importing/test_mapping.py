@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks.tweet_dataset import write_dataset
 from tweet_service.importing import reading
-from tweet_service.importing.extended_json import ImpreciseNumberError, integer, moment
+from tweet_service.importing.extended_json import ImpreciseNumberError, integer, parse_time
 from tweet_service.importing.mapping import (
     MAX_CODE_POINTS,
     SourceTweet,
@@ -120,7 +120,7 @@ def test_double_that_has_lost_digits_is_refused(value: Any) -> None:
     ],
 )
 def test_moment_of_every_spelling(value: Any) -> None:
-    assert moment(value) == MOMENT
+    assert parse_time(value) == MOMENT
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_moment_of_every_spelling(value: Any) -> None:
 )
 def test_what_is_no_date_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match=r"."):
-        moment(value)
+        parse_time(value)
 
 
 # --- a tweet in every spelling
@@ -294,7 +294,7 @@ def test_not_a_number_and_half_pairs_in_fields_nobody_wants_do_no_harm() -> None
         ({"user": {"id": 1, "screen_name": "a da"}}, "user.screen_name: 'a da' is not a name"),
         ({"user": {"id": 1, "screen_name": "ada", "name": 5}}, "user.name: int instead of a string"),
         ({"in_reply_to_status_id": {}}, "in_reply_to_status_id: '{}' is not a whole number"),
-        ({"in_reply_to_status_id": 22_819_396_900}, "id: a reply of a tweet that came later"),
+        ({"in_reply_to_status_id": 22_819_396_900}, "id: a reply of a later tweet"),
         ({"retweeted_status": {"id": 3}}, "retweeted_status.created_at: 'None' is not a date"),
         ({"retweeted_status": 3}, "not a tweet: Expected `object | null`, got `int` - at `$.retweeted_status`"),
         ({"lang": "no language"}, "lang: 'no language' is not a language"),
@@ -435,7 +435,7 @@ def test_gzip_that_is_cut_off_or_damaged_is_read_as_far_as_it_goes(tmp_path: Pat
         assert records[:-1] == whole[: len(records) - 1]
         assert len(records) > 100
     path.write_bytes(packed[:9000] + bytes(99) + packed[9099:])
-    assert (records_of(path)[-1].problem or "").startswith("the compressed file is damaged from here on")
+    assert (records_of(path)[-1].problem or "").startswith("the compressed file is damaged from here")
 
 
 def test_empty_file_has_no_records(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The commands `import` and `generate-dataset`, as a person at a terminal sees them."""
+"""The command `tweet-service import`: files, messages and exit codes."""
 
 import contextlib
 import signal
@@ -28,7 +28,7 @@ _STARTUP = Retrier(on=is_temporary, backoff=Backoff(initial=0.5, maximum=0.5), t
 
 
 class ImportSettings(BaseSettings):
-    """An import needs the database, and nobody's keys."""
+    """An import needs only the database."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -36,10 +36,10 @@ class ImportSettings(BaseSettings):
 
 
 def import_dataset(path: Path, rejects_path: Path | None, batch_size: int, settings: ImportSettings) -> int:
-    """Import a file, and say what has become of it. Returns the exit code.
+    """Import a file and print the result. Returns the exit code.
 
-    0: there were usable records in it, and each is stored; 1: there were none, or it could not be done; 130: it was
-    interrupted, and will be continued.
+    0: all valid records are stored; 1: there was no valid record, or the import failed; 130: the import was interrupted
+    and can be continued.
     """
     rejects_path = rejects_path or path.with_name(f"{path.name}.rejects.ndjson")
     try:
@@ -54,30 +54,30 @@ def import_dataset(path: Path, rejects_path: Path | None, batch_size: int, setti
     except OvertakenError:
         return _fail("another process has taken over the import of this file")
     except PyMongoError as error:
-        return _fail(f"MongoDB {'does not answer' if is_temporary(error) else 'refuses'}: {_shortly(error)}")
+        return _fail(f"MongoDB {'does not answer' if is_temporary(error) else 'refuses'}: {_short(error)}")
 
 
 def _import(source: Source, repository: ImportRepository, rejects_path: Path, batch_size: int) -> int:
     state = repository.begin()
-    begun, before = time.monotonic(), Tally(**state["tally"])
+    started, before = time.monotonic(), Tally(**state["tally"])
     if state["done"]:
-        print(f"Continuing behind the first {state['done']:,} records.")
+        print(f"Continuing after the first {state['done']:,} records.")
     progress = Progress(sys.stderr, source.size)
-    with _stopping() as stop, Rejects(rejects_path, keep_bytes=state["rejects_bytes"]) as rejects:
+    with _stop_signals() as stop, Rejects(rejects_path, keep_bytes=state["rejects_bytes"]) as rejects:
         importer = Importer(source, repository, rejects=rejects, progress=progress, stop=stop, batch_size=batch_size)
         tally = importer.run(state)
-    seconds = time.monotonic() - begun
+    seconds = time.monotonic() - started
     rate = (tally.records - before.records) / seconds
     print(f"{tally.records:,} records; {seconds:.1f} s, {rate:,.0f} records a second")
     for name, number in tally.as_document().items():
         remark = f"   see {rejects_path}" if name == "rejected" and number else ""
-        remark = "   tweets inside of these, reposted or quoted" if name == "originals" else remark
+        remark = "   tweets inside these records, reposted or quoted" if name == "originals" else remark
         print(f"  {name:<9}{number:>12,}{remark}")
     if not importer.is_complete:
-        print("Interrupted. The same command again continues here.")
+        print("Interrupted. Run the same command again to continue.")
         return INTERRUPTED
     if tally.records == tally.rejected:
-        return _fail("there is no usable record in the file")
+        return _fail("the file contains no valid record")
     return 0
 
 
@@ -86,23 +86,23 @@ def _fail(reason: str) -> int:
     return 1
 
 
-def _shortly(error: PyMongoError) -> str:
-    """Without the state of every server that the driver knows."""
+def _short(error: PyMongoError) -> str:
+    """The message without the state of every server that the driver knows."""
     return str(error).split(" (configured", 1)[0].split(", full error", 1)[0]
 
 
 @contextlib.contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets (and SIGTERM, as containers are stopped with). The second one ends at once."""
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT (Ctrl-C) and SIGTERM set. The second signal ends the process immediately."""
     stop = threading.Event()
 
-    def ask(number: int, _frame: FrameType | None) -> None:
+    def request_stop(number: int, _frame: FrameType | None) -> None:
         stop.set()
         signal.signal(number, signal.SIG_DFL)
 
-    former = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
-        for number, handler in former.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

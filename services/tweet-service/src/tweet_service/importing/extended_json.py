@@ -1,8 +1,8 @@
-"""Numbers and dates as MongoDB's Extended JSON writes them: canonical, relaxed, legacy (v1), or as plain JSON. Pure.
+"""Numbers and dates in MongoDB's Extended JSON (canonical, relaxed, legacy v1) and in plain JSON. Pure.
 
 https://www.mongodb.com/docs/manual/reference/mongodb-extended-json/
 
-Only what an import uses is unwrapped, where it is used: a tweet has a hundred wrapped values, and ten are wanted.
+Only used values are unwrapped, where they are used: a tweet has a hundred wrapped values, and an import needs ten.
 """
 
 import math
@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# The integers that a double holds exactly end here (IEEE 754: 53 bits).
+# The largest integers that a double represents exactly (IEEE 754: 53 bits).
 _EXACT = 2**53
 _DIGITS = re.compile(r"-?[0-9]{1,20}")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -24,11 +24,11 @@ _TWITTER_DATE = re.compile(
 
 
 class ImpreciseNumberError(ValueError):
-    """A double so large that it stands for several integers."""
+    """A double so large that it represents several integers."""
 
 
 def integer(value: Any) -> int | None:
-    """A whole number in any spelling; `None` for null. Raises `ValueError`, `ImpreciseNumberError`."""
+    """An integer in any notation; None for null. Raises `ValueError`, `ImpreciseNumberError`."""
     if value is None or type(value) is int:
         return value
     if type(value) is dict and len(value) == 1:
@@ -61,7 +61,7 @@ def _double(content: Any) -> int:
 def _decimal(content: Any) -> int:
     try:
         number = Decimal(content)
-        # Before `int`, which would write out every zero of 1E+6000.
+        # Checked before `int`, which would create all digits of 1E+6000.
         if number.is_finite() and abs(number) < 2**64 and number == number.to_integral_value():
             return int(number)
     except (InvalidOperation, TypeError, ValueError):
@@ -82,11 +82,11 @@ _WRAPPERS: Mapping[str, Callable[[Any], int | None]] = {
 }
 
 
-def moment(value: Any) -> datetime:
-    """A date in any spelling, in UTC, to the millisecond as MongoDB keeps it. Raises `ValueError`.
+def parse_time(value: Any) -> datetime:
+    """A time in any notation, in UTC with milliseconds, as in MongoDB. Raises `ValueError`.
 
     "Thu Sep 02 18:11:23 +0000 2010", RFC 3339, `{"$date": …}` with a string, with milliseconds, or with `$numberLong`.
-    One that does not say its time zone is in UTC.
+    A time without a time zone is in UTC.
     """
     if type(value) is dict and len(value) == 1 and "$date" in value:
         value = value["$date"]

@@ -1,4 +1,4 @@
-"""Turns Twitter's tweet objects (API v1.1) into tweets and profiles as they are stored here. Pure.
+"""Maps Twitter's tweet objects (API v1.1) to stored tweets and profiles. Pure.
 
 https://developer.x.com/en/docs/x-api/v1/data-dictionary/object-model/tweet
 """
@@ -16,7 +16,7 @@ import bson
 import msgspec
 from bson import ObjectId
 
-from tweet_service.importing.extended_json import ImpreciseNumberError, integer, moment
+from tweet_service.importing.extended_json import ImpreciseNumberError, integer, parse_time
 from tweet_service.importing.reading import Record
 from tweet_service.profiles.repository import IMPORTED_PREFIX
 from tweet_service.tweets.entities import extract, tags_of
@@ -24,33 +24,34 @@ from tweet_service.tweets.models import Entities
 
 ValueT = TypeVar("ValueT")
 
-# Reposts carry "RT @somebody: " before a whole text, and links and mentions were not always counted.
+# Longer than the service allows: reposts have "RT @name: " before the whole text, and Twitter did not always count
+# links and mentions.
 MAX_CODE_POINTS = 1000
 MAX_NAME = 100
-# As the columns of the copy in MySQL have it.
+# The size of the column in the MySQL copy.
 MAX_SOURCE = 255
 MAX_ID = 2**63 - 1
 FIRST_TWEET = datetime(2006, 3, 21, tzinfo=UTC)
-# Clocks differ.
+# Tolerated difference of clocks.
 _TOLERANCE = timedelta(days=1)
-# Of an ObjectId: the time in front is in 1970, so that no id of today's is ever like it.
+# The first bytes of an ObjectId are its time: here in 1970, so that no new id is equal.
 _ID_PREFIX = b"\0twt"
 _DIGEST_BYTES = 16
 
 _LANG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,2}")
 _UNDETERMINED = "und"
 _LINK = re.compile(r"<a\b[^>]*>(.*?)</a>", re.IGNORECASE | re.DOTALL)
-# No entity is without one of these, and most tweets are without any.
+# Every entity contains one of these, and most tweets contain none.
 _SIGN_OF_ENTITY = re.compile(r"[#\uFF03@]|://")
 _INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 
 
-class Unusable(Exception):  # noqa: N818 - what a record is, not what went wrong here
-    """A record that can't be imported, and why."""
+class Unusable(Exception):  # noqa: N818 - a property of the record
+    """The record can't be imported. The message is the reason."""
 
 
 class SourceUser(msgspec.Struct, frozen=True):
-    """`as_of` is the tweet with which he was seen so: ids grow with time. 0 if only his id is known."""
+    """`as_of` is the id of the tweet that contains this state (ids grow with time); 0 if only the user id is known."""
 
     id: int
     username: str
@@ -60,9 +61,9 @@ class SourceUser(msgspec.Struct, frozen=True):
 
 
 class SourceTweet(msgspec.Struct, frozen=True):
-    """A tweet as the file has it, checked. References are ids of Twitter's.
+    """A validated tweet of the file. References are ids of Twitter.
 
-    `originals` are the tweets inside it: the one it reposts, the one it quotes.
+    `originals` are the tweets inside it: the reposted and the quoted one.
     """
 
     id: int
@@ -78,7 +79,7 @@ class SourceTweet(msgspec.Struct, frozen=True):
 
 
 class TweetContent(TypedDict):
-    """What an import says of a tweet. The rest of the document depends on what else there is."""
+    """The fields that depend only on the record. The other fields depend on other tweets."""
 
     text: str
     author_id: str
@@ -105,7 +106,7 @@ class _Extended(msgspec.Struct):
 
 
 class _Tweet(msgspec.Struct):
-    """The fields that are used; msgspec steps over the others without making anything of them."""
+    """The fields that are used; msgspec skips the others."""
 
     id: Any = None
     id_str: Any = None
@@ -139,14 +140,14 @@ def read_tweet(record: Record, now: datetime) -> SourceTweet:
 
 def _decoded(raw: bytes) -> _Tweet:
     try:
-        # Strings in fields that nobody wants are not looked into by the decoder.
+        # The decoder does not validate strings in skipped fields.
         raw.decode()
         try:
             return _DECODER.decode(raw)
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
-            # JSON in the wild has NaN, and halves of surrogate pairs; Python's own takes both, and explains better.
+            # Real files contain NaN and halves of surrogate pairs, which Python's parser accepts.
             return msgspec.convert(json.loads(raw), _Tweet)
     except UnicodeDecodeError as error:
         raise Unusable(f"not UTF-8: byte {error.start}: {error.reason}") from None
@@ -160,7 +161,7 @@ def _decoded(raw: bytes) -> _Tweet:
 
 def _tweet(found: _Tweet, now: datetime, *, is_outermost: bool) -> SourceTweet:
     tweet_id = _required("id", _id("id", found.id, found.id_str))
-    created_at = _checked("created_at", moment, found.created_at)
+    created_at = _checked("created_at", parse_time, found.created_at)
     if not FIRST_TWEET <= created_at <= now + _TOLERANCE:
         raise Unusable(f"created_at: {created_at:%Y-%m-%d} is before the first tweet or in the future")
     originals = {
@@ -175,7 +176,7 @@ def _tweet(found: _Tweet, now: datetime, *, is_outermost: bool) -> SourceTweet:
     reply_to = _reference("in_reply_to_status_id", found.in_reply_to_status_id, found.in_reply_to_status_id_str)
     for name, reference in (("reply", reply_to), ("repost", repost_of), ("quote", quote_of)):
         if reference is not None and reference >= tweet_id:
-            raise Unusable(f"id: a {name} of a tweet that came later")
+            raise Unusable(f"id: a {name} of a later tweet")
     return SourceTweet(
         id=tweet_id,
         text=_text(found),
@@ -196,7 +197,7 @@ def _original(name: str, inner: _Tweet, outer_id: int, now: datetime) -> SourceT
     except Unusable as error:
         raise Unusable(f"{name}.{error}") from None
     user = original.user
-    # The inner tweet was written earlier, but its author is shown as he was when the outer one was fetched.
+    # The inner tweet is older, but contains the state of its author at the time of the outer tweet.
     seen = msgspec.structs.replace(user, as_of=outer_id if user.as_of else 0)
     return msgspec.structs.replace(original, user=seen)
 
@@ -215,7 +216,7 @@ def _required(name: str, value: ValueT | None) -> ValueT:
 
 
 def _id(name: str, number: Any, digits: Any) -> int | None:
-    """The digits win: in a dataset that has been through doubles they are what is still right."""
+    """The digits take precedence: numbers may have lost precision as doubles."""
     found = None
     if isinstance(digits, str) and digits:
         found = _checked(f"{name}_str", integer, digits)
@@ -231,14 +232,14 @@ def _id_of(name: str, inner: _Tweet) -> int:
 
 
 def _reference(name: str, number: Any, digits: Any) -> int | None:
-    """A reference that has lost digits would lead to another tweet: none is better, and the tweet is good otherwise."""
+    """None for a number that has lost precision, because it would refer to another tweet."""
     if not digits:
         try:
             integer(number)
         except ImpreciseNumberError:
             return None
         except ValueError:
-            pass  # told below, with the name
+            pass  # reported below, with the name
     return _id(name, number, digits)
 
 
@@ -269,7 +270,7 @@ def _text(found: _Tweet) -> str:
 
 
 def _unescaped(text: str) -> str:
-    """Twitter escapes these three and no others; the ampersand last, or `&amp;lt;` would be unescaped twice."""
+    """Twitter escapes only these three. The ampersand is last, or `&amp;lt;` would be unescaped twice."""
     if "&" not in text:
         return text
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
@@ -280,21 +281,21 @@ def _user(found: _User | None, tweet_id: int) -> SourceUser:
         raise Unusable("user: missing")
     user_id = _required("user.id", _id("user.id", found.id, found.id_str))
     if found.screen_name is None:
-        # `trim_user` leaves the id only.
+        # Twitter's option `trim_user` leaves only the id.
         return SourceUser(id=user_id, username=f"user_{user_id}", name=f"user_{user_id}", created_at=None, as_of=0)
     username = _string("user.screen_name", found.screen_name)
     if not 0 < len(username) <= MAX_NAME or any(char.isspace() for char in username):
         raise Unusable(f"user.screen_name: {username[:40]!r} is not a name")
     name = username if found.name is None else _unescaped(_string("user.name", found.name)).strip()[:MAX_NAME]
     return SourceUser(
-        id=user_id, username=username, name=name or username, created_at=_joined(found.created_at), as_of=tweet_id
+        id=user_id, username=username, name=name or username, created_at=_joined_at(found.created_at), as_of=tweet_id
     )
 
 
-def _joined(value: Any) -> datetime | None:
-    """When somebody joined is no reason to refuse what he wrote."""
+def _joined_at(value: Any) -> datetime | None:
+    """None if it is invalid: the record is valid all the same."""
     try:
-        return None if value is None else moment(value)
+        return None if value is None else parse_time(value)
     except ValueError:
         return None
 
@@ -308,7 +309,7 @@ def _lang(value: Any) -> str | None:
 
 
 def _source(value: Any) -> str | None:
-    """The program it was written with: the text of a link, or a word."""
+    """The name of the client program: the text of a link, or a word."""
     if value is None:
         return None
     source = _string("source", value)
@@ -321,7 +322,7 @@ def _source(value: Any) -> str | None:
 
 
 def object_id(tweet_id: int) -> ObjectId:
-    """The `_id` of an imported tweet, made of Twitter's: references need no lookup, and a second import finds it."""
+    """The `_id` of an imported tweet, derived from Twitter's id, so that references need no look-up."""
     return ObjectId(_ID_PREFIX + tweet_id.to_bytes(8, "big"))
 
 
@@ -330,10 +331,9 @@ def author_id(user_id: int) -> str:
 
 
 def content_of(tweet: SourceTweet) -> TweetContent:
-    """Entities are found anew rather than taken over.
+    """Entities are extracted again, not copied.
 
-    Twitter's offsets count the escaped text before NFC, and a tag that the rules here don't see could be neither
-    searched for nor drawn like others.
+    Twitter's offsets count the escaped text before NFC, and hashtags by other rules could not be searched.
     """
     has_entities = _SIGN_OF_ENTITY.search(tweet.text)
     entities = extract(tweet.text) if has_entities else Entities(hashtags=[], mentions=[], urls=[])
@@ -356,5 +356,5 @@ def _optional(tweet_id: int | None) -> ObjectId | None:
 
 
 def digest_of(content: TweetContent) -> bytes:
-    """Two contents with the same digest are the same."""
+    """A digest for comparing contents."""
     return blake2b(bson.encode(content), digest_size=_DIGEST_BYTES).digest()

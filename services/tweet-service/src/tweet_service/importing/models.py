@@ -1,4 +1,4 @@
-"""How far an import is: documents of the collection `imports`."""
+"""The progress of an import: documents of the collection `imports`."""
 
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -9,9 +9,9 @@ from bson import Binary
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What became of the records: `inserted + updated + skipped + rejected` of them.
+    """Counts of records: `inserted + updated + skipped + rejected` is their number.
 
-    `originals` are tweets that were inserted besides, because another one reposts or quotes them.
+    `originals` are additional tweets that were inserted because a record reposts or quotes them.
     """
 
     inserted: int = 0
@@ -32,10 +32,10 @@ class Tally:
 
 
 class ImportDocument(TypedDict):
-    """An import of a file with this content (`_id` is its SHA-256), and how far it is.
+    """The import of a file (`_id` is the SHA-256 of its content).
 
-    `run` is the process that does it, in the `session` of MongoDB's; `done` is the number of records behind it,
-    `rejects_bytes` the length of the file of rejects that belongs to them. Written in the transaction of each batch.
+    `run` identifies the process, `session` its MongoDB session; `done` is the number of finished records,
+    `rejects_bytes` the length of the file of rejects for these. The transaction of each batch updates it.
     """
 
     _id: str

@@ -1,7 +1,7 @@
-"""Decides what to write of a batch, from the batch and what the database has of it. Pure.
+"""Plans the writes of a batch, from the batch and the stored documents. Pure.
 
-Every document is written once at most: in a transaction all change events have the same source position, and of two
-of the same tweet the sync would take the second for a replay of the first.
+Every document is written once at most: all change events of a transaction have the same source position, so the sync
+would treat a second event of a tweet as a redelivery of the first.
 """
 
 from collections import Counter
@@ -22,15 +22,15 @@ DocumentWrite = InsertOne[Document] | UpdateOne
 Write = DocumentWrite | DeleteMany
 
 DIGEST = "import_digest"
-# What the planning reads of a tweet that is there.
+# The fields of a stored tweet that the plan needs.
 KNOWN_FIELDS = ("text", "reply_to", "repost_of", "ancestors", DIGEST)
-# What refers to a tweet, and as what it is counted there.
+# References to a tweet, and the counts that they change.
 _KINDS = {"reply_to": "replies", "repost_of": "reposts"}
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A tweet to be imported. An original comes inside another tweet: it fills a gap, and replaces nothing."""
+    """A tweet to import. An original comes from inside another tweet: it is inserted, but never updates."""
 
     tweet: SourceTweet
     content: TweetContent
@@ -40,10 +40,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Known:
-    """What the database has: the tweets of the batch and those they refer to or did, each with `KNOWN_FIELDS`.
+    """Stored documents: tweets of the batch, and tweets that they refer to or referred to, with `KNOWN_FIELDS`.
 
-    Of tweets whose place in a thread is new (`is_moved`): `below` are replies to them and replies to those, with
-    `ancestors` and `reply_to`; they may have come first. `reposts` counts reposts of tweets that are new.
+    For tweets with a new place in a thread (`is_moved`), `below` are their direct and indirect replies, which may have
+    been imported earlier, with `ancestors` and `reply_to`. `reposts` counts reposts of new tweets.
     """
 
     tweets: Mapping[ObjectId, Document] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Plan:
 
 
 def references(items: Iterable[Item]) -> set[ObjectId]:
-    """Every tweet that these are or refer to."""
+    """The ids of these tweets and of all tweets that they refer to."""
     found = {object_id(item.tweet.id) for item in items}
     for item in items:
         found |= referred_to(item.content)
@@ -72,18 +72,18 @@ def references(items: Iterable[Item]) -> set[ObjectId]:
 
 
 def referred_to(document: Mapping[str, Any]) -> set[ObjectId]:
-    """The tweets that count this one."""
+    """The tweets whose counts include this one."""
     return {document[name] for name in _KINDS} - {None}
 
 
 def is_moved(item: Item, known: Mapping[ObjectId, Document]) -> bool:
-    """Is it new, or a reply to another tweet than before?"""
+    """Whether the tweet is new, or replies to another tweet than before."""
     former = known.get(object_id(item.tweet.id))
     return former is None or (not item.is_original and former["reply_to"] != item.content["reply_to"])
 
 
 def plan(items: Sequence[Item], known: Known, now: datetime) -> Plan:
-    """`items` has no tweet twice."""
+    """`items` contains each tweet once."""
     new: dict[ObjectId, Item] = {}
     changed: dict[ObjectId, Item] = {}
     for item in items:
@@ -123,7 +123,7 @@ def _document(tweet_id: ObjectId, item: Item, ancestors: list[ObjectId]) -> Docu
 
 
 def _update(former: Document, item: Item, ancestors: list[ObjectId], now: datetime) -> UpdateOne:
-    """The dataset has changed since. Another text is an edit like any: the former one is kept."""
+    """The dataset has changed. A new text is an edit: the previous text is kept."""
     change: Document = {
         "$set": {**item.content, "ancestors": ancestors, DIGEST: item.digest},
         "$inc": {"version": 1},
@@ -140,9 +140,9 @@ def _update(former: Document, item: Item, ancestors: list[ObjectId], now: dateti
 
 
 def _chains(written: Mapping[ObjectId, Item], known: Known) -> dict[ObjectId, list[ObjectId]]:
-    """The ancestors of each tweet that is written, as far as they are known.
+    """The known ancestors of each written tweet.
 
-    Replies have greater ids than what they reply to, so in order of ids a parent comes before its replies.
+    A reply has a greater id than its parent, so parents come first in the order of ids.
     """
     chains: dict[ObjectId, list[ObjectId]] = {}
     for tweet_id in sorted(written):
@@ -151,12 +151,12 @@ def _chains(written: Mapping[ObjectId, Item], known: Known) -> dict[ObjectId, li
             chains[tweet_id] = []
         else:
             above = known.tweets[parent]["ancestors"] if parent in known.tweets else []
-            chains[tweet_id] = _continued([*above, parent], chains)
+            chains[tweet_id] = _extended([*above, parent], chains)
     return chains
 
 
-def _continued(ancestors: list[ObjectId], chains: Mapping[ObjectId, list[ObjectId]]) -> list[ObjectId]:
-    """The same, with what is known by now of those above the nearest that is written."""
+def _extended(ancestors: list[ObjectId], chains: Mapping[ObjectId, list[ObjectId]]) -> list[ObjectId]:
+    """The same ancestors, extended above the nearest one whose chain is known."""
     for place in reversed(range(len(ancestors))):
         above = chains.get(ancestors[place])
         if above is not None:
@@ -165,9 +165,9 @@ def _continued(ancestors: list[ObjectId], chains: Mapping[ObjectId, list[ObjectI
 
 
 def _moved_below(known: Known, chains: Mapping[ObjectId, list[ObjectId]]) -> Iterable[UpdateOne]:
-    """Replies that were there before what they reply to get the rest of their threads."""
+    """Updates of stored replies whose parents are imported now: they get the upper part of the thread."""
     for document in known.below:
-        ancestors = _continued(document["ancestors"], chains)
+        ancestors = _extended(document["ancestors"], chains)
         if document["_id"] not in chains and ancestors != document["ancestors"]:
             yield UpdateOne({"_id": document["_id"]}, {"$set": {"ancestors": ancestors}})
 
@@ -176,20 +176,20 @@ def _moved_below(known: Known, chains: Mapping[ObjectId, list[ObjectId]]) -> Ite
 
 
 def _counts(new: Mapping[ObjectId, Item], changed: Mapping[ObjectId, Item], known: Known) -> list[Write]:
-    """Those of tweets that were there change by what is new; those of new tweets are what there is of them."""
+    """Stored tweets change their counts by the new references; new tweets count all references."""
     changes = _changes(new, changed, known)
-    there: dict[ObjectId, Counter[str]] = {}
+    existing: dict[ObjectId, Counter[str]] = {}
     for document in known.below:
         if document["reply_to"] in new:
-            there.setdefault(document["reply_to"], Counter())["replies"] += 1
+            existing.setdefault(document["reply_to"], Counter())["replies"] += 1
     for tweet_id, reposts in known.reposts.items():
-        there.setdefault(tweet_id, Counter())["reposts"] += reposts
-    # What is left of a tweet that was deleted and is imported again.
+        existing.setdefault(tweet_id, Counter())["reposts"] += reposts
+    # Counts that remain of a deleted tweet that is imported again.
     writes: list[Write] = [DeleteMany({"_id": {"$in": list(new)}})] if new else []
-    for tweet_id in {**changes, **there}:
+    for tweet_id in {**changes, **existing}:
         change = changes.get(tweet_id, Counter())
         if tweet_id in new:
-            change.update(there.get(tweet_id, Counter()))
+            change.update(existing.get(tweet_id, Counter()))
         elif tweet_id not in known.tweets:
             continue
         if by := {kind: number for kind, number in change.items() if number}:
@@ -214,7 +214,7 @@ def _changes(
 
 
 def _profiles(items: Iterable[Item], known: Mapping[str, Document]) -> list[DocumentWrite]:
-    """Everybody as he was seen last, here or before."""
+    """The latest state of each author, from this batch or an earlier one."""
     latest: dict[int, SourceUser] = {}
     for item in items:
         user = item.tweet.user

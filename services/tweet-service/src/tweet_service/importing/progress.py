@@ -1,4 +1,4 @@
-"""Shows how far an import is: a bar that is drawn anew on a terminal, a line now and then elsewhere."""
+"""Shows the progress of an import: a bar on a terminal, elsewhere a line every few seconds."""
 
 import time
 from typing import TextIO
@@ -34,13 +34,13 @@ class Progress:
             print(file=self._out)
 
     def say(self, sentence: str) -> None:
-        """Something that must be read, on a line of its own."""
+        """Print a message on its own line."""
         self._print(sentence)
         if self._is_terminal:
             print(file=self._out)
 
     def _print(self, line: str) -> None:
-        # ESC [ K clears what is left of a longer line.
+        # ESC [ K clears the rest of a longer line.
         print(f"\r{line}\033[K" if self._is_terminal else line, end="" if self._is_terminal else "\n", file=self._out)
         self._out.flush()
 

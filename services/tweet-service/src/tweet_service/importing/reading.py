@@ -1,6 +1,6 @@
-"""Splits a dataset into its records: a line each, or an element of a JSON array each; gzip is seen through.
+"""Splits a dataset into records: lines, or elements of a JSON array, optionally gzipped.
 
-Nothing in a file stops the reading: what can't be split off properly becomes a record with a `problem`.
+No content stops the reading: a part that can't be split becomes a record with a `problem`.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-# MongoDB's own limit of a document.
+# MongoDB's limit of a document.
 MAX_RECORD_BYTES = 16 * 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
 _GZIP = b"\x1f\x8b"
@@ -24,7 +24,7 @@ TOO_LONG = f"longer than {MAX_RECORD_BYTES // 1024 // 1024} MiB"
 
 
 class Record(NamedTuple):
-    """`line` is where it begins, counted from 1. With a `problem` it can't be decoded; `raw` then is for showing."""
+    """`line` is its first line, counted from 1. With a `problem` it can't be decoded; then `raw` is for the message."""
 
     line: int
     raw: bytes
@@ -32,13 +32,13 @@ class Record(NamedTuple):
 
 
 class Source:
-    """A file of records, open."""
+    """An open file of records."""
 
     def __init__(self, path: Path) -> None:
         """Raises `OSError`."""
         self._file = path.open("rb")
         self.size = path.stat().st_size
-        # Bytes of the file that have been read so far, of `size`.
+        # Bytes read so far, of `size`.
         self.consumed = 0
         self._damage: str | None = None
 
@@ -51,12 +51,12 @@ class Source:
         self._file.close()
 
     def digest(self) -> str:
-        """What tells this file's content from every other's."""
+        """SHA-256 of the content, which identifies the import."""
         self._file.seek(0)
         return hashlib.file_digest(self._file, "sha256").hexdigest()
 
     def records(self) -> Iterator[Record]:
-        """Every record, in order; the same ones each time."""
+        """All records in order; the same ones in each call."""
         chunks = self._text()
         first = next(chunks, b"").removeprefix(_BYTE_ORDER_MARK)
         chunks = itertools.chain([first], chunks)
@@ -68,7 +68,7 @@ class Source:
             yield Record(line, b"", self._damage)
 
     def _text(self) -> Iterator[bytes]:
-        """The content, unpacked, in pieces of which none is empty."""
+        """The unpacked content, in chunks that are not empty."""
         self._file.seek(0)
         self.consumed = 0
         self._damage = None
@@ -83,7 +83,7 @@ class Source:
             yield chunk
 
     def _unpacked(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Every member of a gzip file, as far as it is sound. A few bytes may unpack to very many: never at once."""
+        """All members of a gzip file up to the first damage. Each step has a limited output (decompression bombs)."""
         inflater, begun = zlib.decompressobj(_GZIP_WINDOW), False
         try:
             for chunk in chunks:
@@ -93,20 +93,20 @@ class Source:
                     yield inflater.decompress(packed, _CHUNK_BYTES)
                     packed = inflater.unconsumed_tail
                     if inflater.eof:
-                        # Another member may follow, or the padding of a tape.
+                        # Another member may follow, or padding with zeros.
                         packed = inflater.unused_data.lstrip(b"\0")
                         inflater, begun = zlib.decompressobj(_GZIP_WINDOW), False
             while begun and (rest := inflater.decompress(b"", _CHUNK_BYTES)):
                 yield rest
         except zlib.error as error:
-            self._damage = f"the compressed file is damaged from here on ({error})"
+            self._damage = f"the compressed file is damaged from here ({error})"
         else:
             if begun and not inflater.eof:
                 self._damage = "the compressed file is cut off here"
 
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[Record]:
-    """A record from each line that isn't blank."""
+    """A record from each line that is not blank."""
     line, held, is_too_long = 1, b"", False
     for chunk in chunks:
         *whole, held = (held + chunk).split(b"\n")
@@ -126,7 +126,7 @@ def split_lines(chunks: Iterable[bytes]) -> Iterator[Record]:
 
 
 _BETWEEN = b" \t\r,"
-# The next bracket or line end outside of strings; or the quote of a string that does not end, in its line or so far.
+# The next bracket or line break outside of strings, or the quote of a string without an end in its line or chunk.
 _STRUCTURE = re.compile(rb'(?:[^"{}\[\]\n]++|"(?:[^"\\\n]++|\\.)*+")*+([{}\[\]\n"])')
 
 
@@ -136,24 +136,24 @@ def split_array(chunks: Iterable[bytes]) -> Iterator[Record]:
 
 
 class _ArraySplitter:
-    """Finds where elements begin and end, by brackets outside of strings.
+    """Finds the elements of an array, by brackets outside of strings.
 
-    A broken element must not take the rest of the file with it: where elements begin on lines of their own, the
-    reading goes on at the next line that begins as the first element's did. A string never spans lines (RFC 8259 §7).
+    A broken element must not affect the rest of the file: if each element starts on its own line, reading continues at
+    the next line that starts like the first element. A string never spans lines (RFC 8259 §7).
     """
 
     def __init__(self) -> None:
         self._text = b""
-        self._at = 0  # up to here the text has been looked at
+        self._at = 0  # the text is processed up to here
         self._line = 1
         self._depth = 0
         self._is_over = False
         # Of the element that is being read.
         self._begin: int | None = None
         self._begin_line = 1
-        # Behind a broken element, until the next one is found.
+        # True after a broken element, until the next one is found.
         self._is_lost = False
-        # What is before the first element in its line; and the same once that is known to be a sign of elements.
+        # The text before the first element in its line; `_margin` once it is known to mark elements.
         self._first_margin: bytes | None = None
         self._margin: bytes | None = None
 
@@ -168,7 +168,7 @@ class _ArraySplitter:
             yield Record(self._line, self._text[self._at :].strip(_BETWEEN), CUT_OFF)
 
     def _take(self, chunk: bytes) -> None:
-        """Forget what is done with, and have more to look at."""
+        """Drop processed text and append a chunk."""
         done = self._done()
         self._text = self._text[done:] + chunk
         self._at -= done
@@ -193,10 +193,10 @@ class _ArraySplitter:
             yield record
         if self._is_over and (stray := self._text[self._at :].strip()):
             self._at = len(self._text)
-            yield Record(self._line, stray, "behind the end of the array")
+            yield Record(self._line, stray, "after the end of the array")
 
     def _is_decidable(self, sign: bytes, place: int) -> bool:
-        """A string may go on in the next chunk, and how the next line begins may not be seen yet."""
+        """False if it depends on the next chunk: a string may continue there, or a line may start there."""
         if sign == b'"':
             return self._text.find(b"\n", place) >= 0
         return sign != b"\n" or len(self._text) > place + 1 + len(self._margin or b"")
@@ -205,7 +205,7 @@ class _ArraySplitter:
         if sign == b"\n":
             self._line += 1
             if self._margin is not None and self._text.startswith(self._margin + b"{", self._at):
-                return self._begin_anew(place)
+                return self._restart(place)
         elif sign == b'"':
             end = self._text.find(b"\n", place)
             return self._give_up(len(self._text) if end < 0 else end, "a string in it does not end")
@@ -228,14 +228,14 @@ class _ArraySplitter:
         if self._depth != 1 or self._begin is None:
             return None
         record = Record(self._begin_line, self._text[self._begin : self._at])
-        # A line begins like the first element's only at another one if elements fit a line each, or are indented.
+        # The margin marks elements only if each element is one line, or elements are indented.
         if self._margin is None and (self._begin_line == self._line or self._first_margin):
             self._margin = self._first_margin
         self._begin = None
         return record
 
-    def _begin_anew(self, place: int) -> Record | None:
-        """At a line that begins an element. One that is still open then is broken."""
+    def _restart(self, place: int) -> Record | None:
+        """Start at a line that begins an element. An element that is still open is broken."""
         record = None
         if self._begin is not None:
             record = Record(self._begin_line, self._text[self._begin : place], "its brackets do not close")
@@ -243,11 +243,11 @@ class _ArraySplitter:
         return record
 
     def _give_up(self, end: int, problem: str) -> Record | None:
-        """Drop what is up to `end`, and all that follows until the next element is found."""
+        """Drop the text up to `end`, and all text until the next element is found."""
         begin, line = (self._at, self._line) if self._begin is None else (self._begin, self._begin_line)
         was_lost, self._is_lost = self._is_lost, True
         self._begin, self._at, self._depth = None, end, 1
         if was_lost:
             return None
-        rest = "" if self._margin is not None else "; what follows can't be told apart"
+        rest = "" if self._margin is not None else "; the elements after it can't be found"
         return Record(line, self._text[begin:end], problem + rest)

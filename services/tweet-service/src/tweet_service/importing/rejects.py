@@ -1,4 +1,4 @@
-"""The file of rejected records: a line of JSON each, with the line in the dataset and the reason."""
+"""The file of rejected records: JSON lines with the line in the dataset, the reason and the record."""
 
 import errno
 import json
@@ -13,16 +13,16 @@ _BEGINNING = b'{"line": '
 
 
 class Rejects:
-    """The file, open for appending. It is removed in the end if there is nothing in it."""
+    """The file, open for appending. It is deleted at the end if it is empty."""
 
     def __init__(self, path: Path, *, keep_bytes: int) -> None:
-        """`keep_bytes` of a former run stay; what it wrote behind them will be written again.
+        """Keeps `keep_bytes` of an earlier run; the rest will be written again.
 
-        Raises `OSError`; also if there is a file of this name that is none of rejects, so that no other is lost.
+        Raises `OSError`, also if the file exists and is not a file of rejects, so that no other file is overwritten.
         """
         self.path = path
-        if path.exists() and not _is_ours(path):
-            raise FileExistsError(errno.EEXIST, "is there, and no file of rejects", str(path))
+        if path.exists() and not _is_reject_file(path):
+            raise FileExistsError(errno.EEXIST, "exists, and is not a file of rejected records", str(path))
         self._file = path.open("ab")
         if self._file.tell() > keep_bytes:
             self._file.truncate(keep_bytes)
@@ -38,7 +38,7 @@ class Rejects:
             self.path.unlink()
 
     def write(self, rejected: list[tuple[Record, str]]) -> int:
-        """Append, and return how long the file is now. Raises `OSError`."""
+        """Append, and return the length of the file. Raises `OSError`."""
         for record, reason in rejected:
             shown = record.raw[:_SHOWN_BYTES].decode(errors="replace")
             line = {"line": record.line, "reason": reason, "record": shown}
@@ -47,6 +47,6 @@ class Rejects:
         return self._file.tell()
 
 
-def _is_ours(path: Path) -> bool:
+def _is_reject_file(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(len(_BEGINNING)) in {b"", _BEGINNING}

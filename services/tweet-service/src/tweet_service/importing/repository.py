@@ -1,6 +1,6 @@
-"""What an import reads and writes: each batch in one transaction, with the note of how far the import is.
+"""Storage of an import: one transaction for each batch, which includes the progress of the import.
 
-So a batch is stored once, whatever happens on the way, and what is counted with it is exact.
+So each batch is stored exactly once, and the counts are exact.
 """
 
 import secrets
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from pymongo.client_session import ClientSession
 
 COLLECTION = "imports"
-# Taken by every batch, so that two imports at a time write one after the other: neither would see in its snapshot
-# what the other is just about to insert, and both would count wrong.
+# Every batch writes this document, so that concurrent imports write one after the other: a snapshot does not contain
+# what another transaction is about to insert, so both would count wrong.
 _TURN = "turn"
 _SELECTION_MS = 2000
-# Longer than a batch takes: for a server that has stopped answering without closing the connection.
+# Longer than a batch takes. For a server that stops responding without closing the connection.
 _SOCKET_MS = 30_000
 
 
 class OvertakenError(Exception):
-    """Another process has begun to import the same file."""
+    """Another process has started to import the same file."""
 
 
 def connect(url: str) -> MongoClient[Document]:
@@ -58,7 +58,7 @@ def connect(url: str) -> MongoClient[Document]:
 
 
 def is_conflict(error: PyMongoError) -> bool:
-    """Has another transaction been in the way?"""
+    """Whether another transaction caused a conflict."""
     return not isinstance(error, UNAVAILABLE) and error.has_error_label("TransientTransactionError")
 
 
@@ -82,19 +82,19 @@ class ImportRepository:
         self._session: ClientSession | None = None
 
     def prepare(self, indexes: Mapping[str, Sequence[IndexModel]]) -> None:
-        """The indexes, without which a batch would be looked for in everything there is. They may be there."""
+        """Create the indexes, without which each batch would scan whole collections. Idempotent."""
         self._database.command("ping")
         with pymongo.timeout(INDEX_BUILD_SECONDS):
             for collection, wanted in indexes.items():
                 self._database[collection].create_indexes(list(wanted))
 
     def begin(self) -> ImportDocument:
-        """Take the import over where it was interrupted; begin anew if it was not, or was finished."""
+        """Continue an interrupted import; start from the beginning if there is none, or it was finished."""
         self._session = self._client.start_session()
         mine = {"run": self._run, "session": self._session.session_id["id"], "file": self._file}
         former = self._imports.find_one_and_update({"_id": self._digest, "finished_at": None}, {"$set": mine})
         if former is not None:
-            # A process that was killed may have left a transaction that stands in the way until it expires.
+            # A process that was killed may have left a transaction, which would block until it expires.
             self._database.command("killSessions", [{"id": former["session"]}])
             return cast("ImportDocument", former | mine)
         begun = ImportDocument(
@@ -115,10 +115,10 @@ class ImportRepository:
         self._imports.update_one({"_id": self._digest, "run": self._run}, {"$set": {"finished_at": datetime.now(UTC)}})
 
     def store(self, items: Sequence[Item], *, after: int, done: int, rejected: int, rejects_bytes: int) -> Tally:
-        """Store the records from the one behind `after` to the `done`-th. Returns what has become of all so far.
+        """Store the records after number `after` up to number `done`. Returns the tally of all records so far.
 
-        May be called again after any error: what was committed all the same is not stored twice. Raises
-        `OvertakenError`, `PyMongoError`.
+        It may be called again after any error: a batch that was committed is not stored twice. Raises `OvertakenError`,
+        `PyMongoError`.
         """
 
         def work(session: "ClientSession") -> Tally:
@@ -135,8 +135,8 @@ class ImportRepository:
             return tally
 
         if self._session is None:
-            raise OvertakenError("the import was not begun")
-        # Not the driver's `with_transaction`, which retries for two minutes and says nothing meanwhile.
+            raise OvertakenError("the import was not started")
+        # Not the driver's `with_transaction`, which retries for two minutes without a message.
         with self._session.start_transaction():
             return work(self._session)
 
@@ -164,7 +164,7 @@ class ImportRepository:
         authors = {author_id(item.tweet.user.id) for item in items}
         moved = [object_id(item.tweet.id) for item in items if is_moved(item, tweets)]
         below = self._tweets.find({"ancestors": {"$in": moved}}, ("ancestors", "reply_to"), session=session)
-        # MongoDB uses a partial index only if the query says that it wants nothing else.
+        # MongoDB uses a partial index only if the query repeats its filter.
         of_new = {"repost_of": {"$in": [each for each in moved if each not in tweets], "$type": "objectId"}}
         reposts = self._tweets.aggregate(
             [{"$match": of_new}, {"$group": {"_id": "$repost_of", "reposts": {"$sum": 1}}}], session=session

@@ -1,4 +1,4 @@
-"""The import: reads and maps a batch while the one before it is being written."""
+"""The import: reads and maps a batch while the previous one is being written."""
 
 import itertools
 import threading
@@ -27,7 +27,7 @@ _BACKOFF = Backoff(initial=0.02, maximum=2.0)
 
 @dataclass(slots=True)
 class Batch:
-    """Records from the one behind `after` to the `done`-th of the file, in order; `items` has no tweet twice."""
+    """The records after number `after` up to number `done`, in order; `items` contains each tweet once."""
 
     after: int
     done: int
@@ -36,11 +36,11 @@ class Batch:
 
 
 class StoppedError(Exception):
-    """The import is to stop while it waits for MongoDB."""
+    """A stop was requested while the import waits for MongoDB."""
 
 
 class Importer:
-    """One import of a file. `stop` may be set at any time; the batch that is being written then is finished."""
+    """One import of a file. `stop` may be set at any time; the batch that is being written is finished."""
 
     def __init__(
         self,
@@ -59,13 +59,13 @@ class Importer:
         self._stop = stop
         self._batch_size = batch_size
         self._retrier = Retrier(on=is_temporary, backoff=_BACKOFF, on_failure=self._report_failure)
-        # Has every record been dealt with?
+        # Whether every record has been processed.
         self.is_complete = False
 
     def run(self, state: ImportDocument) -> Tally:
-        """Import what is not `done` yet. Returns what has become of all records, of former runs too.
+        """Import the records that are not `done` yet. Returns the tally of all records, including earlier runs.
 
-        Raises `OvertakenError`, `PyMongoError` (of the kind that waiting does not mend), `OSError`.
+        Raises `OvertakenError`, `PyMongoError` (if a retry can't help), `OSError`.
         """
         tally = Tally(**state["tally"])
         with ThreadPoolExecutor(1, "import-writer") as writer:
@@ -93,7 +93,7 @@ class Importer:
         return tally
 
     def _store(self, batch: Batch) -> Tally:
-        # Before the batch is noted as done, and once, however often it is tried: an interrupted run's are cut off.
+        # Written once, before the batch is stored: the next run truncates what an interrupted run has written.
         rejects_bytes = self._rejects.write(batch.rejected)
         return self._persist(
             lambda: self._repository.store(
@@ -117,12 +117,12 @@ class Importer:
 
 
 def batches_of(source: Source, done: int, size: int, now: datetime) -> Iterator[Batch]:
-    """The records behind the first `done`. Those are looked at too: a later one may be the same tweet."""
+    """The records after the first `done`. Those are read too, because a later record may be a duplicate of one."""
     lines: dict[int, int] = {}
     records = enumerate(source.records(), 1)
     for _number, record in itertools.islice(records, done):
         try:
-            _first(read_tweet(record, now), record, lines)
+            _require_first(read_tweet(record, now), record, lines)
         except Unusable:
             continue
     while numbered := list(itertools.islice(records, size)):
@@ -134,7 +134,7 @@ def _batch(numbered: list[tuple[int, Record]], lines: dict[int, int], now: datet
     tweets: dict[int, SourceTweet] = {}
     for _number, record in numbered:
         try:
-            tweet = _first(read_tweet(record, now), record, lines)
+            tweet = _require_first(read_tweet(record, now), record, lines)
         except Unusable as error:
             batch.rejected.append((record, str(error)))
         else:
@@ -147,10 +147,10 @@ def _batch(numbered: list[tuple[int, Record]], lines: dict[int, int], now: datet
     return batch
 
 
-def _first(tweet: SourceTweet, record: Record, lines: dict[int, int]) -> SourceTweet:
-    """Remembers it, with its line. Raises `Unusable` if there was one with its id."""
+def _require_first(tweet: SourceTweet, record: Record, lines: dict[int, int]) -> SourceTweet:
+    """Record the line of a tweet. Raises `Unusable` if an earlier record has its id."""
     if tweet.id in lines:
-        raise Unusable(f"id: duplicate, line {lines[tweet.id]} has it")
+        raise Unusable(f"id: duplicate of line {lines[tweet.id]}")
     lines[tweet.id] = record.line
     return tweet
 
