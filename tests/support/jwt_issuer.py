@@ -1,4 +1,4 @@
-"""An issuer of access tokens for tests of those who check them: real keys, a real key set over HTTP."""
+"""An issuer of access tokens for tests: real keys, and a key set over HTTP."""
 
 import base64
 import json
@@ -34,7 +34,7 @@ class SigningKey:
 
 
 class Issuer:
-    """Signs with its newest key; `url` serves the public halves of all, and counts how often it was asked."""
+    """Signs with its newest key. `url` serves the public keys; `asked` counts the requests."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -60,7 +60,7 @@ class Issuer:
         }
 
     def token(self, *, headers: dict[str, Any] | None = None, key: SigningKey | None = None, **changed: Any) -> str:
-        """A valid token, but for what is `changed` in its claims (None: left out) or `headers`."""
+        """A valid token, except for `changed` claims (None removes a claim) and `headers`."""
         key = key or self.keys[-1]
         claims = {name: value for name, value in self.claims(**changed).items() if value is not None}
         return str(jwt.encode(claims, key.pem, "ES256", {"kid": key.kid, "typ": "at+jwt", **(headers or {})}))
@@ -79,7 +79,7 @@ def serving_issuer() -> Iterator[Issuer]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Silence."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     issuer = Issuer(f"http://127.0.0.1:{server.server_port}/jwks.json")

@@ -1,8 +1,8 @@
-"""Clients of Server-Sent Events, on bare sockets: what they don't read stays unread.
+"""Clients of Server-Sent Events on plain sockets, which read only on request.
 
-`python sse.py HOST PORT PATH COUNT` is so many of them in a process of their own. It prints a line as soon as all
-are connected, and when each has had its first event another: when (in seconds since the epoch) the first one and the
-last one had it. It ends when all connections have been ended.
+`python sse.py HOST PORT PATH COUNT` connects COUNT clients from a separate process. It prints one line when all are
+connected, and one with the times (in seconds since the epoch) at which the first and the last client had its first
+event. It ends when the server has ended all connections.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Message:
-    """`event` is empty if there is none in it: a heartbeat, for example."""
+    """`event` is empty if the message is not an event, like a heartbeat."""
 
     event: str
     data: Any
@@ -25,7 +25,7 @@ class Message:
 
 
 class Listener:
-    """One connection. `last_id` is what a browser would send in `Last-Event-ID`."""
+    """One connection. `last_id` is the id that a browser would send in `Last-Event-ID`."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -39,7 +39,7 @@ class Listener:
     async def connect(
         cls, host: str, port: int, path: str, headers: dict[str, str] | None = None, buffer: int | None = None
     ) -> Self:
-        """Returns when the headers of the answer are there. `buffer`: so many bytes are taken without being read."""
+        """Returns when the response headers have arrived. `buffer` limits the bytes received without a read."""
         connection = socket.socket()
         connection.setblocking(False)
         if buffer is not None:
@@ -56,7 +56,7 @@ class Listener:
         return listener
 
     async def message(self) -> Message | None:
-        """The next one, of any kind; None at the end."""
+        """The next message of any kind; None at the end."""
         while "\n\n" not in self._rest:
             try:
                 size = int(await self._reader.readline() or b"0", 16)
@@ -73,7 +73,7 @@ class Listener:
         return Message(fields.get("event", ""), data, fields.get("id"), text)
 
     async def event(self, within: float = 60) -> Message:
-        """The next one that is an event."""
+        """The next event."""
         async with asyncio.timeout(within):
             while True:
                 message = await self.message()
@@ -82,7 +82,7 @@ class Listener:
                     return message
 
     async def body(self) -> Any:
-        """The body of an answer that is no stream."""
+        """The body of a response that is not a stream."""
         return json.loads(await self._reader.readexactly(int(self.headers["content-length"])))
 
     def close(self) -> None:

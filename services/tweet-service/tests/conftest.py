@@ -1,4 +1,4 @@
-"""The service in this process, on a real MongoDB, with an issuer whose keys the tests have."""
+"""The service in this process, on a real MongoDB, with a token issuer of the tests."""
 
 import secrets
 import time
@@ -19,8 +19,8 @@ from tweet_service.settings import Settings
 Documents = Database[dict[str, Any]]
 
 
-class TurnableClock:
-    """The real time in seconds since the epoch, and what tests have turned it forward by."""
+class AdjustableClock:
+    """The real time in seconds since the epoch, plus an offset that tests set."""
 
     def __init__(self) -> None:
         self.offset = 0.0
@@ -32,12 +32,12 @@ class TurnableClock:
         self.offset += seconds
 
 
-_clock = TurnableClock()
+_clock = AdjustableClock()
 
 
 @pytest.fixture
-def clock() -> Iterator[TurnableClock]:
-    """The application's clock; it is set right again after the test."""
+def clock() -> Iterator[AdjustableClock]:
+    """The clock of the application. Its offset is removed after the test."""
     yield _clock
     _clock.offset = 0.0
 
@@ -60,7 +60,7 @@ def settings(database_url: str, issuer: Issuer) -> Settings:
 
 @pytest.fixture(scope="session")
 def documents(database_url: str) -> Iterator[Documents]:
-    """The database behind the service's back."""
+    """The database of the service, accessed directly."""
     with pymongo.MongoClient[dict[str, Any]](database_url, tz_aware=True) as client:
         database = client.get_default_database()
         yield database
@@ -68,14 +68,14 @@ def documents(database_url: str) -> Iterator[Documents]:
 
 
 @pytest.fixture
-def bury(documents: Documents) -> Callable[[str], None]:
-    """Leaves what sync-service leaves when the delete event of a user arrives: a tombstone, in place of the row."""
+def leave_tombstone(documents: Documents) -> Callable[[str], None]:
+    """Replaces a user by a tombstone, as sync-service does for a delete event."""
 
-    def bury(user_id: str) -> None:
+    def leave_tombstone(user_id: str) -> None:
         tombstone = {"_id": user_id, "_sync": {"operation": "d", "deleted_at": datetime.now(UTC)}}
         documents["users_copy"].replace_one({"_id": user_id}, tombstone, upsert=True)
 
-    return bury
+    return leave_tombstone
 
 
 @pytest.fixture(scope="session")
@@ -92,12 +92,12 @@ async def anonymous(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-Somebody = Callable[..., httpx.AsyncClient]
+MakeClient = Callable[..., httpx.AsyncClient]
 
 
 @pytest.fixture
-async def somebody(app: FastAPI, issuer: Issuer, documents: Documents) -> AsyncIterator[Somebody]:
-    """Makes people: clients with a token of their own; `arrived` ones have a copy, and so can be found by name."""
+async def make_client(app: FastAPI, issuer: Issuer, documents: Documents) -> AsyncIterator[MakeClient]:
+    """Creates users: clients with their own token. `arrived` ones are in the copy, and can be found by name."""
     clients = []
 
     def make(username: str | None = None, *, arrived: bool = True, **claims: Any) -> httpx.AsyncClient:
@@ -124,6 +124,6 @@ async def somebody(app: FastAPI, issuer: Issuer, documents: Documents) -> AsyncI
 
 @pytest.fixture
 async def ada(anonymous: httpx.AsyncClient, issuer: Issuer) -> httpx.AsyncClient:
-    """A caller whose copy has not arrived, with an id of this test's own."""
+    """A caller who has not arrived in the copy, with a unique id."""
     anonymous.headers["Authorization"] = f"Bearer {issuer.token(sub=f'u-{secrets.token_hex(6)}')}"
     return anonymous

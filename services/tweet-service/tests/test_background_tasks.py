@@ -1,4 +1,4 @@
-"""No background task of tweet-service ends unseen."""
+"""Background tasks of tweet-service are restarted."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -69,7 +69,7 @@ async def test_task_that_ends_is_restarted(
 
 
 async def arrives(hub: TweetHub, documents: Documents, subscription: Any) -> None:
-    """A tweet that is stored now reaches the listener."""
+    """A tweet that is stored now reaches the subscriber."""
     text = new_tweet("u-1", "x")
     documents["tweets"].insert_one(dict(text))
     events: list[bytes] = []
@@ -80,7 +80,7 @@ async def arrives(hub: TweetHub, documents: Documents, subscription: Any) -> Non
 
 
 @pytest.mark.parametrize("how", ["cancelled", "raises"])
-async def test_stream_goes_on_where_it_was_when_its_task_has_ended(
+async def test_stream_continues_at_its_position_after_its_task_has_ended(
     settings: Settings, documents: Documents, monkeypatch: pytest.MonkeyPatch, how: Failure
 ) -> None:
     runs = fail_first_run(monkeypatch, TweetHub, "_follow", how)
@@ -98,7 +98,7 @@ async def test_stream_goes_on_where_it_was_when_its_task_has_ended(
             assert await restarts(client, "tweet-stream") == 2
 
 
-async def test_start_of_the_stream_that_is_cancelled_is_an_error_and_the_next_one_starts(
+async def test_cancelled_start_of_the_stream_is_an_error_and_the_next_start_succeeds(
     settings: Settings, documents: Documents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, waiting = TweetChanges.now, [asyncio.Event().wait]
@@ -120,7 +120,7 @@ async def test_start_of_the_stream_that_is_cancelled_is_an_error_and_the_next_on
 
 
 @pytest.mark.parametrize("is_forced", [True, False])
-async def test_query_that_is_cancelled_leaves_no_request_waiting(is_forced: bool) -> None:
+async def test_cancelled_query_fails_its_requests(is_forced: bool) -> None:
     asked = asyncio.Event()
 
     async def find(keys: set[int]) -> dict[int, int]:

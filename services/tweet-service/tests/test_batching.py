@@ -1,4 +1,4 @@
-"""Questions that are asked at the same time are one query."""
+"""Concurrent requests are one query."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from tweet_service.batching import MAX_BATCH, BatchInserter, BatchLoader, by_id
 
 
 class Squares:
-    """Finds squares of even numbers; tells what it was asked for, and waits while it is held."""
+    """Finds squares of even numbers, records the queries, and waits until `open` is set."""
 
     def __init__(self) -> None:
         self.asked: list[set[int]] = []
@@ -42,13 +42,13 @@ def loader(squares: Squares) -> BatchLoader[int, int]:
     return BatchLoader(squares.find)
 
 
-async def test_who_asks_at_the_same_time_shares_a_query(squares: Squares, loader: BatchLoader[int, int]) -> None:
+async def test_concurrent_requests_share_a_query(squares: Squares, loader: BatchLoader[int, int]) -> None:
     single, several = [loader.get(number) for number in (2, 3, 2)], loader.get_many([3, 4, 4])
     assert await asyncio.gather(*single, several) == [4, None, 4, {4: 16}]
     assert squares.asked == [{2, 3, 4}]
 
 
-async def test_no_answer_is_older_than_its_question(squares: Squares, loader: BatchLoader[int, int]) -> None:
+async def test_result_is_never_older_than_its_request(squares: Squares, loader: BatchLoader[int, int]) -> None:
     squares.open.clear()
     early = asyncio.create_task(loader.get(2))
     await squares.arrived.get()
@@ -60,7 +60,7 @@ async def test_no_answer_is_older_than_its_question(squares: Squares, loader: Ba
     assert squares.asked == [{2}, {2}, {2}]
 
 
-async def test_failure_is_that_of_all_who_asked_and_of_nobody_else(
+async def test_error_of_the_database_is_the_error_of_the_whole_batch_only(
     squares: Squares, loader: BatchLoader[int, int]
 ) -> None:
     failed = await asyncio.gather(loader.get(-1), loader.get_many([2]), return_exceptions=True)
@@ -68,7 +68,7 @@ async def test_failure_is_that_of_all_who_asked_and_of_nobody_else(
     assert await loader.get(2) == 4
 
 
-async def test_what_is_wrong_with_one_document_is_the_error_of_who_asked_for_it(
+async def test_error_of_one_document_is_the_error_of_its_request_only(
     loader: BatchLoader[int, int],
 ) -> None:
     answers = await asyncio.gather(
@@ -79,7 +79,7 @@ async def test_what_is_wrong_with_one_document_is_the_error_of_who_asked_for_it(
     assert answers[2] == {4: 16, 6: 36}
 
 
-async def test_who_gives_up_takes_nothing_from_the_others(squares: Squares, loader: BatchLoader[int, int]) -> None:
+async def test_cancelled_request_does_not_affect_the_others(squares: Squares, loader: BatchLoader[int, int]) -> None:
     squares.open.clear()
     gone, staying = asyncio.create_task(loader.get(2)), asyncio.create_task(loader.get(4))
     await squares.arrived.get()
@@ -90,14 +90,14 @@ async def test_who_gives_up_takes_nothing_from_the_others(squares: Squares, load
         await gone
 
 
-async def test_very_many_are_several_queries(squares: Squares, loader: BatchLoader[int, int]) -> None:
+async def test_very_many_requests_are_several_queries(squares: Squares, loader: BatchLoader[int, int]) -> None:
     numbers = range(2 * MAX_BATCH + 1)
     found = await asyncio.gather(*map(loader.get, numbers))
     assert found == [number**2 if number % 2 == 0 else None for number in numbers]
     assert [len(asked) for asked in squares.asked] == [MAX_BATCH, MAX_BATCH, 1]
 
 
-async def test_nothing_asked_for_is_nothing_found(squares: Squares, loader: BatchLoader[int, int]) -> None:
+async def test_request_without_keys_needs_no_query(squares: Squares, loader: BatchLoader[int, int]) -> None:
     assert await loader.get_many([]) == {}
     assert squares.asked == []
 

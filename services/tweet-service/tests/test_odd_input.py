@@ -10,7 +10,7 @@ import pytest
 
 from support.responses import problem
 
-Somebody = Callable[..., httpx.AsyncClient]
+MakeClient = Callable[..., httpx.AsyncClient]
 
 
 def cursor(position: str) -> str:
@@ -18,9 +18,9 @@ def cursor(position: str) -> str:
 
 
 @pytest.fixture
-async def tweet(somebody: Somebody) -> dict[str, Any]:
-    """A tweet of somebody's, and its author as a client."""
-    author = somebody()
+async def tweet(make_client: MakeClient) -> dict[str, Any]:
+    """A tweet of another user, and its author as a client."""
+    author = make_client()
     posted = (await author.post("/v1/tweets", json={"text": "odd #tandem"})).raise_for_status().json()
     return {**posted, "client": author}
 
@@ -114,13 +114,13 @@ async def test_cursor_with_half_a_character(tweet: dict[str, Any]) -> None:
         (b"", INVALID),
     ],
 )
-async def test_odd_body(somebody: Somebody, body: bytes, expected: tuple[int, str]) -> None:
-    answer = await somebody().post("/v1/tweets", content=body, headers={"Content-Type": "application/json"})
+async def test_odd_body(make_client: MakeClient, body: bytes, expected: tuple[int, str]) -> None:
+    answer = await make_client().post("/v1/tweets", content=body, headers={"Content-Type": "application/json"})
     assert problem(answer) == expected
 
 
-async def test_text_with_a_nul_is_kept_and_found(somebody: Somebody, anonymous: httpx.AsyncClient) -> None:
-    posted = await somebody().post("/v1/tweets", json={"text": "nul\0nul #odd\0tag"})
+async def test_text_with_a_nul_is_kept_and_found(make_client: MakeClient, anonymous: httpx.AsyncClient) -> None:
+    posted = await make_client().post("/v1/tweets", json={"text": "nul\0nul #odd\0tag"})
     assert posted.status_code == 201
     assert (await anonymous.get(posted.headers["location"])).json()["text"] == "nul\0nul #odd\0tag"
     assert posted.json()["id"] in [
@@ -129,8 +129,8 @@ async def test_text_with_a_nul_is_kept_and_found(somebody: Somebody, anonymous: 
 
 
 @pytest.mark.parametrize("sign", ["#", "\uff03", ""])
-async def test_hashtag_is_looked_for_with_any_sign(anonymous: httpx.AsyncClient, somebody: Somebody, sign: str) -> None:
-    posted = (await somebody().post("/v1/tweets", json={"text": "\uff03Ｗide"})).json()
+async def test_hashtag_is_found_with_any_sign(anonymous: httpx.AsyncClient, make_client: MakeClient, sign: str) -> None:
+    posted = (await make_client().post("/v1/tweets", json={"text": "\uff03Ｗide"})).json()
     found = (await anonymous.get("/v1/tweets", params={"hashtag": f"{sign}wide"})).json()["items"]
     assert posted["id"] in [each["id"] for each in found]
 
@@ -155,16 +155,16 @@ async def test_entity_tags_in_several_lines_are_one_list(tweet: dict[str, Any]) 
 @pytest.mark.parametrize(
     ("key", "status"), [(b"", 422), (b"x" * 201, 422), (b"\xe9\xff", 201), (b"$gt", 201), (b"x" * 200, 201)]
 )
-async def test_odd_idempotency_key(somebody: Somebody, key: bytes, status: int) -> None:
-    client = somebody()
+async def test_odd_idempotency_key(make_client: MakeClient, key: bytes, status: int) -> None:
+    client = make_client()
     answers = [await client.post("/v1/tweets", json={"text": "x"}, headers={b"Idempotency-Key": key}) for _ in range(2)]
     assert {answer.status_code for answer in answers} == {status}
     assert len({answer.json().get("id") for answer in answers}) == 1
 
 
-async def test_count_is_never_below_zero(somebody: Somebody) -> None:
+async def test_count_is_never_below_zero(make_client: MakeClient) -> None:
     """A repost that comes back has the id that it had, and a reply to it may have been deleted meanwhile."""
-    ada, bob = somebody(), somebody()
+    ada, bob = make_client(), make_client()
     original = (await ada.post("/v1/tweets", json={"text": "x"})).json()["id"]
     repost = (await bob.put(f"/v1/tweets/{original}/repost")).json()["id"]
     reply = (await ada.post("/v1/tweets", json={"text": "y", "reply_to": repost})).json()["id"]

@@ -107,7 +107,7 @@ class People:
     tokens: dict[str, str] = field(default_factory=dict)
 
     def arrive(self, username: str, **claims: Any) -> None:
-        """Somebody has a token, and his copy is here."""
+        """The caller has a token, and has arrived in the copy."""
         user_id = f"u-{username}"
         live = {"operation": "c", "deleted_at": None}
         user = {"_id": user_id, "username": username, "name": username.title(), "is_active": True, "_sync": live}
@@ -239,7 +239,7 @@ def test_reading_takes_a_token_and_writing_needs_one() -> None:
         *((label, {"Authorization": "Bearer x.y.z"}, "invalid-token") for label in OPERATIONS if label not in PUBLIC),
     ],
 )
-def test_operation_refuses_whoever_has_no_valid_token(
+def test_operation_refuses_an_invalid_token(
     service: LiveService, operation: str, sent: dict[str, str], code: str
 ) -> None:
     method, path = operation.split()

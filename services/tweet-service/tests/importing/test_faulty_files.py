@@ -17,7 +17,7 @@ from tweet_service.importing.command import ImportSettings, import_dataset
 from tweet_service.importing.repository import is_temporary
 
 
-def test_each_fault_is_told_and_the_rest_imported(target: ImportTarget) -> None:
+def test_faulty_records_are_rejected_and_the_rest_is_imported(target: ImportTarget) -> None:
     path = target.write(
         tweet(1),
         b'{"id": 2, "text": "no end',
@@ -113,7 +113,7 @@ def test_database_that_does_not_answer_is_an_error(
 
 
 @pytest.mark.integration
-def test_command_without_a_database_says_which_setting_is_missing(tmp_path: Path) -> None:
+def test_command_without_a_database_names_the_missing_setting(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "MONGODB_URL"}
     done = subprocess.run(
         [PROGRAM, "import", tmp_path / "x"], env=environment, capture_output=True, text=True, check=False

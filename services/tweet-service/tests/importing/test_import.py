@@ -130,7 +130,7 @@ def test_changed_record_is_an_edit(target: ImportTarget) -> None:
     assert (moved["source"], moved["version"], moved["edited_at"], moved["edits"]) == ("elsewhere", 2, None, [])
 
 
-def test_changed_reference_is_counted_anew(target: ImportTarget) -> None:
+def test_changed_reference_changes_the_counts(target: ImportTarget) -> None:
     target.load(tweet(1), tweet(2), tweet(5, in_reply_to_status_id=1))
     target.load(tweet(5, in_reply_to_status_id=2))
     target.assert_counts_are_exact()
@@ -181,7 +181,7 @@ async def test_replies_of_living_people_are_counted_and_kept_in_the_thread(
         assert counts["replies"] == 1
 
 
-async def test_tweet_that_was_deleted_and_is_imported_again_counts_what_there_is(
+async def test_deleted_tweet_that_is_imported_again_has_exact_counts(
     anonymous: httpx.AsyncClient, issuer: Issuer, documents: Database[Json], database_url: str, tmp_path: Path
 ) -> None:
     target = ImportTarget(database_url, documents, tmp_path)

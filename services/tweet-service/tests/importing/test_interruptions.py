@@ -44,7 +44,7 @@ def test_interrupted_import_is_continued(
     assert target.load_file(long_file).counts == counts_of(skipped=2_970, rejected=30)
 
 
-def test_import_waits_for_a_database_that_is_away(target: ImportTarget, long_file: Path, stack: Stack) -> None:
+def test_import_waits_while_the_database_is_down(target: ImportTarget, long_file: Path, stack: Stack) -> None:
     process = target.start(long_file, "--batch", "5")
     try:
         target.wait_until_done(process, 500)
@@ -69,7 +69,7 @@ def test_two_imports_at_a_time_count_right(target: ImportTarget) -> None:
     target.assert_counts_are_exact()
 
 
-def test_second_process_takes_the_same_import_over(target: ImportTarget, long_file: Path) -> None:
+def test_second_process_takes_over_the_import(target: ImportTarget, long_file: Path) -> None:
     # It is far from its end when the other one has started.
     first = target.start(long_file, "--batch", "5")
     target.wait_until_done(first, 250)

@@ -93,7 +93,7 @@ def test_integer_of_every_spelling(value: Any, expected: int | None) -> None:
         {"$oid": "0" * 24},
     ],
 )
-def test_what_is_no_integer_is_refused(value: Any) -> None:
+def test_invalid_integer_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="not a whole number"):
         integer(value)
 
@@ -141,7 +141,7 @@ def test_moment_of_every_spelling(value: Any) -> None:
         {"$date": "soon"},
     ],
 )
-def test_what_is_no_date_is_refused(value: Any) -> None:
+def test_invalid_date_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_time(value)
 
@@ -263,7 +263,7 @@ def test_undetermined_language_is_none() -> None:
     assert read(plain(lang="und")).lang is None
 
 
-def test_not_a_number_and_half_pairs_in_fields_nobody_wants_do_no_harm() -> None:
+def test_nan_and_half_surrogate_pairs_in_unused_fields_are_ignored() -> None:
     raw = json.dumps(plain(geo=float("nan"), place="\ud83d")).encode()
     assert b"NaN" in raw
     assert read_tweet(Record(1, raw), NOW).text == "hello #tandem"

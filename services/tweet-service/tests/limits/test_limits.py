@@ -65,7 +65,7 @@ async def test_next_minute_is_another(app: Any) -> None:
     assert await attempts(limiter, policy, subject, 5) == 3
 
 
-async def test_limit_is_told_and_a_client_over_it_is_asked_to_wait(settings: Any, issuer: Any) -> None:
+async def test_limit_is_in_the_headers_and_exceeding_it_is_a_429(settings: Any, issuer: Any) -> None:
     strict = settings.model_copy(update={"tweet_writes_per_minute": 3, "tweet_reads_per_minute": 5})
     app = create_app(strict, Clock())
     address = f"198.51.100.{secrets.randbelow(250)}"

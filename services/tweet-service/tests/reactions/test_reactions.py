@@ -22,8 +22,8 @@ async def counts(client: httpx.AsyncClient, tweet: dict[str, Any]) -> dict[str, 
     return read
 
 
-async def test_like_counts_once_however_often(somebody: Any) -> None:
-    ada, bob = somebody(), somebody()
+async def test_like_counts_once_however_often(make_client: Any) -> None:
+    ada, bob = make_client(), make_client()
     tweet = await post(ada)
     for _ in range(3):
         answer = await bob.put(f"/v1/tweets/{tweet['id']}/like")
@@ -35,10 +35,10 @@ async def test_like_counts_once_however_often(somebody: Any) -> None:
     assert await counts(ada, tweet) == {"likes": 1, "reposts": 0, "replies": 0}
 
 
-async def test_thousand_parallel_likes_and_unlikes_end_at_the_exact_number(somebody: Any) -> None:
-    tweet = await post(somebody())
+async def test_thousand_parallel_likes_and_unlikes_end_at_the_exact_number(make_client: Any) -> None:
+    tweet = await post(make_client())
     path = f"/v1/tweets/{tweet['id']}/like"
-    people = [somebody(arrived=False) for _ in range(100)]
+    people = [make_client(arrived=False) for _ in range(100)]
     fickle = people[:60]
     answers = await asyncio.gather(
         *(person.put(path) for person in people for _ in range(4)),
@@ -54,8 +54,8 @@ async def test_thousand_parallel_likes_and_unlikes_end_at_the_exact_number(someb
     assert len(likes.json()["items"]) == 40
 
 
-async def test_count_is_right_after_a_crash_between_the_two_writes(app: Any, somebody: Any, monkeypatch: Any) -> None:
-    ada, bob = somebody(), somebody()
+async def test_count_is_exact_after_a_crash_between_the_writes(app: Any, make_client: Any, monkeypatch: Any) -> None:
+    ada, bob = make_client(), make_client()
     tweet = await post(ada)
     reactions = app.state.services.reactions
 
@@ -70,8 +70,8 @@ async def test_count_is_right_after_a_crash_between_the_two_writes(app: Any, som
     assert (await bob.put(f"/v1/tweets/{tweet['id']}/like")).json()["counts"]["likes"] == 1
 
 
-async def test_repost_is_a_tweet_of_its_own_and_there_is_one(somebody: Any) -> None:
-    ada, bob = somebody(), somebody()
+async def test_repost_is_a_tweet_of_its_own_and_there_is_one(make_client: Any) -> None:
+    ada, bob = make_client(), make_client()
     tweet = await post(ada)
     first, second = [await bob.put(f"/v1/tweets/{tweet['id']}/repost") for _ in range(2)]
     assert first.status_code == 200
@@ -80,7 +80,7 @@ async def test_repost_is_a_tweet_of_its_own_and_there_is_one(somebody: Any) -> N
     assert first.json()["id"] == second.json()["id"]
     assert (await counts(ada, tweet))["reposts"] == 1
     # Who reposts or likes a repost means what was reposted.
-    carol = somebody()
+    carol = make_client()
     again = await carol.put(f"/v1/tweets/{first.json()['id']}/repost")
     assert again.json()["repost_of"] == tweet["id"]
     await carol.put(f"/v1/tweets/{first.json()['id']}/like")
@@ -91,8 +91,8 @@ async def test_repost_is_a_tweet_of_its_own_and_there_is_one(somebody: Any) -> N
     assert (await counts(ada, tweet))["reposts"] == 1
 
 
-async def test_repost_taken_back_as_the_tweet_it_is_is_counted_too(somebody: Any) -> None:
-    ada, bob = somebody(), somebody()
+async def test_repost_taken_back_as_the_tweet_it_is_is_counted_too(make_client: Any) -> None:
+    ada, bob = make_client(), make_client()
     tweet = await post(ada)
     repost = (await bob.put(f"/v1/tweets/{tweet['id']}/repost")).json()
     edit = await bob.patch(f"/v1/tweets/{repost['id']}", json={"text": "x"}, headers={"If-Match": "*"})
@@ -101,8 +101,8 @@ async def test_repost_taken_back_as_the_tweet_it_is_is_counted_too(somebody: Any
     assert (await counts(ada, tweet))["reposts"] == 0
 
 
-async def test_deleted_tweet_takes_likes_and_reposts_with_it(somebody: Any, documents: Any) -> None:
-    ada, bob = somebody(), somebody()
+async def test_deleted_tweet_takes_likes_and_reposts_with_it(make_client: Any, documents: Any) -> None:
+    ada, bob = make_client(), make_client()
     tweet = await post(ada)
     await bob.put(f"/v1/tweets/{tweet['id']}/like")
     repost = (await bob.put(f"/v1/tweets/{tweet['id']}/repost")).json()
@@ -114,8 +114,8 @@ async def test_deleted_tweet_takes_likes_and_reposts_with_it(somebody: Any, docu
         assert problem(answer) == (404, "tweet-not-found"), what
 
 
-async def test_replies_are_counted_and_discounted(somebody: Any) -> None:
-    ada, bob = somebody(), somebody()
+async def test_replies_are_counted_and_discounted(make_client: Any) -> None:
+    ada, bob = make_client(), make_client()
     tweet = await post(ada)
     replies = await asyncio.gather(*(post(bob, f"reply {number}", reply_to=tweet["id"]) for number in range(20)))
     assert (await counts(ada, tweet))["replies"] == 20
@@ -123,13 +123,13 @@ async def test_replies_are_counted_and_discounted(somebody: Any) -> None:
     assert (await counts(ada, tweet))["replies"] == 15
 
 
-async def test_likes_are_listed_page_by_page(somebody: Any, bury: Any) -> None:
-    ada = somebody()
+async def test_likes_are_listed_page_by_page(make_client: Any, leave_tombstone: Any) -> None:
+    ada = make_client()
     tweet = await post(ada)
-    people = [somebody() for _ in range(5)]
+    people = [make_client() for _ in range(5)]
     for person in people:
         await person.put(f"/v1/tweets/{tweet['id']}/like")
-    bury(people[2].user_id)
+    leave_tombstone(people[2].user_id)
     seen, cursor = [], None
     while True:
         params = {"limit": 2, **({"cursor": cursor} if cursor else {})}
@@ -143,13 +143,13 @@ async def test_likes_are_listed_page_by_page(somebody: Any, bury: Any) -> None:
 
 
 @pytest.mark.parametrize("what", ["like", "repost"])
-async def test_reactions_need_a_token(anonymous: httpx.AsyncClient, somebody: Any, what: str) -> None:
-    tweet = await post(somebody())
+async def test_reactions_need_a_token(anonymous: httpx.AsyncClient, make_client: Any, what: str) -> None:
+    tweet = await post(make_client())
     assert problem(await anonymous.put(f"/v1/tweets/{tweet['id']}/{what}")) == (401, "not-authenticated")
 
 
-async def test_own_reactions_are_told_of_the_tweets_that_are_asked_about(somebody: Any) -> None:
-    ada, bob = somebody(), somebody()
+async def test_own_reactions_of_the_requested_tweets_are_returned(make_client: Any) -> None:
+    ada, bob = make_client(), make_client()
     liked, reposted, left = [await post(ada) for _ in range(3)]
     await bob.put(f"/v1/tweets/{liked['id']}/like")
     await bob.put(f"/v1/tweets/{reposted['id']}/repost")
@@ -163,5 +163,5 @@ async def test_own_reactions_are_told_of_the_tweets_that_are_asked_about(somebod
 
 
 @pytest.mark.parametrize("asked", [{}, {"tweet": ["x"]}, {"tweet": ["f" * 24] * 101}])
-async def test_own_reactions_are_asked_with_ids_up_to_a_page(somebody: Any, asked: dict[str, list[str]]) -> None:
-    assert problem(await somebody().get("/v1/reactions", params=asked)) == (422, "validation-failed")
+async def test_own_reactions_are_asked_with_ids_up_to_a_page(make_client: Any, asked: dict[str, list[str]]) -> None:
+    assert problem(await make_client().get("/v1/reactions", params=asked)) == (422, "validation-failed")

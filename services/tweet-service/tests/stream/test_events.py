@@ -28,7 +28,7 @@ async def test_tweets_edits_and_deletions_arrive_as_they_happen(
     assert arrived.id == listener.last_id
 
 
-async def test_what_was_before_does_not_arrive(author: Author, listen: Listen) -> None:
+async def test_earlier_events_do_not_arrive(author: Author, listen: Listen) -> None:
     other = await listen()
     await author.post()
     await other.event()
@@ -37,7 +37,7 @@ async def test_what_was_before_does_not_arrive(author: Author, listen: Listen) -
     assert (await listener.event()).data["id"] == after["id"]
 
 
-async def test_answer_is_passed_on_unbuffered_and_uncached(listen: Listen) -> None:
+async def test_response_is_not_buffered_or_cached(listen: Listen) -> None:
     listener = await listen()
     assert listener.status == 200
     assert listener.headers["content-type"].startswith("text/event-stream")
@@ -49,7 +49,7 @@ async def test_answer_is_passed_on_unbuffered_and_uncached(listen: Listen) -> No
     assert re.fullmatch(r"retry: \d+\nid: [0-9A-F]+", opening.text)
 
 
-async def test_filters_are_combined_and_deletions_reach_everybody(
+async def test_filters_are_combined_and_deletions_reach_all_subscribers(
     service: Replica, author: Author, issuer: Issuer, documents: Documents, listen: Listen
 ) -> None:
     other = Author(service.client, issuer, documents)
@@ -78,7 +78,7 @@ async def test_invalid_token_is_refused(listen: Listen) -> None:
     assert (refused.status, (await refused.body())["code"]) == (401, "invalid-token")
 
 
-async def test_document_that_is_no_tweet_stops_nobody(author: Author, documents: Documents, listen: Listen) -> None:
+async def test_invalid_document_does_not_stop_the_stream(author: Author, documents: Documents, listen: Listen) -> None:
     listener = await listen()
     stored = documents["tweets"].insert_one({"author_id": author.id, "text": None})
     posted = await author.post()

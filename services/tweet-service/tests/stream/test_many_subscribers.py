@@ -23,7 +23,7 @@ from support.tweet_stream import Author, Listen, ids, metric, serving
 LISTENERS = 1000
 
 
-async def test_slow_one_is_dropped_and_delays_nobody(small_buffer: Replica, author: Author, listen: Listen) -> None:
+async def test_slow_subscriber_is_cut_off(small_buffer: Replica, author: Author, listen: Listen) -> None:
     slow = await listen(to=small_buffer, buffer=4096)
     quick = await listen(to=small_buffer)
     posted: list[str] = []
@@ -47,7 +47,7 @@ async def test_slow_one_is_dropped_and_delays_nobody(small_buffer: Replica, auth
     assert await ids(await listen(to=small_buffer, after=slow.last_id), 1) == [posted[got - 1]]
 
 
-async def test_one_too_many_is_told_to_come_back(small_buffer: Replica, listen: Listen) -> None:
+async def test_subscriber_above_the_limit_gets_a_503_with_retry_after(small_buffer: Replica, listen: Listen) -> None:
     async def clients() -> float:
         return await metric(small_buffer, "tweet_stream_clients")
 
@@ -74,7 +74,7 @@ def change_streams(mongodb_url: str, database: str) -> int:
     )
 
 
-async def test_thousand_share_one_change_stream_and_end_with_the_process(
+async def test_thousand_subscribers_share_one_change_stream_and_end_with_the_process(
     stack: Stack, issuer: Issuer, mongodb_url: str
 ) -> None:
     database = f"tweet_test_{secrets.token_hex(4)}"

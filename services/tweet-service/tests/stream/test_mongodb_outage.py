@@ -14,7 +14,7 @@ from support.sse import Listener
 from support.tweet_stream import Author, Listen, ids, metric, serving
 
 
-async def test_goes_on_when_mongodb_is_back(stack: Stack, service: Replica, author: Author, listen: Listen) -> None:
+async def test_stream_continues_after_an_outage(stack: Stack, service: Replica, author: Author, listen: Listen) -> None:
     listener = await listen()
     posted = author.store(1)
     assert await ids(listener, 1) == posted
@@ -29,7 +29,7 @@ async def test_goes_on_when_mongodb_is_back(stack: Stack, service: Replica, auth
     assert await ids(listener, 3) == posted
 
 
-async def test_all_are_told_when_the_collection_is_dropped_and_may_begin_anew(
+async def test_dropped_collection_ends_streams_and_new_ones_start(
     stack: Stack, issuer: Issuer, mongodb_url: str
 ) -> None:
     database = f"tweet_test_{secrets.token_hex(4)}"

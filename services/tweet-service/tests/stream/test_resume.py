@@ -12,7 +12,7 @@ from support.sse import Message
 from support.tweet_stream import BUFFERED, Author, Listen, ids, metric, serving
 
 
-async def test_heartbeat_tells_where_to_go_on(author: Author, listen: Listen) -> None:
+async def test_stream_resumes_from_the_id_of_a_heartbeat(author: Author, listen: Listen) -> None:
     listener = await listen(f"author={author.username}")
 
     async def heartbeat() -> Message:
@@ -46,7 +46,7 @@ async def test_resumes_from_memory(service: Replica, author: Author, listen: Lis
     assert await metric(service, 'tweet_stream_resumed_total{source="backlog"}') == before + 1
 
 
-async def test_resumes_from_the_log_what_memory_has_lost(small_buffer: Replica, author: Author, listen: Listen) -> None:
+async def test_resumes_from_the_log_after_the_buffer(small_buffer: Replica, author: Author, listen: Listen) -> None:
     listener = await listen(to=small_buffer)
     posted = author.store(1)
     assert await ids(listener, 1) == posted
@@ -63,7 +63,7 @@ async def test_resumes_from_the_log_what_memory_has_lost(small_buffer: Replica, 
     assert await metric(small_buffer, 'tweet_stream_resumed_total{source="log"}') == 2
 
 
-async def test_after_a_restart_what_all_have_missed_is_read_once(
+async def test_after_a_restart_missed_events_are_read_once_for_all(
     stack: Stack, issuer: Issuer, database_url: str, author: Author, listen: Listen
 ) -> None:
     listener = await listen()
@@ -81,7 +81,7 @@ async def test_after_a_restart_what_all_have_missed_is_read_once(
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_whoever_is_cut_off_at_random_misses_and_repeats_nothing(
+async def test_random_disconnections_lose_and_repeat_no_event(
     service: Replica, small_buffer: Replica, author: Author, listen: Listen, seed: int
 ) -> None:
     """From one process to the other, as behind a load balancer."""
@@ -109,12 +109,12 @@ async def test_whoever_is_cut_off_at_random_misses_and_repeats_nothing(
 @pytest.mark.parametrize(
     "garbage", ["x", "82", "-1", "82" + "F" * 16, "826924EA2F00000001FF", "826924EA2F000000012B02", "8" * 999]
 )
-async def test_garbage_is_refused_before_the_stream_begins(listen: Listen, garbage: str) -> None:
+async def test_invalid_position_is_refused_before_the_stream_begins(listen: Listen, garbage: str) -> None:
     refused = await listen(after=garbage)
     assert (refused.status, (await refused.body())["code"]) == (422, "invalid-stream-position")
 
 
-async def test_position_that_the_log_has_not_got_is_gone(author: Author, listen: Listen) -> None:
+async def test_position_that_is_not_in_the_log_any_more_is_gone(author: Author, listen: Listen) -> None:
     listener = await listen()
     author.store(1)
     position = (await listener.event()).id

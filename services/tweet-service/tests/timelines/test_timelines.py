@@ -42,8 +42,8 @@ async def pages(client: httpx.AsyncClient, path: str, limit: int = 2, **params: 
             return items
 
 
-async def test_home_timeline_is_of_the_people_one_follows_and_of_oneself(somebody: Any) -> None:
-    ada, bob, carol = somebody(), somebody(), somebody()
+async def test_home_timeline_is_of_the_people_one_follows_and_of_oneself(make_client: Any) -> None:
+    ada, bob, carol = make_client(), make_client(), make_client()
     assert (await ada.put(f"/v1/users/{bob.username}/follow")).status_code == 204
     own, followed, other = await post(ada, "mine"), await post(bob, "of bob"), await post(carol, "of carol")
     repost = (await bob.put(f"/v1/tweets/{other['id']}/repost")).json()
@@ -57,8 +57,8 @@ async def test_home_timeline_needs_a_token(anonymous: httpx.AsyncClient) -> None
     assert problem(await anonymous.get("/v1/timeline")) == (401, "not-authenticated")
 
 
-async def test_followers_and_following_are_listed_and_counted(somebody: Any, anonymous: httpx.AsyncClient) -> None:
-    star, fans = somebody(), [somebody() for _ in range(5)]
+async def test_followers_and_following_are_listed_and_counted(make_client: Any, anonymous: httpx.AsyncClient) -> None:
+    star, fans = make_client(), [make_client() for _ in range(5)]
     for fan in fans:
         for _ in range(2):
             await fan.put(f"/v1/users/{star.username}/follow")
@@ -73,16 +73,16 @@ async def test_followers_and_following_are_listed_and_counted(somebody: Any, ano
     assert (await anonymous.get(f"/v1/users/{star.username}")).json()["is_followed"] is None
 
 
-async def test_nobody_follows_himself_or_nobody(somebody: Any) -> None:
-    ada = somebody()
+async def test_following_oneself_or_an_unknown_user_is_refused(make_client: Any) -> None:
+    ada = make_client()
     assert problem(await ada.put(f"/v1/users/{ada.username}/follow")) == (409, "own-follower")
     assert problem(await ada.put("/v1/users/nobody_at_all/follow")) == (404, "user-not-found")
     assert problem(await ada.get("/v1/users/nobody_at_all")) == (404, "user-not-found")
     assert problem(await ada.get("/v1/users/nobody_at_all/tweets")) == (404, "user-not-found")
 
 
-async def test_hashtag_is_found_in_any_case_and_width(somebody: Any) -> None:
-    ada, tag = somebody(), f"Tandem{secrets.token_hex(4)}"
+async def test_hashtag_is_found_in_any_case_and_width(make_client: Any) -> None:
+    ada, tag = make_client(), f"Tandem{secrets.token_hex(4)}"
     tweets = [await post(ada, f"one #{tag}"), await post(ada, f"two #{tag.upper()} #{tag}"), await post(ada, tag)]
     for spelled in (tag, f"#{tag.lower()}", tag.translate({ord("T"): "Ｔ"})):
         found = [tweet["id"] for tweet in await pages(ada, "/v1/tweets", hashtag=spelled, limit=1)]
@@ -92,8 +92,8 @@ async def test_hashtag_is_found_in_any_case_and_width(somebody: Any) -> None:
     assert [tweet["id"] for tweet in await pages(ada, "/v1/tweets", hashtag=tag)] == [tweets[1]["id"]]
 
 
-async def test_tweets_of_a_span_of_time(somebody: Any) -> None:
-    ada = somebody()
+async def test_tweets_of_a_span_of_time(make_client: Any) -> None:
+    ada = make_client()
     tweets = [await post(ada, f"number {number}") for number in range(4)]
     span = {"author": ada.username, "since": tweets[1]["created_at"], "until": tweets[3]["created_at"]}
     found = [tweet["id"] for tweet in await pages(ada, "/v1/tweets", limit=1, **span)]
@@ -103,8 +103,8 @@ async def test_tweets_of_a_span_of_time(somebody: Any) -> None:
     assert problem(wrong) == (422, "validation-failed")
 
 
-async def test_search_finds_all_words_and_phrases(somebody: Any) -> None:
-    ada, word = somebody(), f"w{secrets.token_hex(5)}"
+async def test_search_finds_all_words_and_phrases(make_client: Any) -> None:
+    ada, word = make_client(), f"w{secrets.token_hex(5)}"
     both = await post(ada, f"the quick {word} fox")
     await post(ada, f"only {word}")
     await post(ada, "the quick one")
@@ -116,8 +116,8 @@ async def test_search_finds_all_words_and_phrases(somebody: Any) -> None:
         assert (await ada.get("/v1/search", params={"q": odd})).status_code == 200
 
 
-async def test_trends_count_tweets_of_the_window(somebody: Any, documents: Any) -> None:
-    ada, tag = somebody(), f"trend{secrets.token_hex(4)}"
+async def test_trends_count_tweets_of_the_window(make_client: Any, documents: Any) -> None:
+    ada, tag = make_client(), f"trend{secrets.token_hex(4)}"
     for _ in range(7):
         await post(ada, f"again #{tag} and #{tag.upper()}")
     trends = (await ada.get("/v1/trends", params={"window": "1h"})).json()
@@ -136,8 +136,8 @@ async def thread_of(client: httpx.AsyncClient, tweet: dict[str, Any], **params: 
     return thread
 
 
-async def test_thread_shows_what_a_tweet_answers_and_what_answers_it(somebody: Any) -> None:
-    ada = somebody()
+async def test_thread_shows_ancestors_and_replies(make_client: Any) -> None:
+    ada = make_client()
     root = await post(ada, "root")
     middle = await post(ada, "middle", reply_to=root["id"])
     leaf = await post(ada, "leaf", reply_to=middle["id"])
@@ -155,8 +155,8 @@ async def test_thread_shows_what_a_tweet_answers_and_what_answers_it(somebody: A
     ]
 
 
-async def test_deleted_tweet_leaves_a_gap_in_its_thread(somebody: Any) -> None:
-    ada = somebody()
+async def test_deleted_tweet_leaves_a_gap_in_its_thread(make_client: Any) -> None:
+    ada = make_client()
     root = await post(ada, "root")
     middle = await post(ada, "middle", reply_to=root["id"])
     leaf = await post(ada, "leaf", reply_to=middle["id"])
@@ -172,8 +172,8 @@ async def test_deleted_tweet_leaves_a_gap_in_its_thread(somebody: Any) -> None:
     ]
 
 
-async def test_long_thread_is_read_page_by_page_without_false_gaps(somebody: Any) -> None:
-    ada = somebody()
+async def test_long_thread_is_read_page_by_page_without_false_gaps(make_client: Any) -> None:
+    ada = make_client()
     root = parent = await post(ada, "root")
     replies = []
     for number in range(9):
@@ -193,9 +193,9 @@ async def test_long_thread_is_read_page_by_page_without_false_gaps(somebody: Any
 @ASIDE
 @given(steps=st.lists(st.sampled_from(["post", "page"]), min_size=4, max_size=16), limit=st.integers(1, 3))
 async def test_pages_neither_repeat_nor_skip_while_tweets_are_added(
-    somebody: Any, steps: list[str], limit: int
+    make_client: Any, steps: list[str], limit: int
 ) -> None:
-    ada, tag = somebody(), f"page{secrets.token_hex(5)}"
+    ada, tag = make_client(), f"page{secrets.token_hex(5)}"
     before = [(await post(ada, f"{number} #{tag}"))["id"] for number in range(7)]
     seen: list[str] = []
     cursor, ended = None, False
@@ -220,8 +220,8 @@ async def explain(app: FastAPI, pipeline: list[dict[str, Any]]) -> Any:
     return await app.state.database.command("explain", aggregate, verbosity="queryPlanner")
 
 
-async def test_every_query_has_its_index(app: FastAPI, somebody: Any) -> None:
-    ada, bob = somebody(), somebody()
+async def test_every_query_has_its_index(app: FastAPI, make_client: Any) -> None:
+    ada, bob = make_client(), make_client()
     tweet = await post(ada, "indexed #tag", reply_to=(await post(ada))["id"])
     await bob.put(f"/v1/tweets/{tweet['id']}/like")
     await bob.put(f"/v1/tweets/{tweet['id']}/repost")
@@ -284,15 +284,15 @@ async def test_index_of_names_is_the_syncs_own_and_of_imported_ones_ours(app: Fa
 @pytest.mark.parametrize(
     "path", ["/v1/timeline", "/v1/search?q=x", "/v1/tweets?hashtag=x", "/v1/users/ada_x/followers"]
 )
-async def test_cursor_that_was_not_handed_out_is_refused(somebody: Any, path: str) -> None:
-    ada = somebody("ada_x")
+async def test_cursor_that_was_not_handed_out_is_refused(make_client: Any, path: str) -> None:
+    ada = make_client("ada_x")
     separator = "&" if "?" in path else "?"
     for cursor in ("x", "W10", "WzEsMl0", "é"):
         assert problem(await ada.get(f"{path}{separator}cursor={cursor}"))[0] == 422
 
 
-async def test_requests_of_many_at_once_are_told_apart(somebody: Any) -> None:
-    people = [somebody() for _ in range(10)]
+async def test_concurrent_requests_get_their_own_results(make_client: Any) -> None:
+    people = [make_client() for _ in range(10)]
     await asyncio.gather(*(post(person, f"of {person.username}") for person in people))
     for person in people:
         (tweet,) = await pages(person, f"/v1/users/{person.username}/tweets")
@@ -300,9 +300,9 @@ async def test_requests_of_many_at_once_are_told_apart(somebody: Any) -> None:
 
 
 async def test_tweets_of_the_release_before_are_found_and_counted_like_new_ones(
-    app: FastAPI, somebody: Any, documents: Any
+    app: FastAPI, make_client: Any, documents: Any
 ) -> None:
-    ada, tag = somebody(), f"Ältere{secrets.token_hex(4)}"
+    ada, tag = make_client(), f"Ältere{secrets.token_hex(4)}"
     root = await post(ada, f"of old #{tag}")
     reply = await post(ada, "answer", reply_to=root["id"])
     old = {"_id": {"$in": [ObjectId(root["id"]), ObjectId(reply["id"])]}}
@@ -319,10 +319,10 @@ async def test_tweets_of_the_release_before_are_found_and_counted_like_new_ones(
 
 
 @pytest.mark.parametrize("author_id", [5, None, ["list"], {"half": "a document"}, "u-half-copied"])
-async def test_foreign_document_is_no_error_of_who_reads_at_the_same_time(
-    somebody: Any, documents: Any, author_id: Any
+async def test_invalid_document_does_not_fail_concurrent_requests(
+    make_client: Any, documents: Any, author_id: Any
 ) -> None:
-    ada = somebody()
+    ada = make_client()
     documents["users_copy"].replace_one({"_id": "u-half-copied"}, {"_id": "u-half-copied"}, upsert=True)
     good = (await post(ada))["id"]
     stored = documents["tweets"].find_one({"_id": ObjectId(good)})

@@ -75,7 +75,7 @@ async def test_text_is_1_to_280_code_points_after_nfc(ada: httpx.AsyncClient, te
 
 
 async def test_unknown_field_is_refused_by_its_pointer(ada: httpx.AsyncClient) -> None:
-    answer = await ada.post("/v1/tweets", json={"text": "x", "author_id": "somebody else"})
+    answer = await ada.post("/v1/tweets", json={"text": "x", "author_id": "another user"})
     assert problem(answer) == (422, "validation-failed")
     assert [error["pointer"] for error in answer.json()["errors"]] == ["#/author_id"]
 
@@ -205,7 +205,7 @@ async def test_limit_out_of_range_is_refused(ada: httpx.AsyncClient, limit: Any)
     assert problem(await ada.get("/v1/tweets", params={"limit": limit})) == (422, "validation-failed")
 
 
-async def test_openapi_tells_every_status_with_an_example(ada: httpx.AsyncClient) -> None:
+async def test_openapi_documents_every_status_with_an_example(ada: httpx.AsyncClient) -> None:
     document = (await ada.get("/openapi.json")).json()
     assert set(document["paths"]["/v1/tweets/{tweet_id}"]["patch"]["responses"]) == {
         "200", "400", "401", "403", "404", "412", "413", "422", "428", "429", "503",
@@ -246,7 +246,7 @@ async def test_author_names_come_from_the_copy_as_soon_as_it_is_there(
 
 
 async def test_tweets_of_a_deleted_user_stay_and_are_shown_as_such_everywhere(
-    ada: httpx.AsyncClient, issuer: Issuer, documents: Documents, bury: Callable[[str], None]
+    ada: httpx.AsyncClient, issuer: Issuer, documents: Documents, leave_tombstone: Callable[[str], None]
 ) -> None:
     user_id, username = f"u-{secrets.token_hex(6)}", f"name{secrets.token_hex(6)}"
     documents["users_copy"].insert_one(
@@ -260,7 +260,7 @@ async def test_tweets_of_a_deleted_user_stay_and_are_shown_as_such_everywhere(
     (found,) = (await ada.get("/v1/tweets", params=of_author)).json()["items"]
     assert (found["id"], found["author_deleted"]) == (tweet["id"], False)
 
-    bury(user_id)
+    leave_tombstone(user_id)
     after = await ada.get(url, headers={"If-None-Match": before.headers["etag"]})
     assert after.status_code == 200
     assert after.json() == {**tweet, "author": None, "author_deleted": True}
@@ -273,8 +273,8 @@ async def test_tweets_of_a_deleted_user_stay_and_are_shown_as_such_everywhere(
     assert (await ada.get("/v1/tweets", params=of_author)).json() == {"items": [], "next_cursor": None}
 
 
-async def test_username_of_a_deleted_user_finds_whoever_has_it_now(
-    ada: httpx.AsyncClient, issuer: Issuer, documents: Documents, bury: Callable[[str], None]
+async def test_username_of_a_deleted_user_finds_its_new_owner(
+    ada: httpx.AsyncClient, issuer: Issuer, documents: Documents, leave_tombstone: Callable[[str], None]
 ) -> None:
     username = f"name{secrets.token_hex(6)}"
     former, present = f"u-{secrets.token_hex(6)}", f"u-{secrets.token_hex(6)}"
@@ -286,6 +286,6 @@ async def test_username_of_a_deleted_user_finds_whoever_has_it_now(
         headers = as_caller(ada, issuer, sub=user_id, username=username)
         posted.append((await ada.post("/v1/tweets", json={"text": "x"}, headers=headers)).json()["id"])
         if user_id == former:
-            bury(former)
+            leave_tombstone(former)
     items = (await ada.get("/v1/tweets", params={"author": username})).json()["items"]
     assert [tweet["id"] for tweet in items] == posted[1:]
