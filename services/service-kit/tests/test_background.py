@@ -1,4 +1,4 @@
-"""No background task ends unseen: it is restarted, or the process ends."""
+"""A background task that ends is restarted, or ends the process."""
 
 import asyncio
 import sys
@@ -87,7 +87,7 @@ def restarts(registry: CollectorRegistry) -> float | None:
 
 
 @pytest.mark.parametrize("how", FAILURES)
-async def test_task_that_ends_is_restarted_counted_and_logged(
+async def test_ended_task_is_restarted_counted_and_logged(
     supervisor: Supervisor, registry: CollectorRegistry, how: Failure
 ) -> None:
     work = Work()
@@ -107,7 +107,7 @@ async def test_task_that_ends_is_restarted_counted_and_logged(
 
 
 @pytest.mark.parametrize("how", FAILURES)
-async def test_task_that_ends_ends_the_process(supervisor: Supervisor, ends: RecordedExits, how: Failure) -> None:
+async def test_ended_task_ends_the_process(supervisor: Supervisor, ends: RecordedExits, how: Failure) -> None:
     work = Work()
     async with supervisor.task("work", work, on_failure=OnFailure.EXIT):
         await work.end(how)
@@ -124,7 +124,7 @@ async def silent(supervisor: Supervisor, registry: CollectorRegistry, ends: Reco
 
 
 @pytest.mark.parametrize("on_failure", OnFailure)
-async def test_only_the_owner_ends_a_task_in_silence(
+async def test_stop_by_the_owner_is_not_a_failure(
     supervisor: Supervisor, registry: CollectorRegistry, ends: RecordedExits, on_failure: OnFailure
 ) -> None:
     work, stopping = Work(), asyncio.Event()
@@ -140,7 +140,7 @@ async def test_only_the_owner_ends_a_task_in_silence(
             pass
 
 
-async def test_task_that_may_finish_is_restarted_only_if_it_has_not(
+async def test_task_that_may_finish_is_restarted_only_after_a_failure(
     supervisor: Supervisor, registry: CollectorRegistry, ends: RecordedExits
 ) -> None:
     work = Work()
@@ -154,7 +154,7 @@ async def test_task_that_may_finish_is_restarted_only_if_it_has_not(
     assert restarts(registry) == 2
 
 
-async def test_task_is_not_restarted_when_its_owner_has_left_meanwhile(
+async def test_stopped_task_is_not_restarted(
     supervisor: Supervisor, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background, "RESTART_BACKOFF", Backoff(initial=0.2, maximum=30.0))
@@ -173,7 +173,7 @@ async def test_task_is_not_restarted_when_its_owner_has_left_meanwhile(
 
 
 @pytest.mark.parametrize("on_failure", OnFailure)
-async def test_failure_on_the_way_out_is_seen(
+async def test_failure_while_stopping_is_logged(
     supervisor: Supervisor, ends: RecordedExits, on_failure: OnFailure
 ) -> None:
     async def fails_to_stop() -> None:
@@ -209,7 +209,7 @@ async def test_swallowed_cancellation_is_repeated(supervisor: Supervisor, monkey
     assert swallowed == 2
 
 
-async def test_restarts_come_back_to_short_pauses_after_a_long_run(
+async def test_delay_of_restarts_is_reset_after_a_long_run(
     supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = Work()
@@ -242,7 +242,7 @@ async def test_failure_of_a_task() -> None:
     assert str(await run(lambda: asyncio.sleep(0))) == REASONS["returns"]
 
 
-async def test_cancellation_of_another_task_is_an_error_and_ones_own_stays() -> None:
+async def test_cancellation_of_another_task_is_an_error() -> None:
     other = asyncio.create_task(asyncio.Event().wait())
     waiting = asyncio.Event()
 
@@ -263,7 +263,7 @@ async def test_cancellation_of_another_task_is_an_error_and_ones_own_stays() -> 
         await other
 
 
-async def test_timeout_is_a_cancellation_of_ones_own() -> None:
+async def test_timeout_cancels_the_current_task() -> None:
     async def wait_in_vain() -> None:
         async with asyncio.timeout(0):
             with stray_cancellations():
@@ -323,7 +323,7 @@ async def program(how: Failure, on_failure: OnFailure) -> AsyncIterator[asyncio.
 
 @pytest.mark.integration
 @pytest.mark.parametrize("how", FAILURES)
-async def test_process_ends_with_70_and_says_why(how: Failure) -> None:
+async def test_process_ends_with_exit_code_70_and_the_reason(how: Failure) -> None:
     async with program(how, OnFailure.EXIT) as process:
         output, _ = await process.communicate()
         assert process.returncode == EXIT_SOFTWARE
@@ -333,7 +333,7 @@ async def test_process_ends_with_70_and_says_why(how: Failure) -> None:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("how", FAILURES)
-async def test_process_goes_on_with_a_task_that_was_restarted(how: Failure) -> None:
+async def test_process_continues_with_a_restarted_task(how: Failure) -> None:
     async with program(how, OnFailure.RESTART) as process:
         assert process.stdout is not None
         lines = []

@@ -1,4 +1,4 @@
-"""What blocks the event loop is measured."""
+"""The lag of a blocked event loop is measured."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from service_kit.event_loop import INTERVAL_SECONDS, EventLoopMetrics
 from support.polling import eventually
 
 
-async def test_loop_that_was_blocked_was_late() -> None:
+async def test_blocked_event_loop_has_a_lag() -> None:
     registry = CollectorRegistry()
 
     async def looks_later_than(bound: str) -> float:

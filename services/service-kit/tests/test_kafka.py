@@ -1,4 +1,4 @@
-"""The settings of Kafka, the one place that makes its clients, and what is said if it can't be reached."""
+"""Settings of Kafka, the factory of its clients, and the diagnosis of errors."""
 
 import ast
 import asyncio
@@ -86,7 +86,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> KafkaSettings
         ),
     ],
 )
-def test_settings_that_do_not_fit_together_are_refused_by_name(
+def test_contradicting_settings_are_refused_by_name(
     variables: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ValidationError) as refused:
@@ -113,7 +113,7 @@ def test_password_is_not_shown_with_the_clients(monkeypatch: pytest.MonkeyPatch)
     assert SASL["KAFKA_SASL_PASSWORD"] not in repr(KafkaClients.of(found)) + repr(found)
 
 
-async def test_broker_that_is_not_there_is_named() -> None:
+async def test_unreachable_broker_is_named() -> None:
     kafka = KafkaClients(NOWHERE)
     with pytest.raises(KafkaUnavailable) as raised:
         async with kafka.started(kafka.client()):
@@ -129,7 +129,7 @@ def kafka_clients_made_in(file: Path) -> Iterator[str]:
                 yield f"{file.relative_to(REPOSITORY)}:{node.lineno} {made}"
 
 
-def test_every_client_of_kafka_is_made_in_one_module() -> None:
+def test_one_module_creates_all_kafka_clients() -> None:
     sources = [*REPOSITORY.glob("services/*/src/**/*.py"), *REPOSITORY.glob("infra/*/src/**/*.py")]
     the_one = REPOSITORY / "services/service-kit/src/service_kit/kafka.py"
     assert [*kafka_clients_made_in(the_one)]
@@ -151,11 +151,11 @@ def test_every_client_of_kafka_is_made_in_one_module() -> None:
         (UnknownTopicOrPartitionError("topic a does not exist"), "topic a does not exist"),
     ],
 )
-async def test_what_the_broker_itself_says_is_wrong_is_taken_from_it(error: KafkaError, said: str) -> None:
+async def test_reason_of_the_broker_is_used(error: KafkaError, said: str) -> None:
     assert await KafkaClients(NOWHERE).explain(error) == said
 
 
-async def test_request_without_an_answer_is_no_answer_of_the_broker(kafka_bootstrap_servers: str) -> None:
+async def test_timeout_is_not_a_response_of_the_broker(kafka_bootstrap_servers: str) -> None:
     kafka = KafkaClients(kafka_bootstrap_servers)
     said = f"the broker at {kafka_bootstrap_servers} does not answer: a request timed out"
     assert await kafka.explain(RequestTimedOutError()) == said
@@ -165,7 +165,7 @@ async def test_request_without_an_answer_is_no_answer_of_the_broker(kafka_bootst
 
 
 @pytest.mark.parametrize("name", ["CA", "CERT", "KEY"])
-async def test_certificate_that_vanishes_at_run_time_is_named(
+async def test_certificate_that_is_deleted_at_run_time_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     authority = trustme.CA()
@@ -188,7 +188,7 @@ async def test_certificate_that_vanishes_at_run_time_is_named(
     await stop(kafka.client())
 
 
-async def test_task_of_aiokafka_that_is_cancelled_at_the_start_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cancelled_task_of_aiokafka_is_a_failed_start(monkeypatch: pytest.MonkeyPatch) -> None:
     async def cancelled(_client: AIOKafkaClient) -> None:
         raise asyncio.CancelledError
 
@@ -199,7 +199,7 @@ async def test_task_of_aiokafka_that_is_cancelled_at_the_start_is_a_failure(monk
             await kafka.start(client)
 
 
-async def test_one_broker_of_several_that_is_down_does_not_hide_what_another_one_says(
+async def test_reason_of_one_broker_goes_before_another_that_is_down(
     kafka_bootstrap_servers: str,
 ) -> None:
     kafka = KafkaClients(f"{NOWHERE},{kafka_bootstrap_servers}", security_protocol="SSL")

@@ -1,4 +1,4 @@
-"""Values in files of properties, which Java reads."""
+"""Values in Java properties files."""
 
 import pytest
 
@@ -20,11 +20,11 @@ from service_kit.kafka_settings import KafkaSecurity
         ("\x7f\x85", "\\u007f\\u0085"),
     ],
 )
-def test_value_is_written_as_java_reads_it(value: str, written: str) -> None:
+def test_value_is_escaped_for_java(value: str, written: str) -> None:
     assert escaped_property(value) == written
 
 
-def test_password_of_several_lines_stays_within_its_quotes() -> None:
+def test_line_breaks_in_a_password_are_escaped() -> None:
     security = KafkaSecurity.model_validate(
         {
             "kafka_security_protocol": "SASL_PLAINTEXT",

@@ -1,4 +1,4 @@
-"""What OpenAPI says of every answer, and moments and ids that a client names."""
+"""Responses in the OpenAPI document, and times and ids in requests."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -73,7 +73,7 @@ def operations(app: FastAPI) -> dict[str, Any]:
     return found
 
 
-def test_headers_are_described_where_they_are_sent(operations: dict[str, Any], app: FastAPI) -> None:
+def test_response_headers_are_documented(operations: dict[str, Any], app: FastAPI) -> None:
     answers = operations["get"]["responses"]
     assert answers["200"]["headers"].keys() == {"X-Request-ID", "RateLimit", "RateLimit-Policy"}
     assert "WWW-Authenticate" in answers["401"]["headers"]
@@ -82,13 +82,13 @@ def test_headers_are_described_where_they_are_sent(operations: dict[str, Any], a
     assert references <= app.openapi()["components"]["headers"].keys()
 
 
-def test_what_any_body_may_be_answered_with_is_described(operations: dict[str, Any]) -> None:
+def test_errors_of_request_bodies_are_documented(operations: dict[str, Any]) -> None:
     assert {"400", "413", "422"} <= operations["put"]["responses"].keys()
     for status in ("400", "413", "422"):
         assert operations["put"]["responses"][status]["content"]["application/problem+json"]["examples"]
 
 
-def test_operations_have_the_names_of_their_functions_and_say_when_a_token_is_needed(
+def test_operation_ids_and_required_tokens_are_documented(
     operations: dict[str, Any],
 ) -> None:
     (scheme,) = operations["get"]["security"][0]
@@ -96,22 +96,20 @@ def test_operations_have_the_names_of_their_functions_and_say_when_a_token_is_ne
     assert (operations["put"]["operationId"], operations["put"]["security"]) == ("put_thing", [{scheme: []}, {}])
 
 
-async def test_method_that_a_path_has_not_is_answered_with_those_that_it_has(client: httpx.AsyncClient) -> None:
+async def test_allow_lists_all_methods_of_a_path(client: httpx.AsyncClient) -> None:
     answer = await client.options("/things/1")
     assert problem(answer) == (405, "method-not-allowed")
     assert answer.headers["allow"] == "GET, PUT, DELETE"
 
 
-async def test_unexpected_error_has_its_request_id_like_any_answer(client: httpx.AsyncClient) -> None:
+async def test_unexpected_error_has_a_request_id(client: httpx.AsyncClient) -> None:
     answer = await client.delete("/things/1", headers={"X-Request-ID": "mine"})
     assert answer.status_code == 500
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == "mine"
 
 
 @pytest.mark.parametrize("is_big", [0, "no", "true", None])
-async def test_value_that_could_be_made_into_the_right_type_is_not_of_it(
-    client: httpx.AsyncClient, is_big: object
-) -> None:
+async def test_values_are_not_converted_to_another_type(client: httpx.AsyncClient, is_big: object) -> None:
     answer = await client.put("/things/1", json={"name": "x", "is_big": is_big})
     assert problem(answer) == (422, "validation-failed")
 
@@ -123,7 +121,7 @@ async def test_value_that_could_be_made_into_the_right_type_is_not_of_it(
         ("2026-01-31t12:00:00.5+01:00", datetime(2026, 1, 31, 11, 0, 0, 500_000, UTC)),
     ],
 )
-def test_moment_is_rfc_3339(written: str, meant: datetime) -> None:
+def test_time_is_rfc_3339(written: str, meant: datetime) -> None:
     assert TypeAdapter(DatetimeParam).validate_python(written) == meant
 
 
@@ -131,7 +129,7 @@ def test_moment_is_rfc_3339(written: str, meant: datetime) -> None:
     "written",
     ["0", "0.5", "2026-01-31", "2026-01-31T12:00:00", "2026-01-31T12:00Z", "0001-01-01T00:00:00+23:59", "today"],
 )
-def test_other_notations_are_no_moments(written: str) -> None:
+def test_other_notations_of_times_are_refused(written: str) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(DatetimeParam).validate_python(written)
 
@@ -139,6 +137,6 @@ def test_other_notations_are_no_moments(written: str) -> None:
 @pytest.mark.parametrize(
     "written", ["", "x", "019AC2E4-6F1B-7C3E-9A52-0B7D8D3F4E21", "019ac2e4-6f1b-7c3e-9a52-0b7d8d3f4e21\n"]
 )
-def test_other_texts_are_no_ids(written: str) -> None:
+def test_invalid_ids_are_refused(written: str) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(UuidParam).validate_python(written)

@@ -1,4 +1,4 @@
-"""Errors, bodies, request ids and the gateway's prefix, on an application made for the purpose."""
+"""Errors, bodies, request ids and the gateway's prefix, in a small application."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -72,7 +72,7 @@ async def client(dependency: dict[str, Exception | None]) -> AsyncIterator[httpx
         yield client
 
 
-async def test_problem_has_the_shape_of_rfc_9457(client: httpx.AsyncClient) -> None:
+async def test_problem_is_as_in_rfc_9457(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v1/things/missing", headers={"X-Request-ID": "mine"})
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json() == {
@@ -90,7 +90,7 @@ async def test_problem_has_the_shape_of_rfc_9457(client: httpx.AsyncClient) -> N
     ("method", "path", "status", "code"),
     [("GET", "/nowhere", 404, "not-found"), ("DELETE", "/v1/things", 405, "method-not-allowed")],
 )
-async def test_frameworks_own_errors_are_problems_too(
+async def test_errors_of_the_framework_are_problems(
     client: httpx.AsyncClient, method: str, path: str, status: int, code: str
 ) -> None:
     answer = await client.request(method, path)
@@ -98,7 +98,7 @@ async def test_frameworks_own_errors_are_problems_too(
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_body_that_is_no_text_is_a_documented_400(client: httpx.AsyncClient) -> None:
+async def test_body_that_is_not_text_is_a_documented_400(client: httpx.AsyncClient) -> None:
     answer = await client.post("/v1/things", content=b"\xff{", headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (400, "bad-request")
     paths = (await client.get("/openapi.json")).json()["paths"]
@@ -106,31 +106,33 @@ async def test_body_that_is_no_text_is_a_documented_400(client: httpx.AsyncClien
     assert not {"400", "413"} & paths["/v1/things/{name}"]["get"]["responses"].keys()
 
 
-async def test_instance_is_a_uri_whatever_the_path(client: httpx.AsyncClient) -> None:
+async def test_instance_is_a_uri_for_any_path(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v1/nowhere/%C3%BB%02%22 x")
     assert answer.json()["instance"] == "/v1/nowhere/%C3%BB%02%22%20x"
 
 
-async def test_unexpected_error_tells_nothing(client: httpx.AsyncClient) -> None:
+async def test_unexpected_error_reveals_nothing(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v1/things/bug")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
     assert "SELECT" not in answer.text
 
 
-async def test_dependency_that_is_down_is_a_503_that_names_no_address(client: httpx.AsyncClient) -> None:
+async def test_unavailable_dependency_is_a_503_without_addresses(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v1/things/down")
     assert (answer.status_code, answer.json()["code"]) == (503, "service-unavailable")
     assert int(answer.headers["retry-after"]) > 0
     assert "10.0.0.7" not in answer.text
 
 
-async def test_every_wrong_field_has_its_pointer(client: httpx.AsyncClient) -> None:
+async def test_every_invalid_field_has_a_pointer(client: httpx.AsyncClient) -> None:
     answer = await client.post("/v1/things", json={"parts": [1, "x"], "a/b~c": 1})
     assert {error["pointer"] for error in answer.json()["errors"]} == {"#/name", "#/parts/1", "#/a~1b~0c"}
 
 
 @pytest.mark.parametrize("announced", [True, False])
-async def test_body_over_the_limit_is_413_announced_or_not(client: httpx.AsyncClient, announced: bool) -> None:
+async def test_body_over_the_limit_is_a_413_with_and_without_content_length(
+    client: httpx.AsyncClient, announced: bool
+) -> None:
     async def stream() -> AsyncIterator[bytes]:
         for _ in range(17):
             yield b" " * (MAX_BODY_BYTES // 16)
@@ -153,7 +155,7 @@ async def test_request_id_that_could_forge_a_log_line_is_replaced(client: httpx.
     assert answer.headers["x-request-id"] not in ("", offered)
 
 
-async def test_only_the_configured_prefix_is_believed(client: httpx.AsyncClient) -> None:
+async def test_only_the_configured_prefix_is_accepted(client: httpx.AsyncClient) -> None:
     for prefix, believed in (("/api/things", "/api/things"), ("https://evil.test", ""), ("/api/other", "")):
         answer = await client.get("/v1/things/x", headers={"X-Forwarded-Prefix": prefix})
         assert answer.json() == believed
@@ -161,7 +163,7 @@ async def test_only_the_configured_prefix_is_believed(client: httpx.AsyncClient)
         assert "evil" not in str(description.get("servers"))
 
 
-async def test_readiness_tells_what_fails_without_giving_away_addresses(
+async def test_readiness_has_reasons_without_addresses(
     client: httpx.AsyncClient, dependency: dict[str, Exception | None]
 ) -> None:
     assert (await client.get("/readyz")).json() == {

@@ -1,4 +1,4 @@
-"""Secrets that are given as files."""
+"""Secrets in files."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def test_secret_is_read_from_the_file_that_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_is_read_from_its_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MYSQL_URL_FILE", str(file))
     monkeypatch.setenv("TOKEN_FILE", str(file))
     monkeypatch.setenv("TOKEN", "")
@@ -37,19 +37,19 @@ def test_secret_is_read_from_the_file_that_is_named(file: Path, monkeypatch: pyt
     assert settings.token == SecretStr(ADDRESS)
 
 
-def test_what_is_no_secret_has_no_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setting_that_is_not_a_secret_has_no_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MYSQL_URL", ADDRESS)
     monkeypatch.setenv("NAME_FILE", str(file))
     assert WithSecrets().name == "its default"
 
 
-def test_secret_that_is_given_twice_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_with_value_and_file_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MYSQL_URL", ADDRESS)
     monkeypatch.setenv("MYSQL_URL_FILE", str(file))
     assert refusal() == "MYSQL_URL and MYSQL_URL_FILE are both set; set one of them"
 
 
-def test_file_that_can_not_be_read_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_file_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MYSQL_URL_FILE", f"{file}.lost")
     monkeypatch.setenv("TOKEN_FILE", str(file.parent))
     assert refusal() == (
@@ -57,7 +57,7 @@ def test_file_that_can_not_be_read_is_named(file: Path, monkeypatch: pytest.Monk
     )
 
 
-def test_value_of_a_file_is_checked_like_any_other(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_value_from_a_file_is_validated(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text("postgres://a:correct-horse@host/auth")
     monkeypatch.setenv("MYSQL_URL_FILE", str(file))
     assert refusal().startswith("MYSQL_URL: ")
@@ -79,7 +79,7 @@ def test_password_of_kafka_is_read_from_a_file(file: Path, monkeypatch: pytest.M
     assert KafkaSettings().kafka_variables()["KAFKA_SASL_PASSWORD"] == ADDRESS
 
 
-def test_only_the_end_of_the_line_is_taken_off(file: Path) -> None:
+def test_only_the_last_line_break_of_a_file_is_removed(file: Path) -> None:
     file.write_text(" a secret \r\n")
     assert value_or_file("X", {"X_FILE": str(file)}) == " a secret "
 

@@ -1,4 +1,4 @@
-"""The key set of an issuer: how often it is asked, and what happens while it is away."""
+"""The key set of an issuer: how often it is fetched, and what happens while the issuer is down."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -41,7 +41,7 @@ async def test_keys_are_fetched_once_and_kept(issuer: Issuer, http: httpx.AsyncC
     assert issuer.asked == 1
 
 
-async def test_new_key_is_fetched_at_once_but_made_up_ones_are_no_load(issuer: Issuer, http: httpx.AsyncClient) -> None:
+async def test_new_key_is_fetched_and_forged_ids_cause_no_load(issuer: Issuer, http: httpx.AsyncClient) -> None:
     clock = Clock()
     keys = RemoteKeySet(issuer.url, http, cooldown=5, clock=clock)
     await keys.key(issuer.keys[0].kid)
@@ -54,7 +54,7 @@ async def test_new_key_is_fetched_at_once_but_made_up_ones_are_no_load(issuer: I
     assert issuer.asked == 2
 
 
-async def test_withdrawn_key_is_forgotten_when_the_set_is_old(issuer: Issuer, http: httpx.AsyncClient) -> None:
+async def test_withdrawn_key_is_dropped_after_the_maximum_age(issuer: Issuer, http: httpx.AsyncClient) -> None:
     clock = Clock()
     keys = RemoteKeySet(issuer.url, http, max_age=300, clock=clock)
     withdrawn = issuer.keys[0].kid
@@ -65,7 +65,7 @@ async def test_withdrawn_key_is_forgotten_when_the_set_is_old(issuer: Issuer, ht
     assert await keys.key(withdrawn) is None
 
 
-async def test_issuer_that_is_away_leaves_the_known_keys_serving(http: httpx.AsyncClient) -> None:
+async def test_known_keys_stay_in_use_while_the_issuer_is_down(http: httpx.AsyncClient) -> None:
     clock = Clock()
     with serving_issuer() as issuer:
         keys = RemoteKeySet(issuer.url, http, max_age=300, clock=clock)
@@ -75,6 +75,6 @@ async def test_issuer_that_is_away_leaves_the_known_keys_serving(http: httpx.Asy
     assert await keys.key("unknown") is None
 
 
-async def test_without_any_key_the_answer_is_unavailable(http: httpx.AsyncClient) -> None:
+async def test_without_keys_the_service_is_unavailable(http: httpx.AsyncClient) -> None:
     with pytest.raises(ServiceUnavailable):
         await RemoteKeySet("http://127.0.0.1:1/", http, clock=Clock()).key("any")

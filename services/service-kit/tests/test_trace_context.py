@@ -1,4 +1,4 @@
-"""Which trace a request belongs to (W3C Trace Context), and that its log lines and calls say so."""
+"""The trace of a request (W3C Trace Context), in its log lines and calls."""
 
 import asyncio
 import contextvars
@@ -49,7 +49,7 @@ def state(value: str) -> tuple[bytes, bytes]:
         (f"cc-{TRACE}-{PARENT}-01-", 1),
     ],
 )
-def test_trace_of_the_caller_goes_on_in_a_span_of_its_own(value: str, flags: int) -> None:
+def test_request_is_a_span_of_the_callers_trace(value: str, flags: int) -> None:
     trace = begun([(b"host", b"x"), parent(value)])
     assert (trace.trace_id, trace.flags) == (TRACE, flags)
     assert re.fullmatch(r"[0-9a-f]{16}", trace.span_id)
@@ -78,21 +78,21 @@ def test_trace_of_the_caller_goes_on_in_a_span_of_its_own(value: str, flags: int
         f"00-{TRACE}-{PARENT}-01\x0b",
     ],
 )
-def test_invalid_one_begins_a_new_trace_without_its_state(value: str) -> None:
+def test_invalid_parent_starts_a_new_trace_without_state(value: str) -> None:
     trace = begun([parent(value), state("vendor=1")])
     assert trace.trace_id != TRACE
     assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", trace.traceparent)
     assert trace.state == ""
 
 
-def test_none_and_two_begin_a_new_trace() -> None:
+def test_no_parent_and_two_parents_start_a_new_trace() -> None:
     assert begun([]).trace_id != begun([]).trace_id
     assert begun([parent(VALID), parent(VALID)]).trace_id != TRACE
     assert begun([state("vendor=1")]).state == ""
 
 
 @given(st.text(st.characters(codec="latin-1"), max_size=80))
-def test_whatever_comes_what_is_sent_on_is_valid(value: str) -> None:
+def test_propagated_headers_are_always_valid(value: str) -> None:
     assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]", begun([parent(value), state(value)]).traceparent)
 
 
@@ -113,7 +113,7 @@ def test_whatever_comes_what_is_sent_on_is_valid(value: str) -> None:
         ([f"a={'x' * 256},b={'x' * 256}"], ""),
     ],
 )
-def test_state_is_passed_on_if_it_is_sound(states: Sequence[str], passed_on: str) -> None:
+def test_valid_state_is_propagated(states: Sequence[str], passed_on: str) -> None:
     assert begun([parent(VALID), *map(state, states)]).state == passed_on
 
 

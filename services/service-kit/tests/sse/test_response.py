@@ -69,7 +69,7 @@ async def sent(script: Script, **options: Any) -> str:
 EVENTS = [message("tweet", str(number)) for number in range(3)]
 
 
-async def test_end_says_why() -> None:
+async def test_end_has_the_reason() -> None:
     body = await sent(Script(*EVENTS, b""))
     assert body.startswith("retry: ")
     assert body.count("event: tweet") == 3
