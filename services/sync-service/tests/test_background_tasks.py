@@ -46,7 +46,7 @@ from sync_service.routes.loader import load_routes
 from sync_service.runner import SyncRunner
 from sync_service.settings import Settings
 
-LIMITS = FeedLimits(clients=10, backlog=100, heartbeat_seconds=10)
+LIMITS = FeedLimits(clients=10, buffered=100, heartbeat_seconds=10)
 
 
 @asynccontextmanager
@@ -366,7 +366,7 @@ async def test_feed_that_is_cancelled_ends_its_streams_and_begins_again(
 
 async def test_feed_that_is_cancelled_before_it_begins_leaves_nobody_waiting(kafka_bootstrap_servers: str) -> None:
     feed = Feed(KafkaClients(kafka_bootstrap_servers), {}, FeedMetrics(CollectorRegistry()), LIMITS)
-    await cancelled_before_it_begins(feed._be_following, "feed", KafkaError)
+    await cancelled_before_it_begins(feed._start_source, "feed", KafkaError)
     await feed.close()
 
 
