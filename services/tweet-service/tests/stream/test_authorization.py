@@ -11,6 +11,7 @@ from service_kit.sse import response
 from support.jwt_issuer import Issuer
 from support.polling import eventually
 from support.tweet_stream import Author, Documents
+from tweet_service.stream.hub import TweetHub
 
 
 async def test_revoked_token_ends_the_stream(
@@ -26,12 +27,16 @@ async def test_revoked_token_ends_the_stream(
     bearer = {"Authorization": f"Bearer {issuer.token(sub=subscriber.id, username=subscriber.username)}"}
     streaming = asyncio.create_task(anonymous.get("/v1/stream", headers=bearer, params={"author": author.username}))
 
-    async def subscribers() -> int:
-        return len([each for each in app.state.stream._subscriptions if each._waiter is not None])
+    hub: TweetHub = app.state.stream
 
-    await eventually(subscribers)
+    async def waits_after(events: int) -> bool:
+        waiters = [each._waiter for each in hub._subscriptions]
+        return hub.buffer.end >= events and any(waiter is not None and not waiter.done() for waiter in waiters)
+
+    await eventually(lambda: waits_after(0))
+    published = hub.buffer.end
     (sent,) = author.store(1)
-    await eventually(subscribers)
+    await eventually(lambda: waits_after(published + 1))
     revoked = {"tokens_valid_after": datetime.now(UTC) + timedelta(minutes=1)}
     documents["users_copy"].update_one({"_id": subscriber.id}, {"$set": revoked})
     (withheld,) = author.store(1)
