@@ -1,6 +1,5 @@
 """MySQL for the services that use it: engine and migrations. Needs the `mysql` extra."""
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,16 +8,12 @@ from typing import Annotated, Any
 from alembic import command
 from alembic.config import Config
 from pydantic import AfterValidator, SecretStr
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
 
 CONNECT_TIMEOUT_SECONDS = 2
-# A connection that was used within this time is not checked.
-IDLE_SECONDS = 1.0
 MIGRATION_LOCK_SECONDS = 120
 
 
@@ -55,7 +50,7 @@ def mysql_url(address: str) -> URL:
 def create_engine(
     address: str, *, pool_size: int = 10, autocommit: bool = False, counts_changed: bool = False
 ) -> AsyncEngine:
-    """An engine with sessions in UTC. A connection that was idle is checked before use.
+    """An engine with sessions in UTC. Connections are checked before use.
 
     With `autocommit` each statement is its own transaction, which saves the round trips of BEGIN and COMMIT.
     With `counts_changed` the affected rows are the changed ones, not the matched ones.
@@ -66,10 +61,12 @@ def create_engine(
     }
     if counts_changed:
         connect_args["client_flag"] = 0  # instead of SQLAlchemy's FOUND_ROWS
-    engine = create_async_engine(
+    return create_async_engine(
         mysql_url(address),
         # Errors are logged, and parameters may be personal data.
         hide_parameters=True,
+        # Measured: the round trip for each use of a connection costs requests of auth-service less than 10 %.
+        pool_pre_ping=True,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=CONNECT_TIMEOUT_SECONDS,
@@ -78,27 +75,6 @@ def create_engine(
         isolation_level="AUTOCOMMIT" if autocommit else "READ COMMITTED",
         pool_reset_on_return=None if autocommit else "rollback",
     )
-    _check_idle_connections(engine)
-    return engine
-
-
-def _check_idle_connections(engine: AsyncEngine) -> None:
-    """What `pool_pre_ping` does, but not for a connection that was in use a moment ago: that costs a round trip."""
-
-    @event.listens_for(engine.sync_engine, "checkin")
-    def remember(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
-        record.info["used_at"] = time.monotonic()
-
-    @event.listens_for(engine.sync_engine, "checkout")
-    def check(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
-        idle = time.monotonic() - record.info.get("used_at", time.monotonic())
-        if idle < IDLE_SECONDS:
-            return
-        try:
-            engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error as error:
-            # The pool then tries another connection.
-            raise DisconnectionError from error
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from pymongo.errors import AutoReconnect
 
 from service_kit.background import Supervisor
 from service_kit.sse.events import StreamEnded
+from support.polling import eventually
 from tweet_service.metrics import StreamMetrics
 from tweet_service.stream import hub as hub_module
 from tweet_service.stream.events import StreamEvent, StreamFilter, position_at
@@ -151,3 +152,21 @@ async def test_lost_position_ends_all_streams() -> None:
         with pytest.raises(StreamEnded) as ended:
             await taken(subscription, 5)
         assert ended.value.code == PositionLost.code
+
+
+async def test_stream_starts_again_after_it_was_closed_without_subscribers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "LINGER_SECONDS", 0.0)
+    monkeypatch.setattr(hub_module, "_WAIT_MS", 10)
+    changes = FakeChanges()
+    async with running_hub(changes) as hub:
+        for number in (1, 3):
+            async with hub.subscription(StreamFilter(), None) as subscription:
+                await subscription.begin()
+                changes.add(number)
+                assert await taken(subscription, 1) == [number]
+
+            async def is_closed(unwanted: int = number + 1) -> bool:
+                changes.add(unwanted)
+                return hub._following is None
+
+            await eventually(is_closed)
