@@ -1,4 +1,4 @@
-"""Who may write: tokens of the issuer and nobody else's, as long as they are not revoked."""
+"""Only valid, unrevoked tokens of the issuer may write."""
 
 import asyncio
 import base64

@@ -103,7 +103,7 @@ async def test_request_without_keys_needs_no_query(squares: Squares, loader: Bat
 
 
 class Commands(CommandListener):
-    """What the driver was told to do, by name."""
+    """The names of the commands that the driver has sent."""
 
     def __init__(self) -> None:
         self.names: list[str] = []

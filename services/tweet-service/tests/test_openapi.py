@@ -1,4 +1,4 @@
-"""What OpenAPI says of the service, and whether a live one keeps to it (schemathesis, all checks, all phases)."""
+"""The OpenAPI document, and a live service against it (schemathesis, all checks, all phases)."""
 
 import json
 import re
@@ -53,7 +53,7 @@ OPERATIONS_SECONDS, SEQUENCES_SECONDS = 35, 15
 
 PAGE_AND_MORE = 25
 
-# What the examples in OpenAPI name, so that they are there.
+# The objects that the examples in the document refer to.
 TWEET_ID, AUTHOR = ObjectId("6924ea2f0c9d3a5b7e1f4a68"), "ada"
 
 # What makes a request invalid that no schema can say: a refusal with nothing but these is no surprise.
@@ -66,7 +66,7 @@ RULES_BEYOND_SCHEMAS = {
     "text-blank",
 }
 
-# Nobody reaches these: a 429 would hide what else is answered.
+# High limits, because a 429 would hide other responses.
 NO_LIMITS = dict.fromkeys(("TWEET_WRITES_PER_MINUTE", "TWEET_READS_PER_MINUTE"), "10000000")
 
 
@@ -93,14 +93,14 @@ async def service(stack: Stack, mongodb_url: str, issuer: Issuer) -> AsyncIterat
         documents = client.get_default_database()
         async with running_processes("tweet-service", 1, stack, **variables) as (replica,):
             yield LiveService(url=str(replica.client.base_url).rstrip("/"), documents=documents)
-            # pytest shows it with a failure: a 500 says no more than that it is one.
+            # pytest shows the log with a failure, because a 500 has no details.
             print(replica.log.read_text())
         client.drop_database(documents.name)
 
 
 @dataclass
 class People:
-    """Whom requests are sent as: the one whom the examples name, and one who follows him."""
+    """The callers of requests: the user of the examples, and a follower."""
 
     documents: Documents
     issuer: Issuer
@@ -115,7 +115,7 @@ class People:
         self.tokens[username] = self.issuer.token(sub=user_id, username=username, **claims)
 
     def put_example_in_place(self) -> None:
-        """The tweet that the examples name is there, whoever has deleted it before."""
+        """Restore the tweet of the examples, which an earlier case may have deleted."""
         tweet = new_tweet(f"u-{AUTHOR}", "Hello #Tandem", tweet_id=TWEET_ID)
         self.documents[COLLECTION].update_one({"_id": TWEET_ID}, {"$setOnInsert": {**tweet}}, upsert=True)
 
@@ -143,7 +143,7 @@ class People:
                 client.post("/v1/tweets", json=reply, headers=author).raise_for_status()
 
     def prepare(self, case: schemathesis.Case) -> None:
-        """Put in what no schema can say: a token that works, a tweet that is there, its version."""
+        """Fill in what a schema can't describe: a valid token, an existing tweet, its version."""
         if (role := role_of(case)) is not None:
             case.headers["Authorization"] = f"Bearer {self.tokens[role]}"
         # A sequence of operations sees to it that what is deleted stays so.
@@ -180,13 +180,13 @@ contract.auth(refresh_interval=None).skip_for(tag="people")(sent_as(AUTHOR))
 
 
 def is_failure(failure: Exception) -> bool:
-    """`/like` is nobody's but the caller's: schemathesis takes `/likes` for the same."""
+    """`/like` belongs to the caller; schemathesis treats `/likes` as the same resource."""
     return not (isinstance(failure, UseAfterFree) and failure.usage.split()[1] == failure.free.split()[1] + "s")
 
 
 @pytest.fixture(scope="module")
 def people(service: LiveService, issuer: Issuer) -> Iterator[People]:
-    """Makes schemathesis send its requests to the live service, as people who are there."""
+    """Sends the requests of schemathesis to the live service, as existing users."""
     people = People(service.documents, issuer)
     people.arrive(AUTHOR)
     people.arrive("bob")
@@ -250,7 +250,7 @@ def test_operation_refuses_an_invalid_token(
 
 
 def test_authorize_button_of_the_documentation_asks_auth_service(service: LiveService, people: People) -> None:
-    """Behind the gateway, where both services are on one origin."""
+    """The gateway, which has both services on one origin."""
     page = f"http://gateway.test:8080{PREFIX}/docs"
     visitor = Visitor(service.url, page, PREFIX)
     description = visitor.description()

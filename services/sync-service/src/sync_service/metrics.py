@@ -95,7 +95,7 @@ class SyncMetrics:
 
 class FeedMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.clients = Gauge("sync_feed_clients", "Listeners of /v1/events at the moment.", registry=registry)
+        self.clients = Gauge("sync_feed_clients", "Current subscribers of /v1/events.", registry=registry)
         self.dropped = Counter(
-            "sync_feed_dropped", "Listeners who were dropped because they read too slowly.", registry=registry
+            "sync_feed_dropped", "Subscribers that were cut off because they read too slowly.", registry=registry
         )

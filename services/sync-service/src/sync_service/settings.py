@@ -54,6 +54,12 @@ class Settings(KafkaSettings, ServiceSettings):
     sync_watchdog_seconds: float = Field(
         default=60, ge=5, description="With lag and without progress for so long, the process ends."
     )
-    sync_feed_clients: int = Field(default=50, ge=1, description="Who listen to `/v1/events` at a time.")
-    sync_feed_backlog: int = Field(default=2000, ge=4, description="Events by which a listener may lag behind.")
-    sync_feed_heartbeat_seconds: float = Field(default=15.0, gt=0, description="Less than any proxy waits.")
+    sync_feed_clients: int = Field(default=50, ge=1, description="Most subscribers of `/v1/events` in a process.")
+    sync_feed_backlog: int = Field(
+        default=2000,
+        ge=4,
+        description="Events that a process keeps in memory; a subscriber that lags by more is cut off.",
+    )
+    sync_feed_heartbeat_seconds: float = Field(
+        default=15.0, gt=0, description="Time between heartbeats; less than the timeout of any proxy."
+    )

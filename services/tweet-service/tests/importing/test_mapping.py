@@ -239,7 +239,7 @@ def test_repost_holds_its_original() -> None:
     tweet = read(plain(retweeted_status=original, text="RT @bob: first"))
     assert tweet.repost_of == 5
     assert [(each.id, each.text, each.user.username) for each in tweet.originals] == [(5, "first", "bob")]
-    # He was seen with the repost, which is newer than what he wrote.
+    # The state of the author is that of the repost, which is newer than the tweet.
     assert tweet.originals[0].user.as_of == tweet.id
 
 

@@ -47,7 +47,7 @@ async def test_thousand_parallel_likes_and_unlikes_end_at_the_exact_number(make_
     )
     assert len(answers) == 1000
     assert {answer.status_code for answer in answers} == {200, 204}
-    # Whatever order that went in, the end is known: everybody says at last what he wants.
+    # The last request of each user decides, in any order of the others.
     await asyncio.gather(*(person.delete(path) for person in fickle))
     assert (await counts(people[0], tweet))["likes"] == 40
     likes = await people[0].get(f"/v1/tweets/{tweet['id']}/likes", params={"limit": 100})
@@ -79,7 +79,7 @@ async def test_repost_is_a_tweet_of_its_own_and_there_is_one(make_client: Any) -
     assert first.json()["author"]["username"] == bob.username
     assert first.json()["id"] == second.json()["id"]
     assert (await counts(ada, tweet))["reposts"] == 1
-    # Who reposts or likes a repost means what was reposted.
+    # A repost or like of a repost concerns the reposted tweet.
     carol = make_client()
     again = await carol.put(f"/v1/tweets/{first.json()['id']}/repost")
     assert again.json()["repost_of"] == tweet["id"]

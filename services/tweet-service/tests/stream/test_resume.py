@@ -84,7 +84,7 @@ async def test_after_a_restart_missed_events_are_read_once_for_all(
 async def test_random_disconnections_lose_and_repeat_no_event(
     service: Replica, small_buffer: Replica, author: Author, listen: Listen, seed: int
 ) -> None:
-    """From one process to the other, as behind a load balancer."""
+    """Reconnect to alternating processes, as with a load balancer."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     opening = await (await listen()).message()
     assert opening is not None

@@ -1,4 +1,4 @@
-"""Home, hashtags, threads, search, trends, and who follows whom."""
+"""Home timeline, hashtags, threads, search, trends and follows."""
 
 import asyncio
 import itertools

@@ -9,6 +9,7 @@ from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING, TEXT, IndexModel, ReturnDocument
 
 from tweet_service.batching import BatchInserter, BatchLoader, by_id
+from tweet_service.pagination import Position
 from tweet_service.tweets.models import CountsDocument, Entities, TweetDocument
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ EDITS_KEPT = 100
 # A projection: all fields that clients see.
 SHOWN = dict.fromkeys(("edits", "ancestors", "tags"), False)
 
-Position = tuple[datetime, ObjectId]
 Counted = Literal["likes", "reposts", "replies"]
 
 
