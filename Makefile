@@ -87,7 +87,7 @@ bench: setup $(PEERS)/.complete ## Measure against peers in one run (PART=auth f
 	@$(BIN)/python -m benchmarks $(PART) --seconds $(BENCH_SECONDS) --rounds $(BENCH_ROUNDS) \
 	    --tries $(BENCH_TRIES)
 
-faults: setup ## Break a system of its own again and again and prove that it loses nothing (FAULTS=200, SEED=1)
+faults: setup ## Inject faults into a separate system and check that no data is lost (FAULTS=200, SEED=1)
 	@$(BIN)/python -m faults --faults $(FAULTS) --seed $(SEED)
 
 $(PEERS)/.complete: benchmarks/peers/requirements.lock

@@ -1,6 +1,6 @@
-"""Faults: a whole system under steady writes is broken in every way that a deployment is, and must lose nothing.
+"""Fault injection: break a whole system under steady writes, and check that no data is lost.
 
     python -m faults --faults 200 --seed 7
 
-`docs/faults.md` tells what is injected, what is checked behind each fault and what the last full run printed.
+`docs/faults.md` lists the faults, the checks after each round, and the output of the last full run.
 """

@@ -1,4 +1,4 @@
-"""`python -m faults`: break a whole system of its own, again and again, and prove that it loses nothing."""
+"""`python -m faults`: start a separate system, inject faults into it, and check that no data is lost."""
 
 import argparse
 import asyncio
@@ -10,23 +10,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from embedded_stack import Stack, StackError
+from embedded_stack.configuration import REPOSITORY
 from faults.catalogue import CATALOGUE, Fault
-from faults.controls import try_controls
+from faults.controls import run_controls
 from faults.plan import plan
 from faults.report import Report, Round, table, write_report
-from faults.system import LOGS, system_of, whole_stack
+from faults.system import LOGS, fault_stack, system_of
 from faults.trial import Trial
 
-RESULT = Path(__file__).parent / "results" / "faults.json"
+RESULT = REPOSITORY / "results" / "faults.json"
 WRITERS = 8
 
 
 def main() -> None:
     arguments = _arguments()
-    # As Ctrl-C does, so that what was started is stopped.
+    # SIGTERM raises KeyboardInterrupt, as Ctrl-C does, so that the stack is stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with whole_stack(_say) as stack:
+        with fault_stack(_print) as stack:
             report = asyncio.run(_run(stack, arguments))
     except StackError as error:
         sys.exit(f"error: {error}")
@@ -46,25 +47,25 @@ async def _run(stack: Stack, arguments: argparse.Namespace) -> Report:
     chosen = _chosen(arguments.only)
     began = time.monotonic()
     async with system_of(stack) as system:
-        trial = Trial.begin(system, rng, _say, writers=WRITERS, rate=arguments.rate)
+        trial = Trial.begin(system, rng, _print, writers=WRITERS, rate=arguments.rate)
         try:
             rounds = await _rounds(trial, plan(chosen, arguments.faults, rng), rng)
             seconds = time.monotonic() - began
-            counted, journal = system.counts.total, system.journal
+            counted, expected = system.counts.total, system.expected
             totals: dict[str, float | int] = {
                 "minutes": round(seconds / 60, 1),
-                "writes_acknowledged": journal.acknowledged,
-                "writes_of_unknown_outcome": journal.uncertain,
+                "writes_acknowledged": expected.acknowledged,
+                "writes_of_unknown_outcome": expected.uncertain,
                 "events": sum(counted.values()),
                 "duplicates": counted["skipped"],
                 "superseded": counted["superseded"],
-                "dead_letters": len(system.letters.arrived),
-                "states_of_rows_watched": trial.progress.steps,
+                "dead_letters": len(system.dead_letters.arrived),
+                "states_of_rows_watched": trial.regressions.observed,
                 "rows_compared_at_the_end": trial.compared,
-                "deletes_of_gaps_mended": trial.mended,
+                "deletes_of_gaps_mended": trial.repaired,
             }
-            complaints = [] if counted["skipped"] else ["there were no duplicates, so nothing was proved"]
-            controls = await try_controls(trial, rng) if arguments.controls else []
+            complaints = [] if counted["skipped"] else ["the run saw no duplicates, so it proves nothing"]
+            controls = await run_controls(trial, rng) if arguments.controls else []
         finally:
             await trial.writers.stop()
     settings = {"seed": arguments.seed, "writers": WRITERS, "writes_per_second": arguments.rate}
@@ -72,20 +73,20 @@ async def _run(stack: Stack, arguments: argparse.Namespace) -> Report:
 
 
 async def _rounds(trial: Trial, planned: Sequence[Sequence[Fault]], rng: random.Random) -> list[Round]:
-    """All of them, or as many as it takes until the system does not recover."""
+    """Run every round; stop early if the system does not recover from one."""
     total, done, rounds = sum(map(len, planned)), 0, []
-    _say(f"{total} faults in {len(planned)} rounds")
-    if wrong := await trial.inspect():
-        return [Round([], None, [f"before any fault: {each}" for each in wrong])]
+    _print(f"{total} faults in {len(planned)} rounds")
+    if violations := await trial.inspect():
+        return [Round([], None, [f"before any fault: {each}" for each in violations])]
     for faults in planned:
         finished = await trial.round(faults, rng)
         rounds.append(finished)
         done += len(faults)
         recovery = "NOT RECOVERED" if finished.recovery is None else f"recovered in {finished.recovery:5.2f} s"
         duplicates = sum(each.duplicates for each in finished.injections)
-        _say(f"{done:>4}/{total}  {recovery}  {duplicates:>5} duplicates  {finished.names}")
-        for each in finished.wrong[:5]:
-            _say(f"          WRONG: {each}")
+        _print(f"{done:>4}/{total}  {recovery}  {duplicates:>5} duplicates  {finished.names}")
+        for each in finished.violations[:5]:
+            _print(f"          VIOLATION: {each}")
         if finished.recovery is None:
             break
     return rounds
@@ -95,27 +96,29 @@ def _chosen(only: Sequence[str] | None) -> list[Fault]:
     return [fault for fault in CATALOGUE if only is None or any(part in fault.name for part in only)]
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
-    parser.add_argument("--faults", type=int, default=200, help="how many (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="which ones, when, on what (%(default)s)")
-    parser.add_argument("--only", metavar="NAME", action="append", help="those with this in their name; repeatable")
-    parser.add_argument("--rate", type=float, default=30.0, help="writes a second (%(default)g)")
-    parser.add_argument("--no-controls", dest="controls", action="store_false", help="leave out the negative controls")
-    parser.add_argument("--list", action="store_true", help="list the faults, and do nothing")
-    parser.add_argument("--result", type=Path, default=RESULT, help="the JSON file (faults/results/faults.json)")
+    parser.add_argument("--faults", type=int, default=200, help="number of faults (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the random choices (%(default)s)")
+    parser.add_argument(
+        "--only", metavar="NAME", action="append", help="only faults whose name contains NAME; repeatable"
+    )
+    parser.add_argument("--rate", type=float, default=30.0, help="writes per second (%(default)g)")
+    parser.add_argument("--no-controls", dest="controls", action="store_false", help="skip the negative controls")
+    parser.add_argument("--list", action="store_true", help="list the faults and exit")
+    parser.add_argument("--result", type=Path, default=RESULT, help="JSON report (results/faults.json)")
     arguments = parser.parse_args()
     if arguments.list:
         print("\n".join(fault.name for fault in CATALOGUE))
         sys.exit(0)
     if arguments.faults < 1 or arguments.rate <= 0:
-        parser.error("one fault and some writes are the least")
+        parser.error("--faults must be at least 1, --rate greater than 0")
     if not _chosen(arguments.only):
-        parser.error(f"no fault has {' or '.join(arguments.only)} in its name; --list lists them")
+        parser.error(f"no fault name contains {' or '.join(arguments.only)}; --list prints the names")
     return arguments
 
 

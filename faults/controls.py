@@ -1,4 +1,4 @@
-"""Negative controls: a sync that is broken on purpose, and the fault that must bring it to light."""
+"""Negative controls: mutants of sync-service, and the fault that must reveal each."""
 
 import asyncio
 import random
@@ -7,67 +7,69 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from faults.careless import CarelessSync
 from faults.catalogue import Fault
 from faults.catalogue.databases import KillBeforeWrite
 from faults.catalogue.records import StaleEvents
+from faults.mutants import MutantSync
 from faults.report import Control, Round
 from faults.trial import Trial
 
 
 @dataclass(frozen=True)
-class Flaw:
-    """`sign` is how findings begin that come of it and of nothing else that is going on."""
+class Mutant:
+    """`symptom` matches the violations that only this defect causes."""
 
     fault: Fault
-    sign: re.Pattern[str]
+    symptom: re.Pattern[str]
 
 
-FLAWS: Mapping[str, Flaw] = {
-    "commits-first": Flaw(KillBeforeWrite(), re.compile(r"copy differs: [^:]+: (missing|extra|different)\b")),
-    "unguarded": Flaw(StaleEvents(), re.compile(r"went back: |copy differs: [^:]+: extra\b")),
+MUTANTS: Mapping[str, Mutant] = {
+    "commits-first": Mutant(KillBeforeWrite(), re.compile(r"copy differs: [^:]+: (missing|extra|different)\b")),
+    "unguarded": Mutant(StaleEvents(), re.compile(r"regression: |copy differs: [^:]+: extra\b")),
 }
-# A row that is lost is not coming, so there is nothing to wait for; a sound system takes a fraction of it.
-SETTLING_SECONDS = 5.0
+# A lost row never arrives, so a long wait would be wasted; a correct system converges much faster.
+CONVERGENCE_SECONDS = 5.0
 _ATTEMPTS = 3
 
 
 class Rounds(Protocol):
-    """What a control needs of a `Trial`."""
+    """The part of `Trial` that a control needs."""
 
     async def inspect(self) -> list[str]: ...
 
     async def round(self, faults: Sequence[Fault], rng: random.Random) -> Round: ...
 
 
-async def try_controls(trial: Trial, rng: random.Random) -> list[Control]:
-    """Each in place of the sync, until it is found out, some times at most. The copies are spoilt afterwards."""
-    stack, settling = trial.system.stack, trial.settling
-    sound = stack.components["sync"]
-    trial.settling = SETTLING_SECONDS
+async def run_controls(trial: Trial, rng: random.Random) -> list[Control]:
+    """Run each mutant until it is detected, up to `_ATTEMPTS` rounds. The copies are damaged afterwards."""
+    stack, convergence_seconds = trial.system.stack, trial.convergence_seconds
+    original = stack.components["sync"]
+    trial.convergence_seconds = CONVERGENCE_SECONDS
     controls = []
     try:
-        for how in FLAWS:
-            trial.say(f"control: {how}")
-            stack.components["sync"] = CarelessSync(stack.components["sync"].environment, how)
+        for name in MUTANTS:
+            trial.say(f"control: {name}")
+            stack.components["sync"] = MutantSync(stack.components["sync"].environment, name)
             await asyncio.to_thread(stack.restart, "sync")
-            controls.append(await find_out(trial, how, rng))
+            controls.append(await detect(trial, name, rng))
         return controls
     finally:
-        trial.settling = settling
-        stack.components["sync"] = sound
+        trial.convergence_seconds = convergence_seconds
+        stack.components["sync"] = original
         await asyncio.to_thread(stack.restart, "sync")
 
 
-async def find_out(trial: Rounds, how: str, rng: random.Random) -> Control:
-    """What is found of the flaw of the sync that runs, and of no other: that a system does not recover tells nothing
-    of what it does to rows, and what the one before has left behind is not this one's.
+async def detect(trial: Rounds, name: str, rng: random.Random) -> Control:
+    """Collect the violations that this mutant causes.
+
+    A failed recovery doesn't count, because it says nothing about rows. Nor does damage that the previous mutant left:
+    the first `inspect` reports it.
     """
-    flaw = FLAWS[how]
+    mutant = MUTANTS[name]
     await trial.inspect()
     found: list[str] = []
     for _ in range(_ATTEMPTS):
-        found += filter(flaw.sign.match, (await trial.round([flaw.fault], rng)).wrong)
+        found += filter(mutant.symptom.match, (await trial.round([mutant.fault], rng)).violations)
         if found:
             break
-    return Control(how, flaw.fault.name, found)
+    return Control(name, mutant.fault.name, found)

@@ -1,4 +1,4 @@
-"""Both databases as their administrator sees them. Everything here blocks: callers go through threads."""
+"""Both databases with administrator rights. All calls block, so callers use threads."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -31,7 +31,7 @@ class Databases:
 
     @contextmanager
     def mysql(self) -> Iterator[Any]:
-        """A connection as root, for one use: the server may have been killed since the last one."""
+        """Open a connection as root for one use: the server may have been killed since the last use."""
         connection = pymysql.connect(**self.mysql_address, cursorclass=DictCursor, autocommit=True, connect_timeout=5)
         with closing(connection):
             yield connection
@@ -44,7 +44,7 @@ class Databases:
 
     @contextmanager
     def table_locked(self, table: str) -> Iterator[None]:
-        """Every row of it, and every gap between them: who writes to it waits."""
+        """Lock every row of the table and every gap between rows: all writes to it wait."""
         with self.mysql() as connection, connection.cursor() as cursor:
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             while True:
@@ -59,14 +59,14 @@ class Databases:
             yield
             cursor.execute("ROLLBACK")
 
-    def somebody_waits_for(self, table: str) -> bool:
-        """For a lock of any of its rows."""
+    def has_lock_waiters(self, table: str) -> bool:
+        """Whether a transaction waits for a lock of any row of the table."""
         schema, name = table.split(".")
         waiting = "SELECT 1 FROM performance_schema.data_locks WHERE lock_status = 'WAITING'"
         return bool(self.query(f"{waiting} AND object_schema = %s AND object_name = %s LIMIT 1", schema, name))
 
-    def kill_connections_of_sync(self) -> int:
-        """How many there were."""
+    def kill_sync_connections(self) -> int:
+        """Return the number of closed connections."""
         threads = self.query("SELECT id AS thread FROM information_schema.processlist WHERE user = %s", SYNC_ACCOUNT)
         for row in threads:
             try:

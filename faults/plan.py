@@ -1,23 +1,23 @@
-"""Which faults a seed stands for, in which order. No I/O."""
+"""The faults that a seed selects, in order. No I/O."""
 
 import random
 from collections.abc import Sequence
 
 from faults.catalogue.base import Fault
 
-# So many at most are injected one right after the other, before the system is given time to recover.
-MOST_TOGETHER = 3
+# Faults of a round are injected without a wait for recovery between them.
+MAX_FAULTS_PER_ROUND = 3
 
 
 def plan(catalogue: Sequence[Fault], total: int, rng: random.Random) -> list[list[Fault]]:
-    """Rounds of faults, `total` in all: each fault once as far as that goes, the others by their weights."""
+    """Return rounds with `total` faults: each fault once if `total` allows, the rest chosen by weight."""
     chosen = list(catalogue) if total >= len(catalogue) else rng.sample(list(catalogue), total)
     chosen += rng.choices(catalogue, weights=[fault.weight for fault in catalogue], k=total - len(chosen))
     rng.shuffle(chosen)
     rounds: list[list[Fault]] = []
     room = 0
     for fault in chosen:
-        if fault.takes_all:
+        if fault.exclusive:
             rounds.append([fault])
             room = 0
         elif room:
@@ -25,5 +25,5 @@ def plan(catalogue: Sequence[Fault], total: int, rng: random.Random) -> list[lis
             room -= 1
         else:
             rounds.append([fault])
-            room = rng.randrange(MOST_TOGETHER)
+            room = rng.randrange(MAX_FAULTS_PER_ROUND)
     return rounds

@@ -1,4 +1,4 @@
-"""Records that no copy can take, made of ones that it can. Pure: a kind, a record and a marker make a record."""
+"""Records that no copy can apply, made from valid ones. No I/O."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,19 +12,19 @@ Mutation = Callable[[Record], Record]
 
 
 def is_usable(record: Record) -> bool:
-    """Does it tell what a row became? Only then something in it can be spoilt."""
+    """Whether the record contains a row, so that the row can be damaged."""
     return (
         record.value is not None and MARKER not in record.headers and json.loads(record.value).get("after") is not None
     )
 
 
 def poisoned(kind: str, record: Record, marker: str) -> Record:
-    """The record, spoilt, with a header by which its dead letter is known."""
+    """Return the damaged record, with a header that identifies its dead letter."""
     return replace(KINDS[kind](record), headers={**record.headers, MARKER: marker.encode()})
 
 
 def kinds_for(topic: str) -> list[str]:
-    """Those that make sense there: only MySQL's columns have widths."""
+    """Return the kinds that apply to the topic: only columns of MySQL have a width."""
     return [kind for kind in KINDS if kind != "too long" or topic.endswith(".tweets")]
 
 
@@ -37,7 +37,7 @@ def _envelope(**changed: Any) -> Mutation:
 
 
 def _row(**changed: Any) -> Mutation:
-    """MongoDB's rows are JSON in a string."""
+    """Change fields of the row. Rows of MongoDB are JSON in a string."""
 
     def mutate(record: Record) -> Record:
         envelope = _parsed(record)
@@ -50,9 +50,9 @@ def _row(**changed: Any) -> Mutation:
 
 
 def _too_long(record: Record) -> Record:
-    """Only the store finds it out. A row of its own, so that no later event of the row takes its place in the batch."""
-    stranger = {"$oid": token_hex(12)}
-    return replace(_row(lang="x" * 100, _id=stranger)(record), key=json.dumps({"id": json.dumps(stranger)}).encode())
+    """Only the store rejects it. It has a new key, so that no later event of the row replaces it in the batch."""
+    new_id = {"$oid": token_hex(12)}
+    return replace(_row(lang="x" * 100, _id=new_id)(record), key=json.dumps({"id": json.dumps(new_id)}).encode())
 
 
 def _parsed(record: Record) -> dict[str, Any]:
@@ -70,7 +70,7 @@ KINDS: Mapping[str, Mutation] = {
     "truncate": _envelope(op="t"),
     "no source": _envelope(source=None),
     "no key": lambda record: replace(record, key=None),
-    "key of another table": lambda record: replace(record, key=b'{"nobody": 1}'),
+    "key of another table": lambda record: replace(record, key=b'{"other": 1}'),
     "does not fit": _row(created_at="yesterday"),
     "too long": _too_long,
 }

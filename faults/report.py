@@ -1,4 +1,4 @@
-"""From rounds to a table and to the file that is kept."""
+"""The results of rounds, as a table and as a JSON file."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from benchmarks.machine import machine_facts
 
 @dataclass(frozen=True)
 class Injection:
-    """`events` and `duplicates` are what the sync finished, and skipped, from this fault to the next one."""
+    """`events` and `duplicates` count events that the sync processed, and skipped, from this fault to the next."""
 
     fault: str
     events: int = 0
@@ -21,11 +21,11 @@ class Injection:
 
 @dataclass(frozen=True)
 class Round:
-    """Faults that were injected one right after the other. `recovery` is counted from the last of them, in seconds."""
+    """Faults injected in sequence. `recovery` is the seconds from the last of them to recovery, None if it failed."""
 
     injections: Sequence[Injection]
     recovery: float | None
-    wrong: Sequence[str]
+    violations: Sequence[str]
 
     @property
     def names(self) -> str:
@@ -34,16 +34,16 @@ class Round:
 
 @dataclass(frozen=True)
 class Control:
-    """A sync that is broken on purpose, which must be found out."""
+    """A mutant that must be detected: `violations` are those that it caused."""
 
     name: str
     fault: str
-    wrong: Sequence[str]
+    violations: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Line:
-    """What a fault has done in all rounds. `wrong` counts findings of each round that it was part of."""
+    """One fault in all rounds. `wrong` counts the violations of its rounds."""
 
     fault: str
     times: int
@@ -56,7 +56,7 @@ class Line:
 
 @dataclass
 class Report:
-    """`totals` are of the whole run; `violations` name the round in which each was found."""
+    """`totals` are of the whole run; each violation names its round."""
 
     settings: Mapping[str, float | int]
     rounds: Sequence[Round]
@@ -69,9 +69,9 @@ class Report:
         return [self._line(name) for name in names]
 
     def violations(self) -> list[str]:
-        """What no run may have, one clear line each."""
-        found = [f"[{each.names}] {wrong}" for each in self.rounds for wrong in each.wrong]
-        found += [f"control “{each.name}” was not found out" for each in self.controls if not each.wrong]
+        """Return one line for each violation of the run."""
+        found = [f"[{each.names}] {violation}" for each in self.rounds for violation in each.violations]
+        found += [f"control “{each.name}” was not detected" for each in self.controls if not each.violations]
         return [*found, *self.complaints]
 
     def _injections(self) -> list[Injection]:
@@ -88,14 +88,14 @@ class Report:
             times=len(own),
             events=sum(each.events for each in own),
             duplicates=sum(each.duplicates for each in own),
-            wrong=sum(len(each.wrong) for each in part_of),
+            wrong=sum(len(each.violations) for each in part_of),
             p50=percentile(recoveries, 0.5),
             p99=percentile(recoveries, 0.99),
         )
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
-    """By nearest rank, to a hundredth; None without values."""
+    """Return the nearest-rank percentile, rounded to 0.01; None without values."""
     if not values:
         return None
     return round(sorted(values)[max(0, math.ceil(share * len(values)) - 1)], 2)
@@ -109,13 +109,14 @@ def table(report: Report) -> str:
         lines.append(row.format(each.fault, each.times, each.events, each.duplicates, each.wrong, *times))
     recoveries = [each.recovery for each in report.rounds if each.recovery is not None]
     totals = (sum(len(each.injections) for each in report.rounds), report.totals["events"], report.totals["duplicates"])
-    wrong = sum(len(each.wrong) for each in report.rounds)
+    wrong = sum(len(each.violations) for each in report.rounds)
     p50, p99 = (percentile(recoveries, share) or 0.0 for share in (0.5, 0.99))
     lines.append(row.format("all", *totals, wrong, f"{p50:.2f}", f"{p99:.2f}"))
     lines.append("")
     lines += [f"{name.replace('_', ' '):<32} {value:>14g}" for name, value in report.totals.items()]
     for control in report.controls:
-        outcome = f"found out, {len(control.wrong)} findings: {control.wrong[0]}" if control.wrong else "NOT FOUND OUT"
+        found = control.violations
+        outcome = f"detected, {len(found)} violations: {found[0]}" if found else "NOT DETECTED"
         lines.append(f"control: {control.name} ({control.fault}): {outcome}")
     return "\n".join(lines)
 
@@ -128,7 +129,9 @@ def write_report(report: Report, file: Path) -> None:
         "totals": report.totals,
         "violations": report.violations(),
         "faults": [asdict(line) for line in report.lines()],
-        "controls": [{"name": each.name, "fault": each.fault, "findings": len(each.wrong)} for each in report.controls],
+        "controls": [
+            {"name": each.name, "fault": each.fault, "findings": len(each.violations)} for each in report.controls
+        ],
         "rounds": [
             {"faults": [injection.fault for injection in each.injections], "recovery_s": _rounded(each.recovery)}
             for each in report.rounds

@@ -1,4 +1,4 @@
-"""What faults are injected into: the stack, and the ways to reach into it."""
+"""The system under test: the stack, and clients of all its parts."""
 
 import asyncio
 import enum
@@ -11,19 +11,20 @@ import httpx
 from embedded_stack import Stack, temporary_stack
 from embedded_stack.configuration import REPOSITORY
 from faults.databases import Databases
-from faults.journal import Journal
-from faults.members import Counts, SecondMember
-from faults.topics import DeadLetterWriter, Topics
+from faults.expected_state import ExpectedState
+from faults.sync_processes import Counts, SecondMember
+from faults.topics import DeadLetterTracker, Topics
 from faults.writers import Client
+from service_kit.kafka import KafkaClients
 from sync_service.routes.config import Route
 from sync_service.routes.loader import default_routes_file, load_routes
 
 LOGS = REPOSITORY / ".stack-faults" / "log"
-# The sync's default; a member that is silent for longer loses its partitions.
+# The sync's default: a member without a heartbeat for longer loses its partitions.
 SESSION_TIMEOUT_MS = 6000
 
-# Limits are counted as ever, but never reached: one address and a few people are all there is. Passwords are hashed
-# with less work and tokens last for the whole run, because neither is what is tried here.
+# All writers share one address, so the limits are raised beyond reach. Cheap password hashes and long-lived tokens save
+# time: neither is under test.
 VARIABLES = {
     "AUTH_REGISTRATIONS_PER_ADDRESS": "1000000000",
     "AUTH_ACCESS_TOKEN_SECONDS": "3600",
@@ -35,26 +36,26 @@ VARIABLES = {
 
 
 class Gap(enum.Enum):
-    """What the sync can't know from the topics, so that only `reconcile` finds it."""
+    """Changes that are missing from the topics, so that only `reconcile` can find them."""
 
-    # A snapshot has replaced change events. It has every row, and nothing of those that were deleted before it.
+    # A snapshot replaced change events. It has every row, but no earlier deletes.
     DELETES = enum.auto()
-    # Change events were deleted before the sync read them.
+    # Change events were deleted before sync-service read them.
     EVENTS = enum.auto()
 
 
 @dataclass
 class System:
-    """`gap`: what has been lost from the topics since the copies were last compared."""
+    """`gap`: what the topics have lost since the last comparison of the copies."""
 
     stack: Stack
     routes: Sequence[Route]
     databases: Databases
     topics: Topics
-    letters: DeadLetterWriter
+    dead_letters: DeadLetterTracker
     second: SecondMember
     counts: Counts
-    journal: Journal
+    expected: ExpectedState
     client: Client
     connect: httpx.AsyncClient
     gap: Gap | None = None
@@ -66,26 +67,28 @@ class System:
         await asyncio.to_thread(self.stack.stop_one, name)
 
     async def kill(self, name: str) -> None:
-        """What the sync has counted is looked at first: it dies with it."""
+        """SIGKILL. The sync's counters are sampled first: it loses them."""
         if name == "sync":
-            await self.counts.look()
+            await self.counts.sample()
         await asyncio.to_thread(self.stack.kill, name)
 
 
 @asynccontextmanager
 async def system_of(stack: Stack) -> AsyncIterator[System]:
-    """Ways into a stack that runs."""
+    """Connect to a running stack."""
     routes = load_routes(default_routes_file())
-    addresses, journal, second = stack.addresses, Journal(), SecondMember(stack)
-    topics = Topics(addresses["KAFKA_BOOTSTRAP_SERVERS"], [route.topic for route in routes], "sync-service")
+    addresses, expected, second = stack.addresses, ExpectedState(), SecondMember(stack)
+    topics = Topics(
+        KafkaClients(addresses["KAFKA_BOOTSTRAP_SERVERS"]), [route.topic for route in routes], "sync-service"
+    )
     databases = Databases(addresses["MYSQL_ROOT_URL"], addresses["MONGODB_URL"])
-    client, counts = Client(addresses["GATEWAY_URL"], journal), Counts(stack, second)
-    counting = asyncio.create_task(counts.look_regularly())
+    client, counts = Client(addresses["GATEWAY_URL"], expected), Counts(stack, second)
+    counting = asyncio.create_task(counts.sample_periodically())
     try:
         async with httpx.AsyncClient(base_url=addresses["CONNECT_URL"], timeout=30) as connect:
-            letters = DeadLetterWriter(topics)
-            await letters.ignore_earlier()
-            yield System(stack, routes, databases, topics, letters, second, counts, journal, client, connect)
+            dead_letters = DeadLetterTracker(topics)
+            await dead_letters.skip_existing()
+            yield System(stack, routes, databases, topics, dead_letters, second, counts, expected, client, connect)
     finally:
         counting.cancel()
         await second.stop()
@@ -94,15 +97,15 @@ async def system_of(stack: Stack) -> AsyncIterator[System]:
 
 
 @contextmanager
-def whole_stack(progress: Callable[[str], None]) -> Iterator[Stack]:
-    """All of it, running. Its logs are kept in `.stack-faults/log` when it ends."""
+def fault_stack(progress: Callable[[str], None]) -> Iterator[Stack]:
+    """Run a whole stack. Its logs stay in `.stack-faults/log`. `progress` gets the lines of the start only."""
     starting = True
 
-    def tell(line: str) -> None:
+    def report(line: str) -> None:
         if starting:
             progress(line)
 
-    with temporary_stack("tandem-faults-", logs=LOGS, progress=tell) as stack:
+    with temporary_stack("tandem-faults-", logs=LOGS, progress=report) as stack:
         stack.components["sync"].environment.base.update(VARIABLES)
         stack.start()
         starting = False

@@ -1,7 +1,7 @@
-"""People who write steadily over REST, each with accounts and tweets that nobody else touches.
+"""Users that write steadily over REST, each with its own accounts and tweets.
 
-So the journal knows what every row has to be. Whoever gets no answer, or one that leaves open what was done, never
-touches that row again.
+Rows have one writer each, so `ExpectedState` knows every row. After an unknown outcome the writer never writes to that
+row again.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from faults.journal import Journal
+from faults.expected_state import ExpectedState
 
 AUTH, TWEETS = "/api/auth/v1", "/api/tweets/v1"
 TIMEOUT_SECONDS = 10.0
@@ -24,12 +24,12 @@ _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 2.0
 
 
-class Refused(Exception):  # noqa: N818 - an answer
-    """It was not done, for sure."""
+class Rejected(Exception):  # noqa: N818 - a response
+    """The request certainly had no effect."""
 
 
-class Unknown(Exception):  # noqa: N818 - an answer
-    """It was done, or not."""
+class OutcomeUnknown(Exception):  # noqa: N818 - a response
+    """The request may have had an effect."""
 
 
 @dataclass
@@ -49,55 +49,55 @@ class OwnTweet:
 
 
 class Client:
-    """REST through the gateway, with every answer read as one of three: done, refused, unknown."""
+    """REST through the gateway. Every request succeeds, or raises `Rejected` or `OutcomeUnknown`."""
 
-    def __init__(self, gateway: str, journal: Journal) -> None:
-        self.journal = journal
+    def __init__(self, gateway: str, expected: ExpectedState) -> None:
+        self.expected = expected
         self._http = httpx.AsyncClient(base_url=gateway, timeout=TIMEOUT_SECONDS)
 
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def ask(self, method: str, path: str, bearer: str | None = None, **request: Any) -> httpx.Response:
-        """The answer of a success. Raises `Refused`, `Unknown`."""
+    async def request(self, method: str, path: str, bearer: str | None = None, **request: Any) -> httpx.Response:
+        """Return a successful response. Raises `Rejected`, `OutcomeUnknown`."""
         headers = {**request.pop("headers", {}), **({"Authorization": f"Bearer {bearer}"} if bearer else {})}
         try:
-            answer = await self._http.request(method, path, headers=headers, **request)
+            response = await self._http.request(method, path, headers=headers, **request)
         except httpx.ConnectError as error:
-            raise Refused from error
+            raise Rejected from error
         except httpx.TransportError as error:
-            raise Unknown from error
-        if answer.is_success:
-            return answer
-        if answer.status_code == 429:
-            await asyncio.sleep(min(float(answer.headers.get("Retry-After", 1)), _LONGEST_PAUSE_SECONDS))
-            raise Refused
-        if answer.status_code >= 500:
-            raise Unknown
-        # Whom one follows is found by the copy of the accounts, which may not have arrived.
-        if not (answer.status_code == 404 and path.endswith("/follow")):
-            self.journal.surprises.append(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
-        raise Refused
+            raise OutcomeUnknown from error
+        if response.is_success:
+            return response
+        if response.status_code == 429:
+            await asyncio.sleep(min(float(response.headers.get("Retry-After", 1)), _LONGEST_PAUSE_SECONDS))
+            raise Rejected
+        if response.status_code >= 500:
+            raise OutcomeUnknown
+        # tweet-service looks the followed user up in the copy of the accounts, which may be late.
+        if not (response.status_code == 404 and path.endswith("/follow")):
+            self.expected.unexpected.append(f"{method} {path}: {response.status_code} {response.text[:300]}")
+        raise Rejected
 
     async def register(self) -> Account:
         username, password = f"p_{secrets.token_hex(8)}", secrets.token_urlsafe(12)
-        form = {"username": username, "email": f"{username}@example.com", "name": "Nobody yet"}
+        form = {"username": username, "email": f"{username}@example.com", "name": "New user"}
         passwords = {"password": password, "password_confirm": password}
-        body = (await self.ask("POST", f"{AUTH}/register", json={**form, **passwords})).json()
+        body = (await self.request("POST", f"{AUTH}/register", json={**form, **passwords})).json()
         account = Account(body["user"]["id"], username, body["access_token"])
-        self.journal.note_acknowledged("auth.users", account.id, {"username": username, "name": form["name"]})
+        self.expected.note_acknowledged("auth.users", account.id, {"username": username, "name": form["name"]})
         return account
 
     async def rename(self, account: Account, name: str) -> None:
         state = {"username": account.username, "name": name}
         await self._change("auth.users", account.id, state, "PATCH", f"{AUTH}/users/me", account, json={"name": name})
 
-    async def leave(self, account: Account) -> None:
+    async def delete_account(self, account: Account) -> None:
         await self._change("auth.users", account.id, None, "DELETE", f"{AUTH}/users/me", account)
 
     async def tweet(self, author: Account, text: str) -> OwnTweet:
-        body = (await self.ask("POST", f"{TWEETS}/tweets", author.bearer, json={"text": text})).json()
-        self.journal.note_acknowledged("tweets", body["id"], {"text": text, "version": 1})
+        body = (await self.request("POST", f"{TWEETS}/tweets", author.bearer, json={"text": text})).json()
+        self.expected.note_acknowledged("tweets", body["id"], {"text": text, "version": 1})
         return OwnTweet(body["id"], author)
 
     async def edit(self, tweet: OwnTweet, text: str) -> None:
@@ -110,16 +110,16 @@ class Client:
         tweet.version += 1
 
     async def delete(self, tweet: OwnTweet) -> None:
-        """Likes of it go too, a moment later."""
+        """The service deletes the tweet's likes a moment later."""
         likes = [f"{tweet.id} {user_id}" for user_id in tweet.liked_by]
         try:
             await self._change("tweets", tweet.id, None, "DELETE", f"{TWEETS}/tweets/{tweet.id}", tweet.author)
-        except Unknown:
+        except OutcomeUnknown:
             for like in likes:
-                self.journal.note_uncertain("likes", like, None)
+                self.expected.note_uncertain("likes", like, None)
             raise
         for like in likes:
-            self.journal.note_acknowledged("likes", like, None)
+            self.expected.note_acknowledged("likes", like, None)
 
     async def like(self, tweet: OwnTweet, account: Account) -> None:
         await self._change("likes", f"{tweet.id} {account.id}", {}, "PUT", f"{TWEETS}/tweets/{tweet.id}/like", account)
@@ -140,23 +140,23 @@ class Client:
         await self._change("follows", f"{follower.id} {followee.id}", None, "DELETE", path, follower)
         follower.followed.discard(followee.id)
 
-    async def _change(  # noqa: PLR0917 - a line of a table
+    async def _change(  # noqa: PLR0917 - callers read as a table
         self, table: str, key: str, state: Any, method: str, path: str, account: Account, **request: Any
     ) -> None:
-        """A write whose row is known: the journal learns what became of it."""
+        """Write one row, and note the outcome in `expected`."""
         try:
-            await self.ask(method, path, account.bearer, **request)
-        except Unknown:
-            self.journal.note_uncertain(table, key, state)
+            await self.request(method, path, account.bearer, **request)
+        except OutcomeUnknown:
+            self.expected.note_uncertain(table, key, state)
             raise
-        self.journal.note_acknowledged(table, key, state)
+        self.expected.note_acknowledged(table, key, state)
 
 
 class Writer:
-    """Does one thing after the other, with pauses of `pause` seconds on average. `turn` is held while it does one."""
+    """Acts in sequence, with pauses of `pause` seconds on average. `lock` is held during each action."""
 
     def __init__(self, client: Client, rng: random.Random, pause: float) -> None:
-        self.turn = asyncio.Lock()
+        self.lock = asyncio.Lock()
         self._client = client
         self._rng = rng
         self._pause = pause
@@ -166,31 +166,31 @@ class Writer:
 
     async def run(self) -> None:
         while True:
-            async with self.turn:
+            async with self.lock:
                 try:
-                    await self._something()
+                    await self._act()
                     self._failures = 0
-                except (Refused, Unknown):
+                except (Rejected, OutcomeUnknown):
                     self._failures += 1
             backoff = min(_FIRST_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE_SECONDS) if self._failures else 0
             await asyncio.sleep(backoff + self._rng.uniform(0, 2 * self._pause))
 
-    async def _something(self) -> None:
+    async def _act(self) -> None:
         if len(self._accounts) < ACCOUNTS_EACH:
             self._accounts.append(await self._client.register())
             return
         if not self._tweets:
             await self._post()
             return
-        # By how often, in a hundred.
+        # Weights in per cent.
         actions = {
             28: self._post,
             25: self._edit,
-            17: self._turn_like,
+            17: self._toggle_like,
             13: self._delete,
             9: self._rename,
-            7: self._turn_follow,
-            1: self._leave,
+            7: self._toggle_follow,
+            1: self._delete_account,
         }
         (action,) = self._rng.choices(list(actions.values()), weights=list(actions))
         await action()
@@ -207,22 +207,22 @@ class Writer:
         self._tweets.remove(tweet)
         await self._client.delete(tweet)
 
-    async def _turn_like(self) -> None:
-        """A like is given, taken back, given again: the same key, deleted and made anew."""
+    async def _toggle_like(self) -> None:
+        """Like, unlike, like again: the same key is deleted and created again."""
         account = self._rng.choice(self._accounts)
 
-        async def turn(tweet: OwnTweet) -> None:
+        async def toggle(tweet: OwnTweet) -> None:
             liked = account.id in tweet.liked_by
             await (self._client.unlike(tweet, account) if liked else self._client.like(tweet, account))
 
-        await self._with_tweet(turn)
+        await self._with_tweet(toggle)
 
-    async def _turn_follow(self) -> None:
+    async def _toggle_follow(self) -> None:
         follower, followee = self._rng.sample(self._accounts, 2)
         followed = followee.id in follower.followed
         try:
             await (self._client.unfollow if followed else self._client.follow)(follower, followee)
-        except Unknown:
+        except OutcomeUnknown:
             self._forget(follower)
             raise
 
@@ -230,25 +230,25 @@ class Writer:
         account = self._rng.choice(self._accounts)
         try:
             await self._client.rename(account, f"Name {self._rng.randrange(10**9)}")
-        except Unknown:
+        except OutcomeUnknown:
             self._forget(account)
             raise
 
-    async def _leave(self) -> None:
+    async def _delete_account(self) -> None:
         account = self._rng.choice(self._accounts)
         self._forget(account)
-        await self._client.leave(account)
+        await self._client.delete_account(account)
 
     async def _with_tweet(self, act: Callable[[OwnTweet], Awaitable[None]]) -> None:
         tweet = self._rng.choice(self._tweets)
         try:
             await act(tweet)
-        except Unknown:
+        except OutcomeUnknown:
             self._tweets.remove(tweet)
             raise
 
     def _forget(self, account: Account) -> None:
-        """Its likes and follows stay as they are, its tweets too."""
+        """Never write to the account again. Its tweets, likes and follows stay as they are."""
         self._accounts.remove(account)
         self._tweets = [
             tweet for tweet in self._tweets if tweet.author is not account and account.id not in tweet.liked_by
@@ -260,7 +260,7 @@ class Writer:
 
 @dataclass
 class Writers:
-    """All of them. `still` holds them in their pauses: no write of theirs is under way inside it."""
+    """All writers together."""
 
     all: list[Writer]
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -269,7 +269,7 @@ class Writers:
         self._tasks = [asyncio.create_task(writer.run()) for writer in self.all]
 
     async def stop(self) -> None:
-        """Raises what ended one of them before."""
+        """Stop all writers. Raises the exception that ended one of them before."""
         for task in self._tasks:
             task.cancel()
         for result in await asyncio.gather(*self._tasks, return_exceptions=True):
@@ -277,11 +277,12 @@ class Writers:
                 raise result
 
     @asynccontextmanager
-    async def still(self) -> AsyncIterator[None]:
+    async def paused(self) -> AsyncIterator[None]:
+        """No request is in flight while the context is open."""
         for writer in self.all:
-            await writer.turn.acquire()
+            await writer.lock.acquire()
         try:
             yield
         finally:
             for writer in self.all:
-                writer.turn.release()
+                writer.lock.release()

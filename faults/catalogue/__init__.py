@@ -1,8 +1,9 @@
-"""Every fault that there is. `docs/faults.md` lists them with what they are for."""
+"""All faults. `docs/faults.md` says what each is for."""
 
 from faults.catalogue.base import Fault
 from faults.catalogue.broker import AllTopicsLost, ConnectCompacted, RecordsDeleted, TopicDeleted
-from faults.catalogue.connectors import SnapshotAnew
+from faults.catalogue.connectors import NewSnapshot
+from faults.catalogue.consumer_group import OffsetsRewound, RebalanceStorm
 from faults.catalogue.databases import (
     ColumnAdded,
     ConnectionsKilled,
@@ -10,8 +11,6 @@ from faults.catalogue.databases import (
     KillBeforeWrite,
     LockHeld,
 )
-from faults.catalogue.group import RebalanceStorm, SetBack
-from faults.catalogue.people import MadeAnew
 from faults.catalogue.processes import (
     Down,
     Kill,
@@ -23,6 +22,7 @@ from faults.catalogue.processes import (
     Zombie,
 )
 from faults.catalogue.records import Poison, StaleEvents, TailReplayed
+from faults.catalogue.users import DeleteRecreate
 
 CATALOGUE: tuple[Fault, ...] = (
     Kill("sync", 16),
@@ -33,12 +33,12 @@ CATALOGUE: tuple[Fault, ...] = (
     Zombie(),
     Restart(),
     RebalanceStorm(),
-    SetBack("offsets set back", 200, 10),
-    SetBack("offsets set to the start", None, 5),
+    OffsetsRewound("offsets set back", 200, 10),
+    OffsetsRewound("offsets set to the start", None, 5),
     StaleEvents(),
     TailReplayed(),
     Poison(),
-    MadeAnew(),
+    DeleteRecreate(),
     ConnectionsKilled(),
     LockHeld(),
     ColumnAdded(),
@@ -63,8 +63,8 @@ CATALOGUE: tuple[Fault, ...] = (
     TopicDeleted(),
     AllTopicsLost(),
     ConnectCompacted(),
-    SnapshotAnew("mysql-users"),
-    SnapshotAnew("mongodb-tweets"),
+    NewSnapshot("mysql-users"),
+    NewSnapshot("mongodb-tweets"),
 )
 
 __all__ = ["CATALOGUE", "Fault"]

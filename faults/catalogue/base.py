@@ -1,4 +1,4 @@
-"""What a fault is."""
+"""The interface of a fault."""
 
 import asyncio
 import random
@@ -11,24 +11,24 @@ from faults.system import System
 class Fault(ABC):
     """One way to break the system.
 
-    `weight` is how often it is chosen beside others, once each has been. One that `takes_all` has a round to itself.
+    A plan has every fault once, and fills up by `weight`. An `exclusive` fault is alone in its round.
     """
 
     name: str
     weight: int = 3
-    takes_all: bool = False
+    exclusive: bool = False
 
     @abstractmethod
     async def inject(self, system: System, rng: random.Random) -> float:
-        """Break it, and mend what a supervisor or an operator would mend.
+        """Break the system, then do what a supervisor or an operator would do.
 
-        Returns the moment (`time.monotonic`) from which on recovery is counted: when the process was killed, the
-        pause ended, the database was let up again.
+        Returns the time (`time.monotonic`) from which recovery is measured: when the process was killed, the pause
+        ended or the database was started again.
         """
 
 
-async def moment(rng: random.Random, shortest: float, longest: float) -> None:
-    """Wait for a while that the seed decides, in seconds."""
+async def random_pause(rng: random.Random, shortest: float, longest: float) -> None:
+    """Wait for a number of seconds that `rng` chooses."""
     await asyncio.sleep(rng.uniform(shortest, longest))
 
 

@@ -1,4 +1,4 @@
-"""Faults of the broker's data: topics and records that an operator or retention deletes, logs that are compacted."""
+"""Faults of the broker's data: deleted topics and records, compacted logs."""
 
 import asyncio
 import random
@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from faults.catalogue.base import Fault, moment, now
+from faults.catalogue.base import Fault, now, random_pause
 from faults.system import Gap, System
 from faults.topics import Record
 
 _CONNECT_TOPICS = ("connect-configs", "connect-offsets", "connect-status")
-# The settings of these topics, with the eagerness that makes the cleaner work on them within seconds.
-_EAGERLY_COMPACTED = {
+# Makes the cleaner compact a topic within seconds.
+_COMPACT_NOW = {
     "cleanup.policy": "compact",
     "segment.ms": "1000",
     "min.cleanable.dirty.ratio": "0.01",
@@ -26,23 +26,23 @@ _CLEANER_SECONDS = 1.0
 
 
 class RecordsDeleted(Fault):
-    """Retention deletes records that the sync, which is away, has not read: its offsets are out of range."""
+    """Retention deletes records that the stopped sync has not read: its offsets are out of range."""
 
     name = "retention overtakes sync"
     weight = 2
-    takes_all = True
+    exclusive = True
 
     async def inject(self, system: System, rng: random.Random) -> float:
-        await system.counts.look()
+        await system.counts.sample()
         await system.stop("sync")
-        await moment(rng, 1, 2)
+        await random_pause(rng, 1, 2)
         topic = rng.choice(system.topics.topics)
-        # The poison in them can't become dead letters any more.
-        system.letters.topics_were_lost()
+        # Poison in the deleted records can no longer become dead letters.
+        system.dead_letters.forget_unread()
         system.gap = Gap.EVENTS
         async with system.topics.admin() as admin:
             ends = await system.topics.ends(topic)
-            await admin.delete_records({place: RecordsToDelete(end) for place, end in ends.items() if end})
+            await admin.delete_records({partition: RecordsToDelete(end) for partition, end in ends.items() if end})
         await system.start("sync")
         return now()
 
@@ -52,11 +52,11 @@ class TopicDeleted(Fault):
 
     name = "topic deleted"
     weight = 1
-    takes_all = True
+    exclusive = True
 
     async def inject(self, system: System, rng: random.Random) -> float:
         topic = rng.choice(system.topics.topics)
-        system.letters.topics_were_lost()
+        system.dead_letters.forget_unread()
         system.gap = Gap.EVENTS
         async with system.topics.admin() as admin:
             await admin.delete_topics([topic])
@@ -64,17 +64,17 @@ class TopicDeleted(Fault):
 
 
 class AllTopicsLost(Fault):
-    """The broker comes back without any data; Connect is started again, and its connectors take a snapshot."""
+    """The broker restarts without data; Connect restarts, and its connectors take a snapshot."""
 
     name = "all topics lost"
     weight = 1
-    takes_all = True
+    exclusive = True
 
-    async def inject(self, system: System, rng: random.Random) -> float:  # noqa: ARG002 - nothing to choose
+    async def inject(self, system: System, rng: random.Random) -> float:  # noqa: ARG002 - no random choice
         lost = now()
         await system.kill("connect")
         await system.kill("kafka")
-        system.letters.topics_were_lost()
+        system.dead_letters.forget_unread()
         system.gap = Gap.DELETES
         await asyncio.to_thread(shutil.rmtree, system.stack.configuration.data("kafka"))
         await system.start("kafka")
@@ -88,9 +88,9 @@ class ConnectCompacted(Fault):
     name = "Connect's topics compacted"
     weight = 1
 
-    async def inject(self, system: System, rng: random.Random) -> float:  # noqa: ARG002 - nothing to choose
+    async def inject(self, system: System, rng: random.Random) -> float:  # noqa: ARG002 - no random choice
         async with system.topics.admin() as admin:
-            await _configure(admin, _CONNECT_TOPICS, _EAGERLY_COMPACTED)
+            await _configure(admin, _CONNECT_TOPICS, _COMPACT_NOW)
             await _until_compacted(system, "connect-offsets")
             killed = now()
             await system.kill("connect")
@@ -100,12 +100,12 @@ class ConnectCompacted(Fault):
 
 
 async def _configure(admin: AIOKafkaAdminClient, topics: Sequence[str], settings: Mapping[str, str]) -> None:
-    """Give the topics these settings, and no others."""
+    """Replace the settings of these topics."""
     await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(settings)) for topic in topics])
 
 
 async def _until_compacted(system: System, topic: str) -> None:
-    """Wait until records of now are gone from the log; connectors replace their offsets every second."""
+    """Wait until records of the first read are gone from the log. Connectors replace their offsets every second."""
     before: list[Record] = []
     async with asyncio.timeout(_CLEANED_WITHIN_SECONDS):
         while True:

@@ -1,22 +1,22 @@
-"""Processes that are killed, stopped, paused."""
+"""Faults of processes: killed, stopped, paused."""
 
 import asyncio
 import contextlib
 import random
 import time
 
-from faults.catalogue.base import Fault, moment, now
+from faults.catalogue.base import Fault, now, random_pause
 from faults.system import SESSION_TIMEOUT_MS, System
-from faults.writers import Refused, Unknown
+from faults.writers import OutcomeUnknown, Rejected
 
-# MongoDB is not paused for longer than the sync waits for an answer.
+# Less than the sync's own timeout for MongoDB.
 _BLOCKED_WITHIN_SECONDS = 3.0
-_LOOK_SECONDS = 0.1
-_LOOKS_WITH_LAG = 3
+_POLL_SECONDS = 0.1
+_POLLS_WITH_LAG = 3
 
 
-async def _killed_and_started(system: System) -> float:
-    """The sync. When it was killed."""
+async def _kill_and_start_sync(system: System) -> float:
+    """Return when sync-service was killed."""
     killed = now()
     await system.kill("sync")
     await system.start("sync")
@@ -24,7 +24,7 @@ async def _killed_and_started(system: System) -> float:
 
 
 class Kill(Fault):
-    """SIGKILL at any moment, and a start."""
+    """SIGKILL at a random time, then a start."""
 
     def __init__(self, component: str, weight: int) -> None:
         self.name = f"kill -9 {component}"
@@ -32,7 +32,7 @@ class Kill(Fault):
         self._component = component
 
     async def inject(self, system: System, rng: random.Random) -> float:
-        await moment(rng, 0, 0.5)
+        await random_pause(rng, 0, 0.5)
         killed = now()
         await system.kill(self._component)
         await system.start(self._component)
@@ -40,7 +40,7 @@ class Kill(Fault):
 
 
 class Pause(Fault):
-    """SIGSTOP for some seconds, then SIGCONT: the process is there, and does not answer."""
+    """SIGSTOP for some seconds, then SIGCONT: the process exists and does not respond."""
 
     def __init__(self, component: str, weight: int) -> None:
         self.name = f"pause {component}"
@@ -50,14 +50,14 @@ class Pause(Fault):
     async def inject(self, system: System, rng: random.Random) -> float:
         system.stack.pause(self._component)
         try:
-            await moment(rng, 1, 5)
+            await random_pause(rng, 1, 5)
         finally:
             system.stack.resume(self._component)
         return now()
 
 
 class Down(Fault):
-    """Stopped in good order, away for some seconds, started again."""
+    """Stop gracefully, wait some seconds, start again."""
 
     def __init__(self, component: str, weight: int) -> None:
         self.name = f"{component} down"
@@ -66,43 +66,43 @@ class Down(Fault):
 
     async def inject(self, system: System, rng: random.Random) -> float:
         await system.stop(self._component)
-        await moment(rng, 2, 8)
+        await random_pause(rng, 2, 8)
         await system.start(self._component)
         return now()
 
 
 class Restart(Fault):
-    """SIGTERM: what is in flight is finished and committed."""
+    """SIGTERM: the batch in flight is finished and committed."""
 
     name = "restart sync"
     weight = 8
 
-    async def inject(self, system: System, rng: random.Random) -> float:  # noqa: ARG002 - nothing to choose
-        await system.counts.look()
+    async def inject(self, system: System, rng: random.Random) -> float:  # noqa: ARG002 - no random choice
+        await system.counts.sample()
         stopped = now()
         await asyncio.to_thread(system.stack.restart, "sync")
         return stopped
 
 
 class KillInBacklog(Fault):
-    """Paused until events have piled up, killed a moment after it is let go: in the middle of large batches."""
+    """Pause the sync until it has a backlog, resume it, and kill it in the middle of a large batch."""
 
     name = "kill -9 sync in a backlog"
     weight = 14
 
     async def inject(self, system: System, rng: random.Random) -> float:
         system.stack.pause("sync")
-        await moment(rng, 1, 2)
+        await random_pause(rng, 1, 2)
         system.stack.resume("sync")
-        await moment(rng, 0, 0.15)
-        return await _killed_and_started(system)
+        await random_pause(rng, 0, 0.15)
+        return await _kill_and_start_sync(system)
 
 
 class KillBeforeCommit(Fault):
-    """Killed when the write is done and its offset isn't committed.
+    """SIGKILL after the write, before the commit of its offset.
 
-    MongoDB is paused until the sync waits for it, then the sync is paused and MongoDB goes on: it finds the write in
-    its socket and does it, and nobody is there to hear of it.
+    Pause MongoDB until the sync waits for it, then pause the sync and resume MongoDB: it executes the write from its
+    socket, and the sync never receives the reply.
     """
 
     name = "kill -9 sync before the commit"
@@ -116,59 +116,59 @@ class KillBeforeCommit(Fault):
             system.stack.pause("sync")
         finally:
             system.stack.resume("mongo")
-        await moment(rng, 0.3, 0.6)
-        return await _killed_and_started(system)
+        await random_pause(rng, 0.3, 0.6)
+        return await _kill_and_start_sync(system)
 
     @staticmethod
     async def _write_to_accounts(system: System) -> None:
-        with contextlib.suppress(Refused, Unknown):
+        with contextlib.suppress(Rejected, OutcomeUnknown):
             await system.client.register()
 
     @staticmethod
     async def _until_sync_waits(system: System) -> None:
-        """With a lag that stays; not for ever, as it may be in no state to write."""
+        """Wait until the lag stays above zero. Give up after some seconds: the sync may be unable to write."""
         deadline, seen = time.monotonic() + _BLOCKED_WITHIN_SECONDS, 0
-        while time.monotonic() < deadline and seen < _LOOKS_WITH_LAG:
-            await asyncio.sleep(_LOOK_SECONDS)
+        while time.monotonic() < deadline and seen < _POLLS_WITH_LAG:
+            await asyncio.sleep(_POLL_SECONDS)
             seen = seen + 1 if await system.counts.lag("users") else 0
 
 
 class KillInRebalance(Fault):
-    """A second member joins, and one of the two is killed while the partitions are given away."""
+    """A second member joins, and one of the two is killed during the rebalance."""
 
     name = "kill -9 in a rebalance"
     weight = 6
 
     async def inject(self, system: System, rng: random.Random) -> float:
         await system.second.start()
-        await moment(rng, 0, 3)
+        await random_pause(rng, 0, 3)
         killed = now()
         if rng.random() < 0.5:
             await system.kill("sync")
             await system.start("sync")
             await system.second.stop()
         else:
-            await system.counts.look()
+            await system.counts.sample()
             await asyncio.to_thread(system.second.process.kill)
         return killed
 
 
 class Zombie(Fault):
-    """Paused for longer than a session lasts: its partitions go to a second member, and then it wakes and writes on."""
+    """Pause the sync beyond its session timeout: a second member takes its partitions, then the sync resumes."""
 
     name = "zombie sync"
     weight = 5
 
     async def inject(self, system: System, rng: random.Random) -> float:
         await system.second.start()
-        await moment(rng, 2, 3.5)
+        await random_pause(rng, 2, 3.5)
         system.stack.pause("sync")
         try:
-            await moment(rng, 1.3 * SESSION_TIMEOUT_MS / 1000, 2 * SESSION_TIMEOUT_MS / 1000)
+            await random_pause(rng, 1.3 * SESSION_TIMEOUT_MS / 1000, 2 * SESSION_TIMEOUT_MS / 1000)
         finally:
             system.stack.resume("sync")
         resumed = now()
-        await moment(rng, 0.5, 2)
-        await system.counts.look()
+        await random_pause(rng, 0.5, 2)
+        await system.counts.sample()
         await system.second.stop()
         return resumed

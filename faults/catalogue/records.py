@@ -1,4 +1,4 @@
-"""Records that are put onto the topics: replays, and poison."""
+"""Faults of records: replays and poison are written to the topics."""
 
 import json
 import random
@@ -15,10 +15,10 @@ _PARTITIONS_TRIED = 6
 
 
 async def some_partition(system: System, rng: random.Random) -> list[Record]:
-    """The change events of a partition that has some, none of them put there by us or by a snapshot.
+    """Return change events of one partition, without records of this suite and without snapshot reads.
 
-    A snapshot's reads are newest by definition: Connect, when it is killed in a snapshot, reads rows again and never
-    sends an old reading twice.
+    A snapshot read is current by definition: after a kill in a snapshot, Connect reads the rows again and never sends
+    an old read twice.
     """
     for _ in range(_PARTITIONS_TRIED):
         topic = rng.choice(system.topics.topics)
@@ -29,16 +29,16 @@ async def some_partition(system: System, rng: random.Random) -> list[Record]:
 
 
 def is_change_event(record: Record) -> bool:
-    """None of ours, nor what somebody else has put there who uses the system, too: another test."""
+    """Exclude records of this suite and of other tests that use the system."""
     if MARKER in record.headers:
         return False
     if record.value is None:
         return True
     try:
-        told = json.loads(record.value)
+        event = json.loads(record.value)
     except ValueError:
         return False
-    return isinstance(told, dict) and "op" in told
+    return isinstance(event, dict) and "op" in event
 
 
 def _is_snapshot(record: Record) -> bool:
@@ -46,7 +46,7 @@ def _is_snapshot(record: Record) -> bool:
 
 
 class StaleEvents(Fault):
-    """Old events once more, at the end of the topic: behind newer ones of the same rows, some behind their deletes."""
+    """Repeat old events at the end of the topic: after newer events of the same rows, some after their deletes."""
 
     name = "stale events"
     weight = 14
@@ -62,7 +62,7 @@ class StaleEvents(Fault):
 
 
 class TailReplayed(Fault):
-    """The newest events once more in their order, as Connect sends them after it was killed before a commit."""
+    """Repeat the newest events in order, as Connect does after a kill before its commit."""
 
     name = "replayed tail"
     weight = 10
@@ -74,7 +74,7 @@ class TailReplayed(Fault):
 
 
 class Poison(Fault):
-    """Records that nobody can apply, of any kind, at random places in the traffic."""
+    """Write records that can't be applied, of every kind, at random places in the traffic."""
 
     name = "poison"
     weight = 16
@@ -84,10 +84,10 @@ class Poison(Fault):
         if not events:
             return now()
         kinds = kinds_for(events[0].topic)
-        spoilt = []
+        poison = []
         for template in rng.choices(events, k=rng.randint(1, 5)):
             kind, marker = rng.choice(kinds), secrets.token_hex(8)
-            system.letters.expect(marker, kind)
-            spoilt.append(replace(poisoned(kind, template, marker), partition=template.partition))
-        await system.topics.write(spoilt)
+            system.dead_letters.expect(marker, kind)
+            poison.append(replace(poisoned(kind, template, marker), partition=template.partition))
+        await system.topics.write(poison)
         return now()

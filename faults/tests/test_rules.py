@@ -1,4 +1,4 @@
-"""The verdicts of the suite, without a system: which rows it calls lost, regressed or different."""
+"""The rules by which the suite detects violations, tested without a system."""
 
 import json
 import random
@@ -11,12 +11,12 @@ import pytest
 
 from faults.catalogue import CATALOGUE, Fault
 from faults.catalogue.records import is_change_event
-from faults.controls import find_out
-from faults.copies import Difference, Rows, differences
-from faults.journal import Journal
-from faults.plan import MOST_TOGETHER, plan
+from faults.controls import detect
+from faults.expected_state import ExpectedState
+from faults.plan import MAX_FAULTS_PER_ROUND, plan
 from faults.poison import KINDS, is_usable, poisoned
-from faults.progress import Progress
+from faults.regressions import RegressionDetector
+from faults.replica_diff import Difference, Rows, differences
 from faults.report import Control, Injection, Report, Round, table
 from faults.topics import MARKER, Record
 from sync_service.debezium.envelope import decode
@@ -29,7 +29,7 @@ NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("value", [b"{not json", b"\xff", b"5", b"{}", b'"op"'])
-def test_only_change_events_are_replayed_and_corrupted(value: bytes) -> None:
+def test_only_change_events_are_replayed_and_poisoned(value: bytes) -> None:
     event = _record(ROUTES["users"].topic)
     assert is_change_event(event)
     assert is_change_event(replace(event, value=None))
@@ -37,7 +37,7 @@ def test_only_change_events_are_replayed_and_corrupted(value: bytes) -> None:
     assert not is_change_event(replace(event, headers={MARKER: b"m"}))
 
 
-def test_plan_depends_on_the_seed_and_has_every_fault() -> None:
+def test_plan_is_reproducible_and_has_every_fault() -> None:
     def names(seed: int) -> list[list[str]]:
         return [[fault.name for fault in faults] for faults in plan(CATALOGUE, 200, random.Random(seed))]
 
@@ -45,13 +45,13 @@ def test_plan_depends_on_the_seed_and_has_every_fault() -> None:
     assert rounds == names(7) != names(8)
     assert sum(map(len, rounds)) == 200
     assert {name for faults in rounds for name in faults} == {fault.name for fault in CATALOGUE}
-    assert max(map(len, rounds)) <= MOST_TOGETHER
-    alone = {fault.name for fault in CATALOGUE if fault.takes_all}
+    assert max(map(len, rounds)) <= MAX_FAULTS_PER_ROUND
+    alone = {fault.name for fault in CATALOGUE if fault.exclusive}
     assert alone
     assert all(len(faults) == 1 for faults in rounds if alone & set(faults))
 
 
-def test_few_faults_are_distinct() -> None:
+def test_plan_with_few_faults_has_no_repetition() -> None:
     (*names,) = (fault.name for faults in plan(CATALOGUE, 5, random.Random(1)) for fault in faults)
     assert len(set(names)) == 5
 
@@ -65,22 +65,22 @@ def test_few_faults_are_distinct() -> None:
         ({"text": "x"}, True),
     ],
 )
-def test_unknown_outcome_leaves_both_states_acceptable_and_no_other(row: dict[str, Any] | None, is_lost: bool) -> None:
-    journal = Journal()
-    journal.note_acknowledged("tweets", "1", {"text": "old", "version": 1})
-    journal.note_uncertain("tweets", "1", {"text": "new", "version": 2})
-    assert bool(journal.lost({"tweets": {} if row is None else {"1": row}})) is is_lost
+def test_unknown_outcome_accepts_the_states_before_and_after(row: dict[str, Any] | None, is_lost: bool) -> None:
+    expected = ExpectedState()
+    expected.note_acknowledged("tweets", "1", {"text": "old", "version": 1})
+    expected.note_uncertain("tweets", "1", {"text": "new", "version": 2})
+    assert bool(expected.lost({"tweets": {} if row is None else {"1": row}})) is is_lost
 
 
-def test_acknowledged_delete_must_be_gone() -> None:
-    journal = Journal()
-    journal.note_acknowledged("tweets", "1", None)
-    assert journal.lost({"tweets": {"1": {"text": "still here"}}})
-    assert not journal.lost({"tweets": {}})
+def test_acknowledged_delete_must_remove_the_row() -> None:
+    expected = ExpectedState()
+    expected.note_acknowledged("tweets", "1", None)
+    assert expected.lost({"tweets": {"1": {"text": "still here"}}})
+    assert not expected.lost({"tweets": {}})
 
 
 @pytest.mark.parametrize(
-    ("stamps", "steps_back"),
+    ("versions", "regressions"),
     [
         ([(1, 1), (1, 2), (1, 2), None], 0),
         ([(1, 1), (1, 3), (1, 2)], 1),
@@ -89,11 +89,11 @@ def test_acknowledged_delete_must_be_gone() -> None:
         ([None, (1, 1)], 0),
     ],
 )
-def test_row_never_regresses(stamps: list[tuple[int, int] | None], steps_back: int) -> None:
-    progress = Progress()
-    for place, stamp in enumerate(stamps):
-        progress.observe("tweets", "1", stamp, str(place))
-    assert len(progress.back) == steps_back
+def test_older_version_is_a_regression(versions: list[tuple[int, int] | None], regressions: int) -> None:
+    detector = RegressionDetector()
+    for place, version in enumerate(versions):
+        detector.observe("tweets", "1", version, str(place))
+    assert len(detector.found) == regressions
 
 
 def _account(**changed: Any) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def _copied_account(**changed: Any) -> dict[str, Any]:
     return {**copied, **changed}
 
 
-def test_rows_are_equal_across_stores_if_their_values_are() -> None:
+def test_equal_rows_of_different_types_are_equal() -> None:
     source: Rows = {"a": _account(created_at=NOON.replace(tzinfo=None, microsecond=123_456))}
     copy: Rows = {"a": _copied_account(created_at=NOON.replace(microsecond=123_000))}
     assert not differences([ROUTES["users"]], {"auth.users": source}, {"users": copy})
@@ -118,7 +118,7 @@ def test_rows_are_equal_across_stores_if_their_values_are() -> None:
     ("copy", "kind"),
     [({}, "missing"), ({"a": _copied_account(name="Eve")}, "different"), ({"a": _copied_account(), "b": {}}, "extra")],
 )
-def test_copy_is_compared_both_ways(copy: dict[str, Any], kind: str) -> None:
+def test_copy_is_compared_in_both_directions(copy: dict[str, Any], kind: str) -> None:
     found = differences([ROUTES["users"]], {"auth.users": {"a": _account()}}, {"users": copy})
     assert [each.kind for each in found] == [kind]
 
@@ -139,7 +139,7 @@ def _record(topic: str) -> Record:
 
 @pytest.mark.parametrize("route", ["users", "tweets"])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "too long"])
-def test_poison_is_unreadable_and_its_original_is_readable(kind: str, route: str) -> None:
+def test_poison_is_invalid_and_its_template_is_valid(kind: str, route: str) -> None:
     def read(record: Record) -> None:
         event = decode(record.key, record.value)
         assert event is not None
@@ -155,7 +155,7 @@ def test_poison_is_unreadable_and_its_original_is_readable(kind: str, route: str
         read(poison)
 
 
-def test_report_counts_faults_and_lists_failures() -> None:
+def test_report_sums_rounds_and_lists_violations() -> None:
     rounds = [
         Round([Injection("a", 10, 1), Injection("b", 20, 2)], 2.0, []),
         Round([Injection("a", 30, 3)], 4.0, ["lost from tweets: 1"]),
@@ -164,28 +164,28 @@ def test_report_counts_faults_and_lists_failures() -> None:
     (first, second) = report.lines()
     assert (first.fault, first.times, first.events, first.duplicates, first.wrong, first.p50) == ("a", 2, 40, 4, 1, 4.0)
     assert (second.fault, second.p50) == ("b", 2.0)
-    assert report.violations() == ["[a] lost from tweets: 1", "control “unguarded” was not found out"]
+    assert report.violations() == ["[a] lost from tweets: 1", "control “unguarded” was not detected"]
     assert table(report).splitlines()[3].split()[:5] == ["all", "3", "60", "6", "1"]
 
 
-class Findings:
-    """A trial whose copies do not change: an inspection reports what none has reported before."""
+class PlannedRounds:
+    """A trial with given violations: `left_over` from before, and those of each round."""
 
     def __init__(self, left_over: Sequence[str], of_rounds: Sequence[Sequence[str]]) -> None:
         self.unreported = list(left_over)
         self.rounds = list(of_rounds)
 
     async def inspect(self) -> list[str]:
-        found, self.unreported = self.unreported, []
-        return found
+        reported, self.unreported = self.unreported, []
+        return reported
 
     async def round(self, faults: Sequence[Fault], rng: random.Random) -> Round:  # noqa: ARG002 - a trial's
-        found = [*await self.inspect(), *self.rounds.pop(0)]
-        return Round([Injection(fault.name) for fault in faults], 1.0, found)
+        reported = [*await self.inspect(), *self.rounds.pop(0)]
+        return Round([Injection(fault.name) for fault in faults], 1.0, reported)
 
 
 STUCK = "not recovered: a new account or tweet did not arrive within 120 s"
-BACK = "went back: tweets 1 went back from 2026 / 2 to 2026 / 1, at binlog.000002:1"
+REGRESSION = "regression: tweets 1 from 2026 / 2 to 2026 / 1, at binlog.000002:1"
 
 
 def differs(kind: str) -> str:
@@ -193,23 +193,25 @@ def differs(kind: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("how", "wrong", "found"),
+    ("mutant", "violations", "detected"),
     [
         ("unguarded", [STUCK], []),
         ("unguarded", [differs("missing"), differs("different")], []),
-        ("unguarded", [STUCK, BACK, differs("extra")], [BACK, differs("extra")]),
-        ("commits-first", [STUCK, BACK, "lost from tweets: 1 is gone"], []),
-        ("commits-first", [BACK, differs("missing")], [differs("missing")]),
+        ("unguarded", [STUCK, REGRESSION, differs("extra")], [REGRESSION, differs("extra")]),
+        ("commits-first", [STUCK, REGRESSION, "lost from tweets: 1 is gone"], []),
+        ("commits-first", [REGRESSION, differs("missing")], [differs("missing")]),
         ("commits-first", [differs("extra")], [differs("extra")]),
         ("commits-first", [differs("different")], [differs("different")]),
     ],
 )
-async def test_control_is_detected_only_by_the_effect_of_its_flaw(how: str, wrong: list[str], found: list[str]) -> None:
-    control = await find_out(Findings([], [[], wrong, []]), how, random.Random(1))
-    assert control.wrong == found
+async def test_control_is_detected_only_by_the_symptom_of_its_defect(
+    mutant: str, violations: list[str], detected: list[str]
+) -> None:
+    control = await detect(PlannedRounds([], [[], violations, []]), mutant, random.Random(1))
+    assert control.violations == detected
 
 
-async def test_control_is_not_detected_by_leftovers_of_the_previous_one() -> None:
-    left_over = [differs("extra"), BACK]
-    control = await find_out(Findings(left_over, [[], [], []]), "unguarded", random.Random(1))
-    assert control.wrong == []
+async def test_control_is_not_detected_by_damage_of_the_previous_one() -> None:
+    left_over = [differs("extra"), REGRESSION]
+    control = await detect(PlannedRounds(left_over, [[], [], []]), "unguarded", random.Random(1))
+    assert control.violations == []

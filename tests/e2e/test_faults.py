@@ -1,4 +1,4 @@
-"""A few faults of `make faults`, and that its negative controls are found out; docs/faults.md has the whole suite."""
+"""A few faults of `make faults` and its negative controls; docs/faults.md describes the whole suite."""
 
 import random
 from collections.abc import AsyncIterator
@@ -10,8 +10,8 @@ from faults.catalogue.base import Fault
 from faults.catalogue.databases import ConnectionsKilled
 from faults.catalogue.processes import KillBeforeCommit
 from faults.catalogue.records import Poison, StaleEvents, TailReplayed
-from faults.controls import try_controls
-from faults.reconciling import reconcile
+from faults.controls import run_controls
+from faults.reconcile import reconcile
 from faults.system import System, system_of
 from faults.trial import Trial
 
@@ -31,19 +31,19 @@ async def trial(system: System) -> AsyncIterator[Trial]:
     trial = Trial.begin(system, rng, lambda _: None, writers=4, rate=40)
     yield trial
     await trial.writers.stop()
-    # Others use this system too, and the controls spoil its copies.
+    # Other tests use this system, too, and the controls damage its copies.
     await reconcile(trial.system)
 
 
 @pytest.mark.long
-async def test_faults_lose_nothing_and_controls_are_detected(trial: Trial) -> None:
+async def test_faults_lose_no_data_and_mutants_are_detected(trial: Trial) -> None:
     rng = random.Random(SEED)  # noqa: S311 - a test that can be repeated
     assert await trial.inspect() == []
 
     done = await trial.round(SELECTION, rng)
 
-    assert done.wrong == []
+    assert done.violations == []
     assert sum(each.duplicates for each in done.injections) > 0
-    assert trial.system.letters.arrived
-    assert trial.system.journal.acknowledged > 0
-    assert [control.name for control in await try_controls(trial, rng) if not control.wrong] == []
+    assert trial.system.dead_letters.arrived
+    assert trial.system.expected.acknowledged > 0
+    assert [control.name for control in await run_controls(trial, rng) if not control.violations] == []

@@ -1,4 +1,4 @@
-"""sync-service's processes: the stack's own, a second member of the group beside it, and what both have counted."""
+"""The sync-service processes: the stack's own, a second group member, and the event counters of both."""
 
 import asyncio
 import socket
@@ -15,11 +15,11 @@ from embedded_stack.process import Command, ComponentProcess
 
 COUNTED = ("applied", "skipped", "superseded", "ignored", "dead_lettered")
 SAMPLE_SECONDS = 1.0
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 
 
 class SecondMember:
-    """Another sync-service of the same group, on a port of its own."""
+    """Another sync-service of the same consumer group, on its own port."""
 
     deadline: ClassVar[float] = 60
 
@@ -32,17 +32,17 @@ class SecondMember:
         self.url = f"http://{LOOPBACK}:{self._port}"
 
     async def start(self) -> None:
-        """Returns when it answers, which is before it has partitions."""
+        """Start, and wait until it responds. It gets its partitions later."""
         command = self._stack.components["sync"].command()
         await asyncio.to_thread(
             self.process.start, Command(command.argv, {**command.environment, "PORT": str(self._port)})
         )
         deadline = time.monotonic() + self.deadline
         async with httpx.AsyncClient(timeout=2) as client:
-            while not await _answers(client, f"{self.url}/healthz"):
+            while not await _responds(client, f"{self.url}/healthz"):
                 if self.process.running() is None or time.monotonic() > deadline:
                     raise StackError(f"a second sync-service does not start; see {self.process.log_file}")
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(_POLL_SECONDS)
 
     async def stop(self) -> None:
         await asyncio.to_thread(self.process.stop, 15)
@@ -50,18 +50,18 @@ class SecondMember:
 
 @dataclass
 class Counts:
-    """What all processes have counted. One that is killed takes along what it counted since the last look."""
+    """The sum of all processes' counters. A killed process loses its counts since the last sample."""
 
     stack: Stack
     second: SecondMember
     _by_process: dict[int, Counter[str]] = field(default_factory=dict)
 
-    async def look_regularly(self) -> None:
+    async def sample_periodically(self) -> None:
         while True:
-            await self.look()
+            await self.sample()
             await asyncio.sleep(SAMPLE_SECONDS)
 
-    async def look(self) -> None:
+    async def sample(self) -> None:
         members = {
             self.stack.addresses["SYNC_URL"]: self.stack.processes["sync"],
             self.second.url: self.second.process,
@@ -80,7 +80,7 @@ class Counts:
                 )
 
     async def lag(self, route: str) -> int:
-        """Of the stack's own member; 0 while it does not answer."""
+        """Return the lag of a route in the stack's own member; 0 while it doesn't respond."""
         try:
             async with httpx.AsyncClient(timeout=1) as client:
                 routes = (await client.get(f"{self.stack.addresses['SYNC_URL']}/v1/status")).json()["routes"]
@@ -93,7 +93,7 @@ class Counts:
         return sum(self._by_process.values(), Counter())
 
 
-async def _answers(client: httpx.AsyncClient, url: str) -> bool:
+async def _responds(client: httpx.AsyncClient, url: str) -> bool:
     try:
         return (await client.get(url)).status_code == 200
     except httpx.HTTPError:

@@ -1,7 +1,7 @@
-"""The targets' own logs: every state that any row of a copy has ever had, in the order in which it had them.
+"""The targets' own logs: every state of every row of a copy, in order.
 
-MySQL's binary log holds whole rows; MongoDB's change stream holds them too once the collection keeps images of what
-was there after each change. Both are read from where the last reading ended, so that no watcher has to keep up.
+MySQL's binary log holds whole rows. MongoDB's change stream does so once the collection stores post-images. Each read
+starts where the last one ended, so no background reader has to keep up.
 """
 
 import logging
@@ -14,31 +14,31 @@ from pymongo.errors import PyMongoError
 from pymysqlreplication import BinLogStreamReader
 from pymysqlreplication.row_event import DeleteRowsEvent, UpdateRowsEvent, WriteRowsEvent
 
-from faults.copies import key_text
 from faults.databases import Databases
-from faults.progress import Progress, Stamp, stamp_fields
+from faults.regressions import RegressionDetector, RowVersion, version_fields
+from faults.replica_diff import key_text
 from sync_service.routes.config import Route
 
-# It asks for names of columns in the log, each time that it is opened.
+# It warns on every open that the binary log has no column names.
 logging.getLogger("pymysqlreplication").setLevel(logging.ERROR)
 
-_MARKS = "fault_marks"
+_MARKERS = "fault_marks"
 _SERVER_ID = 77_000_001
 _FIRST_POSITION = 4
 _ATTEMPTS = 5
 
 
 class MysqlLog:
-    def __init__(self, databases: Databases, routes: Iterable[Route], progress: Progress) -> None:
+    def __init__(self, databases: Databases, routes: Iterable[Route], regressions: RegressionDetector) -> None:
         self._databases = databases
         self._routes = {f"{route.target.name}_copy": route for route in routes if route.target.store == "mysql"}
-        self._progress = progress
+        self._regressions = regressions
         self._columns = {table: self._columns_of(table) for table in self._routes}
         (status,) = databases.query("SHOW BINARY LOG STATUS")
         self._file, self._position = status["File"], status["Position"]
 
     def _columns_of(self, table: str) -> dict[str, int]:
-        """Names are not in the log, only their places."""
+        """Return the index of each column: the log has no names."""
         rows = self._databases.query(
             "SELECT column_name AS name, ordinal_position AS place FROM information_schema.columns "
             "WHERE table_schema = 'tweets' AND table_name = %s",
@@ -47,15 +47,15 @@ class MysqlLog:
         return {row["name"]: row["place"] - 1 for row in rows}
 
     def read(self) -> None:
-        """Everything up to the log's present end."""
+        """Read up to the current end of the log."""
         while self._read_file():
             pass
 
     def _read_file(self) -> bool:
-        """Is there another file behind this one?
+        """Read one file. Return whether another file follows.
 
-        Ids of tables begin anew with the server, and a reader that goes on into the file behind a crash knows them by
-        what they were.
+        A restarted server assigns new table ids, so each file needs a new reader: one that reads across a crash would
+        use the old ids.
         """
         reader = BinLogStreamReader(
             connection_settings={**self._databases.mysql_address, "connect_timeout": 5},
@@ -87,21 +87,21 @@ class MysqlLog:
         route, columns, values = self._routes[table], self._columns[table], list(image.values())
         key = key_text(values[columns[name]] for name in route.key)
         deleted = gone or values[columns["sync_deleted_at"]] is not None
-        stamp = tuple(values[columns[name]] for name in stamp_fields(route.target.name))
-        self._progress.observe(route.target.name, key, None if deleted else stamp, place)
+        version = tuple(values[columns[name]] for name in version_fields(route.target.name))
+        self._regressions.observe(route.target.name, key, None if deleted else version, place)
 
 
 def _connect(**settings: Any) -> Any:
-    """As the reader of the log does it, in the words of today's pymysql."""
+    """Connect as the log reader does, with the current argument names of pymysql."""
     database = settings.pop("db", None)
     return pymysql.connect(**settings, database=database)
 
 
 class MongoLog:
-    def __init__(self, databases: Databases, routes: Iterable[Route], progress: Progress) -> None:
+    def __init__(self, databases: Databases, routes: Iterable[Route], regressions: RegressionDetector) -> None:
         self._documents = databases.documents
         self._copies = {f"{route.target.name}_copy": route for route in routes if route.target.store == "mongodb"}
-        self._progress = progress
+        self._regressions = regressions
         for copy in self._copies:
             self._documents.command({"collMod": copy, "changeStreamPreAndPostImages": {"enabled": True}})
         with self._documents.watch(self._pipeline) as stream:
@@ -110,28 +110,28 @@ class MongoLog:
 
     @property
     def _pipeline(self) -> list[dict[str, Any]]:
-        return [{"$match": {"ns.coll": {"$in": [*self._copies, _MARKS]}}}]
+        return [{"$match": {"ns.coll": {"$in": [*self._copies, _MARKERS]}}}]
 
     def read(self) -> None:
-        """Everything up to now: up to a mark that is set now. A connection that was lost is made anew."""
-        mark = str(uuid4())
-        self._documents[_MARKS].insert_one({"_id": mark})
+        """Read up to a marker that is inserted now. Reconnect when the connection is lost."""
+        marker = str(uuid4())
+        self._documents[_MARKERS].insert_one({"_id": marker})
         for attempt in range(_ATTEMPTS):
             try:
-                self._read_up_to(mark)
+                self._read_up_to(marker)
             except PyMongoError:
                 if attempt == _ATTEMPTS - 1:
                     raise
             else:
                 return
 
-    def _read_up_to(self, mark: str) -> None:
+    def _read_up_to(self, marker: str) -> None:
         with self._documents.watch(self._pipeline, full_document="required", resume_after=self._token) as stream:
             for change in stream:
                 self._token = change["_id"]
                 copy, key = change["ns"]["coll"], change["documentKey"]["_id"]
-                if copy == _MARKS:
-                    if key == mark:
+                if copy == _MARKERS:
+                    if key == marker:
                         return
                     continue
                 self._observe(copy, str(key), change)
@@ -139,13 +139,13 @@ class MongoLog:
     def _observe(self, copy: str, key: str, change: Mapping[str, Any]) -> None:
         target = self._copies[copy].target.name
         place = f"oplog {change['clusterTime'].time}.{change['clusterTime'].inc}"
-        self._progress.observe(target, key, _stamp(target, change), place)
+        self._regressions.observe(target, key, _version(target, change), place)
 
 
-def _stamp(target: str, change: Mapping[str, Any]) -> Stamp | None:
+def _version(target: str, change: Mapping[str, Any]) -> RowVersion | None:
     if change["operationType"] == "delete":
         return None
     document = change["fullDocument"]
     if document["_sync"]["deleted_at"] is not None:
         return None
-    return tuple(document[name] for name in stamp_fields(target))
+    return tuple(document[name] for name in version_fields(target))

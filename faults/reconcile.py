@@ -1,4 +1,4 @@
-"""`sync-service reconcile --repair`, as an operator runs it when the stream of events had a gap."""
+"""`sync-service reconcile --repair`, as an operator runs it after a gap in the change events."""
 
 import asyncio
 
@@ -6,12 +6,12 @@ from embedded_stack.components.services import script
 from faults.system import System
 
 
-class CannotReconcile(Exception):  # noqa: N818 - a state of the system
-    """The command did not end well; the message is what it said."""
+class ReconcileFailed(Exception):  # noqa: N818 - a state of the system
+    """The command failed; the message has its output."""
 
 
 async def reconcile(system: System) -> str:
-    """Compare and mend; what it said. Raises `CannotReconcile`."""
+    """Compare and repair. Return the output. Raises `ReconcileFailed`."""
     process = await asyncio.create_subprocess_exec(
         script("sync-service"),
         *("reconcile", "--repair"),
@@ -21,10 +21,10 @@ async def reconcile(system: System) -> str:
     )
     output, _ = await process.communicate()
     text = output.decode(errors="replace")
-    if process.returncode not in _ENDS_WELL:
-        raise CannotReconcile(f"exit code {process.returncode}: {text[-2000:]}")
+    if process.returncode not in _SUCCESS:
+        raise ReconcileFailed(f"exit code {process.returncode}: {text[-2000:]}")
     return text
 
 
-# Nothing differed, or something did and was mended.
-_ENDS_WELL = (0, 1)
+# 0: no differences, 1: all differences were repaired.
+_SUCCESS = (0, 1)

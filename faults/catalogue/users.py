@@ -1,16 +1,16 @@
-"""People who are in two minds."""
+"""Faults that users cause through REST."""
 
 import random
 
 from faults.catalogue.base import Fault, now
 from faults.system import System
-from faults.writers import Refused, Unknown
+from faults.writers import OutcomeUnknown, Rejected
 
 
-class MadeAnew(Fault):
-    """The same keys are inserted, deleted and inserted again, as fast as REST lets them."""
+class DeleteRecreate(Fault):
+    """Insert, delete and insert the same keys again, as fast as REST allows."""
 
-    name = "deleted and made anew"
+    name = "delete and recreate"
     weight = 5
 
     async def inject(self, system: System, rng: random.Random) -> float:
@@ -25,7 +25,7 @@ class MadeAnew(Fault):
                 await client.unfollow(bob, ada)
             if rng.random() < 0.5:
                 await client.like(tweet, ada)
-        except (Refused, Unknown):
-            # Something else is broken too; the journal knows how far it came.
+        except (Rejected, OutcomeUnknown):
+            # Another fault of the round is still active. `ExpectedState` has recorded each outcome.
             pass
         return now()

@@ -1,7 +1,7 @@
-"""sync-service, broken on purpose: `python -m faults.careless HOW run`. A suite that does not find it out is none.
+"""Mutants: sync-service with a defect built in, `python -m faults.mutants NAME run`. The suite must detect each.
 
-unguarded     the guard of the apply rule is off: whatever comes last wins, however old it is
-commits-first the offsets are committed when the events have been fetched, not when they have been written
+unguarded     the guard of the apply rule is off: the last event wins, however old it is
+commits-first offsets are committed after the fetch, before the write
 """
 
 import sys
@@ -20,35 +20,35 @@ from sync_service.apply.ordering import ApplyMode, Version
 from sync_service.sinks import mongodb, mysql
 
 
-class CarelessSync(SyncService):
-    """Takes the place of the stack's sync."""
+class MutantSync(SyncService):
+    """Replaces the stack's sync-service by a mutant."""
 
-    def __init__(self, environment: Environment, how: str) -> None:
+    def __init__(self, environment: Environment, mutant: str) -> None:
         super().__init__(environment)
-        self._how = how
+        self._mutant = mutant
 
     def command(self) -> Command:
         command = super().command()
-        own = [sys.executable, "-m", "faults.careless", self._how, "run"]
+        own = [sys.executable, "-m", "faults.mutants", self._mutant, "run"]
         return Command(own, command.environment, REPOSITORY)
 
 
 class _CommittingConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # published without type information
     async def getmany(self, *partitions: Any, **options: Any) -> Any:
         fetched = await super().getmany(*partitions, **options)
-        # One that reads beside the group has nothing to commit.
+        # A consumer without a group has no offsets to commit.
         if fetched and self._group_id is not None:
             await self.commit({place: records[-1].offset + 1 for place, records in fetched.items()})
         return fetched
 
 
 def _unguard() -> None:
-    always = dict.fromkeys(mysql._GUARDS, "(TRUE)")  # noqa: SLF001 - broken on purpose
+    always = dict.fromkeys(mysql._GUARDS, "(TRUE)")  # noqa: SLF001 - the defect
     mysql._GUARDS.update(always)  # noqa: SLF001
     mongodb._guard = _always  # noqa: SLF001
 
 
-def _always(incoming: Version, mode: ApplyMode) -> dict[str, Any]:  # noqa: ARG001 - takes the place of one that asks
+def _always(incoming: Version, mode: ApplyMode) -> dict[str, Any]:  # noqa: ARG001 - the signature of the function that it replaces
     return {"$literal": True}
 
 
@@ -56,12 +56,12 @@ def _commit_first() -> None:
     kafka.AIOKafkaConsumer = _CommittingConsumer  # type: ignore[attr-defined]  # imported there, not exported
 
 
-BROKEN: dict[str, Callable[[], None]] = {"unguarded": _unguard, "commits-first": _commit_first}
+DEFECTS: dict[str, Callable[[], None]] = {"unguarded": _unguard, "commits-first": _commit_first}
 
 
 def main() -> None:
-    how, *arguments = sys.argv[1:]
-    BROKEN[how]()
+    mutant, *arguments = sys.argv[1:]
+    DEFECTS[mutant]()
     sys.argv = ["sync-service", *arguments]
     cli.main()
 

@@ -1,4 +1,4 @@
-"""Sources and copies, row by row: what each of them must be, computed here and not by the code under test."""
+"""Comparison of sources with copies, row by row. Expected rows are computed here, not by the code under test."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,14 +12,14 @@ from sync_service.routes.config import CopiedField, Route
 Row: TypeAlias = Mapping[str, Any]
 Rows: TypeAlias = dict[str, Row]
 
-# What writers write, whether a route copies it or not. MySQL's are `schema.table`.
+# What the writers write to, whether a route copies it or not. Tables of MySQL are `schema.table`.
 ACCOUNTS = "auth.users"
 COLLECTIONS = ("tweets", "likes", "follows")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """`kind` is missing, extra or different; of the copy."""
+    """`kind` says how the copy differs: missing, extra or different."""
 
     route: str
     key: str
@@ -37,47 +37,47 @@ def source_of(route: Route) -> str:
 
 
 def load_sources(databases: Databases, routes: Iterable[Route]) -> dict[str, Rows]:
-    """Every row of every source, by table or collection and by key."""
+    """Return every row of every source, by table or collection and by key."""
     names = {ACCOUNTS, *COLLECTIONS, *map(source_of, routes)}
     return {name: _by_key(_load(databases, name)) for name in sorted(names)}
 
 
 def load_copies(databases: Databases, routes: Iterable[Route]) -> dict[str, Rows]:
-    """What people see of each copy, by route and by key."""
+    """Return every visible row of every copy, by route and by key."""
     return {route.name: _copy(databases, route) for route in routes}
 
 
 def differences(routes: Iterable[Route], sources: Mapping[str, Rows], copies: Mapping[str, Rows]) -> list[Difference]:
-    """Both ways: what the copy lacks, what it has too much and what it has otherwise."""
+    """Compare in both directions: missing, extra and different rows of each copy."""
     return [each for route in routes for each in _compare(route, sources[source_of(route)], copies[route.name])]
 
 
 def _compare(route: Route, source: Rows, copy: Rows) -> list[Difference]:
-    wanted = {_key(route, row): expected(route, row) for row in source.values()}
-    found = [Difference(route.name, key, "extra") for key in copy.keys() - wanted.keys()]
-    for key, row in wanted.items():
+    expected = {_key(route, row): expected_row(route, row) for row in source.values()}
+    found = [Difference(route.name, key, "extra") for key in copy.keys() - expected.keys()]
+    for key, row in expected.items():
         if key not in copy:
             found.append(Difference(route.name, key, "missing"))
             continue
         actual = {name: normal(copy[key].get(name), field) for name, field in route.fields.items()}
         if actual != row:
-            unlike = {name: (row[name], actual[name]) for name in row if row[name] != actual[name]}
-            found.append(Difference(route.name, key, "different", f"(source, copy): {unlike}"))
+            changed = {name: (row[name], actual[name]) for name in row if row[name] != actual[name]}
+            found.append(Difference(route.name, key, "different", f"(source, copy): {changed}"))
     return found
 
 
-def expected(route: Route, row: Row) -> dict[str, Any]:
-    """What the copy of a source row has to say. MongoDB keeps milliseconds."""
+def expected_row(route: Route, row: Row) -> dict[str, Any]:
+    """Return the expected copy of a source row. MongoDB stores times in milliseconds."""
     values = {name: normal(_value(name, field, row), field) for name, field in route.fields.items()}
     if route.target.store == "mongodb":
         values = {
-            name: _milliseconds(value) if isinstance(value, datetime) else value for name, value in values.items()
+            name: _to_milliseconds(value) if isinstance(value, datetime) else value for name, value in values.items()
         }
     return values
 
 
-def _milliseconds(moment: datetime) -> datetime:
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+def _to_milliseconds(time: datetime) -> datetime:
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
 def _value(name: str, field: CopiedField, row: Row) -> Any:
@@ -90,7 +90,7 @@ def _value(name: str, field: CopiedField, row: Row) -> Any:
 
 
 def normal(value: Any, field: CopiedField) -> Any:
-    """A value as it can be compared with the other store's."""
+    """Convert a value of either store to one that both share."""
     if value is None or field.is_constant:
         return value
     match field.type:
