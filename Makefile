@@ -14,7 +14,7 @@ PART ?=
 RESTART ?= yes
 BENCH_SECONDS ?= 5
 BENCH_ROUNDS ?= 3
-# On a machine that others use too: how often to try for a quiet moment.
+# Attempts to find a quiet moment on a shared machine.
 BENCH_TRIES ?= 1
 FAULTS ?= 200
 SEED ?= 1
@@ -83,7 +83,7 @@ format: setup ## Format the code and mend what the linter can
 docs: setup ## Write docs/configuration.md out of the code
 	@$(BIN)/python docs/configuration.py
 
-bench: setup $(PEERS)/.complete ## Measure against peers in one run (PART=auth for one part, BENCH_SECONDS=5)
+bench: setup $(PEERS)/.complete ## Measure against baselines and peers (PART=auth for one part, BENCH_SECONDS=5)
 	@$(BIN)/python -m benchmarks $(PART) --seconds $(BENCH_SECONDS) --rounds $(BENCH_ROUNDS) \
 	    --tries $(BENCH_TRIES)
 

@@ -1,7 +1,7 @@
 """The part "auth": auth-service against the raw cost of its password hashes, and against Django.
 
-Load comes from wrk on the same cores, straight to the services, without the gateway. Each round measures every case of
-every contender once, in an order that is turned around from round to round, so that drift hits all alike.
+wrk runs on the same cores and sends requests directly to the services, without the gateway. Each round measures every
+case of every subject once. Every other round reverses the order, so that drift affects all equally.
 """
 
 import os
@@ -16,8 +16,7 @@ import argon2
 import httpx
 import psutil
 
-from benchmarks.contender import Contender, account_name, answered
-from benchmarks.environment import mysql_version, running_stack, say
+from benchmarks.environment import mysql_version, print_progress, running_stack
 from benchmarks.load import LoadGenerator
 from benchmarks.machine import versions
 from benchmarks.measurement import Measurement, MeasurementError, Options, Sample, repeat
@@ -26,14 +25,15 @@ from benchmarks.peers.django_server import DjangoServer, django_running
 from benchmarks.report import Comparison, Report
 from benchmarks.rounds import Step, in_rounds
 from benchmarks.server import Server
+from benchmarks.subject import Subject, account_name, json_of
 from benchmarks.token_check import PublicJwk, signature_check, verifier_check
 from embedded_stack import Stack
 
 CORES = os.cpu_count() or 1
 CONNECTIONS = 16
-# Registrations are limited by address; this is well below.
+# Well below the limit of registrations per address.
 ACCOUNTS = 64
-# Tokens in circulation: more than connections, because each of those holds one.
+# More tokens than connections, because each connection holds one.
 SIGNED_IN = 2 * CONNECTIONS
 _WARM_UP_SECONDS = 1.0
 _TOKEN_CHECK_SECONDS = 1.0
@@ -59,16 +59,16 @@ COMPARISONS = (
 
 
 def measure(options: Options) -> Report:
-    """Start what is measured, measure it, stop it. Raises `MeasurementError` or `StackError`."""
+    """Start the subjects, measure them, stop them. Raises `MeasurementError` or `StackError`."""
     password = secrets.token_urlsafe(12)
     with running_stack("auth", "mail") as stack, django_running(stack) as django:
         wrk = LoadGenerator.find(stack.configuration.cache, stack.configuration.state)
-        tandem = Contender(
+        tandem = Subject(
             *(TANDEM, Server(stack.addresses["AUTH_URL"], _process(stack)), password),
             *("login", "access_token", "refresh_token"),
         )
-        peer = Contender(*(DJANGO, Server(django.url, django.process()), password), *("username", "access", "refresh"))
-        say(f"{ACCOUNTS} accounts on both sides …")
+        peer = Subject(*(DJANGO, Server(django.url, django.process()), password), *("username", "access", "refresh"))
+        print_progress(f"{ACCOUNTS} accounts on both sides …")
         _register(tandem)
         django.create_accounts(ACCOUNTS, password)
         bench = Bench(tandem, peer, django, wrk, options)
@@ -96,28 +96,28 @@ def measure(options: Options) -> Report:
 
 @dataclass(frozen=True)
 class Bench:
-    """`django` is the process behind the contender `peer`."""
+    """`django` is the process of the subject `peer`."""
 
-    tandem: Contender
-    peer: Contender
+    tandem: Subject
+    peer: Subject
     django: DjangoServer
     wrk: LoadGenerator
     options: Options
 
     def warm_up(self) -> None:
-        """Every case once, for a moment. Raises `MeasurementError` if one is answered with errors."""
-        say("warming up …")
+        """Run every case once, briefly. Raises `MeasurementError` if a request fails."""
+        print_progress("warming up …")
         for case in (LOGIN, PROFILE, REFRESH):
-            for contender in (self.tandem, self.peer):
-                warmth = self._load(case, contender, _WARM_UP_SECONDS)
+            for subject in (self.tandem, self.peer):
+                warmth = self._load(case, subject, _WARM_UP_SECONDS)
                 if warmth.errors:
-                    raise MeasurementError(f"{case} of {contender.name}: {warmth.complaint}")
+                    raise MeasurementError(f"{case} of {subject.name}: {warmth.complaint}")
 
     def run(self) -> list[Sample]:
         return in_rounds(self.options, self._steps())
 
     def _steps(self) -> Sequence[Sequence[Step]]:
-        """What is compared is measured one behind the other."""
+        """Compared cases are measured directly after each other."""
         return (
             [((HASH, RAW), self._hash), *self._both(LOGIN)],
             self._both(PROFILE),
@@ -132,23 +132,23 @@ class Bench:
             ((case, DJANGO), lambda: self._load(case, self.peer, seconds)),
         ]
 
-    def _load(self, case: str, contender: Contender, seconds: float) -> Measurement:
+    def _load(self, case: str, subject: Subject, seconds: float) -> Measurement:
         if case == LOGIN:
-            requests = [contender.login_request(account) for account in range(ACCOUNTS)]
+            requests = [subject.login_request(account) for account in range(ACCOUNTS)]
         elif case == PROFILE:
-            requests = [contender.profile_request(tokens) for tokens in contender.sign_in(SIGNED_IN)]
+            requests = [subject.profile_request(tokens) for tokens in subject.sign_in(SIGNED_IN)]
         else:
-            requests = [contender.refresh_request(tokens) for tokens in contender.sign_in(SIGNED_IN)]
-        return self.wrk.put_load_on(
-            [contender.server],
+            requests = [subject.refresh_request(tokens) for tokens in subject.sign_in(SIGNED_IN)]
+        return self.wrk.run(
+            [subject.server],
             requests,
             seconds=seconds,
             connections=CONNECTIONS,
-            successor=contender.refresh_field if case == REFRESH else None,
+            successor=subject.refresh_field if case == REFRESH else None,
         )
 
     def _hash(self) -> Measurement:
-        """The cores' own rate: a thread for each, doing nothing but what a login can't do without."""
+        """Measure the hash rate of the cores: one thread per core verifies a password hash."""
         hasher = argon2.PasswordHasher(memory_cost=19456, time_cost=2, parallelism=1)
         password_hash = hasher.hash(self.tandem.password)
         return repeat(lambda: hasher.verify(password_hash, self.tandem.password), self.options.seconds, threads=CORES)
@@ -162,32 +162,32 @@ class Bench:
         ]
 
     def _check(self, check_of: Callable[[str, Sequence[PublicJwk]], Callable[[], object]]) -> Measurement:
-        """In this process, on one core, of a token just issued."""
+        """Check a new token in this process, on one core."""
         key_set = httpx.get(f"{self.tandem.server.url}/.well-known/jwks.json").raise_for_status().json()["keys"]
         return repeat(check_of(self._token(self.tandem), key_set), _TOKEN_CHECK_SECONDS)
 
     def _peers_check(self, library: str) -> Measurement:
         return self.django.time_token_check(library, self._token(self.peer), _TOKEN_CHECK_SECONDS)
 
-    def _token(self, contender: Contender) -> str:
-        return contender.sign_in(1)[0][contender.access_field]
+    def _token(self, subject: Subject) -> str:
+        return subject.sign_in(1)[0][subject.access_field]
 
 
 def _process(stack: Stack) -> psutil.Process:
     running = stack.processes["auth"].running()
     if running is None:
-        raise MeasurementError("auth-service has ended.")
+        raise MeasurementError("auth-service has exited.")
     return running
 
 
-def _register(tandem: Contender) -> None:
+def _register(tandem: Subject) -> None:
     with httpx.Client(base_url=tandem.server.url, timeout=_REGISTRATION_SECONDS) as client:
 
         def register(number: int) -> None:
             username = account_name(number)
             person = {"username": username, "name": "Bench Mark", "email": f"{username}@example.com"}
             passwords = {"password": tandem.password, "password_confirm": tandem.password}
-            answered(client.post("/v1/register", json={**person, **passwords}))
+            json_of(client.post("/v1/register", json={**person, **passwords}))
 
         with ThreadPoolExecutor(CORES) as pool:
             list(pool.map(register, range(ACCOUNTS)))

@@ -1,6 +1,6 @@
-"""Change events in any number, as Debezium writes them: what the sync is measured with.
+"""Generated change events in Debezium's format, with realistic sizes, for benchmarks of the sync.
 
-`before` is null and every row occurs once, as in a first snapshot that comes as a stream; sizes are those of real ones.
+Every row occurs once, with a null `before`, as in a first snapshot that arrives as a stream.
 """
 
 import json
@@ -14,7 +14,7 @@ Record = tuple[bytes, bytes]
 _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 _SERVER = "83706761-e7b5-11f1-ad0a-02fc00000001"
 _AUTHORS = 50
-# Connect's types of the columns and of what else is in an event.
+# Kafka Connect's types of the columns and of the other fields of an event.
 _USER_TYPES = {
     "id": "string",
     "username": "string",
@@ -41,7 +41,7 @@ _SOURCE_TYPES = {
 
 
 def user(number: int) -> dict[str, Any]:
-    """A row of `auth.users`, in the connector's spelling."""
+    """Return a row of `auth.users` in the connector's format."""
     moment = (_BEGAN + timedelta(seconds=number)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return {
         "id": str(UUID(int=number + 1)),
@@ -57,7 +57,7 @@ def user(number: int) -> dict[str, Any]:
 
 
 def tweet(number: int) -> dict[str, Any]:
-    """A document of `tweets.tweets`, in the connector's spelling."""
+    """Return a document of `tweets.tweets` in the connector's format."""
     milliseconds = int((_BEGAN + timedelta(seconds=number)).timestamp() * 1000)
     hashtag, url = "#bench", f"https://example.org/{number}"
     text = f"Number {number} says hello to everybody who reads on: {hashtag} at {url}"
@@ -91,7 +91,7 @@ def users(count: int) -> Iterator[Record]:
 
 
 def users_with_schemas(count: int) -> Iterator[Record]:
-    """The same with Connect's schemas in each, which Debezium's own sinks can't do without."""
+    """Yield the same events with Kafka Connect's schemas, which Debezium's sinks require."""
     key_schema = _struct("cdc.mysql.auth.users.Key", {"id": "string"})
     row_schema = _struct("cdc.mysql.auth.users.Value", _USER_TYPES, optional=True)
     schema = _struct("cdc.mysql.auth.users.Envelope", {"op": "string", "ts_ms": "int64"})

@@ -1,4 +1,4 @@
-"""The stack that a part measures: real components of its own, on free ports, with a temporary state folder."""
+"""The stack that a part measures: a separate one on free ports, with a temporary state folder."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -16,14 +16,14 @@ LOGS = REPOSITORY / ".stack-bench" / "log"
 
 @contextmanager
 def running_stack(*components: str) -> Iterator[Stack]:
-    """These components and what they depend on. The logs of the last run are kept in `.stack-bench/log`."""
-    with temporary_stack("tandem-bench-", logs=LOGS, progress=say) as stack:
+    """Run these components and their dependencies. The logs of the last run stay in `.stack-bench/log`."""
+    with temporary_stack("tandem-bench-", logs=LOGS, progress=print_progress) as stack:
         stack.start(*components)
         yield stack
 
 
 def variables_of_sync(addresses: Mapping[str, str]) -> dict[str, str]:
-    """For commands of sync-service on a stack with these addresses."""
+    """Return the environment of sync-service's commands on a stack with these addresses."""
     return {
         "MYSQL_URL": addresses["SYNC_MYSQL_URL"],
         **{name: addresses[name] for name in ("MONGODB_URL", "KAFKA_BOOTSTRAP_SERVERS")},
@@ -34,8 +34,7 @@ def mysql_version(stack: Stack) -> str:
     return asyncio.run(_mysql_version(stack.addresses["MYSQL_ROOT_URL"]))
 
 
-def say(line: str) -> None:
-    """Tell whoever waits how far it is."""
+def print_progress(line: str) -> None:
     print(line, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The part "import": how fast a dataset is imported, and how long after that the copy in MySQL has all of it."""
+"""The part "import": the rate of a dataset import, and the time until the copy in MySQL is complete."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from typing import Any
 import pymongo
 from sqlalchemy import text
 
-from benchmarks.environment import running_stack, say, variables_of_sync
+from benchmarks.environment import print_progress, running_stack, variables_of_sync
 from benchmarks.machine import versions
 from benchmarks.measurement import Measurement, MeasurementError, Options, Sample
 from benchmarks.report import Comparison, Report
@@ -21,19 +21,19 @@ from benchmarks.tweet_dataset import write_dataset
 from service_kit.mysql import create_engine
 
 TWEETS, SYNC = (Path(sys.executable).with_name(name) for name in ("tweet-service", "sync-service"))
-# As many as the public dataset has.
+# The size of the public dataset.
 RECORDS = 24_832
 IMPORTED, COPIED = "imported", "copied to MySQL"
 _POLL_SECONDS = 0.05
-_PATIENCE_SECONDS = 300.0
+_TIMEOUT_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
 class ImportFigures:
     """Seconds count from the start of the command `tweet-service import`.
 
-    `imported_seconds` is when it had ended, the start of Python included; `copied_seconds` when MySQL had every
-    tweet. `tweets` are more than `records`: originals of reposts come with them.
+    `imported_seconds` is the duration of the command, with the start of Python; `copied_seconds` the time until MySQL
+    had every tweet. `tweets` exceeds `records`, because a repost includes its original.
     """
 
     records: int
@@ -51,21 +51,21 @@ class ImportFigures:
 
     @property
     def lag_seconds(self) -> float:
-        """How far the copy was behind when the import had ended."""
+        """Seconds from the end of the import until the copy was complete."""
         return self.copied_seconds - self.imported_seconds
 
 
 def measure(_options: Options) -> Report:
-    """One import into a whole stack of its own, of which every row must be in both stores, and alike in them.
+    """Import into a separate stack, and compare every row of both stores.
 
     Raises `MeasurementError` or `StackError`.
     """
     with running_stack() as stack:
-        say(f"importing {RECORDS} records …")
+        print_progress(f"importing {RECORDS} records …")
         figures = measure_import(stack.addresses, stack.configuration.state)
-        say("comparing every row of both stores …")
+        print_progress("comparing every row of both stores …")
         _run(SYNC, "reconcile", "--route", "tweets", **variables_of_sync(stack.addresses))
-    say(f"MySQL had all {figures.tweets} tweets {figures.lag_seconds:.2f} s after the import had ended")
+    print_progress(f"MySQL had all {figures.tweets} tweets {figures.lag_seconds:.2f} s after the import had ended")
     rates = {IMPORTED: figures.records_per_second, COPIED: figures.copied_per_second}
     return Report(
         part="import",
@@ -79,9 +79,9 @@ def measure(_options: Options) -> Report:
 def measure_import(
     addresses: Mapping[str, str], folder: Path, *, records: int = RECORDS, seed: int = 1
 ) -> ImportFigures:
-    """Generate a dataset, import it into a running stack without any imported tweet, and wait for the copy.
+    """Generate a dataset, import it into a running stack, and wait for the copy.
 
-    `addresses` are the stack's. Raises `MeasurementError` if not everything arrives.
+    The stack, with these `addresses`, must have no imported tweets. Raises `MeasurementError` if tweets don't arrive.
     """
     dataset = folder / f"tweets-{records}-{seed}.json"
     write_dataset(records, seed, dataset, is_canonical=True)
@@ -100,24 +100,24 @@ def _run(program: Path, *arguments: str, **environment: str) -> None:
         [program, *arguments], env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()
-        raise MeasurementError(f"{program.name} {arguments[0]} ended with {done.returncode}: {said}")
+        output = (done.stderr or done.stdout).strip()
+        raise MeasurementError(f"{program.name} {arguments[0]} exited with {done.returncode}: {output}")
 
 
 async def _copied(mysql_root_url: str, tweets: int) -> float:
-    """When MySQL has so many imported tweets."""
+    """Wait until MySQL has so many imported tweets. Return the time."""
     engine = create_engine(mysql_root_url)
-    question = text("SELECT COUNT(*) FROM tweets.tweets WHERE author_id LIKE 'imported:%'")
-    deadline = time.perf_counter() + _PATIENCE_SECONDS
+    count = text("SELECT COUNT(*) FROM tweets.tweets WHERE author_id LIKE 'imported:%'")
+    deadline = time.perf_counter() + _TIMEOUT_SECONDS
     try:
         while True:
             async with engine.connect() as connection:
-                found = (await connection.execute(question)).scalar_one()
+                found = (await connection.execute(count)).scalar_one()
             now = time.perf_counter()
             if found >= tweets:
                 return now
             if now > deadline:
-                raise MeasurementError(f"MySQL has {found} of {tweets} imported tweets after {_PATIENCE_SECONDS:.0f} s")
+                raise MeasurementError(f"MySQL has {found} of {tweets} imported tweets after {_TIMEOUT_SECONDS:.0f} s")
             await asyncio.sleep(_POLL_SECONDS)
     finally:
         await engine.dispose()

@@ -1,7 +1,7 @@
-"""The part "latency": how long after its commit in one store a row is there in the other one, on the whole stack.
+"""The part "latency": the time from a commit in one store until the row is visible in the other, on the whole stack.
 
-Rows are written at a steady rate, whether or not the earlier ones have arrived (an open loop), straight into the source
-by its driver; the copy is asked for what has not arrived yet every few milliseconds. One direction at a time.
+The source's driver writes rows at a constant rate, whether or not earlier ones have arrived (open loop). A query of the
+copy looks for the missing rows every few milliseconds. Each direction is measured separately.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from benchmarks import change_events
-from benchmarks.environment import running_stack, say
+from benchmarks.environment import print_progress, running_stack
 from benchmarks.machine import versions
 from benchmarks.measurement import Measurement, MeasurementError, Options
 from benchmarks.report import Report
@@ -38,20 +38,20 @@ from tweet_service.tweets.service import new_tweet
 WRITES_PER_SECOND = 200
 USERS, TWEETS = "users to MongoDB", "tweets to MySQL"
 TANDEM = "tandem"
-_LOOK_SECONDS = 0.002
+_POLL_SECONDS = 0.002
 _WARM_UP_SECONDS = 3.0
 _CONNECTIONS = 50
-_PATIENCE_SECONDS = 30.0
+_TIMEOUT_SECONDS = 30.0
 
 
 def measure(options: Options) -> Report:
-    """Each direction for `options.seconds`. Raises `MeasurementError` or `StackError`."""
+    """Measure each direction for `options.seconds`. Raises `MeasurementError` or `StackError`."""
     with running_stack() as stack:
-        say("warming up …")
+        print_progress("warming up …")
         for case in (USERS, TWEETS):
-            _measured(stack, case, _WARM_UP_SECONDS)
+            _measure_case(stack, case, _WARM_UP_SECONDS)
         steps: list[list[Step]] = [
-            [((case, TANDEM), partial(_measured, stack, case, options.seconds))] for case in (USERS, TWEETS)
+            [((case, TANDEM), partial(_measure_case, stack, case, options.seconds))] for case in (USERS, TWEETS)
         ]
         return Report(
             part="latency",
@@ -63,7 +63,7 @@ def measure(options: Options) -> Report:
 
 
 def _tuning() -> dict[str, int]:
-    """What of the connectors' configuration decides."""
+    """Return the connector settings that affect latency."""
     found = {}
     for connector in ("mysql", "mongo"):
         (file,) = (REPOSITORY / "infra" / "connect" / "connectors").glob(f"*{connector}*.json")
@@ -75,27 +75,27 @@ def _tuning() -> dict[str, int]:
 
 
 @dataclass
-class _Waiting:
-    """Rows that are committed and not seen in the copy yet, with the moments of their commits."""
+class _Pending:
+    """Committed rows that are not in the copy yet, with the times of their commits, and the latencies of the others."""
 
-    since: dict[Any, float] = field(default_factory=dict)
-    seconds: list[float] = field(default_factory=list)
+    committed_at: dict[Any, float] = field(default_factory=dict)
+    latencies: list[float] = field(default_factory=list)
 
-    def see(self, keys: Sequence[Any]) -> None:
+    def arrived(self, keys: Sequence[Any]) -> None:
         now = time.perf_counter()
-        self.seconds += [now - self.since.pop(key) for key in keys if key in self.since]
+        self.latencies += [now - self.committed_at.pop(key) for key in keys if key in self.committed_at]
 
 
-def _measured(stack: Stack, case: str, seconds: float) -> Measurement:
-    seen = sorted(asyncio.run(_written_and_awaited(stack, case, seconds)))
+def _measure_case(stack: Stack, case: str, seconds: float) -> Measurement:
+    latencies = sorted(asyncio.run(_latencies(stack, case, seconds)))
     return Measurement(
-        per_second=len(seen) / seconds,
-        p50_ms=1000 * statistics.median(seen),
-        p99_ms=1000 * seen[int(0.99 * (len(seen) - 1))],
+        per_second=len(latencies) / seconds,
+        p50_ms=1000 * statistics.median(latencies),
+        p99_ms=1000 * latencies[int(0.99 * (len(latencies) - 1))],
     )
 
 
-async def _written_and_awaited(stack: Stack, case: str, seconds: float) -> list[float]:
+async def _latencies(stack: Stack, case: str, seconds: float) -> list[float]:
     async with AsyncExitStack() as cleanup:
         engine = create_engine(
             stack.addresses["MYSQL_ROOT_URL"].rstrip("/") + "/auth", pool_size=_CONNECTIONS, autocommit=True
@@ -105,19 +105,19 @@ async def _written_and_awaited(stack: Stack, case: str, seconds: float) -> list[
         cleanup.enter_context(closing(client))
         mongo = client.get_default_database()
         if case == USERS:
-            return await _through(lambda: _new_user(engine), lambda keys: _copied_users(mongo, keys), seconds)
-        return await _through(lambda: _new_tweet(mongo), lambda keys: _copied_tweets(engine, keys), seconds)
+            return await _write_and_wait(lambda: _new_user(engine), lambda keys: _copied_users(mongo, keys), seconds)
+        return await _write_and_wait(lambda: _new_tweet(mongo), lambda keys: _copied_tweets(engine, keys), seconds)
 
 
-async def _through(
+async def _write_and_wait(
     write: Callable[[], Awaitable[Any]], copied: Callable[[list[Any]], Awaitable[list[Any]]], seconds: float
 ) -> list[float]:
-    """Seconds from commit to sight, of each row."""
-    waiting = _Waiting()
+    """Return the seconds from commit to visibility of each row."""
+    pending = _Pending()
 
     async def write_one() -> None:
         key = await write()
-        waiting.since[key] = time.perf_counter()
+        pending.committed_at[key] = time.perf_counter()
 
     async def write_all() -> None:
         began = time.perf_counter()
@@ -127,15 +127,15 @@ async def _through(
                 writes.create_task(write_one())
 
     writing = asyncio.create_task(write_all())
-    deadline = time.perf_counter() + seconds + _PATIENCE_SECONDS
-    while not writing.done() or waiting.since:
-        if waiting.since:
-            waiting.see(await copied(list(waiting.since)))
+    deadline = time.perf_counter() + seconds + _TIMEOUT_SECONDS
+    while not writing.done() or pending.committed_at:
+        if pending.committed_at:
+            pending.arrived(await copied(list(pending.committed_at)))
         if time.perf_counter() > deadline:
-            raise MeasurementError(f"{len(waiting.since)} rows have not arrived after {_PATIENCE_SECONDS:.0f} s")
-        await asyncio.sleep(_LOOK_SECONDS)
+            raise MeasurementError(f"{len(pending.committed_at)} rows did not arrive within {_TIMEOUT_SECONDS:.0f} s")
+        await asyncio.sleep(_POLL_SECONDS)
     await writing
-    return waiting.seconds
+    return pending.latencies
 
 
 _numbers = count()

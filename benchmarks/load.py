@@ -1,4 +1,4 @@
-"""The load generator: wrk, the machine's own or Debian's, with one script for every case."""
+"""The load generator: wrk from PATH or from Debian, with one script for every case."""
 
 import json
 import os
@@ -18,8 +18,8 @@ from embedded_stack.fetch.debian import DebianPackages, debian_prefix, is_debian
 SCRIPT = Path(__file__).parent / "lua" / "requests.lua"
 WRK = DebianPackages(name="debian-sid-wrk", title="wrk from Debian (10 MB)", packages=("wrk",))
 _TIMEOUT_SECONDS = 10
-# Who takes no processor time for so long has nothing left to do.
-_REST_SECONDS = 0.1
+# A server without CPU time for so long is idle.
+_IDLE_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Request:
     bearer: str = ""
 
     def line(self) -> str:
-        """As the script reads it."""
+        """Return the format that the script reads."""
         authorization = f"Bearer {self.bearer}" if self.bearer else ""
         body = "" if self.body is None else json.dumps(self.body)
         return f"{self.method}\t{self.path}\t{authorization}\t{body}"
@@ -38,28 +38,28 @@ class Request:
 
 @dataclass(frozen=True)
 class LoadGenerator:
-    """`command` starts wrk; `folder` is for the files of requests."""
+    """`command` starts wrk; `folder` holds the files of requests."""
 
     command: Sequence[str]
     folder: Path
 
     @classmethod
     def find(cls, cache: Path, folder: Path) -> "LoadGenerator":
-        """wrk of PATH, or else Debian's, fetched into the cache. Raises `StackError`."""
+        """Return wrk from PATH, or from a Debian package in the cache. Raises `StackError`."""
         if on_path := shutil.which("wrk"):
             return cls([on_path], folder)
         if not is_debian_like():
             raise StackError(
-                "wrk, which makes the load, is not on PATH, and this machine is not Debian-like: install it."
+                "wrk (the load generator) is not on PATH, and this machine is not Debian-like: install wrk."
             )
         return cls(debian_prefix(cache, WRK).command("usr/bin/wrk"), folder)
 
     def version(self) -> str:
-        # `wrk --version` prints its usage and ends with 1.
-        told = subprocess.run([*self.command, "--version"], capture_output=True, text=True, check=False).stdout
-        return told.split()[1].removeprefix("debian/")
+        # `wrk --version` prints its usage and exits with 1.
+        output = subprocess.run([*self.command, "--version"], capture_output=True, text=True, check=False).stdout
+        return output.split()[1].removeprefix("debian/")
 
-    def put_load_on(
+    def run(
         self,
         servers: Sequence[Server],
         requests: Sequence[Request],
@@ -68,11 +68,11 @@ class LoadGenerator:
         connections: int,
         successor: str | None = None,
     ) -> Measurement:
-        """Send `requests` in turn for `seconds`; each of the connections sends its next when its last is answered.
+        """Send `requests` in turn for `seconds`. A connection sends its next request after the last response.
 
-        Several servers share the connections; they, and their children, are who answers. With `successor` each request
-        is sent once, and that field of its answer makes the next one (see the script), from one server only.
-        Raises `MeasurementError` if wrk itself fails.
+        Several servers share the connections; CPU time is that of the servers and their children. With `successor` each
+        request is sent once, and that field of its response makes the next one (see the script); this needs a single
+        server. Raises `MeasurementError` if wrk fails.
         """
         file = self.folder / "requests.tsv"
         file.write_text("".join(f"{request.line()}\n" for request in requests))
@@ -89,7 +89,7 @@ class LoadGenerator:
             check=False,
         )
         cpu = _cpu_seconds(servers) - cpu_began
-        _await_rest(servers)
+        _wait_until_idle(servers)
         figures = done.stdout.rstrip().rpartition("\n")[2]
         if done.returncode != 0 or not figures.startswith("{"):
             raise MeasurementError(f"wrk failed: {(done.stderr or done.stdout).strip()}")
@@ -103,26 +103,26 @@ def _cpu_seconds(servers: Sequence[Server]) -> float:
     return sum(each.user + each.system for each in times)
 
 
-def _await_rest(servers: Sequence[Server]) -> None:
-    """wrk ends without waiting for the last answers; what is measured next must not pay for them."""
+def _wait_until_idle(servers: Sequence[Server]) -> None:
+    """wrk exits before the last responses; they must not slow down the next measurement."""
     deadline = time.monotonic() + _TIMEOUT_SECONDS
     before, now = -1.0, _cpu_seconds(servers)
     while now > before and time.monotonic() < deadline:
-        time.sleep(_REST_SECONDS)
+        time.sleep(_IDLE_SECONDS)
         before, now = now, _cpu_seconds(servers)
 
 
 def _measurement(figures: Mapping[str, float | str], cpu: float) -> Measurement:
-    answers = int(figures["answers"])
-    if answers == 0:
-        raise MeasurementError("Nothing was answered at all.")
+    responses = int(figures["responses"])
+    if responses == 0:
+        raise MeasurementError("There was no response.")
     failed = {name: int(figures[name]) for name in ("not_2xx", "connect", "read", "write", "timeout")}
     counts = ", ".join(f"{name} {count}" for name, count in failed.items() if count)
     return Measurement(
-        per_second=answers / float(figures["seconds"]),
+        per_second=responses / float(figures["seconds"]),
         p50_ms=float(figures["p50_ms"]),
         p99_ms=float(figures["p99_ms"]),
-        cpu_ms=1000 * cpu / answers,
+        cpu_ms=1000 * cpu / responses,
         errors=sum(failed.values()),
-        complaint=f"{counts} of {answers} answers; the first: {figures['first_not_2xx'] or '-'}" if counts else "",
+        complaint=f"{counts} of {responses} responses; the first: {figures['first_not_2xx'] or '-'}" if counts else "",
     )

@@ -1,4 +1,4 @@
-"""Facts about the machine and the versions measured, none of which tells whose machine it is; and who else is on it."""
+"""Anonymous facts about the machine, the versions of packages, and the CPU use of other programs."""
 
 import os
 import platform
@@ -22,20 +22,20 @@ def machine_facts() -> dict[str, str | int]:
 
 
 def versions(packages: Iterable[str], environment: Path) -> dict[str, str]:
-    """The versions of these packages in a virtual environment."""
+    """Return the versions of these packages in a virtual environment."""
     folders = [str(folder) for folder in environment.glob("lib/python*/site-packages")]
     installed = {_normalized(each.name): each.version for each in distributions(path=folders)}
     return {package: installed[_normalized(package)] for package in packages}
 
 
 class ForeignLoad:
-    """How much of the processor others take: programs that this one has not started, other guests of the host."""
+    """CPU use of other programs and of other guests of the host."""
 
     def __init__(self) -> None:
         self._began, self._busy, self._own = time.monotonic(), _busy_seconds(), _own_seconds()
 
     def cores(self) -> float:
-        """How many cores others have taken since, on average."""
+        """Return the average number of cores that others have used since the start."""
         taken = _busy_seconds() - self._busy - (_own_seconds() - self._own)
         return max(0.0, taken / (time.monotonic() - self._began))
 
@@ -46,14 +46,14 @@ def _busy_seconds() -> float:
 
 
 def _own_seconds() -> float:
-    """Of this process and all that it has started, what has ended included."""
+    """Return the CPU time of this process and of all its children, exited ones included."""
     own = psutil.Process()
     times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
     return sum(each.user + each.system + each.children_user + each.children_system for each in times)
 
 
 def _normalized(name: str) -> str:
-    """PEP 503: how two spellings of a package's name are compared."""
+    """Normalize a package name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

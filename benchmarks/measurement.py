@@ -1,6 +1,6 @@
-"""What a measurement is, and the loop that takes one inside this process.
+"""The types of a measurement, and the loop that takes one inside this process.
 
-Needs nothing beyond the standard library: the peers' own environments import it too.
+It needs only the standard library, because the peers' environments import it, too.
 """
 
 import statistics
@@ -9,19 +9,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-# Less than this disturbs nobody.
+# CPU use of other programs below this doesn't affect a measurement.
 QUIET_CORES = 0.1
 
 
 class MeasurementError(Exception):
-    """One clear sentence about why nothing can be measured."""
+    """The measurement failed; the message says why in one sentence."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """`seconds` is the length of one measurement, `rounds` how often each is taken.
+    """`seconds`: duration of one measurement; `rounds`: measurements of each case.
 
-    What others disturb is measured up to `tries` times, and the quietest try is kept.
+    If other programs use the CPU, a measurement is repeated up to `tries` times, and the least disturbed one counts.
     """
 
     seconds: float
@@ -31,10 +31,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What came of one stretch of load.
+    """The result of one period of load.
 
-    `cpu_ms` is the processor time that the measured program itself took for one answer, without its database's;
-    `complaint` quotes the first of `errors`.
+    `cpu_ms` is the CPU time of the measured program per response, without its database; `complaint` quotes the first of
+    `errors`.
     """
 
     per_second: float
@@ -47,22 +47,22 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Sample:
-    """The measurement of `contender` in `case` and `round` (from 1); others took `foreign_cores` meanwhile."""
+    """The measurement of `subject` in `case` and `round` (from 1); other programs used `foreign_cores` meanwhile."""
 
     case: str
-    contender: str
+    subject: str
     round: int
     measurement: Measurement
     foreign_cores: float = 0.0
 
 
 def foreign_cores(samples: Sequence[Sample]) -> float:
-    """How many cores others took while these were measured."""
+    """Return the average number of cores that other programs used during these samples."""
     return statistics.mean(sample.foreign_cores for sample in samples)
 
 
 def repeat(work: Callable[[], object], seconds: float, threads: int = 1) -> Measurement:
-    """Do `work` over and over for `seconds` in so many threads. What it raises ends the measurement."""
+    """Repeat `work` for `seconds` in so many threads. Raises the first exception of `work`."""
     durations: list[list[float]] = [[] for _ in range(threads)]
     failures: list[BaseException] = []
     began, cpu_began = time.perf_counter(), time.process_time()
@@ -76,7 +76,7 @@ def repeat(work: Callable[[], object], seconds: float, threads: int = 1) -> Meas
                 after = time.perf_counter()
                 own.append(after - before)
                 before = after
-        except Exception as error:  # noqa: BLE001 - a thread's exception is raised below, where it is heard
+        except Exception as error:  # noqa: BLE001 - raised below, in the caller's thread
             failures.append(error)
 
     workers = [threading.Thread(target=loop, args=(own,)) for own in durations]

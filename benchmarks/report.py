@@ -1,4 +1,4 @@
-"""From samples to a table, ratios and the file that is kept."""
+"""The samples as a table, as ratios and as a JSON file."""
 
 import json
 import statistics
@@ -10,23 +10,23 @@ from pathlib import Path
 from benchmarks.machine import machine_facts
 from benchmarks.measurement import QUIET_CORES, Measurement, Sample, foreign_cores
 
-# A case and who was measured in it.
-Subject = tuple[str, str]
+# A case and a subject.
+SampleKey = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How often `measured` does its work in the time that `reference` does its own once."""
+    """The rate of `measured` divided by that of `reference`."""
 
     title: str
-    measured: Subject
-    reference: Subject
+    measured: SampleKey
+    reference: SampleKey
     aim: str = ""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """Median, least and greatest of the rounds' ratios; of one round, so that drift hits both sides."""
+    """Median, minimum and maximum of the ratios of each round. Within a round, drift affects both sides."""
 
     title: str
     median: float
@@ -43,26 +43,26 @@ class Report:
     samples: Sequence[Sample]
     comparisons: Sequence[Comparison]
 
-    def subjects(self) -> list[Subject]:
-        return list(dict.fromkeys((sample.case, sample.contender) for sample in self.samples))
+    def sample_keys(self) -> list[SampleKey]:
+        return list(dict.fromkeys((sample.case, sample.subject) for sample in self.samples))
 
-    def of(self, subject: Subject) -> list[Measurement]:
-        """The measurements of a subject, by round."""
-        return [sample.measurement for sample in self.samples if (sample.case, sample.contender) == subject]
+    def of(self, key: SampleKey) -> list[Measurement]:
+        """Return the measurements of a case and subject, by round."""
+        return [sample.measurement for sample in self.samples if (sample.case, sample.subject) == key]
 
     def ratios(self) -> list[Ratio]:
         return [_ratio(each, self.of(each.measured), self.of(each.reference)) for each in self.comparisons]
 
     def complaints(self) -> list[str]:
         return [
-            f"{sample.case} of {sample.contender}, round {sample.round}: {sample.measurement.complaint}"
+            f"{sample.case} of {sample.subject}, round {sample.round}: {sample.measurement.complaint}"
             for sample in self.samples
             if sample.measurement.errors
         ]
 
 
 def median_of(rounds: Sequence[Measurement]) -> Measurement:
-    """The median of each figure; errors are added up."""
+    """Return the median of each figure, and the sum of errors."""
     cpu = [each.cpu_ms for each in rounds if each.cpu_ms is not None]
     return Measurement(
         per_second=statistics.median(each.per_second for each in rounds),
@@ -74,29 +74,29 @@ def median_of(rounds: Sequence[Measurement]) -> Measurement:
 
 
 def print_report(report: Report) -> None:
-    """The table, medians of the rounds, and the ratios."""
+    """Print the table with the medians of the rounds, and the ratios."""
     facts = machine_facts()
     settings = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in report.settings.items())
     print(f"\n{facts['cpu']}, {facts['cores']} cores; {settings}. Medians of the rounds:")
     row = "{:<6} {:<14} {:<20} {:>10} {:>9} {:>9} {:>9} {:>7}"
-    print(row.format("part", "case", "who", "per second", "p50 ms", "p99 ms", "CPU ms", "errors"))
-    for case, contender in report.subjects():
-        measured = median_of(report.of((case, contender)))
+    print(row.format("part", "case", "subject", "per second", "p50 ms", "p99 ms", "CPU ms", "errors"))
+    for case, subject in report.sample_keys():
+        measured = median_of(report.of((case, subject)))
         cpu = "-" if measured.cpu_ms is None else _digits(measured.cpu_ms)
         times = (_digits(measured.per_second), _digits(measured.p50_ms), _digits(measured.p99_ms), cpu)
-        print(row.format(report.part, case, contender, *times, measured.errors))
-    print(f"\n{'ratio':<58} {'median':>7} {'least':>7} {'most':>7}  aim")
+        print(row.format(report.part, case, subject, *times, measured.errors))
+    print(f"\n{'ratio':<58} {'median':>7} {'min':>7} {'max':>7}  target")
     for ratio in report.ratios():
         print(
             f"{ratio.title:<58} {ratio.median:>7.2f} {ratio.least:>7.2f} {ratio.greatest:>7.2f}  {ratio.aim}".rstrip()
         )
     print()
     if (foreign := foreign_cores(report.samples)) > QUIET_CORES:
-        print(f"Others took {foreign:.2f} cores meanwhile, and the ratios vary with that: try BENCH_TRIES=5.\n")
+        print(f"Other programs used {foreign:.2f} cores, which distorts the ratios: try BENCH_TRIES=5.\n")
 
 
 def write_report(report: Report, file: Path) -> None:
-    """Keep every sample, so that others can compute what we didn't."""
+    """Write every sample, so that readers can compute other ratios."""
     content = {
         "part": report.part,
         "date": datetime.now(UTC).date().isoformat(),
@@ -127,7 +127,7 @@ def _row(sample: Sample) -> dict[str, str | int | float | None]:
     rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
     return {
         "case": sample.case,
-        "who": sample.contender,
+        "who": sample.subject,
         "round": sample.round,
         **rounded,
         "foreign_cores": round(sample.foreign_cores, 3),
@@ -135,6 +135,6 @@ def _row(sample: Sample) -> dict[str, str | int | float | None]:
 
 
 def _digits(value: float) -> str:
-    """Three significant digits, and all of those before the point."""
+    """Format with three significant digits, more for large values."""
     decimals = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
     return f"{value:.{decimals}f}"

@@ -1,19 +1,19 @@
-"""Rounds of measurements: each round measures everything once, in an order that is turned around from one to the next,
-so that drift hits all alike."""
+"""Rounds of measurements. Each round measures everything once, every other one in reverse order, so that drift affects
+all subjects equally."""
 
 from collections.abc import Callable, Sequence
 
-from benchmarks.environment import say
+from benchmarks.environment import print_progress
 from benchmarks.machine import ForeignLoad
 from benchmarks.measurement import QUIET_CORES, Measurement, Options, Sample, foreign_cores
-from benchmarks.report import Subject
+from benchmarks.report import SampleKey
 
-# Who does what, and how to measure it.
-Step = tuple[Subject, Callable[[], Measurement]]
+# A case and subject, and the function that measures it.
+Step = tuple[SampleKey, Callable[[], Measurement]]
 
 
 def in_rounds(options: Options, compared: Sequence[Sequence[Step]]) -> list[Sample]:
-    """Each element of `compared` is what is measured one behind the other."""
+    """Measure all steps in each round. The steps of one element of `compared` run directly after each other."""
     samples = []
     for number in range(1, options.rounds + 1):
         for steps in compared:
@@ -24,14 +24,16 @@ def in_rounds(options: Options, compared: Sequence[Sequence[Step]]) -> list[Samp
 def _quietest(options: Options, number: int, steps: Sequence[Step]) -> list[Sample]:
     tries: list[list[Sample]] = []
     while not tries or (len(tries) < options.tries and foreign_cores(tries[-1]) > QUIET_CORES):
-        tries.append([_sample(options, number, subject, step) for subject, step in steps])
+        tries.append([_sample(options, number, key, step) for key, step in steps])
     return min(tries, key=foreign_cores)
 
 
-def _sample(options: Options, number: int, subject: Subject, step: Callable[[], Measurement]) -> Sample:
+def _sample(options: Options, number: int, key: SampleKey, step: Callable[[], Measurement]) -> Sample:
     others = ForeignLoad()
-    sample = Sample(*subject, number, step(), others.cores())
-    progress = f"round {number}/{options.rounds}   {sample.case:<12} {sample.contender:<10}"
-    disturbance = f"   (others took {sample.foreign_cores:.1f} cores)" if sample.foreign_cores > QUIET_CORES else ""
-    say(f"{progress} {sample.measurement.per_second:>9.1f} per second{disturbance}")
+    sample = Sample(*key, number, step(), others.cores())
+    progress = f"round {number}/{options.rounds}   {sample.case:<12} {sample.subject:<10}"
+    disturbance = (
+        f"   (other programs used {sample.foreign_cores:.1f} cores)" if sample.foreign_cores > QUIET_CORES else ""
+    )
+    print_progress(f"{progress} {sample.measurement.per_second:>9.1f} per second{disturbance}")
     return sample

@@ -1,4 +1,4 @@
-"""Many users and tweets, written directly into their source and into the copy, as the sync would have written them."""
+"""Generated users and tweets, written directly into source and copy, as the sync would write them."""
 
 import random
 import uuid
@@ -18,14 +18,14 @@ from sync_service.routes.config import Route
 ItemT = TypeVar("ItemT")
 Row = dict[str, Any]
 
-_AT_ONCE = 2000
+_BATCH_ROWS = 2000
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 _WORDS = ("coffee", "naïve", "Straße", "日本語", "🎉", "the", "sync", "of", "two", "stores", "it's", "\\", "\t")
 _VERSION = Version(topic_partition("1" * 32, 0), offset(7), "benchmark", None, "r")
 
 
 async def fill_users(engine: AsyncEngine, mongo: "AsyncIOMotorClient[Any]", route: Route, rows: int) -> None:
-    """`auth.users` and its copy."""
+    """Fill `auth.users` and its copy."""
     copy = mongo.get_default_database()[f"{route.target.name}_copy"]
     for users in _batches(_users(rows)):
         await _insert(engine, "auth.users", users)
@@ -37,7 +37,7 @@ async def fill_users(engine: AsyncEngine, mongo: "AsyncIOMotorClient[Any]", rout
 
 
 async def fill_tweets(engine: AsyncEngine, mongo: "AsyncIOMotorClient[Any]", route: Route, rows: int) -> None:
-    """`tweets.tweets` and its copy."""
+    """Fill `tweets.tweets` and its copy."""
     source = mongo.get_default_database()["tweets"]
     for tweets in _batches(_tweets(rows)):
         copies = [
@@ -57,41 +57,41 @@ async def fill_tweets(engine: AsyncEngine, mongo: "AsyncIOMotorClient[Any]", rou
 
 
 def _users(rows: int) -> Iterator[Row]:
-    chance = random.Random(1)  # noqa: S311 - test data
+    rng = random.Random(1)  # noqa: S311 - test data
     for number in range(rows):
-        created = _BEGIN + timedelta(microseconds=chance.randrange(10**13))
+        created = _BEGIN + timedelta(microseconds=rng.randrange(10**13))
         yield {
-            "id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+            "id": str(uuid.UUID(int=rng.getrandbits(128), version=4)),
             "username": f"user_{number}",
-            "name": f"{chance.choice(_WORDS)} {chance.choice(_WORDS)}",
+            "name": f"{rng.choice(_WORDS)} {rng.choice(_WORDS)}",
             "email": f"user_{number}@example.com",
             "role": "customer",
-            "is_active": chance.random() > 0.1,
-            "tokens_valid_after": None if chance.random() < 0.8 else created + timedelta(microseconds=1),
+            "is_active": rng.random() > 0.1,
+            "tokens_valid_after": None if rng.random() < 0.8 else created + timedelta(microseconds=1),
             "created_at": created,
             "updated_at": created + timedelta(seconds=1),
         }
 
 
 def _tweets(rows: int) -> Iterator[Row]:
-    chance = random.Random(2)  # noqa: S311 - test data
+    rng = random.Random(2)  # noqa: S311 - test data
     for number in range(rows):
         created = _BEGIN + timedelta(milliseconds=number)
-        tag = chance.choice(_WORDS)
+        tag = rng.choice(_WORDS)
         yield {
             "_id": ObjectId(f"{number:024x}"),
-            "author_id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
-            "text": f"#{tag} {' '.join(chance.choices(_WORDS, k=12))}",
+            "author_id": str(uuid.UUID(int=rng.getrandbits(128), version=4)),
+            "text": f"#{tag} {' '.join(rng.choices(_WORDS, k=12))}",
             "created_at": created,
-            "edited_at": created if chance.random() < 0.1 else None,
+            "edited_at": created if rng.random() < 0.1 else None,
             "version": 1,
-            "reply_to": ObjectId(f"{number // 2:024x}") if chance.random() < 0.3 else None,
+            "reply_to": ObjectId(f"{number // 2:024x}") if rng.random() < 0.3 else None,
             "repost_of": None,
             "quote_of": None,
             "entities": {"hashtags": [{"tag": tag, "start": 0, "end": len(tag) + 1}], "mentions": [], "urls": []},
             "tags": [tag],
             "ancestors": [],
-            "lang": chance.choice(("en", "de", None)),
+            "lang": rng.choice(("en", "de", None)),
             "source": "web",
             "edits": [],
         }
@@ -109,7 +109,7 @@ def _document_version() -> Row:
 
 
 def _batches(items: Iterator[ItemT]) -> Iterator[list[ItemT]]:
-    while batch := list(islice(items, _AT_ONCE)):
+    while batch := list(islice(items, _BATCH_ROWS)):
         yield batch
 
 

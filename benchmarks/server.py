@@ -1,4 +1,4 @@
-"""A server beside the stack, which something else is measured against: started, awaited, stopped."""
+"""A server outside the stack: a baseline or a peer."""
 
 import socket
 import time
@@ -17,12 +17,12 @@ from embedded_stack.process import Command, ComponentProcess
 
 _START_SECONDS = 30
 _GRACE_SECONDS = 10
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class Server:
-    """`process` is the first of its processes."""
+    """`process` is its parent process."""
 
     url: str
     process: psutil.Process
@@ -32,9 +32,9 @@ class Server:
 def serving(
     name: str, state: Path, command: Callable[[int], Sequence[str]], variables: Mapping[str, str], probe: str
 ) -> Iterator[Server]:
-    """Start what `command` of a free port says; it is up when `GET probe` is answered 200.
+    """Run `command(free port)`. The server is ready when `GET probe` returns 200.
 
-    Its log goes where the stack's logs go. Raises `MeasurementError`.
+    Its log is in the stack's folder of logs. Raises `MeasurementError`.
     """
     port = _free_port()
     url = f"http://{LOOPBACK}:{port}"
@@ -42,19 +42,19 @@ def serving(
     try:
         process.start(Command(command(port), variables, REPOSITORY))
         deadline = time.monotonic() + _START_SECONDS
-        while not _answers(f"{url}{probe}"):
+        while not _responds(f"{url}{probe}"):
             if process.running() is None or time.monotonic() > deadline:
                 raise MeasurementError(f"{name} did not start:\n{process.log_tail()}")
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
         running = process.running()
         if running is None:
-            raise MeasurementError(f"{name} has ended:\n{process.log_tail()}")
+            raise MeasurementError(f"{name} has exited:\n{process.log_tail()}")
         yield Server(url, running)
     finally:
         process.stop(_GRACE_SECONDS)
 
 
-def _answers(url: str) -> bool:
+def _responds(url: str) -> bool:
     try:
         return httpx.get(url, timeout=2).status_code == 200
     except httpx.HTTPError:

@@ -1,8 +1,8 @@
-"""The part "sync": a topic full of change events is drained into an empty copy.
+"""The part "sync": drain a topic full of change events into an empty copy.
 
-Users go to MongoDB by us and by Debezium's own sink, tweets to MySQL by one process of ours, by two, and by the floor:
-the same rows, written by the same driver in multi-row upserts, without Kafka, decoding or guards. What is timed
-is from the first rows that are there to the last, so that nobody's start counts.
+sync-service and Debezium's own sink copy users to MongoDB. One and two processes of sync-service, and the baseline,
+copy tweets to MySQL; the baseline writes the same rows with the same driver in multi-row upserts, without Kafka,
+decoding or guards. The time counts from the first rows in the copy to the last, so that no start-up time counts.
 """
 
 import asyncio
@@ -23,12 +23,11 @@ import httpx
 import psutil
 import pymongo
 import yaml
-from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from sqlalchemy.engine import make_url
 
 from benchmarks import change_events
-from benchmarks.environment import running_stack, say
+from benchmarks.environment import print_progress, running_stack
 from benchmarks.machine import versions
 from benchmarks.measurement import Measurement, MeasurementError, Options
 from benchmarks.report import Comparison, Report
@@ -37,6 +36,7 @@ from embedded_stack import Stack
 from embedded_stack.components.base import LOOPBACK
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.process import Command, ComponentProcess
+from service_kit.kafka import KafkaClients
 from service_kit.mysql import migrate
 from sync_service.routes.loader import default_routes_file
 from sync_service.runner import migrations_folder
@@ -44,14 +44,14 @@ from sync_service.runner import migrations_folder
 PROGRAM = Path(sys.executable).with_name("sync-service")
 EVENTS = 200_000
 PARTITIONS = 6
-ROWS_AT_ONCE = 500
-_LOOK_SECONDS = 0.1
-_PATIENCE_SECONDS = 300.0
+BATCH_ROWS = 500
+_POLL_SECONDS = 0.1
+_TIMEOUT_SECONDS = 300.0
 _GRACE_SECONDS = 15
 _SINK = "bench-sink"
 
 USERS, TWEETS = "users to MongoDB", "tweets to MySQL"
-TANDEM, TWO, DEBEZIUM, FLOOR = "tandem", "two of tandem", "Debezium's sink", "floor"
+TANDEM, TWO, DEBEZIUM, BASELINE = "tandem", "two of tandem", "Debezium's sink", "baseline"
 
 TOPICS: dict[str, Callable[[int], Iterable[change_events.Record]]] = {
     "bench.mysql.users": change_events.users,
@@ -60,17 +60,17 @@ TOPICS: dict[str, Callable[[int], Iterable[change_events.Record]]] = {
 }
 COMPARISONS = (
     Comparison(f"{USERS}: sync-service / Debezium's sink", (USERS, TANDEM), (USERS, DEBEZIUM), "2 or more"),
-    Comparison(f"{TWEETS}: sync-service / upserts alone", (TWEETS, TANDEM), (TWEETS, FLOOR), "0.60 or more"),
+    Comparison(f"{TWEETS}: sync-service / upserts alone", (TWEETS, TANDEM), (TWEETS, BASELINE), "0.60 or more"),
     Comparison(f"{TWEETS}: two processes / one", (TWEETS, TWO), (TWEETS, TANDEM)),
 )
 
 
 def measure(options: Options, events: int = EVENTS) -> Report:
-    """Every drain, each to its end, whatever `options.seconds` say. Raises `MeasurementError`, `StackError`."""
+    """Run every drain to its end; `options.seconds` has no effect. Raises `MeasurementError`, `StackError`."""
     with ExitStack() as running:
         stack = running.enter_context(running_stack("mysql", "mongo", "connect"))
         for topic, records in TOPICS.items():
-            say(f"{events} events to {topic} …")
+            print_progress(f"{events} events to {topic} …")
             asyncio.run(_fill(stack.addresses["KAFKA_BOOTSTRAP_SERVERS"], topic, records(events)))
         copies = Copies(stack, events)
         asyncio.run(migrate(copies.mysql_url, migrations_folder()))
@@ -81,11 +81,11 @@ def measure(options: Options, events: int = EVENTS) -> Report:
         tweets: list[Step] = [
             ((TWEETS, TANDEM), lambda: copies.drained_by_us("tweets", "bench.mongo.tweets", 1)),
             ((TWEETS, TWO), lambda: copies.drained_by_us("tweets", "bench.mongo.tweets", 2)),
-            ((TWEETS, FLOOR), copies.filled_by_the_driver),
+            ((TWEETS, BASELINE), copies.filled_by_the_driver),
         ]
         return Report(
             part="sync",
-            settings={"events": events, "partitions": PARTITIONS, "rows_at_once": ROWS_AT_ONCE},
+            settings={"events": events, "partitions": PARTITIONS, "rows_at_once": BATCH_ROWS},
             versions={"tandem": versions(("aiokafka", "asyncmy", "motor", "pymongo", "msgspec"), Path(sys.prefix))},
             samples=in_rounds(options, [users, tweets]),
             comparisons=COMPARISONS,
@@ -94,7 +94,7 @@ def measure(options: Options, events: int = EVENTS) -> Report:
 
 @dataclass(frozen=True)
 class Copies:
-    """Both copies, and who fills them."""
+    """Both copies, and the ways to fill them."""
 
     stack: Stack
     events: int
@@ -108,7 +108,7 @@ class Copies:
         return self.stack.addresses["MONGODB_URL"]
 
     def drained_by_us(self, route: str, topic: str, processes: int) -> Measurement:
-        """By so many processes of one consumer group."""
+        """Drain by so many processes of one consumer group."""
         routes = self.stack.configuration.state / "routes.yaml"
         declared = yaml.safe_load(default_routes_file().read_text())[route]
         routes.write_text(yaml.safe_dump({route: {**declared, "topic": topic}}))
@@ -118,7 +118,7 @@ class Copies:
             "MYSQL_URL": self.mysql_url,
             "MONGODB_URL": self.mongodb_url,
             "KAFKA_BOOTSTRAP_SERVERS": self.stack.addresses["KAFKA_BOOTSTRAP_SERVERS"],
-            "AUTH_JWKS_URL": f"http://{LOOPBACK}:1/jwks.json",  # nobody asks for anything that needs a token
+            "AUTH_JWKS_URL": f"http://{LOOPBACK}:1/jwks.json",  # no request needs a token
             "SYNC_ROUTES_FILE": str(routes),
             "SYNC_GROUP_ID": f"bench-{secrets.token_hex(4)}",
         }
@@ -167,10 +167,10 @@ class Copies:
         updates = ", ".join(f"{column} = new.{column}" for column in columns[1:])
         insert = f"INSERT INTO tweets_copy ({', '.join(columns)}) VALUES "  # noqa: S608 - names of our own
         async with connection, connection.cursor() as cursor:
-            for start in range(0, len(rows), ROWS_AT_ONCE):
-                some = rows[start : start + ROWS_AT_ONCE]
-                statement = f"{insert}{', '.join([row] * len(some))} AS new ON DUPLICATE KEY UPDATE {updates}"
-                await cursor.execute(statement, tuple(value for each in some for value in each))
+            for start in range(0, len(rows), BATCH_ROWS):
+                batch = rows[start : start + BATCH_ROWS]
+                statement = f"{insert}{', '.join([row] * len(batch))} AS new ON DUPLICATE KEY UPDATE {updates}"
+                await cursor.execute(statement, tuple(value for each in batch for value in each))
                 await connection.commit()
 
     @contextmanager
@@ -181,28 +181,28 @@ class Copies:
             process.start(Command([str(PROGRAM), "run"], {**variables, "PORT": port}, REPOSITORY))
             running = process.running()
             if running is None:
-                raise MeasurementError(f"sync-service has ended:\n{process.log_tail()}")
+                raise MeasurementError(f"sync-service has exited:\n{process.log_tail()}")
             yield running
         finally:
             process.stop(_GRACE_SECONDS)
 
     def _timed(self, count: Callable[[], int], processes: list[psutil.Process]) -> Measurement:
-        """From the first rows that are there until all are."""
-        deadline = time.perf_counter() + _PATIENCE_SECONDS
+        """Measure from the first rows in the copy until it is complete."""
+        deadline = time.perf_counter() + _TIMEOUT_SECONDS
         while (first := count()) == 0:
-            self._have_patience(first, deadline, processes)
+            self._wait(first, deadline, processes)
         began, cpu_began = time.perf_counter(), _cpu_seconds(processes)
-        while (there := count()) < self.events:
-            self._have_patience(there, deadline, processes)
+        while (rows := count()) < self.events:
+            self._wait(rows, deadline, processes)
         elapsed, done = time.perf_counter() - began, self.events - first
         return Measurement(done / elapsed, 0.0, 0.0, cpu_ms=1000 * (_cpu_seconds(processes) - cpu_began) / done)
 
-    def _have_patience(self, there: int, deadline: float, processes: list[psutil.Process]) -> None:
+    def _wait(self, rows: int, deadline: float, processes: list[psutil.Process]) -> None:
         if not all(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes):
-            raise MeasurementError(f"the sync has ended with {there} of {self.events} rows; see its log")
+            raise MeasurementError(f"the sync has exited with {rows} of {self.events} rows; see its log")
         if time.perf_counter() > deadline:
-            raise MeasurementError(f"{there} of {self.events} rows are there after {_PATIENCE_SECONDS:.0f} s")
-        time.sleep(_LOOK_SECONDS)
+            raise MeasurementError(f"{rows} of {self.events} rows have arrived after {_TIMEOUT_SECONDS:.0f} s")
+        time.sleep(_POLL_SECONDS)
 
     def _count_users(self) -> int:
         with pymongo.MongoClient[dict[str, Any]](self.mongodb_url) as client:
@@ -225,7 +225,7 @@ _TWEET_FIELDS = (
 
 
 def _tweet_row(number: int) -> tuple[Any, ...]:
-    """The values of a tweet as the driver takes them, and versions of the length that they have."""
+    """Return the values of a tweet for the driver, with versions of realistic length."""
     document = change_events.tweet(number)
     moment = datetime.fromtimestamp(document["created_at"]["$date"] / 1000, UTC).replace(tzinfo=None)
     fields = {**document, "created_at": moment, "entities": json.dumps(document["entities"])}
@@ -235,18 +235,16 @@ def _tweet_row(number: int) -> tuple[Any, ...]:
 
 
 async def _fill(bootstrap_servers: str, topic: str, records: Iterable[change_events.Record]) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, PARTITIONS, 1)])
-    await admin.close()
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, linger_ms=20, max_batch_size=512 * 1024)
-    async with producer:
+    clients = KafkaClients(bootstrap_servers)
+    async with clients.started(clients.admin()) as admin:
+        await admin.create_topics([NewTopic(topic, PARTITIONS, 1)])
+    async with clients.started(clients.producer(linger_ms=20, max_batch_size=512 * 1024)) as producer:
         for key, value in records:
             await producer.send(topic, key=key, value=value)
 
 
 async def _one(url: str, statement: str) -> int:
-    """The number that a statement finds; 0 if it finds none."""
+    """Return the number that the statement selects, or 0."""
     connection = await _connected(url)
     async with connection, connection.cursor() as cursor:
         await cursor.execute(statement)

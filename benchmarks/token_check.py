@@ -1,4 +1,4 @@
-"""What it costs to check one access token of auth-service, and the least that it could cost."""
+"""The cost of checking one access token of auth-service, and its baseline."""
 
 import base64
 import json
@@ -19,8 +19,8 @@ _COORDINATE_BYTES = 32
 
 
 @dataclass(frozen=True)
-class KeysAtHand:
-    """A `service_kit.tokens.KeySource` that never waits."""
+class StaticKeys:
+    """A `service_kit.tokens.KeySource` with fixed keys, which never waits."""
 
     keys: Mapping[str, Key]
 
@@ -29,14 +29,14 @@ class KeysAtHand:
 
 
 def verifier_check(token: str, key_set: Sequence[PublicJwk]) -> Callable[[], AccessToken]:
-    """What services do with every token: everything that `TokenVerifier` checks."""
+    """Return the services' own check, by `TokenVerifier`."""
     claims = _decoded(token.split(".")[1])
     verifier = TokenVerifier(
-        KeysAtHand({key["kid"]: public_key(key) for key in key_set}), issuer=claims["iss"], audience=claims["aud"]
+        StaticKeys({key["kid"]: public_key(key) for key in key_set}), issuer=claims["iss"], audience=claims["aud"]
     )
 
     def check() -> AccessToken:
-        # Nothing in it waits, so one step runs it to its end; an event loop would be measured along with it.
+        # The coroutine never waits, so one step completes it. An event loop would add its own time.
         try:
             verifier.verify(token).send(None)
         except StopIteration as ended:
@@ -48,7 +48,7 @@ def verifier_check(token: str, key_set: Sequence[PublicJwk]) -> Callable[[], Acc
 
 
 def signature_check(token: str, key_set: Sequence[PublicJwk]) -> Callable[[], None]:
-    """The floor: the ECDSA verification alone, with everything prepared."""
+    """Return the baseline: the ECDSA verification alone, with everything prepared."""
     kid = _decoded(token.partition(".")[0])["kid"]
     key = next(key for key in key_set if key["kid"] == kid)
     x, y = (int.from_bytes(_bytes(key[coordinate])) for coordinate in ("x", "y"))

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.tracing`: what the trace context costs a request, as a share of all that a request costs.
+"""`python -m benchmarks.tracing`: the CPU time of the trace context, as a share of a whole request.
 
-The smallest route of a real application, in one process without a network or a database, and its log line: whatever
-else a request does makes the share smaller. Rounds with and without follow each other and
-processor time is counted, so that a machine that others use too is as slow for both.
+It measures the smallest route of a real application with its log line, in one process without network or database: any
+further work makes the share smaller. Rounds with and without tracing alternate, and CPU time counts, so that other
+programs affect both equally.
 """
 
 import asyncio
@@ -52,11 +52,11 @@ def application() -> FastAPI:
 
 
 def _no_span(_headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """As if there were no traces."""
+    """Replace `begin_span`, to measure without tracing."""
 
 
 async def round_of_requests(app: FastAPI) -> float:
-    """Processor seconds of `REQUESTS` of them, each in a task of its own as a server has it."""
+    """Return the CPU seconds of `REQUESTS` requests, each in its own task, as in a server."""
     scope: Scope = {
         "type": "http",
         "method": "GET",
@@ -75,7 +75,7 @@ async def round_of_requests(app: FastAPI) -> float:
 
     async def send(message: Message) -> None:
         if message.get("status", 200) != 200:
-            raise MeasurementError("a benchmark of errors proves nothing")
+            raise MeasurementError(f"a request failed with {message['status']}")
 
     began = time.thread_time()
     for _ in range(REQUESTS):
@@ -90,7 +90,7 @@ async def measure() -> dict[str, float]:
         traced.append(await round_of_requests(app))
         with mock.patch.object(middleware, "begin_span", _no_span):
             untraced.append(await round_of_requests(app))
-    # What disturbs only adds: the fastest round of each is the least disturbed one.
+    # Disturbances only add time, so the fastest round is the least disturbed one.
     least, without = min(traced) / REQUESTS, min(untraced) / REQUESTS
     return {
         "ratio": round(least / without, 3),

@@ -1,8 +1,7 @@
-"""The part "tweets": tweet-service against the floor of its framework and driver, and against Django.
+"""The part "tweets": tweet-service against a baseline of its framework and driver, and against Django.
 
-One process of tweet-service against one of the floor; against the peer, with as many workers as it would have in
-production, a process for each core, between which the connections are shared. All on one MongoDB, straight, without the
-gateway.
+One process of tweet-service runs against one of the baseline, and one process per core, which share the connections,
+against the peer with its usual number of workers. All use one MongoDB, and requests don't pass the gateway.
 """
 
 import os
@@ -22,8 +21,7 @@ import psutil
 import pymongo
 from pymongo.database import Database
 
-from benchmarks.contender import Contender, account_name, answered
-from benchmarks.environment import running_stack, say
+from benchmarks.environment import print_progress, running_stack
 from benchmarks.load import LoadGenerator, Request
 from benchmarks.machine import versions
 from benchmarks.measurement import Measurement, MeasurementError, Options
@@ -31,6 +29,7 @@ from benchmarks.peers import django_server
 from benchmarks.report import Comparison, Report
 from benchmarks.rounds import Step, in_rounds
 from benchmarks.server import Server, serving
+from benchmarks.subject import Subject, account_name, json_of
 from embedded_stack import Stack
 from tweet_service.follows.repository import COLLECTION as FOLLOWS
 from tweet_service.profiles.repository import COLLECTION as USERS
@@ -42,27 +41,27 @@ CONNECTIONS = 16
 AUTHORS = 50
 FOLLOWED = 20
 TWEETS_STORED = 5000
-# Tweets that are asked for by id; more of them would make files of requests longer, not answers slower.
+# Tweets that are read by id. More would enlarge the files of requests without slowing down responses.
 TWEETS_READ = 1000
 SIGNED_IN = 2 * CONNECTIONS
 _AGE = timedelta(days=30)
 _WARM_UP_SECONDS = 1.0
 _REGISTRATION_SECONDS = 30
-# Limits are counted as ever, but never reached: one address and a few people are all there is.
+# All requests share one address and a few accounts, so the limits are raised beyond reach.
 _NO_LIMITS = {"TWEET_READS_PER_MINUTE": "1000000000", "TWEET_WRITES_PER_MINUTE": "1000000000"}
 
 PACKAGES = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "pydantic", "motor", "pymongo")
 PEER_PACKAGES = ("Django", "djangorestframework", "djangorestframework-simplejwt", "PyJWT", "pymongo", "gunicorn")
 
 READ, READ_AS, TIMELINE, CREATE = "tweet", "tweet, token", "timeline", "new tweet"
-TANDEM, TANDEMS, FLOOR, DJANGO = "tandem", "tandems", "floor", "django"
+TANDEM, TANDEMS, BASELINE, DJANGO = "tandem", "tandems", "baseline", "django"
 CASES = (READ, READ_AS, TIMELINE, CREATE)
 PROCESSES = os.cpu_count() or 1
 
 COMPARISONS = tuple(
     Comparison(f"{case}: {title}", (case, measured), (case, reference), aim)
     for measured, reference, title, aim in (
-        (TANDEM, FLOOR, "tweet-service / bare Starlette", "0.70 or more"),
+        (TANDEM, BASELINE, "tweet-service / bare Starlette", "0.70 or more"),
         (TANDEM, DJANGO, "one tweet-service / Django", ""),
         (TANDEMS, DJANGO, f"{PROCESSES} tweet-services / Django", "3 or more"),
     )
@@ -73,30 +72,30 @@ Documents = Database[dict[str, Any]]
 
 
 def measure(options: Options) -> Report:
-    """Start what is measured, measure it, stop it. Raises `MeasurementError` or `StackError`."""
+    """Start the subjects, measure them, stop them. Raises `MeasurementError` or `StackError`."""
     with ExitStack() as running:
         stack = running.enter_context(running_stack("auth", "mongo"))
         stack.components["tweet"].environment.base.update(_NO_LIMITS)
         stack.start("tweet")
         documents = running.enter_context(_database(stack))
-        auth = Contender(
+        auth = Subject(
             *(TANDEM, Server(stack.addresses["AUTH_URL"], _process(stack, "auth")), secrets.token_urlsafe(12)),
             *("login", "access_token", "refresh_token"),
         )
-        say(f"{AUTHORS} accounts, {TWEETS_STORED} tweets …")
-        people = _register(auth)
-        read = _store(documents, people)
+        print_progress(f"{AUTHORS} accounts, {TWEETS_STORED} tweets …")
+        users = _register(auth)
+        read = _store(documents, users)
         probe = f"/v1/tweets/{read[0]}"
         first = Server(stack.addresses["TWEET_URL"], _process(stack, "tweet"))
         others = [running.enter_context(_one_more(stack, number, probe)) for number in range(2, PROCESSES + 1)]
         servers = {
             TANDEM: [first],
             TANDEMS: [first, *others],
-            FLOOR: [running.enter_context(_floor(stack, probe))],
+            BASELINE: [running.enter_context(_baseline(stack, probe))],
             DJANGO: [running.enter_context(_django(stack, probe))],
         }
         wrk = LoadGenerator.find(stack.configuration.cache, stack.configuration.state)
-        bench = Bench(servers, auth, people, read, documents, wrk)
+        bench = Bench(servers, auth, users, read, documents, wrk)
         bench.warm_up()
         return Report(
             part="tweets",
@@ -108,7 +107,7 @@ def measure(options: Options) -> Report:
                 "authors": AUTHORS,
                 "tandem_processes": 1,
                 "tandems_processes": PROCESSES,
-                "floor_processes": 1,
+                "baseline_processes": 1,
                 "django_workers": django_server.WORKERS,
             },
             versions={
@@ -123,18 +122,18 @@ def measure(options: Options) -> Report:
 
 @dataclass(frozen=True)
 class Bench:
-    """`people` are the ids of the accounts, in order; `read` those of the tweets that are read."""
+    """`users`: ids of the accounts, in order; `read`: ids of the tweets to read."""
 
     servers: dict[str, list[Server]]
-    auth: Contender
-    people: Sequence[str]
+    auth: Subject
+    users: Sequence[str]
     read: Sequence[str]
     documents: Documents
     wrk: LoadGenerator
 
     def warm_up(self) -> None:
-        """Every case once, for a moment. Raises `MeasurementError` if one is answered with errors."""
-        say("warming up …")
+        """Run every case once, briefly. Raises `MeasurementError` if a request fails."""
+        print_progress("warming up …")
         for steps in self.steps(_WARM_UP_SECONDS):
             for (case, name), step in steps:
                 warmth = step()
@@ -148,9 +147,9 @@ class Bench:
         return _Load(self, case, name, seconds)
 
     def bearers(self, name: str) -> Sequence[str]:
-        """Fresh tokens of some people; the floor takes their ids for it."""
-        if name == FLOOR:
-            return self.people[:SIGNED_IN]
+        """Return new tokens of some users. The baseline takes user ids as tokens."""
+        if name == BASELINE:
+            return self.users[:SIGNED_IN]
         return [tokens[self.auth.access_field] for tokens in self.auth.sign_in(SIGNED_IN)]
 
 
@@ -163,11 +162,9 @@ class _Load:
 
     def __call__(self) -> Measurement:
         servers, began = self.bench.servers[self.name], datetime.now(UTC)
-        measurement = self.bench.wrk.put_load_on(
-            servers, self._requests(), seconds=self.seconds, connections=CONNECTIONS
-        )
+        measurement = self.bench.wrk.run(servers, self._requests(), seconds=self.seconds, connections=CONNECTIONS)
         if self.case == CREATE:
-            # Who is measured next finds what this one has found.
+            # The next subject finds the same data.
             self.bench.documents[TWEETS].delete_many({"created_at": {"$gte": began - timedelta(milliseconds=1)}})
         return measurement
 
@@ -194,7 +191,7 @@ def _database(stack: Stack) -> Iterator[Documents]:
 
 @contextmanager
 def _one_more(stack: Stack, number: int, probe: str) -> Iterator[Server]:
-    """Another process of tweet-service, as the stack's own."""
+    """Run another process of tweet-service, like the stack's own."""
     command = stack.components["tweet"].command()
     with serving(
         f"tweet-{number}",
@@ -207,13 +204,13 @@ def _one_more(stack: Stack, number: int, probe: str) -> Iterator[Server]:
 
 
 @contextmanager
-def _floor(stack: Stack, probe: str) -> Iterator[Server]:
-    # As service_kit.server has them.
+def _baseline(stack: Stack, probe: str) -> Iterator[Server]:
+    # The options of service_kit.server.
     options = ("--no-access-log", "--no-server-header", "--no-proxy-headers", "--log-level", "warning")
-    program = [str(Path(sys.executable).with_name("uvicorn")), *options, "benchmarks.floors.tweets:app"]
-    variables = {"PATH": os.environ["PATH"], "FLOOR_MONGODB_URL": stack.addresses["MONGODB_URL"]}
+    program = [str(Path(sys.executable).with_name("uvicorn")), *options, "benchmarks.baselines.tweets:app"]
+    variables = {"PATH": os.environ["PATH"], "BASELINE_MONGODB_URL": stack.addresses["MONGODB_URL"]}
     with serving(
-        *("floor", stack.configuration.state, lambda port: [*program, "--port", str(port)]), variables, probe
+        *("baseline", stack.configuration.state, lambda port: [*program, "--port", str(port)]), variables, probe
     ) as server:
         yield server
 
@@ -222,7 +219,7 @@ def _floor(stack: Stack, probe: str) -> Iterator[Server]:
 def _django(stack: Stack, probe: str) -> Iterator[Server]:
     if not django_server.ENVIRONMENT.exists():
         raise MeasurementError(
-            f"There is no {django_server.ENVIRONMENT.name}, which the peers run in; `make bench` makes it."
+            f"{django_server.ENVIRONMENT.name}, the environment of the peers, does not exist; `make bench` creates it."
         )
     quiet = ("--access-logfile", "-", "--no-control-socket")
     options = ("--workers", str(django_server.WORKERS), *quiet, "django.core.wsgi:get_wsgi_application()")
@@ -248,27 +245,27 @@ def _django(stack: Stack, probe: str) -> Iterator[Server]:
 def _process(stack: Stack, name: str) -> psutil.Process:
     running = stack.processes[name].running()
     if running is None:
-        raise MeasurementError(f"{name}-service has ended.")
+        raise MeasurementError(f"{name}-service has exited.")
     return running
 
 
-def _register(auth: Contender) -> list[str]:
-    """Accounts, by auth-service itself. Their ids."""
+def _register(auth: Subject) -> list[str]:
+    """Register accounts at auth-service. Return their ids."""
     with httpx.Client(base_url=auth.server.url, timeout=_REGISTRATION_SECONDS) as client:
 
         def register(number: int) -> str:
             username = account_name(number)
             person = {"username": username, "name": "Bench Mark", "email": f"{username}@example.com"}
             passwords = {"password": auth.password, "password_confirm": auth.password}
-            answer: dict[str, Any] = dict(answered(client.post("/v1/register", json={**person, **passwords})))
+            answer: dict[str, Any] = dict(json_of(client.post("/v1/register", json={**person, **passwords})))
             return str(answer["user"]["id"])
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return list(pool.map(register, range(AUTHORS)))
 
 
-def _store(documents: Documents, people: Sequence[str]) -> list[str]:
-    """What people have written, and whom they follow; their copies as sync-service writes them. Ids of tweets."""
+def _store(documents: Documents, users: Sequence[str]) -> list[str]:
+    """Write users as sync-service copies them, their follows and tweets. Return ids of tweets to read."""
     began = datetime.now(UTC) - _AGE
     live = {"operation": "c", "deleted_at": None}
     documents[USERS].insert_many(
@@ -281,23 +278,23 @@ def _store(documents: Documents, people: Sequence[str]) -> list[str]:
             "created_at": began,
             "_sync": live,
         }
-        for number, user_id in enumerate(people)
+        for number, user_id in enumerate(users)
     )
     documents[FOLLOWS].insert_many(
-        {"_id": {"follower_id": user_id, "followee_id": people[(number + away) % AUTHORS]}, "created_at": began}
-        for number, user_id in enumerate(people)
+        {"_id": {"follower_id": user_id, "followee_id": users[(number + away) % AUTHORS]}, "created_at": began}
+        for number, user_id in enumerate(users)
         for away in range(1, FOLLOWED + 1)
     )
-    tweets = [dict(new_tweet(people[number % AUTHORS], _text(number))) for number in range(TWEETS_STORED)]
+    tweets = [dict(new_tweet(users[number % AUTHORS], _text(number))) for number in range(TWEETS_STORED)]
     for number, tweet in enumerate(tweets):
         tweet["created_at"] = began + number * (_AGE / (2 * TWEETS_STORED))
     documents[TWEETS].insert_many(tweets)
-    # Something has happened to every other one.
+    # Every other tweet has counts.
     documents[COUNTS].insert_many(
         {"_id": tweet["_id"], "likes": 3, "reposts": 1, "replies": 2} for tweet in tweets[::2]
     )
     step = TWEETS_STORED // TWEETS_READ
-    # Of all authors, with and without counts.
+    # Tweets of all authors, with and without counts.
     return [str(tweet["_id"]) for tweet in tweets[:: step - 1][:TWEETS_READ]]
 
 

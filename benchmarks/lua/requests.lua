@@ -1,17 +1,17 @@
--- What wrk runs in every case: sends the requests it is given, counts the answers and prints the figures as JSON.
+-- The script of every case: wrk sends the given requests, counts the responses and prints the figures as JSON.
 --
 --   ADDRESSES="HOST:PORT …" wrk -tN … URL -- FILE [FIELD]
 --
--- FILE has a request a line: method, path, Authorization and body, separated by tabs, the last two possibly empty.
--- Without FIELD they are sent in turn, over and over. With FIELD each is sent once, and the value of that field in
--- its answer, `{"FIELD": "…"}`, becomes the body of one more: a refresh token works once, and the answer to it
--- carries its successor. There must be more requests than connections then, as every connection holds one.
+-- FILE has one request per line: method, path, Authorization and body, separated by tabs; the last two may be empty.
+-- Without FIELD they are sent in turn, repeatedly. With FIELD each is sent once, and the value of that field in its
+-- response, `{"FIELD": "…"}`, becomes the body of another request: a refresh token works once, and its response has
+-- the successor. This needs more requests than connections, because each connection holds one.
 --
--- Each thread has one of the N ADDRESSES for its own, and begins with its own part of the requests.
+-- Each thread uses one of the N ADDRESSES, and begins with its own part of the requests.
 
 local MAX_QUOTED = 300
 
--- Globals, as `setup` and `done` name them.
+-- Globals: `setup` and `done` access them by name.
 part = 0
 not_2xx = 0
 first_not_2xx = ""
@@ -56,7 +56,7 @@ function request()
       queue[head] = false
       head = head + 1
    else
-      -- Only refusals, which carry no successor, can use the queue up; the first of them has been quoted.
+      -- Only error responses, which have no successor, can exhaust the queue; `done` reports the first of them.
       return wrk.format("GET", "/there-is-no-successor-left")
    end
    return next_one.text
@@ -88,7 +88,7 @@ function done(summary, latency, _requests)
       if first_refused == "" then first_refused = thread:get("first_not_2xx") end
    end
    print(string.format(
-      '\n{"answers": %d, "seconds": %f, "p50_ms": %f, "p99_ms": %f, "not_2xx": %d, "first_not_2xx": %s, '
+      '\n{"responses": %d, "seconds": %f, "p50_ms": %f, "p99_ms": %f, "not_2xx": %d, "first_not_2xx": %s, '
          .. '"connect": %d, "read": %d, "write": %d, "timeout": %d}',
       summary.requests, summary.duration / 1e6, latency:percentile(50) / 1000, latency:percentile(99) / 1000,
       refused, quoted(first_refused),

@@ -1,4 +1,4 @@
-"""The Django peer (`django_auth`) as processes: its schema and accounts made, then served by gunicorn."""
+"""The Django peer `django_auth`: its schema, its accounts, and gunicorn."""
 
 import asyncio
 import json
@@ -29,19 +29,21 @@ ENVIRONMENT = REPOSITORY / ".venv-peers"
 PACKAGES = ("Django", "djangorestframework", "djangorestframework-simplejwt", "PyJWT", "PyMySQL", "gunicorn")
 
 SCHEMA = "peer_django"
-# gunicorn's default kind of worker, one request at a time. A short trial of gthread and of other numbers, on a busy
-# machine, showed no difference larger than its noise.
+# gunicorn's default worker handles one request at a time. A short trial of gthread and of other numbers, on a busy
+# machine, showed no difference beyond noise.
 WORKERS = (os.cpu_count() or 1) + 1
 _START_SECONDS = 30
 _GRACE_SECONDS = 10
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 
 
 @contextmanager
 def django_running(stack: Stack) -> Iterator["DjangoServer"]:
-    """The peer beside a stack, on its MySQL."""
+    """Run the peer on a stack's MySQL."""
     if not ENVIRONMENT.exists():
-        raise MeasurementError(f"There is no {ENVIRONMENT.name}, which the peers run in; `make bench` makes it.")
+        raise MeasurementError(
+            f"{ENVIRONMENT.name}, the environment of the peers, does not exist; `make bench` creates it."
+        )
     server = DjangoServer(stack.configuration.state, stack.addresses["MYSQL_ROOT_URL"])
     try:
         server.start()
@@ -51,7 +53,7 @@ def django_running(stack: Stack) -> Iterator["DjangoServer"]:
 
 
 class DjangoServer:
-    """Raises `MeasurementError` wherever the peer does not do what it is asked to."""
+    """All methods raise `MeasurementError` if the peer fails."""
 
     def __init__(self, state: Path, mysql_root_url: str) -> None:
         self._root = make_url(mysql_root_url)
@@ -62,15 +64,15 @@ class DjangoServer:
         self.url = f"http://{LOOPBACK}:{self._port}"
 
     def start(self) -> None:
-        """Make the schema by Django's migrations, then serve; returns when requests are answered."""
+        """Create the schema by Django's migrations, then serve. Wait until the server responds."""
         asyncio.run(_create_schema(self._root, self._account))
         self._manage("migrate", "--no-input")
         self._gunicorn.start(Command(self._server(), self._variables, REPOSITORY))
         deadline = time.monotonic() + _START_SECONDS
-        while not self._answers():
+        while not self._responds():
             if self._gunicorn.running() is None or time.monotonic() > deadline:
                 raise MeasurementError(f"The Django peer did not start:\n{self._gunicorn.log_tail()}")
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
     def stop(self) -> None:
         self._gunicorn.stop(_GRACE_SECONDS)
@@ -78,14 +80,14 @@ class DjangoServer:
     def process(self) -> psutil.Process:
         running = self._gunicorn.running()
         if running is None:
-            raise MeasurementError(f"The Django peer has ended:\n{self._gunicorn.log_tail()}")
+            raise MeasurementError(f"The Django peer has exited:\n{self._gunicorn.log_tail()}")
         return running
 
     def create_accounts(self, count: int, password: str) -> None:
         self._manage("create_accounts", str(count), password)
 
     def time_token_check(self, library: str, token: str, seconds: float) -> Measurement:
-        """What it costs `SimpleJWT` or `PyJWT` to check this access token."""
+        """Measure `SimpleJWT` or `PyJWT` checking this access token."""
         return Measurement(**json.loads(self._manage("time_token_check", library, token, str(seconds))))
 
     def _server(self) -> list[str]:
@@ -93,7 +95,7 @@ class DjangoServer:
         quiet = ("--access-logfile", "-", "--no-control-socket")
         return [str(ENVIRONMENT / "bin" / "gunicorn"), *options, *quiet, "django.core.wsgi:get_wsgi_application()"]
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         try:
             return httpx.get(f"{self.url}/v1/users/me", timeout=2).status_code == 401
         except httpx.HTTPError:

@@ -1,4 +1,4 @@
-"""wrk and its script against a small server that is strict about single-use tokens."""
+"""wrk and its script against a small server with single-use tokens."""
 
 import json
 import threading
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 
 
 class _StrictServer(ThreadingHTTPServer):
-    """`POST /exchange` takes each token once and answers its successor, `GET` wants a bearer token."""
+    """`POST /exchange` accepts each token once and returns its successor; `GET` requires a bearer token."""
 
     daemon_threads = True
 
@@ -52,7 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200 if known else 401, {"token": successor})
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Be quiet."""
+        """Log nothing."""
 
     def _answer(self, status: int, content: dict[str, str]) -> None:
         body = json.dumps(content).encode()
@@ -87,22 +87,22 @@ def wrk(tmp_path: Path) -> LoadGenerator:
 
 def test_requests_are_sent_in_turn(server: _StrictServer, wrk: LoadGenerator) -> None:
     requests = [Request("GET", f"/{number}", bearer="mine") for number in range(5)]
-    measured = wrk.put_load_on([server.measured], requests, seconds=1, connections=2)
+    measured = wrk.run([server.measured], requests, seconds=1, connections=2)
     assert measured.errors == 0
     assert measured.per_second > 10
     assert 0 < measured.p50_ms <= measured.p99_ms
     assert server.paths == {f"/{number}" for number in range(5)}
 
 
-def test_answers_other_than_2xx_are_errors_and_the_first_is_quoted(server: _StrictServer, wrk: LoadGenerator) -> None:
-    measured = wrk.put_load_on([server.measured], [Request("GET", "/", bearer="x")], seconds=1, connections=2)
+def test_responses_other_than_2xx_are_errors_and_the_first_is_quoted(server: _StrictServer, wrk: LoadGenerator) -> None:
+    measured = wrk.run([server.measured], [Request("GET", "/", bearer="x")], seconds=1, connections=2)
     assert measured.errors > 10
     assert 'the first: 401 {"title": "not \\"yours\\""}' in measured.complaint
 
 
-def test_each_token_is_spent_once_and_its_successor_next(server: _StrictServer, wrk: LoadGenerator) -> None:
+def test_each_token_is_used_once_and_its_successor_next(server: _StrictServer, wrk: LoadGenerator) -> None:
     requests = [Request("POST", "/exchange", body={"token": f"first-{number}"}) for number in range(8)]
-    measured = wrk.put_load_on([server.measured], requests, seconds=1, connections=4, successor="token")
+    measured = wrk.run([server.measured], requests, seconds=1, connections=4, successor="token")
     assert measured.errors == 0
     assert measured.per_second > 10
 
@@ -110,7 +110,7 @@ def test_each_token_is_spent_once_and_its_successor_next(server: _StrictServer, 
 def test_servers_share_connections_and_begin_at_different_requests(server: _StrictServer, wrk: LoadGenerator) -> None:
     with _running() as other:
         requests = [Request("GET", f"/{number}", bearer="mine") for number in range(100_000)]
-        measured = wrk.put_load_on([server.measured, other.measured], requests, seconds=1, connections=2)
+        measured = wrk.run([server.measured, other.measured], requests, seconds=1, connections=2)
     assert measured.errors == 0
     assert {"/1", "/2"} <= server.paths
     assert {"/50001", "/50002"} <= other.paths
@@ -120,7 +120,7 @@ def test_servers_share_connections_and_begin_at_different_requests(server: _Stri
 def test_errors_of_every_server_are_counted(server: _StrictServer, wrk: LoadGenerator) -> None:
     with _running() as other:
         other.bearer = "Bearer yours"
-        measured = wrk.put_load_on(
+        measured = wrk.run(
             [server.measured, other.measured], [Request("GET", "/", bearer="mine")], seconds=1, connections=2
         )
     assert measured.errors > 10

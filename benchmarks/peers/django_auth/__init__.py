@@ -1,21 +1,21 @@
-"""auth-service's peer: Django, `django.contrib.auth`, Django REST framework and SimpleJWT, as their manuals say.
+"""auth-service's peer: Django, `django.contrib.auth`, Django REST framework and SimpleJWT, set up by their manuals.
 
-It logs in, reads the own profile and rotates refresh tokens, in a schema of its own on the same MySQL. Alike on both
-sides: argon2id with m=19456 KiB, t=2, p=1; ES256; `iss` and `aud` checked; the user read from the database for each
-request; a refresh token recorded at login, spent at its first use and replaced; connections to the database kept and
-checked before use; READ COMMITTED; a line of access log for each request. What differs:
+It logs users in, reads the own profile and rotates refresh tokens, in a separate schema on the same MySQL. Common to
+both: argon2id with m=19456 KiB, t=2, p=1; ES256; `iss` and `aud` are checked; each request reads the user from the
+database; a refresh token is recorded at login, spent at its first use and replaced; database connections are kept and
+checked before use; READ COMMITTED; one line of access log per request. Differences:
 
-- Tandem is one asynchronous process with a pool of hashing threads, gunicorn one process more than there are cores,
-  each of which does one request at a time and then closes the connection. So one core is the most that Tandem's own
-  code gets, while the peer's gets all of them.
-- Tandem's login counts the attempt, by account and by address, before the password is looked at, and writes an audit
-  trail: three transactions. The peer's limits nobody and keeps no trail: it reads the user and inserts a token.
-- Tandem's profile also asks whether the session of the token has ended; the peer's tokens can't be revoked.
-- SimpleJWT's refresh tokens are JWTs, so that it signs twice where Tandem signs once. It commits each statement by
-  itself (Django's default), so that of two exchanges of one token at the same time both succeed, and a reused token is
-  refused but ends nobody's session; Tandem locks the user, does all in one transaction and ends the session.
-- Tandem's access tokens also carry the name, role, scopes and session; the peer's carry the user's id.
+- Tandem is one asynchronous process with a pool of hashing threads. gunicorn has one process more than there are cores,
+  each handles one request at a time and then closes the connection. So Tandem's own code uses one core at most, and the
+  peer's uses all.
+- Tandem's login counts the attempt by account and by address before it checks the password, and writes an audit trail:
+  three transactions. The peer has no limits and no audit: it reads the user and inserts a token.
+- Tandem's profile also checks whether the session of the token has ended; the peer's tokens can't be revoked.
+- SimpleJWT's refresh tokens are JWTs, so it signs twice where Tandem signs once. It commits each statement (Django's
+  default), so two concurrent exchanges of one token both succeed, and it refuses a reused token without ending a
+  session. Tandem locks the user, uses one transaction and ends the session.
+- Tandem's access tokens also contain name, role, scopes and session; the peer's contain the user's id.
 - The driver is PyMySQL, in Python: mysqlclient, in C, has no wheels for Linux. Tandem's asyncmy is compiled. A short
-  trial of MySQL's own connector, compiled too, on a busy machine showed no difference larger than its noise.
-- Of Django's middleware only what an API needs is there: no sessions, no CSRF, no messages. That favours the peer.
+  trial of MySQL's own compiled connector, on a busy machine, showed no difference beyond noise.
+- Only the middleware that an API needs is installed: no sessions, no CSRF, no messages. That favours the peer.
 """

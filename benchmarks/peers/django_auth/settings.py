@@ -1,11 +1,11 @@
-"""Django's settings; what differs by run comes from `PEER_…` variables, which the benchmark sets."""
+"""Django's settings. The benchmark sets the `PEER_…` variables for each run."""
 
 import os
 from datetime import timedelta
 
 import pymysql
 
-# Django asks for mysqlclient by the name of its module.
+# Django imports mysqlclient by its module name.
 pymysql.install_as_MySQLdb()
 
 DEBUG = False

@@ -1,4 +1,4 @@
-"""Access tokens of auth-service, unless the copy of the users says that they were revoked."""
+"""Access tokens of auth-service, with a check of revocation in the copy of the users."""
 
 from rest_framework_simplejwt.authentication import JWTStatelessUserAuthentication
 from rest_framework_simplejwt.exceptions import AuthenticationFailed

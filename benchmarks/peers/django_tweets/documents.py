@@ -1,4 +1,4 @@
-"""The collections, by PyMongo. One client for each worker, made when it is first needed, as it must not be forked."""
+"""The collections. Each worker creates its PyMongo client at the first use, because a client must not be forked."""
 
 from functools import cache
 
@@ -21,13 +21,13 @@ def database():
 
 
 def one(tweet_id):
-    """A tweet with its author and its counts in one round trip, or None."""
+    """Return a tweet with its author and counts in one round trip, or None."""
     found = database()["tweets"].aggregate([{"$match": {"_id": tweet_id}}, *JOIN])
     return next((shown(tweet, tweet["author"], tweet["counts"]) for tweet in found), None)
 
 
 def newest(wanted, limit):
-    """A page: its authors and counts are found all at once, which is faster than joining each tweet."""
+    """Return a page. One query each for all authors and counts is faster than a join for each tweet."""
     page = list(database()["tweets"].find(wanted, HIDDEN).sort(NEWEST_FIRST).limit(limit))
     authors = _by_id("users_copy", {tweet["author_id"] for tweet in page})
     counts = _by_id("tweet_counts", [tweet["_id"] for tweet in page])
@@ -35,7 +35,7 @@ def newest(wanted, limit):
 
 
 def shown(tweet, author, counts):
-    """`author` and `counts` are lists of one or none."""
+    """`author` and `counts` are lists with at most one element."""
     author = next(iter(author), None)
     counts = {"likes": 0, "reposts": 0, "replies": 0, **next(iter(counts), {})}
     return {**tweet, "id": tweet["_id"], "author": author, "author_deleted": author is None, "counts": counts}
@@ -46,5 +46,5 @@ def _by_id(collection, ids):
 
 
 def author_of(user_id):
-    """A list of one or none."""
+    """Return a list with at most one element."""
     return list(database()["users_copy"].find({"_id": user_id}, ["username", "name"]))

@@ -1,4 +1,4 @@
-"""Django's settings; what differs by run comes from `PEER_…` variables, which the benchmark sets."""
+"""Django's settings. The benchmark sets the `PEER_…` variables for each run."""
 
 import os
 
@@ -8,7 +8,7 @@ ALLOWED_HOSTS = ["127.0.0.1"]
 ROOT_URLCONF = "benchmarks.peers.django_tweets.urls"
 USE_TZ = True
 
-# TokenUser of SimpleJWT imports the models of the first two; no table of theirs is ever asked.
+# SimpleJWT's TokenUser imports the models of the first two; their tables are never queried.
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "rest_framework"]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -31,6 +31,6 @@ SIMPLE_JWT = {
     "ISSUER": os.environ["PEER_ISSUER"],
     "AUDIENCE": os.environ["PEER_AUDIENCE"],
     "USER_ID_CLAIM": "sub",
-    # RFC 9068 says in the header what SimpleJWT says in a claim.
+    # RFC 9068 has the type in the header, SimpleJWT expects a claim.
     "TOKEN_TYPE_CLAIM": None,
 }

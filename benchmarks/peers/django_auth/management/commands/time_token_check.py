@@ -1,4 +1,4 @@
-"""`time_token_check LIBRARY TOKEN SECONDS`: check an access token over and over; print the measurement as JSON."""
+"""`time_token_check LIBRARY TOKEN SECONDS`: check an access token repeatedly; print the measurement as JSON."""
 
 import json
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""One side of a comparison: a service that logs people in, under names of its own for the same fields."""
+"""A subject of the part "auth": a service with logins, and its names of the fields."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ def account_name(number: int) -> str:
 
 
 @dataclass(frozen=True)
-class Contender:
-    """The accounts of the service are `account_name(0)` and so on, of one password."""
+class Subject:
+    """Its accounts are `account_name(0)` and so on, all with the same password."""
 
     name: str
     server: Server
@@ -39,19 +39,19 @@ class Contender:
         return Request("POST", "/v1/refresh", body={self.refresh_field: tokens[self.refresh_field]})
 
     def sign_in(self, accounts: int) -> list[dict[str, str]]:
-        """Log in so many accounts; the answers, with their tokens. Raises `MeasurementError`."""
+        """Log in to so many accounts. Return the responses with their tokens. Raises `MeasurementError`."""
         with httpx.Client(base_url=self.server.url, timeout=_ANSWER_SECONDS) as client:
 
             def log_in(account: int) -> dict[str, str]:
                 request = self.login_request(account)
-                return answered(client.post(request.path, json=request.body))
+                return json_of(client.post(request.path, json=request.body))
 
             with ThreadPoolExecutor(_SIGN_IN_THREADS) as pool:
                 return list(pool.map(log_in, range(accounts)))
 
 
-def answered(response: httpx.Response) -> dict[str, str]:
-    """The answer's JSON. Raises `MeasurementError` if it isn't a 2xx."""
+def json_of(response: httpx.Response) -> dict[str, str]:
+    """Return the JSON of a 2xx response. Raises `MeasurementError` for others."""
     if not response.is_success:
         request = response.request
         raise MeasurementError(f"{request.method} {request.url.path}: {response.status_code} {response.text[:300]}")

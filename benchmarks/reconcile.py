@@ -1,8 +1,7 @@
-"""The part "reconcile": how fast the copies of a million rows are compared with their sources, in both directions.
+"""The part "reconcile": the rate at which copies of a million rows are compared with their sources, both directions.
 
-The command is measured as a whole, the start of Python included. Beside it the same comparison without checksums shows
-what these are good for: every row of both sides is read. Three rows of each copy are not as they should be; who does
-not find exactly these has made an error.
+The whole command is measured, with the start of Python. For comparison, every row of both sides is read, without
+checksums. Three rows of each copy are wrong; a run that does not find exactly these has failed.
 """
 
 import asyncio
@@ -20,7 +19,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from benchmarks.environment import mysql_version, running_stack, say, variables_of_sync
+from benchmarks.environment import mysql_version, print_progress, running_stack, variables_of_sync
 from benchmarks.machine import versions
 from benchmarks.measurement import Measurement, MeasurementError, Options
 from benchmarks.report import Comparison, Report
@@ -41,8 +40,8 @@ ROWS = 1_000_000
 GROUP = "sync-service"
 USERS, TWEETS = "users", "tweets"
 TANDEM, ROW_BY_ROW = "checksums", "row by row"
-# Found in each copy: a row that is missing, one too many, one that differs.
-_FAULTS = (1, 1, 1)
+# Missing, extra and different rows of each copy.
+_DIFFERENCES = (1, 1, 1)
 
 COMPARISONS = tuple(
     Comparison(f"{route} with checksums / row by row", (route, TANDEM), (route, ROW_BY_ROW))
@@ -51,7 +50,7 @@ COMPARISONS = tuple(
 
 
 def measure(options: Options) -> Report:
-    """Fill both stores, compare, throw them away. Raises `MeasurementError` or `StackError`."""
+    """Fill both stores, compare, delete them. Raises `MeasurementError` or `StackError`."""
     with running_stack("mysql", "mongo", "kafka") as stack:
         bench = Bench(dict(stack.addresses))
         asyncio.run(bench.fill(ROWS))
@@ -68,7 +67,7 @@ def measure(options: Options) -> Report:
 
 @dataclass(frozen=True)
 class Bench:
-    """`addresses` are the stack's."""
+    """`addresses`: those of the stack."""
 
     addresses: dict[str, str]
 
@@ -77,17 +76,17 @@ class Bench:
         return {route.name: route for route in load_routes(default_routes_file())}
 
     async def fill(self, rows: int) -> None:
-        """`rows` of users and as many tweets, and their copies, which have three faults each."""
+        """Write `rows` users and as many tweets, and their copies with three differences each."""
         root = self.addresses["MYSQL_ROOT_URL"]
         await migrate(f"{root}auth", REPOSITORY / "services" / "auth-service" / "migrations")
         await migrate(f"{root}tweets", REPOSITORY / "services" / "sync-service" / "migrations")
         async with _Stores(root, self.addresses["MONGODB_URL"]) as (engine, mongo):
             await MongoSink(mongo.get_default_database(), self.routes[USERS]).prepare()
-            say(f"{rows} users and their copies …")
+            print_progress(f"{rows} users and their copies …")
             await fill_users(engine, mongo, self.routes[USERS], rows)
-            say(f"{rows} tweets and their copies …")
+            print_progress(f"{rows} tweets and their copies …")
             await fill_tweets(engine, mongo, self.routes[TWEETS], rows)
-            await _make_faults(engine, mongo)
+            await _make_differences(engine, mongo)
 
     def steps(self, route: str) -> list[Step]:
         return [
@@ -96,7 +95,7 @@ class Bench:
         ]
 
     def _command(self, route: str) -> Measurement:
-        """`sync-service reconcile`, by the accounts of the sync."""
+        """Run `sync-service reconcile` with the sync's database accounts."""
         variables = {**variables_of_sync(self.addresses), "SYNC_GROUP_ID": GROUP}
         begun, cpu_begun = time.perf_counter(), _children_seconds()
         done = subprocess.run(
@@ -108,13 +107,13 @@ class Bench:
         )
         seconds, cpu = time.perf_counter() - begun, _children_seconds() - cpu_begun
         if not done.stdout:
-            raise MeasurementError(f"reconcile ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+            raise MeasurementError(f"reconcile exited with {done.returncode}: {done.stderr.strip()[-300:]}")
         (report,) = json.loads(done.stdout)["routes"]
         found = tuple(report[kind] for kind in ("missing", "extra", "different"))
         return _measurement(report["rows"], found, seconds, cpu)
 
     async def _row_by_row(self, route: str) -> Measurement:
-        """In this process, with a canonical row that SQL can't write."""
+        """Compare in this process. Fields without a SQL expression force a comparison row by row."""
         declared = self.routes[route]
         begun, cpu_begun = time.perf_counter(), time.process_time()
         async with _Stores(f"{self.addresses['MYSQL_ROOT_URL']}tweets", self.addresses["MONGODB_URL"]) as (
@@ -132,7 +131,7 @@ class Bench:
 
 
 class _Stores:
-    """Connections to both, closed at the end."""
+    """Connections to both stores, closed at the end."""
 
     def __init__(self, mysql_url: str, mongodb_url: str) -> None:
         self._engine = create_engine(mysql_url)
@@ -146,13 +145,13 @@ class _Stores:
         await self._engine.dispose()
 
 
-async def _make_faults(engine: AsyncEngine, mongo: "AsyncIOMotorClient[dict[str, Any]]") -> None:
-    """In each copy, a row fewer, a row more and a row that is another."""
+async def _make_differences(engine: AsyncEngine, mongo: "AsyncIOMotorClient[dict[str, Any]]") -> None:
+    """In each copy, delete a row, add a row and change a row."""
     copy = mongo.get_default_database()["users_copy"]
     ids = [user["_id"] async for user in copy.find({}, {"_id": True}).sort("_id").limit(2)]
     await copy.delete_one({"_id": ids[0]})
-    await copy.update_one({"_id": ids[1]}, {"$set": {"name": "somebody else"}})
-    await copy.insert_one({"_id": "nobody"})
+    await copy.update_one({"_id": ids[1]}, {"$set": {"name": "Changed"}})
+    await copy.insert_one({"_id": "extra"})
     statements = (
         "INSERT INTO tweets.tweets_copy (id, sync_event, sync_epoch, sync_operation) VALUES (:id, '', '', 'c')",
         "DELETE FROM tweets.tweets_copy WHERE id = :id",
@@ -164,7 +163,8 @@ async def _make_faults(engine: AsyncEngine, mongo: "AsyncIOMotorClient[dict[str,
 
 
 def _measurement(rows: int, found: tuple[int, ...], seconds: float, cpu: float) -> Measurement:
-    complaint = "" if found == _FAULTS else f"found {found} missing, extra and different rows instead of {_FAULTS}"
+    expected = f"{_DIFFERENCES} missing, extra and different rows"
+    complaint = "" if found == _DIFFERENCES else f"found {found} instead of {expected}"
     return Measurement(rows / seconds, 0.0, 0.0, 1000 * cpu / rows, errors=int(bool(complaint)), complaint=complaint)
 
 

@@ -1,11 +1,12 @@
-"""tweet-service's floor: Starlette routes on the same driver, with tweet-service's queries.
+"""tweet-service's baseline: Starlette routes on the same driver, with tweet-service's queries.
 
-A read finds the tweet joined with its counts and its author, in one round trip. A page of the home timeline finds who
-is followed, their tweets, and then the counts and authors of all of them at once, which is faster there than joining
-them. A new tweet is inserted and its author is found.
-Nothing is checked: no token, no limit, no body; nothing is logged or measured, and there are no entity tags. Each
-request asks for itself, while tweet-service gathers what requests ask for at the same time. The client of the
-database is made by tweet-service's own code, so that its options are the same.
+A read joins the tweet with its counts and its author in one round trip. A page of the home timeline finds the followed
+users, their tweets, and then the counts and authors of all of them, which is faster than a join. A new tweet is
+inserted, and its author is read.
+
+The baseline checks no token, limit or body, has no entity tags, and neither logs nor counts. Each request has its own
+queries, while tweet-service batches those of concurrent requests. tweet-service's code creates the database client, so
+that the options are the same.
 """
 
 import asyncio
@@ -43,7 +44,7 @@ JOIN: list[Document] = [
 
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
-    client = database.connect(os.environ["FLOOR_MONGODB_URL"])
+    client = database.connect(os.environ["BASELINE_MONGODB_URL"])
     app.state.database = client.get_default_database()
     yield
     client.close()
@@ -88,7 +89,7 @@ async def post_tweet(request: Request) -> JSONResponse:
 
 
 def _caller(request: Request) -> str:
-    """What is sent for a token is the user's id, and is believed."""
+    """The bearer token is the user's id, unchecked."""
     return request.headers["Authorization"].removeprefix("Bearer ")
 
 

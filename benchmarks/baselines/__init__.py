@@ -1,0 +1,1 @@
+"""Baselines: bare routes with the same database queries, and nothing else."""
