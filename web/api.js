@@ -1,4 +1,4 @@
-/* Calls of the services' interfaces, as whoever is logged in. */
+/* Authenticated requests to the services' APIs. */
 
 import { problemOf, send } from "./http.js";
 import { session } from "./session.js";
@@ -10,10 +10,10 @@ export const TWEETS = "/api/tweets/v1";
 export const SYNC = "/api/sync/v1";
 
 /**
- * Send a request with the access token, if there is one. Options and answer are those of `send`.
+ * Send a request with the access token, if there is one. Options and result are those of `send`.
  *
- * A token that is refused is renewed once. Who turns out not to be logged in any more is an `ApiError` of status 401,
- * and `session.user` is null.
+ * A rejected token is renewed once. If the session has ended, this throws an `ApiError` of status 401, and
+ * `session.user` is null.
  */
 export async function request(method, path, options = {}) {
   const attempt = async () => send(method, path, { ...options, headers: { ...options.headers, ...(await bearer()) } });
@@ -31,23 +31,23 @@ async function data(method, path, options) {
   return (await request(method, path, options)).data;
 }
 
-/** Each resolves to the JSON of the answer, or null if there is none. */
+/** Each resolves to the JSON of the response, or null if it is empty. */
 export const get = (path, options) => data("GET", path, options);
 export const post = (path, body, options) => data("POST", path, { ...options, body });
 export const put = (path, options) => data("PUT", path, options);
 export const patch = (path, body, options) => data("PATCH", path, { ...options, body });
 export const remove = (path, options) => data("DELETE", path, options);
 
-/** An answer that is read as it comes, for live.js. Throws `ApiError`. */
+/** Open a streamed response, for live.js. Throws `ApiError`. */
 export async function open(path, { headers = {}, signal }) {
   const attempt = async () => fetch(path, { headers: { ...headers, ...(await bearer()) }, signal, cache: "no-store" });
-  let answer = await attempt();
-  if (answer.status === 401 && session.user !== null) {
+  let response = await attempt();
+  if (response.status === 401 && session.user !== null) {
     await session.renew();
-    answer = await attempt();
+    response = await attempt();
   }
-  if (!answer.ok) throw await problemOf(answer);
-  return answer;
+  if (!response.ok) throw await problemOf(response);
+  return response;
 }
 
 async function bearer() {
@@ -55,7 +55,7 @@ async function bearer() {
   return token === null ? {} : { Authorization: `Bearer ${token}` };
 }
 
-/** A key for `Idempotency-Key`: one for each thing that somebody wants done, however often it is sent. */
+/** A new `Idempotency-Key`. Retries of one action share it. */
 export function idempotencyKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

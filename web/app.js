@@ -1,21 +1,21 @@
 /*
- * The shell: it finds the page of an address, shows it, and keeps the frame around it up to date.
+ * The shell: it routes addresses to pages, shows them, and updates the frame around them.
  *
  * A page is a module in pages/ with a default export
  *
  *     async function page({ params, query, session, signal, navigate }) → Element
  *
- * `params` are the parts of the path that the route names, `query` is a URLSearchParams, `session` says who is logged in
- * (session.js), `signal` aborts when one leaves the page: hand it to whatever is requested or listened to;
- * `navigate(path, { replace, notice })` goes elsewhere, and `notice` is said there. The element has one `h1`, which
- * becomes the title and gets the focus. What a page throws is shown in its place, in words; an `ApiError` (api.js) has
- * some. A page is made anew when somebody logs in or out.
+ * `params` are the named parts of the path, `query` is a URLSearchParams, `session` is the current session (session.js).
+ * `signal` aborts when the user leaves the page: pass it to all requests and listeners. `navigate(path, { replace,
+ * notice })` goes to another page and shows `notice` there. The element has one `h1`, which becomes the title and gets
+ * the focus. If a page throws, its error is shown instead; the message of an `ApiError` (api.js) is written for users. A
+ * login or logout creates the page again.
  *
- * Links are plain `a href`: those to our own pages are taken care of here. Parts of pages are in parts/, elements are
- * made by dom.js, requests are sent by api.js, events come by live.js.
+ * Links are plain `a href`; this module handles those to our own pages. Parts of pages are in parts/, dom.js creates
+ * elements, api.js sends requests, live.js receives events.
  */
 
-import { fill } from "./dom.js";
+import { replaceChildren } from "./dom.js";
 import { loginPath, navigate, nextOf } from "./navigation.js";
 import { session } from "./session.js";
 import { banner } from "./parts/banner.js";
@@ -23,7 +23,7 @@ import { aside } from "./parts/aside.js";
 import { failure, forbidden } from "./parts/failure.js";
 import { toast } from "./parts/toast.js";
 
-/* `for`: "guests" only who isn't logged in, "people" only who is, a scope only who may that; everybody else is sent on. */
+/* `for`: "guests" are visitors without a login, "users" have one, a scope admits its holders. Others are redirected. */
 const ROUTES = [
   { path: "/", page: "home" },
   { path: "/latest", page: "latest" },
@@ -39,7 +39,7 @@ const ROUTES = [
   { path: "/forgot-password", page: "forgot-password" },
   { path: "/reset-password", page: "reset-password" },
   { path: "/confirm-email", page: "confirm-email" },
-  { path: "/settings", page: "settings", for: "people" },
+  { path: "/settings", page: "settings", for: "users" },
   { path: "/users", page: "users", for: "users:read" },
   { path: "/sync", page: "sync", for: "sync:read" },
   { path: "/about", page: "about" },
@@ -49,7 +49,7 @@ const main = document.getElementById("main");
 
 let leave = new AbortController();
 
-/** The route of a path, with what its `:names` stand for; null if there is none. */
+/** The route of a path, with the values of its `:names`; null if there is none. */
 function routeOf(path) {
   const segments = path === "/" ? ["", ""] : path.replace(/\/$/, "").split("/");
   for (const route of ROUTES) {
@@ -59,14 +59,14 @@ function routeOf(path) {
     try {
       return { ...route, params: Object.fromEntries(named.map(([name, text]) => [name, decodeURIComponent(text)])) };
     } catch {
-      return null; // an address that nobody has encoded
+      return null; // the address is not valid percent-encoding
     }
   }
   return null;
 }
 
-/** Where somebody has to go instead; null if this is the place. */
-function detour(route) {
+/** The path to redirect to; null if the route may be shown. */
+function redirectOf(route) {
   if (route?.for === "guests" && session.user !== null) return nextOf(location);
   const needsLogin = route?.for !== undefined && route.for !== "guests" && session.user === null;
   return needsLogin ? loginPath() : null;
@@ -77,20 +77,20 @@ async function show({ isFirst = false, scroll = 0 } = {}) {
   leave = new AbortController();
   const { signal } = leave;
   const route = routeOf(location.pathname);
-  const elsewhere = detour(route);
-  if (elsewhere !== null) return navigate(elsewhere, { replace: true });
+  const redirect = redirectOf(route);
+  if (redirect !== null) return navigate(redirect, { replace: true });
   main.setAttribute("aria-busy", "true");
   document.body.dataset.page = route?.page ?? "none";
   banner.mark(location.pathname);
-  const shown = await made(route, signal);
+  const content = await load(route, signal);
   if (signal.aborted) return undefined;
-  fill(main, shown);
+  replaceChildren(main, content);
   main.removeAttribute("aria-busy");
   arrive({ isFirst, scroll });
   return undefined;
 }
 
-async function made(route, signal) {
+async function load(route, signal) {
   try {
     if (route === null) return failure.notFound();
     if (route.for?.includes(":") && !session.may(route.for)) return forbidden();
@@ -103,7 +103,7 @@ async function made(route, signal) {
   }
 }
 
-/** Say where one is: in the title, and to who listens rather than looks. */
+/** Set the title, and move the focus, so that screen readers announce the page. */
 function arrive({ isFirst, scroll }) {
   const heading = main.querySelector("h1");
   document.title = heading ? `${heading.textContent} · Tandem` : "Tandem";
@@ -118,8 +118,8 @@ function identity() {
   return session.user && `${session.user.id} ${session.user.role}`;
 }
 
-/** Is this click one that we answer, and not the browser? */
-function isOurs(event, link) {
+/** Whether this module handles the click, and not the browser. */
+function isHandled(event, link) {
   const isPlain = event.button === 0 && !(event.metaKey || event.ctrlKey || event.shiftKey || event.altKey);
   const isPage = link.origin === location.origin && !link.pathname.startsWith("/api/") && !link.pathname.includes(".");
   return isPlain && isPage && !link.target && !link.hasAttribute("download") && !event.defaultPrevented;
@@ -127,7 +127,7 @@ function isOurs(event, link) {
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
-  if (!link || !isOurs(event, link)) return;
+  if (!link || !isHandled(event, link)) return;
   event.preventDefault();
   if (link.classList.contains("skip")) main.focus();
   else navigate(link.pathname + link.search + link.hash);
@@ -135,17 +135,17 @@ document.addEventListener("click", (event) => {
 window.addEventListener("popstate", ({ state }) => show({ scroll: state?.scroll }));
 window.addEventListener("tandem:navigate", () => show());
 
-fill(document.getElementById("banner"), banner.element);
-fill(document.getElementById("aside"), aside());
+replaceChildren(document.getElementById("banner"), banner.element);
+replaceChildren(document.getElementById("aside"), aside());
 try {
   await session.restore();
 } catch {
-  toast("Tandem does not answer at the moment, so you are not logged in yet. Reload the page shortly.");
+  toast("Tandem is not responding, so you are not logged in. Reload the page in a moment.");
 }
 let shownFor = identity();
 session.addEventListener("change", () => {
   banner.update(session);
-  // Who has changed his name is still the same.
+  // A changed name needs no new page.
   if (identity() !== shownFor) show();
   shownFor = identity();
 });

@@ -1,33 +1,33 @@
-/* A small builder of elements. Text is always text: nothing here, or anywhere else, parses HTML. */
+/* Creates elements. Text is always inserted as text: no module parses HTML. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * Make an element: `element("a.quiet", { href: "/about", onclick }, "About ", strong)`.
+ * Create an element: `element("a.quiet", { href: "/about", onclick }, "About ", strong)`.
  *
- * `kind` is a tag, with classes behind dots. Of the properties `on…` are listeners, `class` adds classes, `dataset`
- * and `aria-…` are what they say, booleans are there or not, null and undefined are left out. Children are nodes,
- * text, numbers, arrays of these; null, undefined and false are nothing.
+ * `kind` is a tag with classes after dots. Properties `on…` are listeners, `class` adds classes, `dataset` and `aria-…`
+ * are set as such, booleans set or omit an attribute, null and undefined are ignored. Children are nodes, text, numbers
+ * and arrays of these; null, undefined and false are ignored.
  */
 export function element(kind, properties = {}, ...children) {
   const [tag, ...classes] = kind.split(".");
-  const made = document.createElement(tag);
-  made.classList.add(...classes);
-  for (const [name, value] of Object.entries(properties)) set(made, name, value);
-  append(made, children);
-  return made;
+  const created = document.createElement(tag);
+  created.classList.add(...classes);
+  for (const [name, value] of Object.entries(properties)) set(created, name, value);
+  append(created, children);
+  return created;
 }
 
-function set(made, name, value) {
+function set(target, name, value) {
   if (value === null || value === undefined || (value === false && !name.startsWith("aria-"))) return;
-  if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-  else if (name === "class") made.classList.add(...value.split(" ").filter(Boolean));
-  else if (name === "dataset") Object.assign(made.dataset, value);
-  else if (name === "value") made.value = value;
-  else made.setAttribute(name, value === true && !name.startsWith("aria-") ? "" : String(value));
+  if (name.startsWith("on")) target.addEventListener(name.slice(2), value);
+  else if (name === "class") target.classList.add(...value.split(" ").filter(Boolean));
+  else if (name === "dataset") Object.assign(target.dataset, value);
+  else if (name === "value") target.value = value;
+  else target.setAttribute(name, value === true && !name.startsWith("aria-") ? "" : String(value));
 }
 
-/** Append children as `element` does. */
+/** Append children in the format of `element`. */
 export function append(parent, ...children) {
   for (const child of children.flat(Infinity)) {
     if (child !== null && child !== undefined && child !== false) parent.append(child);
@@ -35,27 +35,27 @@ export function append(parent, ...children) {
   return parent;
 }
 
-/** Put these children in place of what is in there. */
-export function fill(parent, ...children) {
+/** Replace all children, in the format of `element`. */
+export function replaceChildren(parent, ...children) {
   parent.replaceChildren();
   return append(parent, ...children);
 }
 
-/** `fill` for a live region: it is read out whenever something is written into it, so not what it says already. */
-export function tell(region, ...children) {
-  const told = append(document.createDocumentFragment(), ...children);
-  if (told.textContent !== region.textContent) region.replaceChildren(told);
+/** Replace the children of a live region only if its text changes: screen readers read out every write. */
+export function announce(region, ...children) {
+  const content = append(document.createDocumentFragment(), ...children);
+  if (content.textContent !== region.textContent) region.replaceChildren(content);
 }
 
-/** Give the focus to something that no key leads to: in place of a button that is gone. */
+/** Focus an element that is not in the tab order, for example after the focused button was removed. */
 export function focusOn(place) {
   place.tabIndex = -1;
   place.focus({ preventScroll: true });
 }
 
-/** An element of SVG. */
-export function drawn(name, attributes = {}, ...children) {
-  const made = document.createElementNS(SVG, name);
-  for (const [each, value] of Object.entries(attributes)) made.setAttribute(each, value);
-  return append(made, ...children);
+/** Create an SVG element. */
+export function svg(name, attributes = {}, ...children) {
+  const created = document.createElementNS(SVG, name);
+  for (const [each, value] of Object.entries(attributes)) created.setAttribute(each, value);
+  return append(created, ...children);
 }

@@ -1,10 +1,10 @@
-/* Requests to our own origin, and what can go wrong with them. Who is asking is api.js's business. */
+/* Requests to our own origin, and their errors. api.js adds authentication. */
 
 /**
- * An answer that is an error (RFC 9457), or none at all.
+ * An error response (RFC 9457), or no response.
  *
- * `status` is 0 if there was no answer; `code` is the problem's own, in kebab-case; `message` is a sentence for
- * people; `fields` are the fields at fault: `{ pointer: "#/password", code, detail }`.
+ * `status` is 0 without a response; `code` is the problem's code; `message` is a sentence for users; `fields` are the
+ * invalid fields: `{ pointer: "#/password", code, detail }`.
  */
 export class ApiError extends Error {
   constructor({ status, code, message, fields = [] }) {
@@ -13,17 +13,17 @@ export class ApiError extends Error {
     Object.assign(this, { status, code, fields });
   }
 
-  /** Is it only that nobody answers at the moment? */
+  /** Whether the service is unreachable or unavailable. */
   get isUnavailable() {
     return this.status === 0 || this.status >= 502;
   }
 }
 
 /**
- * Send a request. `body` is sent as JSON, `query` leaves out what is null, undefined or empty.
+ * Send a request. `body` is sent as JSON; values of `query` that are null, undefined or empty are ignored.
  *
- * Resolves to `{ status, headers, data }`, where `data` is the JSON of the answer, null if it is empty. Throws `ApiError`, and
- * `AbortError` if `signal` says so.
+ * Resolves to `{ status, headers, data }`; `data` is the JSON of the response, null if it is empty. Throws `ApiError`,
+ * and `AbortError` if `signal` aborts.
  */
 export async function send(method, path, { query = {}, body, headers = {}, signal, cache = "default" } = {}) {
   const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
@@ -31,33 +31,33 @@ export async function send(method, path, { query = {}, body, headers = {}, signa
   const json = body === undefined ? {} : { "Content-Type": "application/json" };
   const content = body === undefined ? undefined : JSON.stringify(body);
   try {
-    const answer = await fetch(address, { method, headers: { ...json, ...headers }, body: content, signal, cache });
-    if (!answer.ok) throw await problemOf(answer);
-    const text = await answer.text();
-    return { status: answer.status, headers: answer.headers, data: text === "" ? null : JSON.parse(text) };
+    const response = await fetch(address, { method, headers: { ...json, ...headers }, body: content, signal, cache });
+    if (!response.ok) throw await problemOf(response);
+    const text = await response.text();
+    return { status: response.status, headers: response.headers, data: text === "" ? null : JSON.parse(text) };
   } catch (error) {
     if (error instanceof ApiError || error.name === "AbortError") throw error;
-    throw new ApiError({ status: 0, code: "no-answer", message: "Tandem can't be reached. Are you online?" });
+    throw new ApiError({ status: 0, code: "no-response", message: "Can't reach Tandem. Check your connection." });
   }
 }
 
-/** The `ApiError` of an answer that is not in order. */
-export async function problemOf(answer) {
-  const document = await answer.json().catch(() => ({}));
-  const retryAfter = Number(answer.headers.get("Retry-After")) || null;
+/** The `ApiError` of an error response. */
+export async function problemOf(response) {
+  const document = await response.json().catch(() => ({}));
+  const retryAfter = Number(response.headers.get("Retry-After")) || null;
   return new ApiError({
-    status: answer.status,
+    status: response.status,
     code: document.code ?? "unknown",
-    message: inWords(answer.status, document, retryAfter),
+    message: messageOf(response.status, document, retryAfter),
     fields: document.errors ?? [],
   });
 }
 
-function inWords(status, document, retryAfter) {
-  if (status === 429) return `That was too often. Try again ${retryAfter ? `in ${duration(retryAfter)}` : "later"}.`;
-  if (status >= 500) return "This part of Tandem does not answer at the moment. Try again shortly.";
+function messageOf(status, document, retryAfter) {
+  if (status === 429) return `Rate limit exceeded. Try again ${retryAfter ? `in ${duration(retryAfter)}` : "later"}.`;
+  if (status >= 500) return "This service is unavailable. Try again in a moment.";
   const only = document.errors?.length === 1 ? document.errors[0].detail : null;
-  return only ?? document.title ?? `The server answered with ${status}.`;
+  return only ?? document.title ?? `The request failed with status ${status}.`;
 }
 
 function duration(seconds) {

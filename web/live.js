@@ -8,14 +8,14 @@ const FIRST_WAIT = 1000;
 const LONGEST_WAIT = 30_000;
 
 /**
- * Listen until `signal` says so: `onEvent({ type, data })` for each event, `data` being parsed JSON.
+ * Listen until `signal` aborts: `onEvent({ type, data })` for each event, with `data` as parsed JSON.
  *
- * A connection that ends is made anew behind the last event, or behind the present one if that was too long ago;
- * `onState` is called with "open" (there may be a gap before it), "waiting" or "refused". While the page can't be seen
- * nothing is kept open: browsers open six connections to a server at most, and other tabs want some.
+ * A connection that ends is opened again after the last event, or at the current one if the server no longer has the
+ * last. `onState` is called with "open" (there may be a gap before it), "waiting" or "refused". A hidden page keeps no
+ * connection open: browsers allow six connections to a server, shared by all tabs.
  */
 export async function listen(path, { onEvent, onState = () => {}, signal }) {
-  const place = { lastId: "", retry: FIRST_WAIT };
+  const position = { lastId: "", retry: FIRST_WAIT };
   let wait = 0;
   while (!signal.aborted) {
     await visible(signal);
@@ -23,22 +23,22 @@ export async function listen(path, { onEvent, onState = () => {}, signal }) {
     if (signal.aborted) return;
     const connection = untilHidden(signal);
     try {
-      const headers = place.lastId ? { "Last-Event-ID": place.lastId } : {};
-      const answer = await open(path, { headers, signal: connection.signal });
+      const headers = position.lastId ? { "Last-Event-ID": position.lastId } : {};
+      const response = await open(path, { headers, signal: connection.signal });
       onState("open");
-      wait = place.retry;
-      for await (const event of eventsOf(answer.body, place)) {
+      wait = position.retry;
+      for await (const event of eventsOf(response.body, position)) {
         if (event.type !== "end") deliver(onEvent, event);
       }
-      wait = place.retry;
+      wait = position.retry;
     } catch (error) {
       if (error.status === 410) {
-        place.lastId = "";
+        position.lastId = "";
       } else if (error.status >= 400 && error.status < 500 && error.status !== 429) {
         if (!signal.aborted) onState("refused");
         return;
       }
-      wait = connection.signal.aborted ? 0 : Math.max(place.retry, Math.min(wait * 2, LONGEST_WAIT));
+      wait = connection.signal.aborted ? 0 : Math.max(position.retry, Math.min(wait * 2, LONGEST_WAIT));
     } finally {
       connection.end();
     }
@@ -46,7 +46,7 @@ export async function listen(path, { onEvent, onState = () => {}, signal }) {
   }
 }
 
-/** What goes wrong with an event is not the connection's fault. */
+/** An error of the listener must not close the connection. */
 function deliver(onEvent, event) {
   try {
     onEvent(event);
@@ -55,7 +55,7 @@ function deliver(onEvent, event) {
   }
 }
 
-async function* eventsOf(body, place) {
+async function* eventsOf(body, position) {
   const lines = linesOf(body.pipeThrough(new TextDecoderStream()));
   let type = "message";
   let data = [];
@@ -69,8 +69,8 @@ async function* eventsOf(body, place) {
     const [, field, value] = /^([^:]*):? ?(.*)$/s.exec(line);
     if (field === "data") data.push(value);
     else if (field === "event") type = value;
-    else if (field === "id") place.lastId = value;
-    else if (field === "retry" && /^\d+$/.test(value)) place.retry = Number(value);
+    else if (field === "id") position.lastId = value;
+    else if (field === "retry" && /^\d+$/.test(value)) position.retry = Number(value);
   }
 }
 
@@ -87,12 +87,12 @@ async function* linesOf(stream) {
   }
 }
 
-/** A signal that ends with `signal`, or when the page is hidden. */
+/** A signal that aborts with `signal`, or when the page is hidden. */
 function untilHidden(signal) {
   const hidden = new AbortController();
-  const look = () => document.hidden && hidden.abort();
-  document.addEventListener("visibilitychange", look, { signal: hidden.signal });
-  look();
+  const check = () => document.hidden && hidden.abort();
+  document.addEventListener("visibilitychange", check, { signal: hidden.signal });
+  check();
   return { signal: AbortSignal.any([signal, hidden.signal]), end: () => hidden.abort() };
 }
 
@@ -109,7 +109,7 @@ async function pause(milliseconds, signal) {
   clearTimeout(timer);
 }
 
-/** Wait until `begin` calls what it is given, or until `signal` says so. Leaves no listener behind. */
+/** Wait until `begin` calls its argument, or until `signal` aborts. Removes all listeners. */
 async function first(signal, begin) {
   const over = new AbortController();
   await new Promise((done) => {

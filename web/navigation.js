@@ -1,12 +1,12 @@
-/* Going from page to page. app.js shows what is at an address. */
+/* Navigation between pages. app.js shows the page of an address. */
 
 import { toast } from "./parts/toast.js";
 
-/** Go to a path of our own. `notice` is said there. */
+/** Go to a path of our own, and show `notice` there. */
 export function navigate(path, { replace = false, notice = null } = {}) {
   if (replace) history.replaceState(null, "", path);
   else {
-    // Where one was on the page that one may come back to.
+    // The scroll position, for the way back.
     history.replaceState({ scroll: window.scrollY }, "");
     history.pushState(null, "", path);
   }
@@ -14,7 +14,7 @@ export function navigate(path, { replace = false, notice = null } = {}) {
   window.dispatchEvent(new Event("tandem:navigate"));
 }
 
-/** Where a login is meant to lead: a path of our own, never another site. */
+/** The path to show after a login: always one of our own, never another site. */
 export function nextOf({ search, origin }) {
   const given = new URLSearchParams(search).get("next") ?? "/";
   const next = URL.canParse(given, origin) ? new URL(given, origin) : null;
@@ -22,5 +22,5 @@ export function nextOf({ search, origin }) {
   return next?.origin === origin && !next.pathname.startsWith("//") ? next.pathname + next.search : "/";
 }
 
-/** The login, from which one comes back to here. */
+/** The path of the login, which leads back to this page. */
 export const loginPath = () => `/login?${new URLSearchParams({ next: location.pathname + location.search })}`;

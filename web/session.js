@@ -1,18 +1,18 @@
 /*
- * Who is logged in.
+ * The login session.
  *
- * The access token is kept in this module and nowhere else. The refresh token is in a cookie that no script can read
- * and that the browser sends to /api/auth/v1/browser/ alone. That there is one is noted in localStorage, so that
- * visitors without an account cause no requests that must fail.
+ * Only this module holds the access token. The refresh token is in a cookie that no script can read and that the
+ * browser sends only to /api/auth/v1/browser/. A mark in localStorage says whether the cookie exists, so that visitors
+ * without an account send no requests that must fail.
  *
- * A spent refresh token ends its session, so tabs renew one after the other: the Web Locks API is shared by all
- * tabs. (It needs https or localhost; elsewhere the server's ten seconds of grace have to do.)
+ * A reused refresh token ends its session, so tabs renew in turn, by a Web Lock that all tabs share. (Web Locks need
+ * https or localhost; elsewhere the server accepts a reused token for ten seconds.)
  */
 
 import { send } from "./http.js";
 
 const BROWSER = "/api/auth/v1/browser";
-// What another site's form or script can't send along without asking first.
+// A header that another site's form or script can't send without a CORS preflight.
 const OWN = { "X-Tandem-Browser": "1" };
 const MARK = "tandem.session";
 const RENEW_AHEAD_MILLISECONDS = 30_000;
@@ -24,10 +24,10 @@ let renewing = null;
 const tabs = new BroadcastChannel("tandem.session");
 
 class Session extends EventTarget {
-  /** `{ id, username, name, role, scopes }`, or null. Changes are told by `change`, an end against one's will by `ended`. */
+  /** `{ id, username, name, role, scopes }`, or null. A change dispatches `change`, an end by the server `ended`. */
   user = null;
 
-  /** Is this somebody with a permission, as in "users:read"? */
+  /** Whether the user has a scope such as "users:read". */
   may(scope) {
     return this.user?.scopes.includes(scope) ?? false;
   }
@@ -36,12 +36,12 @@ class Session extends EventTarget {
     return localStorage.getItem(MARK) !== null;
   }
 
-  /** Take up a session that was begun before. Throws `ApiError` if nobody answers. */
+  /** Restore an earlier session. Throws `ApiError` if the service doesn't respond. */
   async restore() {
     if (this.isMarked) await this.renew();
   }
 
-  /** Open an account. Resolves to false if the address has to be confirmed before one can log in. */
+  /** Sign up. Resolves to false if the user must confirm the email before the first login. */
   async register(form, signal) {
     return inTurn(async () => {
       const { status, data } = await browser("register", { body: form, signal });
@@ -61,7 +61,7 @@ class Session extends EventTarget {
     });
   }
 
-  /** A token that is still good, or null. Throws `ApiError` if nobody answers who could give another. */
+  /** A valid token, or null. Throws `ApiError` if the token has expired and the service doesn't respond. */
   async accessToken() {
     if (this.user !== null && Date.now() > expiresAt - RENEW_AHEAD_MILLISECONDS) {
       await this.renew().catch((error) => {
@@ -72,19 +72,19 @@ class Session extends EventTarget {
   }
 
   /**
-   * Get a new access token, in turn with the other tabs. A session that has ended leaves nobody logged in; nobody's
-   * answer is an `ApiError`, and the session may go on later.
+   * Get a new access token, in turn with the other tabs. If the session has ended, the user is logged out. Without a
+   * response this throws an `ApiError`, and the session may continue later.
    */
   async renew() {
     renewing ??= inTurn(() => this.#exchange()).finally(() => (renewing = null));
     await renewing;
   }
 
-  /** Nobody is logged in any more, here and in the other tabs. */
-  forget({ tell = true } = {}) {
+  /** Log out in this tab and, unless `broadcast` is false, in the others. */
+  forget({ broadcast = true } = {}) {
     token = null;
     expiresAt = 0;
-    if (tell) {
+    if (broadcast) {
       localStorage.removeItem(MARK);
       tabs.postMessage("ended");
     }
@@ -93,7 +93,7 @@ class Session extends EventTarget {
 
   async #exchange() {
     // Another tab may have logged out while this one waited.
-    if (!this.isMarked) return this.forget({ tell: false });
+    if (!this.isMarked) return this.forget({ broadcast: false });
     try {
       const { data } = await browser("refresh");
       this.#take(data);
@@ -127,8 +127,8 @@ class Session extends EventTarget {
 export const session = new Session();
 
 tabs.addEventListener("message", ({ data }) => {
-  if (data === "ended" && session.user !== null) session.forget({ tell: false });
-  // Somebody logged in elsewhere, and maybe somebody else: the cookie is no longer this tab's user's.
+  if (data === "ended" && session.user !== null) session.forget({ broadcast: false });
+  // After a login in another tab the cookie may belong to another user.
   if (data === "begun") session.renew().catch(() => {});
 });
 
@@ -140,7 +140,7 @@ function inTurn(work) {
   return navigator.locks ? navigator.locks.request("tandem.session", work) : work();
 }
 
-/** What a token says. It is not verified here: that is up to whom it is shown. */
+/** The claims of a token. They are not verified here: the services do that. */
 function claimsOf(jwt) {
   const payload = jwt.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
   const bytes = Uint8Array.from(atob(payload), (character) => character.charCodeAt(0));

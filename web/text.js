@@ -1,4 +1,4 @@
-/* Text as the services count it: in code points, after normalisation to NFC. */
+/* Text, counted as the services do: in code points after NFC normalization. */
 
 import { element } from "./dom.js";
 
@@ -6,7 +6,7 @@ export const MAX_CODE_POINTS = 280;
 
 export const codePoints = (text) => [...text.normalize("NFC")].length;
 
-/** Is there anything to see in it? */
+/** Whether the text has no visible character. */
 export const isBlank = (text) => /^[\p{Zs}\p{Zl}\p{Zp}\p{Cc}\p{Cf}]*$/u.test(text);
 
 /** A tweet's text with its hashtags, mentions and links as links. */
@@ -20,7 +20,7 @@ export function linked(text, { hashtags, mentions, urls }) {
   const pieces = [];
   let at = 0;
   for (const { start, end, href, isOutside } of entities) {
-    if (start < at) continue; // an imported tweet says of itself what it likes
+    if (start < at) continue; // entities of imported tweets may overlap
     pieces.push(points.slice(at, start).join(""), link(points.slice(start, end).join(""), href, isOutside));
     at = end;
   }
@@ -30,23 +30,23 @@ export function linked(text, { hashtags, mentions, urls }) {
 
 function link(text, href, isOutside) {
   if (!isOutside) return element("a", { href }, text);
-  // An imported tweet's may be anything, even a script.
+  // The URL of an imported tweet may have any scheme, even javascript:.
   if (!/^https?:\/\//i.test(href)) return text;
   return element("a", { href, rel: "noopener noreferrer nofollow", target: "_blank" }, text);
 }
 
 const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
 const DAY = new Intl.DateTimeFormat("en", { day: "numeric", month: "short", year: "numeric" });
-const MOMENT = new Intl.DateTimeFormat("en", { dateStyle: "long", timeStyle: "short" });
+const FULL = new Intl.DateTimeFormat("en", { dateStyle: "long", timeStyle: "short" });
 
-/** A moment of RFC 3339: "3 min. ago", further back the day; the whole of it on hovering. */
-export function when(moment) {
-  const date = new Date(moment);
-  return element("time", { datetime: moment, title: MOMENT.format(date) }, ago(date));
+/** A time (RFC 3339) as "3 min. ago", or as a day if it is older. Its title has the full time. */
+export function relativeTime(time) {
+  const date = new Date(time);
+  return element("time", { datetime: time, title: FULL.format(date) }, ago(date));
 }
 
-/** The same at full length. */
-export const atLength = (moment) => element("time", { datetime: moment }, MOMENT.format(new Date(moment)));
+/** A time (RFC 3339) in full. */
+export const fullTime = (time) => element("time", { datetime: time }, FULL.format(new Date(time)));
 
 function ago(date) {
   const seconds = Math.max(0, (Date.now() - date) / 1000);
@@ -56,5 +56,5 @@ function ago(date) {
   return DAY.format(date);
 }
 
-/** `counted(2, "event")` is "2 events". */
-export const counted = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+/** `plural(2, "event")` is "2 events". */
+export const plural = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;

@@ -1,18 +1,18 @@
-/* What can be done with tweets: calls of tweet-service. */
+/* Requests to tweet-service about tweets. */
 
 import { TWEETS, get, idempotencyKey, patch, post, put, remove } from "./api.js";
 import { session } from "./session.js";
 
-// As many as /v1/reactions takes.
-const MOST = 100;
+// The limit of /v1/reactions.
+const MAX_IDS = 100;
 
 const at = (id) => `${TWEETS}/tweets/${id}`;
 
 export const read = (id, signal) => get(at(id), { signal });
 
 /**
- * Something that is going to be posted: `const post = posting(); await post({ text, reply_to, quote_of })`. Called
- * again after an answer that got lost, it makes no second tweet; with another text it is another tweet.
+ * Prepare a post: `const post = posting(); await post({ text, reply_to, quote_of })`. A retry after a lost response
+ * creates no second tweet; a call with another text creates another tweet.
  */
 export function posting() {
   let sent = null;
@@ -24,7 +24,7 @@ export function posting() {
   };
 }
 
-/** Throws an `ApiError` of status 412 if it is not this version any more. */
+/** Throws an `ApiError` of status 412 if the tweet has a newer version. */
 export const edit = (id, version, text) => patch(at(id), { text }, { headers: { "If-Match": `"${version}"` } });
 
 export const erase = (id) => remove(at(id));
@@ -32,32 +32,32 @@ export const erase = (id) => remove(at(id));
 export const like = (id, isWanted) => (isWanted ? put(`${at(id)}/like`) : remove(`${at(id)}/like`));
 export const repost = (id, isWanted) => (isWanted ? put(`${at(id)}/repost`) : remove(`${at(id)}/repost`));
 
-/** The tweet that is meant, whether it was reposted or not. */
-export const meant = (tweet) => tweet.repost_of ?? tweet.id;
+/** The id of a tweet, or of the original if it is a repost. */
+export const originalId = (tweet) => tweet.repost_of ?? tweet.id;
 
-/** Of these tweets, which the reader likes and has reposted: two sets of ids. */
+/** The ids of these tweets that the user has liked and reposted, as two sets. */
 export async function ownReactions(tweets, signal) {
-  const ids = [...new Set(tweets.map(meant))];
+  const ids = [...new Set(tweets.map(originalId))];
   if (session.user === null || ids.length === 0) return { likes: new Set(), reposts: new Set() };
-  const parts = Array.from({ length: Math.ceil(ids.length / MOST) }, (_, part) => ids.slice(part * MOST, (part + 1) * MOST));
-  const ask = async (part) => get(`${TWEETS}/reactions?${new URLSearchParams(part.map((id) => ["tweet", id]))}`, { signal });
-  const answers = await Promise.all(parts.map(ask));
+  const batches = Array.from({ length: Math.ceil(ids.length / MAX_IDS) }, (_, at) => ids.slice(at * MAX_IDS, (at + 1) * MAX_IDS));
+  const load = async (batch) => get(`${TWEETS}/reactions?${new URLSearchParams(batch.map((id) => ["tweet", id]))}`, { signal });
+  const reactions = await Promise.all(batches.map(load));
   return {
-    likes: new Set(answers.flatMap(({ likes }) => likes)),
-    reposts: new Set(answers.flatMap(({ reposts }) => reposts)),
+    likes: new Set(reactions.flatMap(({ likes }) => likes)),
+    reposts: new Set(reactions.flatMap(({ reposts }) => reposts)),
   };
 }
 
 /**
- * The tweets that these repost or quote, by id: undefined is one that is gone, null one that does not come at the
- * moment. A page goes without.
+ * The tweets that these repost or quote, by id: undefined if deleted, null if unavailable at the moment. Errors don't
+ * fail the page.
  */
-export async function referredTo(tweets, signal) {
+export async function referencedBy(tweets, signal) {
   const known = new Map(tweets.map((tweet) => [tweet.id, tweet]));
   const find = async (id) => [id, known.get(id) ?? (await read(id, signal).catch(missing))];
   const load = async (ids) => Promise.all([...new Set(ids)].filter(Boolean).map(find));
   const first = await load(tweets.flatMap(({ repost_of, quote_of }) => [repost_of, quote_of]));
-  // What was reposted may quote in turn.
+  // A reposted tweet may quote another one.
   const second = await load(first.map(([, tweet]) => tweet?.quote_of));
   return new Map([...second, ...first]);
 }

@@ -37,8 +37,8 @@ async def is_logged_in(page: Page, user: User) -> None:
 async def test_new_user_signs_up_tweets_edits_deletes_and_logs_out(page: Page, windows: Windows) -> None:
     elsewhere = await windows.open("/latest")
     username, password = f"grace_{secrets.token_hex(4)}", secrets.token_urlsafe(16)
-    await page.get_by_role("link", name="Open an account").click()
-    await expect(page.get_by_role("heading", name="Open an account")).to_be_visible()
+    await page.get_by_role("link", name="Sign up").click()
+    await expect(page.get_by_role("heading", name="Sign up")).to_be_visible()
     await expect(page.get_by_label("Username")).to_be_focused()
     email = f"{username}@example.com"
     names = {"username": username, "email": email, "name": "Grace Hopper"}
@@ -60,7 +60,7 @@ async def test_new_user_signs_up_tweets_edits_deletes_and_logs_out(page: Page, w
     await expect(seen).to_contain_text("Grace Hopper")
 
     await own.get_by_role("button", name="Edit").click()
-    await page.get_by_label("The tweet's text").fill(words + " and more")
+    await page.get_by_label("Tweet text").fill(words + " and more")
     await page.get_by_role("button", name="Save").click()
     await expect(own).to_contain_text("and more")
     await expect(seen).to_contain_text("and more")
@@ -85,7 +85,7 @@ async def test_validation_errors_are_shown_at_their_fields(page: Page, windows: 
 
     await page.goto("/register")
     await fill_in(page)
-    await expect(error_at(page, "username")).to_contain_text("3 characters at least")
+    await expect(error_at(page, "username")).to_contain_text("at least 3 characters")
     await expect(error_at(page, "email")).to_have_text("This is not an email address.")
     await expect(page.get_by_label("Username")).to_be_focused()
     taken = {"username": user.username, "email": "x@example.com", "name": "Ada"}
@@ -97,7 +97,7 @@ async def test_validation_errors_are_shown_at_their_fields(page: Page, windows: 
     await expect(error_at(page, "password")).to_have_text("This is one of the most common passwords.")
     await fill_in(page, **free, password="correct horse", password_confirm="another horse")
     await expect(error_at(page, "password_confirm")).to_have_text("The two passwords are not the same.")
-    assert await page.get_by_label("Password again").get_attribute("aria-invalid") == "true"
+    assert await page.get_by_label("Confirm password").get_attribute("aria-invalid") == "true"
 
 
 async def test_reload_keeps_the_session_by_a_cookie_no_script_reads(page: Page, user: User) -> None:
@@ -165,7 +165,7 @@ async def test_session_ended_elsewhere_leads_to_the_login_and_back(windows: Wind
     page = await windows.open("/settings", user=user)
     renewals = await count_of(page.context, "**/browser/refresh")
     assert (await user.client.post("/api/auth/v1/logout-all")).status_code == 204
-    await page.get_by_role("button", name="Save the profile").click()
+    await page.get_by_role("button", name="Save profile").click()
     await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
     await expect(page.get_by_text("Your session has ended.")).to_be_visible()
     assert len(renewals) == 1
@@ -260,25 +260,25 @@ async def test_mails_lead_to_pages_that_set_a_password_and_confirm_an_address(
         await page.goto("/login")
         await page.get_by_role("link", name="Forgot your password?").click()
         await fill_in(page, email=email)
-        await expect(page.get_by_text("a mail is on its way")).to_be_visible()
+        await expect(page.get_by_text("we sent it an email")).to_be_visible()
         reset = await mailbox.token(email, "choose a new password")
     await page.goto(f"/reset-password#token={reset}")
     await expect(page).to_have_url(f"{windows.gateway}/reset-password")
     await page.get_by_role("link", name="About").click()
     await page.go_back()
-    await expect(page.get_by_role("heading", name="This link is not complete")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Incomplete link")).to_be_visible()
     await page.goto("/about")
     await page.goto(f"/reset-password#token={reset}")
     await fill_in(page, new_password="12345678")
     await expect(error_at(page, "new_password")).to_contain_text("most common")
     await fill_in(page, new_password=password)
-    await expect(page.get_by_text("Your password is changed")).to_be_visible()
+    await expect(page.get_by_text("Password changed.")).to_be_visible()
     await fill_in(page, login=user.username, password=password)
     await is_logged_in(page, user)
 
     await page.goto(f"/confirm-email#token={confirm}")
     await page.get_by_role("button", name="Confirm").click()
-    await expect(page.get_by_role("heading", name="Your address is confirmed")).to_be_focused()
+    await expect(page.get_by_role("heading", name="Email confirmed")).to_be_focused()
     await page.goto(f"/confirm-email#token={confirm}")
     await page.get_by_role("button", name="Confirm").click()
     await expect(page.get_by_text("The token is unknown, used or older than a day")).to_be_visible()

@@ -86,7 +86,7 @@ async def test_history_navigates_without_reloading(page: Page) -> None:
 
 async def test_keyboard_skips_to_the_content(page: Page) -> None:
     await page.keyboard.press("Tab")
-    await expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    await expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     await page.keyboard.press("Enter")
     await expect(page.locator("main")).to_be_focused()
 

@@ -27,7 +27,7 @@ async def worker(new_user: NewUser) -> User:
 async def page(windows: Windows, worker: User) -> Page:
     """The page of the sync, when it hears of events."""
     page = await windows.open("/sync", user=worker)
-    await expect(page.get_by_text("Listening.")).to_be_visible()
+    await expect(page.get_by_text("Connected.")).to_be_visible()
     return page
 
 
@@ -51,7 +51,7 @@ async def test_feed_shows_changes_with_their_fields(page: Page, worker: User, us
     await expect(renamed.get_by_text("fields unchanged")).to_be_visible()
 
     await page.locator(".feed").get_by_label("Route").select_option("users")
-    await expect(page.get_by_text("Listening.")).to_be_visible()
+    await expect(page.get_by_text("Connected.")).to_be_visible()
     other, again = f"words {secrets.token_hex(4)}", f"Ada {secrets.token_hex(4)}"
     await user.tweet(other)
     await user.client.patch("/api/auth/v1/users/me", json={"name": again})
@@ -61,9 +61,9 @@ async def test_feed_shows_changes_with_their_fields(page: Page, worker: User, us
     await page.get_by_role("button", name="Pause").click()
     last = f"Ada {secrets.token_hex(4)}"
     await user.client.patch("/api/auth/v1/users/me", json={"name": last})
-    await expect(page.get_by_text("1 event since then")).to_be_visible()
+    await expect(page.get_by_text("1 new event")).to_be_visible()
     await expect(event(page, last)).to_have_count(0)
-    await page.get_by_role("button", name="Go on").click()
+    await page.get_by_role("button", name="Resume").click()
     await expect(event(page, last)).to_be_visible()
 
 
@@ -71,20 +71,20 @@ async def test_stopped_component_is_explained_and_recovers(
     page: Page, windows: Windows, breakable_stack: Stack
 ) -> None:
     summary = page.locator(".summary")
-    await expect(summary).to_contain_text("Everything runs")
+    await expect(summary).to_contain_text("All parts are running")
     await asyncio.to_thread(breakable_stack.stop_one, "registrar")
     await expect(page.locator(".pipeline")).to_contain_text("ConnectError")
-    await expect(summary).to_contain_text("Debezium: unknown")
+    await expect(summary).to_contain_text("Debezium: Unknown")
     await asyncio.to_thread(breakable_stack.start, "registrar")
-    await expect(summary).to_contain_text("Everything runs", timeout=BACK_MILLISECONDS)
+    await expect(summary).to_contain_text("All parts are running", timeout=BACK_MILLISECONDS)
 
     windows.trouble.expected |= {502, 503}
     await asyncio.to_thread(breakable_stack.stop_one, "sync")
-    await expect(summary).to_contain_text("sync-service does not answer")
-    await expect(page.locator(".pipeline")).to_contain_text("does not answer")
+    await expect(summary).to_contain_text("sync-service is not responding")
+    await expect(page.locator(".pipeline")).to_contain_text("is not responding")
     await asyncio.to_thread(breakable_stack.start, "sync")
-    await expect(summary).to_contain_text("Everything runs", timeout=BACK_MILLISECONDS)
-    await expect(page.get_by_text("Listening.")).to_be_visible(timeout=BACK_MILLISECONDS)
+    await expect(summary).to_contain_text("All parts are running", timeout=BACK_MILLISECONDS)
+    await expect(page.get_by_text("Connected.")).to_be_visible(timeout=BACK_MILLISECONDS)
 
 
 async def test_dead_letter_is_shown_retried_and_discarded(page: Page, running_stack: Stack) -> None:
@@ -92,16 +92,16 @@ async def test_dead_letter_is_shown_retried_and_discarded(page: Page, running_st
     async with AIOKafkaProducer(bootstrap_servers=running_stack.addresses["KAFKA_BOOTSTRAP_SERVERS"]) as producer:
         await producer.send_and_wait(TOPIC, poison.encode(), key=poison.encode())
     await page.locator(".dead-letters").get_by_label("Route").select_option(ROUTE)
-    letter = page.locator(".letter", has_text=poison)
+    letter = page.locator(".dead-letter", has_text=poison)
     await expect(letter).to_be_visible(timeout=BACK_MILLISECONDS)
-    await letter.get_by_text("The event", exact=True).click()
+    await letter.get_by_text("Event", exact=True).click()
     await expect(letter.locator("pre").first).to_contain_text(poison)
     await letter.get_by_role("button", name="Retry").click()
     result = page.locator(".dead-letters .status")
-    await expect(result).to_contain_text("was rejected again")
+    await expect(result).to_contain_text("rejected again")
     await letter.get_by_role("button", name="Discard").click()
     await page.get_by_role("dialog").get_by_role("button", name="Discard").click()
-    await expect(result).to_contain_text("was discarded")
+    await expect(result).to_contain_text("discarded")
     await expect(letter).to_have_count(0)
 
 
@@ -124,15 +124,15 @@ async def test_route_selected_while_dead_letters_load_is_loaded(page: Page) -> N
 async def test_both_stores_are_counted_and_compared(page: Page, user: User) -> None:
     await user.tweet("to be counted and compared")
     counts = page.locator(".counts tr[data-route=tweets]")
-    await expect(counts).to_contain_text("the same", timeout=30_000)
+    await expect(counts).to_contain_text("In sync", timeout=30_000)
     comparing = page.locator(".reconcile")
     await comparing.get_by_label("Route").select_option(ROUTE)
     await comparing.get_by_role("button", name="Compare").click()
     report = comparing.get_by_role("region", name="Report of tweets")
-    await expect(report).to_contain_text("alike", timeout=BACK_MILLISECONDS)
+    await expect(report).to_contain_text("In sync", timeout=BACK_MILLISECONDS)
     await expect(report).to_contain_text("compared in")
 
-    await comparing.get_by_label("Mend what differs").check()
+    await comparing.get_by_label("Repair differences").check()
     await comparing.get_by_role("button", name="Compare").click()
     await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     await expect(comparing.get_by_role("button", name="Compare")).to_be_enabled()
@@ -140,7 +140,7 @@ async def test_both_stores_are_counted_and_compared(page: Page, user: User) -> N
 
 async def test_page_needs_permission(windows: Windows, user: User) -> None:
     page = await windows.open("/sync", user=user)
-    await expect(page.get_by_role("heading", name="Not for your role")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Permission denied")).to_be_visible()
     await expect(page.get_by_role("link", name="Sync")).to_have_count(0)
 
 

@@ -44,8 +44,8 @@ async def test_follow_brings_new_tweets_into_the_home_timeline(windows: Windows,
     await expect(page.locator(".tweet").first).to_contain_text(after)
     await page.get_by_role("link", name="Profile").click()
     await page.get_by_role("link", name="1 following").click()
-    await expect(page.locator(".person")).to_contain_text(f"@{ada.username}")
-    await page.locator(".person a").click()
+    await expect(page.locator("main .user")).to_contain_text(f"@{ada.username}")
+    await page.locator("main .user a").click()
     await page.get_by_role("button", name="Following").click()
     await expect(page.get_by_role("button", name="Follow", exact=True)).to_be_visible()
 
@@ -129,7 +129,7 @@ async def test_reply_that_arrives_before_the_stream_opens_is_shown(windows: Wind
     await expect(page.locator(".main")).to_contain_text(tweet["text"])
     answer = await user.tweet(words(), reply_to=tweet["id"])
     goes_on.set()
-    await expect(page.locator(".answers")).to_contain_text(answer["text"])
+    await expect(page.locator(".replies")).to_contain_text(answer["text"])
 
 
 async def test_quoted_tweet_changes_with_the_one_that_it_shows(windows: Windows, user: User) -> None:
@@ -145,7 +145,7 @@ async def test_quoted_tweet_changes_with_the_one_that_it_shows(windows: Windows,
     assert edited.status_code == 200
     await expect(shown).to_contain_text(after)
     assert (await user.client.delete(path)).status_code == 204
-    await expect(shown).to_have_text("The tweet that was quoted is not there any more.")
+    await expect(shown).to_have_text("The quoted tweet was deleted.")
     # A page with the latest tweets would request the deleted one.
     assert (await user.client.delete(f"/api/tweets/v1/tweets/{quote['id']}")).status_code == 204
 
@@ -157,7 +157,7 @@ async def test_tweet_that_fails_to_load_is_not_called_deleted(windows: Windows, 
     page = await windows.open("/about")
     await page.route(f"**/v1/tweets/{quoted['id']}", answering(503))
     await page.goto(f"/tweets/{quote['id']}")
-    await expect(page.locator(".main .quoted")).to_have_text("The tweet that was quoted does not come at the moment.")
+    await expect(page.locator(".main .quoted")).to_have_text("The quoted tweet is unavailable at the moment.")
 
 
 async def test_posted_tweet_that_can_not_be_shown_is_not_sent_again(windows: Windows, user: User) -> None:
@@ -167,7 +167,7 @@ async def test_posted_tweet_that_can_not_be_shown_is_not_sent_again(windows: Win
     await page.route("**/v1/reactions?*", answering(503))
     await page.get_by_label("Your reply").fill(words())
     await page.get_by_role("button", name="Reply", exact=True).click()
-    await expect(page.get_by_text("Posted. This part of Tandem does not answer")).to_be_visible()
+    await expect(page.get_by_text("Posted. This service is unavailable.")).to_be_visible()
     await expect(page.get_by_label("Your reply")).to_have_value("")
 
     await page.unroute("**/v1/reactions?*")
@@ -179,7 +179,7 @@ async def test_posted_tweet_that_can_not_be_shown_is_not_sent_again(windows: Win
     await expect(news).to_be_visible()
     await page.route("**/v1/reactions?*", answering(503))
     await news.click()
-    await expect(page.locator(".toast", has_text="does not answer").first).to_be_visible()
+    await expect(page.locator(".toast", has_text="unavailable").first).to_be_visible()
     await page.unroute("**/v1/reactions?*")
     await news.click()
     await expect(card(page, text)).to_be_focused()
@@ -217,7 +217,7 @@ async def test_replies_and_quotes_arrive_where_they_belong(windows: Windows, new
     await page.get_by_label("Your reply").fill(answer)
     await page.get_by_role("button", name="Reply", exact=True).click()
     for window in (page, elsewhere):
-        await expect(window.locator(".answers").get_by_text(answer)).to_be_visible()
+        await expect(window.locator(".replies").get_by_text(answer)).to_be_visible()
     await card(elsewhere, answer).get_by_role("button", name="Reply").click()
     dialog = elsewhere.get_by_role("dialog")
     await expect(dialog).to_contain_text(answer)
@@ -226,7 +226,7 @@ async def test_replies_and_quotes_arrive_where_they_belong(windows: Windows, new
     for window in (elsewhere, page):
         await expect(window.locator(".depth-2")).to_contain_text(deeper)
     await page.locator(".main").get_by_role("button", name="Quote").click()
-    await page.get_by_role("dialog").get_by_label("Your words").fill(quote)
+    await page.get_by_role("dialog").get_by_label("Your comment").fill(quote)
     await page.get_by_role("button", name="Tweet", exact=True).click()
     await page.goto("/latest")
     await expect(card(page, quote).locator(".quoted")).to_contain_text(tweet["text"])
@@ -243,10 +243,10 @@ async def test_conflicting_edit_shows_both_versions_and_asks(windows: Windows, u
     )
     assert edited.status_code == 200
     dialog = page.get_by_role("dialog")
-    await dialog.get_by_label("The tweet's text").fill(mine)
+    await dialog.get_by_label("Tweet text").fill(mine)
     await dialog.get_by_role("button", name="Save").click()
     await expect(dialog.locator("blockquote")).to_have_text(theirs)
-    await expect(dialog.get_by_label("The tweet's text")).to_have_value(mine)
+    await expect(dialog.get_by_label("Tweet text")).to_have_value(mine)
     await dialog.get_by_role("button", name="Save").click()
     await expect(card(page, mine)).to_be_visible()
     read = (await user.client.get(f"/api/tweets/v1/tweets/{tweet['id']}")).json()
@@ -263,7 +263,7 @@ async def test_retry_after_a_lost_answer_creates_no_second_tweet(windows: Window
 
     await page.route(TWEETS, lose_answer, times=1)
     await post(page, text)
-    await expect(page.locator(".composer .error")).to_have_text("Tandem can't be reached. Are you online?")
+    await expect(page.locator(".composer .error")).to_have_text("Can't reach Tandem. Check your connection.")
     await expect(page.get_by_label("New tweet")).to_have_value(text)
     await page.get_by_role("button", name="Tweet", exact=True).click()
     await expect(page.get_by_label("New tweet")).to_have_value("")
@@ -282,10 +282,10 @@ async def test_text_is_counted_as_the_service_counts_it(windows: Windows, user: 
         await field.fill(text)
         await expect(left).to_have_text(str(rest))
     await page.get_by_role("button", name="Tweet", exact=True).click()
-    await expect(page.locator(".composer .error")).to_have_text("That is 1 characters too long.")
+    await expect(page.locator(".composer .error")).to_have_text("The text is 1 character too long.")
     await field.fill(" \u200b ")
     await page.get_by_role("button", name="Tweet", exact=True).click()
-    await expect(page.locator(".composer .error")).to_have_text("Write something first.")
+    await expect(page.locator(".composer .error")).to_have_text("The text is empty.")
     longest = "e\u0301" * 280
     await field.fill(longest)
     await field.press("Control+Enter")
@@ -324,7 +324,7 @@ async def test_hashtags_and_words_are_found(windows: Windows, user: User) -> Non
     await page.get_by_role("button", name="Tweet", exact=True).click()
     await expect(page.get_by_label("New tweet")).to_have_value("")
     await card(page, word).first.get_by_role("button", name="Quote").click()
-    await page.get_by_role("dialog").get_by_label("Your words").fill(quote)
+    await page.get_by_role("dialog").get_by_label("Your comment").fill(quote)
     await page.get_by_role("dialog").get_by_role("button", name="Tweet", exact=True).click()
     await expect(page.get_by_role("dialog")).to_have_count(0)
     await page.evaluate("fetch('/icon.svg').then(() => {})")
@@ -378,7 +378,7 @@ async def test_deleted_author_and_missing_pages_are_shown(windows: Windows, new_
     page = await windows.open(f"/tweets/{answer['id']}")
     await expect(page.locator(".main")).to_contain_text(answer["text"])
     await eventually_reads(page, "Deleted account")
-    await expect(page.get_by_text("A tweet that was deleted stood here.")).to_be_visible()
+    await expect(page.get_by_text("This tweet was deleted.")).to_be_visible()
     tweet = f"/api/tweets/v1/tweets/{quote['id']}"
     assert (await bob.client.delete(tweet)).status_code == 204
     await page.goto(f"/tweets/{quote['id']}")
@@ -396,7 +396,7 @@ async def test_author_without_a_copy_is_shown_as_new(page: Page, user: User) -> 
 
     await page.route(f"**/{tweet['id']}/thread*", before_the_copy, times=1)
     await page.goto(f"/tweets/{tweet['id']}")
-    await expect(page.get_by_role("article", name="Tweet by Somebody new")).to_contain_text("Somebody new")
+    await expect(page.get_by_role("article", name="Tweet by New user")).to_contain_text("New user")
 
 
 async def eventually_reads(page: Page, text: str) -> None:
@@ -420,10 +420,10 @@ async def test_temporary_errors_are_explained(windows: Windows, user: User) -> N
     page = await windows.open(user=user)
     await page.route(TWEETS, answering(429, **{"Retry-After": "40"}), times=1)
     await post(page, words())
-    await expect(page.locator(".composer .error")).to_have_text("That was too often. Try again in 40 seconds.")
+    await expect(page.locator(".composer .error")).to_have_text("Rate limit exceeded. Try again in 40 seconds.")
     await page.route("**/api/tweets/v1/tweets?*", answering(503, **{"Retry-After": "2"}), times=1)
     await page.get_by_role("link", name="Latest").click()
-    await expect(page.get_by_role("heading", name="No answer")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Service unavailable")).to_be_visible()
     await page.get_by_role("button", name="Try again").click()
     await expect(page.get_by_role("heading", name="Latest")).to_be_visible()
 

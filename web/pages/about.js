@@ -1,8 +1,8 @@
-/* What this is. */
+/* About Tandem. */
 
 import { element } from "../dom.js";
 
-const link = (href, words) => element("a", { href }, words);
+const link = (href, text) => element("a", { href }, text);
 
 export default async function page() {
   return element(
@@ -17,21 +17,21 @@ export default async function page() {
     element(
       "ol.steps",
       {},
-      element("li", {}, element("strong", {}, "You write once."), " Each thing has one owner: your account is written to MySQL, your tweets to MongoDB. No program ever writes to both."),
-      element("li", {}, element("strong", {}, "The databases tell."), " Debezium reads their logs and puts every change into Kafka, in order."),
-      element("li", {}, element("strong", {}, "One service carries it over."), " It applies each change to the other store, once, whatever was killed or restarted meanwhile."),
-      element("li", {}, element("strong", {}, "It can be proved."), " A command compares both stores row by row."),
+      element("li", {}, element("strong", {}, "Single writes."), " MySQL owns your account, MongoDB owns your tweets. No program writes to both."),
+      element("li", {}, element("strong", {}, "Change data capture."), " Debezium reads the databases’ logs and writes every change to Kafka, in order."),
+      element("li", {}, element("strong", {}, "Sync."), " One service applies each change to the other store, exactly once in effect, through kills and restarts."),
+      element("li", {}, element("strong", {}, "Proof."), " A command compares both stores row by row."),
     ),
-    element("h2", {}, "Under the surface"),
-    element("p", {}, "This page is one client of three services. Their interfaces:"),
+    element("h2", {}, "APIs"),
+    element("p", {}, "This web page is a client of three services:"),
     element(
       "ul",
       {},
       element("li", {}, link("/api/auth/docs", "Accounts"), ", sessions and keys"),
-      element("li", {}, link("/api/tweets/docs", "Tweets"), ", people and what they do"),
-      element("li", {}, link("/api/sync/docs", "Sync"), ", and ", link("/api/sync/v1/status", "how it fares now")),
+      element("li", {}, link("/api/tweets/docs", "Tweets"), ", users and follows"),
+      element("li", {}, link("/api/sync/docs", "Sync"), ", and its ", link("/api/sync/v1/status", "current status")),
     ),
     element("h2", {}, "Your data"),
-    element("p", {}, "There is one cookie: it keeps you logged in, no script can read it, and it goes to the login’s own addresses only. Under Settings you get a file of everything that is held about you, and can delete your account, from both stores."),
+    element("p", {}, "Tandem sets one cookie. It keeps you logged in, no script can read it, and only the login endpoints receive it. Under Settings you can download all data about you, and delete your account from both stores."),
   );
 }

@@ -1,31 +1,31 @@
-/* Confirming an address with the link of a mail. By a button: mail scanners open links, too. */
+/* Confirms an email address with the link of an email. It has a button, because mail scanners open links, too. */
 
 import { AUTH, post } from "../api.js";
-import { element, fill } from "../dom.js";
+import { element, replaceChildren } from "../dom.js";
 import { form } from "../parts/form.js";
-import { mailedToken } from "../parts/mailed-token.js";
+import { emailToken } from "../parts/email-token.js";
 
 export default async function page({ session, signal }) {
-  const token = mailedToken(signal);
-  const made = element("section.narrow", {});
+  const token = emailToken(signal);
+  const section = element("section.narrow", {});
   async function confirm() {
     await post(`${AUTH}/email/verify`, { token }, { signal });
-    const heading = element("h1", { tabindex: -1 }, "Your address is confirmed");
-    const [href, words] = session.user === null ? ["/login", "Log in"] : ["/", "Home"];
-    fill(made, heading, element("p", {}, element("a", { href }, words)));
+    const heading = element("h1", { tabindex: -1 }, "Email confirmed");
+    const [href, text] = session.user === null ? ["/login", "Log in"] : ["/", "Home"];
+    replaceChildren(section, heading, element("p", {}, element("a", { href }, text)));
     heading.focus();
   }
   if (!token) {
-    return fill(
-      made,
-      element("h1", {}, "This link is not complete"),
-      element("p", {}, "Open the whole link of the mail. Under Settings you can have another one sent."),
+    return replaceChildren(
+      section,
+      element("h1", {}, "Incomplete link"),
+      element("p", {}, "Open the complete link of the email. You can request another email under Settings."),
     );
   }
-  return fill(
-    made,
-    element("h1", {}, "Confirm your address"),
-    form([element("p", {}, "Is this address yours, and do you want to use it here?")], {
+  return replaceChildren(
+    section,
+    element("h1", {}, "Confirm your email"),
+    form([element("p", {}, "Do you want to use this address for your account?")], {
       action: "Confirm",
       signal,
       onsubmit: confirm,

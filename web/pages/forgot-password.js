@@ -1,24 +1,24 @@
-/* Asking for a mail that sets a new password. */
+/* Requests an email with a link for a new password. */
 
 import { AUTH, post } from "../api.js";
 import { element } from "../dom.js";
 import { field, form } from "../parts/form.js";
 
 export default async function page({ signal }) {
-  async function ask({ email }) {
+  async function requestLink({ email }) {
     await post(`${AUTH}/password/forgot`, { email }, { signal });
-    return "If there is an account with this address, a mail is on its way to it. The link in it works for ten minutes.";
+    return "If an account has this address, we sent it an email. Its link works for ten minutes.";
   }
   return element(
     "section.narrow",
     {},
     element("h1", {}, "Forgot your password?"),
-    element("p", {}, "Tell us your address, and we send you a link with which you set a new one."),
+    element("p", {}, "Enter your email to get a link for a new password."),
     form([field("Email", { name: "email", type: "email", autocomplete: "email", required: true, autofocus: true })], {
-      action: "Send the mail",
+      action: "Send email",
       signal,
-      onsubmit: ask,
+      onsubmit: requestLink,
     }),
-    element("p.below", {}, element("a", { href: "/login" }, "Back to logging in")),
+    element("p.below", {}, element("a", { href: "/login" }, "Back to login")),
   );
 }

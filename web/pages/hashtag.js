@@ -11,14 +11,14 @@ export default async function page({ params: { tag }, session, signal }) {
   const list = await timeline(`${TWEETS}/tweets`, {
     query: { hashtag },
     live: { hashtag },
-    empty: `Nobody has used #${hashtag} yet.`,
+    empty: `No tweets with #${hashtag} yet.`,
     signal,
   });
   return element(
     "section",
     {},
     element("h1", {}, `#${hashtag}`),
-    // Whether it belongs here is up to what was written: the stream says so.
+    // The stream adds the tweet only if its text has the hashtag.
     session.user && newTweet({ onposted: () => toast("Posted."), text: `#${hashtag} ` }),
     list,
   );

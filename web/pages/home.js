@@ -1,4 +1,4 @@
-/* What the people one follows write; for visitors, what this is and what everybody writes. */
+/* The home timeline; for visitors, an introduction and the latest tweets. */
 
 import { TWEETS } from "../api.js";
 import { element } from "../dom.js";
@@ -12,14 +12,14 @@ export default async function page({ session, signal }) {
 async function home(signal) {
   const list = await timeline(`${TWEETS}/timeline`, {
     live: {},
-    empty: "It is quiet here. Write something, or follow somebody whom you find under Latest.",
+    empty: "No tweets yet. Write one, or follow users whom you find under Latest.",
     signal,
   });
   return element("section", {}, element("h1", {}, "Home"), newTweet({ onposted: list.add }), list);
 }
 
 async function welcome(signal) {
-  const list = await timeline(`${TWEETS}/tweets`, { live: {}, empty: "Nobody has written anything yet.", signal });
+  const list = await timeline(`${TWEETS}/tweets`, { live: {}, empty: "No tweets yet.", signal });
   return element(
     "section",
     {},

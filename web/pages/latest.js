@@ -1,4 +1,4 @@
-/* Everybody's tweets as they come. */
+/* The latest tweets of all users. */
 
 import { TWEETS } from "../api.js";
 import { element } from "../dom.js";
@@ -6,7 +6,7 @@ import { newTweet } from "../parts/composer.js";
 import { timeline } from "../parts/timeline.js";
 
 export default async function page({ session, signal }) {
-  const list = await timeline(`${TWEETS}/tweets`, { live: {}, empty: "Nobody has written anything yet.", signal });
+  const list = await timeline(`${TWEETS}/tweets`, { live: {}, empty: "No tweets yet.", signal });
   return element(
     "section",
     {},

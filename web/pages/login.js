@@ -1,4 +1,4 @@
-/* Logging in. What comes after it is app.js's business. */
+/* The login. app.js shows the next page. */
 
 import { element } from "../dom.js";
 import { checkbox, field, form } from "../parts/form.js";
@@ -18,6 +18,6 @@ export default async function page({ query, session, signal }) {
       { action: "Log in", signal, onsubmit: (credentials) => session.logIn(credentials, signal) },
     ),
     element("p.below", {}, element("a", { href: "/forgot-password" }, "Forgot your password?")),
-    element("p", {}, "No account yet? ", element("a", { href: `/register${next}` }, "Open one")),
+    element("p", {}, "No account yet? ", element("a", { href: `/register${next}` }, "Sign up")),
   );
 }

@@ -1,4 +1,4 @@
-/* Somebody's profile and tweets. */
+/* A user's profile and tweets. */
 
 import { TWEETS } from "../api.js";
 import { element } from "../dom.js";
@@ -10,7 +10,7 @@ export default async function page({ params: { username }, signal }) {
     profileHead(username, { tab: "", signal }),
     timeline(`${TWEETS}/users/${encodeURIComponent(username)}/tweets`, {
       live: { author: username },
-      empty: `@${username} has not written anything yet.`,
+      empty: `@${username} has no tweets yet.`,
       signal,
     }),
   ]);

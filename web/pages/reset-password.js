@@ -1,16 +1,16 @@
-/* Setting a new password with the link of a mail. */
+/* Sets a new password with the link of an email. */
 
 import { AUTH, post } from "../api.js";
 import { element } from "../dom.js";
 import { field, form } from "../parts/form.js";
-import { mailedToken } from "../parts/mailed-token.js";
+import { emailToken } from "../parts/email-token.js";
 
 export default async function page({ session, signal, navigate }) {
-  const token = mailedToken(signal);
+  const token = emailToken(signal);
   if (!token) return incomplete();
   async function reset({ new_password }) {
     await post(`${AUTH}/password/reset`, { token, new_password }, { signal });
-    const notice = "Your password is changed, and you are logged out everywhere. Log in with the new one.";
+    const notice = "Password changed. You are logged out everywhere: log in with the new password.";
     if (session.user !== null) session.forget();
     navigate("/login", { notice });
   }
@@ -23,15 +23,15 @@ export default async function page({ session, signal, navigate }) {
         field("New password", {
           name: "new_password",
           type: "password",
-          hint: "At least 8 characters; a few words are best.",
+          hint: "At least 8 characters; several words are best.",
           autocomplete: "new-password",
           required: true,
           autofocus: true,
         }),
       ],
-      { action: "Set the password", signal, onsubmit: reset },
+      { action: "Set password", signal, onsubmit: reset },
     ),
-    element("p.below", {}, element("a", { href: "/forgot-password" }, "Ask for a new link")),
+    element("p.below", {}, element("a", { href: "/forgot-password" }, "Request a new link")),
   );
 }
 
@@ -39,7 +39,7 @@ function incomplete() {
   return element(
     "section.narrow",
     {},
-    element("h1", {}, "This link is not complete"),
-    element("p", {}, "Open the whole link of the mail, or ", element("a", { href: "/forgot-password" }, "ask for a new one"), "."),
+    element("h1", {}, "Incomplete link"),
+    element("p", {}, "Open the complete link of the email, or ", element("a", { href: "/forgot-password" }, "request a new one"), "."),
   );
 }

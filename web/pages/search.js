@@ -1,4 +1,4 @@
-/* Tweets with some words in them. */
+/* The search for tweets. */
 
 import { TWEETS } from "../api.js";
 import { element } from "../dom.js";
@@ -7,12 +7,12 @@ import { timeline } from "../parts/timeline.js";
 
 export default async function page({ query, signal }) {
   const q = query.get("q")?.trim() ?? "";
-  const found = q && (await timeline(`${TWEETS}/search`, { query: { q }, empty: `No tweet has “${q}” in it.`, signal }));
+  const found = q && (await timeline(`${TWEETS}/search`, { query: { q }, empty: `No tweets match “${q}”.`, signal }));
   return element(
     "section",
     {},
     element("h1", {}, q ? `Search: ${q}` : "Search"),
     searchForm(q),
-    found || element("p.hint", {}, "All of the words have to be in a tweet; those in \"quotes\" beside each other."),
+    found || element("p.hint", {}, "A match has all words; \"quotes\" search for a phrase."),
   );
 }

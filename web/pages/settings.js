@@ -1,4 +1,4 @@
-/* One's own account. */
+/* The user's own account. */
 
 import { AUTH, get } from "../api.js";
 import { element } from "../dom.js";

@@ -1,34 +1,34 @@
-/* How the sync fares: for technical workers and admins. */
+/* The state of the sync, for technical workers and admins. */
 
 import { SYNC, get } from "../api.js";
-import { element, tell } from "../dom.js";
+import { element, announce } from "../dom.js";
 import { charts, rateMeter } from "./sync/charts.js";
 import { counts } from "./sync/counts.js";
 import { diagram } from "./sync/diagram.js";
 import { feed } from "./sync/feed.js";
-import { letters } from "./sync/letters.js";
-import { summary, withoutAnswer } from "./sync/model.js";
+import { deadLetters } from "./sync/dead-letters.js";
+import { summary, withoutResponse } from "./sync/model.js";
 import { reconcile } from "./sync/reconcile.js";
-import { repeating } from "./sync/repeating.js";
-import { stateMark } from "./sync/words.js";
+import { poll } from "./sync/polling.js";
+import { stateBadge } from "./sync/format.js";
 
-const LOOK_SECONDS = 2;
-const WORDS = { good: "well", busy: "busy", bad: "trouble" };
+const POLL_SECONDS = 2;
+const LABELS = { good: "Healthy", busy: "Catching up", bad: "Unhealthy" };
 
 export default async function page({ signal }) {
   const rates = rateMeter();
-  const told = element("p.summary", { role: "status" });
-  const parts = { diagram: diagram(), charts: charts(), feed: feed({ signal }), letters: letters({ signal }), reconcile: reconcile({ signal }) };
+  const summaryLine = element("p.summary", { role: "status" });
+  const parts = { diagram: diagram(), charts: charts(), feed: feed({ signal }), deadLetters: deadLetters({ signal }), reconcile: reconcile({ signal }) };
   let known = null;
 
-  async function look() {
+  async function update() {
     const [pipeline, status] = await Promise.allSettled([get(`${SYNC}/pipeline`, { signal }), get(`${SYNC}/status`, { signal })]);
     if (signal.aborted) return;
-    const state = pipeline.status === "fulfilled" ? pipeline.value : withoutAnswer(pipeline.reason.message, known);
+    const state = pipeline.status === "fulfilled" ? pipeline.value : withoutResponse(pipeline.reason.message, known);
     if (pipeline.status === "fulfilled") known = pipeline.value;
     const current = known === state ? rates(state.routes, Date.parse(state.observed_at)) : new Map();
     const { kind, text } = summary(state);
-    tell(told, stateMark(kind, WORDS[kind]), " ", text);
+    announce(summaryLine, stateBadge(kind, LABELS[kind]), " ", text);
     parts.diagram.update(state, current);
     parts.charts.add(Date.now(), current, status.value ?? null);
     if (known === state) noteRoutes(state);
@@ -36,19 +36,19 @@ export default async function page({ signal }) {
 
   function noteRoutes({ routes }) {
     const names = routes.map((route) => route.name);
-    parts.feed.offer(names);
-    parts.reconcile.offer(names);
-    parts.letters.expect(routes);
+    parts.feed.addOptions(names);
+    parts.reconcile.addOptions(names);
+    parts.deadLetters.update(routes);
   }
 
-  repeating(look, { seconds: LOOK_SECONDS, signal });
+  poll(update, { seconds: POLL_SECONDS, signal });
   return element(
     "section.wide.sync",
     {},
     element("h1", {}, "Sync"),
-    element("p.lead", {}, "Each store has a live copy of the other’s public data. This is how it gets there."),
-    told,
-    element("section", { "aria-labelledby": "sync-pipeline" }, element("h2", { id: "sync-pipeline" }, "The pipeline"), parts.diagram.element),
+    element("p.lead", {}, "Each store has a live copy of the other’s public data. This page shows the pipeline between them."),
+    summaryLine,
+    element("section", { "aria-labelledby": "sync-pipeline" }, element("h2", { id: "sync-pipeline" }, "Pipeline"), parts.diagram.element),
     element(
       "section",
       { "aria-labelledby": "sync-charts" },
@@ -56,13 +56,13 @@ export default async function page({ signal }) {
       element(
         "p.note",
         {},
-        "Of the last five minutes, as long as this page is open. The rate is of all processes of the service together; the ",
-        "latency, from the commit in the source to the commit in the copy, is of the latest events of the one that answers.",
+        "The last five minutes, while this page is open. The rate is the sum of all sync-service processes. The latency, ",
+        "from the commit in the source to the commit in the copy, is of the latest events of the process that responds.",
       ),
       parts.charts.element,
     ),
     parts.feed.element,
     element("div.pair", {}, counts({ signal }), parts.reconcile.element),
-    parts.letters.element,
+    parts.deadLetters.element,
   );
 }

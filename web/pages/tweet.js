@@ -1,4 +1,4 @@
-/* A tweet in its conversation: what it answers, and what answers it. */
+/* A tweet in its conversation, with ancestors and replies. */
 
 import { TWEETS, get } from "../api.js";
 import { append, element } from "../dom.js";
@@ -6,81 +6,81 @@ import { listen } from "../live.js";
 import { newTweet } from "../parts/composer.js";
 import { moreButton } from "../parts/more.js";
 import { toast } from "../parts/toast.js";
-import { reflect, surroundings, tweetCard } from "../parts/tweet.js";
+import { reflect, loadRelated, tweetCard } from "../parts/tweet.js";
 
-const DEEPEST = 4;
+const MAX_DEPTH = 4;
 
 export default async function page({ params: { id }, session, signal }) {
   const path = `${TWEETS}/tweets/${encodeURIComponent(id)}/thread`;
   const thread = await get(path, { signal });
-  const places = [...thread.ancestors, { id, tweet: thread.tweet }, ...thread.descendants];
-  const around = await surroundings(tweetsOf(places), signal);
+  const nodes = [...thread.ancestors, { id, tweet: thread.tweet }, ...thread.descendants];
+  const related = await loadRelated(tweetsOf(nodes), signal);
   const depths = new Map([[thread.tweet.id, 0]]);
-  const answers = element("div.answers", { role: "feed", "aria-label": "Answers", hidden: true });
+  const replies = element("div.replies", { role: "feed", "aria-label": "Replies", hidden: true });
 
-  function show(found, surrounded) {
-    return found.flatMap((place) => {
-      if (depths.has(place.id)) return [];
-      const depth = Math.min((depths.get(place.reply_to) ?? 0) + 1, DEEPEST);
-      depths.set(place.id, depth);
-      const card = placeCard(place, surrounded, signal);
-      append(answers, element("div", { class: `depth-${depth}`, role: "presentation" }, card));
-      answers.hidden = false;
+  function show(nodes, relatedTweets) {
+    return nodes.flatMap((node) => {
+      if (depths.has(node.id)) return [];
+      const depth = Math.min((depths.get(node.reply_to) ?? 0) + 1, MAX_DEPTH);
+      depths.set(node.id, depth);
+      const card = nodeCard(node, relatedTweets, signal);
+      append(replies, element("div", { class: `depth-${depth}`, role: "presentation" }, card));
+      replies.hidden = false;
       return [card];
     });
   }
-  async function take(found) {
-    const fresh = found.filter((place) => !depths.has(place.id));
-    return show(fresh, await surroundings(tweetsOf(fresh), signal));
+  async function addNodes(nodes) {
+    const fresh = nodes.filter((node) => !depths.has(node.id));
+    return show(fresh, await loadRelated(tweetsOf(fresh), signal));
   }
-  const add = async (tweet) => take([{ id: tweet.id, reply_to: tweet.reply_to, tweet }]);
+  const add = async (tweet) => addNodes([{ id: tweet.id, reply_to: tweet.reply_to, tweet }]);
 
   let next = thread.next_cursor;
-  const more = moreButton("More answers", async () => {
+  const more = moreButton("More replies", async () => {
     const further = await get(path, { query: { cursor: next }, signal });
-    const cards = await take(further.descendants);
+    const cards = await addNodes(further.descendants);
     next = further.next_cursor;
     more.hidden = next === null;
     return cards;
   });
   more.hidden = next === null;
-  show(thread.descendants, around);
+  show(thread.descendants, related);
 
-  /** Something may have come between the page and the stream. */
-  async function look() {
+  /** Load replies that arrived between the request of the page and the start of the stream. */
+  async function reload() {
     const { descendants, next_cursor } = await get(path, { signal });
-    await take(descendants);
+    await addNodes(descendants);
     next ??= next_cursor;
     more.hidden = next === null;
   }
 
-  const made = element(
+  const section = element(
     "section",
     {},
     element("h1", {}, "Conversation"),
-    thread.ancestors.map((place) => placeCard(place, around, signal)),
-    tweetCard(thread.tweet, { around, signal, isMain: true }),
+    thread.ancestors.map((node) => nodeCard(node, related, signal)),
+    tweetCard(thread.tweet, { related, signal, isMain: true }),
     session.user && newTweet({ to: thread.tweet.id, onposted: add }),
-    answers,
+    replies,
     more,
   );
-  made.addEventListener("tandem:posted", ({ detail }) => {
+  section.addEventListener("tandem:posted", ({ detail }) => {
     if (depths.has(detail.reply_to)) add(detail).catch((error) => signal.aborted || toast(error.message));
   });
-  const later = () => {}; // there on reloading
+  const ignore = () => {}; // a reload of the page shows it
   listen(`${TWEETS}/stream`, {
     signal,
-    onState: (state) => state === "open" && look().catch(later),
+    onState: (state) => state === "open" && reload().catch(ignore),
     onEvent(event) {
-      if (event.type === "tweet" && depths.has(event.data.reply_to)) add(event.data).catch(later);
-      reflect(event, made);
+      if (event.type === "tweet" && depths.has(event.data.reply_to)) add(event.data).catch(ignore);
+      reflect(event, section);
     },
   });
-  return made;
+  return section;
 }
 
-const tweetsOf = (places) => places.flatMap(({ tweet }) => tweet ?? []);
+const tweetsOf = (nodes) => nodes.flatMap(({ tweet }) => tweet ?? []);
 
-function placeCard({ tweet }, around, signal) {
-  return tweet ? tweetCard(tweet, { around, signal }) : element("p.card.gap", {}, "A tweet that was deleted stood here.");
+function nodeCard({ tweet }, related, signal) {
+  return tweet ? tweetCard(tweet, { related, signal }) : element("p.card.gap", {}, "This tweet was deleted.");
 }

@@ -1,28 +1,28 @@
-/* All accounts: senior managers read them, admins change them. */
+/* All accounts. Senior managers read them, admins edit them. */
 
 import { AUTH, get } from "../api.js";
-import { append, element, fill } from "../dom.js";
+import { append, element, replaceChildren } from "../dom.js";
 import { field } from "../parts/form.js";
 import { moreButton } from "../parts/more.js";
-import { ROLES, editUser, roleWords } from "../parts/user-editor.js";
-import { when } from "../text.js";
+import { ROLES, editUser, roleLabel } from "../parts/user-editor.js";
+import { relativeTime } from "../text.js";
 
 export default async function page({ query, session, signal, navigate }) {
   const filters = { query: query.get("query"), role: query.get("role"), active: query.get("active") };
   const rows = element("tbody", {});
-  const nobody = element("p.empty", { hidden: true }, "Nobody is like that.");
+  const placeholder = element("p.empty", { hidden: true }, "No users found.");
   let next = null;
-  async function goOn() {
+  async function loadMore() {
     const { items, next_cursor } = await get(`${AUTH}/users`, { query: { ...filters, cursor: next }, signal });
     next = next_cursor;
     const added = items.map((user) => row(user, { mayChange: session.may("users:write"), signal }));
     append(rows, added);
     more.hidden = next === null;
-    nobody.hidden = rows.childElementCount > 0;
+    placeholder.hidden = rows.childElementCount > 0;
     return added;
   }
-  const more = moreButton("More users", goOn);
-  await goOn();
+  const more = moreButton("More users", loadMore);
+  await loadMore();
   return element(
     "section.wide",
     {},
@@ -34,16 +34,16 @@ export default async function page({ query, session, signal, navigate }) {
       element(
         "table",
         {},
-        element("thead", {}, element("tr", {}, ["User", "Email", "Role", "State", "Since", ""].map(heading))),
+        element("thead", {}, element("tr", {}, ["User", "Email", "Role", "State", "Created", ""].map(heading))),
         rows,
       ),
     ),
-    nobody,
+    placeholder,
     more,
   );
 }
 
-const heading = (words) => (words ? element("th", { scope: "col" }, words) : element("td", {}));
+const heading = (text) => (text ? element("th", { scope: "col" }, text) : element("td", {}));
 
 function filterForm({ query, role, active }, navigate) {
   function apply(event) {
@@ -55,7 +55,7 @@ function filterForm({ query, role, active }, navigate) {
     "form.filters",
     { role: "search", onsubmit: apply },
     field("Username, name or email begins with", { name: "query", type: "search", value: query ?? "", maxlength: 254 }),
-    field("Role", { name: "role", control: select(role, [["", "Any"], ...ROLES.map((each) => [each, roleWords(each)])]) }),
+    field("Role", { name: "role", control: select(role, [["", "Any"], ...ROLES.map((each) => [each, roleLabel(each)])]) }),
     field("State", { name: "active", control: select(active, [["", "Any"], ["true", "Active"], ["false", "Deactivated"]]) }),
     element("button", { type: "submit" }, "Show"),
   );
@@ -66,29 +66,29 @@ function select(chosen, options) {
 }
 
 function row(user, { mayChange, signal }) {
-  const made = element("tr", {});
+  const cells = element("tr", {});
   function show() {
-    fill(
-      made,
+    replaceChildren(
+      cells,
       element("td", {}, element("a", { href: `/people/${user.username}` }, element("strong", {}, user.name)), element("span.count", {}, ` @${user.username}`)),
       element("td", {}, user.email, user.email_verified ? null : element("span.count", {}, " unconfirmed")),
-      element("td", {}, roleWords(user.role)),
+      element("td", {}, roleLabel(user.role)),
       element("td", {}, element("span.badge", { class: user.is_active ? "" : "off" }, user.is_active ? "Active" : "Deactivated")),
-      element("td", {}, when(user.created_at)),
-      element("td", {}, mayChange && element("button", { type: "button", "aria-label": `Change ${user.username}`, onclick: change }, "Change")),
+      element("td", {}, relativeTime(user.created_at)),
+      element("td", {}, mayChange && element("button", { type: "button", "aria-label": `Edit ${user.username}`, onclick: change }, "Edit")),
     );
   }
   async function change() {
     const outcome = await editUser(user, signal);
     if (outcome === "deleted") {
-      made.closest(".scroll").focus();
-      made.remove();
+      cells.closest(".scroll").focus();
+      cells.remove();
     } else if (outcome) {
       user = outcome;
       show();
-      made.querySelector("button")?.focus();
+      cells.querySelector("button")?.focus();
     }
   }
   show();
-  return made;
+  return cells;
 }

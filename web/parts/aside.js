@@ -1,7 +1,7 @@
-/* What stands beside every page on a wide screen: search and the day's hashtags. */
+/* The sidebar of wide screens: search and today's hashtags. */
 
 import { TWEETS, get } from "../api.js";
-import { element, fill } from "../dom.js";
+import { element, replaceChildren } from "../dom.js";
 import { searchForm } from "./search-form.js";
 import { trendItem } from "./trend-item.js";
 
@@ -11,9 +11,9 @@ export function aside() {
   get(`${TWEETS}/trends`, { query: { window: "24h" } }).then(
     ({ items }) => {
       section.hidden = items.length === 0;
-      fill(trends, items.slice(0, 8).map(trendItem));
+      replaceChildren(trends, items.slice(0, 8).map(trendItem));
     },
-    () => {}, // it is only an extra: the page itself says what does not answer
+    () => {}, // optional content; the page itself shows errors
   );
   return [searchForm(), section];
 }

@@ -1,35 +1,35 @@
-/* People, as they are shown beside what they write. */
+/* Users: avatar, name and link to the profile. */
 
 import { element } from "../dom.js";
 
 const HUES = 6;
 
-/** A disc with the first letter of a name, in a colour that stays the person's. */
-export function avatar(person) {
-  const letter = person?.name ? [...person.name][0].toUpperCase() : "?";
-  const hue = person ? [...person.id].reduce((sum, character) => sum + character.codePointAt(0), 0) % HUES : "none";
+/** A disc with the first letter of the name, in a constant colour per user. */
+export function avatar(user) {
+  const letter = user?.name ? [...user.name][0].toUpperCase() : "?";
+  const hue = user ? [...user.id].reduce((sum, character) => sum + character.codePointAt(0), 0) % HUES : "none";
   return element("span.avatar", { "aria-hidden": "true", dataset: { hue } }, letter);
 }
 
-/** What somebody is called. Null has deleted the account, and who has no name yet has just opened it. */
-export function nameOf(person) {
-  return person === null ? "Deleted account" : (person.name ?? "Somebody new");
+/** The name of a user. Null is a deleted account; a user without a name has no copy yet. */
+export function nameOf(user) {
+  return user === null ? "Deleted account" : (user.name ?? "New user");
 }
 
-/** Somebody's name and username. */
-export function author(person) {
-  if (person === null) return element("span.author.gone", {}, nameOf(person));
-  if (person.username === null) return element("span.author", {}, nameOf(person));
+/** Name and username, with a link to the profile. */
+export function author(user) {
+  if (user === null) return element("span.author.gone", {}, nameOf(user));
+  if (user.username === null) return element("span.author", {}, nameOf(user));
   return element(
     "a.author",
-    { href: `/people/${person.username}` },
-    element("strong", {}, nameOf(person)),
+    { href: `/people/${user.username}` },
+    element("strong", {}, nameOf(user)),
     " ",
-    element("span", {}, `@${person.username}`),
+    element("span", {}, `@${user.username}`),
   );
 }
 
-/** One of a list of people. */
-export function personCard(person) {
-  return element("li.card.person", {}, avatar(person), author(person));
+/** An item of a list of users. */
+export function userCard(user) {
+  return element("li.card.user", {}, avatar(user), author(user));
 }

@@ -1,6 +1,6 @@
-/* The site's name and its navigation. */
+/* The site's name and navigation. */
 
-import { element, fill } from "../dom.js";
+import { element, replaceChildren } from "../dom.js";
 import { session } from "../session.js";
 import { icon } from "./icons.js";
 import { themeSwitch } from "./theme-switch.js";
@@ -9,7 +9,7 @@ import { toast } from "./toast.js";
 const wordmark = () =>
   element(
     "a.wordmark",
-    { href: "/", "aria-label": "Tandem, to the beginning" },
+    { href: "/", "aria-label": "Tandem, home" },
     element("img", { src: "/icon.svg", alt: "", width: 34, height: 34 }),
     element("span", {}, "Tandem"),
   );
@@ -39,20 +39,20 @@ export const banner = {
     themeSwitch(),
   ],
 
-  /** Show what this person may go to. */
+  /** Show the links that the user's scopes allow. */
   update({ user }) {
     const may = (scope) => session.may(scope);
-    fill(
+    replaceChildren(
       list,
       links({ user, may }).map(({ href, name, text }) =>
         element("li", {}, element("a", { href }, icon(name), element("span", {}, text))),
       ),
     );
-    fill(account, user ? whoIsHere(user) : invitation());
+    replaceChildren(account, user ? currentUser(user) : signUpOrLogIn());
     this.mark(location.pathname);
   },
 
-  /** Mark the link to the page one is on. */
+  /** Mark the link to the current page. */
   mark(path) {
     for (const link of list.querySelectorAll("a")) {
       if (link.pathname === path) link.setAttribute("aria-current", "page");
@@ -61,16 +61,16 @@ export const banner = {
   },
 };
 
-function whoIsHere(user) {
+function currentUser(user) {
   return [
     element("p.who", {}, element("strong", {}, user.name), element("span", {}, `@${user.username}`)),
     element("button.quiet", { type: "button", onclick: logOut }, "Log out"),
   ];
 }
 
-function invitation() {
+function signUpOrLogIn() {
   return [
-    element("a.button.primary", { href: "/register" }, "Open an account"),
+    element("a.button.primary", { href: "/register" }, "Sign up"),
     element("a.button", { href: "/login" }, "Log in"),
   ];
 }

@@ -1,8 +1,8 @@
-/* Where tweets are written: new ones, answers, quotes and edits. */
+/* Forms for new tweets, replies, quotes and edits. */
 
-import { append, element, fill } from "../dom.js";
+import { append, element, replaceChildren } from "../dom.js";
 import { session } from "../session.js";
-import { MAX_CODE_POINTS, codePoints, isBlank } from "../text.js";
+import { MAX_CODE_POINTS, codePoints, isBlank, plural } from "../text.js";
 import * as tweets from "../tweets.js";
 import { dialog } from "./dialog.js";
 import { toast } from "./toast.js";
@@ -10,13 +10,14 @@ import { quoted } from "./tweet.js";
 
 const WARN_BELOW = 20;
 
-/* What has been written and not sent: a page, and what is on it, goes when the session ends. */
+/* Unsent texts. They survive the end of a session, which replaces the page. */
 const drafts = new Map();
 const draftOf = (label, about, text) => JSON.stringify([session.user.id, label, about, text]);
 
 /**
- * A form for a text of 280 code points at most. `onsend(text)` sends it; what it throws is shown below the text. The
- * field is emptied after that, unless it returns false. `about` is the id of the tweet that the text is about.
+ * A form for a text of up to 280 code points. `onsend(text)` sends it; its error is shown below the text. Unless it
+ * returns false, the field is cleared afterwards. `about` is the id of the tweet that the text replies to, quotes or
+ * edits.
  */
 export function composer({ label, action, about = null, text = "", placeholder = "", autofocus = false, onsend }) {
   const draft = draftOf(label, about, text);
@@ -33,7 +34,7 @@ export function composer({ label, action, about = null, text = "", placeholder =
     left.textContent = rest;
     left.title = `${rest} of ${MAX_CODE_POINTS} characters left`;
     left.classList.toggle("few", rest < WARN_BELOW);
-    // Read out only where it matters, not at each letter.
+    // Announce the count only near the limit, not at each letter.
     spoken.textContent = rest < 0 ? `${-rest} characters too many` : rest < WARN_BELOW ? `${rest} characters left` : "";
     area.setAttribute("aria-invalid", String(rest < 0));
   }
@@ -42,11 +43,11 @@ export function composer({ label, action, about = null, text = "", placeholder =
     event.preventDefault();
     if (isBusy) return;
     const rest = MAX_CODE_POINTS - codePoints(area.value);
-    if (isBlank(area.value)) return complain("Write something first.");
-    if (rest < 0) return complain(`That is ${-rest} characters too long.`);
+    if (isBlank(area.value)) return showError("The text is empty.");
+    if (rest < 0) return showError(`The text is ${plural(-rest, "character")} too long.`);
     isBusy = true;
     button.setAttribute("aria-disabled", "true");
-    fill(error);
+    replaceChildren(error);
     try {
       if ((await onsend(area.value)) !== false) {
         area.value = "";
@@ -54,15 +55,15 @@ export function composer({ label, action, about = null, text = "", placeholder =
       }
       count();
     } catch (problem) {
-      complain(problem.message);
+      showError(problem.message);
     } finally {
       isBusy = false;
       button.removeAttribute("aria-disabled");
     }
   }
 
-  function complain(words) {
-    fill(error, words);
+  function showError(text) {
+    replaceChildren(error, text);
     area.focus();
   }
 
@@ -84,12 +85,12 @@ export function composer({ label, action, about = null, text = "", placeholder =
   );
 }
 
-/** Write a new tweet, at the top of a page, or an answer to one below it. `onposted` gets it, and may show it. */
+/** A form for a new tweet, or for a reply to the tweet `to`. `onposted(tweet)` may show it. */
 export function newTweet({ onposted, text = "", to = null }) {
   let post = tweets.posting();
-  const words = to ? { label: "Your reply", action: "Reply", placeholder: "Your reply" } : { label: "New tweet", action: "Tweet", placeholder: "What goes on?" };
+  const texts = to ? { label: "Your reply", action: "Reply", placeholder: "Your reply" } : { label: "New tweet", action: "Tweet", placeholder: "What’s happening?" };
   return composer({
-    ...words,
+    ...texts,
     about: to,
     text,
     async onsend(written) {
@@ -98,20 +99,20 @@ export function newTweet({ onposted, text = "", to = null }) {
       try {
         await onposted(tweet);
       } catch (error) {
-        // Not an error of the form's: whoever sent it again would have two.
+        // Not an error of the form: sending the text again would post it twice.
         if (error.name !== "AbortError") toast(`Posted. ${error.message}`);
       }
     },
   });
 }
 
-/** Answer a tweet in a dialog. Resolves to the answer, or undefined. */
-export const reply = (to, signal) => written("Reply", { label: "Your reply", action: "Reply", to, as: "reply_to", signal });
+/** Reply to a tweet in a dialog. Resolves to the reply, or undefined. */
+export const reply = (to, signal) => compose("Reply", { label: "Your reply", action: "Reply", to, as: "reply_to", signal });
 
 /** Quote a tweet in a dialog. Resolves to the new tweet, or undefined. */
-export const quote = (of, signal) => written("Quote", { label: "Your words", action: "Tweet", to: of, as: "quote_of", signal });
+export const quote = (of, signal) => compose("Quote", { label: "Your comment", action: "Tweet", to: of, as: "quote_of", signal });
 
-function written(title, { label, action, to, as, signal }) {
+function compose(title, { label, action, to, as, signal }) {
   const post = tweets.posting();
   return dialog(
     title,
@@ -132,12 +133,12 @@ function written(title, { label, action, to, as, signal }) {
 }
 
 /**
- * Edit a tweet in a dialog. Resolves to the edited tweet, or undefined. If it was edited elsewhere meanwhile, both
- * texts are shown, and whoever edits decides.
+ * Edit a tweet in a dialog. Resolves to the edited tweet, or undefined. If the tweet was edited elsewhere meanwhile, the
+ * dialog shows both texts, and the user decides.
  */
 export function edit(tweet, signal) {
   let { version } = tweet;
-  const label = "The tweet's text";
+  const label = "Tweet text";
   const notice = element("div", { role: "status" });
   return dialog(
     "Edit",
@@ -156,7 +157,7 @@ export function edit(tweet, signal) {
             if (error.status !== 412) throw error;
             const current = await tweets.read(tweet.id);
             version = current.version;
-            fill(notice, conflict(current, close));
+            replaceChildren(notice, conflict(current, close));
             return false;
           }
           return true;
@@ -165,7 +166,7 @@ export function edit(tweet, signal) {
     ],
     { signal },
   ).finally(() => {
-    // Who closes the dialog does not want it any more.
+    // Closing the dialog discards the draft.
     if (!signal.aborted) drafts.delete(draftOf(label, tweet.id, tweet.text));
   });
 }
@@ -173,9 +174,9 @@ export function edit(tweet, signal) {
 function conflict(current, close) {
   return append(
     element("div.notice", {}),
-    element("p", {}, "This tweet was edited elsewhere while you wrote. It now says:"),
+    element("p", {}, "This tweet was edited elsewhere meanwhile. Its current text:"),
     element("blockquote", {}, current.text),
-    element("p", {}, "Save again to put your text in its place, or"),
-    element("button", { type: "button", onclick: () => close(current) }, "keep what it says"),
+    element("p", {}, "Save again to replace it with your text, or"),
+    element("button", { type: "button", onclick: () => close(current) }, "keep the current text"),
   );
 }

@@ -1,10 +1,10 @@
-/* Modal dialogs, by the browser's own element: it keeps the focus inside and gives it back. */
+/* Modal dialogs with the browser's `dialog` element, which traps and restores the focus. */
 
 import { element } from "../dom.js";
 
 /**
- * Open a dialog with this title. `content` gets a function that closes it; the promise resolves to what that is given,
- * or undefined if it is closed otherwise (Escape, the button, `signal`).
+ * Open a dialog. `content(close)` returns its elements; the promise resolves to the argument of `close`, or to undefined
+ * if the dialog is closed otherwise (Escape, the button, `signal`).
  */
 export function dialog(title, content, { signal } = {}) {
   return new Promise((resolve) => {
@@ -37,9 +37,9 @@ export function dialog(title, content, { signal } = {}) {
   });
 }
 
-/** Ask before something that can't be undone. Resolves to true or false. */
-export async function confirmed(title, text, action, options) {
-  const answer = await dialog(
+/** Ask for confirmation. Resolves to true or false. */
+export async function confirm(title, text, action, options) {
+  const isConfirmed = await dialog(
     title,
     (close) => [
       element("p", {}, text),
@@ -52,5 +52,5 @@ export async function confirmed(title, text, action, options) {
     ],
     options,
   );
-  return answer === true;
+  return isConfirmed === true;
 }

@@ -1,14 +1,14 @@
-/* Forms that talk to an interface: what it says of a field appears at the field. */
+/* Forms for API requests: errors of a field appear at the field. */
 
 import { ApiError } from "../api.js";
-import { append, element, fill } from "../dom.js";
+import { append, element, replaceChildren } from "../dom.js";
 
 let count = 0;
 
 /**
  * A labelled field: `field("Password", { name: "password", type: "password", hint: "At least 8 characters." })`.
  *
- * `name` is the one in the JSON of the request. `control` replaces the input, as with a select; what else is given are
+ * `name` is the field of the request's JSON. `control` replaces the input, for example by a select; other properties are
  * attributes of the input.
  */
 export function field(label, { name, hint, control, ...attributes }) {
@@ -26,81 +26,81 @@ export function field(label, { name, hint, control, ...attributes }) {
   );
 }
 
-/** A box to tick, with its label behind it. */
+/** A checkbox, followed by its label. */
 export function checkbox(label, { name, ...attributes }) {
   return element("label.checkbox", {}, element("input", { type: "checkbox", name, ...attributes }), label);
 }
 
 /**
- * A form that sends what it holds: `form([field(…)], { action: "Log in", onsubmit: async (values, signal) => … })`.
+ * A form: `form([field(…)], { action: "Log in", onsubmit: async (values, signal) => … })`.
  *
- * `values` are of text, and of true or false for boxes. While `onsubmit` is at work it can't be sent again. What it
- * throws is shown: an `ApiError` at the fields that its pointers name, the first of which gets the focus, and what
- * concerns no field of this form above the button. What it returns, if that is text, is shown there as done.
+ * `values` are strings, and booleans for checkboxes. The form can't be submitted again while `onsubmit` runs. An
+ * `ApiError` is shown at the fields that its pointers name, and the first of them gets the focus; errors of other fields
+ * are shown above the button. A string that `onsubmit` returns is shown there as success.
  */
 export function form(children, { action, onsubmit, signal, quiet = false, ...attributes }) {
   const message = element("p.message", { role: "status" });
   const button = element("button", { type: "submit", class: quiet ? "" : "primary" }, action);
-  const made = element("form", { novalidate: true, ...attributes }, children, message, button);
+  const created = element("form", { novalidate: true, ...attributes }, children, message, button);
   let isBusy = false;
-  made.addEventListener("submit", async (event) => {
+  created.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (isBusy) return;
     isBusy = true;
     button.setAttribute("aria-disabled", "true");
-    clear(made, message);
+    clear(created, message);
     try {
-      const done = await onsubmit(valuesOf(made), signal);
-      if (typeof done === "string") say(message, done, "done");
+      const done = await onsubmit(valuesOf(created), signal);
+      if (typeof done === "string") showMessage(message, done, "done");
     } catch (error) {
-      if (!signal?.aborted) showErrors(made, message, error);
+      if (!signal?.aborted) showErrors(created, message, error);
     } finally {
       isBusy = false;
       button.removeAttribute("aria-disabled");
     }
   });
-  return made;
+  return created;
 }
 
-/** Of the values of a form, those that are not what they were. */
+/** The values of a form that differ from `before`. */
 export const changesOf = (values, before) =>
   Object.fromEntries(Object.entries(values).filter(([name, value]) => value !== before[name]));
 
-function valuesOf(made) {
-  const named = [...made.elements].filter((control) => control.name);
+function valuesOf(created) {
+  const named = [...created.elements].filter((control) => control.name);
   return Object.fromEntries(
     named.map((control) => [control.name, control.type === "checkbox" ? control.checked : control.value]),
   );
 }
 
-function clear(made, message) {
-  fill(message);
+function clear(created, message) {
+  replaceChildren(message);
   message.className = "message";
-  for (const each of made.querySelectorAll(".field")) {
-    fill(each.querySelector(".error"));
+  for (const each of created.querySelectorAll(".field")) {
+    replaceChildren(each.querySelector(".error"));
     each.querySelector("input, select, textarea").removeAttribute("aria-invalid");
   }
 }
 
-/** Show an error of a request in a form that `form` has made. */
-function showErrors(made, message, error) {
+/** Show the error of a request in a form of `form`. */
+function showErrors(created, message, error) {
   if (!(error instanceof ApiError)) console.error(error);
-  const elsewhere = [];
+  const others = [];
   let first = null;
   for (const each of error.fields ?? []) {
     const name = (each.pointer ?? `#/${each.parameter}`).slice(2);
-    const place = made.querySelector(`[data-field="${CSS.escape(name)}"]`);
+    const place = created.querySelector(`[data-field="${CSS.escape(name)}"]`);
     if (place === null) {
-      elsewhere.push(each.detail);
+      others.push(each.detail);
       continue;
     }
     const control = place.querySelector("input, select, textarea");
     control.setAttribute("aria-invalid", "true");
-    fill(place.querySelector(".error"), plain(each));
+    replaceChildren(place.querySelector(".error"), plain(each));
     first ??= control;
   }
-  const isShown = first !== null && elsewhere.length === 0;
-  if (!isShown) say(message, elsewhere.join(" ") || textOf(error), "failed");
+  const isShown = first !== null && others.length === 0;
+  if (!isShown) showMessage(message, others.join(" ") || textOf(error), "failed");
   first?.focus();
 }
 
@@ -108,17 +108,17 @@ function textOf(error) {
   return error instanceof ApiError ? error.message : "Something went wrong. Please try again.";
 }
 
-function say(message, text, kind) {
+function showMessage(message, text, kind) {
   message.classList.add(kind);
   append(message, text);
 }
 
-/* The words of the validation library are for programmers. */
+/* Messages for users in place of those of the validation library. */
 const PLAIN = {
-  missing: () => "Please fill this in.",
-  "string-too-short": ({ detail }) => `Too short: ${lengthIn(detail)} characters at least.`,
-  "string-too-long": ({ detail }) => `Too long: ${lengthIn(detail)} characters at most.`,
-  "string-pattern-mismatch": () => "Only letters, digits and _ can be used here.",
+  missing: () => "This field is required.",
+  "string-too-short": ({ detail }) => `Too short: at least ${lengthIn(detail)} characters.`,
+  "string-too-long": ({ detail }) => `Too long: at most ${lengthIn(detail)} characters.`,
+  "string-pattern-mismatch": () => "Only letters, digits and _ are allowed.",
   "value-error": ({ pointer, detail }) => (pointer?.includes("email") ? "This is not an email address." : detail),
 };
 

@@ -1,6 +1,6 @@
-/* Line drawings of our own, 24 by 24. */
+/* Icons, 24 by 24. */
 
-import { drawn } from "../dom.js";
+import { svg } from "../dom.js";
 
 const PATHS = {
   home: "M4 11.5 12 4l8 7.5V20h-5.5v-5h-5v5H4z",
@@ -19,6 +19,6 @@ const PATHS = {
   theme: "M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM12 3v18M12 8.500l5.5-3M12 13l8.5-4.500M12 17.500l8-4.5",
 };
 
-/** One of them, which says nothing to who can't see it. */
+/** An icon, hidden from screen readers. */
 export const icon = (name) =>
-  drawn("svg", { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" }, drawn("path", { d: PATHS[name] }));
+  svg("svg", { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" }, svg("path", { d: PATHS[name] }));

@@ -1,21 +1,21 @@
-/* Who somebody is, above his tweets, his followers and those he follows. */
+/* The head of a profile, above the user's tweets, followers and followed users. */
 
 import { TWEETS, get, put, remove } from "../api.js";
-import { element, fill } from "../dom.js";
+import { element, replaceChildren } from "../dom.js";
 import { loginPath, navigate } from "../navigation.js";
 import { session } from "../session.js";
-import { counted } from "../text.js";
+import { plural } from "../text.js";
 import { avatar } from "./author.js";
 import { toast } from "./toast.js";
 
 const MONTH = new Intl.DateTimeFormat("en", { month: "long", year: "numeric" });
 
-/** The head of a profile; `tab` is "", "followers" or "following". Throws an `ApiError` of status 404 for nobody. */
+/** The head of a profile; `tab` is "", "followers" or "following". Throws an `ApiError` of status 404 for unknown users. */
 export async function profileHead(username, { tab, signal }) {
   const path = `${TWEETS}/users/${encodeURIComponent(username)}`;
   const profile = await get(path, { signal });
   const counts = element("nav.tabs", { "aria-label": "Profile" });
-  const showCounts = () => fill(counts, tabs(profile, tab));
+  const showCounts = () => replaceChildren(counts, tabs(profile, tab));
   showCounts();
   return element(
     "header.profile",
@@ -30,34 +30,34 @@ export async function profileHead(username, { tab, signal }) {
 }
 
 function about({ created_at, is_imported }) {
-  if (is_imported) return " · from a dataset, without an account";
-  return created_at ? ` · here since ${MONTH.format(new Date(created_at))}` : "";
+  if (is_imported) return " · imported, without an account";
+  return created_at ? ` · joined ${MONTH.format(new Date(created_at))}` : "";
 }
 
 function tabs({ username, counts }, tab) {
-  const link = (name, words) =>
+  const link = (name, label) =>
     element(
       "a",
       { href: `/people/${username}${name && `/${name}`}`, "aria-current": name === tab ? "page" : null },
-      words,
+      label,
     );
   return [
-    link("", counted(counts.tweets, "tweet")),
-    link("followers", counted(counts.followers, "follower")),
+    link("", plural(counts.tweets, "tweet")),
+    link("followers", plural(counts.followers, "follower")),
     link("following", `${counts.following.toLocaleString("en")} following`),
   ];
 }
 
 function followButton(path, profile, onchange) {
-  const button = element("button", { type: "button", onclick: flip });
+  const button = element("button", { type: "button", onclick: toggle });
   const show = () => {
     const isFollowed = profile.is_followed === true;
     button.classList.toggle("primary", !isFollowed);
     button.setAttribute("aria-pressed", String(isFollowed));
-    fill(button, isFollowed ? "Following" : "Follow");
+    replaceChildren(button, isFollowed ? "Following" : "Follow");
   };
-  async function flip() {
-    if (session.user === null) return navigate(loginPath(), { notice: "Log in to follow somebody." });
+  async function toggle() {
+    if (session.user === null) return navigate(loginPath(), { notice: "Log in to follow users." });
     if (button.hasAttribute("aria-disabled")) return undefined;
     button.setAttribute("aria-disabled", "true");
     try {

@@ -2,12 +2,12 @@ import { element } from "../dom.js";
 import { navigate } from "../navigation.js";
 import { icon } from "./icons.js";
 
-/** A field to search with; `words` are those that were searched for. */
-export function searchForm(words = "") {
+/** The search form, with the current query. */
+export function searchForm(query = "") {
   const input = element("input", {
     type: "search",
     name: "q",
-    value: words,
+    value: query,
     "aria-label": "Search tweets",
     placeholder: "Search tweets",
     maxlength: 280,

@@ -1,32 +1,32 @@
-/* A list of tweets, newest first, that goes on at its end, and at its beginning while one reads. */
+/* A paginated list of tweets, newest first, with live updates. */
 
 import { TWEETS, get } from "../api.js";
-import { append, element, fill, focusOn, tell } from "../dom.js";
+import { append, element, replaceChildren, focusOn, announce } from "../dom.js";
 import { listen } from "../live.js";
-import { counted } from "../text.js";
+import { plural } from "../text.js";
 import { moreButton } from "./more.js";
 import { toast } from "./toast.js";
-import { reflect, surroundings, tweetCard } from "./tweet.js";
+import { reflect, loadRelated, tweetCard } from "./tweet.js";
 
 const PAGE = 20;
-// A busy stream is looked after so often and no oftener.
-const LOOK_MILLISECONDS = 1500;
+// The minimum interval between reloads, however busy the stream.
+const RELOAD_MILLISECONDS = 1500;
 
 /**
- * The tweets that `path` lists (with `query`), a page at a time.
+ * The tweets that `path` lists (with `query`), page by page.
  *
- * With `live`, a query of `/v1/stream`, somebody hears of new tweets and asks for them with a button; edits and
- * deletions are shown at once. `empty` is said if there are none. The element has a method `add(tweet)` for what was
- * posted here. Throws what the first page's request does.
+ * With `live`, a query of `/v1/stream`, a button offers new tweets, and edits and deletions appear immediately. `empty`
+ * is the text of an empty list. The element has a method `add(tweet)` for a tweet that was posted here. Throws the error
+ * of the first page's request.
  */
 export async function timeline(path, { query = {}, live = null, empty, signal }) {
   const page = async (cursor) => get(path, { query: { ...query, limit: PAGE, cursor }, signal });
   const list = element("div.timeline", { role: "feed", "aria-label": "Tweets" });
   const news = element("button.news", { type: "button", hidden: true });
   const spoken = element("p.visually-hidden", { role: "status" });
-  const more = moreButton("Older tweets", goOn);
-  const nothing = element("p.empty", { hidden: true }, empty);
-  const made = element("div", {}, spoken, news, list, nothing, more);
+  const more = moreButton("Older tweets", loadMore);
+  const placeholder = element("p.empty", { hidden: true }, empty);
+  const created = element("div", {}, spoken, news, list, placeholder, more);
   const known = new Set();
   let next = null;
   let oldest = null;
@@ -34,17 +34,17 @@ export async function timeline(path, { query = {}, live = null, empty, signal })
 
   function showWhetherEmpty() {
     list.hidden = known.size === 0;
-    nothing.hidden = !list.hidden;
+    placeholder.hidden = !list.hidden;
   }
 
   async function cards(tweets) {
-    const around = await surroundings(tweets, signal);
+    const related = await loadRelated(tweets, signal);
     const fresh = tweets.filter(({ id }) => !known.has(id));
     for (const { id } of fresh) known.add(id);
-    return fresh.map((tweet) => tweetCard(tweet, { around, signal, isAlone: true }));
+    return fresh.map((tweet) => tweetCard(tweet, { related, signal, isAlone: true }));
   }
 
-  async function goOn() {
+  async function loadMore() {
     const { items, next_cursor } = await page(next);
     const added = await cards(items);
     next = next_cursor;
@@ -63,53 +63,53 @@ export async function timeline(path, { query = {}, live = null, empty, signal })
     return added;
   }
 
-  async function look() {
+  async function reload() {
     const { items, next_cursor } = await page(null);
-    // Where something was deleted, older ones move up that one has not come to yet.
+    // Deletions move older tweets up onto this page that belong to a page not loaded yet.
     waiting = items.filter(({ id, created_at }) => !known.has(id) && (next === null || created_at > oldest));
-    announce(waiting.length === items.length && next_cursor !== null);
+    showWaiting(waiting.length === items.length && next_cursor !== null);
   }
 
-  function announce(isMore = false) {
+  function showWaiting(isMore = false) {
     waiting = waiting.filter(({ id }) => !known.has(id));
     news.hidden = waiting.length === 0;
-    const text = `${isMore ? "More than " : ""}${counted(waiting.length, "new tweet")}`;
-    fill(news, text);
-    tell(spoken, waiting.length ? text : "");
+    const text = `${isMore ? "More than " : ""}${plural(waiting.length, "new tweet")}`;
+    replaceChildren(news, text);
+    announce(spoken, waiting.length ? text : "");
   }
 
   news.addEventListener("click", async () => {
     try {
       const [first] = await add(...waiting);
-      announce();
+      showWaiting();
       if (first) focusOn(first);
     } catch (error) {
       if (!signal.aborted) toast(error.message);
     }
   });
-  made.add = add;
+  created.add = add;
 
-  await goOn();
-  if (live !== null) follow(live, { list, known, look, signal });
-  return made;
+  await loadMore();
+  if (live !== null) follow(live, { list, known, reload, signal });
+  return created;
 }
 
-function follow(live, { list, known, look, signal }) {
+function follow(live, { list, known, reload, signal }) {
   let timer = null;
-  const lookSoon = () => {
+  const reloadSoon = () => {
     timer ??= setTimeout(() => {
       timer = null;
-      look().catch((error) => error.isUnavailable && lookSoon());
-    }, LOOK_MILLISECONDS);
+      reload().catch((error) => error.isUnavailable && reloadSoon());
+    }, RELOAD_MILLISECONDS);
   };
   signal.addEventListener("abort", () => clearTimeout(timer));
   const path = `${TWEETS}/stream?${new URLSearchParams(live)}`;
   listen(path, {
     signal,
-    // Something may have come between the page and the stream.
-    onState: (state) => state === "open" && lookSoon(),
+    // Tweets may have arrived between the request of the page and the start of the stream.
+    onState: (state) => state === "open" && reloadSoon(),
     onEvent({ type, data }) {
-      if (type === "tweet" && !known.has(data.id)) lookSoon();
+      if (type === "tweet" && !known.has(data.id)) reloadSoon();
       reflect({ type, data }, list);
     },
   });

@@ -1,11 +1,11 @@
-/* Short messages that pass. The region they appear in is a live one: they are read out. */
+/* Temporary messages in a live region, which screen readers read out. */
 
 import { element } from "../dom.js";
 
 const SHOWN_MILLISECONDS = 7000;
 
 export function toast(text) {
-  const note = element("p.toast", {}, text);
-  document.getElementById("toasts").append(note);
-  setTimeout(() => note.remove(), SHOWN_MILLISECONDS);
+  const message = element("p.toast", {}, text);
+  document.getElementById("toasts").append(message);
+  setTimeout(() => message.remove(), SHOWN_MILLISECONDS);
 }

@@ -1,8 +1,8 @@
 import { element } from "../dom.js";
-import { counted } from "../text.js";
+import { plural } from "../text.js";
 
-/** A hashtag of a list, with how often it was used. */
+/** A hashtag with its number of tweets. */
 export function trendItem({ hashtag, tweets }) {
   const link = element("a", { href: `/hashtags/${encodeURIComponent(hashtag)}` }, `#${hashtag}`);
-  return element("li", {}, link, element("span.count", {}, counted(tweets, "tweet")));
+  return element("li", {}, link, element("span.count", {}, plural(tweets, "tweet")));
 }

@@ -1,6 +1,6 @@
 /* Small line charts, in SVG. */
 
-import { drawn, element, fill } from "../../dom.js";
+import { svg, element, replaceChildren } from "../../dom.js";
 
 const WIDTH = 300;
 const HEIGHT = 84;
@@ -8,17 +8,17 @@ const TOP = 8;
 let number = 0;
 
 /**
- * A chart of what `add(at, values)` has put in: `at` in milliseconds, one value for each of `lines`, null for none (it
- * leaves a gap). It shows the last `seconds`. `lines` are `{ name, format }`. The figures of now are written below it.
+ * A line chart of the last `seconds`. `lines` are `{ name, format }`. `add(at, values)` adds a sample: `at` in
+ * milliseconds, one value for each line, null leaves a gap. The current values are shown below the chart.
  */
 export function chart(title, lines, { seconds }) {
   const samples = [];
   const id = `chart-${(number += 1)}`;
-  const description = drawn("desc", { id: `${id}-desc` });
-  const scale = drawn("text", { class: "scale", x: 2, y: 9 });
-  const paths = lines.map((_, at) => drawn("path", { class: `line line-${at}` }));
-  const heading = drawn("title", { id: `${id}-title` }, title);
-  const svg = drawn(
+  const description = svg("desc", { id: `${id}-desc` });
+  const scale = svg("text", { class: "scale", x: 2, y: 9 });
+  const paths = lines.map((_, at) => svg("path", { class: `line line-${at}` }));
+  const heading = svg("title", { id: `${id}-title` }, title);
+  const image = svg(
     "svg",
     {
       class: "chart",
@@ -28,7 +28,7 @@ export function chart(title, lines, { seconds }) {
     },
     heading,
     description,
-    drawn("path", { class: "ground", d: `M0 ${HEIGHT - 1}H${WIDTH}` }),
+    svg("path", { class: "ground", d: `M0 ${HEIGHT - 1}H${WIDTH}` }),
     paths,
     scale,
   );
@@ -40,13 +40,13 @@ export function chart(title, lines, { seconds }) {
     const highest = niceAbove(Math.max(0, ...samples.flatMap((sample) => sample.values.filter((each) => each !== null))));
     paths.forEach((path, line) => path.setAttribute("d", track(samples, line, { until: at, seconds, highest })));
     scale.textContent = highest > 0 ? lines[0].format(highest) : "";
-    const latest = lines.map(({ name, format }, line) => ({ name, text: written(format, last(samples, line)) }));
+    const latest = lines.map(({ name, format }, line) => ({ name, text: formatted(format, last(samples, line)) }));
     description.textContent = `${latest.map(({ name, text }) => `${name} ${text}`).join(", ")}; at most ${
       scale.textContent || "nothing"
     } in the last ${seconds / 60} minutes.`;
-    fill(figures, latest.map(({ name, text }, line) => element(`span.key.line-${line}`, {}, `${name} ${text}`)));
+    replaceChildren(figures, latest.map(({ name, text }, line) => element(`span.key.line-${line}`, {}, `${name} ${text}`)));
   }
-  return { element: element("figure", {}, svg, figures), add };
+  return { element: element("figure", {}, image, figures), add };
 }
 
 function track(samples, line, { until, seconds, highest }) {
@@ -56,7 +56,7 @@ function track(samples, line, { until, seconds, highest }) {
   return samples
     .map(({ at, values }) => {
       const value = values[line];
-      // A point that has no neighbour is a dot: a line of no length with round ends.
+      // A point without neighbours is a dot: a line of length zero with round ends.
       const step = value === null ? "" : `${isDrawing ? "L" : "M"}${x(at)} ${y(value)}${isDrawing ? "" : "h0"}`;
       isDrawing = value !== null;
       return step;
@@ -64,7 +64,7 @@ function track(samples, line, { until, seconds, highest }) {
     .join("");
 }
 
-/** 1, 2 or 5 times a power of ten. */
+/** Round up to 1, 2 or 5 times a power of ten. */
 function niceAbove(value) {
   if (value <= 0) return 0;
   const power = 10 ** Math.floor(Math.log10(value));
@@ -75,4 +75,4 @@ function last(samples, line) {
   return samples.findLast((sample) => sample.values[line] !== null)?.values[line] ?? null;
 }
 
-const written = (format, value) => (value === null ? "none yet" : format(value));
+const formatted = (format, value) => (value === null ? "none yet" : format(value));

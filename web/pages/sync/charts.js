@@ -1,18 +1,18 @@
-/* Rate and latency of every route, as they have been while this page is open. */
+/* Charts of rate and latency of every route, since the page was opened. */
 
-import { element, fill } from "../../dom.js";
+import { element, replaceChildren } from "../../dom.js";
 import { chart } from "./chart.js";
-import { milliseconds, perSecond } from "./words.js";
+import { milliseconds, perSecond } from "./format.js";
 
 const SHOWN_SECONDS = 300;
-// Looks that are further apart than this, of a page that was hidden, make no rate.
+// Samples that are further apart, because the page was hidden, give no rate.
 const LONGEST_GAP_SECONDS = 15;
 
 /**
- * Events a second by route, from one look at the pipeline to the next: `rates(routes, at)` with `at` in milliseconds.
+ * Events per second by route, between two samples of the pipeline: `rates(routes, at)` with `at` in milliseconds.
  *
- * `done` of a route is the whole consumer group's, so that it does not matter which process answers. A rate is null if
- * it can't be told: at the first look, or if the topic was made anew in between.
+ * `done` of a route counts the whole consumer group, so any process may respond. A rate is null if it is unknown: at the
+ * first sample, or if the topic was created again in between.
  */
 export function rateMeter() {
   let before = { at: 0, done: new Map() };
@@ -31,38 +31,38 @@ export function rateMeter() {
   };
 }
 
-/** An element, and `add(at, rates, status)`; `status` is the answer of /v1/status, or null. */
+/** `{ element, add(at, rates, status) }`; `status` is the response of /v1/status, or null. */
 export function charts() {
-  const made = element("div.charts", {});
+  const container = element("div.charts", {});
   const cards = new Map();
   function add(at, rates, status) {
     const routes = status?.routes ?? [];
     for (const { name } of routes.filter((route) => !cards.has(route.name))) {
       cards.set(name, card(name));
-      fill(made, [...cards.values()].map((each) => each.element));
+      replaceChildren(container, [...cards.values()].map((each) => each.element));
     }
     for (const [name, each] of cards) {
       each.add(at, rates.get(name) ?? null, routes.find((route) => route.name === name));
     }
   }
-  return { element: made, add };
+  return { element: container, add };
 }
 
 function card(name) {
   const options = { seconds: SHOWN_SECONDS };
-  const rate = chart(`${name}: events a second`, [{ name: "rate", format: perSecond }], options);
+  const rate = chart(`${name}: events per second`, [{ name: "rate", format: perSecond }], options);
   const latency = chart(
     `${name}: latency`,
     [
       { name: "median", format: milliseconds },
-      { name: "95 of 100 within", format: milliseconds },
+      { name: "95th percentile", format: milliseconds },
     ],
     options,
   );
   let lastEventAt = null;
   function add(at, events, route) {
     rate.add(at, [events]);
-    // Latencies are of the latest events: without new ones there is nothing to draw.
+    // Latencies are of the latest events: without new events there is no new sample.
     const isNew = route !== undefined && route.last_event_at !== null && route.last_event_at !== lastEventAt;
     lastEventAt = route?.last_event_at ?? lastEventAt;
     latency.add(at, isNew ? [route.latency_ms.p50, route.latency_ms.p95] : [null, null]);

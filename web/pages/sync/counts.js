@@ -1,27 +1,27 @@
-/* How many rows both stores have, side by side. */
+/* The numbers of rows in both stores. */
 
 import { SYNC, get } from "../../api.js";
-import { element, fill } from "../../dom.js";
-import { counted } from "../../text.js";
-import { repeating } from "./repeating.js";
-import { count, moment, stateMark } from "./words.js";
+import { element, replaceChildren } from "../../dom.js";
+import { plural } from "../../text.js";
+import { poll } from "./polling.js";
+import { clockTime, count, stateBadge } from "./format.js";
 
-const LOOK_SECONDS = 10;
+const POLL_SECONDS = 10;
 
-/** An element that keeps itself up to date until `signal` aborts. */
+/** An element that updates itself until `signal` aborts. */
 export function counts({ signal }) {
   const body = element("tbody", {});
   const note = element("p.note", {}, "Counting …");
-  async function look() {
+  async function update() {
     try {
       const { counted_at: at, routes } = await get(`${SYNC}/counts`, { signal });
-      fill(body, routes.map(row));
-      fill(note, "Counted at ", moment(at), ". While people write, what is on its way makes a difference for a moment.");
+      replaceChildren(body, routes.map(row));
+      replaceChildren(note, "Counted at ", clockTime(at), ". Events in transit cause short differences.");
     } catch (error) {
-      if (!signal.aborted) fill(note, `They can’t be counted at the moment. ${error.message}`);
+      if (!signal.aborted) replaceChildren(note, `Can’t count the rows. ${error.message}`);
     }
   }
-  repeating(look, { seconds: LOOK_SECONDS, signal });
+  poll(update, { seconds: POLL_SECONDS, signal });
   return element(
     "section.counts",
     { "aria-labelledby": "sync-counts" },
@@ -32,7 +32,7 @@ export function counts({ signal }) {
       element(
         "table",
         {},
-        element("thead", {}, element("tr", {}, ["Route", "Source", "Copy", "Agreement"].map((text) => element("th", { scope: "col" }, text)))),
+        element("thead", {}, element("tr", {}, ["Route", "Source", "Copy", "State"].map((text) => element("th", { scope: "col" }, text)))),
         body,
       ),
     ),
@@ -47,13 +47,13 @@ function row({ route, source, copy, difference }) {
     element("th", { scope: "row" }, route),
     element("td", {}, side(source)),
     element("td", {}, side(copy)),
-    element("td", {}, agreement(difference)),
+    element("td", {}, stateOf(difference)),
   );
 }
 
 function side(known) {
-  if (known === null) return "unknown: the topic does not name it";
-  const rows = known.rows === null ? "unknown" : `${known.exactness === "estimate" ? "about " : ""}${count(known.rows)}`;
+  if (known === null) return "Unknown: the topic does not name it";
+  const rows = known.rows === null ? "Unknown" : `${known.exactness === "estimate" ? "about " : ""}${count(known.rows)}`;
   return [
     element("span.number", {}, rows),
     element("span.detail", {}, known.name),
@@ -61,8 +61,8 @@ function side(known) {
   ];
 }
 
-function agreement(difference) {
-  if (difference === null) return stateMark("unknown", "not known");
-  if (difference === 0) return stateMark("good", "the same");
-  return stateMark("busy", `${counted(Math.abs(difference), "row")} ${difference > 0 ? "fewer" : "more"} in the copy`);
+function stateOf(difference) {
+  if (difference === null) return stateBadge("unknown", "Unknown");
+  if (difference === 0) return stateBadge("good", "In sync");
+  return stateBadge("busy", `${plural(Math.abs(difference), "row")} ${difference > 0 ? "fewer" : "more"} in the copy`);
 }

@@ -1,25 +1,25 @@
-/* The pipeline: from each store to the other, with the state of every part on the way. */
+/* The pipeline from each store to the other, with the state of every part. */
 
-import { element, fill } from "../../dom.js";
+import { element, replaceChildren } from "../../dom.js";
 import { lanes } from "./model.js";
-import { breakable, perSecond, stateMark } from "./words.js";
+import { breakable, perSecond, stateBadge } from "./format.js";
 
 /**
- * An element, and `update(state, rates)` to show a state (model.js); `rates` are events a second by route, null where
- * none is known.
+ * `{ element, update(state, rates) }`: `update` shows a state (model.js); `rates` are events per second by route, null if
+ * unknown.
  */
 export function diagram() {
-  const made = element("div.pipeline", { role: "group", "aria-label": "The pipeline" });
+  const container = element("div.pipeline", { role: "group", "aria-label": "Pipeline" });
   let shown = "";
   function update(state, rates) {
-    const drawn = lanes(state).map((lane) => ({ ...lane, rate: total(lane.routes.map((name) => rates.get(name) ?? null)) }));
-    // What has not changed stays as it is, for who reads it with a screen reader or has selected some of it.
-    const now = JSON.stringify(drawn);
+    const current = lanes(state).map((lane) => ({ ...lane, rate: total(lane.routes.map((name) => rates.get(name) ?? null)) }));
+    // An unchanged diagram stays, so that screen readers keep their position and selections last.
+    const now = JSON.stringify(current);
     if (now === shown) return;
     shown = now;
-    fill(made, drawn.map(laneElements));
+    replaceChildren(container, current.map(laneElements));
   }
-  return { element: made, update };
+  return { element: container, update };
 }
 
 function laneElements({ store, target, lag, rate, connectors, topics, sync }) {
@@ -53,13 +53,13 @@ function node(kind, name, parts) {
     "div.node",
     { class: kind, dataset: { kind: worst(parts) } },
     element("h3", {}, name),
-    parts.length === 0 && stateMark("unknown", "no route goes this way"),
+    parts.length === 0 && stateBadge("unknown", "No routes"),
     parts.map((part) =>
       element(
         "div.part",
         {},
         !isAlone && element("span.name", {}, breakable(part.title)),
-        stateMark(part.kind, part.word),
+        stateBadge(part.kind, part.word),
         part.details.map((text) => element("span.detail", {}, text)),
       ),
     ),

@@ -1,32 +1,32 @@
-/* One change event, with what has changed. */
+/* A change event with its changed fields. */
 
 import { element } from "../../dom.js";
-import { counted } from "../../text.js";
-import { moment, value } from "./words.js";
+import { plural } from "../../text.js";
+import { clockTime, value } from "./format.js";
 
-const WORDS = { c: "create", u: "update", d: "delete", r: "read" };
+const OPERATIONS = { c: "create", u: "update", d: "delete", r: "read" };
 
 /**
- * `event` is what /v1/events tells. `before` is the row before it, if anybody knows; `isRemembered` if that is not by
- * the word of the source, but by an event that this page saw before.
+ * `event` is an event of /v1/events. `before` is the previous row, if known; `isRemembered` means that it is from an
+ * earlier event on this page, not from the source's log.
  */
 export function eventItem(event, { before, isRemembered }) {
   if (event.op === undefined) return brokenItem(event);
   return element(
     "li.event",
-    { dataset: { op: WORDS[event.op] } },
-    head(event, WORDS[event.op]),
+    { dataset: { op: OPERATIONS[event.op] } },
+    head(event, OPERATIONS[event.op]),
     changes(event, before, isRemembered),
   );
 }
 
-function head(event, word) {
+function head(event, operation) {
   const key = Object.values(event.key ?? {}).map((each) => value(each, 80).replace(/^"|"$/g, ""));
   return element(
     "p.head",
     {},
-    moment(event.source?.ts_ms ?? event.ts_ms ?? Date.now()),
-    element("span.op", {}, word),
+    clockTime(event.source?.ts_ms ?? event.ts_ms ?? Date.now()),
+    element("span.op", {}, operation),
     element("strong", {}, event.route),
     element("code.key", {}, key.join(" · ")),
     element("span.place", {}, `${event.partition}@${event.offset}`),
@@ -44,21 +44,21 @@ function brokenItem(event) {
       element("strong", {}, event.route ?? event.topic),
       element("span.place", {}, `${event.partition}@${event.offset}`),
     ),
-    element("p", {}, `This record is no change event: ${event.error}`),
+    element("p", {}, `Not a change event: ${event.error}`),
   );
 }
 
 function changes({ op, after }, before, isRemembered) {
-  if (op === "d") return before ? fields(before, "was") : element("p.note", {}, "What was there before is not told.");
+  if (op === "d") return before ? fields(before, "was") : element("p.note", {}, "The previous row is unknown.");
   if (op !== "u") return fields(after, "is");
-  if (!before) return [element("p.note", {}, "What was there before is not told: this is all of the row."), fields(after, "is")];
+  if (!before) return [element("p.note", {}, "The previous row is unknown: these are all fields."), fields(after, "is")];
   const names = Object.keys({ ...before, ...after });
   const isSame = (name) => JSON.stringify(before[name]) === JSON.stringify(after[name]);
   const same = names.filter(isSame);
   return [
-    isRemembered && element("p.note", {}, "What was there before is by an earlier event on this page."),
+    isRemembered && element("p.note", {}, "The previous row is from an earlier event on this page."),
     element("dl.fields", {}, names.filter((name) => !isSame(name)).map((name) => changed(name, before[name], after[name]))),
-    same.length > 0 && more(`${counted(same.length, "field")} unchanged`, Object.fromEntries(same.map((name) => [name, after[name]]))),
+    same.length > 0 && more(`${plural(same.length, "field")} unchanged`, Object.fromEntries(same.map((name) => [name, after[name]]))),
   ];
 }
 

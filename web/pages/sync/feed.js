@@ -1,31 +1,31 @@
-/* Change events as they pass. */
+/* The live feed of change events. */
 
 import { SYNC } from "../../api.js";
-import { element, fill } from "../../dom.js";
+import { element, replaceChildren } from "../../dom.js";
 import { listen } from "../../live.js";
-import { counted } from "../../text.js";
-import { choice } from "./choice.js";
+import { plural } from "../../text.js";
+import { labeledSelect } from "./select.js";
 import { eventItem } from "./event.js";
 
 const SHOWN = 60;
-// Rows that are remembered, to say what an update of MongoDB's has changed.
+// Rows to remember, because updates of MongoDB have no previous document.
 const REMEMBERED = 500;
 const OPERATIONS = ["create", "update", "delete", "read"];
 const STATES = {
   connecting: "Connecting …",
-  open: "Listening.",
-  waiting: "Not connected. Trying again …",
-  refused: "The service refuses to tell you.",
+  open: "Connected.",
+  waiting: "Disconnected. Reconnecting …",
+  refused: "Permission denied.",
 };
 
-/** An element, and `offer(names)` to say which routes there are. Listens until `signal` aborts. */
+/** `{ element, addOptions(names) }`, with the names of routes. Listens until `signal` aborts. */
 export function feed({ signal }) {
   const list = element("ol.events", {});
   const state = element("span", { role: "status" });
   const number = element("span.count", {});
-  const route = choice("Route", "all routes", { onchange: changeFilter });
-  const operation = choice("Operation", "all operations", { names: OPERATIONS, onchange: changeFilter });
-  const pause = element("button", { type: "button", "aria-pressed": "false", onclick: turn }, "Pause");
+  const route = labeledSelect("Route", "all routes", { onchange: changeFilter });
+  const operation = labeledSelect("Operation", "all operations", { names: OPERATIONS, onchange: changeFilter });
+  const pause = element("button", { type: "button", "aria-pressed": "false", onclick: togglePause }, "Pause");
   const rows = new Map();
   let waiting = [];
   let missed = 0;
@@ -37,14 +37,14 @@ export function feed({ signal }) {
     connection.abort();
     connection = new AbortController();
     const current = AbortSignal.any([signal, connection.signal]);
-    say("connecting");
+    showState("connecting");
     const query = new URLSearchParams();
-    if (route.chosen() !== null) query.set("route", route.chosen());
-    if (operation.chosen() !== null) query.set("operation", operation.chosen());
-    listen(`${SYNC}/events?${query}`, { onEvent: ({ data }) => take(data), onState: say, signal: current });
+    if (route.selected() !== null) query.set("route", route.selected());
+    if (operation.selected() !== null) query.set("operation", operation.selected());
+    listen(`${SYNC}/events?${query}`, { onEvent: ({ data }) => add(data), onState: showState, signal: current });
   }
 
-  function take(event) {
+  function add(event) {
     waiting.unshift({ event, known: known(rows, event) });
     if (waiting.length > SHOWN) missed += waiting.splice(SHOWN).length;
     if (isPaused) show();
@@ -61,36 +61,36 @@ export function feed({ signal }) {
     }
     const held = waiting.length + missed;
     number.textContent = isPaused
-      ? `${counted(held, "event")} since then${missed > 0 ? `, the latest ${SHOWN} of them are kept` : ""}.`
+      ? `${plural(held, "new event")}${missed > 0 ? `; the latest ${SHOWN} are kept` : ""}.`
       : list.children.length === 0
-        ? "Nothing has passed yet: write a tweet."
-        : `The latest ${counted(list.children.length, "event")}, ${SHOWN} at most.`;
+        ? "No events yet: write a tweet."
+        : `The latest ${plural(list.children.length, "event")}, ${SHOWN} at most.`;
   }
 
-  function turn() {
+  function togglePause() {
     isPaused = !isPaused;
     pause.setAttribute("aria-pressed", String(isPaused));
-    pause.textContent = isPaused ? "Go on" : "Pause";
+    pause.textContent = isPaused ? "Resume" : "Pause";
     show();
   }
 
   function changeFilter() {
-    fill(list);
+    replaceChildren(list);
     waiting = [];
     missed = 0;
     show();
     connect();
   }
 
-  function say(word) {
-    state.textContent = STATES[word];
-    state.dataset.state = word;
+  function showState(name) {
+    state.textContent = STATES[name];
+    state.dataset.state = name;
   }
 
   connect();
   show();
   return {
-    offer: route.offer,
+    addOptions: route.addOptions,
     element: element(
       "section.feed",
       { "aria-labelledby": "sync-feed" },
@@ -98,19 +98,18 @@ export function feed({ signal }) {
       element(
         "p.note",
         {},
-        "What Debezium reads in the databases’ logs, from now on. MySQL’s log tells the row before and after a change; ",
-        "MongoDB’s change stream tells only what the document is afterwards, so what it was before is shown only if this ",
-        "page has seen it.",
+        "New change events that Debezium reads from the databases’ logs. MySQL’s log has the row before and after a change. ",
+        "MongoDB’s change stream has only the new document, so the previous one is shown only if this page has received it.",
       ),
       element("div.bar", {}, route.element, operation.element, pause),
-      // What counts on is not read out with each event.
+      // The count is outside of the live region, so that screen readers don't read it out with each event.
       element("p.status", {}, state, " ", number),
-      element("div.scroll.window", { tabindex: 0, role: "region", "aria-label": "Change events, the newest first" }, list),
+      element("div.scroll.window", { tabindex: 0, role: "region", "aria-label": "Change events, newest first" }, list),
     ),
   };
 }
 
-/** The row before an event, as `eventItem` wants it; what is there afterwards is remembered in `rows`. */
+/** The previous row of an event, for `eventItem`. Stores the new row in `rows`. */
 function known(rows, event) {
   if (event.op === undefined) return {};
   const key = `${event.route} ${JSON.stringify(event.key)}`;

@@ -6,7 +6,7 @@ import { changesOf, field, form } from "../form.js";
 export function account({ profile, session, signal }) {
   async function save(values) {
     Object.assign(profile, await patch(`${AUTH}/users/me`, changesOf(values, profile), { signal }));
-    await session.renew(); // the token has the names in it
+    await session.renew(); // the token contains the names
     return "Saved.";
   }
   return element(
@@ -18,7 +18,7 @@ export function account({ profile, session, signal }) {
         field("Name", { name: "name", value: profile.name, autocomplete: "name", required: true }),
         field("Username", { name: "username", value: profile.username, autocomplete: "username", autocapitalize: "none", required: true }),
       ],
-      { action: "Save the profile", signal, onsubmit: save },
+      { action: "Save profile", signal, onsubmit: save },
     ),
   );
 }

@@ -4,17 +4,17 @@ import { dialog } from "../dialog.js";
 import { field, form } from "../form.js";
 import { toast } from "../toast.js";
 
-/** A file of all that is held about somebody, and the end of the account. */
+/** The export of the user's data, and the deletion of the account. */
 export function data({ profile, session, signal }) {
   return element(
     "section",
     {},
     element("h2", {}, "Your data"),
-    element("p", {}, "A file (JSON) of everything that is held about you: account, sessions, what was logged, and your tweets."),
-    form([], { action: "Get my data", quiet: true, signal, onsubmit: () => save(profile, signal) }),
-    element("h2", {}, "Delete the account"),
-    element("p", {}, "For good, from both stores. Your tweets stay without your name, unless you delete them before."),
-    element("button.danger", { type: "button", onclick: () => end(profile, session, signal) }, "Delete my account"),
+    element("p", {}, "A JSON file of all data about you: account, sessions, audit log and tweets."),
+    form([], { action: "Download my data", quiet: true, signal, onsubmit: () => save(profile, signal) }),
+    element("h2", {}, "Delete account"),
+    element("p", {}, "This deletes your account from both stores and can’t be undone. Your tweets stay without your name, unless you delete them first."),
+    element("button.danger", { type: "button", onclick: () => deleteAccount(profile, session, signal) }, "Delete my account"),
   );
 }
 
@@ -31,27 +31,27 @@ async function save(profile, signal) {
   const href = URL.createObjectURL(file);
   element("a", { href, download: `tandem-${profile.username}.json` }).click();
   URL.revokeObjectURL(href);
-  return "The file is in your downloads.";
+  return "Download complete.";
 }
 
-function end(profile, session, signal) {
+function deleteAccount(profile, session, signal) {
   return dialog(
     "Delete your account?",
     (close) =>
       form(
         [
-          element("p", {}, "This can’t be undone. To go on, write your username."),
+          element("p", {}, "This can’t be undone. Enter your username to confirm."),
           field(`Your username, ${profile.username}`, { name: "username", autocomplete: "off", autocapitalize: "none", required: true, autofocus: true }),
         ],
         {
-          action: "Delete my account for good",
+          action: "Delete my account permanently",
           signal,
           async onsubmit({ username }) {
-            if (username !== profile.username) return "That is not your username: nothing was deleted.";
+            if (username !== profile.username) return "Wrong username: nothing was deleted.";
             await remove(`${AUTH}/users/me`);
             close();
             session.forget();
-            toast("Your account is deleted.");
+            toast("Your account was deleted.");
             return undefined;
           },
         },

@@ -1,16 +1,16 @@
 import { AUTH, patch, post } from "../../api.js";
-import { element, fill } from "../../dom.js";
+import { element, replaceChildren } from "../../dom.js";
 import { field, form } from "../form.js";
 import { toast } from "../toast.js";
 
-/** The address: whether it is confirmed, and another one. */
+/** The email address, its confirmation, and a form to change it. */
 export function email({ profile, signal }) {
   const state = element("div", {});
-  const show = () => fill(state, words(profile), isWaiting(profile) && again(signal));
+  const show = () => replaceChildren(state, description(profile), isPending(profile) && resendButton(signal));
   async function change({ email: address }) {
     Object.assign(profile, await patch(`${AUTH}/users/me`, { email: address }, { signal }));
     show();
-    return profile.pending_email === null ? "Saved." : `A mail is on its way to ${profile.pending_email}.`;
+    return profile.pending_email === null ? "Saved." : `We sent an email to ${profile.pending_email}.`;
   }
   show();
   return element(
@@ -23,36 +23,36 @@ export function email({ profile, signal }) {
         field("New email", {
           name: "email",
           type: "email",
-          hint: "It takes the place of the present one when you open the link that is sent to it.",
+          hint: "Replaces your current email when you open the link that we send to it.",
           autocomplete: "email",
           required: true,
         }),
       ],
-      { action: "Change the email", signal, onsubmit: change },
+      { action: "Change email", signal, onsubmit: change },
     ),
   );
 }
 
-const isWaiting = ({ email_verified, pending_email }) => !email_verified || pending_email !== null;
+const isPending = ({ email_verified, pending_email }) => !email_verified || pending_email !== null;
 
-function words({ email: address, email_verified, pending_email }) {
+function description({ email: address, email_verified, pending_email }) {
   return element(
     "p",
     {},
     element("strong", {}, address),
     email_verified ? " is confirmed." : " is not confirmed yet.",
-    pending_email && [" ", element("strong", {}, pending_email), " is to take its place, once it is confirmed."],
+    pending_email && [" ", element("strong", {}, pending_email), " replaces it after confirmation."],
   );
 }
 
-function again(signal) {
+function resendButton(signal) {
   async function send() {
     try {
       await post(`${AUTH}/email/resend`, undefined, { signal });
-      toast("Another mail is on its way.");
+      toast("Email sent.");
     } catch (error) {
       toast(error.message);
     }
   }
-  return element("p", {}, element("button", { type: "button", onclick: send }, "Send the mail again"));
+  return element("p", {}, element("button", { type: "button", onclick: send }, "Resend email"));
 }

@@ -1,20 +1,20 @@
 import { AUTH, get, post, remove } from "../../api.js";
-import { append, element, fill, focusOn } from "../../dom.js";
-import { when } from "../../text.js";
-import { confirmed } from "../dialog.js";
+import { append, element, replaceChildren, focusOn } from "../../dom.js";
+import { relativeTime } from "../../text.js";
+import { confirm } from "../dialog.js";
 import { toast } from "../toast.js";
 
-/** Where one is logged in. */
+/** The user's sessions. */
 export async function sessions({ session, signal }) {
   const list = element("ul.sessions", {});
   async function show() {
     const { items } = await get(`${AUTH}/sessions`, { signal });
-    fill(list, items.map((each) => item(each, end)));
+    replaceChildren(list, items.map((each) => item(each, end)));
   }
   async function end(id) {
     try {
       await remove(`${AUTH}/sessions/${id}`);
-      toast("That session is ended.");
+      toast("Session ended.");
     } catch (error) {
       if (error.status !== 404) return toast(error.message);
     }
@@ -22,8 +22,8 @@ export async function sessions({ session, signal }) {
     return focusOn(list);
   }
   async function endAll() {
-    const text = "This device too. Everybody who uses your account has to log in again.";
-    if (!(await confirmed("Log out everywhere?", text, "Log out everywhere", { signal }))) return;
+    const text = "This ends all sessions of your account, including this one.";
+    if (!(await confirm("Log out everywhere?", text, "Log out everywhere", { signal }))) return;
     try {
       await post(`${AUTH}/logout-all`);
       session.forget();
@@ -36,7 +36,7 @@ export async function sessions({ session, signal }) {
   return element(
     "section",
     {},
-    element("h2", {}, "Where you are logged in"),
+    element("h2", {}, "Sessions"),
     list,
     element("button", { type: "button", onclick: endAll }, "Log out everywhere"),
   );
@@ -50,19 +50,19 @@ function item({ id, client, address, last_used_at, created_at, is_current }, end
       "div",
       {},
       element("strong", {}, name),
-      element("p.count", {}, `${address} · last used `, when(last_used_at), ", begun ", when(created_at)),
+      element("p.count", {}, `${address} · last used `, relativeTime(last_used_at), ", created ", relativeTime(created_at)),
     ),
     is_current
       ? element("span.badge", {}, "This device")
-      : element("button", { type: "button", "aria-label": `End the session of ${name}`, onclick: () => end(id) }, "End"),
+      : element("button", { type: "button", "aria-label": `End session of ${name}`, onclick: () => end(id) }, "End"),
   );
 }
 
-/* Good enough to tell one's own devices apart; the whole of it is in the title. */
+/* Short names of devices; the title has the whole user agent. */
 const BROWSERS = [["Edg", "Edge"], ["OPR", "Opera"], ["Firefox"], ["Chrom", "Chrome"], ["Safari"], ["curl"]];
 const SYSTEMS = [["Android"], ["iPhone"], ["iPad"], ["Windows"], ["Mac OS X", "macOS"], ["Linux"]];
 
 function deviceOf(client) {
   const named = (known) => known.filter(([word]) => client.includes(word)).map(([word, name]) => name ?? word)[0];
-  return [named(BROWSERS), named(SYSTEMS)].filter(Boolean).join(" on ") || client.slice(0, 40) || "Something unknown";
+  return [named(BROWSERS), named(SYSTEMS)].filter(Boolean).join(" on ") || client.slice(0, 40) || "Unknown device";
 }

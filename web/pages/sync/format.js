@@ -1,4 +1,4 @@
-/* Numbers and moments for people. */
+/* Numbers, times and states as text. */
 
 import { element } from "../../dom.js";
 
@@ -13,18 +13,18 @@ export const count = (number) => counts.format(number);
 export const perSecond = (number) => (number === null ? UNKNOWN : `${rates.format(number)}/s`);
 export const milliseconds = (number) => (number === null ? UNKNOWN : `${rates.format(number)} ms`);
 
-/** A moment, as text or milliseconds: its time of day, and the date for who wants it. */
-export function moment(at) {
+/** The time of day of a time (text or milliseconds). Its title has the date. */
+export function clockTime(at) {
   const date = new Date(at);
   return element("time", { datetime: date.toISOString(), title: day.format(date) }, clock.format(date));
 }
 
-/** A state: a colour and a word. `kind` is good, busy, bad or unknown. */
-export function stateMark(kind, word) {
+/** A state as a word with a coloured dot. `kind` is good, busy, bad or unknown. */
+export function stateBadge(kind, word) {
   return element("span.state", { dataset: { kind } }, word);
 }
 
-/** A name with dots in it may be broken behind each. */
+/** Allow line breaks after the dots of a name. */
 export function breakable(name) {
   return name.split(".").flatMap((part, at, parts) => (at < parts.length - 1 ? [`${part}.`, element("wbr")] : [part]));
 }
