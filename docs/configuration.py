@@ -1,6 +1,6 @@
-"""Writes configuration.md out of what reads the variables: the `Settings` classes, the connectors, `.env.example`.
+"""Generates configuration.md from the `Settings` classes, the connectors and `.env.example`.
 
-`make docs` runs it; a test compares the page with what it would write.
+`make docs` runs it; a test compares the page with its output.
 """
 
 import re
@@ -33,56 +33,56 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _INTRODUCTION = """\
 # Configuration
 
-<!-- Written by docs/configuration.py (make docs) out of the code; a test compares. -->
+<!-- Generated from the code by docs/configuration.py (make docs); a test compares. -->
 
-Everything is set by environment variables. `make run` sets them itself, for Docker they are in `.env`, for Kubernetes
-in [ConfigMaps and Secrets](../infra/kubernetes/README.md). A value that is not valid ends the start with one line that
-names the variable. Secrets are never in logs or error messages; one with `local-only-` in it, which anybody can read in
-the source, is refused unless `ENVIRONMENT=local`.
+All settings are environment variables. `make run` sets them; with Docker they are in `.env`, on Kubernetes
+in [ConfigMaps and Secrets](../infra/kubernetes/README.md). An invalid value ends the start with one line that
+names the variable. Secrets never appear in logs or error messages. A default secret, which contains `local-only-`, is
+rejected unless `ENVIRONMENT=local`.
 
 **Secrets as files.** Every secret `X` of a service or of the embedded stack (addresses with passwords, passwords,
-keys), and every variable that fills a connector, may be given as `X_FILE` instead: the path of a file whose content is
-the value, without the end of the line. Both at the same time are an error, as is a file that can't be read.
+keys), and every variable of a connector, can be given as `X_FILE` instead: the path of a file with the value, without
+the final newline. It is an error to set both, or to name an unreadable file.
 """
 
 _SERVICES = """
 ## Services
 
-*needed* has no default. With Docker, what is not in `.env` is set in a `compose.override.yml` of yours, under the
-service's `environment`.
+*required* variables have no default. With Docker, set variables that are not in `.env` in your own
+`compose.override.yml`, under the service's `environment`.
 """
 
 _CONNECTORS = """
 ## Connectors
 
-The registrar fills them into `infra/connect/connectors/*.json`; all but `REGISTRAR_REPLICATION_FACTOR` are needed.
+The registrar inserts them into `infra/connect/connectors/*.json`; all but `REGISTRAR_REPLICATION_FACTOR` are required.
 """
 
 _DOCKER = """
 ## Docker
 
-In `.env`, which is made from `.env.example`. Only the gateway is open to the network, the services and the mails to the
+Copy `.env.example` to `.env`. Only the gateway is open to the network; the services and the mail sink are open to the
 machine itself.
 """
 
 _GATEWAY = """
 ## Gateway
 
-What `infra/gateway/templates/default.conf.template` is filled with, by `docker-compose.yml`, by the embedded stack and
-by `infra/kubernetes`: {names}. Who runs it sets one of them at most, `GATEWAY_TRUSTED_PROXY`: the network
-(`10.0.0.0/8`) of a proxy before the gateway, whose `X-Forwarded-For` and `X-Forwarded-Proto` are then believed.
+`docker-compose.yml`, the embedded stack and `infra/kubernetes` insert these variables into
+`infra/gateway/templates/default.conf.template`: {names}. Operators only set `GATEWAY_TRUSTED_PROXY`: the network
+(`10.0.0.0/8`) of a proxy before the gateway, whose `X-Forwarded-For` and `X-Forwarded-Proto` it then accepts.
 """
 
 _EMBEDDED = """
 ## Embedded stack
 
 {table}
-Two stacks run side by side with another offset and another folder each. Ports: {ports}.
+A second stack needs its own offset and its own folder. Ports: {ports}.
 """
 
 
 def page() -> str:
-    """The whole of configuration.md."""
+    """Return the content of configuration.md."""
     template = (ROOT / "infra" / "gateway" / "templates" / "default.conf.template").read_text()
     gateway = ", ".join(f"`{name}`" for name in sorted(set(_VARIABLE.findall(template))))
     ports = ", ".join(f"{name} {port}" for name, port in PORTS.items())
@@ -91,11 +91,11 @@ def page() -> str:
         (
             _INTRODUCTION,
             _SERVICES,
-            _table(("variable", "default", "of", "meaning"), _rows_of_services()),
+            _table(("variable", "default", "services", "meaning"), _rows_of_services()),
             _CONNECTORS,
-            _table(("variable", "fills"), _rows_of_connectors()),
+            _table(("variable", "settings"), _rows_of_connectors()),
             _DOCKER,
-            _table(("variable", "as it is there", "meaning"), _rows_of_docker()),
+            _table(("variable", "value in `.env.example`", "meaning"), _rows_of_docker()),
             _GATEWAY.format(names=gateway),
             _EMBEDDED.format(table=embedded.lstrip("\n"), ports=ports),
         )
@@ -103,19 +103,19 @@ def page() -> str:
 
 
 def variables(settings: type[BaseSettings]) -> dict[str, FieldInfo]:
-    """A `Settings` class's fields by the environment variables that they are read from."""
+    """Return the fields of a `Settings` class by environment variable."""
     return {str(field.validation_alias or name).upper(): field for name, field in settings.model_fields.items()}
 
 
 def description(settings: type[BaseSettings], variable: str) -> str | None:
-    """What it is for, in the words of the class, or of the one that it refines."""
+    """Return the variable's description from the class, or from its base class."""
     bases = (base for base in settings.__mro__ if issubclass(base, BaseSettings))
     found = (variables(base)[variable].description for base in bases if variable in variables(base))
     return next(filter(None, found), None)
 
 
 def connector_variables() -> dict[str, list[str]]:
-    """Which settings of which connectors each variable fills."""
+    """Return the connector settings that each variable provides."""
     filled: dict[str, list[str]] = {}
     for file in sorted((ROOT / "infra" / "connect" / "connectors").glob("*.json")):
         for key, name in re.findall(r'"([\w.]+)": "\$\{(\w+)\}"', file.read_text()):
@@ -124,7 +124,7 @@ def connector_variables() -> dict[str, list[str]]:
 
 
 def docker_variables() -> dict[str, tuple[str, str]]:
-    """Of each variable in .env.example the value there and the comment above it; `#NAME=value` is not set."""
+    """Return value and comment of each variable in .env.example, including disabled ones (`#NAME=value`)."""
     found: dict[str, tuple[str, str]] = {}
     comment: list[str] = []
     is_fresh = True
@@ -147,7 +147,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _rows_of_services() -> Iterator[tuple[str, str, str, str]]:
-    """A variable that means the same to several is told once."""
+    """Yield one row for variables of several services with the same meaning."""
     merged: dict[tuple[str, str], dict[str, str]] = {}
     for service, settings in SERVICES.items():
         for name, field in variables(settings).items():
@@ -155,9 +155,9 @@ def _rows_of_services() -> Iterator[tuple[str, str, str, str]]:
             merged.setdefault((name, meaning), {})[service] = _default(field)
     for (name, meaning), defaults in merged.items():
         values = set(defaults.values())
-        told = values.pop() if len(values) == 1 else ", ".join(f"{of} {value}" for of, value in defaults.items())
-        of = "all" if len(defaults) == len(SERVICES) else ", ".join(defaults)
-        yield f"`{name}`", told, of, meaning
+        default = values.pop() if len(values) == 1 else ", ".join(f"{each} {value}" for each, value in defaults.items())
+        services = "all" if len(defaults) == len(SERVICES) else ", ".join(defaults)
+        yield f"`{name}`", default, services, meaning
 
 
 def _rows_of_connectors() -> Iterator[tuple[str, str]]:
@@ -181,9 +181,9 @@ def _rows_of_the_embedded_stack() -> Iterator[tuple[str, str, str]]:
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
-        return "*needed*"
+        return "*required*"
     if field.default_factory is not None:
-        return "see there"
+        return "see meaning"
     match field.default:
         case SecretStr():
             return f"`{field.default.get_secret_value()}`"
@@ -196,7 +196,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _bounds(field: FieldInfo) -> str:
-    """What values are allowed, as far as it is not a type's name."""
+    """Return the allowed values or limits, if any."""
     if get_origin(field.annotation) is Literal:
         return f"One of {', '.join(f'`{value}`' for value in get_args(field.annotation))}."
     limits: dict[str, Any] = {}
