@@ -12,7 +12,7 @@ export default async function page({ session, signal }) {
 async function home(signal) {
   const list = await timeline(`${TWEETS}/timeline`, {
     live: {},
-    empty: "No tweets yet. Write one, or follow users whom you find under Latest.",
+    empty: "No tweets yet. Write one, or find users to follow under Latest.",
     signal,
   });
   return element("section", {}, element("h1", {}, "Home"), newTweet({ onposted: list.add }), list);
