@@ -9,7 +9,7 @@ import { toast } from "./toast.js";
 const wordmark = () =>
   element(
     "a.wordmark",
-    { href: "/", "aria-label": "Tandem, home" },
+    { href: "/", "aria-label": "Tandem" },
     element("img", { src: "/icon.svg", alt: "", width: 34, height: 34 }),
     element("span", {}, "Tandem"),
   );
