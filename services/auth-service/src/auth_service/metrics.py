@@ -44,7 +44,7 @@ class AuthMetrics:
 
 
 class MailMetrics:
-    """Outcomes are those of `mail.mailer.Outcome`."""
+    """Outcomes are those of `mail.mailer.MailOutcome`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.mails = Counter(

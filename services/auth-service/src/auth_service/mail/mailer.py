@@ -46,7 +46,7 @@ _TRANSIENT_ERRORS = (
 )
 
 
-class Outcome(StrEnum):
+class MailOutcome(StrEnum):
     SENT = "sent"
     NOT_DUE = "not_due"  # the job returned None
     REFUSED = "refused"  # by the mail server, permanently
@@ -57,7 +57,7 @@ class Outcome(StrEnum):
 
 
 # The outcome of a delivery, and the reason if there is one.
-_Result = tuple[Outcome, str | None]
+_Result = tuple[MailOutcome, str | None]
 
 
 class Mailer:
@@ -110,7 +110,7 @@ class Mailer:
         as `kind` until it has returned a mail. Raises `ServiceUnavailable` if the queue is full.
         """
         if self._closed or len(self._tasks) >= self._capacity:
-            self._metrics.mails.labels(kind, Outcome.TURNED_AWAY).inc()
+            self._metrics.mails.labels(kind, MailOutcome.TURNED_AWAY).inc()
             raise ServiceUnavailable("Too many mails are waiting to be sent. Try again shortly.")
         self._metrics.waiting.inc()
         self._start(_Delivery(kind, job))
@@ -145,10 +145,10 @@ class Mailer:
             log.warning("mail interrupted, retrying", **delivery.log_fields())
             self._start(delivery)
             return
-        outcome, reason = (Outcome.DROPPED, None) if task.cancelled() else task.result()
+        outcome, reason = (MailOutcome.DROPPED, None) if task.cancelled() else task.result()
         self._metrics.waiting.dec()
         self._metrics.mails.labels(delivery.kind, outcome).inc()
-        write = {Outcome.SENT: log.info, Outcome.NOT_DUE: log.info, Outcome.FAILED: log.error}
+        write = {MailOutcome.SENT: log.info, MailOutcome.NOT_DUE: log.info, MailOutcome.FAILED: log.error}
         write.get(outcome, log.warning)(f"mail {outcome}", **delivery.log_fields(), reason=reason)
 
     async def _deliver(self, delivery: "_Delivery") -> _Result:
@@ -161,23 +161,23 @@ class Mailer:
         try:
             outcome = await retrier.run(partial(self._attempt, delivery))
         except _TRANSIENT_ERRORS:
-            outcome = Outcome.GIVEN_UP
+            outcome = MailOutcome.GIVEN_UP
         except MailRefused as error:
-            return Outcome.REFUSED, str(error)
+            return MailOutcome.REFUSED, str(error)
         except Exception as error:  # noqa: BLE001 - the top of a task: any error is logged
-            return Outcome.FAILED, _where(error)
-        return outcome, delivery.last_failure if outcome is Outcome.GIVEN_UP else None
+            return MailOutcome.FAILED, _where(error)
+        return outcome, delivery.last_failure if outcome is MailOutcome.GIVEN_UP else None
 
-    async def _attempt(self, delivery: "_Delivery") -> Outcome:
+    async def _attempt(self, delivery: "_Delivery") -> MailOutcome:
         async with self._slots:
             if delivery.has_expired(self._clock()):
-                return Outcome.GIVEN_UP
+                return MailOutcome.GIVEN_UP
             with stray_cancellations():
                 mail = await delivery.mail()
                 if mail is None:
-                    return Outcome.NOT_DUE
+                    return MailOutcome.NOT_DUE
                 await self._server.deliver(mail.message)
-                return Outcome.SENT
+                return MailOutcome.SENT
 
 
 class _Delivery:
