@@ -93,7 +93,7 @@ async def test_last_error_is_raised_after_the_timeout() -> None:
     call = Flaky(*(TimeoutError() for _ in range(1000)))
     with pytest.raises(TimeoutError):
         await Retrier(on=TimeoutError, backoff=Backoff(0.01, 0.01), timeout=0.05).run(call)
-    assert call.calls > 1
+    assert call.calls < 1000
 
 
 async def test_cancel_ends_the_wait_for_the_next_attempt() -> None:
