@@ -383,7 +383,7 @@ async def test_deleted_author_and_missing_pages_are_shown(windows: Windows, new_
     assert (await bob.client.delete(tweet)).status_code == 204
     await page.goto(f"/tweets/{quote['id']}")
     await expect(page.get_by_role("heading", name="Not found")).to_be_visible()
-    await expect(page.locator("main")).to_contain_text("There is no such tweet.")
+    await expect(page.locator("main")).to_contain_text("Tweet not found.")
 
 
 async def test_author_without_a_copy_is_shown_as_new(page: Page, user: User) -> None:
