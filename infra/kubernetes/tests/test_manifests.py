@@ -2,6 +2,7 @@
 
 import re
 import string
+import tomllib
 
 import kubernetes_validate
 import pytest
@@ -24,13 +25,6 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
     "tweet": TweetSettings,
     "sync": SyncSettings,
     "registrar": RegistrarSettings,
-}
-DOCKERFILES = {
-    "auth": ROOT / "services/auth-service/Dockerfile",
-    "tweet": ROOT / "services/tweet-service/Dockerfile",
-    "sync": ROOT / "services/sync-service/Dockerfile",
-    "registrar": ROOT / "infra/connect/Dockerfile",
-    "gateway": ROOT / "infra/gateway/Dockerfile",
 }
 
 
@@ -146,23 +140,34 @@ def test_gateway_fills_its_template_and_asks_nobody_for_names(example: Cluster) 
 
 
 def test_images_and_ports_are_those_of_compose_and_dockerfiles(example: Cluster, compose: Manifest) -> None:
+    builds = {each["image"]: each["build"] for each in compose["services"].values() if "build" in each}
     for name, deployment in example.deployments.items():
-        dockerfile = DOCKERFILES[name].read_text()
-        service = compose["services"][name]
         image = container_of(deployment)["image"].removeprefix("registry.example/").partition(":")[0]
         port = container_of(deployment)["ports"][0]["containerPort"]
-        assert f"EXPOSE {port}" in dockerfile
+        user = pod_of(deployment)["securityContext"]["runAsUser"]
+        service = compose["services"][name]
         if name == "gateway":
+            dockerfile = (ROOT / "infra/gateway/Dockerfile").read_text()
             assert f"FROM {service['image']}\n" in dockerfile
             assert int(service["environment"]["GATEWAY_PORT"]) == port
-            assert f"USER {pod_of(deployment)['securityContext']['runAsUser']}\n" in dockerfile
+            assert f"USER {user}\n" in dockerfile
+            assert f"EXPOSE {port}\n" in dockerfile
         else:
             assert service["image"] == image
-            (built,) = [
-                each["build"] for each in compose["services"].values() if each["image"] == image and "build" in each
-            ]
-            assert ROOT / built["dockerfile"] == DOCKERFILES[name]
-            assert f"--uid {pod_of(deployment)['securityContext']['runAsUser']} " in dockerfile
+            assert builds[image]["args"]["PORT"] == str(port)
+            dockerfile = (ROOT / builds[image]["dockerfile"]).read_text()
+            assert f"--uid {user} " in dockerfile
+            assert "EXPOSE $PORT\n" in dockerfile
+
+
+def test_dockerfile_of_services_is_given_a_program_of_the_package_in_its_folder(compose: Manifest) -> None:
+    builds = [each["build"] for each in compose["services"].values() if "build" in each]
+    assert len(builds) == len(SETTINGS)
+    for build in builds:
+        arguments = build["args"]
+        folder = ROOT / arguments.get("FOLDER", f"services/{arguments['SERVICE']}")
+        project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+        assert arguments["SERVICE"] in project["scripts"]
 
 
 def test_routes_are_those_of_the_one_file(example: Cluster) -> None:
