@@ -25,7 +25,7 @@ TEST_PROCESSES ?= 3
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down status logs start stop restart test-unit test test-all check format docs bench faults lock clean
+.PHONY: help setup run up down status logs start stop restart test-unit test test-all check format generate docs bench faults lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,14 +74,17 @@ test-all: setup ## Run all tests, also those that are long by nature
 check: setup ## Check format, lint and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy $(SOURCES) tests/support benchmarks faults docs
+	@$(BIN)/mypy $(SOURCES) tests/support benchmarks faults docs infra/kubernetes/generate.py
 
 format: setup ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: setup ## Write docs/configuration.md out of the code
+generate: setup ## Write what is generated: docs/configuration.md and Strimzi's resources (make docs is the same)
 	@$(BIN)/python docs/configuration.py
+	@$(BIN)/python infra/kubernetes/generate.py
+
+docs: generate
 
 bench: setup $(PEERS)/.complete ## Measure against baselines and peers (PART=auth for one part, BENCH_SECONDS=5)
 	@$(BIN)/python -m benchmarks $(PART) --seconds $(BENCH_SECONDS) --rounds $(BENCH_ROUNDS) \

@@ -1,12 +1,23 @@
 #!/bin/bash
-# Starts Kafka Connect as Debezium's image does, with the security settings of Kafka that the services have (KAFKA_…).
-# The image makes a property of the worker of each CONNECT_…: here for its own clients, and for those of connectors.
+# Starts Kafka Connect in Debezium's image with the settings of worker.properties and the same security settings of
+# Kafka as the services (KAFKA_…). The image turns each variable CONNECT_… into a setting of the worker.
 set -euo pipefail
 
 KAFKA_HOME=${KAFKA_HOME:-/kafka}
 keystore=${CONNECT_KEYSTORE:-/tmp/kafka-keystore.pem}
 protocol=${KAFKA_SECURITY_PROTOCOL:-PLAINTEXT}
 
+# The image reads some settings from variables without CONNECT_ and ignores their CONNECT_… ones, so both are set.
+# A variable of the container overrides the file.
+set_worker_setting() {
+    local name=${1//./_}
+    name=${name^^}
+    local prefixed=CONNECT_$name
+    local value=${!prefixed-${!name-$2}}
+    export "$name=$value" "$prefixed=$value"
+}
+
+# For the worker's own clients and for those that it creates for connectors.
 for_all_clients() {
     local client
     for client in "" PRODUCER_ CONSUMER_ ADMIN_; do
@@ -31,6 +42,12 @@ escaped() {
     done < <(printf '%s' "$text")
 }
 
+while IFS="=" read -r key value; do
+    if [[ -n $key && $key != \#* ]]; then
+        set_worker_setting "$key" "$value"
+    fi
+done <"${BASH_SOURCE[0]%/*}/worker.properties"
+
 if [[ $protocol != PLAINTEXT ]]; then
     for_all_clients SECURITY_PROTOCOL "$protocol"
 fi
@@ -51,7 +68,7 @@ if [[ $protocol == SASL_* ]]; then
     login="org.apache.kafka.common.security.$module required username=\"$user\" password=\"$(escaped "$password")\";"
     for_all_clients SASL_MECHANISM "$KAFKA_SASL_MECHANISM"
     for_all_clients SASL_JAAS_CONFIG "$login"
-    # The image shows all others when it starts.
+    # The image logs all settings but these when it starts.
     export SENSITIVE_PROPERTIES=CONNECT_SASL_JAAS_CONFIG,CONNECT_PRODUCER_SASL_JAAS_CONFIG
     SENSITIVE_PROPERTIES+=,CONNECT_CONSUMER_SASL_JAAS_CONFIG,CONNECT_ADMIN_SASL_JAAS_CONFIG
 fi
@@ -70,6 +87,6 @@ if [[ $protocol == *SSL && -n ${KAFKA_SSL_CERT:-} ]]; then
 fi
 unset KAFKA_SASL_PASSWORD
 
-# The image would edit the file of its last start, in which a password must not have an @.
+# Otherwise the image edits the file of its last start with sed, which fails for a password with an @.
 rm -f "$KAFKA_HOME/config/connect-distributed.properties"
 exec "${CONNECT_ENTRYPOINT:-/docker-entrypoint.sh}" start

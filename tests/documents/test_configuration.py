@@ -28,7 +28,7 @@ def compose() -> Manifest:
 
 
 def test_page_matches_the_code(configuration: ModuleType) -> None:
-    assert configuration.PAGE.read_text() == configuration.page(), "run `make docs`"
+    assert configuration.PAGE.read_text() == configuration.page(), "run `make generate`"
 
 
 def test_every_variable_is_described(configuration: ModuleType) -> None:

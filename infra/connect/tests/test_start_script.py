@@ -15,11 +15,16 @@ from service_kit.settings import value_or_file
 pytestmark = pytest.mark.integration
 
 PASSWORD = 'correct "horse" \\b@ttery, clé 🔑'
+WORKER_SETTINGS = dict(
+    line.split("=", maxsplit=1)
+    for line in (declarations_folder() / "worker.properties").read_text().splitlines()
+    if line and not line.startswith("#")
+)
 
 
 @pytest.fixture
 def entrypoint(tmp_path: Path) -> Path:
-    """In place of the image's, which makes a line of properties of each variable CONNECT_…, as it is."""
+    """Replaces the image's entrypoint, which turns each variable CONNECT_… into a line of a properties file."""
     script = tmp_path / "entrypoint.sh"
     script.write_text("#!/bin/bash\n[[ $* == start ]] && env -0\n")
     script.chmod(0o755)
@@ -43,7 +48,7 @@ def run(entrypoint: Path, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def start(entrypoint: Path, **variables: str) -> dict[str, str]:
-    """The properties that Kafka Connect is started with, as they stand in their file."""
+    """The properties that Kafka Connect is started with, as they stand in their file, without the worker's own."""
     done = run(entrypoint, **variables)
     assert done.returncode == 0, done.stderr
     found = dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
@@ -52,7 +57,9 @@ def start(entrypoint: Path, **variables: str) -> dict[str, str]:
     properties = {name: value for name, value in found.items() if name.startswith("CONNECT_") and name not in own}
     hidden = found.get("SENSITIVE_PROPERTIES", "").split(",")
     assert {name for name in properties if name.endswith("JAAS_CONFIG")} <= set(hidden)
-    return {name.removeprefix("CONNECT_").lower().replace("_", "."): value for name, value in properties.items()}
+    settings = {name.removeprefix("CONNECT_").lower().replace("_", "."): value for name, value in properties.items()}
+    assert {name: settings.pop(name) for name in WORKER_SETTINGS} == WORKER_SETTINGS
+    return settings
 
 
 def as_file(security: KafkaSecurity) -> dict[str, str]:
@@ -114,3 +121,14 @@ def test_certificates_are_given_as_files(entrypoint: Path) -> None:
 def test_plain_text_adds_nothing(entrypoint: Path) -> None:
     empty = KafkaSecurity.model_construct().kafka_variables()
     assert start(entrypoint, **empty) == start(entrypoint) == {}
+
+
+def test_worker_settings_are_set_by_both_names_that_the_image_reads(entrypoint: Path) -> None:
+    found = run(entrypoint).stdout.split("\0")
+    assert {"GROUP_ID=tandem-connect", "CONNECT_GROUP_ID=tandem-connect"} <= set(found)
+
+
+@pytest.mark.parametrize("name", ["OFFSET_FLUSH_INTERVAL_MS", "CONNECT_OFFSET_FLUSH_INTERVAL_MS"])
+def test_variable_of_the_container_overrides_a_worker_setting(entrypoint: Path, name: str) -> None:
+    found = run(entrypoint, **{name: "5000"}).stdout.split("\0")
+    assert {"OFFSET_FLUSH_INTERVAL_MS=5000", "CONNECT_OFFSET_FLUSH_INTERVAL_MS=5000"} <= set(found)

@@ -1,8 +1,11 @@
-"""Resources of Strimzi and KEDA say what the files of the repository say, which Docker and the embedded stack use."""
+"""The resources of Strimzi and KEDA agree with the files that Docker and the embedded stack use."""
 
+import importlib.util
 import json
 import re
+from types import ModuleType
 
+import pytest
 import yaml
 
 from registrar.topics import load_topics
@@ -13,28 +16,45 @@ from sync_service.settings import Settings
 CONNECT = ROOT / "infra" / "connect"
 
 
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    """infra/kubernetes/generate.py, which is in no package."""
+    specification = importlib.util.spec_from_file_location("generate", ROOT / "infra" / "kubernetes" / "generate.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_generated_files_are_up_to_date(generator: ModuleType) -> None:
+    for file, text in generator.files().items():
+        assert file.read_text() == text, f"{file.name} is out of date: run `make generate`"
+
+
 def test_connectors_are_those_of_the_registrar(strimzi: Cluster) -> None:
-    servers = strimzi.get("KafkaConnect", "tandem")["spec"]["bootstrapServers"]
-    declared = {}
-    for file in (CONNECT / "connectors").glob("*.json"):
-        text = file.read_text().replace("${KAFKA_BOOTSTRAP_SERVERS}", servers)
-        # Replicas are the cluster's business, as those of Strimzi's topics are.
-        config = json.loads(text.replace("${REGISTRAR_REPLICATION_FACTOR}", "-1"))
-        declared[file.stem] = {key: re.sub(r"\$\{(\w+)\}", r"${env:\1}", value) for key, value in config.items()}
-    made = {}
-    for connector in strimzi.of_kind("KafkaConnector"):
+    connectors = {each["metadata"]["name"]: each for each in strimzi.of_kind("KafkaConnector")}
+    assert connectors.keys() == {file.stem for file in (CONNECT / "connectors").glob("*.json")}
+    for name, connector in connectors.items():
+        declared = json.loads((CONNECT / "connectors" / f"{name}.json").read_text())
         spec = connector["spec"]
         assert connector["metadata"]["labels"]["strimzi.io/cluster"] == "tandem"
-        assert not {"connector.class", "tasks.max"} & spec["config"].keys()
-        made[connector["metadata"]["name"]] = {
-            "connector.class": spec["class"],
-            "tasks.max": str(spec["tasksMax"]),
-            **spec["config"],
-        }
-    assert made == declared
+        assert (spec["class"], str(spec["tasksMax"])) == (declared.pop("connector.class"), declared.pop("tasks.max"))
+        assert spec["config"].keys() == declared.keys()
+        fixed = {key: value for key, value in declared.items() if "${" not in value}
+        assert {key: spec["config"][key] for key in fixed} == fixed
+        # No variable but those of Connect's pods is left.
+        assert not re.search(r"\$\{(?!env:CDC_)", json.dumps(spec))
 
 
-def test_connect_has_every_variable_that_a_connector_names_and_shows_no_other(strimzi: Cluster) -> None:
+def test_schema_history_is_on_the_broker_of_connect_with_its_replicas(strimzi: Cluster) -> None:
+    config = strimzi.get("KafkaConnector", "mysql-users")["spec"]["config"]
+    servers = strimzi.get("KafkaConnect", "tandem")["spec"]["bootstrapServers"]
+    assert config["schema.history.internal.kafka.bootstrap.servers"] == servers
+    assert config["topic.creation.default.replication.factor"] == "-1", "the default of the brokers"
+
+
+def test_connect_has_every_variable_that_a_connector_names_and_no_other(strimzi: Cluster) -> None:
     connect = strimzi.get("KafkaConnect", "tandem")
     assert connect["metadata"]["annotations"]["strimzi.io/use-connector-resources"] == "true"
     spec = connect["spec"]
@@ -48,43 +68,25 @@ def test_connect_has_every_variable_that_a_connector_names_and_shows_no_other(st
         assert re.match(spec["config"]["config.providers.env.param.allowlist.pattern"], name)
 
 
-def test_connect_works_as_the_embedded_one_does(strimzi: Cluster) -> None:
+def test_connect_has_the_settings_of_every_worker(strimzi: Cluster) -> None:
     spec = strimzi.get("KafkaConnect", "tandem")["spec"]
-    properties = dict(
-        line.partition("=")[::2]
-        for line in (CONNECT / "worker.properties").read_text().splitlines()
-        if line and not line.startswith("#")
-    )
-    of_kafka = {
-        "group.id": spec["groupId"],
-        "config.storage.topic": spec["configStorageTopic"],
-        "offset.storage.topic": spec["offsetStorageTopic"],
-        "status.storage.topic": spec["statusStorageTopic"],
-        **{key: json.dumps(value) if isinstance(value, bool) else str(value) for key, value in spec["config"].items()},
-    }
-    # Replicas are the cluster's business, and the timings of the embedded broker are its own.
-    shared = {
-        key: value for key, value in properties.items() if key in of_kafka and not key.endswith("replication.factor")
-    }
-    assert {key: of_kafka[key] for key in shared} == shared
-    assert {"group.id", "key.converter.schemas.enable", "offset.flush.interval.ms"} <= shared.keys()
+    assert {spec["configStorageTopic"], spec["offsetStorageTopic"], spec["statusStorageTopic"]} <= load_topics(
+        CONNECT / "topics.yaml"
+    ).keys()
+    assert spec["groupId"] == "tandem-connect"
+    assert {"key.converter.schemas.enable", "offset.flush.interval.ms", "config.providers"} <= spec["config"].keys()
+    assert not {"group.id", "config.storage.topic"} & spec["config"].keys(), "Strimzi refuses them in config"
 
 
 def test_topics_are_those_of_the_registrar(strimzi: Cluster) -> None:
-    declared = load_topics(CONNECT / "topics.yaml")
-    made = {
-        each["spec"].get("topicName", each["metadata"]["name"]): (
-            each["spec"]["partitions"],
-            each["spec"].get("config", {}),
-        )
-        for each in strimzi.of_kind("KafkaTopic")
-    }
-    assert made == {name: (topic.partitions, topic.config) for name, topic in declared.items()}
-    for topic in strimzi.of_kind("KafkaTopic"):
+    topics = strimzi.of_kind("KafkaTopic")
+    names = {each["spec"].get("topicName", each["metadata"]["name"]) for each in topics}
+    assert names == load_topics(CONNECT / "topics.yaml").keys()
+    for topic in topics:
         assert re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", topic["metadata"]["name"])
 
 
-def test_everybody_means_the_same_broker(strimzi: Cluster) -> None:
+def test_sync_connect_and_keda_use_the_same_broker(strimzi: Cluster) -> None:
     (scaled,) = strimzi.of_kind("ScaledObject")
     named = {
         strimzi.variables("sync")["KAFKA_BOOTSTRAP_SERVERS"],

@@ -4,12 +4,14 @@ import string
 from pathlib import Path
 
 from embedded_stack.components.base import LOOPBACK, answers
-from embedded_stack.components.java import JavaComponent, logging_option
+from embedded_stack.components.java import LOGGING_OPTION, JavaComponent
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.process import Command
 from service_kit.kafka_java import escaped_property, java_properties, prefixed, properties_file
 
-CONFIGURATION = REPOSITORY / "infra" / "connect"
+# Those of every worker, and those of the embedded one alone.
+WORKER_SETTINGS = REPOSITORY / "infra" / "connect" / "worker.properties"
+EMBEDDED_SETTINGS = REPOSITORY / "infra" / "embedded" / "worker.properties"
 
 
 class Connect(JavaComponent):
@@ -29,23 +31,24 @@ class Connect(JavaComponent):
 
     def prepare(self) -> None:
         self._link_plugins()
-        template = string.Template((CONFIGURATION / "worker.properties").read_text())
+        template = string.Template(EMBEDDED_SETTINGS.read_text())
         security = java_properties(self.environment.configuration.kafka_security)
         self._worker_properties.write_text(
-            template.substitute(
+            WORKER_SETTINGS.read_text()
+            + template.substitute(
                 KAFKA_BOOTSTRAP_SERVERS=escaped_property(self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"]),
                 CONNECT_HOST=LOOPBACK,
                 CONNECT_PORT=str(self.environment.port("connect")),
                 CONNECT_PLUGIN_PATH=escaped_property(str(self._plugins)),
             )
-            # The worker's own clients, and those that it makes for connectors.
+            # For the worker's own clients and for those that it creates for connectors.
             + properties_file(prefixed(security, "", "producer.", "consumer.", "admin."))
         )
 
     def command(self) -> Command:
         options = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
         main = "org.apache.kafka.connect.cli.ConnectDistributed"
-        arguments = (*options, logging_option(CONFIGURATION), main, str(self._worker_properties))
+        arguments = (*options, LOGGING_OPTION, main, str(self._worker_properties))
         return Command(self.java(*arguments), self.variables)
 
     def is_ready(self) -> bool:

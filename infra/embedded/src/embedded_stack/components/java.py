@@ -4,14 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from embedded_stack.components.base import Component
-from embedded_stack.configuration import require_without
+from embedded_stack.configuration import REPOSITORY, require_without
 from embedded_stack.fetch.jars import jars_folder
 from embedded_stack.fetch.wheels import java
 
-
-def logging_option(folder: Path) -> str:
-    """With the folder's `log4j2.properties`, as an address: in a path Log4j gives `,` and `%` a meaning."""
-    return f"-Dlog4j2.configurationFile={(folder / 'log4j2.properties').as_uri()}"
+# An address, because Log4j gives `,` and `%` a meaning in a path.
+LOGGING_OPTION = f"-Dlog4j2.configurationFile={(REPOSITORY / 'infra' / 'embedded' / 'log4j2.properties').as_uri()}"
 
 
 class JavaComponent(Component):

@@ -9,7 +9,7 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from embedded_stack.components.java import JavaComponent, logging_option
+from embedded_stack.components.java import LOGGING_OPTION, JavaComponent
 from embedded_stack.components.services import registrar_environment, script
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.errors import StackError
@@ -66,9 +66,7 @@ class Kafka(JavaComponent):
 
     def command(self) -> Command:
         options = ("-Xms128m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-        return Command(
-            self.java(*options, logging_option(CONFIGURATION), "kafka.Kafka", str(self._properties)), self.variables
-        )
+        return Command(self.java(*options, LOGGING_OPTION, "kafka.Kafka", str(self._properties)), self.variables)
 
     def is_ready(self) -> bool:
         asyncio.run(self._ask())
