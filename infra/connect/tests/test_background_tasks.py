@@ -1,4 +1,4 @@
-"""No background task of the registrar ends unseen."""
+"""A background task of the registrar that ends is restarted and counted."""
 
 import asyncio
 from typing import Any
@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry
 from registrar.connectors import Connector
 from registrar.main import create_app
 from registrar.metrics import RegistrarMetrics
-from registrar.observation import Observation
+from registrar.reconcile_loop import Registrar
 from registrar.settings import Settings
-from registrar.watching import Registrar
+from registrar.state import ConnectorState
 from service_kit.event_loop import EventLoopMetrics
 from support.polling import eventually
 from support.task_failures import FAILURES, Failure, fail_first_run, restarts, running_task
@@ -39,18 +39,18 @@ async def test_task_that_ends_is_restarted(monkeypatch: pytest.MonkeyPatch, task
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://registrar") as client,
     ):
-        await eventually(times, lambda seen: seen == 2)
+        await eventually(times, lambda count: count == 2)
         assert await restarts(client, task) == 1
-        # It looks: nobody is there to answer.
-        await eventually(problem, lambda told: told.startswith("unknown"))
+        # It polls Connect, which does not answer at this address.
+        await eventually(problem, lambda current: current.startswith("unknown"))
 
 
-async def test_repair_that_is_cancelled_before_it_begins_is_not_the_last_one() -> None:
+async def test_repair_cancelled_before_it_starts_does_not_block_the_next_one() -> None:
     registrar = Registrar(SETTINGS, [CONNECTOR], {}, RegistrarMetrics(CollectorRegistry(), [CONNECTOR.name], {}))
-    registrar.seen[CONNECTOR.name] = Observation(config=None)
-    nobody: Any = None
+    registrar.states[CONNECTOR.name] = ConnectorState(config=None)
+    unused: Any = None
     async with asyncio.TaskGroup() as repairs:
-        registrar._decide(nobody, CONNECTOR, repairs)
+        registrar._decide(unused, CONNECTOR, repairs)
         repair = running_task("repair mysql")
         assert repair is not None
         repair.cancel()

@@ -1,4 +1,4 @@
-"""How declared connectors get passwords and the security settings of Kafka."""
+"""Declared connectors get their passwords and the security settings of Kafka."""
 
 import json
 import re
@@ -41,7 +41,7 @@ def test_value_of_a_declaration_may_be_in_a_file(declared: Path) -> None:
     assert connector.config["database.password"] == PASSWORD
 
 
-def test_value_that_is_given_twice_or_can_not_be_read_is_named(declared: Path) -> None:
+def test_error_names_a_value_that_is_given_twice_or_can_not_be_read(declared: Path) -> None:
     with pytest.raises(InvalidDeclaration, match="CDC_PASSWORD and CDC_PASSWORD_FILE are both set"):
         load_connectors(declared, {"CDC_PASSWORD_FILE": str(declared / "x"), "CDC_PASSWORD": "x"})
     with pytest.raises(InvalidDeclaration, match=r"CDC_PASSWORD_FILE: .*/x: No such file or directory"):
@@ -62,13 +62,13 @@ def test_schema_history_gets_the_security_settings_of_kafka() -> None:
         }
 
 
-def test_plain_text_and_connectors_without_a_schema_history_stay_as_they_are() -> None:
+def test_nothing_is_added_for_plain_text_or_without_a_schema_history() -> None:
     assert Connector("mysql", HISTORY).secured(security("PLAINTEXT")).config == HISTORY
     without = {"topic.prefix": "cdc"}
     assert Connector("mongodb", without).secured(security()).config == without
 
 
-def test_settings_of_the_declaration_go_before() -> None:
+def test_settings_of_the_declaration_take_precedence() -> None:
     own = {**HISTORY, "schema.history.internal.producer.sasl.mechanism": "PLAIN"}
     secured = Connector("mysql", own).secured(security()).config
     assert secured["schema.history.internal.producer.sasl.mechanism"] == "PLAIN"
@@ -87,20 +87,20 @@ def test_client_certificate_is_passed_on_in_the_form_that_java_reads(tmp_path: P
     assert secured[f"{producer}ssl.truststore.certificates"] == files["ssl_ca"].read_text()
     assert secured[f"{producer}ssl.keystore.certificate.chain"] == files["ssl_cert"].read_text()
     assert secured[f"{producer}ssl.keystore.key"].startswith("-----BEGIN PRIVATE KEY-----\n")
-    # Debezium logs its settings: what it is told not to show, at each place that it logs.
+    # Debezium logs its settings in three places, and each has a pattern of what to hide.
     for prefix in ("", producer, "schema.history.internal.consumer."):
         assert re.fullmatch(secured[f"{prefix}custom.sanitize.pattern"], f"{producer}ssl.keystore.key")
 
 
-def test_what_connect_repeats_of_the_security_settings_is_not_shown() -> None:
+def test_security_settings_are_redacted_in_messages_of_connect() -> None:
     secured = Connector("mysql", HISTORY).secured(security()).config
     for repeated in (JAAS, r"correct \"horse\" \\battery", PASSWORD):
         assert "battery" not in redact(f"Invalid value {repeated} for configuration x", secured)
 
 
-def test_lines_for_java_escape_what_it_would_read_otherwise() -> None:
+def test_properties_are_escaped_for_java() -> None:
     assert properties_file({"a": "x\\y", "b": "1\n2", "c": " z"}) == "a=x\\\\y\nb=1\\u000a2\nc=\\ z\n"
 
 
-def test_plain_has_a_login_module_of_its_own() -> None:
+def test_plain_uses_its_own_login_module() -> None:
     assert "plain.PlainLoginModule required" in java_properties(security(mechanism="PLAIN"))["sasl.jaas.config"]

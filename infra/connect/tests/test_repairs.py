@@ -28,25 +28,25 @@ async def test_topics_are_created_once_with_their_partition_counts(kafka_bootstr
     assert await ensure_topics(kafka, declared, deadline_seconds=20) == []
 
 
-async def test_broker_that_does_not_answer_ends_at_the_deadline() -> None:
+async def test_topics_of_a_broker_that_does_not_answer_fail_at_the_deadline() -> None:
     with pytest.raises(TimeoutError, match=r"the broker at 127\.0\.0\.1:1 does not answer: "):
         await ensure_topics(KafkaClients("127.0.0.1:1"), {"x": TopicDeclaration(partitions=1)}, deadline_seconds=1)
 
 
-async def test_topic_with_other_partitions_is_no_reason_to_wait(kafka_bootstrap_servers: str) -> None:
+async def test_topic_with_other_partitions_does_not_delay_the_start(kafka_bootstrap_servers: str) -> None:
     name, kafka = f"test.{secrets.token_hex(4)}", KafkaClients(kafka_bootstrap_servers)
     await ensure_topics(kafka, {name: TopicDeclaration(partitions=4)}, deadline_seconds=20)
     assert await ensure_topics(kafka, {name: TopicDeclaration(partitions=6)}, deadline_seconds=20) == []
 
 
-async def test_topic_that_can_not_be_created_is_named_at_the_deadline(kafka_bootstrap_servers: str) -> None:
+async def test_error_at_the_deadline_names_the_topic_that_can_not_be_created(kafka_bootstrap_servers: str) -> None:
     name, kafka = f"test.{secrets.token_hex(4)}", KafkaClients(kafka_bootstrap_servers)
     reason = f"topic {name} can't be created: REGISTRAR_REPLICATION_FACTOR is 3, but the cluster has 1 broker"
     with pytest.raises(TimeoutError, match=reason):
         await ensure_topics(kafka, {name: TopicDeclaration(partitions=1)}, replication_factor=3, deadline_seconds=2)
 
 
-async def test_change_events_go_on_in_a_topic_that_was_deleted(running_stack: Stack) -> None:
+async def test_change_events_are_written_to_a_topic_that_was_deleted_and_created_again(running_stack: Stack) -> None:
     addresses, topic = running_stack.addresses, "cdc.mongo.tweets.likes"
     kafka = KafkaClients(addresses["KAFKA_BOOTSTRAP_SERVERS"])
     mongo = AsyncIOMotorClient[dict[str, Any]](addresses["MONGODB_URL"])
@@ -75,18 +75,18 @@ async def test_change_events_go_on_in_a_topic_that_was_deleted(running_stack: St
         await eventually(partitions, lambda count: count == 0)
         await eventually(partitions, lambda count: count == 6)
         await eventually(write_and_read, within=180)
-        # The tests that follow compare the copies with what is in MongoDB.
+        # Later tests compare the copies with MongoDB.
         await mongo["tweets"]["likes"].delete_many({"_id.user_id": user})
         await eventually(ready, within=180)
         assert [each["repairs"] for each in (await registrar.get("/v1/connectors")).json()] == repairs
     mongo.close()
-    # Its events are lost, so that the route is in doubt until its copy is found equal.
+    # The events of the deleted topic are lost, so the route is in doubt until a comparison finds its copy equal.
     sync = dict(running_stack.components["sync"].command().environment)
     code, output, errors = await run_command("sync-service", "reconcile", "--route", "likes", within=60, **sync)
     assert code == 0, output + errors
 
 
-async def test_connector_that_connect_has_lost_is_put_back(running_stack: Stack) -> None:
+async def test_connector_that_is_missing_in_connect_is_created_again(running_stack: Stack) -> None:
     async with httpx.AsyncClient(timeout=20) as client:
         connect, registrar = running_stack.addresses["CONNECT_URL"], running_stack.addresses["REGISTRAR_URL"]
 
@@ -105,7 +105,7 @@ async def test_connector_that_connect_has_lost_is_put_back(running_stack: Stack)
         assert 'registrar_connector_tasks{connector="mongodb-tweets",state="RUNNING"} 1.0' in metrics
 
 
-async def test_paused_connect_is_noticed_although_nothing_failed(running_stack: Stack) -> None:
+async def test_connect_that_does_not_answer_makes_the_states_unknown(running_stack: Stack) -> None:
     async with httpx.AsyncClient(timeout=20) as client:
         registrar = running_stack.addresses["REGISTRAR_URL"]
 
@@ -116,10 +116,13 @@ async def test_paused_connect_is_noticed_although_nothing_failed(running_stack: 
         running_stack.pause("connect")
         try:
             await eventually(readiness, lambda answer: answer.status_code == 503)
-            # What was seen before it paused is not told as if it were so still.
-            told = (await client.get(f"{registrar}/v1/connectors")).json()
-            assert [(each["name"], each["state"]) for each in told] == [("mongodb-tweets", None), ("mysql-users", None)]
-            assert all(each["problem"].startswith("unknown (") for each in told)
+            # States of earlier polls are not reported as the current ones.
+            reports = (await client.get(f"{registrar}/v1/connectors")).json()
+            assert [(each["name"], each["state"]) for each in reports] == [
+                ("mongodb-tweets", None),
+                ("mysql-users", None),
+            ]
+            assert all(each["problem"].startswith("unknown (") for each in reports)
             metrics = (await client.get(f"{registrar}/metrics")).text
             assert 'registrar_connector_state{connector="mysql-users",state="UNKNOWN"} 1.0' in metrics
             assert 'registrar_connector_state{connector="mysql-users",state="RUNNING"} 0.0' in metrics
@@ -130,9 +133,9 @@ async def test_paused_connect_is_noticed_although_nothing_failed(running_stack: 
         await asyncio.to_thread(running_stack.start)
 
 
-@pytest.mark.parametrize(("word", "state"), [("pause", "PAUSED"), ("stop", "STOPPED")])
-async def test_connector_that_an_operator_halted_is_reported_and_left_alone(
-    running_stack: Stack, word: str, state: str
+@pytest.mark.parametrize(("command", "state"), [("pause", "PAUSED"), ("stop", "STOPPED")])
+async def test_connector_halted_by_an_operator_is_reported_and_not_repaired(
+    running_stack: Stack, command: str, state: str
 ) -> None:
     addresses = running_stack.addresses
     async with (
@@ -143,31 +146,32 @@ async def test_connector_that_an_operator_halted_is_reported_and_left_alone(
         async def readiness() -> httpx.Response:
             return await registrar.get("/readyz")
 
-        async def halted() -> dict[str, Any]:
-            (seen,) = [one for one in (await registrar.get("/v1/connectors")).json() if one["name"] == "mysql-users"]
-            return dict(seen)
+        async def report() -> dict[str, Any]:
+            reports = (await registrar.get("/v1/connectors")).json()
+            (report,) = [each for each in reports if each["name"] == "mysql-users"]
+            return dict(report)
 
         await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
-        repairs = (await halted())["repairs"]
-        (await connect.put(f"/connectors/mysql-users/{word}")).raise_for_status()
-        seen = await eventually(halted, lambda seen: seen["state"] == state)
-        assert seen["problem"].startswith(f"connector {state}: an operator ")
-        assert seen["problem"].endswith("PUT /connectors/mysql-users/resume")
+        repairs = (await report())["repairs"]
+        (await connect.put(f"/connectors/mysql-users/{command}")).raise_for_status()
+        halted = await eventually(report, lambda current: current["state"] == state)
+        assert halted["problem"].startswith(f"connector {state}: an operator ")
+        assert halted["problem"].endswith("PUT /connectors/mysql-users/resume")
         assert "PUT /connectors/mysql-users/resume" in (await readiness()).json()["checks"]["mysql-users"]
         assert (
             f'registrar_connector_state{{connector="mysql-users",state="{state}"}} 1.0'
             in (await registrar.get("/metrics")).text
         )
-        if word == "stop":
-            # A new snapshot follows.
+        if command == "stop":
+            # The connector takes a new snapshot.
             (await connect.delete("/connectors/mysql-users/offsets")).raise_for_status()
         (await connect.put("/connectors/mysql-users/resume")).raise_for_status()
         await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
-        assert (await halted())["repairs"] == repairs
+        assert (await report())["repairs"] == repairs
 
 
 class CutOff(httpx.AsyncHTTPTransport):
-    """Passes on requests up to the first one to a path that ends so; no later one reaches Connect."""
+    """Forwards requests up to the first one whose path ends with `last`. No later one reaches Connect."""
 
     def __init__(self, last: str) -> None:
         super().__init__()
@@ -183,9 +187,7 @@ class CutOff(httpx.AsyncHTTPTransport):
 
 
 @pytest.mark.parametrize("last", ["/stop", "/offsets", "/resume"])
-async def test_reset_that_a_registrar_has_not_finished_is_finished_by_the_next_one(
-    running_stack: Stack, last: str
-) -> None:
+async def test_unfinished_reset_is_finished_by_the_next_registrar(running_stack: Stack, last: str) -> None:
     addresses, name = running_stack.addresses, "mysql-users"
     async with (
         httpx.AsyncClient(base_url=addresses["CONNECT_URL"], timeout=20) as connect,
@@ -209,16 +211,16 @@ async def test_reset_that_a_registrar_has_not_finished_is_finished_by_the_next_o
         try:
             with pytest.raises(httpx.ConnectError):
                 await ConnectClient(cut_off).reset(name, config)
-            await eventually(state, lambda seen: seen == ("RUNNING" if last == "/resume" else "STOPPED"))
+            await eventually(state, lambda current: current == ("RUNNING" if last == "/resume" else "STOPPED"))
         finally:
             running_stack.resume("registrar")
 
         async def configuration() -> Any:
             return (await connect.get(f"/connectors/{name}/config")).json()
 
-        # Until its next poll the registrar reports what it saw before it paused.
-        await eventually(configuration, lambda seen: seen == {**config, "name": name}, within=180)
-        await eventually(state, lambda seen: seen == "RUNNING", within=180)
+        # Until its next poll the registrar reports the states of its last poll before the pause.
+        await eventually(configuration, lambda current: current == {**config, "name": name}, within=180)
+        await eventually(state, lambda current: current == "RUNNING", within=180)
         await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
         await asyncio.to_thread(running_stack.start)
 
@@ -247,5 +249,5 @@ async def test_connector_whose_schema_history_is_lost_takes_a_new_snapshot(runni
         (await connect.post("/connectors/mysql-users/restart?includeTasks=true")).raise_for_status()
         await eventually(resets, lambda count: count > before, within=180)
         await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
-        # Ready by its last heartbeats while the snapshot begins.
+        # The readiness may still come from heartbeats before the snapshot, so the new history is awaited, too.
         await eventually(lambda: read_records(addresses["KAFKA_BOOTSTRAP_SERVERS"], topic))

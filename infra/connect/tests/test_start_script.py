@@ -69,7 +69,7 @@ def as_file(security: KafkaSecurity) -> dict[str, str]:
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256"])
 @pytest.mark.parametrize("is_in_file", [False, True])
-def test_connect_logs_in_as_the_services_do(entrypoint: Path, mechanism: str, *, is_in_file: bool) -> None:
+def test_connect_authenticates_as_the_services_do(entrypoint: Path, mechanism: str, *, is_in_file: bool) -> None:
     security = KafkaSecurity.model_validate(
         {
             "kafka_security_protocol": "SASL_PLAINTEXT",
@@ -86,7 +86,7 @@ def test_connect_logs_in_as_the_services_do(entrypoint: Path, mechanism: str, *,
     assert start(entrypoint, **variables) == as_file(security)
 
 
-def test_password_given_twice_is_refused_as_the_services_do(entrypoint: Path) -> None:
+def test_password_given_twice_has_the_same_error_as_in_the_services(entrypoint: Path) -> None:
     file = entrypoint.with_name("password")
     file.write_text(PASSWORD)
     variables = {
@@ -103,7 +103,7 @@ def test_password_given_twice_is_refused_as_the_services_do(entrypoint: Path) ->
     assert done.stderr.strip() == str(refused.value)
 
 
-def test_certificates_are_given_as_files(entrypoint: Path) -> None:
+def test_certificates_are_passed_as_files(entrypoint: Path) -> None:
     issued = trustme.CA().issue_cert("client.example")
     files = {name: entrypoint.with_name(f"{name}.pem") for name in ("CA", "CERT", "KEY")}
     files["CERT"].write_bytes(issued.cert_chain_pems[0].bytes())
@@ -118,7 +118,7 @@ def test_certificates_are_given_as_files(entrypoint: Path) -> None:
         assert keystore.stat().st_mode & 0o077 == 0
 
 
-def test_plain_text_adds_nothing(entrypoint: Path) -> None:
+def test_plain_text_adds_no_setting(entrypoint: Path) -> None:
     empty = KafkaSecurity.model_construct().kafka_variables()
     assert start(entrypoint, **empty) == start(entrypoint) == {}
 

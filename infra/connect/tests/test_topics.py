@@ -1,4 +1,4 @@
-"""Topics on a real broker, and a broker that goes away, with an application of the test's own."""
+"""Topics on a real broker are created and kept as declared."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ def topic() -> str:
 
 
 async def own_settings(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
-    """Those that the topic has itself, and not from its broker."""
+    """The settings of the topic itself, without those of its broker."""
     resource = ConfigResource(ConfigResourceType.TOPIC, topic)
     ((_, _, _, _, entries),) = (await admin.describe_configs([resource]))[0].resources
     dynamic_topic_config = 1
@@ -39,7 +39,7 @@ def reconciler(servers: str, declared: dict[str, TopicDeclaration], replication_
 
 
 async def partitions_of(topics: TopicReconciler, admin: AIOKafkaAdminClient, topic: str) -> int | None:
-    """As the next look sees it: brokers hear of a new topic a moment later."""
+    """The number of partitions after another poll. Brokers know a new topic a moment later."""
     await topics.reconcile(admin)
     return topics.partitions.get(topic)
 
@@ -55,11 +55,11 @@ async def test_topic_is_created_with_its_settings(
     assert await topics.reconcile(admin) == []
 
 
-async def test_partitions_are_known_of_topics_that_are_declared_or_asked_for(
+async def test_partitions_are_known_of_declared_and_other_topics_only(
     kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str
 ) -> None:
-    declared, other, missing, stranger = (f"{topic}.{name}" for name in ("declared", "other", "missing", "stranger"))
-    await admin.create_topics([NewTopic(name, 2, 1) for name in (declared, other, stranger)])
+    declared, other, missing, unknown = (f"{topic}.{name}" for name in ("declared", "other", "missing", "unknown"))
+    await admin.create_topics([NewTopic(name, 2, 1) for name in (declared, other, unknown)])
     kafka = KafkaClients(kafka_bootstrap_servers)
     topics = TopicReconciler(kafka, {declared: TopicDeclaration(partitions=2)}, other=[other, missing])
 
@@ -72,7 +72,7 @@ async def test_partitions_are_known_of_topics_that_are_declared_or_asked_for(
     assert missing not in await admin.list_topics()
 
 
-async def test_declared_settings_are_set_and_all_others_kept(
+async def test_declared_settings_are_set_and_others_kept(
     kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str
 ) -> None:
     before = {"retention.ms": HOUR, "segment.ms": HOUR, "max.message.bytes": "2097152"}
@@ -84,7 +84,7 @@ async def test_declared_settings_are_set_and_all_others_kept(
     assert await own_settings(admin, topic) == {**before, "retention.ms": WEEK}
 
 
-async def test_setting_that_the_broker_has_by_default_is_no_difference(
+async def test_setting_equal_to_the_default_of_the_broker_is_not_changed(
     kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str
 ) -> None:
     await admin.create_topics([NewTopic(topic, 1, 1)])
@@ -94,7 +94,7 @@ async def test_setting_that_the_broker_has_by_default_is_no_difference(
     assert (topics.problems, await own_settings(admin, topic)) == ({}, {})
 
 
-async def test_setting_that_the_broker_refuses_is_reported_with_both_values(
+async def test_refused_setting_is_reported_with_both_values(
     kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str
 ) -> None:
     await admin.create_topics([NewTopic(topic, 1, 1, topic_configs={"retention.ms": HOUR})])
@@ -107,7 +107,7 @@ async def test_setting_that_the_broker_refuses_is_reported_with_both_values(
     assert await own_settings(admin, topic) == {"retention.ms": HOUR}
 
 
-async def test_topic_with_other_partitions_is_reported_and_left_as_it_is(
+async def test_topic_with_other_partitions_is_reported_and_not_changed(
     kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str
 ) -> None:
     await admin.create_topics([NewTopic(topic, 4, 1)])
@@ -121,7 +121,7 @@ async def test_topic_with_other_partitions_is_reported_and_left_as_it_is(
     assert len((await admin.describe_topics([topic]))[0]["partitions"]) == 4
 
 
-async def test_topic_that_the_broker_refuses_keeps_no_other_from_being_created(
+async def test_refused_topic_does_not_prevent_the_creation_of_others(
     kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str
 ) -> None:
     other = f"{topic}.other"
@@ -133,7 +133,7 @@ async def test_topic_that_the_broker_refuses_keeps_no_other_from_being_created(
     )
 
 
-async def test_replicas_that_the_brokers_are_too_few_for_are_reported_once(
+async def test_too_many_replicas_are_reported_once(
     kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     declared = {f"{topic}.{number}": TopicDeclaration(partitions=1) for number in range(5)}
@@ -147,7 +147,7 @@ async def test_replicas_that_the_brokers_are_too_few_for_are_reported_once(
     assert capsys.readouterr().out.count("REGISTRAR_REPLICATION_FACTOR") == 1
 
 
-async def test_topic_that_was_deleted_is_created_again_without_a_pause(
+async def test_deleted_topic_is_created_again_without_a_delay(
     kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str
 ) -> None:
     topics = reconciler(kafka_bootstrap_servers, {topic: TopicDeclaration(partitions=3)})

@@ -1,1 +1,1 @@
-"""Creates Tandem's topics and connectors, watches them and repairs them."""
+"""Creates Tandem's topics and connectors, monitors them and repairs them."""

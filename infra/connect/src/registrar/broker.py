@@ -1,4 +1,4 @@
-"""What the registrar asks the broker: the topics, and the connectors' heartbeats."""
+"""The topics and the connectors' heartbeats, as the broker has them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class BrokerState:
-    """`ages` are the seconds since the newest heartbeat of each heartbeat topic, `unread` why one can't be read."""
+    """By heartbeat topic: `ages` are seconds since the newest heartbeat, `unread` the reasons why it can't be read."""
 
     created: Sequence[str] = ()
     ages: Mapping[str, float] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class BrokerState:
 
 
 class Broker:
-    """Keeps its connections as long as the broker answers, and makes new ones afterwards."""
+    """Keeps its connections while the broker answers, and opens new ones after a failure."""
 
     def __init__(self, kafka: KafkaClients, topics: TopicReconciler, heartbeat_topics: Sequence[str]) -> None:
         self.topics = topics
@@ -57,7 +57,7 @@ class Broker:
             return BrokerState(created, {}, {**dict.fromkeys(self._heartbeat_topics, reason), **unread})
 
     async def close(self) -> None:
-        """Raises nothing: what can't be closed in good order is of no more use."""
+        """Close the connections. Errors are only logged."""
         await self._close_reader()
         admin, self._admin = self._admin, None
         await _stop(admin)
@@ -95,4 +95,4 @@ async def _stop(client: AIOKafkaConsumer | AIOKafkaAdminClient | None) -> None:
     try:
         await stop(client)
     except Exception as error:
-        log.debug("client not stopped in good order", client=type(client).__name__, exc_info=error)
+        log.debug("client could not be closed", client=type(client).__name__, exc_info=error)

@@ -20,17 +20,21 @@ TOPICS_DEADLINE_SECONDS = 60.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="registrar", description="Keeps Tandem's topics and connectors as declared.")
+    parser = argparse.ArgumentParser(
+        prog="registrar", description="Creates and repairs Tandem's topics and connectors."
+    )
     parser.add_argument(
-        "command", choices=["run", "topics"], help="run: watch connectors; topics: create topics, then end"
+        "command",
+        choices=["run", "topics"],
+        help="run: create topics and connectors and repair them; topics: create the topics and exit",
     )
     command = parser.parse_args().command
     try:
         settings = Settings()
         topics = load_topics(declarations_folder() / "topics.yaml")
         if command == "run":
-            filled_in = {**os.environ, "REGISTRAR_REPLICATION_FACTOR": str(settings.registrar_replication_factor)}
-            declared = load_connectors(declarations_folder() / "connectors", filled_in)
+            variables = {**os.environ, "REGISTRAR_REPLICATION_FACTOR": str(settings.registrar_replication_factor)}
+            declared = load_connectors(declarations_folder() / "connectors", variables)
             connectors = [connector.secured(settings) for connector in declared]
             serve(create_app(settings, connectors, topics), service="registrar", settings=settings)
         else:

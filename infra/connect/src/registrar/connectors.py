@@ -1,6 +1,6 @@
-"""The connectors as declared: one JSON file each, with `${NAME}` filled in from the environment.
+"""Reads the declared connectors: one JSON file each, in which `${NAME}` stands for an environment variable.
 
-Or from the file that `NAME_FILE` names: passwords are often mounted as files.
+The value may also come from the file that `NAME_FILE` names, because passwords are often mounted as files.
 """
 
 import json
@@ -17,13 +17,13 @@ from service_kit.settings import value_or_file
 HEARTBEAT_TOPIC_PREFIX = "__debezium-heartbeat."
 _SCHEMA_HISTORY = "schema.history.internal."
 _PRIVATE_KEY = "ssl.keystore.key"
-# Debezium logs its settings, a private key among them unless this pattern matches its name. Each group of settings
-# (producer, consumer) is logged by its own pattern.
+# Debezium logs its settings; it hides a private key only if this pattern matches the setting's name. Each group of
+# settings (producer, consumer) has a pattern of its own.
 _SANITIZE, _PRIVATE_KEY_PATTERN = "custom.sanitize.pattern", r".*ssl\.keystore\.key$"
 
 
 class InvalidDeclaration(Exception):  # noqa: N818 - a state of a file, not a fault of the program
-    """A file that can't be used; the message names the file and what is wrong."""
+    """A file can't be used. The message names the file and the error."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Connector:
         return HEARTBEAT_TOPIC_PREFIX + self.config["topic.prefix"]
 
     def secured(self, kafka: KafkaSecurity) -> "Connector":
-        """With the security settings of Kafka for its schema history, unless the declaration has some of its own.
+        """Add the security settings of Kafka for the schema history. The declaration's own settings take precedence.
 
-        All else that it reads and writes goes through clients of the Connect worker.
+        For everything else a connector uses clients of the Connect worker.
         """
         if f"{_SCHEMA_HISTORY}kafka.bootstrap.servers" not in self.config:
             return self
@@ -51,7 +51,7 @@ class Connector:
 
 
 def declarations_folder() -> Path:
-    """Where `connectors/` and `topics.yaml` are: in an installed package inside it, in a checkout beside `src`."""
+    """The folder of `connectors/` and `topics.yaml`: the installed package, or in a checkout the parent of `src`."""
     package = Path(__file__).parent
     return package if (package / "topics.yaml").exists() else package.parents[1]
 
@@ -63,9 +63,9 @@ def load_connectors(folder: Path, environment: Mapping[str, str]) -> list[Connec
 
 def _load(file: Path, environment: Mapping[str, str]) -> Connector:
     try:
-        # Substituted value by value, so that a password may hold quotes and backslashes.
+        # Value by value, so that a password may contain quotes and backslashes.
         declared: dict[str, Any] = json.loads(file.read_text())
-        config = {key: _filled_in(str(value), environment) for key, value in declared.items()}
+        config = {key: _substitute(str(value), environment) for key, value in declared.items()}
     except KeyError as missing:
         raise InvalidDeclaration(f"{file.name}: the environment variable {missing.args[0]} is not set") from None
     except ValueError as error:
@@ -76,7 +76,7 @@ def _load(file: Path, environment: Mapping[str, str]) -> Connector:
     return Connector(file.stem, config)
 
 
-def _filled_in(text: str, environment: Mapping[str, str]) -> str:
+def _substitute(text: str, environment: Mapping[str, str]) -> str:
     template = string.Template(text)
     found = {name: value_or_file(name, environment) for name in template.get_identifiers()}
     return template.substitute({name: value for name, value in found.items() if value is not None})

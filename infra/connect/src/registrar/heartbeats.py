@@ -1,4 +1,4 @@
-"""When each connector last sent a heartbeat."""
+"""The age of each connector's newest heartbeat."""
 
 import time
 from collections.abc import Mapping
@@ -6,22 +6,22 @@ from collections.abc import Mapping
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 POLL_MS = 100
-# How far before its end a partition is read at the start. The last offsets need not be records: with transactions they
-# are markers, which no consumer sees.
+# Reading starts this many offsets before the end of a partition. The last offsets need not be records: transactions end
+# with markers, which consumers do not receive.
 _BACKWARD_OFFSETS = 200
 
 
 class HeartbeatReader:
-    """Reads heartbeat topics from near their ends on. Raises `KafkaError` if the broker does not answer."""
+    """Reads heartbeat topics, starting near their ends. Raises `KafkaError` if the broker does not answer."""
 
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
         self._ends: dict[TopicPartition, int] = {}
-        # On the monotonic clock.
+        # Times of the monotonic clock.
         self._received_at: dict[str, float] = {}
 
     async def follow(self, topics: Mapping[str, int]) -> None:
-        """Read these topics, which have so many partitions each, and no others."""
+        """Read exactly these topics, given with their numbers of partitions."""
         partitions = {TopicPartition(topic, number) for topic, count in topics.items() for number in range(count)}
         if partitions == self._ends.keys():
             return
@@ -35,7 +35,8 @@ class HeartbeatReader:
     async def ages(self) -> dict[str, float]:
         """Seconds since the newest heartbeat of each topic that has one.
 
-        One that is read as it comes is as old as its arrival, whatever the clocks of other machines say.
+        A heartbeat that is written while this reader runs is dated by its arrival, so that the clocks of other machines
+        do not matter.
         """
         if not self._ends:
             return {}

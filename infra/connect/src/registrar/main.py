@@ -1,4 +1,4 @@
-"""The registrar as an HTTP application: it watches in the background and reports the state of each connector."""
+"""The registrar as an HTTP application: it polls in the background and reports the state of each connector."""
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -8,10 +8,10 @@ from pydantic import BaseModel
 
 from registrar.connectors import Connector
 from registrar.metrics import RegistrarMetrics
-from registrar.observation import Observation
+from registrar.reconcile_loop import Registrar
 from registrar.settings import Settings
+from registrar.state import ConnectorState
 from registrar.topics import TopicDeclaration
-from registrar.watching import Registrar
 from service_kit.application import create_application
 from service_kit.background import Supervisor
 from service_kit.health import NotReady, ReadinessCheck
@@ -20,10 +20,10 @@ from service_kit.metrics import new_registry
 router = APIRouter(tags=["connectors"])
 
 
-class ConnectorState(BaseModel):
-    """`problem` is null if all is well; states are Kafka Connect's words, null if it does not know the connector or
-    does not answer; `failure` is what connector or task failed of; the age is in seconds; `repairs` are how often the
-    registrar has put or restarted the connector since it began.
+class ConnectorReport(BaseModel):
+    """`problem` is null if the connector is healthy. States are Kafka Connect's words, null if Connect does not have
+    the connector or does not answer. `failure` is the error of the connector or of a task. `repairs` counts how often
+    the registrar put, restarted or reset the connector since the registrar started.
     """
 
     name: str
@@ -36,22 +36,22 @@ class ConnectorState(BaseModel):
     heartbeat_age_seconds: float | None
 
 
-@router.get("/v1/connectors", summary="The connectors as they were at the last look")
-async def connectors(request: Request) -> list[ConnectorState]:
+@router.get("/v1/connectors", summary="List the connectors with their states at the last poll")
+async def connectors(request: Request) -> list[ConnectorReport]:
     registrar: Registrar = request.app.state.registrar
     return [
-        ConnectorState(
+        ConnectorReport(
             name=connector.name,
             topic_prefix=connector.config["topic.prefix"],
             problem=registrar.problems[connector.name],
-            state=seen.state,
-            task_states=list(seen.task_states),
-            failure=seen.failure,
+            state=current.state,
+            task_states=list(current.task_states),
+            failure=current.failure,
             repairs=registrar.repairs[connector.name],
-            heartbeat_age_seconds=seen.heartbeat_age,
+            heartbeat_age_seconds=current.heartbeat_age,
         )
         for connector in registrar.connectors
-        for seen in [registrar.seen.get(connector.name, Observation(config=None))]
+        for current in [registrar.states.get(connector.name, ConnectorState(config=None))]
     ]
 
 
@@ -67,27 +67,27 @@ def create_app(settings: Settings, declared: Sequence[Connector], topics: Mappin
         async with supervisor.task("connectors", registrar.run):
             yield
 
-    async def topics_are_healthy() -> None:
+    async def check_topics() -> None:
         if problem := registrar.topics_problem:
             raise NotReady(problem)
 
-    def check(name: str) -> ReadinessCheck:
-        async def healthy() -> None:
+    def check_of(name: str) -> ReadinessCheck:
+        async def check() -> None:
             if problem := registrar.problems[name]:
                 raise NotReady(problem)
 
-        return healthy
+        return check
 
     return create_application(
         title="Tandem registrar",
-        description="Keeps the topics and the Debezium connectors as declared, and the connectors alive.",
+        description="Creates the topics and the Debezium connectors as declared, and repairs them.",
         version="1",
         settings=settings,
         lifespan=lifespan,
         routers=[router],
         readiness=lambda _app: {
-            "topics": topics_are_healthy,
-            **{connector.name: check(connector.name) for connector in declared},
+            "topics": check_topics,
+            **{connector.name: check_of(connector.name) for connector in declared},
         },
         registry=registry,
         supervisor=supervisor,

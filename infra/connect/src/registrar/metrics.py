@@ -1,20 +1,20 @@
-"""The registrar's own metrics, all of them; those of HTTP are service_kit's."""
+"""The registrar's own metrics. service_kit has those of HTTP."""
 
 from collections import Counter as Tally
 from collections.abc import Collection, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from registrar.observation import Action, Observation
+from registrar.state import Action, ConnectorState
 
 # Kafka Connect's words.
 _STATES = ("RUNNING", "FAILED", "PAUSED", "STOPPED", "UNASSIGNED", "RESTARTING")
-# What it has no word for: a connector that it does not know, and one that it could not be asked about.
+# Our words for a connector that Connect does not have, and for all connectors while Connect does not answer.
 _ABSENT, _UNKNOWN = "ABSENT", "UNKNOWN"
 
 
 class RegistrarMetrics:
-    """By connector and by topic, all from the start: Prometheus sees no increase in a counter that begins at 1."""
+    """All series exist from the start: Prometheus sees no increase in a counter whose first sample is 1."""
 
     def __init__(self, registry: CollectorRegistry, connectors: Sequence[str], topics: Collection[str] = ()) -> None:
         self._connectors = connectors
@@ -27,8 +27,8 @@ class RegistrarMetrics:
         )
         self._state = Gauge(
             "registrar_connector_state",
-            "1 for the state of the connector: Kafka Connect's word, ABSENT if Connect does not know it, UNKNOWN "
-            "if it could not be asked. 0 for all others.",
+            "1 for the state of the connector: Kafka Connect's word, ABSENT if Connect does not have it, UNKNOWN "
+            "if Connect does not answer. 0 for all others.",
             ["connector", "state"],
             registry=registry,
         )
@@ -47,9 +47,9 @@ class RegistrarMetrics:
             ["connector", "action"],
             registry=registry,
         )
-        self.failed_looks = Counter(
+        self.failed_polls = Counter(
             "registrar_failed_looks",
-            "Looks at the connectors that failed, because Kafka Connect or the broker did not answer.",
+            "Status checks that failed because Kafka Connect or the broker did not answer.",
             registry=registry,
         )
         self._topics = Gauge(
@@ -66,32 +66,32 @@ class RegistrarMetrics:
         self.set_connectors_unknown()
         self.set_topics_unknown()
 
-    def set_connector(self, name: str, seen: Observation, *, healthy: bool) -> None:
+    def set_connector(self, name: str, current: ConnectorState, *, healthy: bool) -> None:
         self._healthy.labels(name).set(healthy)
-        self._show(name, seen.state or _ABSENT, seen.task_states)
-        if seen.heartbeat_age is not None:
-            self._heartbeat_age.labels(name).set(seen.heartbeat_age)
+        self._set_states(name, current.state or _ABSENT, current.task_states)
+        if current.heartbeat_age is not None:
+            self._heartbeat_age.labels(name).set(current.heartbeat_age)
 
     def set_connectors_unknown(self) -> None:
-        """What was seen before is not reported as if it were so still."""
+        """Report no state of an earlier poll as the current one."""
         for name in self._connectors:
             self._healthy.labels(name).set(0)
-            self._show(name, _UNKNOWN, ())
+            self._set_states(name, _UNKNOWN, ())
 
     def set_topics(self, problems: Collection[str]) -> None:
-        """`problems` are the names of those that have one."""
+        """`problems` are the names of the topics that have one."""
         for name in self._topic_names:
             self._topics.labels(name).set(name not in problems)
 
     def set_topics_unknown(self) -> None:
-        """Neither good nor bad: an alert about each topic would hide the one about the broker."""
+        """NaN instead of 0: alerts about every topic would hide the one about the broker."""
         for name in self._topic_names:
             self._topics.labels(name).set(float("nan"))
 
-    def _show(self, name: str, state: str, tasks: Sequence[str]) -> None:
-        of_tasks = Tally(tasks)
-        # With whatever a later Connect may say; what it has said once is 0 when it says something else.
+    def _set_states(self, name: str, state: str, tasks: Sequence[str]) -> None:
+        task_counts = Tally(tasks)
+        # A later Connect may have other states. A state that was exported once stays exported, as 0.
         self._states |= {state, *tasks}
         for each in self._states:
             self._state.labels(name, each).set(each == state)
-            self._tasks.labels(name, each).set(of_tasks[each])
+            self._tasks.labels(name, each).set(task_counts[each])

@@ -7,14 +7,14 @@ from service_kit.settings import ServiceSettings
 
 
 class Settings(KafkaSettings, ServiceSettings):
-    """What the connectors' files substitute is read from the environment too; see `connectors.py`."""
+    """The variables of the connectors' files are read from the environment, too: see `connectors.py`."""
 
     port: int = Field(default=8004, ge=1, le=65535)
-    connect_url: AnyHttpUrl = Field(description="Kafka Connect.")
-    registrar_poll_seconds: float = Field(default=1.0, gt=0, description="Time between two looks at Connect.")
+    connect_url: AnyHttpUrl = Field(description="Address of Kafka Connect.")
+    registrar_poll_seconds: float = Field(default=1.0, gt=0, description="Seconds between two polls of Connect.")
     registrar_heartbeat_limit_seconds: float = Field(
-        default=30.0, gt=0, description="A connector without a heartbeat for so long is restarted."
+        default=30.0, gt=0, description="A connector without a heartbeat for this many seconds is restarted."
     )
     registrar_replication_factor: int = Field(
-        default=1, ge=1, le=32767, description="Replicas of each partition of the topics that are made."
+        default=1, ge=1, le=32767, description="Replicas of each partition of a topic that is created."
     )

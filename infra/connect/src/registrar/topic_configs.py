@@ -1,5 +1,6 @@
-"""IncrementalAlterConfigs, which aiokafka lacks: its `alter_configs` takes a topic's other settings back to the
-defaults. Version 0 (KIP-339), which brokers have had since 2.3.
+"""Kafka's request IncrementalAlterConfigs, version 0 (KIP-339, brokers since 2.3), which aiokafka lacks.
+
+aiokafka's `alter_configs` resets all other settings of a topic to their defaults.
 """
 
 from collections.abc import Mapping
@@ -49,8 +50,9 @@ class _AlterRequest(RequestStruct):  # type: ignore[misc]  # published without t
 
 
 class SetTopicConfigs(Request[_AlterRequest]):  # type: ignore[misc]  # published without type information
-    """Sets these of each topic's settings and keeps its others. The answer has `resources`: error code, message,
-    type and name of each.
+    """Sets the given settings of each topic and keeps its other ones.
+
+    The answer has `resources`: error code, message, type and name of each topic.
     """
 
     API_KEY = 44

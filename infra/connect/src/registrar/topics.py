@@ -1,4 +1,4 @@
-"""The topics as declared in `topics.yaml`, and how they get onto the broker."""
+"""Creates the topics that `topics.yaml` declares, and keeps their settings as declared."""
 
 import asyncio
 import time
@@ -21,18 +21,19 @@ from aiokafka.errors import (
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from registrar.connectors import InvalidDeclaration
-from registrar.observation import Backoff
+from registrar.state import AttemptSchedule
 from registrar.topic_configs import SetTopicConfigs
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_topics import Topic, describe_topics_by
+from service_kit.retry import Backoff, Retrier
 
 log = structlog.get_logger(__name__)
 
 REQUEST_TIMEOUT_MS = 5000
-_RETRY_SECONDS = 0.5
-# After which a topic that was created is missing if no broker has heard of it.
+_RETRY_BACKOFF = Backoff(initial=0.5, maximum=0.5, jitter=0.0)
+# A created topic can take this long to appear in the brokers' metadata. Then it counts as missing.
 _APPEARANCE_SECONDS = 5.0
-# Between two comparisons of the topics' settings; that topics exist is looked at each time.
+# The interval between two comparisons of the topics' settings. Whether topics exist is checked at each poll.
 _SETTINGS_SECONDS = 60.0
 
 
@@ -53,12 +54,12 @@ def load_topics(file: Path) -> dict[str, TopicDeclaration]:
 
 @dataclass
 class TopicReconciler:
-    """Creates topics that are missing, and changes settings that are not as declared. What it can't mend it reports.
+    """Creates missing topics, sets their declared settings and reports every other difference.
 
-    `problems` has a sentence for each declared topic that is not as it should be, `partitions` the number of partitions
-    of each declared or `other` topic whose partitions all have a leader. It asks for no more topics: a cluster may have
-    thousands. It adds no partitions, since keys would move to other ones, and no replicas, since to copy them has to be
-    planned.
+    `problems` has a sentence for each declared topic with a problem, `partitions` the number of partitions of each
+    declared or `other` topic whose partitions all have a leader. No other topics are requested: a cluster may have
+    thousands. No partitions are added, because keys would move to other partitions. No replicas are added, because an
+    operator has to plan the copying.
     """
 
     kafka: KafkaClients
@@ -69,7 +70,7 @@ class TopicReconciler:
     partitions: dict[str, int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._creation = Backoff()
+        self._creation = AttemptSchedule()
         self._created_at: dict[str, float] = {}
         self._refused: dict[str, str] = {}
         self._deviating: dict[str, str] = {}
@@ -107,7 +108,7 @@ class TopicReconciler:
         return {name: topic for name, topic in described.items() if isinstance(topic, Topic)}
 
     def readiness_problem(self) -> str | None:
-        """All problems in one sentence, those of the same kind together."""
+        """All problems in one sentence. Topics with the same problem are listed together."""
         by_problem: dict[str, list[str]] = {}
         for name, problem in self.problems.items():
             by_problem.setdefault(problem, []).append(name)
@@ -126,7 +127,7 @@ class TopicReconciler:
         try:
             answer = await admin.create_topics(new)
         except TimeoutError as error:
-            # aiokafka 0.14 waits for a connection to the controller with another error than its own.
+            # aiokafka 0.14 raises the built-in error if it can't connect to the controller.
             raise KafkaTimeoutError("the controller does not answer") from error
         created = []
         for name, code, *message in answer.topic_errors:
@@ -135,7 +136,7 @@ class TopicReconciler:
             elif for_code(code) is InvalidReplicationFactorError:
                 self._refused[name] = await self._too_many_replicas(admin, message)
             elif for_code(code) is TopicAlreadyExistsError:
-                # Another registrar was quicker, which the next look shows.
+                # If another registrar created it, the next poll finds it.
                 self._refused[name] = "exists, but this user does not see it: the right to describe it is missing"
             else:
                 self._refused[name] = f"can't be created: {_refusal(code, *message)}"
@@ -164,8 +165,8 @@ class TopicReconciler:
                 self._report_unreadable(name, code, message)
                 continue
             actual = {setting: value for setting, value, *_ in entries}
-            wanted = self.declared[name].config
-            if different := {each: value for each, value in wanted.items() if actual.get(each) != value}:
+            declared = self.declared[name].config
+            if different := {each: value for each, value in declared.items() if actual.get(each) != value}:
                 changes[name] = different
                 before = ", ".join(f"{each}={actual.get(each)}" for each in different)
                 after = ", ".join(f"{each}={value}" for each, value in different.items())
@@ -174,10 +175,10 @@ class TopicReconciler:
             await self._change_settings(changes)
 
     def _report_unreadable(self, name: str, code: int, message: str | None) -> None:
-        """Of a topic that may well be as declared; once. One that was just deleted is reported as missing."""
+        """Log once that settings can't be read; they may be as declared. A deleted topic is reported as missing."""
         if code != UnknownTopicOrPartitionError.errno and name not in self._unreadable:
             self._unreadable.add(name)
-            log.warning("the settings of a topic can't be read", topic=name, reason=_refusal(code, message))
+            log.warning("topic settings unreadable", topic=name, reason=_refusal(code, message))
 
     async def _change_settings(self, changes: Mapping[str, Mapping[str, str]]) -> None:
         async with self.kafka.started(self.kafka.client(request_timeout_ms=REQUEST_TIMEOUT_MS)) as client:
@@ -192,10 +193,10 @@ class TopicReconciler:
     def _problem(self, name: str, topic: Topic | None) -> str | None:
         if topic is None:
             return None if name in self._created_at else self._refused.get(name, "is missing")
-        count, wanted = len(topic.partitions), self.declared[name].partitions
-        if count != wanted:
+        count, declared = len(topic.partitions), self.declared[name].partitions
+        if count != declared:
             return (
-                f"has {count} partitions instead of {wanted}; they stay, because keys would move to other ones: "
+                f"has {count} partitions instead of {declared}; they stay, because keys would move to other ones: "
                 "change topics.yaml, or delete the topic to have it created again"
             )
         if topic.leaderless:
@@ -203,10 +204,10 @@ class TopicReconciler:
         return self._deviating.get(name)
 
     def _report(self, problems: dict[str, str]) -> None:
-        """Log what is new, once: looks are many."""
+        """Log a change of the problems."""
         before, self.problems = self.readiness_problem(), problems
         if (now := self.readiness_problem()) != before:
-            log.warning("topics", problem=now or "none: all are as declared", notable=True)
+            log.warning("topic problems changed", problem=now or "none", notable=True)
 
 
 async def ensure_topics(
@@ -216,29 +217,38 @@ async def ensure_topics(
     replication_factor: int = 1,
     deadline_seconds: float,
 ) -> list[str]:
-    """Create what is missing and return its names. A broker that is down or refuses a topic is asked again.
+    """Create missing topics and return their names. If the broker is down or refuses a topic, this is retried.
 
-    Raises `TimeoutError`, which says what the last attempt failed of, if topics are missing after the deadline.
+    Raises `TimeoutError` with the reason of the last failure if topics are missing after the deadline.
     """
     topics = TopicReconciler(kafka, declared, replication_factor)
     created: list[str] = []
     reason = "the broker does not answer"
+
+    async def reconcile() -> None:
+        nonlocal reason
+        try:
+            async with kafka.started(kafka.admin(request_timeout_ms=REQUEST_TIMEOUT_MS)) as admin:
+                created.extend(await topics.reconcile(admin))
+        except KafkaError as error:
+            before, reason = reason, await kafka.explain(error)
+            if reason != before:
+                log.warning("topics can't be created yet", reason=reason)
+            raise
+        if not topics.partitions.keys() >= declared.keys():
+            reason = topics.readiness_problem() or reason
+            raise _TopicsMissing
+
     try:
         async with asyncio.timeout(deadline_seconds):
-            while True:
-                try:
-                    async with kafka.started(kafka.admin(request_timeout_ms=REQUEST_TIMEOUT_MS)) as admin:
-                        created += await topics.reconcile(admin)
-                    if topics.partitions.keys() >= declared.keys():
-                        return created
-                    reason = topics.readiness_problem() or reason
-                except KafkaError as error:
-                    reason, before = await kafka.explain(error), reason
-                    if reason != before:
-                        log.warning("the topics can't be created yet", reason=reason)
-                await asyncio.sleep(_RETRY_SECONDS)
+            await Retrier(on=(KafkaError, _TopicsMissing), backoff=_RETRY_BACKOFF).run(reconcile)
     except TimeoutError as error:
         raise TimeoutError(reason) from error
+    return created
+
+
+class _TopicsMissing(Exception):  # noqa: N818 - a state of the broker, not a fault of the program
+    """A declared topic can't be used yet."""
 
 
 def _named(names: list[str]) -> str:

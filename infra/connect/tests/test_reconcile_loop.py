@@ -1,5 +1,6 @@
-"""The registrar as an application of the test's own: on a real broker, and on a Kafka Connect that is real wherever it
-can be brought to answer so.
+"""The registrar as an application in the test, on a real broker.
+
+Kafka Connect is real, too, except where the real one can't be made to give the answer that a test needs.
 """
 
 import asyncio
@@ -26,33 +27,33 @@ from registrar.topics import TopicDeclaration
 from service_kit.kafka import KafkaClients
 from support.polling import eventually
 
-# The same in each test process: it is in the ids of tests.
+# A constant, because it is in the ids of tests, which must be the same in each test process.
 PASSWORD = "secret-8d1f0b7c5e"
 
 
 @dataclass
-class OddConnect:
-    """Stands in for a Kafka Connect of a later version: it tells what the test says, and takes what it is given."""
+class FakeConnect:
+    """Gives the answer that the test sets, and accepts every change."""
 
     url: str
-    told: Any
+    answer: Any
     changes: list[str] = field(default_factory=list)
 
 
 @contextmanager
-def odd_connect(told: Any) -> Iterator[OddConnect]:
+def fake_connect(answer: Any) -> Iterator[FakeConnect]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._answer(json.dumps(connect.told).encode())
+            self._send(json.dumps(connect.answer).encode())
 
         def do_PUT(self) -> None:
             connect.changes.append(f"{self.command} {self.path}")
             self.rfile.read(int(self.headers["Content-Length"]))
-            self._answer(b"{}")
+            self._send(b"{}")
 
         do_POST = do_PUT  # noqa: N815 - as http.server has it
 
-        def _answer(self, body: bytes) -> None:
+        def _send(self, body: bytes) -> None:
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -62,7 +63,7 @@ def odd_connect(told: Any) -> Iterator[OddConnect]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    connect = OddConnect(f"http://127.0.0.1:{server.server_port}", told)
+    connect = FakeConnect(f"http://127.0.0.1:{server.server_port}", answer)
     Thread(target=server.serve_forever, daemon=True).start()
     yield connect
     server.shutdown()
@@ -74,7 +75,7 @@ def plain_config() -> dict[str, str]:
 
 
 def running(connector: Connector) -> dict[str, Any]:
-    """What Connect says of a connector that runs."""
+    """Connect's answer for a connector that runs."""
     status = {"connector": {"state": "RUNNING"}, "tasks": [{"id": 0, "state": "RUNNING"}]}
     return {connector.name: {"info": {"config": dict(connector.config)}, "status": status}}
 
@@ -98,58 +99,60 @@ async def registrar(
 
 
 async def checks(client: httpx.AsyncClient) -> dict[str, str]:
-    told: dict[str, str] = (await client.get("/readyz")).json()["checks"]
-    return told
+    found: dict[str, str] = (await client.get("/readyz")).json()["checks"]
+    return found
 
 
-async def test_no_answer_of_connect_ends_the_watch_or_is_repeated_with_its_passwords(
+async def test_malformed_answer_of_connect_is_reported_without_its_passwords(
     kafka_bootstrap_servers: str,
 ) -> None:
     config = {**plain_config(), "database.password": PASSWORD}
     status = {"connector": {"state": "RUNNING"}, "tasks": [{"id": 0}]}
-    with odd_connect({"mysql": {"info": {"config": config}, "status": status}}) as connect:
+    with fake_connect({"mysql": {"info": {"config": config}, "status": status}}) as connect:
         async with registrar(kafka_bootstrap_servers, connect.url, [Connector("mysql", config)]) as client:
 
             async def problem() -> str:
                 return (await checks(client))["mysql"]
 
-            await eventually(problem, lambda told: "KeyError" in told)
-            connect.told = ["mysql"]
-            await eventually(problem, lambda told: "AttributeError" in told)
-            connect.told = {"mysql": {"status": {}, "info": {"config": config}}}
-            told = await eventually(problem, lambda told: "ValueError" in told)
-            assert told == "unknown (ValueError: Connect's answer is not understood; it has info, status)"
-            connect.told = {}
-            await eventually(problem, lambda told: told == "not registered")
+            await eventually(problem, lambda current: "KeyError" in current)
+            connect.answer = ["mysql"]
+            await eventually(problem, lambda current: "AttributeError" in current)
+            connect.answer = {"mysql": {"status": {}, "info": {"config": config}}}
+            current = await eventually(problem, lambda current: "ValueError" in current)
+            assert current == "unknown (ValueError: Connect's answer is not understood; it has info, status)"
+            connect.answer = {}
+            await eventually(problem, lambda current: current == "not registered")
 
 
-async def test_connector_that_connect_refuses_says_why_and_the_other_one_is_watched_on(running_stack: Stack) -> None:
+async def test_refused_connector_is_reported_with_the_reason_and_others_are_still_polled(running_stack: Stack) -> None:
     addresses = running_stack.addresses
     async with httpx.AsyncClient(base_url=addresses["CONNECT_URL"], timeout=20) as connect:
-        there = [
+        existing = [
             Connector(name, {key: value for key, value in config.items() if key != "name"})
             for name in ("mongodb-tweets", "mysql-users")
             for config in [(await connect.get(f"/connectors/{name}/config")).json()]
         ]
-    refused = Connector("refused", {**there[1].config, "database.password": PASSWORD})
-    async with registrar(addresses["KAFKA_BOOTSTRAP_SERVERS"], addresses["CONNECT_URL"], [there[0], refused]) as client:
+    refused = Connector("refused", {**existing[1].config, "database.password": PASSWORD})
+    async with registrar(
+        addresses["KAFKA_BOOTSTRAP_SERVERS"], addresses["CONNECT_URL"], [existing[0], refused]
+    ) as client:
 
-        def is_told(told: dict[str, str]) -> bool:
-            return told["mongodb-tweets"] == "ok" and "Access denied" in told["refused"]
+        def is_reported(found: dict[str, str]) -> bool:
+            return found["mongodb-tweets"] == "ok" and "Access denied" in found["refused"]
 
-        told = await eventually(lambda: checks(client), is_told)
-        assert told["refused"].startswith("Connect refuses it: database.hostname: Unable to connect: Access denied")
-        assert PASSWORD not in told["refused"]
-        assert f"'{refused.config['database.user']}'" not in told["refused"]
-        # At the looks between two attempts, too.
+        found = await eventually(lambda: checks(client), is_reported)
+        assert found["refused"].startswith("Connect refuses it: database.hostname: Unable to connect: Access denied")
+        assert PASSWORD not in found["refused"]
+        assert f"'{refused.config['database.user']}'" not in found["refused"]
+        # The polls between two attempts report it, too.
         ages: set[float] = set()
 
-        async def looks() -> int:
-            assert is_told(await checks(client))
+        async def polls() -> int:
+            assert is_reported(await checks(client))
             ages.add((await client.get("/v1/connectors")).json()[0]["heartbeat_age_seconds"])
             return len(ages)
 
-        await eventually(looks, lambda count: count > 5)
+        await eventually(polls, lambda count: count > 5)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +169,7 @@ async def test_connector_that_connect_refuses_says_why_and_the_other_one_is_watc
         ("tasks.max", "0", "tasks.max: Invalid value 0"),
     ],
 )
-async def test_option_that_connect_refuses_is_named_and_no_password_repeated(
+async def test_refused_option_is_named_without_its_password(
     running_stack: Stack, option: str, value: str | None, refusal: str
 ) -> None:
     config = {
@@ -179,68 +182,68 @@ async def test_option_that_connect_refuses_is_named_and_no_password_repeated(
     connector = Connector("refused", {name: value for name, value in config.items() if value is not None})
     addresses = running_stack.addresses
     async with registrar(addresses["KAFKA_BOOTSTRAP_SERVERS"], addresses["CONNECT_URL"], [connector]) as client:
-        told = await eventually(lambda: checks(client), lambda told: "refuses" in told["refused"])
-        assert refusal in told["refused"]
-        assert PASSWORD not in told["refused"]
-        assert "NullPointerException" not in told["refused"]
-        assert len(told["refused"]) < 600
+        found = await eventually(lambda: checks(client), lambda found: "refuses" in found["refused"])
+        assert refusal in found["refused"]
+        assert PASSWORD not in found["refused"]
+        assert "NullPointerException" not in found["refused"]
+        assert len(found["refused"]) < 600
 
 
-async def test_no_proxy_of_the_environment_is_asked_for_connect(
+async def test_proxy_of_the_environment_is_not_used_for_connect(
     kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     connector = Connector("mysql", plain_config())
-    with odd_connect({}) as connect:
+    with fake_connect({}) as connect:
         async with registrar(kafka_bootstrap_servers, connect.url, [connector]) as client:
-            await eventually(lambda: checks(client), lambda told: told["mysql"] == "not registered")
+            await eventually(lambda: checks(client), lambda found: found["mysql"] == "not registered")
 
 
-async def test_topic_that_the_broker_refuses_is_named_and_connectors_are_watched_on(
+async def test_refused_topic_is_reported_once_and_connectors_are_still_polled(
     kafka_bootstrap_servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     connector, topic = Connector("mysql", plain_config()), f"test-{secrets.token_hex(4)}"
-    with odd_connect({}) as connect:
+    with fake_connect({}) as connect:
         async with registrar(
             kafka_bootstrap_servers,
             connect.url,
             [connector],
             {topic: TopicDeclaration(partitions=1, config={"no.such": "1"})},
         ) as client:
-            told = await eventually(lambda: checks(client), lambda told: told["mysql"] == "not registered")
-            assert told["topics"] == (
+            found = await eventually(lambda: checks(client), lambda found: found["mysql"] == "not registered")
+            assert found["topics"] == (
                 f"topic {topic} can't be created: INVALID_CONFIG: Unknown topic config name: no.such"
             )
             metrics = (await client.get("/metrics")).text
             assert f'registrar_topic_healthy{{topic="{topic}"}} 0.0' in metrics
             assert f'registrar_topic_healthy{{topic="{connector.heartbeat_topic}"}} 1.0' in metrics
-            # Looks are many; the words are said once.
-            connect.told = running(connector)
-            await eventually(lambda: checks(client), lambda told: told["mysql"] == "no heartbeat yet")
+            # More polls follow, and the problem is logged once.
+            connect.answer = running(connector)
+            await eventually(lambda: checks(client), lambda found: found["mysql"] == "no heartbeat yet")
     assert capsys.readouterr().out.count("INVALID_CONFIG") == 1
 
 
-async def test_replicas_that_brokers_are_too_few_for_are_named_by_their_setting(kafka_bootstrap_servers: str) -> None:
+async def test_too_many_replicas_are_reported_with_the_name_of_the_setting(kafka_bootstrap_servers: str) -> None:
     connector = Connector("mysql", plain_config())
-    with odd_connect(running(connector)) as connect:
+    with fake_connect(running(connector)) as connect:
         async with registrar(
             kafka_bootstrap_servers, connect.url, [connector], registrar_replication_factor=3
         ) as client:
-            told = await eventually(lambda: checks(client), lambda told: "heartbeats" in told["mysql"])
+            found = await eventually(lambda: checks(client), lambda found: "heartbeats" in found["mysql"])
     reason = (
         f"topic {connector.heartbeat_topic} can't be created: "
         "REGISTRAR_REPLICATION_FACTOR is 3, but the cluster has 1 broker"
     )
-    assert told == {"topics": reason, "mysql": f"its heartbeats can't be read: {reason}"}
+    assert found == {"topics": reason, "mysql": f"its heartbeats can't be read: {reason}"}
 
 
-async def test_topic_that_is_deleted_is_created_again_while_the_registrar_runs(
+async def test_topic_deleted_while_the_registrar_runs_is_created_again(
     kafka_bootstrap_servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     connector, topic = Connector("mysql", plain_config()), f"test-{secrets.token_hex(4)}"
     kafka = KafkaClients(kafka_bootstrap_servers)
-    with odd_connect(running(connector)) as connect:
+    with fake_connect(running(connector)) as connect:
         async with (
             registrar(
                 kafka_bootstrap_servers, connect.url, [connector], {topic: TopicDeclaration(partitions=3)}
@@ -253,7 +256,7 @@ async def test_topic_that_is_deleted_is_created_again_while_the_registrar_runs(
                 return any("topics created" in line and name in line for line in capsys.readouterr().out.splitlines())
 
             async def send_heartbeat() -> dict[str, str]:
-                # To a topic that is being deleted, too, which takes it with it.
+                # The topic may be deleted at the same time; then this heartbeat is lost.
                 with contextlib.suppress(KafkaError):
                     await producer.send_and_wait(connector.heartbeat_topic, b"{}")
                 return await checks(client)
@@ -262,24 +265,24 @@ async def test_topic_that_is_deleted_is_created_again_while_the_registrar_runs(
                 described = {each["topic"]: each["partitions"] for each in await admin.describe_topics()}
                 return len(described.get(topic, ()))
 
-            await eventually(send_heartbeat, lambda told: told == {"topics": "ok", "mysql": "ok"})
+            await eventually(send_heartbeat, lambda found: found == {"topics": "ok", "mysql": "ok"})
             capsys.readouterr()
             await admin.delete_topics([topic, connector.heartbeat_topic])
             await eventually(lambda: created(topic))
             await eventually(partitions, lambda count: count == 3)
-            await eventually(send_heartbeat, lambda told: told == {"topics": "ok", "mysql": "ok"})
+            await eventually(send_heartbeat, lambda found: found == {"topics": "ok", "mysql": "ok"})
     assert connect.changes == []
 
 
 @pytest.mark.integration
-async def test_broker_that_is_away_is_no_fault_of_a_connector() -> None:
+async def test_outage_of_the_broker_restarts_no_connector() -> None:
     connector, limit = Connector("mysql", plain_config()), 4.0
-    with temporary_stack("tandem-test-") as own, odd_connect(running(connector)) as connect:
+    with temporary_stack("tandem-test-") as own, fake_connect(running(connector)) as connect:
         await asyncio.to_thread(own.start, "kafka")
         servers = own.addresses["KAFKA_BOOTSTRAP_SERVERS"]
         kafka = KafkaClients(servers)
 
-        async def give_heartbeats() -> None:
+        async def send_heartbeats() -> None:
             async with kafka.started(kafka.producer(request_timeout_ms=2000)) as producer:
                 while True:
                     with contextlib.suppress(KafkaError):
@@ -288,26 +291,26 @@ async def test_broker_that_is_away_is_no_fault_of_a_connector() -> None:
 
         async with registrar(servers, connect.url, [connector], registrar_heartbeat_limit_seconds=limit) as client:
 
-            async def failed_looks() -> float:
+            async def failed_polls() -> float:
                 found = re.search(
                     r"^registrar_failed_looks_total (\S+)", (await client.get("/metrics")).text, re.MULTILINE
                 )
                 return float(found[1]) if found else 0.0
 
-            await eventually(lambda: checks(client), lambda told: told["topics"] == "ok")
-            heart = asyncio.create_task(give_heartbeats())
-            await eventually(lambda: checks(client), lambda told: told == {"topics": "ok", "mysql": "ok"})
+            await eventually(lambda: checks(client), lambda found: found["topics"] == "ok")
+            heartbeats = asyncio.create_task(send_heartbeats())
+            await eventually(lambda: checks(client), lambda found: found == {"topics": "ok", "mysql": "ok"})
             own.pause("kafka")
-            told = await eventually(lambda: checks(client), lambda told: told["topics"] != "ok")
-            assert told["mysql"] == f"its heartbeats can't be read: {told['topics']}"
+            found = await eventually(lambda: checks(client), lambda found: found["topics"] != "ok")
+            assert found["mysql"] == f"its heartbeats can't be read: {found['topics']}"
             # A poll of a broker that is paused takes longer than the limit.
-            before = await failed_looks()
-            await eventually(failed_looks, lambda count: count >= before + 2, within=120)
+            before = await failed_polls()
+            await eventually(failed_polls, lambda count: count >= before + 2, within=120)
             own.resume("kafka")
-            await eventually(lambda: checks(client), lambda told: told == {"topics": "ok", "mysql": "ok"})
+            await eventually(lambda: checks(client), lambda found: found == {"topics": "ok", "mysql": "ok"})
             assert connect.changes == []
-            # And its own silence is.
-            heart.cancel()
+            # Missing heartbeats of a connector do restart it.
+            heartbeats.cancel()
             await eventually(lambda: _list(connect.changes))
             assert connect.changes[0] == "POST /connectors/mysql/restart?includeTasks=true&onlyFailed=false"
 
@@ -316,7 +319,7 @@ async def _list(items: list[str]) -> list[str]:
     return items
 
 
-async def test_connectors_make_topics_with_as_many_replicas(running_stack: Stack) -> None:
+async def test_connectors_create_topics_with_the_declared_replicas(running_stack: Stack) -> None:
     async with httpx.AsyncClient(base_url=running_stack.addresses["CONNECT_URL"], timeout=20) as connect:
         for name in ("mongodb-tweets", "mysql-users"):
             config = (await connect.get(f"/connectors/{name}/config")).json()

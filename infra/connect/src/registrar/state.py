@@ -1,0 +1,226 @@
+"""The state of a connector and the repair that follows from it. No I/O."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from registrar.redaction import redact
+from service_kit.retry import Backoff
+
+# The states of Kafka Connect that only an operator requests, as verbs for messages.
+_HALTED = {"PAUSED": "paused", "STOPPED": "stopped"}
+
+# Debezium's error when its topic of schema changes is empty although the connector has offsets. Without these changes
+# it can't read the log from there, so a restart does not help.
+_LOST_HISTORY = "db history topic"
+
+# Marks the configuration of a connector during a reset. Connectors ignore options that they don't know.
+RESETTING = {"tandem.resetting": "true"}
+
+REPAIR_BACKOFF = Backoff(initial=5.0, maximum=60.0, jitter=0.0)
+
+
+class Action(StrEnum):
+    """A repair of a connector."""
+
+    NONE = "none"
+    PUT = "put"
+    RESTART = "restart"
+    RESET = "reset"  # delete its offsets, so that it takes a new snapshot
+
+
+@dataclass(frozen=True)
+class ConnectorState:
+    """A connector at one moment.
+
+    `config` is Kafka Connect's, None if Connect does not have the connector. `state` and `task_states` are Connect's
+    words. `heartbeat_age` is in seconds, None without a heartbeat. `heartbeats_unknown` is the reason why heartbeats
+    can't be read. `failure` is the error of the connector or of a task, in one line without secrets.
+    """
+
+    config: Mapping[str, str] | None
+    state: str | None = None
+    task_states: tuple[str, ...] = ()
+    heartbeat_age: float | None = None
+    failure: str | None = None
+    heartbeats_unknown: str | None = None
+
+    @property
+    def running(self) -> bool:
+        states = (self.state, *self.task_states)
+        return bool(self.task_states) and all(state == "RUNNING" for state in states)
+
+    @property
+    def halted(self) -> bool:
+        """Paused or stopped. Unless it is `resetting`, an operator did that, and only an operator resumes it."""
+        return self.state in _HALTED
+
+    @property
+    def resetting(self) -> bool:
+        """Stopped by a registrar that has not resumed it yet."""
+        return self.halted and self.config is not None and self.config.items() >= RESETTING.items()
+
+    @property
+    def failed(self) -> bool:
+        return not self.halted and "FAILED" in (self.state, *self.task_states)
+
+    @property
+    def has_lost_its_history(self) -> bool:
+        return self.failed and _LOST_HISTORY in (self.failure or "")
+
+    @property
+    def expects_heartbeats(self) -> bool:
+        """A connector that is RUNNING without a task is as broken as one without heartbeats."""
+        return self.running or (self.state == "RUNNING" and not self.task_states)
+
+
+def parse_state(entry: Mapping[str, object] | None, declared: Mapping[str, str]) -> ConnectorState:
+    """Parse a connector's entry of `GET /connectors?expand=info&expand=status`, None if there is none.
+
+    `failure` contains no secrets of either configuration. Raises `ValueError`.
+    """
+    if entry is None:
+        return ConnectorState(config=None)
+    match entry:
+        case {
+            "info": {"config": dict(config)},
+            "status": {"connector": {"state": str(state)} as connector, "tasks": list(tasks)},
+        }:
+            task_states = tuple(str(task["state"]) for task in tasks)
+            return ConnectorState(config, state, task_states, failure=_failure([connector, *tasks], config, declared))
+    # Without the entry itself, because its configuration contains passwords.
+    raise ValueError(f"Connect's answer is not understood; it has {', '.join(sorted(entry.keys())) or 'nothing'}")
+
+
+def _failure(parts: Sequence[Mapping[str, object]], *configs: Mapping[str, str]) -> str | None:
+    """The error of the first part that has one: the first line of its trace and the last cause.
+
+    The first line alone often says only that a task failed.
+    """
+    for part in parts:
+        if isinstance(trace := part.get("trace"), str) and trace.strip():
+            first, *others = trace.strip().splitlines()
+            causes = [line.removeprefix("Caused by: ") for line in others if line.startswith("Caused by: ")]
+            return redact("; cause: ".join([first, *causes[-1:]]), *configs)
+    return None
+
+
+@dataclass
+class AttemptSchedule:
+    """Decides when the next of several attempts is due. Times are seconds on the caller's clock."""
+
+    backoff: Backoff = REPAIR_BACKOFF
+    _attempts: int = field(default=0, init=False)
+    _not_before: float = field(default=float("-inf"), init=False)
+
+    def is_due(self, now: float) -> bool:
+        return now >= self._not_before
+
+    def attempt(self, now: float) -> None:
+        """Record an attempt."""
+        self._attempts += 1
+        self._not_before = now + self.backoff.delay(self._attempts)
+
+    def succeed(self) -> None:
+        """The next failure starts with the shortest delay. The delay of the last attempt still applies."""
+        self._attempts = 0
+
+    def reset(self) -> None:
+        """The cause of the failures is gone: the next attempt is due now."""
+        self._attempts = 0
+        self._not_before = float("-inf")
+
+
+@dataclass
+class ConnectorMonitor:
+    """Decides on the repairs of one connector. The delay after a repair grows until a repair helps.
+
+    Times are seconds on a monotonic clock, which the caller reads. A connector is silent only after `heartbeat_limit`
+    seconds in which it was RUNNING and the registrar, Connect and the broker could all have delivered a heartbeat. An
+    outage of one of them is no fault of the connector.
+    """
+
+    name: str
+    heartbeat_limit: float
+    schedule: AttemptSchedule = field(default_factory=AttemptSchedule)
+    _expected_for: float = field(default=0.0, init=False)
+    _last_poll: float | None = field(default=None, init=False)
+
+    def decide(self, current: ConnectorState, declared: Mapping[str, str], now: float) -> Action:
+        """The repair that is due now. The caller carries it out; it counts as an attempt."""
+        self._count(current, now)
+        needed = self._needed(current, declared)
+        if needed is Action.NONE:
+            if self.problem(current, declared) is None:
+                self.schedule.succeed()
+            return needed
+        if not self.schedule.is_due(now):
+            return Action.NONE
+        self.schedule.attempt(now)
+        self._expected_for = 0.0
+        return needed
+
+    def interrupt(self) -> None:
+        """Connect or the broker does not answer, so no heartbeat can be expected."""
+        self._expected_for = 0.0
+        self._last_poll = None
+
+    def problem(self, current: ConnectorState, declared: Mapping[str, str]) -> str | None:
+        """Why the connector is not healthy, or None."""
+        if current.config is None:
+            return "not registered"
+        if current.resetting:
+            return f"connector {current.state}: the registrar deletes its offsets and resumes it"
+        if not _same(current.config, declared):
+            return "registered with another configuration"
+        if current.halted:
+            state = str(current.state)
+            resume = f"PUT /connectors/{self.name}/resume"
+            return f"connector {state}: an operator {_HALTED[state]} it; to resume it, send Kafka Connect {resume}"
+        if not current.running:
+            failure = f": {current.failure}" if current.failed and current.failure else ""
+            return f"connector {current.state}, tasks {', '.join(current.task_states) or 'none'}{failure}"
+        return self._heartbeat_problem(current)
+
+    def _heartbeat_problem(self, current: ConnectorState) -> str | None:
+        if current.heartbeats_unknown is not None:
+            return f"its heartbeats can't be read: {current.heartbeats_unknown}"
+        if current.heartbeat_age is None:
+            return "no heartbeat yet"
+        if current.heartbeat_age > self.heartbeat_limit:
+            return f"last heartbeat {current.heartbeat_age:.0f} s ago"
+        return None
+
+    def _needed(self, current: ConnectorState, declared: Mapping[str, str]) -> Action:
+        if current.resetting:
+            return Action.RESET
+        if current.config is None or not _same(current.config, declared):
+            return Action.PUT
+        if current.has_lost_its_history:
+            return Action.RESET
+        if current.failed or self._is_silent(current):
+            return Action.RESTART
+        return Action.NONE
+
+    def _count(self, current: ConnectorState, now: float) -> None:
+        """Count the time in which a heartbeat could have been received.
+
+        After a long pause between two polls the state in between is unknown, so little of that time counts.
+        """
+        since_last_poll = 0.0 if self._last_poll is None else now - self._last_poll
+        self._last_poll = now
+        if current.expects_heartbeats and current.heartbeats_unknown is None:
+            self._expected_for += min(since_last_poll, self.heartbeat_limit / 3)
+        else:
+            self._expected_for = 0.0
+
+    def _is_silent(self, current: ConnectorState) -> bool:
+        """Health is judged by the age of heartbeats: Connect reports RUNNING also for tasks that no longer work."""
+        expected_for = self._expected_for
+        age = expected_for if current.heartbeat_age is None else min(current.heartbeat_age, expected_for)
+        return current.expects_heartbeats and age > self.heartbeat_limit
+
+
+def _same(actual: Mapping[str, str], declared: Mapping[str, str]) -> bool:
+    """Connect adds the connector's name to its configuration."""
+    return {key: value for key, value in actual.items() if key != "name"} == dict(declared)
