@@ -1,4 +1,4 @@
-"""Debezium on tables and collections of a test's own, with the settings of `infra/connect/connectors`."""
+"""Runs Debezium on a test's own tables and collections, with the settings of `infra/connect/connectors`."""
 
 import json
 import secrets
@@ -25,9 +25,9 @@ PARTITIONS = 6
 async def capturing(
     stack: Stack, folder: Path, declared: str, *, changed: Mapping[str, str], topics: Sequence[str] = ()
 ) -> AsyncIterator[None]:
-    """Run the connector `declared` with some settings changed, from a file in `folder`, until the block ends.
+    """Run the declared connector with changed settings, from a file in `folder`, until the block ends.
 
-    `topics` are made first; what makes them itself need not name them.
+    `topics` are created first. A test that creates its topics itself does not pass them.
     """
     stack.start("mysql", "mongo", "kafka", "connect")
     if topics:
@@ -60,7 +60,7 @@ async def capturing(
 
 
 async def reasons_of_dead_letters(bootstrap_servers: str, topic: str) -> list[str]:
-    """Why events of that topic were not applied, all of them until now."""
+    """The reasons of all dead letters of that topic."""
     letters = [dict(record.headers) for record in await read_records(bootstrap_servers, DEAD_LETTERS_TOPIC)]
     return [
         headers["__connect.errors.exception.message"].decode()

@@ -1,4 +1,4 @@
-"""What kustomize makes of the overlays of infra/kubernetes."""
+"""Renders the overlays of infra/kubernetes with kustomize."""
 
 import base64
 import subprocess
@@ -17,7 +17,7 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True)
 class Cluster:
-    """All that an overlay makes."""
+    """The manifests of a rendered overlay."""
 
     overlay: str
     manifests: Sequence[Manifest]
@@ -34,7 +34,7 @@ class Cluster:
         return {each["metadata"]["name"]: each for each in self.of_kind("Deployment")}
 
     def variables(self, deployment: str) -> dict[str, str]:
-        """The environment of its container."""
+        """The environment variables of its container."""
         container = container_of(self.deployments[deployment])
         found: dict[str, str] = {}
         for source in container["envFrom"]:
@@ -61,21 +61,21 @@ def container_of(deployment: Manifest) -> Manifest:
 
 
 def labels_of(deployment: Manifest) -> dict[str, str]:
-    """Those of its pods."""
+    """The labels of its pods."""
     labels: dict[str, str] = deployment["spec"]["template"]["metadata"]["labels"]
     return labels
 
 
 def selects(selector: Manifest, labels: dict[str, str]) -> bool:
-    """Does a Kubernetes label selector choose what has these labels? An empty one chooses everything."""
+    """Does a Kubernetes label selector match these labels? An empty selector matches everything."""
     wanted = selector.get("matchLabels", {}).items() <= labels.items()
     expressions = selector.get("matchExpressions", [])
-    assert all(each["operator"] == "In" for each in expressions), "only In is understood"
+    assert all(each["operator"] == "In" for each in expressions), "only the operator In is implemented"
     return wanted and all(labels.get(each["key"]) in each["values"] for each in expressions)
 
 
 def render(overlay: str) -> Cluster:
-    """With the kubectl of the virtual environment, which has kustomize in it and needs no cluster for this."""
+    """Render an overlay with the kubectl of the virtual environment. That needs no cluster."""
     kubectl = Path(sys.executable).with_name("kubectl")
     folder = ROOT / "infra" / "kubernetes" / "overlays" / overlay
     rendered = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""`embedded-stack` as a person runs it: commands on a stack with a state folder and ports of its own."""
+"""Runs commands of `embedded-stack` on a stack with its own state folder and ports."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ class StackCommands:
         return [sys.executable, "-m", "embedded_stack.cli", *arguments]
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """To its end."""
+        """Run a command to its end."""
         return subprocess.run(
             self.command(*arguments),
             env={**self.environment, **environment},
@@ -35,38 +35,38 @@ class StackCommands:
         )
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
-        """Without waiting for its end."""
+        """Start a command without waiting for its end."""
         return subprocess.Popen(
             self.command(*arguments), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
     def pid(self, name: str) -> int | None:
-        """Of the pid file."""
+        """The number in the pid file."""
         try:
             return int((self.state / "run" / f"{name}.pid").read_text())
         except (FileNotFoundError, ValueError):
             return None
 
     @property
-    def said(self) -> str:
-        """What a supervisor in the background has printed."""
+    def supervisor_output(self) -> str:
+        """The output of a supervisor in the background."""
         return (self.state / "log" / "supervisor.log").read_text()
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Of `.stack/env`."""
+        """The addresses in `.stack/env`."""
         lines = (self.state / "env").read_text().splitlines()
         return dict(line.split("=", maxsplit=1) for line in lines)
 
     @property
     def snapshots(self) -> int:
-        """How many snapshots Debezium has completed."""
+        """The number of snapshots that Debezium has completed."""
         log = (self.state / "log" / "connect.log").read_text()
         return log.count("Snapshot ended with SnapshotResult [status=COMPLETED")
 
     @property
     def alive(self) -> list[str]:
-        """The command lines of all processes that have a file of the state folder open, or removed ones of it."""
+        """The command lines of all processes with an open file of the state folder, removed files included."""
         return [" ".join(process.cmdline()) for process in psutil.process_iter() if self._has_files(process)]
 
     def _has_files(self, process: psutil.Process) -> bool:

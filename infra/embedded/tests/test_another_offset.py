@@ -1,4 +1,4 @@
-"""A state folder that is used with other ports than before."""
+"""A state folder that is used with a new port offset."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ def stack(state: Path, offset: int) -> Stack:
     return Stack(StackConfiguration(state_dir=state, port_offset=offset, **dict.fromkeys(OUTSIDE)))
 
 
-async def test_data_is_still_there_and_can_be_written(tmp_path: Path) -> None:
+async def test_data_can_be_read_and_written_with_another_port_offset(tmp_path: Path) -> None:
     for texts in (["one"], ["one", "two"]):
         with reserved_port_offset() as offset:
             used = stack(tmp_path, offset)

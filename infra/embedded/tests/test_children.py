@@ -1,4 +1,4 @@
-"""The commands that a supervisor runs, when it ends."""
+"""A supervisor that ends kills the commands that it runs."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ print(pid, children.exit_code(pid))
 
 
 def test_command_that_does_not_end_is_killed(tmp_path: Path) -> None:
-    """A stopped process has no signal delivered but SIGKILL."""
+    """A stopped process receives only SIGKILL."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env={"TANDEM_STATE_DIR": str(tmp_path)},

@@ -1,4 +1,4 @@
-"""The command line as a person meets it: what goes wrong is one clear sentence and an exit code."""
+"""The command line reports an error in one sentence and with an exit code."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ from support.stack_commands import StackCommands
 
 @pytest.fixture(autouse=True)
 def offset(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """Of ports that are the test's own, in the environment of what it runs."""
+    """A reserved port offset, in the environment of the commands."""
     with reserved_port_offset() as offset:
         monkeypatch.setenv("TANDEM_PORT_OFFSET", str(offset))
         yield offset
@@ -39,7 +39,7 @@ def assert_one_sentence(done: subprocess.CompletedProcess[str], *words: str) -> 
 
 
 @pytest.mark.integration
-def test_taken_port_is_named_with_who_needs_it(tmp_path: Path, offset: int) -> None:
+def test_port_in_use_is_named_with_its_component(tmp_path: Path, offset: int) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", PORTS["mail-http"] + offset))
         taken.listen()
@@ -47,7 +47,7 @@ def test_taken_port_is_named_with_who_needs_it(tmp_path: Path, offset: int) -> N
     assert_one_sentence(done, str(PORTS["mail-http"] + offset), "mail", "TANDEM_PORT_OFFSET")
 
 
-def test_ports_to_choose_from_are_nobodys_twice_and_no_outgoing_connections() -> None:
+def test_port_offsets_share_no_port_and_avoid_ephemeral_ports() -> None:
     ports = [port + offset for offset in PORT_OFFSETS for port in (RESERVATION, *PORTS.values())]
     assert len(PORT_OFFSETS) > 10
     assert len(set(ports)) == len(ports)
@@ -55,13 +55,13 @@ def test_ports_to_choose_from_are_nobodys_twice_and_no_outgoing_connections() ->
 
 
 @pytest.mark.integration
-def test_machine_without_apt_and_mysqld_is_sent_to_docker(tmp_path: Path) -> None:
+def test_machine_without_apt_and_mysqld_is_referred_to_docker(tmp_path: Path) -> None:
     done = run("fetch", state=tmp_path, PATH="/nonexistent", TANDEM_CACHE_DIR=str(tmp_path / "cache"))
     assert_one_sentence(done, "mysqld", "docker compose up")
 
 
 @pytest.mark.integration
-def test_missing_network_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_missing_network_is_one_sentence(tmp_path: Path) -> None:
     done = run(
         "start",
         "mongo",
@@ -77,23 +77,23 @@ def test_missing_network_is_said_in_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_setting_that_is_no_number_is_named(tmp_path: Path) -> None:
+def test_invalid_setting_is_named(tmp_path: Path) -> None:
     done = run("status", state=tmp_path, TANDEM_PORT_OFFSET="many")
     assert_one_sentence(done, "TANDEM_PORT_OFFSET")
 
 
 @pytest.mark.integration
-def test_unknown_component_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+def test_unknown_component_is_an_error_with_the_known_ones(tmp_path: Path) -> None:
     assert_one_sentence(run("start", "postgres", state=tmp_path), "postgres", "mysql")
 
 
-def test_cache_without_room_is_said_before_anything_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_cache_is_an_error_before_any_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _folder: SimpleNamespace(free=7 * 1024**2))
     with pytest.raises(StackError, match="7 MB left"):
-        entry(tmp_path, "thing", lambda _folder: pytest.fail("it was fetched"))
+        entry(tmp_path, "thing", lambda _folder: pytest.fail("it was downloaded"))
 
 
-def test_disk_that_fills_up_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     def fill_up(_stack: Stack) -> None:
         with Path("/dev/full").open("w") as disk:
             disk.write("x")
@@ -106,7 +106,7 @@ def test_disk_that_fills_up_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.integration
-def test_component_that_dies_while_starting_shows_the_end_of_its_log(tmp_path: Path) -> None:
+def test_error_of_a_component_that_dies_at_its_start_has_the_end_of_its_log(tmp_path: Path) -> None:
     data = tmp_path / "data" / "mongo"
     data.mkdir(parents=True)
     (data / "WiredTiger.wt").write_text("not a database")
@@ -116,11 +116,11 @@ def test_component_that_dies_while_starting_shows_the_end_of_its_log(tmp_path: P
 
 
 @pytest.mark.integration
-def test_status_tells_what_runs_and_addresses_are_private(tmp_path: Path, offset: int) -> None:
+def test_status_shows_each_component_and_addresses_are_private(tmp_path: Path, offset: int) -> None:
     try:
         assert run("start", "mail", state=tmp_path).returncode == 0
         status = run("status", state=tmp_path)
-        assert status.returncode == 1, "not everything runs"
+        assert status.returncode == 1, "some components do not run"
         lines = {line.split()[0]: line.split()[1] for line in status.stdout.splitlines()}
         assert lines["mail"] == "running"
         assert lines["mysql"] == "stopped"
@@ -142,7 +142,7 @@ def test_status_tells_what_runs_and_addresses_are_private(tmp_path: Path, offset
 
 @pytest.fixture
 def supervisor(tmp_path: Path) -> subprocess.Popen[str]:
-    """`run` of a stack whose port of the gateway is taken, so that it can't come up."""
+    """A supervisor in the foreground that starts a whole stack."""
     return subprocess.Popen(
         [sys.executable, "-m", "embedded_stack.cli", "run"],
         env={

@@ -1,4 +1,4 @@
-"""State folders with names that programs give a meaning, or have no letters for."""
+"""State folders whose names have special or non-ASCII characters."""
 
 import json
 import subprocess
@@ -28,8 +28,10 @@ def stack(state: Path, **settings: Path) -> Iterator[Stack]:
 
 
 @pytest.mark.integration
-def test_kafka_and_connect_run_below_an_unusual_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # In which Java has no names for files beyond ASCII.
+def test_kafka_and_connect_run_in_a_folder_with_an_unusual_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In this locale Java can't open files whose names are not ASCII.
     monkeypatch.setenv("LC_ALL", "C")
     state = tmp_path / UNUSUAL
     with stack(state) as own:
@@ -40,12 +42,12 @@ def test_kafka_and_connect_run_below_an_unusual_name(tmp_path: Path, monkeypatch
         with urlopen(f"{own.addresses['CONNECT_URL']}/connector-plugins", timeout=10) as answer:  # noqa: S310 - our own
             plugins = {each["class"].rpartition(".")[2] for each in json.load(answer)}
         assert {"MySqlConnector", "MongoDbConnector"} <= plugins
-    # Nothing was made beside it, under the name as another program reads it.
+    # No program has created a folder beside it under a misread name.
     assert list(tmp_path.iterdir()) == [state]
 
 
 @pytest.mark.integration
-def test_gateway_takes_its_files_from_an_unusual_name(tmp_path: Path) -> None:
+def test_gateway_reads_files_in_a_folder_with_an_unusual_name(tmp_path: Path) -> None:
     with stack(tmp_path / f'{UNUSUAL} "quoted"') as own:
         gateway = own.components["gateway"]
         gateway.fetch()
@@ -69,7 +71,7 @@ def test_comma_in_the_state_folder_is_refused_before_anything_starts(tmp_path: P
 def test_colon_in_the_cache_folder_is_refused_before_anything_starts(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Without a machine's own nginx.
+    # As on a machine without nginx.
     monkeypatch.setattr("shutil.which", lambda _name: None)
     with stack(tmp_path / "state", cache_dir=tmp_path / "a:b") as own:
         refused = own.components["gateway"].fetch if name == "gateway" else partial(own.start, name)

@@ -1,4 +1,4 @@
-"""Kafka and Debezium from a Maven repository: each jar whole and with the hash of its lock file, or not at all."""
+"""Downloads of Kafka and Debezium from a Maven repository: each jar is complete and has the locked hash."""
 
 import hashlib
 import re
@@ -18,12 +18,13 @@ from embedded_stack import Stack, StackConfiguration, StackError
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.fetch import jars
 from embedded_stack.fetch.jars import Jar, jars_folder, locked_jars
+from service_kit.retry import Backoff
 from support.stack_commands import StackCommands
 
 
 @dataclass
 class MavenRepository:
-    """A mirror on this machine, with the jars that it is given."""
+    """A local mirror with the jars that a test adds."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     requested: list[str] = field(default_factory=list)
@@ -38,7 +39,7 @@ class MavenRepository:
 
     @property
     def is_out(self) -> bool:
-        """For so many seconds from the first request on."""
+        """It answers 503 for `outage` seconds from the first request on."""
         if self.outage is None:
             return False
         now = time.monotonic()
@@ -73,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content[: len(content) // 2] if name in self.repository.cut_off else content)
 
     def log_message(self, *_arguments: object) -> None:
-        """Not to the terminal."""
+        """Print nothing."""
 
 
 @pytest.fixture
@@ -103,25 +104,25 @@ def few(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, repository: MavenReposi
 
 
 @pytest.fixture
-def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jars, "_PAUSES_SECONDS", (0, 0, 0))
+def _without_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jars, "_BACKOFF", Backoff(initial=0, maximum=0))
 
 
-def test_short_outage_of_the_repository_is_bridged(tmp_path: Path, repository: MavenRepository, few: list[Jar]) -> None:
+def test_download_is_retried_in_a_short_outage(tmp_path: Path, repository: MavenRepository, few: list[Jar]) -> None:
     repository.outage = 1
     folder = jars_folder(tmp_path / "cache", "few", repository.address)
     assert sorted(file.name for file in folder.iterdir()) == [jar.file_name for jar in few]
 
 
-def test_jars_are_fetched_once(tmp_path: Path, repository: MavenRepository, few: list[Jar]) -> None:
+def test_jars_are_downloaded_once(tmp_path: Path, repository: MavenRepository, few: list[Jar]) -> None:
     for _ in range(2):
         folder = jars_folder(tmp_path / "cache", "few", repository.address)
     assert sorted(file.name for file in folder.iterdir()) == [jar.file_name for jar in few]
     assert repository.requested_jars == [jar.file_name for jar in few]
 
 
-@pytest.mark.usefixtures("_without_pauses")
-def test_jar_with_another_hash_is_refused(tmp_path: Path, repository: MavenRepository, few: list[Jar]) -> None:
+@pytest.mark.usefixtures("_without_delays")
+def test_jar_with_another_hash_is_an_error(tmp_path: Path, repository: MavenRepository, few: list[Jar]) -> None:
     repository.add(few[1], b"something else")
     with pytest.raises(StackError) as refused:
         jars_folder(tmp_path / "cache", "few", repository.address)
@@ -130,15 +131,15 @@ def test_jar_with_another_hash_is_refused(tmp_path: Path, repository: MavenRepos
     assert not list((tmp_path / "cache").rglob("*thing-1*"))
 
 
-@pytest.mark.usefixtures("_without_pauses")
-def test_fetch_that_broke_off_is_continued(tmp_path: Path, repository: MavenRepository, few: list[Jar]) -> None:
+@pytest.mark.usefixtures("_without_delays")
+def test_interrupted_download_is_continued(tmp_path: Path, repository: MavenRepository, few: list[Jar]) -> None:
     repository.cut_off = {few[2].file_name}
     with pytest.raises(
         StackError, match=r"org\.example:thing-2:1\.0.* network.* same command.*TANDEM_MAVEN_REPOSITORY"
     ):
         jars_folder(tmp_path / "cache", "few", repository.address)
     (folder,) = (entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir())
-    # What a process that was killed while it fetched leaves.
+    # As left by a process that was killed during a download.
     (folder / "download-killed" / "org").mkdir(parents=True)
     missing = [jar.file_name for jar in few if not (folder / jar.file_name).exists()]
     assert few[2].file_name in missing
@@ -149,7 +150,7 @@ def test_fetch_that_broke_off_is_continued(tmp_path: Path, repository: MavenRepo
     assert sorted(file.name for file in folder.iterdir()) == [jar.file_name for jar in few]
 
 
-def test_changed_lock_is_another_folder(tmp_path: Path, repository: MavenRepository, few: list[Jar]) -> None:
+def test_changed_lock_has_another_folder(tmp_path: Path, repository: MavenRepository, few: list[Jar]) -> None:
     folder = jars_folder(tmp_path / "cache", "few", repository.address)
     (tmp_path / "few.lock").write_text(f"{few[0]}\n")
     assert jars_folder(tmp_path / "cache", "few", repository.address) != folder
@@ -157,7 +158,7 @@ def test_changed_lock_is_another_folder(tmp_path: Path, repository: MavenReposit
 
 @pytest.fixture
 def mirror_of_all(repository: MavenRepository) -> MavenRepository:
-    """Has the jars of the broker and of Connect, from this machine's cache."""
+    """With the jars of Kafka and Connect from this machine's cache."""
     folder = jars_folder(StackConfiguration().cache, "kafka", StackConfiguration().maven_repository)
     for jar in locked_jars("kafka"):
         repository.add(jar, (folder / jar.file_name).read_bytes())
@@ -165,7 +166,7 @@ def mirror_of_all(repository: MavenRepository) -> MavenRepository:
 
 
 @pytest.mark.integration
-def test_mirror_is_used_instead_of_maven_central(
+def test_mirror_replaces_maven_central(
     tmp_path: Path, mirror_of_all: MavenRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TANDEM_MAVEN_REPOSITORY", mirror_of_all.address)
@@ -179,7 +180,9 @@ def _heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def test_interrupted_download_says_what_to_do(tmp_path: Path, mirror_of_all: MavenRepository, stack: Stack) -> None:
+def test_error_of_an_interrupted_download_has_a_remedy(
+    tmp_path: Path, mirror_of_all: MavenRepository, stack: Stack
+) -> None:
     stack.fetch()
     cache = tmp_path / "cache"
     cache.mkdir()
@@ -197,7 +200,7 @@ def test_interrupted_download_says_what_to_do(tmp_path: Path, mirror_of_all: Mav
         },
         stderr=subprocess.PIPE,
         text=True,
-        # Where the tests themselves run in the background, a shell has them ignore it.
+        # A shell makes the processes of a background job ignore SIGINT.
         preexec_fn=_heed_interrupts,  # noqa: PLW1509 - it takes no lock
     ) as fetch:
         deadline = time.monotonic() + 60

@@ -1,4 +1,4 @@
-"""The embedded broker as a process, and what is said of a damaged data folder."""
+"""The embedded broker as a process, and with a damaged data folder."""
 
 import shutil
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from embedded_stack import Stack, StackConfiguration, StackError
 from embedded_stack.configuration import reserved_port_offset
 
 
-def test_its_pid_is_that_of_apache_kafka(stack: Stack, kafka_bootstrap_servers: str) -> None:
+def test_pid_is_that_of_apache_kafka(stack: Stack, kafka_bootstrap_servers: str) -> None:
     process = psutil.Process(int((stack.configuration.state / "run" / "kafka.pid").read_text()))
     assert Path(process.exe()).name == "java"
     assert "kafka.Kafka" in process.cmdline()
@@ -19,7 +19,7 @@ def test_its_pid_is_that_of_apache_kafka(stack: Stack, kafka_bootstrap_servers: 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Stack]:
-    """A stack of which only the broker runs, with data."""
+    """A stack whose broker has data and is stopped."""
     with reserved_port_offset() as offset:
         own = Stack(StackConfiguration(state_dir=tmp_path, port_offset=offset, outside_kafka=None))
         own.start("kafka")
@@ -29,7 +29,7 @@ def own(tmp_path: Path) -> Iterator[Stack]:
 
 
 @pytest.mark.integration
-def test_data_without_identity_is_named_and_left_as_it_is(own: Stack) -> None:
+def test_data_without_a_cluster_id_is_an_error_and_is_not_changed(own: Stack) -> None:
     logs = own.configuration.data("kafka") / "logs"
     identity = (logs / "meta.properties").read_text()
     for damage in ((logs / "meta.properties").unlink, lambda: (logs / "meta.properties").write_text("")):
@@ -41,7 +41,7 @@ def test_data_without_identity_is_named_and_left_as_it_is(own: Stack) -> None:
 
 
 @pytest.mark.integration
-def test_folder_that_was_half_formatted_is_formatted(own: Stack) -> None:
+def test_incompletely_formatted_folder_is_formatted(own: Stack) -> None:
     logs = own.configuration.data("kafka") / "logs"
     shutil.rmtree(logs)
     logs.mkdir()

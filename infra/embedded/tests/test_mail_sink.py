@@ -23,7 +23,7 @@ def sink(stack: Stack) -> Iterator[httpx.Client]:
 @pytest.fixture
 def send(stack: Stack, sink: httpx.Client) -> Send:
     def send(subject: str = "Grüße", text: str = "the text", page: str = "<p>the page</p>", also: str = "") -> str:
-        """Send a mail to an address of its own, which is returned."""
+        """Send a mail to a new address and return the address."""
         to = f"ada.{uuid4().hex[:12]}@example.com"
         mail = EmailMessage()
         mail["From"], mail["To"], mail["Subject"] = "Tandem <tandem@example.com>", f"Ada <{to}>", subject
@@ -52,7 +52,7 @@ def test_mail_can_be_read(sink: httpx.Client, send: Send) -> None:
     assert sink.get("/api/v1/message/nonsense").status_code == 404
 
 
-def test_mails_are_listed_newest_first_by_the_page(sink: httpx.Client, send: Send) -> None:
+def test_mails_are_listed_newest_first_in_pages(sink: httpx.Client, send: Send) -> None:
     first, second = send(), send()
     listed = sink.get("/api/v1/messages").json()
     assert [mail["To"][0]["Address"] for mail in listed["messages"][:2]] == [second, first]
@@ -75,13 +75,13 @@ def test_mails_are_listed_newest_first_by_the_page(sink: httpx.Client, send: Sen
         ("from:{to}", False),
     ],
 )
-def test_mails_are_found_by_what_is_in_them(sink: httpx.Client, send: Send, query: str, found: bool) -> None:
+def test_mails_are_found_by_their_content(sink: httpx.Client, send: Send, query: str, found: bool) -> None:
     to = send()
     answer = sink.get("/api/v1/search", params={"query": query.format(to=to)}).json()
     assert [mail["MessageID"] for mail in answer["messages"]] == ([to] if found else [])
 
 
-def test_recipient_that_is_in_no_header_is_told_and_found(sink: httpx.Client, send: Send) -> None:
+def test_recipient_without_a_header_is_shown_and_found(sink: httpx.Client, send: Send) -> None:
     hidden = f"{uuid4().hex}@example.com"
     send(also=hidden)
     (mail,) = sink.get("/api/v1/search", params={"query": f"to:{hidden}"}).json()["messages"]
@@ -98,7 +98,7 @@ def test_one_mail_and_all_mails_can_be_deleted(sink: httpx.Client, send: Send) -
     assert sink.get("/api/v1/messages").json()["total"] == 0
 
 
-def test_page_for_people_has_links_and_nothing_a_mail_could_run(sink: httpx.Client, send: Send) -> None:
+def test_html_page_has_links_and_no_scripts_of_mails(sink: httpx.Client, send: Send) -> None:
     to = send("<b>bold</b>", "open <script> https://tandem.example/#/x?a=1&b=2 now", "<script>alert(1)</script>")
     page = sink.get("/", params={"query": f"to:{to}"}).text
     assert '<a href="https://tandem.example/#/x?a=1&amp;b=2">' in page

@@ -1,4 +1,4 @@
-"""What a MySQL that was killed leaves behind."""
+"""A start after MySQL was killed."""
 
 import os
 import tempfile
@@ -7,7 +7,7 @@ from pathlib import Path
 from embedded_stack import Stack
 
 
-def test_killed_mysql_starts_though_its_old_pid_is_somebody_elses_by_now(stack: Stack, mysql_root_url: str) -> None:
+def test_killed_mysql_starts_although_another_process_has_its_old_pid(stack: Stack, mysql_root_url: str) -> None:
     stack.kill("mysql")
     try:
         port = stack.configuration.port("mysql")

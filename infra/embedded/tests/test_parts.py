@@ -9,10 +9,10 @@ from embedded_stack.components import COMPONENTS
 from embedded_stack.credentials import Credentials, write_private
 from embedded_stack.fetch.cache import entry
 from embedded_stack.fetch.debian import mirror
-from embedded_stack.journal import LogFollower, notable
+from embedded_stack.log_lines import LogFollower, notable
 
 
-def test_components_are_listed_behind_what_they_depend_on() -> None:
+def test_components_are_listed_after_their_dependencies() -> None:
     seen: set[str] = set()
     for component in COMPONENTS:
         assert set(component.depends_on) <= seen
@@ -27,22 +27,22 @@ def test_components_are_listed_behind_what_they_depend_on() -> None:
         ("sources.list", "deb [arch=amd64 signed-by=/k.gpg] http://mirror.example/debian bookworm main contrib\n"),
     ],
 )
-def test_mirror_is_the_machines_own(tmp_path: Path, file: str, content: str) -> None:
+def test_mirror_is_that_of_the_machine(tmp_path: Path, file: str, content: str) -> None:
     (tmp_path / "sources.list.d").mkdir()
     (tmp_path / "sources.list.d" / "another.list").write_text("deb https://elsewhere.example/apt stable main\n")
     (tmp_path / file).write_text(content)
     assert mirror(tmp_path) == "http://mirror.example/debian"
 
 
-def test_machine_without_a_debian_source_is_told_so(tmp_path: Path) -> None:
+def test_machine_without_a_debian_source_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="docker compose up"):
         mirror(tmp_path)
 
 
-def test_cache_entry_that_failed_is_made_anew_and_a_whole_one_is_kept(tmp_path: Path) -> None:
+def test_failed_cache_entry_is_filled_again_and_a_complete_one_is_kept(tmp_path: Path) -> None:
     def fail(folder: Path) -> None:
         (folder / "half").touch()
-        raise StackError("cut off")
+        raise StackError("interrupted")
 
     with pytest.raises(StackError):
         entry(tmp_path, "thing", fail)
@@ -52,7 +52,7 @@ def test_cache_entry_that_failed_is_made_anew_and_a_whole_one_is_kept(tmp_path: 
     assert entry(tmp_path, "thing", fail) == made
 
 
-def test_credentials_are_kept_private_and_the_same(tmp_path: Path) -> None:
+def test_credentials_are_private_and_do_not_change(tmp_path: Path) -> None:
     file = tmp_path / "credentials.json"
     first = Credentials.load_or_create(file)
     assert Credentials.load_or_create(file) == first
@@ -60,7 +60,7 @@ def test_credentials_are_kept_private_and_the_same(tmp_path: Path) -> None:
     assert len({first.mysql_root, first.mysql_auth_service, first.mysql_debezium}) == 3
 
 
-def test_private_file_is_written_by_several_at_the_same_time(tmp_path: Path) -> None:
+def test_private_file_may_have_concurrent_writers(tmp_path: Path) -> None:
     file = tmp_path / "port-offset"
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: write_private(file, f"{number}\n"), range(400)))
@@ -84,15 +84,15 @@ def test_private_file_is_written_by_several_at_the_same_time(tmp_path: Path) -> 
         ({"event": "batch applied", "level": "info"}, None),
     ],
 )
-def test_notable_is_what_changes_something_or_goes_wrong(record: dict[str, object], shown: str | None) -> None:
+def test_writes_warnings_and_errors_are_notable(record: dict[str, object], shown: str | None) -> None:
     assert notable(json.dumps(record)) == shown
 
 
-def test_lines_that_are_not_json_are_left_to_the_log() -> None:
+def test_lines_that_are_not_json_are_ignored() -> None:
     assert notable("Server ready for connections") is None
 
 
-def test_follower_gives_whole_lines_once(tmp_path: Path) -> None:
+def test_follower_returns_complete_lines_once(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     log.write_text("old\n")
     follower = LogFollower(log)
@@ -113,7 +113,7 @@ def test_follower_gives_whole_lines_once(tmp_path: Path) -> None:
         ("mysql://root:x@db.example.org:13806/", True),
     ],
 )
-def test_addresses_of_the_stacks_own_env_file_are_not_outside(
+def test_addresses_of_the_stack_itself_are_not_external(
     monkeypatch: pytest.MonkeyPatch, address: str, outside: bool
 ) -> None:
     monkeypatch.setenv("TANDEM_PORT_OFFSET", "500")
@@ -122,7 +122,7 @@ def test_addresses_of_the_stacks_own_env_file_are_not_outside(
 
 
 @pytest.mark.parametrize("name", ["MYSQL_ROOT_URL", "MYSQL_URL", "MONGODB_URL"])
-def test_outside_address_is_a_secret_and_may_come_from_a_file(
+def test_external_address_is_a_secret_and_may_come_from_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     for each in ("MYSQL_ROOT_URL", "MYSQL_URL", "MONGODB_URL"):
@@ -140,7 +140,7 @@ def test_outside_address_is_a_secret_and_may_come_from_a_file(
     assert address == f"{scheme}://ada:correct-horse@db.example.org:1234/"
 
 
-def test_empty_address_is_not_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_address_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for each in ("MYSQL_ROOT_URL", "MYSQL_URL", "MONGODB_URL", "KAFKA_BOOTSTRAP_SERVERS", "CONNECT_URL"):
         monkeypatch.setenv(each, "")
     configuration = StackConfiguration()

@@ -13,7 +13,7 @@ from embedded_stack.process import Command, ComponentProcess
 
 pytestmark = pytest.mark.integration
 
-# Two processes: one that ignores SIGTERM on request, and its child, which takes a moment to die.
+# Two processes: one that ignores SIGTERM on request, and its child, whose memory takes a moment to free.
 CHILD = """
 import time
 memory = b"x" * 400_000_000
@@ -22,7 +22,7 @@ time.sleep(600)
 """
 PROGRAM = f"""
 import signal, subprocess, sys
-if sys.argv[1] == "stubborn":
+if sys.argv[1] == "ignoring SIGTERM":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 child = subprocess.Popen([sys.executable, "-c", {CHILD!r}], stdout=subprocess.PIPE)
 child.stdout.readline()
@@ -31,7 +31,7 @@ child.wait()
 """
 
 
-def started(state: Path, manner: str = "obedient") -> tuple[ComponentProcess, psutil.Process]:
+def started(state: Path, manner: str = "ending") -> tuple[ComponentProcess, psutil.Process]:
     process = ComponentProcess("example", state)
     process.start(Command([sys.executable, "-c", PROGRAM, manner], dict(os.environ)))
     wait_for(lambda: process.log_tail().split()[-1:] not in ([], ["child"]))
@@ -49,7 +49,7 @@ def has_ended(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-def test_stop_ends_children_too(tmp_path: Path) -> None:
+def test_stop_ends_children(tmp_path: Path) -> None:
     process, child = started(tmp_path)
     process.stop(grace_seconds=5)
     assert process.running() is None
@@ -57,8 +57,8 @@ def test_stop_ends_children_too(tmp_path: Path) -> None:
     assert not process.expected
 
 
-def test_stop_kills_what_ignores_sigterm(tmp_path: Path) -> None:
-    process, child = started(tmp_path, "stubborn")
+def test_stop_kills_a_process_that_ignores_sigterm(tmp_path: Path) -> None:
+    process, child = started(tmp_path, "ignoring SIGTERM")
     process.stop(grace_seconds=0.2)
     assert process.running() is None
     assert has_ended(child)
@@ -76,11 +76,11 @@ print("busy", flush=True)
 
 
 def nanoseconds_run(pid: int) -> int:
-    """How long its threads have been running."""
+    """The processor time of its threads."""
     return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
 
 
-def test_paused_process_stands_still_from_then_on(tmp_path: Path) -> None:
+def test_paused_process_uses_no_processor_time(tmp_path: Path) -> None:
     process = ComponentProcess("example", tmp_path)
     process.start(Command([sys.executable, "-c", BUSY], dict(os.environ)))
     try:
@@ -97,7 +97,7 @@ def test_paused_process_stands_still_from_then_on(tmp_path: Path) -> None:
         process.kill()
 
 
-# A thread that starts a program with vfork(2) waits for it where only SIGKILL reaches it.
+# A thread in vfork(2) waits for its child, and only SIGKILL reaches it.
 STUCK = """
 import ctypes, os, time
 print("stuck", flush=True)
@@ -106,8 +106,8 @@ time.sleep(600)
 """
 
 
-def test_process_that_can_not_be_paused_is_resumed_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embedded_stack.process._STANDSTILL_SECONDS", 0.2)
+def test_process_that_can_not_be_paused_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embedded_stack.process._PAUSE_SECONDS", 0.2)
     process = ComponentProcess("example", tmp_path)
     process.start(Command([sys.executable, "-c", STUCK], dict(os.environ)))
     try:
@@ -135,7 +135,7 @@ def test_paused_process_resumes_and_can_be_stopped_while_paused(tmp_path: Path) 
     assert process.running() is None
 
 
-def test_process_killed_by_somebody_else_is_expected_but_not_running(tmp_path: Path) -> None:
+def test_process_killed_by_another_program_is_expected_but_not_running(tmp_path: Path) -> None:
     process, _child = started(tmp_path)
     pid = int(process.pid_file.read_text())
     os.killpg(pid, signal.SIGKILL)
@@ -146,8 +146,8 @@ def test_process_killed_by_somebody_else_is_expected_but_not_running(tmp_path: P
 
 @pytest.mark.parametrize("then", ["start", "stop", "kill"])
 @pytest.mark.parametrize("by", ["its parent", "another program, before its parent has noticed"])
-def test_children_of_a_process_killed_by_somebody_else_are_ended(tmp_path: Path, by: str, then: str) -> None:
-    """nginx's workers would keep its port, while they are dying too."""
+def test_children_of_a_process_killed_by_another_program_are_ended(tmp_path: Path, by: str, then: str) -> None:
+    """Otherwise nginx's workers would keep its port."""
     process, child = started(tmp_path)
     os.kill(int(process.pid_file.read_text()), signal.SIGKILL)
     actor = process if by == "its parent" else ComponentProcess("example", tmp_path)
@@ -173,7 +173,7 @@ def test_second_program_finds_the_process_by_its_pid_file(tmp_path: Path) -> Non
     assert process.running() is None
 
 
-# Its first thread ends, and another one lives on: what a server with many threads looks like while it is being killed.
+# Its first thread ends and another one continues, as in a server with many threads that is being killed.
 HEADLESS = """
 import ctypes, threading, time
 threading.Thread(target=time.sleep, args=(600,)).start()
@@ -182,8 +182,8 @@ ctypes.CDLL(None).pthread_exit(None)
 """
 
 
-def test_process_has_not_ended_before_its_last_thread(tmp_path: Path) -> None:
-    """Its leader is a zombie by then, but its ports and files are held until all of it is gone."""
+def test_process_has_ended_when_its_last_thread_has(tmp_path: Path) -> None:
+    """Until then it holds its ports and files, although its first thread is a zombie."""
     process = ComponentProcess("example", tmp_path)
     process.start(Command([sys.executable, "-c", HEADLESS], dict(os.environ)))
     leader = psutil.Process(int(process.pid_file.read_text()))
@@ -193,8 +193,8 @@ def test_process_has_not_ended_before_its_last_thread(tmp_path: Path) -> None:
     assert process.running() is None
 
 
-def test_stranger_with_a_reused_pid_is_left_alone(tmp_path: Path) -> None:
-    """A pid file that is older than the process of that number speaks of another process."""
+def test_other_process_with_a_reused_pid_is_not_touched(tmp_path: Path) -> None:
+    """A pid file that is older than the process with this pid belongs to another process."""
     process = ComponentProcess("example", tmp_path)
     process.pid_file.parent.mkdir()
     process.pid_file.write_text(f"{os.getpid()}\n")

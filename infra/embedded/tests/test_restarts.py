@@ -9,19 +9,19 @@ class Clock:
         return self.now
 
 
-def test_restarts_come_later_and_later_and_then_no_more() -> None:
+def test_delay_of_restarts_doubles_up_to_a_limit() -> None:
     policy = RestartPolicy(Clock())
     assert [policy.next_restart("sync") for _ in range(MAX_RESTARTS + 1)] == [1, 2, 4, None]
 
 
-def test_components_are_counted_apart() -> None:
+def test_each_component_has_its_own_count() -> None:
     policy = RestartPolicy(Clock())
     for _ in range(MAX_RESTARTS):
         policy.next_restart("sync")
     assert policy.next_restart("auth") == 1
 
 
-def test_restarts_of_long_ago_do_not_count() -> None:
+def test_old_restarts_do_not_count() -> None:
     clock = Clock()
     policy = RestartPolicy(clock)
     for _ in range(MAX_RESTARTS):
@@ -30,7 +30,7 @@ def test_restarts_of_long_ago_do_not_count() -> None:
     assert policy.next_restart("sync") == 1
 
 
-def test_count_starts_over_for_what_a_person_has_started() -> None:
+def test_count_is_reset_when_an_operator_starts_the_component() -> None:
     policy = RestartPolicy(Clock())
     for _ in range(MAX_RESTARTS):
         policy.next_restart("sync")

@@ -1,4 +1,4 @@
-"""A supervisor and its whole stack, as processes: what `make up` and `make run` promise when things die."""
+"""A supervisor and its stack as processes: `make up` and `make run` when processes die."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ from support.stack_commands import StackCommands
 
 pytestmark = pytest.mark.integration
 
-# Which start and stop in two seconds; all take half a minute.
+# Two components that start and stop in two seconds. A whole stack takes half a minute.
 FEW = ("mongo", "mail")
 
 
@@ -39,7 +39,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackCommands
 
 @pytest.fixture
 def whole(commands: StackCommands) -> StackCommands:
-    """A whole stack in the background. It takes long: for what concerns all components alone."""
+    """A whole stack in the background. It is slow, so only tests of all components use it."""
     return _up(commands)
 
 
@@ -57,7 +57,7 @@ def _up(commands: StackCommands, *names: str) -> StackCommands:
 
 @pytest_asyncio.fixture(scope="module")
 async def unattended(commands: StackCommands) -> AsyncIterator[subprocess.Popen[str]]:
-    """A supervisor in the foreground that restarts nothing, and its stack of two components."""
+    """A supervisor in the foreground without restarts, and its stack of two components."""
     commands.run("down")
     supervisor = commands.begin("run", "--restart", "no", *FEW)
     await line_of(supervisor, lambda line: line.strip() == "ready: mongo mail")
@@ -68,7 +68,7 @@ async def unattended(commands: StackCommands) -> AsyncIterator[subprocess.Popen[
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[StackCommands]:
-    """Another stack, of which nothing runs yet."""
+    """A second stack, of which nothing runs yet."""
     with reserved_port_offset() as offset:
         other = StackCommands(tmp_path / "other", offset)
         yield other
@@ -76,7 +76,7 @@ def other(tmp_path: Path) -> Iterator[StackCommands]:
 
 
 async def runs(commands: StackCommands, name: str, instead_of: int | None = None) -> int:
-    """Its pid, as soon as it runs, as another process."""
+    """Wait until it runs, as another process than `instead_of`. Return its pid."""
 
     async def pid() -> int | None:
         running = ComponentProcess(name, commands.state).running()
@@ -87,22 +87,22 @@ async def runs(commands: StackCommands, name: str, instead_of: int | None = None
     return found
 
 
-async def nothing_is_left_of(commands: StackCommands) -> None:
+async def becomes_empty(commands: StackCommands) -> None:
     async def alive() -> list[str]:
         return commands.alive
 
     await eventually(alive, lambda seen: seen == [])
 
 
-async def has_said(commands: StackCommands, text: str, after: int = 0) -> None:
-    async def said() -> str:
-        return commands.said[after:]
+async def has_printed(commands: StackCommands, text: str, after: int = 0) -> None:
+    async def output() -> str:
+        return commands.supervisor_output[after:]
 
-    await eventually(said, lambda seen: text in seen)
+    await eventually(output, lambda printed: text in printed)
 
 
 async def line_of(supervisor: subprocess.Popen[str], wanted: Callable[[str], bool]) -> None:
-    """Read what a supervisor in the foreground prints up to such a line."""
+    """Read the output of a supervisor in the foreground up to such a line."""
 
     async def line() -> str:
         assert supervisor.stdout is not None
@@ -119,8 +119,8 @@ def kill(pid: int | None) -> None:
 
 
 @pytest.mark.long
-async def test_state_folder_of_a_version_without_kafka_is_taken_over(whole: StackCommands) -> None:
-    """Version 0.1.0 had no Kafka that keeps its data: what was deleted while it did not run is in no log."""
+async def test_state_folder_of_a_version_without_kafka_is_upgraded(whole: StackCommands) -> None:
+    """Version 0.1.0 had no durable Kafka data, so deletes while it was stopped are in no topic."""
     addresses = whole.addresses
     async with httpx.AsyncClient(base_url=addresses["GATEWAY_URL"], timeout=30) as client:
         password = "correct horse battery"
@@ -142,7 +142,7 @@ async def test_state_folder_of_a_version_without_kafka_is_taken_over(whole: Stac
     done = whole.run("up")
     assert "the connectors take a snapshot" in done.stdout
     await reconciled(whole, lambda code, printed: code == 1 and "1 extra" in printed)
-    assert whole.snapshots == before + 2, "one of each store"
+    assert whole.snapshots == before + 2, "one for each store"
     await reconciled(whole, lambda code, printed: code == 0 and "1 extra, 1 mended" in printed, "--repair")
     await reconciled(whole, lambda code, printed: code == 0 and "1 rows compared" in printed)
     whole.run("down")
@@ -151,7 +151,7 @@ async def test_state_folder_of_a_version_without_kafka_is_taken_over(whole: Stac
 
 
 async def reconciled(commands: StackCommands, until: Callable[[int, str], bool], *options: str) -> None:
-    """Compare until the result is as wanted: the sync may still be applying events."""
+    """Repeat a comparison until its result is accepted, because the sync may still apply events."""
     addresses = commands.addresses
     variables = {**addresses, "MYSQL_URL": addresses["SYNC_MYSQL_URL"]}
 
@@ -161,7 +161,7 @@ async def reconciled(commands: StackCommands, until: Callable[[int, str], bool],
     await eventually(result, lambda seen: until(seen[0], seen[1]))
 
 
-def test_up_of_a_running_stack_says_so_and_changes_nothing(whole: StackCommands) -> None:
+def test_up_of_a_running_stack_changes_nothing(whole: StackCommands) -> None:
     before = {file.name: file.read_text() for file in (whole.state / "run").glob("*.pid")}
     done = whole.run("up")
     assert done.returncode == 0
@@ -170,18 +170,16 @@ def test_up_of_a_running_stack_says_so_and_changes_nothing(whole: StackCommands)
     assert whole.run("status").returncode == 0
 
 
-async def test_component_that_dies_is_started_again(whole: StackCommands) -> None:
-    said, killed = len(whole.said), whole.pid("tweet")
+async def test_component_that_dies_is_restarted(whole: StackCommands) -> None:
+    printed, killed = len(whole.supervisor_output), whole.pid("tweet")
     kill(killed)
     await runs(whole, "tweet", instead_of=killed)
-    await has_said(whole, "tweet     DIED: it was ended by SIGKILL", said)
-    await has_said(whole, f"1 of {MAX_RESTARTS}", said)
-    await has_said(whole, "tweet      ready after", said)
+    await has_printed(whole, "tweet     DIED: it was ended by SIGKILL", printed)
+    await has_printed(whole, f"1 of {MAX_RESTARTS}", printed)
+    await has_printed(whole, "tweet      ready after", printed)
 
 
-async def test_other_stack_on_the_same_ports_is_named_before_anything_starts(
-    whole: StackCommands, other: StackCommands
-) -> None:
+async def test_start_on_used_ports_names_the_stack_that_uses_them(whole: StackCommands, other: StackCommands) -> None:
     done = StackCommands(other.state, whole.offset).run("up")
     assert done.returncode == 1
     for port, name in ((8080, "gateway"), (13306, "mysql"), (19092, "kafka"), (19093, "kafka"), (11025, "mail")):
@@ -194,13 +192,13 @@ async def test_other_stack_on_the_same_ports_is_named_before_anything_starts(
     assert other.alive == []
 
 
-async def test_running_stack_is_not_mixed_with_other_ports(whole: StackCommands, other: StackCommands) -> None:
+async def test_running_stack_refuses_another_port_offset(whole: StackCommands, other: StackCommands) -> None:
     done = StackCommands(whole.state, other.offset).run("start", "sync")
     assert done.returncode == 1
     assert f"TANDEM_PORT_OFFSET={whole.offset}" in done.stderr
 
 
-async def test_down_finds_what_has_no_supervisor_no_guard_and_no_pid_file(
+async def test_down_finds_processes_without_supervisor_guard_and_pid_files(
     whole: StackCommands, other: StackCommands
 ) -> None:
     assert other.run("start", "mail").returncode == 0
@@ -219,7 +217,7 @@ async def test_down_finds_what_has_no_supervisor_no_guard_and_no_pid_file(
 
 async def test_stopped_component_stays_stopped_until_up_starts_it(up: StackCommands) -> None:
     assert up.run("stop", "mail").returncode == 0
-    # The supervisor has looked at everything meanwhile: it has restarted another one.
+    # The restart of the other component proves that the supervisor has checked both since.
     killed = up.pid("mongo")
     kill(killed)
     await runs(up, "mongo", instead_of=killed)
@@ -230,7 +228,7 @@ async def test_stopped_component_stays_stopped_until_up_starts_it(up: StackComma
     await runs(up, "mail")
 
 
-async def test_component_killed_on_purpose_is_not_started_again(up: StackCommands) -> None:
+async def test_component_killed_on_purpose_is_not_restarted(up: StackCommands) -> None:
     assert up.run("kill", "mail").returncode == 0
     killed = up.pid("mongo")
     kill(killed)
@@ -238,25 +236,27 @@ async def test_component_killed_on_purpose_is_not_started_again(up: StackCommand
     assert up.pid("mail") is None
 
 
-async def test_component_that_dies_too_often_is_left_until_it_is_started(up: StackCommands) -> None:
-    said = len(up.said)
+async def test_component_that_dies_too_often_is_not_restarted_until_an_operator_starts_it(up: StackCommands) -> None:
+    printed = len(up.supervisor_output)
     pid = up.pid("mail")
     kill(pid)
     for _ in range(MAX_RESTARTS):
         pid = await runs(up, "mail", instead_of=pid)
         kill(pid)
-    await has_said(up, f"mail      was started again {MAX_RESTARTS} times within a minute and is left now", said)
-    await has_said(
-        up, f"TANDEM_STATE_DIR={shlex.quote(str(up.state))} TANDEM_PORT_OFFSET={up.offset} make start NAME=mail", said
+    await has_printed(up, f"mail      was started again {MAX_RESTARTS} times within a minute and is left now", printed)
+    await has_printed(
+        up,
+        f"TANDEM_STATE_DIR={shlex.quote(str(up.state))} TANDEM_PORT_OFFSET={up.offset} make start NAME=mail",
+        printed,
     )
     assert up.run("start", "mail").returncode == 0
-    await has_said(up, "mail      is running again", said)
+    await has_printed(up, "mail      is running again", printed)
     pid = up.pid("mail")
     kill(pid)
     await runs(up, "mail", instead_of=pid)
 
 
-async def test_starts_that_race_with_the_supervisor_start_one(up: StackCommands) -> None:
+async def test_concurrent_starts_start_one_process(up: StackCommands) -> None:
     for _ in range(3):
         kill(up.pid("mail"))
         done = await asyncio.gather(*(asyncio.to_thread(up.run, "start", "mail") for _ in range(3)))
@@ -265,17 +265,17 @@ async def test_starts_that_race_with_the_supervisor_start_one(up: StackCommands)
         assert len([line for line in up.alive if "embedded_stack.mail_sink" in line]) == 1
 
 
-async def test_start_of_what_runs_is_no_error(up: StackCommands) -> None:
+async def test_start_of_a_running_component_is_no_error(up: StackCommands) -> None:
     done = up.run("start", "mail")
     assert done.returncode == 0
     assert "mail       runs already" in done.stdout
 
 
-async def test_killed_supervisor_leaves_nothing_and_the_next_one_waits_for_that(up: StackCommands) -> None:
-    # One component has another parent.
+async def test_stack_of_a_killed_supervisor_is_stopped_before_the_next_one_starts(up: StackCommands) -> None:
+    # This makes one component a child of another process.
     assert up.run("stop", "mail").returncode == up.run("start", "mail").returncode == 0
-    said = len(up.said)
-    # The end of the stack has to wait for it.
+    printed = len(up.supervisor_output)
+    # The lock delays the end of the stack.
     with ComponentProcess("mail", up.state).exclusive():
         kill(up.pid("supervisor"))
         next_one = up.begin("up", *FEW)
@@ -283,11 +283,11 @@ async def test_killed_supervisor_leaves_nothing_and_the_next_one_waits_for_that(
     output, _ = await asyncio.to_thread(next_one.communicate, timeout=120)
     assert next_one.returncode == 0, output
     for name in FEW:
-        assert f"{name:<10} stopped" in up.said[said:]
+        assert f"{name:<10} stopped" in up.supervisor_output[printed:]
         await runs(up, name)
 
 
-async def test_dead_component_is_only_reported_if_restarts_are_off(
+async def test_dead_component_is_only_reported_without_restarts(
     unattended: subprocess.Popen[str], commands: StackCommands
 ) -> None:
     killed = commands.pid("mail")
@@ -300,13 +300,13 @@ async def test_dead_component_is_only_reported_if_restarts_are_off(
 
 
 async def test_removed_state_folder_ends_the_stack(unattended: subprocess.Popen[str], commands: StackCommands) -> None:
-    # One component has another parent.
+    # This makes one component a child of another process.
     assert commands.run("stop", "mail").returncode == commands.run("start", "mail").returncode == 0
     shutil.rmtree(commands.state, ignore_errors=True)
     output, _ = await asyncio.to_thread(unattended.communicate, timeout=60)
     assert unattended.returncode == 1
     assert f"error: The state folder {commands.state} was removed" in output
-    await nothing_is_left_of(commands)
+    await becomes_empty(commands)
 
 
 async def test_state_folder_removed_while_starting_ends_the_stack(other: StackCommands) -> None:
@@ -319,7 +319,7 @@ async def test_state_folder_removed_while_starting_ends_the_stack(other: StackCo
     shutil.rmtree(other.state, ignore_errors=True)
     output, _ = await asyncio.to_thread(supervisor.communicate, timeout=60)
     assert f"error: The state folder {other.state} was removed" in output
-    await nothing_is_left_of(other)
+    await becomes_empty(other)
 
 
 async def test_supervisor_whose_output_is_closed_stops_its_stack(other: StackCommands) -> None:
@@ -328,4 +328,4 @@ async def test_supervisor_whose_output_is_closed_stops_its_stack(other: StackCom
     await asyncio.to_thread(supervisor.stdout.readline)
     supervisor.stdout.close()
     await asyncio.to_thread(supervisor.wait, timeout=90)
-    await nothing_is_left_of(other)
+    await becomes_empty(other)

@@ -1,4 +1,4 @@
-"""Tandem's whole system as local processes: real MySQL, MongoDB, Apache Kafka, Kafka Connect and Debezium.
+"""Runs Tandem as local processes, with real MySQL, MongoDB, Apache Kafka, Kafka Connect and Debezium.
 
 from embedded_stack import Stack, StackConfiguration
 

@@ -15,14 +15,14 @@ from pydantic import ValidationError
 
 from embedded_stack.configuration import StackConfiguration
 from embedded_stack.errors import ReportedError, StackError, StartCancelledError
-from embedded_stack.journal import LogFollower
 from embedded_stack.kernel import end_with_parent
+from embedded_stack.log_lines import LogFollower
 from embedded_stack.ownership import Phase, inherited, owned, owner, phase
 from embedded_stack.stack import Stack
 from embedded_stack.supervisor import Supervisor
 from service_kit.settings import format_settings_error
 
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _STOP_SECONDS = 180
 
 
@@ -36,7 +36,7 @@ def main() -> None:
     except ValidationError as error:
         sys.exit(format_settings_error(error))
     except BrokenPipeError:
-        # As other programs do whose output is closed; Python would complain when it flushes.
+        # The output was closed. Without this Python would report an error when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
@@ -50,35 +50,37 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="embedded-stack", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("fetch", help="bring the components onto this machine")
+    commands.add_parser("fetch", help="download the components")
     run = commands.add_parser("run", help="run the stack until Ctrl-C")
-    up = commands.add_parser("up", help="run the stack in the background; start what is missing of one that runs")
+    up = commands.add_parser(
+        "up", help="run the stack in the background; start the missing components of a running one"
+    )
     for each in (run, up):
-        each.add_argument("name", nargs="*", help="components, with what they depend on; all if none is given")
+        each.add_argument("name", nargs="*", help="components, with their dependencies; all if none is given")
         each.add_argument(
-            "--restart", choices=("yes", "no"), default="yes", help="start a component again that dies (default: yes)"
+            "--restart", choices=("yes", "no"), default="yes", help="restart components that die (default: yes)"
         )
     down = commands.add_parser("down", help="stop the stack that runs in the background")
     down.add_argument("--inherited-lock", type=int, help=argparse.SUPPRESS)
-    commands.add_parser("status", help="what runs, where, since when")
+    commands.add_parser("status", help="show the state, address and uptime of each component")
     logs = commands.add_parser("logs", help="follow the logs")
     logs.add_argument("name", nargs="*", help="components; all if none is given")
-    for name, text in _ON_ONE.items():
+    for name, text in _COMPONENT_COMMANDS.items():
         one = commands.add_parser(name, help=text[0])
         one.add_argument("name", help="component")
-    # What a supervisor runs.
+    # Only supervisors run these.
     commands.add_parser("start-all").add_argument("name", nargs="*")
     commands.add_parser("revive").add_argument("name")
     return parser.parse_args()
 
 
-_ON_ONE: dict[str, tuple[str, Callable[[Stack, str], None]]] = {
-    "start": ("start one component, with what it depends on", Stack.start),
+_COMPONENT_COMMANDS: dict[str, tuple[str, Callable[[Stack, str], None]]] = {
+    "start": ("start one component, with its dependencies", Stack.start),
     "stop": ("stop one component", Stack.stop_one),
-    "restart": ("stop one component and start it again", Stack.restart),
+    "restart": ("restart one component", Stack.restart),
     "kill": ("kill one component with SIGKILL", Stack.kill),
-    "pause": ("stop one component from running with SIGSTOP", Stack.pause),
-    "resume": ("let a paused component go on", Stack.resume),
+    "pause": ("pause one component with SIGSTOP", Stack.pause),
+    "resume": ("resume a paused component", Stack.resume),
 }
 
 
@@ -102,17 +104,17 @@ def _run(arguments: argparse.Namespace) -> int:
         case "revive":
             return _as_child(configuration, lambda stack: stack.revive(arguments.name))
         case name:
-            _ON_ONE[name][1](_cancellable(Stack(configuration, progress=_say)), arguments.name)
+            _COMPONENT_COMMANDS[name][1](_cancellable(Stack(configuration, progress=_print)), arguments.name)
     return 0
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)
 
 
 def _as_child(configuration: StackConfiguration, act: Callable[[Stack], None]) -> int:
-    """Of a supervisor: when that ends, or asks for it, this ends."""
-    stack = _cancellable(Stack(configuration, progress=_say))
+    """Act as the child of a supervisor: end when it ends or sends SIGTERM. Return the exit code."""
+    stack = _cancellable(Stack(configuration, progress=_print))
     end_with_parent(signal.SIGTERM)
     try:
         act(stack)
@@ -122,7 +124,7 @@ def _as_child(configuration: StackConfiguration, act: Callable[[Stack], None]) -
 
 
 def _cancellable(stack: Stack) -> Stack:
-    """A start gives up at Ctrl-C; its threads would else wait until all is ready."""
+    """Let Ctrl-C cancel a start. Otherwise its threads would wait until all components are ready."""
 
     def cancel(_number: int, _frame: FrameType | None) -> None:
         stack.cancel()
@@ -135,20 +137,20 @@ def _cancellable(stack: Stack) -> Stack:
 
 
 def _up(configuration: StackConfiguration, names: list[str], restart: str) -> None:
-    """Start a supervisor in a session of its own, show its lines until it is ready or has ended.
+    """Start a supervisor in the background and show its output until it is ready or has ended.
 
-    If there is one already, start what is missing of its stack.
+    If a supervisor is running, start the missing components of its stack.
     """
     state = configuration.state
     log_file = state / "log" / "supervisor.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
     follower = LogFollower(log_file)
     if owner(state) is not None:
-        was = phase(state)
-        if was is not Phase.READY:
-            _say(f"The stack in {state} is {was}; waiting.")
+        current = phase(state)
+        if current is not Phase.READY:
+            _print(f"The stack in {state} is {current}; waiting.")
         if _await_ready(configuration, follower):
-            _complete(configuration, names)
+            _start_missing(configuration, names)
             return
     with log_file.open("ab") as log:
         command = [sys.executable, "-m", "embedded_stack.cli", "run", "--restart", restart, *names]
@@ -156,7 +158,7 @@ def _up(configuration: StackConfiguration, names: list[str], restart: str) -> No
     try:
         while supervisor.poll() is None and not (owner(state) == supervisor.pid and phase(state) is Phase.READY):
             _show(follower)
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
     except KeyboardInterrupt:
         down = configuration.command("make down")
         raise StackError(f"The stack is still starting in the background; `{down}` stops it.") from None
@@ -166,48 +168,48 @@ def _up(configuration: StackConfiguration, names: list[str], restart: str) -> No
 
 
 def _await_ready(configuration: StackConfiguration, follower: LogFollower) -> bool:
-    """Wait until the stack that has a supervisor is ready; False if it ends instead."""
+    """Wait until the running supervisor's stack is ready. False if the supervisor ends instead."""
     while owner(configuration.state) is not None:
         if phase(configuration.state) is Phase.READY:
             return True
         _show(follower)
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     return False
 
 
-def _complete(configuration: StackConfiguration, names: list[str]) -> None:
-    """Start what does not run of a stack that does: of these components, or of all."""
-    stack = _cancellable(Stack(configuration, progress=_say))
+def _start_missing(configuration: StackConfiguration, names: list[str]) -> None:
+    """Start the missing ones of these components, or of all, in a running stack."""
+    stack = _cancellable(Stack(configuration, progress=_print))
     if missing := stack.missing(*names):
-        _say(f"The stack in {configuration.state} runs without {', '.join(missing)}; starting what is missing.")
+        _print(f"The stack in {configuration.state} runs without {', '.join(missing)}; starting them.")
         stack.start(*missing)
     else:
         what = f": {' '.join(names)}" if names else f", and all of it: {stack.addresses['GATEWAY_URL']}"
-        _say(f"The stack in {configuration.state} runs already{what}")
+        _print(f"The stack in {configuration.state} runs already{what}")
 
 
 def _show(follower: LogFollower) -> None:
     for line in follower.new_lines():
-        _say(line)
+        _print(line)
 
 
 def _down(configuration: StackConfiguration, inherited_lock: int | None) -> None:
     state = configuration.state
     if inherited_lock is not None:
-        # The guard of a supervisor that ended without stopping its stack.
+        # This is the guard of a supervisor that ended without stopping its stack.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         with inherited(state, inherited_lock) as ownership:
             ownership.enter(Phase.STOPPING)
-            _say("The supervisor has ended without stopping its stack; stopping it.")
-            Stack(configuration, progress=_say).stop()
+            _print("The supervisor has ended without stopping its stack; stopping it.")
+            Stack(configuration, progress=_print).stop()
         return
     pid = owner(state)
     if pid is None:
-        # Its supervisor and the guard of that may have been killed.
+        # The supervisor and its guard may have been killed.
         with owned(configuration) as ownership:
             ownership.enter(Phase.STOPPING)
-            Stack(configuration, progress=_say).stop()
+            Stack(configuration, progress=_print).stop()
         return
     follower = LogFollower(state / "log" / "supervisor.log")
     if phase(state) is not Phase.STOPPING:
@@ -216,12 +218,12 @@ def _down(configuration: StackConfiguration, inherited_lock: int | None) -> None
     while owner(state) is not None:
         if time.monotonic() > deadline:
             raise StackError(f"The supervisor, process {pid}, has not stopped within {_STOP_SECONDS} s.")
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     _show(follower)
 
 
 def _status(stack: Stack) -> int:
-    """Print a line for each component. 0 if all run, 1 if one does not."""
+    """Print a line for each component. Return 0 if all run, else 1."""
     all_run = True
     for name, component in stack.components.items():
         if component.outside is not None:
@@ -247,7 +249,7 @@ def _resident_bytes(process: psutil.Process) -> int:
 
 
 def _logs(stack: Stack, names: list[str]) -> None:
-    """Print the end of each log, then what is added, until Ctrl-C."""
+    """Print the end of each log, then new lines until Ctrl-C."""
     for name in names:
         if name not in stack.processes:
             raise StackError(f"There is no component {name!r}; there are {', '.join(stack.processes)}.")
@@ -258,7 +260,7 @@ def _logs(stack: Stack, names: list[str]) -> None:
     while True:
         for name, follower in followers.items():
             _print_lines(name, follower.new_lines())
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 def _print_lines(name: str, lines: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Where a stack keeps its state, which ports it takes, and which components run outside of it."""
+"""The configuration of a stack: its state folder, its ports, and its external components."""
 
 import random
 import re
@@ -16,7 +16,7 @@ from service_kit.kafka_settings import KafkaSecurity
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 
-# DESIGN: the services' ports are the same as in compose, the infrastructure's are out of everyone's way.
+# The services have the same ports as in compose. Those of the infrastructure avoid the usual ports of such servers.
 PORTS = {
     "gateway": 8080,
     "auth": 8001,
@@ -31,21 +31,21 @@ PORTS = {
     "mail-http": 18025,
     "mail-smtp": 11025,
 }
-# Held by the program that has chosen a port offset.
+# A program that has chosen a port offset holds this port.
 RESERVATION = 8000
-# To choose from: no two have a port in common. From 32768 on Linux gives ports to outgoing connections, and so perhaps
-# that of a component which is started later.
+# The offsets to choose from; no two have a port in common. Linux uses the ports from 32768 on for outgoing connections,
+# so that a component's port could be taken before the component starts.
 PORT_OFFSETS = range(1000, 32768 - max(PORTS.values()), 251)
 _INFRASTRUCTURE = ("mysql", "mongo", "kafka", "connect")
 _DEFAULT_STATE = REPOSITORY / ".stack"
 
 
 class StackConfiguration(KafkaSecurity):
-    """`TANDEM_PORT_OFFSET`, `TANDEM_STATE_DIR` and `TANDEM_CACHE_DIR`; and addresses of outside components.
+    """`TANDEM_PORT_OFFSET`, `TANDEM_STATE_DIR`, `TANDEM_CACHE_DIR`, and the addresses of external components.
 
     A component whose address is given is not started: `MYSQL_ROOT_URL` (an account that may create schemas and
-    users; `MYSQL_URL` will do if that is one), `MONGODB_URL`, `KAFKA_BOOTSTRAP_SERVERS`, `CONNECT_URL`.
-    TLS and SASL are those of an outside Kafka; the embedded one has neither.
+    users; `MYSQL_URL` is used if that is such an account), `MONGODB_URL`, `KAFKA_BOOTSTRAP_SERVERS`, `CONNECT_URL`.
+    The settings of TLS and SASL are for an external Kafka; the embedded one has neither.
     """
 
     model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore")
@@ -59,7 +59,9 @@ class StackConfiguration(KafkaSecurity):
         description="Data, logs, pids and passwords of the stack.",
     )
     cache_dir: Path = Field(
-        default=Path("~/.cache/tandem"), validation_alias="TANDEM_CACHE_DIR", description="What was downloaded."
+        default=Path("~/.cache/tandem"),
+        validation_alias="TANDEM_CACHE_DIR",
+        description="Folder of the downloads, shared by all stacks.",
     )
 
     maven_repository: str | None = Field(
@@ -71,19 +73,25 @@ class StackConfiguration(KafkaSecurity):
     outside_mysql: SecretStr | None = Field(
         default=None,
         validation_alias="MYSQL_ROOT_URL",
-        description="A MySQL server of yours, by an account that may create schemas and users: none is started then.",
+        description="Your own MySQL server, which replaces the embedded one; the account may create schemas and users.",
     )
     outside_mysql_account: SecretStr | None = Field(
-        default=None, validation_alias="MYSQL_URL", description="The same, if that is such an account."
+        default=None, validation_alias="MYSQL_URL", description="Read instead of `MYSQL_ROOT_URL` if that is not set."
     )
     outside_mongodb: SecretStr | None = Field(
-        default=None, validation_alias="MONGODB_URL", description="A replica set of yours: none is started then."
+        default=None,
+        validation_alias="MONGODB_URL",
+        description="Your own MongoDB replica set, which replaces the embedded one.",
     )
     outside_kafka: str | None = Field(
-        default=None, validation_alias="KAFKA_BOOTSTRAP_SERVERS", description="A Kafka of yours, likewise."
+        default=None,
+        validation_alias="KAFKA_BOOTSTRAP_SERVERS",
+        description="Your own Kafka, which replaces the embedded one.",
     )
     outside_connect: str | None = Field(
-        default=None, validation_alias="CONNECT_URL", description="A Kafka Connect of yours, likewise."
+        default=None,
+        validation_alias="CONNECT_URL",
+        description="Your own Kafka Connect, which replaces the embedded one.",
     )
 
     @field_validator("outside_mysql", "outside_mysql_account", "outside_mongodb", "outside_kafka", "outside_connect")
@@ -91,7 +99,7 @@ class StackConfiguration(KafkaSecurity):
     def _own_addresses_are_not_outside(
         cls, address: SecretStr | str | None, info: ValidationInfo
     ) -> SecretStr | str | None:
-        """The environment may have the stack's own `.stack/env`. An empty variable counts as not set."""
+        """Ignore addresses of this stack itself, from its `.stack/env`. An empty variable counts as not set."""
         text = address.get_secret_value() if isinstance(address, SecretStr) else address
         own = [f"127.0.0.1:{PORTS[name] + info.data.get('port_offset', 0)}" for name in _INFRASTRUCTURE]
         is_own = text and any(re.search(rf"{re.escape(each)}\b", text) for each in own)
@@ -110,31 +118,31 @@ class StackConfiguration(KafkaSecurity):
         return self.cache_dir.expanduser().resolve()
 
     def command(self, text: str) -> str:
-        """A command (`make start NAME=sync`) as it has to be typed for this stack: with its settings."""
+        """A command (`make start NAME=sync`) with the settings of this stack, ready to copy."""
         return command(self.state, self.port_offset, text)
 
     def shown(self, name: str) -> str:
-        """The path of something in the state folder, for messages; relative where that is shorter."""
+        """A path in the state folder for messages, relative if it is below the current folder."""
         path = self.state / name
         return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
     @property
     def kafka_security(self) -> KafkaSecurity:
-        """That of an outside Kafka; the embedded one has none."""
+        """The security settings of an external Kafka; the embedded one has none."""
         return KafkaSecurity.model_construct() if self.outside_kafka is None else self
 
     def port(self, name: str) -> int:
         return PORTS[name] + self.port_offset
 
     def data(self, name: str) -> Path:
-        """The folder `.stack/data/NAME`, created if it is missing, readable by its owner alone."""
+        """The folder `.stack/data/NAME`. It is created if it is missing, readable only by its owner."""
         folder = self.state / "data" / name
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
 
 
 def command(state: Path, port_offset: int, text: str) -> str:
-    """A command (`make down`) as it has to be typed for the stack with this state folder and these ports."""
+    """A command (`make down`) with the settings of the stack with this state folder and offset, ready to copy."""
     settings = []
     if state != _DEFAULT_STATE.resolve():
         settings.append(f"TANDEM_STATE_DIR={shlex.quote(str(state))}")
@@ -148,7 +156,7 @@ def port_offset_file(state: Path) -> Path:
 
 
 def port_offset_used(state: Path) -> int:
-    """Of the stack that runs with this state folder; 0 if that is not known."""
+    """The offset of the stack that runs with this state folder, 0 if it is unknown."""
     try:
         return int(port_offset_file(state).read_text())
     except (OSError, ValueError):
@@ -156,7 +164,7 @@ def port_offset_used(state: Path) -> int:
 
 
 def require_without(path: Path, separators: Mapping[str, str], setting: str, of: str) -> None:
-    """Raise `StackError` if the path has a separator, given with its name, at which `of` would split it."""
+    """Raise `StackError` if the path contains one of these separators (with their names), where `of` would split it."""
     for separator, name in separators.items():
         if separator in str(path):
             raise StackError(
@@ -179,12 +187,12 @@ def free_port_offset() -> int:
     for offset in random.sample(PORT_OFFSETS, len(PORT_OFFSETS)):
         if all(port_is_free(port + offset) for port in (RESERVATION, *PORTS.values())):
             return offset
-    raise StackError(f"There are {len(PORT_OFFSETS)} port offsets to choose from, and at none all ports are free.")
+    raise StackError(f"None of the {len(PORT_OFFSETS)} port offsets has all its ports free: stop other stacks.")
 
 
 @contextmanager
 def reserved_port_offset() -> Iterator[int]:
-    """A free port offset that no other caller gets meanwhile: a port that no component has is held."""
+    """A free port offset that no other caller gets in the meantime: the port `RESERVATION` of the offset is held."""
     with socket.socket() as reservation:
         while True:
             offset = free_port_offset()

@@ -1,4 +1,4 @@
-"""Passwords of a stack, made at its first start and kept in its state folder."""
+"""Passwords of a stack, generated at its first start and stored in its state folder."""
 
 import json
 import os
@@ -23,7 +23,7 @@ class Credentials:
 
     @classmethod
     def load_or_create(cls, file: Path) -> Self:
-        """Read `file`, or make it, readable by its owner alone."""
+        """Read `file`, or create it, readable only by its owner."""
         if file.exists():
             return cls(**json.loads(file.read_text()))
         created = cls()
@@ -32,9 +32,9 @@ class Credentials:
 
 
 def write_private(file: Path, content: str) -> None:
-    """Replace `file` by one that nobody else can read at any moment, and that is whole or not there."""
+    """Write `file` atomically. At no moment can other users read it."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Each writer has a draft of its own: several programs may start parts of a stack at the same time.
+    # Each writer has its own draft, because several programs may start parts of a stack at the same time.
     descriptor, draft = tempfile.mkstemp(prefix=f"{file.name}.", suffix=".new", dir=file.parent)
     with os.fdopen(descriptor, "w") as text:
         text.write(content)

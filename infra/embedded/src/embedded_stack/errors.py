@@ -1,13 +1,13 @@
-"""What can go wrong with a stack."""
+"""Errors of a stack."""
 
 
 class StackError(Exception):
-    """One clear sentence for the person at the terminal; the command line prints it and exits with 1."""
+    """An error for the user of the terminal. The command line prints its text and exits with 1."""
 
 
 class StartCancelledError(StackError):
-    """A start that was asked to end."""
+    """The start was cancelled."""
 
 
 class ReportedError(StackError):
-    """What went wrong has been printed already."""
+    """The error was printed before."""

@@ -1,4 +1,4 @@
-"""What Linux does for processes on request, and Python has no function for (prctl(2))."""
+"""Functions of Linux's prctl(2) that Python lacks."""
 
 import ctypes
 import signal
@@ -8,12 +8,12 @@ _SET_CHILD_SUBREAPER = 36
 
 
 def adopt_orphans() -> None:
-    """Become the parent of descendants whose own parent ends, so that their exit codes are known here."""
+    """Become the parent of descendants whose parent ends, so that this process gets their exit codes."""
     _prctl(_SET_CHILD_SUBREAPER, 1)
 
 
 def end_with_parent(number: signal.Signals) -> None:
-    """Get this signal when the thread that started this process ends."""
+    """Receive this signal when the thread that started this process ends."""
     _prctl(_SET_PARENT_DEATH_SIGNAL, number)
 
 

@@ -1,4 +1,4 @@
-"""SMTP in; JSON and pages out: a mail sink for trying things, with the part of Mailpit's API that reading mails takes.
+"""A mail sink for development: it receives SMTP and offers the reading part of Mailpit's API, and HTML pages.
 
 python -m embedded_stack.mail_sink SMTP_PORT HTTP_PORT
 """
@@ -28,13 +28,13 @@ LOOPBACK = "127.0.0.1"
 MAX_MAILS = 500
 _SNIPPET_LENGTH = 250
 
-# A mail's HTML is its sender's: it may be looked at and its links followed, and nothing else.
+# The HTML of a mail is untrusted: it is displayed with working links, and without scripts.
 _UNTRUSTED = {"Content-Security-Policy": "sandbox allow-popups allow-top-navigation-by-user-activation"}
 
 
 @dataclass(frozen=True)
 class ReceivedMail:
-    """A mail as it came, with the recipients of the envelope."""
+    """A received mail with the recipients of its envelope."""
 
     content: bytes
     recipients: Sequence[str]
@@ -50,7 +50,7 @@ class ReceivedMail:
         return str(self.message["Subject"] or "")
 
     def body(self, kind: str) -> str:
-        """The `plain` or the `html` text, or nothing."""
+        """The `plain` or the `html` text, or an empty string."""
         part = self.message.get_body((kind,))
         return str(part.get_content()) if part else ""
 
@@ -79,7 +79,7 @@ class ReceivedMail:
         return {**self.summary(), "Text": self.body("plain"), "HTML": self.body("html")}
 
     def matches(self, query: str) -> bool:
-        """Mailpit's search, as far as `to:`, `from:`, `subject:` and plain words go; all of them must be found."""
+        """Mailpit's search with `to:`, `from:`, `subject:` and plain words. All terms must match."""
         places = {
             "to": " ".join(self.recipients),
             "from": str(self.message["From"]),
@@ -91,7 +91,7 @@ class ReceivedMail:
 
 
 def _unicode(part: str) -> str:
-    """Part of an address, which may be UTF-8 (RFC 6531) that the parser has kept as the bytes it was."""
+    """Decode a part of an address. The parser keeps UTF-8 (RFC 6531) as raw bytes."""
     return part.encode(errors="surrogateescape").decode(errors="replace")
 
 
@@ -102,7 +102,7 @@ class Mailbox:
         self._mails: deque[ReceivedMail] = deque(maxlen=MAX_MAILS)
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
-        """aiosmtpd's hook for a mail that has arrived."""
+        """aiosmtpd calls this for each mail."""
         self._mails.appendleft(ReceivedMail(envelope.original_content or b"", list(envelope.rcpt_tos)))
         return "250 Message accepted"
 
@@ -113,14 +113,14 @@ class Mailbox:
         return [mail for mail in self._mails if mail.matches(query)]
 
     def find(self, wanted: str) -> ReceivedMail:
-        """The mail with this id; `latest` is the newest one. Raises a 404."""
+        """The mail with this id, or the newest one for `latest`. Raises `HTTPException` 404."""
         for mail in self._mails:
             if wanted in (mail.mail_id, "latest"):
                 return mail
         raise HTTPException(404)
 
     def delete(self, mail_ids: Iterable[str]) -> None:
-        """Delete these mails, or all if none is named."""
+        """Delete these mails, or all if `mail_ids` is empty."""
         unwanted = set(mail_ids)
         kept = [mail for mail in self._mails if unwanted and mail.mail_id not in unwanted]
         self._mails = deque(kept, MAX_MAILS)
@@ -181,7 +181,7 @@ def create_app(mailbox: Mailbox, smtp_port: int) -> FastAPI:
 
 
 def page(mailbox: Mailbox, found: Sequence[ReceivedMail], start: int, limit: int) -> dict[str, object]:
-    """Mailpit's `MessagesSummary`: `total` is of all mails, `messages_count` of those found."""
+    """Mailpit's `MessagesSummary`: `total` counts all mails, `messages_count` those found."""
     shown = [mail.summary() for mail in found[start : start + limit]]
     return {
         "total": len(mailbox),
@@ -193,7 +193,7 @@ def page(mailbox: Mailbox, found: Sequence[ReceivedMail], start: int, limit: int
 
 
 def overview_page(mails: Sequence[ReceivedMail], query: str) -> str:
-    """For people: the newest mails, each with its text, in which links can be followed."""
+    """An HTML page with the newest mails and their texts, with links."""
     shown = "".join(
         f"<article><h2>{html.escape(mail.subject)}</h2>"
         f"<p>to {html.escape(', '.join(mail.recipients))}, {mail.received_at:%H:%M:%S} UTC, "
@@ -213,14 +213,14 @@ pre {{ white-space: pre-wrap; overflow-wrap: anywhere }}
 <h1>Mails</h1>
 <form><input name="query" value="{html.escape(query)}" placeholder="to:ada@example.com" aria-label="Search">
 <button>Search</button></form>
-<p>What Tandem has sent since it was started, newest first.</p>
-{shown or "<p>None.</p>"}
+<p>Mails that Tandem sent since its start, newest first.</p>
+{shown or "<p>No mails yet.</p>"}
 </html>
 """
 
 
 def linked(text: str) -> str:
-    """The text as HTML, with its web addresses as links."""
+    """The text as HTML, with links."""
     return re.sub(r"https?://[^\s<>\"]+", r'<a href="\g<0>">\g<0></a>', html.escape(text, quote=False))
 
 

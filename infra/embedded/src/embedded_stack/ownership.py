@@ -1,4 +1,4 @@
-"""A state folder has one supervisor, whose pid file is locked while it runs, and while what it left is stopped."""
+"""The lock of a state folder: its supervisor holds it, and after that the process that stops the rest of the stack."""
 
 import fcntl
 import os
@@ -14,12 +14,12 @@ import psutil
 from embedded_stack.configuration import StackConfiguration
 from embedded_stack.errors import StackError
 
-_ANONYMOUS_SECONDS = 10
+_UNKNOWN_OWNER_SECONDS = 10
 _POLL_SECONDS = 0.05
 
 
 class Phase(StrEnum):
-    """What the owner of a state folder does."""
+    """The activity of the owner of a state folder."""
 
     STARTING = "starting"
     READY = "ready"
@@ -27,7 +27,7 @@ class Phase(StrEnum):
 
 
 class Ownership:
-    """The lock of a state folder, held. `file` may be inherited by a child, which then holds the lock, too."""
+    """A held lock of a state folder. A child that inherits `file` holds the lock, too."""
 
     def __init__(self, state: Path, file: IO[str]) -> None:
         self._state = state
@@ -36,19 +36,19 @@ class Ownership:
 
     @property
     def is_intact(self) -> bool:
-        """Is the state folder still the one that was locked? It may have been removed, and created again."""
+        """Does the locked state folder still exist? It may have been removed, and created again."""
         try:
             return os.path.samestat(_pid_file(self._state).stat(), os.fstat(self.file.fileno()))
         except FileNotFoundError:
             return False
 
     def enter(self, phase: Phase) -> None:
-        """Publish what is done now."""
+        """Publish the current phase."""
         if self.is_intact:
             _phase_file(self._state).write_text(phase)
 
     def release(self) -> None:
-        """There is no owner from now on."""
+        """Release the lock."""
         if self.is_intact:
             _phase_file(self._state).unlink(missing_ok=True)
         self.file.truncate(0)
@@ -63,7 +63,7 @@ class Ownership:
 
 @contextmanager
 def owned(configuration: StackConfiguration) -> Iterator[Ownership]:
-    """Hold the state folder's lock, or raise `StackError` naming the process that holds it."""
+    """Hold the state folder's lock. Raises `StackError`, which names the process that holds it."""
     state = configuration.state
     (state / "run").mkdir(parents=True, exist_ok=True)
     pid_file = _pid_file(state)
@@ -80,7 +80,7 @@ def owned(configuration: StackConfiguration) -> Iterator[Ownership]:
 
 @contextmanager
 def inherited(state: Path, descriptor: int) -> Iterator[Ownership]:
-    """Take the lock over from a parent that has ended and left it to this process under this file descriptor."""
+    """Take over the lock of a parent that has ended, from an inherited file descriptor."""
     with os.fdopen(descriptor, "a+") as file:
         yield from _held(Ownership(state, file))
 
@@ -93,12 +93,13 @@ def _held(ownership: Ownership) -> Iterator[Ownership]:
 
 
 def owner(state: Path) -> int | None:
-    """The pid of the process that holds the lock, None if no process does.
+    """The pid of the process that holds the lock, or None.
 
-    It may have ended and left the lock to a child. Raises `StackError` if the lock's holder does not say who it is.
+    That process may have ended and left the lock to a child. Raises `StackError` if the holder has no pid in
+    the file.
     """
     pid_file = _pid_file(state)
-    deadline = time.monotonic() + _ANONYMOUS_SECONDS
+    deadline = time.monotonic() + _UNKNOWN_OWNER_SECONDS
     while pid_file.exists():
         with pid_file.open() as lock:
             try:
@@ -108,18 +109,18 @@ def owner(state: Path) -> int | None:
                     return int(pid)
             else:
                 return None
-        # It is being taken over, or released.
+        # The lock is being taken over or released.
         if time.monotonic() > deadline:
-            raise StackError(f"{pid_file} is locked by a process that is not named in it; try again.")
+            raise StackError(f"{pid_file} is locked by a process that has not written its pid; try again.")
         time.sleep(_POLL_SECONDS)
     return None
 
 
 def phase(state: Path) -> Phase:
-    """What the owner does."""
+    """The phase of the owner."""
     pid = owner(state)
     if not pid or not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-        return Phase.STOPPING  # it was killed, and what it left is being stopped
+        return Phase.STOPPING  # the owner was killed, and its guard stops the stack
     try:
         return Phase(_phase_file(state).read_text())
     except (FileNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""Which ports of a stack other programs have, and which programs those are."""
+"""Finds the programs that use the ports of a stack."""
 
 import contextlib
 from collections.abc import Iterable, Mapping
@@ -14,14 +14,14 @@ from embedded_stack.process import output_of
 
 @dataclass(frozen=True)
 class PortOwner:
-    """A process that has a port; `stack` is the state folder of the stack that it belongs to, if it does."""
+    """A process that uses a port. `stack` is the state folder of its stack, if it belongs to one."""
 
     text: str
     stack: Path | None = None
 
 
 def require_free_ports(configuration: StackConfiguration, ports_of: Mapping[str, Iterable[str]]) -> None:
-    """Raise a `StackError` that names every port of these components that is taken, and who has it if that is known.
+    """Raise `StackError` if ports are in use; it names all of them, and the programs if they are known.
 
     `ports_of` has the names of the ports (of `PORTS`) by component.
     """
@@ -46,7 +46,7 @@ def require_free_ports(configuration: StackConfiguration, ports_of: Mapping[str,
 
 
 def _owners(ports: Iterable[int]) -> dict[int, PortOwner]:
-    """By port. Who has a port of another user's program is not known without root."""
+    """The owners by port. Programs of other users are known to root only."""
     wanted, owners = set(ports), dict[int, PortOwner]()
     with contextlib.suppress(psutil.AccessDenied):
         for connection in psutil.net_connections("tcp"):

@@ -1,7 +1,7 @@
-"""One component's process: started, found again, stopped, killed, paused. Its state is the pid file alone.
+"""The process of a component: start, find, stop, kill, pause. Its only state is the pid file.
 
-So that a second program (the command line, a test) can act on a stack that another one started. A lock file for each
-component makes programs start and end it one after the other.
+Therefore a second program (the command line, a test) can control a stack that another one started. A lock file for each
+component serialises programs that start or end it.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ from embedded_stack.errors import StackError
 
 MAX_LOG_BYTES = 20 * 1024 * 1024
 _TAIL_BYTES = 64 * 1024
-# Between the exception and what it was caused by there may be more of them than a tail has lines.
+# Lines of a Java stack trace. There can be more of them than a tail has lines, which would hide the exception itself.
 _STACK_FRAME = re.compile(r"\s+(at [\w.$/<>@-]+\(.*|\.\.\. \d+ (more|common frames omitted))$")
 _COMPONENT_LOG = re.compile(r"(?P<file>/.+/log/(?P<component>[a-z]+)\.log)(\.1)?(?P<removed> \(deleted\))?")
 _POLL_SECONDS = 0.05
-_STANDSTILL_POLL_SECONDS = 0.001
-_STANDSTILL_SECONDS = 10
+_PAUSE_POLL_SECONDS = 0.001
+_PAUSE_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ComponentProcess:
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Wait for the component's lock and hold it: one program at a time starts it or ends it. Not reentrant."""
+        """Hold the component's lock: only one program at a time starts or ends it. Not reentrant."""
         self._lock_file.parent.mkdir(parents=True, exist_ok=True)
         with self._lock_file.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -57,7 +57,7 @@ class ComponentProcess:
 
     @property
     def is_locked(self) -> bool:
-        """Does a program start it or end it right now?"""
+        """Is a program starting or ending it?"""
         try:
             with self._lock_file.open() as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -68,7 +68,7 @@ class ComponentProcess:
         return False
 
     def start(self, command: Command) -> None:
-        """Start it in a session of its own, so that the terminal's Ctrl-C goes to the supervisor alone.
+        """Start it in a session of its own, so that only the supervisor gets the terminal's Ctrl-C.
 
         The caller holds the lock (`exclusive`) if other programs may start it, too.
         """
@@ -91,7 +91,7 @@ class ComponentProcess:
 
     @property
     def expected(self) -> bool:
-        """Was it started, and not stopped on purpose?"""
+        """Should it run? It was started and not stopped on purpose."""
         return self.pid_file.exists()
 
     @property
@@ -103,17 +103,17 @@ class ComponentProcess:
             return None
 
     def running(self) -> psutil.Process | None:
-        """The live process of the pid file, if it is still the same one."""
+        """The live process of the pid file. None if the pid belongs to a different process now."""
         process = self._leader()
         return None if process is None or has_ended(process) else process
 
     def _leader(self) -> psutil.Process | None:
-        """The process of the pid file, alive or a zombie, if it is still the same one.
+        """The process of the pid file, alive or a zombie.
 
-        A process that is younger than the pid file is another one, which got the same pid later.
+        A process younger than the pid file is a different one, which got the same pid later.
         """
         if self._child is not None:
-            self._child.poll()  # a child that has ended stays a zombie until its parent asks
+            self._child.poll()  # a child that has ended stays a zombie until its parent reaps it
         try:
             written = self.pid_file.stat().st_mtime
             process = psutil.Process(int(self.pid_file.read_text()))
@@ -122,7 +122,7 @@ class ComponentProcess:
             return None
 
     def is_set_up(self, contents: bytes) -> bool:
-        """Was `record_set_up` called for the process that runs now, with these contents?"""
+        """Was `record_set_up` called for the current process with these contents?"""
         running = self.running()
         try:
             return running is not None and self._set_up_file.read_text() == _set_up(running, contents)
@@ -130,12 +130,12 @@ class ComponentProcess:
             return False
 
     def record_set_up(self, process: psutil.Process, contents: bytes) -> None:
-        """All that has to be done once for this process, out of these contents, is done."""
+        """Record that the set-up of this process from these contents is complete."""
         with contextlib.suppress(psutil.NoSuchProcess):
             self._set_up_file.write_text(_set_up(process, contents))
 
     def exit_reason(self, code: int | None = None) -> str:
-        """How it ended, from its exit code if that is known: of a child, or reported by the caller."""
+        """How it ended. The exit code is the caller's, or that of a child; it may be unknown."""
         if code is None and self._child is not None:
             code = self._child.poll()
         if code is None:
@@ -143,9 +143,9 @@ class ComponentProcess:
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
     def stop(self, grace_seconds: float) -> None:
-        """SIGTERM, and after `grace_seconds` SIGKILL, to it and its children. A paused one is resumed first.
+        """Send SIGTERM, and after `grace_seconds` SIGKILL, to it and its children. A paused process is resumed first.
 
-        What runs without a pid file is stopped, too.
+        Processes without a pid file are stopped, too.
         """
         with self.exclusive():
             leader = self.running()
@@ -164,7 +164,7 @@ class ComponentProcess:
             self.pid_file.unlink(missing_ok=True)
 
     def kill(self) -> None:
-        """SIGKILL, children included. The pid file is removed, too: a supervisor does not restart it."""
+        """Kill it with its children. The pid file is removed, so a supervisor does not restart it."""
         with self.exclusive():
             process = self.running()
             if process is not None:
@@ -174,11 +174,11 @@ class ComponentProcess:
             self.pid_file.unlink(missing_ok=True)
 
     def end_orphans(self) -> None:
-        """Kill what a process that has ended has left, and wait until it is gone. While it runs this does nothing.
+        """Kill the remaining children of a process that has ended. Does nothing while it runs.
 
-        Its workers would keep its port. They are the processes that write to its log, and those of the session that it
-        led. A pid is not reused while its session lasts: if another process has it, that session is a different one
-        and is left alone.
+        They would keep its port. They are the processes that write to its log, and those of its session. A pid is not
+        reused while its session exists: if another process has the pid, the session is a different one and is not
+        touched.
         """
         if self.running() is not None:
             return
@@ -189,10 +189,10 @@ class ComponentProcess:
             time.sleep(_POLL_SECONDS)
 
     def writers(self, *, only_of_removed_log: bool = False) -> list[psutil.Process]:
-        """The live processes whose output is this component's log, also if that file has been removed meanwhile.
+        """The live processes whose output is this component's log, also if that file was removed.
 
-        That identifies processes of this stack when their pid files are gone: children inherit it, and no program
-        outside has it.
+        This identifies the processes of this stack without pid files: children inherit the output, and no other program
+        has it.
         """
         return [
             process
@@ -205,36 +205,36 @@ class ComponentProcess:
         ]
 
     def _session(self) -> list[psutil.Process]:
-        """The live processes of the session that the process of the pid file led, if that has ended."""
+        """The live processes of the session whose leader, the process of the pid file, has ended."""
         pid = self.pid
         if pid is None or (self._leader() is None and psutil.pid_exists(pid)):
             return []
         return _members(os.getsid, pid)
 
     def pause(self) -> None:
-        """Returns when it stands still. The signal only begins that: busy threads run for some more milliseconds.
+        """Pause it, and return when all its threads have stopped. Busy threads take some milliseconds.
 
-        Raises `StackError`, with the process resumed, if a thread does not stop: one that waits for a disk that does
-        not answer, for example.
+        Raises `StackError`, with the process resumed, if a thread does not stop, for example because it waits for a
+        disk.
         """
         if process := self.running():
             self._signal_group(process.pid, signal.SIGSTOP)
-            deadline = time.monotonic() + _STANDSTILL_SECONDS
-            while not all(map(_stands_still, _members(os.getpgid, process.pid))):
+            deadline = time.monotonic() + _PAUSE_SECONDS
+            while not all(map(_is_paused, _members(os.getpgid, process.pid))):
                 if time.monotonic() > deadline:
                     self.resume()
                     raise StackError(
-                        f"{self.name} can't be paused: a thread of it has not stopped within {_STANDSTILL_SECONDS} s. "
-                        "It runs on."
+                        f"{self.name} can't be paused: one of its threads has not stopped within {_PAUSE_SECONDS} s. "
+                        "It is running."
                     )
-                time.sleep(_STANDSTILL_POLL_SECONDS)
+                time.sleep(_PAUSE_POLL_SECONDS)
 
     def resume(self) -> None:
         if process := self.running():
             self._signal_group(process.pid, signal.SIGCONT)
 
     def log_tail(self, lines: int = 20) -> str:
-        """The last lines of the log, at most from the start that this object made; without Java's stack frames."""
+        """The last lines of the log without Java's stack frames, at most since the last `start` of this object."""
         if not self.log_file.exists():
             return ""
         with self.log_file.open("rb") as log:
@@ -249,7 +249,7 @@ class ComponentProcess:
         while self.running():
             time.sleep(_POLL_SECONDS)
         if self._child is not None:
-            self._child.wait()  # it has ended; no other process takes note of that
+            self._child.wait()  # reaps the zombie
 
     def _is_over(self, process: psutil.Process) -> bool:
         if self._child is not None:
@@ -258,7 +258,7 @@ class ComponentProcess:
 
     @staticmethod
     def _signal_group(leader: int, number: signal.Signals) -> None:
-        # A component leads its group, so its pid is the group's id, also after it has ended.
+        # A component is the leader of its group, so its pid is the group's id, also after its end.
         try:
             os.killpg(leader, number)
         except ProcessLookupError:
@@ -267,7 +267,7 @@ class ComponentProcess:
 
 @dataclass(frozen=True)
 class Output:
-    """Where a process writes to: the log of a component of some stack."""
+    """The log of a stack's component, to which a process writes."""
 
     log_file: Path
     component: str
@@ -283,9 +283,9 @@ def _set_up(process: psutil.Process, contents: bytes) -> str:
 
 
 def output_of(pid: int) -> Output | None:
-    """The component's log that is this process's standard output or error, None if that is something else.
+    """The component's log that is this process's standard output or error, else None.
 
-    Processes of other users and containers can't be seen, and have None.
+    None also for processes of other users and containers, which can't be inspected.
     """
     for descriptor in (1, 2):
         try:
@@ -300,25 +300,25 @@ def output_of(pid: int) -> Output | None:
 
 
 def has_ended(process: psutil.Process) -> bool:
-    """A server's first thread may be dead, and a zombie, while the others still hold its ports."""
+    """Has the whole process ended? A zombie may be just its first thread, while others still hold its ports."""
     try:
         return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
     except psutil.NoSuchProcess:
         return True
 
 
-def _stands_still(process: psutil.Process) -> bool:
-    """Is each of its threads stopped, or gone?"""
+def _is_paused(process: psutil.Process) -> bool:
+    """Is each of its threads stopped or ended?"""
     try:
         stats = [path.read_text() for path in Path(f"/proc/{process.pid}/task").glob("*/stat")]
     except (FileNotFoundError, ProcessLookupError):
         return False
-    # proc(5): the state follows the name, which is in brackets and may have some in it.
+    # proc(5): the state follows the name, which is in brackets and can contain brackets.
     return all(stat.rpartition(") ")[2][0] in "TtZX" for stat in stats)
 
 
 def _members(kind: Callable[[int], int], pid: int) -> list[psutil.Process]:
-    """The live processes of the session (`os.getsid`) or group (`os.getpgid`) that the process of this pid leads."""
+    """The live processes of the session (`os.getsid`) or group (`os.getpgid`) with this id."""
     members = []
     for process in psutil.process_iter():
         with contextlib.suppress(ProcessLookupError):

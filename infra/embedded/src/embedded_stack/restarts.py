@@ -1,4 +1,4 @@
-"""How often, and how soon, a component that dies is started again."""
+"""How often and how soon a component that dies is restarted."""
 
 import time
 from collections import defaultdict, deque
@@ -10,14 +10,14 @@ _FIRST_DELAY_SECONDS = 1.0
 
 
 class RestartPolicy:
-    """At most `MAX_RESTARTS` in `WINDOW_SECONDS`, each after twice the delay of the one before."""
+    """At most `MAX_RESTARTS` restarts in `WINDOW_SECONDS`. The delay doubles with each restart."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._restarts: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=MAX_RESTARTS))
 
     def next_restart(self, name: str) -> float | None:
-        """In how many seconds to start it again, after it has died; None if it has died too often."""
+        """Seconds until the next restart of a component that has died. None if it died too often."""
         recent = self.recent(name)
         if recent >= MAX_RESTARTS:
             return None
@@ -26,10 +26,10 @@ class RestartPolicy:
         return delay
 
     def recent(self, name: str) -> int:
-        """How many restarts there were lately."""
+        """The number of restarts in the last `WINDOW_SECONDS`."""
         begin = self._clock() - WINDOW_SECONDS
         return sum(moment > begin for moment in self._restarts[name])
 
     def forget(self, name: str) -> None:
-        """A person has started or stopped it: count from the beginning."""
+        """Reset the count, because an operator started or stopped the component."""
         self._restarts.pop(name, None)

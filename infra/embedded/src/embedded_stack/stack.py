@@ -1,4 +1,4 @@
-"""A stack: its components started in order of dependency, and each of them stopped, killed, paused alone."""
+"""A stack: starts its components in the order of their dependencies; stops, kills and pauses single ones."""
 
 import os
 import threading
@@ -14,10 +14,10 @@ from embedded_stack.components import COMPONENTS, Component, Environment
 from embedded_stack.components.base import LOOPBACK, NotReadyError
 from embedded_stack.configuration import StackConfiguration, port_offset_file, port_offset_used
 from embedded_stack.credentials import Credentials, write_private
+from embedded_stack.disk_space import disk_is_full
 from embedded_stack.errors import StackError, StartCancelledError
 from embedded_stack.ports import require_free_ports
 from embedded_stack.process import ComponentProcess
-from embedded_stack.room import disk_is_full
 
 _READINESS_POLL_SECONDS = 0.1
 
@@ -25,14 +25,14 @@ Progress = Callable[[str], None]
 
 
 def silent(_line: str) -> None:
-    """For callers that show no progress."""
+    """A `Progress` that shows nothing."""
 
 
 class Stack:
     """All components with one state folder.
 
-    Components are named `mysql mongo kafka mail connect registrar sync auth tweet gateway`. What is running is
-    read from the pid files, so two `Stack` objects of the same state folder see and steer the same processes.
+    Components are named `mysql mongo kafka mail connect registrar sync auth tweet gateway`. The pid files say which
+    ones run, so two `Stack` objects of one state folder control the same processes.
     """
 
     def __init__(self, configuration: StackConfiguration | None = None, progress: Progress = silent) -> None:
@@ -50,7 +50,7 @@ class Stack:
     # --- the whole stack
 
     def fetch(self) -> None:
-        """Bring what the components need onto this machine. Raises `StackError`."""
+        """Download what the components need. Raises `StackError`."""
         self.is_fetching = True
         try:
             for component in self.components.values():
@@ -58,17 +58,17 @@ class Stack:
                     component.fetch()
         except KeyboardInterrupt:
             raise StackError(
-                f"The download was interrupted. What is complete stays in {self.configuration.cache}; the same command "
-                "fetches the rest."
+                f"The download was interrupted. Complete files stay in {self.configuration.cache}; the same command "
+                "downloads the rest."
             ) from None
         finally:
             self.is_fetching = False
 
     def start(self, *names: str) -> None:
-        """Start these components and what they depend on, or all; returns when every one is ready.
+        """Start these components with their dependencies, or all; return when they are ready.
 
-        Raises `StackError` naming the first that failed, or, before anything is started, every port that is taken.
-        What has come up by then stays up.
+        Raises `StackError`: before the start it names every port that is in use, later the first component that failed.
+        Components that were started stay up.
         """
         wanted = self._with_dependencies(names or self.components)
         ordered = [name for name in self.components if name in wanted]
@@ -82,33 +82,33 @@ class Stack:
         self._start_in_parallel(ordered)
 
     def stop(self) -> None:
-        """Stop all, each before what it depends on."""
+        """Stop all components, each before its dependencies."""
         for name in reversed(self.components):
             self._stop_one(name)
         for file in (self.configuration.state / "env", port_offset_file(self.configuration.state)):
             file.unlink(missing_ok=True)
 
     def missing(self, *names: str) -> list[str]:
-        """Which of these components and what they depend on, or of all, don't run. Raises `StackError`: no such one."""
+        """The components that don't run, of these with their dependencies, or of all. Raises `StackError`."""
         wanted = self._with_dependencies(names or self.components)
         return [name for name in self.components if name in wanted and not self.is_running(name)]
 
     def cancel(self) -> None:
-        """Make a `start` that is under way in another thread give up, from a signal handler for example."""
+        """Cancel a `start` that runs in another thread, for example from a signal handler."""
         self._cancelled.set()
 
     # --- one component
 
     def stop_one(self, name: str) -> None:
-        """SIGTERM, and SIGKILL after its grace. A supervisor leaves it stopped."""
+        """Send SIGTERM, and SIGKILL after the grace period. A supervisor does not restart it."""
         if not self._stop_one(self._known(name)):
             self._progress(f"{name:<10} does not run")
 
     def revive(self, name: str) -> None:
-        """Start a component that has died, without what it depends on, as a supervisor does.
+        """Start a component that has died, without its dependencies, as a supervisor does.
 
-        Does nothing if it was stopped on purpose or started again meanwhile. One that dies while it starts is left to
-        the supervisor. Raises `StackError` if it can't be started or does not become ready.
+        Does nothing if it was stopped on purpose, or started in the meantime. If it dies during the start, the
+        supervisor decides. Raises `StackError` if it can't be started or does not become ready.
         """
         component, process = self.components[self._known(name)], self.processes[name]
         began, start = time.monotonic(), _Start(self._cancelled)
@@ -118,14 +118,14 @@ class Stack:
             self._launch(component, process, start)
         if self._became_ready(component, process, began, start):
             self._set_up(component, process)
-            self._say_ready(component, began)
+            self._report_ready(component, began)
 
     def kill(self, name: str) -> None:
-        """SIGKILL, children included. A supervisor does not restart it."""
+        """Kill it with its children. A supervisor does not restart it."""
         self.processes[self._known(name)].kill()
 
     def restart(self, name: str) -> None:
-        """Stop it and start it again."""
+        """Stop it and start it, with its dependencies."""
         self.stop_one(name)
         self.start(name)
 
@@ -158,9 +158,9 @@ class Stack:
         return wanted
 
     def _start_in_parallel(self, names: list[str]) -> None:
-        """Each waits for its own dependencies only. `names` are in an order that respects them.
+        """Start each component as soon as its dependencies are ready. `names` are ordered by dependency.
 
-        When one fails the others are not waited for any longer; what is up stays up.
+        A failure ends the wait for the other components. Those that were started stay up.
         """
         started: dict[str, Future[None]] = {}
         start = _Start(self._cancelled)
@@ -175,13 +175,13 @@ class Stack:
             raise error
 
     def _require_same_ports(self) -> None:
-        """Parts of one stack with two offsets would not find each other."""
+        """Refuse a second port offset: components with different offsets would not find each other."""
         state = self.configuration.state
         used = port_offset_used(state) if port_offset_file(state).exists() else self.configuration.port_offset
         if used != self.configuration.port_offset and any(p.running() for p in self.processes.values()):
             raise StackError(
                 f"The stack in {state} runs with TANDEM_PORT_OFFSET={used}, and "
-                f"{self.configuration.port_offset} was asked for: set the same, or stop it first: "
+                f"{self.configuration.port_offset} is set now: set the same, or stop the stack first: "
                 f"`{self.configuration.command('make down')}`."
             )
         write_private(port_offset_file(state), f"{self.configuration.port_offset}\n")
@@ -218,16 +218,16 @@ class Stack:
                     reason, tail = process.exit_reason(), process.log_tail()
                     process.pid_file.unlink(missing_ok=True)
                     full = disk_is_full(self.configuration.state)
-                    hint = f"The disk of {self.configuration.state} is full: make room. " if full else ""
+                    hint = f"The disk of {self.configuration.state} is full: free some space. " if full else ""
                     raise StackError(f"{name} {reason} while starting. {hint}The end of {process.log_file}:\n{tail}")
         self._set_up(component, process)
         if runs_already:
             self._progress(f"{name:<10} runs already         {component.address}")
         else:
-            self._say_ready(component, began)
+            self._report_ready(component, began)
 
     def _launch(self, component: Component, process: ComponentProcess, start: "_Start") -> None:
-        """The caller holds the lock of the component."""
+        """Start the process. The caller holds the lock of the component."""
         process.end_orphans()
         require_free_ports(self.configuration, {component.name: component.ports})
         component.prepare()
@@ -235,13 +235,13 @@ class Stack:
         process.start(component.command())
 
     def _became_ready(self, component: Component, process: ComponentProcess, began: float, start: "_Start") -> bool:
-        """Wait until it is ready; False if it has ended. Raises `StackError` if neither happens in time."""
+        """Wait until it is ready. False if it has ended. Raises `StackError` if neither happens in time."""
         reason = ""
         while True:
             try:
                 if component.is_ready():
                     return True
-            except Exception as error:  # noqa: BLE001 - whatever a probe raises means "not yet"
+            except Exception as error:  # noqa: BLE001 - every error of a probe means "not ready yet"
                 reason = f" ({error})" if isinstance(error, NotReadyError) else f" ({type(error).__name__}: {error})"
             if process.running() is None:
                 return False
@@ -249,16 +249,16 @@ class Stack:
             if time.monotonic() - began > component.deadline:
                 dead = self._dead_dependency(component)
                 needs = f": it needs {dead.name}, which {dead.exit_reason()}" if dead else reason
-                culprit = dead or process
+                cause = dead or process
                 raise StackError(
                     f"{component.name} is not ready after {component.deadline:g} s{needs}. "
-                    f"The end of {culprit.log_file}:\n{culprit.log_tail()}"
+                    f"The end of {cause.log_file}:\n{cause.log_tail()}"
                 )
             time.sleep(_READINESS_POLL_SECONDS)
 
     def _set_up(self, component: Component, process: ComponentProcess) -> None:
-        """Run `after_ready`, unless it was run for this very process and for what it reads. Cut off, it is repeated."""
-        contents = component.after_ready_reads()
+        """Run `after_ready`, unless it has completed for this process with the same inputs."""
+        contents = component.after_ready_inputs()
         if not process.is_set_up(contents):
             running = process.running()
             component.after_ready()
@@ -266,18 +266,18 @@ class Stack:
                 process.record_set_up(running, contents)
 
     def _dead_dependency(self, component: Component) -> ComponentProcess | None:
-        """One that does not run: its log says why what depends on it is not ready."""
+        """A dependency that does not run. Its log has the reason why the component is not ready."""
         for name in sorted(self._with_dependencies(component.depends_on)):
             process = self.processes[name]
             if self.components[name].outside is None and process.running() is None:
                 return process
         return None
 
-    def _say_ready(self, component: Component, began: float) -> None:
+    def _report_ready(self, component: Component, began: float) -> None:
         self._progress(f"{component.name:<10} ready after {time.monotonic() - began:4.1f} s   {component.address}")
 
     def _stop_one(self, name: str) -> bool:
-        """False if there was nothing to stop."""
+        """Stop it. False if it does not run."""
         process = self.processes[name]
         if self.components[name].outside is not None or not (process.expected or process.writers()):
             return False
@@ -292,7 +292,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class _Start:
-    """One call of `start`, until it is cancelled or one of its components has failed."""
+    """One call of `start`. It ends early if it is cancelled or one of its components fails."""
 
     cancelled: threading.Event
     has_failed: threading.Event = field(default_factory=threading.Event)
@@ -303,7 +303,7 @@ class _Start:
 
 
 def _base_environment() -> dict[str, str]:
-    """What every process gets: nothing of ours leaks into it by accident, and Python doesn't buffer its log."""
+    """The environment of every process: a few inherited variables, and Python without a buffer for its log."""
     kept = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH"}
     inherited = {key: value for key, value in os.environ.items() if key in kept}
     return {**inherited, "PYTHONUNBUFFERED": "1", "ENVIRONMENT": os.environ.get("ENVIRONMENT", "local")}

@@ -1,6 +1,6 @@
-"""Runs a stack in the foreground: starts it, shows what happens, restarts what dies, stops it on SIGINT or SIGTERM.
+"""Runs a stack in the foreground: starts it, shows its events, restarts dead components, stops it on a signal.
 
-It stays small, since it runs as long as the stack does: child processes that end soon do the starting.
+Its own process stays small, because it runs as long as the stack: short-lived child processes start the components.
 """
 
 import contextlib
@@ -18,45 +18,46 @@ from types import FrameType
 import psutil
 
 from embedded_stack.configuration import StackConfiguration
+from embedded_stack.disk_space import disk_is_full, require_space
 from embedded_stack.errors import ReportedError, StackError
-from embedded_stack.journal import LogFollower, notable, stamped
 from embedded_stack.kernel import adopt_orphans
+from embedded_stack.log_lines import LogFollower, notable, stamped
 from embedded_stack.ownership import Ownership, Phase, owned
 from embedded_stack.process import ComponentProcess, has_ended
 from embedded_stack.restarts import MAX_RESTARTS, RestartPolicy
-from embedded_stack.room import disk_is_full, require_room
 from embedded_stack.stack import Progress, Stack
 
 NEEDED_BYTES = 1024**3
-_LOOK_SECONDS = 0.5
+_MONITOR_SECONDS = 0.5
 _POLL_SECONDS = 0.05
-# A command that was asked to end has this long, and the kernel as long again after SIGKILL.
+# How long a command may take to end after SIGTERM, and again after SIGKILL.
 _END_SECONDS = 30
 _SERVICES = ("registrar", "sync", "auth", "tweet")
 
 
 class Supervisor:
-    """`names` are the components to start, with what they depend on; without any, all."""
+    """`names` are the components to start, with their dependencies. Without names all are started."""
 
     def __init__(self, configuration: StackConfiguration, names: Sequence[str] = (), *, restart: bool = True) -> None:
         self._configuration = configuration
         self._names = names
         self._state = configuration.state
-        self._stack = Stack(configuration, progress=self._say)
+        self._stack = Stack(configuration, progress=self._print)
         self._asked_to_stop = threading.Event()
         self._children = Children()
-        self._watch = Watch(self._stack, self._children, self._say, restart=restart)
+        self._monitor = ProcessMonitor(self._stack, self._children, self._print, restart=restart)
 
     def run(self) -> None:
-        """Start, follow, stop. Raises `StackError` if the start fails; what had started is stopped again.
+        """Start the stack, show its events until a signal comes, stop it.
 
-        It raises one, too, if the state folder is removed meanwhile; the processes have been killed then.
+        Raises `StackError` if the start fails (started components are stopped again), or if the state folder is removed
+        in the meantime (the processes are killed).
         """
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         with owned(self._configuration) as ownership:
             ownership.enter(Phase.STARTING)
-            require_room(self._state, NEEDED_BYTES, "the stack", "set TANDEM_STATE_DIR to a folder on another disk")
+            require_space(self._state, NEEDED_BYTES, "the stack", "set TANDEM_STATE_DIR to a folder on another disk")
             self._stop_leftovers()
             adopt_orphans()
             with guarded(self._configuration, ownership) as guard:
@@ -68,7 +69,7 @@ class Supervisor:
                         ownership.enter(Phase.STOPPING)
                         self._stack.stop()
                     else:
-                        self._watch.kill_all(spare=guard.pid)
+                        self._monitor.kill_all(spare=guard.pid)
                     guard.dismiss()
 
     def _supervise(self, ownership: Ownership) -> None:
@@ -76,18 +77,18 @@ class Supervisor:
             return
         ownership.enter(Phase.READY)
         ready = f"\nready: {' '.join(self._names)}\n"
-        self._say(ready if self._names else tour(self._configuration, self._stack.addresses))
+        self._print(ready if self._names else ready_message(self._configuration, self._stack.addresses))
         followers = {name: LogFollower(self._stack.processes[name].log_file) for name in _SERVICES}
-        while not self._asked_to_stop.wait(_LOOK_SECONDS):
+        while not self._asked_to_stop.wait(_MONITOR_SECONDS):
             self._require_intact(ownership)
             for name, follower in followers.items():
                 for line in follower.new_lines():
                     if text := notable(line):
-                        self._say(stamped(name, text))
-            self._watch.look()
+                        self._print(stamped(name, text))
+            self._monitor.poll()
 
     def _start(self, ownership: Ownership) -> bool:
-        """Start all components. False if it was asked to stop meanwhile. Raises `StackError` if the start fails."""
+        """Start the components. False if a signal came in the meantime. Raises `StackError` if the start fails."""
         starter = self._children.run("start-all", *self._names)
         while (code := self._children.exit_code(starter)) is None:
             self._require_intact(ownership)
@@ -104,43 +105,43 @@ class Supervisor:
 
     def _stop_leftovers(self) -> None:
         if any(process.running() or process.writers() for process in self._stack.processes.values()):
-            self._say("Components of a supervisor that was killed are still running; stopping them first.")
+            self._print("Components of a supervisor that was killed are still running; stopping them first.")
             self._stack.stop()
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._asked_to_stop.set()
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         try:
             print(text, flush=True)
         except OSError:
-            # The terminal or the pipe was closed: stop, and stop everything.
+            # The terminal or the pipe was closed.
             self._asked_to_stop.set()
 
 
 class Children:
-    """This program's own commands, run by a supervisor; and the exit codes of all its children, adopted ones too."""
+    """Runs this program's own commands, and collects the exit codes of all children, adopted ones included."""
 
     def __init__(self) -> None:
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._codes: dict[int, int] = {}
 
     def run(self, *arguments: str) -> int:
-        """Start `embedded-stack ARGUMENTS` in a process group of its own, which Ctrl-C does not reach. Its pid."""
+        """Start `embedded-stack ARGUMENTS` in a process group that Ctrl-C does not reach. Return its pid."""
         command = [sys.executable, "-m", "embedded_stack.cli", *arguments]
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
         self._running[child.pid] = child
         return child.pid
 
     def exit_code(self, pid: int) -> int | None:
-        """Of a child that has ended, negative for a signal; None if it runs or is no child. It is given once."""
+        """The exit code of a child that has ended, negative for a signal; it is returned once. None if it runs."""
         self._reap()
         return self._codes.pop(pid, None)
 
     def end(self, within: float = _END_SECONDS) -> None:
-        """SIGTERM to the commands that run, and to what they wait for; SIGKILL `within` seconds later.
+        """Send SIGTERM to the running commands and their children, and SIGKILL `within` seconds later.
 
-        Returns when they have ended. One that not even SIGKILL ends is left.
+        Returns when they have ended, at the latest `within` seconds after SIGKILL.
         """
         for number in (signal.SIGTERM, signal.SIGKILL):
             self._reap()
@@ -167,31 +168,31 @@ class Children:
 
 @dataclass
 class Death:
-    """A component's process that died; when to start it again, and the child that is doing so."""
+    """A component's process that died. `due` is when to restart it, `restarter` the pid of the child that does so."""
 
     pid: int | None
     due: float | None = None
-    reviver: int | None = None
+    restarter: int | None = None
 
     @property
-    def is_being_mended(self) -> bool:
-        return self.due is not None or self.reviver is not None
+    def is_being_restarted(self) -> bool:
+        return self.due is not None or self.restarter is not None
 
 
-class Watch:
-    """Notices what has died, reports it, and has it started again."""
+class ProcessMonitor:
+    """Reports components that die, and restarts them."""
 
     def __init__(self, stack: Stack, children: Children, say: Progress, *, restart: bool) -> None:
         self._stack = stack
         self._children = children
-        self._say = say
+        self._print = say
         self._restart = restart
         self._policy = RestartPolicy()
         self._seen: dict[str, psutil.Process] = {}
         self._deaths: dict[str, Death] = {}
 
-    def look(self) -> None:
-        """To be called again and again."""
+    def poll(self) -> None:
+        """Check all components once. The supervisor calls this repeatedly."""
         for name, process in self._stack.processes.items():
             if self._stack.components[name].outside is not None:
                 continue
@@ -201,12 +202,12 @@ class Watch:
             elif not process.expected:
                 if self._deaths.pop(name, None):
                     self._policy.forget(name)
-                    self._say(stamped(name, "was stopped"))
+                    self._print(stamped(name, "was stopped"))
             elif not process.is_locked:
                 self._is_dead(name, process)
 
     def kill_all(self, spare: int) -> None:
-        """SIGKILL to all processes of the stack that were seen, are descendants, or write to a log that was removed."""
+        """Kill all processes of the stack: known ones, descendants, and writers to a log that was removed."""
         while alive := [process for process in self._known_processes() if process.pid != spare]:
             for process in alive:
                 with contextlib.suppress(psutil.NoSuchProcess):
@@ -225,10 +226,10 @@ class Watch:
         death = self._deaths.get(name)
         if death is None:
             return
-        if death.reviver is None:
+        if death.restarter is None:
             self._policy.forget(name)
-            self._say(stamped(name, "is running again"))
-        elif self._children.exit_code(death.reviver) is None:
+            self._print(stamped(name, "is running again"))
+        elif self._children.exit_code(death.restarter) is None:
             return  # not ready yet
         del self._deaths[name]
 
@@ -237,62 +238,63 @@ class Watch:
         if death is None or death.pid != process.pid:
             self._report(name, process)
             self._deaths[name] = self._plan(name, process)
-        elif death.reviver is not None:
-            if self._children.exit_code(death.reviver) is not None:
-                # It has said why it can't be started.
+        elif death.restarter is not None:
+            if self._children.exit_code(death.restarter) is not None:
+                # The child has printed the error.
                 self._deaths[name] = self._plan(name, process)
         elif death.due is not None and time.monotonic() >= death.due and not self._waits_for_others(name):
-            death.due, death.reviver = None, self._children.run("revive", name)
+            death.due, death.restarter = None, self._children.run("revive", name)
 
     def _waits_for_others(self, name: str) -> bool:
-        """Will something that it depends on be back, without which its start would fail?"""
+        """Is a dependency being restarted? Without it the start would fail."""
         return any(
-            each in self._deaths and self._deaths[each].is_being_mended
+            each in self._deaths and self._deaths[each].is_being_restarted
             for each in self._stack.components[name].depends_on
         )
 
     def _report(self, name: str, process: ComponentProcess) -> None:
         code = None if process.pid is None else self._children.exit_code(process.pid)
-        self._say(stamped(name, f"DIED: it {process.exit_reason(code)}. The end of {process.log_file}:"))
-        self._say("\n".join(f"    {line}" for line in process.log_tail().splitlines()))
+        self._print(stamped(name, f"DIED: it {process.exit_reason(code)}. The end of {process.log_file}:"))
+        self._print("\n".join(f"    {line}" for line in process.log_tail().splitlines()))
         if disk_is_full(self._stack.configuration.state):
-            self._say(stamped(name, f"the disk of {self._stack.configuration.state} is full: make room"))
+            self._print(stamped(name, f"the disk of {self._stack.configuration.state} is full: free some space"))
 
     def _plan(self, name: str, process: ComponentProcess) -> Death:
         death = Death(process.pid)
         start = self._stack.configuration.command(f"make start NAME={name}")
         if not self._restart:
-            self._say(stamped(name, f"start it again with: {start}"))
+            self._print(stamped(name, f"start it again with: {start}"))
             return death
         delay = self._policy.next_restart(name)
         if delay is None:
             limit = f"{MAX_RESTARTS} times within a minute"
-            self._say(stamped(name, f"was started again {limit} and is left now; start it with: {start}"))
+            self._print(stamped(name, f"was started again {limit} and is left now; start it with: {start}"))
             return death
         count = f"{self._policy.recent(name)} of {MAX_RESTARTS} within a minute"
-        self._say(stamped(name, f"is started again in {delay:g} s ({count})"))
+        self._print(stamped(name, f"is started again in {delay:g} s ({count})"))
         death.due = time.monotonic() + delay
         return death
 
 
 @dataclass(frozen=True)
 class Guard:
-    """A process that stops the stack if its supervisor ends without having done so, killed for example."""
+    """A process that stops the stack if its supervisor ends without stopping it, for example by SIGKILL."""
 
     pid: int
     _pipe: int
 
     def dismiss(self) -> None:
-        """Nothing of the stack runs any more."""
-        with contextlib.suppress(BrokenPipeError):  # it was killed itself
+        """Let the guard end without any action: the stack is stopped."""
+        with contextlib.suppress(BrokenPipeError):  # the guard was killed
             os.write(self._pipe, b"\n")
 
 
 @contextmanager
 def guarded(configuration: StackConfiguration, ownership: Ownership) -> Iterator[Guard]:
-    """Run a guard, which has the state folder's lock, too: another supervisor can start when the guard is through.
+    """Run a guard. It shares the lock of the state folder, so that the next supervisor waits until it has finished.
 
-    It is a shell that waits for a line from this process. When the pipe is closed without one, it becomes `down`.
+    The guard is a shell that waits for a line from this process. If the pipe is closed without a line, the shell
+    executes `down`.
     """
     lock = ownership.file.fileno()
     down = [sys.executable, "-m", "embedded_stack.cli", "down", "--inherited-lock", str(lock)]
@@ -317,17 +319,17 @@ def guarded(configuration: StackConfiguration, ownership: Ownership) -> Iterator
         shell.wait()
 
 
-def tour(configuration: StackConfiguration, addresses: dict[str, str]) -> str:
-    """What to print when all is up; the commands can be copied as they are."""
+def ready_message(configuration: StackConfiguration, addresses: dict[str, str]) -> str:
+    """The text to print when the stack is ready. Its commands can be copied."""
     gateway = addresses["GATEWAY_URL"]
     return f"""
 ready
 
   {gateway}   the gateway; the services' documentation is at /api/auth/docs, /api/tweets/docs, /api/sync/docs
-  {addresses["SYNC_URL"]}/v1/status   how far the sync is
+  {addresses["SYNC_URL"]}/v1/status   the state of the sync
   {addresses["MAIL_URL"]}   the mails that were sent
   {configuration.shown("env")} has every address, with passwords
-  {configuration.command("make status")}   what runs
+  {configuration.command("make status")}   the state of each component
   {configuration.command("make logs")}   the logs
 
   In another terminal:

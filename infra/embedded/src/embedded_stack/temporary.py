@@ -1,4 +1,4 @@
-"""A stack that nobody else sees, for as long as it is needed: by tests, benchmarks, faults."""
+"""A temporary stack, for tests, benchmarks and fault tests."""
 
 import shutil
 import tempfile
@@ -16,13 +16,13 @@ from service_kit.kafka_settings import KafkaSecurity, KafkaSettings
 def temporary_stack(
     prefix: str, *, logs: Path | None = None, progress: Progress = silent, kafka: KafkaSettings | None = None
 ) -> Iterator[Stack]:
-    """On free ports, in a temporary folder whose name begins with the prefix, with nothing of it started yet.
+    """A stack on free ports, in a temporary folder whose name starts with `prefix`. Nothing is started yet.
 
-    In the end it is stopped and its logs are kept in `logs`, in place of those of the last one. `kafka` is a broker
-    outside of it, instead of one of its own.
+    At the end it is stopped, and its logs replace the content of `logs`. `kafka` is an external broker, used instead of
+    an embedded one.
     """
     state = Path(tempfile.mkdtemp(prefix=prefix))
-    # The environment's MYSQL_URL and the like must not lead anybody to somebody's real database.
+    # MYSQL_URL and similar variables of the environment must not lead a test to a real database.
     outside: dict[str, Any] = dict.fromkeys(
         ("outside_mysql", "outside_mysql_account", "outside_mongodb", "outside_connect")
     )

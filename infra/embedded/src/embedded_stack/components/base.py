@@ -1,4 +1,4 @@
-"""What a component is."""
+"""The base class of components, and what they share."""
 
 import json
 from abc import ABC, abstractmethod
@@ -20,7 +20,7 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Environment:
-    """What components know of the stack they are in. `base` is the environment every process gets."""
+    """What components know of their stack. `base` is the environment of every process."""
 
     configuration: StackConfiguration
     credentials: Credentials
@@ -41,8 +41,8 @@ class Environment:
 class Component(ABC):
     """One process of the stack.
 
-    `is_ready` may raise anything: that means "not yet". `deadline` is how long it may take, `grace` how long it
-    has to end after SIGTERM, both in seconds.
+    An error that `is_ready` raises means "not ready yet". `deadline` is the maximum time until it is ready, `grace` the
+    time to end after SIGTERM, both in seconds.
     """
 
     name: ClassVar[str]
@@ -55,37 +55,37 @@ class Component(ABC):
         self.environment = environment
 
     def check(self) -> None:
-        """Refuse what it can't run with, before anything is started. Raises `StackError`."""
+        """Check the configuration before anything is started. Raises `StackError`."""
 
     def fetch(self) -> None:
-        """Bring what it runs onto this machine."""
+        """Download its program."""
 
     def prepare(self) -> None:
-        """Make ready for a start: folders, configuration files."""
+        """Write the folders and configuration files for a start."""
 
     @abstractmethod
     def command(self) -> Command:
-        """How to start it."""
+        """The command that starts it."""
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Does it do its work?"""
+        """Does it work?"""
 
     def after_ready(self) -> None:
-        """What has to be done once it is up and before anything that depends on it starts. Idempotent."""
+        """Set it up after its start, before its dependents start. Idempotent."""
 
-    def after_ready_reads(self) -> bytes:
-        """The content of the files that `after_ready` reads: it is run again if they change."""
+    def after_ready_inputs(self) -> bytes:
+        """The content of the files that `after_ready` reads. `after_ready` runs again if it changes."""
         return b""
 
     @property
     def outside(self) -> str | None:
-        """The address of one outside of the stack, without a password, if it is not started here."""
+        """The address of the external component that replaces this one, without a password, or None."""
         return None
 
     @property
     def address(self) -> str:
-        """For people to read: where it answers."""
+        """Its addresses, for messages."""
         return " ".join(f"{LOOPBACK}:{self.environment.port(port)}" for port in self.ports)
 
 
@@ -94,12 +94,12 @@ class NotReadyError(Exception):
 
 
 def without_account(address: SecretStr | None) -> str | None:
-    """The part of an address after user name and password."""
+    """The address without user name and password."""
     return None if address is None else address.get_secret_value().rpartition("@")[2]
 
 
-def answers(url: str) -> bool:
-    """Does a GET of this address answer 200? Raises `NotReadyError` with the reason of a service's `/readyz`."""
+def responds_ok(url: str) -> bool:
+    """True if a GET of this address answers 200. Raises `NotReadyError` with the failing checks of a `/readyz`."""
     parts = urlsplit(url)
     connection = HTTPConnection(parts.hostname or LOOPBACK, parts.port, timeout=2)
     try:
@@ -123,7 +123,7 @@ def _failed_checks(content: bytes) -> str:
 
 @dataclass(frozen=True)
 class MySQLAccount:
-    """What a `mysql://USER:PASSWORD@HOST:PORT/` says."""
+    """The parts of `mysql://USER:PASSWORD@HOST:PORT/`."""
 
     host: str
     port: int

@@ -3,13 +3,13 @@
 import string
 from pathlib import Path
 
-from embedded_stack.components.base import LOOPBACK, answers
+from embedded_stack.components.base import LOOPBACK, responds_ok
 from embedded_stack.components.java import LOGGING_OPTION, JavaComponent
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.process import Command
 from service_kit.kafka_java import escaped_property, java_properties, prefixed, properties_file
 
-# Those of every worker, and those of the embedded one alone.
+# The settings of all workers, and those of the embedded one only.
 WORKER_SETTINGS = REPOSITORY / "infra" / "connect" / "worker.properties"
 EMBEDDED_SETTINGS = REPOSITORY / "infra" / "embedded" / "worker.properties"
 
@@ -52,10 +52,10 @@ class Connect(JavaComponent):
         return Command(self.java(*arguments), self.variables)
 
     def is_ready(self) -> bool:
-        return answers(f"{self.environment.addresses['CONNECT_URL']}/connectors")
+        return responds_ok(f"{self.environment.addresses['CONNECT_URL']}/connectors")
 
     def _link_plugins(self) -> None:
-        """Connect takes each folder in its plugin path for one plugin."""
+        """Link the jars into the plugin path, in which each folder is one plugin."""
         self._plugins.mkdir(exist_ok=True)
         link = self._plugins / "debezium"
         link.unlink(missing_ok=True)

@@ -1,10 +1,10 @@
-"""nginx in front of the services, from the container's own template."""
+"""nginx in front of the services, with the template of the container."""
 
 import shutil
 import string
 from pathlib import Path
 
-from embedded_stack.components.base import LOOPBACK, Component, answers
+from embedded_stack.components.base import LOOPBACK, Component, responds_ok
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.fetch.debian import debian_prefix
 from embedded_stack.process import Command
@@ -13,13 +13,13 @@ TEMPLATES = REPOSITORY / "infra" / "gateway"
 
 
 def nginx(cache: Path) -> list[str]:
-    """How to start the program: the machine's own, or Debian's from the cache."""
+    """The command of nginx: the one on PATH, or Debian's from the cache."""
     program = shutil.which("nginx")
     return [program] if program else debian_prefix(cache).command("usr/sbin/nginx")
 
 
 def _quoted(path: Path) -> str:
-    """For between the quotes that the templates have."""
+    """Escape a path for the quotes in the templates."""
     return str(path).replace("\\", "\\\\").replace('"', '\\"')
 
 
@@ -40,10 +40,10 @@ class Gateway(Component):
             "GATEWAY_LISTEN": LOOPBACK,
             "GATEWAY_PORT": str(self.environment.port("gateway")),
             "GATEWAY_STATE": _quoted(self._folder),
-            # Addresses, not names: nobody has to be asked.
+            # The upstreams are addresses, so this resolver is never used.
             "GATEWAY_RESOLVER": LOOPBACK,
             "GATEWAY_UPSTREAM_OPTIONS": "",
-            # Nobody's address.
+            # No proxy has this address.
             "GATEWAY_TRUSTED_PROXY": "0.0.0.0/32",
             "AUTH_UPSTREAM": f"{LOOPBACK}:{self.environment.port('auth')}",
             "TWEET_UPSTREAM": f"{LOOPBACK}:{self.environment.port('tweet')}",
@@ -51,7 +51,7 @@ class Gateway(Component):
             "WEB_ROOT": _quoted(REPOSITORY / "web"),
         }
         for template in TEMPLATES.rglob("*.template"):
-            # Like envsubst with a list of names: nginx's own $variables stay.
+            # Like envsubst with a list of names, so that nginx's own $variables stay.
             rendered = string.Template(template.read_text()).safe_substitute(values)
             folder = self._folder / "conf.d" if template.parent.name == "templates" else self._folder
             (folder / template.name.removesuffix(".template")).write_text(rendered)
@@ -61,7 +61,7 @@ class Gateway(Component):
         return Command([*nginx(self.environment.cache), *options, "-g", "daemon off;"], self.environment.base)
 
     def is_ready(self) -> bool:
-        return answers(f"{self.environment.addresses['GATEWAY_URL']}/healthz")
+        return responds_ok(f"{self.environment.addresses['GATEWAY_URL']}/healthz")
 
     @property
     def _folder(self) -> Path:

@@ -1,4 +1,4 @@
-"""What Kafka and Kafka Connect have in common: a Java runtime and the class path of one lock file."""
+"""The Java runtime and the class path that Kafka and Kafka Connect share."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,12 +13,12 @@ LOGGING_OPTION = f"-Dlog4j2.configurationFile={(REPOSITORY / 'infra' / 'embedded
 
 
 class JavaComponent(Component):
-    """A process of Apache Kafka's class path."""
+    """A Java program with Apache Kafka's class path."""
 
     def check(self) -> None:
         configuration = self.environment.configuration
         require_without(configuration.cache, {":": "colon"}, "TANDEM_CACHE_DIR", "a class path")
-        # Data folders and plugin folders are lists in the properties, without an escape for the comma.
+        # In the properties, data folders and plugin folders are lists, in which a comma can't be escaped.
         require_without(configuration.state, {",": "comma"}, "TANDEM_STATE_DIR", "Kafka's properties")
 
     def fetch(self) -> None:
@@ -26,15 +26,15 @@ class JavaComponent(Component):
         self.jars("kafka")
 
     def jars(self, name: str) -> Path:
-        """The folder with the jars of `infra/embedded/jars/NAME.lock`."""
+        """The folder of the jars of `infra/embedded/jars/NAME.lock`."""
         configuration = self.environment.configuration
         return jars_folder(configuration.cache, name, configuration.maven_repository)
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """The environment. In the locale `C` Java would have no names for files beyond ASCII."""
+        """The environment. In the locale `C` Java can't open files whose names are not ASCII."""
         return {**self.environment.base, "LC_ALL": "C.UTF-8"}
 
     def java(self, *arguments: str) -> Sequence[str]:
-        """The command line of a Java program: options, main class and its arguments."""
+        """The command line for these options, main class and arguments."""
         return [str(java(self.environment.cache)), "-cp", f"{self.jars('kafka')}/*", *arguments]

@@ -1,4 +1,4 @@
-"""Apache Kafka in KRaft mode: broker and controller in one process, which keeps its data."""
+"""Apache Kafka in KRaft mode: broker and controller in one process, with durable data."""
 
 import asyncio
 import base64
@@ -18,6 +18,9 @@ from service_kit.kafka_java import escaped_property
 
 CONFIGURATION = REPOSITORY / "infra" / "kafka"
 TOPICS = REPOSITORY / "infra" / "connect" / "topics.yaml"
+_WITHOUT_DATA = (
+    "the connectors take a snapshot; `sync-service reconcile --repair` finds rows that were deleted in the meantime"
+)
 
 
 class Kafka(JavaComponent):
@@ -41,26 +44,24 @@ class Kafka(JavaComponent):
         if not self._is_formatted():
             if (self.environment.configuration.state / "log" / "sync.log").exists():
                 print(
-                    "kafka      has no data, though the stack ran before: the connectors take a snapshot; "
-                    "`sync-service reconcile --repair` finds what was deleted meanwhile",
+                    f"kafka      has no data, although the stack ran before: {_WITHOUT_DATA}",
                     flush=True,
                 )
             shutil.rmtree(self._logs, ignore_errors=True)
             self._format()
 
     def _is_formatted(self) -> bool:
-        """Raises `StackError` if there is data of a cluster whose identity is gone.
+        """Raises `StackError` if the folder has data but not the id of its cluster.
 
-        Formatted again the folder would be another one to the broker, which would start and serve none of its records.
+        With a new id the broker would start and serve none of the existing records.
         """
         meta = self._logs / "meta.properties"
         if meta.exists() and "cluster.id=" in meta.read_text():
             return True
         if (self._logs / "__cluster_metadata-0").exists():
             raise StackError(
-                f"Kafka's data is damaged: {meta} is missing or empty. Put it back from a backup of {self._folder}, or "
-                "delete that folder: the connectors then take a snapshot, and `sync-service reconcile --repair` finds "
-                "what was deleted meanwhile."
+                f"Kafka's data is damaged: {meta} is missing or empty. Restore it from a backup of {self._folder}, or "
+                f"delete that folder: then {_WITHOUT_DATA}."
             )
         return False
 
@@ -83,23 +84,23 @@ class Kafka(JavaComponent):
         if done.returncode != 0:
             raise StackError(f"The topics can't be created: {(done.stdout + done.stderr).strip()}")
 
-    def after_ready_reads(self) -> bytes:
+    def after_ready_inputs(self) -> bytes:
         return TOPICS.read_bytes()
 
     def _format(self, *options: str) -> None:
-        """Give the log folder the id of a new cluster; tests add users by more `options`."""
-        # Kafka's text form of a UUID. One that began with a dash would be taken for an option.
+        """Format the log folder with a new cluster id. Tests add users by `options`."""
+        # Kafka's text form of a UUID. A leading dash would be parsed as an option.
         cluster = "T" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
         arguments = ("format", "--cluster-id", cluster, "--config", str(self._properties))
         command = self.java("-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", *arguments, *options)
         done = subprocess.run(command, env=self.variables, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise StackError(f"Kafka can't make its data folder: {(done.stderr or done.stdout).strip()[-500:]}")
+            raise StackError(f"Kafka can't format its data folder: {(done.stderr or done.stdout).strip()[-500:]}")
 
     async def _ask(self) -> None:
         from service_kit.kafka import KafkaClients  # noqa: PLC0415 - a supervisor has no use for it and runs for long
 
-        # A broker that does not answer yet is no error of a readiness check.
+        # While the broker starts, aiokafka would log each failed connection as an error.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         kafka = KafkaClients(self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"])
         async with kafka.started(kafka.admin(request_timeout_ms=2000)):

@@ -1,8 +1,8 @@
-"""The local mail sink: takes every mail that services send, and shows it over HTTP."""
+"""The local mail sink: it accepts every mail of the services and shows it over HTTP."""
 
 import sys
 
-from embedded_stack.components.base import Component, answers
+from embedded_stack.components.base import Component, responds_ok
 from embedded_stack.process import Command
 
 
@@ -16,4 +16,4 @@ class Mail(Component):
         return Command([sys.executable, "-m", "embedded_stack.mail_sink", *ports], self.environment.base)
 
     def is_ready(self) -> bool:
-        return answers(f"{self.environment.addresses['MAIL_URL']}/readyz")
+        return responds_ok(f"{self.environment.addresses['MAIL_URL']}/readyz")

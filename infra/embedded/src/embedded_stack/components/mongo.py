@@ -1,4 +1,4 @@
-"""A real mongod from a wheel, as a replica set of one: change streams and transactions need one."""
+"""A real mongod from a wheel, as a replica set of one member, which change streams and transactions need."""
 
 from typing import Any
 
@@ -35,10 +35,10 @@ class Mongo(Component):
         )
 
     def is_ready(self) -> bool:
-        """Ready is a primary that takes writes.
+        """True if it is a primary that accepts writes.
 
-        The first time, the replica set has to be created. Its member is stored with its port: in a state folder that
-        was used with other ports it has to be changed, or the server would never be a primary again.
+        This creates the replica set at the first start. The set's configuration contains the port. If the state folder
+        was used with another port, the configuration is changed; otherwise the server would never become primary.
         """
         import pymongo  # noqa: PLC0415 - a supervisor has no use for it and runs for long
         from pymongo.errors import OperationFailure  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""MySQL 9.7 of Debian's sid, or a `mysqld` 8 or newer that is on PATH."""
+"""MySQL: a `mysqld` 8 or newer on PATH, or Debian sid's 9.7."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ ACCOUNTS = REPOSITORY / "infra" / "mysql" / "accounts.sql"
 SETTINGS = REPOSITORY / "infra" / "mysql" / "tandem.cnf"
 
 
-# Locks and processes can be looked at as on any server; histories and digests of statements would take 200 MB.
+# Locks and processes stay visible. Histories and digests of statements would take 200 MB.
 _SMALL_PERFORMANCE_SCHEMA = (
     *(
         f"--performance-schema-events-{kind}-history-long-size=0"
@@ -63,11 +63,11 @@ class MySQL(Component):
             debian_prefix(self.environment.cache)
 
     def prepare(self) -> None:
-        # A server that was killed leaves it, with its pid. MySQL would not start while another process has that pid.
+        # A killed server leaves this file with its pid. MySQL does not start if another process has that pid now.
         self._socket.with_suffix(".sock.lock").unlink(missing_ok=True)
         if (self._data / "mysql.ibd").exists():
             return
-        # A start that was cut off leaves a folder that MySQL neither fills nor accepts.
+        # An interrupted initialization leaves a folder that MySQL does not accept.
         shutil.rmtree(self._data, ignore_errors=True)
         done = subprocess.run(
             [*self._server(), "--initialize-insecure", f"--datadir={self._data}"],
@@ -77,7 +77,7 @@ class MySQL(Component):
         )
         if done.returncode != 0:
             shutil.rmtree(self._data, ignore_errors=True)
-            raise StackError(f"MySQL can't make its data folder: {done.stderr.strip().splitlines()[-1]}")
+            raise StackError(f"MySQL can't initialize its data folder: {done.stderr.strip().splitlines()[-1]}")
 
     def command(self) -> Command:
         port = self.environment.port("mysql")
@@ -108,7 +108,7 @@ class MySQL(Component):
         return True
 
     def after_ready(self) -> None:
-        """Schemas and least-privilege accounts, from the file that the container runs at its first start."""
+        """Create schemas and least-privilege accounts from the file that the container runs at its first start."""
         credentials = self.environment.credentials
         script = string.Template(ACCOUNTS.read_text()).substitute(
             MYSQL_AUTH_PASSWORD=credentials.mysql_auth_service,
@@ -116,11 +116,11 @@ class MySQL(Component):
             MYSQL_DEBEZIUM_PASSWORD=credentials.mysql_debezium,
         )
         script = re.sub(r"^--.*$", "", script, flags=re.MULTILINE)
-        # That something exists already would be printed as a warning.
+        # Otherwise a warning is printed for everything that exists.
         quiet = "SET sql_notes = 0, max_error_count = 0"
         asyncio.run(self._execute([quiet, *(part for part in script.split(";") if part.strip())]))
 
-    def after_ready_reads(self) -> bytes:
+    def after_ready_inputs(self) -> bytes:
         return ACCOUNTS.read_bytes()
 
     async def _execute(self, statements: list[str]) -> None:
@@ -136,7 +136,7 @@ class MySQL(Component):
 
     @property
     def _socket(self) -> Path:
-        # The path of a socket may have 107 bytes, a state folder's can be longer.
+        # A socket's path is limited to 107 bytes; the state folder's path may be longer.
         return Path(tempfile.gettempdir()) / f"tandem-mysql-{self.environment.port('mysql')}.sock"
 
     @property
@@ -161,6 +161,6 @@ class MySQL(Component):
                 f"--character-sets-dir={usr / 'share/mysql/charsets'}",
                 f"--plugin-dir={usr / 'lib/mysql/plugin'}",
             ]
-        # MySQL refuses to run as root unless it is told to.
+        # MySQL refuses to run as root without this option.
         user = ["--user=root"] if os.geteuid() == 0 else []
         return [*program, f"--defaults-file={SETTINGS}", *share, *user]

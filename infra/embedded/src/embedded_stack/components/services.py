@@ -1,28 +1,28 @@
-"""Tandem's own processes: the code of this repository under its own environment's Python."""
+"""Tandem's services, run from this repository with the Python of its virtual environment."""
 
 import os
 import sys
 from pathlib import Path
 from typing import ClassVar
 
-from embedded_stack.components.base import LOOPBACK, Component, Environment, MySQLAccount, answers
+from embedded_stack.components.base import LOOPBACK, Component, Environment, MySQLAccount, responds_ok
 from embedded_stack.process import Command
 
 
 def script(name: str) -> str:
-    """The path of a console script of the environment that runs us."""
+    """The path of a console script of the current virtual environment."""
     return str(Path(sys.executable).with_name(name))
 
 
 class Service(Component):
-    """One that serves HTTP and tells its readiness on `/readyz`."""
+    """A service with HTTP and a readiness check at `/readyz`."""
 
     program: ClassVar[str]
     address_key: ClassVar[str]
     grace = 15
 
     def variables(self) -> dict[str, str]:
-        """Its environment variables, beyond what all have."""
+        """Its environment variables, in addition to those of every process."""
         raise NotImplementedError
 
     def command(self) -> Command:
@@ -30,7 +30,7 @@ class Service(Component):
         return Command([script(self.program), "run"], {**self.environment.base, **own, **self.variables()})
 
     def is_ready(self) -> bool:
-        return answers(f"{self.environment.addresses[self.address_key]}/readyz")
+        return responds_ok(f"{self.environment.addresses[self.address_key]}/readyz")
 
 
 class AuthService(Service):
@@ -46,7 +46,7 @@ class AuthService(Service):
             "MYSQL_URL": self.environment.addresses["MYSQL_URL"],
             "AUTH_KEY_ENCRYPTION_SECRET": self.environment.credentials.key_encryption,
             "AUTH_PASSWORD_WORKERS": str(os.cpu_count() or 1),
-            # Not a dependency: mails wait until it is up.
+            # The mail sink is no dependency: mails wait in the outbox until it is up.
             "AUTH_SMTP_URL": self.environment.addresses["SMTP_URL"],
             "AUTH_PUBLIC_URL": self.environment.addresses["GATEWAY_URL"],
             "GATEWAY_PREFIX": "/api/auth",
@@ -79,13 +79,13 @@ class SyncService(Service):
     def variables(self) -> dict[str, str]:
         return {
             **token_settings(self.environment),
-            # Not a dependency: the sync itself asks for no tokens.
+            # auth is no dependency: only requests with a token need the keys.
             **key_set(self.environment),
             "MYSQL_URL": self.environment.addresses["SYNC_MYSQL_URL"],
             "MONGODB_URL": self.environment.addresses["MONGODB_URL"],
             "KAFKA_BOOTSTRAP_SERVERS": self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"],
             **self.environment.configuration.kafka_security.kafka_variables(),
-            # Not a dependency either: without it the connectors' state is unknown.
+            # The registrar is no dependency: without it the state of the connectors is unknown.
             "REGISTRAR_URL": self.environment.addresses["REGISTRAR_URL"],
             "GATEWAY_PREFIX": "/api/sync",
         }

@@ -1,1 +1,1 @@
-"""Brings the components onto this machine, into a cache that all stacks share."""
+"""Downloads the components into a cache that all stacks share."""

@@ -1,7 +1,7 @@
-"""Programs of Debian's `sid`, unpacked into a folder of our own; the host's packages stay as they are.
+"""Programs of Debian's `sid`, unpacked into a private folder. The packages of the host are not changed.
 
-apt keeps a private state for this and verifies Debian's signatures. sid's libc is newer than a stable host's,
-so what comes from there is started through its own loader.
+apt has a private state here and verifies Debian's signatures. sid's libc is newer than that of a stable host, so its
+programs are started with sid's own loader.
 """
 
 import re
@@ -19,7 +19,7 @@ from embedded_stack.fetch.progress import progress_bar
 SUITE = "sid"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 TOOLS = ("apt-get", "dpkg-deb", "dpkg")
-USELESS = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/perl", "var")
+UNNEEDED = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/perl", "var")
 
 
 def is_debian_like() -> bool:
@@ -28,7 +28,7 @@ def is_debian_like() -> bool:
 
 @dataclass(frozen=True)
 class DebianPackages:
-    """What one prefix is made of: one entry of the cache, called `name`. `title` tells people what is fetched."""
+    """The packages of one prefix, which is the cache entry `name`. `title` is shown during the download."""
 
     name: str
     title: str
@@ -45,7 +45,7 @@ SERVERS = DebianPackages(
 
 @dataclass(frozen=True)
 class DebianPrefix:
-    """A folder that holds what `/` would if the packages were installed."""
+    """A folder with the files that an installation of the packages would put into `/`."""
 
     root: Path
 
@@ -58,7 +58,7 @@ class DebianPrefix:
         return next(self.libraries.glob("ld-linux*.so.*"))
 
     def command(self, program: str) -> list[str]:
-        """How to start `program` (a path below the prefix) with the libraries it was built for."""
+        """The command that starts `program` (a path below the prefix) with the libraries of the prefix."""
         path = str(self.root / program)
         return [str(self.loader), "--library-path", str(self.libraries), "--argv0", path, path]
 
@@ -108,8 +108,8 @@ def _fill(contents: DebianPackages, draft: Path) -> None:
         for package in packages:
             _run(["dpkg-deb", "-x", str(package), str(root)], archives)
             unpacked.append(package)
-    for useless in USELESS:
-        shutil.rmtree(root / useless, ignore_errors=True)
+    for unneeded in UNNEEDED:
+        shutil.rmtree(root / unneeded, ignore_errors=True)
     (draft / "packages.txt").write_text("".join(f"{package.stem}\n" for package in packages))
     shutil.rmtree(state)
 
@@ -128,7 +128,7 @@ def _run(command: list[str], directory: Path) -> str:
 
 
 def mirror(etc_apt: Path = Path("/etc/apt")) -> str:
-    """The address from which this machine gets Debian itself: the first source with a `main` of Debian's."""
+    """The Debian mirror of this machine: its first source with a `main` component of Debian."""
     for source in [etc_apt / "sources.list", *sorted(etc_apt.glob("sources.list.d/*"))]:
         if not source.is_file():
             continue
@@ -138,4 +138,4 @@ def mirror(etc_apt: Path = Path("/etc/apt")) -> str:
         for address in lines + stanzas:
             if address.rstrip("/").endswith("/debian"):
                 return str(address)
-    raise StackError("No Debian mirror is named in /etc/apt; MySQL is fetched from there. Try `docker compose up`.")
+    raise StackError("/etc/apt has no Debian mirror, from which MySQL is downloaded. Try `docker compose up`.")

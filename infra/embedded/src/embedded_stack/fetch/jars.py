@@ -1,6 +1,6 @@
-"""Java programs from a Maven repository: exact jars, each checked against the SHA-256 of its lock file.
+"""Downloads the jars of Java programs from a Maven repository, and checks the SHA-256 of the lock file.
 
-Resolving versions is Maven's work and done by `make lock` (`lock_jars`); here neither Maven nor Java is needed.
+Maven resolves the versions in `make lock` (`lock_jars`). A download needs neither Maven nor Java.
 """
 
 import hashlib
@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Self
 
 from embedded_stack.configuration import REPOSITORY
-from embedded_stack.fetch.cache import download_error, locked, require_room_in
+from embedded_stack.fetch.cache import download_error, locked, require_space_in
 from embedded_stack.fetch.progress import progress_bar
+from service_kit.retry import Backoff, Retrier
 
 LOCKS = REPOSITORY / "infra" / "embedded" / "jars"
 _THREADS = 8
-# Before each attempt.
-_PAUSES_SECONDS = (0.0, 0.5, 2.0)
+_ATTEMPTS = 4
+_BACKOFF = Backoff(initial=0.5, maximum=2.0, jitter=0.0)
 _DOWNLOAD_PREFIX = "download-"
 _TIMEOUT_SECONDS = 30
 
@@ -50,7 +51,7 @@ class Jar:
 
     @property
     def file_name(self) -> str:
-        """As Maven names it."""
+        """The file name that Maven uses."""
         return f"{self.artifact}-{self.version}.jar"
 
 
@@ -61,19 +62,19 @@ def locked_jars(name: str) -> list[Jar]:
 
 
 def jars_folder(cache: Path, name: str, repository: str | None) -> Path:
-    """A folder that has the jars of `NAME.lock` and nothing else; the missing ones are fetched.
+    """A folder with exactly the jars of `NAME.lock`. Missing ones are downloaded.
 
-    A fetch that was interrupted is continued: what came whole is not fetched again. `repository` is the address of a
-    Maven repository, None for Maven Central. Raises `StackError`.
+    An interrupted download is continued with the missing jars. `repository` is the address of a Maven repository, None
+    for Maven Central. Raises `StackError`.
     """
     jars = locked_jars(name)
     version = hashlib.sha256("".join(map(str, jars)).encode()).hexdigest()[:12]
     folder = cache / f"{name}-{version}"
     if _missing(folder, jars):
         with locked(cache):
-            # Another process may have fetched them while this one waited.
+            # Another process may have downloaded them while this one waited for the lock.
             if missing := _missing(folder, jars):
-                require_room_in(cache)
+                require_space_in(cache)
                 folder.mkdir(exist_ok=True)
                 for remainder in folder.glob(f"{_DOWNLOAD_PREFIX}*"):
                     shutil.rmtree(remainder)
@@ -94,7 +95,7 @@ class _Download:
     _interrupted: threading.Event = field(default_factory=threading.Event)
 
     def fetch(self, jars: Collection[Jar]) -> None:
-        """Several at the same time. Raises `StackError` with the first failure."""
+        """Download several jars at the same time. Raises `StackError` with the first failure."""
         fetched: list[Jar] = []
 
         def fetch(jar: Jar) -> None:
@@ -113,26 +114,31 @@ class _Download:
                 raise
 
     def _fetch_one(self, jar: Jar) -> None:
-        """Move the jar into the folder when it is whole and its hash is right. Raises `StackError`."""
+        """Move the jar into the folder when it is complete and its hash is right. Raises `StackError`."""
         import requests  # noqa: PLC0415 - a supervisor has no use for it and runs for long
 
-        failure = ""
-        for pause in _PAUSES_SECONDS:
-            if self._interrupted.wait(pause):
+        def attempt() -> None:
+            if self._interrupted.is_set():
                 return
-            # A download that breaks off leaves a part of the file, which must not be taken for the jar.
+            # An interrupted download leaves a part of the file, which must not be taken for the jar.
             with tempfile.TemporaryDirectory(prefix=_DOWNLOAD_PREFIX, dir=self.folder) as download:
-                try:
-                    file = _download(jar, Path(download), self.repository)
-                except (requests.RequestException, RuntimeError, OSError) as error:
-                    failure = f"{type(error).__name__}: {error}"
-                    continue
+                file = _download(jar, Path(download), self.repository)
                 found = hashlib.sha256(file.read_bytes()).hexdigest()
-                if found == jar.sha256:
-                    shutil.move(file, self.folder / jar.file_name)
-                    return
-                failure = f"it has SHA-256 {found}, and the lock file says {jar.sha256}"
-        raise download_error(self.folder, jar.coordinates, f"{failure}; TANDEM_MAVEN_REPOSITORY names a mirror")
+                if found != jar.sha256:
+                    raise _HashMismatchError(f"it has SHA-256 {found}, and the lock file says {jar.sha256}")
+                shutil.move(file, self.folder / jar.file_name)
+
+        retryable = (requests.RequestException, RuntimeError, OSError)
+        try:
+            Retrier(on=retryable, backoff=_BACKOFF, attempts=_ATTEMPTS).run_blocking(attempt)
+        except retryable as error:
+            reason = str(error) if isinstance(error, _HashMismatchError) else f"{type(error).__name__}: {error}"
+            remedy = "TANDEM_MAVEN_REPOSITORY names a mirror"
+            raise download_error(self.folder, jar.coordinates, f"{reason}; {remedy}") from error
+
+
+class _HashMismatchError(RuntimeError):
+    """A repository's jar is not the one of the lock file. It may be a page of a proxy, so it is retried."""
 
 
 def _download(jar: Jar, folder: Path, repository: str | None) -> Path:

@@ -1,4 +1,4 @@
-"""`make lock`: has Maven resolve the `pom` files in `infra/embedded/jars` and writes their lock files.
+"""`make lock`: Maven resolves the `pom` files in `infra/embedded/jars`, and this writes their lock files.
 
 python -m embedded_stack.fetch.lock_jars
 """
@@ -18,7 +18,7 @@ _HEADER = "# Written by `make lock` from {name}.xml: group:artifact:version sha2
 def main() -> None:
     kafka = _resolved("kafka")
     _write("kafka", kafka)
-    # A plugin that brought its own copy of what the worker has would get another class of the same name.
+    # A plugin with its own copy of a jar of the worker would load different classes of the same names.
     of_worker = {(jar.group, jar.artifact) for jar in kafka}
     _write("connectors", [jar for jar in _resolved("connectors") if (jar.group, jar.artifact) not in of_worker])
 
@@ -41,7 +41,7 @@ def _resolved(name: str) -> list[Jar]:
 
 
 def _jar(line: str) -> Jar:
-    """Of `group:artifact:jar:version:scope:path`."""
+    """Parse `group:artifact:jar:version:scope:path`."""
     group, artifact, _packaging, version, _scope, path = line.split(":", maxsplit=5)
     return Jar(group, artifact, version, hashlib.sha256(Path(path).read_bytes()).hexdigest())
 

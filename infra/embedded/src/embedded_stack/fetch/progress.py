@@ -1,4 +1,4 @@
-"""A progress bar for what tells nothing of its progress itself."""
+"""A progress bar for operations that do not show their progress."""
 
 import sys
 import threading
@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _WIDTH = 40
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 
 
 @contextmanager
 def progress_bar(what: str, done: Callable[[], int], total: int) -> Iterator[None]:
-    """Draw a bar while the block runs; `done()` says how much of `total` there is. A log gets one line."""
+    """Draw a bar while the block runs. `done()` is the amount so far, out of `total`. A log gets one line."""
     if not sys.stdout.isatty():
         print(f"  {what}", flush=True)
         yield
@@ -19,7 +19,7 @@ def progress_bar(what: str, done: Callable[[], int], total: int) -> Iterator[Non
     ended = threading.Event()
 
     def draw() -> None:
-        while not ended.wait(_LOOK_SECONDS):
+        while not ended.wait(_POLL_SECONDS):
             _draw(what, done() / max(total, 1))
 
     drawing = threading.Thread(target=draw, daemon=True)

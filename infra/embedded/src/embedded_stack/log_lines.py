@@ -1,4 +1,4 @@
-"""One line for each notable event, out of the components' logs."""
+"""Reads the components' logs, and turns notable log lines into short ones for the terminal."""
 
 import json
 from dataclasses import dataclass, field
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 _WRITING_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_LOUD_LEVELS = frozenset({"warning", "error", "critical"})
+_SHOWN_LEVELS = frozenset({"warning", "error", "critical"})
 _DETAILS_HIDDEN = frozenset({"event", "level", "logger", "service", "timestamp", "request_id", "exception", "notable"})
 
 
 @dataclass
 class LogFollower:
-    """Reads what has been appended to a log since the last look."""
+    """Reads the lines that were appended to a log since the last call."""
 
     file: Path
     _position: int = field(init=False)
@@ -35,9 +35,9 @@ class LogFollower:
 
 
 def notable(line: str) -> str | None:
-    """What to show of a log line: writes over HTTP, warnings and errors; None for all else.
+    """A short form of a log line of an HTTP write, a warning, an error or a record marked `notable`; else None.
 
-    Lines that are not a service's JSON are left to `make logs`.
+    Lines that are not JSON of a service are ignored; `make logs` shows them.
     """
     try:
         record = json.loads(line)
@@ -48,16 +48,16 @@ def notable(line: str) -> str | None:
     if record["event"] == "request":
         if record.get("method") not in _WRITING_METHODS and record.get("status", 0) < 500:
             return None
-        return "{method} {path} → {status} in {duration_ms} ms".format_map(_Lenient(record))
+        return "{method} {path} → {status} in {duration_ms} ms".format_map(_WithPlaceholders(record))
     level = record.get("level", "info")
-    if level not in _LOUD_LEVELS and not record.get("notable"):
+    if level not in _SHOWN_LEVELS and not record.get("notable"):
         return None
     details = " ".join(f"{key}={value}" for key, value in record.items() if key not in _DETAILS_HIDDEN)
-    prefix = f"{level.upper()} " if level in _LOUD_LEVELS else ""
+    prefix = f"{level.upper()} " if level in _SHOWN_LEVELS else ""
     return f"{prefix}{record['event']} {details}".rstrip()
 
 
-class _Lenient(dict[str, Any]):
+class _WithPlaceholders(dict[str, Any]):
     def __missing__(self, key: str) -> str:
         return "?"
 
