@@ -79,11 +79,11 @@ def _connector(name: str, declared: Mapping[str, str]) -> Resource:
 
 
 def _worker(settings: Mapping[str, str], variables: Iterable[str]) -> Resource:
-    """A patch of connect.yaml. The Secret `connect` has the variables of the connectors."""
+    """A patch of connect.yaml. The Secret `connectors` has the variables of the connectors."""
     spec: Resource = {field: settings[name] for name, field in _WORKER_FIELDS.items()}
     spec["config"] = {name: value for name, value in settings.items() if name not in _WORKER_FIELDS}
     environment = [
-        {"name": name, "valueFrom": {"secretKeyRef": {"name": "connect", "key": name}}} for name in variables
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": "connectors", "key": name}}} for name in variables
     ]
     spec["template"] = {"connectContainer": {"env": environment}}
     metadata = {"name": CONNECT_CLUSTER, "namespace": "tandem"}

@@ -1,5 +1,5 @@
-// Makes the replica set, and one account for each program with the least it needs. Run as root by the one-shot
-// service `mongo-init`; running it again changes nothing but passwords.
+// Creates the replica set and a least-privilege account for each program. The one-shot service `mongo-init` runs it as
+// root. It is idempotent; only changed passwords and privileges are updated.
 
 const admin = db.getSiblingDB("admin");
 const tweets = db.getSiblingDB("tweets");
@@ -27,7 +27,7 @@ function grant(name, password, privileges) {
   else tweets.createUser({ user: name, ...account });
 }
 
-// tweet-service owns its collections, and only reads the copy of the users, tombstones too (`users_copy`).
+// tweet-service owns its collections. It only reads the copy of the users, with its tombstones (`users_copy`).
 grant("tweet_service", process.env.MONGO_TWEET_PASSWORD, [
   on("", READ, "listCollections", "changeStream"),
   ...[
@@ -36,17 +36,17 @@ grant("tweet_service", process.env.MONGO_TWEET_PASSWORD, [
   ].map((name) => on(name, WRITE, SCHEMA)),
 ]);
 
-// sync-service owns the copies that its routes make (`users` is a view of `users_copy`).
-// MongoDB grants by name and knows no patterns, so each copy is named: a route more needs its name here.
+// sync-service owns the copies of its routes (`users` is a view of `users_copy`). MongoDB grants privileges by name and
+// without patterns, so the copy of each new route must be named here.
 const copies = (process.env.SYNC_COLLECTIONS || "users").split(",").map((name) => name.trim()).filter(Boolean);
 grant("sync_service", process.env.MONGO_SYNC_PASSWORD, [
   on("", "listCollections"),
-  // It drops the index that purges tombstones when a route is to keep them.
+  // dropIndex: when a route is changed to keep tombstones, the index that purges them is dropped.
   ...copies.flatMap((name) => [`${name}_copy`, name]).map((name) => on(name, READ, WRITE, SCHEMA, "dropIndex")),
   on("system.views", "find"),
-  // What it copies, to compare the copies with it.
+  // The sources of its copies, to compare them.
   ...["tweets", "likes", "follows"].map((name) => on(name, "find")),
 ]);
 
-// Debezium reads what it captures, and its change stream of the database.
+// Debezium reads the captured collections and the change stream of the database.
 grant("debezium", process.env.MONGO_DEBEZIUM_PASSWORD, [on("", READ, "listCollections", "changeStream")]);

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Starts mongod as a member of a replica set with authentication: members know each other by a shared key, which
-# mongod takes from a file that nobody else may read.
+# Starts mongod as a member of a replica set with authentication. Members authenticate with a shared key, which mongod
+# reads from a file that only its user may read.
 set -euo pipefail
 
 key=/data/configdb/replica-set.key

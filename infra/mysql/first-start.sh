@@ -1,9 +1,9 @@
-# Sourced (not run) by the image's entrypoint at the first start; `docker_process_sql` is the entrypoint's.
+# The image's entrypoint sources this file at the first start; it defines `docker_process_sql`.
 
 for name in MYSQL_AUTH_PASSWORD MYSQL_SYNC_PASSWORD MYSQL_DEBEZIUM_PASSWORD; do
     case ${!name:-} in
     '' | *[!A-Za-z0-9._-]*)
-        echo "$name must be made of letters, digits, '.', '_' and '-': it is part of a URL" >&2
+        echo "$name may contain letters, digits, '.', '_' and '-' only, because it is part of a URL" >&2
         exit 1
         ;;
     esac

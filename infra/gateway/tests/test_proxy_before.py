@@ -1,4 +1,4 @@
-"""Whose word the gateway believes about who asks: a proxy's that it was told of, and nobody else's."""
+"""The gateway trusts forwarded headers of the configured proxy only."""
 
 import asyncio
 import socket
@@ -24,8 +24,8 @@ def free_port() -> int:
         return port
 
 
-async def tell_headers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A service that answers with the request's head."""
+async def echo_headers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A service that answers with the head of the request."""
     head = await reader.readuntil(b"\r\n\r\n")
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(head), head))
     await writer.drain()
@@ -35,9 +35,9 @@ async def tell_headers(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 
 @asynccontextmanager
 async def gateway(stack: Stack, folder: Path, trusted: str) -> AsyncIterator[httpx.AsyncClient]:
-    """nginx with the real template before such a service."""
+    """nginx with the real template in front of that service."""
     stack.components["gateway"].fetch()
-    service = await asyncio.start_server(tell_headers, "127.0.0.1", 0)
+    service = await asyncio.start_server(echo_headers, "127.0.0.1", 0)
     upstream = "{}:{}".format(*service.sockets[0].getsockname())
     port = free_port()
     values = {

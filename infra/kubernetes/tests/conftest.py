@@ -1,4 +1,4 @@
-"""The overlays, rendered once."""
+"""The rendered overlays, and docker-compose.yml."""
 
 import pytest
 import yaml

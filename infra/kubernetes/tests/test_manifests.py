@@ -1,4 +1,4 @@
-"""The manifests are valid, fit together, and agree with the rest of the repository. No cluster is asked."""
+"""The manifests are valid and consistent, and agree with the rest of the repository. This needs no cluster."""
 
 import re
 import string
@@ -18,7 +18,7 @@ from sync_service.settings import Settings as SyncSettings
 from tweet_service.settings import Settings as TweetSettings
 
 KUBERNETES = "1.37"
-# Of operators; what of them is checked, and how, is in infra/kubernetes/README.md.
+# Resources of operators. infra/kubernetes/README.md says how they were validated.
 CUSTOM_KINDS = {"ScaledObject", "KafkaTopic", "KafkaConnect", "KafkaConnector"}
 SETTINGS: dict[str, type[ServiceSettings]] = {
     "auth": AuthSettings,
@@ -28,26 +28,26 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
 }
 
 
-def test_every_built_in_kind_is_valid_to_the_last_field(cluster: Cluster) -> None:
+def test_every_built_in_resource_is_valid_without_unknown_fields(cluster: Cluster) -> None:
     for manifest in cluster.manifests:
         if manifest["kind"] not in CUSTOM_KINDS:
             kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
 
 
-def test_a_field_that_does_not_exist_is_found(example: Cluster) -> None:
+def test_validation_finds_an_unknown_field(example: Cluster) -> None:
     gateway = example.deployments["gateway"]
     wrong = {**gateway, "spec": {**gateway["spec"], "replica": 2}}
     with pytest.raises(kubernetes_validate.ValidationError, match="replica"):
         kubernetes_validate.validate(wrong, KUBERNETES, strict=True)
 
 
-def test_everything_is_in_its_namespace(cluster: Cluster) -> None:
+def test_every_resource_is_in_its_namespace(cluster: Cluster) -> None:
     for manifest in cluster.manifests:
         expected = {"Namespace": None, "KafkaTopic": "kafka"}.get(manifest["kind"], "tandem")
         assert manifest["metadata"].get("namespace") == expected, manifest["metadata"]["name"]
 
 
-def test_every_selector_selects(cluster: Cluster) -> None:
+def test_every_selector_matches_pods(cluster: Cluster) -> None:
     labels = [labels_of(each) for each in cluster.deployments.values()]
     for deployment in cluster.deployments.values():
         assert selects(deployment["spec"]["selector"], labels_of(deployment))
@@ -59,10 +59,10 @@ def test_every_selector_selects(cluster: Cluster) -> None:
         assert sum(selects(budget["spec"]["selector"], each) for each in labels) == 1
     for scaler in cluster.of_kind("HorizontalPodAutoscaler") + cluster.of_kind("ScaledObject"):
         target = cluster.deployments[scaler["spec"]["scaleTargetRef"]["name"]]
-        assert "replicas" not in target["spec"], "two would set its number of replicas"
+        assert "replicas" not in target["spec"], "the scaler sets the number of replicas"
 
 
-def test_every_reference_leads_to_something(cluster: Cluster) -> None:
+def test_every_reference_has_a_target(cluster: Cluster) -> None:
     for name, deployment in cluster.deployments.items():
         assert cluster.variables(name)
         volumes = {each["name"]: each for each in pod_of(deployment).get("volumes", [])}
@@ -92,7 +92,7 @@ def test_every_setting_without_a_default_is_provided(example: Cluster, monkeypat
         with monkeypatch.context() as environment:
             for variable, value in given.items():
                 environment.setenv(variable, value)
-            if name != "registrar":  # whose secrets are the connectors'
+            if name != "registrar":  # its secrets are those of the connectors
                 with pytest.raises(ValidationError, match="set your own secret"):
                     settings()
             environment.setenv("ENVIRONMENT", "local")
@@ -106,27 +106,29 @@ def test_every_setting_without_a_default_is_provided(example: Cluster, monkeypat
     assert {each.name for each in declared} == {"mysql-users", "mongodb-tweets"}
 
 
-def test_services_get_what_they_get_from_compose(example: Cluster, compose: Manifest) -> None:
+def test_services_get_the_variables_that_compose_sets(example: Cluster, compose: Manifest) -> None:
     for name in example.deployments:
         of_compose = set(compose["services"][name]["environment"])
         assert of_compose <= set(example.variables(name)), name
 
 
-def test_a_secret_has_what_its_service_reads_and_no_more(example: Cluster) -> None:
+def test_secret_has_only_variables_that_its_service_reads(example: Cluster) -> None:
     of_connectors = {
         name
         for file in (ROOT / "infra/connect/connectors").glob("*.json")
         for name in re.findall(r"\$\{(CDC_\w+)\}", file.read_text())
     }
     for name, settings in SETTINGS.items():
-        (reference,) = [
-            each["secretRef"] for each in container_of(example.deployments[name])["envFrom"] if "secretRef" in each
+        secrets = [
+            example.get("Secret", each["secretRef"]["name"])["data"].keys()
+            for each in container_of(example.deployments[name])["envFrom"]
+            if "secretRef" in each
         ]
-        read = {field.upper() for field in settings.model_fields} | (of_connectors if name == "registrar" else set())
-        assert example.get("Secret", reference["name"])["data"].keys() <= read
+        assert secrets[0] <= {field.upper() for field in settings.model_fields}
+        assert secrets[1:] == ([of_connectors] if name == "registrar" else [])
 
 
-def test_gateway_fills_its_template_and_asks_nobody_for_names(example: Cluster) -> None:
+def test_gateway_has_every_variable_of_its_template(example: Cluster) -> None:
     template = (ROOT / "infra/gateway/templates/default.conf.template").read_text()
     wanted = set(re.findall(r"\$\{(\w+)\}", template))
     given = example.variables("gateway")
@@ -139,7 +141,7 @@ def test_gateway_fills_its_template_and_asks_nobody_for_names(example: Cluster) 
     assert "listen 0.0.0.0:8080;" in rendered
 
 
-def test_images_and_ports_are_those_of_compose_and_dockerfiles(example: Cluster, compose: Manifest) -> None:
+def test_images_and_ports_agree_with_compose_and_the_dockerfiles(example: Cluster, compose: Manifest) -> None:
     builds = {each["image"]: each["build"] for each in compose["services"].values() if "build" in each}
     for name, deployment in example.deployments.items():
         image = container_of(deployment)["image"].removeprefix("registry.example/").partition(":")[0]
@@ -160,7 +162,7 @@ def test_images_and_ports_are_those_of_compose_and_dockerfiles(example: Cluster,
             assert "EXPOSE $PORT\n" in dockerfile
 
 
-def test_dockerfile_of_services_is_given_a_program_of_the_package_in_its_folder(compose: Manifest) -> None:
+def test_build_argument_service_is_a_program_of_the_package_in_its_folder(compose: Manifest) -> None:
     builds = [each["build"] for each in compose["services"].values() if "build" in each]
     assert len(builds) == len(SETTINGS)
     for build in builds:
@@ -170,7 +172,7 @@ def test_dockerfile_of_services_is_given_a_program_of_the_package_in_its_folder(
         assert arguments["SERVICE"] in project["scripts"]
 
 
-def test_routes_are_those_of_the_one_file(example: Cluster) -> None:
+def test_routes_are_those_of_sync_service(example: Cluster) -> None:
     sync = example.deployments["sync"]
     (volume,) = [each for each in pod_of(sync)["volumes"] if "configMap" in each]
     routes = example.get("ConfigMap", volume["configMap"]["name"])["data"]
@@ -179,11 +181,11 @@ def test_routes_are_those_of_the_one_file(example: Cluster) -> None:
     assert example.variables("sync")["SYNC_ROUTES_FILE"] == f"{mount['mountPath']}/routes.yaml"
 
 
-def test_no_pod_may_do_more_than_it_must(cluster: Cluster) -> None:
+def test_pods_have_the_least_privileges(cluster: Cluster) -> None:
     for deployment in cluster.deployments.values():
         pod, container = pod_of(deployment), container_of(deployment)
         assert pod["automountServiceAccountToken"] is False
-        # GATEWAY_PORT and the like would otherwise be set for the Services of these names.
+        # Otherwise Kubernetes sets GATEWAY_PORT and so on for the Services of these names.
         assert pod["enableServiceLinks"] is False
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] > 0
@@ -197,7 +199,7 @@ def test_no_pod_may_do_more_than_it_must(cluster: Cluster) -> None:
         assert container["resources"].keys() == {"requests", "limits"}
 
 
-def test_every_pod_is_probed_and_ends_in_good_order(cluster: Cluster) -> None:
+def test_every_pod_has_probes_and_time_for_a_graceful_end(cluster: Cluster) -> None:
     for name, deployment in cluster.deployments.items():
         container = container_of(deployment)
         paths = {kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")}
@@ -207,8 +209,11 @@ def test_every_pod_is_probed_and_ends_in_good_order(cluster: Cluster) -> None:
         assert pod_of(deployment)["terminationGracePeriodSeconds"] > before + SHUTDOWN_SECONDS
 
 
-def test_no_secret_of_ours_is_a_real_one(cluster: Cluster) -> None:
-    files = (ROOT / "infra/kubernetes/overlays").glob("*/secrets/*.env")
+def test_secrets_of_the_examples_are_marked_as_examples() -> None:
+    files = [*(ROOT / "infra/kubernetes/overlays").glob("*/secrets/*")]
+    assert files
     for file in files:
         assert file.name.endswith(".example.env")
-        assert "local-only-" in file.read_text()
+        for name, value in re.findall(r"^(\w+)=(.+)$", file.read_text(), re.MULTILINE):
+            if name.endswith(("PASSWORD", "SECRET", "URL")):
+                assert "local-only-" in value, name

@@ -1,4 +1,4 @@
-"""Who may talk to whom: each edge is allowed by the one that asks and by the one that answers, or it isn't there."""
+"""Network policies allow exactly these connections. The policies of both ends must allow each of them."""
 
 from itertools import product
 
@@ -21,7 +21,7 @@ INTO = {
     ("monitoring", "sync", 8003),
     ("monitoring", "registrar", 8004),
 }
-# From, and ports of what is outside: MySQL 3306, MongoDB 27017, Kafka 9092, Connect 8083, mail 465 and 587.
+# From, and the ports of external servers: MySQL 3306, MongoDB 27017, Kafka 9092, Connect 8083, mail 465 and 587.
 OUT = {
     "gateway": set(),
     "auth": {3306, 465, 587},
@@ -32,7 +32,7 @@ OUT = {
 
 
 def policies_of(cluster: Cluster, labels: dict[str, str], direction: str) -> list[Manifest]:
-    """The rules that the policies of these pods have in this direction, `ingress` or `egress`."""
+    """The rules of all policies for these pods in this direction, `ingress` or `egress`."""
     return [
         rule
         for policy in cluster.of_kind("NetworkPolicy")
@@ -42,7 +42,7 @@ def policies_of(cluster: Cluster, labels: dict[str, str], direction: str) -> lis
 
 
 def allows(rules: list[Manifest], side: str, peer: Manifest, port: int, named: str) -> bool:
-    """Does one of the rules name this peer and this port, by its number or its name?"""
+    """Does one of the rules allow this peer and this port, by number or by name?"""
     return any(
         any(_is_peer(each, peer) for each in rule.get(side, []))
         and any(each["port"] in (port, named) for each in rule["ports"])
@@ -58,13 +58,13 @@ def _is_peer(allowed: Manifest, peer: Manifest) -> bool:
     return selects(allowed.get("podSelector", {}), peer.get("labels", {}))
 
 
-def test_nothing_is_allowed_but_what_is(cluster: Cluster) -> None:
+def test_traffic_is_denied_by_default(cluster: Cluster) -> None:
     deny = cluster.get("NetworkPolicy", "default-deny")["spec"]
     assert (deny["podSelector"], set(deny["policyTypes"])) == ({}, {"Ingress", "Egress"})
     assert not {"ingress", "egress"} & deny.keys()
 
 
-def test_pods_talk_to_each_other_exactly_as_they_need_to(cluster: Cluster) -> None:
+def test_allowed_connections_between_pods(cluster: Cluster) -> None:
     pods = {name: labels_of(each) for name, each in cluster.deployments.items()}
     ports = {name: container_of(each)["ports"][0]["containerPort"] for name, each in cluster.deployments.items()}
     allowed = {
@@ -82,7 +82,7 @@ def test_pods_talk_to_each_other_exactly_as_they_need_to(cluster: Cluster) -> No
     assert allowed == {edge for edge in INSIDE if edge[1] in pods}
 
 
-def test_others_get_in_exactly_where_they_need_to(cluster: Cluster) -> None:
+def test_allowed_connections_from_other_namespaces(cluster: Cluster) -> None:
     pods = {name: labels_of(each) for name, each in cluster.deployments.items()}
     allowed = {
         (namespace, name, container_of(cluster.deployments[name])["ports"][0]["containerPort"])
@@ -92,14 +92,14 @@ def test_others_get_in_exactly_where_they_need_to(cluster: Cluster) -> None:
     assert allowed == {edge for edge in INTO if edge[1] in pods}
 
 
-def test_pods_reach_what_is_outside_exactly_by_the_ports_they_need(cluster: Cluster) -> None:
+def test_allowed_ports_of_external_servers(cluster: Cluster) -> None:
     for name, deployment in cluster.deployments.items():
         rules = policies_of(cluster, labels_of(deployment), "egress")
         anywhere = {each["port"] for rule in rules if "to" not in rule for each in rule["ports"]}
         assert anywhere == OUT[name], name
 
 
-def test_every_pod_may_ask_for_names(cluster: Cluster) -> None:
+def test_every_pod_may_resolve_names(cluster: Cluster) -> None:
     dns = {"namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}}
     for deployment in cluster.deployments.values():
         assert allows(policies_of(cluster, labels_of(deployment), "egress"), "to", dns, 53, "")

@@ -96,7 +96,7 @@ def test_sync_connect_and_keda_use_the_same_broker(strimzi: Cluster) -> None:
     assert len(named) == 1
 
 
-def test_sync_is_scaled_by_the_lag_of_its_own_group_as_far_as_there_are_partitions(strimzi: Cluster) -> None:
+def test_sync_is_scaled_by_the_lag_of_its_group_up_to_the_number_of_partitions(strimzi: Cluster) -> None:
     (scaled,) = strimzi.of_kind("ScaledObject")
     (trigger,) = scaled["spec"]["triggers"]
     assert trigger["type"] == "kafka"
@@ -108,23 +108,23 @@ def test_sync_is_scaled_by_the_lag_of_its_own_group_as_far_as_there_are_partitio
     assert {scaled["spec"]["maxReplicaCount"]} == partitions
 
 
-def test_strimzi_takes_the_registrars_place(strimzi: Cluster) -> None:
+def test_strimzi_replaces_the_registrar(strimzi: Cluster) -> None:
     assert "registrar" not in strimzi.deployments
     assert not [each for each in strimzi.of_kind("Secret") if each["metadata"]["name"].startswith("registrar")]
 
 
-def test_connect_s_image_has_the_connectors_of_compose() -> None:
+def test_image_of_connect_has_the_connectors_of_compose() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     dockerfile = (ROOT / "infra/kubernetes/components/strimzi/Dockerfile").read_text()
     assert f"FROM {compose['services']['connect']['image']} AS debezium" in dockerfile
 
 
-def test_connect_s_version_is_its_image_s_and_the_minor_one_of_every_other_kafka(strimzi: Cluster) -> None:
+def test_version_of_connect_is_that_of_its_image_and_its_minor_version_that_of_every_kafka(strimzi: Cluster) -> None:
     version = strimzi.get("KafkaConnect", "tandem")["spec"]["version"]
     dockerfile = (ROOT / "infra/kubernetes/components/strimzi/Dockerfile").read_text()
     assert re.findall(r"^FROM quay.io/strimzi/kafka:\S+-kafka-(\S+)$", dockerfile, re.MULTILINE) == [version]
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["kafka"]["image"]
     embedded = re.findall("<kafka.version>(.+)</kafka.version>", (ROOT / "infra/embedded/jars/kafka.xml").read_text())
-    # Strimzi has each minor version in a patch of its own choice.
+    # Strimzi supports one patch release of each minor version.
     minors = {each.rpartition(".")[0] for each in (version, compose.partition(":")[2], *embedded)}
     assert len(minors) == 1
