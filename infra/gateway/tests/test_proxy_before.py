@@ -62,13 +62,13 @@ async def gateway(stack: Stack, folder: Path, trusted: str) -> AsyncIterator[htt
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
 
-            async def answers() -> bool:
+            async def is_up() -> bool:
                 try:
                     return (await client.get("/healthz")).is_success
                 except httpx.TransportError:
                     return False
 
-            await eventually(answers)
+            await eventually(is_up)
             yield client
     finally:
         if process.returncode is None:
@@ -87,15 +87,15 @@ def headers_of(answer: httpx.Response) -> dict[str, str]:
     ("trusted", "address", "scheme"),
     [
         ("0.0.0.0/32", "127.0.0.1", "http"),
-        # It believes its own proxy about the one before, and nobody further.
+        # The last address before the trusted proxy is used, and no earlier one.
         ("127.0.0.0/8", "192.0.2.1", "https"),
     ],
 )
-async def test_only_a_known_proxy_may_speak_for_others(
+async def test_forwarded_headers_are_trusted_from_the_configured_proxy_only(
     stack: Stack, tmp_path: Path, trusted: str, address: str, scheme: str
 ) -> None:
     async with gateway(stack, tmp_path, trusted) as client:
-        told = headers_of(await client.get("/api/auth/v1/users/me", headers=CLAIMED))
-        assert (told["x-forwarded-for"], told["x-forwarded-proto"]) == (address, scheme)
-        told = headers_of(await client.get("/api/auth/v1/users/me"))
-        assert (told["x-forwarded-for"], told["x-forwarded-proto"]) == ("127.0.0.1", "http")
+        received = headers_of(await client.get("/api/auth/v1/users/me", headers=CLAIMED))
+        assert (received["x-forwarded-for"], received["x-forwarded-proto"]) == (address, scheme)
+        received = headers_of(await client.get("/api/auth/v1/users/me"))
+        assert (received["x-forwarded-for"], received["x-forwarded-proto"]) == ("127.0.0.1", "http")
