@@ -17,7 +17,7 @@ from embedded_stack import Stack
 from registrar.topics import ensure_topics, load_topics
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine
-from support.connector import capturing
+from support.connector import run_connector
 from support.polling import eventually
 from support.replicas import running_processes
 from sync_service.routes.ddl import missing
@@ -106,8 +106,8 @@ async def test_own_table_and_own_collection_are_copied_both_ways(
         "SYNC_SESSION_TIMEOUT_MS": "6000",
     }
     async with (
-        capturing(stack, tmp_path, "mysql-users", changed=connectors[0]),
-        capturing(stack, tmp_path, "mongodb-tweets", changed=connectors[1]),
+        run_connector(stack, tmp_path, "mysql-users", changed=connectors[0]),
+        run_connector(stack, tmp_path, "mongodb-tweets", changed=connectors[1]),
         running_processes("sync-service", 1, stack, **variables),
     ):
         seen = await eventually(products, lambda found: "chair" in found, within=60)

@@ -22,7 +22,7 @@ PARTITIONS = 6
 
 
 @asynccontextmanager
-async def capturing(
+async def run_connector(
     stack: Stack, folder: Path, declared: str, *, changed: Mapping[str, str], topics: Sequence[str] = ()
 ) -> AsyncIterator[None]:
     """Run the declared connector with changed settings, from a file in `folder`, until the block ends.

@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from embedded_stack import Stack
 from service_kit.background import Supervisor
 from service_kit.mysql import create_engine
-from support.connector import capturing, reasons_of_dead_letters
+from support.connector import reasons_of_dead_letters, run_connector
 from support.polling import eventually
 from sync_service.debezium.extended_json import decode_extended
 from sync_service.metrics import SyncMetrics
@@ -319,7 +319,7 @@ async def test_every_type_of_mysql_reaches_mongodb_by_snapshot_and_by_log(
         "schema.history.internal.kafka.topic": f"{source_schema}.history",
     }
     async with (
-        capturing(harness.stack, tmp_path, "mysql-users", topics=[topic], changed=changed),
+        run_connector(harness.stack, tmp_path, "mysql-users", topics=[topic], changed=changed),
         harness.syncing(route),
     ):
         await eventually(copies, lambda found: [row["_id"] for row in found] == [0, 1], within=60)
@@ -384,7 +384,7 @@ async def test_every_type_of_bson_reaches_mysql_by_snapshot_and_by_log(
     await insert_all(0)
     changed = {"topic.prefix": name, "capture.target": name, "collection.include.list": f"{name}.everything"}
     async with (
-        capturing(harness.stack, tmp_path, "mongodb-tweets", topics=[topic], changed=changed),
+        run_connector(harness.stack, tmp_path, "mongodb-tweets", topics=[topic], changed=changed),
         harness.syncing(route),
     ):
         await eventually(copies, lambda found: [row["id"] for row in found] == [0, 1], within=60)
