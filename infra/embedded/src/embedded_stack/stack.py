@@ -146,7 +146,7 @@ class Stack:
         if name not in self.components:
             raise StackError(f"There is no component {name!r}; there are {', '.join(self.components)}.")
         if self.components[name].outside is not None:
-            raise StackError(f"{name} does not belong to the stack: it runs at an address of yours.")
+            raise StackError(f"{name} is not part of the stack: it is an external component.")
         return name
 
     def _with_dependencies(self, names: Iterable[str]) -> set[str]:
