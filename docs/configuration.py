@@ -1,7 +1,7 @@
 """Generates configuration.md from the `Settings` classes, the connectors and `.env.example`.
 
 <<<<<<< HEAD
-`make docs` runs it; a test compares the page with its output.
+`make generate` runs it; a test compares the page with its output.
 =======
 `make generate` runs it; a test compares the page with what it would write.
 >>>>>>> 1756ff0 (Generate Strimzi's resources; keep the worker's settings in one file)
@@ -38,7 +38,7 @@ _INTRODUCTION = """\
 # Configuration
 
 <<<<<<< HEAD
-<!-- Generated from the code by docs/configuration.py (make docs); a test compares. -->
+<!-- Generated from the code by docs/configuration.py (make generate); a test compares. -->
 =======
 <!-- Written by docs/configuration.py (make generate) out of the code; a test compares. -->
 >>>>>>> 1756ff0 (Generate Strimzi's resources; keep the worker's settings in one file)
