@@ -53,6 +53,8 @@ def connect(url: str) -> Client:
         serverSelectionTimeoutMS=SERVER_SELECTION_MS,
         connectTimeoutMS=SERVER_SELECTION_MS,
         socketTimeoutMS=_SOCKET_TIMEOUT_MS,
+        # The default is to wait for a free connection without a limit, which would block all subscribers.
+        waitQueueTimeoutMS=_SOCKET_TIMEOUT_MS,
         maxPoolSize=_CONNECTIONS,
     )
 
