@@ -29,11 +29,11 @@ from embedded_stack.configuration import REPOSITORY
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine, migrate
 from sync_service.reconciliation import compare
-from sync_service.reconciliation.comparison_target import open_target
 from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.routes.config import Route
 from sync_service.routes.loader import default_routes_file, load_routes
-from sync_service.sinks.mongodb import MongoSink
+from sync_service.sinks.comparison_target import open_target
+from sync_service.sinks.mongodb.sink import MongoSink
 
 PROGRAM = Path(sys.executable).with_name("sync-service")
 ROWS = 1_000_000

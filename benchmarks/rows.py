@@ -12,8 +12,8 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sync_service.apply.ordering import Version, offset, topic_partition
-from sync_service.reconciliation.mysql_text import json_text
 from sync_service.routes.config import Route
+from sync_service.sinks.mysql.json_text import json_text
 
 ItemT = TypeVar("ItemT")
 Row = dict[str, Any]

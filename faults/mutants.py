@@ -17,7 +17,8 @@ from embedded_stack.process import Command
 from service_kit import kafka
 from sync_service import cli
 from sync_service.apply.ordering import ApplyMode, Version
-from sync_service.sinks import mongodb, mysql
+from sync_service.sinks.mongodb import sink as mongodb_sink
+from sync_service.sinks.mysql import sink as mysql_sink
 
 
 class MutantSync(SyncService):
@@ -43,9 +44,9 @@ class _CommittingConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # published 
 
 
 def _unguard() -> None:
-    always = dict.fromkeys(mysql._GUARDS, "(TRUE)")  # noqa: SLF001 - the defect
-    mysql._GUARDS.update(always)  # noqa: SLF001
-    mongodb._guard = _always  # noqa: SLF001
+    always = dict.fromkeys(mysql_sink._GUARDS, "(TRUE)")  # noqa: SLF001 - the defect
+    mysql_sink._GUARDS.update(always)  # noqa: SLF001
+    mongodb_sink._guard = _always  # noqa: SLF001
 
 
 def _always(incoming: Version, mode: ApplyMode) -> dict[str, Any]:  # noqa: ARG001 - the signature of the function that it replaces

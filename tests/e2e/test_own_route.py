@@ -20,8 +20,8 @@ from service_kit.mysql import create_engine
 from support.connector import run_connector
 from support.polling import eventually
 from support.replicas import running_processes
-from sync_service.routes.ddl import missing
 from sync_service.routes.loader import load_routes
+from sync_service.sinks.mysql.ddl import missing
 
 PAGE = (Path(__file__).parents[2] / "docs" / "adding-a-route.md").read_text()
 

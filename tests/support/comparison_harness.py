@@ -18,10 +18,8 @@ from support.change_events import Record, mongodb_event, mysql_event
 from sync_service.apply.changes import Change
 from sync_service.apply.ordering import ApplyMode, Version, offset, topic_partition
 from sync_service.debezium.envelope import decode
-from sync_service.debezium.positions import log_generation, position
 from sync_service.metrics import SyncMetrics
 from sync_service.reconciliation.compare import Comparison, ComparisonOptions
-from sync_service.reconciliation.comparison_target import ComparisonTarget
 from sync_service.reconciliation.reports import RouteReport
 from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.routes.config import Route
@@ -29,6 +27,7 @@ from sync_service.routes.mapping import map_fields, map_key
 from sync_service.runner import SyncRunner
 from sync_service.settings import Settings
 from sync_service.sinks.base import Written
+from sync_service.sinks.comparison_target import ComparisonTarget
 
 PARTITIONS = 2
 
@@ -217,7 +216,7 @@ class ComparisonHarness:
         event = decode(*self.direction.event(number, content, op=op, place=place))
         assert event is not None
         version = Version(
-            topic_partition(TOPIC_ID, 0), offset(self.offsets), log_generation(event.source), position(event.source), op
+            topic_partition(TOPIC_ID, 0), offset(self.offsets), event.source.log_generation, event.source.position, op
         )
         values = None if event.after is None else map_fields(self.route, event.after)
         return Change(map_key(self.route, event.key), values, version)

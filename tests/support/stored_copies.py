@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sync_service.apply.changes import Change
 from sync_service.apply.ordering import TOPIC_PARTITION_WIDTH, Version
 from sync_service.sinks.base import Sink
-from sync_service.sinks.mongodb import MongoSink
-from sync_service.sinks.mysql import MysqlSink
+from sync_service.sinks.mongodb.sink import MongoSink
+from sync_service.sinks.mysql.sink import MysqlSink
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorDatabase

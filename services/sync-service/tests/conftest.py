@@ -21,8 +21,8 @@ from sync_service.routes.config import Route
 from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.runner import migrations_folder
 from sync_service.settings import Settings
-from sync_service.sinks.mongodb import MongoSink
-from sync_service.sinks.mysql import MysqlSink, engine_for_sinks
+from sync_service.sinks.mongodb.sink import MongoSink
+from sync_service.sinks.mysql.sink import MysqlSink, engine_for_sinks
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorDatabase

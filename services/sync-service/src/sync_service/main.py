@@ -31,13 +31,13 @@ from sync_service.monitoring.pipeline.connectors import ConnectorProbe
 from sync_service.monitoring.pipeline.endpoints import router as pipeline_router
 from sync_service.monitoring.pipeline.service import Pipeline
 from sync_service.monitoring.status.endpoints import router
-from sync_service.monitoring.store_probes import StoreProbes
 from sync_service.reconciliation.endpoints import router as reconciliation_router
 from sync_service.reconciliation.jobs import Jobs
 from sync_service.routes.config import Route
 from sync_service.runner import SyncRunner
 from sync_service.settings import Settings
 from sync_service.sinks.base import Unavailable
+from sync_service.sinks.registry import observers
 
 KEY_SET_SECONDS = 2.0
 ACCOUNT_LOOK_MS = 2000
@@ -97,11 +97,12 @@ def _dead_letter_service(kafka: KafkaClients, runner: SyncRunner) -> DeadLetterS
 @asynccontextmanager
 async def _monitoring(settings: Settings, routes: Sequence[Route], app: FastAPI) -> AsyncIterator[None]:
     """Sets `pipeline` and `counts`. Nothing is asked before a request needs it."""
-    stores = StoreProbes(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
+    stores = observers(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
     broker = BrokerProbe(KafkaClients.of(settings), [route.topic for route in routes], settings.sync_group_id)
     registrar = None if settings.registrar_url is None else str(settings.registrar_url)
     async with AsyncExitStack() as cleanup:
-        cleanup.push_async_callback(stores.close)
+        for store in stores.values():
+            cleanup.push_async_callback(store.close)
         http = await cleanup.enter_async_context(internal_client())
         app.state.counts = counts = Counts(routes, stores)
         cleanup.push_async_callback(counts.close)

@@ -25,10 +25,9 @@ from sync_service.kafka.progress import Progress
 from sync_service.metrics import SyncMetrics
 from sync_service.monitoring.watchdog import Watchdog
 from sync_service.routes.config import Route
-from sync_service.routes.table_changes import change_tables
 from sync_service.settings import Settings
 from sync_service.sinks.base import Unavailable
-from sync_service.sinks.connections import Stores
+from sync_service.sinks.registry import Stores, change_schemas
 from sync_service.statistics import RouteStatistics
 from sync_service.views import make_views_once_possible
 
@@ -148,7 +147,7 @@ class SyncRunner:
         address = self._settings.mysql_url.get_secret_value()
         await migrate(address, migrations_folder())
         routes = [processor.route for processor in self.processors.values()]
-        for statement in await change_tables(address, routes, apply=True):
+        for statement in await change_schemas(address, routes, apply=True):
             log.info("made what a route lacked in MySQL", statement=statement, notable=True)
         for processor in self.processors.values():
             await processor.sink.prepare()

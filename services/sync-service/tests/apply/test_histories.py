@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from support.stored_copies import StoredCopy, StoredMysqlCopy
 from sync_service.apply.batching import chunks
 from sync_service.apply.ordering import ApplyMode, Version, offset, topic_partition
-from sync_service.sinks import mongodb
-from sync_service.sinks.mysql import MysqlSink
+from sync_service.sinks.mongodb import sink as mongodb_sink
+from sync_service.sinks.mysql.sink import MysqlSink
 
 GENERATION = "mysql:binlog/uuid-1"
 SNAPSHOT_GENERATION = "mysql:binlog/"
@@ -159,7 +159,7 @@ def unguarded_copy(copy: StoredCopy, monkeypatch: pytest.MonkeyPatch) -> StoredC
         assert isinstance(copy.sink, MysqlSink)
         monkeypatch.setattr(copy.sink, "_update", {mode: copy.sink._on_duplicate("TRUE") for mode in ApplyMode})
     else:
-        monkeypatch.setattr(mongodb, "_guard", lambda *_: True)
+        monkeypatch.setattr(mongodb_sink, "_guard", lambda *_: True)
     return copy
 
 

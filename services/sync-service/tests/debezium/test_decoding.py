@@ -8,10 +8,11 @@ from uuid import UUID
 import pytest
 
 from support.change_events import mongodb_event, mysql_event
-from sync_service.debezium.envelope import Source, decode
+from sync_service.debezium.envelope import decode
 from sync_service.debezium.errors import InvalidEvent, MissingKey, UnsupportedOperation
 from sync_service.debezium.extended_json import decode_extended
-from sync_service.debezium.positions import log_generation, position
+from sync_service.sinks.mongodb.source import MongodbSource
+from sync_service.sinks.mysql.source import MysqlSource
 
 TWEET_ID = "6b0501ce4d18d3267f34121c"
 MOMENT = datetime(2026, 11, 24, 3, 17, 34, 131000, tzinfo=UTC)
@@ -131,8 +132,8 @@ def test_mongodb_key_that_is_no_extended_json_is_refused() -> None:
         decode(json.dumps({"id": "{"}).encode(), value)
 
 
-def mysql_source(file: str, pos: int = 4, row: int = 0, gtid: str | None = "uuid-1:7") -> Source:
-    return Source(connector="mysql", name="cdc.mysql", ts_ms=1, file=file, pos=pos, row=row, gtid=gtid)
+def mysql_source(file: str, pos: int = 4, row: int = 0, gtid: str | None = "uuid-1:7") -> MysqlSource:
+    return MysqlSource(name="cdc.mysql", ts_ms=1, file=file, pos=pos, row=row, gtid=gtid)
 
 
 def test_mysql_positions_sort_like_the_log_and_not_like_text() -> None:
@@ -145,7 +146,7 @@ def test_mysql_positions_sort_like_the_log_and_not_like_text() -> None:
         mysql_source("binlog.999999", 4),
         mysql_source("binlog.1000000", 4),
     ]
-    positions = [position(source) for source in in_order]
+    positions = [source.position for source in in_order]
     assert positions == sorted(positions, key=str)
     assert len(set(positions)) == len(positions)
 
@@ -154,26 +155,26 @@ def test_mysql_snapshot_has_a_position_and_an_epoch_that_matches_every_server() 
     snapshot = mysql_source("binlog.000002", gtid=None)
     streaming = mysql_source("binlog.000002")
     other = mysql_source("binlog.000002", gtid="uuid-2:7")
-    assert position(snapshot) is not None
-    assert log_generation(streaming).startswith(log_generation(snapshot))
-    assert log_generation(other).startswith(log_generation(snapshot))
-    assert log_generation(streaming) != log_generation(other)
-    assert not log_generation(mysql_source("mysql-bin.000002")).startswith(log_generation(snapshot))
+    assert snapshot.position is not None
+    assert streaming.log_generation.startswith(snapshot.log_generation)
+    assert other.log_generation.startswith(snapshot.log_generation)
+    assert streaming.log_generation != other.log_generation
+    assert not mysql_source("mysql-bin.000002").log_generation.startswith(snapshot.log_generation)
 
 
 def test_mongodb_positions_sort_by_time_and_ordinal_and_snapshots_have_none() -> None:
-    def source(ts_ms: int, ordinal: int) -> Source:
-        return Source(connector="mongodb", name="cdc.mongo", ts_ms=ts_ms, ord=ordinal)
+    def source(ts_ms: int, ordinal: int) -> MongodbSource:
+        return MongodbSource(name="cdc.mongo", ts_ms=ts_ms, ord=ordinal)
 
-    positions = [position(source(*place)) for place in ((999, 12), (1000, 1), (1000, 2), (1000, 10), (10000, 1))]
+    positions = [source(*place).position for place in ((999, 12), (1000, 1), (1000, 2), (1000, 10), (10000, 1))]
     assert positions == sorted(positions, key=str)
-    assert position(source(1795490254132, -1)) is None
+    assert source(1795490254132, -1).position is None
 
 
 def test_mysql_event_without_a_place_in_the_log_is_an_invalid_event() -> None:
     with pytest.raises(InvalidEvent):
-        position(mysql_source("binlog"))
+        _ = mysql_source("binlog").position
     with pytest.raises(InvalidEvent):
-        position(mysql_source("binlog.²"))
+        _ = mysql_source("binlog.²").position
     with pytest.raises(InvalidEvent):
-        log_generation(mysql_source(""))
+        _ = mysql_source("").log_generation

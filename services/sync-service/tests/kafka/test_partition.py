@@ -12,7 +12,7 @@ from support.records import read_records
 from support.sync_harness import SyncHarness, becomes, tweet_event, tweet_id
 from sync_service.kafka.group import PAUSED_FETCH_WAIT_MS
 from sync_service.kafka.partition import RECORDS_WAITING, PartitionWorker
-from sync_service.sinks import mysql
+from sync_service.sinks.mysql import sink as mysql_sink
 
 
 async def test_partition_is_full_by_bytes_as_by_records(harness: SyncHarness) -> None:
@@ -66,7 +66,7 @@ async def test_no_fetch_waits_long_while_a_partition_is_paused(
 async def test_partition_that_is_given_up_while_it_waits_for_a_store_blocks_nothing_any_more(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mysql, "WRITE_SECONDS", 0.3)
+    monkeypatch.setattr(mysql_sink, "WRITE_SECONDS", 0.3)
     runner = harness.start_sync()
     await harness.send(harness.tweets_topic, tweet_event(1, "one"))
     await becomes(harness.tweets, {tweet_id(1): "one"})

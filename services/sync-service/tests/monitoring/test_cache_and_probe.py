@@ -8,7 +8,7 @@ from sqlalchemy.exc import OperationalError
 
 from service_kit.background import TaskEnded
 from sync_service.monitoring.cache import SingleFlightCache
-from sync_service.monitoring.probe import ProbeFailed, probing
+from sync_service.probe import ProbeFailed, probing
 
 
 class Clock:

@@ -11,8 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from support.polling import eventually
 from support.sync_process import SyncProcess, tweet_event, tweet_id
-from sync_service.monitoring.counts import counting
-from sync_service.monitoring.counts.counting import MongoRows, MysqlRows, RowCount, counted
+from sync_service.sinks.counting import RowCount, counted
+from sync_service.sinks.mongodb import observer as mongodb_observer
+from sync_service.sinks.mongodb.observer import MongoRows
+from sync_service.sinks.mysql import observer as mysql_observer
+from sync_service.sinks.mysql.observer import MysqlRows
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorDatabase
@@ -58,7 +61,8 @@ async def test_both_sides_of_a_route_are_counted_without_tombstones(sync: SyncPr
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "_COUNT_MS", 1)
+    monkeypatch.setattr(mysql_observer, "_COUNT_MS", 1)
+    monkeypatch.setattr(mongodb_observer, "_COUNT_MS", 1)
 
 
 @pytest.mark.usefixtures("impatient")

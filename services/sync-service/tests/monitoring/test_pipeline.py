@@ -16,8 +16,8 @@ from sync_service.monitoring.pipeline.broker import BrokerProbe, PartitionState
 from sync_service.monitoring.pipeline.connectors import ConnectorProbe
 from sync_service.monitoring.pipeline.schemas import Connector
 from sync_service.monitoring.pipeline.service import Pipeline, connector_of, route_state
-from sync_service.monitoring.probe import ProbeFailed
-from sync_service.monitoring.store_probes import StoreProbes
+from sync_service.probe import ProbeFailed
+from sync_service.sinks.registry import observers
 
 NOWHERE = "127.0.0.1:1"
 
@@ -63,7 +63,7 @@ async def test_what_does_not_answer_says_so_in_its_place(issuer: Issuer) -> None
     async def letters() -> Mapping[str, int]:
         raise KafkaConnectionError("no broker")
 
-    stores = StoreProbes("mysql://nobody@127.0.0.1:1/tweets", f"mongodb://{NOWHERE}/tweets")
+    stores = observers("mysql://nobody@127.0.0.1:1/tweets", f"mongodb://{NOWHERE}/tweets")
     async with httpx.AsyncClient(trust_env=False) as http:
         pipeline = Pipeline(
             ConnectorProbe(f"http://{NOWHERE}", http), BrokerProbe(KafkaClients(NOWHERE), ["t"], "g"), stores, letters
@@ -81,7 +81,8 @@ async def test_what_does_not_answer_says_so_in_its_place(issuer: Issuer) -> None
         with pytest.raises(ProbeFailed, match="ValidationError"):
             # It answers, but with something else.
             await ConnectorProbe(issuer.url, http).probe()
-    await stores.close()
+    for store in stores.values():
+        await store.close()
 
 
 async def test_topic_that_the_broker_lacks_is_told_and_not_made(kafka_bootstrap_servers: str) -> None:

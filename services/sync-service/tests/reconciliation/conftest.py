@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.mysql import create_engine
 from support.comparison_harness import PARTITIONS, ComparisonHarness, Direction, Tweets, Users
-from sync_service.reconciliation.comparison_target import open_target
 from sync_service.routes.config import Route
 from sync_service.settings import Settings
+from sync_service.sinks.comparison_target import open_target
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sync_service.reconciliation.canonical import CanonicalRow, ChecksumBuilder, Column, canonical_field
-from sync_service.reconciliation.mysql_table import MysqlTable, table_columns
-from sync_service.reconciliation.mysql_text import double_text
 from sync_service.routes.config import CopiedField
+from sync_service.sinks.canonical import CanonicalRow, ChecksumBuilder, Column, canonical_field
+from sync_service.sinks.mysql.json_text import double_text
+from sync_service.sinks.mysql.table import MysqlTable, table_columns
 
 EARLIEST = datetime(1000, 1, 1)  # noqa: DTZ001 - MySQL's has no zone
 

@@ -17,12 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service_kit.kafka import KafkaClients
 from support.comparison_harness import NUMBERED, WHEN, ComparisonHarness, Tweets, Users, counts
 from sync_service.reconciliation.compare import Comparison, ComparisonOptions
-from sync_service.reconciliation.comparison_target import open_target
+from sync_service.reconciliation.differences import DifferenceKind
 from sync_service.reconciliation.reports import RouteReport
-from sync_service.reconciliation.rows import CannotCompare, DifferenceKind
 from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.routes.config import Route
 from sync_service.settings import Settings
+from sync_service.sinks.comparison_target import open_target
+from sync_service.sinks.rows import CannotCompare
 
 HARD_TEXTS = (
     "",

@@ -9,8 +9,8 @@ import pytest
 from embedded_stack import Stack
 from support.comparison_harness import NUMBERED, ComparisonHarness, Tweets, Users, counts
 from support.polling import eventually
-from sync_service.reconciliation.rows import CannotCompare
 from sync_service.reconciliation.topic_progress import TopicProgress
+from sync_service.sinks.rows import CannotCompare
 
 
 async def test_suspects_of_two_ranges_settle_one_after_the_other(

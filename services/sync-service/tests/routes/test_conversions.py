@@ -33,11 +33,11 @@ from sync_service.debezium.extended_json import decode_extended
 from sync_service.metrics import SyncMetrics
 from sync_service.routes.config import Route
 from sync_service.routes.converters import FieldType, convert
-from sync_service.routes.ddl import column_type
 from sync_service.routes.loader import load_routes
 from sync_service.routes.mapping import map_fields
 from sync_service.runner import SyncRunner
 from sync_service.settings import Settings
+from sync_service.sinks.mysql.ddl import column_type
 
 CONVERSIONS = Path(__file__).parents[4] / "docs" / "conversions.md"
 OID = ObjectId("6b062191ec766319070cef51")

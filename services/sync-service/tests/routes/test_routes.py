@@ -13,11 +13,11 @@ from support.change_events import mysql_event
 from sync_service.debezium.errors import MissingKey, UnfitValue
 from sync_service.routes.config import Route
 from sync_service.routes.converters import FieldType, convert
-from sync_service.routes.ddl import VERSION_COLUMNS, ExistingTable, UnfitTable, missing
 from sync_service.routes.explain import NotAnEvent, explain_event
 from sync_service.routes.loader import InvalidRoutes, default_routes_file, load_routes
 from sync_service.routes.mapping import map_fields, map_key
-from sync_service.sinks import mysql
+from sync_service.sinks.mysql import sink as mysql_sink
+from sync_service.sinks.mysql.ddl import VERSION_COLUMNS, ExistingTable, UnfitTable, missing
 
 ROUTE = """
 things:
@@ -303,7 +303,7 @@ def mysql_route(fields: dict[str, object], key: dict[str, object] | None = None)
 
 
 def test_tables_have_the_columns_that_the_sink_writes() -> None:
-    assert tuple(VERSION_COLUMNS) == mysql.VERSION_COLUMNS
+    assert tuple(VERSION_COLUMNS) == mysql_sink.VERSION_COLUMNS
 
 
 def test_table_that_is_missing_is_created_with_its_view() -> None:

@@ -14,10 +14,10 @@ from support.stored_copies import State, StoredCopy, StoredMysqlCopy
 from sync_service.apply.changes import Change
 from sync_service.apply.ordering import ApplyMode, Version, applies, merged, offset, topic_partition
 from sync_service.routes.config import Route
-from sync_service.sinks import mongodb
 from sync_service.sinks.base import TOMBSTONE_LIFETIME, Rejected, Unavailable
-from sync_service.sinks.mongodb import MongoSink
-from sync_service.sinks.mysql import MysqlSink
+from sync_service.sinks.mongodb import sink as mongodb_sink
+from sync_service.sinks.mongodb.sink import MongoSink
+from sync_service.sinks.mysql.sink import MysqlSink
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorDatabase
@@ -107,7 +107,7 @@ async def test_without_the_guard_that_test_would_fail(copy: StoredCopy, monkeypa
         assert isinstance(sink, MysqlSink)
         monkeypatch.setattr(sink, "_update", {mode: sink._on_duplicate("TRUE") for mode in ApplyMode})
     else:
-        monkeypatch.setattr(mongodb, "_guard", lambda *_: True)
+        monkeypatch.setattr(mongodb_sink, "_guard", lambda *_: True)
     assert await disagreements(copy, 1) != []
 
 

@@ -3,7 +3,6 @@
 from sync_service.apply.changes import Change
 from sync_service.apply.ordering import SNAPSHOT_READ, Version, offset
 from sync_service.debezium.envelope import decode
-from sync_service.debezium.positions import log_generation, position
 from sync_service.routes.config import Route
 from sync_service.routes.mapping import map_fields, map_key
 
@@ -27,8 +26,8 @@ def decode_change(
         version=Version(
             topic_partition=topic_partition,
             offset=offset(number),
-            log_generation=log_generation(source),
-            position=position(source),
+            log_generation=source.log_generation,
+            position=source.position,
             operation=operation,
         ),
         committed_ms=None if operation == SNAPSHOT_READ else source.ts_ms,

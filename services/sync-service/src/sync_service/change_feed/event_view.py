@@ -11,6 +11,7 @@ from sync_service.dead_letters.models import DeadLetter, Resolution, read
 from sync_service.debezium.envelope import Operation, decode
 from sync_service.debezium.errors import InvalidEvent
 from sync_service.routes.converters import convert
+from sync_service.sinks.sources import SOURCES
 
 OperationName = Literal["create", "update", "delete", "read"]
 OPERATIONS: Mapping[Operation, OperationName] = {"c": "create", "u": "update", "d": "delete", "r": "read"}
@@ -34,8 +35,9 @@ class EventView:
     @property
     def is_without_before(self) -> bool:
         """Does its source not tell what was there before?"""
-        is_of_mongodb = self.fields.get("source", {}).get("connector") == "mongodb"
-        return is_of_mongodb and self.fields["before"] is None and self.operation in ("update", "delete")
+        kind = SOURCES.get(self.fields.get("source", {}).get("connector", ""))
+        is_without = kind is not None and not kind.has_before
+        return is_without and self.fields["before"] is None and self.operation in ("update", "delete")
 
     def as_json(self) -> str:
         """One line."""
@@ -87,7 +89,8 @@ def render(record: "ConsumerRecord[bytes, bytes]", routes: Mapping[str, str]) ->
     except InvalidEvent as error:
         return EventView(record.topic, {**fields, "error": str(error)})
     source = event.source
-    place = {name: each for name in source.__struct_fields__ if (each := getattr(source, name)) is not None}
+    names = ("connector", *source.__struct_fields__)
+    place = {name: each for name in names if (each := getattr(source, name)) is not None}
     return EventView(record.topic, {**fields, **change, "source": place})
 
 

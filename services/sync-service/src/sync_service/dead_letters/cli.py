@@ -24,7 +24,7 @@ from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
 from sync_service.routes.config import Route
 from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.sinks.base import Sink, Unavailable
-from sync_service.sinks.connections import Stores
+from sync_service.sinks.registry import Stores
 
 # How many are looked up at a time.
 _PAGE = 200

@@ -21,15 +21,15 @@ from service_kit.mysql import MysqlAddress
 from service_kit.settings import format_settings_error
 from sync_service.kafka import gaps
 from sync_service.reconciliation.compare import ROWS_IN_A_RANGE, Comparison, ComparisonOptions
-from sync_service.reconciliation.comparison_target import open_target
 from sync_service.reconciliation.progress import ProgressReporter, reporting_progress
 from sync_service.reconciliation.reports import RouteReport, as_json, as_text
-from sync_service.reconciliation.rows import CannotCompare
 from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.routes.config import Route
 from sync_service.routes.loader import InvalidRoutes, default_routes_file, load_routes
 from sync_service.sinks.base import Unavailable
-from sync_service.sinks.mysql import engine_for_sinks
+from sync_service.sinks.comparison_target import open_target
+from sync_service.sinks.mysql.sink import engine_for_sinks
+from sync_service.sinks.rows import CannotCompare
 
 IN_AGREEMENT, DIFFERENT, NOT_COMPARED, INTERRUPTED = 0, 1, 2, 130
 PATIENCE_SECONDS = 30

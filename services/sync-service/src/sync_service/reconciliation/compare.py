@@ -13,13 +13,14 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from sync_service.apply.changes import Key
-from sync_service.reconciliation.comparison_target import ComparisonTarget
+from sync_service.reconciliation.differences import Difference, DifferenceKind, RowPair
 from sync_service.reconciliation.recheck import ConfirmedDifference, read_pairs, recheck
 from sync_service.reconciliation.repair import NO_EVENT, repair_change, write_repairs
 from sync_service.reconciliation.reports import RouteReport
-from sync_service.reconciliation.rows import Bound, Difference, DifferenceKind, KeyRange, RowPair
 from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.routes.config import Route
+from sync_service.sinks.comparison_target import ComparisonTarget
+from sync_service.sinks.rows import Bound, KeyRange
 
 ROWS_IN_A_RANGE = 5000
 SUSPECTS_AT_ONCE = 10_000

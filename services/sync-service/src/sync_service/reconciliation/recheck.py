@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from sync_service.apply.changes import Key
-from sync_service.reconciliation.canonical import CanonicalRow
-from sync_service.reconciliation.comparison_target import ComparisonTarget
-from sync_service.reconciliation.rows import Difference, RowPair
+from sync_service.reconciliation.differences import Difference, RowPair
 from sync_service.reconciliation.topic_progress import Ends
+from sync_service.sinks.canonical import CanonicalRow
+from sync_service.sinks.comparison_target import ComparisonTarget
 
 PAUSES_SECONDS = (0.2, 0.4, 0.8, 1.6, 1.6, 1.6)
 CONFIRMATIONS = 4

@@ -27,10 +27,11 @@ from sync_service.apply.ordering import (
     offset,
     topic_partition,
 )
+from sync_service.reconciliation.differences import DifferenceKind
 from sync_service.reconciliation.recheck import ConfirmedDifference
-from sync_service.reconciliation.rows import CannotCompare, CopyRow, DifferenceKind
 from sync_service.reconciliation.topic_progress import LogPosition
 from sync_service.sinks.base import Rejected, Sink, Unavailable
+from sync_service.sinks.rows import CannotCompare, CopyRow
 
 # No topic has this id (KIP-516).
 NO_TOPIC_PARTITION = topic_partition("0" * 32, 0)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sync_service.reconciliation.rows import Difference, DifferenceKind
+from sync_service.reconciliation.differences import Difference, DifferenceKind
 from sync_service.routes.json_values import jsonable
 
 EXAMPLES_KEPT = 20

@@ -14,10 +14,9 @@ from service_kit.kafka import KafkaClients
 from service_kit.kafka_topics import describe_topics
 from sync_service.debezium.envelope import decode
 from sync_service.debezium.errors import InvalidEvent
-from sync_service.debezium.positions import log_generation, position
 from sync_service.kafka.admin import committed_offsets, offset_ranges
 from sync_service.kafka.clients import StandaloneClients, read_until
-from sync_service.reconciliation.rows import CannotCompare
+from sync_service.sinks.rows import CannotCompare
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 1.0
@@ -142,7 +141,7 @@ def _log_position(key: bytes | None, value: bytes | None) -> LogPosition | None:
         event = decode(key, value)
         if event is None:
             return None
-        where = position(event.source)
-        return None if where is None else LogPosition(log_generation(event.source), where)
+        where = event.source.position
+        return None if where is None else LogPosition(event.source.log_generation, where)
     except InvalidEvent:
         return None

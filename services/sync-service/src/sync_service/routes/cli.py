@@ -11,10 +11,10 @@ from sqlalchemy.exc import DBAPIError
 from service_kit.mysql import MysqlAddress
 from service_kit.settings import EnvironmentSettings
 from sync_service.routes.config import Route
-from sync_service.routes.ddl import UnfitTable
 from sync_service.routes.explain import NotAnEvent, explain_event
 from sync_service.routes.loader import default_routes_file, load_routes
-from sync_service.routes.table_changes import change_tables
+from sync_service.sinks.base import UnfitTable
+from sync_service.sinks.registry import change_schemas
 
 
 class RoutesSettings(EnvironmentSettings):
@@ -88,7 +88,7 @@ def _migrate(*, apply: bool) -> None:
     settings = MigrationSettings()
     routes = load_routes(settings.sync_routes_file)
     try:
-        statements = asyncio.run(change_tables(settings.mysql_url.get_secret_value(), routes, apply=apply))
+        statements = asyncio.run(change_schemas(settings.mysql_url.get_secret_value(), routes, apply=apply))
     except DBAPIError as error:
         sys.exit(f"error: MySQL: {error.orig}")
     except (UnfitTable, TimeoutError, OSError) as error:

@@ -4,26 +4,23 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from sync_service.routes.converters import (
     CONVERSION_FAILURES,
     CONVERSIONS,
-    DECIMAL128,
+    MAXIMUM_PRECISION,
+    MAXIMUM_SCALE,
     Conversion,
     FieldType,
     convert,
     limited_decimal,
     unfit_value,
 )
+from sync_service.routes.declaration import Declaration, Name
 from sync_service.routes.row_mapping import MappedField, RowMapping
-
-# MySQL's own most, and what a decimal of a table has unless it is declared otherwise.
-MAXIMUM_PRECISION = 65
-MAXIMUM_SCALE = 30
-
-Store = Literal["mongodb", "mysql"]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,58}$")]
+from sync_service.sinks.target import Target
+from sync_service.sinks.targets import AnyTarget, Store
 
 
 def _steps(path: Any) -> Any:
@@ -36,29 +33,7 @@ Path = Annotated[
 ]
 
 
-class _Declaration(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class MongoTarget(_Declaration):
-    store: Literal["mongodb"]
-    collection: Name
-
-    @property
-    def name(self) -> str:
-        return self.collection
-
-
-class MysqlTarget(_Declaration):
-    store: Literal["mysql"]
-    table: Name
-
-    @property
-    def name(self) -> str:
-        return self.table
-
-
-class CopiedField(_Declaration):
+class CopiedField(Declaration):
     """A field of the copy: `path` is where it comes from (None: the same name), or it is a `constant`.
 
     `default` is for what is absent or null. `length`, `precision` and `scale` are of the table's column.
@@ -95,7 +70,7 @@ class CopiedField(_Declaration):
                 raise ValueError("scale is more than precision")
         if self.default is not None:
             try:
-                self.conversion("mysql").convert(self.default)
+                self._conversion(limited_decimal(MAXIMUM_PRECISION, MAXIMUM_SCALE)).convert(self.default)
             except CONVERSION_FAILURES as error:
                 raise ValueError(f"default: {unfit_value(self.default, self.type, error)}") from error
         return self
@@ -104,20 +79,19 @@ class CopiedField(_Declaration):
     def is_constant(self) -> bool:
         return "constant" in self.model_fields_set
 
-    def conversion(self, store: Store) -> Conversion:
-        """How its values are converted for that store."""
+    def _conversion(self, undeclared_decimal: Conversion) -> Conversion:
         if self.type != "decimal":
             return CONVERSIONS[self.type]
         if self.precision is not None and self.scale is not None:
             return limited_decimal(self.precision, self.scale)
-        return DECIMAL128 if store == "mongodb" else limited_decimal(MAXIMUM_PRECISION, MAXIMUM_SCALE)
+        return undeclared_decimal
 
-    def mapped(self, name: str, store: Store) -> MappedField:
+    def mapped(self, name: str, target: Target) -> MappedField:
         """The field made ready for use, as `name` of the copy."""
         if self.is_constant:
             return MappedField(name, absent=self.constant)
         absent = None if self.default is None else convert(self.default, self.type)
-        return MappedField(name, self.path or (name,), self.conversion(store), absent)
+        return MappedField(name, self.path or (name,), self._conversion(target.decimal), absent)
 
 
 def _refuse_what_is_no_json(value: Any) -> None:
@@ -142,16 +116,16 @@ FieldDeclaration = Annotated[
 ]
 
 
-class Route(_Declaration):
+class Route(Declaration):
     """One topic and its copy. `dropped` names fields of the source that are not copied on purpose."""
 
     name: str
     topic: str
-    target: Annotated[MongoTarget | MysqlTarget, Field(discriminator="store")]
+    target: AnyTarget
     key: Mapping[Name, FieldDeclaration] = Field(min_length=1)
     fields: Mapping[Name, FieldDeclaration]
     dropped: tuple[Path, ...] = Field(default=(), alias="drop")
-    indexes: list[list[Name]] = []
+    indexes: list[list[Name]] = Field(default=[])
     tombstones: Literal["purge", "keep"] = "purge"
 
     @model_validator(mode="after")
@@ -162,18 +136,14 @@ class Route(_Declaration):
             raise ValueError("a key has no default: rows that lack it would be taken for one")
         if any(field.type in ("json", "json_text", "text") for field in self.key.values()):
             raise ValueError("a key needs a type of single values, of limited length")
-        if self.target.store == "mongodb" and (len(self.key) == 1) != ("_id" in self.key):
-            raise ValueError("the key of a collection is _id and nothing else, or several fields that make up its _id")
+        self.target.check_key(self.key)
         return self
 
     @model_validator(mode="after")
     def _consistent_fields(self) -> "Route":
         if twice := self.key.keys() & self.fields.keys():
             raise ValueError(f"both key and field: {', '.join(sorted(twice))}")
-        if self.target.store == "mongodb" and "_id" in self.fields:
-            raise ValueError("_id of a collection is its key")
-        if self.target.store == "mysql" and self.indexes:
-            raise ValueError("indexes are of a collection; those of a table you make yourself")
+        self.target.check_fields(self.fields, self.indexes)
         if reserved := [name for name in (*self.key, *self.fields) if name.startswith(("sync_", "_sync"))]:
             raise ValueError(f"names that start with sync_ are the sync's own: {', '.join(reserved)}")
         copied = {field.path or (name,) for name, field in self._key_and_fields() if not field.is_constant}
@@ -192,8 +162,8 @@ class Route(_Declaration):
 
     @property
     def source_store(self) -> Store:
-        """The store that the rows come from: the other one."""
-        return "mysql" if self.target.store == "mongodb" else "mongodb"
+        """The store that the rows come from."""
+        return self.target.source_store
 
     @cached_property
     def key_mapping(self) -> RowMapping:
@@ -204,9 +174,9 @@ class Route(_Declaration):
         return self._mapping(self.fields)
 
     def _mapping(self, fields: Mapping[Name, CopiedField]) -> RowMapping:
-        return RowMapping([field.mapped(name, self.target.store) for name, field in fields.items()])
+        return RowMapping([field.mapped(name, self.target) for name, field in fields.items()])
 
     @property
     def is_keyed_by_document(self) -> bool:
         """A collection's key of several fields is one document, its `_id`."""
-        return self.target.store == "mongodb" and len(self.key) > 1
+        return self.target.has_document_keys and len(self.key) > 1

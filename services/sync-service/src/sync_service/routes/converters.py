@@ -21,6 +21,10 @@ from bson.decimal128 import create_decimal128_context
 from sync_service.debezium.errors import UnfitValue
 from sync_service.routes.json_values import jsonable, time_text
 
+# The most digits that a decimal can have, in all and after the point: MySQL's limits.
+MAXIMUM_PRECISION = 65
+MAXIMUM_SCALE = 30
+
 FieldType = Literal[
     "string",
     "text",

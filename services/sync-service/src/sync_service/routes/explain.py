@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 
-from sync_service.debezium.envelope import ChangeEvent, Row, Source, decode
+from sync_service.debezium.envelope import ChangeEvent, decode
 from sync_service.debezium.errors import InvalidEvent
-from sync_service.debezium.positions import log_generation, position
+from sync_service.debezium.source import Row
 from sync_service.routes.config import Path, Route
 from sync_service.routes.json_values import jsonable
 from sync_service.routes.mapping import map_fields, map_key
+from sync_service.sinks.sources import SOURCES, AnySource
 
 _OPERATIONS = {"c": "create", "u": "update", "d": "delete", "r": "read (snapshot)"}
 
@@ -86,7 +87,7 @@ def _inspected(parsed: dict[str, Any]) -> tuple[ChangeEvent, str]:
             operation=msgspec.convert(parsed["op"], type=str),
             key=msgspec.convert(parsed["key"], type=Row),
             after=msgspec.convert(parsed.get("after"), type=Row | None),
-            source=msgspec.convert(parsed.get("source"), type=Source),
+            source=msgspec.convert(parsed.get("source"), type=AnySource),
             ts_ms=msgspec.convert(parsed.get("ts_ms"), type=int | None),
             unread_before=msgspec.Raw(b"null"),
         )
@@ -102,10 +103,8 @@ def _key_of_row(value: Mapping[str, Any], source: Mapping[str, Any]) -> Any:
     row = value.get("after") or value.get("before")
     if row is None:
         raise NotAnEvent('neither a key nor a row is in it; give it as {"key": …, "value": …}')
-    if source.get("connector") != "mongodb":
-        return row
-    document = _object(row, "after") if isinstance(row, str) else row
-    return {"id": json.dumps(document.get("_id") if isinstance(document, dict) else None)}
+    kind = SOURCES.get(str(source.get("connector")))
+    return row if kind is None else kind.key_of_row(row)
 
 
 def _object(text: str, what: str) -> Any:
@@ -138,8 +137,8 @@ def _explained(event: ChangeEvent, route: Route) -> Explanation:
         else:
             lines.append(("row", _json(dict(map_fields(route, event.after)))))
             lines += _not_copied(event.after, route)
-        lines.append(("position", position(event.source) or "none: a snapshot of MongoDB has none"))
-        lines.append(("epoch", log_generation(event.source)))
+        lines.append(("position", event.source.position or "none: a snapshot of MongoDB has none"))
+        lines.append(("epoch", event.source.log_generation))
     except InvalidEvent as error:
         return Explanation([*lines, ("dead letter", f"{type(error).__name__}: {error}")], is_applicable=False)
     return Explanation(lines, is_applicable=True)

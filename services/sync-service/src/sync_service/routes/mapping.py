@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sync_service.debezium.envelope import Row
 from sync_service.debezium.errors import MissingKey
+from sync_service.debezium.source import Row
 from sync_service.routes.config import Route
 
 

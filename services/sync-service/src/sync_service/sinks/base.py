@@ -23,6 +23,10 @@ class Unavailable(Exception):  # noqa: N818 - a state of the store
     """The store does not answer, or not as it should. It is asked again."""
 
 
+class UnfitTable(Exception):  # noqa: N818 - the table is, the program is not
+    """An existing table or view that can't be the copy of a route; one sentence that names it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """Which changes became the row's state, and which were older than it."""

@@ -6,10 +6,9 @@ from fastapi import APIRouter, Depends, Request
 
 from service_kit.problems import problem_responses
 from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
-from sync_service.monitoring.counts.counting import RowCount
 from sync_service.monitoring.counts.schemas import RouteCounts, RowCounts, Side
 from sync_service.monitoring.counts.service import Counts, RouteCount
-from sync_service.monitoring.counts.service import Side as CountedTable
+from sync_service.sinks.counting import CountedTable, RowCount
 
 router = APIRouter(prefix="/v1", tags=["counts"])
 

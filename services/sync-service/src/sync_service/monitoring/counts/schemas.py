@@ -3,8 +3,8 @@
 from pydantic import Field
 
 from service_kit.schemas import ResponseBody, UtcDatetime
-from sync_service.monitoring.counts.counting import Exactness
-from sync_service.routes.config import Store
+from sync_service.sinks.counting import Exactness
+from sync_service.sinks.targets import Store
 
 
 class Side(ResponseBody):

@@ -15,7 +15,7 @@ from service_kit.kafka import KafkaClients
 from service_kit.kafka_topics import describe_topics
 from sync_service.kafka.admin import committed_offsets, offset_ranges
 from sync_service.kafka.clients import StandaloneClients
-from sync_service.monitoring.probe import PROBE_SECONDS, probing
+from sync_service.probe import PROBE_SECONDS, probing
 
 _CLIENT = "sync-service-pipeline"
 

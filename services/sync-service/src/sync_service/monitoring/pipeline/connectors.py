@@ -10,7 +10,7 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from sync_service.monitoring.pipeline.schemas import Connector
-from sync_service.monitoring.probe import ProbeFailed, probing
+from sync_service.probe import ProbeFailed, probing
 
 _answer = TypeAdapter(list[Connector])
 

@@ -21,8 +21,8 @@ from sync_service.monitoring.pipeline.schemas import (
 )
 from sync_service.monitoring.pipeline.service import Pipeline, PipelineSnapshot, Probed, connector_of, route_state
 from sync_service.monitoring.status.schemas import as_gaps
-from sync_service.routes.config import Store
 from sync_service.runner import SyncRunner
+from sync_service.sinks.targets import Store
 
 router = APIRouter(prefix="/v1", tags=["pipeline"])
 

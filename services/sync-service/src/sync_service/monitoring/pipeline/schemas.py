@@ -6,7 +6,7 @@ from pydantic import Field
 
 from service_kit.schemas import ResponseBody, UtcDatetime
 from sync_service.monitoring.status.schemas import Gaps
-from sync_service.routes.config import Store
+from sync_service.sinks.targets import Store
 
 Reason = Annotated[
     str | None,
@@ -76,7 +76,7 @@ class PipelineRoute(ResponseBody):
     """The way of one kind of rows. `lag` is the whole group's; `blocked_by` is of the process that answers."""
 
     name: str = Field(examples=["tweets"])
-    source: Store = Field(examples=["mongodb"])
+    source: Store
     source_name: str | None = Field(
         description="By the last two segments of its topic; null if there are fewer.", examples=["tweets.tweets"]
     )
@@ -85,7 +85,7 @@ class PipelineRoute(ResponseBody):
         examples=["mongodb-tweets"],
     )
     topic: str = Field(examples=["cdc.mongo.tweets.tweets"])
-    target: Store = Field(examples=["mysql"])
+    target: Store
     target_name: str = Field(examples=["tweets"])
     lag: int | None = Field(description="Events not applied yet; null while the broker does not answer.", examples=[0])
     done: int | None = Field(

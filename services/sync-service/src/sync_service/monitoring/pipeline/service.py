@@ -12,9 +12,9 @@ from sync_service.monitoring.cache import SingleFlightCache
 from sync_service.monitoring.pipeline.broker import BrokerProbe, BrokerState
 from sync_service.monitoring.pipeline.connectors import ConnectorProbe
 from sync_service.monitoring.pipeline.schemas import Connector, RouteState
-from sync_service.monitoring.probe import ProbeFailed, probing
-from sync_service.monitoring.store_probes import StoreProbes
-from sync_service.routes.config import Store
+from sync_service.probe import ProbeFailed, probing
+from sync_service.sinks.counting import StoreObserver
+from sync_service.sinks.targets import Store
 
 # However many people look, the parts are asked no more often than this.
 LOOK_SECONDS = 1.0
@@ -50,7 +50,7 @@ class Pipeline:
         self,
         connectors: ConnectorProbe,
         broker: BrokerProbe,
-        stores: StoreProbes,
+        stores: Mapping[Store, StoreObserver],
         open_letters: Callable[[], Awaitable[Mapping[str, int]]],
     ) -> None:
         self._connectors = connectors
@@ -70,14 +70,14 @@ class Pipeline:
         await self._broker.close()
 
     async def _probe_all(self) -> PipelineSnapshot:
-        connectors, broker, letters, mysql, mongodb = await asyncio.gather(
+        connectors, broker, letters, stores = await asyncio.gather(
             _probed(self._connectors.probe()),
             _probed(self._broker.probe()),
             self._letters.get(),
-            _probed(self._stores.probe_mysql()),
-            _probed(self._stores.probe_mongodb()),
+            asyncio.gather(*(_probed(store.probe()) for store in self._stores.values())),
         )
-        return PipelineSnapshot(datetime.now(UTC), connectors, broker, {"mysql": mysql, "mongodb": mongodb}, letters)
+        by_name = dict(zip(self._stores, stores, strict=True))
+        return PipelineSnapshot(datetime.now(UTC), connectors, broker, by_name, letters)
 
     async def _count_letters(self) -> Probed[Mapping[str, int]]:
         async def count() -> Mapping[str, int]:

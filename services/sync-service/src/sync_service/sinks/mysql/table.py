@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sync_service.reconciliation.canonical import Checksum, Column, checksum_sql
-from sync_service.reconciliation.rows import CannotCompare
+from sync_service.sinks.canonical import Checksum, Column, checksum_sql
+from sync_service.sinks.rows import CannotCompare
 
 # A statement that takes longer has lost its server.
 READ_SECONDS = 120.0

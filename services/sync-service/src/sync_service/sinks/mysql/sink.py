@@ -48,6 +48,8 @@ _DATA_ERRORS = frozenset(
         3988,  # character that the column's character set lacks
     }
 )
+# Of a copy: what is no tombstone.
+LIVE_ROWS = "sync_deleted_at IS NULL"
 _PURGED_AT_ONCE = 1000
 # No event begins with it.
 _WON = "+"

@@ -17,7 +17,7 @@ from pymongo.errors import BulkWriteError, CollectionInvalid, DocumentTooLarge, 
 
 from sync_service.apply.changes import Change
 from sync_service.apply.ordering import SNAPSHOT_READ, ApplyMode, Version, comparable_generations
-from sync_service.routes.config import MongoTarget, Route
+from sync_service.routes.config import Route
 from sync_service.sinks.base import (
     TOMBSTONE_LIFETIME,
     WRITE_SECONDS,
@@ -51,6 +51,8 @@ _DATA_ERRORS = frozenset(
         17420,  # document to upsert is too large
     }
 )
+# Of a copy: what is no tombstone.
+LIVE_DOCUMENTS: Mapping[str, Any] = {"_sync.deleted_at": None}
 _INDEX_NOT_FOUND = 27
 _NAMESPACE_EXISTS = 48
 _DUPLICATE_KEY = 11000
@@ -62,11 +64,9 @@ _PURGING = "_sync.deleted_at_1"
 
 class MongoSink:
     def __init__(self, database: "Database", route: Route) -> None:
-        if not isinstance(route.target, MongoTarget):
-            raise TypeError(f"route {route.name} does not go to MongoDB")
         self._database = database
-        self._view = route.target.collection
-        self._name = f"{route.target.collection}_copy"
+        self._view = route.target.name
+        self._name = f"{route.target.name}_copy"
         self._collection = database[self._name]
         self._keeps_tombstones = route.tombstones == "keep"
         self._indexes = [IndexModel([(field, ASCENDING) for field in fields]) for fields in route.indexes]

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_kit.mysql import create_engine, mysql_url, server_lock
 from sync_service.routes.config import Route
-from sync_service.routes.ddl import ExistingTable, missing
+from sync_service.sinks.mysql.ddl import ExistingTable, missing
 
 LOCK_SECONDS = 120
 

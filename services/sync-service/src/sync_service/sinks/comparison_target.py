@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sync_service.reconciliation.canonical import CanonicalRow, Column, canonical_field
-from sync_service.reconciliation.copies import LIVE_DOCUMENTS, LIVE_ROWS, CopyReader, MongoCopyReader, MysqlCopyReader
-from sync_service.reconciliation.documents import Documents
-from sync_service.reconciliation.mysql_table import MysqlTable, table_columns
-from sync_service.reconciliation.rows import CannotCompare
-from sync_service.reconciliation.sources import MongoSourceReader, MysqlSourceReader, SourceReader
 from sync_service.routes.config import Route
 from sync_service.sinks.base import Sink
-from sync_service.sinks.mongodb import MongoSink
-from sync_service.sinks.mysql import VERSION_COLUMNS, MysqlSink
+from sync_service.sinks.canonical import CanonicalRow, Column, canonical_field
+from sync_service.sinks.mongodb.copy_reader import MongoCopyReader
+from sync_service.sinks.mongodb.documents import Documents
+from sync_service.sinks.mongodb.sink import LIVE_DOCUMENTS, MongoSink
+from sync_service.sinks.mongodb.source_reader import MongoSourceReader
+from sync_service.sinks.mysql.copy_reader import MysqlCopyReader
+from sync_service.sinks.mysql.sink import LIVE_ROWS, VERSION_COLUMNS, MysqlSink
+from sync_service.sinks.mysql.source_reader import MysqlSourceReader
+from sync_service.sinks.mysql.table import MysqlTable, table_columns
+from sync_service.sinks.readers import CopyReader, SourceReader
+from sync_service.sinks.rows import CannotCompare
 
 if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.

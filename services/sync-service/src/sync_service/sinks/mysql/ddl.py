@@ -7,8 +7,9 @@ the primary key: the upsert would take a row that collides there for the one it 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sync_service.routes.config import MAXIMUM_PRECISION, MAXIMUM_SCALE, CopiedField, Route
-from sync_service.routes.converters import type_of_constant
+from sync_service.routes.config import CopiedField, Route
+from sync_service.routes.converters import MAXIMUM_PRECISION, MAXIMUM_SCALE, type_of_constant
+from sync_service.sinks.base import UnfitTable
 
 DEFAULT_LENGTH = 255
 
@@ -35,10 +36,6 @@ VERSION_COLUMNS: Mapping[str, str] = {
     "sync_operation": "CHAR(1) CHARACTER SET ascii COLLATE ascii_bin NOT NULL",
     "sync_deleted_at": "DATETIME(6)",
 }
-
-
-class UnfitTable(Exception):  # noqa: N818 - the table is, the program is not
-    """A table or view that is there already and can't be the route's; one sentence that names it."""
 
 
 @dataclass(frozen=True, slots=True)

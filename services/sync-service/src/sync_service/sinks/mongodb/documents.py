@@ -10,7 +10,7 @@ from bson.errors import BSONError
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
-from sync_service.reconciliation.rows import CannotCompare
+from sync_service.sinks.rows import CannotCompare
 
 if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.

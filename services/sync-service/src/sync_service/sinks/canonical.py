@@ -17,9 +17,9 @@ from typing import Any
 
 from sync_service.apply.changes import Key
 from sync_service.debezium.errors import UnfitValue
-from sync_service.reconciliation.mysql_text import double_text, json_text
 from sync_service.routes.config import CopiedField
 from sync_service.routes.converters import FieldType, convert, type_of_constant
+from sync_service.sinks.mysql.json_text import double_text, json_text
 
 NULL = "-"
 # MongoDB keeps milliseconds.

@@ -1,0 +1,52 @@
+"""Differences between a source row and the row of its copy. Pure."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from sync_service.apply.changes import Key
+from sync_service.sinks.canonical import CanonicalRow
+from sync_service.sinks.rows import CopyRow, SourceRow
+
+
+class DifferenceKind(Enum):
+    """How a copy is not as it should be."""
+
+    MISSING = "missing"
+    EXTRA = "extra"
+    DIFFERENT = "different"
+    UNFIT = "unfit"  # a row of the source that no copy can have; its dead letter says so too
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`fields` are the names of those that differ; `reason` is why a row is unfit, or why it can't be mended."""
+
+    kind: DifferenceKind
+    key: Key
+    fields: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowPair:
+    """Both sides of a key, at nearly the same time."""
+
+    key: Key
+    source: SourceRow | None
+    copy: CopyRow | None
+
+    @property
+    def has_live_copy(self) -> bool:
+        return self.copy is not None and self.copy.values is not None
+
+    def difference(self, canonical: CanonicalRow) -> Difference | None:
+        """A row that was deleted is absent in the copy, or a tombstone."""
+        live = self.copy.values if self.copy is not None else None
+        if self.source is None:
+            return None if live is None else Difference(DifferenceKind.EXTRA, self.key)
+        if self.source.values is None:
+            return Difference(DifferenceKind.UNFIT, self.key, reason=self.source.problem)
+        if live is None:
+            return Difference(DifferenceKind.MISSING, self.key)
+        fields = canonical.differing(self.source.values, live)
+        return Difference(DifferenceKind.DIFFERENT, self.key, tuple(fields)) if fields else None

@@ -1,0 +1,58 @@
+"""Reads the documents of a copy in MongoDB, with their versions and tombstones."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
+
+from sync_service.apply.changes import Key
+from sync_service.apply.ordering import Version
+from sync_service.routes.mapping import DocumentId
+from sync_service.sinks.canonical import CanonicalRow, Checksum, ChecksumBuilder
+from sync_service.sinks.mongodb.documents import Document, Documents
+from sync_service.sinks.readers import BATCH
+from sync_service.sinks.rows import CopyRow, KeyRange
+
+
+class MongoCopyReader:
+    """`live` has no tombstones and no versions, `whole` has both."""
+
+    def __init__(self, live: Documents, whole: Documents, canonical: CanonicalRow) -> None:
+        self._live = live
+        self._whole = whole
+        self._canonical = canonical
+
+    async def checksum(self, key_range: KeyRange) -> Checksum:
+        builder, text = ChecksumBuilder(), self._canonical.text
+        async for batch in self._live.batches(*_ids(key_range), BATCH):
+            for document in batch:
+                builder.add(text(_key_of(document), document))
+        return builder.checksum
+
+    async def pages(self, key_range: KeyRange) -> AsyncIterator[Sequence[CopyRow]]:
+        async for batch in self._whole.batches(*_ids(key_range), BATCH):
+            rows = map(_copy_row, batch)
+            yield [row for row in rows if row.values is not None]
+
+    async def look_up(self, keys: Iterable[Key]) -> Mapping[Key, CopyRow]:
+        return {row.key: row for row in map(_copy_row, await self._whole.look_up([key[0] for key in keys]))}
+
+
+def _ids(key_range: KeyRange) -> tuple[Any, Any]:
+    lower, upper = key_range.keys
+    return lower[0] if lower else None, upper[0] if upper else None
+
+
+def _key_of(document: Document) -> Key:
+    identifier = document["_id"]
+    return (DocumentId(identifier) if isinstance(identifier, dict) else identifier,)
+
+
+def _copy_row(document: Document) -> CopyRow:
+    stored = document.get("_sync")
+    version = None
+    if isinstance(stored, dict):
+        names = ("stream", "offset", "epoch", "position", "operation")
+        topic_partition, offset, generation, position, operation = (stored.get(name) for name in names)
+        version = Version(topic_partition or "", offset or "", generation or "", position, operation or "")
+        if stored.get("deleted_at") is not None:
+            return CopyRow(_key_of(document), None, version)
+    return CopyRow(_key_of(document), document, version)

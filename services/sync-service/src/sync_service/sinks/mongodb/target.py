@@ -1,0 +1,29 @@
+"""A collection of MongoDB as the target of a route."""
+
+from collections.abc import Collection
+from typing import ClassVar, Literal
+
+from sync_service.routes.converters import DECIMAL128, Conversion
+from sync_service.routes.declaration import Name
+from sync_service.sinks.target import Target
+
+
+class MongodbTarget(Target):
+    source_store: ClassVar[Literal["mysql"]] = "mysql"
+    has_document_keys: ClassVar[bool] = True
+    decimal: ClassVar[Conversion] = DECIMAL128
+
+    store: Literal["mongodb"]
+    collection: Name
+
+    @property
+    def name(self) -> str:
+        return self.collection
+
+    def check_key(self, names: Collection[str]) -> None:
+        if (len(names) == 1) != ("_id" in names):
+            raise ValueError("the key of a collection is _id and nothing else, or several fields that make up its _id")
+
+    def check_fields(self, names: Collection[str], indexes: Collection[object]) -> None:  # noqa: ARG002 - any indexes do
+        if "_id" in names:
+            raise ValueError("_id of a collection is its key")

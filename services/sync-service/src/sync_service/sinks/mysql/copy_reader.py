@@ -1,0 +1,74 @@
+"""Reads the rows of a copy in MySQL, with their versions and tombstones."""
+
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
+
+from sync_service.apply.changes import Key
+from sync_service.apply.ordering import TOPIC_PARTITION_WIDTH, Version
+from sync_service.debezium.errors import UnfitValue
+from sync_service.routes.config import CopiedField, Route
+from sync_service.routes.converters import convert
+from sync_service.sinks.canonical import CanonicalRow, Checksum
+from sync_service.sinks.mysql.sink import VERSION_COLUMNS
+from sync_service.sinks.mysql.table import MysqlTable, Values, quoted
+from sync_service.sinks.readers import BATCH
+from sync_service.sinks.rows import CopyRow, KeyRange
+
+
+class MysqlCopyReader:
+    """`live` has no tombstones, `whole` has them."""
+
+    def __init__(self, live: MysqlTable, whole: MysqlTable, route: Route, canonical: CanonicalRow) -> None:
+        self._live = live
+        self._whole = whole
+        self._key = route.key
+        self._json = {
+            name
+            for name, field in route.fields.items()
+            if field.type in ("json", "json_text") or isinstance(field.constant, dict | list)
+        }
+        self._columns = [*self._key, *route.fields, *VERSION_COLUMNS]
+        self._canonical = canonical
+
+    async def checksum(self, key_range: KeyRange) -> Checksum:
+        fields = (*self._canonical.key, *self._canonical.fields)
+        texts = [field.sql(quoted(field.name), of_source=False) for field in fields]
+        return await self._live.checksum(texts, *key_range.keys)
+
+    async def pages(self, key_range: KeyRange) -> AsyncIterator[Sequence[CopyRow]]:
+        lower, upper = key_range.keys
+        last: Key | None = None
+        while rows := await self._live.rows(self._columns, last or lower, upper, BATCH):
+            # The first row is the last one of the page before.
+            page = [row for row in map(self._row, rows) if row.key != last]
+            if not page:
+                return
+            yield page
+            last = page[-1].key
+
+    async def look_up(self, keys: Iterable[Key]) -> Mapping[Key, CopyRow]:
+        wanted = set(keys)
+        rows = (self._row(values) for values in await self._whole.look_up(self._columns, list(wanted)))
+        return {row.key: row for row in rows if row.key in wanted}
+
+    def _row(self, values: Values) -> CopyRow:
+        row = dict(zip(self._columns, values, strict=True))
+        event, log_generation, position, operation, deleted_at = (row.pop(column) for column in VERSION_COLUMNS)
+        key = tuple(_converted(row.pop(name), field) for name, field in self._key.items())
+        version = Version(
+            event[:TOPIC_PARTITION_WIDTH], event[TOPIC_PARTITION_WIDTH + 1 :], log_generation, position, operation
+        )
+        if deleted_at is not None:
+            return CopyRow(key, None, version)
+        for name in self._json:
+            row[name] = None if row[name] is None else json.loads(row[name])
+        return CopyRow(key, row, version)
+
+
+def _converted(value: Any, field: CopiedField) -> Any:
+    """As the route makes it of the source's."""
+    try:
+        return convert(value, field.type)
+    except UnfitValue:
+        return value

@@ -1,0 +1,66 @@
+"""How a comparison reads both sides of a route: protocols, and what the readers of all stores share."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from sync_service.apply.changes import Key
+from sync_service.debezium.errors import InvalidEvent
+from sync_service.routes.config import CopiedField, Route
+from sync_service.routes.mapping import map_fields, map_key
+from sync_service.sinks.canonical import Checksum
+from sync_service.sinks.rows import Bound, CopyRow, KeyRange, SourceRow
+
+# A range ends at the first of this many keys that is of the type the route declares.
+TRIED_AS_BOUND = 50
+# The number of documents that MongoDB returns in one batch.
+BATCH = 2000
+
+
+class SourceReader(Protocol):
+    async def estimate(self) -> int:
+        """About how many rows there are."""
+
+    async def next_bound(self, lower: Bound | None, rows: int) -> Bound | None:
+        """Where a range ends that begins at `lower` and has so many rows; None if there are fewer behind it."""
+
+    async def checksum(self, key_range: KeyRange) -> Checksum:
+        """Of all rows of the range, as the copy should have them. (Only if the row is exact in SQL.)"""
+
+    async def rows(self, key_range: KeyRange) -> Sequence[SourceRow]: ...
+
+    async def look_up(self, keys: Iterable[Key]) -> Mapping[Key, SourceRow]:
+        """By the keys that the copy has or should have. All of these raise `CannotCompare`."""
+
+
+class CopyReader(Protocol):
+    async def checksum(self, key_range: KeyRange) -> Checksum:
+        """Of the live rows of the range."""
+
+    def pages(self, key_range: KeyRange) -> AsyncIterator[Sequence[CopyRow]]:
+        """The live rows, some at a time: of a copy, a range may have any number."""
+
+    async def look_up(self, keys: Iterable[Key]) -> Mapping[Key, CopyRow]:
+        """Tombstones too. All of these raise `CannotCompare`."""
+
+
+def path_of(name: str, field: CopiedField) -> tuple[str, ...]:
+    return field.path or (name,)
+
+
+def key_of(route: Route, row: Mapping[str, Any]) -> Key | None:
+    """None if it does not fit."""
+    try:
+        return map_key(route, dict(row))
+    except InvalidEvent:
+        return None
+
+
+def source_row(route: Route, row: dict[str, Any], native_key: Key) -> SourceRow:
+    try:
+        key = map_key(route, row)
+    except InvalidEvent as error:
+        return SourceRow(tuple(map(str, native_key)), None, str(error), has_no_key=True)
+    try:
+        return SourceRow(key, map_fields(route, row))
+    except InvalidEvent as error:
+        return SourceRow(key, None, str(error))

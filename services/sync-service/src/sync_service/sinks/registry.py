@@ -1,0 +1,61 @@
+"""What the sync can do with each store, by the store's name.
+
+A further store is a package beside `mysql` and `mongodb`, and an entry in `sources`, `targets` and here.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from motor.motor_asyncio import AsyncIOMotorClient
+
+from sync_service.routes.config import Route
+from sync_service.sinks.base import Sink
+from sync_service.sinks.counting import StoreObserver
+from sync_service.sinks.mongodb.observer import MongodbObserver
+from sync_service.sinks.mongodb.sink import MongoSink
+from sync_service.sinks.mysql.observer import MysqlObserver
+from sync_service.sinks.mysql.schema import change_tables
+from sync_service.sinks.mysql.sink import MysqlSink, engine_for_sinks
+from sync_service.sinks.targets import Store
+
+# A write for each partition of the topics that go to MySQL.
+MYSQL_CONNECTIONS = 18
+MONGODB_TIMEOUT_MS = 5000
+
+
+class Stores:
+    """Nothing is connected before it is used."""
+
+    def __init__(self, mysql_url: str, mongodb_url: str) -> None:
+        self.engine = engine_for_sinks(mysql_url, pool_size=MYSQL_CONNECTIONS)
+        self.mongo: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+            mongodb_url,
+            appname="sync-service",
+            tz_aware=True,
+            w="majority",
+            serverSelectionTimeoutMS=2000,
+            connectTimeoutMS=2000,
+            timeoutMS=MONGODB_TIMEOUT_MS,
+        )
+
+    def sink(self, route: Route) -> Sink:
+        if route.target.store == "mysql":
+            return MysqlSink(self.engine, route)
+        return MongoSink(self.mongo.get_default_database(), route)
+
+    async def close(self) -> None:
+        self.mongo.close()
+        await self.engine.dispose()
+
+
+def observers(mysql_url: str, mongodb_url: str) -> Mapping[Store, StoreObserver]:
+    """Every store for the monitoring, by its name."""
+    return {"mysql": MysqlObserver(mysql_url), "mongodb": MongodbObserver(mongodb_url)}
+
+
+async def change_schemas(mysql_url: str, routes: Iterable[Route], *, apply: bool) -> list[str]:
+    """The statements that create what the routes need and their stores lack; executed if `apply`.
+
+    MongoDB needs none. Raises `UnfitTable`, SQLAlchemy's `DBAPIError`, `TimeoutError`.
+    """
+    return await change_tables(mysql_url, routes, apply=apply)

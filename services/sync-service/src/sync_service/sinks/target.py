@@ -1,0 +1,29 @@
+"""The target of a route, as `routes.yaml` declares it: the store of the copy and the copy's name."""
+
+from collections.abc import Collection
+from typing import ClassVar
+
+from sync_service.routes.converters import Conversion
+from sync_service.routes.declaration import Declaration
+
+
+class Target(Declaration):
+    """Each store has a subclass, which says by its field `store` for which store it is, and how the copy is called."""
+
+    # The store that a copy in this store is made from.
+    source_store: ClassVar[str]
+    # Is a key of several fields one document?
+    has_document_keys: ClassVar[bool] = False
+    # Converts a decimal without a declared precision.
+    decimal: ClassVar[Conversion]
+
+    @property
+    def name(self) -> str:
+        """The copy is the table or collection `<name>_copy`, its live rows are the view `<name>`."""
+        raise NotImplementedError
+
+    def check_key(self, names: Collection[str]) -> None:
+        """Raises `ValueError` if a copy can't have these fields as its key."""
+
+    def check_fields(self, names: Collection[str], indexes: Collection[object]) -> None:
+        """Raises `ValueError` if a copy can't have these fields, or these indexes."""
