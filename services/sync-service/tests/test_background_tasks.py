@@ -159,11 +159,11 @@ async def test_task_of_the_consumer_that_is_cancelled_is_made_up_for(sync: SyncP
         ends = RecordedExits.of(app)
         await is_applied(sync, app, 1)
         member = app.state.runner.member
-        consumer = member._consumer
+        consumer = member._assignment.consumer
         await cancel_from_outside(name if name == "commits" else f"{sync.topic(sync.tweets)}-0")
 
         async def other_consumer() -> bool:
-            return member._consumer is not None and member._consumer is not consumer
+            return member._assignment.consumer is not None and member._assignment.consumer is not consumer
 
         await eventually(other_consumer)
         await is_applied(sync, app, 2)
@@ -185,7 +185,7 @@ async def test_consumer_whose_own_task_was_cancelled_is_replaced(sync: SyncProce
     async with running_app(sync) as (app, _):
         ends = RecordedExits.of(app)
         await is_applied(sync, app, 1)
-        app.state.runner.member._consumer._coordinator._coordination_task.cancel()
+        app.state.runner.member._assignment.consumer._coordinator._coordination_task.cancel()
         await is_applied(sync, app, 2)
     assert ends.reasons == []
 

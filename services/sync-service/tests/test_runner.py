@@ -24,7 +24,7 @@ async def test_inserts_updates_deletes_and_snapshot_reads_reach_both_copies(harn
     assert user is not None
     assert user["is_active"] is True
     assert await harness.user("u2") is None
-    await becomes(runner.member.lag, {harness.users_topic: 0, harness.tweets_topic: 0})
+    await becomes(runner.member.lag.by_topic, {harness.users_topic: 0, harness.tweets_topic: 0})
 
 
 async def test_what_is_done_is_not_done_again_by_the_next_process(harness: SyncHarness) -> None:

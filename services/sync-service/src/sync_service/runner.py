@@ -173,13 +173,13 @@ class SyncRunner:
         """
         progress: Mapping[TopicPartition, Progress] = {}
         try:
-            progress = await self.member.progress()
+            progress = await self.member.lag.progress()
         except KafkaError:
             if self.member.problem is None:
                 try:
-                    progress = await self.member.progress_by_new_connection()
+                    progress = await self.member.lag.progress_by_new_connection()
                 except (KafkaError, OSError):
-                    self._watchdog.observe(self.member.last_known_progress())
+                    self._watchdog.observe(self.member.lag.last_known_progress())
                     return
         self._watchdog.observe(progress)
         self._measure_lag(progress)
@@ -192,7 +192,7 @@ class SyncRunner:
         blocked = {topic for topic, each in self.processors.items() if each.statistics.blocked_by}
         stuck = list(self._watchdog.stuck(STUCK_SECONDS))
         asked = [partition for partition in stuck if partition.topic not in blocked]
-        ours = await asyncio.gather(*map(self.member.stalls, asked))
+        ours = await asyncio.gather(*map(self.member.lag.stalls, asked))
         at_fault = {partition for partition, is_ours in zip(asked, ours, strict=True) if is_ours}
         if excused := [partition for partition in stuck if partition not in at_fault]:
             self._watchdog.excuse(*excused)
@@ -212,7 +212,7 @@ class SyncRunner:
             self.metrics.gaps.labels(processor.route.name).set(len(self.gaps.of(topic)))
 
     def _measure_lag(self, partitions: Mapping[TopicPartition, Progress]) -> None:
-        unplaced = self.member.unplaced_topics
+        unplaced = self.member.lag.unplaced_topics
         for topic, processor in self.processors.items():
             if topic in unplaced:
                 continue

@@ -36,7 +36,7 @@ async def test_poison_goes_to_the_dead_letters_alone(harness: SyncHarness, place
     runner = harness.start_sync()
 
     await eventually(harness.tweets, lambda rows: len(rows) == 20)
-    await becomes(runner.member.lag, {harness.users_topic: 0, harness.tweets_topic: 0})
+    await becomes(runner.member.lag.by_topic, {harness.users_topic: 0, harness.tweets_topic: 0})
     letters = await harness.dead_letters()
     assert sorted((letter.key, letter.value) for letter in letters) == sorted(poisons)
     headers = [dict(letter.headers) for letter in letters]

@@ -121,7 +121,7 @@ async def test_route_whose_next_events_were_deleted_says_what_is_missing_and_goe
     await harness.stop_sync(second)
     third = harness.start_sync()
     await becomes_in_doubt(third, harness.tweets_topic, (0, 3, 7))
-    await becomes(third.member.lag, {harness.users_topic: 0, harness.tweets_topic: 0})
+    await becomes(third.member.lag.by_topic, {harness.users_topic: 0, harness.tweets_topic: 0})
 
     async def metric() -> float | None:
         return third.metrics.registry.get_sample_value("sync_gaps", {"route": "tweets"})
@@ -182,7 +182,7 @@ async def test_events_that_are_deleted_while_their_route_waits_are_named(harness
         await connection.execute(text("ROLLBACK"))
 
     await eventually(harness.tweets, lambda rows: rows.get(tweet_id(events)) == "last")
-    await becomes(runner.member.lag, {harness.users_topic: 0, harness.tweets_topic: 0})
+    await becomes(runner.member.lag.by_topic, {harness.users_topic: 0, harness.tweets_topic: 0})
     (found,) = runner.gaps.of(harness.tweets_topic)
     assert RECORDS_WAITING < found.first < events
     assert found.end == end.offset
@@ -222,7 +222,7 @@ async def test_topic_created_again_under_a_running_sync_leaves_its_route_in_doub
 
 async def test_gap_is_not_passed_over_before_it_is_stored(harness: SyncHarness, stack: Stack) -> None:
     first = harness.start_sync()
-    await becomes(first.member.lag, {harness.users_topic: 0, harness.tweets_topic: 0})
+    await becomes(first.member.lag.by_topic, {harness.users_topic: 0, harness.tweets_topic: 0})
     await harness.stop_sync(first)
     await harness.send(harness.users_topic, *(mysql_event({"id": f"u{n}", "username": f"u{n}"}) for n in range(3)))
     await harness.send(harness.users_topic, mysql_event({"id": "u9", "username": "other"}), partition=1)
@@ -267,7 +267,7 @@ async def committed(harness: SyncHarness, topic: str) -> dict[int, int]:
 
 async def fall_out_of_range(harness: SyncHarness, runner: SyncRunner) -> None:
     """Partition 0 of the users is read already; its next event is deleted before the consumer fetches it."""
-    place, consumer = TopicPartition(harness.users_topic, 0), runner.member._consumer
+    place, consumer = TopicPartition(harness.users_topic, 0), runner.member._assignment.consumer
     assert consumer is not None
     consumer.pause(place)
     await harness.send(harness.users_topic, *(mysql_event({"id": f"u{n}", "username": f"u{n}"}) for n in (1, 2)))

@@ -13,7 +13,7 @@ from support.polling import eventually
 from support.sync_harness import PARTITIONS, SyncHarness, becomes, tweet_event, tweet_id
 from support.task_failures import RecordedExits
 from sync_service.dead_letters.router import TooManyDeadLetters
-from sync_service.kafka.group import end_offsets
+from sync_service.kafka.lag import end_offsets
 
 
 async def test_members_that_come_and_go_lose_nothing(harness: SyncHarness) -> None:
@@ -64,7 +64,7 @@ async def test_commit_that_the_broker_refuses_is_made_up_for(
 
     async def seen() -> tuple[dict[str, int], str | None]:
         try:
-            return await runner.member.lag(), runner.problem
+            return await runner.member.lag.by_topic(), runner.problem
         except KafkaError:
             # The consumer was being replaced.
             return {}, runner.problem
@@ -83,7 +83,7 @@ async def test_lag_is_an_error_and_no_endless_wait_while_the_broker_is_frozen(
     try:
         async with asyncio.timeout(20):
             with pytest.raises(KafkaError):
-                await runner.member.lag()
+                await runner.member.lag.by_topic()
     finally:
         stack.resume("kafka")
 
@@ -122,7 +122,7 @@ async def test_partitions_assigned_while_the_consumer_closes_do_not_stay(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = harness.start_sync()
-    await becomes(runner.member.lag, {harness.users_topic: 0, harness.tweets_topic: 0})
+    await becomes(runner.member.lag.by_topic, {harness.users_topic: 0, harness.tweets_topic: 0})
     stop = AIOKafkaConsumer.stop
 
     async def stop_late(consumer: AIOKafkaConsumer) -> None:

@@ -130,7 +130,7 @@ async def test_topic_created_again_is_read_from_its_beginning(
         runner = harness.start_sync()
 
     await becomes(harness.tweets, {tweet_id(1): "text 20", tweet_id(2): "last partition"})
-    await becomes(runner.member.lag, {harness.users_topic: 0, harness.tweets_topic: 0})
+    await becomes(runner.member.lag.by_topic, {harness.users_topic: 0, harness.tweets_topic: 0})
 
 
 async def test_partitions_that_are_added_are_read(harness: SyncHarness) -> None:

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1", tags=["status"])
 async def status(request: Request) -> Status:
     runner: SyncRunner = request.app.state.runner
     try:
-        lag = await runner.member.lag()
+        lag = await runner.member.lag.by_topic()
     except KafkaError:
         lag = {}
     return Status(

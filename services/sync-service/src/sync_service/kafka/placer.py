@@ -1,0 +1,141 @@
+"""Finds where assigned partitions are read from, and records the gaps that it finds."""
+
+import time
+from collections.abc import Mapping
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from service_kit.kafka import KafkaClients
+from sync_service.apply.processor import RouteProcessor
+from sync_service.kafka.admin import committed_offsets, offset_ranges
+from sync_service.kafka.assignment import Assignment
+from sync_service.kafka.clients import REQUEST_TIMEOUT_MS
+from sync_service.kafka.deadlines import within
+from sync_service.kafka.gaps import Gaps
+from sync_service.kafka.partition import PartitionWorker
+from sync_service.kafka.placement import Placement, placement
+from sync_service.kafka.route_topics import RouteTopics
+from sync_service.sinks.base import Unavailable
+
+log = structlog.get_logger(__name__)
+
+PLACE_SECONDS = 15.0
+RETRY_SECONDS = 1.0
+REMEDY = "have the connector take a snapshot, or run sync-service reconcile --repair; reconcile ends the doubt"
+
+
+class PartitionPlacer:
+    """Places the partitions of an assignment: seeks each to the committed offset, or to its beginning.
+
+    The consumer does not do that itself (`auto_offset_reset="none"`), so that no gap is skipped silently.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaClients,
+        group_id: str,
+        assignment: Assignment,
+        *,
+        topics: RouteTopics,
+        gaps: Gaps,
+        processors: Mapping[str, RouteProcessor],
+    ) -> None:
+        """`processors` by topic."""
+        self._kafka = kafka
+        self._group_id = group_id
+        self._assignment = assignment
+        self._topics = topics
+        self._gaps = gaps
+        self._processors = processors
+        self._place_at = 0.0
+        # The offset at which this process gave a partition up, with the id of the topic.
+        self._reached: dict[TopicPartition, OffsetAndMetadata] = {}
+
+    def note_revoked(self, worker: PartitionWorker) -> None:
+        """Remember how far a partition was: its offset may not be committed when it is assigned again."""
+        if worker.next_offset is not None:
+            self._reached[worker.partition] = OffsetAndMetadata(worker.next_offset, worker.topic_id)
+
+    def hold_unplaced(self, consumer: AIOKafkaConsumer) -> None:
+        """Fetch nothing from unplaced partitions: the consumer's position in them means nothing."""
+        for partition in self._assignment.unplaced:
+            if (worker := self._assignment.workers.get(partition)) is None:
+                continue
+            consumer.pause(partition)
+            if worker.next_offset is None:
+                # Any position: aiokafka fetches nothing from a broker while one of its partitions has none.
+                consumer.seek(partition, 0)
+
+    async def place(self, consumer: AIOKafkaConsumer) -> None:
+        """Place the unplaced partitions whose worker is idle. Raises `KafkaError`.
+
+        A partition that was read before is placed only when all its fetched records are applied. Otherwise the offset
+        that is committed then would skip records that are still in work.
+        """
+        assignment = self._assignment
+        partitions = [each for each in assignment.unplaced if each in assignment.workers and self._is_idle(each)]
+        if not partitions or time.monotonic() < self._place_at:
+            return
+        generation = assignment.generation
+        async with within(PLACE_SECONDS, "the offsets to begin at could not be read"):
+            async with self._kafka.started(self._kafka.admin(request_timeout_ms=REQUEST_TIMEOUT_MS)) as admin:
+                committed = await committed_offsets(admin, self._group_id, partitions)
+            kept = await offset_ranges(consumer, partitions)
+        if assignment.generation != generation:
+            return
+        places = {}
+        for partition in partitions:
+            topic_id, failed_at = self._topics.readable[partition.topic].id, assignment.unplaced[partition]
+            known = committed.get(partition) or self._reached.get(partition)
+            if failed_at is not None:
+                known = OffsetAndMetadata(failed_at, topic_id)
+            places[partition] = placement(partition, topic_id, kept[partition], known)
+        recorded = await self._record_gaps(places)
+        if assignment.generation != generation:
+            return
+        placed = {partition: place for partition, place in places.items() if recorded or not place.gaps}
+        for partition, place in placed.items():
+            consumer.seek(partition, place.offset)
+            del assignment.unplaced[partition]
+            assignment.workers[partition].start_at(place.offset, commit=place.why is not None)
+            consumer.resume(partition)
+        _log_beginnings(placed)
+
+    def _is_idle(self, partition: TopicPartition) -> bool:
+        return self._assignment.workers[partition].is_idle
+
+    async def _record_gaps(self, places: Mapping[TopicPartition, Placement]) -> bool:
+        """A gap is skipped only after it is stored. False if MySQL does not answer."""
+        gaps = [gap for place in places.values() for gap in place.gaps]
+        if not gaps:
+            return True
+        try:
+            await self._gaps.record(gaps)
+        except Unavailable as error:
+            for worker in self._workers_with_gaps(places):
+                worker.note_failure(error)
+            # Not by the retry helper: the consumer has to be polled in between.
+            self._place_at = time.monotonic() + RETRY_SECONDS
+            return False
+        for worker in self._workers_with_gaps(places):
+            worker.note_recovery()
+        for gap in gaps:
+            name = self._processors[gap.topic].route.name
+            log.warning("the copy is in doubt", route=name, reason=str(gap), way_on=REMEDY, notable=True)
+        return True
+
+    def _workers_with_gaps(self, places: Mapping[TopicPartition, Placement]) -> list[PartitionWorker]:
+        workers = self._assignment.workers
+        return [workers[each] for each, place in places.items() if place.gaps and each in workers]
+
+
+def _log_beginnings(places: Mapping[TopicPartition, Placement]) -> None:
+    """One line for the partitions of a topic."""
+    beginnings: dict[tuple[str, str], list[int]] = {}
+    for partition, place in places.items():
+        if place.why is not None:
+            beginnings.setdefault((partition.topic, place.why), []).append(partition.partition)
+    for (topic, why), numbers in beginnings.items():
+        log.info("read from the beginning", topic=topic, partitions=sorted(numbers), why=why, notable=True)
