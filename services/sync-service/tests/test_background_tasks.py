@@ -390,7 +390,7 @@ async def test_cancelled_question_is_an_error_and_the_next_one_is_asked() -> Non
     asking = asyncio.create_task(recent.get())
 
     async def asked() -> "asyncio.Task[bool] | None":
-        return recent._asking
+        return recent._call
 
     task = await eventually(asked)
     assert task is not None

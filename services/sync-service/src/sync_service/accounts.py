@@ -1,4 +1,4 @@
-"""The accounts as this service's own copy in MongoDB has them: who is refused although his token is not expired."""
+"""Accounts from this service's own copy in MongoDB: their tokens can be revoked before they expire."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.
     from motor.motor_asyncio import AsyncIOMotorDatabase
 
-# Of the built-in route `users`. Without that route it is empty, and tokens are good until they expire.
+# The copy of the built-in route `users`. Without that route it is empty, and tokens are valid until they expire.
 COLLECTION = "users_copy"
 _FIELDS = ("is_active", "tokens_valid_after", "_sync.deleted_at")
 
@@ -29,11 +29,11 @@ class CopiedAccount:
 
 class CopiedAccounts:
     def __init__(self, database: "AsyncIOMotorDatabase[dict[str, Any]]") -> None:
-        """`database` must hand out aware times."""
+        """`database` must return aware datetimes."""
         self._users = database[COLLECTION]
 
     async def get_by_id(self, user_id: str) -> CopiedAccount | None:
-        """None: the copy has not arrived. Raises what the driver raises."""
+        """None if the account is not in the copy yet. Raises the driver's errors."""
         found = await self._users.find_one({"_id": user_id}, _FIELDS)
         if found is None:
             return None

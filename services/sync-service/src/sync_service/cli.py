@@ -22,7 +22,7 @@ from sync_service.settings import Settings
 
 
 def main() -> None:
-    """A configuration that isn't valid ends in one line and exit code 1."""
+    """An invalid configuration ends the command with one line and exit code 1."""
     arguments = _parser().parse_args()
     if arguments.command != "run":
         _leave_the_output_to_the_command()
@@ -51,7 +51,7 @@ def run() -> None:
 
 
 def _leave_the_output_to_the_command() -> None:
-    """Warnings go beside it; aiokafka's are of what the command tells in one sentence."""
+    """Warnings go to stderr. aiokafka's are dropped, because the command reports the same error in one sentence."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
@@ -86,9 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "run",
         help="consume and apply; configured by environment variables",
-        epilog="Exit code 65: too many dead letters; 70: it could not go on, start it again.",
+        epilog="Exit code 65: too many dead letters; 70: a failure that a restart may solve.",
     )
-    _add_inspect(commands.add_parser("inspect", help="print change events as they pass; touches nothing"))
+    _add_inspect(commands.add_parser("inspect", help="print change events as they arrive; changes nothing"))
     _add_dead_letters(commands.add_parser("dead-letters", help="events that could not be applied"))
     add_routes_parser(commands)
     reconciliation.add_to(commands)
@@ -96,43 +96,53 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--topic", action="append", default=[], help="instead of those of routes.yaml; repeatable")
-    parser.add_argument("--route", action="append", default=[], help="the topic of this route; repeatable")
+    parser.add_argument(
+        "--topic", action="append", default=[], help="read this topic instead of those of routes.yaml; repeatable"
+    )
+    parser.add_argument("--route", action="append", default=[], help="read the topic of this route; repeatable")
     parser.add_argument("--operation", type=_operation, help="create, update, delete or read (of a snapshot)")
-    parser.add_argument("--key", help="only of the row with this value in its key")
+    parser.add_argument("--key", help="only events of the row with this value in its key")
     begin = parser.add_mutually_exclusive_group()
-    begin.add_argument("--from-beginning", action="store_true", help="everything the broker still has, first")
-    begin.add_argument("--since", metavar="TIME", type=_moment, help="from then on: 2026-01-31T12:00:00Z, or 10m ago")
-    parser.add_argument("--limit", type=_count, help="end after so many events")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    begin.add_argument("--from-beginning", action="store_true", help="start with the oldest events that the broker has")
+    begin.add_argument(
+        "--since",
+        metavar="TIME",
+        type=_moment,
+        help="start at this time: 2026-01-31T12:00:00Z, or 10m for ten minutes ago",
+    )
+    parser.add_argument("--limit", type=_count, help="stop after this number of events")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def _add_dead_letters(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True)
-    listing = actions.add_parser("list", help="those that are open, the oldest first")
-    listing.add_argument("--route", help="only those of this route")
-    listing.add_argument("--limit", type=_count, default=100, help="so many (%(default)s)")
-    showing = actions.add_parser("show", help="one, with all that came")
+    listing = actions.add_parser("list", help="list the open ones, the oldest first")
+    listing.add_argument("--route", help="only dead letters of this route")
+    listing.add_argument("--limit", type=_count, default=100, help="at most this number (%(default)s)")
+    showing = actions.add_parser("show", help="show one with its key, value and headers")
     showing.add_argument("id", metavar="ID", type=_letter_id)
     for action in (listing, showing):
-        action.add_argument("--json", action="store_true", help="one JSON object a line")
-    for name, told in (("retry", "try again by the routes as they are now"), ("discard", "put aside")):
-        settling = actions.add_parser(name, help=told, epilog="Exit code 1: not every one of them is done with.")
-        which = settling.add_mutually_exclusive_group(required=True)
-        which.add_argument("id", metavar="ID", type=_letter_id, nargs="*", default=[], help="as `list` shows it")
-        which.add_argument("--all", action="store_true", help="all that are open")
-        settling.add_argument("--route", help="with --all: only those of this route")
+        action.add_argument("--json", action="store_true", help="print one JSON object per line")
+    for name, description in (
+        ("retry", "apply again with the current routes"),
+        ("discard", "discard without applying"),
+    ):
+        resolving = actions.add_parser(name, help=description, epilog="Exit code 1: at least one is still open.")
+        which = resolving.add_mutually_exclusive_group(required=True)
+        which.add_argument("id", metavar="ID", type=_letter_id, nargs="*", default=[], help="as shown by `list`")
+        which.add_argument("--all", action="store_true", help="all open dead letters")
+        resolving.add_argument("--route", help="with --all: only dead letters of this route")
 
 
 def _letter_id(text: str) -> DeadLetterId:
     if (parsed := DeadLetterId.of(text)) is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no id; they look like 0-17")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a dead letter id such as 0-17")
     return parsed
 
 
 def _operation(text: str) -> OperationName:
     if (name := operation_name(text)) is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of create, update, delete and read")
+        raise argparse.ArgumentTypeError(f"{text!r} must be create, update, delete or read")
     return name
 
 
@@ -140,10 +150,12 @@ def _moment(text: str) -> datetime:
     try:
         return parse_begin(text, datetime.now(UTC))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a time nor so long ago as in 10m") from error
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be a time such as 2026-01-31T12:00:00Z, or an age such as 10m"
+        ) from error
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number of at least 1")
     return int(text)

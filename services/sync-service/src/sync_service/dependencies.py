@@ -1,4 +1,4 @@
-"""What endpoints ask for, named after what it gives. All of it is made in the lifespan (`main`)."""
+"""Dependencies of the endpoints. The lifespan (`main`) creates the objects that they return."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from service_kit.problems import Forbidden, ServiceUnavailable, Unauthorized
 from service_kit.roles import Role
 from service_kit.tokens import AccessToken, InvalidToken, bearer_scheme
 
-# What every route for workers may answer.
+# The problems that every endpoint for workers can return.
 WORKER_PROBLEMS = (Unauthorized, InvalidToken, TokenRevoked, Forbidden, ServiceUnavailable)
 
 _WORKERS = frozenset({Role.TECHNICAL_WORKER, Role.ADMIN})
@@ -27,5 +27,5 @@ async def _current_worker(request: Request, bearer: BearerToken) -> AccessToken:
     return caller
 
 
-# Who looks after the system: a `technical_worker` or an `admin`.
+# The caller, who must be a `technical_worker` or an `admin`.
 CurrentWorker = Annotated[AccessToken, Depends(_current_worker)]

@@ -40,7 +40,7 @@ from sync_service.sinks.base import Unavailable
 from sync_service.sinks.registry import observers
 
 KEY_SET_SECONDS = 2.0
-ACCOUNT_LOOK_MS = 2000
+ACCOUNT_LOOKUP_MS = 2000
 
 
 def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
@@ -73,7 +73,7 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
 
     return create_application(
         title="Tandem: sync",
-        description="Applies the change events of each store to its copy in the other one.",
+        description="Applies the change events of each store to the copy in the other store.",
         version="0.1.0",
         settings=settings,
         lifespan=lifespan,
@@ -96,7 +96,7 @@ def _dead_letter_service(kafka: KafkaClients, runner: SyncRunner) -> DeadLetterS
 
 @asynccontextmanager
 async def _monitoring(settings: Settings, routes: Sequence[Route], app: FastAPI) -> AsyncIterator[None]:
-    """Sets `pipeline` and `counts`. Nothing is asked before a request needs it."""
+    """Sets `app.state.pipeline` and `app.state.counts`. They connect on the first request."""
     stores = observers(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
     broker = BrokerProbe(KafkaClients.of(settings), [route.topic for route in routes], settings.sync_group_id)
     registrar = None if settings.registrar_url is None else str(settings.registrar_url)
@@ -115,15 +115,15 @@ async def _monitoring(settings: Settings, routes: Sequence[Route], app: FastAPI)
 
 @asynccontextmanager
 async def _authenticator(settings: Settings) -> AsyncIterator[Authenticator]:
-    """Keys are fetched when the first token comes: the sync needs none."""
+    """Keys are fetched for the first token: applying events needs none."""
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
         settings.mongodb_url.get_secret_value(),
         appname="sync-service accounts",
         tz_aware=True,
         maxPoolSize=5,
-        serverSelectionTimeoutMS=ACCOUNT_LOOK_MS,
-        connectTimeoutMS=ACCOUNT_LOOK_MS,
-        timeoutMS=ACCOUNT_LOOK_MS,
+        serverSelectionTimeoutMS=ACCOUNT_LOOKUP_MS,
+        connectTimeoutMS=ACCOUNT_LOOKUP_MS,
+        timeoutMS=ACCOUNT_LOOKUP_MS,
     )
     with closing(client):
         async with internal_client(timeout=KEY_SET_SECONDS) as http:
@@ -133,7 +133,7 @@ async def _authenticator(settings: Settings) -> AsyncIterator[Authenticator]:
 
 
 def end_streams(app: FastAPI) -> None:
-    """Before the process stops: what has no end would keep it."""
+    """End the endless responses, which would delay the shutdown."""
     app.state.feed.end()
 
 

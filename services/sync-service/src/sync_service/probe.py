@@ -1,4 +1,4 @@
-"""What is said of a part that can't be asked."""
+"""Probes a part of the system that may not answer."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,18 +9,18 @@ from sqlalchemy.exc import DBAPIError
 from service_kit.background import stray_cancellations
 from service_kit.kafka_diagnosis import KafkaUnavailable
 
-# Nobody who asks how the parts are waits longer for one of them.
+# The deadline of a probe.
 PROBE_SECONDS = 2.0
 _LONGEST_REASON = 300
 
 
-class ProbeFailed(Exception):  # noqa: N818 - a state of what was asked
-    """It does not answer, or not as it should; the message is a reason for people to read."""
+class ProbeFailed(Exception):  # noqa: N818 - the state of a part
+    """The part does not answer, or answers with an error. The message is the reason."""
 
 
 @asynccontextmanager
 async def probing(*errors: type[Exception], within: float = PROBE_SECONDS) -> AsyncIterator[None]:
-    """Raises `ProbeFailed` for any of these errors, and after so many seconds."""
+    """Raises `ProbeFailed` for each of these errors, and after `within` seconds."""
     try:
         async with asyncio.timeout(within):
             with stray_cancellations(ProbeFailed):
@@ -32,12 +32,12 @@ async def probing(*errors: type[Exception], within: float = PROBE_SECONDS) -> As
 
 
 def _reason(error: Exception) -> str:
-    """Without what the drivers say around it: the statement, and each server that they know."""
+    """Without what the drivers add: the statement, and the state of every server."""
     if isinstance(error, DBAPIError) and error.orig is not None and error.orig.args:
         return ": ".join(map(str, error.orig.args))
     if isinstance(error, KafkaUnavailable):
         return str(error)
-    told = str(error).split(", full error", 1)[0].split(" (configured", 1)[0]
+    reason = str(error).split(", full error", 1)[0].split(" (configured", 1)[0]
     name = type(error).__name__
-    # Kafka's errors begin with their names as they are.
-    return told if told.startswith(name) else ": ".join(filter(None, (name, told)))
+    # Kafka's errors begin with their names already.
+    return reason if reason.startswith(name) else ": ".join(filter(None, (name, reason)))

@@ -1,4 +1,4 @@
-"""The sync as a whole: prepares the copies, consumes, and ends the process if it can't go on."""
+"""Runs the sync: prepares the copies, consumes, and ends the process if it can't continue."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -34,20 +34,20 @@ from sync_service.views import make_views_once_possible
 log = structlog.get_logger(__name__)
 
 WATCH_SECONDS = 2.0
-# A partition that stands for so long makes the service not ready.
+# A partition without progress for this time makes the service not ready.
 STUCK_SECONDS = 10.0
 PURGE_SECONDS = 3600.0
 GAPS_SECONDS = 5.0
 # sysexits.h
 EXIT_DATA_ERROR = 65
-WAY_ON = (
-    "repair what is wrong with them all, then resolve them (sync-service dead-letters retry --all), "
+REMEDY = (
+    "fix the cause, then resolve them (sync-service dead-letters retry --all), "
     "or allow more (SYNC_DEAD_LETTERS_MAX_CONSECUTIVE, SYNC_DEAD_LETTERS_MAX_RATIO)"
 )
 
 
 class SyncRunner:
-    """Runs until `stop`. `problem` is None while everything goes its way."""
+    """Runs until `stop`. `problem` is None while all assigned events are applied."""
 
     def __init__(
         self, settings: Settings, routes: Sequence[Route], metrics: SyncMetrics, supervisor: Supervisor
@@ -85,7 +85,7 @@ class SyncRunner:
 
     @property
     def problem(self) -> str | None:
-        """Why nothing, or not everything, is applied at the moment."""
+        """Why nothing, or not everything, is applied at the moment; None if everything is."""
         stuck = self._watchdog.stuck(STUCK_SECONDS)
         return (
             self._not_prepared
@@ -98,7 +98,7 @@ class SyncRunner:
 
     @property
     def doubts(self) -> str | None:
-        """Which copies may lack something although everything is applied."""
+        """Which copies may lack rows although all events are applied; None if none."""
         named = [
             f"{processor.route.name} is in doubt: {'; '.join(map(str, gaps))}"
             for topic, processor in self.processors.items()
@@ -114,7 +114,7 @@ class SyncRunner:
         ]
 
     async def run(self) -> None:
-        """Returns after `stop`. Any other end must end the process: a dead sync must not look like a live one."""
+        """Returns after `stop`. Any other end must end the process, so that a dead sync does not look alive."""
         async with AsyncExitStack() as cleanup:
             cleanup.push_async_callback(self._stores.close)
             cleanup.push_async_callback(self.dead_letters.close)
@@ -140,36 +140,37 @@ class SyncRunner:
         try:
             await self.member.run()
         except TooManyDeadLetters as error:
-            # Started again by a supervisor it ends again, and diverts no more: see `dead_letters.router`.
-            self._supervisor.end(f"too many dead letters: {error}; {WAY_ON}", code=EXIT_DATA_ERROR)
+            # After a restart it ends again and writes no more dead letters: see `dead_letters.router`.
+            self._supervisor.end(f"too many dead letters: {error}; {REMEDY}", code=EXIT_DATA_ERROR)
 
     async def _prepare(self) -> None:
         address = self._settings.mysql_url.get_secret_value()
         await migrate(address, migrations_folder())
         routes = [processor.route for processor in self.processors.values()]
         for statement in await change_schemas(address, routes, apply=True):
-            log.info("made what a route lacked in MySQL", statement=statement, notable=True)
+            log.info("schema changed for a route", statement=statement, notable=True)
         for processor in self.processors.values():
             await processor.sink.prepare()
-        await self._look_at_gaps()
+        await self._read_gaps()
 
     def _note_not_prepared(self, error: Exception, _delay: float) -> None:
         self._not_prepared = f"not prepared yet: {type(error).__name__}"
         log.warning("the copies can't be prepared yet", reason=str(error))
 
     async def _watch(self) -> None:
-        """Measures the lag, and ends the process if events wait although nothing that it depends on is down."""
+        """Measures the lag, and ends the process if events wait although all dependencies are up."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            await self._look_at_progress()
+            await self._observe_progress()
             await self._excuse_stalls_of_others()
             if stuck := self._watchdog.stuck_without_excuse(self._settings.sync_watchdog_seconds):
                 self._supervisor.end(f"no progress: {_format_stuck(stuck)}")
 
-    async def _look_at_progress(self) -> None:
-        """Without the member's consumer, if that has no answer: it may be broken while the broker is fine.
+    async def _observe_progress(self) -> None:
+        """If the member's consumer has no answer, ask by a new connection: the consumer may be at fault.
 
-        Without the broker time runs, too: a write that hangs does not wait for it. What does is excused later.
+        While the broker does not answer, time counts, too, because a hanging write does not wait for the broker.
+        Partitions that do wait for it are excused later.
         """
         progress: Mapping[TopicPartition, Progress] = {}
         try:
@@ -185,7 +186,7 @@ class SyncRunner:
         self._measure_lag(progress)
 
     async def _excuse_stalls_of_others(self) -> None:
-        """A broker or a store that stalls is no reason to end: another process would wait for it as well."""
+        """A stalled broker or store is no reason to end the process: another process would wait for it, too."""
         if self.member.problem is not None:
             self._watchdog.excuse()
             return
@@ -198,15 +199,15 @@ class SyncRunner:
             self._watchdog.excuse(*excused)
 
     async def _refresh_gaps(self) -> None:
-        """Other processes find gaps, and comparisons end the doubt."""
+        """Other processes record gaps, and comparisons delete them."""
         while True:
             await asyncio.sleep(GAPS_SECONDS)
             try:
-                await self._look_at_gaps()
+                await self._read_gaps()
             except Unavailable as error:
                 log.debug("the gaps can't be read", reason=str(error))
 
-    async def _look_at_gaps(self) -> None:
+    async def _read_gaps(self) -> None:
         await self.gaps.refresh()
         for topic, processor in self.processors.items():
             self.metrics.gaps.labels(processor.route.name).set(len(self.gaps.of(topic)))
@@ -220,7 +221,7 @@ class SyncRunner:
                 partition: each for partition, each in partitions.items() if partition.topic == topic and each.lag
             }
             standing = {partition: self._watchdog.stalled_seconds(partition) for partition in behind}
-            # What has not been fetched yet is as old as it has waited, or older.
+            # An event that is not fetched yet is at least as old as the stall.
             waited = (
                 standing[partition] if each.oldest_seconds is None else each.oldest_seconds
                 for partition, each in behind.items()
@@ -245,7 +246,7 @@ def _format_stuck(stuck: Mapping[TopicPartition, float]) -> str:
 
 
 def migrations_folder() -> Path:
-    """In an installed package inside it, in a checkout beside `src`."""
+    """Inside of an installed package; in a checkout beside `src`."""
     package = Path(__file__).parent
     inside = package / "migrations"
     return inside if inside.exists() else package.parents[1] / "migrations"

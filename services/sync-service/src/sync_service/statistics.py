@@ -1,4 +1,4 @@
-"""What one route has done since the process began."""
+"""Statistics of one route since the start of the process."""
 
 import math
 import time
@@ -18,10 +18,10 @@ LATENCIES_KEPT = 1000
 
 @dataclass
 class RouteStatistics:
-    """Counts of events, and the latest latencies in seconds, both for `/v1/status` and for Prometheus.
+    """Counts of events and the latest latencies in seconds, for `/v1/status` and for Prometheus.
 
-    `blocked` has the dependency's answer that each partition waits out, by the partition's number; `waits_for_topic`
-    says why the topic can't be read.
+    `blocked` is the error of the dependency that a partition waits for, by the partition's number. `waits_for_topic` is
+    why the topic can't be read.
     """
 
     route: str
@@ -37,7 +37,7 @@ class RouteStatistics:
         self.metrics.blocked.labels(self.route).set_function(lambda: self.blocked_by is not None)
 
     def count(self, outcome: EventOutcome, operations: Iterable[str]) -> None:
-        """Take note of events that are done with, by the operation of each."""
+        """Count finished events by the operation of each."""
         numbers = Counter(operations)
         for operation, number in numbers.items():
             self.metrics.events.labels(self.route, operation, outcome).inc(number)
@@ -49,17 +49,17 @@ class RouteStatistics:
 
     @property
     def blocked_by(self) -> str | None:
-        """What the route waits for: its topic, or one of the answers that are being waited out."""
+        """Why the route waits: for its topic, or for a dependency."""
         return self.waits_for_topic or next(iter(self.blocked.values()), None)
 
     @property
     def finished(self) -> int:
-        """Events that are done with, however they ended."""
+        """The number of finished events, whatever their outcome."""
         return self.outcomes.total()
 
     @property
     def rate(self) -> float:
-        """Events a second, over the last minute."""
+        """Events per second over the last minute."""
         self._forget_old()
         return sum(number for _, number in self._finished) / RATE_WINDOW_SECONDS
 

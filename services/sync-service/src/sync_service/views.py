@@ -1,17 +1,18 @@
-"""Views in MySQL of tweets together with accounts: what two stores hold apart, asked in one query.
+"""Views in MySQL that join the copy of tweets with accounts: one query over data of two stores.
 
-They run with sync-service's rights (SQL SECURITY DEFINER), so a reader needs SELECT on them alone. Accounts that are
-deleted, and authors that were imported, have no name.
+They run with sync-service's rights (SQL SECURITY DEFINER), so a reader needs only SELECT on the views. Deleted accounts
+and imported authors have no name.
 """
 
-import asyncio
 from collections.abc import Mapping
+from functools import partial
 
 import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.mysql import is_unavailable
+from service_kit.retry import Backoff, Retrier
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +34,7 @@ VIEWS: Mapping[str, str] = {
                    GROUP BY parents.author_id) AS answered
                ON answered.author_id = written.author_id
         LEFT JOIN auth.users ON users.id = written.author_id""",
-    # As trends count: a tag once a tweet, however it is capitalised. JSON_TABLE takes no column of a view.
+    # Counted as for trends: a tag counts once per tweet, in any case. JSON_TABLE takes no column of a view.
     "hashtag_counts": """
         SELECT LOWER(tags.tag) COLLATE utf8mb4_0900_as_cs AS hashtag, COUNT(DISTINCT tweets.id) AS tweets,
                COUNT(DISTINCT tweets.author_id) AS authors, MAX(tweets.created_at) AS last_used_at
@@ -54,29 +55,35 @@ VIEWS: Mapping[str, str] = {
 
 
 async def make_views_once_possible(engine: AsyncEngine) -> None:
-    """Wait for the table of the accounts, which auth-service makes whenever it starts, and make the views.
+    """Create the views as soon as the table of accounts exists, which auth-service creates at its first start.
 
-    Nothing is applied any later for them, and without the right to make them everything else goes on.
+    Applying events does not wait for them. Without the right to create them, the sync works all the same.
     """
-    waiting = False
-    while True:
-        try:
-            await make_views(engine)
-        except (DBAPIError, OSError) as error:
-            code = error.orig.args[0] if isinstance(error, DBAPIError) and error.orig and error.orig.args else None
-            if isinstance(error, DBAPIError) and code != _NO_SUCH_TABLE and not is_unavailable(error):
-                log.warning("the views of tweets with accounts can't be made", reason=str(error.orig))
-                return
-            if not waiting:
-                log.info("the views of tweets with accounts wait for auth.users", reason=str(error))
-            waiting = True
-            await asyncio.sleep(RETRY_SECONDS)
-        else:
-            return
+    reported = False
+
+    def report(error: Exception, _delay: float) -> None:
+        nonlocal reported
+        if not reported:
+            log.info("the views of tweets with accounts wait for auth.users", reason=str(error))
+        reported = True
+
+    backoff = Backoff(initial=RETRY_SECONDS, maximum=RETRY_SECONDS)
+    try:
+        await Retrier(on=_may_pass, backoff=backoff, on_failure=report).run(partial(make_views, engine))
+    except DBAPIError as error:
+        log.warning("the views of tweets with accounts can't be made", reason=str(error.orig))
+
+
+def _may_pass(error: Exception) -> bool:
+    """The database does not answer, or auth-service has not created its table yet."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, OSError)
+    code = error.orig.args[0] if error.orig and error.orig.args else None
+    return code == _NO_SUCH_TABLE or is_unavailable(error)
 
 
 async def make_views(engine: AsyncEngine) -> None:
-    """Make them, or make them anew. Raises SQLAlchemy's `DBAPIError`."""
+    """Create or replace the views. Raises SQLAlchemy's `DBAPIError`."""
     async with engine.connect() as connection:
         for name, selection in VIEWS.items():
             await connection.exec_driver_sql(f"CREATE OR REPLACE SQL SECURITY DEFINER VIEW {name} AS {selection}")

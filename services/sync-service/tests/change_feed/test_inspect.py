@@ -50,7 +50,7 @@ async def test_what_mongodb_does_not_tell_is_said_to_be_unknown(sync: SyncProces
     await sync.send(sync.tweets, tweet_event(1, text="x"), tweet_event(1, text="y", op="u"), tweet_event(1, op="d"))
     _, output, _ = await sync.command("inspect", "--from-beginning", "--limit", "3")
     befores = [line.strip() for line in output.splitlines() if line.startswith("  before")]
-    assert befores == ["before  null", *["before  unknown: MongoDB's log does not tell it"] * 2]
+    assert befores == ["before  null", *["before  unknown: the source's log does not contain it"] * 2]
     assert "~" not in output
 
 
@@ -60,7 +60,7 @@ async def test_missing_topic_is_named_and_the_others_are_shown(sync: SyncProcess
     sync.write_routes()
     code, output, errors = await sync.command("inspect", "--from-beginning", "--limit", "1", "--json")
     assert (code, json.loads(output)["route"]) == (0, sync.tweets)
-    assert errors == "topic test.nowhere can't be read yet; it is shown when it exists\n"
+    assert errors == "topic test.nowhere does not exist or can't be read yet; its events are shown when it can be read\n"
     code, _, errors = await sync.command("inspect", "--route", sync.users)
     assert (code, errors) == (1, "error: topic test.nowhere does not exist\n")
 
@@ -88,7 +88,7 @@ async def test_events_are_filtered(sync: SyncProcess) -> None:
     (whole,) = await inspected(sync, *begin, "1", "--key", '{"id": "u1"}', "--operation", "create")
     assert whole["offset"] == 0
     code, _, errors = await sync.command("inspect", "--route", "nowhere")
-    assert (code, errors.startswith("error: no route is named nowhere; there are ")) == (1, True)
+    assert (code, errors.startswith("error: no route is named nowhere; the routes are ")) == (1, True)
     for wrong in (("--operation", "x"), ("--since", "yesterday"), ("--since", "1m", "--from-beginning")):
         assert (await sync.command("inspect", *wrong))[0] == 2
 

@@ -418,8 +418,8 @@ async def test_commands_list_show_retry_and_discard(
     assert (code, output) == (0, f"{ids[3]}  discarded\n{ids[4]}  discarded\n")
     assert (await sync.command("dead-letters", "list", "--route", sync.tweets))[:2] == (0, "")
     for wrong, told in (
-        (("show", "0-999999999"), "error: There is no such dead letter, or it was older than 30 days.\n"),
-        (("list", "--route", "nowhere"), "error: There is no route of this name.\n"),
+        (("show", "0-999999999"), "error: Dead letter not found. Dead letters are kept for 30 days.\n"),
+        (("list", "--route", "nowhere"), "error: Route not found.\n"),
     ):
         code, _, errors = await sync.command("dead-letters", *wrong)
         assert (code, errors) == (1, told)

@@ -128,7 +128,7 @@ async def test_progress_is_json_for_a_program(shop: Shop) -> None:
         ({"MYSQL_URL": "mysql://a:b@127.0.0.1:1/tweets"}, (), "MySQL can't be read"),
         ({"MONGODB_URL": "mongodb://127.0.0.1:1/x?serverSelectionTimeoutMS=300"}, (), "MongoDB can't be read"),
         ({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, (), "the broker at 127.0.0.1:1 does not answer"),
-        ({}, ("--route", "none"), "there is no route none; there are things"),
+        ({}, ("--route", "none"), "there is no route none; the routes are things"),
         ({"SYNC_ROUTES_FILE": "/no/such/file"}, (), "/no/such/file"),
         ({"MYSQL_URL": "nonsense"}, (), "MYSQL_URL"),
     ],

@@ -1,4 +1,4 @@
-"""How many changes are written in one statement. Pure."""
+"""Groups changes into the batches that are written in one statement. Pure."""
 
 from collections.abc import Iterable, Iterator
 
@@ -9,7 +9,7 @@ from sync_service.apply.ordering import supersedes
 
 
 def chunks(changes: Iterable[Change], size: int) -> Iterator[list[Change]]:
-    """Split into lists of at most `size`, each key at most once in each; changes of one key stay in their order."""
+    """Split into lists of at most `size`. A key occurs once in a list; changes of one key stay in their order."""
     chunk: dict[Key, Change] = {}
     for change in changes:
         earlier = chunk.get(change.key)

@@ -1,4 +1,4 @@
-"""What is to be done to one row of a copy."""
+"""A change of one row of a copy."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,8 +13,8 @@ Key = tuple[Any, ...]
 class Change(msgspec.Struct, frozen=True):
     """Upsert a row, or leave a tombstone (`values` is None).
 
-    `superseded` is an earlier change that need not be written if this one can be. `committed_ms` is when the source
-    committed it, in milliseconds since the epoch, if that is known (of a snapshot it is not).
+    `superseded` is an earlier change that is left out if this one can be written. `committed_ms` is the time of the
+    commit in the source, in milliseconds since the Unix epoch; None if unknown, as for a snapshot.
     """
 
     key: Key
@@ -25,7 +25,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 def earlier(change: Change) -> Iterator[Change]:
-    """Those that are left out because this one is written, the latest first."""
+    """The changes that are left out because this one is written, the latest first."""
     superseded = change.superseded
     while superseded is not None:
         yield superseded

@@ -1,4 +1,4 @@
-"""From a record to a change of a route's copy. Pure."""
+"""Decodes a record into a change of a route's copy. Pure."""
 
 from sync_service.apply.changes import Change
 from sync_service.apply.ordering import SNAPSHOT_READ, Version, offset
@@ -10,10 +10,10 @@ from sync_service.routes.mapping import map_fields, map_key
 def decode_change(
     route: Route, key: bytes | None, value: bytes | None, *, topic_partition: str, number: int
 ) -> Change | None:
-    """What a record at this offset (`number`) of the stream does to the copy; None: nothing.
+    """The change that a record makes to the copy; None if it makes none. `number` is the record's offset.
 
-    Nothing is to be done for a log-compaction tombstone, and for a document that is gone by now. (The connector looks
-    the document up when it reads the event; if it was deleted meanwhile there is no `after`, and its delete follows.)
+    A tombstone of log compaction makes no change. Nor does an event without `after` that is no delete: the connector
+    looks the document up when it reads the event, the document was deleted by then, and its delete follows.
     Raises `InvalidEvent`.
     """
     event = decode(key, value)

@@ -1,12 +1,12 @@
-"""The apply rule. The sinks' guarded statements are tested against it.
+"""The apply rule: which event wins. The guarded statements of the sinks are tested against it.
 
-1. Same topic-partition, and the offset is not above the stored one: a redelivery of our own, skip.
-2. A streaming event of the same epoch whose position is not above the stored one: a replay of Connect's, skip.
+1. Same topic-partition, and the offset is not above the stored one: a redelivery, skip.
+2. A streaming event of the same log generation whose position is not above the stored one: a replay by Connect, skip.
 3. A snapshot read in the live flow: apply, whatever its position. The position is stored only if there is one.
-4. Another epoch (another server, a binary log begun anew): positions say nothing, apply.
-5. A dead letter that is replayed: apply only if its position is known to be newer.
-6. A repair (`reconciliation.repair`): apply only if the row still is what the event made it that the repair names.
-7. A delete leaves a tombstone, so that a replayed insert can't resurrect the row: it has a version like any row.
+4. Another log generation (another server, or a new binary log): positions are not comparable, apply.
+5. A dead letter that is retried: apply only if its position is known to be newer.
+6. A repair (`reconciliation.repair`): apply only if the row still has the version that the repair has read.
+7. A delete leaves a tombstone with a version like any row's, so that a replayed insert can't resurrect the row.
 """
 
 from enum import Enum
@@ -17,18 +17,19 @@ SNAPSHOT_READ = "r"
 
 
 class ApplyMode(Enum):
-    """How an event came: as the topic has it, or put in again from the dead letters. A repair is no event."""
+    """Why a change is applied: a live event, the retry of a dead letter, or a repair."""
 
     LIVE = "live"
-    RETRY = "replay"
+    RETRY = "retry"
     REPAIR = "repair"
 
 
 class Version(msgspec.Struct, frozen=True):
-    """Which event made a row what it is. Texts, all of them, so that every store compares them alike.
+    """The event that a row comes from. All parts are texts, so that every store compares them in the same way.
 
-    `topic_partition` is topic id and partition, `offset` has a fixed width; together they name the event. `position` is
-    where it is in the source's log (None if that can't be compared), and means something only within `log_generation`.
+    `topic_partition` is topic id and partition, `offset` has a fixed width; together they identify the event.
+    `position` is its place in the source's log (None if not comparable), and is comparable only within one
+    `log_generation`.
     """
 
     topic_partition: str
@@ -61,7 +62,7 @@ def comparable_generations(log_generation: str) -> tuple[str, str]:
 
 
 def applies(incoming: Version, stored: Version | None, mode: ApplyMode = ApplyMode.LIVE) -> bool:
-    """Does the event change the row that has this version? `stored` is None if there is neither row nor tombstone."""
+    """Is the event applied to a row of this version? `stored` is None if there is neither row nor tombstone."""
     if stored is None:
         return True
     if mode is ApplyMode.REPAIR:
@@ -77,7 +78,7 @@ def applies(incoming: Version, stored: Version | None, mode: ApplyMode = ApplyMo
 
 
 def merged(incoming: Version, stored: Version | None) -> Version:
-    """The version of the row after `incoming` was applied: without a position of its own, the known one stays."""
+    """The version of the row after `incoming` is applied. If it has no position, the stored one stays."""
     if incoming.position is not None or stored is None:
         return incoming
     return Version(
@@ -88,8 +89,8 @@ def merged(incoming: Version, stored: Version | None) -> Version:
 def supersedes(later: Version, earlier: Version) -> bool:
     """May `earlier` be left out of a batch because `later` follows it?
 
-    Only if, whatever is stored, applying both ends like applying the later one: both stream from one epoch and
-    partition, in the log's order.
+    Only if both end like the later one alone, whatever is stored: both are streaming events of one log generation and
+    one topic-partition, in the log's order.
     """
     return (
         SNAPSHOT_READ not in (later.operation, earlier.operation)

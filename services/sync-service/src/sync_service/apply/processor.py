@@ -1,4 +1,4 @@
-"""From records to rows: one route's way through decoding, mapping and the sink."""
+"""Applies the records of a route: decoding, mapping, batching and the sink."""
 
 import time
 from collections.abc import Sequence
@@ -28,9 +28,9 @@ Record: TypeAlias = "ConsumerRecord[bytes, bytes]"
 
 
 class RouteProcessor:
-    """Applies a route's events.
+    """Applies the events of one route.
 
-    Batches of several partitions may be applied at once; they have no keys in common.
+    Batches of several partitions may be applied concurrently: they have no keys in common.
     """
 
     def __init__(
@@ -50,13 +50,14 @@ class RouteProcessor:
         self._log_generation: str | None = None
 
     def note_new_topic(self) -> None:
-        """The topic was created again: from here on offsets say nothing about those before."""
+        """The topic was created again: new offsets are not comparable with earlier ones."""
         self.statistics.metrics.log_generations.labels(self.route.name).inc()
 
     async def apply(self, records: Sequence[Record], topic_id: str, retrier: Retrier) -> None:
-        """Have every record in the copy, in the dead letters or found to be needless, in the order of the log.
+        """Apply the records of one partition in the order of the log.
 
-        They are of one partition. Raises `Cancelled` if the retrier is cancelled, `TooManyDeadLetters`.
+        Afterwards each one is in the copy, in the dead letters, or needs no write. Raises `Cancelled` if the retrier is
+        cancelled, `TooManyDeadLetters`.
         """
         partition = topic_partition(topic_id, records[0].partition)
         batch = _Batch(records, retrier, self._dead_letter_router.begin(records, topic_id))
@@ -73,7 +74,7 @@ class RouteProcessor:
                 else:
                     self._note_log_generation(change.version)
                     changes.append(change)
-            except Exception as error:  # noqa: BLE001 - there is no I/O in it: what fails once fails always
+            except Exception as error:  # noqa: BLE001 - without I/O, the same record fails every time
                 batch.router.decoded(decoded)
                 decoded = 0
                 await self._send_to_dead_letters(record, "VALUE_CONVERTER", error, batch)
@@ -84,12 +85,12 @@ class RouteProcessor:
         batch.router.done(records[-1].offset + 1)
 
     def _note_log_generation(self, version: Version) -> None:
-        # A snapshot does not know its server: only a whole epoch can be another one.
+        # A snapshot does not know its server, so only the generation of a streaming event can be a new one.
         if version.log_generation == self._log_generation or version.operation == SNAPSHOT_READ:
             return
         if self._log_generation is not None:
             log.warning(
-                "new epoch",
+                "new log generation",
                 route=self.route.name,
                 before=self._log_generation,
                 now=version.log_generation,
@@ -99,7 +100,7 @@ class RouteProcessor:
         self._log_generation = version.log_generation
 
     async def _write(self, chunk: Sequence[Change], batch: "_Batch") -> None:
-        """Write a chunk; if the store rejects it, find out which change it is by halves. The others are written."""
+        """Write a chunk. If the store rejects it, write its halves, until only the rejected changes are left."""
         started = time.perf_counter()
         try:
             written = await batch.retrier.run(lambda: self.sink.write(chunk))
@@ -155,7 +156,7 @@ class RouteProcessor:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Records in work, of one partition."""
+    """The records of one partition that are being applied."""
 
     records: Sequence[Record]
     retrier: Retrier

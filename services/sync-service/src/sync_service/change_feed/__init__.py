@@ -1,1 +1,1 @@
-"""Change events for people and programs: `/v1/events` (Server-Sent Events) and `sync-service inspect`."""
+"""Change events for users and programs: `/v1/events` (Server-Sent Events) and `sync-service inspect`."""

@@ -1,4 +1,4 @@
-"""What a record says, for people and programs, and who wants to hear of which. Pure."""
+"""Renders records as JSON, and filters them. Pure."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -19,9 +19,9 @@ OPERATIONS: Mapping[Operation, OperationName] = {"c": "create", "u": "update", "
 
 @dataclass(frozen=True, slots=True)
 class EventView:
-    """`fields` are JSON: where the record is, and what it says, or what is wrong with it (`error`).
+    """`fields` are JSON: topic, partition and offset, and the content of the record, or its `error`.
 
-    Of an event: `op`, `ts_ms` (milliseconds since the epoch), `key`, `before`, `after` and `source`.
+    The content of an event is `op`, `ts_ms` (milliseconds since the Unix epoch), `key`, `before`, `after` and `source`.
     """
 
     topic: str
@@ -29,12 +29,12 @@ class EventView:
 
     @property
     def operation(self) -> OperationName | None:
-        """None: it is no change event."""
+        """None if the record is no change event."""
         return OPERATIONS[self.fields["op"]] if "op" in self.fields else None
 
     @property
     def is_without_before(self) -> bool:
-        """Does its source not tell what was there before?"""
+        """Does its source not contain the row before the change?"""
         kind = SOURCES.get(self.fields.get("source", {}).get("connector", ""))
         is_without = kind is not None and not kind.has_before
         return is_without and self.fields["before"] is None and self.operation in ("update", "delete")
@@ -46,9 +46,9 @@ class EventView:
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events somebody wants: all that is given must match.
+    """All criteria that are given must match.
 
-    `key` is the value of a field of the key, as text, or the whole key as JSON.
+    `key` is the value of one field of the key as text, or the whole key as JSON.
     """
 
     topics: Collection[str] | None = None
@@ -64,7 +64,7 @@ class EventFilter:
 
 
 def render(record: "ConsumerRecord[bytes, bytes]", routes: Mapping[str, str]) -> EventView | None:
-    """`routes` are names by topic. None: a log-compaction tombstone, which says nothing."""
+    """`routes` are names by topic. None for a tombstone of log compaction."""
     fields: dict[str, Any] = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
     if record.topic in routes:
         fields["route"] = routes[record.topic]
@@ -82,7 +82,7 @@ def render(record: "ConsumerRecord[bytes, bytes]", routes: Mapping[str, str]) ->
             "op": event.operation,
             "ts_ms": event.ts_ms,
             "key": convert(event.key, "json"),
-            # Rows are decoded when they are asked for, and may be none.
+            # `before` is decoded here, and may be invalid.
             "before": convert(event.before, "json"),
             "after": convert(event.after, "json"),
         }
@@ -95,7 +95,7 @@ def render(record: "ConsumerRecord[bytes, bytes]", routes: Mapping[str, str]) ->
 
 
 def operation_name(text: str) -> OperationName | None:
-    """`u` is short for `update`. None: there is no such operation."""
+    """Accepts Debezium's letters, too: `u` for `update`. None if there is no such operation."""
     if text in OPERATIONS.values():
         return cast("OperationName", text)
     return OPERATIONS.get(cast("Operation", text))

@@ -1,4 +1,4 @@
-"""A change event as text for people. Pure."""
+"""Formats a change event as text. Pure."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ _ABSENT = object()
 
 
 def as_text(view: EventView, *, in_colour: bool = False) -> str:
-    """A headline, a line each for key, before, after and source, and one for each field that has changed."""
+    """A headline, one line each for key, before, after and source, and one for each changed field."""
 
     def painted(text: str, sort: str | None) -> str:
         return f"{_COLOURS[sort]}{text}{_RESET}" if in_colour and sort in _COLOURS else text
@@ -35,7 +35,7 @@ def as_text(view: EventView, *, in_colour: bool = False) -> str:
     headline = painted(_LABELS[view.operation], view.operation)
     lines = [f"{_moment(fields['ts_ms'])}  {headline}  {f'{_BOLD}{place}{_RESET}' if in_colour else place}"]
     lines.append(f"  key     {_json(fields['key'])}")
-    before = "unknown: MongoDB's log does not tell it" if view.is_without_before else _json(fields["before"])
+    before = "unknown: the source's log does not contain it" if view.is_without_before else _json(fields["before"])
     lines.append(f"  before  {before}")
     lines.append(f"  after   {_json(fields['after'])}")
     lines += [f"    {painted(line, line[0])}" for line in changed_fields(fields["before"], fields["after"])]
@@ -44,7 +44,7 @@ def as_text(view: EventView, *, in_colour: bool = False) -> str:
 
 
 def changed_fields(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> Iterator[str]:
-    """A line for each field that is another (`~`), new (`+`) or gone (`-`); none unless both are known."""
+    """One line for each changed (`~`), new (`+`) and removed (`-`) field; none unless both rows are known."""
     if before is None or after is None:
         return
     for name in (*before, *(name for name in after if name not in before)):
@@ -62,7 +62,7 @@ def _json(value: Any) -> str:
 
 
 def _moment(ts_ms: int | None) -> str:
-    """Milliseconds since the epoch as RFC 3339, as far as the calendar goes."""
+    """Milliseconds since the Unix epoch as RFC 3339; outside of the calendar, the number."""
     try:
         return "" if ts_ms is None else rfc3339(datetime.fromtimestamp(ts_ms / 1000, UTC))
     except (ValueError, OverflowError):

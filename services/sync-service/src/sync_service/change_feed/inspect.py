@@ -26,14 +26,14 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class InspectSettings(KafkaSettings):
-    """Looking on needs the broker and the names of the topics, and no database."""
+    """`inspect` needs the broker and the names of the topics, and no database."""
 
     sync_routes_file: Path = Field(default_factory=default_routes_file)
 
 
 @dataclass(frozen=True)
 class InspectOptions:
-    """Which events to print, from where on and how. Topics and routes add up; without any it is all routes."""
+    """Which events to print, from which start, and how. Topics and routes are combined; without any, all routes."""
 
     topics: Sequence[str]
     routes: Sequence[str]
@@ -44,7 +44,7 @@ class InspectOptions:
 
 
 def parse_begin(text: str, now: datetime) -> datetime:
-    """RFC 3339, or so long ago: `90s`, `10m`, `2h`, `1d`. Raises `ValueError`."""
+    """A time in RFC 3339, or an age: `90s`, `10m`, `2h`, `1d`. Raises `ValueError`."""
     if (ago := _AGO.fullmatch(text)) is not None:
         try:
             return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
@@ -55,7 +55,7 @@ def parse_begin(text: str, now: datetime) -> datetime:
 
 
 def inspect(options: InspectOptions) -> None:
-    """Print change events until Ctrl-C, or until `limit` were printed."""
+    """Print change events until Ctrl-C, or until `limit` events are printed."""
     settings = InspectSettings()
     routes = {route.topic: route.name for route in load_routes(settings.sync_routes_file)}
     topics = _topics(options, routes)
@@ -87,11 +87,14 @@ def inspect(options: InspectOptions) -> None:
 
 def _note_missing(topics: Collection[str]) -> None:
     for topic in sorted(topics):
-        print(f"topic {topic} can't be read yet; it is shown when it exists", file=sys.stderr)
+        print(
+            f"topic {topic} does not exist or can't be read yet; its events are shown when it can be read",
+            file=sys.stderr,
+        )
 
 
 def _topics(options: InspectOptions, routes: Mapping[str, str]) -> Sequence[str]:
     if unknown := sorted(set(options.routes) - set(routes.values())):
-        sys.exit(f"error: no route is named {unknown[0]}; there are {', '.join(sorted(routes.values()))}")
+        sys.exit(f"error: no route is named {unknown[0]}; the routes are {', '.join(sorted(routes.values()))}")
     of_routes = [topic for topic, name in routes.items() if name in options.routes]
     return list(dict.fromkeys([*options.topics, *of_routes])) or list(routes)

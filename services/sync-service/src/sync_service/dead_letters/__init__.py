@@ -1,1 +1,4 @@
-"""Events that can't be applied: kept in a topic with the reason, listed, tried again, discarded, and kept few."""
+"""Dead letters: events that can't be applied.
+
+They are kept in a topic with the reason, listed, retried and discarded.
+"""

@@ -26,13 +26,13 @@ from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.sinks.base import Sink, Unavailable
 from sync_service.sinks.registry import Stores
 
-# How many are looked up at a time.
+# The number of ids that are listed at a time.
 _PAGE = 200
 _REASON_WIDTH = 100
 
 
 class DeadLetterSettings(KafkaSettings):
-    """Looking at letters and discarding them needs the broker; retrying needs the stores, too."""
+    """Listing and discarding need the broker; a retry needs the stores, too."""
 
     sync_routes_file: Path = Field(default_factory=default_routes_file)
 
@@ -43,27 +43,27 @@ class RetrySettings(DeadLetterSettings):
 
 
 def list_dead_letters(*, route: str | None, limit: int, as_json: bool) -> int:
-    """Print the oldest open letters, a line each."""
+    """Print the oldest open dead letters, one per line."""
     settings = DeadLetterSettings()
 
     async def show() -> int:
-        async with _looking(settings) as service:
+        async with _service(settings) as service:
             found = await service.open(route, after=None, limit=limit + 1)
             async for letter in service.read(found[:limit]):
                 print(_line(DeadLetterSummary.of(letter, service.route_of(letter.origin.topic)), as_json=as_json))
             if len(found) > limit:
-                print(f"there are more than {limit}; --limit shows more", file=sys.stderr)
+                print(f"there are more than {limit}; use --limit to show more", file=sys.stderr)
             return 0
 
     return _run(show(), settings)
 
 
 def show_dead_letter(letter_id: DeadLetterId, *, as_json: bool) -> int:
-    """Print all there is of a letter."""
+    """Print one dead letter with all its fields."""
     settings = DeadLetterSettings()
 
     async def show() -> int:
-        async with _looking(settings) as service:
+        async with _service(settings) as service:
             letter, resolution = await service.get(letter_id)
             detail = DeadLetterDetail.with_resolution(letter, service.route_of(letter.origin.topic), resolution)
             print(detail.model_dump_json() if as_json else _page(detail))
@@ -73,20 +73,23 @@ def show_dead_letter(letter_id: DeadLetterId, *, as_json: bool) -> int:
 
 
 def resolve_dead_letters(action: Action, ids: Sequence[DeadLetterId], *, everything: bool, route: str | None) -> int:
-    """Retry or discard these letters, or all, or all of a route. 1 if not every one of them is done with now."""
+    """Retry or discard the given dead letters, all, or all of a route. Returns 1 if at least one is still open."""
     settings = RetrySettings() if action == "retry" else DeadLetterSettings()
     by = f"command line ({os.environ.get('USER') or os.getuid()})"
 
     async def resolve() -> int:
-        undone = 0
-        async with _looking(settings) as service:
+        open_left = 0
+        async with _service(settings) as service:
             async for some in _batches(service, ids, everything=everything, route=route):
                 async with aclosing(service.resolve_all(action, some, by=by)) as resolved:
                     async for each in resolved:
-                        told = ResolvedDeadLetter.of(each)
-                        print(f"{told.id}  {told.outcome}" + (f": {told.reason}" if told.reason else ""), flush=True)
-                        undone += told.outcome in ("rejected", "not-found")
-        return 1 if undone else 0
+                        result = ResolvedDeadLetter.of(each)
+                        print(
+                            f"{result.id}  {result.outcome}" + (f": {result.reason}" if result.reason else ""),
+                            flush=True,
+                        )
+                        open_left += result.outcome in ("rejected", "not-found")
+        return 1 if open_left else 0
 
     return _run(resolve(), settings)
 
@@ -104,7 +107,7 @@ async def _batches(
 
 
 @asynccontextmanager
-async def _looking(settings: DeadLetterSettings) -> AsyncIterator[DeadLetterService]:
+async def _service(settings: DeadLetterSettings) -> AsyncIterator[DeadLetterService]:
     routes = load_routes(settings.sync_routes_file)
     kafka = KafkaClients.of(settings)
     letters, reader = DeadLetterWriter(kafka), DeadLetterReader(kafka)
@@ -122,7 +125,7 @@ async def _looking(settings: DeadLetterSettings) -> AsyncIterator[DeadLetterServ
 
 
 def _no_sink(route: Route) -> Sink:
-    raise AssertionError(f"{route.name}: only a retry writes")
+    raise AssertionError(f"{route.name}: only a retry needs the sink")
 
 
 def _run(work: Coroutine[Any, Any, int], settings: DeadLetterSettings) -> int:
@@ -149,9 +152,9 @@ def _line(letter: DeadLetterSummary, *, as_json: bool) -> str:
 def _page(letter: DeadLetterDetail) -> str:
     resolution = letter.resolution
     state = "open" if resolution is None else f"{resolution.result} by {resolution.by} at {rfc3339(resolution.at)}"
-    told = {
+    fields = {
         "letter": f"{letter.id}, {state}",
-        "route": letter.route or f"none takes {letter.topic}",
+        "route": letter.route or f"no route reads {letter.topic}",
         "from": f"{letter.topic}-{letter.partition}@{letter.offset}",
         "failed": f"{rfc3339(letter.failed_at)} at {letter.stage}",
         "reason": f"{letter.error}: {letter.reason}",
@@ -159,4 +162,4 @@ def _page(letter: DeadLetterDetail) -> str:
         **{f"header {header.name}": header.value for header in letter.headers},
         "value": "too large for the dead letters: its own topic has it" if letter.value is None else letter.value,
     }
-    return "\n".join(f"{name}: {text}" for name, text in told.items())
+    return "\n".join(f"{name}: {text}" for name, text in fields.items())

@@ -45,23 +45,25 @@ def _decoded_cursor(cursor: str | None) -> DeadLetterId | None:
 
 
 async def _position(
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=200)] = None,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the previous page.", max_length=200)] = None,
 ) -> DeadLetterId | None:
     return _decoded_cursor(cursor)
 
 
 ServiceDep = Annotated[DeadLetterService, Depends(_service)]
 LetterIdDep = Annotated[DeadLetterId, Depends(_letter_id)]
-# Where the page before ended; None for the first page. Raises `InvalidCursor`.
+# The end of the previous page; None for the first page. Raises `InvalidCursor`.
 PositionDep = Annotated[DeadLetterId | None, Depends(_position)]
-RouteName = Annotated[str | None, Query(max_length=100, description="Only those of this route.", examples=["tweets"])]
+RouteName = Annotated[
+    str | None, Query(max_length=100, description="Only dead letters of this route.", examples=["tweets"])
+]
 
 _OF_ONE = (*WORKER_PROBLEMS, DeadLetterNotFound)
 
 
 @router.get(
     "",
-    summary="Events that could not be applied, the oldest first",
+    summary="List open dead letters, the oldest first",
     responses={
         200: page_response("list_dead_letters"),
         **problem_responses(*WORKER_PROBLEMS, ValidationFailed, InvalidCursor, UnknownRoute),
@@ -77,7 +79,10 @@ async def list_dead_letters(
     route: RouteName = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
 ) -> Page[DeadLetterSummary]:
-    """Those that nobody has retried successfully or discarded yet. The topic keeps letters for 30 days."""
+    """Events that could not be applied, and that are neither retried with success nor discarded.
+
+    The topic keeps dead letters for 30 days.
+    """
     found = await service.open(route, after=after, limit=limit + 1)
     items = [
         DeadLetterSummary.of(each, service.route_of(each.origin.topic)) async for each in service.read(found[:limit])
@@ -89,16 +94,15 @@ async def list_dead_letters(
 
 @router.post(
     "",
-    summary="Retry or discard many",
+    summary="Retry or discard several dead letters",
     responses=problem_responses(*WORKER_PROBLEMS, ValidationFailed, InvalidCursor, UnknownRoute),
 )
 async def resolve_dead_letters(
     *, worker: CurrentWorker, service: ServiceDep, many: DeadLetterSelection
 ) -> ResolvedDeadLetters:
-    """The oldest first; of a route so many at a time as one request may do, so go on until `next_cursor` is null.
+    """The oldest first. For a route, repeat the request with `next_cursor` until it is null.
 
-    Each is as if it were retried or discarded alone. With 503 those that the database did not take are open still, and
-    what was done before them is done.
+    Each is retried or discarded as if alone. After 503, the ones before the failure are done, and the others are open.
     """
     cursor = None
     if many.ids is not None:
@@ -111,31 +115,35 @@ async def resolve_dead_letters(
     return ResolvedDeadLetters(items=[ResolvedDeadLetter.of(each) async for each in resolved], next_cursor=cursor)
 
 
-@router.get("/{letter_id}", summary="One, with all that came", responses=problem_responses(*_OF_ONE, ValidationFailed))
+@router.get(
+    "/{letter_id}",
+    summary="Read a dead letter with key, value and headers",
+    responses=problem_responses(*_OF_ONE, ValidationFailed),
+)
 async def read_dead_letter(*, _worker: CurrentWorker, service: ServiceDep, letter_id: LetterIdDep) -> DeadLetterDetail:
-    """Those that are done with, too, with their resolution."""
+    """Resolved ones, too, with their resolution."""
     letter, resolution = await service.get(letter_id)
     return DeadLetterDetail.with_resolution(letter, service.route_of(letter.origin.topic), resolution)
 
 
 @router.post(
     "/{letter_id}/retry",
-    summary="Try it again by the route as it is now",
+    summary="Retry a dead letter with the current route",
     responses=problem_responses(*_OF_ONE, DeadLetterAlreadyResolved, ValidationFailed),
 )
 async def retry_dead_letter(
     *, worker: CurrentWorker, service: ServiceDep, letter_id: LetterIdDep
 ) -> ResolvedDeadLetter:
-    """`applied`; or `skipped`, because the row is newer; or `rejected` again, and then it stays open.
+    """The outcome is `applied`, `skipped` because the row is newer, or `rejected`. A rejected one stays open.
 
-    503: the database did not answer, and the letter is open still.
+    503: the database does not answer, and the dead letter stays open.
     """
     return ResolvedDeadLetter.of(await service.resolve("retry", letter_id, by=worker.username))
 
 
 @router.post(
     "/{letter_id}/discard",
-    summary="Put it aside",
+    summary="Discard a dead letter",
     responses=problem_responses(*_OF_ONE, DeadLetterAlreadyResolved, ValidationFailed),
 )
 async def discard_dead_letter(

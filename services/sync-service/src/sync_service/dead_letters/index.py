@@ -1,7 +1,7 @@
-"""Which letters are open. Pure.
+"""An index of the open dead letters. Pure.
 
-It holds a number and a topic's name of each open letter, and of each other one what became of it: about 200 bytes a
-letter of those that the topic still has.
+It holds the id and the topic of each open one, and the resolution of each other one: about 200 bytes for each dead
+letter that the topic still has.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from sync_service.dead_letters.models import DeadLetter, DeadLetterId, Record, R
 
 
 class DeadLetterIndex:
-    """Of one topic, `topic_id`. `reached` is where in each partition the next record to be noted is."""
+    """Of the topic `topic_id`. `reached` is the offset of the next record to note, by partition."""
 
     def __init__(self, topic_id: str) -> None:
         self.topic_id = topic_id
@@ -21,7 +21,7 @@ class DeadLetterIndex:
         self._resolved: dict[DeadLetterId, Resolution] = {}
 
     def note(self, record: Record) -> None:
-        """Records come in the order of their partition."""
+        """Add a record. The records of a partition must come in order."""
         self.reached[record.partition] = record.offset + 1
         match read(record):
             case DeadLetter() as letter:
@@ -30,7 +30,7 @@ class DeadLetterIndex:
                 self._resolved[resolution.letter] = resolution
 
     def forget_before(self, first: Mapping[int, int]) -> None:
-        """Of each partition, what is before an offset has been deleted by now."""
+        """Forget what has been deleted from the topic: everything before these offsets, by partition."""
         for known in (self._open, self._resolved):
             for letter in [each for each in known if each.offset < first.get(each.partition, 0)]:
                 del known[letter]
@@ -42,15 +42,18 @@ class DeadLetterIndex:
         return letter in self._open
 
     def resolution(self, letter: DeadLetterId) -> Resolution | None:
-        """What became of it; None while it is open, or if there is no such letter."""
+        """The resolution of a dead letter; None while it is open, or if it does not exist."""
         return self._resolved.get(letter)
 
     def open_by_topic(self) -> Mapping[str, int]:
-        """How many are open, by the topic that they came from."""
+        """The number of open ones, by the topic of their events."""
         return Counter(self._open.values())
 
     def open_after(self, letter: DeadLetterId | None, topics: Collection[str] | None) -> Iterator[DeadLetterId]:
-        """Those behind a letter (None: all), the oldest first, that came from these topics (None: from any)."""
+        """The open ones after a given id, the oldest first, of these topics.
+
+        None: from the beginning, of all topics.
+        """
         for each, topic in sorted(self._open.items()):
             if (letter is None or each > letter) and (topics is None or topic in topics):
                 yield each

@@ -1,8 +1,8 @@
-"""When so many events fail that it can't be the events. Pure.
+"""Limits of dead letters: when so many events fail that the cause is not in single events. Pure.
 
-Of each partition two things are watched: how many events in a row have failed, and which share of the latest ones.
-A batch is decoded first and written then, so there are two rows, one for each stage: an event that could be decoded
-ends the row of those that could not, whatever the store says of it.
+For each partition there are two limits: consecutive failures, and the share of failures in the latest events. A batch
+is decoded first and written afterwards, so consecutive failures are counted for each stage: an event that is decoded
+ends the consecutive failures of decoding, even if the store rejects it.
 """
 
 from collections import deque
@@ -12,21 +12,21 @@ from typing import NamedTuple
 
 from sync_service.dead_letters.models import Stage
 
-# The share is of so many of the latest events, and means something from so many on.
+# The share is computed over this number of latest events, and only if there are at least so many.
 WINDOW_EVENTS = 1000
 LEAST_EVENTS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterLimits:
-    """So many failures in a row are the last ones; so large a share (up to 1) is too large."""
+    """The most consecutive failures, and the largest share of failures (up to 1)."""
 
     max_consecutive: int
     max_ratio: float
 
 
 class Failure(NamedTuple):
-    """An event of a partition that is in the dead letters."""
+    """A failed event of a partition."""
 
     offset: int
     stage: Stage
@@ -40,7 +40,7 @@ class _Block:
 
 @dataclass(slots=True)
 class FailureWindow:
-    """How the events of a partition fared, up to the latest."""
+    """Failures among the latest events of a partition."""
 
     consecutive: dict[Stage, int] = field(default_factory=lambda: {"VALUE_CONVERTER": 0, "TASK_PUT": 0})
     _blocks: deque[_Block] = field(default_factory=lambda: deque([_Block(0, 0)]))
@@ -49,7 +49,7 @@ class FailureWindow:
 
     @classmethod
     def before(cls, offset: int, failures: Iterable[Failure]) -> "FailureWindow":
-        """What is known of those before an offset: the ones that failed, in whatever order."""
+        """The window before an offset, from the failures before it in any order."""
         window = cls()
         failed = {failure.offset: failure.stage for failure in failures if failure.offset < offset}
         window.consecutive = _consecutive(offset, failed)
@@ -58,7 +58,7 @@ class FailureWindow:
         return window
 
     def decoded(self, events: int) -> None:
-        """So many events could be read, one after the other."""
+        """Count consecutive events that could be decoded."""
         if events:
             self.consecutive["VALUE_CONVERTER"] = 0
             self._note(events, 0)
@@ -68,16 +68,16 @@ class FailureWindow:
 
     def failed(self, stage: Stage) -> None:
         self.consecutive[stage] += 1
-        # What the store has refused was counted as an event when it was decoded.
+        # An event that the store rejects was counted when it was decoded.
         self._note(1 if stage == "VALUE_CONVERTER" else 0, 1)
 
     @property
     def ratio(self) -> float | None:
-        """The share of failures in the latest `WINDOW_EVENTS` events or a few more; None before `LEAST_EVENTS`."""
+        """The share of failures in about the latest `WINDOW_EVENTS` events; None before `LEAST_EVENTS`."""
         return self._failures / self._events if self._events >= LEAST_EVENTS else None
 
     def violation(self, limits: DeadLetterLimits, stage: Stage) -> str | None:
-        """Why one more failure at this stage is too many; None if it isn't."""
+        """Which limit one more failure at this stage exceeds, in words; None if none."""
         if self.consecutive[stage] >= limits.max_consecutive:
             return f"{self.consecutive[stage]} events in a row could not be applied"
         if self.ratio is not None and self.ratio > limits.max_ratio:
@@ -100,7 +100,7 @@ class FailureWindow:
 
 
 def _consecutive(offset: int, failed: dict[int, Stage]) -> dict[Stage, int]:
-    """The rows of failures that end directly before an offset."""
+    """The consecutive failures of each stage directly before an offset."""
     row: list[Stage] = []
     while (stage := failed.get(offset - len(row) - 1)) is not None:
         row.append(stage)

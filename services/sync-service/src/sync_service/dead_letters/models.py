@@ -1,8 +1,8 @@
 """Records of the dead letters' topic. Pure.
 
-The topic is a log: a *letter* is an event as it came, with headers as Kafka Connect has them (KIP-298) and the id of
-the topic it came from; a *resolution* is a later record of the same partition without a value, whose headers name a
-letter and tell what became of it. What is open is letters without a resolution.
+The topic is a log of two kinds of records. A *dead letter* is an event as it came, with the headers of Kafka Connect
+(KIP-298) and the id of its topic. A *resolution* is a later record of the same partition without a value. Its headers
+name a dead letter and its result. A dead letter without a resolution is open.
 """
 
 import re
@@ -18,9 +18,9 @@ from sync_service.timestamps import to_datetime
 DEAD_LETTERS_TOPIC = "sync.dead-letters"
 SINK_NAME = "sync-service"
 
-# Kafka Connect's names: the value could not be read, or the store did not take it.
+# Kafka Connect's names: the value could not be decoded or mapped, or the store rejected it.
 Stage = Literal["VALUE_CONVERTER", "TASK_PUT"]
-# How a letter can be done with: applied; older than the row or nothing to apply; put aside by somebody.
+# The results of a resolution: applied, skipped (older than the row, or no change), discarded by a user.
 Result = Literal["applied", "skipped", "discarded"]
 
 Record: TypeAlias = ConsumerRecord[bytes, bytes]
@@ -34,14 +34,14 @@ _RESOLVED = "sync.resolution.letter"
 _RESULT = "sync.resolution.result"
 _BY = "sync.resolution.by"
 
-# Where a letter of an earlier release, which has no topic id, is taken to come from. No topic has this id.
+# The topic id of dead letters of earlier releases, which have none. No topic has this id.
 UNKNOWN_TOPIC_ID = "0" * 32
 _REASON_LENGTH = 2000
 _LONGEST_ID = re.compile(r"([0-9]{1,9})-([0-9]{1,18})")
 
 
 class DeadLetterId(NamedTuple):
-    """Where the letter is in the topic."""
+    """The position of the dead letter in the topic."""
 
     partition: int
     offset: int
@@ -51,13 +51,13 @@ class DeadLetterId(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> Self | None:
-        """None: this can't be an id."""
+        """None if the text is not an id."""
         found = _LONGEST_ID.fullmatch(text)
         return cls(int(found[1]), int(found[2])) if found else None
 
 
 class Origin(NamedTuple):
-    """The event that a letter is about."""
+    """The position of the event in its topic."""
 
     topic: str
     topic_id: str
@@ -67,7 +67,7 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """`headers` are the event's own. With `omitted_bytes` the event was too large for the topic, and is not in it."""
+    """`headers` are the event's own. With `omitted_bytes` the event was too large, and key and value are left out."""
 
     id: DeadLetterId
     origin: Origin
@@ -90,8 +90,8 @@ class Resolution:
 
 
 def dead_letter_headers(record: Record, stage: Stage, error: Exception, topic_id: str) -> list[tuple[str, bytes]]:
-    """What a letter has beyond the event's own headers."""
-    told = {
+    """The headers that a dead letter has in addition to those of the event."""
+    headers = {
         _ORIGIN_TOPIC: record.topic,
         f"{_ERROR}partition": str(record.partition),
         f"{_ERROR}offset": str(record.offset),
@@ -103,11 +103,11 @@ def dead_letter_headers(record: Record, stage: Stage, error: Exception, topic_id
         f"{_ERROR}exception.message": str(error)[:_REASON_LENGTH],
         _TOPIC_ID: topic_id,
     }
-    return _encoded(told)
+    return _encoded(headers)
 
 
 def omission_header(record: Record) -> tuple[str, bytes]:
-    """Says that key, value and headers of the event are not in the letter, and how many bytes they were."""
+    """Marks a dead letter without key, value and headers of its event, with their size in bytes."""
     size = len(record.key or b"") + len(record.value or b"")
     return _OMITTED_BYTES, str(size).encode()
 
@@ -117,29 +117,29 @@ def resolution_headers(letter: DeadLetterId, result: Result, by: str) -> list[tu
 
 
 def read(record: Record) -> DeadLetter | Resolution | None:
-    """What a record of the topic is; None: something that somebody else has put there."""
-    # Of a name that occurs twice the last one is ours: an event may have any headers.
-    told = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
-    if _ORIGIN_TOPIC in told:
-        return _letter(record, told)
-    if (resolved := DeadLetterId.of(told.get(_RESOLVED, ""))) is not None:
-        result = cast("Result", told.get(_RESULT, "discarded"))
-        return Resolution(resolved, result, told.get(_BY, ""), to_datetime(record.timestamp))
+    """Parse a record of the topic. None if it is neither a dead letter nor a resolution."""
+    # Of two headers with the same name the last one is ours, because an event may have any headers.
+    headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
+    if _ORIGIN_TOPIC in headers:
+        return _letter(record, headers)
+    if (resolved := DeadLetterId.of(headers.get(_RESOLVED, ""))) is not None:
+        result = cast("Result", headers.get(_RESULT, "discarded"))
+        return Resolution(resolved, result, headers.get(_BY, ""), to_datetime(record.timestamp))
     return None
 
 
-def _letter(record: Record, told: Mapping[str, str]) -> DeadLetter | None:
-    partition, offset = told.get(f"{_ERROR}partition", ""), told.get(f"{_ERROR}offset", "")
+def _letter(record: Record, headers: Mapping[str, str]) -> DeadLetter | None:
+    partition, offset = headers.get(f"{_ERROR}partition", ""), headers.get(f"{_ERROR}offset", "")
     if not (partition.isdecimal() and offset.isdecimal()):
         return None
-    origin = Origin(told[_ORIGIN_TOPIC], told.get(_TOPIC_ID, UNKNOWN_TOPIC_ID), int(partition), int(offset))
-    omitted = told.get(_OMITTED_BYTES)
+    origin = Origin(headers[_ORIGIN_TOPIC], headers.get(_TOPIC_ID, UNKNOWN_TOPIC_ID), int(partition), int(offset))
+    omitted = headers.get(_OMITTED_BYTES)
     return DeadLetter(
         id=DeadLetterId(record.partition, record.offset),
         origin=origin,
-        stage=told.get(f"{_ERROR}stage", ""),
-        error=told.get(f"{_ERROR}exception.class.name", ""),
-        reason=told.get(f"{_ERROR}exception.message", ""),
+        stage=headers.get(f"{_ERROR}stage", ""),
+        error=headers.get(f"{_ERROR}exception.class.name", ""),
+        reason=headers.get(f"{_ERROR}exception.message", ""),
         failed_at=to_datetime(record.timestamp),
         key=record.key,
         value=record.value,
@@ -148,5 +148,5 @@ def _letter(record: Record, told: Mapping[str, str]) -> DeadLetter | None:
     )
 
 
-def _encoded(told: Mapping[str, str]) -> list[tuple[str, bytes]]:
-    return [(name, text.encode(errors="replace")) for name, text in told.items()]
+def _encoded(headers: Mapping[str, str]) -> list[tuple[str, bytes]]:
+    return [(name, text.encode(errors="replace")) for name, text in headers.items()]

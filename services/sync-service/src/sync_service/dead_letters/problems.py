@@ -1,11 +1,11 @@
-"""What can be wrong with a request about dead letters."""
+"""Problems of requests about dead letters."""
 
 from service_kit.problems import NotFound, Problem
 
 
 class DeadLetterNotFound(NotFound):
-    code, title = "dead-letter-not-found", "There is no such dead letter, or it was older than 30 days."
+    code, title = "dead-letter-not-found", "Dead letter not found. Dead letters are kept for 30 days."
 
 
 class DeadLetterAlreadyResolved(Problem):
-    status, code, title = 409, "dead-letter-resolved", "Somebody has retried or discarded this dead letter already."
+    status, code, title = 409, "dead-letter-resolved", "Dead letter already resolved."

@@ -1,10 +1,10 @@
-"""What the consumer does with an event that can't be applied, and when it refuses to go on doing it.
+"""Sends events that can't be applied to the dead letters, and stops the process when there are too many.
 
-A supervisor starts a stopped process again, and partitions move from one process to another. So that none of it lets
-more events through, how a partition fared before a batch is asked of the dead letters themselves whenever this process
-does not know it, and only if an event fails. The answer also says which events have their letter already, of a process
-that ended before it committed, or that was further than the offsets are set back to: they get no second one. Letters
-that somebody has resolved don't count as failures, however often their events come.
+A supervisor restarts a stopped process, and partitions move between processes. So that this lets no more events through
+than the limits allow, the history of a partition is read from the dead letters themselves whenever this process does
+not know it, and only when an event fails. The history also says which events have a dead letter already, because a
+process ended before it committed, or because offsets were set back. They get no second one. Resolved dead letters do
+not count as failures, however often their events are delivered.
 """
 
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from sync_service.dead_letters.limits import DeadLetterLimits, Failure, FailureW
 from sync_service.dead_letters.models import DeadLetter, DeadLetterId, Record, Resolution, Stage, read
 from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
 
-# How far back in the topic the letters of a partition are looked for.
+# The number of records in which the dead letters of a partition are searched.
 LATEST_RECORDS = 5000
 
 
 class TooManyDeadLetters(Exception):  # noqa: N818 - a state of the route
-    """So many are no poison in the data but something that is wrong for all of them."""
+    """So many events fail that the cause is not in single events."""
 
 
 @dataclass(frozen=True, slots=True)
 class _KnownDeadLetters:
-    """Those that a partition has already, by the offsets of their events."""
+    """The dead letters of a partition, by the offsets of their events."""
 
     open: frozenset[int]
     resolved: frozenset[int]
@@ -32,7 +32,7 @@ class _KnownDeadLetters:
 
 @dataclass(frozen=True, slots=True)
 class _PartitionHistory:
-    """What this process knows of a partition, up to an offset; None: it has not asked for the letters yet."""
+    """What this process knows of a partition up to an offset. `letters` is None before they are read."""
 
     next_offset: int
     window: FailureWindow
@@ -40,7 +40,7 @@ class _PartitionHistory:
 
 
 class DeadLetterRouter:
-    """Of one route."""
+    """Of one route, for all its partitions."""
 
     def __init__(
         self, route: str, letters: DeadLetterWriter, reader: DeadLetterReader, limits: DeadLetterLimits
@@ -52,9 +52,9 @@ class DeadLetterRouter:
         self._known: dict[tuple[str, int], _PartitionHistory] = {}
 
     def begin(self, records: Sequence[Record], topic_id: str) -> "BatchRouter":
-        """Of a partition's next batch. To be told when it is `done`."""
+        """Begin the next batch of a partition. The caller reports its end by `BatchRouter.done`."""
         first = records[0]
-        # What is not told to be done will come again, and is asked about.
+        # A batch without `done` is delivered again. Its history is read then.
         known = self._known.pop((topic_id, first.partition), None)
         return BatchRouter(self, first, topic_id, known if known and known.next_offset == first.offset else None)
 
@@ -73,20 +73,20 @@ class BatchRouter:
         self._was_written = False
 
     def decoded(self, events: int) -> None:
-        """So many events could be read, one after the other."""
+        """Count consecutive events that could be decoded."""
         if self._window is None:
             self._decoded += events
         else:
             self._window.decoded(events)
 
     def written(self) -> None:
-        """The store took what it was given last."""
+        """The store accepted the latest write."""
         self._was_written = True
         if self._window is not None:
             self._window.written()
 
     async def send_to_dead_letters(self, record: Record, stage: Stage, error: Exception) -> None:
-        """The event is in the dead letters when this returns. Raises `KafkaError`, `TooManyDeadLetters`."""
+        """Write the event to the dead letters. Raises `KafkaError`, `TooManyDeadLetters`."""
         window, letters = self._window, self._letters
         if window is None or letters is None:
             before, letters = await self._read_history()
@@ -104,12 +104,12 @@ class BatchRouter:
         window.failed(stage)
 
     def done(self, next_offset: int) -> None:
-        """The batch is, and the next one begins there."""
+        """End the batch. The next one begins at this offset."""
         known = _PartitionHistory(next_offset, self._window or self._continued(FailureWindow()), self._letters)
         self._router.keep(self._topic_id, self._first.partition, known)
 
     async def _read_history(self) -> tuple[FailureWindow, _KnownDeadLetters]:
-        """How the partition fared before the batch, and what letters it has."""
+        """The failures of the partition before the batch, and its dead letters."""
         written: dict[DeadLetterId, Failure] = {}
         resolved: set[int] = set()
         async for record in self._router.reader.latest(LATEST_RECORDS):

@@ -10,7 +10,7 @@ from service_kit.schemas import RequestBody, ResponseBody, UtcDatetime
 from sync_service.dead_letters.models import DeadLetter, Resolution
 from sync_service.dead_letters.service import ResolveResult
 
-# So many letters are retried or discarded by one request.
+# The most dead letters that one request retries or discards.
 MOST_AT_ONCE = 200
 LONGEST_KEY = 200
 
@@ -22,10 +22,10 @@ _Reason = Annotated[str, Field(examples=["version: a str that is no integer"])]
 
 
 class DeadLetterSummary(ResponseBody):
-    """An event that could not be applied; `topic`, `partition` and `offset` are where it came from."""
+    """An event that could not be applied. `topic`, `partition` and `offset` are those of the event."""
 
     id: DeadLetterIdText
-    route: str | None = Field(examples=["tweets"], description="Null if no route takes the topic any more.")
+    route: str | None = Field(examples=["tweets"], description="Null if no route reads the topic any more.")
     topic: str = Field(examples=["cdc.mongo.tweets.tweets"])
     partition: int = Field(examples=[3])
     offset: int = Field(examples=[4711])
@@ -35,7 +35,7 @@ class DeadLetterSummary(ResponseBody):
     )
     stage: str = Field(
         examples=["VALUE_CONVERTER"],
-        description="VALUE_CONVERTER: it could not be read or mapped; TASK_PUT: the store refused it.",
+        description="VALUE_CONVERTER: it could not be decoded or mapped. TASK_PUT: the store rejected it.",
     )
     error: str = Field(examples=["UnfitValue"])
     reason: _Reason
@@ -59,15 +59,15 @@ class DeadLetterResolution(ResponseBody):
 
 
 class DeadLetterDetail(DeadLetterSummary):
-    """With all that came, and what became of it."""
+    """A dead letter with the value and headers of its event, and its resolution."""
 
     value: str | None = Field(
         examples=['{"op":"c","after":"{}"}'],
-        description="Null if the event was too large for the dead letters; its own topic has it for a week.",
+        description="Null if the event was too large for the dead letters; its own topic keeps it for a week.",
     )
-    encoding: Literal["utf-8", "base64"] = Field(description="Of `value`; what is not UTF-8 is shown in base64.")
+    encoding: Literal["utf-8", "base64"] = Field(description="The encoding of `value`: base64 if it is not UTF-8.")
     headers: list[DeadLetterHeader]
-    resolution: DeadLetterResolution | None = Field(description="Null while the letter is open.")
+    resolution: DeadLetterResolution | None = Field(description="Null while the dead letter is open.")
 
     @classmethod
     def with_resolution(cls, letter: DeadLetter, route: str | None, resolution: Resolution | None) -> Self:
@@ -84,13 +84,13 @@ class DeadLetterDetail(DeadLetterSummary):
 
 
 class ResolvedDeadLetter(ResponseBody):
-    """What became of a letter; it is open still if it was rejected again."""
+    """The outcome of a retry or discard. A rejected dead letter stays open."""
 
     id: DeadLetterIdText
     outcome: Literal["applied", "skipped", "discarded", "rejected", "not-found", "already-resolved"] = Field(
-        description="skipped: the row is newer than the event, or the event changes nothing."
+        description="skipped: the row is newer than the event, or the event makes no change."
     )
-    reason: _Reason | None = Field(description="Why it was rejected.")
+    reason: _Reason | None = Field(description="Why the retry was rejected.")
 
     @classmethod
     def of(cls, result: ResolveResult) -> Self:
@@ -98,26 +98,26 @@ class ResolvedDeadLetter(ResponseBody):
 
 
 class DeadLetterSelection(RequestBody):
-    """Either the letters by their ids, or the oldest ones of a route, behind those of the request before."""
+    """Either dead letters by their ids, or the oldest ones of a route after the cursor."""
 
     action: Literal["retry", "discard"]
     ids: list[DeadLetterIdParam] | None = Field(
         default=None, min_length=1, max_length=MOST_AT_ONCE, examples=[["0-17"]]
     )
     route: str | None = Field(default=None, max_length=100, examples=["tweets"])
-    cursor: str | None = Field(default=None, max_length=200, description="`next_cursor` of the answer before.")
+    cursor: str | None = Field(default=None, max_length=200, description="`next_cursor` of the previous answer.")
 
     @model_validator(mode="after")
     def _either(self) -> Self:
         if (self.ids is None) == (self.route is None):
-            raise ValueError("name either ids or a route")
+            raise ValueError("either ids or route is required, not both")
         if self.cursor is not None and self.route is None:
-            raise ValueError("a cursor goes on with a route")
+            raise ValueError("a cursor is for a route only")
         return self
 
 
 class ResolvedDeadLetters(ResponseBody):
-    """`next_cursor` is null if nothing is left to do."""
+    """`next_cursor` is null after the last one."""
 
     items: list[ResolvedDeadLetter]
     next_cursor: str | None = Field(examples=["WzAsMTdd"])

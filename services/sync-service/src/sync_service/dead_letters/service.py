@@ -1,4 +1,4 @@
-"""Lists dead letters, tries them again and puts them aside. Made for the service and for the command alike."""
+"""Lists, retries and discards dead letters, for the HTTP API and for the command."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ from sync_service.sinks.base import Rejected, Sink
 
 log = structlog.get_logger(__name__)
 
-# Of one request. The first one after a start reads the whole topic.
+# The deadline of one request. The first one after a start reads the whole topic.
 READ_SECONDS = 60.0
 
 Action = Literal["retry", "discard"]
@@ -31,7 +31,7 @@ ResolveOutcome = Literal["applied", "skipped", "discarded", "rejected", "not-fou
 
 @dataclass(frozen=True, slots=True)
 class ResolveResult:
-    """What became of a letter. It stays open only if it was rejected; `reason` says why."""
+    """The outcome of a retry or discard. A rejected dead letter stays open; `reason` says why."""
 
     id: DeadLetterId
     outcome: ResolveOutcome
@@ -39,11 +39,11 @@ class ResolveResult:
 
 
 class _RetryFailed(Exception):  # noqa: N818 - what happened
-    """The letter can't be applied by the route as it is now."""
+    """The event can't be applied with the current route."""
 
 
 class DeadLetterService:
-    """Everything may raise `KafkaError`. `routes` are as they are now; only a retry asks for a route's `sink`."""
+    """All methods may raise `KafkaError`. `routes` are the current ones. Only a retry needs the `sink` of a route."""
 
     def __init__(
         self,
@@ -60,21 +60,21 @@ class DeadLetterService:
         self._catching_up = asyncio.Lock()
 
     def route_of(self, topic: str) -> str | None:
-        """The name of the route that takes a topic."""
+        """The name of the route that reads a topic."""
         return self._routes[topic].name if topic in self._routes else None
 
     async def open(self, route: str | None, *, after: DeadLetterId | None, limit: int) -> Sequence[DeadLetterId]:
-        """The oldest open ones, of a route if one is named. Raises `UnknownRoute`."""
+        """The ids of the oldest open dead letters, of one route if it is given. Raises `UnknownRoute`."""
         topics = None if route is None else self._topics_of(route)
         index = await self._current_index()
         return list(islice(index.open_after(after, topics), limit))
 
     async def open_by_topic(self) -> Mapping[str, int]:
-        """How many are open, by the topic that they came from."""
+        """The number of open dead letters, by the topic of their events."""
         return (await self._current_index()).open_by_topic()
 
     async def read(self, ids: Collection[DeadLetterId]) -> AsyncGenerator[DeadLetter, None]:
-        """These letters, one by one in the order of the topic, as far as they are there."""
+        """These dead letters in the order of the topic, without those that are deleted."""
         if not ids:
             return
         async with aclosing(self._reader.at(ids)) as records:
@@ -83,7 +83,7 @@ class DeadLetterService:
                     yield letter
 
     async def get(self, letter_id: DeadLetterId) -> tuple[DeadLetter, Resolution | None]:
-        """A letter, and what became of it if it is not open any more. Raises `DeadLetterNotFound`."""
+        """A dead letter and its resolution, None while it is open. Raises `DeadLetterNotFound`."""
         index = await self._current_index()
         if not index.has(letter_id):
             raise DeadLetterNotFound
@@ -107,11 +107,11 @@ class DeadLetterService:
     async def resolve_all(
         self, action: Action, ids: Collection[DeadLetterId], *, by: str
     ) -> AsyncGenerator[ResolveResult, None]:
-        """Retry or discard letters, one after the other, the oldest first.
+        """Retry or discard dead letters in order, the oldest first.
 
-        A retry maps the event by the route as it is now, and applies it only if its row is not newer. Two who do it
-        at the same time do no harm: the second finds it to be done. Raises `Unavailable`, with that letter and those
-        behind it still open.
+        A retry maps the event with the current route, and applies it only if its row is not newer. Two concurrent
+        retries do no harm: the second one is skipped. Raises `Unavailable`; then that dead letter and the ones after it
+        are still open.
         """
         index = await self._current_index()
         for letter_id in sorted(set(ids)):
@@ -135,7 +135,7 @@ class DeadLetterService:
     async def _apply(self, letter: DeadLetter) -> Literal["applied", "skipped"]:
         origin = letter.origin
         if origin.topic not in self._routes:
-            raise _RetryFailed(f"no route takes the topic {origin.topic}")
+            raise _RetryFailed(f"no route reads the topic {origin.topic}")
         route = self._routes[origin.topic]
         key, value = await self._event(letter)
         try:
@@ -146,7 +146,7 @@ class DeadLetterService:
                 topic_partition=topic_partition(origin.topic_id, origin.partition),
                 number=origin.offset,
             )
-        except Exception as error:  # there is no I/O in it: what fails, fails because of the event
+        except Exception as error:  # without I/O, the event is the cause
             raise _RetryFailed(str(error) or type(error).__name__) from error
         if change is None:
             return "skipped"
@@ -157,12 +157,12 @@ class DeadLetterService:
         return "applied" if written.applied else "skipped"
 
     async def _event(self, letter: DeadLetter) -> tuple[bytes | None, bytes | None]:
-        """Key and value as they came."""
+        """Key and value of the event."""
         if letter.omitted_bytes is None:
             return letter.key, letter.value
         record = await self._reader.event(letter.origin)
         if record is None:
-            raise _RetryFailed("the event was too large for the dead letters, and its topic has it no longer")
+            raise _RetryFailed("the event was too large for the dead letters, and its topic no longer has it")
         return record.key, record.value
 
     def _topics_of(self, route: str) -> Collection[str]:
@@ -172,7 +172,7 @@ class DeadLetterService:
         return topics
 
     async def _current_index(self) -> DeadLetterIndex:
-        """The index, with all that is in the topic by now. What is read once is not read again."""
+        """The index, up to date with the topic. Records are read only once."""
         async with _in_time(), self._catching_up:
             topic_id = await self._reader.topic_id()
             if topic_id != self._index.topic_id:

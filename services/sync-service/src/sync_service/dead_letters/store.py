@@ -29,17 +29,17 @@ from sync_service.kafka.clients import POLL_MS, read_until, standalone_consumer
 from sync_service.kafka.deadlines import within
 
 _CLIENT = "sync-service-letters"
-# For one record, of a broker that answers slowly.
+# The deadline for reading one record.
 LETTER_SECONDS = 10.0
-# Each has what it fetches ahead in memory; whoever else wants one waits.
+# Each holds prefetched records in memory. Further readers wait for a free one.
 _CONSUMERS = 4
-# A record may be as large as the broker takes (1 MiB by default), and gets headers on top; see topics.yaml.
+# A record may be as large as the broker accepts (1 MiB by default), plus headers; see topics.yaml.
 MAX_REQUEST_BYTES = 2 * 1024 * 1024
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError)
 
 
 class DeadLetterReader:
-    """Everything raises `KafkaError`: the broker does not answer, or lacks the topic."""
+    """All methods raise `KafkaError` if the broker does not answer, or lacks the topic."""
 
     def __init__(self, kafka: KafkaClients) -> None:
         self._kafka = kafka
@@ -49,7 +49,7 @@ class DeadLetterReader:
         return (await existing_topics(self._kafka, [DEAD_LETTERS_TOPIC]))[DEAD_LETTERS_TOPIC].id
 
     async def catch_up(self, index: DeadLetterIndex) -> None:
-        """Have the index know all that is in the topic by now."""
+        """Bring the index up to date with the topic."""
         async with self._consumer() as consumer:
             kept = await _offset_ranges(consumer)
             index.forget_before({partition: offset_range.begin for partition, offset_range in kept.items()})
@@ -58,11 +58,11 @@ class DeadLetterReader:
                 consumer, {each: (begin[each], offset_range.end) for each, offset_range in kept.items()}
             ):
                 index.note(record)
-            # The last offsets may be markers of transactions, which are no records.
+            # The last offsets may be transaction markers, which are no records.
             index.reached.update({each: max(begin[each], offset_range.end) for each, offset_range in kept.items()})
 
     async def latest(self, count: int) -> AsyncGenerator[Record, None]:
-        """The latest records of each partition."""
+        """The latest `count` records of each partition."""
         async with self._consumer() as consumer:
             kept = await _offset_ranges(consumer)
             async for record in _read(
@@ -75,7 +75,7 @@ class DeadLetterReader:
                 yield record
 
     async def at(self, ids: Iterable[DeadLetterId]) -> AsyncGenerator[Record, None]:
-        """The records at these places, which have been there, in their order; those that are deleted are left out."""
+        """The records with these ids, in order, without those that are deleted."""
         async with self._consumer() as consumer:
             kept = await _offset_ranges(consumer)
             for letter in sorted(set(ids)):
@@ -85,7 +85,7 @@ class DeadLetterReader:
                         yield record
 
     async def event(self, origin: Origin) -> Record | None:
-        """The event itself, from the topic that it came from; None if it is no longer there."""
+        """The event from its own topic; None if the topic no longer has it."""
         if (await existing_topics(self._kafka, [origin.topic]))[origin.topic].id != origin.topic_id:
             return None
         async with standalone_consumer(self._kafka, [origin.topic], client_id=_CLIENT) as consumer:
@@ -104,16 +104,16 @@ class DeadLetterReader:
 
 
 async def _offset_ranges(consumer: AIOKafkaConsumer) -> Mapping[int, OffsetRange]:
-    """By partition: the consumer has those of one topic."""
+    """By partition number: the consumer reads one topic."""
     kept = await offset_ranges(consumer, sorted(consumer.assignment()))
     return {place.partition: offset_range for place, offset_range in kept.items()}
 
 
 async def _one(consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> Record | None:
-    """None if there is no such record (any more). Raises `KafkaTimeoutError` after `LETTER_SECONDS`."""
+    """None if there is no such record. Raises `KafkaTimeoutError` after `LETTER_SECONDS`."""
     record = f"the record {partition.partition}-{offset} of {partition.topic}"
     async with within(LETTER_SECONDS, f"{record} could not be read"):
-        # What was fetched with the one before is still there, unless the consumer seeks.
+        # Prefetched records are kept as long as the consumer does not seek.
         if await consumer.position(partition) != offset:
             consumer.seek(partition, offset)
         while await consumer.position(partition) <= offset:
@@ -142,32 +142,34 @@ class DeadLetterWriter:
             await stop(self._producer)
 
     async def send(self, record: Record, stage: Stage, error: Exception, *, topic_id: str) -> None:
-        """The record as it came; returns when the broker has it for sure. Raises `KafkaError`.
+        """Write the record as it came, and wait until the broker has stored it. Raises `KafkaError`.
 
-        `topic_id` is of the record's topic. Of a record that is too large even for this topic only the place is kept.
+        `topic_id` is that of the record's topic. Of a record that is too large for this topic only the origin is kept.
         """
-        told = dead_letter_headers(record, stage, error, topic_id)
+        headers_of_failure = dead_letter_headers(record, stage, error, topic_id)
         producer = await self._started_producer()
         try:
             await producer.send_and_wait(
-                DEAD_LETTERS_TOPIC, key=record.key, value=record.value, headers=[*record.headers, *told]
+                DEAD_LETTERS_TOPIC, key=record.key, value=record.value, headers=[*record.headers, *headers_of_failure]
             )
         except _TOO_LARGE:
-            await producer.send_and_wait(DEAD_LETTERS_TOPIC, headers=[*told, omission_header(record)], value=b"")
+            await producer.send_and_wait(
+                DEAD_LETTERS_TOPIC, headers=[*headers_of_failure, omission_header(record)], value=b""
+            )
 
     async def resolve(self, letter: DeadLetterId, result: Result, *, by: str) -> None:
-        """Say that a letter is done with; returns when the broker has it for sure. Raises `KafkaError`."""
+        """Write a resolution, and wait until the broker has stored it. Raises `KafkaError`."""
         producer = await self._started_producer()
         await producer.send_and_wait(
             DEAD_LETTERS_TOPIC,
             key=str(letter).encode(),
-            # Behind the letter.
+            # After the dead letter.
             partition=letter.partition,
             headers=resolution_headers(letter, result, by),
         )
 
     async def _started_producer(self) -> AIOKafkaProducer:
-        """Most processes never need one."""
+        """Started on first use: most processes never need one."""
         async with self._starting:
             if self._producer is None:
                 producer = self._kafka.producer(client_id=SINK_NAME, acks="all", max_request_size=MAX_REQUEST_BYTES)

@@ -1,14 +1,14 @@
-"""What can be wrong with an event. Each is a data error: the event goes to the dead letters, alone.
+"""Errors in an event. Each is a data error: only this event goes to the dead letters.
 
 InvalidEvent
-├── MissingKey             it does not say which row it is about
-├── UnsupportedOperation   an `op` that can't be applied to a row
-└── UnfitValue             a value that the copy can't hold
+├── MissingKey             the row is not identified
+├── UnsupportedOperation   an `op` that does not change a single row
+└── UnfitValue             a value that the copy can't store
 """
 
 
-class InvalidEvent(Exception):  # noqa: N818 - the event is, the program is not
-    """An event that is not what Debezium writes."""
+class InvalidEvent(Exception):  # noqa: N818 - the event is invalid
+    """A record that is not a change event as Debezium writes it."""
 
 
 class MissingKey(InvalidEvent):

@@ -1,4 +1,4 @@
-"""MongoDB Extended JSON, as Debezium writes documents and ids: strict v1, v2 relaxed and v2 canonical mixed.
+"""MongoDB Extended JSON, in which Debezium writes documents and ids: strict v1, v2 relaxed and v2 canonical mixed.
 
 https://www.mongodb.com/docs/manual/reference/mongodb-extended-json/
 """
@@ -19,7 +19,7 @@ _UUID_SUBTYPE = 4
 
 
 def decode_extended(value: Any) -> Any:
-    """Replace the type wrappers in a parsed document by Python values.
+    """Replace the type wrappers of a parsed document with Python values.
 
     ObjectIds become their 24 hexadecimal digits, dates aware datetimes, `$numberDecimal` Decimal, binaries bytes and
     those of subtype 4 UUIDs. What has no Python value (`$timestamp`, `$regex`, a `$date` beyond the year 9999 …)
@@ -33,7 +33,7 @@ def decode_extended(value: Any) -> Any:
                 return unwrap(value)
             except (ValueError, TypeError, KeyError, ArithmeticError) as error:
                 raise InvalidEvent(f"a {next(iter(value))} that is not Extended JSON") from error
-        # Most values are neither: a call for each would take most of the time.
+        # Most values are neither dicts nor lists: a call for each would take most of the time.
         return {
             name: decode_extended(item) if type(item) is dict or type(item) is list else item
             for name, item in value.items()
@@ -74,7 +74,7 @@ def _double(wrapped: Mapping[str, Any]) -> float:
     return number
 
 
-# By the wrapper's first name. (A document of one's own may begin with a dollar too, but with another name.)
+# By the first name of the wrapper. (A document of the application may begin with a dollar, too, but with another name.)
 _WRAPPERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "$oid": lambda wrapped: str(wrapped["$oid"]),
     "$date": _date,

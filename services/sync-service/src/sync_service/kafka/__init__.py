@@ -1,1 +1,1 @@
-"""Kafka: clients, the member of the consumer group, its partitions and offsets, and readers outside the group."""
+"""Kafka: clients, the member of the consumer group with its partitions and offsets, and readers outside the group."""

@@ -1,6 +1,5 @@
-"""What the broker is asked: which topics exist, their offsets, and what a consumer group has committed."""
+"""Metadata from the broker: topics, offsets, and the offsets that a consumer group has committed."""
 
-import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -11,22 +10,22 @@ from aiokafka.structs import OffsetAndMetadata
 
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_topics import Topic, describe_topics
+from service_kit.retry import Backoff, Retrier
 
-# A broker that has just started creates or loads what the group's coordinator needs.
+# A broker that has just started has to load the group before it can answer.
 COORDINATOR_SECONDS = 10.0
-_PAUSE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class OffsetRange:
-    """The offset of the oldest record that a partition keeps, and of the next one to come."""
+    """The offset of the oldest record of a partition, and the offset that its next record will get."""
 
     begin: int
     end: int
 
 
 async def existing_topics(kafka: KafkaClients, names: Iterable[str]) -> Mapping[str, Topic]:
-    """All of these topics. Raises `KafkaError`: the broker does not answer, or lacks one of them."""
+    """All of these topics. Raises `KafkaError` if the broker does not answer, or lacks one of them."""
     existing = {}
     for name, topic in (await describe_topics(kafka, names)).items():
         if isinstance(topic, KafkaError):
@@ -38,8 +37,8 @@ async def existing_topics(kafka: KafkaClients, names: Iterable[str]) -> Mapping[
 async def offset_ranges(
     consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]
 ) -> Mapping[TopicPartition, OffsetRange]:
-    """Of each partition. Raises `KafkaError`."""
-    # In this order no record that is deleted meanwhile makes a beginning after the end.
+    """The offsets of each partition. Raises `KafkaError`."""
+    # In this order a concurrent deletion of records can't make the beginning higher than the end.
     begins = await consumer.beginning_offsets(list(partitions))
     ends = await consumer.end_offsets(list(partitions))
     return {partition: OffsetRange(begins[partition], ends[partition]) for partition in partitions}
@@ -48,26 +47,24 @@ async def offset_ranges(
 async def committed_offsets(
     admin: AIOKafkaAdminClient, group_id: str, partitions: Collection[TopicPartition]
 ) -> Mapping[TopicPartition, OffsetAndMetadata]:
-    """Partitions of which the group has committed nothing are left out.
+    """Without the partitions of which the group has committed nothing.
 
-    Raises `KafkaError`, what is worth another try after `COORDINATOR_SECONDS`.
+    Raises `KafkaError`. A retriable one is retried for `COORDINATOR_SECONDS`.
     """
-    deadline = asyncio.get_running_loop().time() + COORDINATOR_SECONDS
-    while True:
-        try:
-            return await _asked_once(admin, group_id, partitions)
-        except KafkaError as error:
-            if not error.retriable or asyncio.get_running_loop().time() > deadline:
-                raise
-        await asyncio.sleep(_PAUSE_SECONDS)
+    retrier = Retrier(
+        on=lambda error: isinstance(error, KafkaError) and bool(error.retriable),
+        backoff=Backoff(initial=0.2, maximum=1.0),
+        timeout=COORDINATOR_SECONDS,
+    )
+    return await retrier.run(lambda: _committed_offsets(admin, group_id, partitions))
 
 
-async def _asked_once(
+async def _committed_offsets(
     admin: AIOKafkaAdminClient, group_id: str, partitions: Collection[TopicPartition]
 ) -> Mapping[TopicPartition, OffsetAndMetadata]:
     try:
         found = await admin.list_consumer_group_offsets(group_id, partitions=list(partitions))
     except AttributeError as error:
-        # aiokafka 0.14 looks for the error of a partition where there is none.
-        raise GroupCoordinatorNotAvailableError("the committed offsets are not to be had") from error
+        # aiokafka 0.14 reads a field that the answer lacks if the coordinator is not available.
+        raise GroupCoordinatorNotAvailableError("the committed offsets are not available") from error
     return {partition: offset for partition, offset in found.items() if offset.offset >= 0}

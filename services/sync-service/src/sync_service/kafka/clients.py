@@ -1,4 +1,4 @@
-"""Consumers that belong to no group, so that they touch no offsets of one."""
+"""Consumers outside of consumer groups: they commit no offsets."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -15,16 +15,16 @@ POLL_MS = 500
 REQUEST_TIMEOUT_MS = 5000
 FETCH_WAIT_MS = 100
 READABLE_SECONDS = 8.0
-# What is fetched ahead of being read, of all partitions together. One record may be larger.
+# The most bytes that are fetched in advance, of all partitions together. One record may be larger.
 FETCH_BYTES = 4 * 1024 * 1024
-# Records of aborted transactions are never read, and the end is the last stable offset (KIP-98).
+# Records of aborted transactions are not read, and the end is the last stable offset (KIP-98).
 ISOLATION = "read_committed"
 
 
 class StandaloneClients:
-    """A consumer of no group, without partitions, and an admin client.
+    """A consumer without a group and without partitions, and an admin client.
 
-    They connect when they are needed for the first time, and again after `close`.
+    They connect on first use, and again after `close`.
     """
 
     def __init__(self, kafka: KafkaClients, *, client_id: str, request_timeout_ms: int) -> None:
@@ -34,7 +34,7 @@ class StandaloneClients:
         self._started: tuple[AIOKafkaConsumer, AIOKafkaAdminClient] | None = None
 
     async def connected(self) -> tuple[AIOKafkaConsumer, AIOKafkaAdminClient]:
-        """Raises `KafkaUnavailable`; then neither is connected."""
+        """Raises `KafkaUnavailable`. Then neither is connected."""
         if self._started is None:
             consumer = _unstarted_consumer(self._kafka, self._client_id, self._request_timeout_ms)
             admin = self._kafka.admin(client_id=self._client_id, request_timeout_ms=self._request_timeout_ms)
@@ -60,7 +60,7 @@ def _unstarted_consumer(kafka: KafkaClients, client_id: str, request_timeout_ms:
         fetch_max_wait_ms=FETCH_WAIT_MS,
         fetch_max_bytes=FETCH_BYTES,
         isolation_level=ISOLATION,
-        # For a place whose record was deleted between the question for the beginning and the fetch.
+        # For an offset whose record is deleted between the request for the beginning and the fetch.
         auto_offset_reset="earliest",
     )
 
@@ -69,9 +69,9 @@ def _unstarted_consumer(kafka: KafkaClients, client_id: str, request_timeout_ms:
 async def standalone_consumer(
     kafka: KafkaClients, topics: Iterable[str], *, client_id: str
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer with all partitions of the topics; the caller says where it begins (`seek`).
+    """A consumer with all partitions of the topics. The caller sets the start (`seek`).
 
-    Raises `KafkaError`: the broker does not answer, or lacks a topic.
+    Raises `KafkaError` if the broker does not answer, or lacks a topic.
     """
     existing = await existing_topics(kafka, topics)
     async with kafka.started(_unstarted_consumer(kafka, client_id, REQUEST_TIMEOUT_MS)) as consumer:
@@ -82,10 +82,10 @@ async def standalone_consumer(
 async def read_until(
     consumer: AIOKafkaConsumer, ranges: Mapping[TopicPartition, tuple[int, int]]
 ) -> AsyncGenerator["ConsumerRecord[bytes, bytes]", None]:
-    """The records of some of a consumer's partitions, from one offset up to before another, partition by partition.
+    """The records in ranges of offsets, partition by partition. A range is its start and the offset after its end.
 
-    Fewer than the offsets promise: markers of transactions, aborted records and what compaction or retention has
-    deleted are none. The consumer's position passes over them. Raises `KafkaError`.
+    There may be fewer records than offsets: transaction markers, aborted records and deleted records are skipped.
+    Raises `KafkaError`.
     """
     consumer.pause(*consumer.assignment())
     for partition, (start, end) in ranges.items():
@@ -106,12 +106,12 @@ async def _read_up_to(
                 return
             yield record
         if not records:
-            # The log may end earlier by now: its topic was created again.
+            # The log is shorter now if its topic was created again.
             end = min(end, (await consumer.end_offsets([partition]))[partition])
 
 
 async def is_readable(kafka: KafkaClients, partition: TopicPartition, offset: int, *, client_id: str) -> bool:
-    """Whether a new connection gets past an offset at which there are records: the broker serves the partition."""
+    """Does the broker serve the partition? A new connection tries to read beyond an offset that has records."""
     try:
         async with (
             within(READABLE_SECONDS, "no answer"),
@@ -130,7 +130,7 @@ async def is_readable(kafka: KafkaClients, partition: TopicPartition, offset: in
 async def ends_by_new_connection(
     kafka: KafkaClients, partitions: Collection[TopicPartition], *, client_id: str
 ) -> Mapping[TopicPartition, int]:
-    """The offsets of the next records to come. Raises `KafkaError`, after `READABLE_SECONDS` at the latest."""
+    """The end offsets. Raises `KafkaError` after `READABLE_SECONDS` at the latest."""
     topics = {partition.topic for partition in partitions}
     async with (
         within(READABLE_SECONDS, "no answer"),

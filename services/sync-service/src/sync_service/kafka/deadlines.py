@@ -1,4 +1,4 @@
-"""Deadlines of what the broker is asked."""
+"""Deadlines for requests to the broker."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaTimeoutError
 
 @asynccontextmanager
 async def within(seconds: float, failure: str) -> AsyncIterator[None]:
-    """Raises `KafkaTimeoutError`, which says the `failure` and the time, if the block takes longer."""
+    """Raises `KafkaTimeoutError` with the `failure` and the limit if the block takes longer."""
     try:
         async with asyncio.timeout(seconds):
             yield

@@ -1,4 +1,4 @@
-"""A consumer of topics that may be missing, be created later, or be given partitions."""
+"""A consumer that discovers topics and partitions that are created later."""
 
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
@@ -11,7 +11,7 @@ from service_kit.kafka import KafkaClients
 from service_kit.kafka_topics import Topic, describe_topics
 from sync_service.kafka.clients import standalone_consumer
 
-# After so long a topic or partition is read that has been created.
+# The longest time until a new topic or partition is read.
 DISCOVER_SECONDS = 30.0
 
 
@@ -19,7 +19,7 @@ DISCOVER_SECONDS = 30.0
 async def discovering_consumer(
     kafka: KafkaClients, topics: Collection[str], *, client_id: str
 ) -> AsyncIterator["DiscoveringConsumer"]:
-    """Raises `KafkaError`: the broker does not answer, or lacks all of the topics."""
+    """Raises `KafkaError` if the broker does not answer, or lacks all of the topics."""
     described = await describe_topics(kafka, topics)
     existing = [topic for topic in described.values() if isinstance(topic, Topic)]
     if not existing:
@@ -29,7 +29,7 @@ async def discovering_consumer(
 
 
 class DiscoveringConsumer:
-    """`consumer` has all partitions of those topics that existed at the latest look."""
+    """`consumer` has all partitions of the topics that existed at the latest `discover`."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class DiscoveringConsumer:
 
     @property
     def missing(self) -> Collection[str]:
-        """Names of topics that do not exist, or can't be read."""
+        """The names of topics that do not exist or can't be read."""
         return [name for name, found in self._described.items() if isinstance(found, KafkaError)]
 
     async def discover(self) -> None:
@@ -54,7 +54,7 @@ class DiscoveringConsumer:
 
         It asks the broker every `DISCOVER_SECONDS`.
 
-        A topic that could not be read before for another reason is read from its end. Raises `KafkaError`.
+        A topic that existed and could not be read before is read from its end. Raises `KafkaError`.
         """
         if time.monotonic() < self._discover_at:
             return
@@ -63,7 +63,7 @@ class DiscoveringConsumer:
         former, self._described = self._described, described
         assigned = self.consumer.assignment()
         wanted = {place for topic in described.values() if isinstance(topic, Topic) for place in topic.topic_partitions}
-        # What can't be described at the moment is kept.
+        # Partitions of a topic that can't be described at the moment are kept.
         wanted |= {place for place in assigned if _is_unknown(described[place.topic])}
         created = {name for name, found in described.items() if _was_created(former[name], found)}
         kept = {place for place in wanted & assigned if place.topic not in created}

@@ -1,7 +1,7 @@
-"""Events that were deleted before they were read: the copy of their topic is in doubt until it was compared.
+"""Gaps: events that were deleted before they were read. The copy of their topic is in doubt until it is compared.
 
-They are kept in MySQL's table `sync_gaps`, so that every process knows them, and the next one does. A comparison that
-found a copy equal to its source, or made it so, forgets its gaps (`reconciliation.cli`).
+MySQL's table `sync_gaps` keeps them for all processes and across restarts. A comparison that finds the copy equal to
+its source, or repairs it, deletes the gaps of its topic (`reconciliation.cli`).
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _NO_SUCH_TABLE = 1146
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Events of a partition from the offset `first` up to before `end`, which is None if it is not known."""
+    """Missing events of a partition: from the offset `first` up to but without `end`, which is None if unknown."""
 
     topic: str
     topic_id: str
@@ -38,26 +38,26 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class KnownGap(Gap):
-    """One that is stored. `found_at` is by the clock of the database."""
+    """A stored gap. `found_at` is by the clock of the database."""
 
     found_at: datetime
 
 
 class Gaps:
-    """As of the last `refresh` or `record`. `engine` commits each statement."""
+    """The gaps as of the last `refresh` or `record`. `engine` commits each statement."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._known: tuple[KnownGap, ...] = ()
 
     def of(self, topic: str) -> Sequence[KnownGap]:
-        """Those of a topic that are known, the oldest first."""
+        """The known gaps of a topic, the oldest first."""
         return [gap for gap in self._known if gap.topic == topic]
 
     async def record(self, gaps: Sequence[Gap]) -> None:
-        """Returns when they are stored. Raises `Unavailable`.
+        """Store gaps. Raises `Unavailable`.
 
-        A gap that is found again is stored once, as of now: a comparison that began before does not end the doubt.
+        A gap that is found again gets the current time: a comparison that began before does not end the doubt.
         """
         statement = text(
             "INSERT INTO sync_gaps (topic, topic_id, partition_number, first_offset, end_offset, reason, found_at) "
@@ -71,7 +71,7 @@ class Gaps:
         await self.refresh()
 
     async def refresh(self) -> None:
-        """Raises `Unavailable`."""
+        """Read the stored gaps. Raises `Unavailable`."""
         statement = text(
             "SELECT topic, topic_id, partition_number, first_offset, end_offset, reason, found_at "
             "FROM sync_gaps ORDER BY found_at, topic, partition_number, first_offset"
@@ -96,21 +96,21 @@ _STORED = ("topic", "topic_id", "partition", "first", "end", "reason")
 
 
 async def now(engine: AsyncEngine) -> datetime:
-    """By the clock of the database, which `forget` goes by. Raises `Unavailable`."""
+    """The time by the clock of the database, which `forget` compares with. Raises `Unavailable`."""
     async with _answering(), engine.connect() as connection:
         moment: datetime = (await connection.execute(text("SELECT UTC_TIMESTAMP(6)"))).scalar_one()
         return moment
 
 
 async def forget(engine: AsyncEngine, topic: str, *, before: datetime) -> int:
-    """Forget a topic's gaps that were found before a comparison began; how many there were. Raises `Unavailable`."""
+    """Delete the gaps of a topic that were found before a time. Returns their number. Raises `Unavailable`."""
     statement = text("DELETE FROM sync_gaps WHERE topic = :topic AND found_at < :before")
     async with _answering(), engine.begin() as connection:
         try:
             return (await connection.execute(statement, {"topic": topic, "before": before})).rowcount
         except ProgrammingError as error:
             if error.orig is not None and error.orig.args[0] == _NO_SUCH_TABLE:
-                # No sync of this version has run yet.
+                # No sync-service of this version has run yet.
                 return 0
             raise
 

@@ -1,4 +1,4 @@
-"""What is wrong with the consumer group: what the broker refuses, and members that are no sync-service."""
+"""Problems of the consumer group: requests that the broker refuses, and members that are no sync-service."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ _OWN_GROUP = "give the sync a group of its own (SYNC_GROUP_ID)"
 
 
 async def explain_refusal(kafka: KafkaClients, settings: Settings, error: BaseException) -> str | None:
-    """What the broker refuses about the group, in one sentence; None if it is something else."""
+    """Why the broker refuses a request about the group, in one sentence; None for other errors."""
     match error:
         case InvalidSessionTimeoutError():
             return await refused_session_timeout(kafka, settings.sync_session_timeout_ms)
@@ -36,20 +36,21 @@ async def explain_refusal(kafka: KafkaClients, settings: Settings, error: BaseEx
 
 
 class ForeignMembers:
-    """Of the group that this process is in: who else takes events of it and applies none."""
+    """Detects clients in the group of the sync that take its events and apply none."""
 
     def __init__(self, kafka: KafkaClients, group_id: str) -> None:
         self._kafka = kafka
         self._group_id = group_id
-        # The broker knew no such group although this process was in it.
+        # The broker did not know the group although this process was in it.
         self.suspects_some = False
 
     async def problem(self, generation: int) -> str | None:
-        """In one sentence; None as well if it is not known. `generation` is this member's; below 1 it is in no group.
+        """One sentence about foreign members; None if there are none, or if the broker does not answer.
 
-        The request does not know groups of the protocol of KIP-848, and a group with members of both protocols is one.
-        A group without members is not known either: this process may have been removed from it without knowing. So
-        only the second answer in a row counts.
+        `generation` is this member's; below 1 it is in no group. The request does not find groups of the protocol of
+        KIP-848, and a group with members of both protocols is such a group. It does not find groups without members
+        either, and this process may have been removed from the group without noticing. So only two such answers in a
+        row count.
         """
         try:
             async with self._kafka.started(self._kafka.admin(request_timeout_ms=_ANSWER_MS)) as admin:
@@ -76,7 +77,7 @@ class ForeignMembers:
 
 
 async def refused_session_timeout(kafka: KafkaClients, value_ms: int) -> str:
-    """In one sentence, which names the setting, and the broker's limits if this user may ask for them."""
+    """One sentence that names the setting, and the broker's limits if this user may read them."""
     sentence = f"the broker refuses SYNC_SESSION_TIMEOUT_MS={value_ms}"
     try:
         limits = await _limits(kafka)

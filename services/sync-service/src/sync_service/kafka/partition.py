@@ -1,4 +1,4 @@
-"""One assigned partition: its records in order, one batch at a time, and its offset noted after each."""
+"""Applies one assigned partition in order, batch by batch, and notes its offset after each batch."""
 
 import asyncio
 import time
@@ -15,9 +15,9 @@ from sync_service.timestamps import age_seconds
 
 log = structlog.get_logger(__name__)
 
-# The next records are fetched while some are written; no more when so many wait.
-# A batch is all of them, so that these are the bounds of what a partition holds and of a statement to the store: with
-# one more fetch (1 MiB by aiokafka's default) far below what MySQL takes at once (`max_allowed_packet`, 64 MB).
+# The next records are fetched while a batch is written, until this many wait. All of them are the next batch, so these
+# limits bound both the memory of a partition and the size of a statement. With one more fetch (1 MiB by aiokafka's
+# default) that is far below MySQL's `max_allowed_packet` of 64 MB.
 RECORDS_WAITING = 500
 BYTES_WAITING = 2 * 1024 * 1024
 # A failed write is retried until it succeeds or the partition is revoked.
@@ -27,9 +27,9 @@ BACKOFF = Backoff(initial=0.1, maximum=5.0)
 class PartitionWorker:
     """Lives from the assignment of a partition to its revocation.
 
-    `on_done` gets the offset after the last record that is done with, `on_room` is called when nothing waits any more.
-    `next_offset` is that of the first record that is not done with; None before `start_at`.
-    `task` ends with an exception if the sync can't go on.
+    `on_done` gets the offset after the last applied record, `on_room` is called when no record waits any more.
+    `next_offset` is the offset of the first record that is not applied; None before `start_at`.
+    `task` ends with an exception if the sync can't continue.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class PartitionWorker:
         self.topic_id = topic_id
         self._on_done = on_done
         self._on_room = on_room
-        self._in_work: Sequence[ConsumerRecord[bytes, bytes]] = ()
+        self._batch: Sequence[ConsumerRecord[bytes, bytes]] = ()
         self._waiting: list[ConsumerRecord[bytes, bytes]] = []
         self._bytes_waiting = 0
-        self._in_work_since = self._waiting_since = 0.0
-        self._wakened = asyncio.Event()
+        self._batch_since = self._waiting_since = 0.0
+        self._has_news = asyncio.Event()
         self._retrier = Retrier(
             on=(Unavailable, KafkaError), backoff=BACKOFF, on_failure=lambda error, _delay: self.note_failure(error)
         )
@@ -59,7 +59,7 @@ class PartitionWorker:
 
     @property
     def is_idle(self) -> bool:
-        return not self._in_work and not self._waiting
+        return not self._batch and not self._waiting
 
     @property
     def is_full(self) -> bool:
@@ -67,24 +67,25 @@ class PartitionWorker:
 
     @property
     def oldest_seconds(self) -> float | None:
-        """How long ago the oldest event that this process holds came to the topic; None if it holds none.
+        """The age of the oldest event that this process holds; None if it holds none.
 
-        Its timestamp is compared with the clock once, when it is accepted: the clock may be set meanwhile.
+        Its timestamp is compared with the clock once, when it is accepted, because the clock may be changed later.
         """
-        since = self._in_work_since if self._in_work else self._waiting_since if self._waiting else None
+        since = self._batch_since if self._batch else self._waiting_since if self._waiting else None
         return None if since is None else time.monotonic() - since
 
     def start_at(self, offset: int, *, commit: bool) -> None:
-        """Only while it is idle. `commit` if the group has not committed this offset: it need not wait for an event.
+        """Set the first offset, only while the worker is idle. `commit`: the group has not committed this offset yet.
 
-        A gap that ends here would be found again otherwise, whenever the partition is assigned.
+        It is committed without waiting for an event. Otherwise a gap that ends here would be found again with each
+        assignment.
         """
         self.next_offset = offset
         if commit:
             self._on_done(offset)
 
     def skip_to(self, position: int) -> None:
-        """The consumer is there by now and found no record before: markers of transactions, aborted records."""
+        """The consumer has reached this position without a record: transaction markers or aborted records."""
         if self.is_idle and self.next_offset is not None and position > self.next_offset:
             self.next_offset = position
             self._on_done(position)
@@ -94,12 +95,12 @@ class PartitionWorker:
             self._waiting_since = time.monotonic() - (age_seconds(records[0].timestamp, time.time() * 1000) or 0.0)
         self._waiting += records
         self._bytes_waiting += sum(len(record.value or b"") for record in records)
-        self._wakened.set()
+        self._has_news.set()
 
     async def close(self) -> None:
-        """Finish the write in hand; what waits after it is for the partition's next owner."""
+        """Finish the current write. Records that wait are left to the partition's next owner."""
         self._retrier.cancel()
-        self._wakened.set()
+        self._has_news.set()
         await asyncio.wait([self.task])
 
     async def _run(self) -> None:
@@ -115,17 +116,17 @@ class PartitionWorker:
             self.note_recovery()
 
     async def _next(self) -> Sequence[ConsumerRecord[bytes, bytes]]:
-        """All that waits, as one batch; none when it is closing."""
-        self._in_work = ()
+        """All waiting records as one batch; none while closing."""
+        self._batch = ()
         while not self._waiting and not self._retrier.cancelled:
-            self._wakened.clear()
-            await self._wakened.wait()
+            self._has_news.clear()
+            await self._has_news.wait()
         if self._retrier.cancelled:
             return ()
-        self._in_work, self._waiting, self._bytes_waiting = self._waiting, [], 0
-        self._in_work_since = self._waiting_since
+        self._batch, self._waiting, self._bytes_waiting = self._waiting, [], 0
+        self._batch_since = self._waiting_since
         self._on_room()
-        return self._in_work
+        return self._batch
 
     def note_failure(self, error: Exception) -> None:
         statistics = self.processor.statistics

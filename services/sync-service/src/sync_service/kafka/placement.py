@@ -1,4 +1,4 @@
-"""Where a partition is read from when it is assigned. Pure."""
+"""Decides where an assigned partition is read from. Pure."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from sync_service.kafka.gaps import Gap
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The offset to read from. Events in `gaps` can't be read any more; `why` is for the log."""
+    """The offset to read from. Events in `gaps` can no longer be read; `why` is for the log."""
 
     offset: int
     gaps: tuple[Gap, ...] = ()
@@ -21,7 +21,7 @@ class Placement:
 def placement(
     partition: TopicPartition, topic_id: str, offset_range: OffsetRange, committed: OffsetAndMetadata | None
 ) -> Placement:
-    """`committed` has the id of the topic that its offset is of as metadata; earlier releases wrote none."""
+    """The metadata of `committed` is the id of the topic; earlier releases wrote none."""
     begin, end = offset_range.begin, offset_range.end
 
     def gap(first: int, until: int | None, reason: str, of_topic: str = topic_id) -> Gap:
@@ -37,7 +37,7 @@ def placement(
         missing = gap(committed.offset, begin, "they were deleted before they were read")
         return Placement(begin, (missing,), "the next events were deleted before they were read")
     if committed.offset > end:
-        # Events that get these offsets from now on could be taken for redeliveries.
+        # New events that get these offsets could be taken for redeliveries.
         missing = gap(end, committed.offset, "the broker lost them after they were read, and gives their offsets again")
         return Placement(begin, (missing,), "the broker has lost events that were read")
     return Placement(committed.offset)

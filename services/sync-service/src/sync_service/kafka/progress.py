@@ -1,13 +1,13 @@
-"""How far the consumption of a partition is. Pure."""
+"""The progress of a partition. Pure."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Of a partition: `done` is the offset after the last event that is done with, `end` that of the next one to come.
+    """`done` is the offset after the last applied event, `end` the offset that the next event will get.
 
-    `oldest_seconds` is how long ago the oldest event that waits in this process came to the topic.
+    `oldest_seconds` is the age of the oldest event that waits in this process.
     """
 
     done: int

@@ -1,4 +1,4 @@
-"""The topics of the routes: which can be read, and which route waits for its topic."""
+"""The topics of the routes: which are readable, and which routes wait for their topic."""
 
 import time
 from collections.abc import Mapping
@@ -13,18 +13,18 @@ from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
 
 log = structlog.get_logger(__name__)
 
-# Each try is a rebalance of the whole group.
+# The pause before a denied topic is tried again: each attempt is a rebalance of the whole group.
 DENIED_SECONDS = 60.0
-# What concerns one topic. Every other error concerns them all.
+# Errors that concern one topic. All others concern the broker.
 _OF_ONE_TOPIC = (UnknownTopicOrPartitionError, TopicAuthorizationFailedError)
 
 
 class TopicRecreated(Exception):  # noqa: N818 - an event
-    """A topic was deleted and created again: all of it is read, from its beginning."""
+    """A topic was deleted and created again: it is read from its beginning."""
 
 
 class RouteTopics:
-    """As of the last `refresh`. `readable` topics are by name; each other route says what it waits for."""
+    """The topics as of the last `refresh`. `readable` is by name; every other route has a reason why it waits."""
 
     def __init__(self, kafka: KafkaClients, processors: Mapping[str, RouteProcessor]) -> None:
         """`processors` by topic."""
@@ -37,11 +37,11 @@ class RouteTopics:
 
     @property
     def problem(self) -> str | None:
-        """Of the dead letters' topic; each route says its own."""
+        """The problem of the dead letters' topic. Problems of other topics are in the statistics of their routes."""
         return self._dead_letters_problem
 
     async def refresh(self) -> None:
-        """Describe all topics. Raises `TopicRecreated`; `KafkaError` if the broker does not answer."""
+        """Describe all topics. Raises `TopicRecreated`, and `KafkaError` if the broker does not answer."""
         described = await describe_topics(self._kafka, [*self._processors, DEAD_LETTERS_TOPIC])
         for error in described.values():
             if isinstance(error, KafkaError) and not isinstance(error, _OF_ONE_TOPIC):
@@ -56,7 +56,7 @@ class RouteTopics:
         self._note_ids()
 
     def deny(self, *names: str) -> None:
-        """These were described, but reading them was refused: to be tried again after `DENIED_SECONDS`."""
+        """Treat topics as unreadable for `DENIED_SECONDS`: the broker describes them, but denies reading them."""
         self._denied.update(dict.fromkeys(names, time.monotonic() + DENIED_SECONDS))
 
     def _unless_denied(self, name: str, found: Topic | KafkaError) -> Topic | KafkaError:
@@ -64,7 +64,7 @@ class RouteTopics:
         return TopicAuthorizationFailedError(name) if denied else found
 
     async def note(self, processor: RouteProcessor, found: Topic | KafkaError) -> None:
-        """In the log once, when it changes."""
+        """Log the state of a route's topic when it changes."""
         problem, before = await self._problem_of(found), processor.statistics.waits_for_topic
         processor.statistics.waits_for_topic = problem
         if problem == before:

@@ -1,4 +1,4 @@
-"""Follows topics from one place on."""
+"""Tails topics from a given start."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
@@ -22,11 +22,11 @@ async def tail(
     stop: asyncio.Event,
     note_missing: Callable[[Collection[str]], None],
 ) -> AsyncGenerator["ConsumerRecord[bytes, bytes]", None]:
-    """Every record of the topics from there on, until `stop`. Of a moment: what the broker got since then.
+    """Every record of the topics from the start on, until `stop`. A datetime starts with the records since then.
 
-    `note_missing` gets the topics that do not exist, if there are any; they are read when they do.
-    aiokafka may swallow a cancellation while it fetches, so it is not by one that this ends.
-    Raises `KafkaError`: the broker does not answer, or lacks all topics.
+    `note_missing` gets the topics that do not exist, if any. They are read as soon as they exist.
+    It ends by `stop`, because aiokafka may swallow a cancellation during a fetch.
+    Raises `KafkaError` if the broker does not answer, or lacks all topics.
     """
     async with discovering_consumer(kafka, topics, client_id="sync-service-inspect") as discovering:
         consumer = discovering.consumer
@@ -38,7 +38,8 @@ async def tail(
             await discovering.discover()
             for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
                 for record in records:
-                    # Between one of the future and one of now there may be older ones; some have no timestamp.
+                    # Timestamps are not in order: a record after one from the future may be older. Some records have
+                    # none.
                     if earliest_ms is None or record.timestamp < 0 or record.timestamp >= int(earliest_ms):
                         yield record
 
@@ -53,6 +54,6 @@ async def _seek(consumer: AIOKafkaConsumer, begin: Begin) -> None:
         moment_ms = max(0, int(begin.timestamp() * 1000))
         found = await consumer.offsets_for_times(dict.fromkeys(partitions, moment_ms))
         for partition, place in found.items():
-            # None: nothing has come since then, so it goes on from the end.
+            # None: there are no records since then, so it starts at the end.
             if place is not None and place.timestamp >= 0:
                 consumer.seek(partition, place.offset)

@@ -1,4 +1,4 @@
-"""Answers that many want and that cost something: asked for once, and kept for a moment."""
+"""A cache of one expensive value: one request at a time, and its result is shared for a short time."""
 
 import asyncio
 import time
@@ -11,10 +11,10 @@ ValueT = TypeVar("ValueT")
 
 
 class SingleFlightCache(Generic[ValueT]):
-    """What `ask` has answered lately. It is asked by one at a time, and whoever comes meanwhile shares the answer.
+    """Caches the result of `ask`. Concurrent callers share one call.
 
-    An answer is good for `seconds`, and for longer if to ask took so long that it would take more than this `share` of
-    the time. A failure is raised to all who waited for it, and forgotten. `clock` gives seconds.
+    A result is kept for `seconds`, or longer, so that calls take at most this `share` of the time. An error is raised
+    to all waiting callers and is not cached. `clock` returns seconds.
     """
 
     def __init__(
@@ -29,27 +29,27 @@ class SingleFlightCache(Generic[ValueT]):
         self._seconds = seconds
         self._share = share
         self._clock = clock
-        self._asking: asyncio.Task[ValueT] | None = None
-        self._good_until = float("-inf")
+        self._call: asyncio.Task[ValueT] | None = None
+        self._valid_until = float("-inf")
 
     async def get(self) -> ValueT:
-        """Raises what `ask` raises, or `TaskEnded` if `ask` was cancelled.
+        """Raises the error of `ask`, or `TaskEnded` if `ask` was cancelled.
 
-        Whoever gives up waiting leaves the others waiting.
+        A caller that is cancelled does not cancel the call of the others.
         """
-        if self._asking is None or (self._asking.done() and self._clock() >= self._good_until):
-            self._asking = asyncio.create_task(self._timed())
+        if self._call is None or (self._call.done() and self._clock() >= self._valid_until):
+            self._call = asyncio.create_task(self._timed())
         with stray_cancellations():
-            return await asyncio.shield(self._asking)
+            return await asyncio.shield(self._call)
 
     async def close(self) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.gather(self._asking, return_exceptions=True)
+        if self._call is not None:
+            self._call.cancel()
+            await asyncio.gather(self._call, return_exceptions=True)
 
     async def _timed(self) -> ValueT:
         begun = self._clock()
         answer = await self._ask()
         ended = self._clock()
-        self._good_until = ended + max(self._seconds, (ended - begun) * (1 / self._share - 1))
+        self._valid_until = ended + max(self._seconds, (ended - begun) * (1 / self._share - 1))
         return answer

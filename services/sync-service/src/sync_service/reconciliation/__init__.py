@@ -1,6 +1,6 @@
-"""Compares each copy with its source, and mends it.
+"""Compares each copy with its source, and repairs it.
 
-`canonical` says in one text, in Python and in SQL, what a row holds; `sources` and `copies` read both sides by ranges
-of keys; `comparison` walks the ranges, `settling` tells what lasts from what is on its way, `repair` says how a mended
-row is to be versioned. `command` is all that for a terminal, `jobs` for HTTP.
+`sinks.comparison_target` opens both sides of a route, whose rows have a canonical text (`sinks.canonical`). `compare`
+walks ranges of keys, `recheck` distinguishes lasting differences from changes that are on their way, `repair` gives
+repaired rows their versions. `cli` is the command, `jobs` runs it for HTTP.
 """

@@ -1,4 +1,4 @@
-"""The command `reconcile`, as a person at a terminal sees it, or a program that reads its JSON."""
+"""The command `sync-service reconcile`, with text for a terminal and JSON for programs."""
 
 import argparse
 import asyncio
@@ -40,7 +40,7 @@ _ANSWER_MS = 120_000
 
 
 class ReconcileSettings(KafkaSettings):
-    """Both databases, by the accounts of the sync, and the broker that tells how far the sync is."""
+    """Both databases with the accounts of the sync, and the broker, which has the progress of the sync."""
 
     mysql_url: MysqlAddress
     mongodb_url: MongodbAddress
@@ -50,7 +50,7 @@ class ReconcileSettings(KafkaSettings):
 
 @dataclass(frozen=True, slots=True)
 class ReconcileOptions:
-    """By their names, or all routes."""
+    """`routes` are names; without any, all routes are compared."""
 
     routes: Sequence[str]
     comparison: ComparisonOptions
@@ -59,17 +59,21 @@ class ReconcileOptions:
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("reconcile", help="compare the copies with their sources, and mend them if asked to")
-    parser.add_argument("--route", action="append", default=[], help="instead of all of routes.yaml; repeatable")
-    parser.add_argument("--repair", action="store_true", help="mend the copies; what is newer is never overwritten")
-    parser.add_argument("--sample", type=_positive, metavar="N", help=f"only N ranges of {ROWS_IN_A_RANGE} rows each")
-    parser.add_argument("--json", action="store_true", help="the report as JSON, the progress as JSON lines on stderr")
+    parser = commands.add_parser("reconcile", help="compare the copies with their sources, and repair them on request")
+    parser.add_argument("--route", action="append", default=[], help="compare only this route; repeatable")
+    parser.add_argument("--repair", action="store_true", help="repair the copies; newer rows are never overwritten")
+    parser.add_argument(
+        "--sample", type=_positive, metavar="N", help=f"compare only N random ranges of {ROWS_IN_A_RANGE} rows each"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the report as JSON, and the progress as JSON lines on stderr"
+    )
     parser.add_argument(
         "--patience",
         type=_positive,
         default=PATIENCE_SECONDS,
         metavar="SECONDS",
-        help="how long the sync may make no progress with its events (%(default)s)",
+        help="give up after this time without progress of the sync (%(default)s)",
     )
 
 
@@ -86,19 +90,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number of at least 1")
     return int(text)
 
 
 def reconcile(options: ReconcileOptions, settings: ReconcileSettings) -> int:
-    """Compare, print, and mend if asked to. Returns the exit code.
+    """Compare, repair on request, and print the report. Returns the exit code.
 
-    0: the copies agree with their sources, or do now; 1: they differ; 2: they could not be compared, or nothing can be
-    told because the sync does not get on with its events; 130: interrupted. Raises `InvalidRoutes`.
+    0: the copies agree with their sources, or do after the repair; 1: they differ; 2: they could not be compared, or
+    the sync makes no progress, so that the result is unknown; 130: interrupted. Raises `InvalidRoutes`.
     """
     routes = {route.name: route for route in load_routes(settings.sync_routes_file)}
     if unknown := sorted(set(options.routes) - routes.keys()):
-        return _fail(f"there is no route {', '.join(unknown)}; there are {', '.join(routes)}")
+        return _fail(f"there is no route {', '.join(unknown)}; the routes are {', '.join(routes)}")
     chosen = [routes[name] for name in options.routes or routes]
     try:
         with reporting_progress(sys.stderr, as_json=options.json) as show:
@@ -154,7 +158,7 @@ async def _clock(engine: AsyncEngine) -> datetime:
 
 
 async def _close_gaps(engine: AsyncEngine, route: Route, report: RouteReport, begun: datetime) -> int:
-    """What was missing from the events when the comparison began is not missing from a copy that is proven equal."""
+    """Delete the gaps that were known before the comparison: a copy that is proven equal lacks nothing."""
     if not report.is_proof:
         return 0
     try:

@@ -1,8 +1,8 @@
-"""Compares a copy with its source, and mends it if asked to.
+"""Compares a copy with its source, and repairs it on request.
 
-The source's keys are walked in ranges. Of each range both sides are asked for a checksum, and only where these differ
-the rows are compared, one by one. What differs then is suspect until it has settled (`settling`). So the memory it
-takes is that of a range and of `SUSPECTS_AT_ONCE` rows, whatever is in the stores.
+The keys of the source are walked in ranges. Both sides compute a checksum of each range, and only where they differ are
+the rows compared one by one. Rows that differ are suspects until they are rechecked (`recheck`). So the memory in use
+is that of one range and of `SUSPECTS_AT_ONCE` rows, whatever the size of the stores.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ from sync_service.sinks.rows import Bound, KeyRange
 
 ROWS_IN_A_RANGE = 5000
 SUSPECTS_AT_ONCE = 10_000
-# Ranges in work: while one side computes for one, the other does for the next.
+# Concurrent ranges: while one side computes the checksum of one, the other does so for the next.
 RANGES_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class ComparisonOptions:
-    """`sample` is how many ranges are compared, chosen by chance; None for all."""
+    """`sample` is the number of random ranges to compare; None for all."""
 
     repair: bool = False
     sample: int | None = None
@@ -38,7 +38,7 @@ class ComparisonOptions:
 
 
 class Comparison:
-    """Of one route, once. `on_progress` is told the rows compared so far, and about how many there are."""
+    """Compares one route once. `on_progress` gets the number of compared rows and the estimated total."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Comparison:
         return self.report
 
     async def _compared(self) -> AsyncGenerator[int]:
-        """How many rows of the source each range had."""
+        """The number of source rows in each compared range."""
         running: set[asyncio.Task[int]] = set()
         try:
             async for key_range in self._ranges():
@@ -96,7 +96,7 @@ class Comparison:
             async for key_range in self._walk():
                 yield key_range
             return
-        # Reservoir sampling: each range is as likely to be chosen as any other.
+        # Reservoir sampling: all ranges have the same probability.
         chosen: list[KeyRange] = []
         number = 0
         async for key_range in self._walk():
@@ -109,7 +109,7 @@ class Comparison:
             yield key_range
 
     async def _walk(self) -> AsyncIterator[KeyRange]:
-        """Ranges that together hold every key there can be, on either side."""
+        """Ranges that together contain every possible key of both sides."""
         lower: Bound | None = None
         while upper := await self._target.source.next_bound(lower, self._options.rows_in_a_range):
             yield KeyRange(lower, upper)
@@ -143,9 +143,7 @@ class Comparison:
         return len(sources)
 
     async def _recheck(self) -> None:
-        """One at a time, though several ranges may ask for it: the topic has one consumer, which is sent from place to
-        place for each answer.
-        """
+        """One recheck at a time, although ranges are compared concurrently: they share the consumer of the topic."""
         async with self._rechecking:
             await self._recheck_suspects()
 
@@ -162,7 +160,7 @@ class Comparison:
                 self.report.note(confirmed.difference, "different")
 
     async def _repair(self, found: list[ConfirmedDifference]) -> None:
-        """Only what is found alike afterwards counts as mended."""
+        """A row counts as repaired only if it is found equal afterwards."""
         changes = []
         for ends in {id(confirmed.ends): confirmed.ends for confirmed in found}.values():
             newest = await self._topic.newest(ends)
@@ -178,13 +176,13 @@ class Comparison:
             elif difference.key in refused or difference.kind is DifferenceKind.UNFIT:
                 self.report.note(difference, "not-mended", refused.get(difference.key))
             elif _is_untouched(confirmed.pair, pair):
-                self.report.note(difference, "not-mended", "the copy does not keep what is written to it")
+                self.report.note(difference, "not-mended", "the copy does not keep the repaired row")
             else:
                 self.report.note(difference, "unsettled")
 
 
 def _is_untouched(before: RowPair, after: RowPair) -> bool:
-    """Has only the repair been here in between?"""
+    """Has nothing but the repair changed the row in between?"""
     events = [
         pair.copy.version.event if pair.copy is not None and pair.copy.version is not None else NO_EVENT
         for pair in (before, after)

@@ -9,17 +9,17 @@ from sync_service.sinks.rows import CopyRow, SourceRow
 
 
 class DifferenceKind(Enum):
-    """How a copy is not as it should be."""
+    """How a row of the copy differs from its source."""
 
     MISSING = "missing"
     EXTRA = "extra"
     DIFFERENT = "different"
-    UNFIT = "unfit"  # a row of the source that no copy can have; its dead letter says so too
+    UNFIT = "unfit"  # a source row that the copy can't store; its event is a dead letter
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`fields` are the names of those that differ; `reason` is why a row is unfit, or why it can't be mended."""
+    """`fields` are the names of the differing fields. `reason` is why a row is unfit or can't be repaired."""
 
     kind: DifferenceKind
     key: Key
@@ -29,7 +29,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class RowPair:
-    """Both sides of a key, at nearly the same time."""
+    """The rows of both sides with the same key, read at nearly the same time."""
 
     key: Key
     source: SourceRow | None
@@ -40,7 +40,7 @@ class RowPair:
         return self.copy is not None and self.copy.values is not None
 
     def difference(self, canonical: CanonicalRow) -> Difference | None:
-        """A row that was deleted is absent in the copy, or a tombstone."""
+        """None if both rows are equal. A deleted row is absent in the copy, or a tombstone."""
         live = self.copy.values if self.copy is not None else None
         if self.source is None:
             return None if live is None else Difference(DifferenceKind.EXTRA, self.key)

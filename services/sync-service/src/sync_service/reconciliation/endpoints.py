@@ -19,7 +19,7 @@ from sync_service.reconciliation.schemas import (
 from sync_service.routes.problems import UnknownRouteInBody
 
 LOCATION = {
-    "description": "Where it can be followed.",
+    "description": "The URL of the comparison.",
     "schema": {"type": "string", "format": "uri-reference"},
     "example": "/v1/reconcile/019ac2e4-6f1b-7c3e-9a52-0b7d8d3f4e21",
 }
@@ -38,7 +38,7 @@ JobsDep = Annotated[Jobs, Depends(_jobs)]
 @router.post(
     "",
     status_code=status.HTTP_202_ACCEPTED,
-    summary="Compare the copies with their sources, and mend them if asked to",
+    summary="Compare the copies with their sources, and repair them on request",
     responses={
         202: {"headers": {"Location": LOCATION}},
         **problem_responses(*WORKER_PROBLEMS, ReconciliationRunning, ValidationFailed, UnknownRouteInBody),
@@ -47,7 +47,7 @@ JobsDep = Annotated[Jobs, Depends(_jobs)]
 async def start_reconciliation(
     *, _worker: CurrentWorker, jobs: JobsDep, request: Request, response: Response, wanted: ReconcileRequest
 ) -> Reconciliation:
-    """One at a time in each process of the service."""
+    """Each process of the service runs one comparison at a time."""
     known = {processor.route.name for processor in request.app.state.runner.processors.values()}
     if wanted.route is not None and wanted.route not in known:
         raise UnknownRouteInBody
@@ -57,21 +57,19 @@ async def start_reconciliation(
     return _response(job)
 
 
-@router.get(
-    "", summary="The comparisons that are remembered, the newest first", responses=problem_responses(*WORKER_PROBLEMS)
-)
+@router.get("", summary="List the latest comparisons, the newest first", responses=problem_responses(*WORKER_PROBLEMS))
 async def list_reconciliations(_worker: CurrentWorker, jobs: JobsDep) -> Reconciliations:
-    """Of this process; the latest 20. One that is running is among them."""
+    """The latest 20 of this process, including a running one."""
     return Reconciliations(items=[_response(job) for job in jobs.latest()])
 
 
 @router.get(
     "/{reconciliation_id}",
-    summary="How far a comparison is, and what it has found",
+    summary="Read the progress and the report of a comparison",
     responses=problem_responses(*WORKER_PROBLEMS, ReconciliationNotFound, ValidationFailed),
 )
 async def get_reconciliation(_worker: CurrentWorker, jobs: JobsDep, reconciliation_id: UuidParam) -> Reconciliation:
-    """Of this process; the latest 20."""
+    """One of the latest 20 of this process."""
     return _response(jobs.get(reconciliation_id))
 
 

@@ -1,7 +1,7 @@
-"""Comparisons that somebody asked for over HTTP: each is the command `reconcile` in a process of its own.
+"""Comparisons that are started over HTTP: each is the command `reconcile` in a process of its own.
 
-So it takes neither the event loop nor the memory of the sync, and the sync goes on if it dies. It is nice (as in
-`nice`): where both want the processor, the sync gets it.
+So it uses neither the event loop nor the memory of the sync, and its failure does not affect the sync. It has a low
+priority (`nice`), so that the sync gets the processor first.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _END_SECONDS = 5.0
 
 @dataclass
 class Job:
-    """`progress` by route: rows done, and about how many there are. `report` is the command's, by route."""
+    """`progress` by route: compared rows and the estimated total. `report` is that of the command, one item a route."""
 
     route: str | None
     repair: bool
@@ -55,7 +55,7 @@ class Job:
 
 
 class Jobs:
-    """One at a time; the latest `KEPT` are remembered."""
+    """Runs one job at a time, and keeps the latest `KEPT`."""
 
     def __init__(self, settings: Settings) -> None:
         self._variables = {
@@ -70,7 +70,7 @@ class Jobs:
         self._closing = False
 
     def latest(self) -> Sequence[Job]:
-        """Those that are remembered, the newest first."""
+        """The kept jobs, the newest first."""
         return tuple(reversed(self._jobs.values()))
 
     def get(self, job_id: str) -> Job:
@@ -91,14 +91,14 @@ class Jobs:
         self._running.add_done_callback(partial(self._ended, job))
 
     async def close(self) -> None:
-        """End what is running."""
+        """End the running job."""
         self._closing = True
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running])
 
     def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
-        """However the task ended, its job has a state that says so."""
+        """Set the state of a job, whatever ended its task."""
         if task.cancelled():
             job.problem = "the service was stopped" if self._closing else "it was cancelled"
         elif (error := task.exception()) is not None:
@@ -108,7 +108,7 @@ class Jobs:
         log.info("reconciled", id=job.id, state=job.state, problem=job.problem, notable=True)
 
     def _environment(self) -> dict[str, str]:
-        """A secret that this process has from a file is given to the command as a variable, and not as both."""
+        """A secret that this process reads from a file is passed to the command as a variable only."""
         files = {f"{name}_FILE" for name in self._variables}
         return {**{name: value for name, value in os.environ.items() if name not in files}, **self._variables}
 
@@ -121,14 +121,14 @@ class Jobs:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            output, complaint = await asyncio.gather(_output(process), _follow(process, job))
+            output, error_line = await asyncio.gather(_output(process), _follow(process, job))
             code = await process.wait()
         finally:
             await _end(process)
         if output:
             job.report = json.loads(output)["routes"]
         if code not in (0, 1) or job.report is None:
-            job.problem = complaint or f"it ended with exit code {code}"
+            job.problem = error_line or f"it ended with exit code {code}"
 
 
 async def _output(process: asyncio.subprocess.Process) -> bytes:
@@ -136,20 +136,20 @@ async def _output(process: asyncio.subprocess.Process) -> bytes:
 
 
 async def _follow(process: asyncio.subprocess.Process, job: Job) -> str | None:
-    """Take note of the progress. Returns what else was said at last."""
-    complaint = None
+    """Read the progress. Returns the last other line, which is the error."""
+    error_line = None
     while process.stderr is not None and (line := await process.stderr.readline()):
         text = line.decode(errors="replace").strip()
         if text.startswith("{"):
-            told = json.loads(text)
-            job.progress[told["route"]] = (told["done"], told["total"])
+            progress = json.loads(text)
+            job.progress[progress["route"]] = (progress["done"], progress["total"])
         elif text:
-            complaint = text.removeprefix("error: ")
-    return complaint
+            error_line = text.removeprefix("error: ")
+    return error_line
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Ask it to end, if it has not ended yet, and make it."""
+    """Terminate the process, and kill it if it does not end in time."""
     if process.returncode is not None:
         return
     process.terminate()

@@ -1,4 +1,4 @@
-"""Shows how far a comparison is: a bar on a terminal, a line now and then elsewhere, JSON lines for a program."""
+"""Reports the progress of a comparison: a bar on a terminal, lines in other outputs, JSON lines for programs."""
 
 import json
 import time
@@ -15,7 +15,7 @@ _JSON_SECONDS = 0.5
 
 class ProgressReporter(Protocol):
     def __call__(self, route: str, done: int, total: int) -> None:
-        """So many rows of about so many have been compared."""
+        """`done` rows of an estimated `total` are compared."""
 
 
 @contextmanager

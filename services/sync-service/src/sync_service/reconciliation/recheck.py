@@ -23,12 +23,12 @@ CONFIRMATIONS = 4
 
 class CaughtUp(Protocol):
     async def caught_up(self) -> Ends | None:
-        """See `Topic`."""
+        """See `TopicProgress`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfirmedDifference:
-    """A difference, what was seen, and the ends of the topic that the sync had reached before."""
+    """A difference, both rows, and the ends of the topic that the sync had reached before the rows were read."""
 
     difference: Difference
     pair: RowPair
@@ -37,7 +37,7 @@ class ConfirmedDifference:
 
 @dataclass(slots=True)
 class RecheckResult:
-    """What became of suspects. `is_lagging`: the sync did not get on with its events, so nothing could be told."""
+    """`is_lagging`: the sync made no progress, so the result is unknown."""
 
     confirmed: list[ConfirmedDifference] = field(default_factory=list)
     unsettled: list[Difference] = field(default_factory=list)
@@ -46,7 +46,7 @@ class RecheckResult:
 
 @dataclass(frozen=True, slots=True)
 class _Suspect:
-    """`since` counts the looks since either side has moved, `copy_since` those since the copy has."""
+    """`since` counts the reads since either side has changed, `copy_since` those since the copy has."""
 
     difference: Difference
     pair: RowPair
@@ -85,7 +85,7 @@ async def recheck(
             else:
                 suspects[pair.key] = suspect
     for suspect in filter(None, suspects.values()):
-        # A copy that never follows a source that goes on moving is not on its way.
+        # If the copy does not follow a source that keeps changing, its row is not on its way.
         if suspect.copy_since >= CONFIRMATIONS:
             result.confirmed.append(ConfirmedDifference(suspect.difference, suspect.pair, suspect.ends))
         else:
@@ -101,7 +101,7 @@ async def _give_up(target: ComparisonTarget, keys: Iterable[Key], result: Rechec
 
 
 def _rechecked(canonical: CanonicalRow, pair: RowPair, ends: Ends, before: _Suspect | None) -> _Suspect | None:
-    """None if there is no difference (any more)."""
+    """None if there is no difference, or no longer one."""
     difference = pair.difference(canonical)
     if difference is None:
         return None

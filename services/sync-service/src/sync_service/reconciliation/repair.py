@@ -41,7 +41,7 @@ _DELETE = "d"
 
 
 def repair_change(confirmed: ConfirmedDifference, newest: LogPosition | None) -> Change | None:
-    """What has to be written; None if nothing can be. Pure."""
+    """The change that repairs a row; None if it can't be repaired. Pure."""
     pair, source = confirmed.pair, confirmed.pair.source
     if confirmed.difference.kind is DifferenceKind.UNFIT:
         return None
@@ -55,7 +55,7 @@ def _version(copy: CopyRow | None, newest: LogPosition | None, operation: str) -
         log_generation, position = (newest.log_generation, newest.position) if newest is not None else ("", None)
         return Version(NO_TOPIC_PARTITION, offset(0), log_generation, position, operation)
     if newest is None or _is_older(newest, stored):
-        # Without a position, the sinks leave the one that is stored.
+        # Without a position, the sinks keep the stored one.
         return Version(stored.topic_partition, stored.offset, stored.log_generation, None, operation)
     return Version(stored.topic_partition, stored.offset, newest.log_generation, newest.position, operation)
 
@@ -66,7 +66,7 @@ def _is_older(newest: LogPosition, stored: Version) -> bool:
 
 
 async def write_repairs(sink: Sink, changes: Sequence[Change]) -> dict[Key, str]:
-    """Write what the copy takes. Which rows it does not take, and why. Raises `CannotCompare`."""
+    """Write repairs. Returns the rejected rows with the reasons. Raises `CannotCompare`."""
     refused: dict[Key, str] = {}
     for start in range(0, len(changes), WRITTEN_AT_ONCE):
         await _write(sink, changes[start : start + WRITTEN_AT_ONCE], refused)
@@ -74,11 +74,11 @@ async def write_repairs(sink: Sink, changes: Sequence[Change]) -> dict[Key, str]
 
 
 async def _write(sink: Sink, changes: Sequence[Change], refused: dict[Key, str]) -> None:
-    """By halves, if the store rejects them because of what is in one of them."""
+    """If the store rejects the changes, write their halves, until only the rejected ones are left."""
     try:
         await sink.write(changes, ApplyMode.REPAIR)
     except Unavailable as error:
-        raise CannotCompare(f"the copy can't be mended: {error}") from error
+        raise CannotCompare(f"the copy can't be repaired: {error}") from error
     except Rejected as error:
         if len(changes) == 1:
             refused[changes[0].key] = str(error)

@@ -1,4 +1,4 @@
-"""What a comparison has found, for people and for programs. Pure."""
+"""The report of a comparison as text and as JSON. Pure."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _EXAMPLES_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One of the rows that were not alike. `outcome`: different, mended, not-mended or unsettled."""
+    """A row that differs. `outcome`: different, mended, not-mended or unsettled."""
 
     kind: DifferenceKind
     key: Sequence[Any]
@@ -34,12 +34,10 @@ class Example:
 
 @dataclass(slots=True)
 class RouteReport:
-    """Counts of rows; `missing`, `extra`, `different` and `unfit` are all that were found, mended or not.
+    """Numbers of rows. `missing`, `extra`, `different` and `unfit` count all differences, repaired or not.
 
-    `gaps_closed` counts gaps in the topic's events that put the copy in doubt until this comparison.
-
-    `rows` are the source's that were compared. `is_lagging`: the sync did not get on with its events, so that what is
-    unsettled may be on its way or not.
+    `rows` is the number of compared source rows. `gaps_closed` counts gaps that put the copy in doubt until this
+    comparison. `is_lagging`: the sync made no progress, so it is unknown whether unsettled rows differ.
     """
 
     route: str
@@ -64,12 +62,12 @@ class RouteReport:
 
     @property
     def is_in_agreement(self) -> bool:
-        """Alike, or made so."""
+        """Is the copy equal to its source, or is it after the repair?"""
         return self.found == self.mended and not self.is_lagging
 
     @property
     def is_proof(self) -> bool:
-        """Was every row found alike, or made so?"""
+        """Is every row proven equal, possibly after the repair?"""
         return self.is_in_agreement and not self.is_sample and not self.unsettled
 
     @property
@@ -114,7 +112,7 @@ def as_json(reports: Sequence[RouteReport]) -> str:
 
 
 def as_text(report: RouteReport) -> str:
-    """Some lines without a line feed at the end."""
+    """Several lines, without a line feed at the end."""
     what = "a sample of " if report.is_sample else ""
     lines = [
         f"{report.route}: {report.source} -> {report.copy}",

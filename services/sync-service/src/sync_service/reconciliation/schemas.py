@@ -10,7 +10,7 @@ MOST_RANGES = 1_000_000
 
 
 def _whole(value: Any) -> Any:
-    """To JSON, 20.0 is an integer."""
+    """In JSON, 20.0 is an integer."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -19,49 +19,51 @@ Count = Annotated[int, Field(examples=[1])]
 
 
 class ReconcileRequest(RequestBody):
-    """Nothing has to be said: then all routes are compared, and nothing is written."""
+    """All fields are optional. By default all routes are compared, and nothing is written."""
 
     route: Annotated[str, Field(max_length=100, examples=["tweets"])] | None = None
-    repair: bool = Field(default=False, description="Mend the copy. What is newer is never overwritten.")
-    sample: Ranges | None = Field(default=None, description="Only so many ranges of keys, chosen by chance.")
+    repair: bool = Field(default=False, description="Repair the copy. Newer rows are never overwritten.")
+    sample: Ranges | None = Field(default=None, description="Compare only this number of random ranges of keys.")
 
 
 class RouteProgress(ResponseBody):
     route: str = Field(examples=["tweets"])
-    done: int = Field(description="Rows of the source that have been compared.", examples=[250_000])
-    total: int = Field(description="About how many there are.", examples=[1_000_000])
+    done: int = Field(description="The number of source rows that are compared.", examples=[250_000])
+    total: int = Field(description="The estimated number of source rows.", examples=[1_000_000])
 
 
 class Example(ResponseBody):
-    """A row that was not alike."""
+    """A row that differs."""
 
     kind: Literal["missing", "extra", "different", "unfit"]
     key: list[Any] = Field(examples=[["6aa0c0f2a1b2c3d4e5f60718"]])
-    fields: list[str] = Field(description="Those that differ.", examples=[["text"]])
+    fields: list[str] = Field(description="The differing fields.", examples=[["text"]])
     outcome: Literal["different", "mended", "not-mended", "unsettled"]
-    reason: str | None = Field(description="Why it is unfit or can't be mended.", examples=["lang: 1406: too long"])
+    reason: str | None = Field(
+        description="Why the row is unfit or can't be repaired.", examples=["lang: 1406: too long"]
+    )
 
 
 class RouteReport(ResponseBody):
-    """Counts of rows. `missing`, `extra`, `different` and `unfit` are all that were found, mended or not."""
+    """Numbers of rows. `missing`, `extra`, `different` and `unfit` count all differences; `mended`, repairs."""
 
     route: str = Field(examples=["tweets"])
     source: str = Field(examples=["mongodb tweets.tweets"])
     copy_: str = Field(alias="copy", examples=["mysql tweets.tweets_copy"])
     is_sample: bool
-    rows: int = Field(description="Of the source, that were compared.", examples=[1_000_000])
+    rows: int = Field(description="The number of compared source rows.", examples=[1_000_000])
     missing: Count
     extra: Count
     different: Count
-    unfit: Count = Field(description="Rows of the source that no copy can have.")
-    unsettled: Count = Field(description="Still on the move when the comparison ended.")
+    unfit: Count = Field(description="Source rows that the copy can't store.")
+    unsettled: Count = Field(description="Rows that were still changing when the comparison ended.")
     mended: Count
-    is_lagging: bool = Field(description="The sync does not get on with its events, so that nothing can be told.")
+    is_lagging: bool = Field(description="The sync made no progress, so the result is unknown.")
     is_in_agreement: bool
     gaps_closed: Count = Field(description="Gaps in the events that put the copy in doubt until this comparison.")
     seconds: float = Field(examples=[31.2])
     rows_per_second: int = Field(examples=[32_051])
-    examples: list[Example] = Field(description="20 at most.")
+    examples: list[Example] = Field(description="At most 20 rows.")
 
 
 class Reconciliation(ResponseBody):
@@ -73,7 +75,7 @@ class Reconciliation(ResponseBody):
     started_at: UtcDatetime
     finished_at: UtcDatetime | None
     progress: list[RouteProgress]
-    report: list[RouteReport] | None = Field(description="When it is finished.")
+    report: list[RouteReport] | None = Field(description="Null before the comparison is finished.")
     problem: str | None = Field(
         description="Why it failed.", examples=["MySQL can't be read: 2003: Can't connect to MySQL server"]
     )

@@ -1,4 +1,4 @@
-"""How far the sync is with a route's topic, and what is the newest event in it."""
+"""The progress of the sync in a route's topic, and the newest event of the topic."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ from sync_service.sinks.rows import CannotCompare
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 1.0
 _ANSWER_MS = 10_000
-# How many of a partition's last offsets are looked through for an event, until one is found: markers of transactions,
+# The numbers of last offsets of a partition that are searched for an event, one after the other: transaction markers,
 # aborted records and tombstones of log compaction are none.
 _LAST_OFFSETS = (20, 400, 8000)
 
@@ -30,16 +30,16 @@ Ends = Mapping[TopicPartition, int]
 
 @dataclass(frozen=True, slots=True)
 class LogPosition:
-    """Where an event is in its source's log."""
+    """The position of an event in its source's log."""
 
     log_generation: str
     position: str
 
 
 class TopicProgress:
-    """Asks the broker when it is needed for the first time: where nothing differs, it never is.
+    """Connects to the broker on first use: without differences it is not needed.
 
-    `patience` is how many seconds the sync may make no progress. All of it raises `CannotCompare`.
+    `patience` is the time in seconds that the sync may make no progress. All methods raise `CannotCompare`.
     """
 
     def __init__(self, kafka: KafkaClients, topic: str, group_id: str, *, patience: float) -> None:
@@ -56,9 +56,9 @@ class TopicProgress:
         await self._clients.close()
 
     async def caught_up(self) -> Ends | None:
-        """Wait until the sync is done with all events that are there now; where these end.
+        """Wait until the sync has applied all events that the topic has now. Returns their ends.
 
-        None if the sync made no progress with them for the time of its patience.
+        None if the sync makes no progress for the time of the patience.
         """
         try:
             with stray_cancellations(KafkaError):
@@ -67,10 +67,10 @@ class TopicProgress:
             raise await self._unanswered(error) from error
 
     async def newest(self, ends: Ends) -> LogPosition | None:
-        """The place of the last event before these ends; None if it is not to be told.
+        """The position of the newest event before these ends; None if unknown.
 
-        Every event before the ends was in the source before the ends were asked for: what is read from the source
-        afterwards has all of them in it.
+        Every event before the ends was in the source before the ends were requested, so rows that are read from the
+        source afterwards include all of them.
         """
         try:
             with stray_cancellations(KafkaError):
@@ -82,6 +82,7 @@ class TopicProgress:
         consumer, admin = await self._clients.connected()
         partitions = await self._partitions()
         kept = await offset_ranges(consumer, partitions)
+        # Polling for progress, and no retry of a failure.
         waiting, pause, progressed = None, _FIRST_PAUSE_SECONDS, time.monotonic()
         while True:
             committed = await committed_offsets(admin, self._group_id, partitions)
@@ -107,7 +108,7 @@ class TopicProgress:
     async def _last(
         self, consumer: AIOKafkaConsumer, partition: TopicPartition, begin: int, end: int
     ) -> LogPosition | None:
-        """The newest place that one of the last events before `end` tells."""
+        """The newest position among the last events before `end`."""
         consumer.assign([partition])
         for offsets in _LAST_OFFSETS:
             start = max(begin, end - offsets)

@@ -18,7 +18,7 @@ from sync_service.sinks.registry import change_schemas
 
 
 class RoutesSettings(EnvironmentSettings):
-    """Which file it is about."""
+    """The file of the routes."""
 
     sync_routes_file: Path = Field(default_factory=default_routes_file)
 
@@ -28,21 +28,23 @@ class MigrationSettings(RoutesSettings):
 
 
 def add_routes_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    routes = commands.add_parser("routes", help="check, list and try out routes.yaml, and make the tables it wants")
+    routes = commands.add_parser("routes", help="check, list and try out routes.yaml, and create its tables")
     actions = routes.add_subparsers(dest="action", required=True)
-    actions.add_parser("check", help="say what is wrong, line by line; exit code 1 if anything is")
+    actions.add_parser("check", help="report errors with their lines; exit code 1 if there are any")
     actions.add_parser("list", help="print a table of the routes")
-    explain = actions.add_parser("explain", help="print what becomes of one event; exit code 1 if a dead letter")
+    explain = actions.add_parser(
+        "explain", help="print how an event is mapped; exit code 1 if it would be a dead letter"
+    )
     explain.add_argument(
         "event",
         help='a file (- is standard input) with {"key": …, "value": …}, a value alone, or a line of inspect --json',
     )
-    migrate = actions.add_parser("migrate", help="print the DDL that MySQL lacks for the routes")
-    migrate.add_argument("--apply", action="store_true", help="… and have MySQL execute it")
+    migrate = actions.add_parser("migrate", help="print the DDL that MySQL needs for the routes")
+    migrate.add_argument("--apply", action="store_true", help="execute the DDL, too")
 
 
 def run_routes(arguments: argparse.Namespace) -> None:
-    """Raises `InvalidRoutes`; anything else that is wrong ends the program with one sentence."""
+    """Raises `InvalidRoutes`. Any other error ends the program with one sentence."""
     match arguments.action:
         case "check":
             file = RoutesSettings().sync_routes_file
@@ -56,7 +58,7 @@ def run_routes(arguments: argparse.Namespace) -> None:
 
 
 def table(routes: list[Route]) -> str:
-    """A line each, in columns."""
+    """One line for each route, in columns."""
     rows = [("ROUTE", "TOPIC", "TARGET", "KEY", "FIELDS")]
     rows += [
         (

@@ -27,16 +27,16 @@ def _steps(path: Any) -> Any:
     return path.split(".") if isinstance(path, str) else path
 
 
-# Where a field is in the source: `user.address.city`, or as a list, whose names may have dots.
+# The path of a field in the source: `user.address.city`, or a list, whose names may contain dots.
 Path = Annotated[
     tuple[Annotated[str, StringConstraints(min_length=1)], ...], BeforeValidator(_steps), Field(min_length=1)
 ]
 
 
 class CopiedField(Declaration):
-    """A field of the copy: `path` is where it comes from (None: the same name), or it is a `constant`.
+    """A field of the copy: from the `path` in the source (None: the same name), or a `constant`.
 
-    `default` is for what is absent or null. `length`, `precision` and `scale` are of the table's column.
+    `default` replaces a missing or null value. `length`, `precision` and `scale` are those of the table's column.
     """
 
     path: Path | None = Field(default=None, alias="from")
@@ -87,7 +87,7 @@ class CopiedField(Declaration):
         return undeclared_decimal
 
     def mapped(self, name: str, target: Target) -> MappedField:
-        """The field made ready for use, as `name` of the copy."""
+        """The field, compiled for mapping, as `name` of the copy."""
         if self.is_constant:
             return MappedField(name, absent=self.constant)
         absent = None if self.default is None else convert(self.default, self.type)
@@ -95,7 +95,7 @@ class CopiedField(Declaration):
 
 
 def _refuse_what_is_no_json(value: Any) -> None:
-    """YAML has dates and sets too, which not both stores would take."""
+    """YAML also has dates and sets, which not every store accepts."""
     match value:
         case None | bool() | int() | float() | str():
             return
@@ -117,7 +117,7 @@ FieldDeclaration = Annotated[
 
 
 class Route(Declaration):
-    """One topic and its copy. `dropped` names fields of the source that are not copied on purpose."""
+    """One topic and its copy. `dropped` are the fields of the source that are not copied on purpose."""
 
     name: str
     topic: str
@@ -156,7 +156,7 @@ class Route(Declaration):
 
     @property
     def source(self) -> tuple[str, str] | None:
-        """Schema and table, or database and collection: the last two segments of the topic. None: it has fewer."""
+        """Schema and table, or database and collection: the last two segments of the topic. None if it has fewer."""
         *_, database, name = ["", *self.topic.split(".")]
         return (database, name) if database else None
 
@@ -178,5 +178,5 @@ class Route(Declaration):
 
     @property
     def is_keyed_by_document(self) -> bool:
-        """A collection's key of several fields is one document, its `_id`."""
+        """Is the key of several fields one document, the `_id`?"""
         return self.target.has_document_keys and len(self.key) > 1

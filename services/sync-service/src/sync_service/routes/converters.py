@@ -1,7 +1,7 @@
-"""The types a copied field can have, and how the source's values become them: docs/conversions.md, as code.
+"""The types of copied fields, and how values of the source are converted: docs/conversions.md as code.
 
-A value comes as Debezium writes it (`events`), or as a driver gives it; both become the same. Both stores are given
-the same Python values; times are aware and UTC, to the microsecond.
+A value comes as Debezium writes it, or as a driver returns it; both are converted to the same value. All stores get the
+same Python values. Times are aware, in UTC, to the microsecond.
 """
 
 import base64
@@ -43,19 +43,19 @@ FieldType = Literal[
     "json_text",
 ]
 
-# What a converter may raise for a value that does not fit. InvalidOperation and OverflowError are ArithmeticErrors.
+# The errors of a converter for a value that does not fit. InvalidOperation and OverflowError are ArithmeticErrors.
 CONVERSION_FAILURES = (ValueError, TypeError, ArithmeticError, RecursionError)
 
 
 class ConversionError(ValueError):
-    """Why a value does not fit, in words that don't quote it: it may be personal, and this ends up in the log."""
+    """Why a value does not fit, without the value: it may be personal, and the message is logged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """`convert` makes a value what the type says, or raises one of `CONVERSION_FAILURES`.
+    """`convert` converts a value to the type, or raises one of `CONVERSION_FAILURES`.
 
-    A value whose class is exactly `unchanged` stays as it is; whoever has many of them need not call for that.
+    A value whose class is exactly `unchanged` needs no conversion, which saves a call for each.
     """
 
     wanted: FieldType
@@ -64,7 +64,7 @@ class Conversion:
 
 
 def type_of_constant(constant: object) -> FieldType:
-    """Of one that a route writes into each row."""
+    """The type of a constant that a route writes into each row."""
     match constant:
         case bool():
             return "boolean"
@@ -78,7 +78,7 @@ def type_of_constant(constant: object) -> FieldType:
 
 
 def convert(value: Any, wanted: FieldType) -> Any:
-    """The value as the type wants it; null stays null. Raises `UnfitValue`."""
+    """The value, converted to the type; None stays None. Raises `UnfitValue`."""
     if value is None:
         return None
     try:
@@ -88,7 +88,7 @@ def convert(value: Any, wanted: FieldType) -> Any:
 
 
 def unfit_value(value: Any, wanted: FieldType, error: Exception) -> UnfitValue:
-    """Without the value. The dead letter has it."""
+    """The error without the value, which the dead letter has."""
     reason = f": {error}" if isinstance(error, ConversionError) else ""
     return UnfitValue(f"a {type(value).__name__} that is no {wanted}{reason}")
 
@@ -124,7 +124,7 @@ def _unsigned(value: Any) -> int | Decimal:
     if number < 0:
         number += _UNSIGNED_MAXIMUM + 1
     if not 0 <= number <= _UNSIGNED_MAXIMUM:
-        raise ConversionError("it is beyond 64 bits")
+        raise ConversionError("it is larger than 64 bits")
     return number if number <= _INT64_MAXIMUM else Decimal(number)
 
 
@@ -154,7 +154,7 @@ def _decimal(value: Any) -> Decimal:
 
 
 def limited_decimal(precision: int, scale: int) -> Conversion:
-    """Refuses what has more digits, before the point or after it. (MySQL would round the latter without a word.)"""
+    """Rejects numbers with more digits before or after the point. (MySQL would round the latter silently.)"""
 
     def convert(value: Any) -> Decimal:
         number = _decimal(value)
@@ -177,7 +177,7 @@ def _decimal128(value: Any) -> Decimal:
         raise ConversionError("BSON has no decimals of so many digits") from error
 
 
-# Decimals in a collection have 34 digits; Decimal128 itself would round what has more without a word.
+# Decimals in a collection have 34 digits; Decimal128 itself would round longer ones silently.
 _DECIMAL128 = create_decimal128_context()
 _DECIMAL128.traps[Inexact] = True
 DECIMAL128 = Conversion("decimal", _decimal128)

@@ -1,4 +1,4 @@
-"""What a route makes of one event, for people. Pure."""
+"""Explains how a route maps one event. Pure."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,13 +18,13 @@ from sync_service.sinks.sources import SOURCES, AnySource
 _OPERATIONS = {"c": "create", "u": "update", "d": "delete", "r": "read (snapshot)"}
 
 
-class NotAnEvent(Exception):  # noqa: N818 - the file is what is wrong
-    """What was given is no event; one sentence."""
+class NotAnEvent(Exception):  # noqa: N818 - the input is wrong
+    """The input is not an event. The message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Lines of a name and a text; `is_applicable` says whether the event would be applied, or be ignored rightly."""
+    """Lines of a name and a text. `is_applicable`: the event would be applied, or rightly ignored."""
 
     lines: Sequence[tuple[str, str]]
     is_applicable: bool
@@ -81,7 +81,7 @@ def _event(parsed: dict[str, Any]) -> tuple[ChangeEvent | None, str]:
 
 
 def _inspected(parsed: dict[str, Any]) -> tuple[ChangeEvent, str]:
-    """A line of `inspect --json` has key and rows decoded already."""
+    """In a line of `inspect --json` key and rows are decoded already."""
     try:
         event = ChangeEvent(
             operation=msgspec.convert(parsed["op"], type=str),
@@ -99,7 +99,7 @@ def _inspected(parsed: dict[str, Any]) -> tuple[ChangeEvent, str]:
 
 
 def _key_of_row(value: Mapping[str, Any], source: Mapping[str, Any]) -> Any:
-    """A value alone has no key, but the row has what it is made of."""
+    """The key of a value without one, from the row."""
     row = value.get("after") or value.get("before")
     if row is None:
         raise NotAnEvent('neither a key nor a row is in it; give it as {"key": …, "value": …}')
@@ -115,7 +115,7 @@ def _object(text: str, what: str) -> Any:
 
 
 def _topic(source: Mapping[str, Any]) -> str:
-    """As Debezium names it."""
+    """The topic as Debezium names it."""
     parts = (source.get("name"), source.get("db"), source.get("table") or source.get("collection"))
     return ".".join(str(part) for part in parts if part is not None)
 
@@ -145,7 +145,7 @@ def _explained(event: ChangeEvent, route: Route) -> Explanation:
 
 
 def _not_copied(row: Row, route: Route) -> list[tuple[str, str]]:
-    """Fields of the row of which nothing is copied, those apart that are dropped on purpose."""
+    """The fields of the row that are not copied, separate from those that are dropped on purpose."""
     copied = {path[0] for path in (*_paths(route.key), *_paths(route.fields))}
     dropped = {path[0] for path in route.dropped}
     rest = [name for name in row if name not in copied]

@@ -1,4 +1,4 @@
-"""What JSON can't say, said in JSON: the same text whether the value came in an event or from a driver."""
+"""Converts values without a JSON type to JSON: the same text for values from an event and from a driver."""
 
 import base64
 import math
@@ -14,29 +14,29 @@ from bson.json_util import default as extended_json
 
 from service_kit.schemas import rfc3339
 
-_AS_THEY_ARE = frozenset({str, int, bool, type(None)})
+_UNCHANGED = frozenset({str, int, bool, type(None)})
 _UUID_SUBTYPE = 4
 
 
 def jsonable(value: Any) -> Any:
-    """Times as RFC 3339 in UTC, decimals as text, binaries as base64, UUIDs as text, NaN refused with a `ValueError`.
+    """Times become RFC 3339 in UTC, decimals and UUIDs text, binaries base64. Raises `ValueError` for NaN.
 
-    BSON's own types become Extended JSON v1, in which Debezium writes them.
+    Other BSON types become Extended JSON v1, in which Debezium writes them.
     """
     kind = type(value)
-    if kind in _AS_THEY_ARE:
+    if kind in _UNCHANGED:
         return value
     if kind is dict:
-        return {name: item if type(item) in _AS_THEY_ARE else jsonable(item) for name, item in value.items()}
+        return {name: item if type(item) in _UNCHANGED else jsonable(item) for name, item in value.items()}
     if kind is list:
-        return [item if type(item) in _AS_THEY_ARE else jsonable(item) for item in value]
-    return _said_in_json(value)
+        return [item if type(item) in _UNCHANGED else jsonable(item) for item in value]
+    return _converted(value)
 
 
-def _said_in_json(value: Any) -> Any:
-    for types, say in _SAYINGS:
+def _converted(value: Any) -> Any:
+    for types, convert in _CONVERTERS:
         if isinstance(value, types):
-            return say(value)
+            return convert(value)
     return jsonable(extended_json(value, LEGACY_JSON_OPTIONS))
 
 
@@ -66,8 +66,8 @@ def time_text(value: time | timedelta) -> str:
     return f"{sign}{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{fraction}"
 
 
-# In order: a datetime is a date too. (Subclasses of int and dict are BSON's Int64 and SON.)
-_SAYINGS: Sequence[tuple[type | tuple[type, ...], Callable[[Any], Any]]] = (
+# The order matters: a datetime is a date, too. (Subclasses of int and dict are BSON's Int64 and SON.)
+_CONVERTERS: Sequence[tuple[type | tuple[type, ...], Callable[[Any], Any]]] = (
     (float, _finite),
     (datetime, _moment),
     ((Decimal, ObjectId, UUID), str),

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 from sync_service.routes.config import Route
 from sync_service.routes.yaml_lines import YamlWithLines, read_yaml
 
-# pydantic's own words for a ValueError of ours.
+# pydantic puts it before the message of a ValueError.
 _PREFIX = "Value error, "
 
 
-class InvalidRoutes(Exception):  # noqa: N818 - the file is, the program is not
+class InvalidRoutes(Exception):  # noqa: N818 - the file is invalid
     """Each of `problems` is one line that names file, line, route and field; the message is all of them."""
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -22,14 +22,14 @@ class InvalidRoutes(Exception):  # noqa: N818 - the file is, the program is not
 
 
 def default_routes_file() -> Path:
-    """In an installed package inside it, in a checkout beside `src`."""
+    """Inside of an installed package; in a checkout beside `src`."""
     package = Path(__file__).parents[1]
     inside = package / "routes.yaml"
     return inside if inside.exists() else package.parents[1] / "routes.yaml"
 
 
 def load_routes(path: Path) -> list[Route]:
-    """Raises `InvalidRoutes`, with everything that is wrong."""
+    """Raises `InvalidRoutes` with all errors of the file."""
     try:
         document = read_yaml(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:
@@ -44,7 +44,7 @@ def load_routes(path: Path) -> list[Route]:
 
 
 def _routes(document: YamlWithLines) -> tuple[list[Route], list[tuple[int, str]]]:
-    """The valid ones, and what is wrong with the others, each with its line."""
+    """The valid routes, and the errors of the others, each with its line."""
     problems = list(document.problems)
     if not isinstance(document.value, dict) or not document.value:
         return [], [*problems, (1, "no routes in it")]
@@ -54,7 +54,9 @@ def _routes(document: YamlWithLines) -> tuple[list[Route], list[tuple[int, str]]
             problems.append((document.line([name]), f"route {name} is not a mapping"))
             continue
         if "name" in body:
-            problems.append((document.line([name, "name"]), f"route {name}: its name is what it stands under"))
+            problems.append(
+                (document.line([name, "name"]), f"route {name}: name is not a field; the name is the key of the route")
+            )
         try:
             routes.append(Route.model_validate({**body, "name": str(name)}))
         except ValidationError as error:
@@ -65,7 +67,7 @@ def _routes(document: YamlWithLines) -> tuple[list[Route], list[tuple[int, str]]
 
 def _explained(error: ValidationError, route: str, document: YamlWithLines) -> Iterator[tuple[int, str]]:
     for each in error.errors():
-        # Places have parts that are not in the file: the kind of a target, a key that is no name.
+        # Locations have parts that are not in the file: the kind of a target, a key that is no name.
         place: list[str | int] = [route]
         for part in each["loc"]:
             if (*place, part) in document.lines:
@@ -76,7 +78,7 @@ def _explained(error: ValidationError, route: str, document: YamlWithLines) -> I
 
 
 def _shared(routes: Sequence[Route], document: YamlWithLines) -> Iterator[tuple[int, str]]:
-    """What two routes have in common that they may not."""
+    """Topics and targets that two routes share, which is not allowed."""
     seen: dict[tuple[str, ...], str] = {}
     for route in routes:
         for what, identity in (("topic", (route.topic,)), ("target", (route.target.store, route.target.name))):

@@ -1,4 +1,4 @@
-"""From a source row to a row of the copy."""
+"""Maps a source row to a row of the copy."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from sync_service.routes.config import Route
 
 
 class DocumentId(dict[str, Any]):
-    """A document that is an `_id`. It is never changed, so it can be looked up like any other key."""
+    """A document that is an `_id`. It is hashable like any other key, because it is never changed."""
 
     def __hash__(self) -> int:  # type: ignore[override]  # a dict has none because it can be changed
         return hash(tuple(self.items()))
@@ -18,7 +18,7 @@ class DocumentId(dict[str, Any]):
 def map_key(route: Route, key: Row) -> tuple[Any, ...]:
     """The key of the copy, in the order of the route: one document if it is `is_keyed_by_document`.
 
-    Raises `MissingKey`, `UnfitValue`; both name what is wrong, without its value.
+    Raises `MissingKey`, `UnfitValue`. Both name the field, and not its value.
     """
     values = route.key_mapping(key)
     found = tuple(values.values())

@@ -1,4 +1,4 @@
-"""What can be wrong with a request that names a route."""
+"""Problems of requests that name a route."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ from service_kit.problems import FieldError, ValidationFailed
 
 
 class UnknownRoute(ValidationFailed):
-    code, title = "unknown-route", "There is no route of this name."
+    code, title = "unknown-route", "Route not found."
     place: ClassVar = {"parameter": "route"}
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The fields of a route made ready to be taken from many rows: nothing is looked up by name for each of them."""
+"""The fields of a route, compiled for mapping many rows: no field is looked up by name for each row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +10,7 @@ from sync_service.routes.converters import CONVERSION_FAILURES, Conversion, unfi
 
 @dataclass(frozen=True, slots=True)
 class MappedField:
-    """`name` of the copy is what is found by following `path` into the row, or else `absent`.
-
-    A constant has no path.
-    """
+    """The value of `name` in the copy is the one at `path` in the row, or `absent`. A constant has no path."""
 
     name: str
     path: Sequence[str] = ()
@@ -22,7 +19,7 @@ class MappedField:
 
 
 class RowMapping:
-    """Call it with a row of the source, as an event or a driver has it, to get that of the copy."""
+    """Maps a source row, as an event or a driver has it, to the row of the copy."""
 
     def __init__(self, fields: Sequence[MappedField]) -> None:
         self._absent = {field.name: field.absent for field in fields}
@@ -64,7 +61,7 @@ class RowMapping:
 
 
 def _follow(path: Sequence[str], row: Any) -> Any:
-    """What is there, or None where a step is absent or null. Raises `UnfitValue` if a step leads elsewhere."""
+    """The value at the path, or None if a step is missing or null. Raises `UnfitValue` if a step is no document."""
     for step in path:
         if row is None:
             return None

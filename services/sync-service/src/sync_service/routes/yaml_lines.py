@@ -1,4 +1,4 @@
-"""YAML with the line on which each value stands, so that an error can name it. Pure."""
+"""YAML with the line of each value, so that an error can name it. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ Place = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class YamlWithLines:
-    """`value` as Python has it, `lines` (from 1 on) by place, and what is wrong already, each with its line."""
+    """The parsed `value`, `lines` (from 1) by location, and errors, each with its line."""
 
     value: Any
     lines: Mapping[Place, int]
     problems: Sequence[tuple[int, str]]
 
     def line(self, place: Sequence[str | int]) -> int:
-        """Of the value there, or of the innermost one around it."""
+        """The line of the value, or of the innermost one around it."""
         known = tuple(place)
         while known and known not in self.lines:
             known = known[:-1]
@@ -26,7 +26,7 @@ class YamlWithLines:
 
 
 def read_yaml(text: str) -> YamlWithLines:
-    """A name that occurs twice in a mapping is a problem, as the first value would be lost. Raises `yaml.YAMLError`."""
+    """A duplicate name in a mapping is an error: its first value would be lost. Raises `yaml.YAMLError`."""
     loader = yaml.SafeLoader(text)
     try:
         root = loader.get_single_node()

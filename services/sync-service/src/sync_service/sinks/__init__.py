@@ -1,1 +1,1 @@
-"""The stores that changes are written to. Each writes the apply rule in its own language, in one guarded statement."""
+"""All that is particular to a store, behind registries: `sources`, `targets`, `registry`."""

@@ -1,4 +1,4 @@
-"""What the consumer asks of a store."""
+"""The interface of a copy that the consumer writes to."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -8,28 +8,28 @@ from typing import Protocol
 from sync_service.apply.changes import Change
 from sync_service.apply.ordering import ApplyMode
 
-# How long a tombstone guards against a replayed insert, unless the route keeps it for ever.
+# A tombstone guards against replayed inserts for this time, unless the route keeps tombstones.
 TOMBSTONE_LIFETIME = timedelta(days=7)
 
-# A write that takes longer has lost its server; it is written again on another connection.
+# A write that takes longer has lost its server, and is retried on another connection.
 WRITE_SECONDS = 30.0
 
 
-class Rejected(Exception):  # noqa: N818 - what happened, in the rule's word
-    """The store takes none of these changes because of what is in one of them. Nobody else's fault: a data error."""
+class Rejected(Exception):  # noqa: N818 - the result of a write
+    """The store rejects all of these changes because of the content of one of them: a data error."""
 
 
 class Unavailable(Exception):  # noqa: N818 - a state of the store
-    """The store does not answer, or not as it should. It is asked again."""
+    """The store does not answer, or answers with an error that is not about the data. The write is retried."""
 
 
-class UnfitTable(Exception):  # noqa: N818 - the table is, the program is not
+class UnfitTable(Exception):  # noqa: N818 - the table does not fit
     """An existing table or view that can't be the copy of a route; one sentence that names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Which changes became the row's state, and which were older than it."""
+    """`applied` changes are now the state of their rows, `skipped` ones were older than their rows."""
 
     applied: Sequence[Change]
     skipped: Sequence[Change]
@@ -38,10 +38,10 @@ class Written:
 async def split_applied_skipped(
     changes: Sequence[Change], applied: int, events_in_place: Callable[[], Awaitable[Collection[str]]]
 ) -> Written:
-    """Which of the changes those are that a store says it has applied.
+    """Which of the changes were applied, given how many the store says it has applied.
 
-    Mostly it is all of them, or none. Else the store is asked for the events that its rows are of by now: what is not
-    in place was skipped. What is in place and yet too much came a second time, which happens to the oldest.
+    Mostly all of them, or none. Otherwise the store is asked for the events of its rows: a change whose event is not in
+    place was skipped. If fewer rows changed than match, the oldest matches were redeliveries.
     """
     if applied == len(changes):
         return Written(changes, ())
@@ -59,16 +59,16 @@ async def split_applied_skipped(
 
 
 class Sink(Protocol):
-    """One copy."""
+    """Writes one copy."""
 
     async def prepare(self) -> None:
-        """Make or check what the copy needs. Raises `Unavailable`."""
+        """Create or check what the copy needs. Raises `Unavailable`."""
 
     async def write(self, changes: Sequence[Change], mode: ApplyMode = ApplyMode.LIVE) -> Written:
-        """Apply the rule to each change; a key occurs once. Safe to repeat. Raises `Rejected`, `Unavailable`."""
+        """Apply the rule to each change; a key occurs once. Idempotent. Raises `Rejected`, `Unavailable`."""
 
     async def purge(self) -> None:
-        """Forget tombstones that are older than `TOMBSTONE_LIFETIME`, unless the route keeps them.
+        """Delete tombstones that are older than `TOMBSTONE_LIFETIME`, unless the route keeps them.
 
         Raises `Unavailable`.
         """

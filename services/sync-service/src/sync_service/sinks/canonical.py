@@ -1,11 +1,10 @@
-"""The canonical text of a row: equal for rows that mean the same, different for all others. Pure.
+"""The canonical text of a row: equal for equal rows, different for all others. Pure.
 
-It is written twice. The functions in Python are the rule: what the source has, as the route maps it, and what the copy
-has are equal if their texts are. The expressions in SQL say the same where MySQL has the types to say it exactly, so
-that checksums can be computed where the rows are. Where they can't, `expression` is None and rows are compared one by
-one.
+It is implemented twice. The functions in Python define it: the mapped source row and the row of the copy are equal if
+their texts are. The expressions in SQL compute the same text where MySQL has exact types for it, so that checksums are
+computed where the rows are. Where it has none, `expression` is None, and rows are compared one by one.
 
-A text can be told apart from its neighbours: what may contain anything begins with its length in characters.
+Texts are unambiguous within a row: one that may contain any character begins with its length in characters.
 """
 
 import hashlib
@@ -33,7 +32,7 @@ _BINARIES = frozenset({"varbinary", "tinyblob", "blob", "mediumblob", "longblob"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table, as `information_schema` has it. `digits` are a moment's, behind the second."""
+    """A column of a table from `information_schema`. `digits` are those of a time after the second."""
 
     name: str
     data_type: str
@@ -42,15 +41,15 @@ class Column:
 
     @property
     def is_in_order_of_bytes(self) -> bool:
-        """Is MySQL's order of it MongoDB's too?"""
+        """Does MySQL sort the column as MongoDB does?"""
         return self.collation is None or self.collation == "binary" or self.collation.endswith("_bin")
 
 
 @dataclass(frozen=True, slots=True)
 class CanonicalField:
-    """`text` of a value of the copy, or of what the route made of the source's; `expression` of a column, in SQL.
+    """`text` is for a value of the copy or a mapped value of the source, `expression` for a column in SQL.
 
-    `absent` is the text of the route's default, for a source that has none.
+    `absent` is the text of the route's default, for a source row without the field.
     """
 
     name: str
@@ -59,15 +58,15 @@ class CanonicalField:
     absent: str = NULL
 
     def sql(self, column: str, *, of_source: bool) -> str:
-        """An expression that is never null. `column` is quoted already. Raises `ValueError` if there is none."""
+        """An expression that is never null. `column` is quoted. Raises `ValueError` if there is none."""
         if self.expression is None:
-            raise ValueError(f"SQL can't write {self.name} as it must be")
+            raise ValueError(f"there is no SQL expression for {self.name}")
         return f"IFNULL({self.expression.format(column)}, {_literal(self.absent if of_source else NULL)})"
 
 
 @dataclass(frozen=True, slots=True)
 class CanonicalRow:
-    """The key's fields, and the others."""
+    """The fields of the key, and the other fields."""
 
     key: Sequence[CanonicalField]
     fields: Sequence[CanonicalField]
@@ -78,7 +77,7 @@ class CanonicalRow:
         return all(field.expression is not None for field in (*self.key, *self.fields))
 
     def text(self, key: Key, values: Mapping[str, Any]) -> str:
-        """Raises nothing: a value that is not of its field's type has a text that equals no other's."""
+        """Raises nothing: a value that is not of its field's type has a text that equals no other."""
         components = self._components(key)
         if len(components) != len(self.key):
             return f"!key:{key!r}"
@@ -87,7 +86,7 @@ class CanonicalRow:
         return ",".join(parts)
 
     def differing(self, source: Mapping[str, Any], copy: Mapping[str, Any]) -> list[str]:
-        """The names of the fields that are not the same."""
+        """The names of the fields that differ."""
         return [
             field.name
             for field in self.fields
@@ -100,14 +99,14 @@ class CanonicalRow:
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """Of a set of rows, in whatever order: how many, and the exclusive or of the SHA-256 of their texts."""
+    """The checksum of a set of rows in any order: their number, and the XOR of the SHA-256 hashes of their texts."""
 
     count: int
     digest: int
 
 
 class ChecksumBuilder:
-    """Adds up rows."""
+    """Computes a checksum row by row."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -123,22 +122,22 @@ class ChecksumBuilder:
 
 
 def checksum_sql(texts: Sequence[str]) -> str:
-    """Two columns: what `ChecksumBuilder` adds up, computed by MySQL. `texts` are the rows' parts."""
+    """Two columns with the checksum of `ChecksumBuilder`, computed by MySQL. `texts` are the parts of a row."""
     return f"COUNT(*), BIT_XOR(UNHEX(SHA2(CONCAT_WS(',', {', '.join(texts)}), 256)))"
 
 
 def canonical_field(name: str, field: CopiedField, column: Column, *, in_mongodb: bool) -> CanonicalField:
-    """`column` is MySQL's, be it of the source or of the copy; `in_mongodb` is the copy.
+    """`column` is the one in MySQL, of the source or of the copy. `in_mongodb`: the copy is in MongoDB.
 
-    Moments are compared as exactly as the copy can hold them: MongoDB cuts off what is below a millisecond, MySQL
-    rounds to the digits of the column. The blanks at the end of a CHAR are not kept.
+    Times are compared with the precision of the copy: MongoDB truncates to milliseconds, MySQL rounds to the digits of
+    the column. MySQL does not keep trailing blanks of a CHAR.
     """
     kind = type_of_constant(field.constant) if field.is_constant else field.type
     digits = column.digits if column.digits is not None else 6
     copied_digits = MONGODB_DIGITS if in_mongodb else digits
     text = _value_text(kind, copied_digits, strip=column.data_type == "char")
     default = field.constant if field.is_constant else field.default
-    # A constant, and what is to be there instead of null, is in the source whatever the source has.
+    # A constant, and the default of a null value, are part of the mapped source row.
     absent = NULL if default is None else text(default if field.is_constant else convert(default, field.type))
     if field.is_constant and in_mongodb:
         return CanonicalField(name, text, "NULL", absent)
@@ -159,10 +158,10 @@ def _value_text(kind: FieldType, digits: int, *, strip: bool) -> Callable[[Any],
         try:
             return written(value if is_json else convert(value, kind))
         except (UnfitValue, ValueError, TypeError, ArithmeticError, RecursionError):
-            # Not of the field's type, so equal to nothing that is.
+            # A value of another type equals no value of the field's type.
             return f"!{type(value).__name__}:{_sized(repr(value))}"
 
-    # Most values are of these types already, and there are many: a call for each would take half of the time.
+    # Most values have these types already. A call for each would take half of the time.
     if kind == "datetime":
         zones = (UTC, None)
         return lambda value: written(value) if type(value) is datetime and value.tzinfo in zones else text(value)
@@ -190,7 +189,7 @@ def _moment_text(digits: int) -> Callable[[datetime], str]:
 
 
 def _moment_length(digits: int) -> int:
-    """Of `2026-01-31 12:00:00`, and of the point and the digits behind that."""
+    """The length of `2026-01-31 12:00:00`, plus the point and the digits."""
     return 20 + digits if digits else 19
 
 
@@ -223,16 +222,16 @@ _TEXTS_OF: Mapping[FieldType, Callable[[Any], str]] = {
 
 
 _TEXT_SQL = "CONCAT(CHAR_LENGTH({0}), ':', CONVERT({0} USING utf8mb4))"
-# Trimmed behind the point only; 10 stays 10.
+# Zeros are trimmed after the point only; 10 stays 10.
 _DECIMAL_SQL = (
     "IF(LOCATE('.', CAST({0} AS CHAR)), TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM CAST({0} AS CHAR))), "
     "CAST({0} AS CHAR))"
 )
 _BOOLEAN_SQL = "CASE WHEN {0} = 0 THEN '0' WHEN {0} = 1 THEN '1' WHEN {0} IS NOT NULL THEN '?' END"
-# JSON's null is none in the copy.
+# The copy has NULL for a JSON null.
 _JSON_SQL = "CONCAT(CHAR_LENGTH(CAST({0} AS CHAR)), ':', NULLIF(CAST({0} AS CHAR), 'null'))"
 
-# In which columns a type can be written by SQL, and how; `{0}` is the column.
+# The columns for which a type has an SQL expression, and the expression; `{0}` is the column.
 _EXPRESSIONS: Mapping[FieldType, tuple[frozenset[str], str]] = {
     "string": (_TEXTS, _TEXT_SQL),
     "text": (_TEXTS, _TEXT_SQL),
@@ -250,16 +249,16 @@ _EXPRESSIONS: Mapping[FieldType, tuple[frozenset[str], str]] = {
 
 
 def _expression(kind: FieldType, column: Column, digits: int, *, of_source: bool) -> str | None:
-    """None where MySQL can't say it, or not in the same words."""
+    """None where MySQL can't compute the same text."""
     if kind == "datetime" and column.data_type in _MOMENTS:
         return f"LEFT(CAST(CAST({{0}} AS DATETIME(6)) AS CHAR), {_moment_length(digits)})"
     if kind == "json" and of_source:
-        # A source's JSON that the route does not take for such is copied as a string.
+        # JSON of the source that the route does not declare as JSON is copied as a string.
         return None
     data_types, expression = _EXPRESSIONS.get(kind, (frozenset(), ""))
     return expression if column.data_type in data_types else None
 
 
 def _literal(text: str) -> str:
-    """A string of SQL, whatever is in it."""
+    """An SQL string with any content."""
     return f"CONVERT(0x{text.encode().hex()} USING utf8mb4)"

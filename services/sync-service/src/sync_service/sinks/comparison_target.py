@@ -1,4 +1,4 @@
-"""Finds a route's source and copy, and how its rows are written so that both can be compared."""
+"""Opens the source and the copy of a route for a comparison."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonTarget:
-    """`names` are what people call source and copy. `sink` writes the copy."""
+    """`names` are those of source and copy for the report. `sink` writes the copy."""
 
     names: tuple[str, str]
     source: SourceReader
@@ -41,7 +41,9 @@ class ComparisonTarget:
 async def open_target(route: Route, engine: AsyncEngine, mongo: "MongoClient") -> ComparisonTarget:
     """Raises `CannotCompare`, also if the account may not read the source."""
     if route.source is None:
-        raise CannotCompare(f"route {route.name}: the topic {route.topic} does not end in what its source is called")
+        raise CannotCompare(
+            f"route {route.name}: the name of the topic {route.topic} does not contain database and name of its source"
+        )
     database, name = route.source
     if route.target.store == "mongodb":
         return await _from_mysql(route, engine, mongo, database, name)
@@ -105,7 +107,7 @@ async def _from_mongodb(
 
 
 def _canonical(route: Route, columns: Mapping[str, Column], *, in_mongodb: bool) -> CanonicalRow:
-    """`columns` by the names of the copy's fields; a constant of a collection has none."""
+    """`columns` by the names of the copy's fields. A constant in a collection has no column."""
 
     def written(fields: Mapping[str, Any]) -> list[Any]:
         return [

@@ -15,7 +15,7 @@ Exactness = Literal["exact", "estimate", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class RowCount:
-    """`rows` are None if they are unknown, for this `reason`."""
+    """`rows` is None if the number is unknown, with the `reason`."""
 
     rows: int | None
     exactness: Exactness
@@ -26,18 +26,18 @@ class RowCount:
         return self.rows if self.exactness == "exact" else None
 
 
-class CountTimeout(Exception):  # noqa: N818 - what follows is an estimate
-    """The count did not end in its time."""
+class CountTimeout(Exception):  # noqa: N818 - it leads to an estimate
+    """The count did not finish in time."""
 
 
 class Rows(Protocol):
-    """Both raise `ProbeFailed`."""
+    """All methods raise `ProbeFailed`."""
 
     async def count(self) -> int:
-        """Exactly. Raises `CountTimeout` after `COUNT_SECONDS`."""
+        """The exact number. Raises `CountTimeout` after `COUNT_SECONDS`."""
 
     async def estimate(self) -> int:
-        """What the store knows without counting; tombstones are rows to it."""
+        """The estimate of the store, which includes tombstones."""
 
 
 async def counted(rows: Rows) -> RowCount:

@@ -18,29 +18,29 @@ BATCH = 2000
 
 class SourceReader(Protocol):
     async def estimate(self) -> int:
-        """About how many rows there are."""
+        """The estimated number of rows."""
 
     async def next_bound(self, lower: Bound | None, rows: int) -> Bound | None:
-        """Where a range ends that begins at `lower` and has so many rows; None if there are fewer behind it."""
+        """The end of a range of this many rows from `lower` on; None if there are fewer."""
 
     async def checksum(self, key_range: KeyRange) -> Checksum:
-        """Of all rows of the range, as the copy should have them. (Only if the row is exact in SQL.)"""
+        """The checksum of all mapped rows of the range. Only for rows that are exact in SQL."""
 
     async def rows(self, key_range: KeyRange) -> Sequence[SourceRow]: ...
 
     async def look_up(self, keys: Iterable[Key]) -> Mapping[Key, SourceRow]:
-        """By the keys that the copy has or should have. All of these raise `CannotCompare`."""
+        """Rows by the keys of the copy. All methods raise `CannotCompare`."""
 
 
 class CopyReader(Protocol):
     async def checksum(self, key_range: KeyRange) -> Checksum:
-        """Of the live rows of the range."""
+        """The checksum of the live rows of the range."""
 
     def pages(self, key_range: KeyRange) -> AsyncIterator[Sequence[CopyRow]]:
-        """The live rows, some at a time: of a copy, a range may have any number."""
+        """The live rows in pages: a range of a copy may have any number of rows."""
 
     async def look_up(self, keys: Iterable[Key]) -> Mapping[Key, CopyRow]:
-        """Tombstones too. All of these raise `CannotCompare`."""
+        """Rows by their keys, tombstones included. All methods raise `CannotCompare`."""
 
 
 def path_of(name: str, field: CopiedField) -> tuple[str, ...]:
@@ -48,7 +48,7 @@ def path_of(name: str, field: CopiedField) -> tuple[str, ...]:
 
 
 def key_of(route: Route, row: Mapping[str, Any]) -> Key | None:
-    """None if it does not fit."""
+    """None if the key does not fit."""
     try:
         return map_key(route, dict(row))
     except InvalidEvent:

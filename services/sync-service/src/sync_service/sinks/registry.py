@@ -18,13 +18,13 @@ from sync_service.sinks.mysql.schema import change_tables
 from sync_service.sinks.mysql.sink import MysqlSink, engine_for_sinks
 from sync_service.sinks.targets import Store
 
-# A write for each partition of the topics that go to MySQL.
+# One concurrent write for each partition of the topics that go to MySQL.
 MYSQL_CONNECTIONS = 18
 MONGODB_TIMEOUT_MS = 5000
 
 
 class Stores:
-    """Nothing is connected before it is used."""
+    """Connects on first use."""
 
     def __init__(self, mysql_url: str, mongodb_url: str) -> None:
         self.engine = engine_for_sinks(mysql_url, pool_size=MYSQL_CONNECTIONS)

@@ -8,13 +8,13 @@ from sync_service.apply.changes import Key
 from sync_service.apply.ordering import Version
 
 
-class CannotCompare(Exception):  # noqa: N818 - what follows for the command
-    """One sentence about why there is no answer."""
+class CannotCompare(Exception):  # noqa: N818 - the result of the command
+    """A comparison is not possible. The message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A key at which a range begins or ends: as the source's driver has it, and as the copy has it."""
+    """A key at which a range begins or ends, as the source's driver has it and as the copy has it."""
 
     native: Any
     key: Key
@@ -22,10 +22,10 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class KeyRange:
-    """From `lower` on, up to but without `upper`. Without a bound, there is none on that side.
+    """Keys from `lower` up to but without `upper`. A side without a bound is open.
 
-    In each store it is a range of the store's own order. Where these orders differ, a range of one side does not hold
-    the same rows as that of the other; but all ranges together hold all rows of both.
+    It is a range in each store's own order. Where the orders differ, a range has different rows on both sides, but all
+    ranges together have all rows of both.
     """
 
     lower: Bound | None = None
@@ -33,7 +33,7 @@ class KeyRange:
 
     @property
     def natives(self) -> tuple[Any, Any]:
-        """The bounds for the source; None where there is none."""
+        """The bounds for the source; None for an open side."""
         return self.lower.native if self.lower else None, self.upper.native if self.upper else None
 
     @property
@@ -44,9 +44,9 @@ class KeyRange:
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """What the copy should have: `values`, or None and the `problem` for which no copy can have it.
+    """The mapped row: `values`, or None and the `problem` if the copy can't store it.
 
-    If it `has_no_key`, not even its key fits; then `key` is the source's, to be shown.
+    If it `has_no_key`, its key does not fit either. Then `key` is that of the source, for the report.
     """
 
     key: Key
@@ -57,7 +57,7 @@ class SourceRow:
 
 @dataclass(frozen=True, slots=True)
 class CopyRow:
-    """`values` are None in a tombstone. Without a `version`, no sync has written it."""
+    """`values` is None for a tombstone. A row without a `version` was not written by the sync."""
 
     key: Key
     values: Mapping[str, Any] | None

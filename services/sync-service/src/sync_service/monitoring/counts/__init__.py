@@ -1,1 +1,1 @@
-"""`/v1/counts`: how many rows both stores have, side by side."""
+"""`/v1/counts`: the numbers of rows in both stores, side by side."""

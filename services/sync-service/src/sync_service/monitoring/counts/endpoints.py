@@ -23,15 +23,15 @@ CountsDep = Annotated[Counts, Depends(_counts)]
 
 @router.get(
     "/counts",
-    summary="How many rows both stores have, side by side",
+    summary="Count the rows of sources and copies",
     responses=problem_responses(*WORKER_PROBLEMS),
 )
 async def read_counts(*, _worker: CurrentWorker, counts: CountsDep) -> RowCounts:
-    """Numbers only; whether the rows are alike, `/v1/reconcile` tells.
+    """Numbers only; `/v1/reconcile` compares the rows.
 
-    They are counted when somebody asks, in each store one table after the other, each for two seconds at most. The
-    answer is kept for five seconds, and for nine times as long as the counting took: a process never spends more than a
-    tenth of the time on it.
+    Tables are counted on request, in each store one after the other, each for two seconds at most. The answer is cached
+    for five seconds, or for nine times as long as counting took, so that a process spends at most a tenth of its time
+    on counting.
     """
     found = await counts.read()
     return RowCounts(

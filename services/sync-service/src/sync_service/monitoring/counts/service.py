@@ -1,4 +1,4 @@
-"""Counts the rows of both sides of every route."""
+"""Counts the rows of the source and the copy of every route."""
 
 import asyncio
 import time
@@ -12,14 +12,14 @@ from sync_service.routes.config import Route
 from sync_service.sinks.counting import CountedTable, RowCount, StoreObserver, counted
 from sync_service.sinks.targets import Store
 
-# Counts are kept for so long at least, and so long that no more than this share of the time is spent on counting.
+# Counts are cached for at least this time, and so long that counting takes at most this share of the time.
 KEPT_SECONDS = 5.0
 SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class RouteCount:
-    """`source` is None if the topic does not tell what it is called."""
+    """`source` is None if the name of the topic does not contain it."""
 
     route: Route
     source: tuple[CountedTable, RowCount] | None
@@ -35,7 +35,7 @@ class RouteCount:
 
 @dataclass(frozen=True, slots=True)
 class RowCounts:
-    """`seconds` is how long the counting took."""
+    """`seconds` is the time that counting took."""
 
     at: datetime
     seconds: float
@@ -43,7 +43,7 @@ class RowCounts:
 
 
 class Counts:
-    """In each store one count at a time; both stores at once."""
+    """Counts one table at a time in each store, and all stores concurrently."""
 
     def __init__(self, routes: Sequence[Route], stores: Mapping[Store, StoreObserver]) -> None:
         self._stores = stores
@@ -51,7 +51,7 @@ class Counts:
         self._counts = SingleFlightCache(self._count, seconds=KEPT_SECONDS, share=SHARE)
 
     async def read(self) -> RowCounts:
-        """The latest ones."""
+        """The latest counts."""
         return await self._counts.get()
 
     async def close(self) -> None:

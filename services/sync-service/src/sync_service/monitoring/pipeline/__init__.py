@@ -1,1 +1,1 @@
-"""`/v1/pipeline`: every part of the way from one store to the other, as it is seen from outside."""
+"""`/v1/pipeline`: the state of stores, connectors, topics and routes."""

@@ -1,6 +1,6 @@
-"""What the broker knows: how much is in each topic, and how far the consumer group is with it.
+"""The state of the broker: the events of each topic, and the progress of the consumer group.
 
-It is what the group has committed, all its members together, so that it is the same whichever process is asked.
+Progress is what all members of the group have committed, so every process gives the same answer.
 """
 
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ _CLIENT = "sync-service-pipeline"
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """Offsets: of the oldest event that is kept, of the next one to come, and of the next one to be applied.
+    """`begin` is the offset of the oldest event, `end` the offset of the next new one.
 
-    `committed` is None if the group has committed nothing.
+    `committed` is the offset of the next event to apply; None if the group has committed nothing.
     """
 
     partition: int
@@ -34,25 +34,25 @@ class PartitionState:
 
     @property
     def done(self) -> int:
-        """Where the group is: what is not kept any more is done with, too."""
+        """The group's offset. Events that are deleted count as done."""
         return max(self.begin, self.committed or 0)
 
     @property
     def lag(self) -> int:
-        """Events that are kept and not applied."""
+        """The number of events that the topic has and that are not applied."""
         return max(0, self.end - self.done)
 
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """Numbers of events. Without `partitions`, the broker has no such topic."""
+    """Numbers of events. A topic without `partitions` does not exist."""
 
     name: str
     partitions: Sequence[PartitionState]
 
     @property
     def events(self) -> int:
-        """How many are kept."""
+        """The number of events that the topic has."""
         return sum(each.end - each.begin for each in self.partitions)
 
     @property
@@ -66,14 +66,14 @@ class TopicState:
 
 @dataclass(frozen=True, slots=True)
 class BrokerState:
-    """`topics` in the order in which they were asked for. `members` is how many the consumer group has."""
+    """`topics` are in the order of the request. `members` is the number of members of the consumer group."""
 
     topics: Sequence[TopicState]
     members: int
 
 
 class BrokerProbe:
-    """Connections of its own, which are opened again after each failure: a look never waits for the consumer."""
+    """Has connections of its own, so that a probe does not wait for the consumer. They are reopened after a failure."""
 
     def __init__(self, kafka: KafkaClients, topics: Sequence[str], group_id: str) -> None:
         self._kafka = kafka

@@ -1,7 +1,7 @@
-"""How the connectors are, by the word of the registrar.
+"""The state of the connectors, as the registrar reports it.
 
-It watches Kafka Connect anyway. To ask Connect itself would take more rights than to look: its REST interface has no
-side that only reads, and it hands out the configuration of the connectors, with the passwords of the databases.
+The registrar watches Kafka Connect anyway. Connect's own REST interface has no read-only access, and returns the
+configuration of the connectors with the passwords of the databases.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _answer = TypeAdapter(list[Connector])
 
 
 class ConnectorProbe:
-    """`address` is the registrar's; without one, nothing is known."""
+    """`address` is that of the registrar. Without one the state is unknown."""
 
     def __init__(self, address: str | None, http: httpx.AsyncClient) -> None:
         self._address = address

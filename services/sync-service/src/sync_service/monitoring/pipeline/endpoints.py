@@ -37,14 +37,14 @@ PipelineDep = Annotated[Pipeline, Depends(_pipeline)]
 
 @router.get(
     "/pipeline",
-    summary="How every part of the way from one store to the other is",
+    summary="Read the state of stores, connectors, topics and routes",
     responses=problem_responses(*WORKER_PROBLEMS),
 )
 async def read_pipeline(*, _worker: CurrentWorker, pipeline: PipelineDep, request: Request) -> PipelineState:
-    """Stores, connectors, topics and routes, a second ago at most. What does not answer within two seconds is null,
-    with the reason; the rest is told all the same.
+    """The state is at most a second old. A part that does not answer within two seconds is null, with the reason; the
+    other parts are reported all the same.
 
-    Lag and what is done are the whole consumer group's. `problem` and `blocked_by` are of the process that answers.
+    `lag` and `done` are those of the whole consumer group. `problem` and `blocked_by` are of the process that answers.
     """
     runner: SyncRunner = request.app.state.runner
     snapshot = await pipeline.snapshot()

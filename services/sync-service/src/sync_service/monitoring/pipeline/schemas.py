@@ -1,4 +1,4 @@
-"""Wire shapes of `/v1/pipeline`. What could not be asked is null, with the reason beside it."""
+"""Wire shapes of `/v1/pipeline`. The state of a part that does not answer is null, with the reason beside it."""
 
 from typing import Annotated, Literal
 
@@ -10,28 +10,28 @@ from sync_service.sinks.targets import Store
 
 Reason = Annotated[
     str | None,
-    Field(description="Why it is not known; null if it is.", examples=["no answer within 2 s"]),
+    Field(description="Why the state is unknown; null if it is known.", examples=["no answer within 2 s"]),
 ]
 RouteState = Literal["up to date", "catching up", "in doubt", "blocked", "unknown"]
 Count = Annotated[int, Field(ge=0, examples=[3])]
 
 
 class Connector(ResponseBody):
-    """As the registrar saw it last."""
+    """The latest state that the registrar has seen."""
 
     name: str = Field(examples=["mysql-users"])
     topic_prefix: str = Field(examples=["cdc.mysql"])
-    problem: str | None = Field(description="Why it can't be relied on; null if all is well.", examples=[None])
+    problem: str | None = Field(description="Why the connector does not work; null if it works.", examples=[None])
     state: str | None = Field(
-        description="Kafka Connect's word; null if it does not know the connector or does not answer.",
+        description="The state in Kafka Connect; null if it does not know the connector or does not answer.",
         examples=["RUNNING"],
     )
     task_states: list[str] = Field(examples=[["RUNNING"]])
     failure: str | None = Field(
-        description="What connector or task failed of.",
+        description="The error of the connector or of a task.",
         examples=["org.apache.kafka.connect.errors.ConnectException: Access denied for user 'debezium'"],
     )
-    repairs: Count = Field(description="How often the registrar has put or restarted it since it began.")
+    repairs: Count = Field(description="How often the registrar has configured or restarted it since its start.")
     heartbeat_age_seconds: float | None = Field(examples=[0.8])
 
 
@@ -43,12 +43,12 @@ class Connectors(ResponseBody):
 class StoreState(ResponseBody):
     name: Store
     answers: bool
-    milliseconds: float | None = Field(description="In which it has answered.", examples=[1.4])
+    milliseconds: float | None = Field(description="The time that the store took to answer.", examples=[1.4])
     reason: Reason
 
 
 class Partition(ResponseBody):
-    """Offsets. `committed` is that of the next event to be applied; null if none has been yet."""
+    """Offsets. `committed` is the offset of the next event to apply; null before the first one is applied."""
 
     partition: int = Field(examples=[0])
     begin: Count
@@ -58,30 +58,30 @@ class Partition(ResponseBody):
 
 
 class Topic(ResponseBody):
-    """Of the topic of a route. Without partitions, the broker has no such topic."""
+    """The topic of a route. A topic without partitions does not exist."""
 
     name: str = Field(examples=["cdc.mongo.tweets.tweets"])
-    events: Count = Field(description="That are kept: ends less beginnings.")
+    events: Count = Field(description="The number of events in the topic: ends minus beginnings.")
     partitions: list[Partition]
 
 
 class Broker(ResponseBody):
     topics: list[Topic] | None
     group_id: str = Field(examples=["sync-service"])
-    members: int | None = Field(description="Processes that share the partitions.", examples=[1])
+    members: int | None = Field(description="The number of processes that share the partitions.", examples=[1])
     reason: Reason
 
 
 class PipelineRoute(ResponseBody):
-    """The way of one kind of rows. `lag` is the whole group's; `blocked_by` is of the process that answers."""
+    """`lag` is that of the whole consumer group; `blocked_by` is of the process that answers."""
 
     name: str = Field(examples=["tweets"])
     source: Store
     source_name: str | None = Field(
-        description="By the last two segments of its topic; null if there are fewer.", examples=["tweets.tweets"]
+        description="The last two segments of the topic; null if there are fewer.", examples=["tweets.tweets"]
     )
     connector: str | None = Field(
-        description="The one whose topics' prefix it has; null if there is none, or none is known.",
+        description="The connector that writes the topic, by its topic prefix; null if unknown.",
         examples=["mongodb-tweets"],
     )
     topic: str = Field(examples=["cdc.mongo.tweets.tweets"])
@@ -89,26 +89,27 @@ class PipelineRoute(ResponseBody):
     target_name: str = Field(examples=["tweets"])
     lag: int | None = Field(description="Events not applied yet; null while the broker does not answer.", examples=[0])
     done: int | None = Field(
-        description="Events that the group is done with, ever: two looks at it make a rate.", examples=[4711]
+        description="The number of events that the group has applied in all. Two readings give a rate.", examples=[4711]
     )
     open_dead_letters: int | None = Field(examples=[0])
     blocked_by: str | None = Field(
-        description="The dependency's answer that is being waited out.", examples=["MySQL: 2003: can't connect"]
+        description="The error of the dependency that the route waits for.", examples=["MySQL: 2003: can't connect"]
     )
     gaps: Gaps
     state: RouteState = Field(
-        description="In doubt: it goes on, but events were deleted before they were read (`gaps`). "
-        "`POST /v1/reconcile` with `repair` makes the copy equal to its source again, and ends the doubt."
+        description="in doubt: events are applied, but some were deleted before they were read (`gaps`). "
+        "`POST /v1/reconcile` with `repair` makes the copy equal to its source, and ends the doubt."
     )
 
 
 class PipelineState(ResponseBody):
     observed_at: UtcDatetime
     problem: str | None = Field(
-        description="Why the process that answers applies nothing, or not everything.", examples=[None]
+        description="Why the process that answers applies nothing, or not everything; null if everything is applied.",
+        examples=[None],
     )
     stores: list[StoreState]
     connectors: Connectors
     broker: Broker
     routes: list[PipelineRoute]
-    dead_letters_reason: Reason = Field(description="Why the open dead letters are not counted.")
+    dead_letters_reason: Reason = Field(description="Why the number of open dead letters is unknown.")

@@ -1,4 +1,4 @@
-"""Asks every part of the pipeline how it is. All are asked at once, and none keeps the others from being told."""
+"""Probes every part of the pipeline concurrently. A part that does not answer does not affect the others."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -16,9 +16,9 @@ from sync_service.probe import ProbeFailed, probing
 from sync_service.sinks.counting import StoreObserver
 from sync_service.sinks.targets import Store
 
-# However many people look, the parts are asked no more often than this.
-LOOK_SECONDS = 1.0
-# The letters are read from their topic, where each look costs some connections.
+# The state is cached for this time, however many requests there are.
+SNAPSHOT_SECONDS = 1.0
+# Reading the dead letters opens connections, so their number is cached for longer.
 LETTERS_SECONDS = 5.0
 
 ValueT = TypeVar("ValueT")
@@ -26,7 +26,7 @@ ValueT = TypeVar("ValueT")
 
 @dataclass(frozen=True, slots=True)
 class Probed(Generic[ValueT]):
-    """What a part has told; None if it could not be asked, for this `reason`."""
+    """The state of a part; None if it does not answer, with the `reason`."""
 
     value: ValueT | None
     reason: str | None = None
@@ -34,7 +34,7 @@ class Probed(Generic[ValueT]):
 
 @dataclass(frozen=True, slots=True)
 class PipelineSnapshot:
-    """`stores` are by name, and tell in how many seconds they have answered; `letters` are counted by topic."""
+    """`stores` are the seconds that each store took to answer; `letters` are the open dead letters by topic."""
 
     at: datetime
     connectors: Probed[Sequence[Connector]]
@@ -44,7 +44,7 @@ class PipelineSnapshot:
 
 
 class Pipeline:
-    """`open_letters` counts the open dead letters by topic, and raises `KafkaError`."""
+    """`open_letters` returns the number of open dead letters by topic, and raises `KafkaError`."""
 
     def __init__(
         self,
@@ -58,10 +58,10 @@ class Pipeline:
         self._stores = stores
         self._open_letters = open_letters
         self._letters = SingleFlightCache(self._count_letters, seconds=LETTERS_SECONDS)
-        self._snapshots = SingleFlightCache(self._probe_all, seconds=LOOK_SECONDS)
+        self._snapshots = SingleFlightCache(self._probe_all, seconds=SNAPSHOT_SECONDS)
 
     async def snapshot(self) -> PipelineSnapshot:
-        """As it was `LOOK_SECONDS` ago at most, or as long ago as it takes to ask."""
+        """The state, at most `SNAPSHOT_SECONDS` old, or older by the time that a probe takes."""
         return await self._snapshots.get()
 
     async def close(self) -> None:
@@ -81,7 +81,7 @@ class Pipeline:
 
     async def _count_letters(self) -> Probed[Mapping[str, int]]:
         async def count() -> Mapping[str, int]:
-            # What was read of a long topic when the time is over is not read again by the next who asks.
+            # After a timeout the next call continues where this one has stopped reading.
             async with probing(KafkaError, OSError):
                 return await self._open_letters()
 
@@ -102,7 +102,7 @@ def connector_of(topic: str, connectors: Iterable[Connector]) -> str | None:
 
 
 def route_state(lag: int | None, blocked_by: str | None, *, is_in_doubt: bool = False) -> RouteState:
-    """In a word. `lag` is None while the broker does not answer, or if it has no such topic."""
+    """`lag` is None while the broker does not answer, or if the topic does not exist."""
     if blocked_by is not None:
         return "blocked"
     if lag is None:

@@ -1,1 +1,1 @@
-"""What the sync tells about itself: metrics, `/v1/status`, readiness."""
+"""`/v1/status`: lag, counts and latency of every route, without a token."""

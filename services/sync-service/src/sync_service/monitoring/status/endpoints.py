@@ -14,7 +14,7 @@ from sync_service.statistics import RouteStatistics, percentile
 router = APIRouter(prefix="/v1", tags=["status"])
 
 
-@router.get("/status", summary="How far each route is")
+@router.get("/status", summary="Read lag, counts and latency of each route")
 async def status(request: Request) -> Status:
     runner: SyncRunner = request.app.state.runner
     try:
@@ -36,8 +36,9 @@ async def status(request: Request) -> Status:
 
 
 def without_driver_details(problem: str | None, blocked: Mapping[str, str | None]) -> str | None:
-    """The operation's problem without what a driver said, which may name accounts and addresses: that is in
-    `/v1/pipeline`, for who works here, and in the log. `blocked` is what each route waits for, by its name.
+    """The runner's problem without the message of a driver, which may contain accounts and addresses.
+
+    `/v1/pipeline` and the log have the full message. `blocked` is why each route waits, by its name.
     """
     public = _without_details(problem)
     if public in blocked:

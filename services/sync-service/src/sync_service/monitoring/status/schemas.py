@@ -10,7 +10,7 @@ from sync_service.kafka import gaps
 
 
 class Latency(ResponseBody):
-    """From commit to commit, in milliseconds, over the latest 1000 streaming events; null before the first."""
+    """Milliseconds from commit to commit over the latest 1000 streaming events; null before the first."""
 
     p50: float | None
     p95: float | None
@@ -18,11 +18,13 @@ class Latency(ResponseBody):
 
 
 class Gap(ResponseBody):
-    """Events that were deleted before they were read."""
+    """A range of events that were deleted before they were read."""
 
     partition: int = Field(examples=[0])
-    first_offset: int = Field(description="Of the first event that is missing.", examples=[1024])
-    end_offset: int | None = Field(description="Of the first event after the gap; null if unknown.", examples=[4711])
+    first_offset: int = Field(description="The offset of the first missing event.", examples=[1024])
+    end_offset: int | None = Field(
+        description="The offset of the first event after the gap; null if unknown.", examples=[4711]
+    )
     reason: str = Field(examples=["they were deleted before they were read"])
     found_at: UtcDatetime
 
@@ -40,38 +42,38 @@ def as_gaps(found: Iterable[gaps.KnownGap]) -> list[Gap]:
     ]
 
 
-# Why a route's copy is in doubt.
+# The reasons why a route's copy is in doubt.
 Gaps = Annotated[
     list[Gap],
     Field(
-        description="Events that the copy may lack: it is in doubt until a comparison found it equal to its source, or "
-        "made it so. Empty if all is known."
+        description="Ranges of events that the copy may lack. The copy is in doubt until a comparison finds it equal "
+        "to its source or repairs it. Empty if no event is missing."
     ),
 ]
 
 
 class RouteStatus(ResponseBody):
-    """Counts are of this process, since it began; `lag` is of the partitions that it has been assigned."""
+    """Counts are of this process since its start; `lag` is that of its assigned partitions."""
 
     name: str = Field(examples=["tweets"])
     topic: str = Field(examples=["cdc.mongo.tweets.tweets"])
     target: str = Field(examples=["mysql tweets"])
     lag: int | None = Field(description="Events not applied yet; null while the broker does not answer.")
     applied: int
-    skipped: int = Field(description="Older than what the copy has: redelivered or replayed.")
-    superseded: int = Field(description="Followed, in the same batch, by a later event of the same row.")
-    ignored: int = Field(description="Nothing to apply in them.")
+    skipped: int = Field(description="Events that are older than the row in the copy: redelivered or replayed.")
+    superseded: int = Field(description="Events that are followed by a later event of the same row in the same batch.")
+    ignored: int = Field(description="Events that make no change.")
     dead_lettered: int
     rate_per_second: float = Field(description="Over the last minute.")
     latency_ms: Latency
     last_event_at: UtcDatetime | None
-    blocked_by: str | None = Field(description="The dependency that is waited for; `/v1/pipeline` has its answer.")
+    blocked_by: str | None = Field(description="The dependency that the route waits for; `/v1/pipeline` has its error.")
     gaps: Gaps
 
 
 class Status(ResponseBody):
     problem: str | None = Field(
-        description="Why nothing, or not everything, is applied at the moment, in a word; `/v1/pipeline` has more."
+        description="Why nothing, or not everything, is applied at the moment, in short; `/v1/pipeline` has details."
     )
     group_id: str
     assigned_partitions: int

@@ -13,7 +13,7 @@ from sync_service.sinks.rows import CopyRow, KeyRange
 
 
 class MongoCopyReader:
-    """`live` has no tombstones and no versions, `whole` has both."""
+    """`live` is without tombstones and versions, `whole` includes both."""
 
     def __init__(self, live: Documents, whole: Documents, canonical: CanonicalRow) -> None:
         self._live = live

@@ -1,4 +1,4 @@
-"""A collection of MongoDB, read by ranges of `_id`."""
+"""A collection in MongoDB, read by ranges of `_id`."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-# Dates beyond Python's years come as numbers; what can't hold them says so. Moments are UTC without saying so, which
-# takes half of the time.
+# Dates beyond Python's years are decoded as numbers, which the conversion rejects. Naive datetimes in UTC take half of
+# the time to decode.
 _DECODING: CodecOptions[Document] = CodecOptions(
     tz_aware=False, datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="replace"
 )
@@ -30,9 +30,9 @@ LOOKED_UP_AT_ONCE = 500
 
 
 class Documents:
-    """`fields` are what is read beside `_id`, `condition` is a filter.
+    """`fields` are read in addition to `_id`, `condition` is a filter.
 
-    What no majority has acknowledged is not seen: it might still be rolled back.
+    Only documents that a majority has acknowledged are read, because others may still be rolled back.
     """
 
     def __init__(self, collection: "Collection", fields: Sequence[str], condition: Mapping[str, Any]) -> None:
@@ -58,7 +58,7 @@ class Documents:
             return [document["_id"] for document in await cursor.to_list(limit)]
 
     async def batches(self, lower: Any, upper: Any, size: int) -> AsyncIterator[list[Document]]:
-        """The documents from `lower` on and before `upper`, None for no bound, in the order of their ids."""
+        """The documents from `lower` up to but without `upper` (None: open), in the order of their ids."""
         with _translated():
             cursor = self._collection.find_raw_batches(
                 self._condition, self._projection, sort=_ASCENDING, batch_size=size, **_bounds(lower, upper)
@@ -77,7 +77,7 @@ class Documents:
 
 
 def _bounds(lower: Any, upper: Any) -> dict[str, Any]:
-    """Bounds of the index and no condition: a condition would see ids of the bound's own type only."""
+    """Bounds of the index instead of a condition, which would match only ids of the bound's type."""
     bounds: dict[str, Any] = {"hint": _ASCENDING}
     if lower is not None:
         bounds["min"] = {"_id": lower}
@@ -91,6 +91,6 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (PyMongoError, BSONError) as error:
-        # Without the state of every server that the driver knows.
+        # Without the state of every server, which the driver adds.
         reason = str(error).split(", full error", 1)[0].split(" (configured", 1)[0]
         raise CannotCompare(f"MongoDB can't be read: {type(error).__name__}: {reason[:300]}") from error

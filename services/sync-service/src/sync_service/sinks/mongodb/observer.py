@@ -57,12 +57,12 @@ class MongodbObserver:
 
 
 class MongoRows:
-    """`condition` is a filter that a document must pass to be counted."""
+    """Only documents that match the filter `condition` are counted."""
 
     def __init__(self, collection: "Collection", condition: Mapping[str, Any]) -> None:
         self._collection = collection
         self._condition = dict(condition)
-        # Without a condition the index of the ids has all that it takes.
+        # Without a condition the index of the ids is sufficient.
         hint = {} if condition else {"hint": "_id_"}
         self._options: dict[str, Any] = {"maxTimeMS": _COUNT_MS, **hint}
 

@@ -1,7 +1,8 @@
-"""A copy in MongoDB: the collection `<name>_copy` with versions and tombstones, and the view `<name>` of what lives.
+"""Writes a copy in MongoDB: the collection `<name>_copy` with versions and tombstones, and the view `<name>` of live
+rows.
 
-Who has to tell a deleted row from one that has not arrived reads the collection: only a tombstone has a
-`_sync.deleted_at`. MongoDB purges tombstones by a TTL index, which a route that keeps them has not.
+Only a tombstone has `_sync.deleted_at`. So readers of the collection can distinguish a deleted row from one that has
+not arrived yet. MongoDB purges tombstones by a TTL index, which a route that keeps them does not have.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     Database = AsyncIOMotorDatabase[dict[str, Any]]
     Write = InsertOne[dict[str, Any]] | UpdateOne
 
-# Errors that the content of a document causes (MongoDB's error_codes.yml); every other one is the server's own trouble.
+# Errors that the content of a document causes (MongoDB's error_codes.yml). All others are errors of the server.
 _DATA_ERRORS = frozenset(
     {
         2,  # BadValue
@@ -45,13 +46,13 @@ _DATA_ERRORS = frozenset(
         53,  # InvalidIdField
         121,  # DocumentValidationFailure
         10334,  # BSONObjectTooLarge
-        11000,  # DuplicateKey, of a unique index that somebody has added
+        11000,  # DuplicateKey, of a unique index that an operator has added
         17280,  # KeyTooLong
         17419,  # resulting document after update is too large
         17420,  # document to upsert is too large
     }
 )
-# Of a copy: what is no tombstone.
+# The live documents of a copy: no tombstones.
 LIVE_DOCUMENTS: Mapping[str, Any] = {"_sync.deleted_at": None}
 _INDEX_NOT_FOUND = 27
 _NAMESPACE_EXISTS = 48
@@ -76,7 +77,7 @@ class MongoSink:
             self._indexes.append(purging)
 
     async def prepare(self) -> None:
-        """Make collection, indexes and view, as far as they are missing; end the purging that the route ended."""
+        """Create missing collection, indexes and view. Drop the TTL index if the route keeps tombstones."""
         live = [{"$match": {"_sync.deleted_at": None}}, {"$unset": "_sync"}]
         try:
             await self._create(self._name)
@@ -94,7 +95,7 @@ class MongoSink:
         try:
             await self._database.create_collection(name, **options)
         except CollectionInvalid:
-            pass  # another process was faster
+            pass  # another process has created it
         except OperationFailure as error:
             if error.code != _NAMESPACE_EXISTS:
                 raise
@@ -108,14 +109,14 @@ class MongoSink:
 
     async def write(self, changes: Sequence[Change], mode: ApplyMode = ApplyMode.LIVE) -> Written:
         try:
-            # Most rows that are created or read are not there yet, and to insert costs a third of a guarded upsert.
+            # Most created or snapshot rows do not exist yet, and an insert costs a third of a guarded upsert.
             applied, there = await self._bulk(
                 [InsertOne(_document(each)) if _is_first(each) else _upsert(each, mode) for each in changes]
             )
             if there:
                 updated, raced = await self._bulk([_upsert(changes[number], mode) for number in there])
                 if raced:
-                    raise Unavailable("MongoDB: somebody else made the same documents at the same moment")
+                    raise Unavailable("MongoDB: another writer has created the same documents concurrently")
                 applied += updated
             return await split_applied_skipped(changes, applied, lambda: self._events(changes))
         except BulkWriteError as error:
@@ -130,27 +131,27 @@ class MongoSink:
             raise _unavailable(error) from error
 
     async def _bulk(self, requests: "list[Write]") -> tuple[int, list[int]]:
-        """How many were applied, and the numbers of those that were not because their document is there already."""
+        """The number of applied requests, and the indexes of inserts whose document exists already."""
         async with asyncio.timeout(WRITE_SECONDS):
             try:
                 counts: Mapping[str, Any] = (await self._collection.bulk_write(requests, ordered=False)).bulk_api_result
                 there = []
             except BulkWriteError as error:
                 counts, failures = error.details, error.details.get("writeErrors", [])
-                if not failures or not all(map(_is_there_already, failures)):
+                if not failures or not all(map(_exists_already, failures)):
                     raise
                 there = [failure["index"] for failure in failures]
         return counts["nInserted"] + counts["nUpserted"] + counts["nModified"], there
 
     async def _events(self, changes: Sequence[Change]) -> set[str]:
-        """The events that made these documents what they are."""
+        """The events of these documents."""
         found = self._collection.find(
             {"_id": {"$in": [change.key[0] for change in changes]}}, ("_sync.stream", "_sync.offset")
         )
         return {f"{each['_sync']['stream']}:{each['_sync']['offset']}" for each in await found.to_list(None)}
 
     async def purge(self) -> None:
-        """The TTL index does it, if the route has its tombstones purged."""
+        """MongoDB's TTL index purges tombstones."""
 
 
 def _is_first(change: Change) -> bool:
@@ -174,11 +175,11 @@ def _document(change: Change) -> dict[str, Any]:
 
 
 def _upsert(change: Change, mode: ApplyMode) -> UpdateOne:
-    """By its id alone, as other conditions would cost MongoDB a query plan: the guard is in the update."""
+    """The filter is the id alone, because other conditions would need a query plan. The guard is in the update."""
     document = _document(change)
     whole: dict[str, Any] = {"$literal": document}
     if change.version.position is None:
-        # An event without a position leaves the known one, and the epoch that it belongs to.
+        # An event without a position keeps the stored one, with its log generation.
         known = {"$ne": [{"$type": "$_sync.position"}, "missing"]}
         kept = {
             field: {"$cond": [known, f"$_sync.{field}", {"$literal": document["_sync"][field]}]}
@@ -192,7 +193,7 @@ def _upsert(change: Change, mode: ApplyMode) -> UpdateOne:
 def _guard(incoming: Version, mode: ApplyMode) -> dict[str, Any]:
     """Is the incoming event newer? The rule of `apply.ordering` on the stored `_sync`.
 
-    In MongoDB's order whatever is missing or null comes before every text: no position is below any position.
+    In MongoDB's order a missing or null value comes before every text, so no position is lower than any position.
     """
     if mode is ApplyMode.REPAIR:
         event = {"stream": incoming.topic_partition, "offset": incoming.offset}
@@ -211,19 +212,19 @@ def _guard(incoming: Version, mode: ApplyMode) -> dict[str, Any]:
     return {"$and": [not_redelivered, {"$or": [newer, {"$not": same_generation}]}]}
 
 
-def _is_there_already(failure: Mapping[str, Any]) -> bool:
-    """It is the document itself that is there, and not another one with its value of a unique index."""
+def _exists_already(failure: Mapping[str, Any]) -> bool:
+    """Does the document itself exist, and not another one with the same value in a unique index?"""
     return failure["code"] == _DUPLICATE_KEY and failure.get("keyPattern") == {"_id": 1}
 
 
 def _bson(value: Any) -> Any:
-    """BSON knows no decimal.Decimal."""
+    """BSON has no decimal.Decimal."""
     return Decimal128(value) if isinstance(value, Decimal) else value
 
 
 def _translated(error: BulkWriteError) -> Rejected | Unavailable:
-    """Other documents of the bulk may have been written: writing them again changes nothing."""
-    failures = [each for each in error.details.get("writeErrors", []) if not _is_there_already(each)]
+    """Other documents of the bulk may have been written. Writing them again changes nothing."""
+    failures = [each for each in error.details.get("writeErrors", []) if not _exists_already(each)]
     if failures and all(failure["code"] in _DATA_ERRORS for failure in failures):
         return Rejected(f"{failures[0]['code']}: {failures[0]['errmsg']}")
     return _unavailable(error)

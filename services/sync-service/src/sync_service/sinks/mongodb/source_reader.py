@@ -50,7 +50,7 @@ class MongoSourceReader:
                 try:
                     builder.add(text(map_key(route, document), map_fields(route, document)))
                 except InvalidEvent:
-                    # No row of the copy has a text like that, so the rows are looked at one by one.
+                    # No row of the copy has such a text, so the rows of the range are compared one by one.
                     builder.add(f"!{document['_id']!r}")
         return builder.checksum
 
@@ -69,9 +69,9 @@ class MongoSourceReader:
         return source_row(self._route, document, (document["_id"],))
 
     def _spellings(self, key: Key) -> Iterable[Any]:
-        """A key of the copy as the collection may have it: a text may be that of an ObjectId or of a UUID.
+        """The ids that a document with this key of the copy may have: a text may be that of an ObjectId or a UUID.
 
-        An `_id` of several fields has them in an order that the route does not tell.
+        The route does not declare the order of the fields of an `_id` with several fields.
         """
         parts = [_spelled(value) for value in key]
         if self._key_paths == [("_id",)]:

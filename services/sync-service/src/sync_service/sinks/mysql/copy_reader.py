@@ -17,7 +17,7 @@ from sync_service.sinks.rows import CopyRow, KeyRange
 
 
 class MysqlCopyReader:
-    """`live` has no tombstones, `whole` has them."""
+    """`live` is without tombstones, `whole` includes them."""
 
     def __init__(self, live: MysqlTable, whole: MysqlTable, route: Route, canonical: CanonicalRow) -> None:
         self._live = live
@@ -40,7 +40,7 @@ class MysqlCopyReader:
         lower, upper = key_range.keys
         last: Key | None = None
         while rows := await self._live.rows(self._columns, last or lower, upper, BATCH):
-            # The first row is the last one of the page before.
+            # The first row is the last one of the previous page.
             page = [row for row in map(self._row, rows) if row.key != last]
             if not page:
                 return
@@ -67,7 +67,7 @@ class MysqlCopyReader:
 
 
 def _converted(value: Any, field: CopiedField) -> Any:
-    """As the route makes it of the source's."""
+    """The value as the route converts it."""
     try:
         return convert(value, field.type)
     except UnfitValue:

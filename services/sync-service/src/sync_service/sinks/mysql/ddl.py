@@ -1,7 +1,7 @@
-"""What a route's table looks like, as DDL. Pure.
+"""The DDL of a route's table. Pure.
 
-Only ever adds: a column that is no longer declared stays, as does whatever else somebody has made. No unique index but
-the primary key: the upsert would take a row that collides there for the one it is about.
+It only adds: columns that are no longer declared stay, and so do columns and indexes that operators have added. The
+only unique index is the primary key: with another one, the upsert would update the row that collides there.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -28,7 +28,7 @@ _TYPES: Mapping[str, str] = {
     "json_text": "JSON",
 }
 
-# As in the migrations of the built-in copies.
+# The same as in the migrations of the built-in copies.
 VERSION_COLUMNS: Mapping[str, str] = {
     "sync_event": "VARCHAR(80) CHARACTER SET ascii COLLATE ascii_bin NOT NULL",
     "sync_epoch": "VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL",
@@ -40,7 +40,7 @@ VERSION_COLUMNS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ExistingTable:
-    """`columns` in their order, `key` those of the primary key."""
+    """`columns` in their order; `key` are those of the primary key."""
 
     columns: Sequence[str]
     key: Collection[str]
@@ -48,7 +48,7 @@ class ExistingTable:
 
 
 def missing(route: Route, existing: Mapping[str, ExistingTable]) -> list[str]:
-    """The statements that make the table and its view what the route wants. Raises `UnfitTable`."""
+    """The statements that create what the route needs and the schema lacks. Raises `UnfitTable`."""
     name, copy = route.target.name, f"{route.target.name}_copy"
     wanted = {column: column_type(field) for column, field in route.fields.items()}
     statements = []
@@ -90,7 +90,7 @@ def _check(copy: str, table: ExistingTable, route: Route) -> None:
     if table.is_view:
         raise UnfitTable(f"view {copy} is in the way: route {route.name} needs a table of that name")
     if lacking := [column for column in VERSION_COLUMNS if column not in table.columns]:
-        raise UnfitTable(f"table {copy} is no copy of the sync's: it lacks {', '.join(lacking)}")
+        raise UnfitTable(f"table {copy} is not a copy that the sync has created: it lacks {', '.join(lacking)}")
     if set(table.key) != set(route.key):
         raise UnfitTable(
             f"table {copy} has the primary key ({', '.join(table.key)}), route {route.name} ({', '.join(route.key)})"
@@ -98,7 +98,7 @@ def _check(copy: str, table: ExistingTable, route: Route) -> None:
 
 
 def column_type(field: CopiedField) -> str:
-    """Of a column that is no key."""
+    """The type of a column that is not part of the key."""
     if field.is_constant:
         kind = type_of_constant(field.constant)
         return _TYPES["text" if kind == "string" else kind]
@@ -116,7 +116,7 @@ def column_type(field: CopiedField) -> str:
 def _key_type(field: CopiedField) -> str:
     match field.type:
         case "string":
-            # Otherwise `a` and `A` were one row, and `a` and `a ` too.
+            # Otherwise `a` and `A` would be one row, and `a` and `a `, too.
             return f"{column_type(field)} CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin"
         case "binary":
             return f"VARBINARY({field.length or DEFAULT_LENGTH})"

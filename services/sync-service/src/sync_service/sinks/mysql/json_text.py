@@ -1,7 +1,7 @@
 """JSON as MySQL writes it. Pure.
 
 MySQL keeps JSON parsed: names are ordered by their length in bytes and then by their bytes, and separators are
-", " and ": " (MySQL manual, "The JSON Data Type"). Doubles have as few digits as tell them apart, and a point.
+", " and ": " (MySQL manual, "The JSON Data Type"). Doubles have the fewest digits that identify them, and a point.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 from sync_service.routes.json_values import jsonable
 
 # Beyond so many places from the point, MySQL writes an exponent (MAX_DECPT_FOR_F_FORMAT in its dtoa.cc), unless there
-# are digits behind the point all the same.
+# are digits after the point all the same.
 _PLACES = 15
 
 _escaped: Callable[[str], str] = json.JSONEncoder(ensure_ascii=False).encode
@@ -26,7 +26,7 @@ def double_text(number: float) -> str:
     mantissa, _, exponent = repr(abs(number)).partition("e")
     whole, _, fraction = mantissa.partition(".")
     digits = (whole + fraction).lstrip("0")
-    # Where the point is, counted from the first digit that is no zero.
+    # The position of the point, counted from the first digit that is not zero.
     point = len(whole) + int(exponent or 0) - (len(whole + fraction) - len(digits))
     digits = digits.rstrip("0")
     if not digits:
@@ -42,7 +42,7 @@ def double_text(number: float) -> str:
 
 
 def json_text(value: Any) -> str:
-    """A JSON value as `CAST(… AS CHAR)` has it; what is not JSON, as `jsonable` says it in JSON.
+    """A JSON value as `CAST(… AS CHAR)` writes it; other values as `jsonable` converts them.
 
     Raises `ValueError` as `double_text` does.
     """
@@ -64,9 +64,9 @@ _WRITTEN: Mapping[type, Callable[[Any], str]] = {
 }
 
 
-# The same few shapes occur over and over; the limit is for documents whose names are data.
+# The same few sets of names occur again and again; the limit is for documents whose names are data.
 @lru_cache(maxsize=4096)
 def _ordered(names: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Names in MySQL's order, and what is written before the value of each."""
+    """Names in MySQL's order, each with the text before its value."""
     ordered = sorted(names, key=lambda name: (len(name.encode()), name.encode()))
     return [(name, f"{_escaped(name)}: ") for name in ordered]

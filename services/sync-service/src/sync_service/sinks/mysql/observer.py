@@ -43,7 +43,7 @@ class MysqlObserver:
 
 
 class MysqlRows:
-    """`condition` is SQL that a row must fulfil to be counted."""
+    """Only rows that meet the SQL `condition` are counted."""
 
     def __init__(self, engine: AsyncEngine, schema: str, table: str, condition: str = "TRUE") -> None:
         self._engine = engine
@@ -74,6 +74,6 @@ class MysqlRows:
             probing(SQLAlchemyError, OSError, within=COUNT_SECONDS + PROBE_SECONDS),
             self._engine.connect() as connection,
         ):
-            # What is remembered of a table's size may be a day old.
+            # The cached size of a table may be a day old.
             await connection.exec_driver_sql("SET SESSION information_schema_stats_expiry = 0")
             return int((await connection.exec_driver_sql(statement, values)).scalar() or 0)

@@ -1,4 +1,4 @@
-"""Brings the tables of routes into a MySQL schema, or says what that would take."""
+"""Creates the tables of routes in a MySQL schema, or returns the DDL for it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -13,7 +13,7 @@ LOCK_SECONDS = 120
 
 
 async def change_tables(address: str, routes: Iterable[Route], *, apply: bool) -> list[str]:
-    """The statements that were missing. Replicas may start at once: they wait for each other.
+    """The missing statements. Replicas that start concurrently wait for each other.
 
     Raises `UnfitTable`, SQLAlchemy's `DBAPIError`, `TimeoutError`.
     """
@@ -35,8 +35,8 @@ async def change_tables(address: str, routes: Iterable[Route], *, apply: bool) -
 
 
 async def _existing(connection: AsyncConnection, routes: Sequence[Route]) -> Mapping[str, ExistingTable]:
-    """What of the routes' tables and views is there, by name."""
-    look = text(
+    """The existing tables and views of the routes, by name."""
+    query = text(
         "SELECT t.table_name AS name, t.table_type = 'VIEW' AS is_view, c.column_name AS `column`, "
         "c.column_key = 'PRI' AS is_key "
         "FROM information_schema.tables t JOIN information_schema.columns c USING (table_schema, table_name) "
@@ -44,7 +44,7 @@ async def _existing(connection: AsyncConnection, routes: Sequence[Route]) -> Map
     )
     existing = {}
     for name in (name for route in routes for name in (route.target.name, f"{route.target.name}_copy")):
-        rows = (await connection.execute(look, {"name": name})).all()
+        rows = (await connection.execute(query, {"name": name})).all()
         if rows:
             existing[name] = ExistingTable(
                 columns=[row.column for row in rows],

@@ -1,4 +1,4 @@
-"""A copy in MySQL: the table `<name>_copy` with versions and tombstones, and the view `<name>` of its live rows."""
+"""Writes a copy in MySQL: the table `<name>_copy` with versions and tombstones, and the view `<name>` of live rows."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ from sync_service.sinks.base import (
 
 VERSION_COLUMNS = ("sync_event", "sync_epoch", "sync_position", "sync_operation", "sync_deleted_at")
 
-# Errors that the values of a row cause (MySQL 9 error reference); every other one is the database's own trouble.
+# Errors that the values of a row cause (MySQL 9 error reference). All others are errors of the database.
 _DATA_ERRORS = frozenset(
     {
         1048,  # column can't be null
@@ -48,10 +48,10 @@ _DATA_ERRORS = frozenset(
         3988,  # character that the column's character set lacks
     }
 )
-# Of a copy: what is no tombstone.
+# The live rows of a copy: no tombstones.
 LIVE_ROWS = "sync_deleted_at IS NULL"
 _PURGED_AT_ONCE = 1000
-# No event begins with it.
+# A mark of updated rows. No event begins with it.
 _WON = "+"
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _UPDATED = re.compile(rb"Duplicates: (\d+)")
@@ -75,12 +75,12 @@ _GUARDS = {
 
 
 def engine_for_sinks(address: str, *, pool_size: int) -> AsyncEngine:
-    """A sink writes in single statements, and computes from the rows that they have changed how many were applied."""
+    """A sink writes single statements, and computes the number of applied changes from the number of changed rows."""
     return create_engine(address, pool_size=pool_size, autocommit=True, counts_changed=True)
 
 
 class MysqlSink:
-    """`engine` as `engine_for_sinks` makes it."""
+    """`engine` must come from `engine_for_sinks`."""
 
     def __init__(self, engine: AsyncEngine, route: Route) -> None:
         self._engine = engine
@@ -89,7 +89,7 @@ class MysqlSink:
         self._key = list(route.key)
         self._fields = list(route.fields)
         self._bind_key = [_binder(field) for field in route.key.values()]
-        # Most values are taken as they are.
+        # Most values need no conversion for the driver.
         self._bind_field = {name: bind for name, field in route.fields.items() if (bind := _binder(field)) is not None}
         columns = [*self._key, *self._fields, *VERSION_COLUMNS]
         self._row = f"({', '.join(['%s'] * len(columns))})"
@@ -99,9 +99,9 @@ class MysqlSink:
     def _on_duplicate(self, guard: str) -> str:
         """The guarded half of the upsert.
 
-        MySQL assigns from left to right and sees what it has assigned. So the guard is worked out once, its answer is a
-        mark before `sync_event`, which decides every other column, and in the end the mark is taken away. (That the
-        event is the same is no answer: a repair changes a row and leaves its event, which may be delivered again.)
+        MySQL assigns from left to right and sees earlier assignments. So the guard is evaluated once. If it is true,
+        `sync_event` gets a mark, which decides every other column, and finally the mark is removed. (An equal event
+        would not do as the mark: a repair changes a row and keeps its event, which may be delivered again.)
         """
         old = _quoted(self._table)
         won = f"LEFT({old}.sync_event, 1) = '{_WON}'"
@@ -111,7 +111,7 @@ class MysqlSink:
             f"{column} = IF({won}, new.{column}, {old}.{column})"
             for column in (*map(_quoted, self._fields), "sync_operation", "sync_deleted_at")
         ]
-        # An event without a position leaves the known one, and the epoch that it belongs to.
+        # An event without a position keeps the stored one, with its log generation.
         assignments += [
             f"{column} = IF({won} AND new.sync_position IS NOT NULL, new.{column}, {old}.{column})"
             for column in ("sync_epoch", "sync_position")
@@ -120,7 +120,7 @@ class MysqlSink:
         return f" AS new ON DUPLICATE KEY UPDATE {', '.join(assignments)}"
 
     async def prepare(self) -> None:
-        """The tables are made by the migrations; here one that does not fit the route is found out early."""
+        """Check that the table fits the route. Tables are created by the migrations, or from the routes."""
         columns = ", ".join(map(_quoted, (*self._key, *self._fields, *VERSION_COLUMNS)))
         await self._run(f"SELECT {columns} FROM {_quoted(self._table)} LIMIT 0")  # noqa: S608 - names of the route
 
@@ -138,12 +138,12 @@ class MysqlSink:
             raise _translated(error) from error
 
     async def _events(self, connection: AsyncConnection, changes: Sequence[Change]) -> set[str]:
-        """The events that made these rows what they are."""
+        """The events of these rows."""
         keys = f"({', '.join(map(_quoted, self._key))})"
         wanted = ", ".join([f"({', '.join(['%s'] * len(self._key))})"] * len(changes))
-        look = f"SELECT sync_event FROM {_quoted(self._table)} WHERE {keys} IN ({wanted})"  # noqa: S608 - names of the route
+        query = f"SELECT sync_event FROM {_quoted(self._table)} WHERE {keys} IN ({wanted})"  # noqa: S608 - names of the route
         values = tuple(value for change in changes for value in self._key_values(change))
-        return set((await connection.exec_driver_sql(look, values)).scalars())
+        return set((await connection.exec_driver_sql(query, values)).scalars())
 
     async def purge(self) -> None:
         if self._keeps_tombstones:
@@ -154,7 +154,7 @@ class MysqlSink:
             pass
 
     async def _run(self, statement: str, **parameters: object) -> int:
-        """How many rows it is about."""
+        """The number of affected rows."""
         try:
             async with asyncio.timeout(WRITE_SECONDS), self._engine.begin() as connection:
                 return (await connection.execute(text(statement), parameters)).rowcount
@@ -183,10 +183,10 @@ class MysqlSink:
 
 
 async def _upsert(connection: AsyncConnection, statement: str, values: list[Any]) -> int:
-    """How many rows it has changed. By the driver itself, as only that hears how many there were already.
+    """The number of changed rows. It uses the driver directly, because only the driver has the number of updated rows.
 
-    A row that is inserted counts once, one that is updated twice, one that is left as it is not at all; of several the
-    answer also says how many were updated (MySQL manual, "INSERT ... ON DUPLICATE KEY UPDATE" and "mysql_info()").
+    An inserted row counts once, an updated one twice, and an unchanged one not at all. For several rows the answer also
+    contains the number of updated ones (MySQL manual, "INSERT ... ON DUPLICATE KEY UPDATE" and "mysql_info()").
     """
     driver = (await connection.get_raw_connection()).driver_connection
     if driver is None:
@@ -194,12 +194,12 @@ async def _upsert(connection: AsyncConnection, statement: str, values: list[Any]
     try:
         async with driver.cursor() as cursor:
             counted: int = await cursor.execute(statement, values)
-            told = _UPDATED.search(cursor._result.message or b"")  # noqa: SLF001 - the driver keeps it, and has no word for it
+            updates = _UPDATED.search(cursor._result.message or b"")  # noqa: SLF001 - the driver has no public attribute for it
     except BaseException as error:
         if not isinstance(error, MySQLError) or error.args[0] not in _DATA_ERRORS:
             await connection.invalidate()
         raise
-    return counted - int(told[1]) if told else min(counted, 1)
+    return counted - int(updates[1]) if updates else min(counted, 1)
 
 
 def _quoted(name: str) -> str:
@@ -207,7 +207,7 @@ def _quoted(name: str) -> str:
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    """DATETIME knows no zones."""
+    """DATETIME has no time zone."""
     if moment is None:
         return None
     return (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).replace(tzinfo=None)
@@ -218,7 +218,7 @@ def _json_text(value: Any) -> str | None:
 
 
 def _binder(field: CopiedField) -> Callable[[Any], Any] | None:
-    """What makes of a value what the driver takes for it; None if that is the same."""
+    """Converts a value for the driver; None if it needs no conversion."""
     if field.is_constant:
         return lambda value: _json_text(value) if isinstance(value, dict | list) else value
     match field.type:

@@ -56,7 +56,7 @@ class MysqlSourceReader:
         return source_row(self._route, row, tuple(row[column] for column in self._key))
 
     def _spellings(self, key: Key) -> Iterable[Values]:
-        """A key of the copy as the table may have it."""
+        """The keys that a row of the table with this key of the copy may have."""
         parts = tuple(key[0].values()) if self._route.is_keyed_by_document else key
         return product(
             *(

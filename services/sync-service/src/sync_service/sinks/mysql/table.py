@@ -1,4 +1,4 @@
-"""A table of MySQL, read by ranges of its primary key."""
+"""A table in MySQL, read by ranges of its primary key."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -15,15 +15,15 @@ from sync_service.sinks.rows import CannotCompare
 READ_SECONDS = 120.0
 LOOKED_UP_AT_ONCE = 500
 
-# What keys are compared by where the order of their column is not that of the bytes. It has no index: every range
-# costs a scan of the table, but is right.
+# The expression by which keys are compared if their column is not in byte order. It has no index: every range needs a
+# scan of the table, but the result is right.
 _IN_ORDER_OF_BYTES = "(CONVERT({0} USING utf8mb4) COLLATE utf8mb4_0900_bin)"
 
 Values = Sequence[Any]
 
 
 class MysqlTable:
-    """`key` are the columns of the primary key. `condition` is SQL that a row must fulfil to be there at all."""
+    """`key` are the columns of the primary key. Only rows that meet the SQL `condition` are read."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class MysqlTable:
         ]
 
     async def estimate(self) -> int:
-        """How many rows there are, by what the optimizer believes."""
+        """The number of rows, as the optimizer estimates it."""
         statement = "SELECT table_rows FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
         rows = await self._read(statement, (self._schema, self._name))
         return int(rows[0][0] or 0) if rows else 0
@@ -69,7 +69,7 @@ class MysqlTable:
     async def rows(
         self, columns: Sequence[str], lower: Values | None, upper: Values | None, limit: int | None = None
     ) -> Sequence[Values]:
-        """In the order of the key."""
+        """The rows of a range, in the order of the key."""
         condition, values = self._within(lower, upper)
         return await self._read(
             f"SELECT {', '.join(map(quoted, columns))} FROM {self._table} WHERE {condition} "  # noqa: S608 - names of the route
@@ -78,7 +78,7 @@ class MysqlTable:
         )
 
     async def look_up(self, columns: Sequence[str], keys: Sequence[Values]) -> Sequence[Values]:
-        """The rows that have these keys, and perhaps some more: MySQL may take other keys for equal."""
+        """The rows with these keys, and perhaps some more, because MySQL's collation may treat other keys as equal."""
         found: list[Values] = []
         for start in range(0, len(keys), LOOKED_UP_AT_ONCE):
             wanted = keys[start : start + LOOKED_UP_AT_ONCE]
@@ -114,7 +114,7 @@ async def read(engine: AsyncEngine, statement: str, values: Sequence[Any]) -> Se
 
 
 async def table_columns(engine: AsyncEngine, schema: str, table: str) -> Mapping[str, Column]:
-    """Those that the account may see; none if there is no such table. Raises `CannotCompare`."""
+    """The columns that the account may see; none if the table does not exist. Raises `CannotCompare`."""
     rows = await read(
         engine,
         "SELECT column_name, data_type, collation_name, datetime_precision FROM information_schema.columns "
@@ -129,7 +129,7 @@ def quoted(name: str) -> str:
 
 
 def _beyond(parts: Sequence[str], bound: Values, sign: str, last: str) -> tuple[str, list[Any]]:
-    """Rows from a bound on, or before it, part by part of the key; MySQL uses the index for this form of it."""
+    """The condition for rows from a bound on, or before it, part by part of the key. MySQL uses the index for it."""
     if len(parts) == 1:
         return f"{parts[0]} {last} %s", [bound[0]]
     inner, values = _beyond(parts[1:], bound[1:], sign, last)
@@ -137,7 +137,7 @@ def _beyond(parts: Sequence[str], bound: Values, sign: str, last: str) -> tuple[
 
 
 def _naive(moment: datetime) -> datetime:
-    """DATETIME knows no zones."""
+    """DATETIME has no time zone."""
     return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
