@@ -57,17 +57,6 @@ class Settings(KafkaSettings, ServiceSettings):
     sync_watchdog_seconds: float = Field(
         default=60, ge=5, description="The process exits after this time with lag and without progress."
     )
-    sync_feed_clients: int = Field(default=50, ge=1, description="Maximum clients of `/v1/events` at a time.")
-    sync_feed_backlog: int = Field(
-        default=2000,
-        ge=4,
-        description="Maximum events that a client of `/v1/events` may lag before it is disconnected.",
-    )
-    sync_feed_heartbeat_seconds: float = Field(
-        default=15.0,
-        gt=0,
-        description="Interval of heartbeats on `/v1/events`, which must be shorter than the idle timeout of proxies.",
-    )
     sync_feed_clients: int = Field(default=50, ge=1, description="Most subscribers of `/v1/events` in a process.")
     sync_feed_backlog: int = Field(
         default=2000,

@@ -60,7 +60,9 @@ async def test_missing_topic_is_named_and_the_others_are_shown(sync: SyncProcess
     sync.write_routes()
     code, output, errors = await sync.command("inspect", "--from-beginning", "--limit", "1", "--json")
     assert (code, json.loads(output)["route"]) == (0, sync.tweets)
-    assert errors == "topic test.nowhere does not exist or can't be read yet; its events are shown when it can be read\n"
+    assert (
+        errors == "topic test.nowhere does not exist or can't be read yet; its events are shown when it can be read\n"
+    )
     code, _, errors = await sync.command("inspect", "--route", sync.users)
     assert (code, errors) == (1, "error: topic test.nowhere does not exist\n")
 

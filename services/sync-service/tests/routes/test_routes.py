@@ -16,8 +16,8 @@ from sync_service.routes.converters import FieldType, convert
 from sync_service.routes.explain import NotAnEvent, explain_event
 from sync_service.routes.loader import InvalidRoutes, default_routes_file, load_routes
 from sync_service.routes.mapping import map_fields, map_key
-from sync_service.sinks.mysql import sink as mysql_sink
 from sync_service.sinks.base import UnfitTable
+from sync_service.sinks.mysql import sink as mysql_sink
 from sync_service.sinks.mysql.ddl import VERSION_COLUMNS, ExistingTable, missing
 
 ROUTE = """
