@@ -39,7 +39,7 @@ WHEN = datetime(2026, 11, 24, 3, 17, 34, 81894, tzinfo=UTC)
 
 
 class Direction(Protocol):
-    """A source and its copy, by numbers of rows."""
+    """A source and its copy. Rows are identified by numbers."""
 
     route: Route
 
@@ -51,16 +51,16 @@ class Direction(Protocol):
     async def clear(self) -> None: ...
 
     def event(self, number: int, content: str, *, op: str = "u", place: int = 1) -> Record:
-        """What Debezium writes about it. `place` orders events of the source."""
+        """The change event that Debezium writes. `place` orders the events of the source."""
 
     async def corrupt(self, number: int, content: str) -> None:
-        """Change the copy behind the sync's back."""
+        """Change the copy without the sync."""
 
     async def copied(self) -> dict[int, str]:
-        """What lives in the copy."""
+        """The live rows of the copy."""
 
     async def stored_event(self, number: int) -> str | None:
-        """Which event made the row of the copy, or the tombstone."""
+        """The event of the row or tombstone in the copy."""
 
 
 @dataclass
@@ -137,7 +137,7 @@ class Tweets:
             "edited_at": None,
             "version": Int64(2**31 - 1 - number % 2),
             "reply_to": ObjectId(f"{number:024x}") if number % 3 == 0 else None,
-            # Names in an order that is not MySQL's, and numbers of every kind.
+            # Names in another order than MySQL's, and numbers of every kind.
             "entities": {
                 "longer": [{"n": 1.0, "m": 2**53 + 1}],
                 "b": content,
@@ -192,7 +192,7 @@ class Tweets:
 
 @dataclass
 class ComparisonHarness:
-    """One direction, its topic, and what compares it. Offsets are counted by `copy`."""
+    """One direction, its topic, and its comparison. `copy` counts offsets."""
 
     direction: Direction
     target: ComparisonTarget
@@ -208,7 +208,7 @@ class ComparisonHarness:
     async def copy(
         self, number: int, content: str, *, op: str = "u", place: int = 1, mode: ApplyMode = ApplyMode.LIVE
     ) -> Written:
-        """Write to the copy what an event says, as the sync does."""
+        """Write an event to the copy, as the sync does."""
         self.offsets += 1
         return await self.target.sink.write([self.change(number, content, op=op, place=place)], mode)
 

@@ -1,10 +1,10 @@
-"""What is in a topic."""
+"""Records of a topic."""
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 
 async def read_records(bootstrap_servers: str, topic: str, partition: int = 0) -> "list[ConsumerRecord[bytes, bytes]]":
-    """All records that a partition has by now."""
+    """All current records of a partition."""
     where = TopicPartition(topic, partition)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
     await consumer.start()

@@ -1,4 +1,4 @@
-"""A sink of either store, and a look at everything that it has written."""
+"""A sink of either store, and the rows that it has written."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Database = AsyncIOMotorDatabase[dict[str, Any]]
 
-# What is stored of a key: its version, and its text (None: a tombstone).
+# The stored state of a key: its version and its text (None: a tombstone).
 State = tuple[Version, str | None]
 
 

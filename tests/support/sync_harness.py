@@ -1,4 +1,4 @@
-"""The whole sync in the test's process, on a real broker and real databases, with topics of its own."""
+"""The whole sync in the process of the test, on a real broker and real databases, with topics for one test."""
 
 import asyncio
 import secrets
@@ -40,7 +40,7 @@ def tweet_event(number: int, content: str, *, ordinal: int = 1, op: str = "c") -
 
 @dataclass
 class SyncHarness:
-    """Topics of a test's own, a way to put events on them, and both copies."""
+    """Topics for one test, a way to send events to them, and both copies."""
 
     settings: Settings
     routes: list[Route]
@@ -84,7 +84,7 @@ class SyncHarness:
         await self._know_of(topic, partitions)
 
     async def delete_topic(self, topic: str) -> None:
-        """Returns when it is gone: a topic that is created too soon exists already."""
+        """Delete a topic and wait until it is gone: it can't be created again before."""
         async with self.kafka.started(self.kafka.admin()) as admin:
             await admin.delete_topics([topic])
 
@@ -99,7 +99,7 @@ class SyncHarness:
         await self._know_of(topic, total)
 
     async def _know_of(self, topic: str, partitions: int) -> None:
-        """The producer asks for it when it needs it, but not again when it changes."""
+        """Wait until the producer knows the topic: it does not notice changes itself."""
 
         async def known() -> int:
             await self.producer.client.force_metadata_update()
@@ -116,7 +116,7 @@ class SyncHarness:
         return found
 
     async def dead_letters(self) -> "Sequence[ConsumerRecord[bytes, bytes]]":
-        """Those of this test's topics."""
+        """The dead letters of this test's topics."""
         found = await read_records(self.settings.kafka_bootstrap_servers, DEAD_LETTERS_TOPIC)
         ours = {self.users_topic.encode(), self.tweets_topic.encode()}
         return [record for record in found if dict(record.headers).get("__connect.errors.topic") in ours]
@@ -124,7 +124,7 @@ class SyncHarness:
 
 @asynccontextmanager
 async def sync_harness(settings: Settings, routes: dict[str, Route], engine: AsyncEngine) -> AsyncIterator[SyncHarness]:
-    """With empty copies. `routes` has those of users and of tweets; `engine` is of the copy in MySQL."""
+    """With empty copies. `routes` has the routes of users and tweets; `engine` is that of the copy in MySQL."""
     suffix = secrets.token_hex(4)
     own = [routes[name].model_copy(update={"topic": f"test.{suffix}.{name}"}) for name in ("users", "tweets")]
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
@@ -146,7 +146,7 @@ async def sync_harness(settings: Settings, routes: dict[str, Route], engine: Asy
 
 
 async def _empty(engine: AsyncEngine) -> None:
-    """The copy in MySQL, which all tests share."""
+    """Empty the copy in MySQL, which all tests share."""
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM tweets_copy"))
 

@@ -1,4 +1,4 @@
-"""A sync-service of a test's own, in a process, with topics and routes that nobody else has."""
+"""A sync-service in a process of its own, with topics and routes for one test."""
 
 import secrets
 from collections.abc import AsyncIterator, Sequence
@@ -19,7 +19,7 @@ from support.jwt_issuer import AUDIENCE, ISSUER, Issuer
 from support.replicas import Replica, free_port, running_processes
 
 PARTITIONS = 2
-# More than the broker takes by default, for what is larger than it should be.
+# More than the broker accepts by default, for records that are too large.
 LARGEST_REQUEST = 8 * 1024 * 1024
 
 
@@ -33,7 +33,10 @@ def tweet_event(number: int, *, ordinal: int = 1, op: str = "c", **fields: Any) 
 
 @dataclass
 class SyncProcess:
-    """`tweets` and `users` are names of routes and ends of their topics; `routes` can be edited before a start."""
+    """`tweets` and `users` are the names of the routes and the ends of their topics.
+
+    `routes` can be edited before a start.
+    """
 
     stack: Stack
     issuer: Issuer
@@ -60,13 +63,13 @@ class SyncProcess:
 
     @asynccontextmanager
     async def running(self, **changed: str) -> AsyncIterator[Replica]:
-        """Until it is ready, and as a `technical_worker` asks it."""
+        """Start it and wait until it is ready. The client is a `technical_worker`."""
         async with running_processes("sync-service", 1, self.stack, **{**self.variables, **changed}) as (replica,):
             replica.client.headers.update(self.bearer())
             yield replica
 
     async def command(self, *arguments: str, **changed: str) -> tuple[int, str, str]:
-        """Exit code, output and errors of `sync-service …`, when it has ended by itself."""
+        """Run `sync-service …` to its end. Returns exit code, output and errors."""
         variables = {"PORT": str(free_port()), **self.variables, **changed}
         return await run_command("sync-service", *arguments, within=60, **variables)
 
@@ -104,6 +107,6 @@ async def sync_process(
 
 
 async def problem_of(client: httpx.AsyncClient, method: str, path: str, **sent: Any) -> tuple[int, str]:
-    """Status and code of an answer that must be a problem."""
+    """The status and the code of an answer that must be a problem."""
     answer = await client.request(method, path, **sent)
     return answer.status_code, str(answer.json()["code"])

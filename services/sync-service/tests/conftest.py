@@ -1,4 +1,4 @@
-"""Copies of the tests' own, in real databases."""
+"""Copies in real databases, for these tests only."""
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 async def schema_url(mysql_root_url: str) -> AsyncIterator[str]:
-    """A schema with the copies of MySQL in it."""
+    """A schema with the copies in MySQL."""
     name = f"sync_test_{secrets.token_hex(4)}"
     engine = create_engine(mysql_root_url)
     async with engine.begin() as connection:
@@ -94,7 +94,7 @@ def issuer() -> Iterator[Issuer]:
 async def copies_urls(
     schema_url: str, database_url: str, kafka_bootstrap_servers: str, engine: AsyncEngine, database: "Database"
 ) -> AsyncIterator[dict[str, str]]:
-    """Where a process finds `engine`, `database` and the broker. The copies are empty before and behind a test."""
+    """The addresses of `engine`, `database` and the broker. The copies are empty before and after a test."""
     await empty_copy(engine)
     yield {
         "MYSQL_URL": schema_url,
@@ -105,14 +105,14 @@ async def copies_urls(
 
 
 async def empty_copy(engine: AsyncEngine) -> None:
-    """The copy in MySQL, which all tests share."""
+    """Empty the copy in MySQL, which all tests share."""
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM tweets_copy"))
 
 
 @pytest.fixture
 async def sync(stack: Stack, issuer: Issuer, tmp_path: Path, copies_urls: dict[str, str]) -> AsyncIterator[SyncProcess]:
-    """Not running yet."""
+    """A sync-service that is not started yet."""
     declared = yaml.safe_load(default_routes_file().read_text())
     async with sync_process(
         stack, issuer, tmp_path, urls=copies_urls, routes=[declared["users"], declared["tweets"]]
@@ -136,7 +136,7 @@ async def copy(
 
 @pytest.fixture
 def settings(kafka_bootstrap_servers: str, schema_url: str, database_url: str) -> Settings:
-    """Of a consumer group of the test's own; nobody asks it for anything that needs a token."""
+    """Settings with a consumer group for this test. No test with them needs a token."""
     return Settings(
         mysql_url=schema_url,
         mongodb_url=database_url,

@@ -87,7 +87,7 @@ async def is_applied(sync: SyncProcess, app: FastAPI, number: int) -> None:
         *(("event-loop-lag", EventLoopMetrics, "watch", how) for how in FAILURES),
     ],
 )
-async def test_task_that_ends_is_restarted(
+async def test_ended_task_is_restarted(
     sync: SyncProcess, monkeypatch: pytest.MonkeyPatch, *, task: str, owner: Any, name: str, how: Failure
 ) -> None:
     runs = fail_first_run(monkeypatch, owner, name, how)
@@ -154,7 +154,7 @@ async def test_process_whose_consumer_has_ended_ends_with_70(sync: SyncProcess, 
 
 
 @pytest.mark.parametrize("name", ["commits", "worker"])
-async def test_task_of_the_consumer_that_is_cancelled_is_made_up_for(sync: SyncProcess, name: str) -> None:
+async def test_cancelled_task_of_the_consumer_leads_to_a_new_consumer(sync: SyncProcess, name: str) -> None:
     async with running_app(sync) as (app, _):
         ends = RecordedExits.of(app)
         await is_applied(sync, app, 1)
@@ -171,7 +171,9 @@ async def test_task_of_the_consumer_that_is_cancelled_is_made_up_for(sync: SyncP
     assert ends.reasons == []
 
 
-async def test_worker_that_returns_unasked_is_made_up_for(sync: SyncProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_worker_that_returns_early_leads_to_a_new_consumer(
+    sync: SyncProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs = fail_first_run(monkeypatch, PartitionWorker, "_run", "returns")
     async with running_app(sync) as (app, _):
         ends = RecordedExits.of(app)
@@ -364,7 +366,7 @@ async def test_feed_that_is_cancelled_ends_its_streams_and_begins_again(
     await feed.close()
 
 
-async def test_feed_that_is_cancelled_before_it_begins_leaves_nobody_waiting(kafka_bootstrap_servers: str) -> None:
+async def test_feed_cancelled_before_its_start_fails_the_waiting_clients(kafka_bootstrap_servers: str) -> None:
     feed = Feed(KafkaClients(kafka_bootstrap_servers), {}, FeedMetrics(CollectorRegistry()), LIMITS)
     await cancelled_before_it_begins(feed._start_source, "feed", KafkaError)
     await feed.close()
@@ -380,7 +382,7 @@ async def cancelled_before_it_begins(begin: Callable[[], Any], task: str, error:
         await asyncio.wait_for(asking, 10)
 
 
-async def test_cancelled_question_is_an_error_and_the_next_one_is_asked() -> None:
+async def test_cancelled_call_is_an_error_and_the_next_call_works() -> None:
     answers = [asyncio.Event().wait, partial(asyncio.sleep, 0, True)]
 
     async def ask() -> bool:

@@ -1,4 +1,4 @@
-"""`sync-service inspect` and `sync-service routes`, and what a wrong configuration is answered with."""
+"""`sync-service inspect` and `sync-service routes`, and the errors of a wrong configuration."""
 
 import json
 import secrets
@@ -65,19 +65,19 @@ async def test_inspect_prints_before_after_source_and_operation(kafka_bootstrap_
 
 
 @pytest.mark.integration
-async def test_inspect_of_a_broker_that_is_not_there_is_one_sentence() -> None:
+async def test_inspect_without_a_broker_is_one_sentence() -> None:
     code, _, errors = await run("inspect", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
     assert code == 1
     assert "error: the broker at 127.0.0.1:1 does not answer" in errors
     assert "Traceback" not in errors
 
 
-async def test_inspect_of_a_topic_that_is_not_there_is_one_sentence(kafka_bootstrap_servers: str) -> None:
+async def test_inspect_of_a_missing_topic_is_one_sentence(kafka_bootstrap_servers: str) -> None:
     code, _, errors = await run("inspect", "--topic", "no.such", KAFKA_BOOTSTRAP_SERVERS=kafka_bootstrap_servers)
     assert (code, errors) == (1, "error: topic no.such does not exist\n")
 
 
-async def test_inspect_follows_the_topics_of_the_routes_file(kafka_bootstrap_servers: str, tmp_path: Path) -> None:
+async def test_inspect_reads_the_topics_of_the_routes_file(kafka_bootstrap_servers: str, tmp_path: Path) -> None:
     topic = await topic_with_events(kafka_bootstrap_servers)
     file = tmp_path / "routes.yaml"
     file.write_text(
@@ -103,7 +103,7 @@ async def test_missing_configuration_is_one_sentence() -> None:
 
 
 @pytest.mark.integration
-async def test_routes_file_that_is_wrong_is_one_sentence(tmp_path: Path) -> None:
+async def test_invalid_routes_file_is_one_sentence(tmp_path: Path) -> None:
     file = tmp_path / "routes.yaml"
     file.write_text("users: {topic: x}")
     code, _, errors = await run(
@@ -134,7 +134,7 @@ def rewrite(file: Path, old: str, new: str) -> None:
 
 
 @pytest.mark.integration
-async def test_routes_check_tells_each_mistake_with_its_line(own_routes: Path) -> None:
+async def test_routes_check_reports_each_mistake_with_its_line(own_routes: Path) -> None:
     code, output, errors = await run("routes", "check", SYNC_ROUTES_FILE=str(own_routes))
     assert (code, output, errors) == (0, f"{own_routes}: 1 routes, nothing wrong\n", "")
     rewrite(own_routes, "name: string", "name: sting\n    size: huge")
@@ -182,7 +182,7 @@ async def test_routes_explain_reads_a_line_of_inspect(kafka_bootstrap_servers: s
     assert "Traceback" not in errors
 
 
-async def test_routes_migrate_shows_what_is_missing_and_makes_it(
+async def test_routes_migrate_prints_and_applies_missing_ddl(
     schema_url: str, engine: AsyncEngine, own_routes: Path
 ) -> None:
     variables = {"MYSQL_URL": schema_url, "SYNC_ROUTES_FILE": str(own_routes)}

@@ -1,11 +1,11 @@
-"""What is there before anything has happened."""
+"""The metrics before the first event."""
 
 from prometheus_client import CollectorRegistry
 
 from sync_service.metrics import SyncMetrics
 
 
-def test_dead_letters_are_counted_from_zero_and_health_is_that_of_the_moment() -> None:
+def test_dead_letter_counters_start_at_zero_and_health_is_current() -> None:
     registry, problems = CollectorRegistry(), ["not prepared yet"]
     SyncMetrics(registry).begin(["users"], lambda: problems[0] if problems else None)
     labels = {"route": "users", "operation": "-", "outcome": "dead-lettered"}

@@ -151,14 +151,14 @@ def test_every_answer_is_described_with_an_example(operation: str) -> None:
     check_examples(OPERATIONS[operation], DESCRIPTION)
 
 
-def test_all_of_it_needs_a_token_and_the_status_none() -> None:
+def test_everything_but_the_status_needs_a_token() -> None:
     needs = need_of_tokens(DESCRIPTION)
     assert {needs[label] for label in OPERATIONS} == {True}
     assert needs["GET /v1/status"] is False
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-async def test_operation_refuses_whoever_is_no_worker(live: tuple[SyncProcess, Replica], operation: str) -> None:
+async def test_operation_refuses_other_roles(live: tuple[SyncProcess, Replica], operation: str) -> None:
     sync, replica = live
     method, path = operation.split()
     body = {"action": "discard", "ids": ["0-0"]} if operation == "POST /v1/dead-letters" else None

@@ -27,7 +27,7 @@ async def test_inserts_updates_deletes_and_snapshot_reads_reach_both_copies(harn
     await becomes(runner.member.lag.by_topic, {harness.users_topic: 0, harness.tweets_topic: 0})
 
 
-async def test_what_is_done_is_not_done_again_by_the_next_process(harness: SyncHarness) -> None:
+async def test_next_process_does_not_repeat_applied_events(harness: SyncHarness) -> None:
     await harness.send(harness.tweets_topic, *(tweet_event(n, "x") for n in range(50)))
     first = harness.start_sync()
     await eventually(harness.tweets, lambda rows: len(rows) == 50)
@@ -59,7 +59,7 @@ async def test_redelivery_of_everything_changes_nothing_and_is_counted(harness: 
     assert await harness.tweets() == wanted
 
 
-async def test_database_that_is_down_blocks_its_own_route_and_nothing_is_lost(
+async def test_unavailable_database_blocks_only_its_route_and_loses_no_event(
     harness: SyncHarness, stack: Stack
 ) -> None:
     runner = harness.start_sync()

@@ -1,4 +1,4 @@
-"""Timestamps that others wrote: missing, in the future, or not of this world."""
+"""Timestamps of records: missing, in the future, or outside of the calendar."""
 
 from datetime import UTC, datetime
 
@@ -26,6 +26,6 @@ def test_age(timestamp_ms: int, age: float | None) -> None:
     assert age_seconds(timestamp_ms, NOW_MS) == age
 
 
-def test_moment() -> None:
+def test_timestamp_becomes_a_datetime() -> None:
     assert to_datetime(1795490254088) == datetime(2026, 11, 24, 3, 17, 34, 88000, tzinfo=UTC)
     assert [to_datetime(wrong).year for wrong in (-1, -(2**63), 2**63 - 1)] == [1970] * 3

@@ -166,5 +166,5 @@ def unguarded_copy(copy: StoredCopy, monkeypatch: pytest.MonkeyPatch) -> StoredC
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="the negative control: the same without the guard")
 @settings(EXAMPLES, phases=[Phase.generate])
 @given(way=ways())
-async def test_without_the_guard_it_does_not(unguarded_copy: StoredCopy, way: Way) -> None:
+async def test_without_the_guard_the_copy_differs(unguarded_copy: StoredCopy, way: Way) -> None:
     assert await end_of(unguarded_copy, way) == way.truth

@@ -1,4 +1,4 @@
-"""The apply rule, line by line, and that leaving superseded changes out changes nothing."""
+"""The apply rule, line by line, and that leaving superseded changes out does not change the result."""
 
 import pytest
 from hypothesis import given
@@ -48,12 +48,12 @@ def test_live_event_against_a_row_at_offset_10_and_position_10(incoming: Version
     assert applies(incoming, version(10, 10)) is expected, why
 
 
-def test_first_event_of_a_row_applies_whatever_it_is() -> None:
+def test_first_event_of_a_row_is_always_applied() -> None:
     assert applies(version(op="d"), None)
     assert applies(version(op="u"), None, ApplyMode.RETRY)
 
 
-def test_row_from_a_snapshot_belongs_to_whichever_server_streams_next() -> None:
+def test_snapshot_row_is_comparable_with_every_server() -> None:
     snapshot = version(10, 10, "r", ANY_SERVER)
     assert applies(version(11, 11, log_generation=SERVER), snapshot)
     assert not applies(version(11, 10, log_generation=SERVER), snapshot)
@@ -71,9 +71,7 @@ def test_row_from_a_snapshot_belongs_to_whichever_server_streams_next() -> None:
         (version(11, 11, log_generation=OTHER_SERVER), False),
     ],
 )
-def test_replayed_dead_letter_applies_only_if_its_position_is_known_to_be_newer(
-    incoming: Version, expected: bool
-) -> None:
+def test_retried_dead_letter_is_applied_only_if_its_position_is_newer(incoming: Version, expected: bool) -> None:
     assert applies(incoming, version(10, 10), ApplyMode.RETRY) is expected
 
 
@@ -87,19 +85,19 @@ def test_replayed_dead_letter_applies_only_if_its_position_is_known_to_be_newer(
         (version(10, 12, "r", topic=TOPIC_ANEW), False),
     ],
 )
-def test_repair_applies_only_to_the_row_that_was_looked_at(incoming: Version, expected: bool) -> None:
+def test_repair_applies_only_to_the_version_that_was_read(incoming: Version, expected: bool) -> None:
     assert applies(incoming, version(10, 10), ApplyMode.REPAIR) is expected
     assert applies(incoming, None, ApplyMode.REPAIR)
 
 
-def test_snapshot_read_without_a_position_keeps_the_known_one() -> None:
+def test_snapshot_read_without_a_position_keeps_the_stored_one() -> None:
     kept = merged(version(11, None, "r", log_generation="other"), version(10, 10))
     assert (kept.position, kept.log_generation) == ("00010", SERVER)
     assert kept.event == version(11, None).event
     assert merged(version(11, 12, "r", ANY_SERVER), version(10, 10)).log_generation == ANY_SERVER
 
 
-def test_update_that_was_read_before_a_snapshot_can_not_be_dropped_by_the_snapshots_clock() -> None:
+def test_snapshot_clock_does_not_supersede_an_earlier_update() -> None:
     """MongoDB: a snapshot read carries the connector's clock, which is ahead of every real position."""
     row = merged(version(11, None, "r"), version(10, 10))
     assert applies(version(12, 11), row)
@@ -124,14 +122,14 @@ def folded(stored: Version | None, incoming: list[Version]) -> Version | None:
 
 
 @given(st.none() | versions, st.lists(versions, max_size=8), st.integers(1, 4))
-def test_chunks_end_like_one_change_after_the_other(stored: Version | None, incoming: list[Version], size: int) -> None:
+def test_chunks_have_the_result_of_single_changes(stored: Version | None, incoming: list[Version], size: int) -> None:
     changes = [Change(("key",), {}, each) for each in incoming]
     written = [change.version for chunk in chunks(changes, size) for change in chunk]
     assert folded(stored, written) == folded(stored, incoming)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), versions), max_size=20), st.integers(1, 6))
-def test_chunks_hold_each_key_once_and_lose_nothing(incoming: list[tuple[int, Version]], size: int) -> None:
+def test_chunks_contain_each_key_once_and_every_change(incoming: list[tuple[int, Version]], size: int) -> None:
     changes = [Change((key,), {}, each) for key, each in incoming]
     reached: list[tuple[int, str]] = []
     for chunk in chunks(changes, size):
@@ -145,7 +143,7 @@ def test_chunks_hold_each_key_once_and_lose_nothing(incoming: list[tuple[int, Ve
     assert sorted(reached) == sorted((key, each.event) for key, each in incoming)
 
 
-def test_hot_row_is_written_once() -> None:
+def test_row_with_many_changes_is_written_once() -> None:
     changes = [Change(("hot",), {"n": n}, version(n, n)) for n in range(100)]
     (chunk,) = chunks(changes, 500)
     assert [change.values for change in chunk] == [{"n": 99}]

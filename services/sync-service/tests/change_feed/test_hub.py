@@ -1,4 +1,4 @@
-"""`/v1/events`: who listens hears of change events as they pass, and of nothing that others suffer."""
+"""`/v1/events`: clients get change events, and do not affect each other."""
 
 import asyncio
 import json
@@ -54,7 +54,7 @@ async def metric(replica: Replica, name: str) -> float:
     return float(found[1])
 
 
-async def test_listeners_hear_of_what_they_want_as_it_passes(sync: SyncProcess, listen: Listen) -> None:
+async def test_clients_get_the_events_that_match_their_filter(sync: SyncProcess, listen: Listen) -> None:
     await sync.send(sync.tweets, tweet_event(1, text="before anybody listened"))
     async with sync.running() as replica:
         everything = await listen(replica)
@@ -77,7 +77,7 @@ async def test_listeners_hear_of_what_they_want_as_it_passes(sync: SyncProcess, 
         assert kinds == {"change", "broken"}
 
 
-async def test_only_workers_may_listen(sync: SyncProcess) -> None:
+async def test_only_workers_may_open_the_stream(sync: SyncProcess) -> None:
     async with sync.running() as replica:
         for headers, expected in (({"Authorization": ""}, 401), (sync.bearer("customer"), 403)):
             assert (await replica.client.get("/v1/events", headers=headers)).status_code == expected
@@ -85,7 +85,7 @@ async def test_only_workers_may_listen(sync: SyncProcess) -> None:
             assert (await replica.client.get(f"/v1/events?{query}")).status_code == 422
 
 
-async def test_silence_is_broken_by_heartbeats_and_limits_end_the_stream(sync: SyncProcess, listen: Listen) -> None:
+async def test_heartbeats_are_sent_without_events_and_limits_end_the_stream(sync: SyncProcess, listen: Listen) -> None:
     async with sync.running(SYNC_FEED_HEARTBEAT_SECONDS="0.2", SYNC_FEED_CLIENTS="2") as replica:
         listener = await listen(replica, "limit=2")
         texts = [message.text for _ in range(3) if (message := await listener.message()) is not None]
@@ -101,7 +101,7 @@ async def test_silence_is_broken_by_heartbeats_and_limits_end_the_stream(sync: S
         assert await listener.message() is None
 
 
-async def test_stream_ends_with_the_token(sync: SyncProcess, listen: Listen) -> None:
+async def test_stream_ends_when_the_token_expires(sync: SyncProcess, listen: Listen) -> None:
     async with sync.running() as replica:
         listener = await listen(replica, exp=int(time.time()) + 6)
         end = await listener.event()
@@ -109,7 +109,7 @@ async def test_stream_ends_with_the_token(sync: SyncProcess, listen: Listen) -> 
         assert await listener.message() is None
 
 
-async def test_slow_one_is_dropped_and_delays_nobody(sync: SyncProcess, listen: Listen) -> None:
+async def test_slow_client_is_disconnected_and_delays_no_other(sync: SyncProcess, listen: Listen) -> None:
     async with sync.running(SYNC_FEED_BACKLOG="8") as replica:
         slow, quick = await listen(replica, buffer=4096), await listen(replica)
         number = 0
@@ -129,7 +129,7 @@ async def test_slow_one_is_dropped_and_delays_nobody(sync: SyncProcess, listen: 
             pass
 
 
-async def test_streams_end_with_the_process(sync: SyncProcess, listen: Listen) -> None:
+async def test_streams_end_when_the_process_stops(sync: SyncProcess, listen: Listen) -> None:
     async with sync.running() as replica:
         listener = await listen(replica)
         assert await listener.message() is not None
@@ -140,7 +140,7 @@ async def test_streams_end_with_the_process(sync: SyncProcess, listen: Listen) -
         assert "graceful shutdown exceeded" not in replica.log.read_text()
 
 
-async def test_all_share_one_consumer_that_ends_with_the_last(
+async def test_clients_share_one_consumer_that_stops_with_the_last_client(
     sync: SyncProcess, kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened, closed = [], []
@@ -178,9 +178,7 @@ async def test_all_share_one_consumer_that_ends_with_the_last(
     await feed.close()
 
 
-async def test_feed_leaves_out_what_is_missing_and_shows_it_when_it_is_created(
-    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_topic_that_is_created_later_is_streamed(harness: SyncHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "DISCOVER_SECONDS", 0.2)
     await harness.send(harness.tweets_topic, bench_tweet(1, "before"))
     await harness.delete_topic(harness.users_topic)
@@ -208,7 +206,7 @@ async def test_feed_leaves_out_what_is_missing_and_shows_it_when_it_is_created(
     await feed.close()
 
 
-async def test_broker_that_is_away_is_a_503(sync: SyncProcess) -> None:
+async def test_stream_without_a_broker_is_503(sync: SyncProcess) -> None:
     limits = FeedLimits(clients=10, buffered=100, heartbeat_seconds=10)
     feed = Feed(KafkaClients("127.0.0.1:1"), {"a": "a"}, FeedMetrics(CollectorRegistry()), limits)
     for _ in range(2):
@@ -218,6 +216,6 @@ async def test_broker_that_is_away_is_a_503(sync: SyncProcess) -> None:
     await feed.close()
 
 
-def test_view_is_one_line() -> None:
+def test_json_is_one_line() -> None:
     assert "\n" not in EventView("t", {"error": "a\nb\r"}).as_json()
     assert json.loads(EventView("t", {"error": "ü\u2028"}).as_json()) == {"error": "ü\u2028"}

@@ -1,4 +1,4 @@
-"""`sync-service inspect`: which events, from where on, and how they look."""
+"""`sync-service inspect`: filters, start and output."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ async def test_changed_fields_are_marked(sync: SyncProcess) -> None:
     assert lines[7].startswith('  source  {"connector": "mysql"')
 
 
-async def test_what_mongodb_does_not_tell_is_said_to_be_unknown(sync: SyncProcess) -> None:
+async def test_row_before_a_change_in_mongodb_is_unknown(sync: SyncProcess) -> None:
     await sync.send(sync.tweets, tweet_event(1, text="x"), tweet_event(1, text="y", op="u"), tweet_event(1, op="d"))
     _, output, _ = await sync.command("inspect", "--from-beginning", "--limit", "3")
     befores = [line.strip() for line in output.splitlines() if line.startswith("  before")]
@@ -67,7 +67,7 @@ async def test_missing_topic_is_named_and_the_others_are_shown(sync: SyncProcess
     assert (code, errors) == (1, "error: topic test.nowhere does not exist\n")
 
 
-async def test_state_before_that_is_no_row_is_told_and_ends_nothing(sync: SyncProcess) -> None:
+async def test_invalid_row_before_a_change_is_reported_and_inspect_continues(sync: SyncProcess) -> None:
     key, value = update({"id": "u1", "username": "ada"}, before={})
     broken = json.dumps({**json.loads(value), "before": "no row"}).encode()
     await sync.send(sync.users, (key, broken), mysql_event({"id": "u2", "username": "bob"}))
@@ -95,7 +95,7 @@ async def test_events_are_filtered(sync: SyncProcess) -> None:
         assert (await sync.command("inspect", *wrong))[0] == 2
 
 
-async def test_since_begins_with_what_came_then(sync: SyncProcess) -> None:
+async def test_since_starts_with_the_first_event_after_the_time(sync: SyncProcess) -> None:
     await sync.send(sync.tweets, tweet_event(0))
     sent = datetime.now(UTC)
 
@@ -112,7 +112,7 @@ async def test_since_begins_with_what_came_then(sync: SyncProcess) -> None:
     assert len(await inspected(sync, "--since", "1h", "--limit", "3")) == 3
 
 
-async def test_since_shows_nothing_that_is_known_to_be_older_whatever_timestamps_there_are(sync: SyncProcess) -> None:
+async def test_since_shows_no_older_event_with_any_timestamps(sync: SyncProcess) -> None:
     """Timestamps of a topic need not rise: producers have clocks of their own, and old ones write none (-1)."""
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
     hour = 3_600_000
@@ -128,7 +128,7 @@ async def test_since_shows_nothing_that_is_known_to_be_older_whatever_timestamps
     assert len(found) == 5
 
 
-async def test_from_now_on_shows_only_what_comes_and_ctrl_c_ends_it_cleanly(sync: SyncProcess) -> None:
+async def test_default_start_shows_new_events_and_ctrl_c_stops_cleanly(sync: SyncProcess) -> None:
     await sync.send(sync.tweets, tweet_event(1, text="before"))
     process = await asyncio.create_subprocess_exec(
         *(SYNC_SERVICE, "inspect", "--json"),
@@ -171,14 +171,14 @@ async def on_a_terminal(sync: SyncProcess, **variables: str) -> str:
         os.close(ours)
 
 
-async def test_colours_are_for_terminals_that_want_them(sync: SyncProcess) -> None:
+async def test_colours_are_used_on_terminals_only(sync: SyncProcess) -> None:
     await sync.send(sync.users, update({"id": "u1", "name": "b"}, {"id": "u1", "name": "a"}))
     coloured = await on_a_terminal(sync)
     assert '\033[33m~ name: "a" → "b"\033[0m' in coloured
     assert "\033" not in await on_a_terminal(sync, NO_COLOR="1")
 
 
-async def test_resolutions_are_shown_among_the_letters(sync: SyncProcess) -> None:
+async def test_resolutions_are_shown_among_dead_letters(sync: SyncProcess) -> None:
     begun = datetime.now(UTC).isoformat()
     await sync.send(sync.tweets, (b"k", b"broken"))
     async with sync.running() as replica:
@@ -203,7 +203,7 @@ ROW = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 2) | st.none())
 
 
 @given(ROW, ROW)
-def test_marks_tell_how_the_one_becomes_the_other(before: dict[str, Any], after: dict[str, Any]) -> None:
+def test_marks_show_the_changed_fields(before: dict[str, Any], after: dict[str, Any]) -> None:
     became = dict(before)
     for line in changed_fields(before, after):
         mark, name, view = line[0], line[2], line[5:]
@@ -218,7 +218,7 @@ def test_marks_tell_how_the_one_becomes_the_other(before: dict[str, Any], after:
 
 
 @given(ROW)
-def test_nothing_is_marked_unless_something_changed(row: dict[str, Any]) -> None:
+def test_equal_rows_have_no_marks(row: dict[str, Any]) -> None:
     assert [list(changed_fields(*rows)) for rows in ((row, row), (None, row), (row, None))] == [[], [], []]
 
 
@@ -234,11 +234,11 @@ def test_nothing_is_marked_unless_something_changed(row: dict[str, Any]) -> None
         ("2026-01-31T10:00:00", "2026-01-31T10:00:00+00:00"),
     ],
 )
-def test_moment(text: str, expected: str) -> None:
+def test_begin_is_parsed(text: str, expected: str) -> None:
     assert parse_begin(text, datetime(2026, 1, 31, 12, tzinfo=UTC)).isoformat() == expected
 
 
 @pytest.mark.parametrize("text", ["", "10", "m", "ten", "-1m", "999999999d"])
-def test_no_moment(text: str) -> None:
+def test_invalid_begin_is_an_error(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the command says what is wrong
         parse_begin(text, datetime(2026, 1, 31, 12, tzinfo=UTC))

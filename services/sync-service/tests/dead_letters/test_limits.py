@@ -1,4 +1,4 @@
-"""When failures are too many: pure rules."""
+"""Limits of dead letters: pure functions."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -62,20 +62,20 @@ _courses = st.lists(st.tuples(_outcomes, st.integers(1, 120)), max_size=8).map(
 
 
 @given(_courses)
-def test_what_a_process_finds_in_the_letters_is_what_the_one_before_it_knew(outcomes: list[Outcome]) -> None:
+def test_window_from_dead_letters_equals_the_window_of_the_previous_process(outcomes: list[Outcome]) -> None:
     known, found = lived(outcomes), FailureWindow.before(len(outcomes), failures(outcomes))
     assert found.consecutive == known.consecutive
     assert found.ratio == known.ratio
 
 
 @given(_courses, st.integers(0, 1000))
-def test_letters_of_later_events_say_nothing_of_those_before(outcomes: list[Outcome], before: int) -> None:
+def test_dead_letters_of_later_events_do_not_count(outcomes: list[Outcome], before: int) -> None:
     cut = outcomes[:before]
     assert FailureWindow.before(len(cut), failures(outcomes)).consecutive == lived(cut).consecutive
 
 
 @given(st.lists(st.tuples(st.integers(1, 700), st.booleans()), max_size=60))
-def test_share_is_that_of_the_latest_events(batches: list[tuple[int, bool]]) -> None:
+def test_share_is_computed_over_the_latest_events(batches: list[tuple[int, bool]]) -> None:
     window, outcomes = FailureWindow(), list[bool]()
     for events, is_bad in batches:
         if is_bad:
@@ -97,7 +97,7 @@ def test_share_is_that_of_the_latest_events(batches: list[tuple[int, bool]]) -> 
 
 
 @given(_courses, st.integers(1, 200), st.floats(0.05, 1))
-def test_after_an_event_that_was_applied_no_row_is_too_long(
+def test_applied_event_ends_consecutive_failures(
     outcomes: list[Outcome], max_consecutive: int, max_ratio: float
 ) -> None:
     window = lived([*outcomes, "applied"])

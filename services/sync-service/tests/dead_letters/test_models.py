@@ -1,4 +1,4 @@
-"""Records of the dead letters' topic, and which letters are open: pure rules."""
+"""Records of the dead letters' topic, and the index of open dead letters: pure functions."""
 
 from typing import Any
 
@@ -52,7 +52,7 @@ def resolution(of: DeadLetterId, offset: int) -> Record:
     return record(resolution_headers(of, "applied", "ada"), offset=offset, partition=of.partition)
 
 
-def test_letter_is_read_as_it_was_written() -> None:
+def test_dead_letter_is_parsed_as_it_was_written() -> None:
     found = read(letter(5))
     assert isinstance(found, DeadLetter)
     assert (found.id, found.origin) == (DeadLetterId(0, 5), Origin("cdc.x", TOPIC_ID, 3, 7))
@@ -60,13 +60,13 @@ def test_letter_is_read_as_it_was_written() -> None:
     assert (found.key, found.value, found.headers, found.omitted_bytes) == (b"k", b"v", [], None)
 
 
-def test_resolution_is_read_as_it_was_written() -> None:
+def test_resolution_is_parsed_as_it_was_written() -> None:
     found = read(resolution(DeadLetterId(0, 5), 6))
     assert isinstance(found, Resolution)
     assert (found.letter, found.result, found.by) == (DeadLetterId(0, 5), "applied", "ada")
 
 
-def test_headers_of_the_event_itself_change_nothing() -> None:
+def test_headers_of_the_event_do_not_change_the_dead_letter() -> None:
     """They come before ours: one that calls itself a resolution, one that was a dead letter elsewhere."""
     foreign = [
         *resolution_headers(DeadLetterId(0, 1), "discarded", "mallory"),
@@ -79,7 +79,7 @@ def test_headers_of_the_event_itself_change_nothing() -> None:
     assert found.headers == [("origin", b"test")]
 
 
-def test_letter_of_an_earlier_release_comes_from_no_known_topic() -> None:
+def test_dead_letter_of_an_earlier_release_has_the_unknown_topic_id() -> None:
     told = dead_letter_headers(EVENT, "TASK_PUT", ValueError("no"), TOPIC_ID)
     found = read(record([(name, value) for name, value in told if name != "sync.origin.topic-id"]))
     assert isinstance(found, DeadLetter)
@@ -87,23 +87,23 @@ def test_letter_of_an_earlier_release_comes_from_no_known_topic() -> None:
 
 
 @pytest.mark.parametrize("headers", [[], [("__connect.errors.topic", b"x")], [("sync.resolution.letter", b"x")]])
-def test_what_is_neither_is_left_alone(headers: list[tuple[str, bytes]]) -> None:
+def test_other_records_are_ignored(headers: list[tuple[str, bytes]]) -> None:
     assert read(record(headers)) is None
 
 
 @given(st.text())
-def test_id_is_nothing_else(text: str) -> None:
+def test_text_that_is_no_id_is_none(text: str) -> None:
     found = DeadLetterId.of(text)
     assert found is None or all(int(part) == number for part, number in zip(text.split("-"), found, strict=True))
 
 
 @given(st.integers(0, 10**9 - 1), st.integers(0, 10**18 - 1))
-def test_id_comes_back_as_it_was(partition: int, offset: int) -> None:
+def test_id_round_trips(partition: int, offset: int) -> None:
     assert DeadLetterId.of(str(DeadLetterId(partition, offset))) == (partition, offset)
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.none() | st.integers(0, 40)), max_size=40), st.integers(0, 40))
-def test_open_are_the_letters_without_a_resolution(records: list[tuple[int, int | None]], first: int) -> None:
+def test_dead_letters_without_a_resolution_are_open(records: list[tuple[int, int | None]], first: int) -> None:
     """In each of two partitions a letter comes, or a resolution of an earlier record."""
     index, ends, wanted, resolved = DeadLetterIndex(TOPIC_ID), [0, 0], set(), set()
     for partition, earlier in records:

@@ -45,7 +45,7 @@ async def test_poison_goes_to_the_dead_letters_alone(harness: SyncHarness, place
     assert all(each["__connect.errors.exception.message"] for each in headers)
 
 
-async def test_state_before_a_poisoned_update_is_not_lost_with_it(harness: SyncHarness) -> None:
+async def test_change_before_a_rejected_update_is_applied(harness: SyncHarness) -> None:
     poison = mongodb_event({"_id": {"$oid": tweet_id(1)}, "lang": "x" * 21}, op="u", ordinal=3)
     await harness.send(
         harness.tweets_topic, tweet_event(1, "first"), tweet_event(1, "second", op="u", ordinal=2), poison
@@ -55,7 +55,7 @@ async def test_state_before_a_poisoned_update_is_not_lost_with_it(harness: SyncH
     assert [letter.value for letter in await harness.dead_letters()] == [poison[1]]
 
 
-async def test_dead_letter_keeps_the_records_own_headers(harness: SyncHarness) -> None:
+async def test_dead_letter_keeps_the_headers_of_the_record(harness: SyncHarness) -> None:
     await harness.producer.send_and_wait(
         harness.tweets_topic, key=b"k", value=json.dumps({"x": 1}).encode(), headers=[("origin", b"test")], partition=0
     )
@@ -64,8 +64,8 @@ async def test_dead_letter_keeps_the_records_own_headers(harness: SyncHarness) -
     assert dict(letters[0].headers)["origin"] == b"test"
 
 
-async def test_letters_of_the_process_before_are_known_in_every_batch_not_only_the_first(harness: SyncHarness) -> None:
-    """The offsets are set back over several batches whose events have their letters."""
+async def test_existing_dead_letters_are_known_in_every_batch(harness: SyncHarness) -> None:
+    """The offsets are set back over several batches whose events have dead letters."""
     kafka = KafkaClients.of(harness.settings)
     letters, reader = DeadLetterWriter(kafka), DeadLetterReader(kafka)
     await harness.send(harness.tweets_topic, *[(b"k", b"broken")] * 3)

@@ -50,7 +50,7 @@ async def letters_of(client: httpx.AsyncClient, route: str, **query: Any) -> lis
 
 
 async def diverted(client: httpx.AsyncClient, route: str, count: int) -> list[dict[str, Any]]:
-    """The route's letters, when there are so many."""
+    """The dead letters of the route, as soon as there are this many."""
     return await eventually(lambda: letters_of(client, route, limit=100), lambda found: len(found) == count)
 
 
@@ -71,7 +71,7 @@ async def test_poison_of_each_kind_is_listed_and_shown_with_its_reason(sync: Syn
             assert shown["size"] == len(key) + len(value or b"")
 
 
-async def test_letters_are_paged_by_cursors_that_stay_where_they_are(sync: SyncProcess) -> None:
+async def test_cursors_are_stable_while_dead_letters_are_resolved(sync: SyncProcess) -> None:
     await sync.send(sync.tweets, *[(b"k", b"broken")] * 7)
     await sync.send(sync.users, (b"k", b"broken"))
     async with sync.running() as replica:
@@ -83,7 +83,7 @@ async def test_letters_are_paged_by_cursors_that_stay_where_they_are(sync: SyncP
             items = answer.json()["items"]
             assert len(items) == size
             seen += items
-            # What is on the pages before is resolved meanwhile, and nobody on those behind moves up.
+            # Dead letters of earlier pages are resolved meanwhile, and later pages do not shift.
             await replica.client.post(f"/v1/dead-letters/{items[0]['id']}/discard")
             if answer.json()["next_cursor"] is not None:
                 url = answer.links["next"]["url"]
@@ -95,7 +95,7 @@ async def test_letters_are_paged_by_cursors_that_stay_where_they_are(sync: SyncP
         assert problem(await replica.client.get("/v1/dead-letters?route=nowhere")) == (422, "unknown-route")
 
 
-async def test_only_workers_may(sync: SyncProcess) -> None:
+async def test_only_workers_may_use_the_api(sync: SyncProcess) -> None:
     async with sync.running() as replica:
         requests = [
             ("GET", "/v1/dead-letters", None),
@@ -130,7 +130,7 @@ async def test_token_is_refused_once_its_revocation_has_arrived(sync: SyncProces
         await eventually(code, lambda code: code == "token-revoked")
 
 
-async def test_letters_are_applied_when_their_route_is_repaired(
+async def test_dead_letters_are_applied_after_their_route_is_fixed(
     sync: SyncProcess, copied: Callable[[], Awaitable[dict[str, Any]]]
 ) -> None:
     """The route's types were wrong: `text` was no text for it."""
@@ -165,7 +165,7 @@ async def test_letters_are_applied_when_their_route_is_repaired(
             assert problem(await replica.client.post(f"{path}/{action}")) == (409, "dead-letter-resolved")
 
 
-async def test_letter_that_is_older_than_its_row_is_skipped_and_done_with(
+async def test_dead_letter_that_is_older_than_its_row_is_skipped_and_resolved(
     sync: SyncProcess, copied: Callable[[], Awaitable[dict[str, Any]]]
 ) -> None:
     right = sync.routes[sync.tweets]["fields"]
@@ -186,7 +186,7 @@ async def test_letter_that_is_older_than_its_row_is_skipped_and_done_with(
         assert await letters_of(replica.client, sync.tweets) == []
 
 
-async def test_two_who_retry_at_the_same_time_do_no_harm(
+async def test_concurrent_retries_apply_once(
     sync: SyncProcess, copied: Callable[[], Awaitable[dict[str, Any]]]
 ) -> None:
     right = sync.routes[sync.tweets]["fields"]
@@ -213,7 +213,7 @@ async def test_two_who_retry_at_the_same_time_do_no_harm(
         assert await letters_of(other.client, sync.tweets) == []
 
 
-async def test_discarded_letter_is_done_with_and_unknown_ones_are_not_found(sync: SyncProcess) -> None:
+async def test_discarded_dead_letter_is_resolved_and_unknown_ids_are_404(sync: SyncProcess) -> None:
     await sync.send(sync.tweets, *POISON)
     async with sync.running() as replica:
         letters = await diverted(replica.client, sync.tweets, len(POISON))
@@ -221,7 +221,7 @@ async def test_discarded_letter_is_done_with_and_unknown_ones_are_not_found(sync
         assert (await replica.client.post(f"{path}/discard")).json()["outcome"] == "discarded"
         assert (await replica.client.get(path)).json()["resolution"]["result"] == "discarded"
         assert problem(await replica.client.post(f"{path}/discard")) == (409, "dead-letter-resolved")
-        # The resolution is a record of the topic, but no letter.
+        # The resolution is a record of the topic, but no dead letter.
         beyond = ["0-999999999999999999", "7-0"]
         partition, offset = letters[-1]["id"].split("-")
         for letter_id in (*beyond, f"{partition}-{int(offset) + 1}"):
@@ -251,7 +251,7 @@ async def test_database_that_is_down_resolves_nothing(sync: SyncProcess, stack: 
             await asyncio.to_thread(stack.start, "mysql")
 
 
-async def test_letter_beyond_the_end_of_the_topic_is_none_and_blocks_no_other_reader(
+async def test_id_beyond_the_end_of_the_topic_is_404_and_blocks_no_reader(
     kafka_bootstrap_servers: str,
 ) -> None:
     """As of a topic that was created again, or of a broker that has lost its last records."""
@@ -262,7 +262,7 @@ async def test_letter_beyond_the_end_of_the_topic_is_none_and_blocks_no_other_re
 
 
 @pytest.mark.parametrize("limit", ["producer", "topic", "headers"])
-async def test_letter_without_the_event_appears_whichever_limit_the_event_exceeds(
+async def test_too_large_event_has_a_dead_letter_without_its_value(
     sync: SyncProcess, copied: Callable[[], Awaitable[dict[str, Any]]], limit: str
 ) -> None:
     kafka = KafkaClients(sync.variables["KAFKA_BOOTSTRAP_SERVERS"])
@@ -291,7 +291,7 @@ async def set_largest_letter(kafka: KafkaClients, size: int) -> None:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, DEAD_LETTERS_TOPIC, configs=configs)])
 
 
-async def test_event_that_is_too_large_for_the_dead_letters_leaves_its_place_and_can_be_retried(
+async def test_too_large_event_is_retried_from_its_own_topic(
     sync: SyncProcess, copied: Callable[[], Awaitable[dict[str, Any]]]
 ) -> None:
     right = sync.routes[sync.tweets]["fields"]
@@ -312,7 +312,7 @@ async def test_event_that_is_too_large_for_the_dead_letters_leaves_its_place_and
         assert (await copied())["1"] == "large"
 
 
-async def test_too_many_in_a_row_end_the_process_and_no_restart_diverts_more(sync: SyncProcess) -> None:
+async def test_too_many_consecutive_failures_end_the_process_after_each_restart(sync: SyncProcess) -> None:
     await sync.send(sync.tweets, *[(b"k", b"broken")] * 12)
     limited = {"SYNC_DEAD_LETTERS_MAX_CONSECUTIVE": "5"}
     listed = ("dead-letters", "list", "--route", sync.tweets, "--json")
@@ -325,7 +325,7 @@ async def test_too_many_in_a_row_end_the_process_and_no_restart_diverts_more(syn
         _, output, _ = await sync.command(*listed)
         assert len(output.splitlines()) == 5
 
-    # Somebody has looked at them: from here on it counts anew.
+    # They are resolved, so the count starts again.
     code, output, _ = await sync.command("dead-letters", "discard", "--all", "--route", sync.tweets)
     assert (code, output.count("discarded")) == (0, 5)
     assert (await sync.command("run", **limited))[0] == 65
@@ -334,9 +334,7 @@ async def test_too_many_in_a_row_end_the_process_and_no_restart_diverts_more(syn
 
 
 @pytest.mark.parametrize("poison", [(b"k", b"broken"), tweet_event(1, lang="x" * 21)], ids=["unreadable", "refused"])
-async def test_row_of_failures_goes_on_where_the_process_before_has_committed(
-    sync: SyncProcess, poison: Record
-) -> None:
+async def test_consecutive_failures_count_across_restarts(sync: SyncProcess, poison: Record) -> None:
     await sync.send(sync.tweets, tweet_event(0), *[poison] * 6)
     async with sync.running() as replica:
         await diverted(replica.client, sync.tweets, 6)
@@ -348,7 +346,7 @@ async def test_row_of_failures_goes_on_where_the_process_before_has_committed(
     assert [json.loads(line)["offset"] for line in output.splitlines()] == list(range(1, 11))
 
 
-async def test_too_large_a_share_ends_the_process(sync: SyncProcess) -> None:
+async def test_too_large_share_of_failures_ends_the_process(sync: SyncProcess) -> None:
     broken: Record = (b"k", b"broken")
     events = [broken if number % 3 else tweet_event(number) for number in range(600)]
     await sync.send(sync.tweets, *events)
@@ -363,8 +361,8 @@ async def test_too_large_a_share_ends_the_process(sync: SyncProcess) -> None:
     assert len(output.splitlines()) == first
 
 
-async def test_event_whose_letter_is_written_already_gets_no_second_one(sync: SyncProcess) -> None:
-    """A process ended between the letter and the commit: the event comes again."""
+async def test_event_with_a_dead_letter_gets_no_second_one(sync: SyncProcess) -> None:
+    """A process ended between the dead letter and the commit: the event is delivered again."""
     await sync.send(sync.tweets, *POISON)
     async with sync.running() as replica:
         await diverted(replica.client, sync.tweets, len(POISON))

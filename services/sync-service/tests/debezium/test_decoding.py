@@ -1,4 +1,4 @@
-"""Decoding: what Debezium writes, and what it should never write."""
+"""Decoding of change events, valid and invalid ones."""
 
 import json
 from datetime import UTC, datetime
@@ -45,7 +45,7 @@ MOMENT = datetime(2026, 11, 24, 3, 17, 34, 131000, tzinfo=UTC)
         ([], []),
     ],
 )
-def test_extended_json_of_every_spelling_is_understood(written: object, meant: object) -> None:
+def test_every_form_of_extended_json_is_decoded(written: object, meant: object) -> None:
     assert decode_extended(written) == meant
 
 
@@ -53,18 +53,18 @@ def test_extended_json_of_every_spelling_is_understood(written: object, meant: o
     "written",
     [{"$date": "yesterday"}, {"$numberLong": "many"}, {"$binary": "%"}, {"$numberDouble": "NaN"}, {"$date": 1e300}],
 )
-def test_extended_json_that_is_none_is_an_invalid_event(written: object) -> None:
+def test_invalid_extended_json_is_an_invalid_event(written: object) -> None:
     with pytest.raises(InvalidEvent):
         decode_extended(written)
 
 
-def test_mysql_event_is_read() -> None:
+def test_mysql_event_is_decoded() -> None:
     event = decode(*mysql_event({"id": "u1", "name": "Ada"}, op="u"))
     assert event is not None
     assert (event.operation, event.key, event.after) == ("u", {"id": "u1"}, {"id": "u1", "name": "Ada"})
 
 
-def test_state_before_is_read_when_it_is_asked_for() -> None:
+def test_before_is_decoded_on_access() -> None:
     event = decode(*mysql_event({"id": "u1", "name": "Ada"}, op="d"))
     assert event is not None
     assert (event.before, event.after) == ({"id": "u1", "name": "Ada"}, None)
@@ -74,14 +74,14 @@ def test_state_before_is_read_when_it_is_asked_for() -> None:
         _ = broken.before
 
 
-def test_mongodb_event_is_read_and_its_key_is_the_documents_id() -> None:
+def test_mongodb_event_is_decoded_with_the_documents_id_as_key() -> None:
     event = decode(*mongodb_event({"_id": {"$oid": TWEET_ID}, "created_at": {"$date": 1795490254131}}))
     assert event is not None
     assert event.key == {"_id": TWEET_ID}
     assert event.after == {"_id": TWEET_ID, "created_at": MOMENT}
 
 
-def test_nesting_without_end_is_an_invalid_event() -> None:
+def test_too_deep_nesting_is_an_invalid_event() -> None:
     deep = "[" * 5000 + "]" * 5000
     key, value = mysql_event({"id": "u1", "name": "deep"})
     assert value is not None
@@ -92,12 +92,12 @@ def test_nesting_without_end_is_an_invalid_event() -> None:
         decode(*mongodb_event({"_id": {"$oid": TWEET_ID}, "entities": json.loads("[" * 900 + "]" * 900)}))
 
 
-def test_log_compaction_tombstone_is_nothing() -> None:
+def test_log_compaction_tombstone_is_no_event() -> None:
     assert decode(b'{"id":1}', None) is None
 
 
 @pytest.mark.parametrize("value", [b"", b"{", b"[]", b"null", b'{"op":"c"}', b"\xff\xfe", b'{"op":1,"source":{}}'])
-def test_what_is_no_envelope_is_an_invalid_event(value: bytes) -> None:
+def test_record_without_an_envelope_is_an_invalid_event(value: bytes) -> None:
     with pytest.raises(InvalidEvent):
         decode(b'{"id":1}', value)
 
@@ -151,7 +151,7 @@ def test_mysql_positions_sort_like_the_log_and_not_like_text() -> None:
     assert len(set(positions)) == len(positions)
 
 
-def test_mysql_snapshot_has_a_position_and_an_epoch_that_matches_every_server() -> None:
+def test_mysql_snapshot_has_a_position_and_a_generation_without_server() -> None:
     snapshot = mysql_source("binlog.000002", gtid=None)
     streaming = mysql_source("binlog.000002")
     other = mysql_source("binlog.000002", gtid="uuid-2:7")
@@ -171,7 +171,7 @@ def test_mongodb_positions_sort_by_time_and_ordinal_and_snapshots_have_none() ->
     assert source(1795490254132, -1).position is None
 
 
-def test_mysql_event_without_a_place_in_the_log_is_an_invalid_event() -> None:
+def test_mysql_event_without_a_position_is_an_invalid_event() -> None:
     with pytest.raises(InvalidEvent):
         _ = mysql_source("binlog").position
     with pytest.raises(InvalidEvent):

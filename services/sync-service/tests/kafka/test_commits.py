@@ -1,4 +1,4 @@
-"""Offsets are committed behind the writes, together, and none of them is forgotten."""
+"""Offsets are committed after the writes, together, and none is lost."""
 
 import asyncio
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class Broker:
         self.committed.append({partition: each.offset for partition, each in offsets.items()})
 
 
-async def test_what_is_noted_during_a_commit_goes_with_the_next_one() -> None:
+async def test_offsets_noted_during_a_commit_are_committed_next() -> None:
     broker = Broker()
     commits = OffsetCommits(broker.commit)
     broker.open.clear()
@@ -58,7 +58,7 @@ async def test_what_is_noted_during_a_commit_goes_with_the_next_one() -> None:
     running.cancel()
 
 
-async def test_flush_ends_when_everything_noted_before_is_committed() -> None:
+async def test_flush_returns_after_all_noted_offsets_are_committed() -> None:
     broker = Broker()
     commits = OffsetCommits(broker.commit)
     broker.open.clear()
@@ -74,7 +74,7 @@ async def test_flush_ends_when_everything_noted_before_is_committed() -> None:
     assert broker.committed == [{ONE: 1}, {ONE: 2}]
 
 
-async def test_partitions_that_were_given_away_are_no_failure_and_hold_up_nothing() -> None:
+async def test_commit_for_lost_partitions_is_no_failure() -> None:
     broker = Broker()
     commits = OffsetCommits(broker.commit)
     broker.failures.append(CommitFailedError())
@@ -86,7 +86,7 @@ async def test_partitions_that_were_given_away_are_no_failure_and_hold_up_nothin
     assert broker.committed == [{TWO: 2}]
 
 
-async def test_broker_that_fails_ends_the_committing() -> None:
+async def test_broker_error_ends_the_commit_task() -> None:
     broker = Broker()
     commits = OffsetCommits(broker.commit)
     broker.failures.append(KafkaConnectionError())
@@ -96,7 +96,7 @@ async def test_broker_that_fails_ends_the_committing() -> None:
         await commits.run()
 
 
-async def test_next_consumer_does_not_commit_for_the_last_one() -> None:
+async def test_next_consumer_does_not_commit_earlier_offsets() -> None:
     broker = Broker()
     commits = OffsetCommits(broker.commit)
     commits.note(ONE, TOPIC_ID, 1)

@@ -63,7 +63,7 @@ def gap(first: int, end: int | None, topic_id: str = ID) -> tuple[str, int, int,
         ),
     ],
 )
-def test_place_of_a_partition(
+def test_placement_of_a_partition(
     offset_range: OffsetRange,
     committed: OffsetAndMetadata | None,
     offset: int,
@@ -99,7 +99,7 @@ async def becomes_in_doubt(runner: SyncRunner, topic: str, *gaps: tuple[int, int
     await becomes(known, sorted(gaps))
 
 
-async def test_route_whose_next_events_were_deleted_says_what_is_missing_and_goes_on(harness: SyncHarness) -> None:
+async def test_route_with_deleted_events_reports_the_gap_and_continues(harness: SyncHarness) -> None:
     first = harness.start_sync()
     await harness.send(harness.tweets_topic, *(tweet_event(n, "read") for n in range(3)))
     await becomes(harness.tweets, {tweet_id(n): "read" for n in range(3)})
@@ -138,7 +138,7 @@ async def test_new_group_on_a_topic_whose_beginning_was_deleted_is_in_doubt(harn
     await becomes_in_doubt(runner, harness.users_topic)
 
 
-async def test_offsets_that_were_deleted_are_no_gap_where_the_topic_has_all_its_events(harness: SyncHarness) -> None:
+async def test_expired_offsets_are_no_gap_if_the_topic_is_complete(harness: SyncHarness) -> None:
     first = harness.start_sync()
     await harness.send(harness.tweets_topic, *(tweet_event(n, "x") for n in range(4)))
     await eventually(harness.tweets, lambda rows: len(rows) == 4)
@@ -154,7 +154,7 @@ async def test_offsets_that_were_deleted_are_no_gap_where_the_topic_has_all_its_
     await becomes_in_doubt(second, harness.tweets_topic)
 
 
-async def test_events_that_are_deleted_while_their_route_waits_are_named(harness: SyncHarness) -> None:
+async def test_events_deleted_while_the_route_waits_are_a_gap(harness: SyncHarness) -> None:
     runner = harness.start_sync()
     await harness.send(harness.tweets_topic, tweet_event(0, "one"))
     await becomes(harness.tweets, {tweet_id(0): "one"})
@@ -190,7 +190,7 @@ async def test_events_that_are_deleted_while_their_route_waits_are_named(harness
     assert len(await harness.tweets()) == found.first - 1 + len(["last"])
 
 
-async def test_offset_beyond_the_end_of_the_log_is_a_gap_and_all_of_it_is_read_again(harness: SyncHarness) -> None:
+async def test_offset_beyond_the_end_is_a_gap_and_the_topic_is_read_again(harness: SyncHarness) -> None:
     """As after an election of a replica that lacked the last records."""
     place = TopicPartition(harness.tweets_topic, 0)
     await harness.send(harness.tweets_topic, tweet_event(1, "one"))
@@ -220,7 +220,7 @@ async def test_topic_created_again_under_a_running_sync_leaves_its_route_in_doub
     await becomes_in_doubt(runner, harness.users_topic)
 
 
-async def test_gap_is_not_passed_over_before_it_is_stored(harness: SyncHarness, stack: Stack) -> None:
+async def test_gap_is_not_skipped_before_it_is_stored(harness: SyncHarness, stack: Stack) -> None:
     first = harness.start_sync()
     await becomes(first.member.lag.by_topic, {harness.users_topic: 0, harness.tweets_topic: 0})
     await harness.stop_sync(first)
@@ -306,7 +306,7 @@ async def test_gap_of_a_running_sync_is_not_committed_before_it_is_stored(harnes
     await becomes_in_doubt(second, harness.users_topic, (0, 1, 2))
 
 
-async def test_doubt_that_a_comparison_has_ended_stays_ended_on_a_quiet_topic(harness: SyncHarness) -> None:
+async def test_resolved_gap_stays_resolved_on_a_quiet_topic(harness: SyncHarness) -> None:
     first = harness.start_sync()
     await harness.send(harness.tweets_topic, tweet_event(0, "read"))
     await becomes(harness.tweets, {tweet_id(0): "read"})
@@ -368,7 +368,7 @@ async def test_doubt_is_shown_and_ends_with_a_comparison(sync: SyncProcess, copi
         assert (await replica.client.get("/readyz")).json()["remarks"] == []
 
 
-def test_gap_in_a_sentence() -> None:
+def test_gap_is_described_in_a_sentence() -> None:
     known = Gap("t", ID, 0, 5, 9, "they were deleted before they were read")
     assert str(known) == "t-0: events from offset 5 to 8 are missing (they were deleted before they were read)"
     unknown = Gap("t", ID, 0, 5, None, "the topic was created again")

@@ -1,4 +1,4 @@
-"""The consumer group: who is in it besides the sync, and processes that die, hang and come back."""
+"""The consumer group: foreign members, and processes that die, hang and come back."""
 
 import asyncio
 import signal
@@ -42,7 +42,7 @@ async def coordinator_of(client: AIOKafkaClient, group_id: str) -> int:
     return node
 
 
-async def test_group_of_another_kind_is_named(harness: SyncHarness) -> None:
+async def test_group_of_another_protocol_type_is_reported(harness: SyncHarness) -> None:
     """As if the sync had the group of Kafka Connect's workers."""
     group_id = harness.settings.sync_group_id
     async with harness.kafka.started(harness.kafka.client()) as client:
@@ -72,7 +72,7 @@ def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("watchful")
-async def test_foreign_consumer_in_the_group_is_named_until_it_leaves(harness: SyncHarness) -> None:
+async def test_foreign_consumer_in_the_group_is_reported_until_it_leaves(harness: SyncHarness) -> None:
     runner = harness.start_sync()
     other = harness.start_sync()
     await harness.send(harness.tweets_topic, tweet_event(1, "one"))
@@ -110,13 +110,13 @@ def new_protocol(harness: SyncHarness, stack: Stack) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("watchful", "new_protocol")
-async def test_member_by_the_new_group_protocol_is_named(harness: SyncHarness) -> None:
+async def test_member_with_the_new_group_protocol_is_reported(harness: SyncHarness) -> None:
     runner = harness.start_sync()
     problem = await eventually(lambda: said(runner), lambda problem: "KIP-848" in problem)
     assert f"SYNC_GROUP_ID={harness.settings.sync_group_id}" in problem
 
 
-async def test_group_that_the_broker_does_not_know_is_suspicious_only_while_this_process_is_in_it(
+async def test_unknown_group_is_suspicious_only_while_this_process_is_a_member(
     harness: SyncHarness,
 ) -> None:
     """A process that was fenced, or whose group has expired, is in none."""
@@ -126,7 +126,7 @@ async def test_group_that_the_broker_does_not_know_is_suspicious_only_while_this
     assert "KIP-848" in (await members.problem(in_it) or "")
 
 
-async def test_broker_that_hangs_does_not_keep_the_sync_from_ending(harness: SyncHarness, stack: Stack) -> None:
+async def test_sync_stops_while_the_broker_hangs(harness: SyncHarness, stack: Stack) -> None:
     runner = harness.start_sync()
     await harness.send(harness.tweets_topic, tweet_event(1, "one"))
     await becomes(harness.tweets, {tweet_id(1): "one"})
@@ -157,7 +157,9 @@ class Writer:
             await asyncio.sleep(0.02)
 
 
-async def test_processes_that_join_die_and_hang_under_load_lose_nothing(sync: SyncProcess, engine: AsyncEngine) -> None:
+async def test_processes_that_join_die_and_hang_under_load_lose_no_event(
+    sync: SyncProcess, engine: AsyncEngine
+) -> None:
     writer = Writer(sync)
 
     async def rounds() -> Mapping[str, int]:

@@ -16,7 +16,7 @@ from sync_service.dead_letters.router import TooManyDeadLetters
 from sync_service.kafka.lag import end_offsets
 
 
-async def test_members_that_come_and_go_lose_nothing(harness: SyncHarness) -> None:
+async def test_members_that_join_and_leave_lose_no_event(harness: SyncHarness) -> None:
     sent = 0
 
     async def send_steadily(stop: asyncio.Event) -> None:
@@ -44,9 +44,7 @@ async def test_members_that_come_and_go_lose_nothing(harness: SyncHarness) -> No
     assert await harness.dead_letters() == []
 
 
-async def test_commit_that_the_broker_refuses_is_made_up_for(
-    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_refused_commit_is_repeated(harness: SyncHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     refusals = [GroupAuthorizationFailedError("not today")]
     commit = AIOKafkaConsumer.commit
 
@@ -73,9 +71,7 @@ async def test_commit_that_the_broker_refuses_is_made_up_for(
     assert refusals == []
 
 
-async def test_lag_is_an_error_and_no_endless_wait_while_the_broker_is_frozen(
-    harness: SyncHarness, stack: Stack
-) -> None:
+async def test_lag_times_out_while_the_broker_hangs(harness: SyncHarness, stack: Stack) -> None:
     runner = harness.start_sync()
     await harness.send(harness.tweets_topic, tweet_event(1, "one"))
     await becomes(harness.tweets, {tweet_id(1): "one"})
@@ -88,7 +84,7 @@ async def test_lag_is_an_error_and_no_endless_wait_while_the_broker_is_frozen(
         stack.resume("kafka")
 
 
-async def test_failure_of_the_batch_that_is_finished_while_the_consumer_closes_ends_the_process(
+async def test_failure_of_the_last_batch_during_close_ends_the_process(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner, ends, applying = harness.start_sync(), RecordedExits(), asyncio.Event()
@@ -118,7 +114,7 @@ async def test_failure_of_the_batch_that_is_finished_while_the_consumer_closes_e
     assert reason.startswith("too many dead letters: of the last batch")
 
 
-async def test_partitions_assigned_while_the_consumer_closes_do_not_stay(
+async def test_partitions_assigned_during_close_are_removed(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = harness.start_sync()

@@ -15,7 +15,7 @@ from sync_service.kafka.partition import RECORDS_WAITING, PartitionWorker
 from sync_service.sinks.mysql import sink as mysql_sink
 
 
-async def test_partition_is_full_by_bytes_as_by_records(harness: SyncHarness) -> None:
+async def test_partition_is_full_by_bytes_or_records(harness: SyncHarness) -> None:
     processor = harness.start_sync().processors[harness.tweets_topic]
     await harness.send(harness.tweets_topic, *[(b"k", b"x" * 900_000)] * 3)
     records = await read_records(harness.settings.kafka_bootstrap_servers, harness.tweets_topic)
@@ -29,7 +29,7 @@ async def test_partition_is_full_by_bytes_as_by_records(harness: SyncHarness) ->
     await worker.close()
 
 
-async def test_no_fetch_waits_long_while_a_partition_is_paused(
+async def test_fetches_are_short_while_a_partition_is_paused(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """aiokafka has one fetch under way: a partition that is resumed would wait for its end."""
@@ -63,7 +63,7 @@ async def test_no_fetch_waits_long_while_a_partition_is_paused(
     await eventually(wait_of_the_last, lambda wait: wait == 500)
 
 
-async def test_partition_that_is_given_up_while_it_waits_for_a_store_blocks_nothing_any_more(
+async def test_revoked_partition_no_longer_blocks_its_route(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mysql_sink, "WRITE_SECONDS", 0.3)

@@ -1,4 +1,4 @@
-"""Topics that are missing, that are created again, or that are given partitions: each is its own route's matter."""
+"""Topics that are missing, recreated, or get partitions: each affects only its own route."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -68,7 +68,7 @@ async def test_route_without_its_topic_waits_alone_until_it_exists(harness: Sync
     assert blocked(runner) == {"tweets": 0, "users": 0}
 
 
-async def test_route_that_may_not_read_its_topic_waits_alone_and_is_tried_again_later(
+async def test_route_without_access_to_its_topic_waits_alone_and_is_retried(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seeing a topic (Describe) is another right than reading it."""
@@ -111,7 +111,7 @@ async def test_all_topics_may_be_missing(harness: SyncHarness) -> None:
 
 @pytest.mark.parametrize("is_running", [True, False], ids=["while running", "while stopped"])
 @pytest.mark.parametrize("partitions", [1, PARTITIONS, PARTITIONS + 1])
-async def test_topic_created_again_is_read_from_its_beginning(
+async def test_recreated_topic_is_read_from_its_beginning(
     harness: SyncHarness, is_running: bool, partitions: int
 ) -> None:
     """Its offsets begin at 0 again, below those that the rows have: they are no redeliveries."""
@@ -133,7 +133,7 @@ async def test_topic_created_again_is_read_from_its_beginning(
     await becomes(runner.member.lag.by_topic, {harness.users_topic: 0, harness.tweets_topic: 0})
 
 
-async def test_partitions_that_are_added_are_read(harness: SyncHarness) -> None:
+async def test_added_partitions_are_read(harness: SyncHarness) -> None:
     harness.start_sync()
     await harness.send(harness.tweets_topic, tweet_event(1, "one"))
     await becomes(harness.tweets, {tweet_id(1): "one"})
@@ -163,7 +163,7 @@ async def create_dead_letters_topic(harness: SyncHarness) -> None:
 
 
 @pytest.mark.usefixtures("no_dead_letters_topic")
-async def test_only_what_needs_the_dead_letters_waits_for_their_topic(harness: SyncHarness) -> None:
+async def test_only_partitions_with_failures_wait_for_the_dead_letters_topic(harness: SyncHarness) -> None:
     runner = harness.start_sync()
     await harness.send(harness.tweets_topic, (b"k", b"broken"), tweet_event(1, "after the poison"))
     await harness.send(harness.tweets_topic, tweet_event(2, "other partition"), partition=1)

@@ -78,13 +78,13 @@ async def unready(sync: SyncProcess, service: str = "sync-service", **variables:
         await replica.client.aclose()
 
 
-def test_registrar_makes_the_topics_through_tls_and_sasl(topics: str) -> None:
+def test_registrar_creates_the_topics_through_tls_and_sasl(topics: str) -> None:
     made = re.fullmatch("([0-9]+) topics, ([0-9]+) of them created", topics)
     assert made is not None
     assert int(made[1]) == int(made[2]) > 0
 
 
-async def test_registrar_says_at_its_deadline_what_is_wrong(kafka: SecuredKafka) -> None:
+async def test_registrar_reports_the_error_at_its_deadline(kafka: SecuredKafka) -> None:
     wrong = KafkaClients.of(kafka.settings(SASL_PASSWORD="wrong"))
     with pytest.raises(TimeoutError, match="refuses KAFKA_SASL_USERNAME or KAFKA_SASL_PASSWORD"):
         await ensure_topics(wrong, {"x": TopicDeclaration(partitions=1)}, deadline_seconds=3)
@@ -208,7 +208,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-async def test_broker_that_can_not_be_used_is_one_sentence(sync: SyncProcess, kafka: SecuredKafka, kind: str) -> None:
+async def test_unusable_broker_is_reported_in_one_sentence(sync: SyncProcess, kafka: SecuredKafka, kind: str) -> None:
     listener, changed, sentence = WRONG[kind]
     values = {name: kafka.address(name) for name in kafka.ports}
     values |= {"plain": kafka.plain, "stranger": str(kafka.certificates.stranger)}
@@ -248,7 +248,7 @@ async def test_certificate_that_vanishes_at_run_time_is_named_and_its_return_not
         await eventually(problem, lambda said: said == "ok")
 
 
-async def test_rights_that_are_missing_are_named(sync: SyncProcess, kafka: SecuredKafka) -> None:
+async def test_missing_rights_are_reported(sync: SyncProcess, kafka: SecuredKafka) -> None:
     variables = kafka.variables(SASL_USERNAME="bob")
     denied = "Kafka denies this user access to the topic"
     async with unready(sync, **variables) as replica:
@@ -263,7 +263,7 @@ async def test_rights_that_are_missing_are_named(sync: SyncProcess, kafka: Secur
     assert (code, errors.strip()) == (1, f"error: {denied} {sync.topic(sync.users)}: rights (ACLs) are missing")
 
 
-async def test_registrar_says_the_same(sync: SyncProcess, kafka: SecuredKafka) -> None:
+async def test_registrar_reports_the_same_error(sync: SyncProcess, kafka: SecuredKafka) -> None:
     sentence = f"the broker at {kafka.address('sasl')} refuses KAFKA_SASL_USERNAME or KAFKA_SASL_PASSWORD"
     of_connectors = dict.fromkeys(("CDC_MYSQL_HOST", "CDC_MYSQL_PORT", "CDC_MYSQL_USER", "CDC_MYSQL_PASSWORD"), "1")
     variables = {
@@ -281,9 +281,7 @@ async def test_registrar_says_the_same(sync: SyncProcess, kafka: SecuredKafka) -
     assert PASSWORD not in replica.log.read_text()
 
 
-async def test_session_timeout_that_the_broker_refuses_is_named_with_its_limits(
-    sync: SyncProcess, kafka: SecuredKafka
-) -> None:
+async def test_refused_session_timeout_is_reported_with_its_limits(sync: SyncProcess, kafka: SecuredKafka) -> None:
     async with unready(sync, **kafka.variables(), SYNC_SESSION_TIMEOUT_MS="3000") as replica:
 
         async def problem() -> str:

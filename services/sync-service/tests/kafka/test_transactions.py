@@ -145,7 +145,7 @@ async def test_dead_letters_end_at_the_end(sync: SyncProcess) -> None:
         assert (code, output, errors) == (0, "", "")
 
 
-async def test_reconcile_takes_no_marker_for_an_event_that_waits(sync: SyncProcess, engine: AsyncEngine) -> None:
+async def test_reconcile_does_not_count_markers_as_waiting_events(sync: SyncProcess, engine: AsyncEngine) -> None:
     topic = sync.topic(sync.tweets)
     async with sync.running() as replica:
         # Events of a document that the source does not have: the copy has a row too many.

@@ -1,4 +1,4 @@
-"""Answers that are kept for a moment."""
+"""The cache of expensive values, and probes of parts that may not answer."""
 
 import asyncio
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def counting(clock: Clock, *, takes: float = 0.0) -> tuple[Callable[[], "asyncio
     return lambda: asyncio.ensure_future(ask()), given
 
 
-async def test_all_who_come_share_one_answer_until_it_is_old() -> None:
+async def test_callers_share_one_result_until_it_expires() -> None:
     clock = Clock()
     ask, given = counting(clock)
     recent = SingleFlightCache(ask, seconds=5, clock=clock)
@@ -44,7 +44,7 @@ async def test_all_who_come_share_one_answer_until_it_is_old() -> None:
     assert given == [1, 2]
 
 
-async def test_what_takes_long_is_asked_for_less_often() -> None:
+async def test_slow_results_are_cached_for_longer() -> None:
     clock = Clock()
     ask, _ = counting(clock, takes=3)
     recent = SingleFlightCache(ask, seconds=5, share=0.1, clock=clock)
@@ -55,7 +55,7 @@ async def test_what_takes_long_is_asked_for_less_often() -> None:
     assert await recent.get() == 2
 
 
-async def test_failure_is_told_to_all_who_waited_and_kept_for_nobody() -> None:
+async def test_error_is_raised_to_all_waiting_callers_and_not_cached() -> None:
     fails = True
 
     async def ask() -> str:
@@ -71,7 +71,7 @@ async def test_failure_is_told_to_all_who_waited_and_kept_for_nobody() -> None:
     assert await recent.get() == "up"
 
 
-async def test_who_gives_up_leaves_the_others_waiting() -> None:
+async def test_cancelled_caller_does_not_cancel_the_call() -> None:
     go_on = asyncio.Event()
 
     async def ask() -> str:
@@ -86,7 +86,7 @@ async def test_who_gives_up_leaves_the_others_waiting() -> None:
     assert await patient == "answer"
 
 
-async def test_closing_ends_what_is_being_asked() -> None:
+async def test_close_cancels_the_running_call() -> None:
     recent = SingleFlightCache(asyncio.Event().wait, seconds=5)
     waiting = asyncio.create_task(recent.get())
     await asyncio.sleep(0)
@@ -103,14 +103,14 @@ async def test_closing_ends_what_is_being_asked() -> None:
         (OSError(), "OSError"),
     ],
 )
-async def test_reason_is_what_people_can_use(error: Exception, reason: str) -> None:
+async def test_reason_has_no_internals_of_the_driver(error: Exception, reason: str) -> None:
     with pytest.raises(ProbeFailed) as told:
         async with probing(OperationalError, OSError):
             raise error
     assert str(told.value) == reason
 
 
-async def test_silence_is_no_answer() -> None:
+async def test_probe_times_out() -> None:
     with pytest.raises(ProbeFailed, match=r"^no answer within 0\.01 s$"):
         async with probing(within=0.01):
             await asyncio.Event().wait()

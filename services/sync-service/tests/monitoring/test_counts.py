@@ -66,7 +66,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_table_that_takes_too_long_is_estimated(engine: AsyncEngine) -> None:
+async def test_slow_count_of_a_table_becomes_an_estimate(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
         await connection.execute(text("CREATE TABLE many (id INT PRIMARY KEY)"))
         try:
@@ -81,7 +81,7 @@ async def test_table_that_takes_too_long_is_estimated(engine: AsyncEngine) -> No
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_collection_that_takes_too_long_is_estimated(database: "Database") -> None:
+async def test_slow_count_of_a_collection_becomes_an_estimate(database: "Database") -> None:
     await database["many"].insert_many({"_id": number} for number in range(ROWS))
     slow = {"$expr": {"$gt": [{"$size": {"$range": [0, 100_000]}}, "$_id"]}}
     assert await counted(MongoRows(database["many"], slow)) == RowCount(ROWS, "estimate")

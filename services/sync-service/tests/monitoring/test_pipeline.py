@@ -1,4 +1,4 @@
-"""`/v1/pipeline` of a process of its own; with connectors, it is in `tests/e2e/test_pipeline.py`."""
+"""`/v1/pipeline` of a process of its own; `tests/e2e/test_pipeline.py` has it with connectors."""
 
 import re
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ def routes_of(told: dict[str, Any]) -> dict[str, Any]:
     return {route["name"]: route for route in told["routes"]}
 
 
-async def test_every_part_is_told_with_how_far_the_group_is(sync: SyncProcess) -> None:
+async def test_state_of_every_part_and_progress_of_the_group_are_reported(sync: SyncProcess) -> None:
     async with sync.running() as replica:
         await sync.send(sync.tweets, *(tweet_event(number) for number in range(3)))
         await sync.send(sync.tweets, (b"k", b"broken"), partition=1)
@@ -59,7 +59,7 @@ async def test_every_part_is_told_with_how_far_the_group_is(sync: SyncProcess) -
         assert (told["problem"], told["dead_letters_reason"]) == (None, None)
 
 
-async def test_what_does_not_answer_says_so_in_its_place(issuer: Issuer) -> None:
+async def test_part_without_an_answer_is_null_with_the_reason(issuer: Issuer) -> None:
     async def letters() -> Mapping[str, int]:
         raise KafkaConnectionError("no broker")
 
@@ -85,7 +85,7 @@ async def test_what_does_not_answer_says_so_in_its_place(issuer: Issuer) -> None
         await store.close()
 
 
-async def test_topic_that_the_broker_lacks_is_told_and_not_made(kafka_bootstrap_servers: str) -> None:
+async def test_missing_topic_is_reported_and_not_created(kafka_bootstrap_servers: str) -> None:
     broker = BrokerProbe(KafkaClients(kafka_bootstrap_servers), ["test.of-nobody"], "nobody")
     for _ in range(2):
         state = await broker.probe()
@@ -104,7 +104,9 @@ async def test_topic_that_the_broker_lacks_is_told_and_not_made(kafka_bootstrap_
         (0, 9, 10, 10, 0),
     ],
 )
-def test_lag_is_what_is_kept_and_not_applied(begin: int, end: int, committed: int | None, done: int, lag: int) -> None:
+def test_lag_counts_kept_events_that_are_not_applied(
+    begin: int, end: int, committed: int | None, done: int, lag: int
+) -> None:
     state = PartitionState(0, begin, end, committed)
     assert (state.done, state.lag) == (done, lag)
 
@@ -134,5 +136,5 @@ def test_topic_belongs_to_the_connector_with_the_longest_prefix() -> None:
     ("lag", "blocked_by", "state"),
     [(0, None, "up to date"), (3, None, "catching up"), (3, "MySQL: away", "blocked"), (None, None, "unknown")],
 )
-def test_state_of_a_route_in_a_word(lag: int | None, blocked_by: str | None, state: str) -> None:
+def test_route_state(lag: int | None, blocked_by: str | None, state: str) -> None:
     assert route_state(lag, blocked_by) == state

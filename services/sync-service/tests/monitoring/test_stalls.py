@@ -18,7 +18,7 @@ from sync_service.kafka import clients
 from sync_service.runner import SyncRunner
 
 
-async def test_partition_that_stands_still_is_a_problem_until_it_gets_on(
+async def test_partition_without_progress_is_a_problem_until_it_progresses(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sync_service.runner.WATCH_SECONDS", 0.2)
@@ -59,7 +59,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> RecordedExits:
 
 
 @pytest.mark.parametrize("answers_questions", [True, False])
-async def test_consumer_that_gets_nothing_though_the_broker_serves_it_ends_the_process(
+async def test_consumer_without_records_from_a_serving_broker_ends_the_process(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch, impatient: RecordedExits, answers_questions: bool
 ) -> None:
     runner = harness.start_sync(sync_watchdog_seconds=5)
@@ -96,7 +96,7 @@ async def test_consumer_that_gets_nothing_though_the_broker_serves_it_ends_the_p
     assert runner.member.problem is None
 
 
-async def test_broker_that_serves_nobody_is_waited_for(
+async def test_broker_without_answers_to_fetches_does_not_end_the_process(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch, impatient: RecordedExits
 ) -> None:
     """It answers questions for offsets, and no fetch."""
@@ -134,7 +134,7 @@ async def test_broker_that_serves_nobody_is_waited_for(
 
 
 @pytest.mark.parametrize("timestamp_ms", [-1, 0, None], ids=["none", "the epoch", "half an hour from now"])
-async def test_lag_stays_sensible_whatever_timestamps_come(
+async def test_lag_is_valid_with_any_timestamps(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch, timestamp_ms: int | None
 ) -> None:
     monkeypatch.setattr("sync_service.runner.WATCH_SECONDS", 0.2)

@@ -1,4 +1,4 @@
-"""What `/v1/status` tells, which everybody may read."""
+"""`/v1/status`, which is public."""
 
 import asyncio
 from typing import Any
@@ -11,9 +11,7 @@ from support.sync_process import SyncProcess, tweet_event
 from sync_service.monitoring.status.endpoints import without_driver_details
 
 
-async def test_dependency_that_does_not_answer_is_named_without_the_words_of_its_driver(
-    sync: SyncProcess, stack: Stack
-) -> None:
+async def test_status_names_a_dependency_without_its_drivers_message(sync: SyncProcess, stack: Stack) -> None:
     async with sync.running() as replica:
         stack.kill("mysql")
         try:
@@ -44,6 +42,6 @@ async def test_dependency_that_does_not_answer_is_named_without_the_words_of_its
         ),
     ],
 )
-def test_problem_is_public_up_to_the_colon(problem: str | None, public: str | None) -> None:
+def test_public_problem_ends_at_the_colon(problem: str | None, public: str | None) -> None:
     blocked = {"users": "MongoDB: AutoReconnect: 10.0.0.5:27017", "tweets": "MySQL: 1045: user 'x'@'y'", "likes": None}
     assert without_driver_details(problem, blocked) == public

@@ -1,4 +1,4 @@
-"""What counts as standing still."""
+"""Which partitions count as stuck."""
 
 from aiokafka import TopicPartition
 
@@ -22,7 +22,7 @@ def looks(watchdog: Watchdog, clock: Clock, *looks: dict[TopicPartition, Progres
         watchdog.observe(look)
 
 
-def test_partition_with_lag_and_the_same_offset_is_stuck_while_another_gets_on() -> None:
+def test_partition_with_lag_and_the_same_offset_is_stuck() -> None:
     clock = Clock()
     watchdog = Watchdog(clock)
     looks(watchdog, clock, *({ONE: Progress(5, 9), OTHER: Progress(done, 99)} for done in range(4)))
@@ -43,21 +43,21 @@ def test_partition_without_lag_or_that_moves_is_not_stuck() -> None:
     assert watchdog.stuck(1) == {}
 
 
-def test_partition_that_went_elsewhere_and_came_back_starts_anew() -> None:
+def test_reassigned_partition_starts_again() -> None:
     clock = Clock()
     watchdog = Watchdog(clock)
     looks(watchdog, clock, {ONE: Progress(5, 9)}, {}, {ONE: Progress(5, 9)}, {ONE: Progress(5, 9)})
     assert watchdog.stalled_seconds(ONE) == 10
 
 
-def test_offset_below_the_last_one_is_a_replay_and_no_standstill() -> None:
+def test_lower_offset_is_a_replay_and_counts_as_progress() -> None:
     clock = Clock()
     watchdog = Watchdog(clock)
     looks(watchdog, clock, {ONE: Progress(5, 9)}, {ONE: Progress(0, 9)})
     assert watchdog.stuck(1) == {}
 
 
-def test_time_in_which_a_dependency_stalled_does_not_count() -> None:
+def test_time_with_a_stalled_dependency_does_not_count() -> None:
     clock = Clock()
     watchdog = Watchdog(clock)
     waits = {ONE: Progress(5, 9), OTHER: Progress(5, 9)}

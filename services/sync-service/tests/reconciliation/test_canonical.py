@@ -1,4 +1,4 @@
-"""The canonical text of rows: in Python, and that MySQL writes the same."""
+"""The canonical text of rows: in Python, and the same in MySQL."""
 
 import json
 import random
@@ -116,7 +116,7 @@ async def test_mysql_writes_the_same_canonical_text(typed: AsyncEngine, rows: li
 
 @given(st.lists(st.fixed_dictionaries({name: values for name, (_, _, values) in TYPES.items()}), max_size=8))
 @settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-async def test_mysql_adds_up_the_same_checksum(typed: AsyncEngine, rows: list[dict[str, Any]]) -> None:
+async def test_mysql_computes_the_same_checksum(typed: AsyncEngine, rows: list[dict[str, Any]]) -> None:
     schema = typed.url.database or ""
     columns = await table_columns(typed, schema, "typed")
     key = [canonical_field("n", CopiedField(type="integer"), columns["n"], in_mongodb=False)]
@@ -159,7 +159,7 @@ SAME_KIND: dict[str, tuple[str, st.SearchStrategy[Any]]] = {
 
 @pytest.mark.parametrize("kind", SAME_KIND)
 @given(data=st.data())
-def test_texts_are_equal_if_and_only_if_the_values_mean_the_same(kind: str, data: st.DataObject) -> None:
+def test_texts_are_equal_only_for_equal_values(kind: str, data: st.DataObject) -> None:
     data_type, values = SAME_KIND[kind]
     one = data.draw(st.none() | values)
     other = data.draw(st.just(one) | st.none() | values)
@@ -172,7 +172,7 @@ def test_texts_are_equal_if_and_only_if_the_values_mean_the_same(kind: str, data
 
 
 @given(st.lists(st.none() | st.text(), min_size=2, max_size=2), st.lists(st.none() | st.text(), min_size=2, max_size=2))
-def test_no_text_runs_into_its_neighbour(one: list[str | None], other: list[str | None]) -> None:
+def test_texts_of_neighbouring_fields_are_unambiguous(one: list[str | None], other: list[str | None]) -> None:
     field = field_of("string")
     row_of = CanonicalRow(
         [field_of("integer")],
@@ -183,7 +183,7 @@ def test_no_text_runs_into_its_neighbour(one: list[str | None], other: list[str 
     assert field.text(None) != field.text("-")
 
 
-def test_moments_are_compared_as_exactly_as_the_copy_can_hold_them() -> None:
+def test_times_are_compared_with_the_precision_of_the_copy() -> None:
     moment = datetime(2026, 1, 31, 12, 0, 0, 123999, tzinfo=UTC)
     in_mongodb = field_of("datetime", "datetime", in_mongodb=True, digits=6)
     assert in_mongodb.text(moment) == in_mongodb.text(moment.replace(microsecond=123000)) == "2026-01-31 12:00:00.123"
@@ -195,7 +195,7 @@ def test_moments_are_compared_as_exactly_as_the_copy_can_hold_them() -> None:
     assert in_mysql.text(elsewhere) == in_mysql.text(moment) == in_mysql.text(moment.replace(tzinfo=None))
 
 
-def test_value_that_is_not_of_the_fields_type_equals_nothing_that_is() -> None:
+def test_value_of_another_type_equals_no_value_of_the_fields_type() -> None:
     assert field_of("boolean", "tinyint").text(True) == field_of("boolean", "tinyint").text(1)
     assert field_of("boolean", "tinyint").text("1") != field_of("boolean", "tinyint").text(True)
     assert field_of("integer", "int").text("7") != field_of("integer", "int").text(7)
@@ -209,7 +209,7 @@ def test_decimals_are_compared_by_their_value() -> None:
     assert field.text(Decimal("-0.0")) == field.text(Decimal(0))
 
 
-def test_default_and_constant_are_what_the_source_is_taken_to_have() -> None:
+def test_defaults_and_constants_are_part_of_the_source() -> None:
     default = canonical_field(
         "f", CopiedField.model_validate({"type": "string", "default": "none"}), Column("f", "text"), in_mongodb=True
     )
@@ -218,7 +218,7 @@ def test_default_and_constant_are_what_the_source_is_taken_to_have() -> None:
     assert constant.absent == constant.text(True) == "1"
 
 
-def test_what_sql_can_not_say_is_not_said() -> None:
+def test_fields_without_an_sql_expression_are_not_compared_in_sql() -> None:
     assert field_of("time", "time").expression is None
     assert field_of("json", "longtext").expression is None
     assert not CanonicalRow([field_of("integer", "int")], [field_of("number", "float")]).is_exact_in_sql

@@ -79,7 +79,7 @@ async def shop(
         await shop.execute("DROP TABLE {}")
 
 
-async def test_copy_is_mended_and_then_agrees(shop: Shop) -> None:
+async def test_copy_is_repaired_and_agrees_afterwards(shop: Shop) -> None:
     code, output, errors = await run("reconcile", **shop.variables)
     assert (code, errors) == (1, "")
     assert "4 rows compared" in output
@@ -102,7 +102,7 @@ async def test_copy_is_mended_and_then_agrees(shop: Shop) -> None:
     assert "the copy agrees with its source" in output
 
 
-async def test_corrupted_row_is_found_and_named(shop: Shop) -> None:
+async def test_corrupted_row_is_reported(shop: Shop) -> None:
     await run("reconcile", "--repair", **shop.variables)
     shop.collection.update_one({"_id": {"shelf": 2, "name": "b"}}, {"$set": {"tags": {"x": True}, "kind": "other"}})
     code, output, _ = await run("reconcile", "--sample", "1", "--json", **shop.variables)
@@ -133,7 +133,7 @@ async def test_progress_is_json_for_a_program(shop: Shop) -> None:
         ({"MYSQL_URL": "nonsense"}, (), "MYSQL_URL"),
     ],
 )
-async def test_what_can_not_be_compared_is_one_sentence_and_exit_code_2(
+async def test_impossible_comparison_is_one_sentence_and_exit_code_2(
     shop: Shop, changed: dict[str, str], arguments: tuple[str, ...], why: str
 ) -> None:
     code, output, errors = await run("reconcile", *arguments, **{**shop.variables, **changed})
@@ -143,7 +143,7 @@ async def test_what_can_not_be_compared_is_one_sentence_and_exit_code_2(
     assert errors.count("\n") == 1
 
 
-async def test_syncs_own_account_may_read_what_it_copies_and_nothing_else(mysql_root_url: str, stack: Stack) -> None:
+async def test_account_of_the_sync_may_read_only_what_it_copies(mysql_root_url: str, stack: Stack) -> None:
     engine = create_engine(stack.addresses["SYNC_MYSQL_URL"])
     root = create_engine(mysql_root_url)
     async with root.begin() as connection:

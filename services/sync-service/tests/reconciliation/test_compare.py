@@ -57,7 +57,7 @@ async def test_empty_source_and_empty_copy_agree(comparison: ComparisonHarness) 
     assert (report.rows, report.is_in_agreement) == (0, True)
 
 
-async def test_missing_extra_and_different_rows_are_found_and_named(comparison: ComparisonHarness) -> None:
+async def test_missing_extra_and_different_rows_are_reported(comparison: ComparisonHarness) -> None:
     await comparison.both(NUMBERED)
     await comparison.direction.put(100, "missing")
     await comparison.copy(200, "extra")
@@ -75,7 +75,7 @@ async def test_missing_extra_and_different_rows_are_found_and_named(comparison: 
     }
 
 
-async def test_rows_are_compared_one_by_one_where_sql_can_not_write_a_field(comparison: ComparisonHarness) -> None:
+async def test_rows_are_compared_one_by_one_without_an_sql_expression(comparison: ComparisonHarness) -> None:
     await comparison.both(NUMBERED)
     await comparison.direction.corrupt(3, "x")
     canonical = comparison.target.canonical
@@ -85,7 +85,7 @@ async def test_rows_are_compared_one_by_one_where_sql_can_not_write_a_field(comp
     assert (report.rows, counts(report)) == (30, (0, 0, 1, 0, 0))
 
 
-async def test_tombstone_is_as_good_as_no_row(comparison: ComparisonHarness) -> None:
+async def test_tombstone_equals_a_missing_row(comparison: ComparisonHarness) -> None:
     await comparison.both(NUMBERED)
     for number in (0, 7, 29):
         await comparison.direction.remove(number)
@@ -107,7 +107,7 @@ async def test_sample_compares_some_ranges_only(comparison: ComparisonHarness) -
 
 
 @pytest.mark.parametrize("comparison", ["tweets"], indirect=True)
-async def test_source_row_that_no_copy_can_have_is_named_with_the_reason(comparison: ComparisonHarness) -> None:
+async def test_unfit_source_row_is_reported_with_the_reason(comparison: ComparisonHarness) -> None:
     assert isinstance(comparison.direction, Tweets)
     await comparison.both(NUMBERED)
     await comparison.direction.source.insert_many(
@@ -122,7 +122,7 @@ async def test_source_row_that_no_copy_can_have_is_named_with_the_reason(compari
 
 
 @pytest.mark.parametrize("comparison", ["users"], indirect=True)
-async def test_table_whose_keys_are_in_another_order_is_compared_rightly(
+async def test_table_with_another_key_order_is_compared_correctly(
     comparison: ComparisonHarness, engine: AsyncEngine, source_schema: str
 ) -> None:
     """MySQL's default order puts `a` before `B`, MongoDB's the other way round."""
@@ -151,9 +151,7 @@ async def test_table_whose_keys_are_in_another_order_is_compared_rightly(
 
 
 @pytest.mark.parametrize("comparison", ["users"], indirect=True)
-async def test_table_that_is_not_there_is_an_error_of_one_sentence(
-    comparison: ComparisonHarness, engine: AsyncEngine
-) -> None:
+async def test_missing_table_is_an_error_of_one_sentence(comparison: ComparisonHarness, engine: AsyncEngine) -> None:
     assert isinstance(comparison.direction, Users)
     client = AsyncIOMotorClient[dict[str, Any]](comparison.settings.mongodb_url.get_secret_value())
     route = comparison.route.model_copy(update={"topic": "cdc.no_such.table"})
@@ -162,7 +160,7 @@ async def test_table_that_is_not_there_is_an_error_of_one_sentence(
     client.close()
 
 
-async def test_collection_with_a_key_of_two_fields_is_compared_and_mended(
+async def test_collection_with_a_key_of_two_fields_is_compared_and_repaired(
     settings: Settings, engine: AsyncEngine
 ) -> None:
     """As likes and follows have. The fields of an `_id` may be in any order, and MongoDB sorts by it."""

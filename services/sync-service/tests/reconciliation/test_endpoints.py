@@ -43,7 +43,7 @@ async def finished(replica: Replica, location: str) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("source")
-async def test_worker_has_a_copy_compared_and_mended(sync: SyncProcess) -> None:
+async def test_worker_compares_and_repairs_a_copy(sync: SyncProcess) -> None:
     async with sync.running() as replica:
         answer = await replica.client.post("/v1/reconcile", json={"route": sync.tweets})
         assert answer.status_code == 202
@@ -75,7 +75,7 @@ async def test_secrets_that_the_service_has_from_files_reach_the_command(sync: S
     assert (seen["state"], seen["problem"]) == ("finished", None)
 
 
-async def test_comparison_that_is_not_possible_has_failed_and_says_why(sync: SyncProcess) -> None:
+async def test_impossible_comparison_fails_with_the_reason(sync: SyncProcess) -> None:
     async with sync.running() as replica:
         answer = await replica.client.post("/v1/reconcile", json={"route": sync.users})
         seen = await finished(replica, answer.headers["Location"])
@@ -85,7 +85,7 @@ async def test_comparison_that_is_not_possible_has_failed_and_says_why(sync: Syn
         assert (await replica.client.get("/readyz")).status_code == 200
 
 
-async def test_who_is_no_worker_and_what_is_no_request_is_refused(sync: SyncProcess) -> None:
+async def test_other_roles_and_invalid_requests_are_refused(sync: SyncProcess) -> None:
     async with sync.running() as replica:
         post, path = replica.client.post, "/v1/reconcile"
         assert problem(await post(path, json={}, headers={"Authorization": ""})) == (401, "not-authenticated")
@@ -97,7 +97,7 @@ async def test_who_is_no_worker_and_what_is_no_request_is_refused(sync: SyncProc
 
 
 @pytest.mark.integration
-async def test_only_the_latest_comparisons_are_remembered() -> None:
+async def test_only_the_latest_comparisons_are_kept() -> None:
     jobs = Jobs(
         Settings(
             mysql_url="mysql://nobody@127.0.0.1:1/tweets",

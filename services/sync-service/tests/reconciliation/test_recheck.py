@@ -13,7 +13,7 @@ from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.sinks.rows import CannotCompare
 
 
-async def test_suspects_of_two_ranges_settle_one_after_the_other(
+async def test_suspects_of_two_ranges_are_rechecked_one_after_the_other(
     comparison: ComparisonHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They ask the broker by the same consumer, and each has it read what it is about."""
@@ -42,7 +42,7 @@ async def test_suspects_of_two_ranges_settle_one_after_the_other(
     assert await comparison.direction.copied() == NUMBERED
 
 
-async def test_writes_that_go_on_make_no_difference(comparison: ComparisonHarness) -> None:
+async def test_concurrent_writes_are_no_differences(comparison: ComparisonHarness) -> None:
     """Every event is held back for a while, so that the copy is always behind."""
     direction = comparison.direction
     runner = comparison.start_sync()
@@ -81,7 +81,7 @@ async def test_writes_that_go_on_make_no_difference(comparison: ComparisonHarnes
     assert (report.found, report.unsettled) == (0, 0)
 
 
-async def test_events_that_nobody_applies_leave_it_open(comparison: ComparisonHarness) -> None:
+async def test_events_that_are_not_applied_leave_rows_unsettled(comparison: ComparisonHarness) -> None:
     await comparison.both(NUMBERED)
     await comparison.direction.put(1, "new")
     await comparison.send(comparison.direction.event(1, "new", place=2))
@@ -91,7 +91,7 @@ async def test_events_that_nobody_applies_leave_it_open(comparison: ComparisonHa
     assert await comparison.direction.copied() == NUMBERED
 
 
-async def test_database_that_dies_in_the_middle_is_an_error_of_one_sentence(
+async def test_database_failure_during_a_comparison_is_one_sentence(
     comparison: ComparisonHarness, stack: Stack
 ) -> None:
     await comparison.both(NUMBERED)

@@ -16,7 +16,7 @@ from sync_service.reconciliation.compare import ComparisonOptions
 from sync_service.sinks.base import Sink, Written
 
 
-async def test_copy_of_a_source_that_lost_everything_is_all_extra(comparison: ComparisonHarness) -> None:
+async def test_copy_of_an_emptied_source_is_all_extra(comparison: ComparisonHarness) -> None:
     for number in range(40):
         await comparison.copy(number, "left over")
     assert counts(await comparison.compare()) == (0, 40, 0, 0, 0)
@@ -27,7 +27,7 @@ async def test_copy_of_a_source_that_lost_everything_is_all_extra(comparison: Co
     assert len((await comparison.copy(3, "left over")).applied) == 0
 
 
-async def test_copy_that_was_never_made_is_all_missing_and_is_made(comparison: ComparisonHarness) -> None:
+async def test_missing_copy_is_created_by_the_repair(comparison: ComparisonHarness) -> None:
     for number, content in NUMBERED.items():
         await comparison.direction.put(number, content)
     assert counts(await comparison.compare(repair=True)) == (30, 0, 0, 0, 30)
@@ -35,7 +35,7 @@ async def test_copy_that_was_never_made_is_all_missing_and_is_made(comparison: C
     assert (await comparison.compare()).is_in_agreement
 
 
-async def test_every_difference_is_mended_and_nothing_else_is_touched(comparison: ComparisonHarness) -> None:
+async def test_every_difference_is_repaired_and_no_other_row_changes(comparison: ComparisonHarness) -> None:
     await comparison.both(NUMBERED)
     events = {number: await comparison.direction.stored_event(number) for number in NUMBERED}
     await comparison.direction.put(100, "missing")
@@ -49,7 +49,7 @@ async def test_every_difference_is_mended_and_nothing_else_is_touched(comparison
     assert (await comparison.compare()).found == 0
 
 
-async def test_command_mends_with_the_connections_that_it_makes_itself(comparison: ComparisonHarness) -> None:
+async def test_command_repairs_with_its_own_connections(comparison: ComparisonHarness) -> None:
     for number in range(3):
         await comparison.copy(number, "left over")
     names = ("mysql_url", "mongodb_url", "kafka_bootstrap_servers", "sync_group_id")
@@ -61,9 +61,7 @@ async def test_command_mends_with_the_connections_that_it_makes_itself(compariso
 
 
 @pytest.mark.parametrize("lost", ["update", "insert", "delete"])
-async def test_mended_row_yields_to_later_events_and_to_no_earlier_one(
-    comparison: ComparisonHarness, lost: str
-) -> None:
+async def test_repaired_row_is_overwritten_by_later_events_only(comparison: ComparisonHarness, lost: str) -> None:
     """Of three events, the one at place 5 got lost on its way to the copy. (It may lie in the dead letters.)"""
     direction = comparison.direction
     if lost != "insert":
@@ -98,7 +96,7 @@ async def test_mended_row_yields_to_later_events_and_to_no_earlier_one(
     assert op in "cud"
 
 
-async def test_missing_row_mended_without_any_event_yields_to_every_live_one_and_to_no_dead_letter(
+async def test_row_repaired_without_an_event_is_overwritten_by_live_events_only(
     comparison: ComparisonHarness,
 ) -> None:
     await comparison.direction.put(1, "from the source")
@@ -127,7 +125,7 @@ class Overtaken:
         return await self._sink.write(changes, mode)
 
 
-async def test_repair_does_not_overwrite_what_the_sync_has_written_meanwhile(comparison: ComparisonHarness) -> None:
+async def test_repair_does_not_overwrite_concurrent_changes(comparison: ComparisonHarness) -> None:
     await comparison.both({1: "old", 2: "old", 3: "old"})
     for number in (1, 3, 4):
         await comparison.direction.put(number, "seen by the repair")
@@ -144,7 +142,7 @@ async def test_repair_does_not_overwrite_what_the_sync_has_written_meanwhile(com
 
 
 @pytest.mark.parametrize("comparison", ["tweets"], indirect=True)
-async def test_row_that_the_copy_does_not_take_is_not_mended_and_does_not_keep_others_from_it(
+async def test_rejected_row_is_not_repaired_and_does_not_affect_others(
     comparison: ComparisonHarness,
 ) -> None:
     assert isinstance(comparison.direction, Tweets)
@@ -159,7 +157,7 @@ async def test_row_that_the_copy_does_not_take_is_not_mended_and_does_not_keep_o
 
 
 @pytest.mark.parametrize("comparison", ["users"], indirect=True)
-async def test_document_that_no_sync_has_written_is_extra_and_becomes_a_tombstone(
+async def test_document_without_a_version_is_extra_and_becomes_a_tombstone(
     comparison: ComparisonHarness,
 ) -> None:
     assert isinstance(comparison.direction, Users)

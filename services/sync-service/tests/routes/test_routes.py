@@ -52,12 +52,12 @@ def test_fields_are_renamed_typed_and_filled_with_constants(tmp_path: Path) -> N
     assert map_fields(route, row) == {"label": "chair", "price": Decimal("9.50"), "origin": "shop"}
 
 
-def test_field_that_the_row_lacks_is_null(tmp_path: Path) -> None:
+def test_missing_field_is_null(tmp_path: Path) -> None:
     (route,) = load_routes(routes_file(tmp_path, ROUTE))
     assert map_fields(route, {"id": 7}) == {"label": None, "price": None, "origin": "shop"}
 
 
-def test_missing_key_and_unfit_value_say_so(tmp_path: Path) -> None:
+def test_missing_key_and_unfit_value_are_reported(tmp_path: Path) -> None:
     (route,) = load_routes(routes_file(tmp_path, ROUTE))
     with pytest.raises(MissingKey):
         map_key(route, {"name": "chair"})
@@ -90,7 +90,7 @@ def test_wrong_route_is_explained_in_one_line(tmp_path: Path, change: tuple[str,
 
 
 @pytest.mark.parametrize("text", ["", "[]", "a: {", "a: 1"])
-def test_file_that_holds_no_routes_is_explained(tmp_path: Path, text: str) -> None:
+def test_file_without_routes_is_explained(tmp_path: Path, text: str) -> None:
     with pytest.raises(InvalidRoutes):
         load_routes(routes_file(tmp_path, text))
 
@@ -120,7 +120,7 @@ def test_two_routes_to_one_copy_are_refused(tmp_path: Path) -> None:
         (None, "string", None),
     ],
 )
-def test_values_become_what_the_type_says(value: object, type_: FieldType, meant: object) -> None:
+def test_values_are_converted_to_the_type(value: object, type_: FieldType, meant: object) -> None:
     assert convert(value, type_) == meant
 
 
@@ -168,7 +168,7 @@ def test_values_that_do_not_fit_are_refused(value: object, type_: FieldType) -> 
         ("0000-00-00 00:00:00", "datetime", None),
     ],
 )
-def test_values_of_drivers_become_the_same(value: object, type_: FieldType, meant: object) -> None:
+def test_values_of_drivers_are_converted_alike(value: object, type_: FieldType, meant: object) -> None:
     assert convert(value, type_) == meant
 
 
@@ -188,7 +188,7 @@ orders:
 """
 
 
-def test_paths_lead_into_documents_and_defaults_fill_what_is_absent(tmp_path: Path) -> None:
+def test_paths_read_nested_documents_and_defaults_replace_missing_values(tmp_path: Path) -> None:
     (route,) = load_routes(routes_file(tmp_path, NESTED))
     row = {
         "_id": {"shop": "a", "number": 7},
@@ -208,7 +208,7 @@ def test_paths_lead_into_documents_and_defaults_fill_what_is_absent(tmp_path: Pa
     assert map_fields(route, {"user": {"address": None}, "price": None}) == nothing
 
 
-def test_value_that_means_nothing_is_filled_like_an_absent_one() -> None:
+def test_zero_date_is_replaced_by_the_default() -> None:
     route = mysql_route(
         {"day": {"type": "date", "default": "2026-01-01"}, "tags": {"type": "json_text", "default": "[]"}}
     )
@@ -223,7 +223,7 @@ def test_value_that_means_nothing_is_filled_like_an_absent_one() -> None:
         ({"price": "1.005"}, "price: .*more than 2 digits after the point"),
     ],
 )
-def test_value_that_the_declaration_does_not_allow_names_its_field_and_not_itself(
+def test_error_of_an_unfit_value_names_the_field_and_not_the_value(
     tmp_path: Path, row: dict[str, object], complaint: str
 ) -> None:
     (route,) = load_routes(routes_file(tmp_path, NESTED))
@@ -263,7 +263,7 @@ def test_key_of_several_fields_is_one_document_in_a_collection(tmp_path: Path) -
         map_key(route, {"shop": "a"})
 
 
-def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_with_their_lines(tmp_path: Path) -> None:
     file = routes_file(
         tmp_path,
         "a:\n  topic: t\n  topic: u\n  target: {store: mysql, table: x}\n  key: {id: integer}\n  fields:\n"
@@ -307,7 +307,7 @@ def test_tables_have_the_columns_that_the_sink_writes() -> None:
     assert tuple(VERSION_COLUMNS) == mysql_sink.VERSION_COLUMNS
 
 
-def test_table_that_is_missing_is_created_with_its_view() -> None:
+def test_missing_table_is_created_with_its_view() -> None:
     create, view = missing(mysql_route({"name": "string", "kind": {"constant": 5}}), {})
     assert "`id` VARCHAR(24) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL" in create
     assert "`name` VARCHAR(255),\n  `kind` BIGINT,\n  sync_event" in create
@@ -316,7 +316,7 @@ def test_table_that_is_missing_is_created_with_its_view() -> None:
     assert view.startswith("CREATE OR REPLACE VIEW `things` AS SELECT `id`, `name`, `kind` FROM `things_copy`")
 
 
-def test_table_that_is_there_only_gets_what_it_lacks_and_loses_nothing() -> None:
+def test_existing_table_gets_missing_columns_and_keeps_the_others() -> None:
     copy = ExistingTable(["id", "Name", "mine", *VERSION_COLUMNS], ["id"], is_view=False)
     view = ExistingTable(["id", "mine"], [], is_view=True)
     statements = missing(mysql_route({"name": "string", "price": "decimal"}), {"things_copy": copy, "things": view})
@@ -336,7 +336,7 @@ def test_table_that_is_there_only_gets_what_it_lacks_and_loses_nothing() -> None
         ({"things_copy": ExistingTable(["x", *VERSION_COLUMNS], ["x"], is_view=False)}, r"primary key \(x\)"),
     ],
 )
-def test_table_that_is_somebody_elses_is_left_alone(existing: dict[str, ExistingTable], complaint: str) -> None:
+def test_table_that_is_no_copy_is_not_changed(existing: dict[str, ExistingTable], complaint: str) -> None:
     with pytest.raises(UnfitTable, match=complaint):
         missing(mysql_route({}), existing)
 
@@ -354,7 +354,7 @@ def thing_event(**row: object) -> dict[str, Any]:
     return {"key": json.loads(key), "value": parsed}
 
 
-def test_explain_shows_what_an_event_becomes_however_it_is_given(tmp_path: Path) -> None:
+def test_explain_accepts_every_form_of_an_event(tmp_path: Path) -> None:
     event = thing_event(price="9.50", secret="x")
     inspected = {"topic": "cdc.mysql.shop.things", "partition": 0, "key": event["key"], **event["value"]}
     for parsed in (event, event["value"], {**event, "value": json.dumps(event["value"])}, inspected):
@@ -396,6 +396,6 @@ def test_explain_reads_a_deletion_and_a_tombstone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("written", ["{", "[]", "{}", '{"value": 5}', "[" * 5000])
-def test_explain_of_what_is_no_event_is_one_sentence(tmp_path: Path, written: str) -> None:
+def test_explain_of_an_invalid_event_is_one_sentence(tmp_path: Path, written: str) -> None:
     with pytest.raises(NotAnEvent):
         explain_event(written, [])

@@ -1,4 +1,4 @@
-"""What is particular to a store is in its package in `sinks`, behind the registries."""
+"""Everything particular to a store is in its package in `sinks`, behind the registries."""
 
 import ast
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Both sinks, on real databases, against the pure rule."""
+"""Both sinks on real databases, compared with the pure rule."""
 
 import json
 import random
@@ -97,11 +97,11 @@ async def test_store_agrees_with_the_rule_about_repairs(copy: StoredCopy, seed: 
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_store_agrees_with_the_rule_whatever_comes_in_whatever_order(copy: StoredCopy, seed: int) -> None:
+async def test_store_agrees_with_the_rule_for_events_in_any_order(copy: StoredCopy, seed: int) -> None:
     assert await disagreements(copy, seed) == []
 
 
-async def test_without_the_guard_that_test_would_fail(copy: StoredCopy, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_the_guard_the_store_disagrees(copy: StoredCopy, monkeypatch: pytest.MonkeyPatch) -> None:
     if isinstance(copy, StoredMysqlCopy):
         sink = copy.sink
         assert isinstance(sink, MysqlSink)
@@ -137,7 +137,7 @@ async def test_replayed_insert_can_not_resurrect_a_deleted_row(copy: StoredCopy)
     assert await copy.readable() == {}
 
 
-async def test_write_that_is_repeated_changes_nothing(copy: StoredCopy) -> None:
+async def test_repeated_write_changes_nothing(copy: StoredCopy) -> None:
     changes = [copy.change(f"{n:024x}", streaming(n), f"text {n}") for n in range(1, 50)]
     await copy.sink.write(changes)
     before = await copy.stored()
@@ -145,7 +145,7 @@ async def test_write_that_is_repeated_changes_nothing(copy: StoredCopy) -> None:
     assert await copy.stored() == before
 
 
-async def test_tombstone_holds_nothing_of_the_row(mongo_sink: MongoSink, database: "Database") -> None:
+async def test_tombstone_has_no_values(mongo_sink: MongoSink, database: "Database") -> None:
     values = {"name": "Ada", "email": "ada@example.com"}
     await mongo_sink.write([Change(("u1",), values, streaming(1, "c"))])
     await mongo_sink.write([Change(("u1",), None, streaming(2, "d"))])
@@ -154,7 +154,7 @@ async def test_tombstone_holds_nothing_of_the_row(mongo_sink: MongoSink, databas
     assert document.keys() == {"_id", "_sync"}
 
 
-async def test_tombstone_in_mysql_holds_nothing_of_the_row(mysql_sink: MysqlSink, engine: AsyncEngine) -> None:
+async def test_tombstone_in_mysql_has_no_values(mysql_sink: MysqlSink, engine: AsyncEngine) -> None:
     copy = StoredMysqlCopy(mysql_sink, engine)
     key = "2" * 24
     await mysql_sink.write([copy.change(key, streaming(1, "c"), "personal")])
@@ -168,7 +168,7 @@ async def test_tombstone_in_mysql_holds_nothing_of_the_row(mysql_sink: MysqlSink
 
 
 @pytest.mark.parametrize("tombstones", ["purge", "keep"])
-async def test_old_tombstones_are_purged_unless_kept_and_young_ones_stay(
+async def test_only_old_tombstones_are_purged_unless_the_route_keeps_them(
     mysql_sink: MysqlSink, engine: AsyncEngine, routes: dict[str, Route], tombstones: str
 ) -> None:
     old, young = "3" * 24, "4" * 24
@@ -192,9 +192,7 @@ async def lifetimes_of_tombstones(database: "Database") -> list[float]:
     return [index["expireAfterSeconds"] for index in indexes.values() if "expireAfterSeconds" in index]
 
 
-async def test_mongodb_purges_tombstones_by_an_index_that_a_route_which_keeps_them_drops(
-    database: "Database", routes: dict[str, Route]
-) -> None:
+async def test_route_that_keeps_tombstones_drops_the_ttl_index(database: "Database", routes: dict[str, Route]) -> None:
     for tombstones, lifetimes in (
         ("purge", [TOMBSTONE_LIFETIME.total_seconds()]),
         ("keep", []),
@@ -211,9 +209,7 @@ async def test_mongodb_route_without_any_index_can_be_prepared(database: "Databa
     assert {"users", "users_copy"} <= set(await database.list_collection_names())
 
 
-async def test_deleted_user_is_known_for_ever_by_the_built_in_route(
-    mongo_sink: MongoSink, database: "Database"
-) -> None:
+async def test_built_in_route_keeps_tombstones_of_users(mongo_sink: MongoSink, database: "Database") -> None:
     await mongo_sink.write([Change(("u1",), None, streaming(1, "d"))])
     tombstone = await database["users_copy"].find_one({"_id": "u1"})
     assert tombstone is not None
@@ -258,9 +254,7 @@ async def test_value_that_a_unique_index_refuses_is_rejected_and_not_lost(
             await mongo_sink.write([same])
 
 
-async def test_refused_document_is_found_out_beside_one_that_is_there_already(
-    mongo_sink: MongoSink, database: "Database"
-) -> None:
+async def test_rejected_document_is_found_beside_an_existing_one(mongo_sink: MongoSink, database: "Database") -> None:
     await database.command("collMod", "users_copy", validator={"name": {"$ne": "nobody"}})
     good = Change(("u1",), {"name": "Ada"}, streaming(1, "c"))
     refused = Change(("u2",), {"name": "nobody"}, streaming(2, "c"))
@@ -290,7 +284,7 @@ async def test_readers_lookups_use_indexes(mongo_sink: MongoSink, database: "Dat
         assert "COLLSCAN" not in str(plan), query
 
 
-async def test_event_that_made_a_row_does_not_undo_its_repair_when_it_is_delivered_again(copy: StoredCopy) -> None:
+async def test_redelivered_event_does_not_undo_a_repair(copy: StoredCopy) -> None:
     """Found by the fault suite: offsets set to the start brought back rows whose deletion had been lost and mended."""
     key, created = "1" * 24, streaming(5, "c")
     await copy.sink.write([copy.change(key, created, "created")])
