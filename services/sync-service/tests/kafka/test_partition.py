@@ -80,7 +80,7 @@ async def test_revoked_partition_no_longer_blocks_its_route(
         await connection.execute(text("SELECT * FROM tweets_copy WHERE id = :id FOR UPDATE"), {"id": tweet_id(1)})
         await harness.send(harness.tweets_topic, tweet_event(1, "two", op="u", ordinal=2))
         await eventually(blocked, lambda reason: reason.startswith("MySQL"))
-        # Another partition gets on meanwhile, which says nothing of this one.
+        # Another partition progresses meanwhile, which does not unblock this one.
         await harness.send(harness.tweets_topic, tweet_event(2, "other"), partition=1)
         await eventually(harness.tweets, lambda tweets: tweet_id(2) in tweets)
         assert (await blocked()).startswith("MySQL")

@@ -113,7 +113,7 @@ def reconcile(options: ReconcileOptions, settings: ReconcileSettings) -> int:
         return INTERRUPTED
     print(as_json(reports) if options.json else "\n".join(map(as_text, reports)))
     if any(report.is_lagging for report in reports):
-        return _fail("the sync does not get on with its events, so what differs may be on its way or not")
+        return _fail("the sync makes no progress with its events, so it is unknown whether the rows differ")
     return IN_AGREEMENT if all(report.is_in_agreement for report in reports) else DIFFERENT
 
 

@@ -136,7 +136,7 @@ def _verdict(report: RouteReport) -> str:
         return "the copy agrees with its source"
     counts = [f"{number:,} {kind.value}" for kind in DifferenceKind if (number := getattr(report, kind.value))]
     if report.unsettled:
-        why = "the sync does not get on with its events" if report.is_lagging else "still on the move"
+        why = "the sync makes no progress" if report.is_lagging else "still changing"
         counts.append(f"{report.unsettled:,} unsettled ({why})")
     if report.mended:
         counts.append(f"{report.mended:,} mended")
