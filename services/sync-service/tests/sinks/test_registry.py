@@ -15,7 +15,6 @@ DRIVERS = ("asyncmy", "bson", "motor", "pymongo")
 NOT_OF_A_STORE = {
     "accounts.py": ("motor",),
     "main.py": ("motor", "pymongo"),
-    "reconciliation/cli.py": ("motor",),
     # Conversions know the types that drivers return.
     "routes/converters.py": ("bson",),
     "routes/json_values.py": ("bson",),

@@ -8,9 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from motor.motor_asyncio import AsyncIOMotorClient
 from pydantic import Field, ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -27,16 +25,11 @@ from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.routes.config import Route
 from sync_service.routes.loader import InvalidRoutes, default_routes_file, load_routes
 from sync_service.sinks.base import Unavailable
-from sync_service.sinks.comparison_target import open_target
-from sync_service.sinks.mysql.sink import engine_for_sinks
+from sync_service.sinks.registry import ComparisonStores
 from sync_service.sinks.rows import CannotCompare
 
 IN_AGREEMENT, DIFFERENT, NOT_COMPARED, INTERRUPTED = 0, 1, 2, 130
 PATIENCE_SECONDS = 30
-
-_MYSQL_CONNECTIONS = 4
-_SELECTION_MS = 5000
-_ANSWER_MS = 120_000
 
 
 class ReconcileSettings(KafkaSettings):
@@ -121,22 +114,12 @@ async def _reconcile(
     routes: Sequence[Route], options: ReconcileOptions, settings: ReconcileSettings, show: ProgressReporter
 ) -> list[RouteReport]:
     async with AsyncExitStack() as cleanup:
-        engine = engine_for_sinks(settings.mysql_url.get_secret_value(), pool_size=_MYSQL_CONNECTIONS)
-        cleanup.push_async_callback(engine.dispose)
-        mongo: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
-            settings.mongodb_url.get_secret_value(),
-            appname="sync-service reconcile",
-            tz_aware=True,
-            w="majority",
-            serverSelectionTimeoutMS=_SELECTION_MS,
-            connectTimeoutMS=_SELECTION_MS,
-            socketTimeoutMS=_ANSWER_MS,
-        )
-        cleanup.callback(mongo.close)
+        stores = ComparisonStores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
+        cleanup.push_async_callback(stores.close)
         reports = []
         for route in routes:
-            begun = await _clock(engine)
-            target = await open_target(route, engine, mongo)
+            begun = await _clock(stores.engine)
+            target = await stores.open_target(route)
             async with TopicProgress(
                 KafkaClients.of(settings), route.topic, settings.sync_group_id, patience=options.patience
             ) as topic:
@@ -145,7 +128,7 @@ async def _reconcile(
                     show(name, done, total)
 
                 report = await Comparison(route, target, topic, options.comparison, progress).run()
-            report.gaps_closed = await _close_gaps(engine, route, report, begun)
+            report.gaps_closed = await _close_gaps(stores.engine, route, report, begun)
             reports.append(report)
         return reports
 

@@ -10,6 +10,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 
 from sync_service.routes.config import Route
 from sync_service.sinks.base import Sink
+from sync_service.sinks.comparison_target import ComparisonTarget, open_target
 from sync_service.sinks.counting import StoreObserver
 from sync_service.sinks.mongodb.observer import MongodbObserver
 from sync_service.sinks.mongodb.sink import MongoSink
@@ -21,6 +22,9 @@ from sync_service.sinks.targets import Store
 # One concurrent write for each partition of the topics that go to MySQL.
 MYSQL_CONNECTIONS = 18
 MONGODB_TIMEOUT_MS = 5000
+COMPARISON_CONNECTIONS = 4
+COMPARISON_SELECTION_MS = 5000
+COMPARISON_REQUEST_MS = 120_000
 
 
 class Stores:
@@ -45,6 +49,30 @@ class Stores:
 
     async def close(self) -> None:
         self.mongo.close()
+        await self.engine.dispose()
+
+
+class ComparisonStores:
+    """Connections for comparisons, whose requests may take longer than those of a sink. Connects on first use."""
+
+    def __init__(self, mysql_url: str, mongodb_url: str) -> None:
+        self.engine = engine_for_sinks(mysql_url, pool_size=COMPARISON_CONNECTIONS)
+        self._mongo: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+            mongodb_url,
+            appname="sync-service reconcile",
+            tz_aware=True,
+            w="majority",
+            serverSelectionTimeoutMS=COMPARISON_SELECTION_MS,
+            connectTimeoutMS=COMPARISON_SELECTION_MS,
+            socketTimeoutMS=COMPARISON_REQUEST_MS,
+        )
+
+    async def open_target(self, route: Route) -> ComparisonTarget:
+        """Raises `CannotCompare`."""
+        return await open_target(route, self.engine, self._mongo)
+
+    async def close(self) -> None:
+        self._mongo.close()
         await self.engine.dispose()
 
 
