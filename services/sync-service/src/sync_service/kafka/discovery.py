@@ -62,19 +62,26 @@ class DiscoveringConsumer:
         self._discover_at = time.monotonic() + DISCOVER_SECONDS
         former, self._described = self._described, described
         assigned = self.consumer.assignment()
-        wanted = {place for topic in described.values() if isinstance(topic, Topic) for place in topic.topic_partitions}
+        readable = {
+            partition
+            for topic in described.values()
+            if isinstance(topic, Topic)
+            for partition in topic.topic_partitions
+        }
         # Partitions of a topic that can't be described at the moment are kept.
-        wanted |= {place for place in assigned if _is_unknown(described[place.topic])}
+        readable |= {partition for partition in assigned if _is_unknown(described[partition.topic])}
         created = {name for name, found in described.items() if _was_created(former[name], found)}
-        kept = {place for place in wanted & assigned if place.topic not in created}
-        if not wanted or wanted == kept == assigned:
+        kept = {partition for partition in readable & assigned if partition.topic not in created}
+        if not readable or readable == kept == assigned:
             return
-        positions = {place: await self.consumer.position(place) for place in kept}
-        self.consumer.assign(sorted(wanted))
-        for place, offset in positions.items():
-            self.consumer.seek(place, offset)
-        new = wanted - kept
-        beginning = {place for place in new if place.topic in created or isinstance(former[place.topic], Topic)}
+        positions = {partition: await self.consumer.position(partition) for partition in kept}
+        self.consumer.assign(sorted(readable))
+        for partition, offset in positions.items():
+            self.consumer.seek(partition, offset)
+        new = readable - kept
+        beginning = {
+            partition for partition in new if partition.topic in created or isinstance(former[partition.topic], Topic)
+        }
         if beginning:
             await self.consumer.seek_to_beginning(*beginning)
         if end := new - beginning:

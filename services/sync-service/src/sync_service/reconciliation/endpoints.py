@@ -45,13 +45,13 @@ JobsDep = Annotated[Jobs, Depends(_jobs)]
     },
 )
 async def start_reconciliation(
-    *, _worker: CurrentWorker, jobs: JobsDep, request: Request, response: Response, wanted: ReconcileRequest
+    *, _worker: CurrentWorker, jobs: JobsDep, request: Request, response: Response, requested: ReconcileRequest
 ) -> Reconciliation:
     """Each process of the service runs one comparison at a time."""
     known = {processor.route.name for processor in request.app.state.runner.processors.values()}
-    if wanted.route is not None and wanted.route not in known:
+    if requested.route is not None and requested.route not in known:
         raise UnknownRouteInBody
-    job = Job(wanted.route, wanted.repair, wanted.sample)
+    job = Job(requested.route, requested.repair, requested.sample)
     jobs.start(job)
     response.headers["Location"] = f"{request.scope['root_path']}{router.prefix}/{job.id}"
     return _response(job)

@@ -58,7 +58,7 @@ class Conversion:
     A value whose class is exactly `unchanged` needs no conversion, which saves a call for each.
     """
 
-    wanted: FieldType
+    field_type: FieldType
     convert: Callable[[Any], Any]
     unchanged: type | None = None
 
@@ -77,20 +77,20 @@ def type_of_constant(constant: object) -> FieldType:
     return "string"
 
 
-def convert(value: Any, wanted: FieldType) -> Any:
+def convert(value: Any, field_type: FieldType) -> Any:
     """The value, converted to the type; None stays None. Raises `UnfitValue`."""
     if value is None:
         return None
     try:
-        return CONVERSIONS[wanted].convert(value)
+        return CONVERSIONS[field_type].convert(value)
     except CONVERSION_FAILURES as error:
-        raise unfit_value(value, wanted, error) from error
+        raise unfit_value(value, field_type, error) from error
 
 
-def unfit_value(value: Any, wanted: FieldType, error: Exception) -> UnfitValue:
+def unfit_value(value: Any, field_type: FieldType, error: Exception) -> UnfitValue:
     """The error without the value, which the dead letter has."""
     reason = f": {error}" if isinstance(error, ConversionError) else ""
-    return UnfitValue(f"a {type(value).__name__} that is no {wanted}{reason}")
+    return UnfitValue(f"a {type(value).__name__} that is no {field_type}{reason}")
 
 
 def _string(value: Any) -> str:
@@ -294,7 +294,7 @@ def _json_text(value: Any) -> Any:
 
 
 CONVERSIONS: Mapping[FieldType, Conversion] = {
-    conversion.wanted: conversion
+    conversion.field_type: conversion
     for conversion in (
         Conversion("string", _string, str),
         Conversion("text", _string, str),

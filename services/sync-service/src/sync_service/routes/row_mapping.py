@@ -33,7 +33,9 @@ class RowMapping:
                 self._plain.append((field.name, field.path[0], unchanged, convert))
             else:
                 self._nested.append((field.name, tuple(field.path), convert))
-        self._wanted = {field.name: field.conversion.wanted for field in fields if field.conversion is not None}
+        self._field_types = {
+            field.name: field.conversion.field_type for field in fields if field.conversion is not None
+        }
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Raises `UnfitValue`, which names the field."""
@@ -56,7 +58,7 @@ class RowMapping:
         except UnfitValue as error:
             raise UnfitValue(f"{name}: {error}") from error
         except CONVERSION_FAILURES as error:
-            raise UnfitValue(f"{name}: {unfit_value(value, self._wanted[name], error)}") from error
+            raise UnfitValue(f"{name}: {unfit_value(value, self._field_types[name], error)}") from error
         return values
 
 

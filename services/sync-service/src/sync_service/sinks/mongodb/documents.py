@@ -70,8 +70,8 @@ class Documents:
         found: list[Document] = []
         with _translated():
             for start in range(0, len(ids), LOOKED_UP_AT_ONCE):
-                wanted = {"_id": {"$in": list(ids[start : start + LOOKED_UP_AT_ONCE])}}
-                async for raw in self._collection.find_raw_batches({**self._condition, **wanted}, self._projection):
+                requested = {"_id": {"$in": list(ids[start : start + LOOKED_UP_AT_ONCE])}}
+                async for raw in self._collection.find_raw_batches({**self._condition, **requested}, self._projection):
                     found += bson.decode_all(raw, _DECODING)
         return found
 

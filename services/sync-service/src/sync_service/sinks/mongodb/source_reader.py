@@ -60,20 +60,20 @@ class MongoSourceReader:
         return [self._row(document) async for batch in batches for document in batch]
 
     async def look_up(self, keys: Iterable[Key]) -> Mapping[Key, SourceRow]:
-        wanted = set(keys)
-        spelled = [identifier for key in wanted for identifier in self._spellings(key)]
-        rows = (self._row(document) for document in await self._documents.look_up(spelled))
-        return {row.key: row for row in rows if not row.has_no_key and row.key in wanted}
+        requested = set(keys)
+        candidates = [identifier for key in requested for identifier in self._candidates(key)]
+        rows = (self._row(document) for document in await self._documents.look_up(candidates))
+        return {row.key: row for row in rows if not row.has_no_key and row.key in requested}
 
     def _row(self, document: Document) -> SourceRow:
         return source_row(self._route, document, (document["_id"],))
 
-    def _spellings(self, key: Key) -> Iterable[Any]:
+    def _candidates(self, key: Key) -> Iterable[Any]:
         """The ids that a document with this key of the copy may have: a text may be that of an ObjectId or a UUID.
 
         The route does not declare the order of the fields of an `_id` with several fields.
         """
-        parts = [_spelled(value) for value in key]
+        parts = [_id_candidates(value) for value in key]
         if self._key_paths == [("_id",)]:
             return parts[0]
         orders = permutations(range(len(parts))) if len(parts) <= _PERMUTED else [tuple(range(len(parts)))]
@@ -84,15 +84,15 @@ class MongoSourceReader:
         ]
 
 
-def _spelled(value: Any) -> list[Any]:
+def _id_candidates(value: Any) -> list[Any]:
     if not isinstance(value, str):
         return [value]
-    spellings: list[Any] = [value]
+    candidates: list[Any] = [value]
     with suppress(InvalidId):
-        spellings.append(ObjectId(value))
+        candidates.append(ObjectId(value))
     with suppress(ValueError):
-        spellings.append(Binary.from_uuid(UUID(value), UuidRepresentation.STANDARD))
-    return spellings
+        candidates.append(Binary.from_uuid(UUID(value), UuidRepresentation.STANDARD))
+    return candidates
 
 
 def _nested(fields: Iterable[tuple[Sequence[str], Any]]) -> Document:

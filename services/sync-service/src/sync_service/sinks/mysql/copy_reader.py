@@ -48,9 +48,9 @@ class MysqlCopyReader:
             last = page[-1].key
 
     async def look_up(self, keys: Iterable[Key]) -> Mapping[Key, CopyRow]:
-        wanted = set(keys)
-        rows = (self._row(values) for values in await self._whole.look_up(self._columns, list(wanted)))
-        return {row.key: row for row in rows if row.key in wanted}
+        requested = set(keys)
+        rows = (self._row(values) for values in await self._whole.look_up(self._columns, list(requested)))
+        return {row.key: row for row in rows if row.key in requested}
 
     def _row(self, values: Values) -> CopyRow:
         row = dict(zip(self._columns, values, strict=True))

@@ -46,16 +46,16 @@ class MysqlSourceReader:
         return [self._row(values) for values in await self._table.rows(self._columns, lower, upper)]
 
     async def look_up(self, keys: Iterable[Key]) -> Mapping[Key, SourceRow]:
-        wanted = set(keys)
-        spelled = [values for key in wanted for values in self._spellings(key)]
-        rows = (self._row(values) for values in await self._table.look_up(self._columns, spelled))
-        return {row.key: row for row in rows if not row.has_no_key and row.key in wanted}
+        requested = set(keys)
+        candidates = [values for key in requested for values in self._candidates(key)]
+        rows = (self._row(values) for values in await self._table.look_up(self._columns, candidates))
+        return {row.key: row for row in rows if not row.has_no_key and row.key in requested}
 
     def _row(self, values: Values) -> SourceRow:
         row = dict(zip(self._columns, values, strict=True))
         return source_row(self._route, row, tuple(row[column] for column in self._key))
 
-    def _spellings(self, key: Key) -> Iterable[Values]:
+    def _candidates(self, key: Key) -> Iterable[Values]:
         """The keys that a row of the table with this key of the copy may have."""
         parts = tuple(key[0].values()) if self._route.is_keyed_by_document else key
         return product(
