@@ -14,6 +14,7 @@ DRIVERS = ("asyncmy", "bson", "motor", "pymongo")
 # They use the databases of the sync's own: accounts are read from the copy of users.
 NOT_OF_A_STORE = {
     "accounts.py": ("motor",),
+    "change_feed/endpoints.py": ("pymongo",),
     "main.py": ("motor", "pymongo"),
     # Conversions know the types that drivers return.
     "routes/converters.py": ("bson",),
