@@ -17,11 +17,12 @@ from support.secured_kafka import PASSWORD, secured_kafka
 pytestmark = pytest.mark.integration
 
 # As docs/operations.md has them.
-TOPICS = ("cdc.*", "sync.dead-letters", "connect-*", "__debezium-heartbeat.*")
+ON_TOPICS = ("Create", "Describe", "DescribeConfigs", "AlterConfigs", "Read", "Write")
 RIGHTS = (
-    *(("topic", name, "Create", "Describe", "DescribeConfigs", "AlterConfigs", "Read", "Write") for name in TOPICS),
-    *(("group", name, "Describe", "Read") for name in ("sync-service", "tandem-connect")),
-    ("cluster", "", "Describe"),
+    ("topic", ("cdc.*", "connect-*", "__debezium-heartbeat.*"), ON_TOPICS),
+    ("topic", ("sync.dead-letters",), ON_TOPICS),
+    ("group", ("sync-service", "tandem-connect"), ("Describe", "Read")),
+    ("cluster", (), ("Describe",)),
 )
 # `restricted` logs in by SCRAM, too, and sync-service's own tests use certificates.
 LONG = [pytest.param(name, marks=pytest.mark.long) for name in ("scram", "mutual")]
@@ -38,8 +39,8 @@ def secured_stack(
             files = {"SSL_CERT": str(kafka.certificates.cert), "SSL_KEY": str(kafka.certificates.key)}
             settings = kafka.settings("mutual", **files)
         elif request.param == "restricted":
-            for resource, resource_name, *operations in RIGHTS:
-                kafka.grant("bob", resource, resource_name, *operations)
+            for resource, names, operations in RIGHTS:
+                kafka.grant("bob", resource, names, operations)
             settings = kafka.settings("scram", SASL_USERNAME="bob")
         else:
             settings = kafka.settings("scram")
