@@ -7,8 +7,9 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, Request
 
-from service_kit.application import MAX_BODY_BYTES, create_application
+from service_kit.application import create_application
 from service_kit.health import NotReady
+from service_kit.middleware import MAX_BODY_BYTES
 from service_kit.problems import NotFound
 from service_kit.schemas import RequestBody
 from service_kit.settings import ServiceSettings

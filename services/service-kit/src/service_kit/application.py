@@ -13,12 +13,15 @@ from service_kit.documentation import serve_documentation
 from service_kit.event_loop import EventLoopMetrics
 from service_kit.health import ReadinessCheck, health_router
 from service_kit.metrics import HttpMetrics, new_registry
-from service_kit.middleware import BodyLimitMiddleware, GatewayPrefixMiddleware, RequestContextMiddleware
+from service_kit.middleware import (
+    MAX_BODY_BYTES,
+    BodyLimitMiddleware,
+    GatewayPrefixMiddleware,
+    RequestContextMiddleware,
+)
 from service_kit.openapi import describe_responses
 from service_kit.problems import install_problem_handlers
 from service_kit.settings import ServiceSettings
-
-MAX_BODY_BYTES = 1024 * 1024
 
 
 def create_application(

@@ -15,6 +15,8 @@ from service_kit.trace_context import begin_span
 
 log = structlog.get_logger(__name__)
 
+# The gateway has the same limit (client_max_body_size in infra/gateway/templates).
+MAX_BODY_BYTES = 1024 * 1024
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _EVENT_STREAM = "text/event-stream"
 
