@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import AfterValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-# The one place in this service that defines the length. The web UI has it in text.js, the sync in the column of its view
-# of hashtags (views.py).
+# The one place in this service that defines the length. The web UI has it in text.js; the sync has it in the column of
+# its view of hashtags (views.py).
 MAX_CODE_POINTS = 280
 
 # A canonical composition joins at most four code points, so longer texts can't become short enough. Normalising a
