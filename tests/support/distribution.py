@@ -24,7 +24,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class SharedSystemScheduling(LoadFileScheduling):  # type: ignore[misc]  # pytest-xdist has no types
         def _split_scope(self, nodeid: str) -> Any:
             shares_system = nodeid.startswith(WHOLE_SYSTEM) and not nodeid.startswith(OWN_SYSTEM)
-            if shares_system and config.getoption("numprocesses") <= FEW_PROCESSES:
+            if shares_system and (config.getoption("numprocesses") or 0) <= FEW_PROCESSES:
                 return "the whole system"
             return super()._split_scope(nodeid)
 
