@@ -1,10 +1,6 @@
 """Generates configuration.md from the `Settings` classes, the connectors and `.env.example`.
 
-<<<<<<< HEAD
 `make generate` runs it; a test compares the page with its output.
-=======
-`make generate` runs it; a test compares the page with what it would write.
->>>>>>> 1756ff0 (Generate Strimzi's resources; keep the worker's settings in one file)
 """
 
 import re
@@ -37,11 +33,7 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _INTRODUCTION = """\
 # Configuration
 
-<<<<<<< HEAD
 <!-- Generated from the code by docs/configuration.py (make generate); a test compares. -->
-=======
-<!-- Written by docs/configuration.py (make generate) out of the code; a test compares. -->
->>>>>>> 1756ff0 (Generate Strimzi's resources; keep the worker's settings in one file)
 
 All settings are environment variables. `make run` sets them; with Docker they are in `.env`, on Kubernetes
 in [ConfigMaps and Secrets](../infra/kubernetes/README.md). An invalid value ends the start with one line that
