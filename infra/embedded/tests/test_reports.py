@@ -18,6 +18,7 @@ from embedded_stack.supervisor import Children, ProcessMonitor
 pytestmark = pytest.mark.integration
 
 FULL = SimpleNamespace(free=5 * 1024**2)
+ROOMY = SimpleNamespace(free=5 * 1024**3)
 
 
 class NoChildren(Children):
@@ -25,6 +26,18 @@ class NoChildren(Children):
 
     def _reap(self) -> None:
         """Does nothing."""
+
+
+class RecordingChildren(NoChildren):
+    """Runs no command, and keeps what was to be run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.commands: list[tuple[str, ...]] = []
+
+    def run(self, *arguments: str) -> int:
+        self.commands.append(arguments)
+        return len(self.commands)
 
 
 def run_to_end(stack: Stack, name: str, program: str) -> None:
@@ -44,6 +57,42 @@ def test_death_on_a_full_disk_is_reported_with_the_cause(own_stack: Stack, monke
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: FULL)
     monitor.poll()
     assert any("the disk of" in line and "is full: free some space" in line for line in printed)
+
+
+def test_component_whose_disk_is_full_is_restarted_when_there_is_space(
+    own_stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed: list[str] = []
+    children, data = RecordingChildren(), own_stack.configuration.data("kafka")
+    run_to_end(own_stack, "kafka", "raise SystemExit(1)")
+    monitor = ProcessMonitor(own_stack, children, printed.append, restart=True)
+    # A disk of its own below the state folder, whose disk has space.
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: FULL if folder == data else ROOMY)
+    for _ in range(5):
+        monitor.poll()
+    assert [line for line in printed if f"the disk of {data} is full: free some space" in line] != []
+    assert len([line for line in printed if f"waits for space on the disk of {data}" in line]) == 1
+    assert children.commands == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: ROOMY)
+    monitor.poll()
+    assert children.commands == [("revive", "kafka")]
+
+
+def test_component_that_waits_for_another_says_so(own_stack: Stack) -> None:
+    printed: list[str] = []
+    children = RecordingChildren()
+    run_to_end(own_stack, "kafka", "raise SystemExit(1)")
+    run_to_end(own_stack, "connect", "raise SystemExit(1)")
+    monitor = ProcessMonitor(own_stack, children, printed.append, restart=True)
+    deadline = time.monotonic() + 30
+    while not any(line.endswith("waits for kafka") for line in printed):
+        monitor.poll()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    for _ in range(3):
+        monitor.poll()
+    assert len([line for line in printed if "waits for" in line]) == 1
+    assert ("revive", "connect") not in children.commands
 
 
 def test_death_is_reported_once_with_the_end_of_the_log(own_stack: Stack) -> None:

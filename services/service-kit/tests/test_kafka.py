@@ -121,6 +121,21 @@ async def test_unreachable_broker_is_named() -> None:
     assert str(raised.value) == f"the broker at {NOWHERE} does not answer: Connection refused"
 
 
+async def test_program_that_is_no_broker_is_named_so() -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """As MySQL does: it speaks first, and ends the connection after a request that it does not understand."""
+        writer.write(b"K" + bytes(3) + b"\n9.7.0" + bytes(60))
+        await reader.read(65536)
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1") as server:
+        host, port = server.sockets[0].getsockname()
+        kafka = KafkaClients(f"{host}:{port}")
+        with pytest.raises(KafkaUnavailable) as raised:
+            await kafka.start(kafka.client())
+    assert str(raised.value) == f"the program at {host}:{port} is no Kafka broker: it answers in another protocol"
+
+
 def kafka_clients_made_in(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Call):

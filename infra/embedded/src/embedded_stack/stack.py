@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from pydantic import SecretStr
@@ -14,7 +15,7 @@ from embedded_stack.components import COMPONENTS, Component, Environment
 from embedded_stack.components.base import LOOPBACK, NotReadyError
 from embedded_stack.configuration import StackConfiguration, port_offset_file, port_offset_used
 from embedded_stack.credentials import Credentials, write_private
-from embedded_stack.disk_space import disk_is_full
+from embedded_stack.disk_space import full_folder
 from embedded_stack.errors import StackError, StartCancelledError
 from embedded_stack.ports import require_free_ports
 from embedded_stack.process import ComponentProcess
@@ -217,14 +218,18 @@ class Stack:
                 if process.running() is None:
                     reason, tail = process.exit_reason(), process.log_tail()
                     process.pid_file.unlink(missing_ok=True)
-                    full = disk_is_full(self.configuration.state)
-                    hint = f"The disk of {self.configuration.state} is full: free some space. " if full else ""
+                    full = self.full_folder(name)
+                    hint = f"The disk of {full} is full: free some space. " if full else ""
                     raise StackError(f"{name} {reason} while starting. {hint}The end of {process.log_file}:\n{tail}")
         self._set_up(component, process)
         if runs_already:
             self._progress(f"{name:<10} runs already         {component.address}")
         else:
             self._report_ready(component, began)
+
+    def full_folder(self, name: str) -> Path | None:
+        """The folder of the component whose disk is full: its own data folder, or that of the whole stack."""
+        return full_folder((self.configuration.data(name), self.configuration.state))
 
     def _launch(self, component: Component, process: ComponentProcess, start: "_Start") -> None:
         """Start the process. The caller holds the lock of the component."""

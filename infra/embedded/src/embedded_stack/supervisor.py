@@ -18,7 +18,7 @@ from types import FrameType
 import psutil
 
 from embedded_stack.configuration import StackConfiguration
-from embedded_stack.disk_space import disk_is_full, require_space
+from embedded_stack.disk_space import require_space
 from embedded_stack.errors import ReportedError, StackError
 from embedded_stack.kernel import adopt_orphans
 from embedded_stack.log_lines import LogFollower, notable, stamped
@@ -168,10 +168,14 @@ class Children:
 
 @dataclass
 class Death:
-    """A component's process that died. `due` is when to restart it, `restarter` the pid of the child that does so."""
+    """A component's process that died.
+
+    `due` is when to restart it, `waits_for` what delays that, `restarter` the pid of the child that restarts it.
+    """
 
     pid: int | None
     due: float | None = None
+    waits_for: str | None = None
     restarter: int | None = None
 
     @property
@@ -242,28 +246,41 @@ class ProcessMonitor:
             if self._children.exit_code(death.restarter) is not None:
                 # The child has printed the error.
                 self._deaths[name] = self._plan(name, process)
-        elif death.due is not None and time.monotonic() >= death.due and not self._waits_for_others(name):
+        elif death.due is not None and time.monotonic() >= death.due and not self._must_wait(name, death):
             death.due, death.restarter = None, self._children.run("revive", name)
 
-    def _waits_for_others(self, name: str) -> bool:
-        """Is a dependency being restarted? Without it the start would fail."""
-        return any(
-            each in self._deaths and self._deaths[each].is_being_restarted
-            for each in self._stack.components[name].depends_on
-        )
+    def _must_wait(self, name: str, death: Death) -> bool:
+        """Would a start fail now? The reason is printed when it changes."""
+        waits_for = self._missing(name)
+        if waits_for not in (None, death.waits_for):
+            self._print(stamped(name, f"waits for {waits_for}"))
+        death.waits_for = waits_for
+        return waits_for is not None
+
+    def _missing(self, name: str) -> str | None:
+        """What a start needs: space on the disk, and the dependencies that are being restarted."""
+        if full := self._stack.full_folder(name):
+            return f"space on the disk of {full}"
+        depends_on = self._stack.components[name].depends_on
+        restarting = [each for each in depends_on if each in self._deaths and self._deaths[each].is_being_restarted]
+        return ", ".join(restarting) or None
 
     def _report(self, name: str, process: ComponentProcess) -> None:
         code = None if process.pid is None else self._children.exit_code(process.pid)
         self._print(stamped(name, f"DIED: it {process.exit_reason(code)}. The end of {process.log_file}:"))
         self._print("\n".join(f"    {line}" for line in process.log_tail().splitlines()))
-        if disk_is_full(self._stack.configuration.state):
-            self._print(stamped(name, f"the disk of {self._stack.configuration.state} is full: free some space"))
+        if full := self._stack.full_folder(name):
+            self._print(stamped(name, f"the disk of {full} is full: free some space"))
 
     def _plan(self, name: str, process: ComponentProcess) -> Death:
         death = Death(process.pid)
         start = self._stack.configuration.command(f"make start NAME={name}")
         if not self._restart:
             self._print(stamped(name, f"start it again with: {start}"))
+            return death
+        if self._stack.full_folder(name):
+            # It can't start before there is space, however often it is tried.
+            death.due = time.monotonic()
             return death
         delay = self._policy.next_restart(name)
         if delay is None:

@@ -242,6 +242,8 @@ class _Probe:
         return None if answer.error_code == IllegalSaslStateError.errno else sorted(answer.enabled_mechanisms)
 
     def _no_answer(self, cause: BaseException) -> str:
+        if isinstance(cause, asyncio.IncompleteReadError) and cause.partial:
+            return f"the program at {self.address} is no Kafka broker: it answers in another protocol"
         self.answers = False
         return f"the broker at {self.address} does not answer: {_text(cause)}"
 
