@@ -119,6 +119,31 @@ async def test_invalid_routes_file_is_one_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("run",), 1),
+        (("routes", "migrate"), 1),
+        (("routes", "migrate", "--apply"), 1),
+        (("reconcile", "--route", "tweets"), 2),
+        (("dead-letters", "retry", "--all"), 1),
+    ],
+)
+async def test_schema_of_a_source_is_refused_in_one_sentence(arguments: tuple[str, ...], code: int) -> None:
+    ended, output, errors = await run(
+        *arguments,
+        MYSQL_URL="mysql://a:b@127.0.0.1:1/auth",
+        MONGODB_URL="mongodb://127.0.0.1:1/tweets",
+        KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1",
+        AUTH_JWKS_URL="http://127.0.0.1:1/jwks.json",
+    )
+    assert (ended, output) == (code, "")
+    assert errors.startswith("error: MYSQL_URL names the schema auth, which is the source of route users: ")
+    assert "$SYNC_MYSQL_URL" in errors
+    assert errors.count("\n") == 1
+
+
 @pytest.fixture
 def own_routes(tmp_path: Path) -> Path:
     file = tmp_path / "routes.yaml"

@@ -19,6 +19,7 @@ from sync_service.reconciliation import cli as reconciliation
 from sync_service.routes.cli import add_routes_parser, run_routes
 from sync_service.routes.loader import InvalidRoutes, load_routes
 from sync_service.settings import Settings
+from sync_service.sinks.mysql.schema import SourceSchema, require_separate_schema
 
 
 def main() -> None:
@@ -40,13 +41,17 @@ def main() -> None:
                 inspect(_inspect_options(arguments))
     except ValidationError as error:
         sys.exit(format_settings_error(error))
+    except SourceSchema as error:
+        sys.exit(f"error: {error}")
     except InvalidRoutes as error:
         sys.exit("\n".join(f"error: {problem}" for problem in error.problems))
 
 
 def run() -> None:
     settings = Settings()
-    app = create_app(settings, load_routes(settings.sync_routes_file))
+    routes = load_routes(settings.sync_routes_file)
+    require_separate_schema(settings.mysql_url.get_secret_value(), routes)
+    app = create_app(settings, routes)
     serve(app, service="sync-service", settings=settings, before_shutdown=lambda: end_streams(app))
 
 

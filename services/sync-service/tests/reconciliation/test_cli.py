@@ -10,12 +10,14 @@ from typing import Any
 
 import pymongo
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
+from support.change_events import mysql_event
 from support.commands import run_command
 
 run = partial(run_command, "sync-service", within=60)
@@ -100,6 +102,17 @@ async def test_copy_is_repaired_and_agrees_afterwards(shop: Shop) -> None:
     code, output, errors = await run("reconcile", "--route", "things", **shop.variables)
     assert (code, errors) == (0, "")
     assert "the copy agrees with its source" in output
+
+
+async def test_comparison_without_a_running_sync_names_the_remedy(shop: Shop) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=shop.variables["KAFKA_BOOTSTRAP_SERVERS"])
+    async with producer:
+        _, value = mysql_event({"id": 1, "shelf": 2, "name": "b"}, pos=7)
+        await producer.send_and_wait(f"test.{shop.schema}.things", key=b'{"shelf": 2, "name": "b"}', value=value)
+    code, output, errors = await run("reconcile", "--patience", "1", **shop.variables)
+    assert code == 2
+    assert "unsettled (the sync makes no progress)" in output
+    assert errors.splitlines()[-1].endswith("is sync-service running?")
 
 
 async def test_corrupted_row_is_reported(shop: Shop) -> None:

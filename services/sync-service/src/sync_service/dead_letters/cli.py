@@ -24,6 +24,7 @@ from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
 from sync_service.routes.config import Route
 from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.sinks.base import Sink, Unavailable
+from sync_service.sinks.mysql.schema import require_separate_schema
 from sync_service.sinks.registry import Stores
 
 # The number of ids that are listed at a time.
@@ -113,6 +114,7 @@ async def _service(settings: DeadLetterSettings) -> AsyncIterator[DeadLetterServ
     letters, reader = DeadLetterWriter(kafka), DeadLetterReader(kafka)
     try:
         if isinstance(settings, RetrySettings):
+            require_separate_schema(settings.mysql_url.get_secret_value(), routes)
             stores = Stores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
             try:
                 yield DeadLetterService(reader, letters, routes, stores.sink)

@@ -25,6 +25,7 @@ from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.routes.config import Route
 from sync_service.routes.loader import InvalidRoutes, default_routes_file, load_routes
 from sync_service.sinks.base import Unavailable
+from sync_service.sinks.mysql.schema import SourceSchema, require_separate_schema
 from sync_service.sinks.registry import ComparisonStores
 from sync_service.sinks.rows import CannotCompare
 
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         return reconcile(options, ReconcileSettings())
     except ValidationError as error:
         return _fail(format_settings_error(error).removeprefix("error: "))
-    except InvalidRoutes as error:
+    except (InvalidRoutes, SourceSchema) as error:
         return _fail(str(error))
 
 
@@ -91,9 +92,11 @@ def reconcile(options: ReconcileOptions, settings: ReconcileSettings) -> int:
     """Compare, repair on request, and print the report. Returns the exit code.
 
     0: the copies agree with their sources, or do after the repair; 1: they differ; 2: they could not be compared, or
-    the sync makes no progress, so that the result is unknown; 130: interrupted. Raises `InvalidRoutes`.
+    the sync makes no progress, so that the result is unknown; 130: interrupted. Raises `InvalidRoutes` and
+    `SourceSchema`.
     """
     routes = {route.name: route for route in load_routes(settings.sync_routes_file)}
+    require_separate_schema(settings.mysql_url.get_secret_value(), routes.values())
     if unknown := sorted(set(options.routes) - routes.keys()):
         return _fail(f"there is no route {', '.join(unknown)}; the routes are {', '.join(routes)}")
     chosen = [routes[name] for name in options.routes or routes]
@@ -106,7 +109,10 @@ def reconcile(options: ReconcileOptions, settings: ReconcileSettings) -> int:
         return INTERRUPTED
     print(as_json(reports) if options.json else "\n".join(map(as_text, reports)))
     if any(report.is_lagging for report in reports):
-        return _fail("the sync makes no progress with its events, so it is unknown whether the rows differ")
+        return _fail(
+            "the sync makes no progress with its events, so it is unknown whether the rows differ; "
+            "is sync-service running?"
+        )
     return IN_AGREEMENT if all(report.is_in_agreement for report in reports) else DIFFERENT
 
 

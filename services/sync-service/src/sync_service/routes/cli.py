@@ -14,6 +14,7 @@ from sync_service.routes.config import Route
 from sync_service.routes.explain import NotAnEvent, explain_event
 from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.sinks.base import UnfitTable
+from sync_service.sinks.mysql.schema import require_separate_schema
 from sync_service.sinks.registry import change_schemas
 
 
@@ -44,7 +45,7 @@ def add_routes_parser(commands: "argparse._SubParsersAction[argparse.ArgumentPar
 
 
 def run_routes(arguments: argparse.Namespace) -> None:
-    """Raises `InvalidRoutes`. Any other error ends the program with one sentence."""
+    """Raises `InvalidRoutes` and `SourceSchema`. Any other error ends the program with one sentence."""
     match arguments.action:
         case "check":
             file = RoutesSettings().sync_routes_file
@@ -89,6 +90,7 @@ def _explain(file: str) -> None:
 def _migrate(*, apply: bool) -> None:
     settings = MigrationSettings()
     routes = load_routes(settings.sync_routes_file)
+    require_separate_schema(settings.mysql_url.get_secret_value(), routes)
     try:
         statements = asyncio.run(change_schemas(settings.mysql_url.get_secret_value(), routes, apply=apply))
     except DBAPIError as error:

@@ -12,6 +12,21 @@ from sync_service.sinks.mysql.ddl import ExistingTable, missing
 LOCK_SECONDS = 120
 
 
+class SourceSchema(Exception):  # noqa: N818 - the schema is a source
+    """`MYSQL_URL` names a schema that a route reads from; one sentence with the remedy."""
+
+
+def require_separate_schema(address: str, routes: Iterable[Route]) -> None:
+    """Raise `SourceSchema` if the schema of the copies is the source of a route: its owner alone creates its tables."""
+    schema = mysql_url(address).database
+    for route in routes:
+        if route.source_store == "mysql" and route.source is not None and route.source[0] == schema:
+            raise SourceSchema(
+                f"MYSQL_URL names the schema {schema}, which is the source of route {route.name}: set MYSQL_URL to the "
+                "schema of the copies; on the embedded stack, it is $SYNC_MYSQL_URL"
+            )
+
+
 async def change_tables(address: str, routes: Iterable[Route], *, apply: bool) -> list[str]:
     """The missing statements. Replicas that start concurrently wait for each other.
 
