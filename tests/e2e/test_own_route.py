@@ -17,6 +17,7 @@ from embedded_stack import Stack
 from registrar.topics import ensure_topics, load_topics
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine
+from support.commands import run_command
 from support.connector import run_connector
 from support.polling import eventually
 from support.replicas import running_processes
@@ -56,7 +57,7 @@ def test_page_shows_the_tables_that_are_created(tmp_path: Path) -> None:
     file = tmp_path / "routes.yaml"
     file.write_text(blocks("yaml")[0])
     orders = next(route for route in load_routes(file) if route.name == "orders")
-    shown = next(block for block in blocks("console") if "routes migrate" in block).partition("\n")[2]
+    shown = next(block for block in blocks("console") if "routes migrate" in block).partition("routes migrate\n")[2]
     assert shown == "".join(f"{statement};\n" for statement in missing(orders, {}))
 
 
@@ -144,3 +145,6 @@ async def test_own_table_and_own_collection_are_copied_both_ways(
         await mongo["shop"]["orders"].delete_one({"_id": order["_id"]})
         await eventually(products, lambda found: list(found) == ["table"])
         await eventually(orders, lambda found: list(found) == [8])
+
+        code, output, errors = await run_command("sync-service", "reconcile", within=60, **variables)
+        assert (code, output.count("the copy agrees with its source"), errors) == (0, 2, "")
