@@ -27,6 +27,9 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup run up down status logs start stop restart test-unit test test-all check format generate docs bench faults lock clean
 
+# Before a recipe that needs the name of a component.
+require_name = @test -n "$(NAME)" || { echo "error: NAME is missing: make $@ NAME=sync" >&2; exit 2; }
+
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -45,19 +48,22 @@ up: setup ## Run the whole system in the background; start what is missing of on
 down: setup ## Stop what `make up` started
 	@$(STACK) down
 
-status: setup ## Show what runs, where and since when
+status: setup ## Show what runs, where and since when; exit code 1 unless all components run
 	@$(STACK) status
 
 logs: setup ## Follow the logs (NAME=auth for one component)
 	@$(STACK) logs $(NAME)
 
 start: setup ## Start one component of a running stack (NAME=sync)
+	$(require_name)
 	@$(STACK) start $(NAME)
 
 stop: setup ## Stop one component of a running stack (NAME=sync)
+	$(require_name)
 	@$(STACK) stop $(NAME)
 
 restart: setup ## Restart one component of a running stack (NAME=sync)
+	$(require_name)
 	@$(STACK) restart $(NAME)
 
 test-unit: setup ## Run the tests that need no server, in less than a minute

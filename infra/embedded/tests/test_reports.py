@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -12,8 +13,9 @@ import pytest
 
 from embedded_stack import Stack, StackError
 from embedded_stack.components.base import NotReadyError, responds_ok
+from embedded_stack.configuration import REPOSITORY
 from embedded_stack.process import Command
-from embedded_stack.supervisor import Children, ProcessMonitor
+from embedded_stack.supervisor import Children, ProcessMonitor, ready_message
 
 pytestmark = pytest.mark.integration
 
@@ -48,6 +50,27 @@ def run_to_end(stack: Stack, name: str, program: str) -> None:
     while process.running() is not None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("in_background", "stop", "others"),
+    [(True, "make down stops everything", ["Ctrl-C", "another terminal"]), (False, "Ctrl-C (or ", ["Try it"])],
+)
+def test_message_of_a_ready_stack_has_the_time_and_the_way_to_stop_it(
+    own_stack: Stack, in_background: bool, stop: str, others: list[str]
+) -> None:
+    message = ready_message(own_stack.configuration, own_stack.addresses, 53.4, in_background=in_background)
+    assert "ready after 53 s\n" in message
+    assert stop in message
+    assert not any(other in message for other in others)
+
+
+@pytest.mark.parametrize("command", ["start", "stop", "restart"])
+def test_make_command_without_a_component_names_what_is_missing(command: str) -> None:
+    arguments = ["make", "--no-print-directory", "--assume-old", "setup", command, "NAME="]
+    done = subprocess.run(arguments, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: NAME is missing: make {command} NAME=sync\n")
 
 
 def test_death_on_a_full_disk_is_reported_with_the_cause(own_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

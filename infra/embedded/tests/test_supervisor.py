@@ -193,9 +193,12 @@ async def test_start_on_used_ports_names_the_stack_that_uses_them(whole: StackCo
 
 
 async def test_running_stack_refuses_another_port_offset(whole: StackCommands, other: StackCommands) -> None:
-    done = StackCommands(whole.state, other.offset).run("start", "sync")
-    assert done.returncode == 1
-    assert f"TANDEM_PORT_OFFSET={whole.offset}" in done.stderr
+    settings = f"TANDEM_STATE_DIR={shlex.quote(str(whole.state))} TANDEM_PORT_OFFSET={whole.offset}"
+    for arguments in (("start", "sync"), ("stop", "sync"), ("restart", "sync"), ("status",), ("up",)):
+        done = StackCommands(whole.state, other.offset).run(*arguments)
+        assert (done.returncode, done.stdout) == (1, ""), arguments
+        assert f"runs with TANDEM_PORT_OFFSET={whole.offset}, and {other.offset} is set now" in done.stderr
+        assert f"`{settings} make down`" in done.stderr
 
 
 async def test_down_finds_processes_without_supervisor_guard_and_pid_files(
@@ -254,6 +257,15 @@ async def test_component_that_dies_too_often_is_not_restarted_until_an_operator_
     pid = up.pid("mail")
     kill(pid)
     await runs(up, "mail", instead_of=pid)
+
+
+async def test_up_stops_components_without_a_supervisor_and_names_the_cause(other: StackCommands) -> None:
+    assert other.run("start", "mail").returncode == 0
+    started = other.pid("mail")
+    done = other.run("up", "mail")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "without a supervisor (it was killed, or `make start` started them)" in done.stdout
+    assert other.pid("mail") != started
 
 
 async def test_concurrent_starts_start_one_process(up: StackCommands) -> None:

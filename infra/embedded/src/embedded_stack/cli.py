@@ -60,9 +60,12 @@ def _arguments() -> argparse.Namespace:
         each.add_argument(
             "--restart", choices=("yes", "no"), default="yes", help="restart components that die (default: yes)"
         )
+    run.add_argument("--in-background", action="store_true", help=argparse.SUPPRESS)
     down = commands.add_parser("down", help="stop the stack that runs in the background")
     down.add_argument("--inherited-lock", type=int, help=argparse.SUPPRESS)
-    commands.add_parser("status", help="show the state, address and uptime of each component")
+    commands.add_parser(
+        "status", help="show the state, address and uptime of each component; exit code 1 unless all run"
+    )
     logs = commands.add_parser("logs", help="follow the logs")
     logs.add_argument("name", nargs="*", help="components; all if none is given")
     for name, text in _COMPONENT_COMMANDS.items():
@@ -90,7 +93,13 @@ def _run(arguments: argparse.Namespace) -> int:
         case "fetch":
             Stack(configuration).fetch()
         case "run":
-            Supervisor(configuration, arguments.name, restart=arguments.restart == "yes").run()
+            supervisor = Supervisor(
+                configuration,
+                arguments.name,
+                restart=arguments.restart == "yes",
+                in_background=arguments.in_background,
+            )
+            supervisor.run()
         case "up":
             _up(configuration, arguments.name, arguments.restart)
         case "down":
@@ -104,7 +113,9 @@ def _run(arguments: argparse.Namespace) -> int:
         case "revive":
             return _as_child(configuration, lambda stack: stack.revive(arguments.name))
         case name:
-            _COMPONENT_COMMANDS[name][1](_cancellable(Stack(configuration, progress=_print)), arguments.name)
+            stack = _cancellable(Stack(configuration, progress=_print))
+            stack.require_same_ports()
+            _COMPONENT_COMMANDS[name][1](stack, arguments.name)
     return 0
 
 
@@ -153,7 +164,8 @@ def _up(configuration: StackConfiguration, names: list[str], restart: str) -> No
             _start_missing(configuration, names)
             return
     with log_file.open("ab") as log:
-        command = [sys.executable, "-m", "embedded_stack.cli", "run", "--restart", restart, *names]
+        program = [sys.executable, "-m", "embedded_stack.cli"]
+        command = [*program, "run", "--in-background", "--restart", restart, *names]
         supervisor = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     try:
         while supervisor.poll() is None and not (owner(state) == supervisor.pid and phase(state) is Phase.READY):
@@ -180,6 +192,7 @@ def _await_ready(configuration: StackConfiguration, follower: LogFollower) -> bo
 def _start_missing(configuration: StackConfiguration, names: list[str]) -> None:
     """Start the missing ones of these components, or of all, in a running stack."""
     stack = _cancellable(Stack(configuration, progress=_print))
+    stack.require_same_ports()
     if missing := stack.missing(*names):
         _print(f"The stack in {configuration.state} runs without {', '.join(missing)}; starting them.")
         stack.start(*missing)
@@ -223,7 +236,8 @@ def _down(configuration: StackConfiguration, inherited_lock: int | None) -> None
 
 
 def _status(stack: Stack) -> int:
-    """Print a line for each component. Return 0 if all run, else 1."""
+    """Print a line for each component. Return 0 if all run, else 1. Raises `StackError`."""
+    stack.require_same_ports()
     all_run = True
     for name, component in stack.components.items():
         if component.outside is not None:

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from embedded_stack.components import COMPONENTS, Component, Environment
 from embedded_stack.components.base import LOOPBACK, NotReadyError
-from embedded_stack.configuration import StackConfiguration, port_offset_file, port_offset_used
+from embedded_stack.configuration import StackConfiguration, command, port_offset_file, port_offset_used
 from embedded_stack.credentials import Credentials, write_private
 from embedded_stack.disk_space import full_folder
 from embedded_stack.errors import StackError, StartCancelledError
@@ -76,7 +76,8 @@ class Stack:
         for name in ordered:
             if self.components[name].outside is None:
                 self.components[name].check()
-        self._require_same_ports()
+        self.require_same_ports()
+        write_private(port_offset_file(self.configuration.state), f"{self.configuration.port_offset}\n")
         self._require_free_ports(ordered)
         self.fetch()
         self._write_addresses()
@@ -93,6 +94,17 @@ class Stack:
         """The components that don't run, of these with their dependencies, or of all. Raises `StackError`."""
         wanted = self._with_dependencies(names or self.components)
         return [name for name in self.components if name in wanted and not self.is_running(name)]
+
+    def require_same_ports(self) -> None:
+        """Raise `StackError` if components run with another port offset: their addresses are not the ones used here."""
+        state = self.configuration.state
+        used = port_offset_used(state) if port_offset_file(state).exists() else self.configuration.port_offset
+        if used != self.configuration.port_offset and any(p.running() for p in self.processes.values()):
+            raise StackError(
+                f"The stack in {state} runs with TANDEM_PORT_OFFSET={used}, and "
+                f"{self.configuration.port_offset} is set now: set the same, or stop the stack first: "
+                f"`{command(state, used, 'make down')}`."
+            )
 
     def cancel(self) -> None:
         """Cancel a `start` that runs in another thread, for example from a signal handler."""
@@ -174,18 +186,6 @@ class Stack:
         failures = [error for future in started.values() if (error := future.exception()) is not None]
         for error in sorted(failures, key=lambda each: isinstance(each, StartCancelledError)):
             raise error
-
-    def _require_same_ports(self) -> None:
-        """Refuse a second port offset: components with different offsets would not find each other."""
-        state = self.configuration.state
-        used = port_offset_used(state) if port_offset_file(state).exists() else self.configuration.port_offset
-        if used != self.configuration.port_offset and any(p.running() for p in self.processes.values()):
-            raise StackError(
-                f"The stack in {state} runs with TANDEM_PORT_OFFSET={used}, and "
-                f"{self.configuration.port_offset} is set now: set the same, or stop the stack first: "
-                f"`{self.configuration.command('make down')}`."
-            )
-        write_private(port_offset_file(state), f"{self.configuration.port_offset}\n")
 
     def _require_free_ports(self, names: Iterable[str]) -> None:
         ports = {}

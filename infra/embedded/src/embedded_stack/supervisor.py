@@ -36,11 +36,22 @@ _SERVICES = ("registrar", "sync", "auth", "tweet")
 
 
 class Supervisor:
-    """`names` are the components to start, with their dependencies. Without names all are started."""
+    """`names` are the components to start, with their dependencies. Without names all are started.
 
-    def __init__(self, configuration: StackConfiguration, names: Sequence[str] = (), *, restart: bool = True) -> None:
+    `in_background` has no terminal: the message when the stack is ready names no key.
+    """
+
+    def __init__(
+        self,
+        configuration: StackConfiguration,
+        names: Sequence[str] = (),
+        *,
+        restart: bool = True,
+        in_background: bool = False,
+    ) -> None:
         self._configuration = configuration
         self._names = names
+        self._in_background = in_background
         self._state = configuration.state
         self._stack = Stack(configuration, progress=self._print)
         self._asked_to_stop = threading.Event()
@@ -73,11 +84,18 @@ class Supervisor:
                     guard.dismiss()
 
     def _supervise(self, ownership: Ownership) -> None:
+        began = time.monotonic()
         if not self._start(ownership):
             return
-        ownership.enter(Phase.READY)
+        seconds = time.monotonic() - began
         ready = f"\nready: {' '.join(self._names)}\n"
-        self._print(ready if self._names else ready_message(self._configuration, self._stack.addresses))
+        if not self._names:
+            ready = ready_message(
+                self._configuration, self._stack.addresses, seconds, in_background=self._in_background
+            )
+        # `up` prints the output until this phase, so the message comes first.
+        self._print(ready)
+        ownership.enter(Phase.READY)
         followers = {name: LogFollower(self._stack.processes[name].log_file) for name in _SERVICES}
         while not self._asked_to_stop.wait(_MONITOR_SECONDS):
             self._require_intact(ownership)
@@ -105,7 +123,10 @@ class Supervisor:
 
     def _stop_leftovers(self) -> None:
         if any(process.running() or process.writers() for process in self._stack.processes.values()):
-            self._print("Components of a supervisor that was killed are still running; stopping them first.")
+            self._print(
+                "Components are running without a supervisor (it was killed, or `make start` started them); "
+                "stopping them first."
+            )
             self._stack.stop()
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
@@ -336,11 +357,15 @@ def guarded(configuration: StackConfiguration, ownership: Ownership) -> Iterator
         shell.wait()
 
 
-def ready_message(configuration: StackConfiguration, addresses: dict[str, str]) -> str:
+def ready_message(
+    configuration: StackConfiguration, addresses: dict[str, str], seconds: float, *, in_background: bool
+) -> str:
     """The text to print when the stack is ready. Its commands can be copied."""
     gateway = addresses["GATEWAY_URL"]
+    down = configuration.command("make down")
+    here, stop = ("Try it", f"{down} stops") if in_background else ("In another terminal", f"Ctrl-C (or {down}) stops")
     return f"""
-ready
+ready after {seconds:.0f} s
 
   {gateway}   the gateway; the services' documentation is at /api/auth/docs, /api/tweets/docs, /api/sync/docs
   {addresses["SYNC_URL"]}/v1/status   the state of the sync
@@ -349,7 +374,7 @@ ready
   {configuration.command("make status")}   the state of each component
   {configuration.command("make logs")}   the logs
 
-  In another terminal:
+  {here}:
 
     json='Content-Type: application/json'
     curl -s {gateway}/api/auth/v1/register -H "$json" -d '{{"username":"ada","email":"ada@example.com","name":"Ada",
@@ -359,5 +384,5 @@ ready
     curl -s {gateway}/api/tweets/v1/tweets -H "$json" -H "Authorization: Bearer $TOKEN" -d '{{"text":"hello #tandem"}}'
     curl -s {gateway}/api/tweets/v1/tweets
 
-  Ctrl-C (or {configuration.command("make down")}) stops everything; the data stays in {configuration.shown("data")}
+  {stop} everything; the data stays in {configuration.shown("data")}
 """
