@@ -46,7 +46,7 @@ async def test_new_user_signs_up_tweets_edits_deletes_and_logs_out(page: Page, w
     await expect(page.locator(".who")).to_contain_text(f"@{username}")
     await expect(page).to_have_title("Home · Tandem")
 
-    # Whoever is elsewhere reads a name as soon as its copy has arrived.
+    # Other pages show a name as soon as its copy has arrived.
     await found_by_others(windows.gateway, username)
     words = f"Nanoseconds, {secrets.token_hex(4)} #tandem"
     await page.get_by_label("New tweet").fill(words)

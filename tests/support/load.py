@@ -44,7 +44,7 @@ async def answer_nothing(scope: Scope, _receive: Receive, send: Send) -> None:
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["logins", url]:
-            # Whoever makes the load must not be what delays the service on this machine.
+            # The load generator must not delay the service on this machine.
             os.nice(5)
             print(json.dumps(asyncio.run(log_in_to_each(url, json.load(sys.stdin)))))
         case ["control", port]:

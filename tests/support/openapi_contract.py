@@ -164,7 +164,7 @@ class _As:
 
 
 def sent_as(role: str) -> type[_As]:
-    """What to register with the contract's `auth`, for somebody of this role to send requests."""
+    """What to register with the contract's `auth`, so that a user of this role sends the requests."""
     return type(f"As{role.title()}", (_As,), {"role": role})
 
 

@@ -85,7 +85,7 @@ class Replica:
 
 @asynccontextmanager
 async def running_processes(service: str, count: int, stack: Stack, **variables: str) -> AsyncIterator[list[Replica]]:
-    """So many of a service, started at once. Their logs are beside those of the stack's components."""
+    """`count` replicas of a service, started together. Their logs are beside those of the stack's components."""
     logs = stack.configuration.state / "log"
     logs.mkdir(parents=True, exist_ok=True)
     replicas = [Replica(service, {"PATH": os.environ["PATH"], **variables}, logs) for _ in range(count)]

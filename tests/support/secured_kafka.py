@@ -73,7 +73,7 @@ class _Broker(Kafka):
             file.write(properties_file(self._secured()))
 
     def after_ready(self) -> None:
-        """The topics are made by whoever wants them."""
+        """The tests create their own topics."""
 
     def _format(self, *options: str) -> None:
         with self._properties.open("a") as file:

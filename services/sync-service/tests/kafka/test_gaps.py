@@ -1,5 +1,5 @@
-"""Events that were deleted before they were read: the route goes on, says what is missing, and is in doubt until it
-was compared.
+"""Events that were deleted before they were read: the route continues, reports what is missing, and is in doubt until
+it was compared.
 """
 
 import asyncio

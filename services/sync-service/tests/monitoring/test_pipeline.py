@@ -100,7 +100,7 @@ async def test_missing_topic_is_reported_and_not_created(kafka_bootstrap_servers
         (0, 10, 4, 4, 6),
         (0, 10, None, 0, 10),
         (7, 10, None, 7, 3),
-        (7, 10, 4, 7, 3),  # what was deleted unread waits for nobody
+        (7, 10, 4, 7, 3),  # records that were deleted unread are no lag
         (0, 9, 10, 10, 0),
     ],
 )

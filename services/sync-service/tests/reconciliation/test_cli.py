@@ -25,7 +25,7 @@ run = partial(run_command, "sync-service", within=60)
 
 @dataclass(frozen=True)
 class Shop:
-    """A route of somebody's own: a table of things with a key of two columns, and its copy."""
+    """A user's own route: a table of things with a key of two columns, and its copy."""
 
     variables: dict[str, str]
     mysql_root_url: str

@@ -81,7 +81,7 @@ async def test_impossible_comparison_fails_with_the_reason(sync: SyncProcess) ->
         seen = await finished(replica, answer.headers["Location"])
         assert (seen["state"], seen["report"]) == ("failed", None)
         assert f"MySQL shows no table test.{sync.users}" in seen["problem"]
-        # The sync goes on.
+        # The sync continues.
         assert (await replica.client.get("/readyz")).status_code == 200
 
 

@@ -245,7 +245,7 @@ async def test_value_that_mongodb_can_not_hold_is_rejected_as_data(mongo_sink: M
 async def test_value_that_a_unique_index_refuses_is_rejected_and_not_lost(
     mongo_sink: MongoSink, database: "Database"
 ) -> None:
-    """The index is somebody's own: a route makes none."""
+    """The index was created by an operator: a route creates none."""
     await database["users_copy"].create_index("email", unique=True)
     await mongo_sink.write([Change(("u1",), {"email": "a@example.com"}, streaming(1))])
     for operation in "cu":
