@@ -389,7 +389,7 @@ async def test_commands_list_show_retry_and_discard(
     ids = [each["id"] for each in letters]
 
     code, output, errors = await sync.command("dead-letters", "list", "--route", sync.tweets, "--limit", "4")
-    assert (code, errors) == (0, "there are more than 4; --limit shows more\n")
+    assert (code, errors) == (0, "there are more than 4; use --limit to show more\n")
     assert [line.split()[0] for line in output.splitlines()] == ids[:4]
     assert f"{sync.topic(sync.tweets)}-0@0  UnfitValue: lang: " in output
     code, output, _ = await sync.command("dead-letters", "show", ids[0])
