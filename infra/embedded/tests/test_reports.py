@@ -80,6 +80,8 @@ def test_death_on_a_full_disk_is_reported_with_the_cause(own_stack: Stack, monke
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: FULL)
     monitor.poll()
     assert any("the disk of" in line and "is full: free some space" in line for line in printed)
+    # A full disk may not allow a new folder.
+    assert not (own_stack.configuration.state / "data" / "mysql").exists()
 
 
 def test_component_whose_disk_is_full_is_restarted_when_there_is_space(

@@ -155,12 +155,12 @@ def port_offset_file(state: Path) -> Path:
     return state / "run" / "port-offset"
 
 
-def port_offset_used(state: Path) -> int:
-    """The offset of the stack that runs with this state folder, 0 if it is unknown."""
+def port_offset_used(state: Path) -> int | None:
+    """The offset of the stack that runs with this state folder, None if it is unknown."""
     try:
         return int(port_offset_file(state).read_text())
     except (OSError, ValueError):
-        return 0
+        return None
 
 
 def require_without(path: Path, separators: Mapping[str, str], setting: str, of: str) -> None:

@@ -1,7 +1,6 @@
 """Checks of free disk space."""
 
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
 from embedded_stack.errors import StackError
@@ -22,8 +21,3 @@ def require_space(folder: Path, needed_bytes: int, what: str, remedy: str) -> No
 def disk_is_full(folder: Path) -> bool:
     """Is so little space left that this explains a failure?"""
     return shutil.disk_usage(folder).free < _FULL_BYTES
-
-
-def full_folder(folders: Iterable[Path]) -> Path | None:
-    """The first of the folders whose disk is full. They can be on different disks."""
-    return next((folder for folder in folders if disk_is_full(folder)), None)

@@ -37,7 +37,7 @@ def require_free_ports(configuration: StackConfiguration, ports_of: Mapping[str,
     unknown = PortOwner("another program")
     lines = [f"  {port}, which {taken[port]} needs, by {owners.get(port, unknown).text}" for port in sorted(taken)]
     stacks = sorted({owner.stack for owner in owners.values() if owner.stack is not None})
-    remedies = [f"`{command(stack, port_offset_used(stack), 'make down')}`" for stack in stacks]
+    remedies = [f"`{command(stack, port_offset_used(stack) or 0, 'make down')}`" for stack in stacks]
     end = f"end what has them ({', '.join(remedies)})" if remedies else "end what has them"
     noun = "1 port of the stack is" if len(taken) == 1 else f"{len(taken)} ports of the stack are"
     raise StackError(

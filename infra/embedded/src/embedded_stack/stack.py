@@ -15,7 +15,7 @@ from embedded_stack.components import COMPONENTS, Component, Environment
 from embedded_stack.components.base import LOOPBACK, NotReadyError
 from embedded_stack.configuration import StackConfiguration, command, port_offset_file, port_offset_used
 from embedded_stack.credentials import Credentials, write_private
-from embedded_stack.disk_space import full_folder
+from embedded_stack.disk_space import disk_is_full
 from embedded_stack.errors import StackError, StartCancelledError
 from embedded_stack.ports import require_free_ports
 from embedded_stack.process import ComponentProcess
@@ -71,8 +71,7 @@ class Stack:
         Raises `StackError`: before the start it names every port that is in use, later the first component that failed.
         Components that were started stay up.
         """
-        wanted = self._with_dependencies(names or self.components)
-        ordered = [name for name in self.components if name in wanted]
+        ordered = self._ordered(names)
         for name in ordered:
             if self.components[name].outside is None:
                 self.components[name].check()
@@ -92,14 +91,13 @@ class Stack:
 
     def missing(self, *names: str) -> list[str]:
         """The components that don't run, of these with their dependencies, or of all. Raises `StackError`."""
-        wanted = self._with_dependencies(names or self.components)
-        return [name for name in self.components if name in wanted and not self.is_running(name)]
+        return [name for name in self._ordered(names) if not self.is_running(name)]
 
     def require_same_ports(self) -> None:
         """Raise `StackError` if components run with another port offset: their addresses are not the ones used here."""
         state = self.configuration.state
-        used = port_offset_used(state) if port_offset_file(state).exists() else self.configuration.port_offset
-        if used != self.configuration.port_offset and any(p.running() for p in self.processes.values()):
+        used = port_offset_used(state)
+        if used not in (None, self.configuration.port_offset) and any(p.running() for p in self.processes.values()):
             raise StackError(
                 f"The stack in {state} runs with TANDEM_PORT_OFFSET={used}, and "
                 f"{self.configuration.port_offset} is set now: set the same, or stop the stack first: "
@@ -170,6 +168,11 @@ class Stack:
             wanted |= {name} | self._with_dependencies(self.components[name].depends_on)
         return wanted
 
+    def _ordered(self, names: Iterable[str]) -> list[str]:
+        """These components with their dependencies, or all, each after its dependencies. Raises `StackError`."""
+        wanted = self._with_dependencies(names or self.components)
+        return [name for name in self.components if name in wanted]
+
     def _start_in_parallel(self, names: list[str]) -> None:
         """Start each component as soon as its dependencies are ready. `names` are ordered by dependency.
 
@@ -228,8 +231,13 @@ class Stack:
             self._report_ready(component, began)
 
     def full_folder(self, name: str) -> Path | None:
-        """The folder of the component whose disk is full: its own data folder, or that of the whole stack."""
-        return full_folder((self.configuration.data(name), self.configuration.state))
+        """The folder of the component whose disk is full: its own data folder, or that of the whole stack.
+
+        They can be on different disks. No folder is created, because a full disk may not allow it.
+        """
+        state = self.configuration.state
+        folders = (state / "data" / name, state)
+        return next((folder for folder in folders if folder.exists() and disk_is_full(folder)), None)
 
     def _launch(self, component: Component, process: ComponentProcess, start: "_Start") -> None:
         """Start the process. The caller holds the lock of the component."""

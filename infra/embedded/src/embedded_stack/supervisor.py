@@ -207,10 +207,10 @@ class Death:
 class ProcessMonitor:
     """Reports components that die, and restarts them."""
 
-    def __init__(self, stack: Stack, children: Children, say: Progress, *, restart: bool) -> None:
+    def __init__(self, stack: Stack, children: Children, print_line: Progress, *, restart: bool) -> None:
         self._stack = stack
         self._children = children
-        self._print = say
+        self._print = print_line
         self._restart = restart
         self._policy = RestartPolicy()
         self._seen: dict[str, psutil.Process] = {}
