@@ -26,12 +26,14 @@ class BrokerState:
 
 
 class Broker:
-    """Keeps its connections while the broker answers, and opens new ones after a failure."""
+    """Keeps its connections while the broker answers, and opens new ones after a failure.
 
-    def __init__(self, kafka: KafkaClients, topics: TopicReconciler, heartbeat_topics: Sequence[str]) -> None:
+    The `other` topics of `topics` are those of the heartbeats.
+    """
+
+    def __init__(self, kafka: KafkaClients, topics: TopicReconciler) -> None:
         self.topics = topics
         self._kafka = kafka
-        self._heartbeat_topics = heartbeat_topics
         self._admin: AIOKafkaAdminClient | None = None
         self._consumer: AIOKafkaConsumer | None = None
         self._reader: HeartbeatReader | None = None
@@ -45,7 +47,7 @@ class Broker:
             raise
         unread = {
             topic: f"topic {topic} {self.topics.problems.get(topic, 'is missing')}"
-            for topic in self._heartbeat_topics
+            for topic in self.topics.other
             if topic not in self.topics.partitions
         }
         try:
@@ -54,7 +56,7 @@ class Broker:
         except KafkaError as error:
             await self._close_reader()
             reason = await self._kafka.explain(error)
-            return BrokerState(created, {}, {**dict.fromkeys(self._heartbeat_topics, reason), **unread})
+            return BrokerState(created, {}, {**dict.fromkeys(self.topics.other, reason), **unread})
 
     async def close(self) -> None:
         """Close the connections. Errors are only logged."""
@@ -80,7 +82,7 @@ class Broker:
             await self._kafka.start(consumer)
             self._consumer, self._reader = consumer, HeartbeatReader(consumer)
         partitions = self.topics.partitions
-        await self._reader.follow({topic: partitions[topic] for topic in self._heartbeat_topics if topic in partitions})
+        await self._reader.follow({topic: partitions[topic] for topic in self.topics.other if topic in partitions})
         return await self._reader.ages()
 
     async def _close_reader(self) -> None:

@@ -63,7 +63,7 @@ class Registrar:
     async def run(self) -> None:
         """Poll for ever. After a failed poll the next one follows with backoff."""
         failures = 0
-        broker = Broker(self._kafka, self._topics, [connector.heartbeat_topic for connector in self.connectors])
+        broker = Broker(self._kafka, self._topics)
         http = internal_client(str(self.settings.connect_url), timeout=_CONNECT_TIMEOUT_SECONDS)
         try:
             async with http, asyncio.TaskGroup() as repairs:
