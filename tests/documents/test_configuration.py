@@ -1,37 +1,23 @@
 """docs/configuration.md is what the code says, and every variable is where it belongs."""
 
-import importlib.util
 import re
-from types import ModuleType
 
 import pytest
-import yaml
 
-from support.manifests import ROOT, Manifest
-
-
-@pytest.fixture(scope="module")
-def configuration() -> ModuleType:
-    """The program beside the page."""
-    specification = importlib.util.spec_from_file_location("configuration", ROOT / "docs" / "configuration.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+from docs import configuration
+from support.manifests import ROOT, Manifest, compose_file
 
 
 @pytest.fixture(scope="module")
 def compose() -> Manifest:
-    read: Manifest = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    return read
+    return compose_file()
 
 
-def test_page_matches_the_code(configuration: ModuleType) -> None:
+def test_page_matches_the_code() -> None:
     assert configuration.PAGE.read_text() == configuration.page(), "run `make generate`"
 
 
-def test_every_variable_is_described(configuration: ModuleType) -> None:
+def test_every_variable_is_described() -> None:
     classes = [*configuration.SERVICES.values(), configuration.StackConfiguration]
     silent = {
         name
@@ -43,7 +29,7 @@ def test_every_variable_is_described(configuration: ModuleType) -> None:
     assert [name for name, (_, comment) in configuration.docker_variables().items() if not comment] == []
 
 
-def test_compose_sets_required_variables_and_no_unknown_ones(configuration: ModuleType, compose: Manifest) -> None:
+def test_compose_sets_required_variables_and_no_unknown_ones(compose: Manifest) -> None:
     for service, settings in configuration.SERVICES.items():
         read = configuration.variables(settings)
         needed = {name for name, field in read.items() if field.is_required()}
@@ -55,7 +41,7 @@ def test_compose_sets_required_variables_and_no_unknown_ones(configuration: Modu
         assert given <= read.keys(), service
 
 
-def test_every_variable_of_compose_is_in_its_example(configuration: ModuleType) -> None:
+def test_every_variable_of_compose_is_in_its_example() -> None:
     text = re.sub(r"^\s*#.*$", "", (ROOT / "docker-compose.yml").read_text(), flags=re.MULTILINE)
     # `$${NAME}` is the container's business.
     assert set(re.findall(r"(?<!\$)\$\{(\w+)", text)) == set(configuration.docker_variables())

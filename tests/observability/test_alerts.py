@@ -9,6 +9,7 @@ import yaml
 
 from embedded_stack import Stack
 from observability.prometheus import ALERTS, FOLDER, JOBS, PAGE, promtool
+from support.manifests import compose_file
 
 CONFIGURATION = FOLDER / "prometheus"
 
@@ -47,7 +48,7 @@ def test_alert_has_a_description(alert: dict[str, Any]) -> None:
 
 def test_every_service_is_scraped_at_its_address() -> None:
     """The container's address and port, by the names of docker-compose.yml."""
-    compose = yaml.safe_load((FOLDER.parents[1] / "docker-compose.yml").read_text())["services"]
+    compose = compose_file()["services"]
     asked = {
         scraped["job_name"]: scraped["static_configs"][0]["targets"]
         for scraped in yaml.safe_load((CONFIGURATION / "prometheus.yml").read_text())["scrape_configs"]

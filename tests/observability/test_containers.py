@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from observability.prometheus import FOLDER
-from support.manifests import ROOT, Manifest
+from support.manifests import ROOT, Manifest, compose_file
 
 WATCHERS = ("prometheus", "grafana")
 STORES = ("mysql", "mongo", "kafka", "connect")
@@ -14,7 +14,7 @@ STORES = ("mysql", "mongo", "kafka", "connect")
 
 @pytest.fixture(scope="module")
 def services() -> Manifest:
-    read: Manifest = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    read: Manifest = compose_file()["services"]
     return read
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from embedded_stack import Stack
+from embedded_stack.log_lines import SHOWN_LEVELS
 from embedded_stack.process import ComponentProcess
 from support.stack_commands import StackCommands
 
@@ -19,7 +20,6 @@ MAX_LINE_LENGTH = 600
 
 # As Log4j, MySQL, nginx and Python write them; MongoDB and the services write JSON.
 _TROUBLE = re.compile(r"\b(WARN|ERROR|FATAL)\b|\[(Warning|ERROR|warn|error|crit|alert|emerg)\]|^\w+Error: ")
-_LOUD_LEVELS = {"warning", "error", "critical"}
 _positions = pytest.StashKey[Mapping[Path, int]]()
 
 
@@ -73,4 +73,4 @@ def _is_trouble(line: str) -> bool:
         return _TROUBLE.search(line) is not None
     if not isinstance(record, dict):
         return False
-    return record.get("level") in _LOUD_LEVELS or record.get("s") in {"W", "E", "F"}
+    return record.get("level") in SHOWN_LEVELS or record.get("s") in {"W", "E", "F"}

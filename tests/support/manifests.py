@@ -15,6 +15,12 @@ ROOT = Path(__file__).parents[2]
 Manifest = dict[str, Any]
 
 
+def compose_file() -> Manifest:
+    """docker-compose.yml."""
+    read: Manifest = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return read
+
+
 @dataclass(frozen=True)
 class Cluster:
     """The manifests of a rendered overlay."""

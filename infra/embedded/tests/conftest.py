@@ -5,14 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from embedded_stack import Stack, StackConfiguration
-from embedded_stack.configuration import reserved_port_offset
+from embedded_stack import Stack
+from support.stacks import stack_in
 
 
 @pytest.fixture
 def own_stack(tmp_path: Path) -> Iterator[Stack]:
     """On ports and in a state folder of its own. It is stopped after the test."""
-    with reserved_port_offset() as offset:
-        stack = Stack(StackConfiguration(state_dir=tmp_path, port_offset=offset))
+    with stack_in(tmp_path) as stack:
         yield stack
-        stack.stop()

@@ -7,23 +7,19 @@ import pymongo
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from embedded_stack import Stack, StackConfiguration, StackError
+from embedded_stack import StackError
 from embedded_stack.configuration import reserved_port_offset
+from support.stacks import stack_at
 
 pytestmark = pytest.mark.integration
 
-OUTSIDE = ("outside_mysql", "outside_mysql_account", "outside_mongodb", "outside_kafka", "outside_connect")
 PARTITION = TopicPartition("sync.dead-letters", 0)
-
-
-def stack(state: Path, offset: int) -> Stack:
-    return Stack(StackConfiguration(state_dir=state, port_offset=offset, **dict.fromkeys(OUTSIDE)))
 
 
 async def test_data_can_be_read_and_written_with_another_port_offset(tmp_path: Path) -> None:
     for texts in (["one"], ["one", "two"]):
         with reserved_port_offset() as offset:
-            used = stack(tmp_path, offset)
+            used = stack_at(tmp_path, offset)
             try:
                 used.start("mongo", "kafka")
                 with pymongo.MongoClient[dict[str, Any]](used.addresses["MONGODB_URL"]) as client:
@@ -40,6 +36,6 @@ async def test_data_can_be_read_and_written_with_another_port_offset(tmp_path: P
                         reserved_port_offset() as other,
                         pytest.raises(StackError, match=f"OFFSET={offset}, and {other}"),
                     ):
-                        stack(tmp_path, other).start("mail")
+                        stack_at(tmp_path, other).start("mail")
             finally:
                 used.stop()

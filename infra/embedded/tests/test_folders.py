@@ -2,29 +2,16 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
-from embedded_stack import Stack, StackConfiguration, StackError
-from embedded_stack.configuration import reserved_port_offset
+from embedded_stack import StackError
+from support.stacks import stack_in
 
-OUTSIDE = ("outside_mysql", "outside_mysql_account", "outside_mongodb", "outside_kafka", "outside_connect")
 UNUSUAL = " jürgen 'müller' \\u00e4 €🔑 %41 #!=:"
-
-
-@contextmanager
-def stack(state: Path, **settings: Path) -> Iterator[Stack]:
-    with reserved_port_offset() as offset:
-        stack = Stack(StackConfiguration(state_dir=state, port_offset=offset, **dict.fromkeys(OUTSIDE), **settings))
-        try:
-            yield stack
-        finally:
-            stack.stop()
 
 
 @pytest.mark.integration
@@ -34,7 +21,7 @@ def test_kafka_and_connect_run_in_a_folder_with_an_unusual_name(
     # In this locale Java can't open files whose names are not ASCII.
     monkeypatch.setenv("LC_ALL", "C")
     state = tmp_path / UNUSUAL
-    with stack(state) as own:
+    with stack_in(state) as own:
         own.start("connect")
         logs = state / "data" / "kafka" / "logs"
         assert (logs / "meta.properties").exists()
@@ -48,7 +35,7 @@ def test_kafka_and_connect_run_in_a_folder_with_an_unusual_name(
 
 @pytest.mark.integration
 def test_gateway_reads_files_in_a_folder_with_an_unusual_name(tmp_path: Path) -> None:
-    with stack(tmp_path / f'{UNUSUAL} "quoted"') as own:
+    with stack_in(tmp_path / f'{UNUSUAL} "quoted"') as own:
         gateway = own.components["gateway"]
         gateway.fetch()
         gateway.prepare()
@@ -61,7 +48,7 @@ def test_gateway_reads_files_in_a_folder_with_an_unusual_name(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["kafka", "connect"])
 def test_comma_in_the_state_folder_is_refused_before_anything_starts(tmp_path: Path, name: str) -> None:
-    with stack(tmp_path / "jürgen müller, x") as own:
+    with stack_in(tmp_path / "jürgen müller, x") as own:
         with pytest.raises(StackError, match=r"jürgen müller, x has a comma, .*: set TANDEM_STATE_DIR"):
             own.start("mail", name)
         assert not own.is_running("mail")
@@ -73,7 +60,7 @@ def test_colon_in_the_cache_folder_is_refused_before_anything_starts(
 ) -> None:
     # As on a machine without nginx.
     monkeypatch.setattr("shutil.which", lambda _name: None)
-    with stack(tmp_path / "state", cache_dir=tmp_path / "a:b") as own:
+    with stack_in(tmp_path / "state", cache_dir=tmp_path / "a:b") as own:
         refused = own.components["gateway"].fetch if name == "gateway" else partial(own.start, name)
         with pytest.raises(StackError, match="has a colon"):
             refused()

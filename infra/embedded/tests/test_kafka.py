@@ -7,8 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from embedded_stack import Stack, StackConfiguration, StackError
-from embedded_stack.configuration import reserved_port_offset
+from embedded_stack import Stack, StackError
+from support.stacks import stack_in
 
 
 def test_pid_is_that_of_apache_kafka(stack: Stack, kafka_bootstrap_servers: str) -> None:
@@ -20,12 +20,10 @@ def test_pid_is_that_of_apache_kafka(stack: Stack, kafka_bootstrap_servers: str)
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Stack]:
     """A stack whose broker has data and is stopped."""
-    with reserved_port_offset() as offset:
-        own = Stack(StackConfiguration(state_dir=tmp_path, port_offset=offset, outside_kafka=None))
+    with stack_in(tmp_path) as own:
         own.start("kafka")
         own.stop_one("kafka")
         yield own
-        own.stop()
 
 
 @pytest.mark.integration

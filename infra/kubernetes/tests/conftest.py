@@ -1,9 +1,8 @@
 """The rendered overlays, and docker-compose.yml."""
 
 import pytest
-import yaml
 
-from support.manifests import ROOT, Cluster, Manifest, render
+from support.manifests import Cluster, Manifest, compose_file, render
 
 
 @pytest.fixture(scope="session")
@@ -24,5 +23,4 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
 
 @pytest.fixture(scope="session")
 def compose() -> Manifest:
-    read: Manifest = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    return read
+    return compose_file()

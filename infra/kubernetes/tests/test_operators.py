@@ -1,34 +1,19 @@
 """The resources of Strimzi and KEDA agree with the files that Docker and the embedded stack use."""
 
-import importlib.util
 import json
 import re
-from types import ModuleType
 
-import pytest
-import yaml
-
+from infra.kubernetes import generate
 from registrar.topics import load_topics
-from support.manifests import ROOT, Cluster
+from support.manifests import ROOT, Cluster, Manifest
 from sync_service.routes.loader import load_routes
 from sync_service.settings import Settings
 
 CONNECT = ROOT / "infra" / "connect"
 
 
-@pytest.fixture(scope="module")
-def generator() -> ModuleType:
-    """infra/kubernetes/generate.py, which is in no package."""
-    specification = importlib.util.spec_from_file_location("generate", ROOT / "infra" / "kubernetes" / "generate.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-def test_generated_files_are_up_to_date(generator: ModuleType) -> None:
-    for file, text in generator.files().items():
+def test_generated_files_are_up_to_date() -> None:
+    for file, text in generate.files().items():
         assert file.read_text() == text, f"{file.name} is out of date: run `make generate`"
 
 
@@ -113,18 +98,19 @@ def test_strimzi_replaces_the_registrar(strimzi: Cluster) -> None:
     assert not [each for each in strimzi.of_kind("Secret") if each["metadata"]["name"].startswith("registrar")]
 
 
-def test_image_of_connect_has_the_connectors_of_compose() -> None:
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+def test_image_of_connect_has_the_connectors_of_compose(compose: Manifest) -> None:
     dockerfile = (ROOT / "infra/kubernetes/components/strimzi/Dockerfile").read_text()
     assert f"FROM {compose['services']['connect']['image']} AS debezium" in dockerfile
 
 
-def test_version_of_connect_is_that_of_its_image_and_its_minor_version_that_of_every_kafka(strimzi: Cluster) -> None:
+def test_version_of_connect_is_that_of_its_image_and_its_minor_version_that_of_every_kafka(
+    strimzi: Cluster, compose: Manifest
+) -> None:
     version = strimzi.get("KafkaConnect", "tandem")["spec"]["version"]
     dockerfile = (ROOT / "infra/kubernetes/components/strimzi/Dockerfile").read_text()
     assert re.findall(r"^FROM quay.io/strimzi/kafka:\S+-kafka-(\S+)$", dockerfile, re.MULTILINE) == [version]
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["kafka"]["image"]
+    image = compose["services"]["kafka"]["image"]
     embedded = re.findall("<kafka.version>(.+)</kafka.version>", (ROOT / "infra/embedded/jars/kafka.xml").read_text())
     # Strimzi supports one patch release of each minor version.
-    minors = {each.rpartition(".")[0] for each in (version, compose.partition(":")[2], *embedded)}
+    minors = {each.rpartition(".")[0] for each in (version, image.partition(":")[2], *embedded)}
     assert len(minors) == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 _WRITING_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_SHOWN_LEVELS = frozenset({"warning", "error", "critical"})
+SHOWN_LEVELS = frozenset({"warning", "error", "critical"})
 _DETAILS_HIDDEN = frozenset({"event", "level", "logger", "service", "timestamp", "request_id", "exception", "notable"})
 
 
@@ -50,10 +50,10 @@ def notable(line: str) -> str | None:
             return None
         return "{method} {path} → {status} in {duration_ms} ms".format_map(_WithPlaceholders(record))
     level = record.get("level", "info")
-    if level not in _SHOWN_LEVELS and not record.get("notable"):
+    if level not in SHOWN_LEVELS and not record.get("notable"):
         return None
     details = " ".join(f"{key}={value}" for key, value in record.items() if key not in _DETAILS_HIDDEN)
-    prefix = f"{level.upper()} " if level in _SHOWN_LEVELS else ""
+    prefix = f"{level.upper()} " if level in SHOWN_LEVELS else ""
     return f"{prefix}{record['event']} {details}".rstrip()
 
 
