@@ -65,8 +65,7 @@ class Databases:
         waiting = "SELECT 1 FROM performance_schema.data_locks WHERE lock_status = 'WAITING'"
         return bool(self.query(f"{waiting} AND object_schema = %s AND object_name = %s LIMIT 1", schema, name))
 
-    def kill_sync_connections(self) -> int:
-        """Return the number of closed connections."""
+    def kill_sync_connections(self) -> None:
         threads = self.query("SELECT id AS thread FROM information_schema.processlist WHERE user = %s", SYNC_ACCOUNT)
         for row in threads:
             try:
@@ -74,4 +73,3 @@ class Databases:
             except pymysql.err.OperationalError as error:
                 if error.args[0] != _NO_SUCH_THREAD:  # it has ended by itself
                     raise
-        return len(threads)

@@ -33,10 +33,6 @@ class ExpectedState:
         before = self._acceptable.get((table, key), (None,))
         self._acceptable[table, key] = (*before, state)
 
-    def current(self, table: str, key: str) -> State:
-        """Return the last acknowledged state."""
-        return self._acceptable.get((table, key), (None,))[0]
-
     def lost(self, sources: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[RowId, str]:
         """Return the rows in no acceptable state, with an explanation. `sources`: rows by table and key."""
         lost = {}

@@ -1,7 +1,6 @@
 """The sync-service processes: the stack's own, a second group member, and the event counters of both."""
 
 import asyncio
-import socket
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from typing import ClassVar
 
 import httpx
 
+from benchmarks.server import free_port
 from embedded_stack import Stack, StackError
 from embedded_stack.components.base import LOOPBACK
 from embedded_stack.process import Command, ComponentProcess
@@ -26,9 +26,7 @@ class SecondMember:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self.process = ComponentProcess("sync-2", stack.configuration.state)
-        with socket.socket() as probe:
-            probe.bind((LOOPBACK, 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self.url = f"http://{LOOPBACK}:{self._port}"
 
     async def start(self) -> None:

@@ -195,7 +195,7 @@ class Trial:
     async def _repair(self, found: Inconsistencies, gap: Gap) -> Inconsistencies:
         """Repair the rows of a gap by `sync-service reconcile --repair`.
 
-        After a snapshot only deletes are missing, so only extra rows are repaired: others are violations.
+        After a snapshot only deletes are missing: without an extra row a missing or different one is a violation.
         """
         self.system.gap = None
         new = [each for each in found.differences if not self._was_reported(each)]

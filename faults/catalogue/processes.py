@@ -15,11 +15,11 @@ _POLL_SECONDS = 0.1
 _POLLS_WITH_LAG = 3
 
 
-async def _kill_and_start_sync(system: System) -> float:
-    """Return when sync-service was killed."""
+async def _kill_and_start(system: System, component: str) -> float:
+    """Return when the component was killed."""
     killed = now()
-    await system.kill("sync")
-    await system.start("sync")
+    await system.kill(component)
+    await system.start(component)
     return killed
 
 
@@ -33,10 +33,7 @@ class Kill(Fault):
 
     async def inject(self, system: System, rng: random.Random) -> float:
         await random_pause(rng, 0, 0.5)
-        killed = now()
-        await system.kill(self._component)
-        await system.start(self._component)
-        return killed
+        return await _kill_and_start(system, self._component)
 
 
 class Pause(Fault):
@@ -95,7 +92,7 @@ class KillInBacklog(Fault):
         await random_pause(rng, 1, 2)
         system.stack.resume("sync")
         await random_pause(rng, 0, 0.15)
-        return await _kill_and_start_sync(system)
+        return await _kill_and_start(system, "sync")
 
 
 class KillBeforeCommit(Fault):
@@ -117,7 +114,7 @@ class KillBeforeCommit(Fault):
         finally:
             system.stack.resume("mongo")
         await random_pause(rng, 0.3, 0.6)
-        return await _kill_and_start_sync(system)
+        return await _kill_and_start(system, "sync")
 
     @staticmethod
     async def _write_to_accounts(system: System) -> None:
@@ -142,12 +139,11 @@ class KillInRebalance(Fault):
     async def inject(self, system: System, rng: random.Random) -> float:
         await system.second.start()
         await random_pause(rng, 0, 3)
-        killed = now()
         if rng.random() < 0.5:
-            await system.kill("sync")
-            await system.start("sync")
+            killed = await _kill_and_start(system, "sync")
             await system.second.stop()
         else:
+            killed = now()
             await system.counts.sample()
             await asyncio.to_thread(system.second.process.kill)
         return killed
