@@ -1,7 +1,7 @@
 """The part "auth": auth-service against the raw cost of its password hashes, and against Django.
 
 wrk runs on the same cores and sends requests directly to the services, without the gateway. Each round measures every
-case of every subject once. Every other round reverses the order, so that drift affects all equally.
+case of every subject once. Every other round reverses the subjects of a case, so that drift affects all equally.
 """
 
 import os

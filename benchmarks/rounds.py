@@ -1,5 +1,5 @@
-"""Rounds of measurements. Each round measures everything once, every other one in reverse order, so that drift affects
-all subjects equally."""
+"""Rounds of measurements. Each round measures everything once. Every other round measures what is compared in reverse
+order, so that drift affects all subjects equally."""
 
 from collections.abc import Callable, Sequence
 

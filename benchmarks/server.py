@@ -36,7 +36,7 @@ def serving(
 
     Its log is in the stack's folder of logs. Raises `MeasurementError`.
     """
-    port = _free_port()
+    port = free_port()
     url = f"http://{LOOPBACK}:{port}"
     process = ComponentProcess(name, state)
     try:
@@ -61,7 +61,8 @@ def _responds(url: str) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]

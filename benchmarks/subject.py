@@ -1,4 +1,4 @@
-"""A subject of the part "auth": a service with logins, and its names of the fields."""
+"""A service with logins, and its names of the fields."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

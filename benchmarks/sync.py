@@ -32,6 +32,7 @@ from benchmarks.machine import versions
 from benchmarks.measurement import Measurement, MeasurementError, Options
 from benchmarks.report import Comparison, Report
 from benchmarks.rounds import Step, in_rounds
+from benchmarks.server import free_port
 from embedded_stack import Stack
 from embedded_stack.components.base import LOOPBACK
 from embedded_stack.configuration import REPOSITORY
@@ -176,7 +177,7 @@ class Copies:
     @contextmanager
     def _process(self, number: int, variables: dict[str, str]) -> Iterator[psutil.Process]:
         process = ComponentProcess(f"sync-{number}", self.stack.configuration.state)
-        port = str(20_000 + secrets.randbelow(10_000))
+        port = str(free_port())
         try:
             process.start(Command([str(PROGRAM), "run"], {**variables, "PORT": port}, REPOSITORY))
             running = process.running()

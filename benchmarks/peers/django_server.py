@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import secrets
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sqlalchemy.engine import URL, make_url
 
 from benchmarks.measurement import Measurement, MeasurementError
+from benchmarks.server import free_port
 from embedded_stack import Stack
 from embedded_stack.components.base import LOOPBACK
 from embedded_stack.configuration import REPOSITORY
@@ -60,7 +60,7 @@ class DjangoServer:
         self._account = self._root.set(username=SCHEMA, password=secrets.token_urlsafe(24), database=SCHEMA, query={})
         self._variables = _variables(self._account)
         self._gunicorn = ComponentProcess("django", state)
-        self._port = _free_port()
+        self._port = free_port()
         self.url = f"http://{LOOPBACK}:{self._port}"
 
     def start(self) -> None:
@@ -136,10 +136,3 @@ async def _create_schema(root: URL, account: URL) -> None:
         await cursor.execute(f"CREATE DATABASE {SCHEMA} CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci")
         await cursor.execute(f"CREATE USER {SCHEMA}@'%' IDENTIFIED BY '{account.password}'")
         await cursor.execute(f"GRANT ALL ON {SCHEMA}.* TO {SCHEMA}@'%'")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
