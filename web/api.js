@@ -15,7 +15,7 @@ export const SYNC = "/api/sync/v1";
  * A rejected token is renewed once. If the session has ended, this throws an `ApiError` of status 401, and
  * `session.user` is null.
  */
-export async function request(method, path, options = {}) {
+async function request(method, path, options = {}) {
   const attempt = async () => send(method, path, { ...options, headers: { ...options.headers, ...(await bearer()) } });
   try {
     return await attempt();

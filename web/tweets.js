@@ -33,7 +33,7 @@ export const like = (id, isWanted) => (isWanted ? put(`${at(id)}/like`) : remove
 export const repost = (id, isWanted) => (isWanted ? put(`${at(id)}/repost`) : remove(`${at(id)}/repost`));
 
 /** The id of a tweet, or of the original if it is a repost. */
-export const originalId = (tweet) => tweet.repost_of ?? tweet.id;
+const originalId = (tweet) => tweet.repost_of ?? tweet.id;
 
 /** The ids of these tweets that the user has liked and reposted, as two sets. */
 export async function ownReactions(tweets, signal) {

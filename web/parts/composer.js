@@ -19,7 +19,7 @@ const draftOf = (label, about, text) => JSON.stringify([session.user.id, label, 
  * returns false, the field is cleared afterwards. `about` is the id of the tweet that the text replies to, quotes or
  * edits.
  */
-export function composer({ label, action, about = null, text = "", placeholder = "", autofocus = false, onsend }) {
+function composer({ label, action, about = null, text = "", placeholder = "", autofocus = false, onsend }) {
   const draft = draftOf(label, about, text);
   const value = drafts.get(draft) ?? text;
   const area = element("textarea", { "aria-label": label, placeholder, rows: 3, autofocus, value });

@@ -22,7 +22,7 @@ const pending = new Set();
  * shows. After a reply or quote it dispatches `tandem:posted`, which bubbles and has the new tweet as its `detail`.
  */
 export function tweetCard(tweet, { related, signal, isMain = false, isAlone = false }) {
-  const card = element("article.card.tweet", { dataset: { id: tweet.id }, class: isMain ? "main" : "" });
+  const card = element("article.card.tweet", { class: isMain ? "main" : "" });
   let shown = tweet;
   let isGone = false;
   const originalOf = () => (shown.repost_of ? related.referenced.get(shown.repost_of) : shown);

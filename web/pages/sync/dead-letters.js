@@ -130,7 +130,7 @@ function listItem(letter, { resolve, signal }) {
     element("button", { type: "button", "aria-label": `${label} ${id}`, onclick: () => resolve(action, letter) }, label);
   return element(
     "li.card.dead-letter",
-    { dataset: { letter: id } },
+    {},
     element("p.head", {}, clockTime(at), element("strong", {}, route ?? "no route"), element("code.key", {}, key ?? "no key")),
     element("p.reason", {}, reason),
     element(

@@ -84,7 +84,6 @@ export function feed({ signal }) {
 
   function showState(name) {
     state.textContent = STATES[name];
-    state.dataset.state = name;
   }
 
   connect();

@@ -31,7 +31,7 @@ export function withoutResponse(reason, known) {
   };
 }
 
-export function storePart({ name, answers, milliseconds: time, reason }) {
+function storePart({ name, answers, milliseconds: time, reason }) {
   const title = STORES[name];
   if (answers === null) return { title, kind: "unknown", word: "Unknown", details: [reason] };
   if (!answers) return { title, kind: "bad", word: "Down", details: [reason] };
@@ -39,7 +39,7 @@ export function storePart({ name, answers, milliseconds: time, reason }) {
 }
 
 /** The connectors of these routes. */
-export function connectorParts({ items, reason }, routes) {
+function connectorParts({ items, reason }, routes) {
   if (items === null) return [{ title: "Debezium", kind: "unknown", word: "Unknown", details: [reason] }];
   const names = new Set(routes.map((route) => route.connector));
   const parts = items.filter(({ name }) => names.has(name)).map(connectorPart);
@@ -67,7 +67,7 @@ function connectorState(state, tasks, problem) {
 }
 
 /** The topics of these routes. */
-export function topicParts({ topics, reason }, routes, hasResponse) {
+function topicParts({ topics, reason }, routes, hasResponse) {
   if (topics === null) {
     const [kind, word] = hasResponse ? ["bad", "Down"] : UNKNOWN;
     return [{ title: "Kafka", kind, word, details: [reason] }];
@@ -82,7 +82,7 @@ export function topicParts({ topics, reason }, routes, hasResponse) {
 }
 
 /** The routes, as sync-service applies them. */
-export function routeParts(routes, { hasResponse = true, problem } = {}) {
+function routeParts(routes, { hasResponse = true, problem } = {}) {
   if (!hasResponse) return [{ title: "sync-service", kind: "bad", word: "Down", details: [problem] }];
   return routes.map(({ name, state, lag, blocked_by: reason, open_dead_letters: deadLetters, gaps = [] }) => {
     const [kind, word] = ROUTE_STATES[state] ?? UNKNOWN;
