@@ -25,7 +25,7 @@ from sync_service.dead_letters.models import (
     resolution_headers,
 )
 from sync_service.kafka.admin import OffsetRange, existing_topics, offset_ranges
-from sync_service.kafka.clients import POLL_MS, read_until, standalone_consumer
+from sync_service.kafka.clients import POLL_MS, consumer_of_topics, read_until, standalone_consumer
 from sync_service.kafka.deadlines import within
 
 _CLIENT = "sync-service-letters"
@@ -86,9 +86,10 @@ class DeadLetterReader:
 
     async def event(self, origin: Origin) -> Record | None:
         """The event from its own topic; None if the topic no longer has it."""
-        if (await existing_topics(self._kafka, [origin.topic]))[origin.topic].id != origin.topic_id:
+        topic = (await existing_topics(self._kafka, [origin.topic]))[origin.topic]
+        if topic.id != origin.topic_id:
             return None
-        async with standalone_consumer(self._kafka, [origin.topic], client_id=_CLIENT) as consumer:
+        async with consumer_of_topics(self._kafka, [topic], client_id=_CLIENT) as consumer:
             kept = await _offset_ranges(consumer)
             if origin.partition not in kept or origin.offset < kept[origin.partition].begin:
                 return None

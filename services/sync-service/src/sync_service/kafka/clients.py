@@ -8,6 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from service_kit.kafka import KafkaClients, stop
+from service_kit.kafka_topics import Topic
 from sync_service.kafka.admin import existing_topics
 from sync_service.kafka.deadlines import within
 
@@ -74,8 +75,17 @@ async def standalone_consumer(
     Raises `KafkaError` if the broker does not answer, or lacks a topic.
     """
     existing = await existing_topics(kafka, topics)
+    async with consumer_of_topics(kafka, existing.values(), client_id=client_id) as consumer:
+        yield consumer
+
+
+@asynccontextmanager
+async def consumer_of_topics(
+    kafka: KafkaClients, topics: Iterable[Topic], *, client_id: str
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """As `standalone_consumer`, for topics that are described already."""
     async with kafka.started(_unstarted_consumer(kafka, client_id, REQUEST_TIMEOUT_MS)) as consumer:
-        consumer.assign([partition for topic in existing.values() for partition in topic.topic_partitions])
+        consumer.assign([partition for topic in topics for partition in topic.topic_partitions])
         yield consumer
 
 

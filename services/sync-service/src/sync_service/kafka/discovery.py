@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_topics import Topic, describe_topics
-from sync_service.kafka.clients import standalone_consumer
+from sync_service.kafka.clients import consumer_of_topics
 
 # The longest time until a new topic or partition is read.
 DISCOVER_SECONDS = 30.0
@@ -24,7 +24,7 @@ async def discovering_consumer(
     existing = [topic for topic in described.values() if isinstance(topic, Topic)]
     if not existing:
         raise next(each for each in described.values() if isinstance(each, KafkaError))
-    async with standalone_consumer(kafka, [topic.name for topic in existing], client_id=client_id) as consumer:
+    async with consumer_of_topics(kafka, existing, client_id=client_id) as consumer:
         yield DiscoveringConsumer(kafka, consumer, topics, described)
 
 
