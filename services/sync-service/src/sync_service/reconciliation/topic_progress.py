@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from service_kit.background import stray_cancellations
 from service_kit.kafka import KafkaClients
-from service_kit.kafka_topics import describe_topics
+from service_kit.kafka_topics import describe_topics_by
 from sync_service.debezium.envelope import decode
 from sync_service.debezium.errors import InvalidEvent
 from sync_service.kafka.admin import committed_offsets, offset_ranges
@@ -80,7 +81,7 @@ class TopicProgress:
 
     async def _wait_until_caught_up(self) -> Ends | None:
         consumer, admin = await self._clients.connected()
-        partitions = await self._partitions()
+        partitions = await self._partitions(admin)
         kept = await offset_ranges(consumer, partitions)
         # Polling for progress, and no retry of a failure.
         waiting, pause, progressed = None, _FIRST_PAUSE_SECONDS, time.monotonic()
@@ -123,8 +124,8 @@ class TopicProgress:
                 return None
         return None
 
-    async def _partitions(self) -> list[TopicPartition]:
-        topic = (await describe_topics(self._kafka, [self._topic]))[self._topic]
+    async def _partitions(self, admin: AIOKafkaAdminClient) -> list[TopicPartition]:
+        topic = (await describe_topics_by(admin, [self._topic]))[self._topic]
         if isinstance(topic, UnknownTopicOrPartitionError):
             raise CannotCompare(
                 f"the broker has no topic {self._topic}, so it is not known which events are on their way"
