@@ -17,7 +17,6 @@ from sync_service.routes.explain import NotAnEvent, explain_event
 from sync_service.routes.loader import InvalidRoutes, default_routes_file, load_routes
 from sync_service.routes.mapping import map_fields, map_key
 from sync_service.sinks.base import UnfitTable
-from sync_service.sinks.mysql import sink as mysql_sink
 from sync_service.sinks.mysql.ddl import VERSION_COLUMNS, ExistingTable, missing
 
 ROUTE = """
@@ -304,7 +303,8 @@ def mysql_route(fields: dict[str, object], key: dict[str, object] | None = None)
 
 
 def test_tables_have_the_columns_that_the_sink_writes() -> None:
-    assert tuple(VERSION_COLUMNS) == mysql_sink.VERSION_COLUMNS
+    written = ("sync_event", "sync_epoch", "sync_position", "sync_operation", "sync_deleted_at")
+    assert tuple(VERSION_COLUMNS) == written
 
 
 def test_missing_table_is_created_with_its_view() -> None:

@@ -14,7 +14,8 @@ from sync_service.sinks.mongodb.documents import Documents
 from sync_service.sinks.mongodb.sink import LIVE_DOCUMENTS, MongoSink
 from sync_service.sinks.mongodb.source_reader import MongoSourceReader
 from sync_service.sinks.mysql.copy_reader import MysqlCopyReader
-from sync_service.sinks.mysql.sink import LIVE_ROWS, VERSION_COLUMNS, MysqlSink
+from sync_service.sinks.mysql.ddl import LIVE_ROWS, VERSION_COLUMNS
+from sync_service.sinks.mysql.sink import MysqlSink
 from sync_service.sinks.mysql.source_reader import MysqlSourceReader
 from sync_service.sinks.mysql.table import MysqlTable, table_columns
 from sync_service.sinks.readers import CopyReader, SourceReader

@@ -78,7 +78,7 @@ class MongoSink:
 
     async def prepare(self) -> None:
         """Create missing collection, indexes and view. Drop the TTL index if the route keeps tombstones."""
-        live = [{"$match": {"_sync.deleted_at": None}}, {"$unset": "_sync"}]
+        live = [{"$match": LIVE_DOCUMENTS}, {"$unset": "_sync"}]
         try:
             await self._create(self._name)
             if self._keeps_tombstones:

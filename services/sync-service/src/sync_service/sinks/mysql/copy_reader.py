@@ -10,7 +10,7 @@ from sync_service.debezium.errors import UnfitValue
 from sync_service.routes.config import CopiedField, Route
 from sync_service.routes.converters import convert
 from sync_service.sinks.canonical import CanonicalRow, Checksum
-from sync_service.sinks.mysql.sink import VERSION_COLUMNS
+from sync_service.sinks.mysql.ddl import VERSION_COLUMNS
 from sync_service.sinks.mysql.table import MysqlTable, Values, quoted
 from sync_service.sinks.readers import BATCH
 from sync_service.sinks.rows import CopyRow, KeyRange

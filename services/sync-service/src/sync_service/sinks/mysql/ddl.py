@@ -28,7 +28,7 @@ _TYPES: Mapping[str, str] = {
     "json_text": "JSON",
 }
 
-# The same as in the migrations of the built-in copies.
+# The same as in the migrations of the built-in copies, in the order in which the sink writes them.
 VERSION_COLUMNS: Mapping[str, str] = {
     "sync_event": "VARCHAR(80) CHARACTER SET ascii COLLATE ascii_bin NOT NULL",
     "sync_epoch": "VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL",
@@ -36,6 +36,9 @@ VERSION_COLUMNS: Mapping[str, str] = {
     "sync_operation": "CHAR(1) CHARACTER SET ascii COLLATE ascii_bin NOT NULL",
     "sync_deleted_at": "DATETIME(6)",
 }
+
+# The live rows of a copy: no tombstones.
+LIVE_ROWS = "sync_deleted_at IS NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def missing(route: Route, existing: Mapping[str, ExistingTable]) -> list[str]:
         columns = ", ".join(map(_quoted, [*shown, *added]))
         statements.append(
             f"CREATE OR REPLACE VIEW {_quoted(name)} AS SELECT {columns} FROM {_quoted(copy)} "  # noqa: S608 - names of the route
-            "WHERE sync_deleted_at IS NULL"
+            f"WHERE {LIVE_ROWS}"
         )
     return statements
 
@@ -124,4 +127,5 @@ def _key_type(field: CopiedField) -> str:
 
 
 def _quoted(name: str) -> str:
+    """`table.quoted` doubles `%` for the driver, but these statements are also printed."""
     return f"`{name}`"

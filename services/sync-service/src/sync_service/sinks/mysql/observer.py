@@ -10,7 +10,7 @@ from service_kit.mysql import create_engine
 from sync_service.probe import PROBE_SECONDS, ProbeFailed, probing
 from sync_service.routes.config import Route
 from sync_service.sinks.counting import COUNT_SECONDS, CountedTable, CountTimeout
-from sync_service.sinks.mysql.sink import LIVE_ROWS
+from sync_service.sinks.mysql.ddl import LIVE_ROWS
 from sync_service.sinks.mysql.table import quoted
 
 # One to probe, one to count.

@@ -25,8 +25,8 @@ from sync_service.sinks.base import (
     Written,
     split_applied_skipped,
 )
-
-VERSION_COLUMNS = ("sync_event", "sync_epoch", "sync_position", "sync_operation", "sync_deleted_at")
+from sync_service.sinks.mysql.ddl import VERSION_COLUMNS
+from sync_service.sinks.mysql.table import quoted
 
 # Errors that the values of a row cause (MySQL 9 error reference). All others are errors of the database.
 _DATA_ERRORS = frozenset(
@@ -48,8 +48,6 @@ _DATA_ERRORS = frozenset(
         3988,  # character that the column's character set lacks
     }
 )
-# The live rows of a copy: no tombstones.
-LIVE_ROWS = "sync_deleted_at IS NULL"
 _PURGED_AT_ONCE = 1000
 # A mark of updated rows. No event begins with it.
 _WON = "+"
@@ -93,7 +91,7 @@ class MysqlSink:
         self._bind_field = {name: bind for name, field in route.fields.items() if (bind := _binder(field)) is not None}
         columns = [*self._key, *self._fields, *VERSION_COLUMNS]
         self._row = f"({', '.join(['%s'] * len(columns))})"
-        self._insert = f"INSERT INTO {_quoted(self._table)} ({', '.join(map(_quoted, columns))}) VALUES "  # noqa: S608 - names of the route
+        self._insert = f"INSERT INTO {quoted(self._table)} ({', '.join(map(quoted, columns))}) VALUES "  # noqa: S608 - names of the route
         self._update = {mode: self._on_duplicate(guard) for mode, guard in _GUARDS.items()}
 
     def _on_duplicate(self, guard: str) -> str:
@@ -103,13 +101,13 @@ class MysqlSink:
         `sync_event` gets a mark, which decides every other column, and finally the mark is removed. (An equal event
         would not do as the mark: a repair changes a row and keeps its event, which may be delivered again.)
         """
-        old = _quoted(self._table)
+        old = quoted(self._table)
         won = f"LEFT({old}.sync_event, 1) = '{_WON}'"
         marked = f"CONCAT('{_WON}', new.sync_event)"
         assignments = [f"sync_event = IF({guard.replace('old.', f'{old}.')}, {marked}, {old}.sync_event)"]
         assignments += [
             f"{column} = IF({won}, new.{column}, {old}.{column})"
-            for column in (*map(_quoted, self._fields), "sync_operation", "sync_deleted_at")
+            for column in (*map(quoted, self._fields), "sync_operation", "sync_deleted_at")
         ]
         # An event without a position keeps the stored one, with its log generation.
         assignments += [
@@ -121,8 +119,8 @@ class MysqlSink:
 
     async def prepare(self) -> None:
         """Check that the table fits the route. Tables are created by the migrations, or from the routes."""
-        columns = ", ".join(map(_quoted, (*self._key, *self._fields, *VERSION_COLUMNS)))
-        await self._run(f"SELECT {columns} FROM {_quoted(self._table)} LIMIT 0")  # noqa: S608 - names of the route
+        columns = ", ".join(map(quoted, (*self._key, *self._fields, *VERSION_COLUMNS)))
+        await self._run(f"SELECT {columns} FROM {quoted(self._table)} LIMIT 0")  # noqa: S608 - names of the route
 
     async def write(self, changes: Sequence[Change], mode: ApplyMode = ApplyMode.LIVE) -> Written:
         try:
@@ -139,9 +137,9 @@ class MysqlSink:
 
     async def _events(self, connection: AsyncConnection, changes: Sequence[Change]) -> set[str]:
         """The events of these rows."""
-        keys = f"({', '.join(map(_quoted, self._key))})"
+        keys = f"({', '.join(map(quoted, self._key))})"
         wanted = ", ".join([f"({', '.join(['%s'] * len(self._key))})"] * len(changes))
-        query = f"SELECT sync_event FROM {_quoted(self._table)} WHERE {keys} IN ({wanted})"  # noqa: S608 - names of the route
+        query = f"SELECT sync_event FROM {quoted(self._table)} WHERE {keys} IN ({wanted})"  # noqa: S608 - names of the route
         values = tuple(value for change in changes for value in self._key_values(change))
         return set((await connection.exec_driver_sql(query, values)).scalars())
 
@@ -149,7 +147,7 @@ class MysqlSink:
         if self._keeps_tombstones:
             return
         limit = _utc(datetime.now(UTC) - TOMBSTONE_LIFETIME)
-        delete = f"DELETE FROM {_quoted(self._table)} WHERE sync_deleted_at < :limit LIMIT {_PURGED_AT_ONCE}"  # noqa: S608 - names of the route
+        delete = f"DELETE FROM {quoted(self._table)} WHERE sync_deleted_at < :limit LIMIT {_PURGED_AT_ONCE}"  # noqa: S608 - names of the route
         while await self._run(delete, limit=limit) == _PURGED_AT_ONCE:
             pass
 
@@ -200,10 +198,6 @@ async def _upsert(connection: AsyncConnection, statement: str, values: list[Any]
             await connection.invalidate()
         raise
     return counted - int(updates[1]) if updates else min(counted, 1)
-
-
-def _quoted(name: str) -> str:
-    return f"`{name}`"
 
 
 def _utc(moment: datetime | None) -> datetime | None:
