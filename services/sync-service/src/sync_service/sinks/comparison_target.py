@@ -63,7 +63,7 @@ async def _from_mysql(
     _require(route, f"{schema}.{name}", wanted.values(), columns)
     canonical = _canonical(route, {copied: columns[column] for copied, column in wanted.items()}, in_mongodb=True)
     database = mongo.get_default_database()
-    copy_name = f"{route.target.name}_copy"
+    copy_name = route.target.copy_name
     table = MysqlTable(engine, schema, name, [wanted[part] for part in route.key], columns)
     fields = list(route.fields)
     return ComparisonTarget(
@@ -83,7 +83,7 @@ async def _from_mongodb(
     route: Route, engine: AsyncEngine, mongo: "MongoClient", database: str, name: str
 ) -> ComparisonTarget:
     schema = engine.url.database or ""
-    copy_name = f"{route.target.name}_copy"
+    copy_name = route.target.copy_name
     columns = await table_columns(engine, schema, copy_name)
     _require(route, f"{schema}.{copy_name}", [*route.key, *route.fields, *VERSION_COLUMNS], columns)
     canonical = _canonical(route, columns, in_mongodb=False)

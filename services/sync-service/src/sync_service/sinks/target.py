@@ -19,8 +19,13 @@ class Target(Declaration):
 
     @property
     def name(self) -> str:
-        """The copy is the table or collection `<name>_copy`, its live rows are the view `<name>`."""
+        """The name of the view of the copy's live rows."""
         raise NotImplementedError
+
+    @property
+    def copy_name(self) -> str:
+        """The name of the table or collection of the copy, tombstones included."""
+        return f"{self.name}_copy"
 
     def check_key(self, names: Collection[str]) -> None:
         """Raises `ValueError` if a copy can't have these fields as its key."""

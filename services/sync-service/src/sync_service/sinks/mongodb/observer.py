@@ -49,7 +49,7 @@ class MongodbObserver:
         return CountedTable("mongodb", f"{database}.{name}", MongoRows(self._client[database][name], {}))
 
     def copy_table(self, route: Route) -> CountedTable:
-        database, name = self._client.get_default_database(), f"{route.target.name}_copy"
+        database, name = self._client.get_default_database(), route.target.copy_name
         return CountedTable("mongodb", f"{database.name}.{name}", MongoRows(database[name], LIVE_DOCUMENTS))
 
     async def close(self) -> None:

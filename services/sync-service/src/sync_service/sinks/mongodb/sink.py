@@ -67,7 +67,7 @@ class MongoSink:
     def __init__(self, database: "Database", route: Route) -> None:
         self._database = database
         self._view = route.target.name
-        self._name = f"{route.target.name}_copy"
+        self._name = route.target.copy_name
         self._collection = database[self._name]
         self._keeps_tombstones = route.tombstones == "keep"
         self._indexes = [IndexModel([(field, ASCENDING) for field in fields]) for fields in route.indexes]

@@ -52,7 +52,7 @@ class ExistingTable:
 
 def missing(route: Route, existing: Mapping[str, ExistingTable]) -> list[str]:
     """The statements that create what the route needs and the schema lacks. Raises `UnfitTable`."""
-    name, copy = route.target.name, f"{route.target.name}_copy"
+    name, copy = route.target.name, route.target.copy_name
     wanted = {column: column_type(field) for column, field in route.fields.items()}
     statements = []
     if (table := existing.get(copy)) is None:

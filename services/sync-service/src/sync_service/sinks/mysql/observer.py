@@ -35,7 +35,7 @@ class MysqlObserver:
         return CountedTable("mysql", f"{database}.{name}", MysqlRows(self._engine, database, name))
 
     def copy_table(self, route: Route) -> CountedTable:
-        schema, name = self._engine.url.database or "", f"{route.target.name}_copy"
+        schema, name = self._engine.url.database or "", route.target.copy_name
         return CountedTable("mysql", f"{schema}.{name}", MysqlRows(self._engine, schema, name, LIVE_ROWS))
 
     async def close(self) -> None:

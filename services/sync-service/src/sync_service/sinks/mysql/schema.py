@@ -58,7 +58,7 @@ async def _existing(connection: AsyncConnection, routes: Sequence[Route]) -> Map
         "WHERE t.table_schema = DATABASE() AND t.table_name = :name ORDER BY c.ordinal_position"
     )
     existing = {}
-    for name in (name for route in routes for name in (route.target.name, f"{route.target.name}_copy")):
+    for name in (name for route in routes for name in (route.target.name, route.target.copy_name)):
         rows = (await connection.execute(query, {"name": name})).all()
         if rows:
             existing[name] = ExistingTable(

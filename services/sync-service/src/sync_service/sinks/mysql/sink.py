@@ -82,7 +82,7 @@ class MysqlSink:
 
     def __init__(self, engine: AsyncEngine, route: Route) -> None:
         self._engine = engine
-        self._table = f"{route.target.name}_copy"
+        self._table = route.target.copy_name
         self._keeps_tombstones = route.tombstones == "keep"
         self._key = list(route.key)
         self._fields = list(route.fields)
