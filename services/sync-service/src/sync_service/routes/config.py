@@ -1,6 +1,6 @@
 """A route, as `routes.yaml` declares it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -86,12 +86,16 @@ class CopiedField(Declaration):
             return limited_decimal(self.precision, self.scale)
         return undeclared_decimal
 
+    def source_path(self, name: str) -> Path:
+        """The path in the source of the field that the copy calls `name`."""
+        return self.path or (name,)
+
     def mapped(self, name: str, target: Target) -> MappedField:
         """The field, compiled for mapping, as `name` of the copy."""
         if self.is_constant:
             return MappedField(name, absent=self.constant)
         absent = None if self.default is None else convert(self.default, self.type)
-        return MappedField(name, self.path or (name,), self._conversion(target.decimal), absent)
+        return MappedField(name, self.source_path(name), self._conversion(target.decimal), absent)
 
 
 def _refuse_what_is_no_json(value: Any) -> None:
@@ -146,13 +150,15 @@ class Route(Declaration):
         self.target.check_fields(self.fields, self.indexes)
         if reserved := [name for name in (*self.key, *self.fields) if name.startswith(("sync_", "_sync"))]:
             raise ValueError(f"names that start with sync_ are the sync's own: {', '.join(reserved)}")
-        copied = {field.path or (name,) for name, field in self._key_and_fields() if not field.is_constant}
-        if both := copied & set(self.dropped):
+        if both := set(self.source_paths.values()) & set(self.dropped):
             raise ValueError(f"both copied and dropped: {', '.join('.'.join(path) for path in sorted(both))}")
         return self
 
-    def _key_and_fields(self) -> Iterable[tuple[Name, CopiedField]]:
-        return (*self.key.items(), *self.fields.items())
+    @property
+    def source_paths(self) -> Mapping[Name, Path]:
+        """The paths in the source by the names in the copy, those of the key first. Constants have none."""
+        declared = {**self.key, **self.fields}
+        return {name: field.source_path(name) for name, field in declared.items() if not field.is_constant}
 
     @property
     def source(self) -> tuple[str, str] | None:

@@ -10,7 +10,7 @@ import msgspec
 from sync_service.debezium.envelope import ChangeEvent, decode
 from sync_service.debezium.errors import InvalidEvent
 from sync_service.debezium.source import Row
-from sync_service.routes.config import Path, Route
+from sync_service.routes.config import Route
 from sync_service.routes.json_values import jsonable
 from sync_service.routes.mapping import map_fields, map_key
 from sync_service.sinks.sources import SOURCES, AnySource
@@ -146,7 +146,7 @@ def _explained(event: ChangeEvent, route: Route) -> Explanation:
 
 def _not_copied(row: Row, route: Route) -> list[tuple[str, str]]:
     """The fields of the row that are not copied, separate from those that are dropped on purpose."""
-    copied = {path[0] for path in (*_paths(route.key), *_paths(route.fields))}
+    copied = {path[0] for path in route.source_paths.values()}
     dropped = {path[0] for path in route.dropped}
     rest = [name for name in row if name not in copied]
     groups = (
@@ -154,10 +154,6 @@ def _not_copied(row: Row, route: Route) -> list[tuple[str, str]]:
         ("not copied", [name for name in rest if name not in dropped]),
     )
     return [(what, ", ".join(names)) for what, names in groups if names]
-
-
-def _paths(fields: Mapping[str, Any]) -> list[Path]:
-    return [field.path or (name,) for name, field in fields.items() if not field.is_constant]
 
 
 def _json(row: Row) -> str:

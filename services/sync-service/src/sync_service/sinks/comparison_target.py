@@ -55,11 +55,7 @@ async def _from_mysql(
     route: Route, engine: AsyncEngine, mongo: "MongoClient", schema: str, name: str
 ) -> ComparisonTarget:
     columns = await table_columns(engine, schema, name)
-    wanted = {
-        copied: (field.path or (copied,))[0]
-        for copied, field in (*route.key.items(), *route.fields.items())
-        if not field.is_constant
-    }
+    wanted = {copied: path[0] for copied, path in route.source_paths.items()}
     _require(route, f"{schema}.{name}", wanted.values(), columns)
     canonical = _canonical(route, {copied: columns[column] for copied, column in wanted.items()}, in_mongodb=True)
     database = mongo.get_default_database()
@@ -87,11 +83,7 @@ async def _from_mongodb(
     columns = await table_columns(engine, schema, copy_name)
     _require(route, f"{schema}.{copy_name}", [*route.key, *route.fields, *VERSION_COLUMNS], columns)
     canonical = _canonical(route, columns, in_mongodb=False)
-    fields = {
-        (field.path or (copied,))[0]
-        for copied, field in (*route.key.items(), *route.fields.items())
-        if not field.is_constant
-    }
+    fields = {path[0] for path in route.source_paths.values()}
     key = list(route.key)
     return ComparisonTarget(
         (f"mongodb {database}.{name}", f"mysql {schema}.{copy_name}"),

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from sync_service.apply.changes import Key
 from sync_service.debezium.errors import InvalidEvent
-from sync_service.routes.config import CopiedField, Route
+from sync_service.routes.config import Route
 from sync_service.routes.mapping import map_fields, map_key
 from sync_service.sinks.canonical import Checksum
 from sync_service.sinks.rows import Bound, CopyRow, KeyRange, SourceRow
@@ -41,10 +41,6 @@ class CopyReader(Protocol):
 
     async def look_up(self, keys: Iterable[Key]) -> Mapping[Key, CopyRow]:
         """Rows by their keys, tombstones included. All methods raise `CannotCompare`."""
-
-
-def path_of(name: str, field: CopiedField) -> tuple[str, ...]:
-    return field.path or (name,)
 
 
 def key_of(route: Route, row: Mapping[str, Any]) -> Key | None:

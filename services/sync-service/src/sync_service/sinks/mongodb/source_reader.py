@@ -16,7 +16,7 @@ from sync_service.routes.config import Route
 from sync_service.routes.mapping import map_fields, map_key
 from sync_service.sinks.canonical import CanonicalRow, Checksum, ChecksumBuilder
 from sync_service.sinks.mongodb.documents import Document, Documents
-from sync_service.sinks.readers import BATCH, TRIED_AS_BOUND, key_of, path_of, source_row
+from sync_service.sinks.readers import BATCH, TRIED_AS_BOUND, key_of, source_row
 from sync_service.sinks.rows import Bound, KeyRange, SourceRow
 
 # An `_id` with at most this many fields is looked up in every order of its fields.
@@ -28,7 +28,7 @@ class MongoSourceReader:
         self._documents = documents
         self._route = route
         self._canonical = canonical
-        self._key_paths = [path_of(name, field) for name, field in route.key.items()]
+        self._key_paths = [field.source_path(name) for name, field in route.key.items()]
 
     async def estimate(self) -> int:
         return await self._documents.estimate()

@@ -8,7 +8,7 @@ from sync_service.apply.changes import Key
 from sync_service.routes.config import Route
 from sync_service.sinks.canonical import CanonicalRow, Checksum
 from sync_service.sinks.mysql.table import MysqlTable, Values, quoted
-from sync_service.sinks.readers import TRIED_AS_BOUND, key_of, path_of, source_row
+from sync_service.sinks.readers import TRIED_AS_BOUND, key_of, source_row
 from sync_service.sinks.rows import Bound, KeyRange, SourceRow
 
 
@@ -17,9 +17,8 @@ class MysqlSourceReader:
         self._table = table
         self._route = route
         self._canonical = canonical
-        self._key = [path_of(name, field)[0] for name, field in route.key.items()]
-        named = {name: field for name, field in route.fields.items() if not field.is_constant}
-        self._columns = list(dict.fromkeys([*self._key, *(path_of(name, field)[0] for name, field in named.items())]))
+        self._key = [field.source_path(name)[0] for name, field in route.key.items()]
+        self._columns = list(dict.fromkeys(path[0] for path in route.source_paths.values()))
 
     async def estimate(self) -> int:
         return await self._table.estimate()
@@ -36,7 +35,7 @@ class MysqlSourceReader:
     async def checksum(self, key_range: KeyRange) -> Checksum:
         declared = {**self._route.key, **self._route.fields}
         texts = [
-            field.sql(quoted(path_of(field.name, declared[field.name])[0]), of_source=True)
+            field.sql(quoted(declared[field.name].source_path(field.name)[0]), of_source=True)
             for field in (*self._canonical.key, *self._canonical.fields)
         ]
         return await self._table.checksum(texts, *key_range.natives)
