@@ -3,11 +3,10 @@
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import yaml
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -45,7 +44,6 @@ class SyncProcess:
     routes: dict[str, Any]
     tweets: str
     users: str
-    tokens: dict[str, str] = field(default_factory=dict)
 
     def topic(self, route: str) -> str:
         return str(self.routes[route]["topic"])
@@ -104,9 +102,3 @@ async def sync_process(
         sync = SyncProcess(stack, issuer, producer, variables, own, tweets, users)
         sync.write_routes()
         yield sync
-
-
-async def problem_of(client: httpx.AsyncClient, method: str, path: str, **sent: Any) -> tuple[int, str]:
-    """The status and the code of an answer that must be a problem."""
-    answer = await client.request(method, path, **sent)
-    return answer.status_code, str(answer.json()["code"])

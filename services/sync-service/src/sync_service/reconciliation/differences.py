@@ -35,10 +35,6 @@ class RowPair:
     source: SourceRow | None
     copy: CopyRow | None
 
-    @property
-    def has_live_copy(self) -> bool:
-        return self.copy is not None and self.copy.values is not None
-
     def difference(self, canonical: CanonicalRow) -> Difference | None:
         """None if both rows are equal. A deleted row is absent in the copy, or a tombstone."""
         live = self.copy.values if self.copy is not None else None
