@@ -68,7 +68,7 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
             cleanup.push_async_callback(feed.close)
             cleanup.push_async_callback(reconciliations.close)
             app.state.authenticator = await cleanup.enter_async_context(_authenticator(settings))
-            await cleanup.enter_async_context(_monitoring(settings, routes, app))
+            await cleanup.enter_async_context(_monitoring(settings, kafka, routes, app))
             yield
 
     return create_application(
@@ -95,10 +95,12 @@ def _dead_letter_service(kafka: KafkaClients, runner: SyncRunner) -> DeadLetterS
 
 
 @asynccontextmanager
-async def _monitoring(settings: Settings, routes: Sequence[Route], app: FastAPI) -> AsyncIterator[None]:
+async def _monitoring(
+    settings: Settings, kafka: KafkaClients, routes: Sequence[Route], app: FastAPI
+) -> AsyncIterator[None]:
     """Sets `app.state.pipeline` and `app.state.counts`. They connect on the first request."""
     stores = observers(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
-    broker = BrokerProbe(KafkaClients.of(settings), [route.topic for route in routes], settings.sync_group_id)
+    broker = BrokerProbe(kafka, [route.topic for route in routes], settings.sync_group_id)
     registrar = None if settings.registrar_url is None else str(settings.registrar_url)
     async with AsyncExitStack() as cleanup:
         for store in stores.values():
