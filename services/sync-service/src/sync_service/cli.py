@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from service_kit.server import serve
 from service_kit.settings import format_settings_error
+from sync_service.arguments import positive_number
 from sync_service.change_feed.event_view import EventFilter, OperationName, operation_name
 from sync_service.change_feed.inspect import InspectOptions, inspect, parse_begin
 from sync_service.dead_letters.cli import list_dead_letters, resolve_dead_letters, show_dead_letter
@@ -115,7 +116,7 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
         type=_moment,
         help="start at this time: 2026-01-31T12:00:00Z, or 10m for ten minutes ago",
     )
-    parser.add_argument("--limit", type=_count, help="stop after this number of events")
+    parser.add_argument("--limit", type=positive_number, help="stop after this number of events")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
@@ -123,7 +124,7 @@ def _add_dead_letters(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True)
     listing = actions.add_parser("list", help="list the open ones, the oldest first")
     listing.add_argument("--route", help="only dead letters of this route")
-    listing.add_argument("--limit", type=_count, default=100, help="at most this number (%(default)s)")
+    listing.add_argument("--limit", type=positive_number, default=100, help="at most this number (%(default)s)")
     showing = actions.add_parser("show", help="show one with its key, value and headers")
     showing.add_argument("id", metavar="ID", type=_letter_id)
     for action in (listing, showing):
@@ -158,9 +159,3 @@ def _moment(text: str) -> datetime:
         raise argparse.ArgumentTypeError(
             f"{text!r} must be a time such as 2026-01-31T12:00:00Z, or an age such as 10m"
         ) from error
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number of at least 1")
-    return int(text)

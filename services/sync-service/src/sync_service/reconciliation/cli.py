@@ -17,6 +17,7 @@ from service_kit.kafka_settings import KafkaSettings
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.settings import format_settings_error
+from sync_service.arguments import positive_number
 from sync_service.kafka import gaps
 from sync_service.reconciliation.compare import ROWS_IN_A_RANGE, Comparison, ComparisonOptions
 from sync_service.reconciliation.progress import ProgressReporter, reporting_progress
@@ -57,14 +58,17 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("--route", action="append", default=[], help="compare only this route; repeatable")
     parser.add_argument("--repair", action="store_true", help="repair the copies; newer rows are never overwritten")
     parser.add_argument(
-        "--sample", type=_positive, metavar="N", help=f"compare only N random ranges of {ROWS_IN_A_RANGE} rows each"
+        "--sample",
+        type=positive_number,
+        metavar="N",
+        help=f"compare only N random ranges of {ROWS_IN_A_RANGE} rows each",
     )
     parser.add_argument(
         "--json", action="store_true", help="print the report as JSON, and the progress as JSON lines on stderr"
     )
     parser.add_argument(
         "--patience",
-        type=_positive,
+        type=positive_number,
         default=PATIENCE_SECONDS,
         metavar="SECONDS",
         help="give up after this time without progress of the sync (%(default)s)",
@@ -80,12 +84,6 @@ def run(arguments: argparse.Namespace) -> int:
         return _fail(format_settings_error(error).removeprefix("error: "))
     except (InvalidRoutes, SourceSchema) as error:
         return _fail(str(error))
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number of at least 1")
-    return int(text)
 
 
 def reconcile(options: ReconcileOptions, settings: ReconcileSettings) -> int:
