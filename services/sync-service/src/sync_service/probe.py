@@ -31,13 +31,18 @@ async def probing(*errors: type[Exception], within: float = PROBE_SECONDS) -> As
         raise ProbeFailed(_reason(error)[:_LONGEST_REASON]) from error
 
 
+def without_server_states(error: Exception) -> str:
+    """The message without the state of every server, which MongoDB's driver adds."""
+    return str(error).split(", full error", 1)[0].split(" (configured", 1)[0]
+
+
 def _reason(error: Exception) -> str:
     """Without what the drivers add: the statement, and the state of every server."""
     if isinstance(error, DBAPIError) and error.orig is not None and error.orig.args:
         return ": ".join(map(str, error.orig.args))
     if isinstance(error, KafkaUnavailable):
         return str(error)
-    reason = str(error).split(", full error", 1)[0].split(" (configured", 1)[0]
+    reason = without_server_states(error)
     name = type(error).__name__
     # Kafka's errors begin with their names already.
     return reason if reason.startswith(name) else ": ".join(filter(None, (name, reason)))

@@ -10,6 +10,7 @@ from bson.errors import BSONError
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
+from sync_service.probe import without_server_states
 from sync_service.sinks.rows import CannotCompare
 
 if TYPE_CHECKING:
@@ -91,6 +92,5 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (PyMongoError, BSONError) as error:
-        # Without the state of every server, which the driver adds.
-        reason = str(error).split(", full error", 1)[0].split(" (configured", 1)[0]
-        raise CannotCompare(f"MongoDB can't be read: {type(error).__name__}: {reason[:300]}") from error
+        reason = without_server_states(error)[:300]
+        raise CannotCompare(f"MongoDB can't be read: {type(error).__name__}: {reason}") from error
