@@ -11,10 +11,11 @@ from pydantic import ValidationError
 from service_kit.server import serve
 from service_kit.settings import format_settings_error
 from sync_service.arguments import positive_number
-from sync_service.change_feed.event_view import EventFilter, OperationName, operation_name
+from sync_service.change_feed.event_view import EventFilter, operation_name
 from sync_service.change_feed.inspect import InspectOptions, inspect, parse_begin
 from sync_service.dead_letters.cli import list_dead_letters, resolve_dead_letters, show_dead_letter
 from sync_service.dead_letters.models import DeadLetterId
+from sync_service.debezium.envelope import OperationName
 from sync_service.main import create_app, end_streams
 from sync_service.reconciliation import cli as reconciliation
 from sync_service.routes.cli import add_routes_parser, run_routes

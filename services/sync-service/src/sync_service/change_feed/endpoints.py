@@ -12,8 +12,9 @@ from service_kit.problems import ServiceUnavailable, ValidationFailed, problem_r
 from service_kit.sse.events import FINISHED, StreamEnded, TooManyStreams
 from service_kit.sse.response import EventStream, stream_response
 from service_kit.tokens import AccessToken
-from sync_service.change_feed.event_view import EventFilter, OperationName
+from sync_service.change_feed.event_view import EventFilter
 from sync_service.change_feed.hub import Feed
+from sync_service.debezium.envelope import OperationName
 from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
 from sync_service.routes.problems import UnknownRoute
 

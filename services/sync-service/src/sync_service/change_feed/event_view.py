@@ -3,18 +3,15 @@
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from aiokafka import ConsumerRecord
 
 from sync_service.dead_letters.models import DeadLetter, Resolution, read
-from sync_service.debezium.envelope import Operation, decode
+from sync_service.debezium.envelope import OPERATIONS, Operation, OperationName, decode
 from sync_service.debezium.errors import InvalidEvent
 from sync_service.routes.converters import convert
 from sync_service.sinks.sources import SOURCES
-
-OperationName = Literal["create", "update", "delete", "read"]
-OPERATIONS: Mapping[Operation, OperationName] = {"c": "create", "u": "update", "d": "delete", "r": "read"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 from service_kit.schemas import rfc3339
 from sync_service.change_feed.event_view import EventView
+from sync_service.debezium.envelope import OPERATION_LABELS
 
-_LABELS = {"create": "create", "update": "update", "delete": "delete", "read": "read (snapshot)"}
 # ECMA-48 SGR
 _BOLD, _RED, _GREEN, _YELLOW, _RESET = "\033[1m", "\033[31m", "\033[32m", "\033[33m", "\033[0m"
 _COLOURS = {"create": _GREEN, "update": _YELLOW, "delete": _RED, "+": _GREEN, "~": _YELLOW, "-": _RED}
@@ -32,7 +32,7 @@ def as_text(view: EventView, *, in_colour: bool = False) -> str:
         place += f"  dead letter: {fields['dead_letter']}"
     if view.operation is None:
         return f"{place}  not a change event: {fields['error']}\n"
-    headline = painted(_LABELS[view.operation], view.operation)
+    headline = painted(OPERATION_LABELS[view.operation], view.operation)
     lines = [f"{_moment(fields['ts_ms'])}  {headline}  {f'{_BOLD}{place}{_RESET}' if in_colour else place}"]
     lines.append(f"  key     {_json(fields['key'])}")
     before = "unknown: the source's log does not contain it" if view.is_without_before else _json(fields["before"])

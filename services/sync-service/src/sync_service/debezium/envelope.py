@@ -1,5 +1,6 @@
 """Debezium's envelope: what happened to which row, and where the source's log has it."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 import msgspec
@@ -9,8 +10,16 @@ from sync_service.debezium.source import Row, Source, decode_json
 from sync_service.sinks.sources import AnySource
 
 Operation = Literal["c", "u", "d", "r"]
+OperationName = Literal["create", "update", "delete", "read"]
 
-_OPERATIONS = frozenset({"c", "u", "d", "r"})
+OPERATIONS: Mapping[Operation, OperationName] = {"c": "create", "u": "update", "d": "delete", "r": "read"}
+# As texts for people show the operations.
+OPERATION_LABELS: Mapping[OperationName, str] = {
+    "create": "create",
+    "update": "update",
+    "delete": "delete",
+    "read": "read (snapshot)",
+}
 
 
 class _Envelope(msgspec.Struct):
@@ -59,7 +68,7 @@ def _event(key: bytes | None, value: bytes) -> ChangeEvent:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidEvent(f"not a change event: {error}") from error
     source = envelope.source
-    if envelope.op not in _OPERATIONS:
+    if envelope.op not in OPERATIONS:
         raise UnsupportedOperation(f"op {envelope.op!r} does not change a single row")
     if not key:
         raise MissingKey("the record has no key")

@@ -7,15 +7,13 @@ from typing import Any
 
 import msgspec
 
-from sync_service.debezium.envelope import ChangeEvent, decode
+from sync_service.debezium.envelope import OPERATION_LABELS, OPERATIONS, ChangeEvent, decode
 from sync_service.debezium.errors import InvalidEvent
 from sync_service.debezium.source import Row
 from sync_service.routes.config import Route
 from sync_service.routes.json_values import jsonable
 from sync_service.routes.mapping import map_fields, map_key
 from sync_service.sinks.sources import SOURCES, AnySource
-
-_OPERATIONS = {"c": "create", "u": "update", "d": "delete", "r": "read (snapshot)"}
 
 
 class NotAnEvent(Exception):  # noqa: N818 - the input is wrong
@@ -93,7 +91,7 @@ def _inspected(parsed: dict[str, Any]) -> tuple[ChangeEvent, str]:
         )
     except msgspec.ValidationError as error:
         raise NotAnEvent(f"not a line of inspect --json: {error}") from error
-    if event.operation not in _OPERATIONS:
+    if event.operation not in OPERATIONS:
         raise NotAnEvent(f"op {event.operation!r} does not change a single row")
     return event, str(parsed.get("topic") or _topic(parsed["source"]))
 
@@ -124,7 +122,7 @@ def _explained(event: ChangeEvent, route: Route) -> Explanation:
     target = route.target
     lines = [
         ("route", f"{route.name}: {route.topic} → {target.store} {target.name}"),
-        ("operation", _OPERATIONS[event.operation]),
+        ("operation", OPERATION_LABELS[OPERATIONS[event.operation]]),
     ]
     if event.after is None and event.operation != "d":
         ignored = "the document was gone when the connector looked it up; its delete follows"
