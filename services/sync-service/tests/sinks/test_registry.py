@@ -1,4 +1,4 @@
-"""Everything particular to a store is in its package in `sinks`, behind the registries."""
+"""Outside of `sinks`, no module names a store, and only a few modules use a driver."""
 
 import ast
 from collections.abc import Iterator

@@ -1,6 +1,7 @@
 """What the sync can do with each store, by the store's name.
 
-A further store is a package beside `mysql` and `mongodb`, and an entry in `sources`, `targets` and here.
+A further store is a package beside `mysql` and `mongodb`, an entry in `sources` and `targets`, and an opener in
+`comparison_target`. Here it needs its connections, its sink and its observer.
 """
 
 from collections.abc import Iterable, Mapping
