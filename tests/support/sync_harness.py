@@ -111,6 +111,18 @@ class SyncHarness:
         async with self.engine.connect() as connection:
             return {row.id: row.text for row in await connection.execute(text("SELECT id, text FROM tweets"))}
 
+    @asynccontextmanager
+    async def locked_tweet(self, number: int) -> AsyncIterator[None]:
+        """Lock the row of a tweet in the copy, so that the sync can't write it."""
+        async with self.engine.connect() as connection:
+            await connection.execute(text("BEGIN"))
+            try:
+                query = text("SELECT * FROM tweets_copy WHERE id = :id FOR UPDATE")
+                await connection.execute(query, {"id": tweet_id(number)})
+                yield
+            finally:
+                await connection.execute(text("ROLLBACK"))
+
     async def user(self, user_id: str) -> dict[str, Any] | None:
         found: dict[str, Any] | None = await self.mongo["users"].find_one({"_id": user_id})
         return found

@@ -14,7 +14,6 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.structs import OffsetAndMetadata
 from bson import ObjectId
-from sqlalchemy import text
 
 from embedded_stack import Stack
 from service_kit.kafka import KafkaClients
@@ -159,9 +158,7 @@ async def test_events_deleted_while_the_route_waits_are_a_gap(harness: SyncHarne
     await harness.send(harness.tweets_topic, tweet_event(0, "one"))
     await becomes(harness.tweets, {tweet_id(0): "one"})
     events = 10 * RECORDS_WAITING
-    async with harness.engine.connect() as connection:
-        await connection.execute(text("BEGIN"))
-        await connection.execute(text("SELECT * FROM tweets_copy WHERE id = :id FOR UPDATE"), {"id": tweet_id(0)})
+    async with harness.locked_tweet(0):
         await harness.send(harness.tweets_topic, tweet_event(0, "two", op="u", ordinal=2))
         worker = next(each for each in runner.member.workers if each.partition == (harness.tweets_topic, 0))
 
@@ -179,7 +176,6 @@ async def test_events_deleted_while_the_route_waits_are_a_gap(harness: SyncHarne
         end = await harness.producer.send_and_wait(harness.tweets_topic, key=b"k", value=None, partition=0)
         await delete_before(harness.kafka, {TopicPartition(harness.tweets_topic, 0): end.offset})
         await harness.send(harness.tweets_topic, tweet_event(events, "last"))
-        await connection.execute(text("ROLLBACK"))
 
     await eventually(harness.tweets, lambda rows: rows.get(tweet_id(events)) == "last")
     await becomes(runner.member.lag.by_topic, {harness.users_topic: 0, harness.tweets_topic: 0})

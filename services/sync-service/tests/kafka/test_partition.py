@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import Fetcher
-from sqlalchemy import text
 
 from support.polling import eventually
 from support.records import read_records
@@ -51,15 +50,12 @@ async def test_fetches_are_short_while_a_partition_is_paused(
     async def wait_of_the_last() -> int:
         return waits[-1] if waits else 0
 
-    async with harness.engine.connect() as connection:
-        await connection.execute(text("BEGIN"))
-        await connection.execute(text("SELECT * FROM tweets_copy WHERE id = :id FOR UPDATE"), {"id": tweet_id(0)})
+    async with harness.locked_tweet(0):
         await harness.send(harness.tweets_topic, tweet_event(0, "two", op="u", ordinal=2))
         await harness.send(harness.tweets_topic, *(tweet_event(n, "x") for n in range(1, 3 * RECORDS_WAITING)))
         await eventually(is_full)
         monkeypatch.setattr(Fetcher, "_proc_fetch_request", noted_fetch)
         await eventually(wait_of_the_last, lambda wait: wait == PAUSED_FETCH_WAIT_MS)
-        await connection.execute(text("ROLLBACK"))
     await eventually(wait_of_the_last, lambda wait: wait == 500)
 
 
@@ -75,9 +71,7 @@ async def test_revoked_partition_no_longer_blocks_its_route(
     async def blocked() -> str:
         return statistics.blocked_by or ""
 
-    async with harness.engine.connect() as connection:
-        await connection.execute(text("BEGIN"))
-        await connection.execute(text("SELECT * FROM tweets_copy WHERE id = :id FOR UPDATE"), {"id": tweet_id(1)})
+    async with harness.locked_tweet(1):
         await harness.send(harness.tweets_topic, tweet_event(1, "two", op="u", ordinal=2))
         await eventually(blocked, lambda reason: reason.startswith("MySQL"))
         # Another partition progresses meanwhile, which does not unblock this one.
@@ -86,4 +80,3 @@ async def test_revoked_partition_no_longer_blocks_its_route(
         assert (await blocked()).startswith("MySQL")
         await harness.stop_sync(runner)
         assert await blocked() == ""
-        await connection.execute(text("ROLLBACK"))

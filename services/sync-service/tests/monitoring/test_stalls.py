@@ -9,7 +9,6 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.errors import KafkaConnectionError
-from sqlalchemy import text
 
 from support.polling import eventually
 from support.sync_harness import SyncHarness, becomes, tweet_event, tweet_id
@@ -33,13 +32,10 @@ async def test_partition_without_progress_is_a_problem_until_it_progresses(
     async def lag_seconds() -> float:
         return value_of(runner, "sync_lag_seconds", route="tweets")
 
-    async with harness.engine.connect() as connection:
-        await connection.execute(text("BEGIN"))
-        await connection.execute(text("SELECT * FROM tweets_copy WHERE id = :id FOR UPDATE"), {"id": tweet_id(1)})
+    async with harness.locked_tweet(1):
         await harness.send(harness.tweets_topic, tweet_event(1, "two", op="u", ordinal=2))
         await eventually(problem, lambda told: told.startswith(f"no progress: {harness.tweets_topic}-0"))
         await eventually(lag_seconds, lambda seconds: seconds > 1)
-        await connection.execute(text("ROLLBACK"))
 
     await becomes(harness.tweets, {tweet_id(1): "two"})
     await becomes(problem, "")
@@ -149,16 +145,13 @@ async def test_lag_is_valid_with_any_timestamps(
         events = registry.get_sample_value("sync_lag_events", {"route": "tweets"})
         return events or 0, registry.get_sample_value("sync_lag_seconds", {"route": "tweets"}) or 0
 
-    async with harness.engine.connect() as connection:
-        await connection.execute(text("BEGIN"))
-        await connection.execute(text("SELECT * FROM tweets_copy WHERE id = :id FOR UPDATE"), {"id": tweet_id(1)})
+    async with harness.locked_tweet(1):
         key, value = tweet_event(1, "two", op="u", ordinal=2)
         await harness.producer.send_and_wait(
             harness.tweets_topic, key=key, value=value, partition=0, timestamp_ms=timestamp_ms
         )
         _, seconds = await eventually(lag, lambda seen: seen[0] == 1)
         assert 0 <= seconds < 60
-        await connection.execute(text("ROLLBACK"))
     await becomes(lag, (0, 0))
 
 
