@@ -8,19 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
-from embedded_stack import Stack
 from registrar.topics import TopicDeclaration, ensure_topics
 from service_kit.kafka import KafkaClients
 from support.change_events import mysql_event
 from support.commands import run_command
-from support.jwt_issuer import Issuer
 from support.polling import eventually
 from support.replicas import Replica
 from support.secured_kafka import PASSWORD, SecuredKafka, secured_kafka
-from support.sync_process import SyncProcess, sync_process
-from sync_service.routes.loader import default_routes_file
+from support.sync_process import SyncProcess
 
 pytestmark = pytest.mark.integration
 
@@ -46,15 +42,10 @@ async def topics(kafka: SecuredKafka) -> str:
 
 
 @pytest.fixture
-def urls(kafka: SecuredKafka, topics: str, schema_url: str, database_url: str, database: "Database") -> dict[str, str]:
+def copies_urls(
+    kafka: SecuredKafka, topics: str, schema_url: str, database_url: str, database: "Database"
+) -> dict[str, str]:
     return {"MYSQL_URL": schema_url, "MONGODB_URL": database_url, "KAFKA_BOOTSTRAP_SERVERS": kafka.plain}
-
-
-@pytest.fixture
-async def sync(stack: Stack, issuer: Issuer, tmp_path: Path, urls: dict[str, str]) -> AsyncIterator[SyncProcess]:
-    declared = yaml.safe_load(default_routes_file().read_text())
-    async with sync_process(stack, issuer, tmp_path, urls=urls, routes=[declared["users"], declared["tweets"]]) as sync:
-        yield sync
 
 
 async def registrar_topics(**variables: str) -> tuple[int, str, str]:
