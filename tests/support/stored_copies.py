@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 State = tuple[Version, str | None]
 
 
+async def empty_copy(engine: AsyncEngine) -> None:
+    """Empty the copy in MySQL, which all tests share."""
+    async with engine.begin() as connection:
+        await connection.execute(text("DELETE FROM tweets_copy"))
+
+
 class StoredCopy(Protocol):
     sink: Sink
 

@@ -21,6 +21,7 @@ from service_kit.kafka_topics import describe_topics
 from support.change_events import Record, mongodb_event
 from support.polling import eventually
 from support.records import read_records
+from support.stored_copies import empty_copy
 from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
 from sync_service.metrics import SyncMetrics
 from sync_service.routes.config import Route
@@ -143,7 +144,7 @@ async def sync_harness(settings: Settings, routes: dict[str, Route], engine: Asy
         settings.mongodb_url.get_secret_value(), tz_aware=True
     )
     mongo = client.get_default_database()
-    await _empty(engine)
+    await empty_copy(engine)
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers) as producer:
         harness = SyncHarness(settings, own, producer, engine, mongo)
         for route in own:
@@ -154,13 +155,7 @@ async def sync_harness(settings: Settings, routes: dict[str, Route], engine: Asy
             await task
     await client.drop_database(mongo.name)
     client.close()
-    await _empty(engine)
-
-
-async def _empty(engine: AsyncEngine) -> None:
-    """Empty the copy in MySQL, which all tests share."""
-    async with engine.begin() as connection:
-        await connection.execute(text("DELETE FROM tweets_copy"))
+    await empty_copy(engine)
 
 
 async def becomes(look: Callable[[], Awaitable[Any]], wanted: Any) -> None:

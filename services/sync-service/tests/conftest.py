@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from embedded_stack import Stack
 from service_kit.mysql import create_engine, migrate
 from support.jwt_issuer import Issuer, serving_issuer
-from support.stored_copies import StoredCopy, StoredMongoCopy, StoredMysqlCopy
+from support.stored_copies import StoredCopy, StoredMongoCopy, StoredMysqlCopy, empty_copy
 from support.sync_harness import SyncHarness, sync_harness
 from support.sync_process import SyncProcess, sync_process
 from sync_service.routes.config import Route
@@ -102,12 +102,6 @@ async def copies_urls(
         "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap_servers,
     }
     await empty_copy(engine)
-
-
-async def empty_copy(engine: AsyncEngine) -> None:
-    """Empty the copy in MySQL, which all tests share."""
-    async with engine.begin() as connection:
-        await connection.execute(text("DELETE FROM tweets_copy"))
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.mysql import create_engine
 from support.comparison_harness import PARTITIONS, ComparisonHarness, Direction, Tweets, Users
+from support.stored_copies import empty_copy
 from sync_service.routes.config import Route
 from sync_service.settings import Settings
 from sync_service.sinks.comparison_target import open_target
@@ -76,5 +77,4 @@ async def comparison(
     await client.drop_database(database.name)
     await client.drop_database(f"source_{suffix}")
     client.close()
-    async with engine.begin() as connection:
-        await connection.execute(text("DELETE FROM tweets_copy"))
+    await empty_copy(engine)
