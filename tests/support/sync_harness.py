@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord
-from aiokafka.admin import NewPartitions, NewTopic
+from aiokafka.admin import NewPartitions
 from aiokafka.errors import UnknownTopicOrPartitionError
 from motor.motor_asyncio import AsyncIOMotorClient
 from prometheus_client import CollectorRegistry
@@ -22,6 +22,7 @@ from support.change_events import Record, mongodb_event
 from support.polling import eventually
 from support.records import read_records
 from support.stored_copies import empty_copy
+from support.topics import create_topics
 from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
 from sync_service.metrics import SyncMetrics
 from sync_service.routes.config import Route
@@ -80,8 +81,7 @@ class SyncHarness:
         await task
 
     async def create_topic(self, topic: str, partitions: int = PARTITIONS) -> None:
-        async with self.kafka.started(self.kafka.admin()) as admin:
-            await admin.create_topics([NewTopic(topic, partitions, 1)])
+        await create_topics(self.settings.kafka_bootstrap_servers, topic, partitions=partitions)
         await self._know_of(topic, partitions)
 
     async def delete_topic(self, topic: str) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 import yaml
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from embedded_stack import Stack
 from support.change_events import Record, mongodb_event
 from support.commands import run_command
 from support.jwt_issuer import AUDIENCE, ISSUER, Issuer
 from support.replicas import Replica, free_port, running_processes
+from support.topics import create_topics
 
 PARTITIONS = 2
 # More than the broker accepts by default, for records that are too large.
@@ -80,13 +80,12 @@ async def sync_process(
     suffix = secrets.token_hex(4)
     users, tweets = (f"users_{suffix}", f"tweets_{suffix}")
     own = {name: {**body, "topic": f"test.{name}"} for name, body in zip((users, tweets), routes, strict=True)}
-    admin = AIOKafkaAdminClient(bootstrap_servers=urls["KAFKA_BOOTSTRAP_SERVERS"])
-    await admin.start()
-    largest = {"max.message.bytes": str(LARGEST_REQUEST)}
-    await admin.create_topics(
-        [NewTopic(str(body["topic"]), PARTITIONS, 1, topic_configs=largest) for body in own.values()]
+    await create_topics(
+        urls["KAFKA_BOOTSTRAP_SERVERS"],
+        *(str(body["topic"]) for body in own.values()),
+        partitions=PARTITIONS,
+        configs={"max.message.bytes": str(LARGEST_REQUEST)},
     )
-    await admin.close()
     variables = {
         **urls,
         "AUTH_JWKS_URL": issuer.url,

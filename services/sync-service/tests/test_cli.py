@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from support.change_events import mysql_event
 from support.commands import run_command
+from support.topics import create_topics
 from sync_service.routes.loader import load_routes
 
 run = partial(run_command, "sync-service", within=30)
@@ -20,10 +20,7 @@ run = partial(run_command, "sync-service", within=30)
 
 async def topic_with_events(bootstrap_servers: str) -> str:
     topic = f"test.{secrets.token_hex(4)}"
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, 1, 1)])
-    await admin.close()
+    await create_topics(bootstrap_servers, topic)
     async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers) as producer:
         for key, value in (
             mysql_event({"id": "u1", "name": "Ada"}, pos=7),

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from motor.motor_asyncio import AsyncIOMotorClient
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -14,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service_kit.mysql import create_engine
 from support.comparison_harness import PARTITIONS, ComparisonHarness, Direction, Tweets, Users
 from support.stored_copies import empty_copy
+from support.topics import create_topics
 from sync_service.routes.config import Route
 from sync_service.settings import Settings
 from sync_service.sinks.comparison_target import open_target
@@ -59,10 +59,7 @@ async def comparison(
         source = client[f"source_{suffix}"]["tweets"]
         route = routes["tweets"].model_copy(update={"topic": f"test.source_{suffix}.tweets"})
         direction = Tweets(route, engine, source)
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap_servers)
-    await admin.start()
-    await admin.create_topics([NewTopic(route.topic, PARTITIONS, 1)])
-    await admin.close()
+    await create_topics(kafka_bootstrap_servers, route.topic, partitions=PARTITIONS)
     producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap_servers)
     await producer.start()
     target = await open_target(route, engine, client)

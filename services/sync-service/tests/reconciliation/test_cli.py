@@ -11,7 +11,6 @@ from typing import Any
 import pymongo
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
@@ -19,6 +18,7 @@ from embedded_stack import Stack
 from service_kit.mysql import create_engine
 from support.change_events import mysql_event
 from support.commands import run_command
+from support.topics import create_topics
 
 run = partial(run_command, "sync-service", within=60)
 
@@ -50,10 +50,7 @@ async def shop(
         f"things: {{topic: {topic}, target: {{store: mongodb, collection: things}}, "
         "key: {shelf: integer, name: string}, fields: {price: decimal, tags: json_text, kind: {constant: thing}}}"
     )
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap_servers)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, 1, 1)])
-    await admin.close()
+    await create_topics(kafka_bootstrap_servers, topic)
     url = mongodb_url.replace("/?", f"/{schema}?")
     with pymongo.MongoClient[dict[str, Any]](url) as client:
         variables = {

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from bson import ObjectId
 from motor.motor_asyncio import AsyncIOMotorClient
 from sqlalchemy import text
@@ -16,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.kafka import KafkaClients
 from support.comparison_harness import NUMBERED, WHEN, ComparisonHarness, Tweets, Users, counts
+from support.topics import create_topics
 from sync_service.reconciliation.compare import Comparison, ComparisonOptions
 from sync_service.reconciliation.differences import DifferenceKind
 from sync_service.reconciliation.reports import RouteReport
@@ -187,10 +187,7 @@ async def test_collection_with_a_key_of_two_fields_is_compared_and_repaired(
                 "PRIMARY KEY (user_id, tweet_id))"
             )
         )
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
-    await admin.start()
-    await admin.create_topics([NewTopic(route.topic, 1, 1)])
-    await admin.close()
+    await create_topics(settings.kafka_bootstrap_servers, route.topic)
     client = AsyncIOMotorClient[dict[str, Any]](settings.mongodb_url.get_secret_value(), tz_aware=True)
     source = client[f"source_{suffix}"]["likes"]
     likes = [(f"u{number % 4}", ObjectId(f"{number:024x}")) for number in range(30)]
