@@ -18,7 +18,7 @@ from support.polling import eventually
 from support.replicas import Replica
 from support.sse import Listener
 from support.sync_harness import PARTITIONS, SyncHarness
-from support.sync_harness import tweet_event as bench_tweet
+from support.sync_harness import tweet_event as harness_event
 from support.sync_process import SyncProcess, tweet_event, tweet_id
 from sync_service.change_feed import hub
 from sync_service.change_feed.event_view import EventFilter, EventView
@@ -180,7 +180,7 @@ async def test_clients_share_one_consumer_that_stops_with_the_last_client(
 
 async def test_topic_that_is_created_later_is_streamed(harness: SyncHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "DISCOVER_SECONDS", 0.2)
-    await harness.send(harness.tweets_topic, bench_tweet(1, "before"))
+    await harness.send(harness.tweets_topic, harness_event(1, "before"))
     await harness.delete_topic(harness.users_topic)
     limits = FeedLimits(clients=10, buffered=100, heartbeat_seconds=30)
     routes = {harness.tweets_topic: "tweets", harness.users_topic: "users"}
@@ -193,20 +193,20 @@ async def test_topic_that_is_created_later_is_streamed(harness: SyncHarness, mon
             view = json.loads(text.decode().split("data: ", 1)[1])
             return view["route"], view["partition"], view["offset"]
 
-        await harness.send(harness.tweets_topic, bench_tweet(2, "one"))
+        await harness.send(harness.tweets_topic, harness_event(2, "one"))
         assert await shown() == ("tweets", 0, 1)
         await harness.create_topic(harness.users_topic)
         await harness.send(harness.users_topic, mysql_event({"id": "u1"}))
         assert await shown() == ("users", 0, 0)
         await harness.add_partitions(harness.tweets_topic, PARTITIONS + 1)
-        await harness.send(harness.tweets_topic, bench_tweet(3, "new"), partition=PARTITIONS)
+        await harness.send(harness.tweets_topic, harness_event(3, "new"), partition=PARTITIONS)
         assert await shown() == ("tweets", PARTITIONS, 0)
-        await harness.send(harness.tweets_topic, bench_tweet(4, "two"))
+        await harness.send(harness.tweets_topic, harness_event(4, "two"))
         assert await shown() == ("tweets", 0, 2)
     await feed.close()
 
 
-async def test_stream_without_a_broker_is_503(sync: SyncProcess) -> None:
+async def test_stream_without_a_broker_is_503() -> None:
     limits = FeedLimits(clients=10, buffered=100, heartbeat_seconds=10)
     feed = Feed(KafkaClients("127.0.0.1:1"), {"a": "a"}, FeedMetrics(CollectorRegistry()), limits)
     for _ in range(2):

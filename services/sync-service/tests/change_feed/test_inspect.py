@@ -103,7 +103,7 @@ async def test_since_starts_with_the_first_event_after_the_time(sync: SyncProces
         return datetime.now(UTC)
 
     # The broker counts in milliseconds.
-    then = await eventually(now, lambda parse_begin: parse_begin - sent > timedelta(milliseconds=5))
+    then = await eventually(now, lambda moment: moment - sent > timedelta(milliseconds=5))
     await sync.send(sync.tweets, tweet_event(1))
     await sync.send(sync.tweets, tweet_event(2), partition=1)
     # Both partitions, one of which had nothing before.

@@ -17,11 +17,16 @@ from sync_service.kafka import clients
 from sync_service.runner import SyncRunner
 
 
-async def test_partition_without_progress_is_a_problem_until_it_progresses(
-    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> RecordedExits:
+    """A watchdog that looks more often; why it would have ended the process."""
     monkeypatch.setattr("sync_service.runner.WATCH_SECONDS", 0.2)
     monkeypatch.setattr("sync_service.runner.STUCK_SECONDS", 1.0)
+    return RecordedExits()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_partition_without_progress_is_a_problem_until_it_progresses(harness: SyncHarness) -> None:
     runner = harness.start_sync()
     await harness.send(harness.tweets_topic, tweet_event(1, "one"))
     await becomes(harness.tweets, {tweet_id(1): "one"})
@@ -44,14 +49,6 @@ async def test_partition_without_progress_is_a_problem_until_it_progresses(
     applied = {"route": "tweets", "outcome": "applied"}
     assert value_of(runner, "sync_events_total", operation="c", **applied) == 1
     assert value_of(runner, "sync_events_total", operation="u", **applied) == 1
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> RecordedExits:
-    """A watchdog that looks more often; why it would have ended the process."""
-    monkeypatch.setattr("sync_service.runner.WATCH_SECONDS", 0.2)
-    monkeypatch.setattr("sync_service.runner.STUCK_SECONDS", 1.0)
-    return RecordedExits()
 
 
 @pytest.mark.parametrize("answers_questions", [True, False])

@@ -66,7 +66,6 @@ async def test_repaired_row_is_overwritten_by_later_events_only(comparison: Comp
     direction = comparison.direction
     if lost != "insert":
         await comparison.copy(1, "first", op="c", place=3)
-    lost_event = {"update": ("second", "u"), "insert": ("second", "c"), "delete": ("", "d")}[lost]
     if lost == "delete":
         await direction.remove(1)
     else:
@@ -84,7 +83,7 @@ async def test_repaired_row_is_overwritten_by_later_events_only(comparison: Comp
 
     # Replayed by Connect, as a redelivery, or out of the dead letters: what is older changes nothing.
     comparison.offsets = 100
-    content, op = lost_event
+    content = "" if lost == "delete" else "second"
     for mode in ApplyMode.LIVE, ApplyMode.RETRY:
         assert len((await comparison.copy(1, "first", op="c", place=3, mode=mode)).applied) == 0
         assert len((await comparison.copy(1, content + " again", op="u", place=5, mode=mode)).applied) == 0
@@ -93,7 +92,6 @@ async def test_repaired_row_is_overwritten_by_later_events_only(comparison: Comp
     # What is newer wins.
     assert len((await comparison.copy(1, "third", op="u", place=8)).applied) == 1
     assert (await direction.copied())[1] == "third"
-    assert op in "cud"
 
 
 async def test_row_repaired_without_an_event_is_overwritten_by_live_events_only(
