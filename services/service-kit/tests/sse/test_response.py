@@ -99,6 +99,20 @@ async def test_revoked_token_ends_the_stream(monkeypatch: pytest.MonkeyPatch) ->
     assert 'event: end\ndata: {"code":"token-revoked"' in body
 
 
+async def test_stream_stays_after_an_error_that_means_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(response, "REAUTHORIZE_SECONDS", 0.0)
+    checks = []
+
+    async def reauthorize() -> None:
+        checks.append(True)
+        raise LookupError
+
+    body = await sent(Script(*EVENTS), reauthorize=reauthorize, unavailable_on=(OSError, LookupError))
+    assert (len(checks), body.count("event: tweet")) == (3, 3)
+    with pytest.raises(LookupError):
+        await sent(Script(*EVENTS), reauthorize=reauthorize, unavailable_on=(OSError,))
+
+
 async def test_authorisation_is_not_checked_for_each_event() -> None:
     async def reauthorize() -> None:
         raise TokenRevoked

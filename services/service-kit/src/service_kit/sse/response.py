@@ -34,7 +34,7 @@ class EventStream(Response):
     """Sends the events of a subscription: `limit` events at most, for `seconds` at most, and then `at_end`.
 
     `reauthorize` is called every `REAUTHORIZE_SECONDS`, with the next event or heartbeat; a problem that it raises ends
-    the stream.
+    the stream. After `ServiceUnavailable` and the errors in `unavailable_on` the stream stays: the next check decides.
     """
 
     media_type = "text/event-stream"
@@ -47,6 +47,7 @@ class EventStream(Response):
         seconds: float,
         at_end: StreamEnded = FINISHED,
         reauthorize: Reauthorize | None = None,
+        unavailable_on: tuple[type[Exception], ...] = (),
         headers: Mapping[str, str],
     ) -> None:
         self._subscription = subscription
@@ -54,6 +55,7 @@ class EventStream(Response):
         self._seconds = seconds
         self._at_end = at_end
         self._reauthorize = reauthorize
+        self._unavailable: tuple[type[Exception], ...] = (ServiceUnavailable, *unavailable_on)
         self._reauthorize_at = 0.0
         self.status_code = 200
         self.background = None
@@ -127,8 +129,7 @@ class EventStream(Response):
         self._reauthorize_at = now + REAUTHORIZE_SECONDS
         try:
             await self._reauthorize()
-        except ServiceUnavailable:
-            # The next check decides.
+        except self._unavailable:
             return
         except Problem as problem:
             raise StreamEnded(problem.code, problem.title) from problem

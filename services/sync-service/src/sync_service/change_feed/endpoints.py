@@ -8,10 +8,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pymongo.errors import PyMongoError
 
 from service_kit.authentication import Authenticator
-from service_kit.problems import ServiceUnavailable, ValidationFailed, problem_responses
+from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.sse.events import FINISHED, StreamEnded, TooManyStreams
 from service_kit.sse.response import EventStream, stream_response
-from service_kit.tokens import AccessToken
 from sync_service.change_feed.event_view import EventFilter
 from sync_service.change_feed.hub import Feed
 from sync_service.debezium.envelope import OperationName
@@ -38,14 +37,6 @@ data: {"topic": "cdc.mysql.auth.users", "partition": 3, "offset": 17, "route": "
 async def _feed(request: Request) -> Feed:
     feed: Feed = request.app.state.feed
     return feed
-
-
-async def _reauthorize(request: Request, worker: AccessToken) -> None:
-    authenticator: Authenticator = request.app.state.authenticator
-    try:
-        await authenticator.require_not_revoked(worker)
-    except PyMongoError as error:
-        raise ServiceUnavailable from error
 
 
 FeedDep = Annotated[Feed, Depends(_feed)]
@@ -89,6 +80,7 @@ async def stream_events(
     reads more slowly than events arrive is cut off, if possible after an event `end` with the reason. The stream ends
     when the token expires or is revoked.
     """
+    authenticator: Authenticator = request.app.state.authenticator
     longest = max(0.0, worker.exp - time.time())
     event_filter = EventFilter(None if route is None else feed.topics_of(route), operation, key)
     return EventStream(
@@ -96,6 +88,7 @@ async def stream_events(
         limit=limit,
         seconds=longest if seconds is None else min(seconds, longest),
         at_end=TOKEN_EXPIRED if seconds is None or seconds >= longest else FINISHED,
-        reauthorize=partial(_reauthorize, request, worker),
+        reauthorize=partial(authenticator.require_not_revoked, worker),
+        unavailable_on=(PyMongoError,),
         headers=response.headers,
     )

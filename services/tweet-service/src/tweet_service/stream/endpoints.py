@@ -8,10 +8,9 @@ from pymongo.errors import PyMongoError
 
 from service_kit.authentication import Authenticator
 from service_kit.openapi import TOKEN_IS_OPTIONAL
-from service_kit.problems import ServiceUnavailable, ValidationFailed, problem_responses
+from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.sse.events import TooManyStreams
 from service_kit.sse.response import EventStream, stream_response
-from service_kit.tokens import AccessToken
 from tweet_service.dependencies import PUBLIC_PROBLEMS, OptionalCaller, ServicesDep
 from tweet_service.profiles.problems import UserNotFound
 from tweet_service.stream.events import MAX_POSITION_LENGTH, StreamFilter
@@ -42,14 +41,6 @@ id: 826924EA40000000022B0229296E04
 async def _hub(request: Request) -> TweetHub:
     hub: TweetHub = request.app.state.stream
     return hub
-
-
-async def _reauthorize(request: Request, caller: AccessToken) -> None:
-    authenticator: Authenticator = request.app.state.authenticator
-    try:
-        await authenticator.require_not_revoked(caller)
-    except PyMongoError as error:
-        raise ServiceUnavailable from error
 
 
 HubDep = Annotated[TweetHub, Depends(_hub)]
@@ -113,11 +104,13 @@ async def stream_tweets(
         tag=None if hashtag is None else searched(hashtag),
     )
     after = last_event_id or resume_after or None
+    authenticator: Authenticator = request.app.state.authenticator
     longest = hub.stream_limits.seconds
     return EventStream(
         hub.subscription(wanted, after),
         limit=limit,
         seconds=min(seconds or longest, longest),
-        reauthorize=None if caller is None else partial(_reauthorize, request, caller),
+        reauthorize=None if caller is None else partial(authenticator.require_not_revoked, caller),
+        unavailable_on=(PyMongoError,),
         headers=response.headers,
     )
