@@ -112,6 +112,14 @@ def test_database_that_does_not_answer_is_an_error(
     assert "error: MongoDB does not answer" in capsys.readouterr().err
 
 
+def test_address_of_the_database_is_read_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "mongodb-url"
+    file.write_text("mongodb://127.0.0.1:9/tweets\n")
+    monkeypatch.delenv("MONGODB_URL", raising=False)
+    monkeypatch.setenv("MONGODB_URL_FILE", str(file))
+    assert ImportSettings().mongodb_url.get_secret_value() == "mongodb://127.0.0.1:9/tweets"
+
+
 @pytest.mark.integration
 def test_command_without_a_database_names_the_missing_setting(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "MONGODB_URL"}

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from pymongo.errors import PyMongoError
 
 from service_kit.mongodb import MongodbAddress
 from service_kit.retry import Backoff, Retrier
+from service_kit.settings import EnvironmentSettings
 from tweet_service.importing.models import Tally
 from tweet_service.importing.progress import Progress
 from tweet_service.importing.reading import Source
@@ -27,10 +27,8 @@ INTERRUPTED = 128 + signal.SIGINT
 _STARTUP = Retrier(on=is_temporary, backoff=Backoff(initial=0.5, maximum=0.5), timeout=15.0)
 
 
-class ImportSettings(BaseSettings):
+class ImportSettings(EnvironmentSettings):
     """An import needs only the database."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     mongodb_url: MongodbAddress
 
