@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service_kit.problems import FieldError, ValidationFailed
+from service_kit.problems import ValidationFailed
 from service_kit.schemas import is_unicode
 
 ItemT = TypeVar("ItemT")
@@ -18,9 +18,7 @@ ItemT = TypeVar("ItemT")
 
 class InvalidCursor(ValidationFailed):
     code, title = "invalid-cursor", "The cursor is not from this list."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError(parameter="cursor", code=self.code, detail=self.title)])
+    parameter = "cursor"
 
 
 def encode_cursor(*position: str | int) -> str:

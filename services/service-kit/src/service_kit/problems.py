@@ -60,6 +60,8 @@ class ProblemDocument(BaseModel):
 class Problem(Exception):  # noqa: N818 - RFC 9457's own word
     """An error response. `code` is kebab-case and never changes; `title` is for people.
 
+    `pointer` or `parameter` names the field that the problem is about, if it is always the same, as in `FieldError`.
+
     With `commits_transaction` the transaction in which the problem is raised is committed, not rolled back: a failed
     login, for example, is recorded in the audit trail.
     """
@@ -67,6 +69,8 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
     status: ClassVar[int]
     code: ClassVar[str]
     title: ClassVar[str]
+    pointer: ClassVar[str | None] = None
+    parameter: ClassVar[str | None] = None
     commits_transaction: ClassVar[bool] = False
 
     def __init__(
@@ -79,6 +83,10 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
         super().__init__(detail or self.title)
         self.detail = detail or self.title
         self.errors = list(errors)
+        if not errors and (self.pointer or self.parameter):
+            self.errors = [
+                FieldError(detail=self.title, code=self.code, pointer=self.pointer, parameter=self.parameter)
+            ]
         self.headers = dict(headers or {})
 
 

@@ -17,13 +17,9 @@ class WrongCurrentPassword(Forbidden):
     """Not a 401: the access token is valid, and the client must keep it."""
 
     code, title = "wrong-current-password", "The current password is wrong."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError(pointer="#/current_password", code=self.code, detail=self.title)])
+    pointer = "#/current_password"
 
 
 class InvalidResetToken(ValidationFailed):
     code, title = "invalid-reset-token", "The token is unknown, used or older than ten minutes. Request a new one."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError(pointer="#/token", code=self.code, detail=self.title)])
+    pointer = "#/token"

@@ -1,10 +1,8 @@
 """Problems of a registration."""
 
-from service_kit.problems import FieldError, ValidationFailed
+from service_kit.problems import ValidationFailed
 
 
 class PasswordsDoNotMatch(ValidationFailed):
     code, title = "passwords-do-not-match", "The two passwords are not the same."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError(pointer="#/password_confirm", code=self.code, detail=self.title)])
+    pointer = "#/password_confirm"

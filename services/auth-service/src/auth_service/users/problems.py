@@ -1,6 +1,6 @@
 """Problems of accounts."""
 
-from service_kit.problems import FieldError, NotFound, Problem, ValidationFailed
+from service_kit.problems import NotFound, Problem, ValidationFailed
 
 
 class Conflict(Problem):
@@ -9,23 +9,17 @@ class Conflict(Problem):
 
 class UsernameTaken(Conflict):
     code, title = "username-taken", "This username is already taken."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError(pointer="#/username", code=self.code, detail=self.title)])
+    pointer = "#/username"
 
 
 class EmailTaken(Conflict):
     code, title = "email-taken", "An account with this email address already exists."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError(pointer="#/email", code=self.code, detail=self.title)])
+    pointer = "#/email"
 
 
 class UsernameReserved(ValidationFailed):
     code, title = "username-reserved", "This username is reserved."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError(pointer="#/username", code=self.code, detail=self.title)])
+    pointer = "#/username"
 
 
 class UserNotFound(NotFound):

@@ -2,16 +2,13 @@
 
 from typing import ClassVar
 
-from service_kit.problems import FieldError, ValidationFailed
+from service_kit.problems import ValidationFailed
 
 
 class UnknownRoute(ValidationFailed):
     code, title = "unknown-route", "Route not found."
-    place: ClassVar = {"parameter": "route"}
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError(**self.place, code=self.code, detail=self.title)])
+    parameter: ClassVar[str | None] = "route"
 
 
 class UnknownRouteInBody(UnknownRoute):
-    place: ClassVar = {"pointer": "/route"}
+    pointer, parameter = "/route", None

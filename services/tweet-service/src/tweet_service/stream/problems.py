@@ -1,14 +1,12 @@
 """Problems of a stream, before it begins and later."""
 
-from service_kit.problems import FieldError, Problem, ValidationFailed
+from service_kit.problems import Problem, ValidationFailed
 from service_kit.sse.events import StreamEnded
 
 
 class InvalidPosition(ValidationFailed):
     code, title = "invalid-stream-position", "The id is not from this stream."
-
-    def __init__(self) -> None:
-        super().__init__(errors=[FieldError(parameter="Last-Event-ID", code=self.code, detail=self.title)])
+    parameter = "Last-Event-ID"
 
 
 class PositionLost(Problem):
