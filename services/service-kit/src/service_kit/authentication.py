@@ -53,7 +53,6 @@ class Authenticator:
         tokens: TokenVerifier,
         accounts: Accounts,
         *,
-        revocation_seconds: float = REVOCATION_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._tokens = tokens
@@ -62,7 +61,7 @@ class Authenticator:
         self._verified: TLRUCache[bytes, AccessToken] = TLRUCache(
             _CACHED_TOKENS, ttu=lambda _digest, token, _now: token.exp, timer=clock
         )
-        self._not_revoked: TTLCache[bytes, bool] = TTLCache(_CACHED_TOKENS, ttl=revocation_seconds, timer=clock)
+        self._not_revoked: TTLCache[bytes, bool] = TTLCache(_CACHED_TOKENS, ttl=REVOCATION_SECONDS, timer=clock)
 
     async def authenticate(self, bearer: str) -> AccessToken:
         """The claims of a valid token. Raises `InvalidToken`, `TokenRevoked`, `ServiceUnavailable`.

@@ -69,7 +69,7 @@ class Services:
             ),
             follows=FollowService(follows, profiles),
             users=UserService(profiles, tweets, follows),
-            timelines=TimelineService(tweets, follows, profiles, presenter, tweet_service),
+            timelines=TimelineService(tweets, follows, presenter, tweet_service),
             limiter=RateLimiter(LeaseRepository(database), clock),
             writes=LimitPolicy("writes", settings.tweet_writes_per_minute),
             reads=LimitPolicy("reads", settings.tweet_reads_per_minute),

@@ -10,7 +10,6 @@ from service_kit.schemas import Page
 from service_kit.tokens import AccessToken
 from tweet_service.follows.repository import FollowRepository
 from tweet_service.pagination import Position, cursor_after
-from tweet_service.profiles.service import ProfileService
 from tweet_service.timelines.schemas import Thread, ThreadTweet, Trend
 from tweet_service.times import now_in_milliseconds
 from tweet_service.tweets.models import TweetDocument
@@ -30,13 +29,11 @@ class TimelineService:
         self,
         tweets: TweetRepository,
         follows: FollowRepository,
-        profiles: ProfileService,
         presenter: TweetPresenter,
         tweet_service: TweetService,
     ) -> None:
         self._tweets = tweets
         self._follows = follows
-        self._profiles = profiles
         self._presenter = presenter
         self._tweet_service = tweet_service
 
