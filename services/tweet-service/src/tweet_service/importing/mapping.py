@@ -21,6 +21,7 @@ from tweet_service.importing.reading import Record
 from tweet_service.profiles.repository import IMPORTED_PREFIX
 from tweet_service.tweets.entities import extract, tags_of
 from tweet_service.tweets.models import Entities
+from tweet_service.tweets.text import is_blank
 
 ValueT = TypeVar("ValueT")
 
@@ -43,7 +44,6 @@ _UNDETERMINED = "und"
 _LINK = re.compile(r"<a\b[^>]*>(.*?)</a>", re.IGNORECASE | re.DOTALL)
 # Every entity contains one of these, and most tweets contain none.
 _SIGN_OF_ENTITY = re.compile(r"[#\uFF03@]|://")
-_INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 
 
 class Unusable(Exception):  # noqa: N818 - a property of the record
@@ -264,7 +264,7 @@ def _text(found: _Tweet) -> str:
     text = _unescaped(_string("text", text))
     if len(text) > MAX_CODE_POINTS:
         raise Unusable(f"text: longer than {MAX_CODE_POINTS} code points")
-    if all(unicodedata.category(char) in _INVISIBLE for char in text):
+    if is_blank(text):
         raise Unusable("text: blank")
     return text
 

@@ -12,7 +12,7 @@ import pymongo
 from pymongo import IndexModel, MongoClient
 from pymongo.errors import PyMongoError
 
-from tweet_service.database import INDEX_BUILD_SECONDS, UNAVAILABLE
+from tweet_service.database import INDEX_BUILD_SECONDS, SERVER_SELECTION_MS, UNAVAILABLE
 from tweet_service.importing.mapping import author_id, object_id
 from tweet_service.importing.models import ImportDocument, Tally
 from tweet_service.importing.planning import (
@@ -26,6 +26,7 @@ from tweet_service.importing.planning import (
     referred_to,
 )
 from tweet_service.profiles.repository import IMPORTED_COLLECTION as PROFILES_COLLECTION
+from tweet_service.times import now_in_milliseconds
 from tweet_service.tweets.repository import COLLECTION as TWEETS_COLLECTION
 from tweet_service.tweets.repository import COUNTS_COLLECTION
 
@@ -36,7 +37,6 @@ COLLECTION = "imports"
 # Every batch writes this document, so that concurrent imports write one after the other: a snapshot does not contain
 # what another transaction is about to insert, so both would count wrong.
 _TURN = "turn"
-_SELECTION_MS = 2000
 # Longer than a batch takes. For a server that stops responding without closing the connection.
 _SOCKET_MS = 30_000
 
@@ -51,8 +51,8 @@ def connect(url: str) -> MongoClient[Document]:
         appname="tweet-service import",
         tz_aware=True,
         w="majority",
-        serverSelectionTimeoutMS=_SELECTION_MS,
-        connectTimeoutMS=_SELECTION_MS,
+        serverSelectionTimeoutMS=SERVER_SELECTION_MS,
+        connectTimeoutMS=SERVER_SELECTION_MS,
         socketTimeoutMS=_SOCKET_MS,
     )
 
@@ -141,9 +141,7 @@ class ImportRepository:
             return work(self._session)
 
     def _write(self, items: Sequence[Item], session: "ClientSession") -> Tally:
-        moment = datetime.now(UTC)
-        now = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-        planned = plan(items, self._known(items, session), now)
+        planned = plan(items, self._known(items, session), now_in_milliseconds())
         if planned.tweets:
             self._tweets.bulk_write(planned.tweets, ordered=False, session=session)
         if planned.counts:

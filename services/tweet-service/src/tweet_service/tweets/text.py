@@ -16,12 +16,17 @@ _MAX_UNNORMALISED = 4 * MAX_CODE_POINTS
 _INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 
 
+def is_blank(text: str) -> bool:
+    """Whether no character is visible."""
+    return all(unicodedata.category(char) in _INVISIBLE for char in text)
+
+
 def normalise(text: str) -> str:
     """The text as it is stored. Raises a validation error that names the violated rule."""
     normalised = unicodedata.normalize("NFC", text) if len(text) <= _MAX_UNNORMALISED else text
     if len(normalised) > MAX_CODE_POINTS:
         raise PydanticCustomError("text_too_long", f"The text is longer than {MAX_CODE_POINTS} code points.")
-    if all(unicodedata.category(char) in _INVISIBLE for char in normalised):
+    if is_blank(normalised):
         raise PydanticCustomError("text_blank", "The text is blank.")
     return normalised
 
