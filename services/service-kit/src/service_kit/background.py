@@ -177,7 +177,7 @@ def failure_of(task: asyncio.Task[Any]) -> BaseException | None:
     return task.exception() or TaskEnded(f"{task.get_name()} returned")
 
 
-def is_being_cancelled() -> bool:
+def _is_being_cancelled() -> bool:
     """Whether a cancellation of the current task is pending."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
@@ -192,6 +192,6 @@ def stray_cancellations(error: type[Exception] = TaskEnded) -> Iterator[None]:
     try:
         yield
     except asyncio.CancelledError as cancellation:
-        if is_being_cancelled():
+        if _is_being_cancelled():
             raise
         raise error("a task that was awaited was cancelled") from cancellation

@@ -4,7 +4,6 @@ All clients have the same address, TLS and SASL settings. If one can't connect, 
 reason.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import KafkaError
 
-from service_kit.background import is_being_cancelled, stray_cancellations
+from service_kit.background import TaskEnded, stray_cancellations
 from service_kit.kafka_diagnosis import KafkaUnavailable, explain
 from service_kit.kafka_settings import KafkaSecurity, KafkaSettings, SaslMechanism, SecurityProtocol, tls_context
 
@@ -153,10 +152,9 @@ async def stop(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient
 
 async def _close(close: Callable[[], Awaitable[None]]) -> None:
     try:
-        await close()
-    except asyncio.CancelledError:
-        if is_being_cancelled():
-            raise
+        with stray_cancellations():
+            await close()
+    except TaskEnded:
         log.debug("aiokafka leaked a CancelledError", method=close.__qualname__)
 
 
