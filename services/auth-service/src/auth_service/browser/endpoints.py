@@ -16,19 +16,17 @@ from auth_service.browser.same_origin import HEADER_PARAMETER, refuse_other_site
 from auth_service.browser.schemas import COOKIE_HEADER, TOKENS_RESPONSE, BrowserRegistered, BrowserTokens
 from auth_service.client_info import ClientInfo, ClientInfoDep
 from auth_service.login.dependencies import LoginServiceDep
-from auth_service.login.problems import EmailNotVerified, InvalidCredentials
+from auth_service.login.problems import LOGIN_PROBLEMS
 from auth_service.login.schemas import Login
-from auth_service.passwords.problems import PasswordTooWeak
 from auth_service.registration.dependencies import RegistrationServiceDep
-from auth_service.registration.problems import PasswordsDoNotMatch
-from auth_service.registration.schemas import Registration, RegistrationAccepted
+from auth_service.registration.problems import REGISTRATION_PROBLEMS
+from auth_service.registration.schemas import ACCEPTED_RESPONSE, Registration, RegistrationAccepted
 from auth_service.sessions.dependencies import SessionServiceDep
 from auth_service.sessions.problems import InvalidRefreshToken, RefreshTokenReused
 from auth_service.sessions.schemas import NO_STORE, Tokens
 from auth_service.sessions.service import SessionService
-from auth_service.users.problems import EmailTaken, UsernameReserved, UsernameTaken
 from auth_service.users.schemas import UserProfile
-from service_kit.problems import Forbidden, ServiceUnavailable, TooManyRequests, ValidationFailed, problem_responses
+from service_kit.problems import ServiceUnavailable, problem_responses
 from service_kit.rate_limit import ReportRateLimitDep
 
 PATH = "/v1/browser"
@@ -53,22 +51,8 @@ RefreshCookieDep = Annotated[RefreshCookie, Depends(_cookie)]
     description="Also logs the user in until the browser is closed.",
     responses={
         201: TOKENS_RESPONSE,
-        202: {
-            "model": RegistrationAccepted,
-            "description": "With `AUTH_REQUIRE_EMAIL_VERIFICATION`: a mail was sent to the address.",
-        },
-        **problem_responses(
-            CrossSiteRequest,
-            Forbidden,
-            UsernameTaken,
-            EmailTaken,
-            ValidationFailed,
-            PasswordsDoNotMatch,
-            PasswordTooWeak,
-            UsernameReserved,
-            TooManyRequests,
-            ServiceUnavailable,
-        ),
+        202: ACCEPTED_RESPONSE,
+        **problem_responses(CrossSiteRequest, *REGISTRATION_PROBLEMS),
     },
     openapi_extra=_EXTRA,
 )
@@ -98,14 +82,7 @@ async def register_in_browser(
     description="With `remember_me` the session survives closing the browser.",
     responses={
         200: TOKENS_RESPONSE,
-        **problem_responses(
-            CrossSiteRequest,
-            InvalidCredentials,
-            EmailNotVerified,
-            ValidationFailed,
-            TooManyRequests,
-            ServiceUnavailable,
-        ),
+        **problem_responses(CrossSiteRequest, *LOGIN_PROBLEMS),
     },
     openapi_extra=_EXTRA,
 )

@@ -7,17 +7,17 @@ from pydantic import ValidationError
 
 from auth_service.client_info import ClientInfoDep
 from auth_service.login.dependencies import LoginServiceDep
-from auth_service.login.problems import EmailNotVerified, InvalidCredentials
+from auth_service.login.problems import LOGIN_PROBLEMS, InvalidCredentials
 from auth_service.login.schemas import Login, PasswordGrant
 from auth_service.sessions.schemas import NO_STORE, TOKENS_RESPONSE, Tokens
-from service_kit.problems import ServiceUnavailable, TooManyRequests, ValidationFailed, problem_responses
+from service_kit.problems import problem_responses
 from service_kit.rate_limit import ReportRateLimitDep
 
 router = APIRouter(prefix="/v1", tags=["sessions"])
 
 _RESPONSES = {
     200: TOKENS_RESPONSE,
-    **problem_responses(InvalidCredentials, EmailNotVerified, ValidationFailed, TooManyRequests, ServiceUnavailable),
+    **problem_responses(*LOGIN_PROBLEMS),
 }
 
 

@@ -1,6 +1,6 @@
 """Problems of a login."""
 
-from service_kit.problems import Forbidden, Unauthorized
+from service_kit.problems import Forbidden, ServiceUnavailable, TooManyRequests, Unauthorized, ValidationFailed
 
 
 class InvalidCredentials(Unauthorized):
@@ -15,3 +15,7 @@ class EmailNotVerified(Forbidden):
 
     code, title = "email-not-verified", "Confirm your email address first; a mail with a link was sent to it."
     commits_transaction = True
+
+
+# Of every endpoint that logs in.
+LOGIN_PROBLEMS = (InvalidCredentials, EmailNotVerified, ValidationFailed, TooManyRequests, ServiceUnavailable)

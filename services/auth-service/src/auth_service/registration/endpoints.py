@@ -4,16 +4,14 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from auth_service.client_info import ClientInfoDep
-from auth_service.passwords.problems import PasswordTooWeak
 from auth_service.registration.dependencies import RegistrationServiceDep
-from auth_service.registration.problems import PasswordsDoNotMatch
-from auth_service.registration.schemas import Registered, Registration, RegistrationAccepted
+from auth_service.registration.problems import REGISTRATION_PROBLEMS
+from auth_service.registration.schemas import ACCEPTED_RESPONSE, Registered, Registration, RegistrationAccepted
 from auth_service.sessions.authentication import OptionalCaller
 from auth_service.sessions.schemas import NO_STORE, TOKENS_RESPONSE
-from auth_service.users.problems import EmailTaken, UsernameReserved, UsernameTaken
 from auth_service.users.schemas import UserProfile
 from service_kit.openapi import TOKEN_IS_OPTIONAL
-from service_kit.problems import Forbidden, ServiceUnavailable, TooManyRequests, ValidationFailed, problem_responses
+from service_kit.problems import problem_responses
 from service_kit.rate_limit import ReportRateLimitDep
 from service_kit.tokens import InvalidToken
 
@@ -43,22 +41,8 @@ _REGISTERED_RESPONSE = {
     description="Also logs the user in: the response contains tokens. An admin may set any `role`.",
     responses={
         201: _REGISTERED_RESPONSE,
-        202: {
-            "model": RegistrationAccepted,
-            "description": "With `AUTH_REQUIRE_EMAIL_VERIFICATION`: a mail was sent to the address.",
-        },
-        **problem_responses(
-            InvalidToken,
-            Forbidden,
-            UsernameTaken,
-            EmailTaken,
-            ValidationFailed,
-            PasswordsDoNotMatch,
-            PasswordTooWeak,
-            UsernameReserved,
-            TooManyRequests,
-            ServiceUnavailable,
-        ),
+        202: ACCEPTED_RESPONSE,
+        **problem_responses(InvalidToken, *REGISTRATION_PROBLEMS),
     },
     openapi_extra=TOKEN_IS_OPTIONAL,
 )

@@ -29,3 +29,10 @@ class RegistrationAccepted(ResponseBody):
     """With `AUTH_REQUIRE_EMAIL_VERIFICATION`: the same for a new and for a known address."""
 
     status: Literal["confirm-your-email"] = "confirm-your-email"
+
+
+# OpenAPI description of the 202 response.
+ACCEPTED_RESPONSE = {
+    "model": RegistrationAccepted,
+    "description": "With `AUTH_REQUIRE_EMAIL_VERIFICATION`: a mail was sent to the address.",
+}
