@@ -56,5 +56,4 @@ class FollowService:
         shown, has_more = split_page(found, limit)
         next_cursor = cursor_after(shown[-1]["created_at"], shown[-1]["_id"][other]) if has_more else None
         ids = [follow["_id"][other] for follow in shown]
-        authors = await self._profiles.authors(ids, caller)
-        return Page(items=[author for user_id in ids if (author := authors[user_id])], next_cursor=next_cursor)
+        return Page(items=await self._profiles.existing_authors(ids, caller), next_cursor=next_cursor)

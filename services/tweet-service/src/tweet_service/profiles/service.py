@@ -1,6 +1,6 @@
 """Authors of tweets, also before they have arrived in the copy of the users, and after they were deleted."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from service_kit.tokens import AccessToken
 from tweet_service.profiles.models import Profile, Tombstone
@@ -30,6 +30,11 @@ class ProfileService:
             else:
                 authors[user_id] = Author(id=user_id, username=None, name=None)
         return authors
+
+    async def existing_authors(self, user_ids: Sequence[str], caller: AccessToken | None) -> list[Author]:
+        """The authors in the order of the ids, without deleted ones."""
+        authors = await self.authors(user_ids, caller)
+        return [author for user_id in user_ids if (author := authors[user_id])]
 
     async def id_of(self, username: str, caller: AccessToken | None) -> str | None:
         """The id of the user with this username, by the same rule."""

@@ -92,8 +92,7 @@ class ReactionService:
         shown, has_more = split_page(found, limit)
         next_cursor = cursor_after(shown[-1]["created_at"], shown[-1]["_id"]["user_id"]) if has_more else None
         user_ids = [like["_id"]["user_id"] for like in shown]
-        authors = await self._profiles.authors(user_ids, caller)
-        return Page(items=[author for user_id in user_ids if (author := authors[user_id])], next_cursor=next_cursor)
+        return Page(items=await self._profiles.existing_authors(user_ids, caller), next_cursor=next_cursor)
 
     async def reposted_by(
         self, tweet_id: ObjectId, *, before: Position | None, limit: int, caller: AccessToken | None
@@ -103,10 +102,8 @@ class ReactionService:
         found = await self._tweets.newest(reposts_of(original), before=before, limit=limit + 1)
         shown, has_more = split_page(found, limit)
         next_cursor = cursor_after(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None
-        authors = await self._profiles.authors([repost["author_id"] for repost in shown], caller)
-        return Page(
-            items=[author for repost in shown if (author := authors[repost["author_id"]])], next_cursor=next_cursor
-        )
+        user_ids = [repost["author_id"] for repost in shown]
+        return Page(items=await self._profiles.existing_authors(user_ids, caller), next_cursor=next_cursor)
 
     async def own(self, tweet_ids: Sequence[ObjectId], caller: AccessToken) -> OwnReactions:
         """The tweets among these that the caller likes and has reposted, in the given order."""
