@@ -58,7 +58,7 @@ class IdempotentPosting:
             if stored is None:
                 raise
             return await self._stored_tweet(stored, request, caller)
-        return await self._presenter.present_one(tweet, caller)
+        return await self._presenter.present_new(tweet, caller)
 
     async def _known(self, key: bytes) -> KeyDocument | None:
         """The stored key. It is checked for its lifetime, because MongoDB deletes up to a minute late."""
