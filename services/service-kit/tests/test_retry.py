@@ -1,7 +1,9 @@
 """Retries: which errors, how often, how long, and how they end."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import stamina
@@ -141,3 +143,32 @@ def test_blocking_call_is_retried(no_waits: None) -> None:
     assert Retrier(on=OSError, backoff=BACKOFF).run_blocking(call.call) == 3
     with pytest.raises(KeyError):
         Retrier(on=OSError, backoff=BACKOFF).run_blocking(Flaky(KeyError()).call)
+
+
+def test_stop_ends_the_wait_of_a_blocking_call() -> None:
+    failed, stop = threading.Event(), threading.Event()
+    retrier = Retrier(on=OSError, backoff=Backoff(3600, 3600), on_failure=lambda *_: failed.set())
+    call = Flaky(OSError())
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(retrier.run_blocking, call.call, stop)
+        assert failed.wait(10)
+        stop.set()
+        with pytest.raises(Cancelled):
+            running.result(10)
+    assert call.calls == 1
+
+
+def test_stop_that_is_set_allows_a_blocking_call_one_attempt() -> None:
+    stop = threading.Event()
+    stop.set()
+    retrier = Retrier(on=OSError, backoff=Backoff(3600, 3600))
+    assert retrier.run_blocking(Flaky().call, stop) == 1
+    with pytest.raises(Cancelled):
+        retrier.run_blocking(Flaky(OSError()).call, stop)
+
+
+def test_blocking_call_that_may_be_stopped_is_retried(no_waits: None) -> None:
+    retrier = Retrier(on=OSError, backoff=Backoff(3600, 3600), attempts=3)
+    assert retrier.run_blocking(Flaky(OSError(), OSError()).call, threading.Event()) == 3
+    with pytest.raises(OSError, match="last"):
+        retrier.run_blocking(Flaky(OSError(), OSError(), OSError("last")).call, threading.Event())

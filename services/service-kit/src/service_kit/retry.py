@@ -9,6 +9,7 @@ the clock: within `stamina.set_testing(True, attempts=…)` no retry waits.
 
 import asyncio
 import random
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -91,9 +92,20 @@ class Retrier:
             with await self._next(retries):
                 return await call()
 
-    def run_blocking(self, call: Callable[[], ResultT]) -> ResultT:
-        """As `run`, for code without an event loop. `cancel` does not affect it."""
-        for attempt in stamina.retry_context(self._decision(), self._attempts, self._timeout):
+    def run_blocking(self, call: Callable[[], ResultT], stop: threading.Event | None = None) -> ResultT:
+        """As `run`, for code without an event loop. `stop` has the effect of `cancel` on this run."""
+        stop = stop or threading.Event()
+        decide, delay = self._decision(), 0.0
+
+        def decide_without_delay(error: Exception) -> bool | float:
+            nonlocal delay
+            delay = decide(error)
+            return False if delay is False else 0.0
+
+        for attempt in stamina.retry_context(decide_without_delay, self._attempts, self._timeout):
+            # Waits here, because stamina's own wait can't be ended early.
+            if attempt.num > 1 and stop.wait(0.0 if stamina.is_testing() else delay):
+                raise Cancelled
             with attempt:
                 return call()
         raise AssertionError("stamina returns or raises")

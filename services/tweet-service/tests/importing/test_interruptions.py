@@ -58,6 +58,23 @@ def test_import_waits_while_the_database_is_down(target: ImportTarget, long_file
     assert_long_file_is_there(target, target.outcome(long_file, process.returncode))
 
 
+def test_import_that_waits_for_the_database_can_be_interrupted(
+    target: ImportTarget, long_file: Path, stack: Stack
+) -> None:
+    process = target.start(long_file, "--batch", "5")
+    try:
+        target.wait_until_done(process, 500)
+        stack.kill("mongo")
+        assert process.stderr is not None
+        assert "MongoDB does not answer" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        stack.start("mongo")
+    assert process.returncode == 130, err
+    assert "Interrupted. Run the same command again to continue." in out
+
+
 def test_two_imports_at_a_time_count_right(target: ImportTarget) -> None:
     records = [tweet(number, in_reply_to_status_id=number - 1) for number in range(2, 400)]
     halves = [target.write(*records[::2], name="even.json"), target.write(*records[1::2], name="odd.json")]

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from pymongo.errors import PyMongoError
 
-from service_kit.retry import Backoff, Retrier
+from service_kit.retry import Backoff, Cancelled, Retrier
 from tweet_service.importing.mapping import SourceTweet, Unusable, content_of, digest_of, read_tweet
 from tweet_service.importing.models import ImportDocument, Tally
 from tweet_service.importing.planning import Item
@@ -33,10 +33,6 @@ class Batch:
     done: int
     items: list[Item] = field(default_factory=list)
     rejected: list[tuple[Record, str]] = field(default_factory=list)
-
-
-class StoppedError(Exception):
-    """A stop was requested while the import waits for MongoDB."""
 
 
 class Importer:
@@ -78,6 +74,7 @@ class Importer:
                         tally = writing.result()
                         writing = None
                     if batch is None:
+                        self._persist(self._repository.finish)
                         self.is_complete = True
                         break
                     if not self._stop.is_set():
@@ -85,10 +82,8 @@ class Importer:
                     self._progress.show(self._source.consumed, tally)
                 if writing is not None:
                     tally = writing.result()
-            except StoppedError:
+            except Cancelled:
                 pass
-        if self.is_complete:
-            self._persist(self._repository.finish)
         self._progress.show(self._source.consumed, tally, is_last=True)
         return tally
 
@@ -106,13 +101,11 @@ class Importer:
         )
 
     def _persist(self, write: Callable[[], ResultT]) -> ResultT:
-        """Retry while MongoDB is down: an election must not make a long import start again. Raises `StoppedError`."""
-        return self._retrier.run_blocking(write)
+        """Retry while MongoDB is down: an election must not make a long import start again. Raises `Cancelled`."""
+        return self._retrier.run_blocking(write, self._stop)
 
     def _report_failure(self, error: Exception, _delay: float) -> None:
-        if self._stop.is_set():
-            raise StoppedError from error
-        if isinstance(error, PyMongoError) and not is_conflict(error):
+        if isinstance(error, PyMongoError) and not is_conflict(error) and not self._stop.is_set():
             self._progress.say(f"MongoDB does not answer ({type(error).__name__}); retrying")
 
 
