@@ -119,12 +119,12 @@ async def refresh_in_browser(
     if cookie.token is None:
         raise InvalidRefreshToken
     try:
-        tokens = await sessions.refresh(cookie.token, client)
+        refreshed = await sessions.refresh(cookie.token, client)
     except InvalidRefreshToken as problem:
         problem.headers["Set-Cookie"] = cookie.without_token()
         raise
-    max_age = await sessions.remembered_for(tokens.refresh_token)
-    response.headers.update(_headers(cookie.with_token(tokens.refresh_token, max_age)))
+    tokens = refreshed.tokens
+    response.headers.update(_headers(cookie.with_token(tokens.refresh_token, refreshed.remembered_for)))
     return BrowserTokens(**_without_refresh_token(tokens))
 
 

@@ -40,7 +40,7 @@ async def _session_id(session_id: Annotated[UuidStr, Path()]) -> str:
 )
 async def refresh(response: Response, body: Refresh, sessions: SessionServiceDep, client: ClientInfoDep) -> Tokens:
     response.headers.update(NO_STORE)
-    return await sessions.refresh(body.refresh_token, client)
+    return (await sessions.refresh(body.refresh_token, client)).tokens
 
 
 @router.post(

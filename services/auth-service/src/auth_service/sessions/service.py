@@ -34,6 +34,14 @@ class SessionLifetimes:
 
 
 @dataclass(frozen=True)
+class Refreshed:
+    """`remembered_for` is the remaining time of the session; None if it began without `remember_me`."""
+
+    tokens: Tokens
+    remembered_for: timedelta | None
+
+
+@dataclass(frozen=True)
 class SessionService:
     database: Database
     access_tokens: AccessTokenIssuer
@@ -61,7 +69,7 @@ class SessionService:
         await self.audit.record(session, event, client, user_id=user.id, session_id=session_id)
         return self._tokens(user, session_id, token, now)
 
-    async def refresh(self, refresh_token: str, client: ClientInfo) -> Tokens:
+    async def refresh(self, refresh_token: str, client: ClientInfo) -> Refreshed:
         """Exchange a refresh token for its successor.
 
         A repeated request within the grace period gets the same successor, unless the successor was used, because then
@@ -71,8 +79,8 @@ class SessionService:
         presented = token_hash(refresh_token)
         async with self.database.transaction() as session:
             sessions = SessionRepository(session)
-            # Every change of a user's sessions locks the user first. Concurrent refreshes so run one by one, and none
-            # issues a token that is dated after a revocation which it has not seen.
+            # With the user locked, concurrent refreshes run one by one, and none issues a token that is dated after a
+            # revocation which it has not seen.
             owner = await sessions.owner_of_refresh_token(presented)
             user = await UserRepository(session).lock(owner) if owner else None
             found = await sessions.get_by_refresh_token(presented) if user else None
@@ -99,7 +107,8 @@ class SessionService:
             current.last_used_at = now
             current.address = client.address
         self.metrics.count_refresh("renewed")
-        return self._tokens(user, current.id, successor, now)
+        remembered_for = current.expires_at - now if current.is_remembered else None
+        return Refreshed(self._tokens(user, current.id, successor, now), remembered_for)
 
     async def _lost_successor(
         self, sessions: SessionRepository, token: RefreshToken, refresh_token: str, now: datetime
@@ -112,14 +121,6 @@ class SessionService:
             return None
         successor = unseal_successor(refresh_token, token.sealed_successor)
         return None if await sessions.is_spent(token_hash(successor)) else successor
-
-    async def remembered_for(self, refresh_token: str) -> timedelta | None:
-        """The remaining time of this token's session, or None if the session began without `remember_me`."""
-        async with self.database.reading() as session:
-            found = await SessionRepository(session).get_by_refresh_token(token_hash(refresh_token))
-            if found is None or not found[1].is_remembered:
-                return None
-            return found[1].expires_at - self.clock()
 
     async def end_by_refresh_token(self, refresh_token: str, client: ClientInfo) -> None:
         """End the session of this refresh token. An unknown token is ignored."""
