@@ -1,6 +1,6 @@
 """Programs that a test runs beside a service under load, each a process of its own: none delays another's event loop.
 
-`python load.py logins URL` reads `[{"login": …, "password": …}, …]` as JSON, logs in to each, 50 at a time, once more
+`python load.py logins URL` reads `[{"login": …, "password": …}, …]` as JSON, logs in to each, 50 at a time, again
 where the answer is 503, and prints how often each status was the answer. `python load.py control PORT` answers every
 request with nothing, and does nothing else.
 """

@@ -83,7 +83,9 @@ def assert_indistinguishable(durations: Mapping[str, list[float]]) -> None:
     for one, other in itertools.combinations(durations, 2):
         probability = separability(durations[one], durations[other])
         medians = [sorted(durations[kind])[SAMPLES // 2] * 1000 for kind in (one, other)]
-        message = f"{one} ({medians[0]:.1f} ms) and {other} ({medians[1]:.1f} ms) are told apart in {probability:.0%}"
+        message = (
+            f"{one} ({medians[0]:.1f} ms) and {other} ({medians[1]:.1f} ms) are distinguishable in {probability:.0%}"
+        )
         assert probability < MAX_SEPARABILITY, message
 
 

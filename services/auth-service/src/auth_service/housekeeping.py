@@ -30,7 +30,7 @@ _TRANSIENT_ERRORS = (SQLAlchemyError, OSError, TimeoutError, ServiceUnavailable)
 
 @dataclass(frozen=True)
 class Housekeeper:
-    """Runs in every replica. Replicas may do each step at the same time."""
+    """Runs in every replica. One replica at a time rotates keys; several may delete rows at the same time."""
 
     database: Database
     keys: KeyRing

@@ -65,7 +65,8 @@ def create_engine(
         mysql_url(address),
         # Errors are logged, and parameters may be personal data.
         hide_parameters=True,
-        # Measured: the round trip for each use of a connection costs requests of auth-service less than 10 %.
+        # A round trip for each use of a connection. Measured for `GET /v1/users/me` only, on a busy machine: it costs
+        # less than 10 %.
         pool_pre_ping=True,
         pool_size=pool_size,
         max_overflow=0,

@@ -16,7 +16,7 @@ TOPIC_ID = "0123456789abcdef0123456789abcdef"
 
 
 class Broker:
-    """Takes commits while it is `open`; fails as it is told."""
+    """Takes commits while it is `open`; fails on request."""
 
     def __init__(self) -> None:
         self.committed: list[dict[TopicPartition, int]] = []

@@ -135,7 +135,8 @@ class BatchInserter:
             concerns = error.details["writeConcernErrors"]
             concern = _write_concern_error(concerns[-1]) if concerns else None
             return [refused.get(index, concern) for index in range(len(documents))]
-        # (Any other error means that a document can't be encoded as BSON; then none was sent.)
+        # An error that is not the driver's means that a document can't be encoded as BSON. Then none was sent, and the
+        # batcher may send each alone.
         return [None] * len(documents)
 
 

@@ -1,4 +1,4 @@
-"""HTTP of people and of who follows them."""
+"""HTTP endpoints of users and their followers."""
 
 from typing import Annotated, Any
 
