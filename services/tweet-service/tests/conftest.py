@@ -7,16 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
-import pymongo
 import pytest
 from fastapi import FastAPI
-from pymongo.database import Database
 
 from support.jwt_issuer import AUDIENCE, ISSUER, Issuer, serving_issuer
+from support.tweet_app import Documents, OwnDatabase, own_database
 from tweet_service.main import create_app
 from tweet_service.settings import Settings
-
-Documents = Database[dict[str, Any]]
 
 
 class AdjustableClock:
@@ -49,8 +46,14 @@ def issuer() -> Iterator[Issuer]:
 
 
 @pytest.fixture(scope="session")
-def database_url(mongodb_url: str) -> str:
-    return mongodb_url.replace("/?", f"/tweet_test_{secrets.token_hex(4)}?")
+def service_database(mongodb_url: str) -> Iterator[OwnDatabase]:
+    with own_database(mongodb_url) as own:
+        yield own
+
+
+@pytest.fixture(scope="session")
+def database_url(service_database: OwnDatabase) -> str:
+    return service_database.url
 
 
 @pytest.fixture(scope="session")
@@ -59,12 +62,9 @@ def settings(database_url: str, issuer: Issuer) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def documents(database_url: str) -> Iterator[Documents]:
+def documents(service_database: OwnDatabase) -> Documents:
     """The database of the service, accessed directly."""
-    with pymongo.MongoClient[dict[str, Any]](database_url, tz_aware=True) as client:
-        database = client.get_default_database()
-        yield database
-        client.drop_database(database.name)
+    return service_database.documents
 
 
 @pytest.fixture

@@ -2,18 +2,15 @@
 
 import json
 import re
-import secrets
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import pymongo
 import pytest
 import schemathesis
 from bson import ObjectId
 from pydantic import SecretStr
-from pymongo.database import Database
 from schemathesis.core.transport import Response
 from schemathesis.generation.meta import TestPhase
 from schemathesis.openapi.checks import UseAfterFree
@@ -37,13 +34,12 @@ from support.openapi_contract import (
 )
 from support.replicas import running_processes
 from support.responses import problem
+from support.tweet_app import Documents, own_database
 from tweet_service.headers import ETAG
 from tweet_service.main import create_app
 from tweet_service.settings import Settings
 from tweet_service.tweets.repository import COLLECTION
 from tweet_service.tweets.service import new_tweet
-
-Documents = Database[dict[str, Any]]
 
 PREFIX = "/api/tweets"
 
@@ -79,23 +75,19 @@ class LiveService:
 @pytest.fixture(scope="module")
 async def service(stack: Stack, mongodb_url: str, issuer: Issuer) -> AsyncIterator[LiveService]:
     """A process of its own, on a database of its own."""
-    database_url = mongodb_url.replace("/?", f"/tweet_openapi_{secrets.token_hex(4)}?")
     variables = {
         **NO_LIMITS,
-        "MONGODB_URL": database_url,
         "AUTH_JWKS_URL": issuer.url,
         "AUTH_ISSUER": ISSUER,
         "AUTH_AUDIENCE": AUDIENCE,
         "GATEWAY_PREFIX": PREFIX,
         "LOG_LEVEL": "WARNING",
     }
-    with pymongo.MongoClient[dict[str, Any]](database_url) as client:
-        documents = client.get_default_database()
-        async with running_processes("tweet-service", 1, stack, **variables) as (replica,):
-            yield LiveService(url=str(replica.client.base_url).rstrip("/"), documents=documents)
+    with own_database(mongodb_url) as own:
+        async with running_processes("tweet-service", 1, stack, MONGODB_URL=own.url, **variables) as (replica,):
+            yield LiveService(url=str(replica.client.base_url).rstrip("/"), documents=own.documents)
             # pytest shows the log with a failure, because a 500 has no details.
             print(replica.log.read_text())
-        client.drop_database(documents.name)
 
 
 @dataclass

@@ -1,32 +1,28 @@
 """Targets of imports."""
 
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-import pymongo
 import pytest
 
 from benchmarks.tweet_dataset import write_dataset
-from support.import_target import ImportTarget, Json
+from support.import_target import ImportTarget
+from support.tweet_app import OwnDatabase, own_database
 
 
 @pytest.fixture(scope="module")
-def target_url(mongodb_url: str) -> Iterator[str]:
-    url = mongodb_url.replace("/?", f"/import_test_{secrets.token_hex(4)}?")
-    yield url
-    with pymongo.MongoClient[Json](url) as client:
-        client.drop_database(client.get_default_database().name)
+def target_database(mongodb_url: str) -> Iterator[OwnDatabase]:
+    with own_database(mongodb_url) as own:
+        yield own
 
 
 @pytest.fixture
-def target(target_url: str, tmp_path: Path) -> Iterator[ImportTarget]:
-    with pymongo.MongoClient[Json](target_url, tz_aware=True) as client:
-        database = client.get_default_database()
-        for collection in database.list_collection_names():
-            # Keeps the indexes, which take longer to make.
-            database[collection].delete_many({})
-        yield ImportTarget(target_url, database, tmp_path)
+def target(target_database: OwnDatabase, tmp_path: Path) -> ImportTarget:
+    documents = target_database.documents
+    for collection in documents.list_collection_names():
+        # Keeps the indexes, which take longer to make.
+        documents[collection].delete_many({})
+    return ImportTarget(target_database.url, documents, tmp_path)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import secrets
 import signal
 import sys
 import time
@@ -18,6 +17,7 @@ from support.jwt_issuer import Issuer
 from support.polling import eventually
 from support.replicas import Replica
 from support.sse import Listener
+from support.tweet_app import own_database
 from support.tweet_stream import Author, Listen, ids, metric, serving
 
 LISTENERS = 1000
@@ -77,11 +77,9 @@ def change_streams(mongodb_url: str, database: str) -> int:
 async def test_thousand_subscribers_share_one_change_stream_and_end_with_the_process(
     stack: Stack, issuer: Issuer, mongodb_url: str
 ) -> None:
-    database = f"tweet_test_{secrets.token_hex(4)}"
-    url = mongodb_url.replace("/?", f"/{database}?")
-    with pymongo.MongoClient[dict[str, Any]](url, tz_aware=True) as client:
-        async with serving(stack, issuer, url, TWEET_STREAM_HEARTBEAT_SECONDS="15") as replica:
-            author = Author(replica.client, issuer, client.get_default_database())
+    with own_database(mongodb_url) as own:
+        async with serving(stack, issuer, own.url, TWEET_STREAM_HEARTBEAT_SECONDS="15") as replica:
+            author = Author(replica.client, issuer, own.documents)
             await author.post()
             assert (await replica.client.get("/v1/stream", params={"seconds": 0.01})).status_code == 200
             assert replica._process is not None
@@ -98,7 +96,7 @@ async def test_thousand_subscribers_share_one_change_stream_and_end_with_the_pro
             async with asyncio.timeout(60):
                 assert json.loads(await listeners.stdout.readline()) == {"connected": LISTENERS}
                 each = (process.memory_info().rss - memory) / LISTENERS
-                assert change_streams(mongodb_url, database) == 1
+                assert change_streams(mongodb_url, own.documents.name) == 1
                 assert await metric(replica, "tweet_stream_clients") == LISTENERS
                 began = time.time()
                 await author.post()
@@ -120,4 +118,3 @@ async def test_thousand_subscribers_share_one_change_stream_and_end_with_the_pro
             assert time.monotonic() - began < 10
             assert await asyncio.wait_for(listeners.wait(), 20) == 0
             assert "Traceback" not in replica.log.read_text()
-        client.drop_database(database)

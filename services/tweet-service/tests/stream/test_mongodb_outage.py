@@ -1,16 +1,13 @@
 """The stream while MongoDB is down, and after the collection was dropped."""
 
 import asyncio
-import secrets
-from typing import Any
-
-import pymongo
 
 from embedded_stack import Stack
 from support.jwt_issuer import Issuer
 from support.polling import eventually
 from support.replicas import Replica
 from support.sse import Listener
+from support.tweet_app import own_database
 from support.tweet_stream import Author, Listen, ids, metric, serving
 
 
@@ -32,11 +29,9 @@ async def test_stream_continues_after_an_outage(stack: Stack, service: Replica, 
 async def test_dropped_collection_ends_streams_and_new_ones_start(
     stack: Stack, issuer: Issuer, mongodb_url: str
 ) -> None:
-    database = f"tweet_test_{secrets.token_hex(4)}"
-    url = mongodb_url.replace("/?", f"/{database}?")
-    with pymongo.MongoClient[dict[str, Any]](url, tz_aware=True) as client:
-        async with serving(stack, issuer, url) as replica:
-            tweets = client.get_default_database()
+    with own_database(mongodb_url) as own:
+        async with serving(stack, issuer, own.url) as replica:
+            tweets = own.documents
             author = Author(replica.client, issuer, tweets)
             address = replica.client.base_url
             listener = await Listener.connect(address.host, address.port or 0, "/v1/stream")
@@ -50,4 +45,3 @@ async def test_dropped_collection_ends_streams_and_new_ones_start(
             assert await ids(anew, 1) == posted
             listener.close()
             anew.close()
-        client.drop_database(database)
