@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from jose import jwt
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -75,7 +76,8 @@ async def running_app(
         yield app
 
 
-async def sign_up(app: FastAPI, username: str, password: str = "correct horse battery staple") -> RegisteredUser:
+async def sign_up(app: FastAPI, username: str) -> RegisteredUser:
+    password = "correct horse battery staple"
     form = {"username": username, "email": f"{username}@example.com", "name": username}
     async with client_of(app) as client:
         answer = await client.post("/v1/register", json={**form, "password": password, "password_confirm": password})
@@ -90,6 +92,11 @@ async def log_in(client: httpx.AsyncClient, user: RegisteredUser, **more: Any) -
     assert answer.status_code == 200, answer.text
     tokens: dict[str, Any] = answer.json()
     return tokens
+
+
+def kid_of(tokens: dict[str, Any]) -> str:
+    """The id of the key that signed an access token."""
+    return str(jwt.get_unverified_header(tokens["access_token"])["kid"])
 
 
 async def events_of(client: httpx.AsyncClient, admin: RegisteredUser, **filters: str) -> list[dict[str, Any]]:

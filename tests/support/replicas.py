@@ -15,8 +15,6 @@ from embedded_stack.configuration import port_is_free
 from support.commands import COMMANDS
 from support.polling import eventually
 
-AUTH_SERVICE = str(COMMANDS / "auth-service")
-
 # Below the ports that Linux gives to outgoing connections. Each test process has some for itself, and another test run
 # begins to look elsewhere.
 _PORTS_EACH = 4_000

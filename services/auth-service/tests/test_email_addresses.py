@@ -4,7 +4,6 @@ import asyncio
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from auth_service.settings import Settings
 from support.auth_app import AdjustableClock, Mailbox, NewForm, Register, RegisteredUser, client_of, log_in, running_app
@@ -126,7 +125,7 @@ async def test_reset_confirms_the_email(
 
 
 @pytest.fixture
-async def verifying(app: FastAPI, settings: Settings):  # type: ignore[no-untyped-def]  # a fixture of a context manager
+async def verifying(settings: Settings):  # type: ignore[no-untyped-def]  # a fixture of a context manager
     async with (
         running_app(settings, auth_require_email_verification=True) as replica,
         client_of(replica) as client,

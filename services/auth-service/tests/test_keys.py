@@ -2,19 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import httpx
 from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
-from jose import jwt
 from pydantic import SecretStr
 
 from auth_service.keys.schedule import LAST_TOKENS, LEAD, is_rotation_due, published, signing
 from auth_service.main import prepare
 from auth_service.settings import Settings
-from support.auth_app import AdjustableClock, RegisteredUser, client_of, log_in, running_app
+from support.auth_app import AdjustableClock, RegisteredUser, client_of, kid_of, log_in, running_app
 from support.responses import bearer, problem
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -24,10 +22,6 @@ MONTH = timedelta(days=30)
 @dataclass(frozen=True)
 class Key:
     signs_from: datetime
-
-
-def kid_of(tokens: dict[str, Any]) -> str:
-    return str(jwt.get_unverified_header(tokens["access_token"])["kid"])
 
 
 async def published_kids(client: httpx.AsyncClient) -> set[str]:

@@ -25,9 +25,10 @@ from auth_service.main import prepare
 from auth_service.settings import Settings
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
-from support.auth_app import Form, NewForm, own_schema
+from support.auth_app import Form, NewForm, kid_of, own_schema
+from support.commands import run_command
 from support.polling import eventually
-from support.replicas import AUTH_SERVICE, Replica, running_replicas
+from support.replicas import Replica, running_replicas
 from support.responses import bearer, problem
 
 QUOTA = 5
@@ -117,10 +118,6 @@ async def refuses(replica: Replica, tokens: dict[str, Any]) -> bool:
     return answer.status_code == 401
 
 
-def kid(tokens: dict[str, Any]) -> str:
-    return str(jwt.get_unverified_header(tokens["access_token"])["kid"])
-
-
 async def test_replicas_that_start_together_create_one_schema(replicas: Pair, shared_rows: AsyncEngine) -> None:
     one, other = [(await each.client.get("/.well-known/jwks.json")).json()["keys"] for each in replicas]
     assert len(one) == 1
@@ -191,20 +188,17 @@ async def test_all_replicas_refuse_tokens_of_a_withdrawn_key(
 ) -> None:
     form = new_form()
     signed_before = await register(replicas[0], form)
-    command = (AUTH_SERVICE, "keys", "rotate", "--withdraw-others")
-    rotation = await asyncio.create_subprocess_exec(
-        *command, env=replicas[0].variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    output, errors = await rotation.communicate()
-    assert rotation.returncode == 0, errors.decode()
-    (line,) = output.decode().splitlines()
+    rotate = ("keys", "rotate", "--withdraw-others")
+    code, output, errors = await run_command("auth-service", *rotate, within=60, **replicas[0].variables)
+    assert code == 0, errors
+    (line,) = output.splitlines()
     new_kid = line.split()[0]
 
     # A replica that starts now has the new key only. The others see the key first in its token.
     async with running_replicas(1, stack, schema, **VARIABLES) as (third,):
         assert await refuses(third, signed_before)
         signed_after = (await log_in(third, form)).json()
-    assert kid(signed_after) == new_kid
+    assert kid_of(signed_after) == new_kid
     for replica in replicas:
 
         async def accepts(replica: Replica = replica) -> bool:
@@ -215,7 +209,7 @@ async def test_all_replicas_refuse_tokens_of_a_withdrawn_key(
             401,
             "invalid-token",
         )
-        assert kid((await log_in(replica, form)).json()) == new_kid
+        assert kid_of((await log_in(replica, form)).json()) == new_kid
         published = (await replica.client.get("/.well-known/jwks.json")).json()["keys"]
         assert [key["kid"] for key in published] == [new_kid]
 

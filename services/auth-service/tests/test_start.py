@@ -1,9 +1,6 @@
 """Start: concurrent replicas, wrong secrets, migrations, an unavailable database, and housekeeping."""
 
 import asyncio
-import os
-import sys
-from pathlib import Path
 
 import httpx
 import pytest
@@ -23,26 +20,14 @@ from auth_service.settings import Settings
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
 from support.auth_app import AdjustableClock, Form, NewForm, client_of, running_app
+from support.commands import run_command
 from support.responses import bearer, problem
 
-AUTH_SERVICE = str(Path(sys.executable).with_name("auth-service"))
 TICK_SECONDS = 0.01
 
 
 def settings_for(schema: str, secret: str = "local-only-of-the-tests") -> Settings:
     return Settings(mysql_url=SecretStr(schema), auth_key_encryption_secret=SecretStr(secret))
-
-
-async def run(**variables: str) -> tuple[int | None, str]:
-    process = await asyncio.create_subprocess_exec(
-        AUTH_SERVICE,
-        "run",
-        env={"PATH": os.environ["PATH"], **variables},
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    _, errors = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode, errors.decode()
 
 
 async def upgrade(schema: str, to: str) -> None:
@@ -84,7 +69,9 @@ async def test_start_with_a_wrong_secret_fails_with_one_sentence(empty_schema: s
     await prepare(settings_for(empty_schema))
     with pytest.raises(WrongSecret):
         await prepare(settings_for(empty_schema, "another secret altogether"))
-    code, errors = await run(MYSQL_URL=empty_schema, AUTH_KEY_ENCRYPTION_SECRET="another secret altogether")
+    code, _, errors = await run_command(
+        "auth-service", "run", within=60, MYSQL_URL=empty_schema, AUTH_KEY_ENCRYPTION_SECRET="another secret altogether"
+    )
     assert code == 1
     assert errors.startswith("error: AUTH_KEY_ENCRYPTION_SECRET is not the secret")
     assert "Traceback" not in errors
@@ -92,7 +79,9 @@ async def test_start_with_a_wrong_secret_fails_with_one_sentence(empty_schema: s
 
 @pytest.mark.integration
 async def test_default_secret_refuses_to_start_in_production() -> None:
-    code, errors = await run(MYSQL_URL="mysql://a:b@127.0.0.1:1/auth", ENVIRONMENT="production")
+    code, _, errors = await run_command(
+        "auth-service", "run", within=60, MYSQL_URL="mysql://a:b@127.0.0.1:1/auth", ENVIRONMENT="production"
+    )
     assert code == 1
     assert "AUTH_KEY_ENCRYPTION_SECRET" in errors
     assert "Traceback" not in errors
@@ -110,7 +99,7 @@ async def test_default_secret_refuses_to_start_in_production() -> None:
     ],
 )
 async def test_address_of_the_database_is_checked_like_every_setting(variables: dict[str, str]) -> None:
-    code, errors = await run(ENVIRONMENT="production", **variables)
+    code, _, errors = await run_command("auth-service", "run", within=60, ENVIRONMENT="production", **variables)
     assert code == 1
     assert errors.startswith("error: the configuration is not valid: ")
     assert "MYSQL_URL" in errors
@@ -122,7 +111,7 @@ async def test_start_with_a_newer_schema_fails_with_one_sentence(empty_schema: s
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     await engine.dispose()
-    code, errors = await run(MYSQL_URL=empty_schema)
+    code, _, errors = await run_command("auth-service", "run", within=60, MYSQL_URL=empty_schema)
     assert code == 1
     assert "9999" in errors
     assert "Traceback" not in errors

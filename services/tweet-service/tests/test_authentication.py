@@ -1,7 +1,6 @@
 """Only valid, unrevoked tokens of the issuer may write."""
 
 import asyncio
-import base64
 import hmac
 import json
 import secrets
@@ -17,33 +16,28 @@ from pymongo.database import Database
 
 from embedded_stack import Stack
 from service_kit.authentication import REVOCATION_SECONDS
-from support.jwt_issuer import Issuer, SigningKey, serving_issuer
+from support.jwt_issuer import Issuer, SigningKey, segment, serving_issuer
 from tweet_service.main import create_app
 from tweet_service.settings import Settings
 
 Documents = Database[dict[str, Any]]
 
 
-def encoded(part: dict[str, Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
-
-
 def unsigned(issuer: Issuer) -> str:
-    return f"{encoded({'alg': 'none', 'typ': 'at+jwt', 'kid': issuer.keys[-1].kid})}.{encoded(issuer.claims())}."
+    return f"{segment({'alg': 'none', 'typ': 'at+jwt', 'kid': issuer.keys[-1].kid})}.{segment(issuer.claims())}."
 
 
 def signed_with_the_public_key(issuer: Issuer) -> str:
     """CVE-2024-33663: the public key taken for an HMAC secret."""
     key = issuer.keys[-1]
-    signing_input = f"{encoded({'alg': 'HS256', 'typ': 'at+jwt', 'kid': key.kid})}.{encoded(issuer.claims())}"
+    signing_input = f"{segment({'alg': 'HS256', 'typ': 'at+jwt', 'kid': key.kid})}.{segment(issuer.claims())}"
     secret = json.dumps(key.public_jwk).encode()
-    signature = base64.urlsafe_b64encode(hmac.digest(secret, signing_input.encode(), sha256)).decode().rstrip("=")
-    return f"{signing_input}.{signature}"
+    return f"{signing_input}.{segment(hmac.digest(secret, signing_input.encode(), sha256))}"
 
 
 def with_other_claims(issuer: Issuer) -> str:
     header, _, signature = issuer.token().split(".")
-    return f"{header}.{encoded(issuer.claims(role='admin'))}.{signature}"
+    return f"{header}.{segment(issuer.claims(role='admin'))}.{signature}"
 
 
 ATTACKS: dict[str, Callable[[Issuer], str]] = {

@@ -68,7 +68,7 @@ async def test_task_that_ends_is_restarted(
         await eventually(readiness, lambda status: status == 200)
 
 
-async def arrives(hub: TweetHub, documents: Documents, subscription: Any) -> None:
+async def arrives(documents: Documents, subscription: Any) -> None:
     """A tweet that is stored now reaches the subscriber."""
     text = new_tweet("u-1", "x")
     documents["tweets"].insert_one(dict(text))
@@ -88,13 +88,13 @@ async def test_stream_continues_at_its_position_after_its_task_has_ended(
         hub: TweetHub = app.state.stream
         async with hub.subscription(StreamFilter(), None) as subscription:
             await subscription.begin()
-            await arrives(hub, documents, subscription)
+            await arrives(documents, subscription)
             assert (len(runs), await restarts(client, "tweet-stream")) == (2, 1)
             following = running_task("tweet-stream")
             assert following is not None
             following.cancel()
             # While nothing follows.
-            await arrives(hub, documents, subscription)
+            await arrives(documents, subscription)
             assert await restarts(client, "tweet-stream") == 2
 
 
@@ -116,7 +116,7 @@ async def test_cancelled_start_of_the_stream_is_an_error_and_the_next_start_succ
         assert (answer.status_code, answer.json()["code"]) == (503, "service-unavailable")
         async with app.state.stream.subscription(StreamFilter(), None) as subscription:
             await subscription.begin()
-            await arrives(app.state.stream, documents, subscription)
+            await arrives(documents, subscription)
 
 
 @pytest.mark.parametrize("is_forced", [True, False])

@@ -111,7 +111,7 @@ async def test_exit_does_not_wait_for_a_dead_server(
 
 
 async def test_job_is_retried_while_the_database_is_unavailable(
-    composer: MailComposer, mailer: Mailer, sink: Sink, outbox: Outbox
+    composer: MailComposer, mailer: Mailer, sink: Sink
 ) -> None:
     to, runs = new_address(), 0
 
@@ -146,7 +146,7 @@ async def test_retry_does_not_run_a_finished_job_again(
     assert runs == 1
 
 
-async def test_submit_returns_before_the_job_runs(mailer: Mailer, outbox: Outbox) -> None:
+async def test_submit_returns_before_the_job_runs(mailer: Mailer) -> None:
     ran = asyncio.Event()
 
     async def job() -> None:
@@ -178,7 +178,7 @@ async def test_failing_job_does_not_affect_others(
 
 
 async def test_logs_identify_mails_without_personal_data(
-    composer: MailComposer, mailer: Mailer, sink: Sink, caplog: pytest.LogCaptureFixture
+    composer: MailComposer, mailer: Mailer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
     to = new_address()

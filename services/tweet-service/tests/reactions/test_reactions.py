@@ -8,13 +8,7 @@ import pytest
 
 from service_kit.problems import ServiceUnavailable
 from support.responses import problem
-
-
-async def post(client: httpx.AsyncClient, text: str = "hello", **more: Any) -> dict[str, Any]:
-    answer = await client.post("/v1/tweets", json={"text": text, **more})
-    assert answer.status_code == 201, answer.text
-    tweet: dict[str, Any] = answer.json()
-    return tweet
+from support.tweet_app import post
 
 
 async def counts(client: httpx.AsyncClient, tweet: dict[str, Any]) -> dict[str, int]:

@@ -14,18 +14,12 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from support.responses import problem
+from support.tweet_app import post
 from tweet_service.pagination import Position
 from tweet_service.tweets.repository import reposts_of
 from tweet_service.tweets.upgrade import upgrade_tweets
 
 ASIDE = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-async def post(client: httpx.AsyncClient, text: str = "hello", **more: Any) -> dict[str, Any]:
-    answer = await client.post("/v1/tweets", json={"text": text, **more})
-    assert answer.status_code == 201, answer.text
-    tweet: dict[str, Any] = answer.json()
-    return tweet
 
 
 async def pages(client: httpx.AsyncClient, path: str, limit: int = 2, **params: Any) -> list[dict[str, Any]]:

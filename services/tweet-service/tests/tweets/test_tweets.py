@@ -11,25 +11,15 @@ import pytest
 from pymongo.database import Database
 
 from support.jwt_issuer import Issuer
+from support.responses import problem
+from support.tweet_app import post
 
 Documents = Database[dict[str, Any]]
 UNKNOWN_ID = "0" * 24
 LIVE = {"operation": "c", "deleted_at": None}
 
 
-async def post(client: httpx.AsyncClient, text: str = "hello", **more: Any) -> dict[str, Any]:
-    answer = await client.post("/v1/tweets", json={"text": text, **more})
-    assert answer.status_code == 201, answer.text
-    tweet: dict[str, Any] = answer.json()
-    return tweet
-
-
-def problem(answer: httpx.Response) -> tuple[int, str]:
-    assert answer.headers["content-type"] == "application/problem+json"
-    return answer.status_code, answer.json()["code"]
-
-
-def as_caller(client: httpx.AsyncClient, issuer: Issuer, **claims: Any) -> dict[str, str]:
+def as_caller(issuer: Issuer, **claims: Any) -> dict[str, str]:
     return {"Authorization": f"Bearer {issuer.token(**claims)}"}
 
 
@@ -146,8 +136,8 @@ async def test_of_concurrent_edits_of_one_version_exactly_one_wins(ada: httpx.As
 async def test_only_the_author_edits_and_an_admin_may_delete(ada: httpx.AsyncClient, issuer: Issuer) -> None:
     tweet = await post(ada)
     url = f"/v1/tweets/{tweet['id']}"
-    stranger = as_caller(ada, issuer, sub="u-mallory", username="mallory")
-    admin = as_caller(ada, issuer, sub="u-root", username="root", role="admin")
+    stranger = as_caller(issuer, sub="u-mallory", username="mallory")
+    admin = as_caller(issuer, sub="u-root", username="root", role="admin")
     edit = await ada.patch(url, json={"text": "x"}, headers={"If-Match": '"1"', **stranger})
     assert problem(edit) == (403, "not-the-author")
     assert problem(await ada.delete(url, headers=stranger)) == (403, "not-the-author")
@@ -224,7 +214,7 @@ async def test_author_names_come_from_the_copy_as_soon_as_it_is_there(
     ada: httpx.AsyncClient, anonymous: httpx.AsyncClient, issuer: Issuer, documents: Documents
 ) -> None:
     user_id = f"u-{secrets.token_hex(6)}"
-    headers = as_caller(ada, issuer, sub=user_id, username="grace", name="Grace")
+    headers = as_caller(issuer, sub=user_id, username="grace", name="Grace")
     posted = await ada.post("/v1/tweets", json={"text": "x"}, headers=headers)
     url = posted.headers["location"]
     assert posted.json()["author"] == {"id": user_id, "username": "grace", "name": "Grace"}
@@ -252,7 +242,7 @@ async def test_tweets_of_a_deleted_user_stay_and_are_shown_as_such_everywhere(
     documents["users_copy"].insert_one(
         {"_id": user_id, "username": username, "name": "Grace", "is_active": True, "_sync": LIVE}
     )
-    headers = as_caller(ada, issuer, sub=user_id, username=username)
+    headers = as_caller(issuer, sub=user_id, username=username)
     tweet = (await ada.post("/v1/tweets", json={"text": "x"}, headers=headers)).json()
     url, of_author = f"/v1/tweets/{tweet['id']}", {"author": username}
     before = await ada.get(url)
@@ -283,7 +273,7 @@ async def test_username_of_a_deleted_user_finds_its_new_owner(
         documents["users_copy"].insert_one(
             {"_id": user_id, "username": username, "name": "G", "is_active": True, "_sync": LIVE}
         )
-        headers = as_caller(ada, issuer, sub=user_id, username=username)
+        headers = as_caller(issuer, sub=user_id, username=username)
         posted.append((await ada.post("/v1/tweets", json={"text": "x"}, headers=headers)).json()["id"])
         if user_id == former:
             leave_tombstone(former)
