@@ -1,6 +1,7 @@
 """A sink of either store, and the rows that it has written."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import text
@@ -25,6 +26,23 @@ async def empty_copy(engine: AsyncEngine) -> None:
     """Empty the copy in MySQL, which all tests share."""
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM tweets_copy"))
+
+
+@asynccontextmanager
+async def refusing_trigger(engine: AsyncEngine) -> AsyncIterator[None]:
+    """MySQL refuses a tweet with the text `refused`, with an error that is in no list of codes."""
+    refuse = "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 60000, MESSAGE_TEXT = 'an operator refuses it'"
+    statement = (
+        f"CREATE TRIGGER refuse BEFORE INSERT ON tweets_copy FOR EACH ROW "
+        f"BEGIN IF NEW.text = 'refused' THEN {refuse}; END IF; END"
+    )
+    async with engine.begin() as connection:
+        await connection.exec_driver_sql(statement)
+    try:
+        yield
+    finally:
+        async with engine.begin() as connection:
+            await connection.exec_driver_sql("DROP TRIGGER refuse")
 
 
 class StoredCopy(Protocol):

@@ -7,17 +7,18 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from motor.motor_asyncio import AsyncIOMotorClient
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from support.stored_copies import State, StoredCopy, StoredMysqlCopy
+from support.stored_copies import State, StoredCopy, StoredMysqlCopy, refusing_trigger
 from sync_service.apply.changes import Change
 from sync_service.apply.ordering import ApplyMode, Version, applies, merged, offset, topic_partition
 from sync_service.routes.config import Route
-from sync_service.sinks.base import TOMBSTONE_LIFETIME, Rejected, Unavailable
+from sync_service.sinks.base import TOMBSTONE_LIFETIME, Rejected, RouteRefused, Sink, Unavailable, UnknownFailure
 from sync_service.sinks.mongodb import sink as mongodb_sink
 from sync_service.sinks.mongodb.sink import MongoSink
-from sync_service.sinks.mysql.sink import MysqlSink
+from sync_service.sinks.mysql.sink import MysqlSink, engine_for_sinks
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorDatabase
@@ -225,6 +226,7 @@ async def test_built_in_route_keeps_tombstones_of_users(mongo_sink: MongoSink, d
         {"reply_to": "é" * 24},
         {"entities": float("nan")},
         {"entities": {"deep": json.loads("[" * 900 + "]" * 900)}},
+        {"entities": {"k" * 70_000: 1}},
     ],
 )
 async def test_value_that_mysql_can_not_hold_is_rejected_as_data(
@@ -269,12 +271,58 @@ async def test_dollars_in_values_are_data(mongo_sink: MongoSink, database: "Data
     assert document == {"_id": "$name", "name": "$$ROOT", "email": {"$literal": 1}}
 
 
-async def test_table_that_does_not_fit_the_route_is_no_data_error(engine: AsyncEngine, routes: dict[str, Any]) -> None:
+async def test_table_that_does_not_fit_the_route_is_the_route_s_error(
+    engine: AsyncEngine, routes: dict[str, Any]
+) -> None:
     route = routes["tweets"].model_copy(
         update={"fields": {**routes["tweets"].fields, "nope": routes["tweets"].fields["text"]}}
     )
-    with pytest.raises(Unavailable, match="nope"):
-        await MysqlSink(engine, route).prepare()
+    sink = MysqlSink(engine, route)
+    with pytest.raises(RouteRefused, match="nope"):
+        await sink.prepare()
+    tweet = StoredMysqlCopy(sink, engine).change("7" * 24, streaming(1), "text")
+    with pytest.raises(RouteRefused, match="nope"):
+        await sink.write([Change(tweet.key, {**(tweet.values or {}), "nope": ""}, tweet.version)])
+
+
+async def test_view_instead_of_the_collection_is_the_route_s_error(
+    database: "Database", routes: dict[str, Route]
+) -> None:
+    await database.create_collection("users_copy", viewOn="others", pipeline=[])
+    with pytest.raises(RouteRefused, match="166"):
+        await MongoSink(database, routes["users"]).write([Change(("u1",), {"name": "Ada"}, streaming(1))])
+
+
+@pytest.mark.parametrize("store", ["mysql", "mongodb"])
+async def test_server_that_is_away_is_no_error_of_a_row_or_a_route(routes: dict[str, Route], store: str) -> None:
+    nothing = "127.0.0.1:1"
+    engine = engine_for_sinks(f"mysql://nobody@{nothing}/tweets", pool_size=1)
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+        f"mongodb://{nothing}/tweets", serverSelectionTimeoutMS=100
+    )
+    sink: Sink = MongoSink(client.get_default_database(), routes["users"])
+    if store == "mysql":
+        sink = MysqlSink(engine, routes["tweets"])
+    with pytest.raises(Unavailable) as raised:
+        await sink.prepare()
+    assert type(raised.value) is Unavailable
+    client.close()
+    await engine.dispose()
+
+
+async def test_error_that_no_list_has_is_unknown_in_mysql(mysql_sink: MysqlSink, engine: AsyncEngine) -> None:
+    """An operator's trigger may signal any number."""
+    copy = StoredMysqlCopy(mysql_sink, engine)
+    async with refusing_trigger(engine):
+        with pytest.raises(UnknownFailure, match="60000"):
+            await mysql_sink.write([copy.change("8" * 24, streaming(1), "refused")])
+
+
+async def test_error_that_no_list_has_is_unknown_in_mongodb(mongo_sink: MongoSink, database: "Database") -> None:
+    """The index of an operator, whose errors have codes of single places in the server's source."""
+    await database["users_copy"].create_index([("bio", "2dsphere")])
+    with pytest.raises(UnknownFailure, match="167"):
+        await mongo_sink.write([Change(("u1",), {"bio": {"type": "Point", "coordinates": [500, 1]}}, streaming(1))])
 
 
 async def test_readers_lookups_use_indexes(mongo_sink: MongoSink, database: "Database") -> None:

@@ -23,6 +23,17 @@ class Unavailable(Exception):  # noqa: N818 - a state of the store
     """The store does not answer, or answers with an error that is not about the data. The write is retried."""
 
 
+class RouteRefused(Unavailable):
+    """The store refuses every row of the route: its table, its rights or its statement are to blame.
+
+    The write is retried like any other until an operator has changed something.
+    """
+
+
+class UnknownFailure(Unavailable):
+    """The store answers with an error that is in no list of `mysql/errors.py` or `mongodb/errors.py`."""
+
+
 class UnfitTable(Exception):  # noqa: N818 - the table does not fit
     """An existing table or view that can't be the copy of a route; one sentence that names it."""
 
@@ -62,10 +73,13 @@ class Sink(Protocol):
     """Writes one copy."""
 
     async def prepare(self) -> None:
-        """Create or check what the copy needs. Raises `Unavailable`."""
+        """Create or check what the copy needs. Raises `RouteRefused`, `Unavailable`."""
 
     async def write(self, changes: Sequence[Change], mode: ApplyMode = ApplyMode.LIVE) -> Written:
-        """Apply the rule to each change; a key occurs once. Idempotent. Raises `Rejected`, `Unavailable`."""
+        """Apply the rule to each change; a key occurs once. Idempotent.
+
+        Raises `Rejected`, `RouteRefused`, `UnknownFailure`, `Unavailable`.
+        """
 
     async def purge(self) -> None:
         """Delete tombstones that are older than `TOMBSTONE_LIFETIME`, unless the route keeps them.

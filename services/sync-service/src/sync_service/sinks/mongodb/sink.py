@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bson import Decimal128
 from bson.errors import BSONError
 from pymongo import ASCENDING, IndexModel, InsertOne, UpdateOne
-from pymongo.errors import BulkWriteError, CollectionInvalid, DocumentTooLarge, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure, PyMongoError
 
 from sync_service.apply.changes import Change
 from sync_service.apply.ordering import SNAPSHOT_READ, ApplyMode, Version, comparable_generations
@@ -22,11 +22,11 @@ from sync_service.routes.config import Route
 from sync_service.sinks.base import (
     TOMBSTONE_LIFETIME,
     WRITE_SECONDS,
-    Rejected,
     Unavailable,
     Written,
     split_applied_skipped,
 )
+from sync_service.sinks.mongodb.errors import exists_already, translated
 
 if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.
@@ -35,28 +35,10 @@ if TYPE_CHECKING:
     Database = AsyncIOMotorDatabase[dict[str, Any]]
     Write = InsertOne[dict[str, Any]] | UpdateOne
 
-# Errors that the content of a document causes (MongoDB's error_codes.yml). All others are errors of the server.
-_DATA_ERRORS = frozenset(
-    {
-        2,  # BadValue
-        9,  # FailedToParse
-        14,  # TypeMismatch
-        22,  # InvalidBSON
-        52,  # DollarPrefixedFieldName
-        53,  # InvalidIdField
-        121,  # DocumentValidationFailure
-        10334,  # BSONObjectTooLarge
-        11000,  # DuplicateKey, of a unique index that an operator has added
-        17280,  # KeyTooLong
-        17419,  # resulting document after update is too large
-        17420,  # document to upsert is too large
-    }
-)
 # The live documents of a copy: no tombstones.
 LIVE_DOCUMENTS: Mapping[str, Any] = {"_sync.deleted_at": None}
 _INDEX_NOT_FOUND = 27
 _NAMESPACE_EXISTS = 48
-_DUPLICATE_KEY = 11000
 
 _ABSENT = {"$eq": [{"$type": "$_sync"}, "missing"]}
 
@@ -87,7 +69,7 @@ class MongoSink:
                 await self._collection.create_indexes(self._indexes)
             await self._create(self._view, viewOn=self._name, pipeline=live)
         except PyMongoError as error:
-            raise _unavailable(error) from error
+            raise translated(error, of_row=False) from error
 
     async def _create(self, name: str, **options: Any) -> None:
         if await self._database.list_collection_names(filter={"name": name}):
@@ -119,16 +101,8 @@ class MongoSink:
                     raise Unavailable("MongoDB: another writer has created the same documents concurrently")
                 applied += updated
             return await split_applied_skipped(changes, applied, lambda: self._events(changes))
-        except BulkWriteError as error:
-            raise _translated(error) from error
-        except (BSONError, DocumentTooLarge, OverflowError, UnicodeError) as error:
-            raise Rejected(f"{type(error).__name__}: {error}") from error
-        except OperationFailure as error:
-            if error.code in _DATA_ERRORS:
-                raise Rejected(f"{error.code}: {error.details}"[:1000]) from error
-            raise _unavailable(error) from error
-        except (PyMongoError, TimeoutError) as error:
-            raise _unavailable(error) from error
+        except (PyMongoError, BSONError, OverflowError, UnicodeError, TimeoutError) as error:
+            raise translated(error) from error
 
     async def _bulk(self, requests: "list[Write]") -> tuple[int, list[int]]:
         """The number of applied requests, and the indexes of inserts whose document exists already."""
@@ -138,7 +112,7 @@ class MongoSink:
                 there = []
             except BulkWriteError as error:
                 counts, failures = error.details, error.details.get("writeErrors", [])
-                if not failures or not all(map(_exists_already, failures)):
+                if not failures or not all(map(exists_already, failures)):
                     raise
                 there = [failure["index"] for failure in failures]
         return counts["nInserted"] + counts["nUpserted"] + counts["nModified"], there
@@ -212,23 +186,6 @@ def _guard(incoming: Version, mode: ApplyMode) -> dict[str, Any]:
     return {"$and": [not_redelivered, {"$or": [newer, {"$not": same_generation}]}]}
 
 
-def _exists_already(failure: Mapping[str, Any]) -> bool:
-    """Does the document itself exist, and not another one with the same value in a unique index?"""
-    return failure["code"] == _DUPLICATE_KEY and failure.get("keyPattern") == {"_id": 1}
-
-
 def _bson(value: Any) -> Any:
     """BSON has no decimal.Decimal."""
     return Decimal128(value) if isinstance(value, Decimal) else value
-
-
-def _translated(error: BulkWriteError) -> Rejected | Unavailable:
-    """Other documents of the bulk may have been written. Writing them again changes nothing."""
-    failures = [each for each in error.details.get("writeErrors", []) if not _exists_already(each)]
-    if failures and all(failure["code"] in _DATA_ERRORS for failure in failures):
-        return Rejected(f"{failures[0]['code']}: {failures[0]['errmsg']}")
-    return _unavailable(error)
-
-
-def _unavailable(error: Exception) -> Unavailable:
-    return Unavailable(f"MongoDB: {type(error).__name__}: {str(error)[:300]}")

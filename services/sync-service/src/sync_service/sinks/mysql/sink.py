@@ -9,8 +9,7 @@ from typing import Any
 
 from asyncmy.errors import InterfaceError, MySQLError
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service_kit.mysql import create_engine
@@ -21,33 +20,13 @@ from sync_service.sinks.base import (
     TOMBSTONE_LIFETIME,
     WRITE_SECONDS,
     Rejected,
-    Unavailable,
     Written,
     split_applied_skipped,
 )
 from sync_service.sinks.mysql.ddl import VERSION_COLUMNS
+from sync_service.sinks.mysql.errors import is_about_a_row, translated
 from sync_service.sinks.mysql.table import quoted
 
-# Errors that the values of a row cause (MySQL 9 error reference). All others are errors of the database.
-_DATA_ERRORS = frozenset(
-    {
-        1048,  # column can't be null
-        1264,  # out of range
-        1265,  # data truncated
-        1292,  # incorrect value, such as a date
-        1366,  # incorrect value for column
-        1367,  # illegal value found during parsing
-        1406,  # data too long
-        1411,  # incorrect value for function
-        1690,  # value out of range in an expression
-        3140,  # invalid JSON text
-        3141,  # invalid JSON text in a function
-        3150,  # JSON too large
-        3157,  # JSON too deep
-        3819,  # check constraint violated
-        3988,  # character that the column's character set lacks
-    }
-)
 _PURGED_AT_ONCE = 1000
 # A mark of updated rows. No event begins with it.
 _WON = "+"
@@ -133,7 +112,7 @@ class MysqlSink:
                 applied = await _upsert(connection, upsert, values)
                 return await split_applied_skipped(changes, applied, lambda: self._events(connection, changes))
         except (SQLAlchemyError, MySQLError, OSError, EOFError, UnicodeError, OverflowError) as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     async def _events(self, connection: AsyncConnection, changes: Sequence[Change]) -> set[str]:
         """The events of these rows."""
@@ -157,7 +136,7 @@ class MysqlSink:
             async with asyncio.timeout(WRITE_SECONDS), self._engine.begin() as connection:
                 return (await connection.execute(text(statement), parameters)).rowcount
         except (SQLAlchemyError, OSError) as error:
-            raise _translated(error) from error
+            raise translated(error, of_row=False) from error
 
     def _key_values(self, change: Change) -> list[Any]:
         return [value if bind is None else bind(value) for bind, value in zip(self._bind_key, change.key, strict=True)]
@@ -194,7 +173,7 @@ async def _upsert(connection: AsyncConnection, statement: str, values: list[Any]
             counted: int = await cursor.execute(statement, values)
             updates = _UPDATED.search(cursor._result.message or b"")  # noqa: SLF001 - the driver has no public attribute for it
     except BaseException as error:
-        if not isinstance(error, MySQLError) or error.args[0] not in _DATA_ERRORS:
+        if not is_about_a_row(error):
             await connection.invalidate()
         raise
     return counted - int(updates[1]) if updates else min(counted, 1)
@@ -221,16 +200,3 @@ def _binder(field: CopiedField) -> Callable[[Any], Any] | None:
         case "datetime":
             return _utc
     return None
-
-
-def _translated(error: Exception) -> Rejected | Unavailable:
-    if isinstance(error, UnicodeError | OverflowError):
-        return Rejected(str(error))
-    orig = error.orig if isinstance(error, DBAPIError) else error
-    if isinstance(orig, MySQLError) and orig.args:
-        code, *message = orig.args
-        reason = " ".join(map(str, message)) or str(code)
-        return Rejected(f"{code}: {reason}") if code in _DATA_ERRORS else Unavailable(f"MySQL: {code}: {reason}")
-    if isinstance(error, PoolTimeoutError):
-        return Unavailable("MySQL: no free connection")
-    return Unavailable(f"MySQL: {type(error).__name__}: {error}")

@@ -1,0 +1,317 @@
+"""Whose fault an error of MongoDB is. Pure.
+
+Source: MongoDB's `src/mongo/base/error_codes.yml` (6.0 to 9.0). The lists have the codes that a write to a copy can
+give, also through what operators add to its collection: indexes, validators, a shard key. Codes with no list, among
+them the five-digit ones that the server's source gives to single places, are `Fault.UNKNOWN`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bson.errors import BSONError
+from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
+
+from sync_service.sinks.base import Rejected, Unavailable
+from sync_service.sinks.errors import Fault, failure
+
+# The content of a document, or the size of the request, which is smaller for fewer documents.
+ROW_CODES = frozenset(
+    {
+        2,  # BadValue
+        9,  # FailedToParse
+        10,  # CannotMutateObject
+        14,  # TypeMismatch
+        15,  # Overflow
+        16,  # InvalidLength
+        21,  # EmptyArrayOperation
+        22,  # InvalidBSON
+        28,  # PathNotViable
+        29,  # NonExistentPath
+        30,  # InvalidPath
+        40,  # ConflictingUpdateOperators
+        52,  # DollarPrefixedFieldName
+        53,  # InvalidIdField
+        54,  # NotSingleValueField
+        55,  # InvalidDBRef
+        56,  # EmptyFieldName
+        57,  # DottedFieldName
+        61,  # ShardKeyNotFound
+        66,  # ImmutableField
+        111,  # NotExactValueField
+        116,  # DocTooLargeForCapped
+        121,  # DocumentValidationFailure
+        159,  # DurationOverflow
+        171,  # CannotIndexParallelArrays
+        201,  # CannotBuildIndexKeys
+        207,  # InvalidUUID
+        241,  # ConversionFailure
+        257,  # TransactionTooLarge
+        283,  # WouldChangeOwningShard
+        357,  # InvalidBSONType
+        366,  # WouldChangeOwningShardDeletedNoDocument
+        378,  # NonConformantBSON
+        386,  # DuplicateKeyId
+        388,  # TransactionTooLargeForCache
+        10003,  # CannotGrowDocumentInCappedNamespace
+        10334,  # BSONObjectTooLarge
+        11000,  # DuplicateKey, of a unique index that an operator has added
+        17280,  # KeyTooLong
+        17419,  # resulting document after update is too large
+        17420,  # document to upsert is too large
+    }
+)
+
+# The route's collection, its rights, or the command: every document would fail.
+ROUTE_CODES = frozenset(
+    {
+        13,  # Unauthorized
+        20,  # IllegalOperation
+        26,  # NamespaceNotFound
+        27,  # IndexNotFound
+        48,  # NamespaceExists
+        59,  # CommandNotFound
+        67,  # CannotCreateIndex
+        68,  # IndexAlreadyExists
+        72,  # InvalidOptions
+        73,  # InvalidNamespace
+        85,  # IndexOptionsConflict
+        86,  # IndexKeySpecsConflict
+        115,  # CommandNotSupported
+        118,  # NamespaceNotSharded
+        161,  # IncompatibleCollationVersion
+        165,  # ViewDepthLimitExceeded
+        166,  # CommandNotSupportedOnView
+        167,  # OptionNotSupportedOnView
+        168,  # InvalidPipelineOperator
+        169,  # CommandOnShardedViewNotSupportedOnMongod
+        182,  # InvalidViewDefinition
+        195,  # ViewPipelineMaxSizeExceeded
+        197,  # InvalidIndexSpecificationOption
+        224,  # QueryFeatureNotAllowed
+        227,  # CannotImplicitlyCreateCollection
+        235,  # InternalErrorNotSupported
+        238,  # NotImplemented
+        242,  # CannotCreateCollection
+        263,  # OperationNotSupportedInTransaction
+        322,  # APIVersionError
+        323,  # APIStrictError
+        324,  # APIDeprecationError
+        347,  # APIMismatchError
+        359,  # CannotConvertIndexToUnique
+        361,  # CollectionUUIDMismatch
+        411,  # QueryRejectedBySettings
+        13297,  # DatabaseDifferCase
+        28769,  # NamespaceCannotBeSharded
+        40413,  # IDLDuplicateField
+        40414,  # IDLFailedToParse
+        40415,  # IDLUnknownField
+    }
+)
+
+# The server, its replica set, locks and limits, or the connection.
+DEPENDENCY_CODES = frozenset(
+    {
+        6,  # HostUnreachable
+        7,  # HostNotFound
+        11,  # UserNotFound
+        17,  # ProtocolError
+        18,  # AuthenticationFailed
+        24,  # LockTimeout
+        43,  # CursorNotFound
+        46,  # LockBusy
+        50,  # MaxTimeMSExpired
+        63,  # StaleShardVersion
+        64,  # WriteConcernTimeout
+        70,  # ShardNotFound
+        71,  # ReplicaSetNotFound
+        74,  # NodeNotFound
+        75,  # WriteConcernLegacyOK
+        76,  # NoReplicationEnabled
+        77,  # OperationIncomplete
+        79,  # UnknownReplWriteConcern
+        82,  # NoProgressMade
+        83,  # RemoteResultsUnavailable
+        89,  # NetworkTimeout
+        90,  # CallbackCanceled
+        91,  # ShutdownInProgress
+        93,  # InvalidReplicaSetConfig
+        94,  # NotYetInitialized
+        95,  # NotSecondary
+        96,  # OperationFailed
+        100,  # UnsatisfiableWriteConcern
+        101,  # OutdatedClient
+        106,  # DistributedClockSkewed
+        107,  # LockFailed
+        109,  # ConfigurationInProgress
+        112,  # WriteConflict
+        117,  # ConflictingOperationInProgress
+        123,  # NotAReplicaSet
+        125,  # CommandFailed
+        128,  # LockNotFound
+        129,  # LockStateChangeFailed
+        133,  # FailedToSatisfyReadPreference
+        134,  # ReadConcernMajorityNotAvailableYet
+        135,  # StaleTerm
+        140,  # InvalidSSLConfiguration
+        141,  # SSLHandshakeFailed
+        145,  # PooledConnectionsDropped
+        146,  # ExceededMemoryLimit
+        148,  # ReadConcernMajorityNotEnabled
+        149,  # NoConfigPrimary
+        150,  # StaleEpoch
+        155,  # CannotApplyOplogWhilePrimary
+        172,  # TransportSessionClosed
+        173,  # TransportSessionNotFound
+        174,  # TransportSessionUnknown
+        175,  # QueryPlanKilled
+        176,  # FileOpenFailed
+        188,  # IncompatibleServerVersion
+        189,  # PrimarySteppedDown
+        190,  # MasterSlaveConnectionFailure
+        194,  # BalancerInterrupted
+        199,  # ReplicaSetMonitorRemoved
+        202,  # NetworkInterfaceExceededTimeLimit
+        203,  # ShardingStateNotInitialized
+        204,  # TimeProofMismatch
+        205,  # ClusterTimeFailsRateLimiter
+        206,  # NoSuchSession
+        208,  # TooManyLocks
+        209,  # StaleClusterTime
+        210,  # CannotVerifyAndSignLogicalTime
+        211,  # KeyNotFound
+        213,  # DuplicateSession
+        214,  # AuthenticationRestrictionUnmet
+        215,  # DatabaseDropPending
+        216,  # ElectionInProgress
+        217,  # IncompleteTransactionHistory
+        218,  # UpdateOperationFailed
+        223,  # IllegalOpMsgFlag
+        225,  # TransactionTooOld
+        226,  # AtomicityFailure
+        228,  # SessionTransferIncomplete
+        230,  # DNSHostNotFound
+        231,  # DNSProtocolError
+        233,  # TooManyDocumentSequences
+        237,  # CursorKilled
+        239,  # SnapshotTooOld
+        240,  # DNSRecordTypeMismatch
+        246,  # SnapshotUnavailable
+        249,  # StaleDbVersion
+        250,  # StaleChunkHistory
+        251,  # NoSuchTransaction
+        256,  # TransactionCommitted
+        258,  # UnknownFeatureCompatibilityVersion
+        259,  # KeyedExecutorRetry
+        261,  # TooManyLogicalSessions
+        262,  # ExceededTimeLimit
+        264,  # TooManyFilesOpen
+        267,  # PreparedTransactionInProgress
+        272,  # MigrationConflict
+        276,  # IndexBuildAborted
+        279,  # ClientDisconnect
+        281,  # TransactionCoordinatorSteppingDown
+        282,  # TransactionCoordinatorReachedAbortDecision
+        285,  # IndexBuildAlreadyInProgress
+        288,  # ChecksumMismatch
+        290,  # TransactionExceededLifetimeLimitSeconds
+        292,  # QueryExceededMemoryLimitNoDiskUseAllowed
+        299,  # OCSPCertificateStatusRevoked
+        301,  # DataCorruptionDetected
+        302,  # OCSPCertificateStatusUnknown
+        303,  # SplitHorizonChange
+        308,  # CurrentConfigNotCommittedYet
+        314,  # ObjectIsBusy
+        317,  # ConnectionPoolExpired
+        319,  # MovePrimaryInProgress
+        334,  # MechanismUnavailable
+        338,  # ReshardCollectionInProgress
+        342,  # ReshardingCriticalSectionTimeout
+        343,  # ShardCannotRefreshDueToLocksHeld
+        354,  # LoadBalancerSupportMismatch
+        355,  # InterruptedDueToStorageChange
+        356,  # TxnRetryCounterTooOld
+        358,  # InternalTransactionNotSupported
+        363,  # RetryableTransactionInProgress
+        365,  # TemporarilyUnavailable
+        371,  # UserWritesBlocked
+        372,  # CloseConnectionForShutdownCommand
+        384,  # ConnectionError
+        391,  # ReauthenticationRequired
+        398,  # StreamTerminated
+        402,  # ResourceExhausted
+        404,  # LDAPRoleAcquisitionError
+        406,  # MigrationBlockingOperationCoordinatorCleaningUp
+        407,  # PooledConnectionAcquisitionExceededTimeLimit
+        412,  # UpdatesStillPending
+        414,  # AddOrRemoveShardInProgress
+        433,  # AdmissionQueueOverflow
+        449,  # RateLimitExceeded
+        450,  # PooledConnectionAcquisitionRejected
+        453,  # InterruptedDueToReshardingCriticalSection
+        462,  # IngressRequestRateLimitExceeded
+        9001,  # SocketException
+        10058,  # LegacyNotPrimary
+        10107,  # NotWritablePrimary
+        11600,  # InterruptedAtShutdown
+        11601,  # Interrupted
+        11602,  # InterruptedDueToReplStateChange
+        12586,  # BackgroundOperationInProgressForDatabase
+        12587,  # BackgroundOperationInProgressForNamespace
+        13388,  # StaleConfig
+        13435,  # NotPrimaryNoSecondaryOk
+        13436,  # NotPrimaryOrSecondary
+        14031,  # OutOfDiskSpace
+        46841,  # ClientMarkedKilled
+        50768,  # NotARetryableWriteCommand
+        50915,  # BackupCursorOpenConflictWithCheckpoint
+        56846,  # ConfigServerUnreachable
+        57986,  # RetryableInternalTransactionNotSupported
+        91331,  # RetriableRemoteCommandFailure
+        640570,  # IllegalChangeToExpectedShardVersion
+        640571,  # IllegalChangeToExpectedDatabaseVersion
+        10045600,  # InterruptedDueToFCVChange
+    }
+)
+
+DUPLICATE_KEY = 11000
+# The worst decides about a bulk: what blocks it is retried or stops the route, and only then single rows are to blame.
+_WORST_FIRST = (Fault.DEPENDENCY, Fault.ROUTE, Fault.UNKNOWN, Fault.ROW)
+
+
+def fault_of(code: int) -> Fault:
+    if code in ROW_CODES:
+        return Fault.ROW
+    if code in ROUTE_CODES:
+        return Fault.ROUTE
+    return Fault.DEPENDENCY if code in DEPENDENCY_CODES else Fault.UNKNOWN
+
+
+def exists_already(error: Mapping[str, Any]) -> bool:
+    """Does the document itself exist, and not another one with the same value in a unique index?"""
+    return error["code"] == DUPLICATE_KEY and error.get("keyPattern") == {"_id": 1}
+
+
+def translated(error: Exception, *, of_row: bool = True) -> Rejected | Unavailable:
+    """The exception of the sink for an error of the driver. Without a row to blame (`of_row`), it is the route's."""
+    if isinstance(error, BulkWriteError):
+        return _of_bulk(error)
+    if isinstance(error, BSONError | DocumentTooLarge | OverflowError | UnicodeError):
+        return Rejected(f"{type(error).__name__}: {error}")
+    if isinstance(error, OperationFailure) and error.code is not None:
+        fault = fault_of(error.code)
+        reason = f"{error.code}: {error.details}"[:1000]
+        return failure(Fault.ROUTE if fault is Fault.ROW and not of_row else fault, "MongoDB", reason)
+    return _unavailable(error)
+
+
+def _of_bulk(error: BulkWriteError) -> Rejected | Unavailable:
+    """Other documents of the bulk may have been written. Writing them again changes nothing."""
+    errors = [each for each in error.details.get("writeErrors", []) if not exists_already(each)]
+    if not errors or error.details.get("writeConcernErrors"):
+        return _unavailable(error)
+    worst = min(errors, key=lambda each: _WORST_FIRST.index(fault_of(each["code"])))
+    return failure(fault_of(worst["code"]), "MongoDB", f"{worst['code']}: {worst['errmsg']}"[:1000])
+
+
+def _unavailable(error: Exception) -> Unavailable:
+    return Unavailable(f"MongoDB: {type(error).__name__}: {str(error)[:300]}")
