@@ -94,6 +94,47 @@ def test_file_without_routes_is_explained(tmp_path: Path, text: str) -> None:
         load_routes(routes_file(tmp_path, text))
 
 
+def in_database(name: str) -> tuple[str, str]:
+    return "store: mongodb, collection: things", f"store: mongodb, database: {name}, collection: things"
+
+
+ORDERS = """
+orders:
+  topic: cdc.mongo.shop.orders
+  target: {store: mysql, database: DATABASE, table: orders}
+  key: {id: {from: _id, type: integer}}
+  fields: {}
+"""
+
+
+@pytest.mark.parametrize("name", ["admin", "Local", "config", '"a.b"', '""', "x" * 64])
+def test_database_that_is_none_for_copies_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidRoutes, match=r"routes\.yaml:4: route things: target.*database"):
+        load_routes(routes_file(tmp_path, ROUTE.replace(*in_database(name))))
+
+
+@pytest.mark.parametrize("name", ["mysql", "sys", "information_schema", "performance_schema"])
+def test_database_of_mysql_itself_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidRoutes, match=f"{name} is a database of the server itself"):
+        load_routes(routes_file(tmp_path, ORDERS.replace("DATABASE", name)))
+
+
+@pytest.mark.parametrize(("things", "orders"), [("Shop", "copies"), ("copies", "shop")])
+def test_copy_in_a_database_that_a_connector_reads_is_refused(tmp_path: Path, things: str, orders: str) -> None:
+    both = ROUTE.replace(*in_database(things)) + ORDERS.replace("DATABASE", orders)
+    with pytest.raises(InvalidRoutes, match=r"reads the database [Ss]hop, so no copy may be in it: .*[Ss]hop_copy"):
+        load_routes(routes_file(tmp_path, both))
+
+
+def test_copies_of_one_name_in_two_databases_are_allowed(tmp_path: Path) -> None:
+    other = ROUTE.replace("things:", "others:").replace("cdc.mysql.shop.things", "cdc.mysql.market.things")
+    both = ROUTE.replace(*in_database("shop")) + other.replace(*in_database("market"))
+    assert [route.target.place for route in load_routes(routes_file(tmp_path, both))] == [
+        "shop.things",
+        "market.things",
+    ]
+
+
 def test_two_routes_to_one_copy_are_refused(tmp_path: Path) -> None:
     other = ROUTE.replace("things:\n", "others:\n", 1).replace("shop.things", "shop.others")
     with pytest.raises(InvalidRoutes, match="same target"):
@@ -314,6 +355,14 @@ def test_missing_table_is_created_with_its_view() -> None:
     assert "PRIMARY KEY (`id`)" in create
     assert "UNIQUE" not in create
     assert view.startswith("CREATE OR REPLACE VIEW `things` AS SELECT `id`, `name`, `kind` FROM `things_copy`")
+
+
+def test_table_in_a_database_of_its_own_is_created_there() -> None:
+    route = mysql_route({"name": "string"})
+    target = route.target.model_copy(update={"database": "shop_copy"})
+    create, view = missing(route.model_copy(update={"target": target}), {})
+    assert create.startswith("CREATE TABLE `shop_copy`.`things_copy` (")
+    assert view.startswith("CREATE OR REPLACE VIEW `shop_copy`.`things` AS SELECT `id`, `name` FROM `shop_copy`.")
 
 
 def test_existing_table_gets_missing_columns_and_keeps_the_others() -> None:

@@ -65,7 +65,7 @@ def table(routes: list[Route]) -> str:
         (
             route.name,
             route.topic,
-            f"{route.target.store} {route.target.name}",
+            f"{route.target.store} {route.target.place}",
             ", ".join(route.key),
             ", ".join(route.fields),
         )

@@ -166,6 +166,10 @@ class Route(Declaration):
         *_, database, name = ["", *self.topic.split(".")]
         return (database, name) if database else None
 
+    def reads(self, store: Store, database: str) -> bool:
+        """Does its connector read this database? Names that differ only in case can't exist beside each other."""
+        return self.source is not None and self.source_store == store and self.source[0].lower() == database.lower()
+
     @property
     def source_store(self) -> Store:
         """The store that the rows come from."""

@@ -121,7 +121,7 @@ def _topic(source: Mapping[str, Any]) -> str:
 def _explained(event: ChangeEvent, route: Route) -> Explanation:
     target = route.target
     lines = [
-        ("route", f"{route.name}: {route.topic} → {target.store} {target.name}"),
+        ("route", f"{route.name}: {route.topic} → {target.store} {target.place}"),
         ("operation", OPERATION_LABELS[OPERATIONS[event.operation]]),
     ]
     if event.after is None and event.operation != "d":

@@ -62,6 +62,7 @@ def _routes(document: YamlWithLines) -> tuple[list[Route], list[tuple[int, str]]
         except ValidationError as error:
             problems += _explained(error, str(name), document)
     problems += _shared(routes, document)
+    problems += _captured(routes, document)
     return routes, problems
 
 
@@ -81,7 +82,20 @@ def _shared(routes: Sequence[Route], document: YamlWithLines) -> Iterator[tuple[
     """Topics and targets that two routes share, which is not allowed."""
     seen: dict[tuple[str, ...], str] = {}
     for route in routes:
-        for what, identity in (("topic", (route.topic,)), ("target", (route.target.store, route.target.name))):
+        for what, identity in (("topic", (route.topic,)), ("target", (route.target.store, route.target.place))):
             first = seen.setdefault((what, *identity), route.name)
             if first != route.name:
                 yield document.line([route.name, what]), f"route {route.name} has the same {what} as route {first}"
+
+
+def _captured(routes: Sequence[Route], document: YamlWithLines) -> Iterator[tuple[int, str]]:
+    """Targets in a database that a connector of the same server reads: each write there costs the connector time."""
+    for route in routes:
+        database = route.target.database
+        reader = database and next((each for each in routes if each.reads(route.target.store, database)), None)
+        if reader:
+            problem = (
+                f"route {route.name}: target.database: the connector of route {reader.name} reads the database "
+                f"{database}, so no copy may be in it: name another one, such as {database}_copy"
+            )
+            yield document.line([route.name, "target", "database"]), problem

@@ -10,6 +10,7 @@ from sync_service.routes.config import Route
 from sync_service.sinks.base import Sink
 from sync_service.sinks.canonical import CanonicalRow, Column, canonical_field
 from sync_service.sinks.mongodb.copy_reader import MongoCopyReader
+from sync_service.sinks.mongodb.databases import copy_database
 from sync_service.sinks.mongodb.documents import Documents
 from sync_service.sinks.mongodb.sink import LIVE_DOCUMENTS, MongoSink
 from sync_service.sinks.mongodb.source_reader import MongoSourceReader
@@ -17,7 +18,7 @@ from sync_service.sinks.mysql.copy_reader import MysqlCopyReader
 from sync_service.sinks.mysql.ddl import LIVE_ROWS, VERSION_COLUMNS
 from sync_service.sinks.mysql.sink import MysqlSink
 from sync_service.sinks.mysql.source_reader import MysqlSourceReader
-from sync_service.sinks.mysql.table import MysqlTable, table_columns
+from sync_service.sinks.mysql.table import MysqlTable, copy_schema, table_columns
 from sync_service.sinks.readers import CopyReader, SourceReader
 from sync_service.sinks.rows import CannotCompare
 
@@ -58,7 +59,7 @@ async def _from_mysql(
     wanted = {copied: path[0] for copied, path in route.source_paths.items()}
     _require(route, f"{schema}.{name}", wanted.values(), columns)
     canonical = _canonical(route, {copied: columns[column] for copied, column in wanted.items()}, in_mongodb=True)
-    database = mongo.get_default_database()
+    database = copy_database(mongo, route)
     copy_name = route.target.copy_name
     table = MysqlTable(engine, schema, name, [wanted[part] for part in route.key], columns)
     fields = list(route.fields)
@@ -78,7 +79,7 @@ async def _from_mysql(
 async def _from_mongodb(
     route: Route, engine: AsyncEngine, mongo: "MongoClient", database: str, name: str
 ) -> ComparisonTarget:
-    schema = engine.url.database or ""
+    schema = copy_schema(engine, route)
     copy_name = route.target.copy_name
     columns = await table_columns(engine, schema, copy_name)
     _require(route, f"{schema}.{copy_name}", [*route.key, *route.fields, *VERSION_COLUMNS], columns)

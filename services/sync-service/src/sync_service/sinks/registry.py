@@ -13,6 +13,7 @@ from sync_service.routes.config import Route
 from sync_service.sinks.base import Sink
 from sync_service.sinks.comparison_target import ComparisonTarget, open_target
 from sync_service.sinks.counting import StoreObserver
+from sync_service.sinks.mongodb.databases import copy_database
 from sync_service.sinks.mongodb.observer import MongodbObserver
 from sync_service.sinks.mongodb.sink import MongoSink
 from sync_service.sinks.mysql.observer import MysqlObserver
@@ -46,7 +47,7 @@ class Stores:
     def sink(self, route: Route) -> Sink:
         if route.target.store == "mysql":
             return MysqlSink(self.engine, route)
-        return MongoSink(self.mongo.get_default_database(), route)
+        return MongoSink(copy_database(self.mongo, route), route)
 
     async def close(self) -> None:
         self.mongo.close()

@@ -1,15 +1,27 @@
 """The target of a route, as `routes.yaml` declares it: the store of the copy and the copy's name."""
 
 from collections.abc import Collection
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import StringConstraints, field_validator
 
 from sync_service.routes.converters import Conversion
 from sync_service.routes.declaration import Declaration
 
+# The name of a database in both stores. MongoDB's limit is 63 bytes, MySQL's 64 characters.
+DatabaseName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$")]
+
 
 class Target(Declaration):
-    """Each store has a subclass, which says by its field `store` for which store it is, and how the copy is called."""
+    """Each store has a subclass, which says by its field `store` for which store it is, and how the copy is called.
 
+    `database` is None for the database of the store's address (`MONGODB_URL`, `MYSQL_URL`).
+    """
+
+    database: DatabaseName | None = None
+
+    # Databases of the server itself, in lower case.
+    system_databases: ClassVar[Collection[str]] = ()
     # The store that a copy in this store is made from.
     source_store: ClassVar[str]
     # Is a key of several fields one document?
@@ -26,6 +38,18 @@ class Target(Declaration):
     def copy_name(self) -> str:
         """The name of the table or collection of the copy, tombstones included."""
         return f"{self.name}_copy"
+
+    @property
+    def place(self) -> str:
+        """The name of the view, with its database if the route names one."""
+        return self.name if self.database is None else f"{self.database}.{self.name}"
+
+    @field_validator("database")
+    @classmethod
+    def _is_no_system_database(cls, database: str | None) -> str | None:
+        if database is not None and database.lower() in cls.system_databases:
+            raise ValueError(f"{database} is a database of the server itself")
+        return database
 
     def check_key(self, names: Collection[str]) -> None:
         """Raises `ValueError` if a copy can't have these fields as its key."""

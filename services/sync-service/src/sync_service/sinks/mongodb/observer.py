@@ -10,6 +10,7 @@ from pymongo.errors import ExecutionTimeout, PyMongoError
 from sync_service.probe import PROBE_SECONDS, ProbeFailed, probing
 from sync_service.routes.config import Route
 from sync_service.sinks.counting import COUNT_SECONDS, CountedTable, CountTimeout
+from sync_service.sinks.mongodb.databases import copy_database
 from sync_service.sinks.mongodb.sink import LIVE_DOCUMENTS
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class MongodbObserver:
         return CountedTable("mongodb", f"{database}.{name}", MongoRows(self._client[database][name], {}))
 
     def copy_table(self, route: Route) -> CountedTable:
-        database, name = self._client.get_default_database(), route.target.copy_name
+        database, name = copy_database(self._client, route), route.target.copy_name
         return CountedTable("mongodb", f"{database.name}.{name}", MongoRows(database[name], LIVE_DOCUMENTS))
 
     async def close(self) -> None:

@@ -10,6 +10,7 @@ from sync_service.sinks.target import Target
 
 class MongodbTarget(Target):
     source_store: ClassVar[Literal["mysql"]] = "mysql"
+    system_databases: ClassVar[Collection[str]] = ("admin", "config", "local")
     has_document_keys: ClassVar[bool] = True
     decimal: ClassVar[Conversion] = DECIMAL128
 

@@ -51,12 +51,17 @@ class ExistingTable:
 
 
 def missing(route: Route, existing: Mapping[str, ExistingTable]) -> list[str]:
-    """The statements that create what the route needs and the schema lacks. Raises `UnfitTable`."""
+    """The statements that create what the route needs and its schema lacks. Raises `UnfitTable`.
+
+    `existing` are the tables and views of that schema.
+    """
     name, copy = route.target.name, route.target.copy_name
+    schema = "" if route.target.database is None else f"{_quoted(route.target.database)}."
+    copy_place, view_place = f"{schema}{_quoted(copy)}", f"{schema}{_quoted(name)}"
     wanted = {column: column_type(field) for column, field in route.fields.items()}
     statements = []
     if (table := existing.get(copy)) is None:
-        statements.append(_create(copy, route, wanted))
+        statements.append(_create(copy_place, route, wanted))
     else:
         _check(copy, table, route)
         known = {column.lower() for column in table.columns}
@@ -64,7 +69,7 @@ def missing(route: Route, existing: Mapping[str, ExistingTable]) -> list[str]:
             f"ADD COLUMN {_quoted(column)} {kind}" for column, kind in wanted.items() if column.lower() not in known
         ]
         if added:
-            statements.append(f"ALTER TABLE {_quoted(copy)} {', '.join(added)}")
+            statements.append(f"ALTER TABLE {copy_place} {', '.join(added)}")
     view = existing.get(name)
     if view is not None and not view.is_view:
         raise UnfitTable(f"table {name} is in the way: route {route.name} needs a view of that name")
@@ -74,19 +79,19 @@ def missing(route: Route, existing: Mapping[str, ExistingTable]) -> list[str]:
     if added:
         columns = ", ".join(map(_quoted, [*shown, *added]))
         statements.append(
-            f"CREATE OR REPLACE VIEW {_quoted(name)} AS SELECT {columns} FROM {_quoted(copy)} "  # noqa: S608 - names of the route
+            f"CREATE OR REPLACE VIEW {view_place} AS SELECT {columns} FROM {copy_place} "  # noqa: S608 - names of the route
             f"WHERE {LIVE_ROWS}"
         )
     return statements
 
 
-def _create(copy: str, route: Route, wanted: Mapping[str, str]) -> str:
+def _create(place: str, route: Route, wanted: Mapping[str, str]) -> str:
     lines = [f"{_quoted(column)} {_key_type(field)} NOT NULL" for column, field in route.key.items()]
     lines += [f"{_quoted(column)} {kind}" for column, kind in wanted.items()]
     lines += [f"{column} {kind}" for column, kind in VERSION_COLUMNS.items()]
     lines += [f"PRIMARY KEY ({', '.join(map(_quoted, route.key))})", "KEY (sync_deleted_at)"]
     body = ",\n  ".join(lines)
-    return f"CREATE TABLE {_quoted(copy)} (\n  {body}\n) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci"
+    return f"CREATE TABLE {place} (\n  {body}\n) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci"
 
 
 def _check(copy: str, table: ExistingTable, route: Route) -> None:

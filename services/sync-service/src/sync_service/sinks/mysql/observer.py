@@ -11,7 +11,7 @@ from sync_service.probe import PROBE_SECONDS, ProbeFailed, probing
 from sync_service.routes.config import Route
 from sync_service.sinks.counting import COUNT_SECONDS, CountedTable, CountTimeout
 from sync_service.sinks.mysql.ddl import LIVE_ROWS
-from sync_service.sinks.mysql.table import quoted
+from sync_service.sinks.mysql.table import copy_schema, quoted
 
 # One to probe, one to count.
 _CONNECTIONS = 2
@@ -35,7 +35,7 @@ class MysqlObserver:
         return CountedTable("mysql", f"{database}.{name}", MysqlRows(self._engine, database, name))
 
     def copy_table(self, route: Route) -> CountedTable:
-        schema, name = self._engine.url.database or "", route.target.copy_name
+        schema, name = copy_schema(self._engine, route), route.target.copy_name
         return CountedTable("mysql", f"{schema}.{name}", MysqlRows(self._engine, schema, name, LIVE_ROWS))
 
     async def close(self) -> None:

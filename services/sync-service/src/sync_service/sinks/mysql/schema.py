@@ -39,8 +39,9 @@ async def change_tables(address: str, routes: Iterable[Route], *, apply: bool) -
             server_lock(engine, f"migrate {mysql_url(address).database}", LOCK_SECONDS),
             engine.connect() as connection,
         ):
-            existing = await _existing(connection, wanted)
-            statements = [statement for route in wanted for statement in missing(route, existing)]
+            statements = await _missing_schemas(connection, wanted)
+            for route in wanted:
+                statements += missing(route, await _existing(connection, route))
             if apply:
                 for statement in statements:
                     await connection.exec_driver_sql(statement)
@@ -49,17 +50,27 @@ async def change_tables(address: str, routes: Iterable[Route], *, apply: bool) -
         await engine.dispose()
 
 
-async def _existing(connection: AsyncConnection, routes: Sequence[Route]) -> Mapping[str, ExistingTable]:
-    """The existing tables and views of the routes, by name."""
+async def _missing_schemas(connection: AsyncConnection, routes: Sequence[Route]) -> list[str]:
+    """The statements that create the schemas that routes name and the server lacks, or does not show."""
+    wanted = {route.target.database for route in routes if route.target.database is not None}
+    query = text("SELECT schema_name FROM information_schema.schemata")
+    shown = set((await connection.execute(query)).scalars()) if wanted else set()
+    return [
+        f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci" for name in sorted(wanted - shown)
+    ]
+
+
+async def _existing(connection: AsyncConnection, route: Route) -> Mapping[str, ExistingTable]:
+    """The existing table and view of the route, by name."""
     query = text(
         "SELECT t.table_name AS name, t.table_type = 'VIEW' AS is_view, c.column_name AS `column`, "
         "c.column_key = 'PRI' AS is_key "
         "FROM information_schema.tables t JOIN information_schema.columns c USING (table_schema, table_name) "
-        "WHERE t.table_schema = DATABASE() AND t.table_name = :name ORDER BY c.ordinal_position"
+        "WHERE t.table_schema = COALESCE(:schema, DATABASE()) AND t.table_name = :name ORDER BY c.ordinal_position"
     )
     existing = {}
-    for name in (name for route in routes for name in (route.target.name, route.target.copy_name)):
-        rows = (await connection.execute(query, {"name": name})).all()
+    for name in (route.target.name, route.target.copy_name):
+        rows = (await connection.execute(query, {"schema": route.target.database, "name": name})).all()
         if rows:
             existing[name] = ExistingTable(
                 columns=[row.column for row in rows],

@@ -25,7 +25,7 @@ from sync_service.sinks.base import (
 )
 from sync_service.sinks.mysql.ddl import VERSION_COLUMNS
 from sync_service.sinks.mysql.errors import is_about_a_row, translated
-from sync_service.sinks.mysql.table import quoted
+from sync_service.sinks.mysql.table import copy_schema, quoted
 
 _PURGED_AT_ONCE = 1000
 # A mark of updated rows. No event begins with it.
@@ -61,7 +61,7 @@ class MysqlSink:
 
     def __init__(self, engine: AsyncEngine, route: Route) -> None:
         self._engine = engine
-        self._table = route.target.copy_name
+        self._table = f"{quoted(copy_schema(engine, route))}.{quoted(route.target.copy_name)}"
         self._keeps_tombstones = route.tombstones == "keep"
         self._key = list(route.key)
         self._fields = list(route.fields)
@@ -70,7 +70,7 @@ class MysqlSink:
         self._bind_field = {name: bind for name, field in route.fields.items() if (bind := _binder(field)) is not None}
         columns = [*self._key, *self._fields, *VERSION_COLUMNS]
         self._row = f"({', '.join(['%s'] * len(columns))})"
-        self._insert = f"INSERT INTO {quoted(self._table)} ({', '.join(map(quoted, columns))}) VALUES "  # noqa: S608 - names of the route
+        self._insert = f"INSERT INTO {self._table} ({', '.join(map(quoted, columns))}) VALUES "  # noqa: S608 - names of the route
         self._update = {mode: self._on_duplicate(guard) for mode, guard in _GUARDS.items()}
 
     def _on_duplicate(self, guard: str) -> str:
@@ -80,7 +80,7 @@ class MysqlSink:
         `sync_event` gets a mark, which decides every other column, and finally the mark is removed. (An equal event
         would not do as the mark: a repair changes a row and keeps its event, which may be delivered again.)
         """
-        old = quoted(self._table)
+        old = self._table
         won = f"LEFT({old}.sync_event, 1) = '{_WON}'"
         marked = f"CONCAT('{_WON}', new.sync_event)"
         assignments = [f"sync_event = IF({guard.replace('old.', f'{old}.')}, {marked}, {old}.sync_event)"]
@@ -99,7 +99,7 @@ class MysqlSink:
     async def prepare(self) -> None:
         """Check that the table fits the route. Tables are created by the migrations, or from the routes."""
         columns = ", ".join(map(quoted, (*self._key, *self._fields, *VERSION_COLUMNS)))
-        await self._run(f"SELECT {columns} FROM {quoted(self._table)} LIMIT 0")  # noqa: S608 - names of the route
+        await self._run(f"SELECT {columns} FROM {self._table} LIMIT 0")  # noqa: S608 - names of the route
 
     async def write(self, changes: Sequence[Change], mode: ApplyMode = ApplyMode.LIVE) -> Written:
         try:
@@ -118,7 +118,7 @@ class MysqlSink:
         """The events of these rows."""
         keys = f"({', '.join(map(quoted, self._key))})"
         wanted = ", ".join([f"({', '.join(['%s'] * len(self._key))})"] * len(changes))
-        query = f"SELECT sync_event FROM {quoted(self._table)} WHERE {keys} IN ({wanted})"  # noqa: S608 - names of the route
+        query = f"SELECT sync_event FROM {self._table} WHERE {keys} IN ({wanted})"  # noqa: S608 - names of the route
         values = tuple(value for change in changes for value in self._key_values(change))
         return set((await connection.exec_driver_sql(query, values)).scalars())
 
@@ -126,7 +126,7 @@ class MysqlSink:
         if self._keeps_tombstones:
             return
         limit = _utc(datetime.now(UTC) - TOMBSTONE_LIFETIME)
-        delete = f"DELETE FROM {quoted(self._table)} WHERE sync_deleted_at < :limit LIMIT {_PURGED_AT_ONCE}"  # noqa: S608 - names of the route
+        delete = f"DELETE FROM {self._table} WHERE sync_deleted_at < :limit LIMIT {_PURGED_AT_ONCE}"  # noqa: S608 - names of the route
         while await self._run(delete, limit=limit) == _PURGED_AT_ONCE:
             pass
 

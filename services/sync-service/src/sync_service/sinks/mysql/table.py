@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from sync_service.routes.config import Route
 from sync_service.sinks.canonical import Checksum, Column, checksum_sql
 from sync_service.sinks.rows import CannotCompare
 
@@ -122,6 +123,11 @@ async def table_columns(engine: AsyncEngine, schema: str, table: str) -> Mapping
         (schema, table),
     )
     return {name: Column(name, data_type.lower(), collation, digits) for name, data_type, collation, digits in rows}
+
+
+def copy_schema(engine: AsyncEngine, route: Route) -> str:
+    """The schema of the copy: the one that the route names, or that of the engine's address."""
+    return route.target.database or engine.url.database or ""
 
 
 def quoted(name: str) -> str:

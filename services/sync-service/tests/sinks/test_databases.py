@@ -1,0 +1,106 @@
+"""Copies in a database that their route names."""
+
+import secrets
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from motor.motor_asyncio import AsyncIOMotorClient
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from sync_service.apply.changes import Change
+from sync_service.apply.ordering import Version, offset, topic_partition
+from sync_service.routes.config import Route
+from sync_service.sinks.base import Sink
+from sync_service.sinks.comparison_target import open_target
+from sync_service.sinks.registry import Stores, change_schemas, observers
+from sync_service.sinks.targets import Store
+
+if TYPE_CHECKING:
+    # motor's classes are generic for the type checker only.
+    Client = AsyncIOMotorClient[dict[str, Any]]
+
+KEY: dict[Store, dict[str, Any]] = {
+    "mongodb": {"_id": {"from": "id", "type": "string"}},
+    "mysql": {"id": {"from": "_id", "type": "string"}},
+}
+
+
+@pytest.fixture
+def name() -> str:
+    return f"copies_{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+async def stores(mysql_root_url: str, schema_url: str, database_url: str, name: str) -> AsyncIterator[Stores]:
+    """The account is root: it may create the schema."""
+    stores = Stores(schema_url, database_url)
+    yield stores
+    await stores.mongo.drop_database(name)
+    async with stores.engine.begin() as connection:
+        await connection.execute(text(f"DROP DATABASE IF EXISTS {name}"))
+    await stores.close()
+
+
+def route_to(store: Store, database: str) -> Route:
+    target = {"store": store, "database": database, "collection" if store == "mongodb" else "table": "things"}
+    fields = {"label": {"from": "name", "type": "string"}}
+    topic = f"test.{database}_source.things"
+    return Route.model_validate(
+        {"name": "things", "topic": topic, "target": target, "key": KEY[store], "fields": fields}
+    )
+
+
+async def write(sink: Sink, *keys: str, operation: str = "c") -> None:
+    def version(number: int) -> Version:
+        return Version(topic_partition("7" * 32, 0), offset(number), "log", f"{number:05d}", operation)
+
+    first = 1 if operation == "c" else 100
+    values = None if operation == "d" else {"label": "chair"}
+    written = await sink.write([Change((key,), values, version(number)) for number, key in enumerate(keys, first)])
+    assert len(written.applied) == len(keys)
+
+
+async def documents(client: "Client", database: str) -> dict[str, Any]:
+    return {each["_id"]: each["label"] async for each in client[database]["things"].find()}
+
+
+async def rows(engine: AsyncEngine, database: str) -> dict[str, Any]:
+    async with engine.connect() as connection:
+        return {row.id: row.label for row in await connection.execute(text(f"SELECT * FROM {database}.things"))}  # noqa: S608 - a name of this test
+
+
+@pytest.mark.parametrize("store", ["mongodb", "mysql"])
+async def test_copy_is_created_written_counted_and_compared_in_its_database(
+    stores: Stores, schema_url: str, database_url: str, name: str, store: Store
+) -> None:
+    route = route_to(store, name)
+    if store == "mysql":
+        create, *_ = await change_schemas(schema_url, [route], apply=True)
+        assert create.startswith(f"CREATE DATABASE `{name}`")
+        assert await change_schemas(schema_url, [route], apply=True) == []
+    sink = stores.sink(route)
+    await sink.prepare()
+    await write(sink, "a", "b", "c")
+    await write(sink, "c", operation="d")
+    await sink.purge()
+    found = await (documents(stores.mongo, name) if store == "mongodb" else rows(stores.engine, name))
+    assert found == {"a": "chair", "b": "chair"}
+
+    seen_by = observers(schema_url, database_url)
+    counted = seen_by[store].copy_table(route)
+    assert (counted.name, await counted.rows.count()) == (f"{name}.things_copy", 2)
+    for observer in seen_by.values():
+        await observer.close()
+
+    async with stores.engine.begin() as connection:
+        await connection.execute(text(f"CREATE DATABASE {name}_source"))
+        await connection.execute(text(f"CREATE TABLE {name}_source.things (id CHAR(9) PRIMARY KEY, name CHAR(9))"))
+    try:
+        target = await open_target(route, stores.engine, stores.mongo)
+        assert target.names[1] == f"{store} {name}.things_copy"
+        assert (await target.copy.look_up([("a",)]))[("a",)].values is not None
+    finally:
+        async with stores.engine.begin() as connection:
+            await connection.execute(text(f"DROP DATABASE {name}_source"))
