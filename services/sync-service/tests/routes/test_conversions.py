@@ -29,7 +29,7 @@ from service_kit.background import Supervisor
 from service_kit.mysql import create_engine
 from support.connector import reasons_of_dead_letters, run_connector
 from support.polling import eventually
-from sync_service.debezium.extended_json import decode_extended
+from sync_service.debezium.extended_json import decode_document
 from sync_service.metrics import SyncMetrics
 from sync_service.routes.config import Route
 from sync_service.routes.converters import FieldType, convert
@@ -413,7 +413,7 @@ async def test_every_type_of_bson_reaches_mysql_by_snapshot_and_by_log(
 
 def as_event(value: Any) -> Any:
     """A value of a driver's as `decode` gives it."""
-    return decode_extended(json.loads(dumps(value, json_options=LEGACY_JSON_OPTIONS)))
+    return decode_document(json.loads(dumps(value, json_options=LEGACY_JSON_OPTIONS)))
 
 
 def loaded(case: Case, value: Any) -> Any:

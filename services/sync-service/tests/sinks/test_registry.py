@@ -16,6 +16,8 @@ NOT_OF_A_STORE = {
     "accounts.py": ("motor",),
     "change_feed/endpoints.py": ("pymongo",),
     "main.py": ("motor", "pymongo"),
+    # An id keeps its type.
+    "debezium/extended_json.py": ("bson",),
     # Conversions know the types that drivers return.
     "routes/converters.py": ("bson",),
     "routes/json_values.py": ("bson",),

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import msgspec
 
 from sync_service.debezium.errors import MissingKey
-from sync_service.debezium.extended_json import decode_extended
+from sync_service.debezium.extended_json import decode_document, decode_id
 from sync_service.debezium.source import Row, Source, decode_json
+from sync_service.sinks.mongodb.source_id import source_id
 
 SNAPSHOT_ORD = -1
 
@@ -50,11 +51,15 @@ class MongodbSource(Source, frozen=True, tag="mongodb"):
             identifier = _keys.decode(key).id
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise MissingKey(f"no id in the key: {key[:100]!r}") from error
-        return {"_id": decode_extended(decode_json(identifier))}
+        return {"_id": decode_id(decode_json(identifier))}
+
+    @staticmethod
+    def identify(key: Row) -> str:
+        return source_id(key.get("_id"))
 
     @staticmethod
     def decode_row(state: Any) -> Row | None:
-        return Source.decode_row(decode_extended(decode_json(state)) if isinstance(state, str) else state)
+        return Source.decode_row(decode_document(decode_json(state)) if isinstance(state, str) else state)
 
     @staticmethod
     def key_of_row(row: Any) -> Mapping[str, Any]:
