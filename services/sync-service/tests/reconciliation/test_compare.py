@@ -184,7 +184,7 @@ async def test_collection_with_a_key_of_two_fields_is_compared_and_repaired(
                 "created_at DATETIME(6), sync_event VARCHAR(80) COLLATE ascii_bin NOT NULL, "
                 "sync_epoch VARCHAR(255) COLLATE ascii_bin NOT NULL, sync_position VARCHAR(80) COLLATE ascii_bin, "
                 "sync_operation CHAR(1) COLLATE ascii_bin NOT NULL, sync_deleted_at DATETIME(6), "
-                "PRIMARY KEY (user_id, tweet_id))"
+                "sync_source_id VARCHAR(32) COLLATE ascii_bin NOT NULL DEFAULT '', PRIMARY KEY (user_id, tweet_id))"
             )
         )
     await create_topics(settings.kafka_bootstrap_servers, route.topic)

@@ -17,7 +17,7 @@ from sync_service.routes.explain import NotAnEvent, explain_event
 from sync_service.routes.loader import InvalidRoutes, default_routes_file, load_routes
 from sync_service.routes.mapping import map_fields, map_key
 from sync_service.sinks.base import UnfitTable
-from sync_service.sinks.mysql.ddl import VERSION_COLUMNS, ExistingTable, missing
+from sync_service.sinks.mysql.ddl import SOURCE_ID_TYPE, VERSION_COLUMNS, ExistingTable, missing
 
 ROUTE = """
 things:
@@ -73,7 +73,7 @@ def test_missing_key_and_unfit_value_are_reported(tmp_path: Path) -> None:
         (("price: decimal", "price: {from: x}"), "either a type"),
         (("price: decimal", "_sync: decimal"), "sync"),
         (("_id: {from: id, type: integer}", "id: integer"), "_id"),
-        (("type: integer", "type: json"), "single values"),
+        (("type: integer", "type: json"), "json is no type of a key: use a field of the document"),
         (("price: decimal", "_id: string"), "both key and field"),
         (("store: mongodb, collection: things", "store: mysql, table: 'a`b'"), "table"),
         (("topic:", "unknown: 1\n  topic:"), "unknown"),
@@ -321,7 +321,7 @@ def test_all_mistakes_are_reported_with_their_lines(tmp_path: Path) -> None:
         "7: route a: fields.price.type: Input should be",
         "8: route a: fields.at: a constant can't be a date",
         "9: route a: fields.n: default: a str that is no integer",
-        "10: route b: a key needs a type of single values",
+        "10: route b: id: json is no type of a key: use a field of the document, by from",
         "15: route c: both copied and dropped: x",
         "27: route e has the same topic as route d",
         "28: route e has the same target as route d",
@@ -371,7 +371,7 @@ def test_existing_table_gets_missing_columns_and_keeps_the_others() -> None:
     statements = missing(mysql_route({"name": "string", "price": "decimal"}), {"things_copy": copy, "things": view})
     shown = "SELECT `id`, `mine`, `name`, `price` FROM `things_copy` WHERE sync_deleted_at IS NULL"
     assert statements == [
-        "ALTER TABLE `things_copy` ADD COLUMN `price` DECIMAL(65,30)",
+        f"ALTER TABLE `things_copy` ADD COLUMN `price` DECIMAL(65,30), ADD COLUMN `sync_source_id` {SOURCE_ID_TYPE}",
         f"CREATE OR REPLACE VIEW `things` AS {shown}",
     ]
 

@@ -164,7 +164,7 @@ async def test_tombstone_in_mysql_has_no_values(mysql_sink: MysqlSink, engine: A
         statement = text("SELECT * FROM tweets_copy WHERE id = :key")
         row = (await connection.execute(statement, {"key": key})).mappings().one()
     assert {name for name, value in row.items() if value is not None} == {
-        "id", "sync_event", "sync_epoch", "sync_position", "sync_operation", "sync_deleted_at",
+        "id", "sync_event", "sync_epoch", "sync_position", "sync_operation", "sync_deleted_at", "sync_source_id",
     }  # fmt: skip
 
 

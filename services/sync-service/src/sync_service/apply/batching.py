@@ -15,7 +15,7 @@ def chunks(changes: Iterable[Change], size: int) -> Iterator[list[Change]]:
         earlier = chunk.get(change.key)
         if earlier is None:
             chunk[change.key] = change
-        elif supersedes(change.version, earlier.version):
+        elif change.source_id == earlier.source_id and supersedes(change.version, earlier.version):
             chunk[change.key] = replace(change, superseded=earlier)
         else:
             yield list(chunk.values())

@@ -14,7 +14,8 @@ class Change(msgspec.Struct, frozen=True):
     """Upsert a row, or leave a tombstone (`values` is None).
 
     `superseded` is an earlier change that is left out if this one can be written. `committed_ms` is the time of the
-    commit in the source, in milliseconds since the Unix epoch; None if unknown, as for a snapshot.
+    commit in the source, in milliseconds since the Unix epoch; None if unknown, as for a snapshot. `source_id`
+    identifies the source row where different keys of the source may have this key (`Source.identify`).
     """
 
     key: Key
@@ -22,6 +23,7 @@ class Change(msgspec.Struct, frozen=True):
     version: Version
     superseded: "Change | None" = None
     committed_ms: int | None = None
+    source_id: str = ""
 
 
 def earlier(change: Change) -> Iterator[Change]:

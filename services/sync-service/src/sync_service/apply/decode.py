@@ -31,4 +31,5 @@ def decode_change(
             operation=operation,
         ),
         committed_ms=None if operation == SNAPSHOT_READ else source.ts_ms,
+        source_id=source.identify(event.key),
     )

@@ -51,6 +51,11 @@ class Source(msgspec.Struct, frozen=True, tag_field="connector"):
         return parsed
 
     @staticmethod
+    def identify(key: Row) -> str:  # noqa: ARG004 - for stores whose keys the copy can't tell apart
+        """Identifies a row where different keys of the source may have the same key in the copy; otherwise empty."""
+        return ""
+
+    @staticmethod
     def decode_row(state: Any) -> Row | None:
         """The row of `before` or `after`. Raises `InvalidEvent`."""
         if state is not None and not isinstance(state, dict):

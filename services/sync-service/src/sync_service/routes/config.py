@@ -97,6 +97,11 @@ class CopiedField(Declaration):
         absent = None if self.default is None else convert(self.default, self.type)
         return MappedField(name, self.source_path(name), self._conversion(target.decimal), absent)
 
+    def mapped_key(self, name: str, target: Target) -> MappedField:
+        """The field as a part of the key, in which different values must stay different."""
+        conversion = self._conversion(target.decimal)
+        return MappedField(name, self.source_path(name), target.exact(conversion))
+
 
 def _refuse_what_is_no_json(value: Any) -> None:
     """YAML also has dates and sets, which not every store accepts."""
@@ -138,8 +143,11 @@ class Route(Declaration):
             raise ValueError("a constant can't tell rows apart, so it is no key")
         if any(field.default is not None for field in self.key.values()):
             raise ValueError("a key has no default: rows that lack it would be taken for one")
-        if any(field.type in ("json", "json_text", "text") for field in self.key.values()):
-            raise ValueError("a key needs a type of single values, of limited length")
+        for name, field in self.key.items():
+            if field.type in ("json", "json_text"):
+                raise ValueError(f"{name}: {field.type} is no type of a key: use a field of the document, by from")
+            if field.type == "text":
+                raise ValueError(f"{name}: text is no type of a key, which has a limited length: use string")
         self.target.check_key(self.key)
         return self
 
@@ -177,14 +185,11 @@ class Route(Declaration):
 
     @cached_property
     def key_mapping(self) -> RowMapping:
-        return self._mapping(self.key)
+        return RowMapping([field.mapped_key(name, self.target) for name, field in self.key.items()])
 
     @cached_property
     def fields_mapping(self) -> RowMapping:
-        return self._mapping(self.fields)
-
-    def _mapping(self, fields: Mapping[Name, CopiedField]) -> RowMapping:
-        return RowMapping([field.mapped(name, self.target) for name, field in fields.items()])
+        return RowMapping([field.mapped(name, self.target) for name, field in self.fields.items()])
 
     @property
     def is_keyed_by_document(self) -> bool:

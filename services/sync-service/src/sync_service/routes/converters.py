@@ -104,6 +104,13 @@ def _string(value: Any) -> str:
 
 
 def _integer(value: Any) -> int:
+    number = _whole(value)
+    if number not in _INT64:
+        raise ConversionError("it is beyond 64 bits with a sign: use unsigned, or decimal")
+    return number
+
+
+def _whole(value: Any) -> int:
     if isinstance(value, float | Decimal) and value == int(value):
         return int(value)
     if not isinstance(value, int) or isinstance(value, bool):
@@ -113,6 +120,7 @@ def _integer(value: Any) -> int:
 
 _UNSIGNED_MAXIMUM = 2**64 - 1
 _INT64_MAXIMUM = 2**63 - 1
+_INT64 = range(-(2**63), 2**63)
 
 
 def _unsigned(value: Any) -> int | Decimal:
@@ -120,7 +128,7 @@ def _unsigned(value: Any) -> int | Decimal:
 
     BSON has no integers of that size, but decimals: what an int64 can't hold becomes one.
     """
-    number = _integer(value.to_decimal() if isinstance(value, Decimal128) else value)
+    number = _whole(value.to_decimal() if isinstance(value, Decimal128) else value)
     if number < 0:
         number += _UNSIGNED_MAXIMUM + 1
     if not 0 <= number <= _UNSIGNED_MAXIMUM:
@@ -211,6 +219,17 @@ def _datetime(value: Any) -> datetime | None:
     if moment.tzinfo is UTC:
         return moment
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _whole_milliseconds(value: Any) -> datetime | None:
+    moment = _datetime(value)
+    if moment is not None and moment.microsecond % 1000:
+        raise ConversionError("MongoDB's dates have milliseconds, and a key can't be cut: use string for this column")
+    return moment
+
+
+# BSON's dates: a key with microseconds would be that of other rows, too.
+WHOLE_MILLISECONDS = Conversion("datetime", _whole_milliseconds)
 
 
 def _calendar_day(text: str) -> date:

@@ -51,6 +51,10 @@ class Target(Declaration):
             raise ValueError(f"{database} is a database of the server itself")
         return database
 
+    def exact(self, conversion: Conversion) -> Conversion:
+        """The conversion for a part of the key: it refuses values that the store would not keep exactly."""
+        return conversion
+
     def check_key(self, names: Collection[str]) -> None:
         """Raises `ValueError` if a copy can't have these fields as its key."""
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from sync_service.apply.changes import Key
 from sync_service.apply.ordering import Version
-from sync_service.routes.mapping import DocumentId
 from sync_service.sinks.canonical import CanonicalRow, Checksum, ChecksumBuilder
 from sync_service.sinks.mongodb.documents import Document, Documents
+from sync_service.sinks.mongodb.keys import key_of, stored_id
 from sync_service.sinks.readers import BATCH
 from sync_service.sinks.rows import CopyRow, KeyRange
 
@@ -24,7 +24,7 @@ class MongoCopyReader:
         builder, text = ChecksumBuilder(), self._canonical.text
         async for batch in self._live.batches(*_ids(key_range), BATCH):
             for document in batch:
-                builder.add(text(_key_of(document), document))
+                builder.add(text(key_of(document["_id"]), document))
         return builder.checksum
 
     async def pages(self, key_range: KeyRange) -> AsyncIterator[Sequence[CopyRow]]:
@@ -33,17 +33,12 @@ class MongoCopyReader:
             yield [row for row in rows if row.values is not None]
 
     async def look_up(self, keys: Iterable[Key]) -> Mapping[Key, CopyRow]:
-        return {row.key: row for row in map(_copy_row, await self._whole.look_up([key[0] for key in keys]))}
+        return {row.key: row for row in map(_copy_row, await self._whole.look_up([stored_id(key) for key in keys]))}
 
 
 def _ids(key_range: KeyRange) -> tuple[Any, Any]:
     lower, upper = key_range.keys
-    return lower[0] if lower else None, upper[0] if upper else None
-
-
-def _key_of(document: Document) -> Key:
-    identifier = document["_id"]
-    return (DocumentId(identifier) if isinstance(identifier, dict) else identifier,)
+    return stored_id(lower) if lower else None, stored_id(upper) if upper else None
 
 
 def _copy_row(document: Document) -> CopyRow:
@@ -54,5 +49,5 @@ def _copy_row(document: Document) -> CopyRow:
         topic_partition, offset, generation, position, operation = (stored.get(name) for name in names)
         version = Version(topic_partition or "", offset or "", generation or "", position, operation or "")
         if stored.get("deleted_at") is not None:
-            return CopyRow(_key_of(document), None, version)
-    return CopyRow(_key_of(document), document, version)
+            return CopyRow(key_of(document["_id"]), None, version)
+    return CopyRow(key_of(document["_id"]), document, version)

@@ -8,10 +8,8 @@ not arrived yet. MongoDB purges tombstones by a TTL index, which a route that ke
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from bson import Decimal128
 from bson.errors import BSONError
 from pymongo import ASCENDING, IndexModel, InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure, PyMongoError
@@ -27,6 +25,7 @@ from sync_service.sinks.base import (
     split_applied_skipped,
 )
 from sync_service.sinks.mongodb.errors import exists_already, translated
+from sync_service.sinks.mongodb.keys import stored_id, stored_value
 
 if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.
@@ -120,7 +119,7 @@ class MongoSink:
     async def _events(self, changes: Sequence[Change]) -> set[str]:
         """The events of these documents."""
         found = self._collection.find(
-            {"_id": {"$in": [change.key[0] for change in changes]}}, ("_sync.stream", "_sync.offset")
+            {"_id": {"$in": [stored_id(change.key) for change in changes]}}, ("_sync.stream", "_sync.offset")
         )
         return {f"{each['_sync']['stream']}:{each['_sync']['offset']}" for each in await found.to_list(None)}
 
@@ -135,8 +134,8 @@ def _is_first(change: Change) -> bool:
 def _document(change: Change) -> dict[str, Any]:
     version = change.version
     return {
-        "_id": change.key[0],
-        **{name: _bson(value) for name, value in (change.values or {}).items()},
+        "_id": stored_id(change.key),
+        **{name: stored_value(value) for name, value in (change.values or {}).items()},
         "_sync": {
             "stream": version.topic_partition,
             "offset": version.offset,
@@ -161,7 +160,7 @@ def _upsert(change: Change, mode: ApplyMode) -> UpdateOne:
         }
         whole = {"$mergeObjects": [whole, {"_sync": {"$mergeObjects": [{"$literal": document["_sync"]}, kept]}}]}
     update = [{"$replaceWith": {"$cond": [_guard(change.version, mode), whole, "$$ROOT"]}}]
-    return UpdateOne({"_id": change.key[0]}, update, upsert=True)
+    return UpdateOne({"_id": document["_id"]}, update, upsert=True)
 
 
 def _guard(incoming: Version, mode: ApplyMode) -> dict[str, Any]:
@@ -184,8 +183,3 @@ def _guard(incoming: Version, mode: ApplyMode) -> dict[str, Any]:
     if incoming.operation == SNAPSHOT_READ or incoming.position is None:
         return not_redelivered
     return {"$and": [not_redelivered, {"$or": [newer, {"$not": same_generation}]}]}
-
-
-def _bson(value: Any) -> Any:
-    """BSON has no decimal.Decimal."""
-    return Decimal128(value) if isinstance(value, Decimal) else value

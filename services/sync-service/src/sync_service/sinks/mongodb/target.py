@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import ClassVar, Literal
 
-from sync_service.routes.converters import DECIMAL128, Conversion
+from sync_service.routes.converters import DECIMAL128, WHOLE_MILLISECONDS, Conversion
 from sync_service.routes.declaration import Name
 from sync_service.sinks.target import Target
 
@@ -20,6 +20,9 @@ class MongodbTarget(Target):
     @property
     def name(self) -> str:
         return self.collection
+
+    def exact(self, conversion: Conversion) -> Conversion:
+        return WHOLE_MILLISECONDS if conversion.field_type == "datetime" else conversion
 
     def check_key(self, names: Collection[str]) -> None:
         if (len(names) == 1) != ("_id" in names):

@@ -37,6 +37,10 @@ VERSION_COLUMNS: Mapping[str, str] = {
     "sync_deleted_at": "DATETIME(6)",
 }
 
+# The `Change.source_id` of the row. Empty in the rows of earlier releases, whose tables get the column at the start.
+SOURCE_ID = "sync_source_id"
+SOURCE_ID_TYPE = "VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT ''"
+
 # The live rows of a copy: no tombstones.
 LIVE_ROWS = "sync_deleted_at IS NULL"
 
@@ -66,7 +70,9 @@ def missing(route: Route, existing: Mapping[str, ExistingTable]) -> list[str]:
         _check(copy, table, route)
         known = {column.lower() for column in table.columns}
         added = [
-            f"ADD COLUMN {_quoted(column)} {kind}" for column, kind in wanted.items() if column.lower() not in known
+            f"ADD COLUMN {_quoted(column)} {kind}"
+            for column, kind in {**wanted, SOURCE_ID: SOURCE_ID_TYPE}.items()
+            if column.lower() not in known
         ]
         if added:
             statements.append(f"ALTER TABLE {copy_place} {', '.join(added)}")
@@ -88,7 +94,7 @@ def missing(route: Route, existing: Mapping[str, ExistingTable]) -> list[str]:
 def _create(place: str, route: Route, wanted: Mapping[str, str]) -> str:
     lines = [f"{_quoted(column)} {_key_type(field)} NOT NULL" for column, field in route.key.items()]
     lines += [f"{_quoted(column)} {kind}" for column, kind in wanted.items()]
-    lines += [f"{column} {kind}" for column, kind in VERSION_COLUMNS.items()]
+    lines += [f"{column} {kind}" for column, kind in {**VERSION_COLUMNS, SOURCE_ID: SOURCE_ID_TYPE}.items()]
     lines += [f"PRIMARY KEY ({', '.join(map(_quoted, route.key))})", "KEY (sync_deleted_at)"]
     body = ",\n  ".join(lines)
     return f"CREATE TABLE {place} (\n  {body}\n) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci"

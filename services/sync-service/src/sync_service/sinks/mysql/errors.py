@@ -11,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from sync_service.sinks.base import Rejected, Unavailable
 from sync_service.sinks.errors import Fault, failure
+from sync_service.sinks.mysql.ddl import SOURCE_ID
 
 # The values of a row, or the size of the statement, which is smaller for fewer rows.
 ROW_CODES = frozenset(
@@ -511,6 +512,8 @@ DEPENDENCY_CODES = frozenset(
 # Codes of the client library, such as a lost connection.
 _CLIENT_CODES = range(2000, 3000)
 _PACKET_TOO_LARGE = 2020
+# The sink's statement assigns NULL to `sync_source_id` to refuse a row.
+_NOT_NULL = 1048
 
 
 def fault_of(code: int) -> Fault:
@@ -540,6 +543,8 @@ def translated(error: Exception, *, of_row: bool = True) -> Rejected | Unavailab
         code, *message = orig.args
         fault = fault_of_error(orig)
         reason = " ".join(map(str, message)) or str(code)
+        if code == _NOT_NULL and SOURCE_ID in reason:
+            return Rejected("another row of the source has the same key in the copy: see docs/conversions.md, Keys")
         return failure(Fault.ROUTE if fault is Fault.ROW and not of_row else fault, "MySQL", f"{code}: {reason}")
     if isinstance(error, PoolTimeoutError):
         return Unavailable("MySQL: no free connection")

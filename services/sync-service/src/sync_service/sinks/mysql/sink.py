@@ -23,7 +23,7 @@ from sync_service.sinks.base import (
     Written,
     split_applied_skipped,
 )
-from sync_service.sinks.mysql.ddl import VERSION_COLUMNS
+from sync_service.sinks.mysql.ddl import SOURCE_ID, VERSION_COLUMNS
 from sync_service.sinks.mysql.errors import is_about_a_row, translated
 from sync_service.sinks.mysql.table import copy_schema, quoted
 
@@ -51,6 +51,17 @@ _GUARDS = {
 }
 
 
+def _source_id(old: str, mode: ApplyMode) -> str:
+    """The new `sync_source_id`. A live row keeps its own: NULL, which the column refuses, is for another source row.
+
+    A repair has compared both rows, and replaces it.
+    """
+    if mode is ApplyMode.REPAIR:
+        return f"new.{SOURCE_ID}"
+    free = f"{old}.{SOURCE_ID} IN ('', new.{SOURCE_ID}) OR {old}.sync_deleted_at IS NOT NULL"
+    return f"IF({free}, new.{SOURCE_ID}, NULL)"
+
+
 def engine_for_sinks(address: str, *, pool_size: int) -> AsyncEngine:
     """A sink writes single statements, and computes the number of applied changes from the number of changed rows."""
     return create_engine(address, pool_size=pool_size, autocommit=True, counts_changed=True)
@@ -68,12 +79,12 @@ class MysqlSink:
         self._bind_key = [_binder(field) for field in route.key.values()]
         # Most values need no conversion for the driver.
         self._bind_field = {name: bind for name, field in route.fields.items() if (bind := _binder(field)) is not None}
-        columns = [*self._key, *self._fields, *VERSION_COLUMNS]
+        columns = [*self._key, *self._fields, *VERSION_COLUMNS, SOURCE_ID]
         self._row = f"({', '.join(['%s'] * len(columns))})"
         self._insert = f"INSERT INTO {self._table} ({', '.join(map(quoted, columns))}) VALUES "  # noqa: S608 - names of the route
-        self._update = {mode: self._on_duplicate(guard) for mode, guard in _GUARDS.items()}
+        self._update = {mode: self._on_duplicate(guard, mode) for mode, guard in _GUARDS.items()}
 
-    def _on_duplicate(self, guard: str) -> str:
+    def _on_duplicate(self, guard: str, mode: ApplyMode = ApplyMode.LIVE) -> str:
         """The guarded half of the upsert.
 
         MySQL assigns from left to right and sees earlier assignments. So the guard is evaluated once. If it is true,
@@ -84,6 +95,7 @@ class MysqlSink:
         won = f"LEFT({old}.sync_event, 1) = '{_WON}'"
         marked = f"CONCAT('{_WON}', new.sync_event)"
         assignments = [f"sync_event = IF({guard.replace('old.', f'{old}.')}, {marked}, {old}.sync_event)"]
+        assignments.append(f"{SOURCE_ID} = IF({won}, {_source_id(old, mode)}, {old}.{SOURCE_ID})")
         assignments += [
             f"{column} = IF({won}, new.{column}, {old}.{column})"
             for column in (*map(quoted, self._fields), "sync_operation", "sync_deleted_at")
@@ -98,7 +110,7 @@ class MysqlSink:
 
     async def prepare(self) -> None:
         """Check that the table fits the route. Tables are created by the migrations, or from the routes."""
-        columns = ", ".join(map(quoted, (*self._key, *self._fields, *VERSION_COLUMNS)))
+        columns = ", ".join(map(quoted, (*self._key, *self._fields, *VERSION_COLUMNS, SOURCE_ID)))
         await self._run(f"SELECT {columns} FROM {self._table} LIMIT 0")  # noqa: S608 - names of the route
 
     async def write(self, changes: Sequence[Change], mode: ApplyMode = ApplyMode.LIVE) -> Written:
@@ -156,6 +168,7 @@ class MysqlSink:
             version.position,
             version.operation,
             _utc(datetime.now(UTC)) if values is None else None,
+            change.source_id,
         ]
 
 
