@@ -10,7 +10,6 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from service_kit.kafka import KafkaClients
 from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
-from sync_service.dead_letters.store import MAX_REQUEST_BYTES
 from sync_service.kafka.admin import existing_topics
 from sync_service.kafka.clients import ISOLATION
 
@@ -73,7 +72,7 @@ class Topics:
 
     async def write(self, records: Sequence[Record]) -> None:
         """Append each record to its partition, in this order."""
-        producer = self._clients.producer(acks="all", max_request_size=MAX_REQUEST_BYTES)
+        producer = self._clients.producer(acks="all")
         async with self._clients.started(producer):
             for each in records:
                 await producer.send_and_wait(

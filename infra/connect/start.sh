@@ -48,6 +48,12 @@ while IFS="=" read -r key value; do
     fi
 done <"${BASH_SOURCE[0]%/*}/worker.properties"
 
+if [[ ${CONNECT_EXACTLY_ONCE:-false} == true ]]; then
+    export CONNECT_EXACTLY_ONCE_SOURCE_SUPPORT=enabled
+fi
+# The image would take it for a setting of the worker.
+unset CONNECT_EXACTLY_ONCE
+
 if [[ $protocol != PLAINTEXT ]]; then
     for_all_clients SECURITY_PROTOCOL "$protocol"
 fi

@@ -1,9 +1,11 @@
 """Writes the Strimzi resources that say what infra/connect says: topics, connectors and the worker's settings.
 
-`make generate` runs it; a test compares the files with what it would write.
+`make generate` runs it; a test compares the files with what it would write. The variable KAFKA_MAX_RECORD_BYTES and
+CONNECT_EXACTLY_ONCE are read as by the registrar.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,7 +13,9 @@ from typing import Any
 
 import yaml
 
+from registrar.connectors import Connector
 from registrar.topics import TopicDeclaration, load_topics
+from service_kit.kafka_settings import HEADERS_BYTES, MAX_RECORD_BYTES
 
 ROOT = Path(__file__).parents[2]
 CONNECT = ROOT / "infra" / "connect"
@@ -36,17 +40,22 @@ _WORKER_FIELDS = {
 Resource = dict[str, Any]
 
 
-def files() -> dict[Path, str]:
+def files(max_record_bytes: int = MAX_RECORD_BYTES, *, exactly_once: bool = False) -> dict[Path, str]:
     """Every generated file with its text."""
-    connectors = [_connector(file.stem, json.loads(file.read_text())) for file in _connector_files()]
+    declared = [Connector(file.stem, json.loads(file.read_text())) for file in _connector_files()]
+    sized = [each.sized(max_record_bytes) for each in declared]
+    connectors = [_connector(each.name, (each.exactly_once() if exactly_once else each).config) for each in sized]
+    worker = _worker_settings() | ({"exactly.once.source.support": "enabled"} if exactly_once else {})
+    topics = {
+        name: topic.with_records_of(max_record_bytes + HEADERS_BYTES)
+        for name, topic in load_topics(CONNECT / "topics.yaml").items()
+    }
     return {
-        STRIMZI / "topics.yaml": _text(
-            "infra/connect/topics.yaml", [_topic(*each) for each in load_topics(CONNECT / "topics.yaml").items()]
-        ),
+        STRIMZI / "topics.yaml": _text("infra/connect/topics.yaml", [_topic(*each) for each in topics.items()]),
         STRIMZI / "connectors.yaml": _text("infra/connect/connectors", connectors),
         STRIMZI / "worker.yaml": _text(
             "infra/connect/worker.properties and infra/connect/connectors",
-            [_worker(_worker_settings(), _environment(connectors))],
+            [_worker(worker, _environment(connectors))],
         ),
     }
 
@@ -120,5 +129,6 @@ def _text(source: str, resources: Iterable[Resource]) -> str:
 
 
 if __name__ == "__main__":
-    for file, text in files().items():
+    largest = int(os.environ.get("KAFKA_MAX_RECORD_BYTES", MAX_RECORD_BYTES))
+    for file, text in files(largest, exactly_once=os.environ.get("CONNECT_EXACTLY_ONCE") == "true").items():
         file.write_text(text)

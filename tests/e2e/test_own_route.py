@@ -141,6 +141,11 @@ async def test_own_table_and_own_collection_are_copied_both_ways(
         ordered = (await eventually(orders, lambda found: 8 in found and found[7]["city"] == "Kraków"))[8]
         assert (ordered["customer"], ordered["city"], ordered["lines"]) == ("Bo", "unknown", None)
 
+        # Larger than Kafka's own limit of records, 1 MB.
+        await execute("UPDATE shop.products SET tags = JSON_ARRAY(REPEAT('b', 3000000)) WHERE sku = 'table'")
+        await eventually(products, lambda found: len((found["table"]["tags"] or [""])[0]) == 3_000_000, within=60)
+        await execute("UPDATE shop.products SET tags = NULL WHERE sku = 'table'")
+
         await execute("DELETE FROM shop.products WHERE sku = 'chair'")
         await mongo["shop"]["orders"].delete_one({"_id": order["_id"]})
         await eventually(products, lambda found: list(found) == ["table"])

@@ -11,14 +11,24 @@ import httpx
 
 from embedded_stack import Stack
 from embedded_stack.components.services import registrar_environment
-from registrar.connectors import declarations_folder, load_connectors
+from registrar.connectors import Connector, declarations_folder, load_connectors
 from registrar.topics import TopicDeclaration, ensure_topics
 from service_kit.kafka import KafkaClients
+from service_kit.kafka_settings import MAX_RECORD_BYTES
 from support.polling import eventually
 from support.records import read_records
 from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
 
 PARTITIONS = 6
+
+
+def declared_connectors(stack: Stack, folder: Path | None = None) -> dict[str, Connector]:
+    """The connectors as the registrar puts them, by their names."""
+    environment = registrar_environment(stack.components["registrar"].environment)
+    declared = load_connectors(
+        folder or declarations_folder() / "connectors", {"REGISTRAR_REPLICATION_FACTOR": "1", **environment}
+    )
+    return {each.name: each.sized(MAX_RECORD_BYTES) for each in declared}
 
 
 @asynccontextmanager
@@ -38,11 +48,7 @@ async def run_connector(
     own = folder / "connectors"
     own.mkdir(exist_ok=True)
     (own / f"{name}.json").write_text(json.dumps({**settings, **changed}))
-    environment = {
-        "REGISTRAR_REPLICATION_FACTOR": "1",
-        **registrar_environment(stack.components["registrar"].environment),
-    }
-    config = next(each.config for each in load_connectors(own, environment) if each.name == name)
+    config = declared_connectors(stack, own)[name].config
     async with httpx.AsyncClient(base_url=stack.addresses["CONNECT_URL"], timeout=20) as connect:
 
         async def registered() -> bool:

@@ -3,10 +3,12 @@
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 
-async def read_records(bootstrap_servers: str, topic: str, partition: int = 0) -> "list[ConsumerRecord[bytes, bytes]]":
+async def read_records(
+    bootstrap_servers: str, topic: str, partition: int = 0, *, isolation_level: str = "read_uncommitted"
+) -> "list[ConsumerRecord[bytes, bytes]]":
     """All current records of a partition."""
     where = TopicPartition(topic, partition)
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, isolation_level=isolation_level)
     await consumer.start()
     try:
         consumer.assign([where])

@@ -62,6 +62,29 @@ def test_schema_history_gets_the_security_settings_of_kafka() -> None:
         }
 
 
+def test_producer_accepts_the_largest_record_unless_the_declaration_limits_it() -> None:
+    own = {"connector.class": "x", "topic.prefix": "cdc", "producer.override.buffer.memory": "5"}
+    assert Connector("mysql", own).sized(2**20).config == {
+        **own,
+        "producer.override.max.request.size": "1048576",
+        "max.queue.size.in.bytes": "1048576",
+    }
+
+
+def test_exactly_once_needs_a_worker_that_supports_it() -> None:
+    own = {"connector.class": "x", "topic.prefix": "cdc", "transaction.boundary": "interval"}
+    assert Connector("mysql", own).exactly_once().config == {**own, "exactly.once.support": "required"}
+
+
+def test_events_of_mongodb_are_without_what_makes_them_larger_than_mongodb_delivers() -> None:
+    own = {"connector.class": "io.debezium.connector.mongodb.MongoDbConnector", "topic.prefix": "cdc"}
+    sized = Connector("mongodb", own).sized(2**20).config
+    assert json.loads(sized["cursor.pipeline"]) == [{"$unset": "updateDescription"}]
+    assert sized["cursor.pipeline.order"] == "user_first"
+    kept = {**own, "cursor.pipeline": "[]", "cursor.pipeline.order": "internal_first"}
+    assert Connector("mongodb", kept).sized(2**20).config.items() >= kept.items()
+
+
 def test_nothing_is_added_for_plain_text_or_without_a_schema_history() -> None:
     assert Connector("mysql", HISTORY).secured(security("PLAINTEXT")).config == HISTORY
     without = {"topic.prefix": "cdc"}

@@ -123,6 +123,11 @@ def test_plain_text_adds_no_setting(entrypoint: Path) -> None:
     assert start(entrypoint, **empty) == start(entrypoint) == {}
 
 
+@pytest.mark.parametrize(("value", "settings"), [("true", {"exactly.once.source.support": "enabled"}), ("false", {})])
+def test_exactly_once_is_a_setting_of_the_worker(entrypoint: Path, value: str, settings: dict[str, str]) -> None:
+    assert start(entrypoint, CONNECT_EXACTLY_ONCE=value) == settings
+
+
 def test_worker_settings_are_set_by_both_names_that_the_image_reads(entrypoint: Path) -> None:
     found = run(entrypoint).stdout.split("\0")
     assert {"GROUP_ID=tandem-connect", "CONNECT_GROUP_ID=tandem-connect"} <= set(found)

@@ -12,6 +12,7 @@ from service_kit.kafka import KafkaClients
 from support.polling import eventually
 
 WEEK, HOUR = "604800000", "3600000"
+LARGEST = {"max.message.bytes": str(33 * 1024 * 1024)}
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ async def test_topic_is_created_with_its_settings(
     assert await topics.reconcile(admin) == [topic]
     assert topics.problems == {}
     await eventually(lambda: partitions_of(topics, admin, topic), lambda count: count == 2)
-    assert await own_settings(admin, topic) == {"retention.ms": WEEK}
+    assert await own_settings(admin, topic) == {"retention.ms": WEEK, **LARGEST}
     assert await topics.reconcile(admin) == []
 
 
@@ -84,6 +85,30 @@ async def test_declared_settings_are_set_and_others_kept(
     assert await own_settings(admin, topic) == {**before, "retention.ms": WEEK}
 
 
+@pytest.mark.parametrize(
+    ("declared", "before", "after"),
+    [
+        ({}, {}, LARGEST),
+        ({}, {"max.message.bytes": "2097152"}, LARGEST),
+        # An operator has allowed more, or topics.yaml allows less.
+        ({}, {"max.message.bytes": "67108864"}, {"max.message.bytes": "67108864"}),
+        ({"max.message.bytes": "1000"}, {}, {"max.message.bytes": "1000"}),
+    ],
+)
+async def test_topic_is_made_to_accept_the_largest_record(
+    admin: AIOKafkaAdminClient,
+    kafka_bootstrap_servers: str,
+    declared: dict[str, str],
+    before: dict[str, str],
+    after: dict[str, str],
+) -> None:
+    name = f"test-{secrets.token_hex(4)}"
+    await admin.create_topics([NewTopic(name, 1, 1, topic_configs=before)])
+    topics = reconciler(kafka_bootstrap_servers, {name: TopicDeclaration(partitions=1, config=declared)})
+    await topics.reconcile(admin)
+    assert (topics.problems, await own_settings(admin, name)) == ({}, after)
+
+
 async def test_setting_equal_to_the_default_of_the_broker_is_not_changed(
     kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str
 ) -> None:
@@ -91,20 +116,20 @@ async def test_setting_equal_to_the_default_of_the_broker_is_not_changed(
     declared = TopicDeclaration(partitions=1, config={"retention.ms": WEEK, "cleanup.policy": "delete"})
     topics = reconciler(kafka_bootstrap_servers, {topic: declared})
     await topics.reconcile(admin)
-    assert (topics.problems, await own_settings(admin, topic)) == ({}, {})
+    assert (topics.problems, (await own_settings(admin, topic)).keys()) == ({}, {"max.message.bytes"})
 
 
 async def test_refused_setting_is_reported_with_both_values(
     kafka_bootstrap_servers: str, admin: AIOKafkaAdminClient, topic: str
 ) -> None:
-    await admin.create_topics([NewTopic(topic, 1, 1, topic_configs={"retention.ms": HOUR})])
+    await admin.create_topics([NewTopic(topic, 1, 1, topic_configs={"retention.ms": HOUR, **LARGEST})])
     declared = TopicDeclaration(partitions=1, config={"retention.ms": "a week"})
     topics = reconciler(kafka_bootstrap_servers, {topic: declared})
     await topics.reconcile(admin)
     assert topics.problems[topic].startswith(
         f"has retention.ms={HOUR} instead of retention.ms=a week, and the change is refused: INVALID_CONFIG: "
     )
-    assert await own_settings(admin, topic) == {"retention.ms": HOUR}
+    assert (await own_settings(admin, topic))["retention.ms"] == HOUR
 
 
 async def test_topic_with_other_partitions_is_reported_and_not_changed(

@@ -4,7 +4,9 @@ import json
 import re
 
 from infra.kubernetes import generate
+from registrar.connectors import Connector
 from registrar.topics import load_topics
+from service_kit.kafka_settings import MAX_RECORD_BYTES
 from support.manifests import ROOT, Cluster, Manifest
 from sync_service.routes.loader import load_routes
 from sync_service.settings import Settings
@@ -21,7 +23,8 @@ def test_connectors_are_those_of_the_registrar(strimzi: Cluster) -> None:
     connectors = {each["metadata"]["name"]: each for each in strimzi.of_kind("KafkaConnector")}
     assert connectors.keys() == {file.stem for file in (CONNECT / "connectors").glob("*.json")}
     for name, connector in connectors.items():
-        declared = json.loads((CONNECT / "connectors" / f"{name}.json").read_text())
+        file = json.loads((CONNECT / "connectors" / f"{name}.json").read_text())
+        declared = dict(Connector(name, file).sized(MAX_RECORD_BYTES).config)
         spec = connector["spec"]
         assert connector["metadata"]["labels"]["strimzi.io/cluster"] == "tandem"
         assert (spec["class"], str(spec["tasksMax"])) == (declared.pop("connector.class"), declared.pop("tasks.max"))

@@ -35,7 +35,9 @@ def main() -> None:
         if command == "run":
             variables = {**os.environ, "REGISTRAR_REPLICATION_FACTOR": str(settings.registrar_replication_factor)}
             declared = load_connectors(declarations_folder() / "connectors", variables)
-            connectors = [connector.secured(settings) for connector in declared]
+            connectors = [each.secured(settings).sized(settings.kafka_max_record_bytes) for each in declared]
+            if settings.connect_exactly_once:
+                connectors = [each.exactly_once() for each in connectors]
             serve(create_app(settings, connectors, topics), service="registrar", settings=settings)
         else:
             configure_logging("registrar", settings.log_level)

@@ -21,6 +21,17 @@ _PRIVATE_KEY = "ssl.keystore.key"
 # settings (producer, consumer) has a pattern of its own.
 _SANITIZE, _PRIVATE_KEY_PATTERN = "custom.sanitize.pattern", r".*ssl\.keystore\.key$"
 
+# MongoDB delivers no change event over 16 MB, and ends the change stream. The event of an update has the whole document
+# and in addition the changed fields: without the latter every event fits. The copies are made from the whole document.
+# It is removed first, because Debezium's own stages fail for an event that is too large.
+_WITHOUT_UPDATE_DESCRIPTION = {
+    "cursor.pipeline": '[{"$unset": "updateDescription"}]',
+    "cursor.pipeline.order": "user_first",
+}
+
+# Kafka Connect refuses the connector unless it supports this itself, with `exactly.once.source.support=enabled`.
+_EXACTLY_ONCE = {"exactly.once.support": "required", "transaction.boundary": "poll"}
+
 
 class InvalidDeclaration(Exception):  # noqa: N818 - a state of a file, not a fault of the program
     """A file can't be used. The message names the file and the error."""
@@ -48,6 +59,37 @@ class Connector:
         hidden = {_SANITIZE: _PRIVATE_KEY_PATTERN} if _PRIVATE_KEY in own else {}
         clients = prefixed({**own, **hidden}, f"{_SCHEMA_HISTORY}producer.", f"{_SCHEMA_HISTORY}consumer.")
         return replace(self, config={**hidden, **clients, **self.config})
+
+    def sized(self, max_record_bytes: int) -> "Connector":
+        """Let the connector write records of this size. The declaration's own settings take precedence.
+
+        The queue between the database and Kafka is limited by bytes, too, because it may hold thousands of records.
+        """
+        sizes = {
+            "producer.override.max.request.size": max_record_bytes,
+            # Also the memory of records that Kafka has not confirmed yet.
+            "producer.override.buffer.memory": 2 * max_record_bytes,
+            "max.queue.size.in.bytes": max_record_bytes,
+        }
+        fitting = {name: str(size) for name, size in sizes.items()}
+        if self.reads_mongodb:
+            fitting |= _WITHOUT_UPDATE_DESCRIPTION
+        return replace(self, config={**fitting, **self.config})
+
+    def exactly_once(self) -> "Connector":
+        """Write the events of each poll in a transaction (KIP-618). The declaration's own settings take precedence."""
+        return replace(self, config={**_EXACTLY_ONCE, **self.config})
+
+    @property
+    def reads_mysql(self) -> bool:
+        return self.config["connector.class"] == "io.debezium.connector.mysql.MySqlConnector"
+
+    @property
+    def reads_mongodb(self) -> bool:
+        return self.config["connector.class"] == "io.debezium.connector.mongodb.MongoDbConnector"
+
+    def writes(self, topic: str) -> bool:
+        return topic.startswith(f"{self.config['topic.prefix']}.")
 
 
 def declarations_folder() -> Path:

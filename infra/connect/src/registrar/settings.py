@@ -13,7 +13,19 @@ class Settings(KafkaSettings, ServiceSettings):
     connect_url: AnyHttpUrl = Field(description="Address of Kafka Connect.")
     registrar_poll_seconds: float = Field(default=1.0, gt=0, description="Seconds between two polls of Connect.")
     registrar_heartbeat_limit_seconds: float = Field(
-        default=30.0, gt=0, description="A connector without a heartbeat for this many seconds is restarted."
+        default=30.0,
+        gt=0,
+        description="A connector without a heartbeat or an event for this many seconds is restarted.",
+    )
+    registrar_snapshot_limit_seconds: float = Field(
+        default=600.0,
+        gt=0,
+        description="The same for a connector that takes a snapshot, which begins with locks and counts.",
+    )
+    connect_exactly_once: bool = Field(
+        default=False,
+        description="Kafka Connect writes change events in transactions and repeats none after a crash. Its worker "
+        "needs the same setting.",
     )
     registrar_replication_factor: int = Field(
         default=1, ge=1, le=32767, description="Replicas of each partition of a topic that is created."

@@ -33,6 +33,7 @@ REQUEST_TIMEOUT_MS = 5000
 _RETRY_BACKOFF = Backoff(initial=0.5, maximum=0.5, jitter=0.0)
 # A created topic can take this long to appear in the brokers' metadata. Then it counts as missing.
 _APPEARANCE_SECONDS = 5.0
+MAX_MESSAGE_BYTES = "max.message.bytes"
 # The interval between two comparisons of the topics' settings. Whether topics exist is checked at each poll.
 _SETTINGS_SECONDS = 60.0
 
@@ -42,6 +43,10 @@ class TopicDeclaration(BaseModel):
 
     partitions: int = Field(ge=1)
     config: dict[str, str] = {}
+
+    def with_records_of(self, max_message_bytes: int) -> "TopicDeclaration":
+        """Accept records of this size, unless the declaration itself limits them."""
+        return self.model_copy(update={"config": {MAX_MESSAGE_BYTES: str(max_message_bytes), **self.config}})
 
 
 def load_topics(file: Path) -> dict[str, TopicDeclaration]:
@@ -59,7 +64,9 @@ class TopicReconciler:
     `problems` has a sentence for each declared topic with a problem, `partitions` the number of partitions of each
     declared or `other` topic whose partitions all have a leader. No other topics are requested: a cluster may have
     thousands. No partitions are added, because keys would move to other partitions. No replicas are added, because an
-    operator has to plan the copying.
+    operator has to plan the copying. A topic that accepts larger records than the clients of `kafka` write stays so.
+
+    `changes` counts created topics and changed settings.
     """
 
     kafka: KafkaClients
@@ -68,6 +75,7 @@ class TopicReconciler:
     other: Collection[str] = ()
     problems: dict[str, str] = field(default_factory=dict, init=False)
     partitions: dict[str, int] = field(default_factory=dict, init=False)
+    changes: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._creation = AttemptSchedule()
@@ -120,7 +128,7 @@ class TopicReconciler:
                 name,
                 self.declared[name].partitions,
                 self.replication_factor,
-                topic_configs=self.declared[name].config,
+                topic_configs=self.declared[name].with_records_of(self.kafka.max_message_bytes).config,
             )
             for name in missing
         ]
@@ -133,6 +141,7 @@ class TopicReconciler:
         for name, code, *message in answer.topic_errors:
             if not code:
                 created.append(name)
+                self.changes += 1
             elif for_code(code) is InvalidReplicationFactorError:
                 self._refused[name] = await self._too_many_replicas(admin, message)
             elif for_code(code) is TopicAlreadyExistsError:
@@ -152,9 +161,10 @@ class TopicReconciler:
 
     async def _align_settings(self, admin: AIOKafkaAdminClient, names: Iterable[str]) -> None:
         resources = [
-            ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(self.declared[name].config))
+            ConfigResource(
+                ConfigResourceType.TOPIC, name, dict.fromkeys([MAX_MESSAGE_BYTES, *self.declared[name].config])
+            )
             for name in names
-            if self.declared[name].config
         ]
         if not resources:
             return
@@ -166,7 +176,11 @@ class TopicReconciler:
                 continue
             actual = {setting: value for setting, value, *_ in entries}
             declared = self.declared[name].config
-            if different := {each: value for each, value in declared.items() if actual.get(each) != value}:
+            different = {each: value for each, value in declared.items() if actual.get(each) != value}
+            needed = self.kafka.max_message_bytes
+            if MAX_MESSAGE_BYTES not in declared and int(actual.get(MAX_MESSAGE_BYTES) or 0) < needed:
+                different[MAX_MESSAGE_BYTES] = str(needed)
+            if different:
                 changes[name] = different
                 before = ", ".join(f"{each}={actual.get(each)}" for each in different)
                 after = ", ".join(f"{each}={value}" for each, value in different.items())
@@ -188,6 +202,7 @@ class TopicReconciler:
             if code:
                 self._deviating[name] = f"{deviation}, and the change is refused: {_refusal(code, message)}"
             else:
+                self.changes += 1
                 log.warning("topic settings changed", topic=name, why=deviation, notable=True)
 
     def _problem(self, name: str, topic: Topic | None) -> str | None:

@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from embedded_stack.errors import StackError
-from service_kit.kafka_settings import KafkaSecurity
+from service_kit.kafka_settings import KafkaSecurity, RecordSettings
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 
@@ -40,7 +40,7 @@ _INFRASTRUCTURE = ("mysql", "mongo", "kafka", "connect")
 _DEFAULT_STATE = REPOSITORY / ".stack"
 
 
-class StackConfiguration(KafkaSecurity):
+class StackConfiguration(KafkaSecurity, RecordSettings):
     """`TANDEM_PORT_OFFSET`, `TANDEM_STATE_DIR`, `TANDEM_CACHE_DIR`, and the addresses of external components.
 
     A component whose address is given is not started: `MYSQL_ROOT_URL` (an account that may create schemas and
@@ -68,6 +68,12 @@ class StackConfiguration(KafkaSecurity):
         default=None,
         validation_alias="TANDEM_MAVEN_REPOSITORY",
         description="A mirror of Maven Central, from which Kafka and Debezium are downloaded.",
+    )
+
+    connect_exactly_once: bool = Field(
+        default=False,
+        validation_alias="CONNECT_EXACTLY_ONCE",
+        description="Kafka Connect writes change events in transactions and repeats none after a crash.",
     )
 
     outside_mysql: SecretStr | None = Field(

@@ -14,12 +14,17 @@ from service_kit.kafka_settings import KafkaSecurity, KafkaSettings
 
 @contextmanager
 def temporary_stack(
-    prefix: str, *, logs: Path | None = None, progress: Progress = silent, kafka: KafkaSettings | None = None
+    prefix: str,
+    *,
+    logs: Path | None = None,
+    progress: Progress = silent,
+    kafka: KafkaSettings | None = None,
+    exactly_once: bool = False,
 ) -> Iterator[Stack]:
     """A stack on free ports, in a temporary folder whose name starts with `prefix`. Nothing is started yet.
 
     At the end it is stopped, and its logs replace the content of `logs`. `kafka` is an external broker, used instead of
-    an embedded one.
+    an embedded one. `exactly_once` is CONNECT_EXACTLY_ONCE.
     """
     state = Path(tempfile.mkdtemp(prefix=prefix))
     # MYSQL_URL and similar variables of the environment must not lead a test to a real database.
@@ -30,7 +35,9 @@ def temporary_stack(
     outside |= {name: getattr(security, name) for name in KafkaSecurity.model_fields}
     outside["outside_kafka"] = None if kafka is None else kafka.kafka_bootstrap_servers
     with reserved_port_offset() as offset:
-        configuration = StackConfiguration(state_dir=state, port_offset=offset, **outside)
+        configuration = StackConfiguration(
+            state_dir=state, port_offset=offset, connect_exactly_once=exactly_once, **outside
+        )
         stack = Stack(configuration, progress=progress)
         try:
             yield stack

@@ -6,7 +6,7 @@ reason.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -19,7 +19,15 @@ from aiokafka.errors import KafkaError
 
 from service_kit.background import TaskEnded, stray_cancellations
 from service_kit.kafka_diagnosis import KafkaUnavailable, explain
-from service_kit.kafka_settings import KafkaSecurity, KafkaSettings, SaslMechanism, SecurityProtocol, tls_context
+from service_kit.kafka_settings import (
+    HEADERS_BYTES,
+    MAX_RECORD_BYTES,
+    KafkaSecurity,
+    KafkaSettings,
+    SaslMechanism,
+    SecurityProtocol,
+    tls_context,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -42,10 +50,14 @@ class KafkaClients:
     ssl_ca: Path | None = None
     ssl_cert: Path | None = None
     ssl_key: Path | None = None
+    # A producer refuses larger records. Consumers need no such setting: a broker returns the first record of a fetch
+    # whatever its size (KIP-74).
+    max_message_bytes: int = MAX_RECORD_BYTES + HEADERS_BYTES
 
     @classmethod
     def of(cls, settings: KafkaSettings) -> Self:
-        return cls.at(settings.kafka_bootstrap_servers, settings)
+        clients = cls.at(settings.kafka_bootstrap_servers, settings)
+        return replace(clients, max_message_bytes=settings.kafka_max_message_bytes)
 
     @classmethod
     def at(cls, bootstrap_servers: str, settings: KafkaSecurity) -> Self:
@@ -66,7 +78,8 @@ class KafkaClients:
         return AIOKafkaConsumer(*topics, bootstrap_servers=self.bootstrap_servers, **self._security(), **options)
 
     def producer(self, **options: Any) -> AIOKafkaProducer:
-        return AIOKafkaProducer(bootstrap_servers=self.bootstrap_servers, **self._security(), **options)
+        sized = {"max_request_size": self.max_message_bytes, **options}
+        return AIOKafkaProducer(bootstrap_servers=self.bootstrap_servers, **self._security(), **sized)
 
     def admin(self, **options: Any) -> AIOKafkaAdminClient:
         return AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers, **self._security(), **options)

@@ -1,4 +1,6 @@
-"""Settings of Kafka, TLS and SASL. Separate from the clients, which take time and memory to import."""
+"""Settings of Kafka: address, TLS, SASL and the size of records. Separate from the clients, which take time and memory
+to import.
+"""
 
 import os
 import ssl
@@ -12,6 +14,11 @@ from service_kit.settings import EnvironmentSettings
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
+# A document of 16 MB, MongoDB's largest, is mostly less than 32 MB as JSON.
+MAX_RECORD_BYTES = 32 * 1024 * 1024
+# A dead letter is larger than its event by its headers.
+HEADERS_BYTES = 1024 * 1024
 
 
 class KafkaSecurity(EnvironmentSettings):
@@ -76,7 +83,7 @@ class KafkaSecurity(EnvironmentSettings):
 
     def kafka_variables(self) -> dict[str, str]:
         """The settings as environment variables, including the password, for a child process."""
-        names = (name for name in type(self).model_fields if name in KafkaSettings.model_fields)
+        names = (name for name in type(self).model_fields if name in KafkaSecurity.model_fields)
         values = {name: getattr(self, name) for name in names}
         return {
             name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
@@ -84,8 +91,30 @@ class KafkaSecurity(EnvironmentSettings):
         }
 
 
-class KafkaSettings(KafkaSecurity):
-    """Address and security of Kafka."""
+class RecordSettings(EnvironmentSettings):
+    """The size of records. An empty variable counts as not set."""
+
+    kafka_max_record_bytes: int = Field(
+        default=MAX_RECORD_BYTES,
+        ge=1024 * 1024,
+        le=1024 * 1024 * 1024,
+        description="The largest change event. The registrar sets it for the connectors' producers and, with 1 MiB for "
+        "the headers of a dead letter, as the least `max.message.bytes` of each topic. Set it for sync and registrar.",
+    )
+
+    @field_validator("kafka_max_record_bytes", mode="before")
+    @classmethod
+    def _default_size_if_empty(cls, value: Any) -> Any:
+        return MAX_RECORD_BYTES if value == "" else value
+
+    @property
+    def kafka_max_message_bytes(self) -> int:
+        """The largest dead letter, and so the `max.message.bytes` of each topic."""
+        return self.kafka_max_record_bytes + HEADERS_BYTES
+
+
+class KafkaSettings(KafkaSecurity, RecordSettings):
+    """Address and security of Kafka, and the size of its records."""
 
     kafka_bootstrap_servers: str = Field(description="`host:port,…`")
 

@@ -19,7 +19,10 @@ from support.responses import problem
 from support.sync_process import SyncProcess, tweet_event, tweet_id
 from sync_service.dead_letters import store
 from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC, DeadLetterId
-from sync_service.dead_letters.store import MAX_REQUEST_BYTES, DeadLetterReader
+from sync_service.dead_letters.store import DeadLetterReader
+
+# The least setting: a dead letter may then have 2 MiB.
+SMALL_RECORDS = str(1024 * 1024)
 
 POISON = [
     (b'{"id":"{\\"$oid\\": \\"' + tweet_id(1).encode() + b'\\"}"}', b"{not json"),
@@ -274,11 +277,11 @@ async def test_too_large_event_has_a_dead_letter_without_its_value(
         sync.topic(sync.tweets), key=b"k", value=b"x" * size, headers=[("own", b"x" * headers)], partition=0
     )
     await sync.send(sync.tweets, tweet_event(2, text="next"))
-    async with sync.running() as replica:
+    async with sync.running(KAFKA_MAX_RECORD_BYTES=SMALL_RECORDS) as replica:
         try:
             (letter,) = await diverted(replica.client, sync.tweets, 1)
         finally:
-            await set_largest_letter(kafka, MAX_REQUEST_BYTES)
+            await set_largest_letter(kafka, kafka.max_message_bytes)
         await eventually(copied, lambda rows: rows == {"2": "next"})
         shown = (await replica.client.get(f"/v1/dead-letters/{letter['id']}")).json()
         assert (shown["value"], shown["key"], shown["offset"]) == (None, None, 0)
@@ -298,7 +301,7 @@ async def test_too_large_event_is_retried_from_its_own_topic(
     sync.routes[sync.tweets]["fields"] = {**right, "lang": "integer"}
     sync.write_routes()
     await sync.send(sync.tweets, tweet_event(1, text="large", lang="en", other="x" * 3_000_000), tweet_event(2))
-    async with sync.running() as replica:
+    async with sync.running(KAFKA_MAX_RECORD_BYTES=SMALL_RECORDS) as replica:
         (letter,) = await diverted(replica.client, sync.tweets, 1)
         await eventually(copied, lambda rows: rows.keys() == {"2"})
         shown = (await replica.client.get(f"/v1/dead-letters/{letter['id']}")).json()

@@ -6,9 +6,11 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import Fetcher
 
+from support.change_events import Record, mongodb_event
 from support.polling import eventually
 from support.records import read_records
 from support.sync_harness import SyncHarness, becomes, tweet_event, tweet_id
+from sync_service.kafka import group, partition
 from sync_service.kafka.group import PAUSED_FETCH_WAIT_MS
 from sync_service.kafka.partition import RECORDS_WAITING, PartitionWorker
 from sync_service.sinks.mysql import sink as mysql_sink
@@ -26,6 +28,31 @@ async def test_partition_is_full_by_bytes_or_records(harness: SyncHarness) -> No
     worker.accept(records[2:])
     assert worker.is_full
     await worker.close()
+
+
+async def test_large_records_are_written_in_small_batches_and_fetched_as_memory_allows(
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With these limits each record fills a batch, and each partition stops the others.
+    monkeypatch.setattr(partition, "BYTES_AT_ONCE", 1000)
+    monkeypatch.setattr(group, "BYTES_HELD", 1)
+    written: list[int] = []
+    write = mysql_sink.MysqlSink.write
+
+    async def noted_write(sink: Any, changes: Any, *arguments: Any) -> Any:
+        written.append(len(changes))
+        return await write(sink, changes, *arguments)
+
+    monkeypatch.setattr(mysql_sink.MysqlSink, "write", noted_write)
+    for number in range(12):
+        await harness.send(harness.tweets_topic, large_tweet_event(number), partition=number % 3)
+    harness.start_sync()
+    await becomes(harness.tweets, {tweet_id(number): "large" for number in range(12)})
+    assert written == [1] * 12
+
+
+def large_tweet_event(number: int) -> Record:
+    return mongodb_event({"_id": {"$oid": tweet_id(number)}, "text": "large", "version": 1, "other": "x" * 1000})
 
 
 async def test_fetches_are_short_while_a_partition_is_paused(

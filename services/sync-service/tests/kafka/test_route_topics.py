@@ -15,7 +15,6 @@ from support.change_events import mysql_event
 from support.polling import eventually
 from support.sync_harness import PARTITIONS, SyncHarness, becomes, tweet_event, tweet_id
 from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
-from sync_service.dead_letters.store import MAX_REQUEST_BYTES
 from sync_service.kafka import route_topics
 from sync_service.kafka.admin import existing_topics
 from sync_service.runner import SyncRunner
@@ -158,7 +157,14 @@ async def no_dead_letters_topic(harness: SyncHarness, stack: Stack) -> AsyncIter
 async def create_dead_letters_topic(harness: SyncHarness) -> None:
     async with harness.kafka.started(harness.kafka.admin()) as admin:
         await admin.create_topics(
-            [NewTopic(DEAD_LETTERS_TOPIC, 1, 1, topic_configs={"max.message.bytes": str(MAX_REQUEST_BYTES)})]
+            [
+                NewTopic(
+                    DEAD_LETTERS_TOPIC,
+                    1,
+                    1,
+                    topic_configs={"max.message.bytes": str(harness.kafka.max_message_bytes)},
+                )
+            ]
         )
 
 

@@ -2,16 +2,17 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
+from msgspec.structs import replace
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from support.stored_copies import State, StoredCopy, StoredMysqlCopy, refusing_trigger
+from support.stored_copies import State, StoredCopy, StoredMysqlCopy, empty_copy, refusing_trigger
 from sync_service.apply.changes import Change
 from sync_service.apply.ordering import ApplyMode, Version, applies, merged, offset, topic_partition
 from sync_service.routes.config import Route
@@ -344,3 +345,35 @@ async def test_redelivered_event_does_not_undo_a_repair(copy: StoredCopy) -> Non
     assert (len(written.applied), len(written.skipped)) == (0, 1)
     assert await copy.readable() == {}
     assert (await copy.stored())[key] == (deleted, None)
+
+
+@pytest.fixture
+async def small_packets(engine: AsyncEngine) -> AsyncIterator[int]:
+    """The server's `max_allowed_packet` for new connections."""
+    async with engine.connect() as connection:
+        before = await connection.scalar(text("SELECT @@GLOBAL.max_allowed_packet"))
+        await connection.execute(text(f"SET GLOBAL max_allowed_packet = {8 * 1024 * 1024}"))
+        yield 8 * 1024 * 1024
+        await connection.execute(text(f"SET GLOBAL max_allowed_packet = {before}"))
+
+
+async def test_row_larger_than_a_packet_of_mysql_is_rejected_alone(
+    schema_url: str, routes: dict[str, Route], small_packets: int
+) -> None:
+    """The server would close the connection, which looks like an outage."""
+    engine = engine_for_sinks(schema_url, pool_size=1)
+    await empty_copy(engine)
+    sink = MysqlSink(engine, routes["tweets"])
+    copy = StoredMysqlCopy(sink, engine)
+    fitting, large = (copy.change(f"{row:024x}", streaming(row, "c"), "text") for row in (1, 2))
+    assert fitting.values is not None
+    assert large.values is not None
+    fitting = replace(fitting, values={**fitting.values, "entities": "x" * (small_packets - 100_000)})
+    large = replace(large, values={**large.values, "entities": "x" * small_packets})
+    for changes in ([fitting, large], [large]):
+        with pytest.raises(Rejected, match=rf"has \d+ bytes, and MySQL's max_allowed_packet is {small_packets}"):
+            await sink.write(changes)
+    assert (await sink.write([fitting])).applied == [fitting]
+    assert (await copy.stored()).keys() == {fitting.key[0]}
+    await empty_copy(engine)
+    await engine.dispose()

@@ -13,6 +13,8 @@ from service_kit.kafka_java import escaped_property, java_properties, prefixed, 
 WORKER_SETTINGS = REPOSITORY / "infra" / "connect" / "worker.properties"
 EMBEDDED_SETTINGS = REPOSITORY / "infra" / "embedded" / "worker.properties"
 
+EXACTLY_ONCE = "exactly.once.source.support"
+
 
 class Connect(JavaComponent):
     name = "connect"
@@ -41,6 +43,7 @@ class Connect(JavaComponent):
                 CONNECT_PORT=str(self.environment.port("connect")),
                 CONNECT_PLUGIN_PATH=escaped_property(str(self._plugins)),
             )
+            + properties_file({EXACTLY_ONCE: "enabled"} if self.environment.configuration.connect_exactly_once else {})
             # For the worker's own clients and for those that it creates for connectors.
             + properties_file(prefixed(security, "", "producer.", "consumer.", "admin."))
         )

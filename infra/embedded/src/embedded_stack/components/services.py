@@ -85,6 +85,7 @@ class SyncService(Service):
             "MONGODB_URL": self.environment.addresses["MONGODB_URL"],
             "KAFKA_BOOTSTRAP_SERVERS": self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"],
             **self.environment.configuration.kafka_security.kafka_variables(),
+            **record_settings(self.environment),
             # The registrar is no dependency: without it the state of the connectors is unknown.
             "REGISTRAR_URL": self.environment.addresses["REGISTRAR_URL"],
             "GATEWAY_PREFIX": "/api/sync",
@@ -111,13 +112,19 @@ def key_set(environment: Environment) -> dict[str, str]:
     return {"AUTH_JWKS_URL": f"{environment.addresses['AUTH_URL']}/.well-known/jwks.json"}
 
 
+def record_settings(environment: Environment) -> dict[str, str]:
+    return {"KAFKA_MAX_RECORD_BYTES": str(environment.configuration.kafka_max_record_bytes)}
+
+
 def registrar_environment(environment: Environment) -> dict[str, str]:
     mysql = MySQLAccount.parse(environment.addresses["MYSQL_ROOT_URL"])
     return {
         **environment.base,
         "KAFKA_BOOTSTRAP_SERVERS": environment.addresses["KAFKA_BOOTSTRAP_SERVERS"],
         **environment.configuration.kafka_security.kafka_variables(),
+        **record_settings(environment),
         "CONNECT_URL": environment.addresses["CONNECT_URL"],
+        "CONNECT_EXACTLY_ONCE": str(environment.configuration.connect_exactly_once),
         "CDC_MYSQL_HOST": mysql.host,
         "CDC_MYSQL_PORT": str(mysql.port),
         "CDC_MYSQL_USER": "debezium",

@@ -33,8 +33,6 @@ _CLIENT = "sync-service-letters"
 LETTER_SECONDS = 10.0
 # Each holds prefetched records in memory. Further readers wait for a free one.
 _CONSUMERS = 4
-# A record may be as large as the broker accepts (1 MiB by default), plus headers; see topics.yaml.
-MAX_REQUEST_BYTES = 2 * 1024 * 1024
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError)
 
 
@@ -173,7 +171,7 @@ class DeadLetterWriter:
         """Started on first use: most processes never need one."""
         async with self._starting:
             if self._producer is None:
-                producer = self._kafka.producer(client_id=SINK_NAME, acks="all", max_request_size=MAX_REQUEST_BYTES)
+                producer = self._kafka.producer(client_id=SINK_NAME, acks="all")
                 await self._kafka.start(producer)
                 self._producer = producer
             return self._producer

@@ -31,6 +31,10 @@ from sync_service.settings import Settings
 log = structlog.get_logger(__name__)
 
 POLL_MS = 200
+# Nothing more is fetched while the partitions of this process together hold more. So the memory in use does not grow
+# with the size of the records times the number of partitions. One fetch may exceed it, by `FETCH_BYTES` or one record.
+BYTES_HELD = 48 * 1024 * 1024
+FETCH_BYTES = 16 * 1024 * 1024
 PAUSED_FETCH_WAIT_MS = 20
 TOPICS_CHECK_SECONDS = 5.0
 MEMBERS_CHECK_SECONDS = 20.0
@@ -82,6 +86,7 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
         self._failure: BaseException | None = None
         self._stopping = asyncio.Event()
         self._failures = 0
+        self._is_limited = False
         self._reported: str | None = None
         self._members_checked_at = 0.0
         self._foreign_members = ForeignMembers(kafka, settings.sync_group_id)
@@ -135,6 +140,7 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
             rebalance_timeout_ms=self._settings.sync_session_timeout_ms,
             request_timeout_ms=self._settings.sync_session_timeout_ms + JOIN_MARGIN_MS,
             fetch_max_wait_ms=self._settings.sync_fetch_max_wait_ms,
+            fetch_max_bytes=FETCH_BYTES,
         )
         consumer.subscribe(list(self.topics.readable), listener=self)
         # Partitions are assigned during its start.
@@ -188,6 +194,7 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
         self._placer.hold_unplaced(consumer)
         generation = assignment.generation
         try:
+            self._limit_memory(consumer)
             batches = await consumer.getmany(timeout_ms=POLL_MS)
         except NoOffsetForPartitionError as error:
             assignment.unplaced.update(dict.fromkeys(error.args))
@@ -215,6 +222,15 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
                 consumer.pause(partition)
         self._set_fetch_wait(consumer)
         await self._skip_unreadable(consumer)
+
+    def _limit_memory(self, consumer: AIOKafkaConsumer) -> None:
+        """Pause all partitions while they hold more than `BYTES_HELD`."""
+        was_limited, self._is_limited = self._is_limited, sum(each.bytes_held for each in self.workers) > BYTES_HELD
+        if self._is_limited:
+            consumer.pause(*consumer.assignment())
+        elif was_limited:
+            with_room = {worker.partition for worker in self.workers if not worker.is_full}
+            consumer.resume(*(with_room & consumer.assignment()) - self._assignment.unplaced.keys())
 
     def _set_fetch_wait(self, consumer: AIOKafkaConsumer) -> None:
         """Let no fetch wait long while a partition is paused.

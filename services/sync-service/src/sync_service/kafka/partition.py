@@ -15,11 +15,11 @@ from sync_service.timestamps import age_seconds
 
 log = structlog.get_logger(__name__)
 
-# The next records are fetched while a batch is written, until this many wait. All of them are the next batch, so these
-# limits bound both the memory of a partition and the size of a statement. With one more fetch (1 MiB by aiokafka's
-# default) that is far below MySQL's `max_allowed_packet` of 64 MB.
+# The next records are fetched while a batch is written, until this many wait.
 RECORDS_WAITING = 500
 BYTES_WAITING = 2 * 1024 * 1024
+# The records of one batch, and so the size of a statement. One record may be larger.
+BYTES_AT_ONCE = 4 * 1024 * 1024
 # A failed write is retried until it succeeds or the partition is revoked.
 BACKOFF = Backoff(initial=0.1, maximum=5.0)
 
@@ -49,7 +49,7 @@ class PartitionWorker:
         self._on_room = on_room
         self._batch: Sequence[ConsumerRecord[bytes, bytes]] = ()
         self._waiting: list[ConsumerRecord[bytes, bytes]] = []
-        self._bytes_waiting = 0
+        self._batch_bytes = self._bytes_waiting = 0
         self._batch_since = self._waiting_since = 0.0
         self._has_news = asyncio.Event()
         self._retrier = Retrier(
@@ -64,6 +64,11 @@ class PartitionWorker:
     @property
     def is_full(self) -> bool:
         return len(self._waiting) >= RECORDS_WAITING or self._bytes_waiting >= BYTES_WAITING
+
+    @property
+    def bytes_held(self) -> int:
+        """Of the records that wait and of those that are being written."""
+        return self._batch_bytes + self._bytes_waiting
 
     @property
     def oldest_seconds(self) -> float | None:
@@ -94,7 +99,7 @@ class PartitionWorker:
         if not self._waiting:
             self._waiting_since = time.monotonic() - (age_seconds(records[0].timestamp, time.time() * 1000) or 0.0)
         self._waiting += records
-        self._bytes_waiting += sum(len(record.value or b"") for record in records)
+        self._bytes_waiting += sum(map(_size, records))
         self._has_news.set()
 
     async def close(self) -> None:
@@ -116,16 +121,19 @@ class PartitionWorker:
             self.note_recovery()
 
     async def _next(self) -> Sequence[ConsumerRecord[bytes, bytes]]:
-        """All waiting records as one batch; none while closing."""
-        self._batch = ()
+        """The waiting records as one batch, up to `BYTES_AT_ONCE`; none while closing."""
+        self._batch, self._batch_bytes = (), 0
         while not self._waiting and not self._retrier.cancelled:
             self._has_news.clear()
             await self._has_news.wait()
         if self._retrier.cancelled:
             return ()
-        self._batch, self._waiting, self._bytes_waiting = self._waiting, [], 0
+        count, size = _first_batch(self._waiting)
+        self._batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._batch_bytes, self._bytes_waiting = size, self._bytes_waiting - size
         self._batch_since = self._waiting_since
-        self._on_room()
+        if not self._waiting:
+            self._on_room()
         return self._batch
 
     def note_failure(self, error: Exception) -> None:
@@ -138,3 +146,17 @@ class PartitionWorker:
 
     def note_recovery(self) -> None:
         self.processor.statistics.blocked.pop(self.partition.partition, None)
+
+
+def _size(record: "ConsumerRecord[bytes, bytes]") -> int:
+    return len(record.key or b"") + len(record.value or b"")
+
+
+def _first_batch(records: "Sequence[ConsumerRecord[bytes, bytes]]") -> tuple[int, int]:
+    """How many records from the first one on have at most `BYTES_AT_ONCE`, but at least one, and their bytes."""
+    total = 0
+    for count, size in enumerate(map(_size, records)):
+        if count and total + size > BYTES_AT_ONCE:
+            return count, total
+        total += size
+    return len(records), total

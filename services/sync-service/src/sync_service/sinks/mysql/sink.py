@@ -28,6 +28,8 @@ from sync_service.sinks.mysql.errors import is_about_a_row, translated
 from sync_service.sinks.mysql.table import copy_schema, quoted
 
 _PURGED_AT_ONCE = 1000
+# The server's `max_allowed_packet`, by default 64 MiB, is read only if a statement may be larger than this.
+_CERTAIN_PACKET_BYTES = 4 * 1024 * 1024
 # A mark of updated rows. No event begins with it.
 _WON = "+"
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
@@ -183,13 +185,28 @@ async def _upsert(connection: AsyncConnection, statement: str, values: list[Any]
         raise InterfaceError("no connection")
     try:
         async with driver.cursor() as cursor:
-            counted: int = await cursor.execute(statement, values)
+            text_of_all = cursor.mogrify(statement, values)
+            await _require_packet(cursor, text_of_all)
+            counted: int = await cursor.execute(text_of_all)
             updates = _UPDATED.search(cursor._result.message or b"")  # noqa: SLF001 - the driver has no public attribute for it
+    except Rejected:
+        raise
     except BaseException as error:
         if not is_about_a_row(error):
             await connection.invalidate()
         raise
     return counted - int(updates[1]) if updates else min(counted, 1)
+
+
+async def _require_packet(cursor: Any, statement: str) -> None:
+    """Raise `Rejected` if the server would not accept the statement: it would close the connection instead."""
+    # A character has at most four bytes.
+    if len(statement) * 4 <= _CERTAIN_PACKET_BYTES:
+        return
+    await cursor.execute("SELECT @@max_allowed_packet")
+    (limit,) = await cursor.fetchone()
+    if (size := len(statement.encode(errors="surrogateescape"))) >= limit:
+        raise Rejected(f"its statement has {size} bytes, and MySQL's max_allowed_packet is {limit}: raise it")
 
 
 def _utc(moment: datetime | None) -> datetime | None:
