@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,39 @@ def restarts(monitor: ConnectorMonitor, current: ConnectorState, seconds: range)
 )
 def test_silent_connector_is_restarted_after_it_had_time_for_a_heartbeat(silent: ConnectorState) -> None:
     assert restarts(new_monitor(), silent, range(1000, 1070)) == [1031, 1062]
+
+
+MOVING = replace(SILENT, event_age=1.0)
+LOADING = replace(SILENT, takes_snapshot=True)
+TOO_LARGE = ConnectorState(
+    CONFIG, "RUNNING", ("FAILED",), 1.0, "E: x; cause: a.RecordTooLargeException: The message is 40000000 bytes"
+)
+
+
+def test_connector_that_writes_events_is_healthy_without_heartbeats() -> None:
+    assert restarts(new_monitor(), MOVING, range(1000, 1300)) == []
+    assert new_monitor().problem(MOVING, CONFIG) is None
+    assert new_monitor().problem(replace(MOVING, heartbeat_age=None), CONFIG) is None
+    assert restarts(new_monitor(), replace(MOVING, event_age=300.0), range(1000, 1040)) == [1031]
+
+
+def test_snapshot_may_be_silent_for_longer() -> None:
+    """Locks are waited for, and tables are counted, before the first row."""
+    monitor = ConnectorMonitor("mysql", heartbeat_limit=30, snapshot_limit=100)
+    assert restarts(monitor, LOADING, range(1000, 1200)) == [1101]
+    assert monitor.problem(LOADING, CONFIG) == "takes a snapshot, last event 500 s ago"
+
+
+def test_too_large_record_is_a_problem_that_names_the_setting_and_no_reason_to_restart_for_ever() -> None:
+    monitor = new_monitor()
+    # The first time it may have failed before its topic accepted such records.
+    assert restarts(monitor, TOO_LARGE, range(1000, 2000)) == [1000]
+    problem = monitor.problem(TOO_LARGE, CONFIG)
+    assert problem is not None
+    assert problem.startswith("a change event is too large; set KAFKA_MAX_RECORD_BYTES of registrar and sync to more")
+    assert problem.endswith("The message is 40000000 bytes")
+    monitor.note_changed_topics()
+    assert restarts(monitor, TOO_LARGE, range(2000, 3000)) == [2000]
 
 
 def test_outage_of_connect_or_broker_does_not_make_a_connector_silent() -> None:

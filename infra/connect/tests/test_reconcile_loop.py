@@ -8,6 +8,7 @@ import contextlib
 import json
 import re
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,9 @@ from typing import Any
 
 import httpx
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
+from sqlalchemy import text
 
 from embedded_stack import Stack, temporary_stack
 from registrar.connectors import Connector
@@ -25,10 +28,18 @@ from registrar.main import create_app
 from registrar.settings import Settings
 from registrar.topics import TopicDeclaration
 from service_kit.kafka import KafkaClients
+from service_kit.mysql import create_engine
+from support.connector import declared_connectors
 from support.polling import eventually
 
 # A constant, because it is in the ids of tests, which must be the same in each test process.
 PASSWORD = "secret-8d1f0b7c5e"
+HEARTBEAT_LIMIT = 2.0
+ROWS_OF_THE_LARGE_TABLE = 400_000
+INSERT_ROWS = (
+    "INSERT INTO items WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :rows) "
+    "SELECT i, REPEAT('x', 200) FROM n"
+)
 
 
 @dataclass
@@ -324,3 +335,73 @@ async def test_connectors_create_topics_with_the_declared_replicas(running_stack
         for name in ("mongodb-tweets", "mysql-users"):
             config = (await connect.get(f"/connectors/{name}/config")).json()
             assert config["topic.creation.default.replication.factor"] == "1"
+
+
+@pytest.fixture
+async def large_table(mysql_root_url: str) -> AsyncIterator[str]:
+    """The schema of a table whose snapshot takes longer than the limit in the test."""
+    schema, engine = f"large_{secrets.token_hex(4)}", create_engine(mysql_root_url)
+    async with engine.connect() as connection:
+        for statement in (
+            f"CREATE DATABASE {schema}",
+            f"GRANT SELECT, LOCK TABLES ON {schema}.* TO 'debezium'@'%'",
+            f"CREATE TABLE {schema}.items (id INT PRIMARY KEY, note VARCHAR(200))",
+            "SET SESSION cte_max_recursion_depth = 1000000",
+            f"USE {schema}",
+        ):
+            await connection.execute(text(statement))
+        await connection.execute(text(INSERT_ROWS), {"rows": ROWS_OF_THE_LARGE_TABLE})
+        await connection.commit()
+    yield schema
+    async with engine.connect() as connection:
+        await connection.execute(text(f"DROP DATABASE {schema}"))
+    await engine.dispose()
+
+
+async def test_snapshot_that_takes_longer_than_the_limit_of_heartbeats_is_not_restarted(
+    running_stack: Stack, large_table: str
+) -> None:
+    addresses, prefix = running_stack.addresses, f"test-{secrets.token_hex(4)}"
+    own = Connector(
+        prefix,
+        {
+            **declared_connectors(running_stack)["mysql-users"].config,
+            "topic.prefix": prefix,
+            "database.include.list": large_table,
+            "table.include.list": f"{large_table}.items",
+            "database.server.id": str(6000 + secrets.randbelow(1000)),
+            "schema.history.internal.kafka.topic": f"{prefix}.schema-history",
+        },
+    )
+    topic = f"{prefix}.{large_table}.items"
+    topics = {
+        topic: TopicDeclaration(partitions=1),
+        f"{prefix}.schema-history": TopicDeclaration(partitions=1, config={"retention.ms": "-1"}),
+    }
+    kafka = KafkaClients(addresses["KAFKA_BOOTSTRAP_SERVERS"])
+
+    async def rows() -> int:
+        async with kafka.started(kafka.consumer()) as consumer:
+            return (await consumer.end_offsets([TopicPartition(topic, 0)]))[TopicPartition(topic, 0)]
+
+    async with registrar(
+        addresses["KAFKA_BOOTSTRAP_SERVERS"],
+        addresses["CONNECT_URL"],
+        [own],
+        topics,
+        registrar_heartbeat_limit_seconds=HEARTBEAT_LIMIT,
+    ) as client:
+
+        async def report() -> dict[str, Any]:
+            (found,) = (await client.get("/v1/connectors")).json()
+            return dict(found)
+
+        await eventually(rows, lambda count: count > 0, within=60)
+        began = time.monotonic()
+        await eventually(rows, lambda count: count >= ROWS_OF_THE_LARGE_TABLE, within=120)
+        assert time.monotonic() - began > HEARTBEAT_LIMIT, "the table is too small for this test"
+        # It was put, and not restarted.
+        assert (await eventually(report, lambda found: found["problem"] is None, within=60))["repairs"] == 1
+    assert await rows() == ROWS_OF_THE_LARGE_TABLE
+    async with httpx.AsyncClient(base_url=addresses["CONNECT_URL"], timeout=20) as connect:
+        await connect.delete(f"/connectors/{prefix}")

@@ -50,20 +50,21 @@ function connectorParts({ items, reason }, routes) {
   return parts;
 }
 
-function connectorPart({ name, state, task_states: tasks, problem, failure, repairs }) {
+function connectorPart({ name, state, task_states: tasks, problem, source_problem: settings, failure, repairs }) {
   const restarts = repairs > 0 ? [`restarted ${repairs === 1 ? "once" : `${count(repairs)} times`}`] : [];
-  const [kind, word] = connectorState(state, tasks, problem);
-  const details = kind === "good" ? [] : [failure ?? problem].filter(Boolean);
-  return { title: name, kind, word, details: [...details, ...restarts] };
+  const [kind, word] = connectorState(state, tasks, problem, settings);
+  const details = [problem ?? failure, settings].filter(Boolean);
+  return { title: name, kind, word, details: kind === "good" ? restarts : [...details, ...restarts] };
 }
 
-function connectorState(state, tasks, problem) {
+function connectorState(state, tasks, problem, settings) {
   if (state === null) return problem === "not registered" ? ["bad", "Not registered"] : UNKNOWN;
   const other = [state, ...tasks].find((each) => each !== "RUNNING");
   if ([state, ...tasks].includes("FAILED")) return ["bad", "FAILED"];
   if (other !== undefined) return ["busy", other];
   if (tasks.length === 0) return ["busy", "No task"];
-  return problem === null ? ["good", "RUNNING"] : ["busy", "RUNNING, no heartbeat"];
+  if (problem !== null) return ["busy", "RUNNING, no heartbeat"];
+  return settings ? ["bad", "RUNNING, wrong settings"] : ["good", "RUNNING"];
 }
 
 /** The topics of these routes. */

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from registrar.growth import GrowthReader
 from registrar.heartbeats import HeartbeatReader
 from registrar.topics import REQUEST_TIMEOUT_MS, TopicReconciler
 from service_kit.background import stray_cancellations
@@ -18,11 +19,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class BrokerState:
-    """By heartbeat topic: `ages` are seconds since the newest heartbeat, `unread` the reasons why it can't be read."""
+    """By heartbeat topic: `ages` are seconds since the newest heartbeat, `unread` the reasons why it can't be read.
+
+    By declared topic: `growth` are seconds since it was seen to grow. `created` are topics.
+    """
 
     created: Sequence[str] = ()
     ages: Mapping[str, float] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
+    growth: Mapping[str, float] = field(default_factory=dict)
 
 
 class Broker:
@@ -37,6 +42,7 @@ class Broker:
         self._admin: AIOKafkaAdminClient | None = None
         self._consumer: AIOKafkaConsumer | None = None
         self._reader: HeartbeatReader | None = None
+        self._growth: GrowthReader | None = None
 
     async def poll(self) -> BrokerState:
         """Raises `KafkaError` if the broker does not answer."""
@@ -52,7 +58,7 @@ class Broker:
         }
         try:
             with stray_cancellations(KafkaError):
-                return BrokerState(created, await self._ages(), unread)
+                return BrokerState(created, await self._ages(), unread, await self._growth_ages())
         except KafkaError as error:
             await self._close_reader()
             reason = await self._kafka.explain(error)
@@ -80,13 +86,19 @@ class Broker:
                 request_timeout_ms=REQUEST_TIMEOUT_MS,
             )
             await self._kafka.start(consumer)
-            self._consumer, self._reader = consumer, HeartbeatReader(consumer)
+            self._consumer, self._reader, self._growth = consumer, HeartbeatReader(consumer), GrowthReader(consumer)
         partitions = self.topics.partitions
         await self._reader.follow({topic: partitions[topic] for topic in self.topics.other if topic in partitions})
         return await self._reader.ages()
 
+    async def _growth_ages(self) -> Mapping[str, float]:
+        if self._growth is None:
+            return {}
+        declared = self.topics.declared.keys()
+        return await self._growth.ages({topic: n for topic, n in self.topics.partitions.items() if topic in declared})
+
     async def _close_reader(self) -> None:
-        self._reader = None
+        self._reader = self._growth = None
         consumer, self._consumer = self._consumer, None
         await _stop(consumer)
 

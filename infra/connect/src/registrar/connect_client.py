@@ -42,6 +42,13 @@ class ConnectClient:
         connectors: dict[str, dict[str, Any]] = answer.json()
         return connectors
 
+    async def takes_snapshot(self, name: str) -> bool:
+        """Has the connector not committed the end of its snapshot yet? True also before its first event."""
+        answer = await self._client.get(f"/connectors/{name}/offsets")
+        answer.raise_for_status()
+        offsets = [entry["offset"] or {} for entry in answer.json()["offsets"]]
+        return not offsets or any(offset.get("snapshot") not in {None, False, "false"} for offset in offsets)
+
     async def put(self, name: str, config: Mapping[str, str]) -> None:
         """Create or change a connector. Raises `ConnectorRefused`, which names each invalid option.
 

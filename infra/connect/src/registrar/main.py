@@ -21,19 +21,23 @@ router = APIRouter(tags=["connectors"])
 
 
 class ConnectorReport(BaseModel):
-    """`problem` is null if the connector is healthy. States are Kafka Connect's words, null if Connect does not have
+    """`problem` is null if the connector is healthy, `source_problem` if the settings of its database are right or
+    unknown. States are Kafka Connect's words, null if Connect does not have
     the connector or does not answer. `failure` is the error of the connector or of a task. `repairs` counts how often
-    the registrar put, restarted or reset the connector since the registrar started.
+    the registrar put, restarted or reset the connector since the registrar started. `activity_age_seconds` is the age
+    of the newest heartbeat or event.
     """
 
     name: str
     topic_prefix: str
     problem: str | None
+    source_problem: str | None
     state: str | None
     task_states: list[str]
     failure: str | None
     repairs: int
     heartbeat_age_seconds: float | None
+    activity_age_seconds: float | None
 
 
 @router.get("/v1/connectors", summary="List the connectors with their states at the last poll")
@@ -44,11 +48,13 @@ async def connectors(request: Request) -> list[ConnectorReport]:
             name=connector.name,
             topic_prefix=connector.config["topic.prefix"],
             problem=registrar.problems[connector.name],
+            source_problem=registrar.source_problems[connector.name],
             state=current.state,
             task_states=list(current.task_states),
             failure=current.failure,
             repairs=registrar.repairs[connector.name],
             heartbeat_age_seconds=current.heartbeat_age,
+            activity_age_seconds=current.activity_age,
         )
         for connector in registrar.connectors
         for current in [registrar.states.get(connector.name, ConnectorState(config=None))]
@@ -73,7 +79,7 @@ def create_app(settings: Settings, declared: Sequence[Connector], topics: Mappin
 
     def check_of(name: str) -> ReadinessCheck:
         async def check() -> None:
-            if problem := registrar.problems[name]:
+            if problem := registrar.problems[name] or registrar.source_problems[name]:
                 raise NotReady(problem)
 
         return check

@@ -21,7 +21,7 @@ class RegistrarMetrics:
         self._states = {*_STATES, _ABSENT, _UNKNOWN}
         self._healthy = Gauge(
             "registrar_connector_healthy",
-            "1 if connector and tasks are RUNNING and the heartbeat is fresh.",
+            "1 if connector and tasks are RUNNING and the newest heartbeat or event is fresh.",
             ["connector"],
             registry=registry,
         )
@@ -40,6 +40,18 @@ class RegistrarMetrics:
         )
         self._heartbeat_age = Gauge(
             "registrar_heartbeat_age_seconds", "Age of the newest heartbeat.", ["connector"], registry=registry
+        )
+        self._activity_age = Gauge(
+            "registrar_activity_age_seconds",
+            "Age of the newest heartbeat or event.",
+            ["connector"],
+            registry=registry,
+        )
+        self._sources = Gauge(
+            "registrar_source_healthy",
+            "1 if the connector's database has the settings that the order of changes needs, 0 if not, NaN if unknown.",
+            ["connector"],
+            registry=registry,
         )
         self.repairs = Counter(
             "registrar_repairs",
@@ -62,6 +74,7 @@ class RegistrarMetrics:
         for name in connectors:
             for action in (Action.PUT, Action.RESTART, Action.RESET):
                 self.repairs.labels(name, action)
+            self.set_source_unknown(name)
         self._topic_names = topics
         self.set_connectors_unknown()
         self.set_topics_unknown()
@@ -71,12 +84,20 @@ class RegistrarMetrics:
         self._set_states(name, current.state or _ABSENT, current.task_states)
         if current.heartbeat_age is not None:
             self._heartbeat_age.labels(name).set(current.heartbeat_age)
+        if current.activity_age is not None:
+            self._activity_age.labels(name).set(current.activity_age)
 
     def set_connectors_unknown(self) -> None:
         """Report no state of an earlier poll as the current one."""
         for name in self._connectors:
             self._healthy.labels(name).set(0)
             self._set_states(name, _UNKNOWN, ())
+
+    def set_source(self, name: str, *, healthy: bool) -> None:
+        self._sources.labels(name).set(healthy)
+
+    def set_source_unknown(self, name: str) -> None:
+        self._sources.labels(name).set(float("nan"))
 
     def set_topics(self, problems: Collection[str]) -> None:
         """`problems` are the names of the topics that have one."""

@@ -16,6 +16,7 @@ from registrar.connectors import Connector
 from registrar.metrics import RegistrarMetrics
 from registrar.redaction import redact
 from registrar.settings import Settings
+from registrar.sources import CHECK_SECONDS, Unreachable, source_problem
 from registrar.state import Action, ConnectorMonitor, ConnectorState, parse_state
 from registrar.topics import TopicDeclaration, TopicReconciler
 from service_kit.http_client import internal_client
@@ -36,7 +37,8 @@ class Registrar:
     """Polls Kafka Connect and the broker until it is cancelled, and repairs topics and connectors.
 
     Results of the last poll: `states` of the connectors, empty if Connect did not answer; `problems` of each
-    connector; `topics_problem` of the topics and the broker. `repairs` are counted since the process began.
+    connector; `topics_problem` of the topics and the broker. `source_problems` of the connectors' databases are
+    those of the last check that reached the database. `repairs` are counted since the process began.
     """
 
     settings: Settings
@@ -44,19 +46,28 @@ class Registrar:
     topics: Mapping[str, TopicDeclaration]
     metrics: RegistrarMetrics
     problems: dict[str, str | None] = field(init=False)
+    source_problems: dict[str, str | None] = field(init=False)
     topics_problem: str | None = field(default=_NOT_CHECKED, init=False)
     states: dict[str, ConnectorState] = field(default_factory=dict, init=False)
     repairs: Tally[str] = field(default_factory=Tally, init=False)
 
     def __post_init__(self) -> None:
         self.problems = {connector.name: _NOT_CHECKED for connector in self.connectors}
+        self.source_problems = {connector.name: None for connector in self.connectors}
         self._kafka = KafkaClients.of(self.settings)
         factor = self.settings.registrar_replication_factor
         heartbeats = [connector.heartbeat_topic for connector in self.connectors]
         self._topics = TopicReconciler(self._kafka, self.topics, factor, heartbeats)
         self._refusals: dict[str, str] = {}
-        limit = self.settings.registrar_heartbeat_limit_seconds
-        self._monitors = {each.name: ConnectorMonitor(each.name, heartbeat_limit=limit) for each in self.connectors}
+        self._monitors = {
+            each.name: ConnectorMonitor(
+                each.name,
+                heartbeat_limit=self.settings.registrar_heartbeat_limit_seconds,
+                snapshot_limit=self.settings.registrar_snapshot_limit_seconds,
+            )
+            for each in self.connectors
+        }
+        self._changes_seen = 0
         self._repairing: set[str] = set()
         self._reported: dict[str, str] = {}
 
@@ -67,6 +78,7 @@ class Registrar:
         http = internal_client(str(self.settings.connect_url), timeout=_CONNECT_TIMEOUT_SECONDS)
         try:
             async with http, asyncio.TaskGroup() as repairs:
+                repairs.create_task(self._check_sources(), name="sources")
                 while True:
                     try:
                         answered = await self._poll(ConnectClient(http), broker, repairs)
@@ -91,7 +103,7 @@ class Registrar:
         if isinstance(states, BaseException):
             await self._record_connect_failure(states)
         else:
-            self._record_connectors(states, broker_state)
+            await self._record_connectors(connect, states, broker_state)
         if isinstance(states, BaseException) or isinstance(broker_state, BaseException):
             self.metrics.failed_polls.inc()
             for monitor in self._monitors.values():
@@ -113,25 +125,66 @@ class Registrar:
         self.metrics.set_topics(self._topics.problems)
         if state.created:
             log.warning("topics created", topics=list(state.created), notable=True)
-            # A connector that failed because its topic was missing is repaired without a delay.
+        if self._changes_seen != self._topics.changes:
+            self._changes_seen = self._topics.changes
+            # A connector that failed because of its topic is repaired without a delay.
             for monitor in self._monitors.values():
-                monitor.schedule.reset()
+                monitor.note_changed_topics()
 
     async def _record_broker_failure(self, error: BaseException) -> None:
         self.topics_problem = await self._report("broker", error)
         self.metrics.set_topics_unknown()
 
-    def _record_connectors(
-        self, states: Mapping[str, ConnectorState], broker_state: BrokerState | BaseException
+    async def _record_connectors(
+        self, connect: ConnectClient, states: Mapping[str, ConnectorState], broker_state: BrokerState | BaseException
     ) -> None:
         self._reported.pop("Kafka Connect", None)
         for connector in self.connectors:
-            topic = connector.heartbeat_topic
+            name, topic = connector.name, connector.heartbeat_topic
             if isinstance(broker_state, BaseException):
-                age, unknown = None, self.topics_problem
+                current = replace(states[name], heartbeats_unknown=self.topics_problem)
             else:
-                age, unknown = broker_state.ages.get(topic), broker_state.unread.get(topic)
-            self._record(connector, replace(states[connector.name], heartbeat_age=age, heartbeats_unknown=unknown))
+                current = replace(
+                    states[name],
+                    heartbeat_age=broker_state.ages.get(topic),
+                    heartbeats_unknown=broker_state.unread.get(topic),
+                    event_age=min(
+                        (age for topic, age in broker_state.growth.items() if connector.writes(topic)), default=None
+                    ),
+                )
+            if self._monitors[name].may_take_snapshot(current):
+                current = replace(current, takes_snapshot=await self._takes_snapshot(connect, name))
+            self._record(connector, current)
+
+    async def _takes_snapshot(self, connect: ConnectClient, name: str) -> bool:
+        """False if Connect does not say."""
+        try:
+            return await connect.takes_snapshot(name)
+        except (httpx.HTTPError, ValueError, KeyError) as error:
+            log.warning("offsets unknown", connector=name, reason=redact(repr(error)))
+            return False
+
+    async def _check_sources(self) -> None:
+        """Check the databases of the connectors for ever."""
+        while True:
+            await asyncio.gather(*(self._check_source(connector) for connector in self.connectors))
+            await asyncio.sleep(CHECK_SECONDS)
+
+    async def _check_source(self, connector: Connector) -> None:
+        name = connector.name
+        try:
+            problem = await source_problem(connector)
+        # The checks must not end the polls of the connectors.
+        except Exception as error:
+            reason = redact(str(error), connector.config)
+            unexpected = None if isinstance(error, Unreachable) else error
+            log.warning("settings of the database unknown", connector=name, reason=reason, exc_info=unexpected)
+            self.metrics.set_source_unknown(name)
+            return
+        if problem != self.source_problems[name]:
+            log.warning("settings of the database", connector=name, problem=problem or "none", notable=True)
+        self.source_problems[name] = problem
+        self.metrics.set_source(name, healthy=problem is None)
 
     async def _record_connect_failure(self, error: BaseException) -> None:
         reason = await self._report("Kafka Connect", error)

@@ -14,6 +14,11 @@ _HALTED = {"PAUSED": "paused", "STOPPED": "stopped"}
 # it can't read the log from there, so a restart does not help.
 _LOST_HISTORY = "db history topic"
 
+# Kafka's error for a record that producer or topic refuses for its size. The record comes again after a restart.
+_TOO_LARGE = "RecordTooLargeException"
+
+_LARGER_RECORDS = "set KAFKA_MAX_RECORD_BYTES of registrar and sync to more, and restart them"
+
 # Marks the configuration of a connector during a reset. Connectors ignore options that they don't know.
 RESETTING = {"tandem.resetting": "true"}
 
@@ -34,8 +39,10 @@ class ConnectorState:
     """A connector at one moment.
 
     `config` is Kafka Connect's, None if Connect does not have the connector. `state` and `task_states` are Connect's
-    words. `heartbeat_age` is in seconds, None without a heartbeat. `heartbeats_unknown` is the reason why heartbeats
-    can't be read. `failure` is the error of the connector or of a task, in one line without secrets.
+    words. `heartbeat_age` is in seconds, None without a heartbeat. `event_age` is in seconds since the connector was
+    seen to write to one of its topics, None if it was not. `heartbeats_unknown` is the reason why heartbeats can't be
+    read. `failure` is the error of the connector or of a task, in one line without secrets. `takes_snapshot` is known
+    only of a connector that is silent.
     """
 
     config: Mapping[str, str] | None
@@ -44,6 +51,13 @@ class ConnectorState:
     heartbeat_age: float | None = None
     failure: str | None = None
     heartbeats_unknown: str | None = None
+    event_age: float | None = None
+    takes_snapshot: bool = False
+
+    @property
+    def activity_age(self) -> float | None:
+        """Of the newest heartbeat or event. A connector that takes a snapshot, or is behind, sends no heartbeats."""
+        return min((age for age in (self.heartbeat_age, self.event_age) if age is not None), default=None)
 
     @property
     def running(self) -> bool:
@@ -67,6 +81,10 @@ class ConnectorState:
     @property
     def has_lost_its_history(self) -> bool:
         return self.failed and _LOST_HISTORY in (self.failure or "")
+
+    @property
+    def has_too_large_record(self) -> bool:
+        return self.failed and _TOO_LARGE in (self.failure or "")
 
     @property
     def expects_heartbeats(self) -> bool:
@@ -137,12 +155,15 @@ class ConnectorMonitor:
 
     Times are seconds on a monotonic clock, which the caller reads. A connector is silent only after `heartbeat_limit`
     seconds in which it was RUNNING and the registrar, Connect and the broker could all have delivered a heartbeat. An
-    outage of one of them is no fault of the connector.
+    outage of one of them is no fault of the connector. While it takes a snapshot, `snapshot_limit` applies.
     """
 
     name: str
     heartbeat_limit: float
+    snapshot_limit: float = 600.0
     schedule: AttemptSchedule = field(default_factory=AttemptSchedule)
+    # A restart helps against a record that is too large only if the limits have changed.
+    _limits_may_have_changed: bool = field(default=True, init=False)
     _expected_for: float = field(default=0.0, init=False)
     _last_poll: float | None = field(default=None, init=False)
 
@@ -158,7 +179,14 @@ class ConnectorMonitor:
             return Action.NONE
         self.schedule.attempt(now)
         self._expected_for = 0.0
+        if current.has_too_large_record:
+            self._limits_may_have_changed = False
         return needed
+
+    def note_changed_topics(self) -> None:
+        """What made a connector fail may be gone: a topic was missing, or did not accept its records."""
+        self._limits_may_have_changed = True
+        self.schedule.reset()
 
     def interrupt(self) -> None:
         """Connect or the broker does not answer, so no heartbeat can be expected."""
@@ -178,17 +206,17 @@ class ConnectorMonitor:
             resume = f"PUT /connectors/{self.name}/resume"
             return f"connector {state}: an operator {_HALTED[state]} it; to resume it, send Kafka Connect {resume}"
         if not current.running:
-            failure = f": {current.failure}" if current.failed and current.failure else ""
-            return f"connector {current.state}, tasks {', '.join(current.task_states) or 'none'}{failure}"
+            return _state_problem(current)
         return self._heartbeat_problem(current)
 
     def _heartbeat_problem(self, current: ConnectorState) -> str | None:
         if current.heartbeats_unknown is not None:
             return f"its heartbeats can't be read: {current.heartbeats_unknown}"
-        if current.heartbeat_age is None:
+        if current.activity_age is None:
             return "no heartbeat yet"
-        if current.heartbeat_age > self.heartbeat_limit:
-            return f"last heartbeat {current.heartbeat_age:.0f} s ago"
+        if current.activity_age > self.heartbeat_limit:
+            what = "takes a snapshot, last event" if current.takes_snapshot else "last heartbeat"
+            return f"{what} {current.activity_age:.0f} s ago"
         return None
 
     def _needed(self, current: ConnectorState, declared: Mapping[str, str]) -> Action:
@@ -198,7 +226,10 @@ class ConnectorMonitor:
             return Action.PUT
         if current.has_lost_its_history:
             return Action.RESET
-        if current.failed or self._is_silent(current):
+        if current.has_too_large_record and not self._limits_may_have_changed:
+            return Action.NONE
+        limit = self.snapshot_limit if current.takes_snapshot else self.heartbeat_limit
+        if current.failed or self._is_silent(current, limit):
             return Action.RESTART
         return Action.NONE
 
@@ -214,11 +245,22 @@ class ConnectorMonitor:
         else:
             self._expected_for = 0.0
 
-    def _is_silent(self, current: ConnectorState) -> bool:
-        """Health is judged by the age of heartbeats: Connect reports RUNNING also for tasks that no longer work."""
+    def may_take_snapshot(self, current: ConnectorState) -> bool:
+        """Is the connector so silent that it matters whether it takes a snapshot?"""
+        return self._is_silent(current, self.heartbeat_limit)
+
+    def _is_silent(self, current: ConnectorState, limit: float) -> bool:
+        """Health is judged by heartbeats and events: Connect reports RUNNING also for tasks that no longer work."""
         expected_for = self._expected_for
-        age = expected_for if current.heartbeat_age is None else min(current.heartbeat_age, expected_for)
-        return current.expects_heartbeats and age > self.heartbeat_limit
+        age = expected_for if current.activity_age is None else min(current.activity_age, expected_for)
+        return current.expects_heartbeats and age > limit
+
+
+def _state_problem(current: ConnectorState) -> str:
+    if current.has_too_large_record:
+        return f"a change event is too large; {_LARGER_RECORDS}: {current.failure}"
+    failure = f": {current.failure}" if current.failed and current.failure else ""
+    return f"connector {current.state}, tasks {', '.join(current.task_states) or 'none'}{failure}"
 
 
 def _same(actual: Mapping[str, str], declared: Mapping[str, str]) -> bool:

@@ -146,4 +146,8 @@ def _readiness(app: FastAPI) -> Mapping[str, ReadinessCheck]:
             raise NotReady(problem)
         return runner.doubts
 
-    return {"consumer": consumer}
+    async def connectors() -> str | None:
+        pipeline: Pipeline = app.state.pipeline
+        return await pipeline.source_problems()
+
+    return {"consumer": consumer, "connectors": connectors}

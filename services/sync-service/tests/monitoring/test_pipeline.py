@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from aiokafka.errors import KafkaConnectionError
+from fastapi import FastAPI
 
 from service_kit.kafka import KafkaClients
 from support.jwt_issuer import Issuer
@@ -83,6 +84,39 @@ async def test_part_without_an_answer_is_null_with_the_reason(issuer: Issuer) ->
             await ConnectorProbe(issuer.url, http).probe()
     for store in stores.values():
         await store.close()
+
+
+async def test_setting_of_a_database_that_endangers_the_order_is_named() -> None:
+    async def letters() -> Mapping[str, int]:
+        return {}
+
+    connector = Connector(
+        name="mysql-users",
+        topic_prefix="cdc.mysql",
+        problem=None,
+        source_problem="MySQL: gtid_mode is OFF",
+        state="RUNNING",
+        task_states=["RUNNING"],
+        failure=None,
+        repairs=0,
+        heartbeat_age_seconds=1.0,
+    )
+    # A registrar of the last release does not report it.
+    other = {name: value for name, value in connector.model_dump().items() if name != "source_problem"}
+    registrar = FastAPI()
+    registrar.get("/v1/connectors")(lambda: [connector.model_dump(), {**other, "name": "mongodb-tweets"}])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(registrar), base_url="http://registrar") as http:
+        pipeline = Pipeline(
+            ConnectorProbe("http://registrar", http), BrokerProbe(KafkaClients(NOWHERE), ["t"], "g"), {}, letters
+        )
+        assert await pipeline.source_problems() == "mysql-users: MySQL: gtid_mode is OFF"
+        await pipeline.close()
+    async with httpx.AsyncClient(trust_env=False) as http:
+        unknown = Pipeline(
+            ConnectorProbe(f"http://{NOWHERE}", http), BrokerProbe(KafkaClients(NOWHERE), ["t"], "g"), {}, letters
+        )
+        assert await unknown.source_problems() is None
+        await unknown.close()
 
 
 async def test_missing_topic_is_reported_and_not_created(kafka_bootstrap_servers: str) -> None:

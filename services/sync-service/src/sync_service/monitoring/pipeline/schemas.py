@@ -22,6 +22,11 @@ class Connector(ResponseBody):
     name: str = Field(examples=["mysql-users"])
     topic_prefix: str = Field(examples=["cdc.mysql"])
     problem: str | None = Field(description="Why the connector does not work; null if it works.", examples=[None])
+    source_problem: str | None = Field(
+        default=None,
+        description="The settings of its database that endanger the order of changes; null if none, or unknown.",
+        examples=[None],
+    )
     state: str | None = Field(
         description="The state in Kafka Connect; null if it does not know the connector or does not answer.",
         examples=["RUNNING"],
@@ -33,6 +38,9 @@ class Connector(ResponseBody):
     )
     repairs: Count = Field(description="How often the registrar has configured or restarted it since its start.")
     heartbeat_age_seconds: float | None = Field(examples=[0.8])
+    activity_age_seconds: float | None = Field(
+        default=None, description="The age of the newest heartbeat or event.", examples=[0.3]
+    )
 
 
 class Connectors(ResponseBody):

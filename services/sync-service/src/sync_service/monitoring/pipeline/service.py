@@ -20,6 +20,10 @@ from sync_service.sinks.targets import Store
 SNAPSHOT_SECONDS = 1.0
 # Reading the dead letters opens connections, so their number is cached for longer.
 LETTERS_SECONDS = 5.0
+# The registrar checks the settings of the databases once a minute.
+SOURCES_SECONDS = 10.0
+# A readiness check has less than 2 seconds, and the registrar is no dependency.
+SOURCES_DEADLINE_SECONDS = 1.0
 
 ValueT = TypeVar("ValueT")
 
@@ -59,13 +63,25 @@ class Pipeline:
         self._open_letters = open_letters
         self._letters = SingleFlightCache(self._count_letters, seconds=LETTERS_SECONDS)
         self._snapshots = SingleFlightCache(self._probe_all, seconds=SNAPSHOT_SECONDS)
+        self._sources = SingleFlightCache(lambda: _probed(connectors.probe()), seconds=SOURCES_SECONDS)
 
     async def snapshot(self) -> PipelineSnapshot:
         """The state, at most `SNAPSHOT_SECONDS` old, or older by the time that a probe takes."""
         return await self._snapshots.get()
 
+    async def source_problems(self) -> str | None:
+        """Which settings of the source databases endanger the order of changes; None if none, or unknown."""
+        try:
+            async with asyncio.timeout(SOURCES_DEADLINE_SECONDS):
+                connectors = await self._sources.get()
+        except TimeoutError:
+            return None
+        named = [f"{each.name}: {each.source_problem}" for each in connectors.value or () if each.source_problem]
+        return "; ".join(named) or None
+
     async def close(self) -> None:
         await self._snapshots.close()
+        await self._sources.close()
         await self._letters.close()
         await self._broker.close()
 

@@ -1,0 +1,94 @@
+"""Settings of the source databases, read with the connectors' accounts."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from embedded_stack import Stack
+from registrar.connectors import Connector
+from registrar.sources import Unreachable, mongodb_problem, mysql_problem, source_problem
+from service_kit.mysql import create_engine
+from support.connector import declared_connectors
+
+RIGHT = {"gtid_mode": "ON", "binlog_format": "ROW", "binlog_row_image": "FULL", "binlog_row_value_options": ""}
+GROUP = {"group_replication_group_name": "a-uuid", "group_replication_gtid_assignment_block_size": "1000000"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        (RIGHT, None),
+        # Settings of a later server that has dropped one, and of a plugin that is installed and not in use.
+        ({name: value for name, value in RIGHT.items() if name != "binlog_format"}, None),
+        ({**RIGHT, **GROUP, "group_replication_group_name": ""}, None),
+        ({**RIGHT, **GROUP, "group_replication_gtid_assignment_block_size": "1"}, None),
+        ({**RIGHT, "gtid_mode": "OFF_PERMISSIVE"}, "gtid_mode is OFF_PERMISSIVE instead of ON"),
+        ({**RIGHT, "binlog_format": "MIXED"}, "binlog_format is MIXED instead of ROW"),
+        ({**RIGHT, "binlog_row_image": "MINIMAL"}, "binlog_row_image is MINIMAL instead of FULL"),
+        ({**RIGHT, "binlog_row_value_options": "PARTIAL_JSON"}, "is PARTIAL_JSON instead of empty"),
+        ({**RIGHT, **GROUP}, "group_replication_gtid_assignment_block_size is 1000000 instead of 1"),
+    ],
+)
+def test_setting_of_mysql_that_endangers_the_order_is_named(settings: dict[str, str], problem: str | None) -> None:
+    found = mysql_problem(settings)
+    assert (found is None) == (problem is None)
+    assert (problem or "") in (found or "")
+
+
+@pytest.mark.parametrize(
+    ("hello", "problem"),
+    [
+        ({"setName": "rs0", "maxWireVersion": 17}, None),
+        ({"msg": "isdbgrid", "maxWireVersion": 25}, None),
+        ({"maxWireVersion": 17}, "no member of a replica set"),
+        ({"setName": "rs0", "maxWireVersion": 13}, "wire version 13 is older than 17"),
+    ],
+)
+def test_mongodb_must_be_a_replica_set_of_a_supported_version(hello: dict[str, Any], problem: str | None) -> None:
+    found = mongodb_problem(hello)
+    assert (found is None) == (problem is None)
+    assert (problem or "") in (found or "")
+
+
+@pytest.fixture
+def connectors(stack: Stack) -> dict[str, Connector]:
+    stack.start("mysql", "mongo")
+    return declared_connectors(stack)
+
+
+@pytest.fixture
+async def root(mysql_root_url: str) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(mysql_root_url)
+    yield engine
+    await engine.dispose()
+
+
+async def set_row_value_options(root: AsyncEngine, value: str) -> None:
+    async with root.connect() as connection:
+        await connection.execute(text(f"SET GLOBAL binlog_row_value_options = '{value}'"))
+
+
+async def test_real_servers_are_read_with_the_accounts_of_the_connectors(
+    connectors: dict[str, Connector], root: AsyncEngine
+) -> None:
+    assert [await source_problem(each) for each in connectors.values()] == [None, None]
+    await set_row_value_options(root, "PARTIAL_JSON")
+    try:
+        problem = await source_problem(connectors["mysql-users"])
+        assert problem == (
+            "MySQL: binlog_row_value_options is PARTIAL_JSON instead of empty: events must have whole JSON documents"
+        )
+    finally:
+        await set_row_value_options(root, "")
+    assert await source_problem(connectors["mysql-users"]) is None
+
+
+async def test_server_that_does_not_answer_has_no_problem_and_no_result(connectors: dict[str, Connector]) -> None:
+    mysql = connectors["mysql-users"]
+    with pytest.raises(Unreachable):
+        await source_problem(Connector(mysql.name, {**mysql.config, "database.port": "1"}))
+    with pytest.raises(Unreachable):
+        await source_problem(Connector(mysql.name, {**mysql.config, "database.password": "wrong"}))
