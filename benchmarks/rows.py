@@ -21,7 +21,7 @@ Row = dict[str, Any]
 _BATCH_ROWS = 2000
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 _WORDS = ("coffee", "naïve", "Straße", "日本語", "🎉", "the", "sync", "of", "two", "stores", "it's", "\\", "\t")
-_VERSION = Version(topic_partition("1" * 32, 0), offset(7), "benchmark", None, "r")
+_VERSION = Version(topic_partition("1" * 32, 0), offset(7), None, "r")
 
 
 async def fill_users(engine: AsyncEngine, mongo: "AsyncIOMotorClient[Any]", route: Route, rows: int) -> None:
@@ -46,8 +46,8 @@ async def fill_tweets(engine: AsyncEngine, mongo: "AsyncIOMotorClient[Any]", rou
                 **{name: str(value) if isinstance(value := tweet[name], ObjectId) else value for name in route.fields},
                 "entities": json_text(tweet["entities"]),
                 "sync_event": _VERSION.event,
-                "sync_epoch": _VERSION.log_generation,
-                "sync_position": _VERSION.position,
+                "sync_epoch": "",
+                "sync_position": None,
                 "sync_operation": _VERSION.operation,
             }
             for tweet in tweets
@@ -101,8 +101,8 @@ def _document_version() -> Row:
     return {
         "stream": _VERSION.topic_partition,
         "offset": _VERSION.offset,
-        "epoch": _VERSION.log_generation,
-        "position": _VERSION.position,
+        "epoch": "",
+        "position": None,
         "operation": _VERSION.operation,
         "deleted_at": None,
     }

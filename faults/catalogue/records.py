@@ -9,7 +9,7 @@ from faults.catalogue.base import Fault, now
 from faults.poison import is_usable, kinds_for, poisoned
 from faults.system import System
 from faults.topics import MARKER, Record
-from sync_service.apply.ordering import SNAPSHOT_READ
+from sync_service.debezium.envelope import SNAPSHOT_READ
 
 _PARTITIONS_TRIED = 6
 

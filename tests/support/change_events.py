@@ -17,7 +17,10 @@ def mysql_event(
     row_number: int = 0,
     server: str | None = SERVER,
 ) -> Record:
-    """Key and value for a row of a table with the primary key `id`. For a delete, `row` is what was there."""
+    """Key and value for a row of a table with the primary key `id`. For a delete, `row` is the deleted one.
+
+    `pos` is the number of its transaction, too.
+    """
     snapshot = op == "r"
     value = {
         "before": row if op == "d" else None,
@@ -32,7 +35,7 @@ def mysql_event(
             "sequence": None,
             "table": "users",
             "server_id": 0 if snapshot else 1,
-            "gtid": None if snapshot or server is None else f"{server}:36",
+            "gtid": None if snapshot or server is None else f"{server}:{pos}",
             "file": file,
             "pos": pos,
             "row": row_number,

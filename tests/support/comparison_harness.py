@@ -38,6 +38,10 @@ TOPIC_ID = "9" * 32
 WHEN = datetime(2026, 11, 24, 3, 17, 34, 81894, tzinfo=UTC)
 
 
+# Places of tweets' events are further apart than clocks of MongoDB's members.
+BEGIN_MS = 1_795_490_254_132
+
+
 class Direction(Protocol):
     """A source and its copy. Rows are identified by numbers."""
 
@@ -169,7 +173,7 @@ class Tweets:
             "reply_to": document["reply_to"] and {"$oid": str(document["reply_to"])},
             "entities": {**document["entities"], "big": {"$numberLong": str(2**63 - 1)}},
         }
-        return mongodb_event(extended, op=op, ordinal=place)
+        return mongodb_event(extended, op=op, ts_ms=BEGIN_MS + 100_000 * place)
 
     async def corrupt(self, number: int, content: str) -> None:
         async with self.engine.begin() as connection:
@@ -215,9 +219,7 @@ class ComparisonHarness:
     def change(self, number: int, content: str, *, op: str = "u", place: int = 1) -> Change:
         event = decode(*self.direction.event(number, content, op=op, place=place))
         assert event is not None
-        version = Version(
-            topic_partition(TOPIC_ID, 0), offset(self.offsets), event.source.log_generation, event.source.position, op
-        )
+        version = Version(topic_partition(TOPIC_ID, 0), offset(self.offsets), event.position, op)
         values = None if event.after is None else map_fields(self.route, event.after)
         return Change(map_key(self.route, event.key), values, version)
 

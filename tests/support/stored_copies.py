@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sync_service.apply.changes import Change
-from sync_service.apply.ordering import TOPIC_PARTITION_WIDTH, Version
+from sync_service.apply.ordering import Version
 from sync_service.sinks.base import Sink
 from sync_service.sinks.mongodb.sink import MongoSink
 from sync_service.sinks.mysql.sink import MysqlSink
@@ -51,6 +51,11 @@ class StoredCopy(Protocol):
     def change(self, key: str, version: Version, content: str) -> Change: ...
     async def stored(self) -> Mapping[str, State]: ...
     async def readable(self) -> Mapping[str, str]: ...
+    async def store_version(self, key: str, event: str, generation: str, position: str | None) -> None:
+        """Store a row's version as texts, as another release may have done."""
+
+    async def stored_position(self, key: str) -> tuple[str, str | None]:
+        """Generation and position, as they are stored."""
 
 
 class StoredMysqlCopy:
@@ -68,13 +73,7 @@ class StoredMysqlCopy:
             rows = (await connection.execute(text("SELECT * FROM tweets_copy"))).mappings().all()
         return {
             row["id"]: (
-                Version(
-                    row["sync_event"][:TOPIC_PARTITION_WIDTH],
-                    row["sync_event"][TOPIC_PARTITION_WIDTH + 1 :],
-                    row["sync_epoch"],
-                    row["sync_position"],
-                    row["sync_operation"],
-                ),
+                Version.stored(row["sync_event"], row["sync_epoch"], row["sync_position"], row["sync_operation"]),
                 None if row["sync_deleted_at"] else row["text"],
             )
             for row in rows
@@ -83,6 +82,21 @@ class StoredMysqlCopy:
     async def readable(self) -> Mapping[str, str]:
         async with self._engine.connect() as connection:
             return {row.id: row.text for row in await connection.execute(text("SELECT id, text FROM tweets"))}
+
+    async def store_version(self, key: str, event: str, generation: str, position: str | None) -> None:
+        statement = text(
+            "UPDATE tweets_copy SET sync_event = :event, sync_epoch = :generation, sync_position = :position "
+            "WHERE id = :key"
+        )
+        async with self._engine.begin() as connection:
+            values = {"key": key, "event": event, "generation": generation, "position": position}
+            await connection.execute(statement, values)
+
+    async def stored_position(self, key: str) -> tuple[str, str | None]:
+        statement = text("SELECT sync_epoch, sync_position FROM tweets_copy WHERE id = :key")
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(statement, {"key": key})).one()
+        return row.sync_epoch, row.sync_position
 
 
 class StoredMongoCopy:
@@ -97,9 +111,21 @@ class StoredMongoCopy:
         found: dict[str, State] = {}
         async for document in self._database["users_copy"].find():
             sync = document["_sync"]
-            version = Version(sync["stream"], sync["offset"], sync["epoch"], sync["position"], sync["operation"])
+            event = f"{sync['stream']}:{sync['offset']}"
+            version = Version.stored(event, sync["epoch"], sync["position"], sync["operation"])
             found[document["_id"]] = (version, None if sync["deleted_at"] else document["name"])
         return found
 
     async def readable(self) -> Mapping[str, str]:
         return {document["_id"]: document["name"] async for document in self._database["users"].find()}
+
+    async def store_version(self, key: str, event: str, generation: str, position: str | None) -> None:
+        stream, _, offset = event.rpartition(":")
+        stored = {"stream": stream, "offset": offset, "epoch": generation, "position": position}
+        changed = {f"_sync.{name}": value for name, value in stored.items()}
+        await self._database["users_copy"].update_one({"_id": key}, {"$set": changed})
+
+    async def stored_position(self, key: str) -> tuple[str, str | None]:
+        document = await self._database["users_copy"].find_one({"_id": key})
+        assert document is not None
+        return document["_sync"]["epoch"], document["_sync"]["position"]

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from bson import ObjectId
@@ -9,6 +10,7 @@ from bson import ObjectId
 from support.change_events import mongodb_event, mysql_event
 from sync_service.debezium.envelope import decode
 from sync_service.debezium.errors import InvalidEvent, MissingKey, UnsupportedOperation
+from sync_service.debezium.positions import LogPosition
 from sync_service.sinks.mongodb.source import MongodbSource
 from sync_service.sinks.mysql.source import MysqlSource
 
@@ -90,49 +92,87 @@ def test_mongodb_key_that_is_no_extended_json_is_refused() -> None:
         decode(json.dumps({"id": "{"}).encode(), value)
 
 
-def mysql_source(file: str, pos: int = 4, row: int = 0, gtid: str | None = "uuid-1:7") -> MysqlSource:
-    return MysqlSource(name="cdc.mysql", ts_ms=1, file=file, pos=pos, row=row, gtid=gtid)
+SERVER_UUID = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 
 
-def test_mysql_positions_sort_like_the_log_and_not_like_text() -> None:
-    in_order = [
-        mysql_source("binlog.000002", 4),
-        mysql_source("binlog.000002", 900),
-        mysql_source("binlog.000002", 1000),
-        mysql_source("binlog.000002", 1000, row=1),
-        mysql_source("binlog.000010", 4),
-        mysql_source("binlog.999999", 4),
-        mysql_source("binlog.1000000", 4),
-    ]
-    positions = [source.position for source in in_order]
-    assert positions == sorted(positions, key=str)
-    assert len(set(positions)) == len(positions)
+def mysql_source(
+    gtid: str | None = None, *, file: str = "binlog.000002", pos: int = 4, server_id: int = 1, ts_ms: int = 1
+) -> MysqlSource:
+    return MysqlSource(name="cdc.mysql", ts_ms=ts_ms, file=file, pos=pos, gtid=gtid, server_id=server_id)
 
 
-def test_mysql_snapshot_has_a_position_and_a_generation_without_server() -> None:
-    snapshot = mysql_source("binlog.000002", gtid=None)
-    streaming = mysql_source("binlog.000002")
-    other = mysql_source("binlog.000002", gtid="uuid-2:7")
-    assert snapshot.position is not None
-    assert streaming.log_generation.startswith(snapshot.log_generation)
-    assert other.log_generation.startswith(snapshot.log_generation)
-    assert streaming.log_generation != other.log_generation
-    assert not mysql_source("mysql-bin.000002").log_generation.startswith(snapshot.log_generation)
+def test_mysql_transactions_with_gtids_sort_by_number_wherever_they_are_in_the_log() -> None:
+    sources = [mysql_source(f"{SERVER_UUID}:{number}", pos=1000 - number, ts_ms=number) for number in (2, 9, 10, 100)]
+    for earlier, later in pairwise(source.position for source in sources):
+        assert earlier.precedes(later)
+        assert not later.precedes(earlier)
+    assert not sources[0].position.precedes(sources[0].position)
 
 
-def test_mongodb_positions_sort_by_time_and_ordinal_and_snapshots_have_none() -> None:
-    def source(ts_ms: int, ordinal: int) -> MongodbSource:
-        return MongodbSource(name="cdc.mongo", ts_ms=ts_ms, ord=ordinal)
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (mysql_source(f"{SERVER_UUID}:1"), mysql_source("e4f2a3b1-71ca-11e1-9e33-c80aa9429562:9", ts_ms=9)),
+        (mysql_source(f"{SERVER_UUID}:1"), mysql_source(f"{SERVER_UUID}:tag:9", ts_ms=9)),
+        (mysql_source(f"{SERVER_UUID}:1"), mysql_source(f"{SERVER_UUID}:9", ts_ms=9, server_id=2)),
+        (mysql_source(f"{SERVER_UUID}:1"), mysql_source(pos=9, ts_ms=9)),
+        (mysql_source(pos=4), mysql_source(pos=9, ts_ms=9, server_id=2)),
+        (mysql_source(pos=4), mysql_source(file="mysql-bin.000003", ts_ms=9)),
+        (mysql_source(f"{SERVER_UUID}:1", ts_ms=9), mysql_source(f"{SERVER_UUID}:9", ts_ms=8)),
+        (mysql_source(pos=4, ts_ms=9), mysql_source(pos=9, ts_ms=8)),
+    ],
+    ids=["uuid", "tag", "server of a group", "no gtid", "server", "log", "number and time", "place and time"],
+)
+def test_mysql_transactions_that_differ_in_this_have_no_provable_order(one: MysqlSource, other: MysqlSource) -> None:
+    assert not one.position.precedes(other.position)
+    assert not other.position.precedes(one.position)
 
-    positions = [source(*place).position for place in ((999, 12), (1000, 1), (1000, 2), (1000, 10), (10000, 1))]
-    assert positions == sorted(positions, key=str)
-    assert source(1795490254132, -1).position is None
+
+def test_mysql_places_without_gtids_sort_like_the_log_and_not_like_text() -> None:
+    places = [("binlog.000002", 4), ("binlog.000002", 900), ("binlog.000002", 1000), ("binlog.999999", 4)]
+    sources = [mysql_source(file=file, pos=pos) for file, pos in (*places, ("binlog.1000000", 4))]
+    for earlier, later in pairwise(source.position for source in sources):
+        assert earlier.precedes(later)
+
+
+def test_events_of_a_compressed_mysql_transaction_have_one_position() -> None:
+    """Debezium writes the place of the compressed transaction for all of them."""
+    assert mysql_source(pos=700).position == mysql_source(pos=700).position
+
+
+def test_mongodb_changes_have_a_provable_order_beyond_the_difference_of_clocks() -> None:
+    def position(ts_ms: int) -> LogPosition:
+        return MongodbSource(name="cdc.mongo", ts_ms=ts_ms).position
+
+    assert position(1).precedes(position(60_001))
+    assert not position(1).precedes(position(60_000))
+    assert not position(60_001).precedes(position(1))
+
+
+def test_snapshot_reads_have_no_position() -> None:
+    """A connector's clock is ahead of every change, and MySQL's snapshot has no GTID."""
+    for key, value in (
+        mysql_event({"id": "1"}, op="r"),
+        mongodb_event({"_id": {"$oid": TWEET_ID}}, op="r"),
+    ):
+        event = decode(key, value)
+        assert event is not None
+        assert event.position is None
+
+
+def test_stored_position_is_read_as_it_was_written() -> None:
+    position = mysql_source(f"{SERVER_UUID}:7", ts_ms=1_795_490_254_132).position
+    assert LogPosition.stored(position.generation, position.text) == position
+    assert len(position.text) <= 80
 
 
 def test_mysql_event_without_a_position_is_an_invalid_event() -> None:
     with pytest.raises(InvalidEvent):
-        _ = mysql_source("binlog").position
+        _ = mysql_source(file="binlog").position
     with pytest.raises(InvalidEvent):
-        _ = mysql_source("binlog.²").position
+        _ = mysql_source(file="binlog.²").position
     with pytest.raises(InvalidEvent):
-        _ = mysql_source("").log_generation
+        _ = mysql_source(file="").position
+    for gtid in ("7", f"{SERVER_UUID}:", f"{SERVER_UUID}:x"):
+        with pytest.raises(InvalidEvent):
+            _ = mysql_source(gtid).position

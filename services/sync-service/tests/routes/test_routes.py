@@ -414,7 +414,7 @@ def test_explain_accepts_every_form_of_an_event(tmp_path: Path) -> None:
         assert '{"_id": 7}' in text
         assert '{"label": "chair", "price": "9.50", "origin": "shop"}' in text
         assert "not copied  secret" in text
-        assert "0000000002." in text
+        assert "position    00000000000000000100@" in text
         assert "mysql:binlog/" in text
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from support.stored_copies import State, StoredCopy, StoredMysqlCopy, empty_copy, refusing_trigger
 from sync_service.apply.changes import Change
 from sync_service.apply.ordering import ApplyMode, Version, applies, merged, offset, topic_partition
+from sync_service.debezium.positions import LogPosition
 from sync_service.routes.config import Route
 from sync_service.sinks.base import TOMBSTONE_LIFETIME, Rejected, RouteRefused, Sink, Unavailable, UnknownFailure
 from sync_service.sinks.mongodb import sink as mongodb_sink
@@ -27,17 +28,19 @@ if TYPE_CHECKING:
     Database = AsyncIOMotorDatabase[dict[str, Any]]
 
 TOPICS = ("a" * 32, "b" * 32)
-GENERATIONS = ("mysql:binlog/", "mysql:binlog/uuid-1", "mysql:binlog/uuid-2", "mysql:other/uuid-1")
+GENERATIONS = ("mysql-gtid:uuid-1/1", "mysql-gtid:uuid-2/1", "mysql-gtid:uuid-1/2")
 
 
 def any_version(chance: random.Random, row: int) -> Version:
     position = chance.choice([None, *range(6)])
+    earliest = chance.randrange(6)
     return Version(
         # An event is about one row only.
         topic_partition(chance.choice(TOPICS), 2 * row + chance.randrange(2)),
         offset(chance.randrange(6)),
-        chance.choice(GENERATIONS),
-        None if position is None else f"{position:05d}",
+        None
+        if position is None
+        else LogPosition(chance.choice(GENERATIONS), f"{position:05d}", earliest, earliest + chance.randrange(3)),
         chance.choice("cudr"),
     )
 
@@ -62,7 +65,7 @@ async def disagreements(copy: StoredCopy, seed: int, *, keys: int = 250, rounds:
             # An event that comes again is the same event.
             version = any_version(chance, row)
             version = events.setdefault((key, version.event), version)
-            content = f"{version.event} {version.log_generation} {version.position} {version.operation}"
+            content = f"{version.event} {version.position} {version.operation}"
             before = expected.get(key)
             expected[key] = by_the_rule(before, version, content, mode)
             expected_applied += applies(version, before[0] if before else None, mode)
@@ -89,7 +92,7 @@ async def test_store_agrees_with_the_rule_about_repairs(copy: StoredCopy, seed: 
     for row in range(250):
         key, other = f"{row:024x}", any_version(chance, row)
         named = stored[key] if key in stored and chance.random() < 0.5 else other
-        repair = Version(named.topic_partition, named.offset, other.log_generation, other.position, chance.choice("rd"))
+        repair = Version(named.topic_partition, named.offset, other.position, chance.choice("rd"))
         expected[key] = by_the_rule(before.get(key), repair, "mended", ApplyMode.REPAIR)
         repairs.append(copy.change(key, repair, "mended"))
     await copy.sink.write(repairs, ApplyMode.REPAIR)
@@ -113,8 +116,12 @@ async def test_without_the_guard_the_store_disagrees(copy: StoredCopy, monkeypat
     assert await disagreements(copy, 1) != []
 
 
-def streaming(position: int, op: str = "u") -> Version:
-    return Version(topic_partition(TOPICS[0], 0), offset(position), GENERATIONS[1], f"{position:05d}", op)
+def log_position(number: int) -> LogPosition:
+    return LogPosition(GENERATIONS[1], f"{number:05d}", number, number)
+
+
+def streaming(number: int, op: str = "u") -> Version:
+    return Version(topic_partition(TOPICS[0], 0), offset(number), log_position(number), op)
 
 
 async def test_insert_update_delete_are_seen_by_readers_and_counted(copy: StoredCopy) -> None:
@@ -133,7 +140,7 @@ async def test_insert_update_delete_are_seen_by_readers_and_counted(copy: Stored
 async def test_replayed_insert_can_not_resurrect_a_deleted_row(copy: StoredCopy) -> None:
     key = "1" * 24
     await copy.sink.write([copy.change(key, streaming(5, "d"), "")])
-    replayed = Version(topic_partition(TOPICS[0], 0), offset(9), GENERATIONS[1], "00004", "c")
+    replayed = Version(topic_partition(TOPICS[0], 0), offset(9), log_position(4), "c")
     written = await copy.sink.write([copy.change(key, replayed, "undead")])
     assert (len(written.applied), len(written.skipped)) == (0, 1)
     assert await copy.readable() == {}
@@ -337,7 +344,7 @@ async def test_redelivered_event_does_not_undo_a_repair(copy: StoredCopy) -> Non
     """Found by the fault suite: offsets set to the start brought back rows whose deletion had been lost and mended."""
     key, created = "1" * 24, streaming(5, "c")
     await copy.sink.write([copy.change(key, created, "created")])
-    deleted = Version(created.topic_partition, created.offset, created.log_generation, "00009", "d")
+    deleted = Version(created.topic_partition, created.offset, log_position(9), "d")
     assert len((await copy.sink.write([copy.change(key, deleted, "")], ApplyMode.REPAIR)).applied) == 1
 
     written = await copy.sink.write([copy.change(key, created, "created")])
@@ -377,3 +384,49 @@ async def test_row_larger_than_a_packet_of_mysql_is_rejected_alone(
     assert (await copy.stored()).keys() == {fitting.key[0]}
     await empty_copy(engine)
     await engine.dispose()
+
+
+# As the releases up to 0.1 have stored them: (generation, position) of an account's row, and of a tweet's.
+FORMER_VERSIONS = (
+    ("mysql:binlog/3e11fa47-71ca-11e1-9e33-c80aa9429562", "0000000003.00000000000000000700.0000000000"),
+    ("mysql:binlog/", "0000000003.00000000000000000157.0000000000"),
+    ("mongodb:cdc.mongo", "00000001795490254132.0000000001"),
+    ("mongodb:cdc.mongo", None),
+)
+
+
+@pytest.mark.parametrize(("generation", "position"), FORMER_VERSIONS)
+async def test_row_of_a_former_release_follows_its_source(
+    copy: StoredCopy, generation: str, position: str | None
+) -> None:
+    """Its position proves nothing, so the next event is applied; a redelivery of its own event is none."""
+    key, written = "1" * 24, streaming(5, "c")
+    await copy.sink.write([copy.change(key, written, "written by a former release")])
+    await copy.store_version(key, written.event, generation, position)
+
+    redelivered = await copy.sink.write([copy.change(key, streaming(5, "c"), "redelivered")])
+    retried_from_elsewhere = Version(topic_partition(TOPICS[1], 0), offset(9), log_position(9), "u")
+    retried = await copy.sink.write([copy.change(key, retried_from_elsewhere, "retried")], ApplyMode.RETRY)
+    assert (list(redelivered.applied), list(retried.applied)) == ([], [])
+    assert (await copy.stored())[key] == (
+        Version(written.topic_partition, written.offset, None, "c"),
+        "written by a former release",
+    )
+
+    await copy.sink.write([copy.change(key, streaming(6), "followed")])
+    assert (await copy.stored())[key] == (streaming(6), "followed")
+    older = Version(topic_partition(TOPICS[0], 0), offset(7), log_position(3), "u")
+    assert not (await copy.sink.write([copy.change(key, older, "older")])).applied
+
+
+@pytest.mark.parametrize(("generation", "position"), FORMER_VERSIONS[:3])
+async def test_snapshot_read_and_repair_leave_a_former_position_as_it_is(
+    copy: StoredCopy, generation: str, position: str
+) -> None:
+    key, written = "1" * 24, streaming(5, "c")
+    await copy.sink.write([copy.change(key, written, "written by a former release")])
+    await copy.store_version(key, written.event, generation, position)
+    repaired = Version(written.topic_partition, written.offset, None, "r")
+    assert len((await copy.sink.write([copy.change(key, repaired, "repaired")], ApplyMode.REPAIR)).applied) == 1
+    assert (await copy.stored())[key] == (repaired, "repaired")
+    assert await copy.stored_position(key) == (generation, position)

@@ -1,8 +1,8 @@
 """Decodes a record into a change of a route's copy. Pure."""
 
 from sync_service.apply.changes import Change
-from sync_service.apply.ordering import SNAPSHOT_READ, Version, offset
-from sync_service.debezium.envelope import decode
+from sync_service.apply.ordering import Version, offset
+from sync_service.debezium.envelope import SNAPSHOT_READ, decode
 from sync_service.routes.config import Route
 from sync_service.routes.mapping import map_fields, map_key
 
@@ -26,8 +26,7 @@ def decode_change(
         version=Version(
             topic_partition=topic_partition,
             offset=offset(number),
-            log_generation=source.log_generation,
-            position=source.position,
+            position=event.position,
             operation=operation,
         ),
         committed_ms=None if operation == SNAPSHOT_READ else source.ts_ms,

@@ -1,19 +1,28 @@
 """The apply rule: which event wins. The guarded statements of the sinks are tested against it.
 
+Within one topic-partition, Kafka's order of a row's events is the source's order, except where Kafka Connect repeats
+itself after a crash, and then up to the newest event. So the copy ends right if every event is applied. Events are
+skipped for the readers, who shall not see a row go back; a wrong skip is a loss. So **skip only what is provably older;
+in doubt, apply.**
+
 1. Same topic-partition, and the offset is not above the stored one: a redelivery, skip.
-2. A streaming event of the same log generation whose position is not above the stored one: a replay by Connect, skip.
-3. A snapshot read in the live flow: apply, whatever its position. The position is stored only if there is one.
-4. Another log generation (another server, or a new binary log): positions are not comparable, apply.
-5. A dead letter that is retried: apply only if its position is known to be newer.
-6. A repair (`reconciliation.repair`): apply only if the row still has the version that the repair has read.
-7. A delete leaves a tombstone with a version like any row's, so that a replayed insert can't resurrect the row.
+2. The transaction provably precedes the stored one in the source's log (`debezium.positions`): a replay, skip.
+   Events of one transaction have the same position, and are applied in the order of the topic.
+3. Everything else is applied: snapshot reads, which have no position, and events of another log generation.
+4. A dead letter that is retried is applied only if it is newer: the stored transaction provably precedes its own, or it
+   follows the stored event in the same topic-partition and the row's position is not above its own. (A repaired row is
+   newer than its event, and its position says so.)
+5. A repair (`reconciliation.repair`) is applied only if the row still has the version that the repair has read.
+6. A delete leaves a tombstone with a version like any row's, so that a replayed insert can't resurrect the row.
+
+An event without a position leaves the stored position in place: the row is at least as new as that.
 """
 
 from enum import Enum
 
 import msgspec
 
-SNAPSHOT_READ = "r"
+from sync_service.debezium.positions import LogPosition
 
 
 class ApplyMode(Enum):
@@ -25,22 +34,26 @@ class ApplyMode(Enum):
 
 
 class Version(msgspec.Struct, frozen=True):
-    """The event that a row comes from. All parts are texts, so that every store compares them in the same way.
+    """The event that a row comes from.
 
     `topic_partition` is topic id and partition, `offset` has a fixed width; together they identify the event.
-    `position` is its place in the source's log (None if not comparable), and is comparable only within one
-    `log_generation`.
+    `position` is the place of its transaction in the source's log; None if unknown, as for a snapshot.
     """
 
     topic_partition: str
     offset: str
-    log_generation: str
-    position: str | None
+    position: LogPosition | None
     operation: str
 
     @property
     def event(self) -> str:
         return f"{self.topic_partition}:{self.offset}"
+
+    @classmethod
+    def stored(cls, event: str, generation: str, position: str | None, operation: str) -> "Version":
+        """The version of a stored row, from the texts that the sinks store."""
+        topic_partition, offset = event[:TOPIC_PARTITION_WIDTH], event[TOPIC_PARTITION_WIDTH + 1 :]
+        return cls(topic_partition, offset, LogPosition.stored(generation, position), operation)
 
 
 # Topic id (32 hexadecimal digits), a colon, the partition (6 digits).
@@ -55,49 +68,42 @@ def offset(number: int) -> str:
     return f"{number:019d}"
 
 
-def comparable_generations(log_generation: str) -> tuple[str, str]:
-    """The generations whose positions are comparable with those of this one: itself, and the one without a server."""
-    log, slash, _ = log_generation.partition("/")
-    return log_generation, log + slash
-
-
 def applies(incoming: Version, stored: Version | None, mode: ApplyMode = ApplyMode.LIVE) -> bool:
     """Is the event applied to a row of this version? `stored` is None if there is neither row nor tombstone."""
     if stored is None:
         return True
     if mode is ApplyMode.REPAIR:
         return incoming.event == stored.event
-    if incoming.topic_partition == stored.topic_partition and incoming.offset <= stored.offset:
+    same_partition = incoming.topic_partition == stored.topic_partition
+    if same_partition and incoming.offset <= stored.offset:
         return False
-    same_generation = stored.log_generation in comparable_generations(incoming.log_generation)
-    comparable = same_generation and incoming.position is not None and stored.position is not None
-    newer = comparable and incoming.position > stored.position  # type: ignore[operator]  # comparable: neither is None
-    if mode is ApplyMode.RETRY:
-        return newer
-    return incoming.operation == SNAPSHOT_READ or not comparable or newer
+    if mode is ApplyMode.LIVE:
+        return incoming.position is None or not incoming.position.precedes(stored.position)
+    if stored.position is None:
+        return same_partition
+    is_newer = stored.position.precedes(incoming.position)
+    return is_newer or (same_partition and not stored.position.is_above(incoming.position))
 
 
 def merged(incoming: Version, stored: Version | None) -> Version:
     """The version of the row after `incoming` is applied. If it has no position, the stored one stays."""
     if incoming.position is not None or stored is None:
         return incoming
-    return Version(
-        incoming.topic_partition, incoming.offset, stored.log_generation, stored.position, incoming.operation
-    )
+    return Version(incoming.topic_partition, incoming.offset, stored.position, incoming.operation)
 
 
 def supersedes(later: Version, earlier: Version) -> bool:
     """May `earlier` be left out of a batch because `later` follows it?
 
-    Only if both end like the later one alone, whatever is stored: both are streaming events of one log generation and
-    one topic-partition, in the log's order.
+    Only if both end like the later one alone, whatever is stored: what precedes a stored transaction must not become
+    applicable by the other one. So both have positions of one generation, and the later one's is in no part lower.
     """
     return (
-        SNAPSHOT_READ not in (later.operation, earlier.operation)
-        and later.topic_partition == earlier.topic_partition
+        later.topic_partition == earlier.topic_partition
         and later.offset > earlier.offset
-        and later.log_generation == earlier.log_generation
         and later.position is not None
         and earlier.position is not None
-        and later.position > earlier.position
+        and later.position.generation == earlier.position.generation
+        and later.position.transaction >= earlier.position.transaction
+        and later.position.latest_ms >= earlier.position.latest_ms
     )

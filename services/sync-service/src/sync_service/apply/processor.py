@@ -13,7 +13,7 @@ from service_kit.retry import Retrier
 from sync_service.apply.batching import chunks
 from sync_service.apply.changes import Change, earlier
 from sync_service.apply.decode import decode_change
-from sync_service.apply.ordering import SNAPSHOT_READ, Version, topic_partition
+from sync_service.apply.ordering import Version, topic_partition
 from sync_service.dead_letters.models import Stage
 from sync_service.dead_letters.router import BatchRouter, DeadLetterRouter
 from sync_service.metrics import NO_OPERATION
@@ -47,7 +47,7 @@ class RouteProcessor:
         self.statistics = statistics
         self._dead_letter_router = dead_letter_router
         self._rows_at_once = rows_at_once
-        self._log_generation: str | None = None
+        self._log_generations: set[str] = set()
 
     def note_new_topic(self) -> None:
         """The topic was created again: new offsets are not comparable with earlier ones."""
@@ -85,19 +85,12 @@ class RouteProcessor:
         batch.router.done(records[-1].offset + 1)
 
     def _note_log_generation(self, version: Version) -> None:
-        # A snapshot does not know its server, so only the generation of a streaming event can be a new one.
-        if version.log_generation == self._log_generation or version.operation == SNAPSHOT_READ:
+        if version.position is None or version.position.generation in self._log_generations:
             return
-        if self._log_generation is not None:
-            log.warning(
-                "new log generation",
-                route=self.route.name,
-                before=self._log_generation,
-                now=version.log_generation,
-                notable=True,
-            )
+        if self._log_generations:
+            log.warning("new log generation", route=self.route.name, now=version.position.generation, notable=True)
             self.statistics.metrics.log_generations.labels(self.route.name).inc()
-        self._log_generation = version.log_generation
+        self._log_generations.add(version.position.generation)
 
     async def _write(self, chunk: Sequence[Change], batch: "_Batch") -> None:
         """Write a chunk. If the store rejects it, write its halves, until only the rejected changes are left."""

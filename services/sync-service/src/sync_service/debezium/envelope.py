@@ -6,12 +6,14 @@ from typing import Any, Literal, cast
 import msgspec
 
 from sync_service.debezium.errors import InvalidEvent, MissingKey, UnsupportedOperation
+from sync_service.debezium.positions import LogPosition
 from sync_service.debezium.source import Row, Source, decode_json
 from sync_service.sinks.sources import AnySource
 
 Operation = Literal["c", "u", "d", "r"]
 OperationName = Literal["create", "update", "delete", "read"]
 
+SNAPSHOT_READ: Operation = "r"
 OPERATIONS: Mapping[Operation, OperationName] = {"c": "create", "u": "update", "d": "delete", "r": "read"}
 # As texts for people show the operations.
 OPERATION_LABELS: Mapping[OperationName, str] = {
@@ -39,6 +41,14 @@ class ChangeEvent(msgspec.Struct, frozen=True):
     source: Source
     ts_ms: int | None
     unread_before: msgspec.Raw
+
+    @property
+    def position(self) -> LogPosition | None:
+        """The place of its transaction in the source's log. Raises `InvalidEvent`.
+
+        None for a snapshot read: it has the connector's clock, and the position at which the snapshot began.
+        """
+        return None if self.operation == SNAPSHOT_READ else self.source.position
 
     @property
     def before(self) -> Row | None:

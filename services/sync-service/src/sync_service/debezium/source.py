@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from sync_service.debezium.errors import InvalidEvent, MissingKey
+from sync_service.debezium.positions import LogPosition
 
 Row = dict[str, Any]
 
@@ -30,16 +31,8 @@ class Source(msgspec.Struct, frozen=True, tag_field="connector"):
         return str(self.__struct_config__.tag)
 
     @property
-    def log_generation(self) -> str:
-        """Positions are comparable only within one log generation. Raises `InvalidEvent`."""
-        raise NotImplementedError
-
-    @property
-    def position(self) -> str | None:
-        """The place in the source's log, as text that sorts like the log; None if it can't be compared.
-
-        Raises `InvalidEvent`.
-        """
+    def position(self) -> LogPosition:
+        """The place of a streaming event's transaction in the source's log. Raises `InvalidEvent`."""
         raise NotImplementedError
 
     @staticmethod

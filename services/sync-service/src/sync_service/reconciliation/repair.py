@@ -7,11 +7,11 @@ A repaired row gets a version as if a snapshot had read it:
   event gets `NO_TOPIC_PARTITION`, which equals no topic's, and is written only if the row still does not exist.
 - *Its position becomes* that of the newest event that the topic had before the read, when the sync had applied all of
   them. All events in the topic by then were in the source by then, so the row that was read includes them. A later
-  event has a higher position and wins. An older one, sent again by Connect or retried from the dead letters, has a
-  lower position and is refused. Keeping the position of the row's own event would not do: the lost events between
-  that event and the read would count as newer.
-- Where this position is unknown (the topic is empty, or its last events are of different log generations), the position
-  stays what it was. A row without one is overwritten by every live event, and by no dead letter.
+  event wins. An older one, sent again by Connect, is refused where its age is provable; an older dead letter is always
+  refused. Keeping the position of the row's own event would not do: the lost events between that event and the read
+  would count as newer.
+- Where this position is unknown (the topic is empty, or its last events are of different log generations), it becomes
+  `UNKNOWN_POSITION`: the row is overwritten by every live event, and by no dead letter.
 
 An extra row becomes a tombstone with such a version: its delete event was lost, and a replayed insert may still come.
 """
@@ -19,23 +19,19 @@ An extra row becomes a tombstone with such a version: its delete event was lost,
 from collections.abc import Sequence
 
 from sync_service.apply.changes import Change, Key
-from sync_service.apply.ordering import (
-    SNAPSHOT_READ,
-    ApplyMode,
-    Version,
-    comparable_generations,
-    offset,
-    topic_partition,
-)
+from sync_service.apply.ordering import ApplyMode, Version, offset, topic_partition
+from sync_service.debezium.envelope import SNAPSHOT_READ
+from sync_service.debezium.positions import LogPosition
 from sync_service.reconciliation.differences import DifferenceKind
 from sync_service.reconciliation.recheck import ConfirmedDifference
-from sync_service.reconciliation.topic_progress import LogPosition
 from sync_service.sinks.base import Rejected, Sink, Unavailable
 from sync_service.sinks.rows import CannotCompare, CopyRow
 
 # No topic has this id (KIP-516).
 NO_TOPIC_PARTITION = topic_partition("0" * 32, 0)
 NO_EVENT = f"{NO_TOPIC_PARTITION}:{offset(0)}"
+# It has a generation of its own, so nothing is comparable with it.
+UNKNOWN_POSITION = LogPosition("repair", "", 0, 0)
 WRITTEN_AT_ONCE = 500
 _DELETE = "d"
 
@@ -46,23 +42,17 @@ def repair_change(confirmed: ConfirmedDifference, newest: LogPosition | None) ->
     if confirmed.difference.kind is DifferenceKind.UNFIT:
         return None
     values = None if source is None else source.values
-    return Change(pair.key, values, _version(pair.copy, newest, SNAPSHOT_READ if values is not None else _DELETE))
+    operation = SNAPSHOT_READ if values is not None else _DELETE
+    return Change(pair.key, values, _version(pair.copy, newest or UNKNOWN_POSITION, operation))
 
 
-def _version(copy: CopyRow | None, newest: LogPosition | None, operation: str) -> Version:
+def _version(copy: CopyRow | None, newest: LogPosition, operation: str) -> Version:
     stored = copy.version if copy is not None else None
     if stored is None:
-        log_generation, position = (newest.log_generation, newest.position) if newest is not None else ("", None)
-        return Version(NO_TOPIC_PARTITION, offset(0), log_generation, position, operation)
-    if newest is None or _is_older(newest, stored):
-        # Without a position, the sinks keep the stored one.
-        return Version(stored.topic_partition, stored.offset, stored.log_generation, None, operation)
-    return Version(stored.topic_partition, stored.offset, newest.log_generation, newest.position, operation)
-
-
-def _is_older(newest: LogPosition, stored: Version) -> bool:
-    alike = stored.log_generation in comparable_generations(newest.log_generation)
-    return alike and stored.position is not None and newest.position <= stored.position
+        return Version(NO_TOPIC_PARTITION, offset(0), newest, operation)
+    # Without a position, the sinks keep the stored one.
+    position = None if stored.position is not None and not newest.is_above(stored.position) else newest
+    return Version(stored.topic_partition, stored.offset, position, operation)
 
 
 async def write_repairs(sink: Sink, changes: Sequence[Change]) -> dict[Key, str]:

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -15,6 +14,7 @@ from service_kit.kafka import KafkaClients
 from service_kit.kafka_topics import describe_topics_by
 from sync_service.debezium.envelope import decode
 from sync_service.debezium.errors import InvalidEvent
+from sync_service.debezium.positions import LogPosition
 from sync_service.kafka.admin import committed_offsets, offset_ranges
 from sync_service.kafka.clients import StandaloneClients, read_until
 from sync_service.sinks.rows import CannotCompare
@@ -27,14 +27,6 @@ _ANSWER_MS = 10_000
 _LAST_OFFSETS = (20, 400, 8000)
 
 Ends = Mapping[TopicPartition, int]
-
-
-@dataclass(frozen=True, slots=True)
-class LogPosition:
-    """The position of an event in its source's log."""
-
-    log_generation: str
-    position: str
 
 
 class TopicProgress:
@@ -102,9 +94,9 @@ class TopicProgress:
         consumer, _ = await self._clients.connected()
         begins = await consumer.beginning_offsets(list(ends))
         places = [place for each, end in ends.items() if (place := await self._last(consumer, each, begins[each], end))]
-        if len({place.log_generation for place in places}) != 1:
+        if len({place.generation for place in places}) != 1:
             return None
-        return max(places, key=lambda place: place.position)
+        return max(places, key=_transaction)
 
     async def _last(
         self, consumer: AIOKafkaConsumer, partition: TopicPartition, begin: int, end: int
@@ -116,10 +108,7 @@ class TopicProgress:
             records = read_until(consumer, {partition: (start, end)})
             found = [place async for each in records if (place := _log_position(each.key, each.value)) is not None]
             if found:
-                return max(
-                    (each for each in found if each.log_generation == found[-1].log_generation),
-                    key=lambda each: each.position,
-                )
+                return max((each for each in found if each.generation == found[-1].generation), key=_transaction)
             if start == begin:
                 return None
         return None
@@ -141,9 +130,11 @@ class TopicProgress:
 def _log_position(key: bytes | None, value: bytes | None) -> LogPosition | None:
     try:
         event = decode(key, value)
-        if event is None:
-            return None
-        where = event.source.position
-        return None if where is None else LogPosition(event.source.log_generation, where)
+        position = None if event is None else event.position
     except InvalidEvent:
         return None
+    return position
+
+
+def _transaction(position: LogPosition) -> str:
+    return position.transaction

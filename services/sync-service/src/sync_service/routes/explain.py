@@ -135,11 +135,16 @@ def _explained(event: ChangeEvent, route: Route) -> Explanation:
         else:
             lines.append(("row", _json(dict(map_fields(route, event.after)))))
             lines += _not_copied(event.after, route)
-        lines.append(("position", event.source.position or "none: a snapshot of MongoDB has none"))
-        lines.append(("epoch", event.source.log_generation))
+        lines += _place(event)
     except InvalidEvent as error:
         return Explanation([*lines, ("dead letter", f"{type(error).__name__}: {error}")], is_applicable=False)
     return Explanation(lines, is_applicable=True)
+
+
+def _place(event: ChangeEvent) -> list[tuple[str, str]]:
+    if event.position is None:
+        return [("position", "none: a snapshot read has none")]
+    return [("position", event.position.text), ("epoch", event.position.generation)]
 
 
 def _not_copied(row: Row, route: Route) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sync_service.apply.changes import Key
 from sync_service.apply.ordering import Version
+from sync_service.debezium.positions import LogPosition
 from sync_service.sinks.canonical import CanonicalRow, Checksum, ChecksumBuilder
 from sync_service.sinks.mongodb.documents import Document, Documents
 from sync_service.sinks.mongodb.keys import key_of, stored_id
@@ -46,8 +47,8 @@ def _copy_row(document: Document) -> CopyRow:
     version = None
     if isinstance(stored, dict):
         names = ("stream", "offset", "epoch", "position", "operation")
-        topic_partition, offset, generation, position, operation = (stored.get(name) for name in names)
-        version = Version(topic_partition or "", offset or "", generation or "", position, operation or "")
+        topic_partition, offset, generation, position, operation = (stored.get(name) or "" for name in names)
+        version = Version(topic_partition, offset, LogPosition.stored(generation, position), operation)
         if stored.get("deleted_at") is not None:
             return CopyRow(key_of(document["_id"]), None, version)
     return CopyRow(key_of(document["_id"]), document, version)

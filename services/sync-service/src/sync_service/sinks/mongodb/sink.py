@@ -15,7 +15,8 @@ from pymongo import ASCENDING, IndexModel, InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure, PyMongoError
 
 from sync_service.apply.changes import Change
-from sync_service.apply.ordering import SNAPSHOT_READ, ApplyMode, Version, comparable_generations
+from sync_service.apply.ordering import ApplyMode, Version
+from sync_service.debezium.positions import LogPosition
 from sync_service.routes.config import Route
 from sync_service.sinks.base import (
     TOMBSTONE_LIFETIME,
@@ -139,8 +140,8 @@ def _document(change: Change) -> dict[str, Any]:
         "_sync": {
             "stream": version.topic_partition,
             "offset": version.offset,
-            "epoch": version.log_generation,
-            "position": version.position,
+            "epoch": version.position.generation if version.position else "",
+            "position": version.position.text if version.position else None,
             "operation": version.operation,
             "deleted_at": datetime.now(UTC) if change.values is None else None,
         },
@@ -164,22 +165,60 @@ def _upsert(change: Change, mode: ApplyMode) -> UpdateOne:
 
 
 def _guard(incoming: Version, mode: ApplyMode) -> dict[str, Any]:
-    """Is the incoming event newer? The rule of `apply.ordering` on the stored `_sync`.
-
-    In MongoDB's order a missing or null value comes before every text, so no position is lower than any position.
-    """
+    """Is the incoming event newer? The rule of `apply.ordering` on the stored `_sync`."""
     if mode is ApplyMode.REPAIR:
         event = {"stream": incoming.topic_partition, "offset": incoming.offset}
         same = {"$and": [{"$eq": [f"$_sync.{name}", value]} for name, value in event.items()]}
         return {"$or": [_ABSENT, same]}
-    not_redelivered = {
-        "$or": [{"$ne": ["$_sync.stream", incoming.topic_partition]}, {"$lt": ["$_sync.offset", incoming.offset]}]
+    same_partition = {"$eq": ["$_sync.stream", incoming.topic_partition]}
+    not_redelivered = {"$not": {"$and": [same_partition, {"$gte": ["$_sync.offset", incoming.offset]}]}}
+    if mode is ApplyMode.LIVE:
+        return {"$and": [not_redelivered, {"$not": _precedes_stored(incoming.position)}]}
+    follows_in_topic = {"$and": [same_partition, {"$not": _is_above(incoming.position)}]}
+    newer = {"$or": [_follows_stored(incoming.position), follows_in_topic]}
+    return {"$or": [_ABSENT, {"$and": [not_redelivered, newer]}]}
+
+
+def _precedes_stored(position: LogPosition | None) -> Any:
+    """`LogPosition.precedes` of the incoming position and the stored one."""
+    if position is None:
+        return False
+    return {
+        "$and": [
+            {"$eq": ["$_sync.epoch", position.generation]},
+            {"$lt": [position.transaction, _stored(position.transaction)]},
+            {"$lte": [position.latest, _stored(position.earliest, f"{position.transaction}@")]},
+        ]
     }
-    same_generation = {"$in": ["$_sync.epoch", list(comparable_generations(incoming.log_generation))]}
-    newer = {"$lt": ["$_sync.position", incoming.position]}
-    if mode is ApplyMode.RETRY:
-        known = {"$eq": [{"$type": "$_sync.position"}, "string"]}
-        return {"$or": [_ABSENT, {"$and": [not_redelivered, same_generation, known, newer]}]}
-    if incoming.operation == SNAPSHOT_READ or incoming.position is None:
-        return not_redelivered
-    return {"$and": [not_redelivered, {"$or": [newer, {"$not": same_generation}]}]}
+
+
+def _follows_stored(position: LogPosition | None) -> Any:
+    """`LogPosition.precedes` of the stored position and the incoming one."""
+    if position is None:
+        return False
+    return {
+        "$and": [
+            {"$eq": ["$_sync.epoch", position.generation]},
+            {"$lt": [_stored(position.transaction), position.transaction]},
+            {"$lte": [_stored(position.latest, f"{position.transaction}@{position.earliest}-"), position.earliest]},
+        ]
+    }
+
+
+def _is_above(position: LogPosition | None) -> Any:
+    """`LogPosition.is_above` of the stored position and the incoming one. One of a former release counts as none."""
+    known = {"$gte": [{"$indexOfBytes": ["$_sync.position", "@"]}, 0]}
+    if position is None:
+        return known
+    same_or_later = {
+        "$and": [
+            {"$eq": ["$_sync.epoch", position.generation]},
+            {"$lte": [_stored(position.transaction), position.transaction]},
+        ]
+    }
+    return {"$and": [known, {"$not": same_or_later}]}
+
+
+def _stored(part: str, before: str = "") -> Any:
+    """The same part of the stored position: within one generation, all parts have the same width."""
+    return {"$substrBytes": ["$_sync.position", len(before), len(part)]}

@@ -11,10 +11,12 @@ import msgspec
 
 from sync_service.debezium.errors import MissingKey
 from sync_service.debezium.extended_json import decode_document, decode_id
+from sync_service.debezium.positions import LogPosition
 from sync_service.debezium.source import Row, Source, decode_json
 from sync_service.sinks.mongodb.source_id import source_id
 
-SNAPSHOT_ORD = -1
+# The time of a change is that of the primary's clock. After an election, the new primary's clock may be behind by this.
+CLOCK_DIFFERENCE_MS = 60_000
 
 
 class _Key(msgspec.Struct):
@@ -31,19 +33,16 @@ class MongodbSource(Source, frozen=True, tag="mongodb"):
     has_before: ClassVar[bool] = False
 
     collection: str | None = None
-    ord: int | None = None
 
     @property
-    def log_generation(self) -> str:
-        """The connector's name."""
-        return f"mongodb:{self.name}"
+    def position(self) -> LogPosition:
+        """The time of the change: the event contains neither the cluster time nor a resume token.
 
-    @property
-    def position(self) -> str | None:
-        """Time and ordinal. A snapshot read has none: its time is the connector's clock, its `ord` is -1."""
-        if self.ord is None or self.ord == SNAPSHOT_ORD:
-            return None
-        return f"{self.ts_ms:020d}.{self.ord:010d}"
+        Debezium's `ord` is the increment of the cluster time, which is another clock, so it orders nothing.
+        """
+        return LogPosition(
+            f"mongodb-clock:{self.name}", f"{self.ts_ms:020d}", self.ts_ms, self.ts_ms + CLOCK_DIFFERENCE_MS
+        )
 
     @staticmethod
     def decode_key(key: bytes) -> Row:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 from sync_service.apply.changes import Key
-from sync_service.apply.ordering import TOPIC_PARTITION_WIDTH, Version
+from sync_service.apply.ordering import Version
 from sync_service.debezium.errors import UnfitValue
 from sync_service.routes.config import CopiedField, Route
 from sync_service.routes.converters import convert
@@ -54,11 +54,9 @@ class MysqlCopyReader:
 
     def _row(self, values: Values) -> CopyRow:
         row = dict(zip(self._columns, values, strict=True))
-        event, log_generation, position, operation, deleted_at = (row.pop(column) for column in VERSION_COLUMNS)
+        event, generation, position, operation, deleted_at = (row.pop(column) for column in VERSION_COLUMNS)
         key = tuple(_converted(row.pop(name), field) for name, field in self._key.items())
-        version = Version(
-            event[:TOPIC_PARTITION_WIDTH], event[TOPIC_PARTITION_WIDTH + 1 :], log_generation, position, operation
-        )
+        version = Version.stored(event, generation, position, operation)
         if deleted_at is not None:
             return CopyRow(key, None, version)
         for name in self._json:

@@ -36,19 +36,31 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _UPDATED = re.compile(rb"Duplicates: (\d+)")
 
 # Is the incoming event newer? The rule of `apply.ordering`, line by line; `new` is the incoming row.
-_NOT_REDELIVERED = f"""(LEFT(old.sync_event, {TOPIC_PARTITION_WIDTH}) <> LEFT(new.sync_event, {TOPIC_PARTITION_WIDTH})
-         OR new.sync_event > old.sync_event)"""
-_SAME_GENERATION = "old.sync_epoch IN (new.sync_epoch, CONCAT(SUBSTRING_INDEX(new.sync_epoch, '/', 1), '/'))"
+_SAME_PARTITION = f"LEFT(old.sync_event, {TOPIC_PARTITION_WIDTH}) = LEFT(new.sync_event, {TOPIC_PARTITION_WIDTH})"
+_NOT_REDELIVERED = f"(NOT {_SAME_PARTITION} OR new.sync_event > old.sync_event)"
+
+
+def _precedes(one: str, other: str) -> str:
+    """`LogPosition.precedes` on the stored texts."""
+    return f"""COALESCE(
+        {one}.sync_epoch = {other}.sync_epoch
+        AND SUBSTRING_INDEX({one}.sync_position, '@', 1) < SUBSTRING_INDEX({other}.sync_position, '@', 1)
+        AND SUBSTRING_INDEX({one}.sync_position, '-', -1)
+            <= SUBSTRING_INDEX(SUBSTRING_INDEX({other}.sync_position, '@', -1), '-', 1), FALSE)"""
+
+
+# Is the stored position above the incoming one (`LogPosition.is_above`)? One of a former release counts as none.
+_IS_ABOVE = """(
+        COALESCE(INSTR(old.sync_position, '@'), 0) > 0
+        AND NOT COALESCE(
+            new.sync_epoch = old.sync_epoch
+            AND SUBSTRING_INDEX(new.sync_position, '@', 1) >= SUBSTRING_INDEX(old.sync_position, '@', 1), FALSE))"""
+
 _GUARDS = {
-    ApplyMode.LIVE: f"""(
-        {_NOT_REDELIVERED}
-        AND (new.sync_operation = 'r'
-             OR NOT {_SAME_GENERATION}
-             OR COALESCE(new.sync_position > old.sync_position, TRUE)))""",
+    ApplyMode.LIVE: f"({_NOT_REDELIVERED} AND NOT {_precedes('new', 'old')})",
     ApplyMode.RETRY: f"""(
         {_NOT_REDELIVERED}
-        AND {_SAME_GENERATION}
-        AND COALESCE(new.sync_position > old.sync_position, FALSE))""",
+        AND ({_precedes("old", "new")} OR ({_SAME_PARTITION} AND NOT {_IS_ABOVE})))""",
     ApplyMode.REPAIR: "(new.sync_event = old.sync_event)",
 }
 
@@ -166,8 +178,8 @@ class MysqlSink:
             *self._key_values(change),
             *fields,
             version.event,
-            version.log_generation,
-            version.position,
+            version.position.generation if version.position else "",
+            version.position.text if version.position else None,
             version.operation,
             _utc(datetime.now(UTC)) if values is None else None,
             change.source_id,

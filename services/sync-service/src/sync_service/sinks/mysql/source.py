@@ -6,40 +6,47 @@ Fields of `source`: Debezium docs, "MySQL connector", change event values.
 from functools import lru_cache
 
 from sync_service.debezium.errors import InvalidEvent
+from sync_service.debezium.positions import LogPosition
 from sync_service.debezium.source import Source
 
 
 class MysqlSource(Source, frozen=True, tag="mysql"):
+    """`server_id` is that of the server on which the transaction was committed first."""
+
     table: str | None = None
+    server_id: int | None = None
     gtid: str | None = None
     file: str | None = None
     pos: int | None = None
-    row: int | None = None
 
     @property
-    def log_generation(self) -> str:
-        """The base name of the binary log, and the server's uuid.
+    def position(self) -> LogPosition:
+        """With GTIDs, the number of the transaction. Without, the place of the event in the binary log.
 
-        A snapshot does not know the uuid. It comes last, so a generation without it is a prefix of those with one, and
-        is comparable with all of them (`apply.ordering`).
+        A tagged GTID (`uuid:tag:number`) is numbered by its tag. The uuid of a replication group says nothing about the
+        server, therefore the generation names both. With `binlog_transaction_compression`, all events of a transaction
+        have one place, which is right: they are one transaction.
         """
-        base, _ = _log_file(self.file)
-        server, _, _ = (self.gtid or "").partition(":")
-        return f"mysql:{base}/{server}"
-
-    @property
-    def position(self) -> str:
-        """Number of the binary log file (as a number: `.1000000` follows `.999999`), position, row of the event."""
-        _, number = _log_file(self.file)
-        if number is None or self.pos is None or self.row is None:
-            raise InvalidEvent(f"no position in the binary log: {self.file!r} {self.pos!r} {self.row!r}")
-        return f"{number}.{self.pos:020d}.{self.row:010d}"
+        if self.gtid:
+            history, _, number = self.gtid.rpartition(":")
+            if not history or not number.isdecimal():
+                raise InvalidEvent(f"not a GTID: {self.gtid!r}")
+            log, transaction = f"mysql-gtid:{history}", f"{int(number):020d}"
+        else:
+            base, file_number = _log_file(self.file)
+            if file_number is None or self.pos is None:
+                raise InvalidEvent(f"no position in the binary log: {self.file!r} {self.pos!r}")
+            log, transaction = f"mysql-binlog:{base}", f"{file_number}.{self.pos:020d}"
+        return LogPosition(f"{log}/{self.server_id}", transaction, self.ts_ms, self.ts_ms)
 
 
 # Many events in a row come from the same file.
 @lru_cache(maxsize=16)
 def _log_file(name: str | None) -> tuple[str, str | None]:
-    """Base name, and number of fixed width; None if there is no number. Raises `InvalidEvent`."""
+    """Base name, and number of fixed width (`.1000000` follows `.999999`); None if there is no number.
+
+    Raises `InvalidEvent`.
+    """
     if not name:
         raise InvalidEvent("no binary log file in the source")
     base, _, number = name.rpartition(".")
