@@ -164,7 +164,7 @@ class RuleCopy:
         return {row: event.content for row, (_, event) in self._rows.items() if event.operation != "d"}
 
 
-PURE = settings(max_examples=200, deadline=None, derandomize=True)
+PURE = settings(max_examples=100, deadline=None, derandomize=True)
 CONTROL = settings(PURE, phases=[Phase.generate])
 
 
