@@ -61,6 +61,7 @@ async def _run(stack: Stack, arguments: argparse.Namespace) -> Report:
                 "superseded": counted["superseded"],
                 "dead_letters": len(system.dead_letters.arrived),
                 "states_of_rows_watched": trial.regressions.observed,
+                "steps_back_of_unprovable_order": trial.regressions.unprovable,
                 "rows_compared_at_the_end": trial.compared,
                 "deletes_of_gaps_mended": trial.repaired,
             }

@@ -14,6 +14,7 @@ from faults.databases import Databases
 from faults.expected_state import ExpectedState
 from faults.sync_processes import Counts, SecondMember
 from faults.topics import DeadLetterTracker, Topics
+from faults.transactions import Transactions
 from faults.writers import Client
 from service_kit.kafka import KafkaClients
 from sync_service.routes.config import Route
@@ -82,7 +83,8 @@ async def system_of(stack: Stack) -> AsyncIterator[System]:
         KafkaClients(addresses["KAFKA_BOOTSTRAP_SERVERS"]), [route.topic for route in routes], "sync-service"
     )
     databases = Databases(addresses["MYSQL_ROOT_URL"], addresses["MONGODB_URL"])
-    client, counts = Client(addresses["GATEWAY_URL"], expected), Counts(stack, second)
+    client = Client(addresses["GATEWAY_URL"], expected, Transactions(databases))
+    counts = Counts(stack, second)
     counting = asyncio.create_task(counts.sample_periodically())
     try:
         async with httpx.AsyncClient(base_url=addresses["CONNECT_URL"], timeout=30) as connect:

@@ -17,6 +17,7 @@ from pymysqlreplication.row_event import DeleteRowsEvent, UpdateRowsEvent, Write
 from faults.databases import Databases
 from faults.regressions import RegressionDetector, RowVersion, version_fields
 from faults.replica_diff import key_text
+from sync_service.debezium.positions import LogPosition
 from sync_service.routes.config import Route
 
 # It warns on every open that the binary log has no column names.
@@ -88,7 +89,8 @@ class MysqlLog:
         key = key_text(values[columns[name]] for name in route.key)
         deleted = gone or values[columns["sync_deleted_at"]] is not None
         version = tuple(values[columns[name]] for name in version_fields(route.target.name))
-        self._regressions.observe(route.target.name, key, None if deleted else version, place)
+        position = LogPosition.stored(values[columns["sync_epoch"]], values[columns["sync_position"]])
+        self._regressions.observe(route.target.name, key, None if deleted else version, place, position)
 
 
 def _connect(**settings: Any) -> Any:
@@ -139,7 +141,9 @@ class MongoLog:
     def _observe(self, copy: str, key: str, change: Mapping[str, Any]) -> None:
         target = self._copies[copy].target.name
         place = f"oplog {change['clusterTime'].time}.{change['clusterTime'].inc}"
-        self._regressions.observe(target, key, _version(target, change), place)
+        stored = (change.get("fullDocument") or {}).get("_sync", {})
+        position = LogPosition.stored(stored.get("epoch"), stored.get("position"))
+        self._regressions.observe(target, key, _version(target, change), place, position)
 
 
 def _version(target: str, change: Mapping[str, Any]) -> RowVersion | None:

@@ -70,11 +70,11 @@ class Topics:
         async with self._clients.started(self._clients.admin()) as admin:
             yield admin
 
-    async def write(self, records: Sequence[Record]) -> None:
-        """Append each record to its partition, in this order."""
+    async def write(self, records: Sequence[Record]) -> list[int]:
+        """Append each record to its partition, in this order. Returns the new offsets."""
         producer = self._clients.producer(acks="all")
         async with self._clients.started(producer):
-            for each in records:
+            written = [
                 await producer.send_and_wait(
                     each.topic,
                     key=each.key,
@@ -82,6 +82,9 @@ class Topics:
                     partition=each.partition,
                     headers=list(each.headers.items()),
                 )
+                for each in records
+            ]
+        return [metadata.offset for metadata in written]
 
     async def rewind(self, by: int | None, session_timeout_ms: int) -> None:
         """Rewind the group by `by` events in each partition, or to the start (None).

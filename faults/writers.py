@@ -1,4 +1,4 @@
-"""Users that write steadily over REST, each with its own accounts and tweets.
+"""Users that write steadily over REST, and now and then in a transaction, each with its own accounts and tweets.
 
 Rows have one writer each, so `ExpectedState` knows every row. After an unknown outcome the writer never writes to that
 row again.
@@ -7,14 +7,15 @@ row again.
 import asyncio
 import random
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
-from faults.expected_state import ExpectedState
+from faults.expected_state import ExpectedState, State
+from faults.transactions import TransactionFailed, Transactions
 
 AUTH, TWEETS = "/api/auth/v1", "/api/tweets/v1"
 TIMEOUT_SECONDS = 10.0
@@ -22,6 +23,8 @@ ACCOUNTS_EACH = 3
 TWEETS_REMEMBERED = 40
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 2.0
+# The share of MySQL's transactions that the server compresses in its binary log.
+_COMPRESSED = 0.5
 
 
 class Rejected(Exception):  # noqa: N818 - a response
@@ -49,10 +52,11 @@ class OwnTweet:
 
 
 class Client:
-    """REST through the gateway. Every request succeeds, or raises `Rejected` or `OutcomeUnknown`."""
+    """REST through the gateway, and transactions. Every request succeeds, or raises `Rejected` or `OutcomeUnknown`."""
 
-    def __init__(self, gateway: str, expected: ExpectedState) -> None:
+    def __init__(self, gateway: str, expected: ExpectedState, transactions: Transactions) -> None:
         self.expected = expected
+        self._transactions = transactions
         self._http = httpx.AsyncClient(base_url=gateway, timeout=TIMEOUT_SECONDS)
 
     async def close(self) -> None:
@@ -92,6 +96,12 @@ class Client:
         state = {"username": account.username, "name": name}
         await self._change("auth.users", account.id, state, "PATCH", f"{AUTH}/users/me", account, json={"name": name})
 
+    async def rename_repeatedly(self, account: Account, names: Sequence[str], *, compressed: bool) -> None:
+        """Change the name several times in one transaction."""
+        state = {"username": account.username, "name": names[-1]}
+        with self._noting("auth.users", account.id, state):
+            await self._transactions.rename(account.id, names, compressed=compressed)
+
     async def delete_account(self, account: Account) -> None:
         await self._change("auth.users", account.id, None, "DELETE", f"{AUTH}/users/me", account)
 
@@ -108,6 +118,13 @@ class Client:
             "tweets", tweet.id, state, "PATCH", path, tweet.author, json={"text": text}, headers=if_match
         )
         tweet.version += 1
+
+    async def edit_repeatedly(self, tweet: OwnTweet, texts: Sequence[str]) -> None:
+        """Delete, insert and edit the tweet in one transaction."""
+        state = {"text": texts[-1], "version": tweet.version + len(texts)}
+        with self._noting("tweets", tweet.id, state):
+            await self._transactions.edit(tweet.id, texts, tweet.version + 1)
+        tweet.version += len(texts)
 
     async def delete(self, tweet: OwnTweet) -> None:
         """The service deletes the tweet's likes a moment later."""
@@ -144,11 +161,17 @@ class Client:
         self, table: str, key: str, state: Any, method: str, path: str, account: Account, **request: Any
     ) -> None:
         """Write one row, and note the outcome in `expected`."""
-        try:
+        with self._noting(table, key, state):
             await self.request(method, path, account.bearer, **request)
-        except OutcomeUnknown:
+
+    @contextmanager
+    def _noting(self, table: str, key: str, state: State) -> Iterator[None]:
+        """Note the outcome of a write in `expected`. Raises `OutcomeUnknown` of a failed transaction, too."""
+        try:
+            yield
+        except (OutcomeUnknown, TransactionFailed) as error:
             self.expected.note_uncertain(table, key, state)
-            raise
+            raise OutcomeUnknown from error
         self.expected.note_acknowledged(table, key, state)
 
 
@@ -184,12 +207,14 @@ class Writer:
             return
         # Weights in per cent.
         actions = {
-            28: self._post,
-            25: self._edit,
+            25: self._post,
+            19: self._edit,
             17: self._toggle_like,
             13: self._delete,
             9: self._rename,
             7: self._toggle_follow,
+            6: self._edit_repeatedly,
+            3: self._rename_repeatedly,
             1: self._delete_account,
         }
         (action,) = self._rng.choices(list(actions.values()), weights=list(actions))
@@ -227,12 +252,17 @@ class Writer:
             raise
 
     async def _rename(self) -> None:
-        account = self._rng.choice(self._accounts)
-        try:
-            await self._client.rename(account, f"Name {self._rng.randrange(10**9)}")
-        except OutcomeUnknown:
-            self._forget(account)
-            raise
+        name = f"Name {self._rng.randrange(10**9)}"
+        await self._with_account(lambda account: self._client.rename(account, name))
+
+    async def _edit_repeatedly(self) -> None:
+        texts = [self._text() for _ in range(self._rng.randint(1, 6))]
+        await self._with_tweet(lambda tweet: self._client.edit_repeatedly(tweet, texts))
+
+    async def _rename_repeatedly(self) -> None:
+        names = [f"Name {self._rng.randrange(10**9)}" for _ in range(self._rng.randint(2, 6))]
+        compressed = self._rng.random() < _COMPRESSED
+        await self._with_account(lambda each: self._client.rename_repeatedly(each, names, compressed=compressed))
 
     async def _delete_account(self) -> None:
         account = self._rng.choice(self._accounts)
@@ -245,6 +275,14 @@ class Writer:
             await act(tweet)
         except OutcomeUnknown:
             self._tweets.remove(tweet)
+            raise
+
+    async def _with_account(self, act: Callable[[Account], Awaitable[None]]) -> None:
+        account = self._rng.choice(self._accounts)
+        try:
+            await act(account)
+        except OutcomeUnknown:
+            self._forget(account)
             raise
 
     def _forget(self, account: Account) -> None:

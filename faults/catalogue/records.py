@@ -3,13 +3,15 @@
 import json
 import random
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 
 from faults.catalogue.base import Fault, now
 from faults.poison import is_usable, kinds_for, poisoned
 from faults.system import System
 from faults.topics import MARKER, Record
-from sync_service.debezium.envelope import SNAPSHOT_READ
+from sync_service.debezium.envelope import SNAPSHOT_READ, decode
+from sync_service.debezium.positions import LogPosition
 
 _PARTITIONS_TRIED = 6
 
@@ -45,31 +47,53 @@ def _is_snapshot(record: Record) -> bool:
     return record.value is not None and f'"op":"{SNAPSHOT_READ}"'.encode() in record.value.replace(b" ", b"")
 
 
+def provably_old(records: Sequence[Record]) -> list[Record]:
+    """The events that are provably older than a later event of their rows: the sync must refuse them."""
+    newest: dict[bytes | None, LogPosition] = {}
+    old = []
+    for record in reversed(records):
+        event = decode(record.key, record.value)
+        if event is None or event.position is None:
+            continue
+        if record.key in newest and event.position.precedes(newest[record.key]):
+            old.append(record)
+        newest.setdefault(record.key, event.position)
+    return old[::-1]
+
+
 class StaleEvents(Fault):
-    """Repeat old events at the end of the topic: after newer events of the same rows, some after their deletes."""
+    """Repeat old events at the end of the topic: after newer events of the same rows, some after their deletes.
+
+    An event of MongoDB is only repeated if it is more than a minute older: the order of others can't be proved.
+    """
 
     name = "stale events"
     weight = 14
 
     async def inject(self, system: System, rng: random.Random) -> float:
-        events = [each for each in await some_partition(system, rng) if each.value is not None]
-        by_key: dict[bytes | None, list[Record]] = {}
-        for each in events:
-            by_key.setdefault(each.key, []).append(each)
-        old = [each for several in by_key.values() for each in several[:-1]]
-        await system.topics.write(rng.sample(old, min(len(old), rng.randint(1, 10))))
+        for _ in range(_PARTITIONS_TRIED):
+            if old := provably_old(await some_partition(system, rng)):
+                await system.topics.write(rng.sample(old, min(len(old), rng.randint(1, 10))))
+                break
         return now()
 
 
 class TailReplayed(Fault):
-    """Repeat the newest events in order, as Connect does after a kill before its commit."""
+    """Repeat the newest events in order, as Connect does after a kill before its commit: up to the newest event.
+
+    Connect has one writer for each partition. Here the real one continues, so what it has written in between is
+    repeated, too.
+    """
 
     name = "replayed tail"
     weight = 10
 
     async def inject(self, system: System, rng: random.Random) -> float:
         tail = (await some_partition(system, rng))[-rng.randint(5, 60) :]
-        await system.topics.write(tail)
+        while tail:
+            repeated = set(await system.topics.write(tail))
+            after = await system.topics.read(tail[-1].topic, tail[-1].partition, tail[-1].offset + 1)
+            tail = [each for each in after if each.offset < max(repeated) and each.offset not in repeated]
         return now()
 
 

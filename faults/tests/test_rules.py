@@ -23,6 +23,7 @@ from sync_service.debezium.envelope import decode
 from sync_service.debezium.errors import InvalidEvent
 from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.routes.mapping import map_fields, map_key
+from sync_service.sinks.mongodb.source import MongodbSource
 
 ROUTES = {route.name: route for route in load_routes(default_routes_file())}
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -94,6 +95,21 @@ def test_older_version_is_a_regression(versions: list[tuple[int, int] | None], r
     for place, version in enumerate(versions):
         detector.observe("tweets", "1", version, str(place))
     assert len(detector.found) == regressions
+
+
+@pytest.mark.parametrize(
+    ("earlier_ms", "later_ms", "found"),
+    [(1, 60_000, (0, 1)), (1, 60_001, (1, 0)), (60_001, 1, (1, 0))],
+    ids=["in doubt", "provably older", "newer by its position"],
+)
+def test_step_back_within_the_difference_of_clocks_is_no_regression(
+    earlier_ms: int, later_ms: int, found: tuple[int, int]
+) -> None:
+    detector = RegressionDetector()
+    for version, ts_ms in ((2, later_ms), (1, earlier_ms)):
+        position = MongodbSource(name="cdc.mongo", ts_ms=ts_ms).position
+        detector.observe("tweets", "1", (1, version), "somewhere", position)
+    assert (len(detector.found), detector.unprovable) == found
 
 
 def _account(**changed: Any) -> dict[str, Any]:
