@@ -5,6 +5,7 @@ All events of a MongoDB transaction have one place in the log, and so do those o
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from bson import ObjectId
 from pymongo.errors import PyMongoError
@@ -36,7 +37,7 @@ class Transactions:
         await _attempt(write)
 
     async def edit(self, tweet: str, texts: Sequence[str], version: int) -> None:
-        """Delete and insert the tweet, then give it these texts; its first new version is `version`.
+        """Delete the tweet, create it again and give it these texts; the first one is `version`.
 
         Raises `TransactionFailed`.
         """
@@ -47,7 +48,7 @@ class Transactions:
                 document = tweets.find_one_and_delete(by_id, session=session)
                 if document is None:
                     raise TransactionFailed(f"tweet {tweet} is gone")
-                tweets.insert_one(document, session=session)
+                tweets.insert_one({**document, "created_at": datetime.now(UTC)}, session=session)
                 for number, text in enumerate(texts):
                     change = {"$set": {"text": text, "version": version + number}}
                     tweets.update_one(by_id, change, session=session)

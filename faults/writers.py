@@ -120,7 +120,7 @@ class Client:
         tweet.version += 1
 
     async def edit_repeatedly(self, tweet: OwnTweet, texts: Sequence[str]) -> None:
-        """Delete, insert and edit the tweet in one transaction."""
+        """Delete the tweet, create it again and edit it in one transaction."""
         state = {"text": texts[-1], "version": tweet.version + len(texts)}
         with self._noting("tweets", tweet.id, state):
             await self._transactions.edit(tweet.id, texts, tweet.version + 1)
