@@ -24,27 +24,39 @@ RIGHTS = (
     ("group", ("sync-service", "tandem-connect"), ("Describe", "Read")),
     ("cluster", (), ("Describe",)),
 )
+# For CONNECT_EXACTLY_ONCE in addition.
+TRANSACTION_RIGHTS = (
+    "transactional-id",
+    ("tandem-connect-*", "connect-cluster-tandem-connect*"),
+    ("Describe", "Write"),
+)
 # `restricted` logs in by SCRAM, too, and sync-service's own tests use certificates.
-LONG = [pytest.param(name, marks=pytest.mark.long) for name in ("scram", "mutual")]
+LONG = [pytest.param(name, marks=pytest.mark.long) for name in ("scram", "mutual", "exactly-once")]
 
 
 @pytest.fixture(scope="module", params=["restricted", *LONG])
 def secured_stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, log_folder: Path
 ) -> Iterator[Stack]:
-    """By user name and password, by a certificate, and by an account that has only the documented rights."""
+    """By user name and password, by a certificate, and by an account that has only the documented rights.
+
+    The latter also with `CONNECT_EXACTLY_ONCE`.
+    """
+    exactly_once = request.param == "exactly-once"
     folder, logs = tmp_path_factory.mktemp("secured-kafka"), log_folder / f"secured-{request.param}"
     with secured_kafka(folder, logs / "broker") as kafka:
         if request.param == "mutual":
             files = {"SSL_CERT": str(kafka.certificates.cert), "SSL_KEY": str(kafka.certificates.key)}
             settings = kafka.settings("mutual", **files)
-        elif request.param == "restricted":
-            for resource, names, operations in RIGHTS:
+        elif request.param == "restricted" or exactly_once:
+            for resource, names, operations in (*RIGHTS, *([TRANSACTION_RIGHTS] if exactly_once else [])):
                 kafka.grant("bob", resource, names, operations)
             settings = kafka.settings("scram", SASL_USERNAME="bob")
         else:
             settings = kafka.settings("scram")
-        with temporary_stack("tandem-secured-", logs=logs / "stack", kafka=settings) as stack:
+        with temporary_stack(
+            "tandem-secured-", logs=logs / "stack", kafka=settings, exactly_once=exactly_once
+        ) as stack:
             stack.start()
             yield stack
 
