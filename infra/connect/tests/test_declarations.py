@@ -72,8 +72,9 @@ def test_producer_accepts_the_largest_record_unless_the_declaration_limits_it() 
 
 
 def test_exactly_once_needs_a_worker_that_supports_it() -> None:
-    own = {"connector.class": "x", "topic.prefix": "cdc", "transaction.boundary": "interval"}
-    assert Connector("mysql", own).exactly_once().config == {**own, "exactly.once.support": "required"}
+    own = {"connector.class": "x", "topic.prefix": "cdc", "transaction.boundary": "interval", "max.batch.size": "1"}
+    transactional = {"exactly.once.support": "required", "max.batch.size": "2048", "poll.interval.ms": "10"}
+    assert Connector("mysql", own).exactly_once().config == {**own, **transactional}
 
 
 def test_events_of_mongodb_are_without_what_makes_them_larger_than_mongodb_delivers() -> None:
