@@ -5,13 +5,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from registrar.connectors import InvalidDeclaration, declarations_folder, load_connectors
 from registrar.reconcile_loop import POLL_BACKOFF
 from registrar.redaction import redact
-from registrar.state import RESETTING, Action, AttemptSchedule, ConnectorMonitor, ConnectorState, parse_state
+from registrar.state import (
+    RESETTING,
+    Action,
+    AttemptSchedule,
+    ConnectorMonitor,
+    ConnectorState,
+    parse_state,
+    takes_snapshot,
+)
 from registrar.topics import load_topics
 from service_kit.retry import Backoff
 
@@ -128,6 +137,25 @@ def test_snapshot_may_be_silent_for_longer() -> None:
     monitor = ConnectorMonitor("mysql", heartbeat_limit=30, snapshot_limit=100)
     assert restarts(monitor, LOADING, range(1000, 1200)) == [1101]
     assert monitor.problem(LOADING, CONFIG) == "takes a snapshot, last event 500 s ago"
+
+
+def test_cause_of_the_silence_is_part_of_the_problem() -> None:
+    problem = new_monitor().problem(replace(SILENT, cause="a change event is over 16 MB"), CONFIG)
+    assert problem == "last heartbeat 500 s ago: a change event is over 16 MB"
+
+
+@pytest.mark.parametrize(
+    ("offsets", "is_snapshot"),
+    [
+        ([], True),
+        ([{"snapshot": "INITIAL", "snapshot_completed": False, "file": "b.1", "pos": 4}], True),
+        ([{"snapshot": True}], True),
+        ([{"file": "b.1", "pos": 4, "gtids": "a:1"}], False),
+        ([{"sec": 1, "ord": 1, "resume_token": "82"}, {"snapshot": "false"}], False),
+    ],
+)
+def test_snapshot_is_known_by_the_offsets(offsets: list[dict[str, Any]], *, is_snapshot: bool) -> None:
+    assert takes_snapshot(offsets) == is_snapshot
 
 
 def test_too_large_record_is_a_problem_that_names_the_setting_and_no_reason_to_restart_for_ever() -> None:

@@ -1,17 +1,22 @@
 """Settings of the source databases, read with the connectors' accounts."""
 
+import secrets
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from pymongo import AsyncMongoClient
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from embedded_stack import Stack
 from registrar.connectors import Connector
-from registrar.sources import Unreachable, mongodb_problem, mysql_problem, source_problem
+from registrar.sources import Unreachable, mongodb_problem, mysql_problem, source_problem, stream_problem
 from service_kit.mysql import create_engine
 from support.connector import declared_connectors
+
+if TYPE_CHECKING:
+    from pymongo.asynchronous.database import AsyncDatabase
 
 RIGHT = {"gtid_mode": "ON", "binlog_format": "ROW", "binlog_row_image": "FULL", "binlog_row_value_options": ""}
 GROUP = {"group_replication_group_name": "a-uuid", "group_replication_gtid_assignment_block_size": "1000000"}
@@ -92,3 +97,33 @@ async def test_server_that_does_not_answer_has_no_problem_and_no_result(connecto
         await source_problem(Connector(mysql.name, {**mysql.config, "database.port": "1"}))
     with pytest.raises(Unreachable):
         await source_problem(Connector(mysql.name, {**mysql.config, "database.password": "wrong"}))
+
+
+@pytest.fixture
+async def database(mongodb_url: str) -> "AsyncIterator[AsyncDatabase[dict[str, Any]]]":
+    async with AsyncMongoClient[dict[str, Any]](mongodb_url) as client:
+        name = f"large_{secrets.token_hex(4)}"
+        yield client[name]
+        await client.drop_database(name)
+
+
+async def test_event_that_mongodb_does_not_deliver_is_named(
+    connectors: dict[str, Connector], database: "AsyncDatabase[dict[str, Any]]"
+) -> None:
+    own = {"capture.target": database.name}
+    mongodb = Connector("mongodb", {**connectors["mongodb-tweets"].config, **own})
+    without = Connector("mongodb", {**mongodb.config, "cursor.pipeline": "[]"})
+    async with await database.watch(max_await_time_ms=100) as stream:
+        await database.items.insert_one({"_id": 1, "padding": "a" * 10_000_000})
+        inserted = await stream.next()
+    await database.items.update_one({"_id": 1}, {"$set": {"padding": "b" * 10_000_000}})
+    offsets = [{"resume_token": inserted["_id"]["_data"]}]
+    problem = await stream_problem(without, offsets)
+    assert problem is not None
+    assert problem.startswith("a change event is over 16 MB, which MongoDB does not deliver")
+    # With the pipeline that the registrar adds.
+    assert await stream_problem(mongodb, offsets) is None
+    assert await stream_problem(without, []) is None
+    unknown = await stream_problem(mongodb, [{"resume_token": "00"}])
+    assert unknown is not None
+    assert unknown.startswith("MongoDB refuses the change stream: ")

@@ -42,12 +42,11 @@ class ConnectClient:
         connectors: dict[str, dict[str, Any]] = answer.json()
         return connectors
 
-    async def takes_snapshot(self, name: str) -> bool:
-        """Has the connector not committed the end of its snapshot yet? True also before its first event."""
+    async def offsets(self, name: str) -> list[dict[str, Any]]:
+        """The positions that the connector has committed, one for each part of its source."""
         answer = await self._client.get(f"/connectors/{name}/offsets")
         answer.raise_for_status()
-        offsets = [entry["offset"] or {} for entry in answer.json()["offsets"]]
-        return not offsets or any(offset.get("snapshot") not in {None, False, "false"} for offset in offsets)
+        return [entry["offset"] or {} for entry in answer.json()["offsets"]]
 
     async def put(self, name: str, config: Mapping[str, str]) -> None:
         """Create or change a connector. Raises `ConnectorRefused`, which names each invalid option.

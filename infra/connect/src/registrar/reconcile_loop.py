@@ -16,8 +16,8 @@ from registrar.connectors import Connector
 from registrar.metrics import RegistrarMetrics
 from registrar.redaction import redact
 from registrar.settings import Settings
-from registrar.sources import CHECK_SECONDS, Unreachable, source_problem
-from registrar.state import Action, ConnectorMonitor, ConnectorState, parse_state
+from registrar.sources import CAUSE_SECONDS, CHECK_SECONDS, Unreachable, source_problem, stream_problem
+from registrar.state import Action, ConnectorMonitor, ConnectorState, parse_state, takes_snapshot
 from registrar.topics import TopicDeclaration, TopicReconciler
 from service_kit.http_client import internal_client
 from service_kit.kafka import KafkaClients
@@ -68,6 +68,8 @@ class Registrar:
             for each in self.connectors
         }
         self._changes_seen = 0
+        # Causes of silence with the times when they were found.
+        self._causes: dict[str, tuple[float, str | None]] = {}
         self._repairing: set[str] = set()
         self._reported: dict[str, str] = {}
 
@@ -152,17 +154,29 @@ class Registrar:
                         (age for topic, age in broker_state.growth.items() if connector.writes(topic)), default=None
                     ),
                 )
-            if self._monitors[name].may_take_snapshot(current):
-                current = replace(current, takes_snapshot=await self._takes_snapshot(connect, name))
+            if self._monitors[name].is_silent(current):
+                current = await self._with_cause(connect, connector, current)
+            else:
+                self._causes.pop(name, None)
             self._record(connector, current)
 
-    async def _takes_snapshot(self, connect: ConnectClient, name: str) -> bool:
-        """False if Connect does not say."""
+    async def _with_cause(
+        self, connect: ConnectClient, connector: Connector, current: ConnectorState
+    ) -> ConnectorState:
+        """The state of a silent connector with what its offsets and its source tell about it."""
+        name, now = connector.name, time.monotonic()
         try:
-            return await connect.takes_snapshot(name)
+            offsets = await connect.offsets(name)
         except (httpx.HTTPError, ValueError, KeyError) as error:
             log.warning("offsets unknown", connector=name, reason=redact(repr(error)))
-            return False
+            return current
+        if takes_snapshot(offsets):
+            return replace(current, takes_snapshot=True)
+        found_at, cause = self._causes.get(name, (float("-inf"), None))
+        if now >= found_at + CAUSE_SECONDS:
+            cause = await stream_problem(connector, offsets)
+            self._causes[name] = now, cause
+        return replace(current, cause=cause)
 
     async def _check_sources(self) -> None:
         """Check the databases of the connectors for ever."""

@@ -1,21 +1,24 @@
-"""Checks the settings of the source databases that the order of change events rests on.
+"""Checks the settings of the source databases that the order of changes rests on, and what they refuse a connector.
 
-The accounts are those of the connectors. Reading these settings needs no privilege.
+The accounts are those of the connectors. Reading the settings needs no privilege.
 """
 
 import asyncio
+import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncmy
 from asyncmy.errors import MySQLError
 from pymongo import AsyncMongoClient
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from registrar.connectors import Connector
 
 CHECK_SECONDS = 60.0
+# Between two attempts to find the cause of a connector's silence.
+CAUSE_SECONDS = 30.0
 _TIMEOUT_SECONDS = 5.0
 
 # What each setting of MySQL must be, and why.
@@ -29,6 +32,13 @@ _GROUP, _BLOCK_SIZE = "group_replication_group_name", "group_replication_gtid_as
 _MYSQL_SETTINGS = (*_MYSQL, _GROUP, _BLOCK_SIZE)
 # MongoDB 6.0: events have the time of the change (`wallTime`) since then.
 _LEAST_WIRE_VERSION, _LEAST_VERSION = 17, "6.0"
+
+
+_TOO_LARGE = 10334  # BSONObjectTooLarge
+_REMEDY_FOR_LARGE_EVENTS = (
+    "the connector's own cursor.pipeline or capture.mode makes it so large; remove it, or from MongoDB 6.0.9 on set "
+    "cursor.oversize.handling.mode=split"
+)
 
 
 class Unreachable(Exception):  # noqa: N818 - a state of the database
@@ -103,10 +113,49 @@ def _tls(mode: str) -> ssl.SSLContext | None:
 
 
 async def _mongodb_hello(config: Mapping[str, str]) -> Mapping[str, Any]:
-    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+    async with _mongodb(config) as client:
+        return await client.admin.command("hello")
+
+
+def _mongodb(config: Mapping[str, str]) -> "AsyncMongoClient[dict[str, Any]]":
+    return AsyncMongoClient(
         config["mongodb.connection.string"],
         appname="registrar",
         serverSelectionTimeoutMS=int(_TIMEOUT_SECONDS * 1000),
     )
-    async with client:
-        return await client.admin.command("hello")
+
+
+async def stream_problem(connector: Connector, offsets: Sequence[Mapping[str, Any]]) -> str | None:
+    """Why MongoDB refuses the change stream of a connector from its offset on; None if it does not, or is unknown.
+
+    Debezium retries for ever then, and Kafka Connect reports RUNNING.
+    """
+    token = next((offset["resume_token"] for offset in offsets if offset.get("resume_token")), None)
+    if token is None or not connector.reads_mongodb:
+        return None
+    try:
+        async with asyncio.timeout(_TIMEOUT_SECONDS), _mongodb(connector.config) as client:
+            await _read_stream(client, connector.config, token)
+    except OperationFailure as error:
+        if error.code == _TOO_LARGE:
+            return f"a change event is over 16 MB, which MongoDB does not deliver ({_REMEDY_FOR_LARGE_EVENTS})"
+        return f"MongoDB refuses the change stream: {error.code} {str(error).split(', full error', maxsplit=1)[0]}"
+    except (TimeoutError, PyMongoError, OSError, ValueError):
+        # Reading for long means that nothing is refused soon. An unreachable server is reported by the other check.
+        return None
+    return None
+
+
+async def _read_stream(client: "AsyncMongoClient[dict[str, Any]]", config: Mapping[str, str], token: str) -> None:
+    """Read the events as Debezium does, up to the newest. Raises `OperationFailure`."""
+    mode = config.get("capture.mode", "change_streams_update_full")
+    options: dict[str, Any] = {"resume_after": {"_data": token}, "max_await_time_ms": 500}
+    if "update_full" in mode:
+        options["full_document"] = "updateLookup"
+    if "pre_image" in mode:
+        options["full_document_before_change"] = "whenAvailable"
+    pipeline = json.loads(config.get("cursor.pipeline") or "[]")
+    source = client[config["capture.target"]] if config.get("capture.scope") == "database" else client
+    async with await source.watch(pipeline, **options) as stream:
+        while await stream.try_next() is not None:
+            pass

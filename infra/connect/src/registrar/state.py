@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from registrar.redaction import redact
 from service_kit.retry import Backoff
@@ -41,8 +42,8 @@ class ConnectorState:
     `config` is Kafka Connect's, None if Connect does not have the connector. `state` and `task_states` are Connect's
     words. `heartbeat_age` is in seconds, None without a heartbeat. `event_age` is in seconds since the connector was
     seen to write to one of its topics, None if it was not. `heartbeats_unknown` is the reason why heartbeats can't be
-    read. `failure` is the error of the connector or of a task, in one line without secrets. `takes_snapshot` is known
-    only of a connector that is silent.
+    read. `failure` is the error of the connector or of a task, in one line without secrets. Only of a connector that is
+    silent it is known whether it `takes_snapshot`, and the `cause` of its silence, if its source tells.
     """
 
     config: Mapping[str, str] | None
@@ -53,6 +54,7 @@ class ConnectorState:
     heartbeats_unknown: str | None = None
     event_age: float | None = None
     takes_snapshot: bool = False
+    cause: str | None = None
 
     @property
     def activity_age(self) -> float | None:
@@ -121,6 +123,11 @@ def _failure(parts: Sequence[Mapping[str, object]], *configs: Mapping[str, str])
             causes = [line.removeprefix("Caused by: ") for line in others if line.startswith("Caused by: ")]
             return redact("; cause: ".join([first, *causes[-1:]]), *configs)
     return None
+
+
+def takes_snapshot(offsets: Sequence[Mapping[str, Any]]) -> bool:
+    """Has a connector not committed the end of its snapshot yet? True also before its first event."""
+    return not offsets or any(offset.get("snapshot") not in {None, False, "false"} for offset in offsets)
 
 
 @dataclass
@@ -216,7 +223,8 @@ class ConnectorMonitor:
             return "no heartbeat yet"
         if current.activity_age > self.heartbeat_limit:
             what = "takes a snapshot, last event" if current.takes_snapshot else "last heartbeat"
-            return f"{what} {current.activity_age:.0f} s ago"
+            cause = f": {current.cause}" if current.cause else ""
+            return f"{what} {current.activity_age:.0f} s ago{cause}"
         return None
 
     def _needed(self, current: ConnectorState, declared: Mapping[str, str]) -> Action:
@@ -245,8 +253,8 @@ class ConnectorMonitor:
         else:
             self._expected_for = 0.0
 
-    def may_take_snapshot(self, current: ConnectorState) -> bool:
-        """Is the connector so silent that it matters whether it takes a snapshot?"""
+    def is_silent(self, current: ConnectorState) -> bool:
+        """Is there a reason to find out why?"""
         return self._is_silent(current, self.heartbeat_limit)
 
     def _is_silent(self, current: ConnectorState, limit: float) -> bool:
