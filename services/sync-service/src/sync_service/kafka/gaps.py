@@ -57,15 +57,16 @@ class Gaps:
     async def record(self, gaps: Sequence[Gap]) -> None:
         """Store gaps. Raises `Unavailable`.
 
-        A gap that is found again gets the current time: a comparison that began before does not end the doubt.
+        A gap that is found again gets the current time and reason: a comparison that began before does not end the
+        doubt.
         """
         statement = text(
             "INSERT INTO sync_gaps (topic, topic_id, partition_number, first_offset, end_offset, reason, found_at) "
             "VALUES (:topic, :topic_id, :partition, :first, :end, :reason, UTC_TIMESTAMP(6)) AS new "
             "ON DUPLICATE KEY UPDATE end_offset = GREATEST(sync_gaps.end_offset, new.end_offset), "
-            "found_at = new.found_at"
+            "reason = new.reason, found_at = new.found_at"
         )
-        async with _answering(), self._engine.begin() as connection:
+        async with answering(), self._engine.begin() as connection:
             for gap in gaps:
                 await connection.execute(statement, {name: getattr(gap, name) for name in _STORED})
         await self.refresh()
@@ -76,7 +77,7 @@ class Gaps:
             "SELECT topic, topic_id, partition_number, first_offset, end_offset, reason, found_at "
             "FROM sync_gaps ORDER BY found_at, topic, partition_number, first_offset"
         )
-        async with _answering(), self._engine.connect() as connection:
+        async with answering(), self._engine.connect() as connection:
             rows = await connection.execute(statement)
             self._known = tuple(
                 KnownGap(
@@ -97,7 +98,7 @@ _STORED = ("topic", "topic_id", "partition", "first", "end", "reason")
 
 async def now(engine: AsyncEngine) -> datetime:
     """The time by the clock of the database, which `forget` compares with. Raises `Unavailable`."""
-    async with _answering(), engine.connect() as connection:
+    async with answering(), engine.connect() as connection:
         moment: datetime = (await connection.execute(text("SELECT UTC_TIMESTAMP(6)"))).scalar_one()
         return moment
 
@@ -105,7 +106,7 @@ async def now(engine: AsyncEngine) -> datetime:
 async def forget(engine: AsyncEngine, topic: str, *, before: datetime) -> int:
     """Delete the gaps of a topic that were found before a time. Returns their number. Raises `Unavailable`."""
     statement = text("DELETE FROM sync_gaps WHERE topic = :topic AND found_at < :before")
-    async with _answering(), engine.begin() as connection:
+    async with answering(), engine.begin() as connection:
         try:
             return (await connection.execute(statement, {"topic": topic, "before": before})).rowcount
         except ProgrammingError as error:
@@ -116,7 +117,8 @@ async def forget(engine: AsyncEngine, topic: str, *, before: datetime) -> int:
 
 
 @asynccontextmanager
-async def _answering() -> AsyncIterator[None]:
+async def answering() -> AsyncIterator[None]:
+    """Raises `Unavailable` for every error of MySQL, and after `ANSWER_SECONDS`."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             yield

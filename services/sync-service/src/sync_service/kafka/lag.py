@@ -34,8 +34,10 @@ class LagReader:
     async def by_topic(self) -> dict[str, int]:
         """Events of the assigned partitions that are not applied yet, without the `unplaced_topics`.
 
-        Raises `KafkaError`, as `progress` does.
+        Empty while no partition is assigned. Raises `KafkaError`, as `progress` does.
         """
+        if not self._assignment.workers:
+            return {}
         lag = dict.fromkeys(self._topics, 0)
         for partition, progress in (await self.progress()).items():
             lag[partition.topic] += progress.lag
