@@ -35,7 +35,7 @@ from sync_service.main import create_app
 from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.settings import Settings
 
-TAGS = ("dead letters", "events", "reconciliation", "pipeline", "counts")
+TAGS = ("dead letters", "events", "reconciliation", "pipeline", "counts", "routes")
 
 # At most. On an idle machine with two cores all of it takes half a minute; a busy one tries fewer random cases.
 EXAMPLES_PER_OPERATION, OPERATIONS_SECONDS = 20, 25
@@ -45,6 +45,8 @@ LETTERS = 25
 RULES_BEYOND_SCHEMAS = {
     "invalid-cursor",  # only a list makes them
     "unknown-route",
+    "route-not-found",
+    "route-not-stopped",
     "reconciliation-running",  # one at a time
     "value-error",  # either ids or a route
 }
@@ -168,6 +170,6 @@ async def test_operation_refuses_other_roles(live: tuple[SyncProcess, Replica], 
         (sync.bearer("customer"), (403, "forbidden")),
     ):
         answer: httpx.Response = await replica.client.request(
-            method, path.replace("{letter_id}", "0-0"), headers=headers, json=body
+            method, path.replace("{letter_id}", "0-0").replace("{name}", "nowhere"), headers=headers, json=body
         )
         assert problem(answer) == expected

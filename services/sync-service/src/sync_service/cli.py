@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "run",
         help="consume and apply; configured by environment variables",
-        epilog="Exit code 65: too many dead letters; 70: a failure that a restart may solve.",
+        epilog="Exit code 70: a failure that a restart may solve.",
     )
     _add_inspect(commands.add_parser("inspect", help="print change events as they arrive; changes nothing"))
     _add_dead_letters(commands.add_parser("dead-letters", help="events that could not be applied"))

@@ -34,6 +34,8 @@ from sync_service.monitoring.status.endpoints import router
 from sync_service.reconciliation.endpoints import router as reconciliation_router
 from sync_service.reconciliation.jobs import Jobs
 from sync_service.routes.config import Route
+from sync_service.routes.endpoints import router as routes_router
+from sync_service.routes.resume import RouteResumer
 from sync_service.runner import SyncRunner
 from sync_service.settings import Settings
 from sync_service.sinks.base import Unavailable
@@ -53,6 +55,7 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.settings = settings
         app.state.runner = runner = SyncRunner(settings, routes, metrics, supervisor)
+        app.state.resumer = RouteResumer(kafka, settings.sync_group_id, runner.stops)
         app.state.dead_letters = _dead_letter_service(kafka, runner)
         app.state.feed = feed = Feed(
             kafka,
@@ -77,7 +80,15 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
         version="0.1.0",
         settings=settings,
         lifespan=lifespan,
-        routers=[router, dead_letters_router, feed_router, reconciliation_router, pipeline_router, counts_router],
+        routers=[
+            router,
+            routes_router,
+            dead_letters_router,
+            feed_router,
+            reconciliation_router,
+            pipeline_router,
+            counts_router,
+        ],
         readiness=_readiness,
         unavailable_on=(ConnectionFailure, ExecutionTimeout, KafkaError, Unavailable),
         registry=registry,
@@ -144,7 +155,7 @@ def _readiness(app: FastAPI) -> Mapping[str, ReadinessCheck]:
         runner: SyncRunner = app.state.runner
         if problem := runner.problem:
             raise NotReady(problem)
-        return runner.doubts
+        return "; ".join(filter(None, (runner.stopped, runner.doubts))) or None
 
     async def connectors() -> str | None:
         pipeline: Pipeline = app.state.pipeline

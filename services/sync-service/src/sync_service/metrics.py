@@ -74,6 +74,12 @@ class SyncMetrics:
             ["route"],
             registry=registry,
         )
+        self.stopped = Gauge(
+            "sync_stopped",
+            "1 while the route is stopped until an operator resumes it; /readyz names the reason. Otherwise 0.",
+            ["route"],
+            registry=registry,
+        )
         self.gaps = Gauge(
             "sync_gaps",
             "Ranges of events that were deleted before they were read. The route's copy is in doubt unless it is 0.",
@@ -94,6 +100,7 @@ class SyncMetrics:
         """
         for route in routes:
             self.retries.labels(route)
+            self.stopped.labels(route)
             for operation in (*get_args(Operation), NO_OPERATION):
                 self.events.labels(route, operation, "dead-lettered")
         self._healthy.set_function(lambda: problem() is None)

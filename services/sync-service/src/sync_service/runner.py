@@ -1,8 +1,12 @@
-"""Runs the sync: prepares the copies, consumes, and ends the process if it can't continue."""
+"""Runs the sync: prepares the copies, consumes, and ends the process if it can't continue.
+
+A route that can't go on stops alone (`kafka.stops`); the process and the other routes continue.
+"""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -17,18 +21,19 @@ from service_kit.mysql import migrate
 from service_kit.retry import Backoff, Cancelled, Retrier
 from sync_service.apply.processor import RouteProcessor
 from sync_service.dead_letters.limits import DeadLetterLimits
-from sync_service.dead_letters.router import DeadLetterRouter, TooManyDeadLetters
+from sync_service.dead_letters.router import DeadLetterRouter
 from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
 from sync_service.kafka.gaps import Gaps
 from sync_service.kafka.group import ConsumerGroupMember
 from sync_service.kafka.progress import Progress
+from sync_service.kafka.stops import Stop, Stops
 from sync_service.metrics import SyncMetrics
 from sync_service.monitoring.watchdog import Watchdog
 from sync_service.routes.config import Route
 from sync_service.settings import Settings
-from sync_service.sinks.base import Unavailable
+from sync_service.sinks.base import RouteRefused, Unavailable
 from sync_service.sinks.registry import Stores, change_schemas
-from sync_service.statistics import RouteStatistics
+from sync_service.statistics import NOT_PREPARED, RouteStatistics
 from sync_service.views import make_views_once_possible
 
 log = structlog.get_logger(__name__)
@@ -38,12 +43,8 @@ WATCH_SECONDS = 2.0
 STUCK_SECONDS = 10.0
 PURGE_SECONDS = 3600.0
 GAPS_SECONDS = 5.0
-# sysexits.h
-EXIT_DATA_ERROR = 65
-REMEDY = (
-    "fix the cause, then resolve them (sync-service dead-letters retry --all), "
-    "or allow more (SYNC_DEAD_LETTERS_MAX_CONSECUTIVE, SYNC_DEAD_LETTERS_MAX_RATIO)"
-)
+# Another process notices a stop or a resume after this time at the latest.
+STOPS_SECONDS = 2.0
 
 
 class SyncRunner:
@@ -61,8 +62,10 @@ class SyncRunner:
         self._dead_letter_reader = DeadLetterReader(kafka)
         self.processors: Mapping[str, RouteProcessor] = {route.topic: self._processor(route) for route in routes}
         self.gaps = Gaps(self._stores.engine)
-        self.member = ConsumerGroupMember(settings, kafka, self.processors, metrics, self.gaps)
+        self.stops = Stops(self._stores.engine)
+        self.member = ConsumerGroupMember(settings, kafka, self.processors, metrics, gaps=self.gaps, stops=self.stops)
         self._watchdog = Watchdog()
+        self._changing_schemas = asyncio.Lock()
         self._preparing = Retrier(
             on=(Unavailable, OperationalError, InterfaceError),
             backoff=Backoff(initial=0.1, maximum=5.0),
@@ -89,12 +92,29 @@ class SyncRunner:
         stuck = self._watchdog.stuck(STUCK_SECONDS)
         return (
             self._not_prepared
+            or self._all_stopped
             or self.member.problem
             or "; ".join(self._blocked())
             or self.member.topics.problem
             or (f"Kafka: {self.member.group_problem}" if self.member.group_problem else None)
             or (f"no progress: {_format_stuck(stuck)}" if stuck else None)
         )
+
+    @property
+    def _all_stopped(self) -> str | None:
+        if all(map(self.stops.is_stopped, self.processors)):
+            return f"every route is stopped: {self.stopped}"
+        return None
+
+    @property
+    def stopped(self) -> str | None:
+        """Which routes are stopped, and why; None if none."""
+        named = [
+            f"{processor.route.name} is stopped: {'; '.join(map(str, stops))}"
+            for topic, processor in self.processors.items()
+            if (stops := self.stops.of(topic))
+        ]
+        return "; ".join(named) or None
 
     @property
     def doubts(self) -> str | None:
@@ -109,8 +129,8 @@ class SyncRunner:
     def _blocked(self) -> list[str]:
         return [
             f"{processor.route.name}: {processor.statistics.blocked_by}"
-            for processor in self.processors.values()
-            if processor.statistics.blocked_by
+            for topic, processor in self.processors.items()
+            if processor.statistics.blocked_by and not self.stops.is_stopped(topic)
         ]
 
     async def run(self) -> None:
@@ -126,9 +146,10 @@ class SyncRunner:
                     self._supervisor.task("watchdog", self._watch, on_failure=OnFailure.EXIT),
                     self._supervisor.task("purge", self._purge),
                     self._supervisor.task("gaps", self._refresh_gaps),
+                    self._supervisor.task("stops", self._refresh_stops),
                     self._supervisor.task("views", make_views, may_finish=True),
                 ):
-                    await self._consume()
+                    await self.member.run()
             except Cancelled:
                 pass
 
@@ -136,22 +157,42 @@ class SyncRunner:
         self._preparing.cancel()
         self.member.stop()
 
-    async def _consume(self) -> None:
-        try:
-            await self.member.run()
-        except TooManyDeadLetters as error:
-            # After a restart it ends again and writes no more dead letters: see `dead_letters.router`.
-            self._supervisor.end(f"too many dead letters: {error}; {REMEDY}", code=EXIT_DATA_ERROR)
-
     async def _prepare(self) -> None:
-        address = self._settings.mysql_url.get_secret_value()
-        await migrate(address, migrations_folder())
-        routes = [processor.route for processor in self.processors.values()]
-        for statement in await change_schemas(address, routes, apply=True):
-            log.info("schema changed for a route", statement=statement, notable=True)
-        for processor in self.processors.values():
-            await processor.sink.prepare()
+        """What all routes need, and then each route: the ones whose store does not answer are prepared later."""
+        await migrate(self._settings.mysql_url.get_secret_value(), migrations_folder())
         await self._read_gaps()
+        await self.stops.refresh()
+        await asyncio.gather(*(self._prepare_again(topic) for topic in self.processors))
+        self._report_stops()
+
+    async def _prepare_again(self, topic: str) -> None:
+        """After a restart a stopped route is tried again, unless only an operator can decide that."""
+        if await self._prepare_route(topic):
+            for stop in await self.stops.try_again(topic):
+                name = self.processors[topic].route.name
+                log.info("route is tried again after a restart", route=name, stopped_by=str(stop), notable=True)
+
+    async def _prepare_route(self, topic: str) -> bool:
+        """Is the copy prepared? If it can't be, the route stops."""
+        processor = self.processors[topic]
+        try:
+            await self._change_schemas(processor.route)
+            await processor.prepare()
+        except Exception as error:
+            if _is_of_dependency(error):
+                processor.statistics.not_prepared = f"{error} (not prepared yet)"
+                log.warning("the copy can't be prepared yet", route=processor.route.name, reason=str(error))
+                return False
+            reason = f"the copy can't be prepared: {str(error) or type(error).__name__}"
+            self.stops.note(Stop(topic, "not-prepared", reason, datetime.now(UTC)))
+            log.exception("route stopped", route=processor.route.name, cause="not-prepared", reason=reason)
+            return False
+        return True
+
+    async def _change_schemas(self, route: Route) -> None:
+        async with self._changing_schemas:
+            for statement in await change_schemas(self._settings.mysql_url.get_secret_value(), [route], apply=True):
+                log.info("schema changed for a route", statement=statement, notable=True)
 
     def _note_not_prepared(self, error: Exception, _delay: float) -> None:
         self._not_prepared = f"not prepared yet: {type(error).__name__}"
@@ -180,10 +221,14 @@ class SyncRunner:
                 try:
                     progress = await self.member.lag.progress_by_new_connection()
                 except (KafkaError, OSError):
-                    self._watchdog.observe(self.member.lag.last_known_progress())
+                    self._observe(self.member.lag.last_known_progress())
                     return
-        self._watchdog.observe(progress)
+        self._observe(progress)
         self._measure_lag(progress)
+
+    def _observe(self, progress: Mapping[TopicPartition, Progress]) -> None:
+        """Without stopped routes: they make no progress, and this process is not at fault."""
+        self._watchdog.observe({each: of for each, of in progress.items() if not self.stops.is_stopped(each.topic)})
 
     async def _excuse_stalls_of_others(self) -> None:
         """A stalled broker or store is no reason to end the process: another process would wait for it, too."""
@@ -212,6 +257,26 @@ class SyncRunner:
         for topic, processor in self.processors.items():
             self.metrics.gaps.labels(processor.route.name).set(len(self.gaps.of(topic)))
 
+    async def _refresh_stops(self) -> None:
+        """Other processes stop and resume routes. After a resume the copy is prepared again: it may be at fault."""
+        while True:
+            await self.stops.wait(STOPS_SECONDS)
+            try:
+                await self.stops.refresh()
+                await self.member.settle_skips()
+            except (Unavailable, KafkaError) as error:
+                log.debug("the stopped routes can't be read", reason=str(error))
+            self._report_stops()
+            for topic, processor in self.processors.items():
+                if self.stops.is_stopped(topic):
+                    processor.statistics.not_prepared = processor.statistics.not_prepared or NOT_PREPARED
+                elif processor.statistics.not_prepared is not None:
+                    await self._prepare_route(topic)
+
+    def _report_stops(self) -> None:
+        for topic, processor in self.processors.items():
+            self.metrics.stopped.labels(processor.route.name).set(self.stops.is_stopped(topic))
+
     def _measure_lag(self, partitions: Mapping[TopicPartition, Progress]) -> None:
         unplaced = self.member.lag.unplaced_topics
         for topic, processor in self.processors.items():
@@ -221,6 +286,7 @@ class SyncRunner:
                 partition: each for partition, each in partitions.items() if partition.topic == topic and each.lag
             }
             standing = {partition: self._watchdog.stalled_seconds(partition) for partition in behind}
+            stopped = [(datetime.now(UTC) - stop.stopped_at).total_seconds() for stop in self.stops.of(topic) if behind]
             # An event that is not fetched yet is at least as old as the stall.
             waited = (
                 standing[partition] if each.oldest_seconds is None else each.oldest_seconds
@@ -228,7 +294,7 @@ class SyncRunner:
             )
             name = processor.route.name
             self.metrics.lag.labels(name).set(sum(each.lag for each in behind.values()))
-            self.metrics.lag_seconds.labels(name).set(max((0.0, *waited)))
+            self.metrics.lag_seconds.labels(name).set(max((0.0, *waited, *stopped)))
             self.metrics.stalled_seconds.labels(name).set(max((0.0, *standing.values())))
 
     async def _purge(self) -> None:
@@ -239,6 +305,11 @@ class SyncRunner:
                 except Unavailable as error:
                     log.warning("tombstones not purged", route=processor.route.name, reason=str(error))
             await asyncio.sleep(PURGE_SECONDS)
+
+
+def _is_of_dependency(error: Exception) -> bool:
+    """Does the server not answer, or another process hold the lock of the schema? Then a later attempt may succeed."""
+    return isinstance(error, Unavailable | OSError) and not isinstance(error, RouteRefused)
 
 
 def _format_stuck(stuck: Mapping[TopicPartition, float]) -> str:

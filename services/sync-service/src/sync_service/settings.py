@@ -46,13 +46,13 @@ class Settings(KafkaSettings, ServiceSettings):
     )
     sync_rows_at_once: int = Field(default=500, ge=1, le=5000, description="The most rows in one write.")
     sync_dead_letters_max_consecutive: int = Field(
-        default=100, ge=1, description="Maximum consecutive dead letters per partition before the process exits."
+        default=100, ge=1, description="Maximum consecutive dead letters per partition before the route stops."
     )
     sync_dead_letters_max_ratio: float = Field(
         default=0.5,
         gt=0,
         le=1,
-        description="Maximum share of dead letters in a partition's latest 1000 events before the process exits.",
+        description="Maximum share of dead letters in a partition's latest 1000 events before the route stops.",
     )
     sync_watchdog_seconds: float = Field(
         default=60, ge=5, description="The process exits after this time with lag and without progress."

@@ -14,6 +14,7 @@ EventOutcome = Literal["applied", "skipped", "superseded", "ignored", "dead-lett
 
 RATE_WINDOW_SECONDS = 60
 LATENCIES_KEPT = 1000
+NOT_PREPARED = "not prepared yet"
 
 
 @dataclass
@@ -21,7 +22,7 @@ class RouteStatistics:
     """Counts of events and the latest latencies in seconds, for `/v1/status` and for Prometheus.
 
     `blocked` is the error of the dependency that a partition waits for, by the partition's number. `waits_for_topic` is
-    why the topic can't be read.
+    why the topic can't be read, `not_prepared` why the copy can't be written yet.
     """
 
     route: str
@@ -30,6 +31,7 @@ class RouteStatistics:
     last_event_at: datetime | None = None
     blocked: dict[int, str] = field(default_factory=dict)
     waits_for_topic: str | None = None
+    not_prepared: str | None = NOT_PREPARED
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
     _finished: deque[tuple[float, int]] = field(default_factory=deque)
 
@@ -49,8 +51,8 @@ class RouteStatistics:
 
     @property
     def blocked_by(self) -> str | None:
-        """Why the route waits: for its topic, or for a dependency."""
-        return self.waits_for_topic or next(iter(self.blocked.values()), None)
+        """Why the route waits: for its topic, for its copy, or for a dependency."""
+        return self.waits_for_topic or self.not_prepared or next(iter(self.blocked.values()), None)
 
     @property
     def finished(self) -> int:

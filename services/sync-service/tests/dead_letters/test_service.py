@@ -315,23 +315,34 @@ async def test_too_large_event_is_retried_from_its_own_topic(
         assert (await copied())["1"] == "large"
 
 
-async def test_too_many_consecutive_failures_end_the_process_after_each_restart(sync: SyncProcess) -> None:
+async def stop_reason(client: httpx.AsyncClient, route: str) -> str:
+    """Why a route is stopped; empty while it is not."""
+    routes = (await client.get("/v1/pipeline")).json()["routes"]
+    (found,) = [each for each in routes if each["name"] == route]
+    return "; ".join(stop["reason"] for stop in found["stops"])
+
+
+async def is_stopped(client: httpx.AsyncClient, route: str, because: str) -> None:
+    await eventually(lambda: stop_reason(client, route), lambda reason: because in reason)
+
+
+async def test_too_many_consecutive_failures_stop_the_route_after_each_restart(sync: SyncProcess) -> None:
     await sync.send(sync.tweets, *[(b"k", b"broken")] * 12)
     limited = {"SYNC_DEAD_LETTERS_MAX_CONSECUTIVE": "5"}
     listed = ("dead-letters", "list", "--route", sync.tweets, "--json")
-    for _ in range(3):
-        code, output, errors = await sync.command("run", **limited)
-        assert code == 65, errors
-        last = json.loads(output.splitlines()[-1])
-        assert last["level"] == "critical"
-        assert "5 events in a row could not be applied" in last["reason"]
-        _, output, _ = await sync.command(*listed)
-        assert len(output.splitlines()) == 5
+    for _ in range(2):
+        async with sync.running(**limited) as replica:
+            await is_stopped(replica.client, sync.tweets, "5 events in a row could not be applied")
+            _, output, _ = await sync.command(*listed)
+            assert len(output.splitlines()) == 5
 
     # They are resolved, so the count starts again.
     code, output, _ = await sync.command("dead-letters", "discard", "--all", "--route", sync.tweets)
     assert (code, output.count("discarded")) == (0, 5)
-    assert (await sync.command("run", **limited))[0] == 65
+    async with sync.running(**limited) as replica:
+        code, output, errors = await sync.command("routes", "resume", sync.tweets)
+        assert code == 0, errors
+        await is_stopped(replica.client, sync.tweets, f"{sync.topic(sync.tweets)}-0 offset 10")
     _, output, _ = await sync.command(*listed)
     assert [json.loads(line)["offset"] for line in output.splitlines()] == list(range(5, 10))
 
@@ -342,27 +353,30 @@ async def test_consecutive_failures_count_across_restarts(sync: SyncProcess, poi
     async with sync.running() as replica:
         await diverted(replica.client, sync.tweets, 6)
     await sync.send(sync.tweets, *[poison] * 6)
-    code, output, errors = await sync.command("run", SYNC_DEAD_LETTERS_MAX_CONSECUTIVE="10")
-    assert code == 65, errors
-    assert "10 events in a row could not be applied" in json.loads(output.splitlines()[-1])["reason"]
+    async with sync.running(SYNC_DEAD_LETTERS_MAX_CONSECUTIVE="10") as replica:
+        await is_stopped(replica.client, sync.tweets, "10 events in a row could not be applied")
     _, output, _ = await sync.command("dead-letters", "list", "--route", sync.tweets, "--json")
     offsets = sorted(json.loads(line)["offset"] for line in output.splitlines())
     assert (len(offsets), offsets[:6]) == (10, list(range(1, 7)))
 
 
-async def test_too_large_share_of_failures_ends_the_process(sync: SyncProcess) -> None:
+async def test_too_large_share_of_failures_stops_the_route(sync: SyncProcess) -> None:
     broken: Record = (b"k", b"broken")
     events = [broken if number % 3 else tweet_event(number) for number in range(600)]
     await sync.send(sync.tweets, *events)
-    code, output, errors = await sync.command("run", SYNC_GROUP_ID="by-share")
-    assert code == 65, errors
-    assert "of the latest" in json.loads(output.splitlines()[-1])["reason"]
-    code, output, _ = await sync.command("dead-letters", "list", "--route", sync.tweets, "--json", "--limit", "600")
-    first = len(output.splitlines())
-    assert 100 <= first < 400
-    assert (await sync.command("run", SYNC_GROUP_ID="by-share"))[0] == 65
-    code, output, _ = await sync.command("dead-letters", "list", "--route", sync.tweets, "--json", "--limit", "600")
-    assert len(output.splitlines()) == first
+    listed = ("dead-letters", "list", "--route", sync.tweets, "--json", "--limit", "600")
+    counts = []
+    for _ in range(2):
+        async with sync.running() as replica:
+            await is_stopped(replica.client, sync.tweets, "of the latest")
+            counts.append(len((await sync.command(*listed))[1].splitlines()))
+            # Nor does a resume without a decision let more through.
+            before = await stop_reason(replica.client, sync.tweets)
+            assert (await replica.client.post(f"/v1/routes/{sync.tweets}/resume")).status_code == 200
+            await is_stopped(replica.client, sync.tweets, before)
+            counts.append(len((await sync.command(*listed))[1].splitlines()))
+    assert 100 <= counts[0] < 400
+    assert counts == [counts[0]] * 4
 
 
 async def test_event_with_a_dead_letter_gets_no_second_one(sync: SyncProcess) -> None:

@@ -1,6 +1,7 @@
 """The member of the consumer group when brokers, commits and other members fail."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,8 +12,7 @@ from embedded_stack import Stack
 from service_kit.retry import Retrier
 from support.polling import eventually
 from support.sync_harness import PARTITIONS, SyncHarness, becomes, tweet_event, tweet_id
-from support.task_failures import RecordedExits
-from sync_service.dead_letters.router import TooManyDeadLetters
+from sync_service.apply.stops import RouteStopped
 from sync_service.kafka.lag import end_offsets
 
 
@@ -84,22 +84,21 @@ async def test_lag_times_out_while_the_broker_hangs(harness: SyncHarness, stack:
         stack.resume("kafka")
 
 
-async def test_failure_of_the_last_batch_during_close_ends_the_process(
+async def test_route_that_stops_with_its_last_batch_during_close_stays_stopped(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner, ends, applying = harness.start_sync(), RecordedExits(), asyncio.Event()
-    runner._supervisor.end = ends
+    runner, applying = harness.start_sync(), asyncio.Event()
     await harness.send(harness.tweets_topic, tweet_event(1, "one"))
     await becomes(harness.tweets, {tweet_id(1): "one"})
     getmany = AIOKafkaConsumer.getmany
 
-    async def fail_when_closing(_records: Any, _topic_id: str, retrier: Retrier) -> None:
+    async def fail_when_closing(records: Sequence[Any], _topic_id: str, retrier: Retrier) -> None:
         async def is_cancelled() -> bool:
             return retrier.cancelled
 
         applying.set()
         await eventually(is_cancelled)
-        raise TooManyDeadLetters("of the last batch")
+        raise RouteStopped("too-many-dead-letters", "of the last batch", records[0].offset)
 
     async def lose_the_broker(consumer: AIOKafkaConsumer, **options: Any) -> Any:
         if applying.is_set():
@@ -110,8 +109,10 @@ async def test_failure_of_the_last_batch_during_close_ends_the_process(
     monkeypatch.setattr(AIOKafkaConsumer, "getmany", lose_the_broker)
     await harness.send(harness.tweets_topic, tweet_event(2, "two"))
 
-    reason, _ = await ends.first()
-    assert reason.startswith("too many dead letters: of the last batch")
+    async def stopped() -> str:
+        return runner.stopped or ""
+
+    await eventually(stopped, lambda reason: "of the last batch" in reason)
 
 
 async def test_partitions_assigned_during_close_are_removed(

@@ -21,7 +21,12 @@ async def test_partition_is_full_by_bytes_or_records(harness: SyncHarness) -> No
     await harness.send(harness.tweets_topic, *[(b"k", b"x" * 900_000)] * 3)
     records = await read_records(harness.settings.kafka_bootstrap_servers, harness.tweets_topic)
     worker = PartitionWorker(
-        TopicPartition(harness.tweets_topic, 0), processor, "id", on_done=lambda _: None, on_room=lambda: None
+        TopicPartition(harness.tweets_topic, 0),
+        processor,
+        "id",
+        on_done=lambda _: None,
+        on_room=lambda: None,
+        on_stopped=lambda _: None,
     )
     worker.accept(records[:2])
     assert not worker.is_full

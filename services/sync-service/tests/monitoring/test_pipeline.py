@@ -16,8 +16,9 @@ from support.sync_process import PARTITIONS, SyncProcess, tweet_event
 from sync_service.monitoring.pipeline.broker import BrokerProbe, PartitionState
 from sync_service.monitoring.pipeline.connectors import ConnectorProbe
 from sync_service.monitoring.pipeline.schemas import Connector
-from sync_service.monitoring.pipeline.service import Pipeline, connector_of, route_state
+from sync_service.monitoring.pipeline.service import Pipeline, connector_of
 from sync_service.probe import ProbeFailed
+from sync_service.routes.schemas import route_state
 from sync_service.sinks.registry import observers
 
 NOWHERE = "127.0.0.1:1"

@@ -1,8 +1,9 @@
 """Applies the records of a route: decoding, mapping, batching and the sink."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import repeat
 from typing import TypeAlias
 
@@ -13,18 +14,28 @@ from service_kit.retry import Retrier
 from sync_service.apply.batching import chunks
 from sync_service.apply.changes import Change, earlier
 from sync_service.apply.decode import decode_change
-from sync_service.apply.ordering import Version, topic_partition
+from sync_service.apply.ordering import Version, offset, topic_partition
+from sync_service.apply.stops import RouteStopped, StopCause
 from sync_service.dead_letters.models import Stage
-from sync_service.dead_letters.router import BatchRouter, DeadLetterRouter
+from sync_service.dead_letters.router import BatchRouter, DeadLetterRouter, TooManyDeadLetters
+from sync_service.debezium.errors import NoKeys
 from sync_service.metrics import NO_OPERATION
 from sync_service.routes.config import Route
-from sync_service.sinks.base import Rejected, Sink, Written
+from sync_service.sinks.base import Rejected, RouteRefused, Sink, Unavailable, Written
 from sync_service.statistics import EventOutcome, RouteStatistics
 from sync_service.timestamps import age_seconds
 
 log = structlog.get_logger(__name__)
 
 Record: TypeAlias = "ConsumerRecord[bytes, bytes]"
+
+# What ends a batch and stops the route, because the next events would fail, too.
+_CAUSES: dict[type[Exception], StopCause] = {
+    NoKeys: "no-keys",
+    RouteRefused: "refused",
+    TooManyDeadLetters: "too-many-dead-letters",
+}
+_STOPPING = tuple(_CAUSES)
 
 
 class RouteProcessor:
@@ -53,17 +64,44 @@ class RouteProcessor:
         """The topic was created again: new offsets are not comparable with earlier ones."""
         self.statistics.metrics.log_generations.labels(self.route.name).inc()
 
+    async def prepare(self) -> None:
+        """Let events be applied as soon as the copy is prepared. Raises `Unavailable`, `UnfitTable`."""
+        await self.sink.prepare()
+        self.statistics.not_prepared = None
+
     async def apply(self, records: Sequence[Record], topic_id: str, retrier: Retrier) -> None:
         """Apply the records of one partition in the order of the log.
 
         Afterwards each one is in the copy, in the dead letters, or needs no write. Raises `Cancelled` if the retrier is
-        cancelled, `TooManyDeadLetters`.
+        cancelled, and `RouteStopped` with the first record that is not finished.
         """
-        partition = topic_partition(topic_id, records[0].partition)
         batch = _Batch(records, retrier, self._dead_letter_router.begin(records, topic_id))
+        try:
+            await retrier.run(self._wait_for_copy)
+            await self._apply(batch, topic_id)
+        except _STOPPING as error:
+            cause = next(cause for kind, cause in _CAUSES.items() if isinstance(error, kind))
+            raise RouteStopped(cause, str(error), batch.next_offset) from error
+        batch.router.done(records[-1].offset + 1)
+
+    async def discard(self, records: Sequence[Record], topic_id: str, retrier: Retrier, *, by: str) -> None:
+        """Write each record to the dead letters, as discarded by a user. Raises `Cancelled`."""
+        router = self._dead_letter_router.begin(records, topic_id)
+        for record in records:
+            await retrier.run(partial(router.discard, record, by=by))
+        self.statistics.count("dead-lettered", repeat(NO_OPERATION, len(records)))
+        router.done(records[-1].offset + 1)
+
+    async def _wait_for_copy(self) -> None:
+        if self.statistics.not_prepared is not None:
+            raise Unavailable(self.statistics.not_prepared)
+
+    async def _apply(self, batch: "_Batch", topic_id: str) -> None:
+        partition = topic_partition(topic_id, batch.records[0].partition)
         changes: list[Change] = []
         ignored = decoded = 0
-        for record in records:
+        stopping: Exception | None = None
+        for record in batch.records:
             try:
                 change = decode_change(
                     self.route, record.key, record.value, topic_partition=partition, number=record.offset
@@ -71,18 +109,27 @@ class RouteProcessor:
                 decoded += 1
                 if change is None:
                     ignored += 1
+                    batch.finish([offset(record.offset)])
                 else:
                     self._note_log_generation(change.version)
                     changes.append(change)
+            except NoKeys as error:
+                stopping = error
+                break
             except Exception as error:  # noqa: BLE001 - without I/O, the same record fails every time
                 batch.router.decoded(decoded)
                 decoded = 0
-                await self._send_to_dead_letters(record, "VALUE_CONVERTER", error, batch)
+                try:
+                    await self._send_to_dead_letters(record, "VALUE_CONVERTER", error, batch)
+                except TooManyDeadLetters as too_many:
+                    stopping = too_many
+                    break
         batch.router.decoded(decoded)
         self.statistics.count("ignored", repeat(NO_OPERATION, ignored))
         for chunk in chunks(changes, self._rows_at_once):
             await self._write(chunk, batch)
-        batch.router.done(records[-1].offset + 1)
+        if stopping is not None:
+            raise stopping
 
     def _note_log_generation(self, version: Version) -> None:
         if version.position is None or version.position.generation in self._log_generations:
@@ -109,6 +156,7 @@ class RouteProcessor:
                 await self._write([change.superseded], batch)
             return
         batch.router.written()
+        batch.finish(each.version.offset for change in chunk for each in (change, *earlier(change)))
         self._note_written(written, len(chunk), time.perf_counter() - started)
 
     def _note_written(self, written: Written, rows: int, seconds: float) -> None:
@@ -135,6 +183,7 @@ class RouteProcessor:
 
     async def _send_to_dead_letters(self, record: Record, stage: Stage, error: Exception, batch: "_Batch") -> None:
         await batch.retrier.run(lambda: batch.router.send_to_dead_letters(record, stage, error))
+        batch.finish([offset(record.offset)])
         self.statistics.count("dead-lettered", [NO_OPERATION])
         log.warning(
             "dead letter",
@@ -149,11 +198,21 @@ class RouteProcessor:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """The records of one partition that are being applied."""
+    """The records of one partition that are being applied. `finished` has the offsets of those that are done."""
 
     records: Sequence[Record]
     retrier: Retrier
     router: BatchRouter
+    finished: set[str] = field(default_factory=set)
 
     def record_of(self, change: Change) -> Record:
         return next(record for record in self.records if record.offset == int(change.version.offset))
+
+    def finish(self, offsets: Iterable[str]) -> None:
+        self.finished.update(offsets)
+
+    @property
+    def next_offset(self) -> int:
+        """The offset of the first record that is not finished, or the one after the last record."""
+        offsets = [int(record.offset) for record in self.records]
+        return next((each for each in offsets if offset(each) not in self.finished), offsets[-1] + 1)

@@ -1,10 +1,10 @@
-"""Sends events that can't be applied to the dead letters, and stops the process when there are too many.
+"""Sends events that can't be applied to the dead letters, and stops the route when there are too many.
 
-A supervisor restarts a stopped process, and partitions move between processes. So that this lets no more events through
-than the limits allow, the history of a partition is read from the dead letters themselves whenever this process does
-not know it, and only when an event fails. The history also says which events have a dead letter already, because a
-process ended before it committed, or because offsets were set back. They get no second one. Resolved dead letters do
-not count as failures, however often their events are delivered.
+Processes are restarted, and partitions move between them. So that this lets no more events through than the limits
+allow, the history of a partition is read from the dead letters themselves whenever this process does not know it, and
+only when an event fails. The history also says which events have a dead letter already, because a process ended before
+it committed, or because offsets were set back. They get no second one. Resolved dead letters do not count as failures,
+however often their events are delivered.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,10 @@ LATEST_RECORDS = 5000
 
 class TooManyDeadLetters(Exception):  # noqa: N818 - a state of the route
     """So many events fail that the cause is not in single events."""
+
+
+class Discarded(Exception):  # noqa: N818 - a decision
+    """A user has discarded the event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +100,25 @@ class BatchRouter:
             return
         if (violation := window.violation(self._router.limits, stage)) is not None:
             raise TooManyDeadLetters(
-                f"route {self._router.route}: {violation}; the next one, "
+                f"too many dead letters: route {self._router.route}: {violation}; the next one, "
                 f"{record.topic}-{record.partition} offset {record.offset}: {str(error)[:500]}"
             )
         if record.offset not in letters.open:
             await self._router.letters.send(record, stage, error, topic_id=self._topic_id)
         window.failed(stage)
+
+    async def discard(self, record: Record, *, by: str) -> None:
+        """Write the event to the dead letters, and the resolution that a user has discarded it. Raises `KafkaError`.
+
+        An event that has a dead letter already keeps it as it is.
+        """
+        if self._letters is None:
+            self._window, self._letters = await self._read_history()
+        if record.offset in self._letters.open or record.offset in self._letters.resolved:
+            return
+        letters = self._router.letters
+        letter = await letters.send(record, "VALUE_CONVERTER", Discarded(f"discarded by {by}"), topic_id=self._topic_id)
+        await letters.resolve(letter, "discarded", by=by)
 
     def done(self, next_offset: int) -> None:
         """End the batch. The next one begins at this offset."""

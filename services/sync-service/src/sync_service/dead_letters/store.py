@@ -140,7 +140,7 @@ class DeadLetterWriter:
         if self._producer is not None:
             await stop(self._producer)
 
-    async def send(self, record: Record, stage: Stage, error: Exception, *, topic_id: str) -> None:
+    async def send(self, record: Record, stage: Stage, error: Exception, *, topic_id: str) -> DeadLetterId:
         """Write the record as it came, and wait until the broker has stored it. Raises `KafkaError`.
 
         `topic_id` is that of the record's topic. Of a record that is too large for this topic only the origin is kept.
@@ -148,13 +148,14 @@ class DeadLetterWriter:
         headers_of_failure = dead_letter_headers(record, stage, error, topic_id)
         producer = await self._started_producer()
         try:
-            await producer.send_and_wait(
+            stored = await producer.send_and_wait(
                 DEAD_LETTERS_TOPIC, key=record.key, value=record.value, headers=[*record.headers, *headers_of_failure]
             )
         except _TOO_LARGE:
-            await producer.send_and_wait(
+            stored = await producer.send_and_wait(
                 DEAD_LETTERS_TOPIC, headers=[*headers_of_failure, omission_header(record)], value=b""
             )
+        return DeadLetterId(stored.partition, stored.offset)
 
     async def resolve(self, letter: DeadLetterId, result: Result, *, by: str) -> None:
         """Write a resolution, and wait until the broker has stored it. Raises `KafkaError`."""

@@ -5,7 +5,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from sync_service.debezium.errors import InvalidEvent, MissingKey, UnsupportedOperation
+from sync_service.debezium.errors import InvalidEvent, MissingKey, NoKeys, UnsupportedOperation
 from sync_service.debezium.positions import LogPosition
 from sync_service.debezium.source import Row, Source, decode_json
 from sync_service.sinks.sources import AnySource
@@ -80,6 +80,11 @@ def _event(key: bytes | None, value: bytes) -> ChangeEvent:
     source = envelope.source
     if envelope.op not in OPERATIONS:
         raise UnsupportedOperation(f"op {envelope.op!r} does not change a single row")
+    if key is None:
+        raise NoKeys(
+            "the record has no key: its table has no primary key; add one, or name columns in the connector's "
+            "message.key.columns"
+        )
     if not key:
         raise MissingKey("the record has no key")
     return ChangeEvent(

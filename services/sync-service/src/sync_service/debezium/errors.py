@@ -1,7 +1,8 @@
-"""Errors in an event. Each is a data error: only this event goes to the dead letters.
+"""Errors in an event. Each but `NoKeys` is a data error: only this event goes to the dead letters.
 
 InvalidEvent
 ├── MissingKey             the row is not identified
+│   └── NoKeys             no event of the topic identifies its row: the route stops
 ├── UnsupportedOperation   an `op` that does not change a single row
 └── UnfitValue             a value that the copy can't store
 """
@@ -13,6 +14,10 @@ class InvalidEvent(Exception):  # noqa: N818 - the event is invalid
 
 class MissingKey(InvalidEvent):
     pass
+
+
+class NoKeys(MissingKey):
+    """The connector writes no keys, because the table has no primary key."""
 
 
 class UnsupportedOperation(InvalidEvent):

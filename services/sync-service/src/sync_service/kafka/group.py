@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 
 import structlog
@@ -15,6 +16,7 @@ from service_kit.kafka import KafkaClients, stop
 from service_kit.kafka_diagnosis import names_in
 from service_kit.retry import Backoff
 from sync_service.apply.processor import RouteProcessor
+from sync_service.apply.stops import RouteStopped
 from sync_service.kafka.assignment import Assignment
 from sync_service.kafka.clients import ISOLATION
 from sync_service.kafka.commits import OffsetCommits
@@ -25,6 +27,7 @@ from sync_service.kafka.lag import LagReader
 from sync_service.kafka.partition import PartitionWorker
 from sync_service.kafka.placer import PartitionPlacer
 from sync_service.kafka.route_topics import RouteTopics, TopicRecreated
+from sync_service.kafka.stops import Stop, Stops
 from sync_service.metrics import SyncMetrics
 from sync_service.settings import Settings
 
@@ -64,13 +67,16 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
         kafka: KafkaClients,
         processors: Mapping[str, RouteProcessor],
         metrics: SyncMetrics,
+        *,
         gaps: Gaps,
+        stops: Stops,
     ) -> None:
         """`processors` by topic."""
         self._settings = settings
         self._kafka = kafka
         self._metrics = metrics
         self._processors = processors
+        self._stops = stops
         self.topics = RouteTopics(kafka, processors)
         self._assignment = Assignment()
         self.lag = LagReader(kafka, self._assignment, processors.keys())
@@ -80,6 +86,7 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
             self._assignment,
             topics=self.topics,
             gaps=gaps,
+            stops=stops,
             processors=processors,
         )
         self._commits = OffsetCommits(self._commit)
@@ -105,7 +112,7 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
         return self._assignment.all_workers()
 
     async def run(self) -> None:
-        """Consume until `stop`. Raises the error of a worker that can't continue."""
+        """Consume until `stop`."""
         while not self._stopping.is_set():
             try:
                 with stray_cancellations(KafkaError):
@@ -191,6 +198,7 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
         assignment = self._assignment
         await self._placer.place(consumer)
+        self._hold_stopped(consumer)
         self._placer.hold_unplaced(consumer)
         generation = assignment.generation
         try:
@@ -229,8 +237,28 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
         if self._is_limited:
             consumer.pause(*consumer.assignment())
         elif was_limited:
-            with_room = {worker.partition for worker in self.workers if not worker.is_full}
+            with_room = {worker.partition for worker in self.workers if not worker.is_full and not worker.is_held}
             consumer.resume(*(with_room & consumer.assignment()) - self._assignment.unplaced.keys())
+
+    def _hold_stopped(self, consumer: AIOKafkaConsumer) -> None:
+        """Fetch nothing for stopped routes. After a resume their partitions are placed again."""
+        for partition, worker in self._assignment.workers.items():
+            if self._stops.is_stopped(partition.topic):
+                worker.hold()
+                consumer.pause(partition)
+            elif worker.is_held and worker.is_idle:
+                self._assignment.unplaced.setdefault(partition, worker.next_offset)
+
+    async def settle_skips(self) -> None:
+        """Forget the skips that are done: this process is past their events. Raises `KafkaError`, `Unavailable`."""
+        done = []
+        for skip in self._stops.skips:
+            worker = self._assignment.workers.get(TopicPartition(skip.topic, skip.partition))
+            if worker is not None and worker.topic_id == skip.topic_id and (worker.next_offset or 0) >= skip.end:
+                done.append(skip)
+        if done:
+            await self._commits.flush()
+            await self._stops.forget_skips(done)
 
     def _set_fetch_wait(self, consumer: AIOKafkaConsumer) -> None:
         """Let no fetch wait long while a partition is paused.
@@ -280,7 +308,8 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
         consumer, unplaced = self._assignment.consumer, self._assignment.unplaced
 
         def resume() -> None:
-            if consumer is not None and partition in consumer.assignment() and partition not in unplaced:
+            is_placed = partition not in unplaced and not self._stops.is_stopped(partition.topic)
+            if consumer is not None and is_placed and partition in consumer.assignment():
                 consumer.resume(partition)
 
         topic_id = self.topics.readable[partition.topic].id
@@ -290,7 +319,22 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
             topic_id,
             on_done=partial(self._commits.note, partition, topic_id),
             on_room=resume,
+            on_stopped=partial(self._note_stopped, partition, topic_id),
         )
+
+    def _note_stopped(self, partition: TopicPartition, topic_id: str, stopped: RouteStopped) -> None:
+        stop = Stop(
+            topic=partition.topic,
+            cause=stopped.cause,
+            reason=stopped.reason,
+            stopped_at=datetime.now(UTC),
+            partition=partition.partition,
+            topic_id=topic_id,
+            next_offset=stopped.next_offset,
+        )
+        self._stops.note(stop)
+        name = self._processors[partition.topic].route.name
+        log.error("route stopped", route=name, cause=stop.cause, reason=str(stop), notable=True)
 
     async def _close_all(self) -> None:
         await self._close(list(self._assignment.workers))

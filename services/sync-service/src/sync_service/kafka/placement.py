@@ -1,21 +1,40 @@
 """Decides where an assigned partition is read from. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from sync_service.kafka.admin import OffsetRange
 from sync_service.kafka.gaps import Gap
+from sync_service.kafka.stops import Skip
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The offset to read from. Events in `gaps` can no longer be read; `why` is for the log."""
+    """The offset to read from. Events in `gaps` are not read; `why` is for the log.
+
+    `discard` are events that are read and not applied.
+    """
 
     offset: int
     gaps: tuple[Gap, ...] = ()
     why: str | None = None
+    discard: Skip | None = None
+
+    def after(self, skip: Skip | None) -> "Placement":
+        """This placement without the events that an operator has decided to skip or discard."""
+        if skip is None or self.offset >= skip.end:
+            return self
+        if skip.discards:
+            return replace(self, discard=skip)
+        skipped = Gap(skip.topic, skip.topic_id, skip.partition, self.offset, skip.end, f"skipped by {skip.by}")
+        return replace(self, offset=skip.end, gaps=(*self.gaps, skipped))
+
+    @property
+    def is_committed(self) -> bool:
+        """Has the group committed this offset?"""
+        return self.why is None and not self.gaps
 
 
 def placement(

@@ -17,6 +17,7 @@ from sync_service.kafka.gaps import Gaps
 from sync_service.kafka.partition import PartitionWorker
 from sync_service.kafka.placement import Placement, placement
 from sync_service.kafka.route_topics import RouteTopics
+from sync_service.kafka.stops import Stops
 from sync_service.sinks.base import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -40,6 +41,7 @@ class PartitionPlacer:
         *,
         topics: RouteTopics,
         gaps: Gaps,
+        stops: Stops,
         processors: Mapping[str, RouteProcessor],
     ) -> None:
         """`processors` by topic."""
@@ -48,6 +50,7 @@ class PartitionPlacer:
         self._assignment = assignment
         self._topics = topics
         self._gaps = gaps
+        self._stops = stops
         self._processors = processors
         self._place_at = 0.0
         # The offset at which this process gave a partition up, with the id of the topic.
@@ -91,7 +94,8 @@ class PartitionPlacer:
             known = committed.get(partition) or self._reached.get(partition)
             if failed_at is not None:
                 known = OffsetAndMetadata(failed_at, topic_id)
-            places[partition] = placement(partition, topic_id, kept[partition], known)
+            skip = self._stops.skip_of(partition.topic, topic_id, partition.partition)
+            places[partition] = placement(partition, topic_id, kept[partition], known).after(skip)
         recorded = await self._record_gaps(places)
         if assignment.generation != generation:
             return
@@ -99,7 +103,8 @@ class PartitionPlacer:
         for partition, place in placed.items():
             consumer.seek(partition, place.offset)
             del assignment.unplaced[partition]
-            assignment.workers[partition].start_at(place.offset, commit=place.why is not None)
+            worker = assignment.workers[partition]
+            worker.start_at(place.offset, commit=not place.is_committed, discard=place.discard)
             consumer.resume(partition)
         _log_beginnings(placed)
 

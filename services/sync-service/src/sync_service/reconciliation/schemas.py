@@ -5,16 +5,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from service_kit.schemas import RequestBody, ResponseBody, UtcDatetime, UuidStr
+from sync_service.routes.schemas import whole
 
 MOST_RANGES = 1_000_000
 
 
-def _whole(value: Any) -> Any:
-    """In JSON, 20.0 is an integer."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Ranges = Annotated[int, Field(ge=1, le=MOST_RANGES, examples=[20]), BeforeValidator(_whole)]
+Ranges = Annotated[int, Field(ge=1, le=MOST_RANGES, examples=[20]), BeforeValidator(whole)]
 Count = Annotated[int, Field(examples=[1])]
 
 

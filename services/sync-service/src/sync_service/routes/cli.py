@@ -1,20 +1,29 @@
-"""`sync-service routes check | list | explain | migrate`."""
+"""`sync-service routes check | list | explain | migrate | resume`."""
 
 import argparse
 import asyncio
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from aiokafka.errors import KafkaError
 from pydantic import Field
-from sqlalchemy.exc import DBAPIError
 
+from service_kit.kafka import KafkaClients
+from service_kit.kafka_settings import KafkaSettings
 from service_kit.mysql import MysqlAddress
+from service_kit.problems import Problem
 from service_kit.settings import EnvironmentSettings
+from sync_service.arguments import partition_offset
+from sync_service.kafka.stops import Stop, Stops
 from sync_service.routes.config import Route
 from sync_service.routes.explain import NotAnEvent, explain_event
 from sync_service.routes.loader import default_routes_file, load_routes
-from sync_service.sinks.base import UnfitTable
+from sync_service.routes.resume import EventsToPass, RouteResumer
+from sync_service.sinks.base import Unavailable, UnfitTable
 from sync_service.sinks.mysql.schema import require_separate_schema
+from sync_service.sinks.mysql.sink import engine_for_sinks
 from sync_service.sinks.registry import change_schemas
 
 
@@ -26,6 +35,14 @@ class RoutesSettings(EnvironmentSettings):
 
 class MigrationSettings(RoutesSettings):
     mysql_url: MysqlAddress = Field(default=...)
+
+
+class ResumeSettings(KafkaSettings):
+    """The schema and the consumer group of the running service, and the broker."""
+
+    mysql_url: MysqlAddress
+    sync_group_id: str = "sync-service"
+    sync_routes_file: Path = Field(default_factory=default_routes_file)
 
 
 def add_routes_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -42,6 +59,24 @@ def add_routes_parser(commands: "argparse._SubParsersAction[argparse.ArgumentPar
     )
     migrate = actions.add_parser("migrate", help="print the DDL that MySQL needs for the routes")
     migrate.add_argument("--apply", action="store_true", help="execute the DDL, too")
+    resume = actions.add_parser(
+        "resume",
+        help="start a stopped route again",
+        epilog="Exit code 1: the route is not stopped, or an offset is wrong.",
+    )
+    resume.add_argument("name", metavar="NAME", help="the name of the route")
+    for option, description in (
+        ("--skip-to", "skip the events of a partition before this offset; the copy is in doubt until a reconcile"),
+        ("--discard-to", "discard the events of a partition before this offset: each becomes a discarded dead letter"),
+    ):
+        resume.add_argument(
+            option,
+            metavar="PARTITION:OFFSET",
+            type=partition_offset,
+            action="append",
+            default=[],
+            help=f"{description}; repeatable",
+        )
 
 
 def run_routes(arguments: argparse.Namespace) -> None:
@@ -56,6 +91,8 @@ def run_routes(arguments: argparse.Namespace) -> None:
             _explain(arguments.event)
         case "migrate":
             _migrate(apply=arguments.apply)
+        case "resume":
+            _resume(arguments.name, arguments.skip_to, arguments.discard_to)
 
 
 def table(routes: list[Route]) -> str:
@@ -93,11 +130,41 @@ def _migrate(*, apply: bool) -> None:
     require_separate_schema(settings.mysql_url.get_secret_value(), routes)
     try:
         statements = asyncio.run(change_schemas(settings.mysql_url.get_secret_value(), routes, apply=apply))
-    except DBAPIError as error:
-        sys.exit(f"error: MySQL: {error.orig}")
-    except (UnfitTable, TimeoutError, OSError) as error:
+    except (UnfitTable, Unavailable, TimeoutError, OSError) as error:
         sys.exit(f"error: {error}")
     for statement in statements:
         print(f"{statement};")
     if not statements:
         print("-- nothing is missing")
+
+
+def _resume(name: str, skip_to: Sequence[tuple[int, int]], discard_to: Sequence[tuple[int, int]]) -> None:
+    settings = ResumeSettings()
+    route = next((route for route in load_routes(settings.sync_routes_file) if route.name == name), None)
+    if route is None:
+        sys.exit(f"error: there is no route {name}")
+    partitions = [partition for partition, _ in (*skip_to, *discard_to)]
+    if len(partitions) != len(set(partitions)):
+        sys.exit("error: name each partition once")
+    kafka = KafkaClients.of(settings)
+
+    async def resume() -> Sequence[Stop]:
+        engine = engine_for_sinks(settings.mysql_url.get_secret_value(), pool_size=1)
+        try:
+            resumer = RouteResumer(kafka, settings.sync_group_id, Stops(engine))
+            events = EventsToPass(dict(skip_to), dict(discard_to))
+            return await resumer.resume(route, events, by=f"command line ({os.environ.get('USER') or os.getuid()})")
+        finally:
+            await engine.dispose()
+
+    try:
+        stops = asyncio.run(resume())
+    except Problem as error:
+        sys.exit(f"error: {error.detail}")
+    except Unavailable as error:
+        sys.exit(f"error: {error}")
+    except KafkaError as error:
+        sys.exit(f"error: {asyncio.run(kafka.explain(error))}")
+    for stop in stops:
+        print(f"{name} was stopped: {stop}")
+    print(f"{name} continues within a few seconds")

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from service_kit.problems import ValidationFailed
+from service_kit.problems import NotFound, Problem, ValidationFailed
 
 
 class UnknownRoute(ValidationFailed):
@@ -12,3 +12,15 @@ class UnknownRoute(ValidationFailed):
 
 class UnknownRouteInBody(UnknownRoute):
     pointer, parameter = "/route", None
+
+
+class RouteNotFound(NotFound):
+    code, title = "route-not-found", "Route not found."
+
+
+class RouteNotStopped(Problem):
+    status, code, title = 409, "route-not-stopped", "The route is not stopped."
+
+
+class OffsetOutOfRange(ValidationFailed):
+    code, title = "offset-out-of-range", "An offset is not between the next event of its partition and its end."

@@ -26,7 +26,7 @@ class Unavailable(Exception):  # noqa: N818 - a state of the store
 class RouteRefused(Unavailable):
     """The store refuses every row of the route: its table, its rights or its statement are to blame.
 
-    The write is retried like any other until an operator has changed something.
+    Its route stops until an operator has changed something and resumes it.
     """
 
 

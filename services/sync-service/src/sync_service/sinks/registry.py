@@ -86,6 +86,6 @@ def observers(mysql_url: str, mongodb_url: str) -> Mapping[Store, StoreObserver]
 async def change_schemas(mysql_url: str, routes: Iterable[Route], *, apply: bool) -> list[str]:
     """The statements that create what the routes need and their stores lack; executed if `apply`.
 
-    MongoDB needs none. Raises `UnfitTable`, SQLAlchemy's `DBAPIError`, `TimeoutError`.
+    MongoDB needs none. Raises `UnfitTable`, `RouteRefused`, `Unavailable`, `TimeoutError`.
     """
     return await change_tables(mysql_url, routes, apply=apply)

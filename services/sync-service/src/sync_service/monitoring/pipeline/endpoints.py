@@ -9,6 +9,7 @@ from service_kit.problems import problem_responses
 from sync_service.apply.processor import RouteProcessor
 from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
 from sync_service.kafka.gaps import KnownGap
+from sync_service.kafka.stops import Stop
 from sync_service.monitoring.pipeline.broker import TopicState
 from sync_service.monitoring.pipeline.schemas import (
     Broker,
@@ -19,8 +20,9 @@ from sync_service.monitoring.pipeline.schemas import (
     StoreState,
     Topic,
 )
-from sync_service.monitoring.pipeline.service import Pipeline, PipelineSnapshot, Probed, connector_of, route_state
+from sync_service.monitoring.pipeline.service import Pipeline, PipelineSnapshot, Probed, connector_of
 from sync_service.monitoring.status.schemas import as_gaps
+from sync_service.routes.schemas import as_stops, route_state
 from sync_service.runner import SyncRunner
 from sync_service.sinks.targets import Store
 
@@ -64,7 +66,7 @@ async def read_pipeline(*, _worker: CurrentWorker, pipeline: PipelineDep, reques
             reason=snapshot.broker.reason,
         ),
         routes=[
-            _route(processor, topics.get(topic), snapshot, runner.gaps.of(topic))
+            _route(processor, topics.get(topic), snapshot, gaps=runner.gaps.of(topic), stops=runner.stops.of(topic))
             for topic, processor in runner.processors.items()
         ],
         dead_letters_reason=snapshot.letters.reason,
@@ -89,7 +91,12 @@ def _topic(topic: TopicState) -> Topic:
 
 
 def _route(
-    processor: RouteProcessor, topic: TopicState | None, snapshot: PipelineSnapshot, gaps: Sequence[KnownGap]
+    processor: RouteProcessor,
+    topic: TopicState | None,
+    snapshot: PipelineSnapshot,
+    *,
+    gaps: Sequence[KnownGap],
+    stops: Sequence[Stop],
 ) -> PipelineRoute:
     route, blocked_by = processor.route, processor.statistics.blocked_by
     lag = None if topic is None else topic.lag
@@ -102,7 +109,8 @@ def _route(
         target=route.target.store,
         target_name=route.target.name,
         gaps=as_gaps(gaps),
-        state=route_state(lag, blocked_by, is_in_doubt=bool(gaps)),
+        stops=as_stops(stops),
+        state=route_state(lag, blocked_by, is_in_doubt=bool(gaps), stops=stops),
         lag=lag,
         done=None if topic is None else topic.done,
         open_dead_letters=None if snapshot.letters.value is None else snapshot.letters.value.get(route.topic, 0),

@@ -1,18 +1,18 @@
 """Wire shapes of `/v1/pipeline`. The state of a part that does not answer is null, with the reason beside it."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from service_kit.schemas import ResponseBody, UtcDatetime
 from sync_service.monitoring.status.schemas import Gaps
+from sync_service.routes.schemas import RouteState, RouteStops
 from sync_service.sinks.targets import Store
 
 Reason = Annotated[
     str | None,
     Field(description="Why the state is unknown; null if it is known.", examples=["no answer within 2 s"]),
 ]
-RouteState = Literal["up to date", "catching up", "in doubt", "blocked", "unknown"]
 Count = Annotated[int, Field(ge=0, examples=[3])]
 
 
@@ -104,9 +104,11 @@ class PipelineRoute(ResponseBody):
         description="The error of the dependency that the route waits for.", examples=["MySQL: 2003: can't connect"]
     )
     gaps: Gaps
+    stops: RouteStops
     state: RouteState = Field(
-        description="in doubt: events are applied, but some were deleted before they were read (`gaps`). "
-        "`POST /v1/reconcile` with `repair` makes the copy equal to its source, and ends the doubt."
+        description="stopped: no event is applied (`stops`) until `POST /v1/routes/{name}/resume`. in doubt: events "
+        "are applied, but some were deleted before they were read or were skipped (`gaps`). `POST /v1/reconcile` with "
+        "`repair` makes the copy equal to its source, and ends the doubt."
     )
 
 

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 from sync_service.monitoring.cache import SingleFlightCache
 from sync_service.monitoring.pipeline.broker import BrokerProbe, BrokerState
 from sync_service.monitoring.pipeline.connectors import ConnectorProbe
-from sync_service.monitoring.pipeline.schemas import Connector, RouteState
+from sync_service.monitoring.pipeline.schemas import Connector
 from sync_service.probe import ProbeFailed, probing
 from sync_service.sinks.counting import StoreObserver
 from sync_service.sinks.targets import Store
@@ -115,14 +115,3 @@ def connector_of(topic: str, connectors: Iterable[Connector]) -> str | None:
     """The name of the connector that writes a topic: the one with the longest prefix of its name."""
     writing = [each for each in connectors if topic.startswith(f"{each.topic_prefix}.")]
     return max(writing, key=lambda each: len(each.topic_prefix)).name if writing else None
-
-
-def route_state(lag: int | None, blocked_by: str | None, *, is_in_doubt: bool = False) -> RouteState:
-    """`lag` is None while the broker does not answer, or if the topic does not exist."""
-    if blocked_by is not None:
-        return "blocked"
-    if lag is None:
-        return "unknown"
-    if is_in_doubt:
-        return "in doubt"
-    return "catching up" if lag else "up to date"

@@ -6,8 +6,10 @@ from aiokafka.errors import KafkaError
 from fastapi import APIRouter, Request
 
 from sync_service.kafka.gaps import KnownGap
+from sync_service.kafka.stops import Stop
 from sync_service.monitoring.status.schemas import Latency, RouteStatus, Status, as_gaps
 from sync_service.routes.config import Route
+from sync_service.routes.schemas import as_stops, route_state
 from sync_service.runner import SyncRunner
 from sync_service.statistics import RouteStatistics, percentile
 
@@ -29,7 +31,13 @@ async def status(request: Request) -> Status:
         group_id=request.app.state.settings.sync_group_id,
         assigned_partitions=len(runner.member.workers),
         routes=[
-            _route_status(processor.route, processor.statistics, lag.get(topic), runner.gaps.of(topic))
+            _route_status(
+                processor.route,
+                processor.statistics,
+                lag.get(topic),
+                gaps=runner.gaps.of(topic),
+                stops=runner.stops.of(topic),
+            )
             for topic, processor in runner.processors.items()
         ],
     )
@@ -50,7 +58,9 @@ def _without_details(reason: str | None) -> str | None:
     return None if reason is None else reason.partition(":")[0]
 
 
-def _route_status(route: Route, statistics: RouteStatistics, lag: int | None, gaps: Sequence[KnownGap]) -> RouteStatus:
+def _route_status(
+    route: Route, statistics: RouteStatistics, lag: int | None, *, gaps: Sequence[KnownGap], stops: Sequence[Stop]
+) -> RouteStatus:
     def milliseconds(share: float) -> float | None:
         seconds = percentile(statistics.latencies, share)
         return None if seconds is None else round(seconds * 1000, 1)
@@ -59,6 +69,7 @@ def _route_status(route: Route, statistics: RouteStatistics, lag: int | None, ga
         name=statistics.route,
         topic=route.topic,
         target=f"{route.target.store} {route.target.name}",
+        state=route_state(lag, statistics.blocked_by, is_in_doubt=bool(gaps), stops=stops),
         lag=lag,
         applied=statistics.outcomes["applied"],
         skipped=statistics.outcomes["skipped"],
@@ -70,4 +81,5 @@ def _route_status(route: Route, statistics: RouteStatistics, lag: int | None, ga
         last_event_at=statistics.last_event_at,
         blocked_by=_without_details(statistics.blocked_by),
         gaps=as_gaps(gaps),
+        stops=as_stops(stops, with_details=False),
     )

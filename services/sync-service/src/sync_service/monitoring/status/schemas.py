@@ -7,6 +7,7 @@ from pydantic import Field
 
 from service_kit.schemas import ResponseBody, UtcDatetime
 from sync_service.kafka import gaps
+from sync_service.routes.schemas import RouteState, RouteStops
 
 
 class Latency(ResponseBody):
@@ -58,7 +59,10 @@ class RouteStatus(ResponseBody):
     name: str = Field(examples=["tweets"])
     topic: str = Field(examples=["cdc.mongo.tweets.tweets"])
     target: str = Field(examples=["mysql tweets"])
-    lag: int | None = Field(description="Events not applied yet; null while the broker does not answer.")
+    state: RouteState = Field(description="The worst that applies. `stopped`: no event is applied until a resume.")
+    lag: int | None = Field(
+        description="Events not applied yet; null while the broker does not answer or no partition is assigned."
+    )
     applied: int
     skipped: int = Field(description="Events that are older than the row in the copy: redelivered or replayed.")
     superseded: int = Field(description="Events that are followed by a later event of the same row in the same batch.")
@@ -69,6 +73,7 @@ class RouteStatus(ResponseBody):
     last_event_at: UtcDatetime | None
     blocked_by: str | None = Field(description="The dependency that the route waits for; `/v1/pipeline` has its error.")
     gaps: Gaps
+    stops: RouteStops
 
 
 class Status(ResponseBody):

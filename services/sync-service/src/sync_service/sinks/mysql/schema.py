@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_kit.mysql import create_engine, mysql_url, server_lock
 from sync_service.routes.config import Route
 from sync_service.sinks.mysql.ddl import ExistingTable, missing
+from sync_service.sinks.mysql.errors import translated
 
 LOCK_SECONDS = 120
 
@@ -30,7 +32,7 @@ def require_separate_schema(address: str, routes: Iterable[Route]) -> None:
 async def change_tables(address: str, routes: Iterable[Route], *, apply: bool) -> list[str]:
     """The missing statements. Replicas that start concurrently wait for each other.
 
-    Raises `UnfitTable`, SQLAlchemy's `DBAPIError`, `TimeoutError`.
+    Raises `UnfitTable`, `RouteRefused`, `Unavailable`, `TimeoutError`.
     """
     wanted = [route for route in routes if route.target.store == "mysql"]
     engine = create_engine(address, pool_size=2)
@@ -46,6 +48,8 @@ async def change_tables(address: str, routes: Iterable[Route], *, apply: bool) -
                 for statement in statements:
                     await connection.exec_driver_sql(statement)
             return statements
+    except DBAPIError as error:
+        raise translated(error, of_row=False) from error
     finally:
         await engine.dispose()
 

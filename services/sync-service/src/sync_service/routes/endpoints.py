@@ -1,0 +1,52 @@
+"""`/v1/routes` over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Request
+
+from service_kit.problems import ValidationFailed, problem_responses
+from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
+from sync_service.routes.config import Route
+from sync_service.routes.problems import OffsetOutOfRange, RouteNotFound, RouteNotStopped
+from sync_service.routes.resume import EventsToPass, RouteResumer
+from sync_service.routes.schemas import ResumedRoute, ResumeRequest, as_stops
+
+router = APIRouter(prefix="/v1/routes", tags=["routes"])
+
+
+async def _route(request: Request, name: Annotated[str, Path(max_length=100, examples=["tweets"])]) -> Route:
+    routes: list[Route] = [processor.route for processor in request.app.state.runner.processors.values()]
+    found = next((route for route in routes if route.name == name), None)
+    if found is None:
+        raise RouteNotFound
+    return found
+
+
+async def _resumer(request: Request) -> RouteResumer:
+    resumer: RouteResumer = request.app.state.resumer
+    return resumer
+
+
+@router.post(
+    "/{name}/resume",
+    summary="Start a stopped route again",
+    responses=problem_responses(*WORKER_PROBLEMS, RouteNotFound, RouteNotStopped, OffsetOutOfRange, ValidationFailed),
+)
+async def resume_route(
+    *,
+    worker: CurrentWorker,
+    route: Annotated[Route, Depends(_route)],
+    resumer: Annotated[RouteResumer, Depends(_resumer)],
+    requested: ResumeRequest | None = None,
+) -> ResumedRoute:
+    """All processes of the service continue with the route. If the cause is not corrected, it stops again.
+
+    Events that are skipped or discarded are lost for the copy until their rows change again or a repair restores them.
+    """
+    requested = requested or ResumeRequest()
+    events = EventsToPass(
+        {each.partition: each.offset for each in requested.skip_to},
+        {each.partition: each.offset for each in requested.discard_to},
+    )
+    stops = await resumer.resume(route, events, by=worker.username)
+    return ResumedRoute(name=route.name, stops=as_stops(stops))
