@@ -299,7 +299,9 @@ class SyncRunner:
 
     async def _purge(self) -> None:
         while True:
-            for processor in self.processors.values():
+            for topic, processor in self.processors.items():
+                if self.stops.is_stopped(topic):
+                    continue
                 try:
                     await processor.sink.purge()
                 except Unavailable as error:

@@ -62,20 +62,41 @@ async def resume(harness: SyncHarness, runner: SyncRunner, events: EventsToPass 
     await resumer(harness, runner).resume(harness.routes[1], events, by="ada")
 
 
+def changed(route: Route, table: str | None = None, **declared: Any) -> Route:
+    """The route into another table, with other keys or fields."""
+    target = {"store": "mysql", "table": table or f"t_{secrets.token_hex(4)}"}
+    return Route.model_validate({**route.model_dump(by_alias=True, exclude_unset=True), "target": target, **declared})
+
+
 def wide(route: Route) -> Route:
     """More columns than fit into a row of MySQL."""
-    declared = route.model_dump(by_alias=True, exclude_unset=True)
-    fields = {f"f{number}": {"type": "string"} for number in range(70)}
-    target = {"store": "mysql", "table": f"wide_{secrets.token_hex(4)}"}
-    return Route.model_validate({**declared, "target": target, "fields": fields})
+    return changed(route, fields={f"f{number}": {"type": "string"} for number in range(70)})
 
 
-async def test_table_that_the_store_refuses_stops_its_route_alone(harness: SyncHarness) -> None:
+def with_long_key(route: Route) -> Route:
+    return changed(route, key={part: {"from": f"_id.{part}", "type": "string", "length": 500} for part in "ab"})
+
+
+def with_equal_columns(route: Route) -> Route:
+    return changed(route, fields={"Name": {"type": "string"}, "name": {"type": "string"}})
+
+
+@pytest.mark.parametrize(
+    ("refused", "reason"),
+    [
+        (wide, "1118: Row size too large"),
+        (with_long_key, "1071: Specified key was too long"),
+        (with_equal_columns, "1060: Duplicate column name 'name'"),
+    ],
+)
+async def test_table_that_the_store_refuses_stops_its_route_alone(
+    harness: SyncHarness, refused: Callable[[Route], Route], reason: str
+) -> None:
     right = harness.routes[1]
     await harness.send(harness.tweets_topic, tweet_event(1, "one"))
-    harness.routes[1] = wide(right)
+    harness.routes[1] = refused(right)
     broken = harness.start_sync()
-    await is_stopped(broken, "the copy can't be prepared: MySQL: 1118: Row size too large")
+    await is_stopped(broken, f"the copy can't be prepared: MySQL: {reason}")
     await users_are_applied(harness, broken)
     await harness.stop_sync(broken)
 
@@ -85,6 +106,24 @@ async def test_table_that_the_store_refuses_stops_its_route_alone(harness: SyncH
     await becomes(harness.tweets, {tweet_id(1): "one"})
     await runs(mended)
     assert mended.stopped is None
+
+
+async def test_second_of_two_routes_that_need_one_name_stops_alone(harness: SyncHarness) -> None:
+    name, topic = f"t_{secrets.token_hex(4)}", f"{harness.tweets_topic}-2"
+    first = changed(harness.routes[1], name)
+    second = changed(first, f"{name}_copy").model_copy(update={"name": "second", "topic": topic})
+    harness.routes[1:] = [first, second]
+    await harness.create_topic(topic)
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
+    runner = harness.start_sync()
+    await is_stopped(runner, f"table {name}_copy is in the way: route second needs a view of that name", "second")
+    await users_are_applied(harness, runner)
+
+    async def rows() -> list[str]:
+        async with harness.engine.connect() as connection:
+            return list((await connection.execute(text(f"SELECT text FROM {name}"))).scalars())  # noqa: S608 - a name of this test
+
+    await becomes(rows, ["one"])
 
 
 async def test_stopped_route_is_not_ready_alone_but_no_reason_to_be_unready(harness: SyncHarness) -> None:
@@ -266,8 +305,7 @@ async def test_table_that_is_dropped_stops_its_route_and_is_created_by_the_resum
     route = harness.routes[1]
     table = f"dropped_{secrets.token_hex(4)}"
     query = f"SELECT text FROM {table}"  # noqa: S608 - a name of this test
-    declared = route.model_dump(by_alias=True, exclude_unset=True)
-    harness.routes[1] = Route.model_validate({**declared, "target": {"store": "mysql", "table": table}})
+    harness.routes[1] = changed(route, table)
     runner = harness.start_sync()
     await users_are_applied(harness, runner)
     async with harness.engine.connect() as connection:
