@@ -9,6 +9,7 @@ import { feed } from "./sync/feed.js";
 import { deadLetters } from "./sync/dead-letters.js";
 import { summary, withoutResponse } from "./sync/model.js";
 import { reconcile } from "./sync/reconcile.js";
+import { stoppedRoutes } from "./sync/stopped-routes.js";
 import { poll } from "./sync/polling.js";
 import { stateBadge } from "./sync/format.js";
 
@@ -18,7 +19,14 @@ const LABELS = { good: "Healthy", busy: "Catching up", bad: "Unhealthy" };
 export default async function page({ signal }) {
   const rates = rateMeter();
   const summaryLine = element("p.summary", { role: "status" });
-  const parts = { diagram: diagram(), charts: charts(), feed: feed({ signal }), deadLetters: deadLetters({ signal }), reconcile: reconcile({ signal }) };
+  const parts = {
+    diagram: diagram(),
+    stoppedRoutes: stoppedRoutes({ signal }),
+    charts: charts(),
+    feed: feed({ signal }),
+    deadLetters: deadLetters({ signal }),
+    reconcile: reconcile({ signal }),
+  };
   let known = null;
 
   async function update() {
@@ -39,6 +47,7 @@ export default async function page({ signal }) {
     parts.feed.addOptions(names);
     parts.reconcile.addOptions(names);
     parts.deadLetters.update(routes);
+    parts.stoppedRoutes.update(routes);
   }
 
   poll(update, { seconds: POLL_SECONDS, signal });
@@ -48,6 +57,7 @@ export default async function page({ signal }) {
     element("h1", {}, "Sync"),
     element("p.lead", {}, "Each store has a live copy of the other’s public data. This page shows the pipeline between them."),
     summaryLine,
+    parts.stoppedRoutes.element,
     element("section", { "aria-labelledby": "sync-pipeline" }, element("h2", { id: "sync-pipeline" }, "Pipeline"), parts.diagram.element),
     element(
       "section",

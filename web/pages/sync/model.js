@@ -15,6 +15,7 @@ const ROUTE_STATES = {
   "catching up": ["busy", CATCHING_UP],
   "in doubt": ["bad", "In doubt"],
   blocked: ["bad", "Blocked"],
+  stopped: ["bad", "Stopped"],
 };
 const UNKNOWN = ["unknown", "Unknown"];
 
@@ -27,7 +28,7 @@ export function withoutResponse(reason, known) {
     stores: Object.keys(STORES).map((name) => ({ name, answers: null, reason: unknown })),
     connectors: { items: null, reason: unknown },
     broker: { topics: null, reason: unknown, members: null },
-    routes: (known?.routes ?? []).map((route) => ({ ...route, state: "unknown", lag: null, blocked_by: null })),
+    routes: (known?.routes ?? []).map((route) => ({ ...route, state: "unknown", lag: null, blocked_by: null, stops: [] })),
   };
 }
 
@@ -85,11 +86,11 @@ function topicParts({ topics, reason }, routes, hasResponse) {
 /** The routes, as sync-service applies them. */
 function routeParts(routes, { hasResponse = true, problem } = {}) {
   if (!hasResponse) return [{ title: "sync-service", kind: "bad", word: "Down", details: [problem] }];
-  return routes.map(({ name, state, lag, blocked_by: reason, open_dead_letters: deadLetters, gaps = [] }) => {
+  return routes.map(({ name, state, lag, blocked_by: reason, open_dead_letters: deadLetters, gaps = [], stops = [] }) => {
     const [kind, word] = ROUTE_STATES[state] ?? UNKNOWN;
     const details = [
       lag ? `${plural(lag, "event")} behind` : null,
-      reason,
+      ...(stops.length > 0 ? stops.map((stop) => stop.reason) : [reason]),
       deadLetters ? plural(deadLetters, "dead letter") : null,
       ...gaps.map(gapText),
       gaps.length > 0 ? "Compare and repair the copy." : null,
