@@ -90,8 +90,9 @@ class TailReplayed(Fault):
 
     async def inject(self, system: System, rng: random.Random) -> float:
         tail = (await some_partition(system, rng))[-rng.randint(5, 60) :]
+        repeated: set[int] = set()
         while tail:
-            repeated = set(await system.topics.write(tail))
+            repeated.update(await system.topics.write(tail))
             after = await system.topics.read(tail[-1].topic, tail[-1].partition, tail[-1].offset + 1)
             tail = [each for each in after if each.offset < max(repeated) and each.offset not in repeated]
         return now()
