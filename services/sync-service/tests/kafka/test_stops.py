@@ -179,9 +179,7 @@ def runs_of(runner: SyncRunner) -> Callable[[], Any]:
 
 
 async def test_events_without_keys_stop_the_route_without_dead_letters(harness: SyncHarness) -> None:
-    _, value = tweet_event(9, "of a table without a primary key")
-    await harness.producer.send_and_wait(harness.tweets_topic, value=value, partition=1)
-    await harness.send(harness.tweets_topic, tweet_event(1, "one"), partition=1)
+    await send_without_key(harness, 10)
     runner = harness.start_sync()
     await is_stopped(runner, "the record has no key: its table has no primary key")
     await users_are_applied(harness, runner)
@@ -190,9 +188,26 @@ async def test_events_without_keys_stop_the_route_without_dead_letters(harness: 
     assert await harness.dead_letters() == []
     assert await harness.tweets() == {}
 
-    await resume(harness, runner, EventsToPass(skip_to={1: 1}, discard_to={}))
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"), partition=1)
+    await resume(harness, runner, EventsToPass(skip_to={1: 10}, discard_to={}))
     await becomes(harness.tweets, {tweet_id(1): "one"})
     assert await harness.dead_letters() == []
+
+
+async def test_single_event_without_a_key_is_a_dead_letter(harness: SyncHarness) -> None:
+    await send_without_key(harness, 1)
+    await harness.send(harness.tweets_topic, *[tweet_event(number, "one") for number in range(12)], partition=1)
+    await send_without_key(harness, 1)
+    runner = harness.start_sync()
+    await becomes(harness.tweets, {tweet_id(number): "one" for number in range(12)})
+    await eventually(harness.dead_letters, lambda letters: len(letters) == 2)
+    await runs(runner)
+
+
+async def send_without_key(harness: SyncHarness, times: int) -> None:
+    _, value = tweet_event(9, "of a table without a primary key")
+    for _ in range(times):
+        await harness.producer.send_and_wait(harness.tweets_topic, value=value, partition=1)
 
 
 async def test_skipped_events_leave_the_copy_in_doubt(harness: SyncHarness) -> None:

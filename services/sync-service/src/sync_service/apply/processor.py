@@ -36,6 +36,8 @@ _CAUSES: dict[type[Exception], StopCause] = {
     TooManyDeadLetters: "too-many-dead-letters",
 }
 _STOPPING = tuple(_CAUSES)
+# So many records without keys, and none with one, are those of a table without a primary key. Fewer may be strays.
+_RECORDS_WITHOUT_KEYS = 10
 
 
 class RouteProcessor:
@@ -113,10 +115,10 @@ class RouteProcessor:
                 else:
                     self._note_log_generation(change.version)
                     changes.append(change)
-            except NoKeys as error:
-                stopping = error
-                break
             except Exception as error:  # noqa: BLE001 - without I/O, the same record fails every time
+                if isinstance(error, NoKeys) and batch.has_no_keys:
+                    stopping = error
+                    break
                 batch.router.decoded(decoded)
                 decoded = 0
                 try:
@@ -204,6 +206,10 @@ class _Batch:
     retrier: Retrier
     router: BatchRouter
     finished: set[str] = field(default_factory=set)
+
+    @property
+    def has_no_keys(self) -> bool:
+        return len(self.records) >= _RECORDS_WITHOUT_KEYS and all(record.key is None for record in self.records)
 
     def record_of(self, change: Change) -> Record:
         return next(record for record in self.records if record.offset == int(change.version.offset))

@@ -1,8 +1,8 @@
-"""Errors in an event. Each but `NoKeys` is a data error: only this event goes to the dead letters.
+"""Errors in an event. Each is a data error: only this event goes to the dead letters.
 
 InvalidEvent
 ├── MissingKey             the row is not identified
-│   └── NoKeys             no event of the topic identifies its row: the route stops
+│   └── NoKeys             no key at all; if this holds for every event of the topic, the route stops
 ├── UnsupportedOperation   an `op` that does not change a single row
 └── UnfitValue             a value that the copy can't store
 """
