@@ -14,7 +14,7 @@ async def reconcile(system: System) -> str:
     """Compare and repair. Return the output. Raises `ReconcileFailed`."""
     process = await asyncio.create_subprocess_exec(
         script("sync-service"),
-        *("reconcile", "--repair"),
+        *("reconcile", "--repair", "--max-repairs", "1000000"),
         env=dict(system.stack.components["sync"].command().environment),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -221,7 +221,7 @@ class ComparisonHarness:
         assert event is not None
         version = Version(topic_partition(TOPIC_ID, 0), offset(self.offsets), event.position, op)
         values = None if event.after is None else map_fields(self.route, event.after)
-        return Change(map_key(self.route, event.key), values, version)
+        return Change(map_key(self.route, event.key), values, version, source_id=event.source.identify(event.key))
 
     async def both(self, contents: Mapping[int, str]) -> None:
         for number, content in contents.items():
@@ -245,7 +245,7 @@ class ComparisonHarness:
     ) -> RouteReport:
         group = self.settings.sync_group_id
         async with TopicProgress(KafkaClients.of(self.settings), self.route.topic, group, patience=patience) as topic:
-            options = ComparisonOptions(**{"rows_in_a_range": 7, **wanted})
+            options = ComparisonOptions(**{"rows_in_a_range": 7, "max_repairs": 1000, **wanted})
             return await Comparison(self.route, target or self.target, topic, options).run()
 
 

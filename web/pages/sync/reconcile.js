@@ -98,6 +98,12 @@ function progressBar({ route, done, total }) {
   return element("p.progress", {}, element("label", {}, text, element("progress", { max: Math.max(of, 1), value: String(done) })));
 }
 
+function verdictOf(report) {
+  if (report.is_in_agreement) return ["good", "In sync"];
+  if (report.problem) return ["unknown", `Not compared: ${report.problem}`];
+  return report.is_lagging ? ["unknown", "Unknown: the sync makes no progress"] : ["bad", "Out of sync"];
+}
+
 const KINDS = {
   missing: "missing",
   extra: "extra",
@@ -111,8 +117,7 @@ function routeReport(report) {
   const found = Object.entries(KINDS)
     .filter(([kind]) => report[kind] > 0)
     .map(([kind, label]) => `${count(report[kind])} ${label}`);
-  const kind = report.is_in_agreement ? "good" : report.is_lagging ? "unknown" : "bad";
-  const verdict = report.is_in_agreement ? "In sync" : report.is_lagging ? "Unknown: the sync makes no progress" : "Out of sync";
+  const [kind, verdict] = verdictOf(report);
   return element(
     "section.card.report",
     { "aria-label": `Report of ${report.route}` },

@@ -132,6 +132,40 @@ async def test_progress_is_json_for_a_program(shop: Shop) -> None:
     assert (begun["route"], begun["done"]) == ("things", 0)
 
 
+def add_route(shop: Shop, declared: str) -> None:
+    file = Path(shop.variables["SYNC_ROUTES_FILE"])
+    file.write_text(f"{declared}\n{file.read_text()}")
+
+
+async def test_route_that_can_not_be_compared_does_not_end_the_others(shop: Shop) -> None:
+    lost = (
+        "lost: {topic: test.nowhere.lost, target: {store: mongodb, collection: lost}, key: {_id: integer}, fields: {}}"
+    )
+    add_route(shop, lost)
+    code, output, errors = await run("reconcile", "--repair", **shop.variables)
+    assert code == 2
+    assert "lost: not compared: route lost: MySQL shows no table nowhere.lost" in output
+    assert "4 missing, 4 mended" in output
+    assert errors.splitlines()[-1].startswith("error: lost: route lost: MySQL shows no table")
+    code, output, _ = await run("reconcile", "--json", **shop.variables)
+    report = json.loads(output)
+    assert (code, report["is_in_agreement"]) == (2, False)
+    lost, things = report["routes"]
+    assert (lost["problem"] is None, lost["is_in_agreement"]) == (False, False)
+    assert (things["problem"], things["is_in_agreement"]) == (None, True)
+
+
+async def test_repair_of_too_many_rows_is_exit_code_2(shop: Shop) -> None:
+    code, output, errors = await run("reconcile", "--repair", "--max-repairs", "3", **shop.variables)
+    assert code == 2
+    assert "things: 4 rows to repair, at most 3 are allowed" in errors
+    assert "nothing was changed: the repair would change 4 rows" in output
+    assert errors.splitlines()[-1].startswith("error: nothing was changed: the repair would change 4 rows")
+    assert shop.collection.count_documents({}) == 0
+    code, _, _ = await run("reconcile", "--repair", "--max-repairs", "4", **shop.variables)
+    assert (code, shop.collection.count_documents({})) == (0, 4)
+
+
 @pytest.mark.parametrize(
     ("changed", "arguments", "why"),
     [

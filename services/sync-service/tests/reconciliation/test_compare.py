@@ -199,7 +199,9 @@ async def test_collection_with_a_key_of_two_fields_is_compared_and_repaired(
 
     async def compare(*, repair: bool = False) -> RouteReport:
         async with TopicProgress(KafkaClients.of(settings), route.topic, settings.sync_group_id, patience=30) as topic:
-            return await Comparison(route, target, topic, ComparisonOptions(repair=repair, rows_in_a_range=7)).run()
+            return await Comparison(
+                route, target, topic, ComparisonOptions(repair=repair, rows_in_a_range=7, max_repairs=30)
+            ).run()
 
     async def copied() -> set[tuple[str, str]]:
         async with engine.connect() as connection:

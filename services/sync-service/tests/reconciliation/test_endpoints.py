@@ -58,6 +58,14 @@ async def test_worker_compares_and_repairs_a_copy(sync: SyncProcess) -> None:
         assert [each["route"] for each in seen["progress"]] == [sync.tweets]
 
         answer = await replica.client.post("/v1/reconcile", json={"route": sync.tweets, "repair": True, "sample": 5})
+        seen = await finished(replica, answer.headers["Location"])
+        assert (seen["state"], seen["max_repairs"]) == ("failed", None)
+        assert seen["problem"].startswith("nothing was changed: the repair would change 25 rows, and 10 are allowed")
+        (report,) = seen["report"]
+        assert (report["mended"], report["repairs_planned"], report["repairs_allowed"]) == (0, ROWS, 10)
+
+        allowed = {"route": sync.tweets, "repair": True, "sample": 5, "max_repairs": ROWS}
+        answer = await replica.client.post("/v1/reconcile", json=allowed)
         (report,) = (await finished(replica, answer.headers["Location"]))["report"]
         assert (report["missing"], report["mended"], report["is_sample"]) == (ROWS, ROWS, True)
         assert report["is_in_agreement"] is True

@@ -1,5 +1,6 @@
 """`--repair` makes a copy equal to its source, and never overwrites a newer row."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from sync_service.apply.ordering import ApplyMode
 from sync_service.reconciliation import cli
 from sync_service.reconciliation.cli import ReconcileOptions, ReconcileSettings
 from sync_service.reconciliation.compare import ComparisonOptions
+from sync_service.reconciliation.progress import reporting_progress
 from sync_service.sinks.base import Sink, Written
 
 
@@ -55,9 +57,44 @@ async def test_command_repairs_with_its_own_connections(comparison: ComparisonHa
     names = ("mysql_url", "mongodb_url", "kafka_bootstrap_servers", "sync_group_id")
     settings = ReconcileSettings.model_validate({name: getattr(comparison.settings, name) for name in names})
     options = ReconcileOptions([], ComparisonOptions(repair=True))
-    (report,) = await cli._reconcile([comparison.route], options, settings, lambda *_: None)
+    printed = io.StringIO()
+    with reporting_progress(printed, as_json=False) as show:
+        (report,) = await cli._reconcile([comparison.route], options, settings, show)
     assert counts(report) == (0, 3, 0, 0, 3)
+    assert f"{comparison.route.name}: 3 rows to repair, at most 10 are allowed" in printed.getvalue()
     assert await comparison.direction.copied() == {}
+
+
+async def test_repair_of_too_many_rows_changes_nothing(comparison: ComparisonHarness) -> None:
+    await comparison.both(NUMBERED)
+    for number in range(12):
+        await comparison.direction.corrupt(number, "wrong")
+    await comparison.direction.put(100, "missing")
+    await comparison.copy(200, "extra")
+    before = await comparison.direction.copied()
+
+    for allowed, limit in ((13, 13), (1, 1), (None, 10)):
+        report = await comparison.compare(repair=True, max_repairs=allowed)
+        assert counts(report) == (1, 1, 12, 0, 0)
+        assert (report.repairs_planned, report.repairs_allowed) == (14, limit)
+        assert report.refused_repairs is not None
+        assert "nothing was changed" in report.refused_repairs
+        assert "--max-repairs 14" in report.refused_repairs
+        assert not report.is_in_agreement
+        assert {example.outcome for example in report.examples} == {"different"}
+        assert await comparison.direction.copied() == before
+
+    report = await comparison.compare(repair=True, max_repairs=14)
+    assert (counts(report), report.refused_repairs, report.is_in_agreement) == ((1, 1, 12, 0, 14), None, True)
+    assert await comparison.direction.copied() == {**NUMBERED, 100: "missing"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "allowed"), [(0, 10), (50, 10), (1000, 10), (2000, 20), (99_999, 999), (100_000, 1000), (10**9, 1000)]
+)
+def test_default_limit_is_a_share_of_the_rows_within_limits(rows: int, allowed: int) -> None:
+    assert ComparisonOptions(repair=True).repairs_allowed(rows) == allowed
+    assert ComparisonOptions(repair=True, max_repairs=7).repairs_allowed(rows) == 7
 
 
 @pytest.mark.parametrize("lost", ["update", "insert", "delete"])

@@ -74,6 +74,7 @@ def test_missing_key_and_unfit_value_are_reported(tmp_path: Path) -> None:
         (("price: decimal", "_sync: decimal"), "sync"),
         (("_id: {from: id, type: integer}", "id: integer"), "_id"),
         (("type: integer", "type: json"), "json is no type of a key: use a field of the document"),
+        (("type: integer", "type: bits"), "bits is no type of a key in a collection"),
         (("price: decimal", "_id: string"), "both key and field"),
         (("store: mongodb, collection: things", "store: mysql, table: 'a`b'"), "table"),
         (("topic:", "unknown: 1\n  topic:"), "unknown"),

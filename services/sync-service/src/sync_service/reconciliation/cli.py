@@ -19,7 +19,14 @@ from service_kit.mysql import MysqlAddress
 from service_kit.settings import format_settings_error
 from sync_service.arguments import positive_number
 from sync_service.kafka import gaps
-from sync_service.reconciliation.compare import ROWS_IN_A_RANGE, Comparison, ComparisonOptions
+from sync_service.reconciliation.compare import (
+    DEFAULT_REPAIRS_LEAST,
+    DEFAULT_REPAIRS_MOST,
+    DEFAULT_REPAIRS_SHARE,
+    ROWS_IN_A_RANGE,
+    Comparison,
+    ComparisonOptions,
+)
 from sync_service.reconciliation.progress import ProgressReporter, reporting_progress
 from sync_service.reconciliation.reports import RouteReport, as_json, as_text
 from sync_service.reconciliation.topic_progress import TopicProgress
@@ -58,6 +65,14 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("--route", action="append", default=[], help="compare only this route; repeatable")
     parser.add_argument("--repair", action="store_true", help="repair the copies; newer rows are never overwritten")
     parser.add_argument(
+        "--max-repairs",
+        type=positive_number,
+        metavar="N",
+        help=f"with --repair: change nothing in a copy if more rows would change (default: "
+        f"{DEFAULT_REPAIRS_SHARE:.0%}% of the compared rows, at least {DEFAULT_REPAIRS_LEAST}, at most "
+        f"{DEFAULT_REPAIRS_MOST:,})",
+    )
+    parser.add_argument(
         "--sample",
         type=positive_number,
         metavar="N",
@@ -76,7 +91,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def run(arguments: argparse.Namespace) -> int:
-    comparison = ComparisonOptions(repair=arguments.repair, sample=arguments.sample)
+    comparison = ComparisonOptions(repair=arguments.repair, sample=arguments.sample, max_repairs=arguments.max_repairs)
     options = ReconcileOptions(arguments.route, comparison, json=arguments.json, patience=arguments.patience)
     try:
         return reconcile(options, ReconcileSettings())
@@ -89,9 +104,10 @@ def run(arguments: argparse.Namespace) -> int:
 def reconcile(options: ReconcileOptions, settings: ReconcileSettings) -> int:
     """Compare, repair on request, and print the report. Returns the exit code.
 
-    0: the copies agree with their sources, or do after the repair; 1: they differ; 2: they could not be compared, or
-    the sync makes no progress, so that the result is unknown; 130: interrupted. Raises `InvalidRoutes` and
-    `SourceSchema`.
+    0: the copies agree with their sources, or do after the repair; 1: they differ; 2: one of them could not be
+    compared, a repair would change more rows than are allowed, or the sync makes no progress, so that the result is
+    unknown; 130: interrupted. A route that can't be compared is reported, and the others are compared. Raises
+    `InvalidRoutes` and `SourceSchema`.
     """
     routes = {route.name: route for route in load_routes(settings.sync_routes_file)}
     require_separate_schema(settings.mysql_url.get_secret_value(), routes.values())
@@ -101,17 +117,28 @@ def reconcile(options: ReconcileOptions, settings: ReconcileSettings) -> int:
     try:
         with reporting_progress(sys.stderr, as_json=options.json) as show:
             reports = asyncio.run(_reconcile(chosen, options, settings, show))
-    except CannotCompare as error:
-        return _fail(str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
-    print(as_json(reports) if options.json else "\n".join(map(as_text, reports)))
+    if any(report.problem is None for report in reports):
+        print(as_json(reports) if options.json else "\n".join(map(as_text, reports)))
+    if problems := _problems(reports):
+        return _fail("; ".join(problems))
+    return IN_AGREEMENT if all(report.is_in_agreement for report in reports) else DIFFERENT
+
+
+def _problems(reports: Sequence[RouteReport]) -> list[str]:
+    """Why the result of routes is unknown, or nothing was repaired."""
+    routes: dict[str, list[str]] = {}
+    for report in reports:
+        if (problem := report.problem or report.refused_repairs) is not None:
+            routes.setdefault(problem, []).append(report.route)
+    problems = [problem if len(reports) == 1 else f"{', '.join(names)}: {problem}" for problem, names in routes.items()]
     if any(report.is_lagging for report in reports):
-        return _fail(
+        problems.append(
             "the sync makes no progress with its events, so it is unknown whether the rows differ; "
             "is sync-service running?"
         )
-    return IN_AGREEMENT if all(report.is_in_agreement for report in reports) else DIFFERENT
+    return problems
 
 
 async def _reconcile(
@@ -122,19 +149,37 @@ async def _reconcile(
         cleanup.push_async_callback(stores.close)
         reports = []
         for route in routes:
-            begun = await _clock(stores.engine)
-            target = await stores.open_target(route)
-            async with TopicProgress(
-                KafkaClients.of(settings), route.topic, settings.sync_group_id, patience=options.patience
-            ) as topic:
-
-                def progress(done: int, total: int, name: str = route.name) -> None:
-                    show(name, done, total)
-
-                report = await Comparison(route, target, topic, options.comparison, progress).run()
-            report.gaps_closed = await _close_gaps(stores.engine, route, report, begun)
+            report = RouteReport(route.name, route.topic, f"{route.target.store} {route.target.place}")
+            try:
+                report = await _reconciled(route, stores, options, settings, show)
+            except CannotCompare as error:
+                report.problem = str(error)
             reports.append(report)
         return reports
+
+
+async def _reconciled(
+    route: Route,
+    stores: ComparisonStores,
+    options: ReconcileOptions,
+    settings: ReconcileSettings,
+    show: ProgressReporter,
+) -> RouteReport:
+    """Raises `CannotCompare`."""
+    begun = await _clock(stores.engine)
+    target = await stores.open_target(route)
+    clients = KafkaClients.of(settings)
+    async with TopicProgress(clients, route.topic, settings.sync_group_id, patience=options.patience) as topic:
+        report = await Comparison(
+            route,
+            target,
+            topic,
+            options.comparison,
+            on_progress=lambda done, total: show(route.name, done, total),
+            on_repairs=lambda planned, allowed: show.repairs(route.name, planned, allowed),
+        ).run()
+    report.gaps_closed = await _close_gaps(stores.engine, route, report, begun)
+    return report
 
 
 async def _clock(engine: AsyncEngine) -> datetime:

@@ -51,7 +51,7 @@ async def start_reconciliation(
     known = {processor.route.name for processor in request.app.state.runner.processors.values()}
     if requested.route is not None and requested.route not in known:
         raise UnknownRouteInBody
-    job = Job(requested.route, requested.repair, requested.sample)
+    job = Job(requested.route, requested.repair, requested.sample, requested.max_repairs)
     jobs.start(job)
     response.headers["Location"] = f"{request.scope['root_path']}{router.prefix}/{job.id}"
     return _response(job)
@@ -80,6 +80,7 @@ def _response(job: Job) -> Reconciliation:
         route=job.route,
         repair=job.repair,
         sample=job.sample,
+        max_repairs=job.max_repairs,
         started_at=job.started_at,
         finished_at=job.finished_at,
         progress=[RouteProgress(route=route, done=done, total=total) for route, (done, total) in job.progress.items()],

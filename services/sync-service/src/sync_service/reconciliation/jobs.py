@@ -34,6 +34,7 @@ class Job:
     route: str | None
     repair: bool
     sample: int | None
+    max_repairs: int | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     state: Literal["running", "finished", "failed"] = "running"
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -49,6 +50,8 @@ class Job:
             arguments.append(f"--route={self.route}")
         if self.repair:
             arguments.append("--repair")
+        if self.max_repairs is not None:
+            arguments.append(f"--max-repairs={self.max_repairs}")
         if self.sample is not None:
             arguments.append(f"--sample={self.sample}")
         return arguments
@@ -142,7 +145,8 @@ async def _follow(process: asyncio.subprocess.Process, job: Job) -> str | None:
         text = line.decode(errors="replace").strip()
         if text.startswith("{"):
             progress = json.loads(text)
-            job.progress[progress["route"]] = (progress["done"], progress["total"])
+            if "done" in progress:
+                job.progress[progress["route"]] = (progress["done"], progress["total"])
         elif text:
             error_line = text.removeprefix("error: ")
     return error_line

@@ -7,7 +7,15 @@ from contextlib import contextmanager
 from typing import Protocol, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 _LINE_SECONDS = 10.0
 _JSON_SECONDS = 0.5
@@ -16,6 +24,9 @@ _JSON_SECONDS = 0.5
 class ProgressReporter(Protocol):
     def __call__(self, route: str, done: int, total: int) -> None:
         """`done` rows of an estimated `total` are compared."""
+
+    def repairs(self, route: str, planned: int, allowed: int) -> None:
+        """This many rows are to be repaired, and at most so many are allowed. None is repaired yet."""
 
 
 @contextmanager
@@ -31,14 +42,25 @@ def reporting_progress(out: TextIO, *, as_json: bool) -> Iterator[ProgressReport
 def _bar(out: TextIO) -> Iterator[ProgressReporter]:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(file=out), transient=True) as progress:
-        tasks = {}
+        yield _Bars(progress)
 
-        def show(route: str, done: int, total: int) -> None:
-            if route not in tasks:
-                tasks[route] = progress.add_task(route)
-            progress.update(tasks[route], completed=done, total=max(done, total))
 
-        yield show
+class _Bars:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, route: str, done: int, total: int) -> None:
+        if route not in self._tasks:
+            self._tasks[route] = self._progress.add_task(route)
+        self._progress.update(self._tasks[route], completed=done, total=max(done, total))
+
+    def repairs(self, route: str, planned: int, allowed: int) -> None:
+        self._progress.console.print(_repairs_text(route, planned, allowed))
+
+
+def _repairs_text(route: str, planned: int, allowed: int) -> str:
+    return f"{route}: {planned:,} rows to repair, at most {allowed:,} are allowed"
 
 
 class _Lines:
@@ -59,3 +81,10 @@ class _Lines:
             print(json.dumps({"route": route, "done": done, "total": total}), file=self._out, flush=True)
         else:
             print(f"{route}: {done:,} of about {max(done, total):,} rows compared", file=self._out, flush=True)
+
+    def repairs(self, route: str, planned: int, allowed: int) -> None:
+        if self._as_json:
+            repairs = {"route": route, "repairs_planned": planned, "repairs_allowed": allowed}
+            print(json.dumps(repairs), file=self._out, flush=True)
+        else:
+            print(_repairs_text(route, planned, allowed), file=self._out, flush=True)

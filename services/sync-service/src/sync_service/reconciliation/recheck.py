@@ -7,18 +7,23 @@ unsettled.
 """
 
 import asyncio
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from sync_service.apply.changes import Key
 from sync_service.reconciliation.differences import Difference, RowPair
 from sync_service.reconciliation.topic_progress import Ends
 from sync_service.sinks.canonical import CanonicalRow
 from sync_service.sinks.comparison_target import ComparisonTarget
+from sync_service.sinks.rows import RowRequest
 
 PAUSES_SECONDS = (0.2, 0.4, 0.8, 1.6, 1.6, 1.6)
 CONFIRMATIONS = 4
+
+
+# Keys of rows that may differ, and the natives of the source rows that have been seen with them (`SourceRow.native`).
+Suspects = Mapping[Key, Sequence[Any]]
 
 
 class CaughtUp(Protocol):
@@ -57,14 +62,17 @@ class _Suspect:
     copy_since: int = 1
 
 
-async def read_pairs(target: ComparisonTarget, keys: Sequence[Key]) -> list[RowPair]:
+async def read_pairs(target: ComparisonTarget, keys: Suspects) -> list[RowPair]:
     copies = await target.copy.look_up(keys)
-    sources = await target.source.look_up(keys)
-    return [RowPair(key, sources.get(key), copies.get(key)) for key in keys]
+    requests = [
+        RowRequest(key, natives, copies[key].source_id if key in copies else "") for key, natives in keys.items()
+    ]
+    sources = await target.source.look_up(requests)
+    return [RowPair.of(key, sources.get(key, ()), copies.get(key)) for key in keys]
 
 
 async def recheck(
-    target: ComparisonTarget, topic: CaughtUp, keys: Iterable[Key], pauses: Sequence[float] = PAUSES_SECONDS
+    target: ComparisonTarget, topic: CaughtUp, keys: Suspects, pauses: Sequence[float] = PAUSES_SECONDS
 ) -> RecheckResult:
     """Raises `CannotCompare`."""
     result = RecheckResult()
@@ -75,8 +83,8 @@ async def recheck(
         await asyncio.sleep(pause)
         ends = await topic.caught_up()
         if ends is None:
-            return await _give_up(target, suspects, result)
-        for pair in await read_pairs(target, list(suspects)):
+            return await _give_up(target, {key: keys[key] for key in suspects}, result)
+        for pair in await read_pairs(target, {key: keys[key] for key in suspects}):
             suspect = _rechecked(target.canonical, pair, ends, suspects.pop(pair.key))
             if suspect is None:
                 continue
@@ -93,9 +101,9 @@ async def recheck(
     return result
 
 
-async def _give_up(target: ComparisonTarget, keys: Iterable[Key], result: RecheckResult) -> RecheckResult:
+async def _give_up(target: ComparisonTarget, keys: Suspects, result: RecheckResult) -> RecheckResult:
     result.is_lagging = True
-    differences = (pair.difference(target.canonical) for pair in await read_pairs(target, list(keys)))
+    differences = (pair.difference(target.canonical) for pair in await read_pairs(target, keys))
     result.unsettled = [difference for difference in differences if difference is not None]
     return result
 

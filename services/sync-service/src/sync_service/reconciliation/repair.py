@@ -43,7 +43,8 @@ def repair_change(confirmed: ConfirmedDifference, newest: LogPosition | None) ->
         return None
     values = None if source is None else source.values
     operation = SNAPSHOT_READ if values is not None else _DELETE
-    return Change(pair.key, values, _version(pair.copy, newest or UNKNOWN_POSITION, operation))
+    version = _version(pair.copy, newest or UNKNOWN_POSITION, operation)
+    return Change(pair.key, values, version, source_id="" if source is None else source.source_id)
 
 
 def _version(copy: CopyRow | None, newest: LogPosition, operation: str) -> Version:

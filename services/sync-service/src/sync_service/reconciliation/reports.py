@@ -38,6 +38,8 @@ class RouteReport:
 
     `rows` is the number of compared source rows. `gaps_closed` counts gaps that put the copy in doubt until this
     comparison. `is_lagging`: the sync made no progress, so it is unknown whether unsettled rows differ.
+    `repairs_planned` is the number of rows to repair, if a repair was requested. If it is more than `repairs_allowed`,
+    nothing is changed. `problem` is why the route could not be compared.
     """
 
     route: str
@@ -51,6 +53,9 @@ class RouteReport:
     unfit: int = 0
     unsettled: int = 0
     mended: int = 0
+    repairs_planned: int | None = None
+    repairs_allowed: int | None = None
+    problem: str | None = None
     is_lagging: bool = False
     gaps_closed: int = 0
     seconds: float = 0.0
@@ -63,12 +68,22 @@ class RouteReport:
     @property
     def is_in_agreement(self) -> bool:
         """Is the copy equal to its source, or is it after the repair?"""
-        return self.found == self.mended and not self.is_lagging
+        return self.found == self.mended and not self.is_lagging and self.problem is None
 
     @property
     def is_proof(self) -> bool:
         """Is every row proven equal, possibly after the repair?"""
         return self.is_in_agreement and not self.is_sample and not self.unsettled
+
+    @property
+    def refused_repairs(self) -> str | None:
+        """Why nothing was repaired, with the remedy."""
+        if self.repairs_planned is None or self.repairs_allowed is None or self.repairs_planned <= self.repairs_allowed:
+            return None
+        return (
+            f"nothing was changed: the repair would change {self.repairs_planned:,} rows, and {self.repairs_allowed:,} "
+            f"are allowed; if that is right, allow it by --max-repairs {self.repairs_planned}"
+        )
 
     @property
     def rows_per_second(self) -> float:
@@ -94,6 +109,9 @@ class RouteReport:
             **{kind.value: getattr(self, kind.value) for kind in DifferenceKind},
             "unsettled": self.unsettled,
             "mended": self.mended,
+            "repairs_planned": self.repairs_planned,
+            "repairs_allowed": self.repairs_allowed,
+            "problem": self.problem,
             "is_lagging": self.is_lagging,
             "is_in_agreement": self.is_in_agreement,
             "gaps_closed": self.gaps_closed,
@@ -113,12 +131,16 @@ def as_json(reports: Sequence[RouteReport]) -> str:
 
 def as_text(report: RouteReport) -> str:
     """Several lines, without a line feed at the end."""
+    if report.problem is not None:
+        return f"{report.route}: not compared: {report.problem}"
     what = "a sample of " if report.is_sample else ""
     lines = [
         f"{report.route}: {report.source} -> {report.copy}",
         f"  {what}{report.rows:,} rows compared in {report.seconds:.1f} s, {report.rows_per_second:,.0f} rows a second",
         f"  {_verdict(report)}",
     ]
+    if (refused := report.refused_repairs) is not None:
+        lines.append(f"  {refused}")
     if report.gaps_closed:
         lines.append("  it is no longer in doubt: events had been deleted before they were read")
     for example in report.examples[:_EXAMPLES_SHOWN]:

@@ -11,6 +11,7 @@ MOST_RANGES = 1_000_000
 
 
 Ranges = Annotated[int, Field(ge=1, le=MOST_RANGES, examples=[20]), BeforeValidator(whole)]
+MaxRepairs = Annotated[int, Field(ge=1, le=2**31 - 1, examples=[1000]), BeforeValidator(whole)]
 Count = Annotated[int, Field(examples=[1])]
 
 
@@ -20,6 +21,11 @@ class ReconcileRequest(RequestBody):
     route: Annotated[str, Field(max_length=100, examples=["tweets"])] | None = None
     repair: bool = Field(default=False, description="Repair the copy. Newer rows are never overwritten.")
     sample: Ranges | None = Field(default=None, description="Compare only this number of random ranges of keys.")
+    max_repairs: MaxRepairs | None = Field(
+        default=None,
+        description="Change nothing in a copy of which more rows would be repaired. By default 1 % of the compared "
+        "rows, at least 10 and at most 1,000.",
+    )
 
 
 class RouteProgress(ResponseBody):
@@ -54,6 +60,16 @@ class RouteReport(ResponseBody):
     unfit: Count = Field(description="Source rows that the copy can't store.")
     unsettled: Count = Field(description="Rows that were still changing when the comparison ended.")
     mended: Count
+    repairs_planned: int | None = Field(
+        description="The number of rows to repair, if a repair was requested. If more than `repairs_allowed`, nothing "
+        "is changed.",
+        examples=[12],
+    )
+    repairs_allowed: int | None = Field(examples=[1000])
+    problem: str | None = Field(
+        description="Why the route could not be compared. The others are.",
+        examples=["route orders: the table tweets.orders_copy has no column total"],
+    )
     is_lagging: bool = Field(description="The sync made no progress, so the result is unknown.")
     is_in_agreement: bool
     gaps_closed: Count = Field(description="Gaps in the events that put the copy in doubt until this comparison.")
@@ -68,12 +84,14 @@ class Reconciliation(ResponseBody):
     route: str | None = Field(examples=["tweets"])
     repair: bool
     sample: int | None = Field(examples=[20])
+    max_repairs: int | None = Field(examples=[1000])
     started_at: UtcDatetime
     finished_at: UtcDatetime | None
     progress: list[RouteProgress]
     report: list[RouteReport] | None = Field(description="Null before the comparison is finished.")
     problem: str | None = Field(
-        description="Why it failed.", examples=["MySQL can't be read: 2003: Can't connect to MySQL server"]
+        description="Why it failed, or why nothing was repaired.",
+        examples=["MySQL can't be read: 2003: Can't connect to MySQL server"],
     )
 
 

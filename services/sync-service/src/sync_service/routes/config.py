@@ -146,6 +146,8 @@ class Route(Declaration):
         for name, field in self.key.items():
             if field.type in ("json", "json_text"):
                 raise ValueError(f"{name}: {field.type} is no type of a key: use a field of the document, by from")
+            if (refused := self.target.refused_keys.get(field.type)) is not None:
+                raise ValueError(f"{name}: {refused}")
             if field.type == "text":
                 raise ValueError(f"{name}: text is no type of a key, which has a limited length: use string")
         self.target.check_key(self.key)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
-from bson import Binary, Decimal128, ObjectId
+from bson import Binary, Code, Decimal128, ObjectId
 from bson.decimal128 import create_decimal128_context
 
 from sync_service.debezium.errors import UnfitValue
@@ -94,6 +94,8 @@ def unfit_value(value: Any, field_type: FieldType, error: Exception) -> UnfitVal
 
 
 def _string(value: Any) -> str:
+    if isinstance(value, Code):
+        raise TypeError  # code is a str to the driver, and a document in an event
     if isinstance(value, str):
         return value
     if isinstance(value, ObjectId | UUID):
@@ -111,6 +113,8 @@ def _integer(value: Any) -> int:
 
 
 def _whole(value: Any) -> int:
+    if isinstance(value, Decimal128):
+        value = value.to_decimal()
     if isinstance(value, float | Decimal) and value == int(value):
         return int(value)
     if not isinstance(value, int) or isinstance(value, bool):
@@ -128,7 +132,7 @@ def _unsigned(value: Any) -> int | Decimal:
 
     BSON has no integers of that size, but decimals: what an int64 can't hold becomes one.
     """
-    number = _whole(value.to_decimal() if isinstance(value, Decimal128) else value)
+    number = _whole(value)
     if number < 0:
         number += _UNSIGNED_MAXIMUM + 1
     if not 0 <= number <= _UNSIGNED_MAXIMUM:
@@ -192,6 +196,8 @@ DECIMAL128 = Conversion("decimal", _decimal128)
 
 
 def _boolean(value: Any) -> bool:
+    if isinstance(value, Decimal128):
+        value = value.to_decimal()
     # MySQL's TINYINT(1) is a number in a snapshot and may be a boolean afterwards; a driver reads BIT(1) as a byte.
     if value in (0, 1):
         return bool(value)
@@ -260,8 +266,11 @@ def _time(value: Any) -> str:
     if not (found := _TIME.fullmatch(value)):
         raise ValueError
     sign, hours, minutes, seconds, fraction = found.groups()
-    fraction = (fraction or "").rstrip("0")
-    return f"{sign}{hours}:{minutes}:{seconds}" + (f".{fraction:0<6}" if fraction else "")
+    duration = timedelta(
+        hours=int(hours), minutes=int(minutes), seconds=int(seconds), microseconds=int(f"{fraction or '0':0<6}")
+    )
+    # One text for each duration: there is neither `-00:00:00` nor `001:00:00`.
+    return time_text(-duration if sign else duration)
 
 
 def _uuid(value: Any) -> str:

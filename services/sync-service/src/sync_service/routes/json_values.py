@@ -16,6 +16,7 @@ from service_kit.schemas import rfc3339
 
 _UNCHANGED = frozenset({str, int, bool, type(None)})
 _UUID_SUBTYPE = 4
+_UUID_BYTES = 16
 
 
 def jsonable(value: Any) -> Any:
@@ -51,7 +52,7 @@ def _moment(value: datetime) -> str:
 
 
 def _bytes(value: bytes) -> str:
-    if isinstance(value, Binary) and value.subtype == _UUID_SUBTYPE:
+    if isinstance(value, Binary) and value.subtype == _UUID_SUBTYPE and len(value) == _UUID_BYTES:
         return str(value.as_uuid())
     return base64.b64encode(value).decode()
 

@@ -52,7 +52,7 @@ class RowMapping:
                 elif (converted := convert(value)) is not None:
                     values[name] = converted
             for name, path, convert in self._nested:
-                value = _follow(path, row)
+                value = follow(path, row)
                 if value is not None and (converted := convert(value)) is not None:
                     values[name] = converted
         except UnfitValue as error:
@@ -62,7 +62,7 @@ class RowMapping:
         return values
 
 
-def _follow(path: Sequence[str], row: Any) -> Any:
+def follow(path: Sequence[str], row: Any) -> Any:
     """The value at the path, or None if a step is missing or null. Raises `UnfitValue` if a step is no document."""
     for step in path:
         if row is None:

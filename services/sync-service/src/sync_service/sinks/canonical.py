@@ -8,6 +8,7 @@ Texts are unambiguous within a row: one that may contain any character begins wi
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,30 +19,40 @@ from sync_service.apply.changes import Key
 from sync_service.debezium.errors import UnfitValue
 from sync_service.routes.config import CopiedField
 from sync_service.routes.converters import FieldType, convert, type_of_constant
+from sync_service.sinks.floats import single_text
 from sync_service.sinks.mysql.json_text import double_text, json_text
 
 NULL = "-"
+_UNWRITABLE = (UnfitValue, ValueError, TypeError, ArithmeticError, RecursionError)
 # MongoDB keeps milliseconds.
 MONGODB_DIGITS = 3
 
 _INTEGERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
 _TEXTS = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum"})
+# They are sorted by the number of their element.
+_NUMBERED = frozenset({"enum", "set"})
 _MOMENTS = frozenset({"datetime", "timestamp"})
 _BINARIES = frozenset({"varbinary", "tinyblob", "blob", "mediumblob", "longblob"})
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table from `information_schema`. `digits` are those of a time after the second."""
+    """A column of a table from `information_schema`. `digits` are those of a time after the second.
+
+    `full_type` has everything that `data_type` has not: `bit(1)`, `bigint unsigned`.
+    """
 
     name: str
     data_type: str
     collation: str | None = None
     digits: int | None = None
+    full_type: str = ""
 
     @property
     def is_in_order_of_bytes(self) -> bool:
-        """Does MySQL sort the column as MongoDB does?"""
+        """Does MySQL sort the column as it compares it with a value, and as MongoDB does?"""
+        if self.data_type in _NUMBERED:
+            return False
         return self.collation is None or self.collation == "binary" or self.collation.endswith("_bin")
 
 
@@ -130,12 +141,15 @@ def canonical_field(name: str, field: CopiedField, column: Column, *, in_mongodb
     """`column` is the one in MySQL, of the source or of the copy. `in_mongodb`: the copy is in MongoDB.
 
     Times are compared with the precision of the copy: MongoDB truncates to milliseconds, MySQL rounds to the digits of
-    the column. MySQL does not keep trailing blanks of a CHAR.
+    the column. MySQL does not keep trailing blanks of a CHAR. Of a FLOAT, the digits are compared that a snapshot has,
+    too, and JSON that is copied as a string is compared as JSON: Debezium writes it as MySQL does in a snapshot only.
     """
     kind = type_of_constant(field.constant) if field.is_constant else field.type
     digits = column.digits if column.digits is not None else 6
     copied_digits = MONGODB_DIGITS if in_mongodb else digits
-    text = _value_text(kind, copied_digits, strip=column.data_type == "char")
+    text = _COLUMN_TEXTS.get((column.data_type, kind)) if in_mongodb else None
+    if text is None:
+        text = _value_text(kind, copied_digits, strip=column.data_type == "char")
     default = field.constant if field.is_constant else field.default
     # A constant, and the default of a null value, are part of the mapped source row.
     absent = NULL if default is None else text(default if field.is_constant else convert(default, field.type))
@@ -157,7 +171,7 @@ def _value_text(kind: FieldType, digits: int, *, strip: bool) -> Callable[[Any],
             return NULL
         try:
             return written(value if is_json else convert(value, kind))
-        except (UnfitValue, ValueError, TypeError, ArithmeticError, RecursionError):
+        except _UNWRITABLE:
             # A value of another type equals no value of the field's type.
             return f"!{type(value).__name__}:{_sized(repr(value))}"
 
@@ -220,6 +234,48 @@ _TEXTS_OF: Mapping[FieldType, Callable[[Any], str]] = {
     "json_text": _json_text,
 }
 
+
+def _text_of_type(kind: FieldType, written: Callable[[Any], str]) -> Callable[[Any], str]:
+    """`written` for values of this type, and for no others."""
+
+    def text(value: Any) -> str:
+        if value is None:
+            return NULL
+        try:
+            return written(value if kind == "json" else convert(value, kind))
+        except _UNWRITABLE:
+            return f"!{type(value).__name__}:{_sized(repr(value))}"
+
+    return text
+
+
+def _text_as_json(text: str) -> str:
+    try:
+        return _json_text(json.loads(text))
+    except ValueError:
+        return _sized(text)
+
+
+def _timestamp_text(text: str) -> str:
+    """In a snapshot, Debezium leaves out zeros at the end of the fraction."""
+    return _sized(f"{text.removesuffix('Z').rstrip('0').rstrip('.')}Z" if "." in text else text)
+
+
+def _vector_text(numbers: Any) -> str:
+    return ",".join([single_text(number) for number in numbers]) if isinstance(numbers, list) else _json_text(numbers)
+
+
+# Texts of values from columns of MySQL's that Debezium writes in several ways.
+_COLUMN_TEXTS: Mapping[tuple[str, FieldType], Callable[[Any], str]] = {
+    ("float", "number"): _text_of_type("number", single_text),
+    ("float", "decimal"): _text_of_type("decimal", single_text),
+    ("timestamp", "string"): _text_of_type("string", _timestamp_text),
+    ("timestamp", "text"): _text_of_type("text", _timestamp_text),
+    ("json", "string"): _text_of_type("string", _text_as_json),
+    ("json", "text"): _text_of_type("text", _text_as_json),
+    ("json", "json"): _text_of_type("json", _text_as_json),
+    ("vector", "json"): _text_of_type("json", _vector_text),
+}
 
 _TEXT_SQL = "CONCAT(CHAR_LENGTH({0}), ':', CONVERT({0} USING utf8mb4))"
 # Zeros are trimmed after the point only; 10 stays 10.

@@ -15,7 +15,7 @@ from sync_service.sinks.mongodb.documents import Documents
 from sync_service.sinks.mongodb.sink import LIVE_DOCUMENTS, MongoSink
 from sync_service.sinks.mongodb.source_reader import MongoSourceReader
 from sync_service.sinks.mysql.copy_reader import MysqlCopyReader
-from sync_service.sinks.mysql.ddl import LIVE_ROWS, VERSION_COLUMNS
+from sync_service.sinks.mysql.ddl import LIVE_ROWS, SOURCE_ID, VERSION_COLUMNS
 from sync_service.sinks.mysql.sink import MysqlSink
 from sync_service.sinks.mysql.source_reader import MysqlSourceReader
 from sync_service.sinks.mysql.table import MysqlTable, copy_schema, table_columns
@@ -65,7 +65,7 @@ async def _from_mysql(
     fields = list(route.fields)
     return ComparisonTarget(
         (f"mysql {schema}.{name}", f"mongodb {database.name}.{copy_name}"),
-        MysqlSourceReader(table, route, canonical),
+        MysqlSourceReader(table, route, canonical, columns),
         MongoCopyReader(
             Documents(database[copy_name], fields, LIVE_DOCUMENTS),
             Documents(database[copy_name], [*fields, "_sync"], {}),
@@ -82,7 +82,7 @@ async def _from_mongodb(
     schema = copy_schema(engine, route)
     copy_name = route.target.copy_name
     columns = await table_columns(engine, schema, copy_name)
-    _require(route, f"{schema}.{copy_name}", [*route.key, *route.fields, *VERSION_COLUMNS], columns)
+    _require(route, f"{schema}.{copy_name}", [*route.key, *route.fields, *VERSION_COLUMNS, SOURCE_ID], columns)
     canonical = _canonical(route, columns, in_mongodb=False)
     fields = {path[0] for path in route.source_paths.values()}
     key = list(route.key)

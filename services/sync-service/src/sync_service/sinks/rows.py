@@ -1,6 +1,6 @@
 """Rows and ranges of keys, as the readers of both sides of a route return them. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,19 +46,43 @@ class KeyRange:
 class SourceRow:
     """The mapped row: `values`, or None and the `problem` if the copy can't store it.
 
-    If it `has_no_key`, its key does not fit either. Then `key` is that of the source, for the report.
+    `native` is its key as the source's driver has it. Rows of different natives may have the same key in the copy;
+    then `source_id` distinguishes them (`Change.source_id`). If the row `has_no_key`, its key does not fit either.
+    Then `key` is that of the source, for the report.
     """
 
     key: Key
     values: Mapping[str, Any] | None
     problem: str | None = None
     has_no_key: bool = False
+    native: Any = None
+    source_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CopyRow:
-    """`values` is None for a tombstone. A row without a `version` was not written by the sync."""
+    """`values` is None for a tombstone. A row without a `version` was not written by the sync.
+
+    `source_id` is that of the source row that was written last; empty if unknown.
+    """
 
     key: Key
     values: Mapping[str, Any] | None
     version: Version | None
+    source_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RowRequest:
+    """A request for the source rows with this key of the copy.
+
+    `natives` are those of rows that are known to have it, `source_id` is that of the row in the copy, if it is known.
+    """
+
+    key: Key
+    natives: Sequence[Any] = ()
+    source_id: str = ""
+
+    def is_answered(self, rows: Sequence[SourceRow]) -> bool:
+        """Is the row among these that the copy has, if it still exists?"""
+        return any(row.source_id == self.source_id for row in rows) if self.source_id else bool(rows)

@@ -1,11 +1,11 @@
 """The target of a route, as `routes.yaml` declares it: the store of the copy and the copy's name."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import StringConstraints, field_validator
 
-from sync_service.routes.converters import Conversion
+from sync_service.routes.converters import Conversion, FieldType
 from sync_service.routes.declaration import Declaration
 
 # The name of a database in both stores. MongoDB's limit is 63 bytes, MySQL's 64 characters.
@@ -28,6 +28,9 @@ class Target(Declaration):
     has_document_keys: ClassVar[bool] = False
     # Converts a decimal without a declared precision.
     decimal: ClassVar[Conversion]
+
+    # Types of which a key would not be exact, with the reason and the remedy.
+    refused_keys: ClassVar[Mapping[FieldType, str]] = {}
 
     @property
     def name(self) -> str:

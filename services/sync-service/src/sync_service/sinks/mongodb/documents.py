@@ -31,14 +31,16 @@ LOOKED_UP_AT_ONCE = 500
 
 
 class Documents:
-    """`fields` are read in addition to `_id`, `condition` is a filter.
+    """`fields` of the document itself are read in addition to `_id`, `condition` is a filter.
 
     Only documents that a majority has acknowledged are read, because others may still be rolled back.
     """
 
     def __init__(self, collection: "Collection", fields: Sequence[str], condition: Mapping[str, Any]) -> None:
-        self._collection = collection.with_options(read_concern=ReadConcern("majority"))
-        self._projection = dict.fromkeys(("_id", *fields), True)
+        self._collection = collection.with_options(codec_options=_DECODING, read_concern=ReadConcern("majority"))
+        # A projection takes such names for paths and expressions.
+        is_projectable = all(name and not name.startswith("$") and "." not in name for name in fields)
+        self._projection = dict.fromkeys(("_id", *fields), True) if is_projectable else None
         self._condition = dict(condition)
 
     async def estimate(self) -> int:
@@ -57,6 +59,14 @@ class Documents:
                 **_bounds(lower, None),
             )
             return [document["_id"] for document in await cursor.to_list(limit)]
+
+    async def ids(self, size: int) -> AsyncIterator[Any]:
+        """All ids, from the index."""
+        with _translated():
+            cursor = self._collection.find_raw_batches(self._condition, {"_id": True}, hint=_ASCENDING, batch_size=size)
+            async for raw in cursor:
+                for document in bson.decode_all(raw, _DECODING):
+                    yield document["_id"]
 
     async def batches(self, lower: Any, upper: Any, size: int) -> AsyncIterator[list[Document]]:
         """The documents from `lower` up to but without `upper` (None: open), in the order of their ids."""

@@ -1,24 +1,31 @@
 """Reads the documents of a source collection, as the route maps them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
+from decimal import Decimal
 from itertools import permutations, product
 from typing import Any
 from uuid import UUID
 
-from bson import Binary, ObjectId
+from bson import Binary, Decimal128, ObjectId
 from bson.binary import UuidRepresentation
 from bson.errors import InvalidId
 
 from sync_service.apply.changes import Key
-from sync_service.debezium.errors import InvalidEvent
+from sync_service.debezium.errors import InvalidEvent, UnfitValue
+from sync_service.debezium.extended_json import is_ambiguous
 from sync_service.routes.config import Route
 from sync_service.routes.mapping import map_fields, map_key
+from sync_service.routes.row_mapping import follow
 from sync_service.sinks.canonical import CanonicalRow, Checksum, ChecksumBuilder
 from sync_service.sinks.mongodb.documents import Document, Documents
-from sync_service.sinks.readers import BATCH, TRIED_AS_BOUND, key_of, source_row
-from sync_service.sinks.rows import Bound, KeyRange, SourceRow
+from sync_service.sinks.mongodb.source_id import source_id
+from sync_service.sinks.readers import BATCH, TRIED_AS_BOUND, Candidates, found_rows, key_of, source_row
+from sync_service.sinks.rows import Bound, KeyRange, RowRequest, SourceRow
 
+# MongoDB finds all ids of these types by their values: numbers of every type are equal.
+_ALL_CANDIDATES = frozenset({"string", "integer"})
+_IDS_AT_ONCE = 50_000
 # An `_id` with at most this many fields is looked up in every order of its fields.
 _PERMUTED = 3
 
@@ -29,6 +36,11 @@ class MongoSourceReader:
         self._route = route
         self._canonical = canonical
         self._key_paths = [field.source_path(name) for name, field in route.key.items()]
+        self._types = [field.type for field in route.key.values()]
+        paths = route.source_paths
+        self._json_paths = {
+            name: paths[name] for name, field in route.fields.items() if field.type == "json" and name in paths
+        }
 
     async def estimate(self) -> int:
         return await self._documents.estimate()
@@ -36,7 +48,7 @@ class MongoSourceReader:
     async def next_bound(self, lower: Bound | None, rows: int) -> Bound | None:
         while ids := await self._documents.ids_from(lower.native if lower else None, rows, TRIED_AS_BOUND):
             for identifier in ids:
-                key = key_of(self._route, {"_id": identifier})
+                key = self._key_of(identifier)
                 if key is not None:
                     return Bound(identifier, key)
             rows += TRIED_AS_BOUND
@@ -48,7 +60,7 @@ class MongoSourceReader:
         async for batch in self._documents.batches(lower, upper, BATCH):
             for document in batch:
                 try:
-                    builder.add(text(map_key(route, document), map_fields(route, document)))
+                    builder.add(text(map_key(route, document), self._fields(document)))
                 except InvalidEvent:
                     # No row of the copy has such a text, so the rows of the range are compared one by one.
                     builder.add(f"!{document['_id']!r}")
@@ -59,32 +71,50 @@ class MongoSourceReader:
         batches = self._documents.batches(lower, upper, BATCH)
         return [self._row(document) async for batch in batches for document in batch]
 
-    async def look_up(self, keys: Iterable[Key]) -> Mapping[Key, SourceRow]:
-        requested = set(keys)
-        candidates = [identifier for key in requested for identifier in self._candidates(key)]
-        rows = (self._row(document) for document in await self._documents.look_up(candidates))
-        return {row.key: row for row in rows if not row.has_no_key and row.key in requested}
+    async def look_up(self, requests: Sequence[RowRequest]) -> Mapping[Key, Sequence[SourceRow]]:
+        async def read(natives: list[Any]) -> list[SourceRow]:
+            return [self._row(document) for document in await self._documents.look_up(natives)]
+
+        return await found_rows(requests, self._candidates, read, self._keys)
 
     def _row(self, document: Document) -> SourceRow:
-        return source_row(self._route, document, (document["_id"],))
+        identifier = document["_id"]
+        return source_row(self._route, document, identifier, source_id(identifier), self._fields)
 
-    def _candidates(self, key: Key) -> Iterable[Any]:
+    def _fields(self, document: Document) -> Mapping[str, Any]:
+        """Raises `UnfitValue`."""
+        for name, path in self._json_paths.items():
+            if has_ambiguous_document(follow(path, document)):
+                raise UnfitValue(f"{name}: a document of its own that events can't tell from another type: see docs")
+        return map_fields(self._route, document)
+
+    def _key_of(self, identifier: Any) -> Key | None:
+        return key_of(self._route, {"_id": identifier})
+
+    async def _keys(self) -> AsyncIterator[tuple[Any, Key | None]]:
+        async for identifier in self._documents.ids(_IDS_AT_ONCE):
+            yield identifier, self._key_of(identifier)
+
+    def _candidates(self, key: Key) -> Candidates:
         """The ids that a document with this key of the copy may have: a text may be that of an ObjectId or a UUID.
 
-        The route does not declare the order of the fields of an `_id` with several fields.
+        The route does not declare the order of the fields of an `_id` with several fields, nor all of them.
         """
         parts = [_id_candidates(value) for value in key]
         if self._key_paths == [("_id",)]:
-            return parts[0]
+            return Candidates(parts[0], are_all=self._types[0] in _ALL_CANDIDATES)
         orders = permutations(range(len(parts))) if len(parts) <= _PERMUTED else [tuple(range(len(parts)))]
-        return [
+        nested = [
             _nested([(self._key_paths[place][1:], values[place]) for place in order])
             for order in orders
             for values in product(*parts)
         ]
+        return Candidates(nested, are_all=False)
 
 
 def _id_candidates(value: Any) -> list[Any]:
+    if isinstance(value, Decimal):
+        return [Decimal128(value)]
     if not isinstance(value, str):
         return [value]
     candidates: list[Any] = [value]
@@ -93,6 +123,13 @@ def _id_candidates(value: Any) -> list[Any]:
     with suppress(ValueError):
         candidates.append(Binary.from_uuid(UUID(value), UuidRepresentation.STANDARD))
     return candidates
+
+
+def has_ambiguous_document(value: Any) -> bool:
+    """Is there a document in it that an event has as a value of another type?"""
+    if isinstance(value, Mapping):
+        return is_ambiguous(value) or any(map(has_ambiguous_document, value.values()))
+    return isinstance(value, list) and any(map(has_ambiguous_document, value))
 
 
 def _nested(fields: Iterable[tuple[Sequence[str], Any]]) -> Document:

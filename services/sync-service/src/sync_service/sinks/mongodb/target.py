@@ -1,9 +1,9 @@
 """A collection of MongoDB as the target of a route."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import ClassVar, Literal
 
-from sync_service.routes.converters import DECIMAL128, WHOLE_MILLISECONDS, Conversion
+from sync_service.routes.converters import DECIMAL128, WHOLE_MILLISECONDS, Conversion, FieldType
 from sync_service.routes.declaration import Name
 from sync_service.sinks.target import Target
 
@@ -13,6 +13,11 @@ class MongodbTarget(Target):
     system_databases: ClassVar[Collection[str]] = ("admin", "config", "local")
     has_document_keys: ClassVar[bool] = True
     decimal: ClassVar[Conversion] = DECIMAL128
+
+    refused_keys: ClassVar[Mapping[FieldType, str]] = {
+        "bits": "bits is no type of a key in a collection: Debezium's snapshots lack low bytes of a BIT key; use an "
+        "integer column"
+    }
 
     store: Literal["mongodb"]
     collection: Name

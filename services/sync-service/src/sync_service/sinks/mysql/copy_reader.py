@@ -10,7 +10,7 @@ from sync_service.debezium.errors import UnfitValue
 from sync_service.routes.config import CopiedField, Route
 from sync_service.routes.converters import convert
 from sync_service.sinks.canonical import CanonicalRow, Checksum
-from sync_service.sinks.mysql.ddl import VERSION_COLUMNS
+from sync_service.sinks.mysql.ddl import SOURCE_ID, VERSION_COLUMNS
 from sync_service.sinks.mysql.table import MysqlTable, Values, quoted
 from sync_service.sinks.readers import BATCH
 from sync_service.sinks.rows import CopyRow, KeyRange
@@ -28,7 +28,7 @@ class MysqlCopyReader:
             for name, field in route.fields.items()
             if field.type in ("json", "json_text") or isinstance(field.constant, dict | list)
         }
-        self._columns = [*self._key, *route.fields, *VERSION_COLUMNS]
+        self._columns = [*self._key, *route.fields, *VERSION_COLUMNS, SOURCE_ID]
         self._canonical = canonical
 
     async def checksum(self, key_range: KeyRange) -> Checksum:
@@ -55,13 +55,14 @@ class MysqlCopyReader:
     def _row(self, values: Values) -> CopyRow:
         row = dict(zip(self._columns, values, strict=True))
         event, generation, position, operation, deleted_at = (row.pop(column) for column in VERSION_COLUMNS)
+        source_id = row.pop(SOURCE_ID)
         key = tuple(_converted(row.pop(name), field) for name, field in self._key.items())
         version = Version.stored(event, generation, position, operation)
         if deleted_at is not None:
-            return CopyRow(key, None, version)
+            return CopyRow(key, None, version, source_id)
         for name in self._json:
             row[name] = None if row[name] is None else json.loads(row[name])
-        return CopyRow(key, row, version)
+        return CopyRow(key, row, version, source_id)
 
 
 def _converted(value: Any, field: CopiedField) -> Any:

@@ -1,24 +1,48 @@
 """Reads the rows of a source table, as the route maps them."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
-from uuid import UUID
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
 
 from sync_service.apply.changes import Key
 from sync_service.routes.config import Route
-from sync_service.sinks.canonical import CanonicalRow, Checksum
+from sync_service.routes.converters import FieldType
+from sync_service.sinks.canonical import CanonicalRow, Checksum, Column
+from sync_service.sinks.mysql.event_values import as_event
 from sync_service.sinks.mysql.table import MysqlTable, Values, quoted
-from sync_service.sinks.readers import TRIED_AS_BOUND, key_of, source_row
-from sync_service.sinks.rows import Bound, KeyRange, SourceRow
+from sync_service.sinks.readers import TRIED_AS_BOUND, Candidates, found_rows, key_of, source_row
+from sync_service.sinks.rows import Bound, KeyRange, RowRequest, SourceRow
+
+# The number of keys that are read in one statement if all of them are.
+_KEYS_AT_ONCE = 50_000
+# The types of a key whose value is that of the column, by the types of the column. (By its collation, MySQL may return
+# more rows.)
+_SAME: Mapping[FieldType, frozenset[str]] = {
+    "string": frozenset({"char", "varchar"}),
+    "integer": frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "year"}),
+    "decimal": frozenset({"decimal"}),
+    "boolean": frozenset({"tinyint"}),
+    "datetime": frozenset({"datetime", "timestamp"}),
+    "date": frozenset({"date"}),
+    "binary": frozenset({"binary", "varbinary"}),
+    "bits": frozenset({"bit"}),
+}
+_NO_CANDIDATES = Candidates((), are_all=False)
 
 
 class MysqlSourceReader:
-    def __init__(self, table: MysqlTable, route: Route, canonical: CanonicalRow) -> None:
+    """`columns` are those of the table, by their names."""
+
+    def __init__(self, table: MysqlTable, route: Route, canonical: CanonicalRow, columns: Mapping[str, Column]) -> None:
         self._table = table
         self._route = route
         self._canonical = canonical
         self._key = [field.source_path(name)[0] for name, field in route.key.items()]
         self._columns = list(dict.fromkeys(path[0] for path in route.source_paths.values()))
+        self._as_event = _conversions(route, self._columns, columns)
+        self._has_same_key = all(
+            columns[column].data_type in _SAME.get(field.type, ())
+            for column, field in zip(self._key, route.key.values(), strict=True)
+        )
 
     async def estimate(self) -> int:
         return await self._table.estimate()
@@ -26,7 +50,7 @@ class MysqlSourceReader:
     async def next_bound(self, lower: Bound | None, rows: int) -> Bound | None:
         while keys := await self._table.keys_from(lower.native if lower else None, rows, TRIED_AS_BOUND):
             for values in keys:
-                key = key_of(self._route, dict(zip(self._key, values, strict=True)))
+                key = key_of(self._route, self._event(self._key, values))
                 if key is not None:
                     return Bound(tuple(values), key)
             rows += TRIED_AS_BOUND
@@ -44,22 +68,51 @@ class MysqlSourceReader:
         lower, upper = key_range.natives
         return [self._row(values) for values in await self._table.rows(self._columns, lower, upper)]
 
-    async def look_up(self, keys: Iterable[Key]) -> Mapping[Key, SourceRow]:
-        requested = set(keys)
-        candidates = [values for key in requested for values in self._candidates(key)]
-        rows = (self._row(values) for values in await self._table.look_up(self._columns, candidates))
-        return {row.key: row for row in rows if not row.has_no_key and row.key in requested}
+    async def look_up(self, requests: Sequence[RowRequest]) -> Mapping[Key, Sequence[SourceRow]]:
+        async def read(natives: list[Any]) -> list[SourceRow]:
+            return [self._row(values) for values in await self._table.look_up(self._columns, natives)]
+
+        return await found_rows(requests, self._candidates, read, self._keys)
 
     def _row(self, values: Values) -> SourceRow:
-        row = dict(zip(self._columns, values, strict=True))
-        return source_row(self._route, row, tuple(row[column] for column in self._key))
-
-    def _candidates(self, key: Key) -> Iterable[Values]:
-        """The keys that a row of the table with this key of the copy may have."""
-        parts = tuple(key[0].values()) if self._route.is_keyed_by_document else key
-        return product(
-            *(
-                [part, UUID(part).bytes] if field.type == "uuid" else [part]
-                for part, field in zip(parts, self._route.key.values(), strict=True)
-            )
+        native = dict(zip(self._columns, values, strict=True))
+        return source_row(
+            self._route, self._event(self._columns, values), tuple(native[column] for column in self._key)
         )
+
+    def _event(self, columns: Sequence[str], values: Values) -> dict[str, Any]:
+        """The row as an event has it."""
+        row = dict(zip(columns, values, strict=True))
+        for column, convert in self._as_event.items():
+            if row.get(column) is not None:
+                row[column] = convert(row[column])
+        return row
+
+    def _candidates(self, key: Key) -> Candidates:
+        if not self._has_same_key:
+            return _NO_CANDIDATES
+        parts = tuple(key[0].values()) if self._route.is_keyed_by_document else key
+        return Candidates((parts,), are_all=True)
+
+    async def _keys(self) -> AsyncIterator[tuple[Any, Key | None]]:
+        last: Values | None = None
+        while page := await self._table.keys_from(last, 0, _KEYS_AT_ONCE):
+            # The first key is the last one of the previous page, unless it has been deleted.
+            fresh = [tuple(values) for values in page if tuple(values) != last]
+            if not fresh:
+                return
+            for values in fresh:
+                yield values, key_of(self._route, self._event(self._key, values))
+            last = fresh[-1]
+
+
+def _conversions(
+    route: Route, names: Sequence[str], columns: Mapping[str, Column]
+) -> Mapping[str, Callable[[Any], Any]]:
+    """By column: its conversion to the value of an event, if it needs one."""
+    types: dict[str, set[FieldType]] = {name: set() for name in names}
+    declared = {**route.key, **route.fields}
+    for name, path in route.source_paths.items():
+        types[path[0]].add(declared[name].type)
+    found = {name: as_event(columns[name], frozenset(types[name])) for name in names}
+    return {name: convert for name, convert in found.items() if convert is not None}

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sync_service.routes.config import Route
 from sync_service.sinks.canonical import Checksum, Column, checksum_sql
+from sync_service.sinks.mysql.event_values import SELECTED
 from sync_service.sinks.rows import CannotCompare
 
 # A statement that takes longer has lost its server.
@@ -40,7 +41,9 @@ class MysqlTable:
         self._schema, self._name = schema, name
         self._table = f"{quoted(schema)}.{quoted(name)}"
         self._condition = condition
+        self._columns = columns
         self._key = ", ".join(map(quoted, key))
+        self._selected_key = self._selected(key)
         self._ordered = [
             quoted(column) if columns[column].is_in_order_of_bytes else _IN_ORDER_OF_BYTES.format(quoted(column))
             for column in key
@@ -56,7 +59,7 @@ class MysqlTable:
         """`limit` keys, after the first `offset` from `lower` on."""
         condition, values = self._within(lower, None)
         return await self._read(
-            f"SELECT {self._key} FROM {self._table} WHERE {condition} "  # noqa: S608 - names of the route
+            f"SELECT {self._selected_key} FROM {self._table} WHERE {condition} "  # noqa: S608 - names of the route
             f"ORDER BY {', '.join(self._ordered)} LIMIT {limit} OFFSET {offset}",
             values,
         )
@@ -73,7 +76,7 @@ class MysqlTable:
         """The rows of a range, in the order of the key."""
         condition, values = self._within(lower, upper)
         return await self._read(
-            f"SELECT {', '.join(map(quoted, columns))} FROM {self._table} WHERE {condition} "  # noqa: S608 - names of the route
+            f"SELECT {self._selected(columns)} FROM {self._table} WHERE {condition} "  # noqa: S608 - names of the route
             f"ORDER BY {', '.join(self._ordered)}" + ("" if limit is None else f" LIMIT {limit}"),
             values,
         )
@@ -85,11 +88,15 @@ class MysqlTable:
             wanted = keys[start : start + LOOKED_UP_AT_ONCE]
             places = ", ".join([f"({', '.join(['%s'] * len(wanted[0]))})"] * len(wanted))
             found += await self._read(
-                f"SELECT {', '.join(map(quoted, columns))} FROM {self._table} "  # noqa: S608 - names of the route
+                f"SELECT {self._selected(columns)} FROM {self._table} "  # noqa: S608 - names of the route
                 f"WHERE {self._condition} AND ({self._key}) IN ({places})",
                 [value for key in wanted for value in key],
             )
         return found
+
+    def _selected(self, columns: Sequence[str]) -> str:
+        expressions = (SELECTED.get(self._columns[name].data_type, "{0}").format(quoted(name)) for name in columns)
+        return ", ".join(expressions)
 
     def _within(self, lower: Values | None, upper: Values | None) -> tuple[str, list[Any]]:
         conditions, values = [self._condition], []
@@ -118,11 +125,14 @@ async def table_columns(engine: AsyncEngine, schema: str, table: str) -> Mapping
     """The columns that the account may see; none if the table does not exist. Raises `CannotCompare`."""
     rows = await read(
         engine,
-        "SELECT column_name, data_type, collation_name, datetime_precision FROM information_schema.columns "
-        "WHERE table_schema = %s AND table_name = %s",
+        "SELECT column_name, data_type, collation_name, datetime_precision, column_type "
+        "FROM information_schema.columns WHERE table_schema = %s AND table_name = %s",
         (schema, table),
     )
-    return {name: Column(name, data_type.lower(), collation, digits) for name, data_type, collation, digits in rows}
+    return {
+        name: Column(name, data_type.lower(), collation, digits, full_type.lower())
+        for name, data_type, collation, digits, full_type in rows
+    }
 
 
 def copy_schema(engine: AsyncEngine, route: Route) -> str:
