@@ -58,8 +58,12 @@ def run() -> None:
 
 
 def _leave_the_output_to_the_command() -> None:
-    """Warnings go to stderr. aiokafka's are dropped, because the command reports the same error in one sentence."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    """Warnings go to stderr. Those of drivers are dropped: the command reports errors in one sentence each.
+
+    asyncmy also logs the notes of MySQL, such as those of EXPLAIN.
+    """
+    for driver in ("aiokafka", "asyncmy"):
+        logging.getLogger(driver).setLevel(logging.CRITICAL)
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

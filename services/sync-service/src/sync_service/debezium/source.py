@@ -19,6 +19,8 @@ _json = msgspec.json.Decoder()
 class Source(msgspec.Struct, frozen=True, tag_field="connector"):
     """`ts_ms` is milliseconds since the Unix epoch. The tag of a subclass is the name of its connector."""
 
+    # The names of the store in topics, in lower case.
+    names: ClassVar[tuple[str, ...]] = ()
     # Does an update or a delete have the row before it?
     has_before: ClassVar[bool] = True
 

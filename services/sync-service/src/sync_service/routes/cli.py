@@ -17,10 +17,12 @@ from service_kit.problems import Problem
 from service_kit.settings import EnvironmentSettings
 from sync_service.arguments import partition_offset
 from sync_service.kafka.stops import Stop, Stops
+from sync_service.routes.check import Finding, refused_events, refused_targets, static_findings
 from sync_service.routes.config import Route
 from sync_service.routes.explain import NotAnEvent, explain_event
 from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.routes.resume import EventsToPass, RouteResumer
+from sync_service.routes.yaml_lines import read_yaml
 from sync_service.sinks.base import Unavailable, UnfitTable
 from sync_service.sinks.mysql.schema import require_separate_schema
 from sync_service.sinks.mysql.sink import engine_for_sinks
@@ -31,6 +33,13 @@ class RoutesSettings(EnvironmentSettings):
     """The file of the routes."""
 
     sync_routes_file: Path = Field(default_factory=default_routes_file)
+
+
+class CheckSettings(RoutesSettings):
+    """Servers to ask, if they are given."""
+
+    mysql_url: MysqlAddress | None = None
+    kafka_bootstrap_servers: str = ""
 
 
 class MigrationSettings(RoutesSettings):
@@ -48,7 +57,13 @@ class ResumeSettings(KafkaSettings):
 def add_routes_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     routes = commands.add_parser("routes", help="check, list and try out routes.yaml, and create its tables")
     actions = routes.add_subparsers(dest="action", required=True)
-    actions.add_parser("check", help="report errors with their lines; exit code 1 if there are any")
+    check = actions.add_parser(
+        "check",
+        help="report errors with their lines; exit code 1 if there are any",
+        description="Reports the errors of the file. With MYSQL_URL it also asks MySQL whether it takes each table, by "
+        "creating one and dropping it; with KAFKA_BOOTSTRAP_SERVERS it reads the newest events of each topic.",
+    )
+    check.add_argument("--offline", action="store_true", help="check the file only, and ask no server")
     actions.add_parser("list", help="print a table of the routes")
     explain = actions.add_parser(
         "explain", help="print how an event is mapped; exit code 1 if it would be a dead letter"
@@ -83,8 +98,7 @@ def run_routes(arguments: argparse.Namespace) -> None:
     """Raises `InvalidRoutes` and `SourceSchema`. Any other error ends the program with one sentence."""
     match arguments.action:
         case "check":
-            file = RoutesSettings().sync_routes_file
-            print(f"{file}: {len(load_routes(file))} routes, nothing wrong")
+            _check(offline=arguments.offline)
         case "list":
             print(table(load_routes(RoutesSettings().sync_routes_file)))
         case "explain":
@@ -93,6 +107,48 @@ def run_routes(arguments: argparse.Namespace) -> None:
             _migrate(apply=arguments.apply)
         case "resume":
             _resume(arguments.name, arguments.skip_to, arguments.discard_to)
+
+
+def _check(*, offline: bool) -> None:
+    settings = CheckSettings()
+    file = settings.sync_routes_file
+    routes = load_routes(file)
+    findings = static_findings(routes)
+    unasked: list[str] = []
+    if not offline:
+        asked, unasked = asyncio.run(_ask(settings, routes))
+        # The declaration says the same, with a better reason.
+        known = {finding.route for finding in findings if not finding.is_doubt}
+        findings += [each for each in asked if each.route not in known]
+    document = read_yaml(file.read_text(encoding="utf-8"))
+    for finding in sorted(findings, key=lambda each: document.line([each.route, each.field])):
+        place = f"{file}:{document.line([finding.route, finding.field])}: route {finding.route}: {finding.field}"
+        print(f"{'warning' if finding.is_doubt else 'error'}: {place}: {finding.reason}", file=sys.stderr)
+    for server in unasked:
+        print(f"warning: not asked: {server}", file=sys.stderr)
+    if not all(finding.is_doubt for finding in findings):
+        sys.exit(1)
+    print(f"{file}: {len(routes)} routes, nothing wrong")
+
+
+async def _ask(settings: CheckSettings, routes: Sequence[Route]) -> tuple[list[Finding], list[str]]:
+    """What the servers say, and why some could not be asked."""
+    findings: list[Finding] = []
+    unasked = []
+    if settings.mysql_url is not None:
+        address = settings.mysql_url.get_secret_value()
+        require_separate_schema(address, routes)
+        try:
+            findings += await refused_targets(address, routes)
+        except (Unavailable, OSError) as error:
+            unasked.append(str(error))
+    if settings.kafka_bootstrap_servers:
+        kafka = KafkaClients.of(KafkaSettings())
+        try:
+            findings += await refused_events(kafka, routes)
+        except KafkaError as error:
+            unasked.append(f"Kafka: {await kafka.explain(error)}")
+    return findings, unasked
 
 
 def table(routes: list[Route]) -> str:

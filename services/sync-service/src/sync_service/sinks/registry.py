@@ -19,6 +19,7 @@ from sync_service.sinks.mongodb.sink import MongoSink
 from sync_service.sinks.mysql.observer import MysqlObserver
 from sync_service.sinks.mysql.schema import change_tables
 from sync_service.sinks.mysql.sink import MysqlSink, engine_for_sinks
+from sync_service.sinks.mysql.trial import refused_tables
 from sync_service.sinks.targets import Store
 
 # One concurrent write for each partition of the topics that go to MySQL.
@@ -89,3 +90,11 @@ async def change_schemas(mysql_url: str, routes: Iterable[Route], *, apply: bool
     MongoDB needs none. Raises `UnfitTable`, `RouteRefused`, `Unavailable`, `TimeoutError`.
     """
     return await change_tables(mysql_url, routes, apply=apply)
+
+
+async def refused_schemas(mysql_url: str, routes: Iterable[Route]) -> Mapping[str, str]:
+    """Why a store refuses the copy of a route, by the name of the route. Nothing is changed for good.
+
+    MongoDB takes any. Raises `Unavailable`, `TimeoutError`.
+    """
+    return await refused_tables(mysql_url, routes)

@@ -24,6 +24,8 @@ class Target(Declaration):
     system_databases: ClassVar[Collection[str]] = ()
     # The store that a copy in this store is made from.
     source_store: ClassVar[str]
+    # Are fields whose names differ in case only different?
+    has_case_sensitive_fields: ClassVar[bool] = True
     # Is a key of several fields one document?
     has_document_keys: ClassVar[bool] = False
     # Converts a decimal without a declared precision.

@@ -29,6 +29,7 @@ _keys = msgspec.json.Decoder(_Key)
 
 
 class MongodbSource(Source, frozen=True, tag="mongodb"):
+    names: ClassVar[tuple[str, ...]] = ("mongo",)
     # The oplog does not contain the document before the change.
     has_before: ClassVar[bool] = False
 

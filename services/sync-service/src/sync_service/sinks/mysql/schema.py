@@ -43,7 +43,7 @@ async def change_tables(address: str, routes: Iterable[Route], *, apply: bool) -
         ):
             statements = await _missing_schemas(connection, wanted)
             for route in wanted:
-                statements += missing(route, await _existing(connection, route))
+                statements += missing(route, await existing_tables(connection, route))
             if apply:
                 for statement in statements:
                     await connection.exec_driver_sql(statement)
@@ -57,14 +57,18 @@ async def change_tables(address: str, routes: Iterable[Route], *, apply: bool) -
 async def _missing_schemas(connection: AsyncConnection, routes: Sequence[Route]) -> list[str]:
     """The statements that create the schemas that routes name and the server lacks, or does not show."""
     wanted = {route.target.database for route in routes if route.target.database is not None}
-    query = text("SELECT schema_name FROM information_schema.schemata")
-    shown = set((await connection.execute(query)).scalars()) if wanted else set()
+    shown = await existing_schemas(connection) if wanted else frozenset()
     return [
         f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci" for name in sorted(wanted - shown)
     ]
 
 
-async def _existing(connection: AsyncConnection, route: Route) -> Mapping[str, ExistingTable]:
+async def existing_schemas(connection: AsyncConnection) -> frozenset[str]:
+    """The schemas that the account may see."""
+    return frozenset((await connection.execute(text("SELECT schema_name FROM information_schema.schemata"))).scalars())
+
+
+async def existing_tables(connection: AsyncConnection, route: Route) -> Mapping[str, ExistingTable]:
     """The existing table and view of the route, by name."""
     query = text(
         "SELECT t.table_name AS name, t.table_type = 'VIEW' AS is_view, c.column_name AS `column`, "

@@ -4,6 +4,7 @@ Fields of `source`: Debezium docs, "MySQL connector", change event values.
 """
 
 from functools import lru_cache
+from typing import ClassVar
 
 from sync_service.debezium.errors import InvalidEvent
 from sync_service.debezium.positions import LogPosition
@@ -12,6 +13,8 @@ from sync_service.debezium.source import Source
 
 class MysqlSource(Source, frozen=True, tag="mysql"):
     """`server_id` is that of the server on which the transaction was committed first."""
+
+    names: ClassVar[tuple[str, ...]] = ("mysql", "mariadb")
 
     table: str | None = None
     server_id: int | None = None

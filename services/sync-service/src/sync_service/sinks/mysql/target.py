@@ -11,6 +11,7 @@ from sync_service.sinks.target import Target
 class MysqlTarget(Target):
     source_store: ClassVar[Literal["mongodb"]] = "mongodb"
     system_databases: ClassVar[Collection[str]] = ("information_schema", "mysql", "performance_schema", "sys")
+    has_case_sensitive_fields: ClassVar[bool] = False
     decimal: ClassVar[Conversion] = limited_decimal(MAXIMUM_PRECISION, MAXIMUM_SCALE)
 
     store: Literal["mysql"]

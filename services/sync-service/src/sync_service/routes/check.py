@@ -1,0 +1,131 @@
+"""What would stop a route: `sync-service routes check` finds it beforehand, as far as its servers are there to ask."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from aiokafka import ConsumerRecord
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+
+from service_kit.kafka import KafkaClients
+from service_kit.kafka_topics import Topic, describe_topics
+from sync_service.debezium.envelope import decode
+from sync_service.debezium.errors import InvalidEvent, MissingKey, NoKeys
+from sync_service.kafka.admin import offset_ranges
+from sync_service.kafka.clients import consumer_of_topics, read_until
+from sync_service.kafka.deadlines import within
+from sync_service.routes.config import Route
+from sync_service.routes.mapping import map_key
+from sync_service.sinks.registry import refused_schemas
+from sync_service.sinks.sources import SOURCES
+
+# The last offsets of a partition that are searched for an event: some are transaction markers or tombstones.
+_LAST_OFFSETS = 10
+_READ_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`field` is the one in the declaration of the route that the reason is about. A doubt may be no fault."""
+
+    route: str
+    field: str
+    reason: str
+    is_doubt: bool = False
+
+
+def static_findings(routes: Sequence[Route]) -> list[Finding]:
+    """What the declarations alone show. Pure."""
+    return [*_shared_names(routes), *_equal_columns(routes), *_other_sources(routes)]
+
+
+def _shared_names(routes: Sequence[Route]) -> Iterator[Finding]:
+    """A copy has a table and a view: the table of route `a` and the view of route `a_copy` have one name."""
+    for first, second in combinations(routes, 2):
+        same_place = first.target.store == second.target.store and first.target.database == second.target.database
+        names = {first.target.name, first.target.copy_name} & {second.target.name, second.target.copy_name}
+        if same_place and names:
+            reason = (
+                f"both this route and route {first.name} need the name {min(names)}: a copy has the name of its "
+                "target for the live rows, and <name>_copy for all rows"
+            )
+            yield Finding(second.name, "target", reason)
+
+
+def _equal_columns(routes: Iterable[Route]) -> Iterator[Finding]:
+    for route in routes:
+        if route.target.has_case_sensitive_fields:
+            continue
+        seen: dict[str, str] = {}
+        for name in (*route.key, *route.fields):
+            first = seen.setdefault(name.lower(), name)
+            if first != name:
+                reason = f"{first} and {name} are one column, because {route.target.store} ignores the case of names"
+                yield Finding(route.name, "fields", reason)
+
+
+def _other_sources(routes: Iterable[Route]) -> Iterator[Finding]:
+    for route in routes:
+        prefix = route.topic.rpartition(".")[0].lower()
+        named = {store for store, source in SOURCES.items() if any(word in prefix for word in source.names)}
+        if named and route.source_store not in named:
+            yield Finding(route.name, "topic", _other_source(route, f"the name of {route.topic} says"), is_doubt=True)
+
+
+def _other_source(route: Route, source: str) -> str:
+    return (
+        f"{source} that its events do not come from {route.source_store}, and a target in {route.target.store} is a "
+        f"copy of {route.source_store}"
+    )
+
+
+async def refused_targets(mysql_url: str, routes: Sequence[Route]) -> list[Finding]:
+    """What the store of a target refuses. Raises `Unavailable`, `TimeoutError`."""
+    refused = await refused_schemas(mysql_url, routes)
+    return [Finding(name, "target", reason) for name, reason in refused.items()]
+
+
+async def refused_events(kafka: KafkaClients, routes: Sequence[Route]) -> list[Finding]:
+    """Whether the newest events of each topic can be applied at all. Topics that do not exist yet are left out.
+
+    Raises `KafkaError`.
+    """
+    by_topic = {route.topic: route for route in routes}
+    found: dict[str, Finding] = {}
+    async with within(_READ_SECONDS, "the newest events could not be read"):
+        described = await describe_topics(kafka, by_topic)
+        topics = [topic for topic in described.values() if isinstance(topic, Topic)]
+        for error in described.values():
+            if isinstance(error, KafkaError) and not isinstance(error, UnknownTopicOrPartitionError):
+                raise error
+        async with consumer_of_topics(kafka, topics, client_id="sync-service-check") as consumer:
+            partitions = [partition for topic in topics for partition in topic.topic_partitions]
+            ranges = {
+                partition: (max(kept.begin, kept.end - _LAST_OFFSETS), kept.end)
+                for partition, kept in (await offset_ranges(consumer, partitions)).items()
+            }
+            filled = {partition: offsets for partition, offsets in ranges.items() if offsets[0] < offsets[1]}
+            async for record in read_until(consumer, filled):
+                route = by_topic[record.topic]
+                if (finding := _finding(route, record)) is not None:
+                    found.setdefault(route.name, finding)
+    return list(found.values())
+
+
+def _finding(route: Route, record: "ConsumerRecord[bytes, bytes]") -> Finding | None:
+    """Why no event like this can be applied. Whatever concerns a single event is no fault of the route."""
+    place = f"{record.topic}-{record.partition}@{record.offset}"
+    try:
+        event = decode(record.key, record.value)
+        if event is None:
+            return None
+        if event.source.connector != route.source_store:
+            return Finding(route.name, "topic", _other_source(route, f"the event {place} says"))
+        map_key(route, event.key)
+    except NoKeys as error:
+        return Finding(route.name, "topic", f"{place}: {error}")
+    except MissingKey as error:
+        return Finding(route.name, "key", f"{place}: {error}")
+    except InvalidEvent:
+        return None
+    return None
