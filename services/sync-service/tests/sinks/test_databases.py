@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sync_service.apply.changes import Change
 from sync_service.apply.ordering import Version, offset, topic_partition
+from sync_service.debezium.positions import LogPosition
 from sync_service.routes.config import Route
 from sync_service.sinks.base import Sink
 from sync_service.sinks.comparison_target import open_target
@@ -54,7 +55,8 @@ def route_to(store: Store, database: str) -> Route:
 
 async def write(sink: Sink, *keys: str, operation: str = "c") -> None:
     def version(number: int) -> Version:
-        return Version(topic_partition("7" * 32, 0), offset(number), "log", f"{number:05d}", operation)
+        position = LogPosition("log", f"{number:05d}", number, number)
+        return Version(topic_partition("7" * 32, 0), offset(number), position, operation)
 
     first = 1 if operation == "c" else 100
     values = None if operation == "d" else {"label": "chair"}
