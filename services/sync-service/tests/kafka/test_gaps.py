@@ -340,7 +340,7 @@ async def test_doubt_is_shown_and_ends_with_a_comparison(sync: SyncProcess, copi
         assert told["reason"] == "they were deleted before they were read"
         assert (await route_of("/v1/status"))["gaps"] == [told]
         ready = (await replica.client.get("/readyz")).json()
-        assert (ready["status"], ready["checks"]) == ("ready", {"consumer": "ok"})
+        assert (ready["status"], ready["checks"]) == ("ready", {"consumer": "ok", "connectors": "ok"})
         (remark,) = ready["remarks"]
         assert remark.startswith(f"{sync.tweets} is in doubt: {place.topic}-0: events from offset 0 to 0 are missing")
 
