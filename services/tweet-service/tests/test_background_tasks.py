@@ -95,7 +95,7 @@ async def test_stream_continues_at_its_position_after_its_task_has_ended(
             following.cancel()
             # While nothing follows.
             await arrives(documents, subscription)
-            assert await restarts(client, "tweet-stream") == 2
+            await eventually(lambda: restarts(client, "tweet-stream"), lambda times: times == 2)
 
 
 async def test_cancelled_start_of_the_stream_is_an_error_and_the_next_start_succeeds(

@@ -11,10 +11,13 @@ from aiokafka import AIOKafkaProducer
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from support.change_events import Record
+from support.change_events import Record, mongodb_event
 from support.polling import eventually
 from support.sync_process import SyncProcess, tweet_event, tweet_id
 from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
+
+# More than the difference of clocks before the other events of this file.
+LONG_BEFORE_MS = 1_795_490_000_000
 
 
 async def in_transactions(sync: SyncProcess, topic: str, *transactions: tuple[Sequence[Record], bool]) -> None:
@@ -161,6 +164,7 @@ async def test_reconcile_does_not_count_markers_as_waiting_events(sync: SyncProc
         assert (code, json.loads(output)["routes"][0]["mended"]) == (0, 1)
         assert await copied(engine) == {}
         # The place of the newest event was found before the aborted ones, so that the row's past does not come back.
-        await sync.send(sync.tweets, tweet_event(1, text="extra"))
+        past = {"_id": {"$oid": tweet_id(1)}, "version": 1, "text": "extra"}
+        await sync.send(sync.tweets, mongodb_event(past, ts_ms=LONG_BEFORE_MS))
         await is_up_to_date(replica.client, sync.tweets)
         assert await copied(engine) == {}

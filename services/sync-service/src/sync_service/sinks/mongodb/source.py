@@ -34,6 +34,7 @@ class MongodbSource(Source, frozen=True, tag="mongodb"):
     has_before: ClassVar[bool] = False
 
     collection: str | None = None
+    ord: int | None = None
 
     @property
     def position(self) -> LogPosition:

@@ -21,6 +21,7 @@ class MysqlSource(Source, frozen=True, tag="mysql"):
     gtid: str | None = None
     file: str | None = None
     pos: int | None = None
+    row: int | None = None
 
     @property
     def position(self) -> LogPosition:
