@@ -2,13 +2,11 @@
 
 from collections.abc import AsyncIterator
 
-import pymongo
 import pytest
 
-from e2e.copies import Copies, Document
+from e2e.copies import Copies, copies_of
 from e2e.users import User, register
 from embedded_stack import Stack
-from service_kit.mysql import create_engine
 
 
 @pytest.fixture
@@ -20,7 +18,5 @@ async def user(running_stack: Stack) -> AsyncIterator[User]:
 
 @pytest.fixture
 async def copies(running_stack: Stack) -> AsyncIterator[Copies]:
-    engine = create_engine(running_stack.addresses["MYSQL_ROOT_URL"])
-    with pymongo.MongoClient[Document](running_stack.addresses["MONGODB_URL"], tz_aware=True) as mongo:
-        yield Copies(engine, mongo)
-    await engine.dispose()
+    async with copies_of(running_stack) as copies:
+        yield copies

@@ -1,10 +1,15 @@
 """Rows and documents of both databases."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pymongo
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from embedded_stack import Stack
+from service_kit.mysql import create_engine
 
 Document = dict[str, Any]
 
@@ -31,3 +36,11 @@ class Copies:
     async def user(self, user_id: str) -> Document | None:
         """A user as MongoDB has it."""
         return self.mongo.get_database("tweets").get_collection("users").find_one({"_id": user_id})
+
+
+@asynccontextmanager
+async def copies_of(stack: Stack) -> AsyncIterator[Copies]:
+    engine = create_engine(stack.addresses["MYSQL_ROOT_URL"])
+    with pymongo.MongoClient[Document](stack.addresses["MONGODB_URL"], tz_aware=True) as mongo:
+        yield Copies(engine, mongo)
+    await engine.dispose()

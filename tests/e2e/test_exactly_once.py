@@ -8,13 +8,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
-import pymongo
 import pytest
 
-from e2e.copies import Copies, Document
+from e2e.copies import Copies, copies_of
 from e2e.users import register
 from embedded_stack import Stack, temporary_stack
-from service_kit.mysql import create_engine
 from support.polling import eventually
 from support.records import read_records
 
@@ -33,10 +31,8 @@ def exactly_once_stack(log_folder: Path) -> Iterator[Stack]:
 
 @pytest.fixture
 async def copies(exactly_once_stack: Stack) -> AsyncIterator[Copies]:
-    engine = create_engine(exactly_once_stack.addresses["MYSQL_ROOT_URL"])
-    with pymongo.MongoClient[Document](exactly_once_stack.addresses["MONGODB_URL"], tz_aware=True) as mongo:
-        yield Copies(engine, mongo)
-    await engine.dispose()
+    async with copies_of(exactly_once_stack) as copies:
+        yield copies
 
 
 async def test_crash_of_connect_repeats_no_event_and_loses_none(exactly_once_stack: Stack, copies: Copies) -> None:

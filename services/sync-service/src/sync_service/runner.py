@@ -4,7 +4,7 @@ A route that can't go on stops alone (`kafka.stops`); the process and the other 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -109,20 +109,19 @@ class SyncRunner:
     @property
     def stopped(self) -> str | None:
         """Which routes are stopped, and why; None if none."""
-        named = [
-            f"{processor.route.name} is stopped: {'; '.join(map(str, stops))}"
-            for topic, processor in self.processors.items()
-            if (stops := self.stops.of(topic))
-        ]
-        return "; ".join(named) or None
+        return self._named("is stopped", self.stops.of)
 
     @property
     def doubts(self) -> str | None:
         """Which copies may lack rows although all events are applied; None if none."""
+        return self._named("is in doubt", self.gaps.of)
+
+    def _named(self, state: str, reasons_of: Callable[[str], Sequence[object]]) -> str | None:
+        """The routes in a state, with the reasons for each topic; None if no topic has any."""
         named = [
-            f"{processor.route.name} is in doubt: {'; '.join(map(str, gaps))}"
+            f"{processor.route.name} {state}: {'; '.join(map(str, reasons))}"
             for topic, processor in self.processors.items()
-            if (gaps := self.gaps.of(topic))
+            if (reasons := reasons_of(topic))
         ]
         return "; ".join(named) or None
 

@@ -35,16 +35,14 @@ LIMIT = 2**63
 OID = "5f" * 12
 
 
-def collection_route(key: dict[str, Any]) -> Route:
+def keyed_route(target: dict[str, str], key: dict[str, Any], kind: str) -> Route:
     return Route.model_validate(
-        {
-            "name": "keyed",
-            "topic": "cdc.shop.keyed",
-            "target": {"store": "mongodb", "collection": "keyed"},
-            "key": key,
-            "fields": {"v": "integer"},
-        }
+        {"name": "keyed", "topic": "cdc.shop.keyed", "target": target, "key": key, "fields": {"v": kind}}
     )
+
+
+def collection_route(key: dict[str, Any]) -> Route:
+    return keyed_route({"store": "mongodb", "collection": "keyed"}, key, "integer")
 
 
 def mysql_change(route: Route, row: dict[str, Any], number: int) -> Change:
@@ -141,15 +139,7 @@ DOCUMENTS = [{"a": 1, "b": "x"}, {"b": "x", "a": 1}, {"a": 1, "b": "x", "c": 1},
 
 
 def table_route(key: dict[str, Any]) -> Route:
-    return Route.model_validate(
-        {
-            "name": "keyed",
-            "topic": "cdc.shop.keyed",
-            "target": {"store": "mysql", "table": "keyed"},
-            "key": key,
-            "fields": {"v": "string"},
-        }
-    )
+    return keyed_route({"store": "mysql", "table": "keyed"}, key, "string")
 
 
 def mongodb_change(route: Route, identifier: Any, number: int, op: str = "c", v: str = "") -> Change:

@@ -304,7 +304,7 @@ async def test_view_instead_of_the_collection_is_the_route_s_error(
 @pytest.mark.parametrize("store", ["mysql", "mongodb"])
 async def test_server_that_is_away_is_no_error_of_a_row_or_a_route(routes: dict[str, Route], store: str) -> None:
     nothing = "127.0.0.1:1"
-    engine = engine_for_sinks(f"mysql://nobody@{nothing}/tweets", pool_size=1)
+    engine = engine_for_sinks(f"mysql://account@{nothing}/tweets", pool_size=1)
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
         f"mongodb://{nothing}/tweets", serverSelectionTimeoutMS=100
     )

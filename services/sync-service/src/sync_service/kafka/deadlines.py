@@ -1,10 +1,15 @@
-"""Deadlines for requests to the broker."""
+"""Deadlines for requests to the broker, and to MySQL for what is kept there about topics."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiokafka.errors import KafkaTimeoutError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from sync_service.sinks.base import Unavailable
+
+ANSWER_SECONDS = 5.0
 
 
 @asynccontextmanager
@@ -15,3 +20,16 @@ async def within(seconds: float, failure: str) -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise KafkaTimeoutError(f"{failure} within {seconds:g} s") from error
+
+
+@asynccontextmanager
+async def answering() -> AsyncIterator[None]:
+    """Raises `Unavailable` for every error of MySQL, and after `ANSWER_SECONDS`."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            yield
+    except DBAPIError as error:
+        arguments = error.orig.args if error.orig is not None else ()
+        raise Unavailable(f"MySQL: {': '.join(map(str, arguments))}") from error
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        raise Unavailable(f"MySQL: {type(error).__name__}: {error}") from error

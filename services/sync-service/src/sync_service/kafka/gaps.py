@@ -4,19 +4,16 @@ MySQL's table `sync_gaps` keeps them for all processes and across restarts. A co
 its source, or repairs it, deletes the gaps of its topic (`reconciliation.cli`).
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sync_service.sinks.base import Unavailable
+from sync_service.kafka.deadlines import answering
 
-ANSWER_SECONDS = 5.0
 _NO_SUCH_TABLE = 1146
 
 
@@ -114,16 +111,3 @@ async def forget(engine: AsyncEngine, topic: str, *, before: datetime) -> int:
                 # No sync-service of this version has run yet.
                 return 0
             raise
-
-
-@asynccontextmanager
-async def answering() -> AsyncIterator[None]:
-    """Raises `Unavailable` for every error of MySQL, and after `ANSWER_SECONDS`."""
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            yield
-    except DBAPIError as error:
-        arguments = error.orig.args if error.orig is not None else ()
-        raise Unavailable(f"MySQL: {': '.join(map(str, arguments))}") from error
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
-        raise Unavailable(f"MySQL: {type(error).__name__}: {error}") from error

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from sync_service.apply.stops import NEEDS_DECISION, StopCause
-from sync_service.kafka.gaps import answering
+from sync_service.kafka.deadlines import answering
 
 _WHOLE_ROUTE = -1
 _LONGEST_REASON = 1000
@@ -35,6 +35,11 @@ class Stop:
     topic_id: str | None = None
     next_offset: int | None = None
 
+    @property
+    def partition_number(self) -> int:
+        """As it is stored: part of a primary key, which has no NULL."""
+        return _WHOLE_ROUTE if self.partition is None else self.partition
+
     def __str__(self) -> str:
         place = "" if self.partition is None else f" (partition {self.partition}, offset {self.next_offset})"
         return f"{self.reason}{place}"
@@ -50,6 +55,11 @@ class Skip:
     end: int
     discards: bool
     by: str
+
+    @property
+    def place(self) -> Mapping[str, object]:
+        """As parameters of a statement."""
+        return {"topic": self.topic, "topic_id": self.topic_id, "partition": self.partition, "end": self.end}
 
 
 class Stops:
@@ -125,10 +135,7 @@ class Stops:
                     connection,
                     "INSERT INTO sync_skips (topic, topic_id, partition_number, end_offset, discards, requested_by, "
                     "requested_at) VALUES (:topic, :topic_id, :partition, :end, :discards, :by, UTC_TIMESTAMP(6))",
-                    topic=skip.topic,
-                    topic_id=skip.topic_id,
-                    partition=skip.partition,
-                    end=skip.end,
+                    **skip.place,
                     discards=skip.discards,
                     by=skip.by[:_LONGEST_NAME],
                 )
@@ -147,7 +154,7 @@ class Stops:
                     connection,
                     "DELETE FROM sync_stops WHERE topic = :topic AND partition_number = :partition AND cause = :cause",
                     topic=topic,
-                    partition=_WHOLE_ROUTE if stop.partition is None else stop.partition,
+                    partition=stop.partition_number,
                     cause=stop.cause,
                 )
                 self._noted.pop((topic, stop.partition), None)
@@ -162,10 +169,7 @@ class Stops:
                     connection,
                     "DELETE FROM sync_skips WHERE topic = :topic AND topic_id = :topic_id "
                     "AND partition_number = :partition AND end_offset = :end",
-                    topic=skip.topic,
-                    topic_id=skip.topic_id,
-                    partition=skip.partition,
-                    end=skip.end,
+                    **skip.place,
                 )
         self.skips = [each for each in self.skips if each not in skips]
 
@@ -176,22 +180,19 @@ async def _execute(connection: AsyncConnection, statement: str, **parameters: ob
 
 async def _store(connection: AsyncConnection, stop: Stop) -> None:
     """The latest reason counts; the time is that of the first stop."""
-    parameters: Mapping[str, object] = {
-        "topic": stop.topic,
-        "partition": _WHOLE_ROUTE if stop.partition is None else stop.partition,
-        "topic_id": stop.topic_id,
-        "next_offset": stop.next_offset,
-        "cause": stop.cause,
-        "reason": stop.reason[:_LONGEST_REASON],
-        "stopped_at": stop.stopped_at.astimezone(UTC).replace(tzinfo=None),
-    }
     await _execute(
         connection,
         "INSERT INTO sync_stops (topic, partition_number, topic_id, next_offset, cause, reason, stopped_at) "
         "VALUES (:topic, :partition, :topic_id, :next_offset, :cause, :reason, :stopped_at) AS new "
         "ON DUPLICATE KEY UPDATE topic_id = new.topic_id, next_offset = new.next_offset, cause = new.cause, "
         "reason = new.reason",
-        **parameters,
+        topic=stop.topic,
+        partition=stop.partition_number,
+        topic_id=stop.topic_id,
+        next_offset=stop.next_offset,
+        cause=stop.cause,
+        reason=stop.reason[:_LONGEST_REASON],
+        stopped_at=stop.stopped_at.astimezone(UTC).replace(tzinfo=None),
     )
 
 

@@ -164,17 +164,7 @@ def _value_text(kind: FieldType, digits: int, *, strip: bool) -> Callable[[Any],
         written = _moment_text(digits)
     elif strip and kind in ("string", "uuid"):
         written = _stripped
-    is_json = kind in ("json", "json_text")
-
-    def text(value: Any) -> str:
-        if value is None:
-            return NULL
-        try:
-            return written(value if is_json else convert(value, kind))
-        except _UNWRITABLE:
-            # A value of another type equals no value of the field's type.
-            return f"!{type(value).__name__}:{_sized(repr(value))}"
-
+    text = _text_of_type(kind, written)
     # Most values have these types already. A call for each would take half of the time.
     if kind == "datetime":
         zones = (UTC, None)
@@ -242,8 +232,9 @@ def _text_of_type(kind: FieldType, written: Callable[[Any], str]) -> Callable[[A
         if value is None:
             return NULL
         try:
-            return written(value if kind == "json" else convert(value, kind))
+            return written(value if kind in ("json", "json_text") else convert(value, kind))
         except _UNWRITABLE:
+            # A value of another type equals no value of the field's type.
             return f"!{type(value).__name__}:{_sized(repr(value))}"
 
     return text

@@ -16,9 +16,9 @@ class Fault(Enum):
     UNKNOWN = "unknown"
 
 
-def failure(fault: Fault, store: str, reason: str) -> Rejected | Unavailable:
-    """The exception of a sink for an error."""
-    match fault:
+def failure(fault: Fault, store: str, reason: str, *, of_row: bool = True) -> Rejected | Unavailable:
+    """The exception of a sink for an error. Without a row to blame (`of_row`), a fault of a row is the route's."""
+    match Fault.ROUTE if fault is Fault.ROW and not of_row else fault:
         case Fault.ROW:
             return Rejected(reason)
         case Fault.ROUTE:

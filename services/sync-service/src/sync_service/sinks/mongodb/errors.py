@@ -298,9 +298,7 @@ def translated(error: Exception, *, of_row: bool = True) -> Rejected | Unavailab
     if isinstance(error, BSONError | DocumentTooLarge | OverflowError | UnicodeError):
         return Rejected(f"{type(error).__name__}: {error}")
     if isinstance(error, OperationFailure) and error.code is not None:
-        fault = fault_of(error.code)
-        reason = f"{error.code}: {error.details}"[:1000]
-        return failure(Fault.ROUTE if fault is Fault.ROW and not of_row else fault, "MongoDB", reason)
+        return failure(fault_of(error.code), "MongoDB", f"{error.code}: {error.details}"[:1000], of_row=of_row)
     return _unavailable(error)
 
 

@@ -183,26 +183,22 @@ def _precedes_stored(position: LogPosition | None) -> Any:
     """`LogPosition.precedes` of the incoming position and the stored one."""
     if position is None:
         return False
-    return {
-        "$and": [
-            {"$eq": ["$_sync.epoch", position.generation]},
-            {"$lt": [position.transaction, _stored(position.transaction)]},
-            {"$lte": [position.latest, _stored(position.earliest, f"{position.transaction}@")]},
-        ]
-    }
+    return _comparable(
+        position,
+        {"$lt": [position.transaction, _stored(position.transaction)]},
+        {"$lte": [position.latest, _stored(position.earliest, f"{position.transaction}@")]},
+    )
 
 
 def _follows_stored(position: LogPosition | None) -> Any:
     """`LogPosition.precedes` of the stored position and the incoming one."""
     if position is None:
         return False
-    return {
-        "$and": [
-            {"$eq": ["$_sync.epoch", position.generation]},
-            {"$lt": [_stored(position.transaction), position.transaction]},
-            {"$lte": [_stored(position.latest, f"{position.transaction}@{position.earliest}-"), position.earliest]},
-        ]
-    }
+    return _comparable(
+        position,
+        {"$lt": [_stored(position.transaction), position.transaction]},
+        {"$lte": [_stored(position.latest, f"{position.transaction}@{position.earliest}-"), position.earliest]},
+    )
 
 
 def _is_above(position: LogPosition | None) -> Any:
@@ -210,13 +206,13 @@ def _is_above(position: LogPosition | None) -> Any:
     known = {"$gte": [{"$indexOfBytes": ["$_sync.position", "@"]}, 0]}
     if position is None:
         return known
-    same_or_later = {
-        "$and": [
-            {"$eq": ["$_sync.epoch", position.generation]},
-            {"$lte": [_stored(position.transaction), position.transaction]},
-        ]
-    }
+    same_or_later = _comparable(position, {"$lte": [_stored(position.transaction), position.transaction]})
     return {"$and": [known, {"$not": same_or_later}]}
+
+
+def _comparable(position: LogPosition, *conditions: Mapping[str, Any]) -> Any:
+    """Do the conditions hold, and is the stored position of the same generation?"""
+    return {"$and": [{"$eq": ["$_sync.epoch", position.generation]}, *conditions]}
 
 
 def _stored(part: str, before: str = "") -> Any:

@@ -60,8 +60,7 @@ def missing(route: Route, existing: Mapping[str, ExistingTable]) -> list[str]:
     `existing` are the tables and views of that schema.
     """
     name, copy = route.target.name, route.target.copy_name
-    schema = "" if route.target.database is None else f"{_quoted(route.target.database)}."
-    copy_place, view_place = f"{schema}{_quoted(copy)}", f"{schema}{_quoted(name)}"
+    copy_place, view_place = place(route, copy), place(route, name)
     wanted = {column: column_type(field) for column, field in route.fields.items()}
     statements = []
     if (table := existing.get(copy)) is None:
@@ -91,13 +90,18 @@ def missing(route: Route, existing: Mapping[str, ExistingTable]) -> list[str]:
     return statements
 
 
-def _create(place: str, route: Route, wanted: Mapping[str, str]) -> str:
+def place(route: Route, name: str) -> str:
+    """The quoted name of a table or view in the schema that the route names, if it names one."""
+    return _quoted(name) if route.target.database is None else f"{_quoted(route.target.database)}.{_quoted(name)}"
+
+
+def _create(copy: str, route: Route, wanted: Mapping[str, str]) -> str:
     lines = [f"{_quoted(column)} {_key_type(field)} NOT NULL" for column, field in route.key.items()]
     lines += [f"{_quoted(column)} {kind}" for column, kind in wanted.items()]
     lines += [f"{column} {kind}" for column, kind in {**VERSION_COLUMNS, SOURCE_ID: SOURCE_ID_TYPE}.items()]
     lines += [f"PRIMARY KEY ({', '.join(map(_quoted, route.key))})", "KEY (sync_deleted_at)"]
     body = ",\n  ".join(lines)
-    return f"CREATE TABLE {place} (\n  {body}\n) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci"
+    return f"CREATE TABLE {copy} (\n  {body}\n) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci"
 
 
 def _check(copy: str, table: ExistingTable, route: Route) -> None:

@@ -541,11 +541,10 @@ def translated(error: Exception, *, of_row: bool = True) -> Rejected | Unavailab
     orig = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(orig, MySQLError) and orig.args:
         code, *message = orig.args
-        fault = fault_of_error(orig)
         reason = " ".join(map(str, message)) or str(code)
         if code == _NOT_NULL and SOURCE_ID in reason:
             return Rejected("another row of the source has the same key in the copy: see docs/conversions.md, Keys")
-        return failure(Fault.ROUTE if fault is Fault.ROW and not of_row else fault, "MySQL", f"{code}: {reason}")
+        return failure(fault_of_error(orig), "MySQL", f"{code}: {reason}", of_row=of_row)
     if isinstance(error, PoolTimeoutError):
         return Unavailable("MySQL: no free connection")
     return Unavailable(f"MySQL: {type(error).__name__}: {error}")

@@ -1,6 +1,7 @@
 """Creates the tables of routes in a MySQL schema, or returns the DDL for it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -35,19 +36,26 @@ async def change_tables(address: str, routes: Iterable[Route], *, apply: bool) -
     Raises `UnfitTable`, `RouteRefused`, `Unavailable`, `TimeoutError`.
     """
     wanted = [route for route in routes if route.target.store == "mysql"]
+    async with alone_in_schema(address) as connection:
+        statements = await _missing_schemas(connection, wanted)
+        for route in wanted:
+            statements += missing(route, await existing_tables(connection, route))
+        if apply:
+            for statement in statements:
+                await connection.exec_driver_sql(statement)
+        return statements
+
+
+@asynccontextmanager
+async def alone_in_schema(address: str) -> AsyncIterator[AsyncConnection]:
+    """A connection while no other process changes the tables. Raises `RouteRefused`, `Unavailable`, `TimeoutError`."""
     engine = create_engine(address, pool_size=2)
     try:
         async with (
             server_lock(engine, f"migrate {mysql_url(address).database}", LOCK_SECONDS),
             engine.connect() as connection,
         ):
-            statements = await _missing_schemas(connection, wanted)
-            for route in wanted:
-                statements += missing(route, await existing_tables(connection, route))
-            if apply:
-                for statement in statements:
-                    await connection.exec_driver_sql(statement)
-            return statements
+            yield connection
     except DBAPIError as error:
         raise translated(error, of_row=False) from error
     finally:

@@ -10,12 +10,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service_kit.mysql import create_engine, mysql_url, server_lock
 from sync_service.routes.config import Route
 from sync_service.sinks.base import RouteRefused, Unavailable, UnfitTable
-from sync_service.sinks.mysql.ddl import ExistingTable, missing
+from sync_service.sinks.mysql.ddl import ExistingTable, missing, place
 from sync_service.sinks.mysql.errors import translated
-from sync_service.sinks.mysql.schema import LOCK_SECONDS, existing_schemas, existing_tables
+from sync_service.sinks.mysql.schema import alone_in_schema, existing_schemas, existing_tables
 
 # The view of the trial; its table is `sync_check_copy`. The next check drops both if this one dies.
 NAME = "sync_check"
@@ -30,27 +29,18 @@ async def refused_tables(address: str, routes: Iterable[Route]) -> Mapping[str, 
     refused: dict[str, str] = {}
     if not wanted:
         return refused
-    engine = create_engine(address, pool_size=2)
-    try:
-        async with (
-            server_lock(engine, f"migrate {mysql_url(address).database}", LOCK_SECONDS),
-            engine.connect() as connection,
-        ):
-            await connection.execution_options(isolation_level="AUTOCOMMIT")
-            schemas = await existing_schemas(connection)
-            names = await _names_that_are_equal(connection, wanted)
-            for route in wanted:
-                try:
-                    await _try(connection, route, schemas)
-                except UnfitTable as error:
-                    refused[route.name] = str(error)
-                except RouteRefused as error:
-                    refused[route.name] = str(error).removeprefix("MySQL: ")
-            return {**names, **refused}
-    except DBAPIError as error:
-        raise translated(error, of_row=False) from error
-    finally:
-        await engine.dispose()
+    async with alone_in_schema(address) as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        schemas = await existing_schemas(connection)
+        names = await _names_that_are_equal(connection, wanted)
+        for route in wanted:
+            try:
+                await _try(connection, route, schemas)
+            except UnfitTable as error:
+                refused[route.name] = str(error)
+            except RouteRefused as error:
+                refused[route.name] = str(error).removeprefix("MySQL: ")
+        return {**names, **refused}
 
 
 async def _names_that_are_equal(connection: AsyncConnection, routes: Iterable[Route]) -> Mapping[str, str]:
@@ -89,8 +79,8 @@ def _trial(route: Route, schemas: Collection[str]) -> Route:
 
 
 async def _try_statements(connection: AsyncConnection, trial: Route, route: Route, table: ExistingTable | None) -> None:
-    copy = _place(trial, trial.target.copy_name)
-    drop = (f"DROP VIEW IF EXISTS {_place(trial, trial.target.name)}", f"DROP TABLE IF EXISTS {copy}")
+    copy = place(trial, trial.target.copy_name)
+    drop = (f"DROP VIEW IF EXISTS {place(trial, trial.target.name)}", f"DROP TABLE IF EXISTS {copy}")
     try:
         for statement in drop:
             await connection.exec_driver_sql(statement)
@@ -99,7 +89,7 @@ async def _try_statements(connection: AsyncConnection, trial: Route, route: Rout
         raise Unavailable(f"MySQL: no table is created to try route {route.name}: {error.orig}") from error
     try:
         if table is not None:
-            await connection.exec_driver_sql(f"CREATE TABLE {copy} LIKE {_place(route, route.target.copy_name)}")
+            await connection.exec_driver_sql(f"CREATE TABLE {copy} LIKE {place(route, route.target.copy_name)}")
         for statement in missing(trial, {} if table is None else {trial.target.copy_name: table}):
             await connection.exec_driver_sql(statement)
         await _try_writes(connection, trial, [*trial.key, *trial.fields])
@@ -110,11 +100,7 @@ async def _try_statements(connection: AsyncConnection, trial: Route, route: Rout
 
 async def _try_writes(connection: AsyncConnection, route: Route, columns: Sequence[str]) -> None:
     """EXPLAIN needs the privileges of its statement, and changes nothing."""
-    copy, names, key = _place(route, route.target.copy_name), ", ".join(f"`{each}`" for each in columns), columns[0]
+    copy, names, key = place(route, route.target.copy_name), ", ".join(f"`{each}`" for each in columns), columns[0]
     insert = f"INSERT INTO {copy} ({names}) SELECT {names} FROM {copy} AS kept WHERE FALSE"  # noqa: S608 - names of the route
     await connection.exec_driver_sql(f"EXPLAIN {insert} ON DUPLICATE KEY UPDATE `{key}` = {copy}.`{key}`")
     await connection.exec_driver_sql(f"EXPLAIN DELETE FROM {copy} WHERE FALSE")  # noqa: S608 - names of the route
-
-
-def _place(route: Route, name: str) -> str:
-    return f"`{name}`" if route.target.database is None else f"`{route.target.database}`.`{name}`"
