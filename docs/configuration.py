@@ -61,8 +61,8 @@ The registrar inserts them into `infra/connect/connectors/*.json`; all but `REGI
 _DOCKER = """
 ## Docker
 
-Copy `.env.example` to `.env`. Only the gateway is open to the network; the services and the mail sink are open to the
-machine itself.
+`make env` writes `.env` from `.env.example`, with random secrets. Only the gateway is open to the network; the services
+and the mail sink are open to the machine itself.
 """
 
 _GATEWAY = """

@@ -1,5 +1,5 @@
--- Schemas, and a least-privilege account for each program. Run as root at the first start of the container and at every
--- start of the embedded stack. The passwords are substituted.
+-- Schemas, and a least-privilege account for each program. Run as root at every start, by `mysql-init` (accounts.sh) and by
+-- the embedded stack. The passwords are substituted.
 
 CREATE DATABASE IF NOT EXISTS auth CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci;
 CREATE DATABASE IF NOT EXISTS tweets CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci;

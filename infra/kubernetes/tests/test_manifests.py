@@ -13,6 +13,7 @@ from registrar.connectors import load_connectors
 from registrar.settings import Settings as RegistrarSettings
 from service_kit.server import SHUTDOWN_SECONDS
 from service_kit.settings import ServiceSettings
+from support.dockerfiles import stage
 from support.manifests import ROOT, Cluster, Manifest, container_of, labels_of, pod_of, selects
 from sync_service.settings import Settings as SyncSettings
 from tweet_service.settings import Settings as TweetSettings
@@ -142,34 +143,38 @@ def test_gateway_has_every_variable_of_its_template(example: Cluster) -> None:
 
 
 def test_images_and_ports_agree_with_compose_and_the_dockerfiles(example: Cluster, compose: Manifest) -> None:
-    builds = {each["image"]: each["build"] for each in compose["services"].values() if "build" in each}
     for name, deployment in example.deployments.items():
-        image = container_of(deployment)["image"].removeprefix("registry.example/").partition(":")[0]
+        image = container_of(deployment)["image"].partition(":")[0]
         port = container_of(deployment)["ports"][0]["containerPort"]
         user = pod_of(deployment)["securityContext"]["runAsUser"]
         service = compose["services"][name]
+        assert image == service["image"].replace("localhost/", "registry.example/")
+        build = service["build"]
         if name == "gateway":
-            dockerfile = (ROOT / "infra/gateway/Dockerfile").read_text()
-            assert f"FROM {service['image']}\n" in dockerfile
+            built = stage(build["target"])
             assert int(service["environment"]["GATEWAY_PORT"]) == port
-            assert f"USER {user}\n" in dockerfile
-            assert f"EXPOSE {port}\n" in dockerfile
+            assert built.arguments("USER") == [str(user)]
+            assert built.arguments("EXPOSE") == [str(port)]
         else:
-            assert service["image"] == image
-            assert builds[image]["args"]["PORT"] == str(port)
-            dockerfile = (ROOT / builds[image]["dockerfile"]).read_text()
+            assert build["args"]["PORT"] == str(port)
+            dockerfile = (ROOT / build["dockerfile"]).read_text()
             assert f"--uid {user} " in dockerfile
             assert "EXPOSE $PORT\n" in dockerfile
 
 
 def test_build_argument_service_is_a_program_of_the_package_in_its_folder(compose: Manifest) -> None:
-    builds = [each["build"] for each in compose["services"].values() if "build" in each]
-    assert len(builds) == len(SETTINGS)
-    for build in builds:
-        arguments = build["args"]
+    for name in SETTINGS:
+        arguments = compose["services"][name]["build"]["args"]
         folder = ROOT / arguments.get("FOLDER", f"services/{arguments['SERVICE']}")
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
         assert arguments["SERVICE"] in project["scripts"]
+
+
+def test_images_without_an_overlay_are_in_no_public_registry() -> None:
+    bases = [*(ROOT / "infra/kubernetes/base").glob("*.yaml"), *(ROOT / "infra/kubernetes/components").rglob("*.yaml")]
+    images = [image for file in bases for image in re.findall(r"^\s+image: (.+)$", file.read_text(), re.MULTILINE)]
+    assert len(images) >= 6
+    assert [image for image in images if not image.startswith("localhost/tandem/")] == []
 
 
 def test_routes_are_those_of_sync_service(example: Cluster) -> None:

@@ -51,6 +51,8 @@ def allows(rules: list[Manifest], side: str, peer: Manifest, port: int, named: s
 
 
 def _is_peer(allowed: Manifest, peer: Manifest) -> bool:
+    if "ipBlock" in allowed:
+        return False
     if "namespaceSelector" in allowed or "namespace" in peer:
         namespace = {"kubernetes.io/metadata.name": peer.get("namespace", "tandem")}
         if not selects(allowed.get("namespaceSelector", {"matchLabels": {"none": "none"}}), namespace):
@@ -100,6 +102,12 @@ def test_allowed_ports_of_external_servers(cluster: Cluster) -> None:
 
 
 def test_every_pod_may_resolve_names(cluster: Cluster) -> None:
-    dns = {"namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}}
+    core = {"namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}}
+    of_openshift = {"namespace": "openshift-dns", "labels": {"dns.operator.openshift.io/daemonset-dns": "default"}}
     for deployment in cluster.deployments.values():
-        assert allows(policies_of(cluster, labels_of(deployment), "egress"), "to", dns, 53, "")
+        rules = policies_of(cluster, labels_of(deployment), "egress")
+        assert allows(rules, "to", core, 53, "")
+        assert allows(rules, "to", of_openshift, 5353, "")
+        # NodeLocal DNSCache, which has an address of the node.
+        (cached,) = [rule for rule in rules if {"ipBlock": {"cidr": "169.254.20.10/32"}} in rule.get("to", [])]
+        assert {each["port"] for each in cached["ports"]} == {53}

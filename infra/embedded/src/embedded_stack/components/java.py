@@ -9,7 +9,7 @@ from embedded_stack.fetch.jars import jars_folder
 from embedded_stack.fetch.wheels import java
 
 # An address, because Log4j gives `,` and `%` a meaning in a path.
-LOGGING_OPTION = f"-Dlog4j2.configurationFile={(REPOSITORY / 'infra' / 'embedded' / 'log4j2.properties').as_uri()}"
+LOGGING_OPTION = f"-Dlog4j2.configurationFile={(REPOSITORY / 'infra' / 'kafka' / 'log4j2.properties').as_uri()}"
 
 
 class JavaComponent(Component):

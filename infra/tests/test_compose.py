@@ -1,0 +1,180 @@
+"""docker-compose.yml and the images that it builds. (Docker does not run in the tests.)"""
+
+import fnmatch
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.dockerfiles import Stage, dockerfiles, stage, stages
+from support.manifests import ROOT, Manifest, compose_file
+
+SERVICES: Manifest = compose_file()["services"]
+ONE_SHOTS = {"mysql-init", "mongo-init", "topics"}
+# A registry, a name and a version of three numbers.
+PINNED = re.compile(r"(docker\.io|quay\.io)/[\w./-]+:v?\d+\.\d+\.\d+[\w.-]*")
+
+every_service = pytest.mark.parametrize("name", SERVICES)
+every_component = pytest.mark.parametrize("built", stages(ROOT / "infra/Dockerfile"), ids=lambda each: each.name)
+
+
+def seconds(duration: str) -> int:
+    return int(duration[:-1]) * {"s": 1, "m": 60}[duration[-1]]
+
+
+def test_parser_finds_every_stage() -> None:
+    assert [each.name for each in stages(ROOT / "services/Dockerfile")] == ["build", ""]
+    assert stage("mysql").copied["/etc/mysql/conf.d/tandem.cnf"] == "infra/mysql/tandem.cnf"
+
+
+@every_service
+def test_image_is_built_here_or_has_a_registry_and_a_full_version(name: str) -> None:
+    service = SERVICES[name]
+    if "build" in service:
+        # Docker never looks for `localhost/…` in a public registry.
+        assert service["image"].startswith("localhost/tandem/")
+        assert (ROOT / service["build"]["dockerfile"]).is_file()
+    else:
+        assert PINNED.fullmatch(service["image"])
+
+
+@pytest.mark.parametrize("file", dockerfiles(), ids=lambda file: file.parent.name)
+def test_base_images_have_a_registry_and_a_full_version(file: Path) -> None:
+    bases = {each.base for each in stages(file)}
+    assert bases
+    assert [base for base in bases if not PINNED.fullmatch(base)] == []
+
+
+@every_service
+def test_logs_are_limited(name: str) -> None:
+    options = SERVICES[name]["logging"]["options"]
+    assert options == {"max-size": "10m", "max-file": "3"}
+
+
+@every_service
+def test_memory_is_limited_and_processors_are_not(name: str) -> None:
+    assert SERVICES[name]["deploy"]["resources"]["limits"].keys() == {"memory"}
+
+
+@every_service
+def test_nothing_of_the_repository_is_mounted_but_certificates(name: str) -> None:
+    mounted = [each for each in SERVICES[name].get("volumes", []) if each.startswith((".", "/", "$"))]
+    assert mounted in ([], ["${KAFKA_CERTIFICATES:-./infra/kafka/certificates}:/etc/tandem/kafka:ro,z"])
+
+
+@every_component
+def test_copied_files_exist_are_sent_to_docker_and_readable_for_every_user(built: Stage) -> None:
+    assert built.copied
+    included = [
+        line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")
+    ]
+    for text in built.arguments("COPY"):
+        assert re.match(r"--chmod=0(644|755) ", text), text
+    for source in built.copied.values():
+        assert (ROOT / source).exists()
+        assert any(source == each or source.startswith(f"{each}/") for each in included), source
+
+
+@every_component
+def test_component_is_a_service_of_compose(built: Stage) -> None:
+    builds = [each["build"] for each in SERVICES.values() if "build" in each]
+    targets = {each["target"] for each in builds if each["dockerfile"] == "infra/Dockerfile"}
+    assert built.name in targets
+
+
+@every_service
+def test_health_check_starts_no_runtime_and_waits_long_enough(name: str) -> None:
+    check = SERVICES[name].get("healthcheck", {})
+    if name in ONE_SHOTS or not check:
+        return
+    command = " ".join(check["test"])
+    assert not re.search(r"mongosh|python|java|kafka-|\.sh\b", command)
+    # A busy machine may take that long; a container that is up is healthy at its first check, whatever this says.
+    assert seconds(check["start_period"]) >= 120
+    assert seconds(check["interval"]) * check["retries"] >= 30
+
+
+def test_health_of_a_service_is_that_it_is_alive() -> None:
+    (check,) = stages(ROOT / "services/Dockerfile")[-1].arguments("HEALTHCHECK")
+    assert "GET /healthz " in check
+    assert "readyz" not in check
+    assert "python" not in check
+    assert "--start-period=5m" in check
+
+
+@pytest.mark.parametrize(
+    ("name", "jobs"),
+    [
+        ("auth", {"mysql-init"}),
+        ("tweet", {"mongo-init"}),
+        ("sync", {"mysql-init", "mongo-init", "topics"}),
+        ("registrar", {"mysql-init", "mongo-init"}),
+        ("connect", {"topics"}),
+    ],
+)
+def test_programs_wait_for_what_creates_their_accounts_and_topics(name: str, jobs: set[str]) -> None:
+    depends = SERVICES[name]["depends_on"].items()
+    assert {other for other, how in depends if how["condition"] == "service_completed_successfully"} == jobs
+
+
+def test_every_one_shot_is_waited_for() -> None:
+    waited: set[str] = set()
+    for service in SERVICES.values():
+        for name, how in service.get("depends_on", {}).items():
+            if how["condition"] == "service_completed_successfully":
+                waited.add(name)
+    assert waited == ONE_SHOTS
+    assert all("restart" not in SERVICES[name] for name in ONE_SHOTS)
+
+
+def test_missing_variable_has_one_remedy() -> None:
+    messages = set(re.findall(r"\$\{\w+:\?([^}]*)\}", (ROOT / "docker-compose.yml").read_text()))
+    assert messages == {"run make env, or copy .env.example to .env"}
+
+
+def test_listeners_of_kafka_are_bound_to_every_address() -> None:
+    # A controller may not advertise 0.0.0.0.
+    assert SERVICES["kafka"]["environment"]["KAFKA_LISTENERS"] == "PLAINTEXT://:9092,CONTROLLER://:9093"
+
+
+@pytest.mark.parametrize("name", ["kafka", "connect"])
+def test_java_programs_log_to_standard_output_only(name: str) -> None:
+    built = stage(name)
+    (environment,) = built.arguments("ENV")
+    (file,) = re.findall(r"KAFKA_OPTS=-Dlog4j2.configurationFile=file:(\S+)", environment)
+    settings = (ROOT / built.copied[file]).read_text()
+    assert set(re.findall(r"^appender\.\w+\.type = (\w+)$", settings, re.MULTILINE)) == {"Console"}
+    assert "org.apache.kafka.connect.runtime.WorkerSourceTask\nlogger.commits.level = warn" in settings
+
+
+def test_kafka_writes_no_log_of_the_garbage_collector() -> None:
+    (environment,) = stage("kafka").arguments("ENV")
+    assert 'EXTRA_ARGS="-name kafkaServer"' in environment
+
+
+@pytest.mark.parametrize(("store", "data"), [("mysql", "/var/lib/mysql"), ("mongo", "/data/db")])
+def test_scripts_of_the_first_start_are_part_of_the_image(store: str, data: str) -> None:
+    copied = stage(store).copied
+    assert SERVICES[store]["entrypoint"] == ["bash", "/etc/tandem/start.sh"]
+    assert "/etc/tandem/start.sh" in copied
+    hook = (ROOT / copied["/docker-entrypoint-initdb.d/initialized.sh"]).read_text()
+    assert f"rm -f {data}/.initializing" in hook
+    assert any(each.endswith(f":{data}") for each in SERVICES[store]["volumes"])
+
+
+def test_clones_have_unix_line_breaks() -> None:
+    assert "* text=auto eol=lf" in (ROOT / ".gitattributes").read_text().splitlines()
+
+
+def test_backup_of_mongodb_names_the_database_of_the_account() -> None:
+    dumps: list[Any] = re.findall(r"mongo(?:dump|restore) -u.*", (ROOT / "docs/operations.md").read_text())
+    assert dumps
+    assert [each for each in dumps if "--authenticationDatabase admin" not in each] == []
+
+
+def test_certificates_are_not_sent_to_docker() -> None:
+    included = [
+        line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")
+    ]
+    assert not [each for each in included if fnmatch.fnmatch("infra/kafka/certificates/key.pem", f"{each}*")]
