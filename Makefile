@@ -25,7 +25,7 @@ TEST_PROCESSES ?= 3
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down status logs start stop restart test-unit test test-all check format generate docs bench faults lock clean
+.PHONY: help setup env run up down status logs start stop restart test-unit test test-all check format generate docs bench faults lock sbom clean
 
 # Before a recipe that needs the name of a component.
 require_name = @test -n "$(NAME)" || { echo "error: NAME is missing: make $@ NAME=sync" >&2; exit 2; }
@@ -38,6 +38,9 @@ setup: $(VENV)/.complete ## Make the virtual environment (done by whatever needs
 $(VENV)/.complete: requirements.lock $(PROJECTS)
 	@bash infra/embedded/setup.sh "$(PYTHON)" "$(VENV)" $(PACKAGES)
 	@touch $@
+
+env: ## Write .env for `docker compose up`, with random secrets; an existing one stays
+	@sh infra/env.sh
 
 run: setup ## Run the whole system in the foreground; Ctrl-C stops it, data stays (RESTART=no: what dies is not restarted)
 	@exec $(STACK) run --restart $(RESTART)
@@ -80,7 +83,7 @@ test-all: setup ## Run all tests, also those that are long by nature
 check: setup ## Check format, lint and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy $(SOURCES) tests/support benchmarks faults docs infra/kubernetes/generate.py
+	@$(BIN)/mypy $(SOURCES) tests/support benchmarks faults docs infra/kubernetes/generate.py infra/sbom.py
 
 format: setup ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --fix .
@@ -115,6 +118,9 @@ lock: setup ## Compile the dependencies of all packages into the lock files
 	@$(BIN)/python -m embedded_stack.fetch.lock_jars
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
 	    --output-file benchmarks/peers/requirements.lock benchmarks/peers/requirements.in
+
+sbom: setup ## Write dist/tandem.cdx.json: all packages, jars and images, in CycloneDX's format
+	@$(BIN)/python -m infra.sbom
 
 clean: ## Stop the stack and delete its state and the virtual environments; the download cache stays
 	@test ! -x $(STACK) || $(STACK) down
