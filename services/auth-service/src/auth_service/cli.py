@@ -4,7 +4,8 @@ import argparse
 import asyncio
 import getpass
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -46,8 +47,13 @@ def main() -> None:
     configure_logging("auth-service", settings.log_level if arguments.command == "run" else "WARNING")
     match arguments.command:
         case "run":
-            _run(prepare(settings))
-            serve(create_app(settings), service="auth-service", settings=settings)
+            with _errors_in_one_line():
+                serve(
+                    create_app(settings),
+                    service="auth-service",
+                    settings=settings,
+                    before_start=lambda: prepare(settings),
+                )
         case "create-admin":
             _run(_create_admin(settings, arguments))
         case "keys":
@@ -79,8 +85,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(command: Coroutine[Any, Any, None]) -> None:
-    try:
+    with _errors_in_one_line():
         asyncio.run(command)
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    try:
+        yield
     except (WrongSecret, TimeoutError, Problem) as error:
         sys.exit(f"error: {error}")
     except CommandError as error:

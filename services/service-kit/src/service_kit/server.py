@@ -4,16 +4,19 @@ import asyncio
 import gc
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from service_kit.logging import configure_logging
 from service_kit.settings import ServiceSettings
+from service_kit.starting import starting_app
 
 SHUTDOWN_SECONDS = 10
 # The exit code of `uvicorn.run` for a failed start.
@@ -22,11 +25,17 @@ _TRANSPORT = "service_kit.transport"
 
 
 def serve(
-    app: FastAPI, *, service: str, settings: ServiceSettings, before_shutdown: Callable[[], object] | None = None
+    app: FastAPI,
+    *,
+    service: str,
+    settings: ServiceSettings,
+    before_start: Callable[[], Awaitable[None]] | None = None,
+    before_shutdown: Callable[[], object] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight get `SHUTDOWN_SECONDS` to finish.
 
-    `before_shutdown` is called first, to end responses that would not end by themselves (event streams).
+    `/healthz` answers from the beginning. `before_start` prepares what the application needs. `before_shutdown` ends
+    responses that would not end by themselves (event streams). Raises the errors of `before_start`.
     """
     configure_logging(service, settings.log_level)
     # Requests and batches of events allocate very many small objects without cycles. With Python's defaults the garbage
@@ -45,7 +54,7 @@ def serve(
         proxy_headers=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    server = _Server(config, before_shutdown)
+    server = _Server(config, before_start, before_shutdown)
     with suppress(KeyboardInterrupt):
         server.run()
     if not server.started:
@@ -59,14 +68,58 @@ def transport_of(scope: Scope) -> asyncio.Transport | None:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, before_shutdown: Callable[[], object] | None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        before_start: Callable[[], Awaitable[None]] | None,
+        before_shutdown: Callable[[], object] | None,
+    ) -> None:
         super().__init__(config)
+        self._before_start = before_start
+        self._preparation: asyncio.Future[None] | None = None
         self._before_shutdown = before_shutdown
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self._preparation is not None:
+            self._preparation.get_loop().call_soon_threadsafe(self._preparation.cancel)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        listening = sockets or [self.config.bind_socket()]
+        # Both servers accept connections of the same sockets, so that none is refused in between.
+        async with AsyncExitStack() as answering:
+            for each in listening:
+                await answering.enter_async_context(_answering_that_it_starts(each.dup()))
+            if self._before_start is not None:
+                self._preparation = asyncio.ensure_future(self._before_start())
+                try:
+                    await self._preparation
+                except asyncio.CancelledError:
+                    if self.should_exit:
+                        return
+                    raise
+                finally:
+                    self._preparation = None
+            await super().startup(listening)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._before_shutdown is not None:
             self._before_shutdown()
         await super().shutdown(sockets)
+
+
+@asynccontextmanager
+async def _answering_that_it_starts(listening: socket.socket) -> AsyncIterator[None]:
+    config = uvicorn.Config(starting_app, lifespan="off", log_config=None, access_log=False, server_header=False)
+    config.load()
+    state = ServerState()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: HttpToolsProtocol(config, state, app_state={}), sock=listening
+    )
+    try:
+        yield
+    finally:
+        server.close()
 
 
 class _Protocol(HttpToolsProtocol):

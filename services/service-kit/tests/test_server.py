@@ -1,0 +1,129 @@
+"""A service listens before its application has started."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from support.polling import eventually
+
+SERVICE = """
+import asyncio, pathlib, sys
+from contextlib import asynccontextmanager
+from fastapi import FastAPI
+from service_kit.application import create_application
+from service_kit.server import serve
+from service_kit.settings import ServiceSettings
+
+folder = pathlib.Path(sys.argv[1])
+
+async def until(name):
+    while not (folder / name).exists():
+        await asyncio.sleep(0.01)
+
+@asynccontextmanager
+async def lifespan(app):
+    await until("started")
+    yield
+
+async def prepare():
+    await until("prepared")
+    if (folder / "failed").exists():
+        raise ValueError("the schema can't be migrated")
+
+class Settings(ServiceSettings):
+    port: int
+
+settings = Settings()
+app = create_application(
+    title="test", description="", version="1", settings=settings, lifespan=lifespan, routers=[], readiness=lambda _: {}
+)
+try:
+    serve(app, service="test", settings=settings, before_start=prepare)
+except ValueError as error:
+    sys.exit(f"error: {error}")
+"""
+
+pytestmark = pytest.mark.integration
+
+
+@asynccontextmanager
+async def service(folder: Path, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    variables = {"PATH": os.environ["PATH"], "PORT": str(port), "HOST": "127.0.0.1"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SERVICE, str(folder), env=variables, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@pytest.fixture
+async def client(unused_tcp_port: int) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{unused_tcp_port}", trust_env=False) as opened:
+        yield opened
+
+
+async def until_status(client: httpx.AsyncClient, path: str, status: int) -> httpx.Response:
+    async def asked() -> httpx.Response | None:
+        try:
+            response = await client.get(path)
+        except httpx.TransportError:
+            return None
+        return response if response.status_code == status else None
+
+    return await eventually(asked, within=60)
+
+
+async def test_service_is_alive_and_not_ready_until_it_has_started(
+    tmp_path: Path, client: httpx.AsyncClient, unused_tcp_port: int
+) -> None:
+    async with service(tmp_path, unused_tcp_port) as process:
+        for waits_for in ("prepared", "started"):
+            alive = await until_status(client, "/healthz", 200)
+            assert alive.json() == {"status": "ok"}
+            assert alive.headers["connection"] == "close"
+            ready = await client.get("/readyz")
+            assert (ready.status_code, ready.json()["checks"]) == (503, {"start": "the service is starting"})
+            other = await client.get("/v1/users")
+            assert (other.status_code, other.json()["code"]) == (503, "service-unavailable")
+            assert "retry-after" in other.headers
+            (tmp_path / waits_for).touch()
+        assert (await until_status(client, "/readyz", 200)).json()["status"] == "ready"
+        assert (await client.get("/v1/users")).status_code == 404
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 30) == -signal.SIGTERM
+
+
+async def test_error_of_the_preparation_ends_the_process(
+    tmp_path: Path, client: httpx.AsyncClient, unused_tcp_port: int
+) -> None:
+    (tmp_path / "failed").touch()
+    async with service(tmp_path, unused_tcp_port) as process:
+        await until_status(client, "/healthz", 200)
+        (tmp_path / "prepared").touch()
+        _, errors = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 1
+    assert errors.decode().splitlines()[-1] == "error: the schema can't be migrated"
+
+
+async def test_preparation_ends_on_sigterm(tmp_path: Path, client: httpx.AsyncClient, unused_tcp_port: int) -> None:
+    async with service(tmp_path, unused_tcp_port) as process:
+        await until_status(client, "/healthz", 200)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 30) == -signal.SIGTERM
+
+
+async def test_taken_port_ends_the_process_before_it_prepares_anything(tmp_path: Path, unused_tcp_port: int) -> None:
+    server = await asyncio.start_server(lambda _, __: None, "127.0.0.1", unused_tcp_port)
+    async with server, service(tmp_path, unused_tcp_port) as process:
+        assert await asyncio.wait_for(process.wait(), 60) == 3
