@@ -130,9 +130,23 @@ def test_mysql_transactions_that_differ_in_this_have_no_provable_order(one: Mysq
 
 def test_mysql_places_without_gtids_sort_like_the_log_and_not_like_text() -> None:
     places = [("binlog.000002", 4), ("binlog.000002", 900), ("binlog.000002", 1000), ("binlog.999999", 4)]
-    sources = [mysql_source(file=file, pos=pos) for file, pos in (*places, ("binlog.1000000", 4))]
+    sources = [
+        mysql_source(file=file, pos=pos, ts_ms=60_000 * number)
+        for number, (file, pos) in enumerate((*places, ("binlog.1000000", 4)))
+    ]
     for earlier, later in pairwise(source.position for source in sources):
         assert earlier.precedes(later)
+
+
+def test_mysql_places_without_gtids_within_a_minute_have_no_provable_order() -> None:
+    """The time is that of the statement's start, in whole seconds, and a replica's log has other places."""
+    assert not mysql_source(pos=4, ts_ms=1000).position.precedes(mysql_source(pos=9, ts_ms=60_999).position)
+
+
+@pytest.mark.parametrize("ts_ms", [-1, 10**15])
+def test_event_whose_time_has_no_place_in_a_position_is_invalid(ts_ms: int) -> None:
+    with pytest.raises(InvalidEvent):
+        _ = mysql_source(f"{SERVER_UUID}:7", ts_ms=ts_ms).position
 
 
 def test_events_of_a_compressed_mysql_transaction_have_one_position() -> None:

@@ -10,12 +10,12 @@ in doubt, apply.**
    Events of one transaction have the same position, and are applied in the order of the topic.
 3. Everything else is applied: snapshot reads, which have no position, and events of another log generation.
 4. A dead letter that is retried is applied only if it is newer: the stored transaction provably precedes its own, or it
-   follows the stored event in the same topic-partition and the row's position is not above its own. (A repaired row is
-   newer than its event, and its position says so.)
+   follows the stored event in the same topic-partition and 2 does not hold. (Not if the row was repaired since: then it
+   is newer than its event.)
 5. A repair (`reconciliation.repair`) is applied only if the row still has the version that the repair has read.
 6. A delete leaves a tombstone with a version like any row's, so that a replayed insert can't resurrect the row.
 
-An event without a position leaves the stored position in place: the row is at least as new as that.
+An event without a position leaves the position of its partition's last event in place: the row is at least as new.
 """
 
 from enum import Enum
@@ -23,6 +23,9 @@ from enum import Enum
 import msgspec
 
 from sync_service.debezium.positions import LogPosition
+
+# The operation of a row that a repair has written ("mended").
+REPAIRED = "m"
 
 
 class ApplyMode(Enum):
@@ -77,17 +80,20 @@ def applies(incoming: Version, stored: Version | None, mode: ApplyMode = ApplyMo
     same_partition = incoming.topic_partition == stored.topic_partition
     if same_partition and incoming.offset <= stored.offset:
         return False
+    is_older = incoming.position is not None and incoming.position.precedes(stored.position)
     if mode is ApplyMode.LIVE:
-        return incoming.position is None or not incoming.position.precedes(stored.position)
-    if stored.position is None:
-        return same_partition
-    is_newer = stored.position.precedes(incoming.position)
-    return is_newer or (same_partition and not stored.position.is_above(incoming.position))
+        return not is_older
+    is_newer = stored.position is not None and stored.position.precedes(incoming.position)
+    follows = same_partition and stored.operation != REPAIRED
+    return is_newer or (follows and not is_older)
 
 
 def merged(incoming: Version, stored: Version | None) -> Version:
-    """The version of the row after `incoming` is applied. If it has no position, the stored one stays."""
-    if incoming.position is not None or stored is None:
+    """The version of the row after `incoming`. Without a position it keeps that of its partition's last event.
+
+    It does not keep that of another topic-partition: dead letters that are later than it may be older than the event.
+    """
+    if incoming.position is not None or stored is None or incoming.topic_partition != stored.topic_partition:
         return incoming
     return Version(incoming.topic_partition, incoming.offset, stored.position, incoming.operation)
 

@@ -11,6 +11,8 @@ from typing import Self
 
 import msgspec
 
+from sync_service.debezium.errors import InvalidEvent
+
 _DIGITS_OF_TIME = 15
 
 
@@ -26,6 +28,11 @@ class LogPosition(msgspec.Struct, frozen=True):
     earliest_ms: int
     latest_ms: int
 
+    def __post_init__(self) -> None:
+        """Raises `InvalidEvent` for a time that the text of a position has no place for."""
+        if not 0 <= self.earliest_ms <= self.latest_ms < 10**_DIGITS_OF_TIME:
+            raise InvalidEvent(f"no time of a change: {self.earliest_ms}")
+
     def precedes(self, other: "LogPosition | None") -> bool:
         """Is this transaction provably older than the other one? Never of a transaction and itself."""
         return (
@@ -34,10 +41,6 @@ class LogPosition(msgspec.Struct, frozen=True):
             and self.transaction < other.transaction
             and self.latest_ms <= other.earliest_ms
         )
-
-    def is_above(self, other: "LogPosition | None") -> bool:
-        """Is the other one's transaction not known to be the same or a later one? It does not regard time."""
-        return other is None or self.generation != other.generation or self.transaction > other.transaction
 
     @property
     def text(self) -> str:

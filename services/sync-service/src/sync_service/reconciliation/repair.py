@@ -1,6 +1,6 @@
 """Repairs a copy without overwriting newer rows and without bringing older ones back.
 
-A repaired row gets a version as if a snapshot had read it:
+A repaired row gets a version of its own:
 
 - *Its event stays* the one it had (`topic_partition` and `offset`), and the write takes effect only if the row still
   has that event (`ApplyMode.REPAIR`): changes that the sync has applied since the read win. A row that never had an
@@ -10,8 +10,10 @@ A repaired row gets a version as if a snapshot had read it:
   event wins. An older one, sent again by Connect, is refused where its age is provable; an older dead letter is always
   refused. Keeping the position of the row's own event would not do: the lost events between that event and the read
   would count as newer.
-- Where this position is unknown (the topic is empty, or its last events are of different log generations), it becomes
-  `UNKNOWN_POSITION`: the row is overwritten by every live event, and by no dead letter.
+- Where this position is unknown (the topic is empty, its last events are of different log generations, or nothing
+  proves that it is later than the row's own), it becomes `UNKNOWN_POSITION`: every live event overwrites the row, no
+  dead letter does.
+- *Its operation becomes* `REPAIRED`, which dead letters of the row's own partition respect.
 
 An extra row becomes a tombstone with such a version: its delete event was lost, and a replayed insert may still come.
 """
@@ -19,8 +21,7 @@ An extra row becomes a tombstone with such a version: its delete event was lost,
 from collections.abc import Sequence
 
 from sync_service.apply.changes import Change, Key
-from sync_service.apply.ordering import ApplyMode, Version, offset, topic_partition
-from sync_service.debezium.envelope import SNAPSHOT_READ
+from sync_service.apply.ordering import REPAIRED, ApplyMode, Version, offset, topic_partition
 from sync_service.debezium.positions import LogPosition
 from sync_service.reconciliation.differences import DifferenceKind
 from sync_service.reconciliation.recheck import ConfirmedDifference
@@ -33,7 +34,6 @@ NO_EVENT = f"{NO_TOPIC_PARTITION}:{offset(0)}"
 # It has a generation of its own, so nothing is comparable with it.
 UNKNOWN_POSITION = LogPosition("repair", "", 0, 0)
 WRITTEN_AT_ONCE = 500
-_DELETE = "d"
 
 
 def repair_change(confirmed: ConfirmedDifference, newest: LogPosition | None) -> Change | None:
@@ -42,18 +42,21 @@ def repair_change(confirmed: ConfirmedDifference, newest: LogPosition | None) ->
     if confirmed.difference.kind is DifferenceKind.UNFIT:
         return None
     values = None if source is None else source.values
-    operation = SNAPSHOT_READ if values is not None else _DELETE
-    version = _version(pair.copy, newest or UNKNOWN_POSITION, operation)
+    version = _version(pair.copy, newest or UNKNOWN_POSITION)
     return Change(pair.key, values, version, source_id="" if source is None else source.source_id)
 
 
-def _version(copy: CopyRow | None, newest: LogPosition, operation: str) -> Version:
+def _version(copy: CopyRow | None, newest: LogPosition) -> Version:
     stored = copy.version if copy is not None else None
     if stored is None:
-        return Version(NO_TOPIC_PARTITION, offset(0), newest, operation)
-    # Without a position, the sinks keep the stored one.
-    position = None if stored.position is not None and not newest.is_above(stored.position) else newest
-    return Version(stored.topic_partition, stored.offset, position, operation)
+        return Version(NO_TOPIC_PARTITION, offset(0), newest, REPAIRED)
+    return Version(stored.topic_partition, stored.offset, _later(stored.position, newest), REPAIRED)
+
+
+def _later(stored: LogPosition | None, newest: LogPosition) -> LogPosition:
+    if stored is None or stored == newest or stored.precedes(newest):
+        return newest
+    return stored if newest.precedes(stored) else UNKNOWN_POSITION
 
 
 async def write_repairs(sink: Sink, changes: Sequence[Change]) -> dict[Key, str]:

@@ -15,7 +15,7 @@ from pymongo import ASCENDING, IndexModel, InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure, PyMongoError
 
 from sync_service.apply.changes import Change
-from sync_service.apply.ordering import ApplyMode, Version
+from sync_service.apply.ordering import REPAIRED, ApplyMode, Version
 from sync_service.debezium.positions import LogPosition
 from sync_service.routes.config import Route
 from sync_service.sinks.base import (
@@ -153,8 +153,8 @@ def _upsert(change: Change, mode: ApplyMode) -> UpdateOne:
     document = _document(change)
     whole: dict[str, Any] = {"$literal": document}
     if change.version.position is None:
-        # An event without a position keeps the stored one, with its log generation.
-        known = {"$ne": [{"$type": "$_sync.position"}, "missing"]}
+        # An event without a position keeps that of its partition's last event, with its log generation.
+        known = {"$eq": ["$_sync.stream", change.version.topic_partition]}
         kept = {
             field: {"$cond": [known, f"$_sync.{field}", {"$literal": document["_sync"][field]}]}
             for field in ("epoch", "position")
@@ -174,7 +174,8 @@ def _guard(incoming: Version, mode: ApplyMode) -> dict[str, Any]:
     not_redelivered = {"$not": {"$and": [same_partition, {"$gte": ["$_sync.offset", incoming.offset]}]}}
     if mode is ApplyMode.LIVE:
         return {"$and": [not_redelivered, {"$not": _precedes_stored(incoming.position)}]}
-    follows_in_topic = {"$and": [same_partition, {"$not": _is_above(incoming.position)}]}
+    not_repaired = {"$ne": ["$_sync.operation", REPAIRED]}
+    follows_in_topic = {"$and": [same_partition, not_repaired, {"$not": _precedes_stored(incoming.position)}]}
     newer = {"$or": [_follows_stored(incoming.position), follows_in_topic]}
     return {"$or": [_ABSENT, {"$and": [not_redelivered, newer]}]}
 
@@ -199,15 +200,6 @@ def _follows_stored(position: LogPosition | None) -> Any:
         {"$lt": [_stored(position.transaction), position.transaction]},
         {"$lte": [_stored(position.latest, f"{position.transaction}@{position.earliest}-"), position.earliest]},
     )
-
-
-def _is_above(position: LogPosition | None) -> Any:
-    """`LogPosition.is_above` of the stored position and the incoming one. One of a former release counts as none."""
-    known = {"$gte": [{"$indexOfBytes": ["$_sync.position", "@"]}, 0]}
-    if position is None:
-        return known
-    same_or_later = _comparable(position, {"$lte": [_stored(position.transaction), position.transaction]})
-    return {"$and": [known, {"$not": same_or_later}]}
 
 
 def _comparable(position: LogPosition, *conditions: Mapping[str, Any]) -> Any:

@@ -10,6 +10,9 @@ from sync_service.debezium.errors import InvalidEvent
 from sync_service.debezium.positions import LogPosition
 from sync_service.debezium.source import Source
 
+# Without GTIDs, changes have a provable order only if their statements began further apart than this.
+STATEMENT_MS = 60_000
+
 
 class MysqlSource(Source, frozen=True, tag="mysql"):
     """`server_id` is that of the server on which the transaction was committed first."""
@@ -27,6 +30,8 @@ class MysqlSource(Source, frozen=True, tag="mysql"):
     def position(self) -> LogPosition:
         """With GTIDs, the number of the transaction. Without, the place of the event in the binary log.
 
+        With GTIDs the time is that of the commit, without the start of the statement, in whole seconds.
+
         A tagged GTID (`uuid:tag:number`) is numbered by its tag. The uuid of a replication group says nothing about the
         server, therefore the generation names both. With `binlog_transaction_compression`, all events of a transaction
         have one place, which is right: they are one transaction.
@@ -35,13 +40,13 @@ class MysqlSource(Source, frozen=True, tag="mysql"):
             history, _, number = self.gtid.rpartition(":")
             if not history or not number.isdecimal():
                 raise InvalidEvent(f"not a GTID: {self.gtid!r}")
-            log, transaction = f"mysql-gtid:{history}", f"{int(number):020d}"
+            log, transaction, duration_ms = f"mysql-gtid:{history}", f"{int(number):020d}", 0
         else:
             base, file_number = _log_file(self.file)
             if file_number is None or self.pos is None:
                 raise InvalidEvent(f"no position in the binary log: {self.file!r} {self.pos!r}")
-            log, transaction = f"mysql-binlog:{base}", f"{file_number}.{self.pos:020d}"
-        return LogPosition(f"{log}/{self.server_id}", transaction, self.ts_ms, self.ts_ms)
+            log, transaction, duration_ms = f"mysql-binlog:{base}", f"{file_number}.{self.pos:020d}", STATEMENT_MS
+        return LogPosition(f"{log}/{self.server_id}", transaction, self.ts_ms, self.ts_ms + duration_ms)
 
 
 # Many events in a row come from the same file.
