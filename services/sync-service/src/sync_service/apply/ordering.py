@@ -10,18 +10,19 @@ in doubt, apply.**
    Events of one transaction have the same position, and are applied in the order of the topic.
 3. Everything else is applied: snapshot reads, which have no position, and events of another log generation.
 4. A dead letter that is retried is applied only if it is newer: the stored transaction provably precedes its own, or it
-   follows the stored event in the same topic-partition and 2 does not hold. (Not if the row was repaired since: then it
-   is newer than its event.)
+   follows the stored event in the same topic-partition and 2 does not hold. Two kinds of rows are newer than what is
+   stored of them: to a snapshot read's the first way is closed, and to a repaired one's the second.
 5. A repair (`reconciliation.repair`) is applied only if the row still has the version that the repair has read.
 6. A delete leaves a tombstone with a version like any row's, so that a replayed insert can't resurrect the row.
 
-An event without a position leaves the position of its partition's last event in place: the row is at least as new.
+An event without a position leaves the stored position in place: the row is at least as new as that.
 """
 
 from enum import Enum
 
 import msgspec
 
+from sync_service.debezium.envelope import SNAPSHOT_READ
 from sync_service.debezium.positions import LogPosition
 
 # The operation of a row that a repair has written ("mended").
@@ -83,17 +84,15 @@ def applies(incoming: Version, stored: Version | None, mode: ApplyMode = ApplyMo
     is_older = incoming.position is not None and incoming.position.precedes(stored.position)
     if mode is ApplyMode.LIVE:
         return not is_older
-    is_newer = stored.position is not None and stored.position.precedes(incoming.position)
+    own_position = stored.position if stored.operation != SNAPSHOT_READ else None
+    is_newer = own_position is not None and own_position.precedes(incoming.position)
     follows = same_partition and stored.operation != REPAIRED
     return is_newer or (follows and not is_older)
 
 
 def merged(incoming: Version, stored: Version | None) -> Version:
-    """The version of the row after `incoming`. Without a position it keeps that of its partition's last event.
-
-    It does not keep that of another topic-partition: dead letters that are later than it may be older than the event.
-    """
-    if incoming.position is not None or stored is None or incoming.topic_partition != stored.topic_partition:
+    """The version of the row after `incoming` is applied. If it has no position, the stored one stays."""
+    if incoming.position is not None or stored is None:
         return incoming
     return Version(incoming.topic_partition, incoming.offset, stored.position, incoming.operation)
 

@@ -16,6 +16,7 @@ from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure, 
 
 from sync_service.apply.changes import Change
 from sync_service.apply.ordering import REPAIRED, ApplyMode, Version
+from sync_service.debezium.envelope import SNAPSHOT_READ
 from sync_service.debezium.positions import LogPosition
 from sync_service.routes.config import Route
 from sync_service.sinks.base import (
@@ -153,8 +154,8 @@ def _upsert(change: Change, mode: ApplyMode) -> UpdateOne:
     document = _document(change)
     whole: dict[str, Any] = {"$literal": document}
     if change.version.position is None:
-        # An event without a position keeps that of its partition's last event, with its log generation.
-        known = {"$eq": ["$_sync.stream", change.version.topic_partition]}
+        # An event without a position keeps the stored one, with its log generation.
+        known = {"$ne": [{"$type": "$_sync.position"}, "missing"]}
         kept = {
             field: {"$cond": [known, f"$_sync.{field}", {"$literal": document["_sync"][field]}]}
             for field in ("epoch", "position")
@@ -176,7 +177,8 @@ def _guard(incoming: Version, mode: ApplyMode) -> dict[str, Any]:
         return {"$and": [not_redelivered, {"$not": _precedes_stored(incoming.position)}]}
     not_repaired = {"$ne": ["$_sync.operation", REPAIRED]}
     follows_in_topic = {"$and": [same_partition, not_repaired, {"$not": _precedes_stored(incoming.position)}]}
-    newer = {"$or": [_follows_stored(incoming.position), follows_in_topic]}
+    not_snapshot = {"$ne": ["$_sync.operation", SNAPSHOT_READ]}
+    newer = {"$or": [{"$and": [not_snapshot, _follows_stored(incoming.position)]}, follows_in_topic]}
     return {"$or": [_ABSENT, {"$and": [not_redelivered, newer]}]}
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from service_kit.mysql import create_engine
 from sync_service.apply.changes import Change
 from sync_service.apply.ordering import REPAIRED, TOPIC_PARTITION_WIDTH, ApplyMode
+from sync_service.debezium.envelope import SNAPSHOT_READ
 from sync_service.routes.config import CopiedField, Route
 from sync_service.sinks.base import (
     TOMBSTONE_LIFETIME,
@@ -30,8 +31,8 @@ from sync_service.sinks.mysql.table import copy_schema, quoted
 _PURGED_AT_ONCE = 1000
 # The server's `max_allowed_packet`, by default 64 MiB, is read only if a statement may be larger than this.
 _CERTAIN_PACKET_BYTES = 4 * 1024 * 1024
-# Marks of updated rows. No event begins with them.
-_WON, _WON_WITHOUT_POSITION = "+", "="
+# A mark of updated rows. No event begins with it.
+_WON = "+"
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _UPDATED = re.compile(rb"Duplicates: (\d+)")
 
@@ -53,7 +54,7 @@ _GUARDS = {
     ApplyMode.LIVE: f"({_NOT_REDELIVERED} AND NOT {_precedes('new', 'old')})",
     ApplyMode.RETRY: f"""(
         {_NOT_REDELIVERED}
-        AND ({_precedes("old", "new")}
+        AND ((old.sync_operation <> '{SNAPSHOT_READ}' AND {_precedes("old", "new")})
              OR ({_SAME_PARTITION} AND old.sync_operation <> '{REPAIRED}' AND NOT {_precedes("new", "old")})))""",
     ApplyMode.REPAIR: "(new.sync_event = old.sync_event)",
 }
@@ -100,18 +101,17 @@ class MysqlSink:
         would not do as the mark: a repair changes a row and keeps its event, which may be delivered again.)
         """
         old = self._table
-        won = f"LEFT({old}.sync_event, 1) IN ('{_WON}', '{_WON_WITHOUT_POSITION}')"
-        mark = f"IF({_SAME_PARTITION} AND new.sync_position IS NULL, '{_WON_WITHOUT_POSITION}', '{_WON}')"
-        marked = f"IF({guard}, CONCAT({mark}, new.sync_event), old.sync_event)"
-        assignments = [f"sync_event = {marked.replace('old.', f'{old}.')}"]
+        won = f"LEFT({old}.sync_event, 1) = '{_WON}'"
+        marked = f"CONCAT('{_WON}', new.sync_event)"
+        assignments = [f"sync_event = IF({guard.replace('old.', f'{old}.')}, {marked}, {old}.sync_event)"]
         assignments.append(f"{SOURCE_ID} = IF({won}, {_source_id(old, mode)}, {old}.{SOURCE_ID})")
         assignments += [
             f"{column} = IF({won}, new.{column}, {old}.{column})"
             for column in (*map(quoted, self._fields), "sync_operation", "sync_deleted_at")
         ]
-        # An event without a position keeps that of its partition's last event, with its log generation.
+        # An event without a position keeps the stored one, with its log generation.
         assignments += [
-            f"{column} = IF(LEFT({old}.sync_event, 1) = '{_WON}', new.{column}, {old}.{column})"
+            f"{column} = IF({won} AND new.sync_position IS NOT NULL, new.{column}, {old}.{column})"
             for column in ("sync_epoch", "sync_position")
         ]
         assignments.append(f"sync_event = IF({won}, new.sync_event, {old}.sync_event)")
