@@ -1,6 +1,7 @@
 """Makes background tasks fail, and records how their service reacts."""
 
 import asyncio
+import inspect
 import re
 from typing import Any, Literal, get_args
 
@@ -43,14 +44,19 @@ def running_task(name: str) -> "asyncio.Task[Any] | None":
 
 
 async def cancel_from_outside(name: str) -> None:
-    """Cancel the task with this name as soon as it runs."""
+    """Cancel the task with this name as soon as it runs. (Cancelled before that, its work would never be called.)"""
 
-    async def task() -> "asyncio.Task[Any] | None":
-        return running_task(name)
+    async def begun() -> "asyncio.Task[Any] | None":
+        task = running_task(name)
+        return task if task is not None and _has_begun(task.get_coro()) else None
 
-    found = await eventually(task)
+    found = await eventually(begun)
     assert found is not None
     found.cancel()
+
+
+def _has_begun(work: Any) -> bool:
+    return inspect.getcoroutinestate(work) != inspect.CORO_CREATED
 
 
 async def restarts(client: httpx.AsyncClient, task: str) -> float:
