@@ -178,3 +178,11 @@ def test_certificates_are_not_sent_to_docker() -> None:
         line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")
     ]
     assert not [each for each in included if fnmatch.fnmatch("infra/kafka/certificates/key.pem", f"{each}*")]
+
+
+def test_gateway_writes_where_its_user_may() -> None:
+    (user,) = stage("gateway").arguments("USER")
+    folders = dict(each.split(":") for each in SERVICES["gateway"]["tmpfs"])
+    # The same as on Kubernetes.
+    assert folders.keys() == {"/etc/nginx/conf.d", "/var/cache/nginx", "/run"}
+    assert set(folders.values()) == {f"uid={user},gid={user}"}
