@@ -17,9 +17,11 @@ from support.change_events import Record
 from support.polling import eventually
 from support.responses import problem
 from support.sync_process import SyncProcess, tweet_event, tweet_id
+from sync_service.apply.ordering import REPAIRED
 from sync_service.dead_letters import store
 from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC, DeadLetterId
 from sync_service.dead_letters.store import DeadLetterReader
+from sync_service.reconciliation.repair import UNKNOWN_POSITION
 
 # The least setting: a dead letter may then have 2 MiB.
 SMALL_RECORDS = str(1024 * 1024)
@@ -187,6 +189,33 @@ async def test_dead_letter_that_is_older_than_its_row_is_skipped_and_resolved(
         assert [each["outcome"] for each in answer.json()["items"]] == ["skipped", "applied"]
         assert await copied() == {"1": "newer", "2": "only"}
         assert await letters_of(replica.client, sync.tweets) == []
+
+
+async def test_dead_letter_stays_open_if_nothing_proves_that_its_row_is_newer(
+    sync: SyncProcess, engine: AsyncEngine, copied: Callable[[], Awaitable[dict[str, Any]]]
+) -> None:
+    right = sync.routes[sync.tweets]["fields"]
+    await sync.send(sync.tweets, tweet_event(1, text="first"))
+    async with sync.running():
+        await eventually(copied, lambda rows: rows == {"1": "first"})
+    sync.routes[sync.tweets]["fields"] = {**right, "lang": "integer"}
+    sync.write_routes()
+    await sync.send(sync.tweets, tweet_event(1, text="second", lang="en", op="u", ordinal=2))
+    async with sync.running() as replica:
+        ids = [each["id"] for each in await diverted(replica.client, sync.tweets, 1)]
+    async with engine.begin() as connection:
+        # As a repair does that can't tell the position of what it has read.
+        repaired = {"operation": REPAIRED, "epoch": UNKNOWN_POSITION.generation, "position": UNKNOWN_POSITION.text}
+        repair = "UPDATE tweets_copy SET sync_operation = :operation, sync_epoch = :epoch, sync_position = :position"
+        await connection.execute(text(repair), repaired)
+    sync.routes[sync.tweets]["fields"] = right
+    sync.write_routes()
+    async with sync.running() as replica:
+        answer = await replica.client.post("/v1/dead-letters", json={"action": "retry", "ids": ids})
+        (result,) = answer.json()["items"]
+        assert (result["outcome"], "reconcile" in result["reason"]) == ("rejected", True)
+        assert [each["id"] for each in await letters_of(replica.client, sync.tweets)] == ids
+        assert await copied() == {"1": "first"}
 
 
 async def test_concurrent_retries_apply_once(

@@ -135,6 +135,8 @@ async def test_insert_update_delete_are_seen_by_readers_and_counted(copy: Stored
         assert (len(written.applied), len(written.skipped)) == (1, 0)
         assert await copy.readable() == seen
     assert (await copy.stored())[key] == (streaming(3, "d"), None)
+    assert await copy.sink.version((key,)) == streaming(3, "d")
+    assert await copy.sink.version(("0" * 24,)) is None
 
 
 async def test_replayed_insert_can_not_resurrect_a_deleted_row(copy: StoredCopy) -> None:

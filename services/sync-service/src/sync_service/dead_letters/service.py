@@ -10,7 +10,7 @@ from typing import Literal
 import structlog
 
 from sync_service.apply.decode import decode_change
-from sync_service.apply.ordering import ApplyMode, topic_partition
+from sync_service.apply.ordering import ApplyMode, applies, topic_partition
 from sync_service.dead_letters.index import DeadLetterIndex
 from sync_service.dead_letters.models import DeadLetter, DeadLetterId, Resolution, Result, read
 from sync_service.dead_letters.problems import DeadLetterAlreadyResolved, DeadLetterNotFound
@@ -24,6 +24,10 @@ log = structlog.get_logger(__name__)
 
 # The deadline of one request. The first one after a start reads the whole topic.
 READ_SECONDS = 60.0
+
+_IN_DOUBT = (
+    "nothing proves which of the two is newer, the event or the row: reconcile the route, then discard the dead letter"
+)
 
 Action = Literal["retry", "discard"]
 ResolveOutcome = Literal["applied", "skipped", "discarded", "rejected", "not-found", "already-resolved"]
@@ -150,11 +154,17 @@ class DeadLetterService:
             raise _RetryFailed(str(error) or type(error).__name__) from error
         if change is None:
             return "skipped"
+        sink = self._sink(route)
         try:
-            written = await self._sink(route).write([change], ApplyMode.RETRY)
+            written = await sink.write([change], ApplyMode.RETRY)
         except Rejected as error:
             raise _RetryFailed(str(error)) from error
-        return "applied" if written.applied else "skipped"
+        if written.applied:
+            return "applied"
+        stored = await sink.version(change.key)
+        if stored is None or applies(change.version, stored):
+            raise _RetryFailed(_IN_DOUBT)
+        return "skipped"
 
     async def _event(self, letter: DeadLetter) -> tuple[bytes | None, bytes | None]:
         """Key and value of the event."""

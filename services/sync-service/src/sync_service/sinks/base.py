@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from sync_service.apply.changes import Change
-from sync_service.apply.ordering import ApplyMode
+from sync_service.apply.changes import Change, Key
+from sync_service.apply.ordering import ApplyMode, Version
 
 # A tombstone guards against replayed inserts for this time, unless the route keeps tombstones.
 TOMBSTONE_LIFETIME = timedelta(days=7)
@@ -80,6 +80,9 @@ class Sink(Protocol):
 
         Raises `Rejected`, `RouteRefused`, `UnknownFailure`, `Unavailable`.
         """
+
+    async def version(self, key: Key) -> Version | None:
+        """The version of a row or tombstone; None without one. Raises `RouteRefused`, `Unavailable`."""
 
     async def purge(self) -> None:
         """Delete tombstones that are older than `TOMBSTONE_LIFETIME`, unless the route keeps them.

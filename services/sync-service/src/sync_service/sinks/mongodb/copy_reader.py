@@ -4,10 +4,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 from sync_service.apply.changes import Key
-from sync_service.apply.ordering import Version
-from sync_service.debezium.positions import LogPosition
 from sync_service.sinks.canonical import CanonicalRow, Checksum, ChecksumBuilder
-from sync_service.sinks.mongodb.documents import Document, Documents
+from sync_service.sinks.mongodb.documents import Document, Documents, stored_version
 from sync_service.sinks.mongodb.keys import key_of, stored_id
 from sync_service.sinks.readers import BATCH
 from sync_service.sinks.rows import CopyRow, KeyRange
@@ -43,12 +41,6 @@ def _ids(key_range: KeyRange) -> tuple[Any, Any]:
 
 
 def _copy_row(document: Document) -> CopyRow:
-    stored = document.get("_sync")
-    version = None
-    if isinstance(stored, dict):
-        names = ("stream", "offset", "epoch", "position", "operation")
-        topic_partition, offset, generation, position, operation = (stored.get(name) or "" for name in names)
-        version = Version(topic_partition, offset, LogPosition.stored(generation, position), operation)
-        if stored.get("deleted_at") is not None:
-            return CopyRow(key_of(document["_id"]), None, version)
-    return CopyRow(key_of(document["_id"]), document, version)
+    version = stored_version(document)
+    is_deleted = version is not None and document["_sync"].get("deleted_at") is not None
+    return CopyRow(key_of(document["_id"]), None if is_deleted else document, version)

@@ -10,6 +10,8 @@ from bson.errors import BSONError
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
+from sync_service.apply.ordering import Version
+from sync_service.debezium.positions import LogPosition
 from sync_service.probe import without_server_states
 from sync_service.sinks.rows import CannotCompare
 
@@ -28,6 +30,16 @@ _DECODING: CodecOptions[Document] = CodecOptions(
 )
 _ASCENDING = [("_id", 1)]
 LOOKED_UP_AT_ONCE = 500
+
+
+def stored_version(document: Mapping[str, Any]) -> Version | None:
+    """The version in a copy's document; None if another writer has written it."""
+    stored = document.get("_sync")
+    if not isinstance(stored, dict):
+        return None
+    names = ("stream", "offset", "epoch", "position", "operation")
+    topic_partition, offset, generation, position, operation = (stored.get(name) or "" for name in names)
+    return Version(topic_partition, offset, LogPosition.stored(generation, position), operation)
 
 
 class Documents:

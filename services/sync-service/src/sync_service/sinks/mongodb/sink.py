@@ -14,7 +14,7 @@ from bson.errors import BSONError
 from pymongo import ASCENDING, IndexModel, InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure, PyMongoError
 
-from sync_service.apply.changes import Change
+from sync_service.apply.changes import Change, Key
 from sync_service.apply.ordering import REPAIRED, ApplyMode, Version
 from sync_service.debezium.envelope import SNAPSHOT_READ
 from sync_service.debezium.positions import LogPosition
@@ -26,6 +26,7 @@ from sync_service.sinks.base import (
     Written,
     split_applied_skipped,
 )
+from sync_service.sinks.mongodb.documents import stored_version
 from sync_service.sinks.mongodb.errors import exists_already, translated
 from sync_service.sinks.mongodb.keys import stored_id, stored_value
 
@@ -117,6 +118,14 @@ class MongoSink:
                     raise
                 there = [failure["index"] for failure in failures]
         return counts["nInserted"] + counts["nUpserted"] + counts["nModified"], there
+
+    async def version(self, key: Key) -> Version | None:
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                document = await self._collection.find_one({"_id": stored_id(key)}, ["_sync"])
+        except (PyMongoError, TimeoutError) as error:
+            raise translated(error, of_row=False) from error
+        return None if document is None else stored_version(document)
 
     async def _events(self, changes: Sequence[Change]) -> set[str]:
         """The events of these documents."""

@@ -13,8 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service_kit.mysql import create_engine
-from sync_service.apply.changes import Change
-from sync_service.apply.ordering import REPAIRED, TOPIC_PARTITION_WIDTH, ApplyMode
+from sync_service.apply.changes import Change, Key
+from sync_service.apply.ordering import REPAIRED, TOPIC_PARTITION_WIDTH, ApplyMode, Version
 from sync_service.debezium.envelope import SNAPSHOT_READ
 from sync_service.routes.config import CopiedField, Route
 from sync_service.sinks.base import (
@@ -135,12 +135,25 @@ class MysqlSink:
         except (SQLAlchemyError, MySQLError, OSError, EOFError, UnicodeError, OverflowError) as error:
             raise translated(error) from error
 
+    async def version(self, key: Key) -> Version | None:
+        columns = "sync_event, sync_epoch, sync_position, sync_operation"
+        where = " AND ".join(f"{quoted(name)} = %s" for name in self._key)
+        query = f"SELECT {columns} FROM {self._table} WHERE {where}"  # noqa: S608 - names of the route
+        try:
+            async with asyncio.timeout(WRITE_SECONDS), self._engine.connect() as connection:
+                row = (await connection.exec_driver_sql(query, tuple(self._key_values(key)))).mappings().first()
+        except (SQLAlchemyError, OSError) as error:
+            raise translated(error, of_row=False) from error
+        if row is None:
+            return None
+        return Version.stored(row["sync_event"], row["sync_epoch"], row["sync_position"], row["sync_operation"])
+
     async def _events(self, connection: AsyncConnection, changes: Sequence[Change]) -> set[str]:
         """The events of these rows."""
         keys = f"({', '.join(map(quoted, self._key))})"
         wanted = ", ".join([f"({', '.join(['%s'] * len(self._key))})"] * len(changes))
         query = f"SELECT sync_event FROM {self._table} WHERE {keys} IN ({wanted})"  # noqa: S608 - names of the route
-        values = tuple(value for change in changes for value in self._key_values(change))
+        values = tuple(value for change in changes for value in self._key_values(change.key))
         return set((await connection.exec_driver_sql(query, values)).scalars())
 
     async def purge(self) -> None:
@@ -159,8 +172,8 @@ class MysqlSink:
         except (SQLAlchemyError, OSError) as error:
             raise translated(error, of_row=False) from error
 
-    def _key_values(self, change: Change) -> list[Any]:
-        return [value if bind is None else bind(value) for bind, value in zip(self._bind_key, change.key, strict=True)]
+    def _key_values(self, key: Key) -> list[Any]:
+        return [value if bind is None else bind(value) for bind, value in zip(self._bind_key, key, strict=True)]
 
     def _values(self, change: Change) -> list[Any]:
         version, values = change.version, change.values
@@ -170,7 +183,7 @@ class MysqlSink:
             bound = {name: bind(values[name]) for name, bind in self._bind_field.items()}
             fields = [bound[name] if name in bound else values[name] for name in self._fields]
         return [
-            *self._key_values(change),
+            *self._key_values(change.key),
             *fields,
             version.event,
             version.position.generation if version.position else "",
