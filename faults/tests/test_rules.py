@@ -112,6 +112,14 @@ def test_step_back_within_the_difference_of_clocks_is_no_regression(
     assert (len(detector.found), detector.unprovable) == found
 
 
+@pytest.mark.parametrize(("deleted_ms", "found"), [(1, 1), (60_000, 0), (180_000, 0)])
+def test_older_delete_that_hides_a_live_row_is_a_regression(deleted_ms: int, found: int) -> None:
+    detector = RegressionDetector()
+    for version, ts_ms in (((1, 1), 90_000), (None, deleted_ms)):
+        detector.observe("tweets", "1", version, "somewhere", MongodbSource(name="cdc.mongo", ts_ms=ts_ms).position)
+    assert len(detector.found) == found
+
+
 def _account(**changed: Any) -> dict[str, Any]:
     account: dict[str, Any] = dict.fromkeys(ROUTES["users"].fields)
     account |= {"id": "a", "username": "ada", "is_active": 1, "created_at": NOON.replace(tzinfo=None)}
