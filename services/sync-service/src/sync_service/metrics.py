@@ -43,6 +43,12 @@ class SyncMetrics:
         self.retries = Counter(
             "sync_retries", "Writes that failed because a dependency did not answer.", ["route"], registry=registry
         )
+        self.unknown_failures = Counter(
+            "sync_unknown_failures",
+            "Dead letters because of an unknown error of the store, which other rows did not get.",
+            ["route"],
+            registry=registry,
+        )
         self.log_generations = Counter(
             "sync_new_epochs",
             "New log generations: another source server or binary log, or a topic that was created again.",
@@ -100,6 +106,7 @@ class SyncMetrics:
         """
         for route in routes:
             self.retries.labels(route)
+            self.unknown_failures.labels(route)
             self.stopped.labels(route)
             for operation in (*get_args(Operation), NO_OPERATION):
                 self.events.labels(route, operation, "dead-lettered")

@@ -1,7 +1,8 @@
 """Applies the records of a route: decoding, mapping, batching and the sink."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import repeat
@@ -14,14 +15,15 @@ from service_kit.retry import Retrier
 from sync_service.apply.batching import chunks
 from sync_service.apply.changes import Change, earlier
 from sync_service.apply.decode import decode_change
+from sync_service.apply.isolation import IsolatingWrite
 from sync_service.apply.ordering import Version, offset, topic_partition
 from sync_service.apply.stops import RouteStopped, StopCause
 from sync_service.dead_letters.models import Stage
 from sync_service.dead_letters.router import BatchRouter, DeadLetterRouter, TooManyDeadLetters
-from sync_service.debezium.errors import NoKeys
+from sync_service.debezium.errors import InvalidEvent, NoKeys
 from sync_service.metrics import NO_OPERATION
 from sync_service.routes.config import Route
-from sync_service.sinks.base import Rejected, RouteRefused, Sink, Unavailable, Written
+from sync_service.sinks.base import Rejected, RouteRefused, Sink, Unavailable, UnknownFailure, Written
 from sync_service.statistics import EventOutcome, RouteStatistics
 from sync_service.timestamps import age_seconds
 
@@ -61,6 +63,7 @@ class RouteProcessor:
         self._dead_letter_router = dead_letter_router
         self._rows_at_once = rows_at_once
         self._log_generations: set[str] = set()
+        self._latest_written: Change | None = None
 
     def note_new_topic(self) -> None:
         """The topic was created again: new offsets are not comparable with earlier ones."""
@@ -71,16 +74,23 @@ class RouteProcessor:
         await self.sink.prepare()
         self.statistics.not_prepared = None
 
-    async def apply(self, records: Sequence[Record], topic_id: str, retrier: Retrier) -> None:
-        """Apply the records of one partition in the order of the log.
+    async def apply(
+        self,
+        records: Sequence[Record],
+        topic_id: str,
+        retrier: Retrier,
+        waiting: Callable[[], Sequence[Record]] = tuple,
+    ) -> None:
+        """Apply the records of one partition in the order of the log. `waiting` returns those that follow.
 
         Afterwards each one is in the copy, in the dead letters, or needs no write. Raises `Cancelled` if the retrier is
         cancelled, and `RouteStopped` with the first record that is not finished.
         """
-        batch = _Batch(records, retrier, self._dead_letter_router.begin(records, topic_id))
+        partition = topic_partition(topic_id, records[0].partition)
+        batch = _Batch(records, retrier, self._dead_letter_router.begin(records, topic_id), partition, waiting)
         try:
             await retrier.run(self._wait_for_copy)
-            await self._apply(batch, topic_id)
+            await self._apply(batch)
         except _STOPPING as error:
             cause = next(cause for kind, cause in _CAUSES.items() if isinstance(error, kind))
             raise RouteStopped(cause, str(error), batch.next_offset) from error
@@ -98,15 +108,14 @@ class RouteProcessor:
         if self.statistics.not_prepared is not None:
             raise Unavailable(self.statistics.not_prepared)
 
-    async def _apply(self, batch: "_Batch", topic_id: str) -> None:
-        partition = topic_partition(topic_id, batch.records[0].partition)
+    async def _apply(self, batch: "_Batch") -> None:
         changes: list[Change] = []
         ignored = decoded = 0
         stopping: Exception | None = None
         for record in batch.records:
             try:
                 change = decode_change(
-                    self.route, record.key, record.value, topic_partition=partition, number=record.offset
+                    self.route, record.key, record.value, topic_partition=batch.partition, number=record.offset
                 )
                 decoded += 1
                 if change is None:
@@ -144,8 +153,9 @@ class RouteProcessor:
     async def _write(self, chunk: Sequence[Change], batch: "_Batch") -> None:
         """Write a chunk. If the store rejects it, write its halves, until only the rejected changes are left."""
         started = time.perf_counter()
+        attempt = IsolatingWrite(self.sink, chunk, neighbours=lambda: self._neighbours(batch))
         try:
-            written = await batch.retrier.run(lambda: self.sink.write(chunk))
+            written = await batch.retrier.run(attempt)
         except Rejected as error:
             if len(chunk) > 1:
                 half = len(chunk) // 2
@@ -153,13 +163,34 @@ class RouteProcessor:
                 await self._write(chunk[half:], batch)
                 return
             (change,) = chunk
-            await self._send_to_dead_letters(batch.record_of(change), "TASK_PUT", error, batch)
-            if change.superseded is not None:
-                await self._write([change.superseded], batch)
+            await self._refuse(change, error, batch)
             return
-        batch.router.written()
-        batch.finish(each.version.offset for change in chunk for each in (change, *earlier(change)))
+        if done := (*written.applied, *written.skipped):
+            self._latest_written = done[-1]
+            batch.router.written()
+            batch.finish(each.version.offset for change in done for each in (change, *earlier(change)))
         self._note_written(written, len(chunk), time.perf_counter() - started)
+        for change, failure in attempt.isolated:
+            if isinstance(failure, UnknownFailure):
+                self.statistics.metrics.unknown_failures.labels(self.route.name).inc()
+            await self._refuse(change, failure, batch)
+
+    async def _refuse(self, change: Change, error: Exception, batch: "_Batch") -> None:
+        await self._send_to_dead_letters(batch.record_of(change), "TASK_PUT", error, batch)
+        if change.superseded is not None:
+            await self._write([change.superseded], batch)
+
+    def _neighbours(self, batch: "_Batch") -> Iterator[Change]:
+        """Changes of other rows: the latest one that was written, and those of records that wait for this batch."""
+        if self._latest_written is not None:
+            yield self._latest_written
+        for record in batch.waiting():
+            with suppress(InvalidEvent):
+                change = decode_change(
+                    self.route, record.key, record.value, topic_partition=batch.partition, number=record.offset
+                )
+                if change is not None:
+                    yield change
 
     def _note_written(self, written: Written, rows: int, seconds: float) -> None:
         metrics, name, target = self.statistics.metrics, self.route.name, self.route.target
@@ -200,11 +231,16 @@ class RouteProcessor:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """The records of one partition that are being applied. `finished` has the offsets of those that are done."""
+    """The records of one partition that are being applied.
+
+    `waiting` returns those that wait for the next batch. `finished` has the offsets of those that are done.
+    """
 
     records: Sequence[Record]
     retrier: Retrier
     router: BatchRouter
+    partition: str
+    waiting: Callable[[], Sequence[Record]]
     finished: set[str] = field(default_factory=set)
 
     @property

@@ -157,7 +157,7 @@ class PartitionWorker:
                 await self.processor.discard(discarded, self.topic_id, self._retrier, by=discard.by)
                 records = records[len(discarded) :]
         if records:
-            await self.processor.apply(records, self.topic_id, self._retrier)
+            await self.processor.apply(records, self.topic_id, self._retrier, lambda: self._waiting)
 
     def _note_done(self, next_offset: int) -> None:
         self.next_offset = next_offset
