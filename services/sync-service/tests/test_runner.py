@@ -3,7 +3,7 @@
 import asyncio
 
 from embedded_stack import Stack
-from support.change_events import mysql_event
+from support.change_events import user_event
 from support.polling import eventually
 from support.sync_harness import SyncHarness, becomes, tweet_event, tweet_id
 
@@ -11,9 +11,9 @@ from support.sync_harness import SyncHarness, becomes, tweet_event, tweet_id
 async def test_inserts_updates_deletes_and_snapshot_reads_reach_both_copies(harness: SyncHarness) -> None:
     ada = {"id": "u1", "username": "ada", "name": "Ada", "is_active": 1, "created_at": "2026-11-24T03:17:34.081894Z"}
     await harness.send(
-        harness.users_topic, mysql_event(ada, op="r", pos=1), mysql_event({**ada, "name": "Ada L."}, op="u", pos=2)
+        harness.users_topic, user_event(ada, op="r", pos=1), user_event({**ada, "name": "Ada L."}, op="u", pos=2)
     )
-    await harness.send(harness.users_topic, mysql_event({"id": "u2"}, pos=3), mysql_event({"id": "u2"}, op="d", pos=4))
+    await harness.send(harness.users_topic, user_event({"id": "u2"}, pos=3), user_event({"id": "u2"}, op="d", pos=4))
     await harness.send(harness.tweets_topic, tweet_event(1, "one", op="r"), tweet_event(2, "two"))
     await harness.send(harness.tweets_topic, tweet_event(2, "", op="d", ordinal=2), (tweet_event(2, "")[0], None))
 
@@ -68,7 +68,7 @@ async def test_unavailable_database_blocks_only_its_route_and_loses_no_event(
 
     stack.kill("mysql")
     await harness.send(harness.tweets_topic, *(tweet_event(n, "while down") for n in range(2, 20)))
-    await harness.send(harness.users_topic, mysql_event({"id": "u1", "username": "ada"}))
+    await harness.send(harness.users_topic, user_event({"id": "u1", "username": "ada"}))
     await eventually(lambda: harness.user("u1"))
 
     async def problem() -> str:

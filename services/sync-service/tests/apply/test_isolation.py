@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from support.polling import eventually
-from support.stored_copies import StoredMysqlCopy, refusing_trigger
+from support.stored_copies import StoredMysqlCopy, empty_copy, refusing_trigger
 from support.sync_harness import SyncHarness, tweet_event, tweet_id
 from sync_service.apply.changes import Change
 from sync_service.apply.isolation import ATTEMPTS, IsolatingWrite
@@ -18,7 +18,8 @@ GOOD, REFUSED, OTHER = 1, 2, 3
 
 
 @pytest.fixture
-def copy(mysql_sink: MysqlSink, engine: AsyncEngine) -> StoredMysqlCopy:
+async def copy(mysql_sink: MysqlSink, engine: AsyncEngine) -> StoredMysqlCopy:
+    await empty_copy(engine)
     return StoredMysqlCopy(mysql_sink, engine)
 
 

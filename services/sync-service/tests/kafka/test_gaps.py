@@ -17,7 +17,7 @@ from bson import ObjectId
 
 from embedded_stack import Stack
 from service_kit.kafka import KafkaClients
-from support.change_events import mysql_event
+from support.change_events import user_event
 from support.polling import eventually
 from support.sync_harness import PARTITIONS, SyncHarness, becomes, tweet_event, tweet_id
 from support.sync_process import SyncProcess
@@ -220,8 +220,8 @@ async def test_gap_is_not_skipped_before_it_is_stored(harness: SyncHarness, stac
     first = harness.start_sync()
     await becomes(first.member.lag.by_topic, {harness.users_topic: 0, harness.tweets_topic: 0})
     await harness.stop_sync(first)
-    await harness.send(harness.users_topic, *(mysql_event({"id": f"u{n}", "username": f"u{n}"}) for n in range(3)))
-    await harness.send(harness.users_topic, mysql_event({"id": "u9", "username": "other"}), partition=1)
+    await harness.send(harness.users_topic, *(user_event({"id": f"u{n}", "username": f"u{n}"}) for n in range(3)))
+    await harness.send(harness.users_topic, user_event({"id": "u9", "username": "other"}), partition=1)
     await delete_before(harness.kafka, {TopicPartition(harness.users_topic, 0): 2})
     # It has to find MySQL when it starts, and no more when it finds the gap.
     second = harness.start_sync()
@@ -266,14 +266,14 @@ async def fall_out_of_range(harness: SyncHarness, runner: SyncRunner) -> None:
     place, consumer = TopicPartition(harness.users_topic, 0), runner.member._assignment.consumer
     assert consumer is not None
     consumer.pause(place)
-    await harness.send(harness.users_topic, *(mysql_event({"id": f"u{n}", "username": f"u{n}"}) for n in (1, 2)))
+    await harness.send(harness.users_topic, *(user_event({"id": f"u{n}", "username": f"u{n}"}) for n in (1, 2)))
     await delete_before(harness.kafka, {place: 2})
     consumer.resume(place)
 
 
 async def test_gap_of_a_running_sync_is_not_committed_before_it_is_stored(harness: SyncHarness, stack: Stack) -> None:
     first = harness.start_sync()
-    await harness.send(harness.users_topic, mysql_event({"id": "u0", "username": "u0"}))
+    await harness.send(harness.users_topic, user_event({"id": "u0", "username": "u0"}))
     await eventually(lambda: harness.user("u0"))
     await is_placed(first)
     stack.kill("mysql")
@@ -285,11 +285,11 @@ async def test_gap_of_a_running_sync_is_not_committed_before_it_is_stored(harnes
 
         await eventually(problem, lambda told: told.startswith("users: MySQL: "))
         # Meanwhile other partitions are read, and this one's worker has room.
-        await harness.send(harness.users_topic, mysql_event({"id": "u9", "username": "other"}), partition=1)
+        await harness.send(harness.users_topic, user_event({"id": "u9", "username": "other"}), partition=1)
         await eventually(lambda: harness.user("u9"))
         worker = next(each for each in first.member.workers if each.partition == (harness.users_topic, 0))
         worker._on_room()
-        await harness.send(harness.users_topic, mysql_event({"id": "u8", "username": "other"}), partition=1)
+        await harness.send(harness.users_topic, user_event({"id": "u8", "username": "other"}), partition=1)
         await eventually(lambda: harness.user("u8"))
         await harness.stop_sync(first)
         assert (await committed(harness, harness.users_topic))[0] == 1

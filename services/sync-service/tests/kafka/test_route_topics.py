@@ -11,7 +11,7 @@ from aiokafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartiti
 
 from embedded_stack import Stack
 from service_kit.kafka_topics import describe_topics
-from support.change_events import mysql_event
+from support.change_events import user_event
 from support.polling import eventually
 from support.sync_harness import PARTITIONS, SyncHarness, becomes, tweet_event, tweet_id
 from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
@@ -52,7 +52,7 @@ async def test_route_without_its_topic_waits_alone_until_it_exists(harness: Sync
         runner = harness.start_sync()
     named = f"tweets: Kafka: topic {harness.tweets_topic} does not exist"
     await becomes(lambda: reason(runner), named)
-    await harness.send(harness.users_topic, mysql_event({"id": "u1", "username": "ada"}))
+    await harness.send(harness.users_topic, user_event({"id": "u1", "username": "ada"}))
     await eventually(lambda: harness.user("u1"))
     assert await reason(runner) == named
     assert blocked(runner) == {"tweets": 1, "users": 0}
@@ -83,7 +83,7 @@ async def test_route_without_access_to_its_topic_waits_alone_and_is_retried(
     monkeypatch.setattr(AIOKafkaConsumer, "getmany", as_denied)
     runner = harness.start_sync()
     await harness.send(harness.tweets_topic, tweet_event(1, "one"))
-    await harness.send(harness.users_topic, mysql_event({"id": "u1", "username": "ada"}))
+    await harness.send(harness.users_topic, user_event({"id": "u1", "username": "ada"}))
     await eventually(lambda: harness.user("u1"))
     await becomes(
         lambda: reason(runner),
@@ -173,7 +173,7 @@ async def test_only_partitions_with_failures_wait_for_the_dead_letters_topic(har
     runner = harness.start_sync()
     await harness.send(harness.tweets_topic, (b"k", b"broken"), tweet_event(1, "after the poison"))
     await harness.send(harness.tweets_topic, tweet_event(2, "other partition"), partition=1)
-    await harness.send(harness.users_topic, mysql_event({"id": "u1", "username": "ada"}))
+    await harness.send(harness.users_topic, user_event({"id": "u1", "username": "ada"}))
     await eventually(lambda: harness.user("u1"))
     await becomes(harness.tweets, {tweet_id(2): "other partition"})
     await eventually(lambda: reason(runner), lambda told: f"topic {DEAD_LETTERS_TOPIC} does not exist" in told)

@@ -11,7 +11,7 @@ import pytest
 
 from registrar.topics import TopicDeclaration, ensure_topics
 from service_kit.kafka import KafkaClients
-from support.change_events import mysql_event
+from support.change_events import user_event
 from support.commands import run_command
 from support.polling import eventually
 from support.replicas import Replica
@@ -95,7 +95,7 @@ async def test_row_is_written_through_each_protocol(
 ) -> None:
     if listener == "mutual":
         changed = {"SSL_CERT": str(kafka.certificates.cert), "SSL_KEY": str(kafka.certificates.key)}
-    await sync.send(sync.users, mysql_event({"id": "u1", "username": "ada", "name": "Ada"}))
+    await sync.send(sync.users, user_event({"id": "u1", "username": "ada", "name": "Ada"}))
     await sync.send(sync.users, (b"k", b"broken"), partition=1)
     variables = kafka.variables(listener, **changed)
     async with sync.running(**variables) as replica:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.mysql import create_engine
-from support.change_events import Record, mysql_event
+from support.change_events import Record, user_event
 from support.polling import eventually
 from support.sync_harness import SyncHarness, becomes, tweet_event, tweet_id
 from sync_service.kafka.gaps import Gap
@@ -49,7 +49,7 @@ async def runs(runner: SyncRunner, route: str = "tweets") -> None:
 async def users_are_applied(harness: SyncHarness, *runners: SyncRunner) -> None:
     """An event that is sent now reaches the copy of users, and the process is ready."""
     user_id = f"u-{secrets.token_hex(4)}"
-    await harness.send(harness.users_topic, mysql_event({"id": user_id, "username": "ada"}))
+    await harness.send(harness.users_topic, user_event({"id": user_id, "username": "ada"}))
     await eventually(lambda: harness.user(user_id))
     assert [runner.problem for runner in runners] == [None] * len(runners)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import pytest
 from bson import Binary, Code, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
@@ -110,6 +110,8 @@ MYSQL: Mapping[str, Case] = {
     "c_long_time": Case("TIME", "'-838:59:59'", "time", None, as_drivers_read_it=False),
     "c_datetime": Case("DATETIME", "'2026-11-24 01:02:03'", "datetime", moment(2026, 11, 24, 1, 2, 3)),
     "c_old_datetime": Case("DATETIME", "'1000-01-01 00:00:00'", "datetime", moment(1000, 1, 1)),
+    "c_year_1": Case("DATETIME", "'0001-01-01 00:00:00'", "datetime", moment(1, 1, 1)),
+    "c_day_of_year_99": Case("DATE", "'0099-12-31'", "date", "0099-12-31"),
     "c_before_1970": Case("DATETIME", "'1969-12-31 23:59:59'", "datetime", moment(1969, 12, 31, 23, 59, 59)),
     "c_datetime_3": Case(
         "DATETIME(1…3)", "'2300-01-01 00:00:00.5'", "datetime", moment(2300, 1, 1, 0, 0, 0, 500000), "DATETIME(3)"
@@ -148,6 +150,21 @@ MYSQL: Mapping[str, Case] = {
         "json_text",
         {"a": [1, 2.5, 9007199254740993, None, "é"]},
     ),
+    "c_json_numbers": Case(
+        "JSON",
+        "JSON_OBJECT('decimal', CAST(12345678901234567890.123456789012 AS DECIMAL(40,12)), 'scale', CAST(1.10 AS "
+        "DECIMAL(5,2)), 'unsigned', 18446744073709551615, 'signed', -9223372036854775808, 'doubles', "
+        "CAST('[0.1, 1e308, 5e-324, -0.0, 1e22, 1e-4, 1e15]' AS JSON))",
+        "json_text",
+        {
+            "decimal": Decimal128("12345678901234567890.123456789012"),
+            "scale": 1.1,
+            "unsigned": Decimal128("18446744073709551615"),
+            "signed": -(2**63),
+            "doubles": [0.1, 1e308, 5e-324, -0.0, 1e22, 1e-4, 10**15],
+        },
+        "JSON",
+    ),
     "c_vector": Case("VECTOR", "STRING_TO_VECTOR('[1, 0.5]')", "json", [1.0, 0.5], "VECTOR(2)", False),
     # Null in every row but those that are there for it.
     "c_too_precise": Case("DECIMAL", "NULL", "decimal", None, "DECIMAL(65,30)"),
@@ -162,6 +179,10 @@ UNFIT_ROWS: Sequence[tuple[Mapping[str, str], str]] = (
     ),
     ({"c_geometry": "ST_GeomFromText('POINT(1 2)')"}, "c_geometry: a dict that is no json: spatial"),
     ({"c_bool": "2"}, "c_bool: a int that is no boolean"),
+    (
+        {"c_json_numbers": f"JSON_ARRAY(CAST({'9' * 40} AS DECIMAL(40,0)))"},
+        "c_json_numbers: a str that is no json_text: a number in it has more than 34 digits",
+    ),
 )
 
 # `given` is a value of the driver. Numbers of JSON columns are read back as Python's.
@@ -252,9 +273,11 @@ class ConversionHarness:
     async def syncing(self, route: Route) -> AsyncIterator[None]:
         runner = SyncRunner(self.settings, [route], SyncMetrics(registry := CollectorRegistry()), Supervisor(registry))
         task = asyncio.create_task(runner.run())
-        yield
-        runner.stop()
-        await task
+        try:
+            yield
+        finally:
+            runner.stop()
+            await task
 
 
 @pytest.fixture
@@ -339,8 +362,132 @@ async def test_every_type_of_mysql_reaches_mongodb_by_snapshot_and_by_log(
     async with harness.mysql.connect() as connection:
         look = f"SELECT {', '.join(readable)} FROM {table} WHERE id = 0"  # noqa: S608 - names of this file
         (row,) = await connection.execute(text(look))
-    mapped = map_fields(route, dict(row._mapping))
+    mapped = map_fields(route, {**nothing, **row._mapping})
     assert {column: stored(mapped[column]) for column in readable} == {column: wanted[column] for column in readable}
+
+
+class OwnColumn(NamedTuple):
+    """The type of the field, the column, and for each of two rows what is inserted and what is in the copy."""
+
+    type: FieldType
+    column: str
+    values: tuple[str, Any]
+    nulls: tuple[str, Any]
+
+
+# The connector of docs/adding-a-route.md writes a DATE, a DATETIME and a TIME as numbers. A NULL stays one where the
+# column has a default.
+OWN: Mapping[str, OwnColumn] = {
+    "day": OwnColumn("date", "DATE NOT NULL", ("'2026-11-24'", "2026-11-24"), ("'0001-01-01'", "0001-01-01")),
+    "day_or_null": OwnColumn("date", "DATE", ("'1969-12-31'", "1969-12-31"), ("NULL", None)),
+    "first_day": OwnColumn("date", "DATE DEFAULT '2001-01-01'", ("'1970-01-02'", "1970-01-02"), ("NULL", None)),
+    "at": OwnColumn(
+        "datetime",
+        "DATETIME(6) NOT NULL",
+        ("'0001-01-01 00:00:00.5'", moment(1, 1, 1, 0, 0, 0, 500000)),
+        ("'0099-12-31 23:59:59.999999'", moment(99, 12, 31, 23, 59, 59, 999000)),
+    ),
+    "last_moment": OwnColumn(
+        "datetime",
+        "DATETIME DEFAULT '2001-01-01 00:00:00'",
+        ("'9999-12-31 23:59:59'", moment(9999, 12, 31, 23, 59, 59)),
+        ("NULL", None),
+    ),
+    "stamp": OwnColumn(
+        "datetime",
+        "TIMESTAMP(6) NOT NULL",
+        ("'2038-01-19 03:14:07.999999'", moment(2038, 1, 19, 3, 14, 7, 999000)),
+        ("'1970-01-01 00:00:01'", moment(1970, 1, 1, 0, 0, 1)),
+    ),
+    "duration": OwnColumn(
+        "time", "TIME(6) NOT NULL DEFAULT '01:00:00'", ("'13:14:15.5'", "13:14:15.500000"), ("'24:00:00'", "24:00:00")
+    ),
+    "longest": OwnColumn("time", "TIME DEFAULT '01:00:00'", ("'-838:59:59'", "-838:59:59"), ("NULL", None)),
+    "number": OwnColumn("integer", "INT DEFAULT 5", ("7", 7), ("NULL", None)),
+    "name": OwnColumn("string", "VARCHAR(9) DEFAULT 'nobody'", ("'Ada'", "Ada"), ("NULL", None)),
+}
+# A zero date in a column that is NOT NULL arrives as 1970, and is refused by the name of its field.
+ZEROS: Mapping[str, tuple[str, str]] = {
+    "day": ("'0000-00-00'", "day: a int that is no date: it is 1970-01-01, which Debezium writes for a zero date"),
+    "at": (
+        "'2026-00-10 01:02:03'",
+        "at: a int that is no datetime: it is a DATE, which date copies, or about 1970-01-01",
+    ),
+    "stamp": ("'0000-00-00 00:00:00'", "stamp: a str that is no datetime: it is 1970-01-01 00:00:00, which Debezium"),
+}
+
+
+def own_connector() -> dict[str, str]:
+    """The settings of values in the connector of docs/adding-a-route.md."""
+    page = (CONVERSIONS.parent / "adding-a-route.md").read_text()
+    blocks = map(json.loads, re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+    settings = next(block for block in blocks if "table.include.list" in block)
+    return {name: value for name, value in settings.items() if name.partition(".")[0] in ("time", "converters", "zero")}
+
+
+async def test_nulls_times_and_days_of_an_own_table_are_copied_exactly_or_refused(
+    harness: ConversionHarness, source_schema: str, tmp_path: Path
+) -> None:
+    topic, table = f"{source_schema}.{source_schema}.own", f"{source_schema}.own"
+    fields = {name: Case("", "", column.type, None) for name, column in OWN.items()}
+    target, key = "{store: mongodb, collection: own}", "{_id: {from: id, type: integer}}"
+    route = declared_route(tmp_path, fields, topic=topic, target=target, key=key)
+    rows = [
+        {name: column.values[0] for name, column in OWN.items()},
+        {name: column.nulls[0] for name, column in OWN.items()},
+    ]
+    rows += [{**rows[0], name: given} for name, (given, _) in ZEROS.items()]
+
+    async def execute(*statements: str) -> None:
+        async with harness.mysql.begin() as connection:
+            for statement in ("SET sql_mode = ''", *statements):
+                await connection.exec_driver_sql(statement)
+
+    async def insert_all(first_id: int) -> None:
+        await execute(*(insert(table, {"id": str(first_id + number), **row}) for number, row in enumerate(rows)))
+
+    async def copies() -> dict[int, dict[str, Any]]:
+        found = await harness.copies_in_mongodb["own"].find().to_list(None)
+        return {row.pop("_id"): row for row in found}
+
+    async def reasons() -> list[str]:
+        return await harness.dead_letters(topic)
+
+    columns = ", ".join(f"{name} {column.column}" for name, column in OWN.items())
+    await execute(f"CREATE TABLE {table} (id INT PRIMARY KEY, {columns})")
+    await insert_all(0)
+    changed = {
+        "topic.prefix": source_schema,
+        "database.include.list": source_schema,
+        "table.include.list": table,
+        "database.server.id": str(10_000 + secrets.randbelow(10_000)),
+        "schema.history.internal.kafka.topic": f"{source_schema}.history",
+        **own_connector(),
+    }
+    async with (
+        run_connector(harness.stack, tmp_path, "mysql-users", topics=[topic], changed=changed),
+        harness.syncing(route),
+    ):
+        await eventually(copies, lambda found: found.keys() == {0, 1}, within=60)
+        await insert_all(STREAMED)
+        seen = await eventually(copies, lambda found: len(found) == 4, within=60)
+        letters = await eventually(reasons, lambda found: len(found) == 2 * len(ZEROS))
+        # A route that does not know of the change would write NULL over good values.
+        await execute(
+            f"ALTER TABLE {table} RENAME COLUMN name TO title, DROP COLUMN number",
+            f"UPDATE {table} SET day = '2026-12-24' WHERE id IN (0, {STREAMED})",  # noqa: S608 - a name of this file
+        )
+        changed_letters = await eventually(reasons, lambda found: len(found) == 2 * len(ZEROS) + 2)
+        after_change = await copies()
+
+    with_values = {name: column.values[1] for name, column in OWN.items()}
+    with_nulls = {name: column.nulls[1] for name, column in OWN.items()}
+    assert seen == {0: with_values, 1: with_nulls, STREAMED: with_values, STREAMED + 1: with_nulls}
+    for _, reason in ZEROS.values():
+        assert sum(reason in letter for letter in letters) == 2, letters
+    missing = "number, name: the source row has no column number, name"
+    assert sum(missing in letter for letter in changed_letters) == 2, changed_letters
+    assert after_change == seen
 
 
 def stored(value: Any) -> Any:

@@ -6,7 +6,7 @@ import httpx
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from support.change_events import Record, mysql_event
+from support.change_events import Record, user_event
 from support.polling import eventually
 from support.responses import problem
 from support.sync_process import SyncProcess, tweet_event
@@ -48,7 +48,7 @@ async def test_stopped_route_is_reported_and_resumed_over_http(sync: SyncProcess
         assert f'sync_stopped{{route="{sync.users}"}} 0.0' in (await client.get("/metrics")).text
 
         # The revocation feed continues.
-        await sync.send(sync.users, mysql_event({"id": "u1", "username": "ada"}))
+        await sync.send(sync.users, user_event({"id": "u1", "username": "ada"}))
         await eventually(lambda: status_of(client, sync.users), lambda seen: seen["applied"] == 1)
 
         path = f"/v1/routes/{sync.tweets}/resume"

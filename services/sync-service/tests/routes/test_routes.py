@@ -51,9 +51,28 @@ def test_fields_are_renamed_typed_and_filled_with_constants(tmp_path: Path) -> N
     assert map_fields(route, row) == {"label": "chair", "price": Decimal("9.50"), "origin": "shop"}
 
 
-def test_missing_field_is_null(tmp_path: Path) -> None:
+def test_null_field_is_null(tmp_path: Path) -> None:
     (route,) = load_routes(routes_file(tmp_path, ROUTE))
-    assert map_fields(route, {"id": 7}) == {"label": None, "price": None, "origin": "shop"}
+    assert map_fields(route, {"id": 7, "name": None, "price": None}) == {"label": None, "price": None, "origin": "shop"}
+
+
+def test_row_of_mysql_without_a_routed_column_is_refused_by_its_name(tmp_path: Path) -> None:
+    """Renamed or dropped: the copy would get NULL over a good value."""
+    (route,) = load_routes(routes_file(tmp_path, ROUTE))
+    with pytest.raises(UnfitValue, match="label: the source row has no column name"):
+        map_fields(route, {"id": 7, "price": None, "title": "chair"})
+
+
+@pytest.mark.parametrize("default", ["chair", None])
+def test_row_of_mysql_may_lack_a_column_whose_field_has_a_default(tmp_path: Path, default: str | None) -> None:
+    with_default = f"{{from: name, type: string, default: {json.dumps(default)}}}"
+    (route,) = load_routes(routes_file(tmp_path, ROUTE.replace("{from: name, type: string}", with_default)))
+    assert map_fields(route, {"id": 7, "price": None})["label"] == default
+
+
+def test_document_may_lack_any_field() -> None:
+    route = mysql_route({"name": "string", "city": {"from": "address.city", "type": "string"}})
+    assert map_fields(route, {"_id": 1}) == {"name": None, "city": None}
 
 
 def test_missing_key_and_unfit_value_are_reported(tmp_path: Path) -> None:
@@ -61,7 +80,7 @@ def test_missing_key_and_unfit_value_are_reported(tmp_path: Path) -> None:
     with pytest.raises(MissingKey):
         map_key(route, {"name": "chair"})
     with pytest.raises(UnfitValue, match="label: a int that is no string"):
-        map_fields(route, {"id": 7, "name": 5})
+        map_fields(route, {"id": 7, "name": 5, "price": None})
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,9 @@ from sync_service.routes.row_mapping import MappedField, RowMapping
 from sync_service.sinks.target import Target
 from sync_service.sinks.targets import AnyTarget, Store
 
+# What a default may be, whatever the store of the copy.
+_DEFAULTS: Mapping[FieldType, Conversion] = {"decimal": limited_decimal(MAXIMUM_PRECISION, MAXIMUM_SCALE)}
+
 
 def _steps(path: Any) -> Any:
     return path.split(".") if isinstance(path, str) else path
@@ -36,7 +39,8 @@ Path = Annotated[
 class CopiedField(Declaration):
     """A field of the copy: from the `path` in the source (None: the same name), or a `constant`.
 
-    `default` replaces a missing or null value. `length`, `precision` and `scale` are those of the table's column.
+    `default` replaces a missing or null value. Without one, a row of MySQL that lacks the column is refused. `length`,
+    `precision` and `scale` are those of the table's column.
     """
 
     path: Path | None = Field(default=None, alias="from")
@@ -70,7 +74,7 @@ class CopiedField(Declaration):
                 raise ValueError("scale is more than precision")
         if self.default is not None:
             try:
-                self._conversion(limited_decimal(MAXIMUM_PRECISION, MAXIMUM_SCALE)).convert(self.default)
+                self._conversion(_DEFAULTS).convert(self.default)
             except CONVERSION_FAILURES as error:
                 raise ValueError(f"default: {unfit_value(self.default, self.type, error)}") from error
         return self
@@ -79,12 +83,11 @@ class CopiedField(Declaration):
     def is_constant(self) -> bool:
         return "constant" in self.model_fields_set
 
-    def _conversion(self, undeclared_decimal: Conversion) -> Conversion:
-        if self.type != "decimal":
-            return CONVERSIONS[self.type]
+    def _conversion(self, conversions: Mapping[FieldType, Conversion]) -> Conversion:
+        """One of `conversions`, which are those that a store has of its own, or the one of all stores."""
         if self.precision is not None and self.scale is not None:
             return limited_decimal(self.precision, self.scale)
-        return undeclared_decimal
+        return conversions.get(self.type) or CONVERSIONS[self.type]
 
     def source_path(self, name: str) -> Path:
         """The path in the source of the field that the copy calls `name`."""
@@ -95,11 +98,13 @@ class CopiedField(Declaration):
         if self.is_constant:
             return MappedField(name, absent=self.constant)
         absent = None if self.default is None else convert(self.default, self.type)
-        return MappedField(name, self.source_path(name), self._conversion(target.decimal), absent)
+        # A default, `default: null` as well, says that the column may be missing.
+        must_exist = target.source_rows_are_complete and "default" not in self.model_fields_set
+        return MappedField(name, self.source_path(name), self._conversion(target.conversions), absent, must_exist)
 
     def mapped_key(self, name: str, target: Target) -> MappedField:
         """The field as a part of the key, in which different values must stay different."""
-        conversion = self._conversion(target.decimal)
+        conversion = self._conversion(target.conversions)
         return MappedField(name, self.source_path(name), target.exact(conversion))
 
 

@@ -19,6 +19,7 @@ from bson import Binary, Code, Decimal128, ObjectId
 from bson.decimal128 import create_decimal128_context
 
 from sync_service.debezium.errors import UnfitValue
+from sync_service.routes.json_numbers import InexactNumberError, decode_for_mysql
 from sync_service.routes.json_values import jsonable, time_text
 
 # The most digits that a decimal can have, in all and after the point: MySQL's limits.
@@ -227,15 +228,19 @@ def _datetime(value: Any) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _whole_milliseconds(value: Any) -> datetime | None:
-    moment = _datetime(value)
-    if moment is not None and moment.microsecond % 1000:
-        raise ConversionError("MongoDB's dates have milliseconds, and a key can't be cut: use string for this column")
-    return moment
+def whole_milliseconds(conversion: Conversion) -> Conversion:
+    """For BSON's dates in a key: one with microseconds would be the key of other rows, too."""
 
+    def convert(value: Any) -> datetime | None:
+        moment: datetime | None = conversion.convert(value)
+        if moment is not None and moment.microsecond % 1000:
+            raise ConversionError(
+                "MongoDB's dates have milliseconds, and a key can't be cut: use string for this column, or integer if "
+                "its events have numbers"
+            )
+        return moment
 
-# BSON's dates: a key with microseconds would be that of other rows, too.
-WHOLE_MILLISECONDS = Conversion("datetime", _whole_milliseconds)
+    return Conversion("datetime", convert)
 
 
 def _calendar_day(text: str) -> date:
@@ -312,13 +317,20 @@ def _json(value: Any) -> Any:
     return jsonable(value)
 
 
-def _json_text(value: Any) -> Any:
-    if not isinstance(value, str):
-        raise TypeError
-    try:
-        return msgspec.json.decode(value)
-    except msgspec.DecodeError as error:
-        raise ConversionError("it is not JSON") from error
+def json_text_conversion(decode: Callable[[str], Any]) -> Conversion:
+    """The conversion of text that holds JSON, by one of `json_numbers`."""
+
+    def convert(value: Any) -> Any:
+        if not isinstance(value, str):
+            raise TypeError
+        try:
+            return decode(value)
+        except InexactNumberError as error:
+            raise ConversionError(str(error)) from error
+        except msgspec.DecodeError as error:
+            raise ConversionError("it is not JSON") from error
+
+    return Conversion("json_text", convert)
 
 
 CONVERSIONS: Mapping[FieldType, Conversion] = {
@@ -338,6 +350,6 @@ CONVERSIONS: Mapping[FieldType, Conversion] = {
         Conversion("binary", _binary, bytes),
         Conversion("bits", _bits),
         Conversion("json", _json, str),
-        Conversion("json_text", _json_text),
+        json_text_conversion(decode_for_mysql),
     )
 }

@@ -10,12 +10,16 @@ from sync_service.routes.converters import CONVERSION_FAILURES, Conversion, unfi
 
 @dataclass(frozen=True, slots=True)
 class MappedField:
-    """The value of `name` in the copy is the one at `path` in the row, or `absent`. A constant has no path."""
+    """The value of `name` in the copy is the one at `path` in the row, or `absent`. A constant has no path.
+
+    A row without a field that `must_exist` is refused. (Its value may be null all the same.)
+    """
 
     name: str
     path: Sequence[str] = ()
     conversion: Conversion | None = None
     absent: Any = None
+    must_exist: bool = False
 
 
 class RowMapping:
@@ -36,9 +40,12 @@ class RowMapping:
         self._field_types = {
             field.name: field.conversion.field_type for field in fields if field.conversion is not None
         }
+        self._must_exist = {field.path[0]: field.name for field in fields if field.must_exist}
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Raises `UnfitValue`, which names the field."""
+        if not row.keys() >= self._must_exist.keys():
+            raise self._missing(row)
         values = self._absent.copy()
         get = row.get
         name, value = "", None
@@ -60,6 +67,13 @@ class RowMapping:
         except CONVERSION_FAILURES as error:
             raise UnfitValue(f"{name}: {unfit_value(value, self._field_types[name], error)}") from error
         return values
+
+    def _missing(self, row: Mapping[str, Any]) -> UnfitValue:
+        missing = [column for column in self._must_exist if column not in row]
+        return UnfitValue(
+            f"{', '.join(self._must_exist[column] for column in missing)}: the source row has no column "
+            f"{', '.join(missing)}: it was renamed or dropped, or never existed (a field with a default takes it)"
+        )
 
 
 def follow(path: Sequence[str], row: Any) -> Any:

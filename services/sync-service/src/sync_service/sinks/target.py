@@ -24,12 +24,14 @@ class Target(Declaration):
     system_databases: ClassVar[Collection[str]] = ()
     # The store that a copy in this store is made from.
     source_store: ClassVar[str]
+    # Does a row of the source have every column, so that one without a field's column is an error?
+    source_rows_are_complete: ClassVar[bool] = False
     # Are fields whose names differ in case only different?
     has_case_sensitive_fields: ClassVar[bool] = True
     # Is a key of several fields one document?
     has_document_keys: ClassVar[bool] = False
-    # Converts a decimal without a declared precision.
-    decimal: ClassVar[Conversion]
+    # How this store's copies convert values of some types, if not as all stores do.
+    conversions: ClassVar[Mapping[FieldType, Conversion]] = {}
 
     # Types of which a key would not be exact, with the reason and the remedy.
     refused_keys: ClassVar[Mapping[FieldType, str]] = {}

@@ -3,16 +3,29 @@
 from collections.abc import Collection, Mapping
 from typing import ClassVar, Literal
 
-from sync_service.routes.converters import DECIMAL128, WHOLE_MILLISECONDS, Conversion, FieldType
+from sync_service.routes.column_times import COLUMN_TIMES
+from sync_service.routes.converters import (
+    DECIMAL128,
+    Conversion,
+    FieldType,
+    json_text_conversion,
+    whole_milliseconds,
+)
 from sync_service.routes.declaration import Name
+from sync_service.routes.json_numbers import decode_for_bson
 from sync_service.sinks.target import Target
 
 
 class MongodbTarget(Target):
     source_store: ClassVar[Literal["mysql"]] = "mysql"
+    source_rows_are_complete: ClassVar[bool] = True
     system_databases: ClassVar[Collection[str]] = ("admin", "config", "local")
     has_document_keys: ClassVar[bool] = True
-    decimal: ClassVar[Conversion] = DECIMAL128
+    conversions: ClassVar[Mapping[FieldType, Conversion]] = {
+        "decimal": DECIMAL128,
+        "json_text": json_text_conversion(decode_for_bson),
+        **COLUMN_TIMES,
+    }
 
     refused_keys: ClassVar[Mapping[FieldType, str]] = {
         "bits": "bits is no type of a key in a collection: Debezium's snapshots lack low bytes of a BIT key; use an "
@@ -27,7 +40,7 @@ class MongodbTarget(Target):
         return self.collection
 
     def exact(self, conversion: Conversion) -> Conversion:
-        return WHOLE_MILLISECONDS if conversion.field_type == "datetime" else conversion
+        return whole_milliseconds(conversion) if conversion.field_type == "datetime" else conversion
 
     def check_key(self, names: Collection[str]) -> None:
         if (len(names) == 1) != ("_id" in names):

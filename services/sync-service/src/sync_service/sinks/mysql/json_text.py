@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from bson import Decimal128
+
 from sync_service.routes.json_values import jsonable
 
 # Beyond so many places from the point, MySQL writes an exponent (MAX_DECPT_FOR_F_FORMAT in its dtoa.cc), unless there
@@ -61,6 +63,8 @@ _WRITTEN: Mapping[type, Callable[[Any], str]] = {
     float: double_text,
     bool: lambda value: "true" if value else "false",
     type(None): lambda _value: "null",
+    # A number of JSON text that no double has (`routes.json_numbers`).
+    Decimal128: lambda value: f"{value.to_decimal():f}",
 }
 
 

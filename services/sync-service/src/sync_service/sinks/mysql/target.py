@@ -1,9 +1,9 @@
 """A table of MySQL as the target of a route."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import ClassVar, Literal
 
-from sync_service.routes.converters import MAXIMUM_PRECISION, MAXIMUM_SCALE, Conversion, limited_decimal
+from sync_service.routes.converters import MAXIMUM_PRECISION, MAXIMUM_SCALE, Conversion, FieldType, limited_decimal
 from sync_service.routes.declaration import Name
 from sync_service.sinks.target import Target
 
@@ -12,7 +12,9 @@ class MysqlTarget(Target):
     source_store: ClassVar[Literal["mongodb"]] = "mongodb"
     system_databases: ClassVar[Collection[str]] = ("information_schema", "mysql", "performance_schema", "sys")
     has_case_sensitive_fields: ClassVar[bool] = False
-    decimal: ClassVar[Conversion] = limited_decimal(MAXIMUM_PRECISION, MAXIMUM_SCALE)
+    conversions: ClassVar[Mapping[FieldType, Conversion]] = {
+        "decimal": limited_decimal(MAXIMUM_PRECISION, MAXIMUM_SCALE)
+    }
 
     store: Literal["mysql"]
     table: Name
