@@ -209,6 +209,17 @@ def test_decimals_are_compared_by_their_value() -> None:
     assert field.text(Decimal("-0.0")) == field.text(Decimal(0))
 
 
+def test_json_that_is_copied_as_a_string_is_compared_by_its_numbers() -> None:
+    field = canonical_field(
+        "f", CopiedField.model_validate({"type": "string"}), Column("f", "json"), in_mongodb=True
+    )
+    assert field.text("[1e22, 1.0]") == field.text("[10000000000000000000000,1.0]")
+    exact = '{"a": 12345678901234567890.123456789}'
+    assert field.text(exact) != field.text(exact.replace("789}", "788}"))
+    too_long = f"[{'9' * 40}]"
+    assert field.text(too_long) == f"{len(too_long)}:{too_long}"
+
+
 def test_defaults_and_constants_are_part_of_the_source() -> None:
     default = canonical_field(
         "f", CopiedField.model_validate({"type": "string", "default": "none"}), Column("f", "text"), in_mongodb=True

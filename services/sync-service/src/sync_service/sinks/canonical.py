@@ -8,17 +8,19 @@ Texts are unambiguous within a row: one that may contain any character begins wi
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from sync_service.apply.changes import Key
 from sync_service.debezium.errors import UnfitValue
 from sync_service.routes.config import CopiedField
 from sync_service.routes.converters import FieldType, convert, type_of_constant
+from sync_service.routes.json_numbers import InexactNumberError, decode_for_bson
 from sync_service.sinks.floats import single_text
 from sync_service.sinks.mysql.json_text import double_text, json_text
 
@@ -242,8 +244,8 @@ def _text_of_type(kind: FieldType, written: Callable[[Any], str]) -> Callable[[A
 
 def _text_as_json(text: str) -> str:
     try:
-        return _json_text(json.loads(text))
-    except ValueError:
+        return _json_text(decode_for_bson(text))
+    except (InexactNumberError, msgspec.DecodeError):
         return _sized(text)
 
 
