@@ -210,9 +210,7 @@ def test_decimals_are_compared_by_their_value() -> None:
 
 
 def test_json_that_is_copied_as_a_string_is_compared_by_its_numbers() -> None:
-    field = canonical_field(
-        "f", CopiedField.model_validate({"type": "string"}), Column("f", "json"), in_mongodb=True
-    )
+    field = canonical_field("f", CopiedField.model_validate({"type": "string"}), Column("f", "json"), in_mongodb=True)
     assert field.text("[1e22, 1.0]") == field.text("[10000000000000000000000,1.0]")
     exact = '{"a": 12345678901234567890.123456789}'
     assert field.text(exact) != field.text(exact.replace("789}", "788}"))

@@ -122,8 +122,15 @@ JSON_TEXTS = [
     "0.1",
     "9007199254740993",
     "[1, 2.0, 1e-7]",
+    "[1e22, 1e15, 5e-324, 1.7976931348623157e308, -123456789012345680000.0]",
+    '{"unsigned": 18446744073709551615, "signed": -9223372036854775808}',
     '{"zz": 1, "a": {"b": [null, "é", "\\u2028"]}, "": 3, "a.b": 1, "$set": {"$oid": "zz"}}',
     '{"$date": "mine"}',
+]
+JSON_DECIMALS = [
+    "JSON_ARRAY(CAST(12345678901234567890.12345678901234 AS DECIMAL(40, 14)))",
+    "JSON_OBJECT('scale', CAST(1.10 AS DECIMAL(5, 2)), 'small', CAST(0.0000001 AS DECIMAL(9, 7)))",
+    "JSON_OBJECT('whole', CAST(-123456789012345678901234567890 AS DECIMAL(40, 0)), 'double', 1e22)",
 ]
 TEXTS = ["", "a", "A", "a ", " a", "é", "e\u0301", "😀", "\0", "a\0b", "null", "-", "'\"\\%s%%", "x" * 80]
 
@@ -191,13 +198,16 @@ COLUMNS: Columns = {
     ),
     "blob_": ("BLOB", "binary", ["x''", "x'00'", "REPEAT('x', 60000)"]),
     "binary_as_text": ("VARBINARY(90)", "string", ["x''", "x'00ff'"]),
-    "date_": ("DATE", "date", DAYS),
-    "date_as_moment": ("DATE", "datetime", DAYS),
+    "date_": ("DATE", "{type: date, zero_dates: false}", DAYS),
+    "date_as_moment": ("DATE", "{type: datetime, zero_dates: false}", DAYS),
     "date_as_text": ("DATE", "string", DAYS),
     "time_": ("TIME", "time", TIMES),
     "time_6": ("TIME(6)", "time", [*TIMES, "'13:14:15.123456'", "'13:14:15.12'", "'00:00:00.000001'"]),
     "time_as_text": ("TIME(6)", "string", [*TIMES, "'13:14:15.123456'", "'13:14:15.12'"]),
-    **{f"datetime_{digits}": (f"DATETIME({digits})", "datetime", moments(digits)) for digits in (0, 1, 3, 6)},
+    **{
+        f"datetime_{digits}": (f"DATETIME({digits})", "{type: datetime, zero_dates: false}", moments(digits))
+        for digits in (0, 1, 3, 6)
+    },
     "datetime_as_text": ("DATETIME(6)", "string", moments(6)),
     "datetime_0_as_text": ("DATETIME", "string", moments(0)),
     "timestamp_": (
@@ -214,6 +224,8 @@ COLUMNS: Columns = {
     "json_": ("JSON", "json_text", [quoted(each) for each in JSON_TEXTS]),
     "json_as_text": ("JSON", "string", [quoted(each) for each in JSON_TEXTS]),
     "json_as_json": ("JSON", "json", [quoted(each) for each in JSON_TEXTS]),
+    "json_decimals": ("JSON", "json_text", JSON_DECIMALS),
+    "json_decimals_as_text": ("JSON", "string", JSON_DECIMALS),
     "vector_": (
         "VECTOR(2)",
         "json",
@@ -233,7 +245,20 @@ UNFIT_COLUMNS = {
     "not_boolean": ("TINYINT(1)", "boolean", ["2"]),
     "binary_as_uuid": ("BINARY(16)", "uuid", ["x'00112233445566778899aabbccddeeff'"]),
     "integer_as_text": ("INT", "string", ["5"]),
+    "day_1970": ("DATE", "date", ["'1970-01-01'"]),
+    "moment_1970": ("DATETIME(6)", "datetime", ["'1970-01-01 00:00:00'"]),
+    "json_decimal": ("JSON", "json_text", [f"JSON_ARRAY(CAST({'9' * 40} AS DECIMAL(40, 0)))"]),
 }
+# Zero dates of columns that are NOT NULL: Debezium writes 1970-01-01, which is refused, or another default, which is
+# copied. No repair changes either.
+ZERO_DATES: Columns = {
+    "day": ("DATE NOT NULL", "date", ["'0000-00-00'", "'2026-00-10'"]),
+    "at": ("DATETIME(6) NOT NULL", "datetime", ["'0000-00-00 00:00:00'", "'2026-01-00 01:02:03'"]),
+    "stamp": ("TIMESTAMP(6) NOT NULL", "datetime", ["'0000-00-00 00:00:00'"]),
+    "now": ("TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)", "datetime", ["'0000-00-00 00:00:00'"]),
+    "with_default": ("DATE NOT NULL DEFAULT '2001-01-01'", "date", ["'0000-00-00'"]),
+}
+A_DAY = "'2026-11-24'"
 # Tables with a key of each type. Of a key of two parts, all pairs are taken.
 KEYS: Mapping[str, Columns] = {
     "k_varchar": {
@@ -371,7 +396,8 @@ def declared(value: str) -> Any:
     if not value.startswith("{"):
         return value
     parts = (part.split(":") for part in value.strip("{}").split(","))
-    return {name.strip(): int(each) if each.strip().isdigit() else each.strip() for name, each in parts}
+    options = {name.strip(): each.strip() for name, each in parts}
+    return {name: {"false": False}.get(each, each) for name, each in options.items()}
 
 
 def pairs(columns: Columns) -> list[dict[str, str]]:
@@ -390,6 +416,8 @@ async def schema(mysql_root_url: str) -> AsyncIterator[str]:
         await connection.exec_driver_sql(f"CREATE DATABASE {name}")
         columns = ", ".join(f"{column} {kind}" for column, kind in stored.items())
         await connection.exec_driver_sql(f"CREATE TABLE {name}.everything (id INT PRIMARY KEY, {columns})")
+        zero_dates = ", ".join(f"{column} {kind}" for column, (kind, _, _) in ZERO_DATES.items())
+        await connection.exec_driver_sql(f"CREATE TABLE {name}.zero_dates (id INT PRIMARY KEY, {zero_dates})")
         for table, key in KEYS.items():
             parts = ", ".join(f"{column} {kind} NOT NULL" for column, (kind, _, _) in key.items())
             await connection.exec_driver_sql(
@@ -410,9 +438,18 @@ def rows_of_everything() -> list[dict[str, str]]:
     return [*rows, {}, *({name: value} for name, (_, _, values) in UNFIT_COLUMNS.items() for value in values)]
 
 
+def rows_of_zero_dates() -> list[dict[str, str]]:
+    good = dict.fromkeys(ZERO_DATES, A_DAY)
+    return [good, *({**good, name: value} for name, (_, _, values) in ZERO_DATES.items() for value in values)]
+
+
 def from_mysql(schema: str) -> list[Route]:
     fields = {name: declared(kind) for name, (_, kind, _) in {**COLUMNS, **UNFIT_COLUMNS}.items()}
-    routes = [("everything", {"_id": {"from": "id", "type": "integer"}}, fields)]
+    by_id = {"_id": {"from": "id", "type": "integer"}}
+    routes = [
+        ("everything", by_id, fields),
+        ("zero_dates", by_id, {name: kind for name, (_, kind, _) in ZERO_DATES.items()}),
+    ]
     routes += [
         (table, {name: kind for name, (_, kind, _) in key.items()}, {"v": "integer"}) for table, key in KEYS.items()
     ]
@@ -445,6 +482,8 @@ async def test_nothing_differs_between_mysql_and_a_copy_in_mongodb(
             await connection.exec_driver_sql("SET sql_mode = ''")  # which refuses zero dates otherwise
             for number, row in enumerate(rows_of_everything(), first):
                 await put(connection, "everything", {"id": str(number), **row})
+            for number, row in enumerate(rows_of_zero_dates(), first):
+                await put(connection, "zero_dates", {"id": str(number), **row})
             for table, key in KEYS.items():
                 for number, row in enumerate(pairs(key)):
                     if number % 2 == (first > 0):
@@ -464,7 +503,11 @@ async def test_nothing_differs_between_mysql_and_a_copy_in_mongodb(
         "schema.history.internal.kafka.topic": f"{schema}.history",
     }
     topics = [route.topic for route in copies.routes]
-    unfit = {"everything": 2 * sum(len(values) for _, _, values in UNFIT_COLUMNS.values()), **UNFIT_KEYS}
+    unfit = {
+        "everything": 2 * sum(len(values) for _, _, values in UNFIT_COLUMNS.values()),
+        "zero_dates": 2 * (len(rows_of_zero_dates()) - 1),
+        **UNFIT_KEYS,
+    }
     async with run_connector(stack, tmp_path, "mysql-users", topics=topics, changed=changed), copies.syncing():
         everything = client.get_default_database()["everything_copy"]
         await eventually(everything.estimated_document_count, lambda count: count > ROWS, within=90)

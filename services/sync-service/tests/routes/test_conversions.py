@@ -399,6 +399,12 @@ OWN: Mapping[str, OwnColumn] = {
         ("'2038-01-19 03:14:07.999999'", moment(2038, 1, 19, 3, 14, 7, 999000)),
         ("'1970-01-01 00:00:01'", moment(1970, 1, 1, 0, 0, 1)),
     ),
+    "now": OwnColumn(
+        "datetime",
+        "DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)",
+        ("'2026-11-24 00:00:00'", moment(2026, 11, 24)),
+        ("'1970-01-02 00:00:00'", moment(1970, 1, 2)),
+    ),
     "duration": OwnColumn(
         "time", "TIME(6) NOT NULL DEFAULT '01:00:00'", ("'13:14:15.5'", "13:14:15.500000"), ("'24:00:00'", "24:00:00")
     ),
@@ -411,9 +417,10 @@ ZEROS: Mapping[str, tuple[str, str]] = {
     "day": ("'0000-00-00'", "day: a int that is no date: it is 1970-01-01, which Debezium writes for a zero date"),
     "at": (
         "'2026-00-10 01:02:03'",
-        "at: a int that is no datetime: it is a DATE, which date copies, or about 1970-01-01",
+        "at: a int that is no datetime: it is 1970-01-01, which Debezium writes for a zero date",
     ),
-    "stamp": ("'0000-00-00 00:00:00'", "stamp: a str that is no datetime: it is 1970-01-01 00:00:00, which Debezium"),
+    "stamp": ("'0000-00-00 00:00:00'", "stamp: a str that is no datetime: it is 1970-01-01, which Debezium"),
+    "now": ("'0000-00-00 00:00:00'", "now: a int that is no datetime: it is 1970-01-01, which Debezium"),
 }
 
 

@@ -3,12 +3,13 @@
 import struct
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sync_service.debezium.errors import UnfitValue
 from sync_service.routes.converters import FieldType, convert
 from sync_service.sinks.canonical import Column
 from sync_service.sinks.floats import single, single_text
@@ -57,6 +58,17 @@ def test_times_of_integer_fields_are_numbers() -> None:
     assert written(Column("c", "datetime"), datetime(1, 1, 1), "integer") == -62_135_596_800 * 10**6  # noqa: DTZ001
     assert written(Column("c", "time"), timedelta(seconds=-1), "integer") == -(10**6)
     assert written(Column("c", "datetime"), "0000-00-00 00:00:00", "integer") is None
+
+
+@pytest.mark.parametrize("kind", ["date", "datetime", "timestamp"])
+@pytest.mark.parametrize("field_type", get_args(FieldType))
+def test_zero_date_of_a_column_that_is_not_null_is_refused_by_every_type(kind: str, field_type: FieldType) -> None:
+    column, zero = Column("c", kind, is_nullable=False), "0000-00-00 00:00:00"
+    with pytest.raises(UnfitValue, match=f"a ZeroDate that is no {field_type}"):
+        convert(written(column, zero, field_type), field_type)
+    assert written(Column("c", kind), zero, field_type) is None
+    day = date(2026, 1, 1) if kind == "date" else datetime(2026, 1, 1)  # noqa: DTZ001 - as a driver returns it
+    assert written(column, day, field_type) == written(Column("c", kind), day, field_type)
 
 
 def test_bytes_stay_bytes_for_binary_fields_only() -> None:

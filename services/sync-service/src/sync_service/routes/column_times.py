@@ -1,7 +1,10 @@
-"""Times of MySQL's columns as numbers, as Debezium writes them with `time.precision.mode=microseconds`. Pure.
+"""Dates and times of MySQL's columns, as Debezium writes them. Pure.
 
-A DATE is days since 1970, a DATETIME microseconds since 1970, a TIME microseconds, of any sign and length. (A TIMESTAMP
-is text in every mode.) With `isostring` all are text, and a TIME is only exact from 00:00:00 to 23:59:59.999999.
+With `time.precision.mode=microseconds`, a DATE is days since 1970, a DATETIME microseconds since 1970, and a TIME
+microseconds, of any sign and length. (A TIMESTAMP is text in every mode.) With `isostring` all are text, and a TIME is
+only exact from 00:00:00 to 23:59:59.999999.
+
+In both modes, a zero date in a column that is NOT NULL is written as 1970-01-01.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,26 +15,19 @@ from sync_service.routes.converters import CONVERSIONS, Conversion, ConversionEr
 from sync_service.routes.json_values import time_text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# The numbers that a DATE can have. As microseconds they are within three seconds of 1970-01-01 00:00:00, and 0 is what
-# Debezium writes for a zero DATETIME in a column that is NOT NULL.
+# The numbers that a DATE can have. As microseconds they are within three seconds of 1970-01-01 00:00:00.
 _DAYS = range((datetime.min - datetime(1970, 1, 1)).days, (datetime.max - datetime(1970, 1, 1)).days + 1)  # noqa: DTZ001, DTZ901 - days have no zone
-# What Debezium writes for a zero TIMESTAMP in a column that is NOT NULL; no TIMESTAMP has this value. As text, a zero
-# DATETIME looks so, too.
-_ZERO_MOMENT = "1970-01-01T00:00:00Z"
 _LONGEST_TIME = timedelta(hours=838, minutes=59, seconds=59, microseconds=999_999)
 
 
 def _day(days: int) -> str:
-    if days == 0:
-        raise ConversionError("it is 1970-01-01, which Debezium writes for a zero date, too; integer takes the days")
     return (_EPOCH.date() + timedelta(days=days)).isoformat()
 
 
 def _moment(microseconds: int) -> datetime:
-    if microseconds in _DAYS:
-        raise ConversionError(
-            "it is a DATE, which date copies, or about 1970-01-01 00:00:00, which Debezium writes for a zero date, too"
-        )
+    # The day 0 and the moment 0 are the same.
+    if microseconds and microseconds in _DAYS:
+        raise ConversionError("it is a DATE, which date copies, or less than 3 seconds from 1970-01-01 00:00:00")
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
@@ -42,20 +38,40 @@ def _time(microseconds: int) -> str:
     return time_text(duration)
 
 
-def _with_numbers(conversion: Conversion, convert_number: Callable[[int], Any]) -> Conversion:
+def _with_numbers(field_type: FieldType, convert_number: Callable[[int], Any]) -> Conversion:
+    convert_text = CONVERSIONS[field_type].convert
+
     def convert(value: Any) -> Any:
-        if type(value) is int:
-            return convert_number(value)
-        if value == _ZERO_MOMENT:
-            raise ConversionError("it is 1970-01-01 00:00:00, which Debezium writes for a zero date, too")
-        return conversion.convert(value)
+        return convert_number(value) if type(value) is int else convert_text(value)
+
+    return Conversion(field_type, convert)
+
+
+def _without_epoch(conversion: Conversion, epoch: Any) -> Conversion:
+    def convert(value: Any) -> Any:
+        converted = conversion.convert(value)
+        if converted == epoch:
+            raise ConversionError(
+                "it is 1970-01-01, which Debezium writes for a zero date, too; if the column has none, declare "
+                "zero_dates: false"
+            )
+        return converted
 
     return Conversion(conversion.field_type, convert)
 
 
-_NUMBERS: Mapping[FieldType, Callable[[int], Any]] = {"date": _day, "datetime": _moment, "time": _time}
+_EPOCHS: Mapping[FieldType, Any] = {"date": _EPOCH.date().isoformat(), "datetime": _EPOCH}
+
+# For columns without zero dates.
+WITHOUT_ZERO_DATES: Mapping[FieldType, Conversion] = {
+    "date": _with_numbers("date", _day),
+    "datetime": _with_numbers("datetime", _moment),
+}
 
 COLUMN_TIMES: Mapping[FieldType, Conversion] = {
-    field_type: _with_numbers(CONVERSIONS[field_type], convert_number)
-    for field_type, convert_number in _NUMBERS.items()
+    "time": _with_numbers("time", _time),
+    **{
+        field_type: _without_epoch(conversion, _EPOCHS[field_type])
+        for field_type, conversion in WITHOUT_ZERO_DATES.items()
+    },
 }

@@ -40,7 +40,8 @@ class CopiedField(Declaration):
     """A field of the copy: from the `path` in the source (None: the same name), or a `constant`.
 
     `default` replaces a missing or null value. Without one, a row of MySQL that lacks the column is refused. `length`,
-    `precision` and `scale` are those of the table's column.
+    `precision` and `scale` are those of the table's column. `zero_dates` is false if the source's column contains none,
+    so that 1970-01-01 is no zero date.
     """
 
     path: Path | None = Field(default=None, alias="from")
@@ -50,6 +51,7 @@ class CopiedField(Declaration):
     length: int | None = Field(default=None, ge=1, le=16383)
     precision: int | None = Field(default=None, ge=1, le=MAXIMUM_PRECISION)
     scale: int | None = Field(default=None, ge=0, le=MAXIMUM_SCALE)
+    zero_dates: bool = True
 
     @model_validator(mode="after")
     def _constant_or_copied(self) -> "CopiedField":
@@ -72,6 +74,8 @@ class CopiedField(Declaration):
                 raise ValueError("precision and scale are for decimal")
             if self.scale > self.precision:
                 raise ValueError("scale is more than precision")
+        if not self.zero_dates and self.type not in ("date", "datetime"):
+            raise ValueError("zero_dates is for date and datetime")
         if self.default is not None:
             try:
                 self._conversion(_DEFAULTS).convert(self.default)
@@ -89,6 +93,11 @@ class CopiedField(Declaration):
             return limited_decimal(self.precision, self.scale)
         return conversions.get(self.type) or CONVERSIONS[self.type]
 
+    def _conversion_for(self, target: Target) -> Conversion:
+        if self.zero_dates:
+            return self._conversion(target.conversions)
+        return self._conversion(target.conversions_without_zero_dates)
+
     def source_path(self, name: str) -> Path:
         """The path in the source of the field that the copy calls `name`."""
         return self.path or (name,)
@@ -100,12 +109,11 @@ class CopiedField(Declaration):
         absent = None if self.default is None else convert(self.default, self.type)
         # A default, `default: null` as well, says that the column may be missing.
         must_exist = target.source_rows_are_complete and "default" not in self.model_fields_set
-        return MappedField(name, self.source_path(name), self._conversion(target.conversions), absent, must_exist)
+        return MappedField(name, self.source_path(name), self._conversion_for(target), absent, must_exist)
 
     def mapped_key(self, name: str, target: Target) -> MappedField:
         """The field as a part of the key, in which different values must stay different."""
-        conversion = self._conversion(target.conversions)
-        return MappedField(name, self.source_path(name), target.exact(conversion))
+        return MappedField(name, self.source_path(name), target.exact(self._conversion_for(target)))
 
 
 def _refuse_what_is_no_json(value: Any) -> None:
@@ -165,6 +173,9 @@ class Route(Declaration):
         self.target.check_fields(self.fields, self.indexes)
         if reserved := [name for name in (*self.key, *self.fields) if name.startswith(("sync_", "_sync"))]:
             raise ValueError(f"names that start with sync_ are the sync's own: {', '.join(reserved)}")
+        exempt = [name for name, field in {**self.key, **self.fields}.items() if not field.zero_dates]
+        if exempt and not self.target.conversions_without_zero_dates:
+            raise ValueError(f"{', '.join(exempt)}: zero_dates is for rows of MySQL")
         if both := set(self.source_paths.values()) & set(self.dropped):
             raise ValueError(f"both copied and dropped: {', '.join('.'.join(path) for path in sorted(both))}")
         return self

@@ -49,6 +49,7 @@ class Column:
     collation: str | None = None
     digits: int | None = None
     full_type: str = ""
+    is_nullable: bool = True
 
     @property
     def is_in_order_of_bytes(self) -> bool:

@@ -32,7 +32,8 @@ class Target(Declaration):
     has_document_keys: ClassVar[bool] = False
     # How this store's copies convert values of some types, if not as all stores do.
     conversions: ClassVar[Mapping[FieldType, Conversion]] = {}
-
+    # The same for columns of MySQL that contain no zero dates. Empty: the source has none at all.
+    conversions_without_zero_dates: ClassVar[Mapping[FieldType, Conversion]] = {}
     # Types of which a key would not be exact, with the reason and the remedy.
     refused_keys: ClassVar[Mapping[FieldType, str]] = {}
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import ClassVar, Literal
 
-from sync_service.routes.column_times import COLUMN_TIMES
+from sync_service.routes.column_times import COLUMN_TIMES, WITHOUT_ZERO_DATES
 from sync_service.routes.converters import (
     DECIMAL128,
     Conversion,
@@ -26,7 +26,7 @@ class MongodbTarget(Target):
         "json_text": json_text_conversion(decode_for_bson),
         **COLUMN_TIMES,
     }
-
+    conversions_without_zero_dates: ClassVar[Mapping[FieldType, Conversion]] = WITHOUT_ZERO_DATES
     refused_keys: ClassVar[Mapping[FieldType, str]] = {
         "bits": "bits is no type of a key in a collection: Debezium's snapshots lack low bytes of a BIT key; use an "
         "integer column"

@@ -25,10 +25,20 @@ _INT64_MAXIMUM = 2**63 - 1
 _BITS = re.compile(r"bit\((\d+)\)")
 # As Debezium writes a GEOMETRY, which no type takes.
 _SPATIAL: Mapping[str, Any] = {"wkb": None, "srid": None}
+_WITH_ZERO_DATES = frozenset({"date", "datetime", "timestamp"})
 _SPATIAL_TYPES = frozenset(
     {"geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geomcollection"}
 )
 
+
+class ZeroDate:
+    """A zero date, also in part, of a column that is NOT NULL, which Debezium writes as 1970-01-01 or as the default.
+
+    No type takes it: the event is a dead letter, or the copy has a value that the source does not have.
+    """
+
+
+_ZERO_DATE = ZeroDate()
 
 # What is selected instead of columns of these types: all digits of a FLOAT, the number of a BIT, which can be compared
 # with the column, the bytes of a VECTOR, which the driver takes for text, and nothing of a spatial value.
@@ -53,9 +63,19 @@ def as_event(column: Column, types: frozenset[FieldType]) -> AsEvent | None:
     if column.full_type.startswith("bigint") and "unsigned" in column.full_type:
         return _unsigned
     if kind == "timestamp":
-        return _timestamp(column.digits or 0)
-    # Times are numbers in the events of a connector with `time.precision.mode=microseconds`.
-    return (_NUMBERS if "integer" in types else _CONVERSIONS).get(kind) or _CONVERSIONS.get(kind)
+        found: AsEvent | None = _timestamp(column.digits or 0)
+    else:
+        # Times are numbers in the events of a connector with `time.precision.mode=microseconds`.
+        found = (_NUMBERS if "integer" in types else _CONVERSIONS).get(kind) or _CONVERSIONS.get(kind)
+    return _refusing_zero_dates(found) if found and kind in _WITH_ZERO_DATES and not column.is_nullable else found
+
+
+def _refusing_zero_dates(convert: AsEvent) -> AsEvent:
+    def converted(value: Any) -> Any:
+        event = convert(value)
+        return _ZERO_DATE if event is None else event
+
+    return converted
 
 
 def _base64(value: Any) -> Any:
@@ -80,7 +100,10 @@ def _decimal(number: Any) -> Any:
 
 
 def _day(day: Any) -> str | None:
-    """A day that no calendar has, such as 2026-00-00, is null in an event; the driver returns its text."""
+    """A day that no calendar has, such as 2026-00-00, is null in the event of a column that may be NULL.
+
+    The driver returns its text.
+    """
     return f"{day.isoformat()}Z" if isinstance(day, date) else None
 
 

@@ -125,13 +125,13 @@ async def table_columns(engine: AsyncEngine, schema: str, table: str) -> Mapping
     """The columns that the account may see; none if the table does not exist. Raises `CannotCompare`."""
     rows = await read(
         engine,
-        "SELECT column_name, data_type, collation_name, datetime_precision, column_type "
+        "SELECT column_name, data_type, collation_name, datetime_precision, column_type, is_nullable "
         "FROM information_schema.columns WHERE table_schema = %s AND table_name = %s",
         (schema, table),
     )
     return {
-        name: Column(name, data_type.lower(), collation, digits, full_type.lower())
-        for name, data_type, collation, digits, full_type in rows
+        name: Column(name, data_type.lower(), collation, digits, full_type.lower(), is_nullable == "YES")
+        for name, data_type, collation, digits, full_type, is_nullable in rows
     }
 
 
