@@ -88,7 +88,8 @@ class SyncMetrics:
         )
         self.gaps = Gauge(
             "sync_gaps",
-            "Ranges of events that were deleted before they were read. The route's copy is in doubt unless it is 0.",
+            "Ranges of events that are not applied: deleted before they were read, skipped, or a TRUNCATE. The route's "
+            "copy is in doubt unless it is 0.",
             ["route"],
             registry=registry,
         )

@@ -19,11 +19,11 @@ from service_kit.background import OnFailure, Supervisor
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import migrate
 from service_kit.retry import Backoff, Cancelled, Retrier
-from sync_service.apply.processor import RouteProcessor
+from sync_service.apply.processor import Record, RouteProcessor
 from sync_service.dead_letters.limits import DeadLetterLimits
 from sync_service.dead_letters.router import DeadLetterRouter
 from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
-from sync_service.kafka.gaps import Gaps
+from sync_service.kafka.gaps import Gap, Gaps
 from sync_service.kafka.group import ConsumerGroupMember
 from sync_service.kafka.progress import Progress
 from sync_service.kafka.stops import Stop, Stops
@@ -84,7 +84,15 @@ class SyncRunner:
             DeadLetterRouter(route.name, self.dead_letters, self._dead_letter_reader, limits),
             RouteStatistics(route.name, self.metrics),
             rows_at_once=self._settings.sync_rows_at_once,
+            record_doubt=self._record_doubt,
         )
+
+    async def _record_doubt(self, record: Record, topic_id: str, reason: str) -> None:
+        """Raises `Unavailable`."""
+        gap = Gap(record.topic, topic_id, record.partition, record.offset, record.offset + 1, reason)
+        await self.gaps.record([gap])
+        name = self.processors[record.topic].route.name
+        log.warning("the copy is in doubt", route=name, reason=str(gap), notable=True)
 
     @property
     def problem(self) -> str | None:

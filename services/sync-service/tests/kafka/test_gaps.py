@@ -128,6 +128,27 @@ async def test_route_with_deleted_events_reports_the_gap_and_continues(harness: 
     await becomes(metric, 1)
 
 
+async def test_truncated_source_puts_its_copy_in_doubt(harness: SyncHarness) -> None:
+    """The copy keeps its rows. Partitions are read independently, so it is unknown which of them are newer."""
+    runner = harness.start_sync()
+    _, created = user_event({"id": "u1", "username": "ada"})
+    truncated = json.dumps({**json.loads(created or b""), "op": "t", "before": None, "after": None}).encode()
+    await harness.send(
+        harness.users_topic,
+        user_event({"id": "u1", "username": "ada"}),
+        (None, truncated),
+        user_event({"id": "u2", "username": "bob"}, pos=2),
+    )
+    await eventually(lambda: harness.user("u2"))
+    await becomes_in_doubt(runner, harness.users_topic, (0, 1, 2))
+    await becomes_in_doubt(runner, harness.tweets_topic)
+    assert runner.problem is None
+    assert "the copy keeps its rows until sync-service reconcile --repair deletes them" in (runner.doubts or "")
+    (letter,) = await harness.dead_letters()
+    assert b"TRUNCATE" in dict(letter.headers)["__connect.errors.exception.message"]
+    assert await harness.user("u1") is not None
+
+
 async def test_new_group_on_a_topic_whose_beginning_was_deleted_is_in_doubt(harness: SyncHarness) -> None:
     await harness.send(harness.tweets_topic, *(tweet_event(n, "x") for n in range(4)))
     await delete_before(harness.kafka, {TopicPartition(harness.tweets_topic, 0): 2})

@@ -1,7 +1,7 @@
 """Applies the records of a route: decoding, mapping, batching and the sink."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +20,7 @@ from sync_service.apply.ordering import Version, offset, topic_partition
 from sync_service.apply.stops import RouteStopped, StopCause
 from sync_service.dead_letters.models import Stage
 from sync_service.dead_letters.router import BatchRouter, DeadLetterRouter, TooManyDeadLetters
-from sync_service.debezium.errors import InvalidEvent, NoKeys
+from sync_service.debezium.errors import InvalidEvent, NoKeys, Truncated
 from sync_service.metrics import NO_OPERATION
 from sync_service.routes.config import Route
 from sync_service.sinks.base import Rejected, RouteRefused, Sink, Unavailable, UnknownFailure, Written
@@ -30,6 +30,8 @@ from sync_service.timestamps import age_seconds
 log = structlog.get_logger(__name__)
 
 Record: TypeAlias = "ConsumerRecord[bytes, bytes]"
+# Stores that the copy lacks the change of a record, with the id of its topic and the reason. Raises `Unavailable`.
+RecordDoubt: TypeAlias = Callable[[Record, str, str], Awaitable[None]]
 
 # What ends a batch and stops the route, because the next events would fail, too.
 _CAUSES: dict[type[Exception], StopCause] = {
@@ -56,12 +58,14 @@ class RouteProcessor:
         statistics: RouteStatistics,
         *,
         rows_at_once: int,
+        record_doubt: RecordDoubt,
     ) -> None:
         self.route = route
         self.sink = sink
         self.statistics = statistics
         self._dead_letter_router = dead_letter_router
         self._rows_at_once = rows_at_once
+        self._record_doubt = record_doubt
         self._log_generations: set[str] = set()
         self._latest_written: Change | None = None
 
@@ -87,7 +91,8 @@ class RouteProcessor:
         cancelled, and `RouteStopped` with the first record that is not finished.
         """
         partition = topic_partition(topic_id, records[0].partition)
-        batch = _Batch(records, retrier, self._dead_letter_router.begin(records, topic_id), partition, waiting)
+        router = self._dead_letter_router.begin(records, topic_id)
+        batch = _Batch(records, retrier, router, topic_id, partition, waiting)
         try:
             await retrier.run(self._wait_for_copy)
             await self._apply(batch)
@@ -130,6 +135,8 @@ class RouteProcessor:
                     break
                 batch.router.decoded(decoded)
                 decoded = 0
+                if isinstance(error, Truncated):
+                    await batch.retrier.run(partial(self._record_doubt, record, batch.topic_id, str(error)))
                 try:
                     await self._send_to_dead_letters(record, "VALUE_CONVERTER", error, batch)
                 except TooManyDeadLetters as too_many:
@@ -239,6 +246,7 @@ class _Batch:
     records: Sequence[Record]
     retrier: Retrier
     router: BatchRouter
+    topic_id: str
     partition: str
     waiting: Callable[[], Sequence[Record]]
     finished: set[str] = field(default_factory=set)

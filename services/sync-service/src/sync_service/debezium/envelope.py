@@ -5,7 +5,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from sync_service.debezium.errors import InvalidEvent, MissingKey, NoKeys, UnsupportedOperation
+from sync_service.debezium.errors import InvalidEvent, MissingKey, NoKeys, Truncated, UnsupportedOperation
 from sync_service.debezium.positions import LogPosition
 from sync_service.debezium.source import Row, Source, decode_json
 from sync_service.sinks.sources import AnySource
@@ -14,6 +14,7 @@ Operation = Literal["c", "u", "d", "r"]
 OperationName = Literal["create", "update", "delete", "read"]
 
 SNAPSHOT_READ: Operation = "r"
+_TRUNCATE = "t"
 OPERATIONS: Mapping[Operation, OperationName] = {"c": "create", "u": "update", "d": "delete", "r": "read"}
 # As texts for people show the operations.
 OPERATION_LABELS: Mapping[OperationName, str] = {
@@ -78,6 +79,11 @@ def _event(key: bytes | None, value: bytes) -> ChangeEvent:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidEvent(f"not a change event: {error}") from error
     source = envelope.source
+    if envelope.op == _TRUNCATE:
+        raise Truncated(
+            "TRUNCATE TABLE does not change a single row: the copy keeps its rows until sync-service reconcile "
+            "--repair deletes them"
+        )
     if envelope.op not in OPERATIONS:
         raise UnsupportedOperation(f"op {envelope.op!r} does not change a single row")
     if key is None:

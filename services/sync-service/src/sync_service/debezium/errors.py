@@ -4,6 +4,7 @@ InvalidEvent
 ├── MissingKey             the row is not identified
 │   └── NoKeys             no key at all; if this holds for every event of the topic, the route stops
 ├── UnsupportedOperation   an `op` that does not change a single row
+│   └── Truncated          the source lost all rows of a table
 └── UnfitValue             a value that the copy can't store
 """
 
@@ -21,6 +22,10 @@ class NoKeys(MissingKey):
 
 
 class UnsupportedOperation(InvalidEvent):
+    pass
+
+
+class Truncated(UnsupportedOperation):
     pass
 
 

@@ -107,8 +107,8 @@ class PipelineRoute(ResponseBody):
     stops: RouteStops
     state: RouteState = Field(
         description="stopped: no event is applied (`stops`) until `POST /v1/routes/{name}/resume`. in doubt: events "
-        "are applied, but some were deleted before they were read or were skipped (`gaps`). `POST /v1/reconcile` with "
-        "`repair` makes the copy equal to its source, and ends the doubt."
+        "are applied, but some were deleted before they were read, were skipped, or are a TRUNCATE (`gaps`). "
+        "`POST /v1/reconcile` with `repair` makes the copy equal to its source, and ends the doubt."
     )
 
 
