@@ -24,3 +24,5 @@ CREATE USER IF NOT EXISTS 'debezium'@'%' IDENTIFIED BY '${MYSQL_DEBEZIUM_PASSWOR
 ALTER USER 'debezium'@'%' IDENTIFIED BY '${MYSQL_DEBEZIUM_PASSWORD}';
 GRANT RELOAD, SHOW DATABASES, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'debezium'@'%';
 GRANT SELECT, LOCK TABLES ON auth.* TO 'debezium'@'%';
+-- The registrar looks for sessions whose updates Debezium leaves out (binlog_row_value_options).
+GRANT SELECT ON performance_schema.variables_by_thread TO 'debezium'@'%';

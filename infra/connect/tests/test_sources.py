@@ -91,6 +91,31 @@ async def test_real_servers_are_read_with_the_accounts_of_the_connectors(
     assert await source_problem(connectors["mysql-users"]) is None
 
 
+async def test_session_with_partial_json_is_reported(connectors: dict[str, Connector], root: AsyncEngine) -> None:
+    """Debezium does not decode its updates, so no event can be refused."""
+    async with root.connect() as session:
+        await session.execute(text("SET SESSION binlog_row_value_options = 'PARTIAL_JSON'"))
+        problem = await source_problem(connectors["mysql-users"])
+        await session.execute(text("SET SESSION binlog_row_value_options = ''"))
+    assert problem == (
+        "MySQL: sessions with binlog_row_value_options of their own: 1; Debezium leaves out their updates, so end them "
+        "and run sync-service reconcile --repair"
+    )
+    assert await source_problem(connectors["mysql-users"]) is None
+
+
+async def test_account_of_an_earlier_release_needs_no_new_privilege(
+    connectors: dict[str, Connector], root: AsyncEngine
+) -> None:
+    config, privilege = connectors["mysql-users"].config, "SELECT ON performance_schema.variables_by_thread"
+    async with root.connect() as connection:
+        await connection.execute(text(f"REVOKE {privilege} FROM '{config['database.user']}'@'%'"))
+        try:
+            assert await source_problem(connectors["mysql-users"]) is None
+        finally:
+            await connection.execute(text(f"GRANT {privilege} TO '{config['database.user']}'@'%'"))
+
+
 async def test_server_that_does_not_answer_has_no_problem_and_no_result(connectors: dict[str, Connector]) -> None:
     mysql = connectors["mysql-users"]
     with pytest.raises(Unreachable):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncmy
-from asyncmy.errors import MySQLError
+from asyncmy.errors import MySQLError, OperationalError
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
@@ -21,13 +21,19 @@ CHECK_SECONDS = 60.0
 CAUSE_SECONDS = 30.0
 _TIMEOUT_SECONDS = 5.0
 
+_PARTIAL = "binlog_row_value_options"
 # What each setting of MySQL must be, and why.
 _MYSQL = {
     "gtid_mode": ("ON", "without GTIDs the order of changes is not known after a failover"),
     "binlog_format": ("ROW", "statements are not change events"),
     "binlog_row_image": ("FULL", "events must have all columns"),
-    "binlog_row_value_options": ("", "events must have whole JSON documents"),
+    _PARTIAL: ("", "events must have whole JSON documents"),
 }
+# Sessions that are closed are not known. It needs a privilege that accounts of earlier releases lack.
+_COUNT_PARTIAL_SESSIONS = (
+    "SELECT COUNT(*) FROM performance_schema.variables_by_thread WHERE variable_name = %s AND variable_value <> ''"
+)
+_ACCESS_DENIED = 1142
 _GROUP, _BLOCK_SIZE = "group_replication_group_name", "group_replication_gtid_assignment_block_size"
 _MYSQL_SETTINGS = (*_MYSQL, _GROUP, _BLOCK_SIZE)
 # MongoDB 6.0: events have the time of the change (`wallTime`) since then.
@@ -53,7 +59,8 @@ async def source_problem(connector: Connector) -> str | None:
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             if connector.reads_mysql:
-                return mysql_problem(await _mysql_settings(connector.config))
+                settings, partial_sessions = await _mysql_settings(connector.config)
+                return mysql_problem(settings, partial_sessions)
             if connector.reads_mongodb:
                 return mongodb_problem(await _mongodb_hello(connector.config))
     except TimeoutError as error:
@@ -63,8 +70,11 @@ async def source_problem(connector: Connector) -> str | None:
     return None
 
 
-def mysql_problem(settings: Mapping[str, str]) -> str | None:
-    """`settings` are global variables. Those of a plugin that is not installed are missing."""
+def mysql_problem(settings: Mapping[str, str], partial_sessions: int = 0) -> str | None:
+    """`settings` are global variables. Those of a plugin that is not installed are missing.
+
+    `partial_sessions` is the number of sessions that have set `binlog_row_value_options` themselves.
+    """
     problems = [
         f"{name} is {settings[name] or 'empty'} instead of {right or 'empty'}: {why}"
         for name, (right, why) in _MYSQL.items()
@@ -72,6 +82,12 @@ def mysql_problem(settings: Mapping[str, str]) -> str | None:
     ]
     if settings.get(_GROUP) and settings.get(_BLOCK_SIZE, "1") != "1":
         problems.append(f"{_BLOCK_SIZE} is {settings[_BLOCK_SIZE]} instead of 1: a later change may get a lower GTID")
+    # A new session has the global value.
+    if partial_sessions and not settings.get(_PARTIAL):
+        problems.append(
+            f"sessions with {_PARTIAL} of their own: {partial_sessions}; Debezium leaves out their updates, so end "
+            "them and run sync-service reconcile --repair"
+        )
     return f"MySQL: {'; '.join(problems)}" if problems else None
 
 
@@ -86,7 +102,8 @@ def mongodb_problem(hello: Mapping[str, Any]) -> str | None:
     return None
 
 
-async def _mysql_settings(config: Mapping[str, str]) -> Mapping[str, str]:
+async def _mysql_settings(config: Mapping[str, str]) -> tuple[Mapping[str, str], int]:
+    """The global variables, and how many sessions have their own `binlog_row_value_options`."""
     connection: Any = await asyncmy.connect(
         host=config["database.hostname"],
         port=int(config.get("database.port", "3306")),
@@ -98,7 +115,15 @@ async def _mysql_settings(config: Mapping[str, str]) -> Mapping[str, str]:
     async with connection, connection.cursor() as cursor:
         names = ", ".join(["%s"] * len(_MYSQL_SETTINGS))
         await cursor.execute(f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({names})", _MYSQL_SETTINGS)
-        return dict(await cursor.fetchall())
+        settings = dict(await cursor.fetchall())
+        try:
+            await cursor.execute(_COUNT_PARTIAL_SESSIONS, (_PARTIAL,))
+        except OperationalError as error:
+            if error.args[0] != _ACCESS_DENIED:
+                raise
+            return settings, 0
+        ((sessions,),) = await cursor.fetchall()
+        return settings, sessions
 
 
 def _tls(mode: str) -> ssl.SSLContext | None:
