@@ -17,6 +17,8 @@ from sync_service.routes.json_values import time_text
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The numbers that a DATE can have. As microseconds they are within three seconds of 1970-01-01 00:00:00.
 _DAYS = range((datetime.min - datetime(1970, 1, 1)).days, (datetime.max - datetime(1970, 1, 1)).days + 1)  # noqa: DTZ001, DTZ901 - days have no zone
+# It equals no value.
+_NOTHING = object()
 _LONGEST_TIME = timedelta(hours=838, minutes=59, seconds=59, microseconds=999_999)
 
 
@@ -38,40 +40,30 @@ def _time(microseconds: int) -> str:
     return time_text(duration)
 
 
-def _with_numbers(field_type: FieldType, convert_number: Callable[[int], Any]) -> Conversion:
+def _column_time(field_type: FieldType, convert_number: Callable[[int], Any], *, refused: Any = _NOTHING) -> Conversion:
+    """`refused` is the result that may come from a zero date."""
     convert_text = CONVERSIONS[field_type].convert
 
     def convert(value: Any) -> Any:
-        return convert_number(value) if type(value) is int else convert_text(value)
-
-    return Conversion(field_type, convert)
-
-
-def _without_epoch(conversion: Conversion, epoch: Any) -> Conversion:
-    def convert(value: Any) -> Any:
-        converted = conversion.convert(value)
-        if converted == epoch:
+        converted = convert_number(value) if type(value) is int else convert_text(value)
+        if converted == refused:
             raise ConversionError(
                 "it is 1970-01-01, which Debezium writes for a zero date, too; if the column has none, declare "
                 "zero_dates: false"
             )
         return converted
 
-    return Conversion(conversion.field_type, convert)
+    return Conversion(field_type, convert)
 
 
-_EPOCHS: Mapping[FieldType, Any] = {"date": _EPOCH.date().isoformat(), "datetime": _EPOCH}
+COLUMN_TIMES: Mapping[FieldType, Conversion] = {
+    "date": _column_time("date", _day, refused=_EPOCH.date().isoformat()),
+    "datetime": _column_time("datetime", _moment, refused=_EPOCH),
+    "time": _column_time("time", _time),
+}
 
 # For columns without zero dates.
 WITHOUT_ZERO_DATES: Mapping[FieldType, Conversion] = {
-    "date": _with_numbers("date", _day),
-    "datetime": _with_numbers("datetime", _moment),
-}
-
-COLUMN_TIMES: Mapping[FieldType, Conversion] = {
-    "time": _with_numbers("time", _time),
-    **{
-        field_type: _without_epoch(conversion, _EPOCHS[field_type])
-        for field_type, conversion in WITHOUT_ZERO_DATES.items()
-    },
+    "date": _column_time("date", _day),
+    "datetime": _column_time("datetime", _moment),
 }
