@@ -149,7 +149,7 @@ def test_cause_of_the_silence_is_part_of_the_problem() -> None:
     [
         ([], True),
         ([{"snapshot": "INITIAL", "snapshot_completed": False, "file": "b.1", "pos": 4}], True),
-        ([{"snapshot": True}], True),
+        ([{"sec": 1, "ord": 1, "initsync": True}], True),
         ([{"file": "b.1", "pos": 4, "gtids": "a:1"}], False),
         ([{"sec": 1, "ord": 1, "resume_token": "82"}, {"snapshot": "false"}], False),
     ],

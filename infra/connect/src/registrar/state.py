@@ -126,8 +126,12 @@ def _failure(parts: Sequence[Mapping[str, object]], *configs: Mapping[str, str])
 
 
 def takes_snapshot(offsets: Sequence[Mapping[str, Any]]) -> bool:
-    """Has a connector not committed the end of its snapshot yet? True also before its first event."""
-    return not offsets or any(offset.get("snapshot") not in {None, False, "false"} for offset in offsets)
+    """Has a connector not committed the end of its snapshot yet? True also before its first event.
+
+    The offsets of Debezium's connector of MySQL have `snapshot`, those of MongoDB `initsync`.
+    """
+    marks = (offset.get(name) for offset in offsets for name in ("snapshot", "initsync"))
+    return not offsets or any(mark not in {None, False, "false"} for mark in marks)
 
 
 @dataclass

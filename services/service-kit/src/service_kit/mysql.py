@@ -15,7 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 CONNECT_TIMEOUT_SECONDS = 2
 MIGRATION_LOCK_SECONDS = 120
-
+# MySQL's default. A server may have another one: without the strict mode it cuts values that don't fit, and with
+# NO_BACKSLASH_ESCAPES or ANSI_QUOTES statements mean something else.
+_SQL_MODE = (
+    "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
+    "NO_ENGINE_SUBSTITUTION"
+)
 
 # Error codes of a server that is down, shutting down or full (MySQL's error reference).
 _UNAVAILABLE = frozenset({1040, 1053, 1077, 1079, 1203, 1927, 2002, 2003, 2005, 2006, 2013, 2055})
@@ -50,14 +55,14 @@ def mysql_url(address: str) -> URL:
 def create_engine(
     address: str, *, pool_size: int = 10, autocommit: bool = False, counts_changed: bool = False
 ) -> AsyncEngine:
-    """An engine with sessions in UTC. Connections are checked before use.
+    """An engine with sessions in UTC and in MySQL's default mode. Connections are checked before use.
 
     With `autocommit` each statement is its own transaction, which saves the round trips of BEGIN and COMMIT.
     With `counts_changed` the affected rows are the changed ones, not the matched ones.
     """
     connect_args: dict[str, Any] = {
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-        "init_command": "SET time_zone = '+00:00'",
+        "init_command": f"SET time_zone = '+00:00', sql_mode = '{_SQL_MODE}'",
     }
     if counts_changed:
         connect_args["client_flag"] = 0  # instead of SQLAlchemy's FOUND_ROWS

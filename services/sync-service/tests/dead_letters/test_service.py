@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -216,6 +217,55 @@ async def test_dead_letter_stays_open_if_nothing_proves_that_its_row_is_newer(
         assert (result["outcome"], "reconcile" in result["reason"]) == ("rejected", True)
         assert [each["id"] for each in await letters_of(replica.client, sync.tweets)] == ids
         assert await copied() == {"1": "first"}
+
+
+async def test_dead_letter_from_before_the_tombstones_creates_no_row(
+    sync: SyncProcess, copied: Callable[[], Awaitable[dict[str, Any]]]
+) -> None:
+    right = sync.routes[sync.tweets]["fields"]
+    sync.routes[sync.tweets]["fields"] = {**right, "lang": "integer"}
+    sync.write_routes()
+    await sync.send(sync.tweets, tweet_event(1, text="deleted since?", lang="en"))
+    async with sync.running() as replica:
+        (fresh,) = await diverted(replica.client, sync.tweets, 1)
+    reader = DeadLetterReader(KafkaClients(sync.variables["KAFKA_BOOTSTRAP_SERVERS"]))
+    (record,) = [each async for each in reader.at([DeadLetterId.of(fresh["id"]) or DeadLetterId(0, 0)])]
+    eight_days_ago = datetime.now(UTC) - timedelta(days=8)
+    await sync.producer.send_and_wait(
+        DEAD_LETTERS_TOPIC,
+        key=record.key,
+        value=record.value,
+        headers=list(record.headers),
+        timestamp_ms=int(eight_days_ago.timestamp() * 1000),
+    )
+    sync.routes[sync.tweets]["fields"] = right
+    sync.write_routes()
+    async with sync.running() as replica:
+        (old,) = [each for each in await diverted(replica.client, sync.tweets, 2) if each["id"] != fresh["id"]]
+        answer = (await replica.client.post(f"/v1/dead-letters/{old['id']}/retry")).json()
+        assert (answer["outcome"], "may have been deleted" in answer["reason"]) == ("rejected", True)
+        assert await copied() == {}
+        answer = (await replica.client.post(f"/v1/dead-letters/{fresh['id']}/retry")).json()
+        assert (answer["outcome"], await copied()) == ("applied", {"1": "deleted since?"})
+
+
+async def test_dead_letter_of_a_refused_route_stops_no_other_retry(
+    sync: SyncProcess, engine: AsyncEngine, copied: Callable[[], Awaitable[dict[str, Any]]]
+) -> None:
+    poison = (b"", tweet_event(4)[1])
+    await sync.send(sync.tweets, tweet_event(1, text="one"), tweet_event(2, lang="x" * 21))
+    await sync.send(sync.users, poison)
+    async with sync.running() as replica:
+        ids = [each["id"] for each in await diverted(replica.client, sync.tweets, 1)]
+        ids += [each["id"] for each in await diverted(replica.client, sync.users, 1)]
+        async with engine.begin() as connection:
+            await connection.execute(text("RENAME TABLE tweets_copy TO tweets_elsewhere"))
+        try:
+            answer = await replica.client.post("/v1/dead-letters", json={"action": "retry", "ids": ids})
+        finally:
+            async with engine.begin() as connection:
+                await connection.execute(text("RENAME TABLE tweets_elsewhere TO tweets_copy"))
+        assert [each["outcome"] for each in answer.json()["items"]] == ["rejected", "rejected"], answer.text
 
 
 async def test_concurrent_retries_apply_once(

@@ -151,13 +151,17 @@ async def test_missing_privileges_are_found(
 @pytest.mark.integration
 async def test_events_that_can_not_be_applied_at_all_are_found(file: Path, kafka_bootstrap_servers: str) -> None:
     suffix = secrets.token_hex(4)
-    topics = {name: f"test.{suffix}.{name}" for name in ("good", "empty", "nokeys", "samedir", "wrongkey", "poison")}
+    topics = {
+        name: f"test.{suffix}.{name}"
+        for name in ("good", "empty", "nokeys", "samedir", "wrongkey", "partkey", "poison")
+    }
     await create_topics(kafka_bootstrap_servers, *topics.values())
     async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap_servers) as producer:
         key, value = mysql_event({"id": "u1", "v": "x"})
         await producer.send_and_wait(topics["good"], key=key, value=value)
         await producer.send_and_wait(topics["nokeys"], value=value)
         await producer.send_and_wait(topics["wrongkey"], key=json.dumps({"sku": 1}).encode(), value=value)
+        await producer.send_and_wait(topics["partkey"], key=json.dumps({"id": "u1", "tenant": 2}).encode(), value=value)
         await producer.send_and_wait(topics["poison"], key=b"k", value=b"broken")
         key, value = mongodb_event({"_id": {"$oid": "0" * 24}})
         await producer.send_and_wait(topics["samedir"], key=key, value=value)
@@ -166,10 +170,11 @@ async def test_events_that_can_not_be_applied_at_all_are_found(file: Path, kafka
     code, errors = await check(file, routes, KAFKA_BOOTSTRAP_SERVERS=kafka_bootstrap_servers)
     assert code == 1
     found = {line.split(": ")[2].removeprefix("route "): line for line in errors.splitlines()}
-    assert found.keys() == {"nokeys", "samedir", "wrongkey"}
+    assert found.keys() == {"nokeys", "samedir", "wrongkey", "partkey"}
     assert "the record has no key: its table has no primary key" in found["nokeys"]
     assert "do not come from mysql, and a target in mongodb is a copy of mysql" in found["samedir"]
     assert "the key lacks" in found["wrongkey"]
+    assert "does not take tenant into its key" in found["partkey"]
 
 
 @pytest.mark.integration

@@ -15,7 +15,7 @@ from sync_service.routes.config import Route
 from sync_service.routes.converters import FieldType, convert
 from sync_service.routes.explain import NotAnEvent, explain_event
 from sync_service.routes.loader import InvalidRoutes, default_routes_file, load_routes
-from sync_service.routes.mapping import map_fields, map_key
+from sync_service.routes.mapping import map_event_key, map_fields, map_key
 from sync_service.sinks.base import UnfitTable
 from sync_service.sinks.mysql.ddl import SOURCE_ID_TYPE, VERSION_COLUMNS, ExistingTable, missing
 
@@ -73,6 +73,13 @@ def test_row_of_mysql_may_lack_a_column_whose_field_has_a_default(tmp_path: Path
 def test_document_may_lack_any_field() -> None:
     route = mysql_route({"name": "string", "city": {"from": "address.city", "type": "string"}})
     assert map_fields(route, {"_id": 1}) == {"name": None, "city": None}
+
+
+def test_key_that_leaves_out_a_column_of_the_source_s_key_is_refused(tmp_path: Path) -> None:
+    (route,) = load_routes(routes_file(tmp_path, ROUTE))
+    assert map_event_key(route, {"id": 7}) == (7,)
+    with pytest.raises(MissingKey, match="does not take tenant into its key"):
+        map_event_key(route, {"tenant": "a", "id": 7})
 
 
 def test_missing_key_and_unfit_value_are_reported(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,27 @@ def test_every_code_of_mysql_has_the_fault_of_the_table() -> None:
     wrong = {code: each for code, each in codes.items() if mysql.fault_of(code) is not expected(each[1])}
     assert wrong == {}
     assert {*mysql.ROW_CODES, *mysql.ROUTE_CODES, *mysql.DEPENDENCY_CODES} <= codes.keys()
+
+
+EXISTS = {"index": 3, "code": 11000, "keyPattern": {"_id": 1}, "errmsg": "E11000 duplicate key"}
+OF_ANOTHER_INDEX = {**EXISTS, "keyPattern": {"email": 1}}
+CUT_OFF = {"code": 64, "errmsg": "waiting for replication timed out"}
+
+
+@pytest.mark.parametrize(
+    ("details", "existing"),
+    [
+        ({"writeErrors": [EXISTS], "writeConcernErrors": []}, [3]),
+        ({"writeErrors": [EXISTS, OF_ANOTHER_INDEX]}, None),
+        ({"writeErrors": [EXISTS], "writeConcernErrors": [CUT_OFF]}, None),
+        ({"writeErrors": [], "writeConcernErrors": [CUT_OFF]}, None),
+    ],
+)
+def test_only_documents_that_exist_are_written_in_another_way(
+    details: dict[str, Any], existing: list[int] | None
+) -> None:
+    """If the other inserts may be rolled back, the whole write is repeated."""
+    assert mongodb.existing_documents(details) == existing
 
 
 def test_every_code_of_mongodb_has_the_fault_of_the_table() -> None:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service_kit.mysql import create_engine
 from support.stored_copies import State, StoredCopy, StoredMysqlCopy, empty_copy, refusing_trigger
 from sync_service.apply.changes import Change
 from sync_service.apply.ordering import ApplyMode, Version, applies, merged, offset, topic_partition
@@ -246,6 +247,28 @@ async def test_value_that_mysql_can_not_hold_is_rejected_as_data(
     bad = copy.change("5" * 24, streaming(1), "bad")
     with pytest.raises(Rejected):
         await mysql_sink.write([Change(bad.key, {**(bad.values or {}), **value}, bad.version)])
+
+
+async def test_mode_of_the_server_changes_no_value(
+    mysql_root_url: str, schema_url: str, routes: dict[str, Route]
+) -> None:
+    """Without the strict mode MySQL would cut the text, and with NO_BACKSLASH_ESCAPES double its backslashes."""
+    root = create_engine(mysql_root_url)
+    async with root.begin() as connection:
+        await connection.execute(text("SET GLOBAL sql_mode = 'NO_BACKSLASH_ESCAPES'"))
+    engine = engine_for_sinks(schema_url, pool_size=1)
+    try:
+        copy = StoredMysqlCopy(MysqlSink(engine, routes["tweets"]), engine)
+        change = copy.change("5" * 24, streaming(1), "a\\b'c")
+        with pytest.raises(Rejected, match="1406"):
+            await copy.sink.write([Change(change.key, {**(change.values or {}), "lang": "x" * 21}, change.version)])
+        await copy.sink.write([change])
+        assert (await copy.readable())["5" * 24] == "a\\b'c"
+    finally:
+        await engine.dispose()
+        async with root.begin() as connection:
+            await connection.execute(text("SET GLOBAL sql_mode = DEFAULT"))
+        await root.dispose()
 
 
 async def test_value_that_mongodb_can_not_hold_is_rejected_as_data(mongo_sink: MongoSink) -> None:

@@ -4,7 +4,7 @@ from sync_service.apply.changes import Change
 from sync_service.apply.ordering import Version, offset
 from sync_service.debezium.envelope import SNAPSHOT_READ, decode
 from sync_service.routes.config import Route
-from sync_service.routes.mapping import map_fields, map_key
+from sync_service.routes.mapping import map_event_key, map_fields
 
 
 def decode_change(
@@ -21,7 +21,7 @@ def decode_change(
         return None
     source, operation = event.source, event.operation
     return Change(
-        key=map_key(route, event.key),
+        key=map_event_key(route, event.key),
         values=None if operation == "d" or event.after is None else map_fields(route, event.after),
         version=Version(
             topic_partition=topic_partition,

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Literal
 
@@ -18,7 +19,7 @@ from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
 from sync_service.kafka.deadlines import within
 from sync_service.routes.config import Route
 from sync_service.routes.problems import UnknownRoute
-from sync_service.sinks.base import Rejected, Sink
+from sync_service.sinks.base import TOMBSTONE_LIFETIME, Rejected, RouteRefused, Sink
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +28,10 @@ READ_SECONDS = 60.0
 
 _IN_DOUBT = (
     "nothing proves which of the two is newer, the event or the row: reconcile the route, then discard the dead letter"
+)
+_MAY_BE_DELETED = (
+    "its row does not exist, and may have been deleted since: tombstones are kept for 7 days. Reconcile the route with "
+    "--repair, then discard the dead letter"
 )
 
 Action = Literal["retry", "discard"]
@@ -156,12 +161,15 @@ class DeadLetterService:
             return "skipped"
         sink = self._sink(route)
         try:
+            creates_row = change.values is not None and await sink.version(change.key) is None
+            if creates_row and _is_older_than_tombstones(letter, route):
+                raise _RetryFailed(_MAY_BE_DELETED)
             written = await sink.write([change], ApplyMode.RETRY)
-        except Rejected as error:
+            if written.applied:
+                return "applied"
+            stored = await sink.version(change.key)
+        except (Rejected, RouteRefused) as error:
             raise _RetryFailed(str(error)) from error
-        if written.applied:
-            return "applied"
-        stored = await sink.version(change.key)
         if stored is None or applies(change.version, stored):
             raise _RetryFailed(_IN_DOUBT)
         return "skipped"
@@ -189,6 +197,10 @@ class DeadLetterService:
                 self._index = DeadLetterIndex(topic_id)
             await self._reader.catch_up(self._index)
             return self._index
+
+
+def _is_older_than_tombstones(letter: DeadLetter, route: Route) -> bool:
+    return route.tombstones != "keep" and letter.failed_at < datetime.now(UTC) - TOMBSTONE_LIFETIME
 
 
 def _in_time() -> AbstractAsyncContextManager[None]:

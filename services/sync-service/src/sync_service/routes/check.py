@@ -15,7 +15,7 @@ from sync_service.kafka.admin import offset_ranges
 from sync_service.kafka.clients import consumer_of_topics, read_until
 from sync_service.kafka.deadlines import within
 from sync_service.routes.config import Route
-from sync_service.routes.mapping import map_key
+from sync_service.routes.mapping import map_event_key
 from sync_service.sinks.registry import refused_schemas
 from sync_service.sinks.sources import SOURCES
 
@@ -121,7 +121,7 @@ def _finding(route: Route, record: "ConsumerRecord[bytes, bytes]") -> Finding | 
             return None
         if event.source.connector != route.source_store:
             return Finding(route.name, "topic", _other_source(route, f"the event {place} says"))
-        map_key(route, event.key)
+        map_event_key(route, event.key)
     except NoKeys as error:
         return Finding(route.name, "topic", f"{place}: {error}")
     except MissingKey as error:

@@ -1,6 +1,6 @@
 """A route, as `routes.yaml` declares it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -204,6 +204,11 @@ class Route(Declaration):
     @cached_property
     def key_mapping(self) -> RowMapping:
         return RowMapping([field.mapped_key(name, self.target) for name, field in self.key.items()])
+
+    @cached_property
+    def key_columns(self) -> Collection[str]:
+        """The fields of the source's key that the key takes something from."""
+        return {field.source_path(name)[0] for name, field in self.key.items() if not field.is_constant}
 
     @cached_property
     def fields_mapping(self) -> RowMapping:

@@ -15,6 +15,18 @@ class DocumentId(dict[str, Any]):
         return hash(tuple(self.items()))
 
 
+def map_event_key(route: Route, key: Row) -> tuple[Any, ...]:
+    """`map_key` of an event's key, of which the route must take every field: it would merge rows that differ in others.
+
+    Raises `MissingKey`, `UnfitValue`.
+    """
+    mapped = map_key(route, key)
+    if left_out := key.keys() - route.key_columns:
+        columns = ", ".join(sorted(left_out))
+        raise MissingKey(f"route {route.name} does not take {columns} into its key, so different rows would become one")
+    return mapped
+
+
 def map_key(route: Route, key: Row) -> tuple[Any, ...]:
     """The key of the copy, in the order of the route: one document if it is `is_keyed_by_document`.
 

@@ -5,7 +5,7 @@ give, also through what operators add to its collection: indexes, validators, a 
 them the five-digit ones that the server's source gives to single places, are `Fault.UNKNOWN`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bson.errors import BSONError
@@ -289,6 +289,17 @@ def fault_of(code: int) -> Fault:
 def exists_already(error: Mapping[str, Any]) -> bool:
     """Does the document itself exist, and not another one with the same value in a unique index?"""
     return error["code"] == DUPLICATE_KEY and error.get("keyPattern") == {"_id": 1}
+
+
+def existing_documents(details: Mapping[str, Any]) -> Sequence[int] | None:
+    """The indexes of the inserts that failed because their documents exist; None if anything else has failed.
+
+    After a failed write concern none of the writes is certain, whatever the errors of single ones are.
+    """
+    failures = details.get("writeErrors", [])
+    if details.get("writeConcernErrors") or not failures or not all(map(exists_already, failures)):
+        return None
+    return [failure["index"] for failure in failures]
 
 
 def translated(error: Exception, *, of_row: bool = True) -> Rejected | Unavailable:

@@ -27,7 +27,7 @@ from sync_service.sinks.base import (
     split_applied_skipped,
 )
 from sync_service.sinks.mongodb.documents import stored_version
-from sync_service.sinks.mongodb.errors import exists_already, translated
+from sync_service.sinks.mongodb.errors import existing_documents, translated
 from sync_service.sinks.mongodb.keys import stored_id, stored_value
 
 if TYPE_CHECKING:
@@ -106,17 +106,17 @@ class MongoSink:
         except (PyMongoError, BSONError, OverflowError, UnicodeError, TimeoutError) as error:
             raise translated(error) from error
 
-    async def _bulk(self, requests: "list[Write]") -> tuple[int, list[int]]:
+    async def _bulk(self, requests: "list[Write]") -> tuple[int, Sequence[int]]:
         """The number of applied requests, and the indexes of inserts whose document exists already."""
         async with asyncio.timeout(WRITE_SECONDS):
             try:
                 counts: Mapping[str, Any] = (await self._collection.bulk_write(requests, ordered=False)).bulk_api_result
-                there = []
+                there: Sequence[int] = ()
             except BulkWriteError as error:
-                counts, failures = error.details, error.details.get("writeErrors", [])
-                if not failures or not all(map(exists_already, failures)):
+                counts, found = error.details, existing_documents(error.details)
+                if found is None:
                     raise
-                there = [failure["index"] for failure in failures]
+                there = found
         return counts["nInserted"] + counts["nUpserted"] + counts["nModified"], there
 
     async def version(self, key: Key) -> Version | None:
