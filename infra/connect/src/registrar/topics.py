@@ -215,7 +215,7 @@ class TopicReconciler:
                 "change topics.yaml, or delete the topic to have it created again"
             )
         if topic.leaderless:
-            return f"has {topic.leaderless} of {count} partitions without a leader: their broker is down"
+            return f"has {len(topic.leaderless)} of {count} partitions without a leader: their broker is down"
         return self._deviating.get(name)
 
     def _report(self, problems: dict[str, str]) -> None:

@@ -34,12 +34,12 @@ _NO_ID = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """`id` has 32 hexadecimal digits; `partitions` are numbers, in order; `leaderless` partitions have no leader."""
+    """`id` has 32 hexadecimal digits. `partitions` and `leaderless`, those without a leader, are numbers, in order."""
 
     name: str
     id: str
     partitions: Sequence[int]
-    leaderless: int
+    leaderless: Sequence[int] = ()
 
     @property
     def topic_partitions(self) -> list[TopicPartition]:
@@ -67,7 +67,7 @@ async def describe_topics_by(
             described[name] = _error(code, name)
         else:
             leaders = {number: leader for _code, number, leader, *_ in partitions}
-            leaderless = sum(leader < 0 for leader in leaders.values())
+            leaderless = sorted(number for number, leader in leaders.items() if leader < 0)
             described[name] = Topic(name, topic_id.hex, sorted(leaders), leaderless)
     return described
 

@@ -1,22 +1,25 @@
 """Topics that are missing, recreated, or get partitions: each affects only its own route."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import NewTopic
-from aiokafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
 
 from embedded_stack import Stack
-from service_kit.kafka_topics import describe_topics
+from service_kit.kafka import KafkaClients
+from service_kit.kafka_topics import Topic, describe_topics
 from support.change_events import user_event
 from support.polling import eventually
 from support.sync_harness import PARTITIONS, SyncHarness, becomes, tweet_event, tweet_id
 from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
-from sync_service.kafka import route_topics
-from sync_service.kafka.admin import existing_topics
+from sync_service.kafka import group, placer, route_topics
+from sync_service.kafka.admin import OffsetRange, existing_topics, offset_ranges_or_errors
+from sync_service.kafka.clients import standalone_consumer
 from sync_service.runner import SyncRunner
 
 
@@ -93,6 +96,62 @@ async def test_route_without_access_to_its_topic_waits_alone_and_is_retried(
     is_denied = False
     await becomes(harness.tweets, {tweet_id(1): "one"})
     await becomes(lambda: reason(runner), "")
+
+
+async def test_partition_without_a_leader_waits_alone(harness: SyncHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that is alone leads all partitions. So the test changes what it says, as aiokafka would report it."""
+    monkeypatch.setattr(group, "TOPICS_CHECK_SECONDS", 0.5)
+    monkeypatch.setattr(placer, "UNANSWERED_SECONDS", 0.5)
+    led, leaderless = TopicPartition(harness.tweets_topic, 0), TopicPartition(harness.tweets_topic, 1)
+    has_leader, is_known = asyncio.Event(), False
+
+    async def described(kafka: KafkaClients, names: Sequence[str]) -> Mapping[str, Topic | KafkaError]:
+        topics = dict(await describe_topics(kafka, names))
+        topic = topics[leaderless.topic]
+        if is_known and not has_leader.is_set() and isinstance(topic, Topic):
+            topics[leaderless.topic] = replace(topic, leaderless=[leaderless.partition])
+        return topics
+
+    beginning_offsets = AIOKafkaConsumer.beginning_offsets
+
+    async def once_led(consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> Any:
+        if leaderless in partitions:
+            await has_leader.wait()
+        return await beginning_offsets(consumer, partitions)
+
+    monkeypatch.setattr(route_topics, "describe_topics", described)
+    monkeypatch.setattr(AIOKafkaConsumer, "beginning_offsets", once_led)
+    runner = harness.start_sync()
+    for partition in (led, leaderless):
+        event = tweet_event(partition.partition, "x")
+        await harness.send(partition.topic, event, partition=partition.partition)
+    await harness.send(harness.users_topic, user_event({"id": "u1", "username": "ada"}))
+    await eventually(lambda: harness.user("u1"))
+    await becomes(harness.tweets, {tweet_id(0): "x"})
+    # First by a request without an answer, and then by the description of the topic.
+    named = f"partition 1 of topic {leaderless.topic}"
+    assert (await reason(runner)).startswith(f"tweets: Kafka: the offsets of {named} can't be read: ")
+    is_known = True
+    await becomes(lambda: reason(runner), f"tweets: Kafka: {named} has no leader")
+    assert blocked(runner) == {"tweets": 1, "users": 0}
+    has_leader.set()
+    await becomes(harness.tweets, {tweet_id(0): "x", tweet_id(1): "x"})
+    await becomes(lambda: reason(runner), "")
+    # The consumer was never replaced.
+    assert runner.metrics.registry.get_sample_value("sync_rebalances_total") == 1
+
+
+async def test_partition_without_an_answer_does_not_hide_the_offsets_of_others(
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka takes a partition that does not exist for one without a leader."""
+    monkeypatch.setattr("sync_service.kafka.admin.OFFSETS_SECONDS", 1.0)
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
+    async with standalone_consumer(harness.kafka, [harness.tweets_topic], client_id="test") as consumer:
+        found, missing = (TopicPartition(harness.tweets_topic, number) for number in (0, 99))
+        answers = await offset_ranges_or_errors(consumer, [found, missing])
+    assert answers[found] == OffsetRange(0, 1)
+    assert isinstance(answers[missing], KafkaError)
 
 
 async def test_all_topics_may_be_missing(harness: SyncHarness) -> None:

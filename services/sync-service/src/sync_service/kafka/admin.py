@@ -1,5 +1,6 @@
 """Metadata from the broker: topics, offsets, and the offsets that a consumer group has committed."""
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -11,9 +12,12 @@ from aiokafka.structs import OffsetAndMetadata
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_topics import Topic, describe_topics
 from service_kit.retry import Backoff, Retrier
+from sync_service.kafka.deadlines import within
 
 # A broker that has just started has to load the group before it can answer.
 COORDINATOR_SECONDS = 10.0
+# The deadline of one request for the offsets of partitions, of which some may have no leader.
+OFFSETS_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,23 @@ async def offset_ranges(
     begins = await consumer.beginning_offsets(list(partitions))
     ends = await consumer.end_offsets(list(partitions))
     return {partition: OffsetRange(begins[partition], ends[partition]) for partition in partitions}
+
+
+async def offset_ranges_or_errors(
+    consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]
+) -> Mapping[TopicPartition, OffsetRange | KafkaError]:
+    """The offsets of each partition, or the error, after two times `OFFSETS_SECONDS` at the latest.
+
+    aiokafka waits for the leaders of all partitions. If one does not answer, each partition is asked for alone.
+    """
+    try:
+        async with within(OFFSETS_SECONDS, "no answer"):
+            return dict(await offset_ranges(consumer, partitions))
+    except KafkaError as error:
+        if len(partitions) == 1:
+            return dict.fromkeys(partitions, error)
+    answers = await asyncio.gather(*(offset_ranges_or_errors(consumer, [each]) for each in partitions))
+    return {partition: found for answer in answers for partition, found in answer.items()}
 
 
 async def committed_offsets(

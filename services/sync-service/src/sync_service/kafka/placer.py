@@ -5,11 +5,12 @@ from collections.abc import Mapping
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from service_kit.kafka import KafkaClients
 from sync_service.apply.processor import RouteProcessor
-from sync_service.kafka.admin import committed_offsets, offset_ranges
+from sync_service.kafka.admin import OffsetRange, committed_offsets, offset_ranges_or_errors
 from sync_service.kafka.assignment import Assignment
 from sync_service.kafka.clients import REQUEST_TIMEOUT_MS
 from sync_service.kafka.deadlines import within
@@ -22,8 +23,11 @@ from sync_service.sinks.base import Unavailable
 
 log = structlog.get_logger(__name__)
 
-PLACE_SECONDS = 15.0
+PLACE_SECONDS = 20.0
+# The pause before a partition is tried again.
 RETRY_SECONDS = 1.0
+# Longer after requests without an answer: no other partition is polled while they wait.
+UNANSWERED_SECONDS = 10.0
 REMEDY = "have the connector take a snapshot, or run sync-service reconcile --repair; reconcile ends the doubt"
 
 
@@ -52,12 +56,13 @@ class PartitionPlacer:
         self._gaps = gaps
         self._stops = stops
         self._processors = processors
-        self._place_at = 0.0
+        self._place_at: dict[TopicPartition, float] = {}
         # The offset at which this process gave a partition up, with the id of the topic.
         self._reached: dict[TopicPartition, OffsetAndMetadata] = {}
 
     def note_revoked(self, worker: PartitionWorker) -> None:
         """Remember how far a partition was: its offset may not be committed when it is assigned again."""
+        self._place_at.pop(worker.partition, None)
         if worker.next_offset is not None:
             self._reached[worker.partition] = OffsetAndMetadata(worker.next_offset, worker.topic_id)
 
@@ -72,24 +77,25 @@ class PartitionPlacer:
                 consumer.seek(partition, 0)
 
     async def place(self, consumer: AIOKafkaConsumer) -> None:
-        """Place the unplaced partitions whose worker is idle. Raises `KafkaError`.
+        """Place the unplaced partitions whose worker is idle. Raises `KafkaError` if the broker does not answer.
 
         A partition that was read before is placed only when all its fetched records are applied. Otherwise the offset
-        that is committed then would skip records that are still in work.
+        that is committed then would skip records that are still in work. A partition without a leader is tried again
+        later, and does not delay the others.
         """
         assignment = self._assignment
-        partitions = [each for each in assignment.unplaced if each in assignment.workers and self._is_idle(each)]
-        if not partitions or time.monotonic() < self._place_at:
+        if not (partitions := self._placeable()):
             return
         generation = assignment.generation
         async with within(PLACE_SECONDS, "the offsets to begin at could not be read"):
             async with self._kafka.started(self._kafka.admin(request_timeout_ms=REQUEST_TIMEOUT_MS)) as admin:
                 committed = await committed_offsets(admin, self._group_id, partitions)
-            kept = await offset_ranges(consumer, partitions)
+            answers = await offset_ranges_or_errors(consumer, partitions)
         if assignment.generation != generation:
             return
+        kept = self._answered(answers)
         places = {}
-        for partition in partitions:
+        for partition in kept:
             topic_id, failed_at = self._topics.readable[partition.topic].id, assignment.unplaced[partition]
             known = committed.get(partition) or self._reached.get(partition)
             if failed_at is not None:
@@ -104,12 +110,51 @@ class PartitionPlacer:
             consumer.seek(partition, place.offset)
             del assignment.unplaced[partition]
             worker = assignment.workers[partition]
+            worker.note_recovery()
             worker.start_at(place.offset, commit=not place.is_committed, discard=place.discard)
             consumer.resume(partition)
         _log_beginnings(placed)
 
-    def _is_idle(self, partition: TopicPartition) -> bool:
-        return self._assignment.workers[partition].is_idle
+    def _placeable(self) -> list[TopicPartition]:
+        """The unplaced partitions that are to be tried now: they have a leader, as far as is known."""
+        assignment, placeable = self._assignment, []
+        for partition in assignment.unplaced:
+            worker = assignment.workers.get(partition)
+            if worker is None or not worker.is_idle or time.monotonic() < self._place_at.get(partition, 0.0):
+                continue
+            if partition.partition in self._topics.readable[partition.topic].leaderless:
+                reason = f"Kafka: partition {partition.partition} of topic {partition.topic} has no leader"
+                self._postpone({partition: Unavailable(reason)}, RETRY_SECONDS)
+            else:
+                placeable.append(partition)
+        return placeable
+
+    def _answered(
+        self, answers: Mapping[TopicPartition, OffsetRange | KafkaError]
+    ) -> Mapping[TopicPartition, OffsetRange]:
+        """Postpone the partitions without an answer. Raises `KafkaError` if this process reads no partition at all."""
+        answered = {partition: found for partition, found in answers.items() if isinstance(found, OffsetRange)}
+        errors = {partition: found for partition, found in answers.items() if isinstance(found, KafkaError)}
+        if errors and not answered and not self._assignment.next_offsets():
+            raise next(iter(errors.values()))
+        self._postpone(
+            {
+                partition: Unavailable(
+                    f"Kafka: the offsets of partition {partition.partition} of topic {partition.topic} can't be read: "
+                    f"{error}"
+                )
+                for partition, error in errors.items()
+            },
+            UNANSWERED_SECONDS,
+        )
+        return answered
+
+    def _postpone(self, reasons: Mapping[TopicPartition, Unavailable], seconds: float) -> None:
+        """Not by the retry helper: the consumer has to be polled in between."""
+        for partition, reason in reasons.items():
+            if (worker := self._assignment.workers.get(partition)) is not None:
+                worker.note_failure(reason)
+                self._place_at[partition] = time.monotonic() + seconds
 
     async def _record_gaps(self, places: Mapping[TopicPartition, Placement]) -> bool:
         """A gap is skipped only after it is stored. False if MySQL does not answer."""
@@ -119,21 +164,12 @@ class PartitionPlacer:
         try:
             await self._gaps.record(gaps)
         except Unavailable as error:
-            for worker in self._workers_with_gaps(places):
-                worker.note_failure(error)
-            # Not by the retry helper: the consumer has to be polled in between.
-            self._place_at = time.monotonic() + RETRY_SECONDS
+            self._postpone({partition: error for partition, place in places.items() if place.gaps}, RETRY_SECONDS)
             return False
-        for worker in self._workers_with_gaps(places):
-            worker.note_recovery()
         for gap in gaps:
             name = self._processors[gap.topic].route.name
             log.warning("the copy is in doubt", route=name, reason=str(gap), way_on=REMEDY, notable=True)
         return True
-
-    def _workers_with_gaps(self, places: Mapping[TopicPartition, Placement]) -> list[PartitionWorker]:
-        workers = self._assignment.workers
-        return [workers[each] for each, place in places.items() if place.gaps and each in workers]
 
 
 def _log_beginnings(places: Mapping[TopicPartition, Placement]) -> None:
