@@ -98,6 +98,19 @@ async def test_route_without_access_to_its_topic_waits_alone_and_is_retried(
     await becomes(lambda: reason(runner), "")
 
 
+async def test_route_whose_topic_the_broker_refuses_waits_alone(harness: SyncHarness) -> None:
+    """`load_routes` refuses this name; a broker may refuse others."""
+    refused = f"{harness.tweets_topic} items"
+    harness.routes[1] = harness.routes[1].model_copy(update={"topic": refused})
+    runner = harness.start_sync()
+    await harness.send(harness.users_topic, user_event({"id": "u1", "username": "ada"}))
+    await eventually(lambda: harness.user("u1"))
+    assert await reason(runner) == (
+        f"tweets: Kafka: the broker answers with an error: [Error 17] InvalidTopicError: {refused}"
+    )
+    assert blocked(runner) == {"tweets": 1, "users": 0}
+
+
 async def test_partition_without_a_leader_waits_alone(harness: SyncHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that is alone leads all partitions. So the test changes what it says, as aiokafka would report it."""
     monkeypatch.setattr(group, "TOPICS_CHECK_SECONDS", 0.5)

@@ -1,6 +1,8 @@
 """The sync on a Kafka with TLS and SASL, and what it says of one that it can't use."""
 
+import json
 import re
+import secrets
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -8,15 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from registrar.topics import TopicDeclaration, ensure_topics
 from service_kit.kafka import KafkaClients
-from support.change_events import user_event
+from support.change_events import mysql_event, user_event
 from support.commands import run_command
 from support.polling import eventually
 from support.replicas import Replica
 from support.secured_kafka import PASSWORD, SecuredKafka, secured_kafka
 from support.sync_process import SyncProcess
+from support.topics import create_topics
 
 pytestmark = pytest.mark.integration
 
@@ -252,6 +256,38 @@ async def test_missing_rights_are_reported(sync: SyncProcess, kafka: SecuredKafk
             assert f"{route}: Kafka: {denied} {sync.topic(route)}: rights (ACLs) are missing" in said
     code, _, errors = await sync.command("inspect", "--route", sync.users, "--limit=1", **variables)
     assert (code, errors.strip()) == (1, f"error: {denied} {sync.topic(sync.users)}: rights (ACLs) are missing")
+
+
+async def test_check_reports_topics_without_rights_and_checks_the_others(kafka: SecuredKafka, tmp_path: Path) -> None:
+    names = ("hidden", "unreadable", "right", "nokeys")
+    topics = {name: f"test.{secrets.token_hex(4)}.{name}" for name in names}
+    await create_topics(kafka.plain, *topics.values())
+    key, value = mysql_event({"id": "u1", "v": "x"})
+    async with AIOKafkaProducer(bootstrap_servers=kafka.plain) as producer:
+        for name, topic in topics.items():
+            await producer.send_and_wait(topic, key=None if name == "nokeys" else key, value=value)
+    kafka.grant("bob", "topic", [topics["unreadable"]], ["Describe"])
+    kafka.grant("bob", "topic", [topics["right"], topics["nokeys"]], ["Describe", "Read"])
+    file = tmp_path / "routes.yaml"
+    declared = {
+        name: {
+            "topic": topic,
+            "target": {"store": "mongodb", "collection": name},
+            "key": {"_id": {"from": "id", "type": "string"}},
+            "fields": {"v": "string"},
+        }
+        for name, topic in topics.items()
+    }
+    file.write_text(json.dumps(declared))
+    variables = {**kafka.variables(SASL_USERNAME="bob"), "SYNC_ROUTES_FILE": str(file)}
+    code, _, errors = await run_command("sync-service", "routes", "check", within=60, **variables)
+    denied = "Kafka denies this user access to the topic"
+    assert code == 1
+    assert sorted(line.partition("route ")[2].partition(";")[0] for line in errors.splitlines()) == [
+        f"hidden: topic: {denied} {topics['hidden']}: rights (ACLs) are missing",
+        f"nokeys: topic: {topics['nokeys']}-0@0: the record has no key: its table has no primary key",
+        f"unreadable: topic: {denied} {topics['unreadable']}: rights (ACLs) are missing",
+    ]
 
 
 async def test_registrar_reports_the_same_error(sync: SyncProcess, kafka: SecuredKafka) -> None:

@@ -115,6 +115,25 @@ def test_wrong_route_is_explained_in_one_line(tmp_path: Path, change: tuple[str,
     assert "things" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("topic", "reason"),
+    [
+        ("cdc.mysql.shop.order items", "Debezium writes _ for each other character: cdc.mysql.shop.order_items"),
+        ("cdc.mysql.shop.größe/x", "Debezium writes _ for each other character: cdc.mysql.shop.gr__e_x"),
+        ("x" * 250, "at most 249 characters, and this one has 250"),
+        ("..", "'..' can't be the name of a topic"),
+        ("''", "'' can't be the name of a topic"),
+    ],
+)
+def test_topic_that_kafka_refuses_is_explained(tmp_path: Path, topic: str, reason: str) -> None:
+    file = routes_file(tmp_path, ROUTE.replace("cdc.mysql.shop.things", topic))
+    with pytest.raises(InvalidRoutes, match=r"routes\.yaml:3: route things: topic: ") as raised:
+        load_routes(file)
+    assert reason in str(raised.value)
+    legal = routes_file(tmp_path, ROUTE.replace("cdc.mysql.shop.things", f"A-0_.{'x' * 244}"))
+    assert len(load_routes(legal)[0].topic) == 249
+
+
 @pytest.mark.parametrize("text", ["", "[]", "a: {", "a: 1"])
 def test_file_without_routes_is_explained(tmp_path: Path, text: str) -> None:
     with pytest.raises(InvalidRoutes):

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 
 import structlog
-from aiokafka.errors import KafkaError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_topics import Topic, describe_topics
@@ -15,8 +15,6 @@ log = structlog.get_logger(__name__)
 
 # The pause before a denied topic is tried again: each attempt is a rebalance of the whole group.
 DENIED_SECONDS = 60.0
-# Errors that concern one topic. All others concern the broker.
-_OF_ONE_TOPIC = (UnknownTopicOrPartitionError, TopicAuthorizationFailedError)
 
 
 class TopicRecreated(Exception):  # noqa: N818 - an event
@@ -41,11 +39,11 @@ class RouteTopics:
         return self._dead_letters_problem
 
     async def refresh(self) -> None:
-        """Describe all topics. Raises `TopicRecreated`, and `KafkaError` if the broker does not answer."""
+        """Describe all topics. Raises `TopicRecreated`, and `KafkaError` if the broker does not answer.
+
+        Any error in the description of a topic concerns that topic only.
+        """
         described = await describe_topics(self._kafka, [*self._processors, DEAD_LETTERS_TOPIC])
-        for error in described.values():
-            if isinstance(error, KafkaError) and not isinstance(error, _OF_ONE_TOPIC):
-                raise error
         described = {name: self._unless_denied(name, found) for name, found in described.items()}
         self._dead_letters_problem = await self._problem_of(described[DEAD_LETTERS_TOPIC])
         for name, processor in self._processors.items():

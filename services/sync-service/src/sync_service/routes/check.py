@@ -1,17 +1,18 @@
 """What would stop a route: `sync-service routes check` finds it beforehand, as far as its servers are there to ask."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import combinations
 
-from aiokafka import ConsumerRecord
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
 
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_topics import Topic, describe_topics
 from sync_service.debezium.envelope import decode
 from sync_service.debezium.errors import InvalidEvent, MissingKey, NoKeys
-from sync_service.kafka.admin import offset_ranges
+from sync_service.kafka.admin import OffsetRange, offset_ranges_or_errors
 from sync_service.kafka.clients import consumer_of_topics, read_until
 from sync_service.kafka.deadlines import within
 from sync_service.routes.config import Route
@@ -86,30 +87,58 @@ async def refused_targets(mysql_url: str, routes: Sequence[Route]) -> list[Findi
 
 
 async def refused_events(kafka: KafkaClients, routes: Sequence[Route]) -> list[Finding]:
-    """Whether the newest events of each topic can be applied at all. Topics that do not exist yet are left out.
+    """Whether each topic can be read, and its newest events be applied at all.
 
-    Raises `KafkaError`.
+    Topics that do not exist yet are left out. Raises `KafkaError` if the broker does not answer.
     """
     by_topic = {route.topic: route for route in routes}
-    found: dict[str, Finding] = {}
+    findings: list[Finding] = []
     async with within(_READ_SECONDS, "the newest events could not be read"):
-        described = await describe_topics(kafka, by_topic)
-        topics = [topic for topic in described.values() if isinstance(topic, Topic)]
-        for error in described.values():
-            if isinstance(error, KafkaError) and not isinstance(error, UnknownTopicOrPartitionError):
-                raise error
+        topics = []
+        for name, topic in (await describe_topics(kafka, by_topic)).items():
+            if isinstance(topic, Topic):
+                topics.append(topic)
+            elif not isinstance(topic, UnknownTopicOrPartitionError):
+                findings.append(await _unreadable(kafka, by_topic[name], topic))
         async with consumer_of_topics(kafka, topics, client_id="sync-service-check") as consumer:
-            partitions = [partition for topic in topics for partition in topic.topic_partitions]
-            ranges = {
-                partition: (max(kept.begin, kept.end - _LAST_OFFSETS), kept.end)
-                for partition, kept in (await offset_ranges(consumer, partitions)).items()
-            }
-            filled = {partition: offsets for partition, offsets in ranges.items() if offsets[0] < offsets[1]}
-            async for record in read_until(consumer, filled):
-                route = by_topic[record.topic]
+            led = [
+                each for topic in topics for each in topic.topic_partitions if each.partition not in topic.leaderless
+            ]
+            answers = await offset_ranges_or_errors(consumer, led)
+            for topic in topics:
+                kept = {each: answers.get(each) for each in topic.topic_partitions}
+                findings += await _check_topic(kafka, consumer, by_topic[topic.name], kept)
+    return findings
+
+
+async def _unreadable(kafka: KafkaClients, route: Route, error: KafkaError) -> Finding:
+    return Finding(route.name, "topic", await kafka.explain(error), is_doubt=bool(error.retriable))
+
+
+async def _check_topic(
+    kafka: KafkaClients,
+    consumer: AIOKafkaConsumer,
+    route: Route,
+    kept: Mapping[TopicPartition, OffsetRange | KafkaError | None],
+) -> list[Finding]:
+    """At most one finding. Partitions without offsets are a doubt: they may have no leader at the moment only."""
+    ranges = {
+        partition: (max(found.begin, found.end - _LAST_OFFSETS), found.end)
+        for partition, found in kept.items()
+        if isinstance(found, OffsetRange)
+    }
+    try:
+        filled = {partition: offsets for partition, offsets in ranges.items() if offsets[0] < offsets[1]}
+        async with aclosing(read_until(consumer, filled)) as records:
+            async for record in records:
                 if (finding := _finding(route, record)) is not None:
-                    found.setdefault(route.name, finding)
-    return list(found.values())
+                    return [finding]
+    except TopicAuthorizationFailedError as error:
+        return [await _unreadable(kafka, route, error)]
+    if numbers := [str(partition.partition) for partition in kept if partition not in ranges]:
+        reason = f"the broker has no offsets of partition {', '.join(numbers)} of {route.topic}: events not checked"
+        return [Finding(route.name, "topic", reason, is_doubt=True)]
+    return []
 
 
 def _finding(route: Route, record: "ConsumerRecord[bytes, bytes]") -> Finding | None:

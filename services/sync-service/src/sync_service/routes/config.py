@@ -17,7 +17,7 @@ from sync_service.routes.converters import (
     limited_decimal,
     unfit_value,
 )
-from sync_service.routes.declaration import Declaration, Name
+from sync_service.routes.declaration import Declaration, Name, TopicName
 from sync_service.routes.row_mapping import MappedField, RowMapping
 from sync_service.sinks.target import Target
 from sync_service.sinks.targets import AnyTarget, Store
@@ -142,7 +142,7 @@ class Route(Declaration):
     """One topic and its copy. `dropped` are the fields of the source that are not copied on purpose."""
 
     name: str
-    topic: str
+    topic: TopicName
     target: AnyTarget
     key: Mapping[Name, FieldDeclaration] = Field(min_length=1)
     fields: Mapping[Name, FieldDeclaration]
