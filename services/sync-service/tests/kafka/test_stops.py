@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import CommitFailedError
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -233,6 +235,43 @@ async def test_skipped_events_leave_the_copy_in_doubt(harness: SyncHarness) -> N
     await is_stopped(again, "2 events in a row")
 
 
+async def test_skip_is_kept_until_its_offset_is_committed(
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit during a rebalance fails. Without the skip the next owner of the partition would stop again."""
+    is_rebalancing, commit = False, AIOKafkaConsumer.commit
+
+    async def refused_meanwhile(consumer: AIOKafkaConsumer, offsets: Any) -> None:
+        if is_rebalancing:
+            raise CommitFailedError
+        await commit(consumer, offsets)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", refused_meanwhile)
+    limited = {"sync_dead_letters_max_consecutive": 2}
+    await harness.send(harness.tweets_topic, *[POISON] * 4, tweet_event(1, "one"))
+    runner = harness.start_sync(**limited)
+    await is_stopped(runner, "2 events in a row")
+    is_rebalancing = True
+    await resume(harness, runner, EventsToPass(skip_to={0: 4}, discard_to={}))
+    await becomes(harness.tweets, {tweet_id(1): "one"})
+    await runner.member.settle_skips()
+
+    async def skips() -> int:
+        await runner.stops.refresh()
+        return sum(skip.topic == harness.tweets_topic for skip in runner.stops.skips)
+
+    assert await skips() == 1
+    # The next owner of the partition passes the same events.
+    await harness.stop_sync(runner)
+    is_rebalancing = False
+    again = harness.start_sync(**limited)
+    await harness.send(harness.tweets_topic, tweet_event(2, "two"))
+    await becomes(harness.tweets, {tweet_id(1): "one", tweet_id(2): "two"})
+    assert again.stopped is None
+    runner = again
+    await becomes(skips, 0)
+
+
 async def test_discarded_events_are_dead_letters_that_are_resolved(harness: SyncHarness) -> None:
     await harness.send(harness.tweets_topic, *[POISON] * 4, tweet_event(1, "one"), *[POISON] * 2, tweet_event(2, "two"))
     runner = harness.start_sync(sync_dead_letters_max_consecutive=2)
@@ -419,6 +458,5 @@ def test_placement_passes_the_events_that_an_operator_has_decided_on() -> None:
     assert Placement(10).after(skip) == Placement(10)
     passed = Placement(4).after(skip)
     assert (passed.offset, passed.gaps) == (10, (Gap("t", "id", 0, 4, 10, "skipped by ada"),))
-    assert not passed.is_committed
     discard = Skip("t", "id", 0, 10, discards=True, by="ada")
     assert Placement(4).after(discard) == Placement(4, discard=discard)

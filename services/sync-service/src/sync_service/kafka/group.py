@@ -27,7 +27,7 @@ from sync_service.kafka.lag import LagReader
 from sync_service.kafka.partition import PartitionWorker
 from sync_service.kafka.placer import PartitionPlacer
 from sync_service.kafka.route_topics import RouteTopics, TopicRecreated
-from sync_service.kafka.stops import Stop, Stops
+from sync_service.kafka.stops import Skip, Stop, Stops
 from sync_service.metrics import SyncMetrics
 from sync_service.settings import Settings
 
@@ -89,7 +89,6 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
             stops=stops,
             processors=processors,
         )
-        self._commits = OffsetCommits(self._commit)
         self._failure: BaseException | None = None
         self._stopping = asyncio.Event()
         self._failures = 0
@@ -100,6 +99,8 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
         session_seconds = settings.sync_session_timeout_ms / 1000
         self._close_seconds = min(CLOSE_SECONDS, session_seconds * CLOSE_SHARE)
         self._commit_seconds = min(COMMIT_SECONDS, session_seconds * COMMIT_SHARE)
+        # A commit that is under way when partitions are closed leaves time for the last one.
+        self._commits = OffsetCommits(self._commit, seconds=self._commit_seconds / 2)
         self.problem: str | None = "not started yet"
         # Other clients are members of the group, too. The partitions of this process are consumed all the same.
         self.group_problem: str | None = None
@@ -152,7 +153,7 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
         consumer.subscribe(list(self.topics.readable), listener=self)
         # Partitions are assigned during its start.
         self._assignment.consumer = consumer
-        self._commits.forget()
+        self._commits.forget_all()
         committing = asyncio.create_task(self._commits.run(), name="commits")
         try:
             await consumer.start()
@@ -250,14 +251,26 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
                 self._assignment.unplaced.setdefault(partition, worker.next_offset)
 
     async def settle_skips(self) -> None:
-        """Forget the skips that are done: this process is past their events. Raises `KafkaError`, `Unavailable`."""
-        done = []
+        """Forget the skips that are done: the group has committed an offset after their events.
+
+        Raises `KafkaError`, `Unavailable`.
+        """
+        workers = self._assignment.workers
+        passed: dict[Skip, PartitionWorker] = {}
         for skip in self._stops.skips:
-            worker = self._assignment.workers.get(TopicPartition(skip.topic, skip.partition))
+            worker = workers.get(TopicPartition(skip.topic, skip.partition))
             if worker is not None and worker.topic_id == skip.topic_id and (worker.next_offset or 0) >= skip.end:
-                done.append(skip)
+                passed[skip] = worker
+        if not passed:
+            return
+        failed = await self._commits.flush()
+        # If the worker was closed meanwhile its last offset may not be committed.
+        done = [
+            skip
+            for skip, worker in passed.items()
+            if workers.get(worker.partition) is worker and worker.partition not in failed
+        ]
         if done:
-            await self._commits.flush()
             await self._stops.forget_skips(done)
 
     def _set_fetch_wait(self, consumer: AIOKafkaConsumer) -> None:
@@ -301,8 +314,12 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
         await self._close(revoked)
 
     async def _commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
-        if self._assignment.consumer is not None:
-            await self._assignment.consumer.commit(dict(offsets))
+        """Without partitions that are lost. aiokafka would refuse the whole commit."""
+        if (consumer := self._assignment.consumer) is None:
+            return
+        assigned = consumer.assignment()
+        if kept := {partition: offset for partition, offset in offsets.items() if partition in assigned}:
+            await consumer.commit(kept)
 
     def _worker(self, partition: TopicPartition) -> PartitionWorker:
         consumer, unplaced = self._assignment.consumer, self._assignment.unplaced
@@ -355,15 +372,16 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
             worker.task.cancel()
             if worker.task.done() and not worker.task.cancelled():
                 self._failure = worker.task.exception() or self._failure
+        closed = {worker.partition for worker in closing}
         try:
             async with within(self._commit_seconds, "no answer"):
-                await self._commits.flush()
+                failed = closed.intersection(await self._commits.flush())
+            if failed:
+                _warn_of_uncommitted(failed, "the commits failed")
         except KafkaError as error:
-            log.warning(
-                "offsets are not committed; the events since the last commit come again and are skipped",
-                partitions=sorted(f"{each.partition.topic}-{each.partition.partition}" for each in closing),
-                reason=" ".join(str(error).split()),
-            )
+            _warn_of_uncommitted(closed, " ".join(str(error).split()))
+        finally:
+            self._commits.forget(closed)
 
     async def _note_problem(self, error: Exception) -> None:
         """Log a problem once, however often the same one occurs in a row."""
@@ -385,6 +403,14 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
                 await self._stopping.wait()
         except TimeoutError:
             pass
+
+
+def _warn_of_uncommitted(partitions: Iterable[TopicPartition], reason: str) -> None:
+    log.warning(
+        "offsets are not committed; the events since the last commit come again and are skipped",
+        partitions=sorted(f"{each.topic}-{each.partition}" for each in partitions),
+        reason=reason,
+    )
 
 
 async def _leave(consumer: AIOKafkaConsumer) -> None:

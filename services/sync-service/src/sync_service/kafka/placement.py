@@ -31,11 +31,6 @@ class Placement:
         skipped = Gap(skip.topic, skip.topic_id, skip.partition, self.offset, skip.end, f"skipped by {skip.by}")
         return replace(self, offset=skip.end, gaps=(*self.gaps, skipped))
 
-    @property
-    def is_committed(self) -> bool:
-        """Has the group committed this offset?"""
-        return self.why is None and not self.gaps
-
 
 def placement(
     partition: TopicPartition, topic_id: str, offset_range: OffsetRange, committed: OffsetAndMetadata | None

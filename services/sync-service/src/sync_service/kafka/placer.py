@@ -111,7 +111,8 @@ class PartitionPlacer:
             del assignment.unplaced[partition]
             worker = assignment.workers[partition]
             worker.note_recovery()
-            worker.start_at(place.offset, commit=not place.is_committed, discard=place.discard)
+            is_committed = committed.get(partition) == OffsetAndMetadata(place.offset, worker.topic_id)
+            worker.start_at(place.offset, commit=not is_committed, discard=place.discard)
             consumer.resume(partition)
         _log_beginnings(placed)
 
