@@ -158,6 +158,16 @@ def test_snapshot_is_known_by_the_offsets(offsets: list[dict[str, Any]], *, is_s
     assert takes_snapshot(offsets) == is_snapshot
 
 
+def test_event_that_lacks_columns_is_a_problem_that_names_the_setting() -> None:
+    error = "DebeziumException: Error processing binlog event; cause: internal schema size 3, but row size 1, restart"
+    problem = new_monitor().problem(ConnectorState(CONFIG, "RUNNING", ("FAILED",), failure=error), CONFIG)
+    assert problem is not None
+    assert problem.startswith(
+        "an event lacks columns, because a session has changed rows with another binlog_row_image"
+    )
+    assert problem.endswith(error)
+
+
 def test_too_large_record_is_a_problem_that_names_the_setting_and_no_reason_to_restart_for_ever() -> None:
     monitor = new_monitor()
     # The first time it may have failed before its topic accepted such records.

@@ -1,9 +1,11 @@
 """Settings of the source databases, read with the connectors' accounts."""
 
+import base64
 import secrets
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+import bson
 import pytest
 from pymongo import AsyncMongoClient
 from sqlalchemy import text
@@ -91,15 +93,25 @@ async def test_real_servers_are_read_with_the_accounts_of_the_connectors(
     assert await source_problem(connectors["mysql-users"]) is None
 
 
-async def test_session_with_partial_json_is_reported(connectors: dict[str, Connector], root: AsyncEngine) -> None:
-    """Debezium does not decode its updates, so no event can be refused."""
+@pytest.mark.parametrize(
+    ("variable", "value", "consequence"),
+    [
+        ("binlog_row_value_options", "PARTIAL_JSON", "Debezium leaves out their updates"),
+        ("binlog_row_image", "MINIMAL", "the connector fails at their changes"),
+        ("binlog_format", "STATEMENT", "Debezium leaves out their changes"),
+    ],
+)
+async def test_session_with_a_wrong_setting_of_its_own_is_reported(
+    connectors: dict[str, Connector], root: AsyncEngine, variable: str, value: str, consequence: str
+) -> None:
+    """No event can be refused: there is none, or the connector can't read it."""
     async with root.connect() as session:
-        await session.execute(text("SET SESSION binlog_row_value_options = 'PARTIAL_JSON'"))
+        await session.execute(text(f"SET SESSION {variable} = '{value}'"))
         problem = await source_problem(connectors["mysql-users"])
-        await session.execute(text("SET SESSION binlog_row_value_options = ''"))
+        await session.execute(text(f"SET SESSION {variable} = '{RIGHT[variable]}'"))
     assert problem == (
-        "MySQL: sessions with binlog_row_value_options of their own: 1; Debezium leaves out their updates, so end them "
-        "and run sync-service reconcile --repair"
+        f"MySQL: sessions with {variable} of their own: 1; {consequence}, so end them and run sync-service "
+        "reconcile --repair"
     )
     assert await source_problem(connectors["mysql-users"]) is None
 
@@ -148,6 +160,11 @@ async def test_event_that_mongodb_does_not_deliver_is_named(
     assert problem.startswith("a change event is over 16 MB, which MongoDB does not deliver")
     # With the pipeline that the registrar adds.
     assert await stream_problem(mongodb, offsets) is None
+    # As Debezium stores the position of a heartbeat.
+    in_base64 = [{"resume_token": base64.b64encode(bson.encode(inserted["_id"])).decode()}]
+    assert await stream_problem(without, in_base64) == problem
+    assert await stream_problem(mongodb, in_base64) is None
+    assert await stream_problem(mongodb, [{"resume_token": "no token"}]) is None
     assert await stream_problem(without, []) is None
     unknown = await stream_problem(mongodb, [{"resume_token": "00"}])
     assert unknown is not None

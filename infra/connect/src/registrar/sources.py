@@ -4,13 +4,18 @@ The accounts are those of the connectors. Reading the settings needs no privileg
 """
 
 import asyncio
+import base64
 import json
+import re
 import ssl
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncmy
+import bson
 from asyncmy.errors import MySQLError, OperationalError
+from bson.errors import BSONError
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
@@ -29,9 +34,16 @@ _MYSQL = {
     "binlog_row_image": ("FULL", "events must have all columns"),
     _PARTIAL: ("", "events must have whole JSON documents"),
 }
+# What becomes of the changes of a session that has another value.
+_OF_A_SESSION = {
+    "binlog_format": "Debezium leaves out their changes",
+    "binlog_row_image": "the connector fails at their changes",
+    _PARTIAL: "Debezium leaves out their updates",
+}
 # Sessions that are closed are not known. It needs a privilege that accounts of earlier releases lack.
-_COUNT_PARTIAL_SESSIONS = (
-    "SELECT COUNT(*) FROM performance_schema.variables_by_thread WHERE variable_name = %s AND variable_value <> ''"
+_SESSIONS = (
+    "SELECT variable_name, variable_value, COUNT(*) FROM performance_schema.variables_by_thread "
+    "WHERE variable_name IN (%s, %s, %s) GROUP BY variable_name, variable_value"
 )
 _ACCESS_DENIED = 1142
 _GROUP, _BLOCK_SIZE = "group_replication_group_name", "group_replication_gtid_assignment_block_size"
@@ -40,6 +52,7 @@ _MYSQL_SETTINGS = (*_MYSQL, _GROUP, _BLOCK_SIZE)
 _LEAST_WIRE_VERSION, _LEAST_VERSION = 17, "6.0"
 
 
+_HEXADECIMAL = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 _TOO_LARGE = 10334  # BSONObjectTooLarge
 _REMEDY_FOR_LARGE_EVENTS = (
     "the connector's own cursor.pipeline or capture.mode makes it so large; remove it, or from MongoDB 6.0.9 on set "
@@ -59,8 +72,7 @@ async def source_problem(connector: Connector) -> str | None:
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             if connector.reads_mysql:
-                settings, partial_sessions = await _mysql_settings(connector.config)
-                return mysql_problem(settings, partial_sessions)
+                return mysql_problem(*await _mysql_settings(connector.config))
             if connector.reads_mongodb:
                 return mongodb_problem(await _mongodb_hello(connector.config))
     except TimeoutError as error:
@@ -70,10 +82,10 @@ async def source_problem(connector: Connector) -> str | None:
     return None
 
 
-def mysql_problem(settings: Mapping[str, str], partial_sessions: int = 0) -> str | None:
+def mysql_problem(settings: Mapping[str, str], sessions: Mapping[str, int] | None = None) -> str | None:
     """`settings` are global variables. Those of a plugin that is not installed are missing.
 
-    `partial_sessions` is the number of sessions that have set `binlog_row_value_options` themselves.
+    `sessions` are the numbers of open sessions with a wrong value of their own, by the name of the variable.
     """
     problems = [
         f"{name} is {settings[name] or 'empty'} instead of {right or 'empty'}: {why}"
@@ -82,12 +94,13 @@ def mysql_problem(settings: Mapping[str, str], partial_sessions: int = 0) -> str
     ]
     if settings.get(_GROUP) and settings.get(_BLOCK_SIZE, "1") != "1":
         problems.append(f"{_BLOCK_SIZE} is {settings[_BLOCK_SIZE]} instead of 1: a later change may get a lower GTID")
-    # A new session has the global value.
-    if partial_sessions and not settings.get(_PARTIAL):
-        problems.append(
-            f"sessions with {_PARTIAL} of their own: {partial_sessions}; Debezium leaves out their updates, so end "
-            "them and run sync-service reconcile --repair"
-        )
+    problems += [
+        f"sessions with {name} of their own: {count}; {_OF_A_SESSION[name]}, so end them and run sync-service "
+        "reconcile --repair"
+        for name, count in (sessions or {}).items()
+        # A new session has the global value.
+        if settings.get(name, _MYSQL[name][0]) == _MYSQL[name][0]
+    ]
     return f"MySQL: {'; '.join(problems)}" if problems else None
 
 
@@ -102,8 +115,8 @@ def mongodb_problem(hello: Mapping[str, Any]) -> str | None:
     return None
 
 
-async def _mysql_settings(config: Mapping[str, str]) -> tuple[Mapping[str, str], int]:
-    """The global variables, and how many sessions have their own `binlog_row_value_options`."""
+async def _mysql_settings(config: Mapping[str, str]) -> tuple[Mapping[str, str], Mapping[str, int]]:
+    """The global variables, and the numbers of sessions with a wrong value of their own."""
     connection: Any = await asyncmy.connect(
         host=config["database.hostname"],
         port=int(config.get("database.port", "3306")),
@@ -117,12 +130,15 @@ async def _mysql_settings(config: Mapping[str, str]) -> tuple[Mapping[str, str],
         await cursor.execute(f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({names})", _MYSQL_SETTINGS)
         settings = dict(await cursor.fetchall())
         try:
-            await cursor.execute(_COUNT_PARTIAL_SESSIONS, (_PARTIAL,))
+            await cursor.execute(_SESSIONS, tuple(_OF_A_SESSION))
         except OperationalError as error:
             if error.args[0] != _ACCESS_DENIED:
                 raise
-            return settings, 0
-        ((sessions,),) = await cursor.fetchall()
+            return settings, {}
+        sessions: Counter[str] = Counter()
+        for name, value, count in await cursor.fetchall():
+            if value != _MYSQL[name][0]:
+                sessions[name] += count
         return settings, sessions
 
 
@@ -165,16 +181,23 @@ async def stream_problem(connector: Connector, offsets: Sequence[Mapping[str, An
         if error.code == _TOO_LARGE:
             return f"a change event is over 16 MB, which MongoDB does not deliver ({_REMEDY_FOR_LARGE_EVENTS})"
         return f"MongoDB refuses the change stream: {error.code} {str(error).split(', full error', maxsplit=1)[0]}"
-    except (TimeoutError, PyMongoError, OSError, ValueError):
+    except (TimeoutError, PyMongoError, BSONError, OSError, ValueError):
         # Reading for long means that nothing is refused soon. An unreachable server is reported by the other check.
         return None
     return None
 
 
+def _resume_token(text: str) -> Mapping[str, Any]:
+    """Debezium stores the token of an event as MongoDB's text, and that of a heartbeat as BSON in base64."""
+    if _HEXADECIMAL.fullmatch(text):
+        return {"_data": text}
+    return bson.decode(base64.b64decode(text, validate=True))
+
+
 async def _read_stream(client: "AsyncMongoClient[dict[str, Any]]", config: Mapping[str, str], token: str) -> None:
     """Read the events as Debezium does, up to the newest. Raises `OperationFailure`."""
     mode = config.get("capture.mode", "change_streams_update_full")
-    options: dict[str, Any] = {"resume_after": {"_data": token}, "max_await_time_ms": 500}
+    options: dict[str, Any] = {"resume_after": _resume_token(token), "max_await_time_ms": 500}
     if "update_full" in mode:
         options["full_document"] = "updateLookup"
     if "pre_image" in mode:

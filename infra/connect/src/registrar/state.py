@@ -18,6 +18,9 @@ _LOST_HISTORY = "db history topic"
 # Kafka's error for a record that producer or topic refuses for its size. The record comes again after a restart.
 _TOO_LARGE = "RecordTooLargeException"
 
+# Debezium's error for an event that was written with another `binlog_row_image` than FULL. A restart does not help.
+_LACKS_COLUMNS = "internal schema size"
+
 _LARGER_RECORDS = "set KAFKA_MAX_RECORD_BYTES of registrar and sync to more, and restart them"
 
 # Marks the configuration of a connector during a reset. Connectors ignore options that they don't know.
@@ -271,6 +274,11 @@ class ConnectorMonitor:
 def _state_problem(current: ConnectorState) -> str:
     if current.has_too_large_record:
         return f"a change event is too large; {_LARGER_RECORDS}: {current.failure}"
+    if current.failed and _LACKS_COLUMNS in (current.failure or ""):
+        return (
+            "an event lacks columns, because a session has changed rows with another binlog_row_image than FULL; end "
+            f"it, and take a new snapshot (docs/operations.md): {current.failure}"
+        )
     failure = f": {current.failure}" if current.failed and current.failure else ""
     return f"connector {current.state}, tasks {', '.join(current.task_states) or 'none'}{failure}"
 
