@@ -105,7 +105,8 @@ async def _latencies(stack: Stack, case: str, seconds: float) -> list[float]:
         cleanup.enter_context(closing(client))
         mongo = client.get_default_database()
         if case == USERS:
-            return await _write_and_wait(lambda: _new_user(engine), lambda keys: _copied_users(mongo, keys), seconds)
+            auth = client["auth"]
+            return await _write_and_wait(lambda: _new_user(engine), lambda keys: _copied_users(auth, keys), seconds)
         return await _write_and_wait(lambda: _new_tweet(mongo), lambda keys: _copied_tweets(engine, keys), seconds)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from motor.motor_asyncio import AsyncIOMotorClient
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -33,6 +33,7 @@ from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.routes.config import Route
 from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.sinks.comparison_target import open_target
+from sync_service.sinks.mongodb.databases import copy_database
 from sync_service.sinks.mongodb.sink import MongoSink
 
 PROGRAM = Path(sys.executable).with_name("sync-service")
@@ -81,12 +82,12 @@ class Bench:
         await migrate(f"{root}auth", REPOSITORY / "services" / "auth-service" / "migrations")
         await migrate(f"{root}tweets", REPOSITORY / "services" / "sync-service" / "migrations")
         async with _Stores(root, self.addresses["MONGODB_URL"]) as (engine, mongo):
-            await MongoSink(mongo.get_default_database(), self.routes[USERS]).prepare()
+            await MongoSink(copy_database(mongo, self.routes[USERS]), self.routes[USERS]).prepare()
             print_progress(f"{rows} users and their copies …")
             await fill_users(engine, mongo, self.routes[USERS], rows)
             print_progress(f"{rows} tweets and their copies …")
             await fill_tweets(engine, mongo, self.routes[TWEETS], rows)
-            await _make_differences(engine, mongo)
+            await _make_differences(engine, copy_database(mongo, self.routes[USERS])["users_copy"])
 
     def steps(self, route: str) -> list[Step]:
         return [
@@ -145,9 +146,8 @@ class _Stores:
         await self._engine.dispose()
 
 
-async def _make_differences(engine: AsyncEngine, mongo: "AsyncIOMotorClient[dict[str, Any]]") -> None:
-    """In each copy, delete a row, add a row and change a row."""
-    copy = mongo.get_default_database()["users_copy"]
+async def _make_differences(engine: AsyncEngine, copy: "AsyncIOMotorCollection[dict[str, Any]]") -> None:
+    """In each copy, delete a row, add a row and change a row. `copy` is that of the users."""
     ids = [user["_id"] async for user in copy.find({}, {"_id": True}).sort("_id").limit(2)]
     await copy.delete_one({"_id": ids[0]})
     await copy.update_one({"_id": ids[1]}, {"$set": {"name": "Changed"}})

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sync_service.apply.ordering import Version, offset, topic_partition
 from sync_service.routes.config import Route
+from sync_service.sinks.mongodb.databases import copy_database
 from sync_service.sinks.mysql.json_text import json_text
 
 ItemT = TypeVar("ItemT")
@@ -26,7 +27,7 @@ _VERSION = Version(topic_partition("1" * 32, 0), offset(7), None, "r")
 
 async def fill_users(engine: AsyncEngine, mongo: "AsyncIOMotorClient[Any]", route: Route, rows: int) -> None:
     """Fill `auth.users` and its copy."""
-    copy = mongo.get_default_database()[f"{route.target.name}_copy"]
+    copy = copy_database(mongo, route)[route.target.copy_name]
     for users in _batches(_users(rows)):
         await _insert(engine, "auth.users", users)
         documents = [

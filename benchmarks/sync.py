@@ -112,6 +112,8 @@ class Copies:
         """Drain by so many processes of one consumer group."""
         routes = self.stack.configuration.state / "routes.yaml"
         declared = yaml.safe_load(default_routes_file().read_text())[route]
+        # Beside Debezium's sink, in the same database.
+        declared["target"].pop("database", None)
         routes.write_text(yaml.safe_dump({route: {**declared, "topic": topic}}))
         variables = {
             "PATH": os.environ["PATH"],

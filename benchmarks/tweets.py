@@ -75,7 +75,9 @@ def measure(options: Options) -> Report:
     """Start the subjects, measure them, stop them. Raises `MeasurementError` or `StackError`."""
     with ExitStack() as running:
         stack = running.enter_context(running_stack("auth", "mongo"))
-        stack.components["tweet"].environment.base.update(_NO_LIMITS)
+        # Django and the baseline join the users to the tweets, which MongoDB does in one database only.
+        users_database = {"TWEET_USERS_DATABASE": "tweets"}
+        stack.components["tweet"].environment.base.update({**_NO_LIMITS, **users_database})
         stack.start("tweet")
         documents = running.enter_context(_database(stack))
         auth = Subject(

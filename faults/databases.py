@@ -6,8 +6,11 @@ from typing import Any
 
 import pymongo
 import pymysql
+from pymongo.database import Database
 from pymysql.cursors import DictCursor
 from sqlalchemy.engine import make_url
+
+from sync_service.routes.config import Route
 
 SYNC_ACCOUNT = "sync_service"
 _DEADLOCK, _NO_SUCH_THREAD = 1213, 1094
@@ -25,6 +28,10 @@ class Databases:
         }
         self.client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(mongodb_url, tz_aware=True)
         self.documents = self.client.get_default_database()
+
+    def copies(self, route: Route) -> Database[dict[str, Any]]:
+        """MongoDB's database with the copy of the route."""
+        return self.documents if route.target.database is None else self.client[route.target.database]
 
     def close(self) -> None:
         self.client.close()

@@ -137,5 +137,5 @@ def _copy(databases: Databases, route: Route) -> Rows:
     if route.target.store == "mysql":
         rows = databases.query(f"SELECT * FROM tweets.{route.target.name}")  # noqa: S608 - names of the routes
     else:
-        rows = list(databases.documents[route.target.name].find())
+        rows = list(databases.copies(route)[route.target.name].find())
     return {key_text(row[name] for name in route.key): row for row in rows}

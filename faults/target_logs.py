@@ -101,8 +101,9 @@ def _connect(**settings: Any) -> Any:
 
 class MongoLog:
     def __init__(self, databases: Databases, routes: Iterable[Route], regressions: RegressionDetector) -> None:
-        self._documents = databases.documents
         self._copies = {f"{route.target.name}_copy": route for route in routes if route.target.store == "mongodb"}
+        # All copies are in one database.
+        (self._documents,) = {databases.copies(route) for route in self._copies.values()}
         self._regressions = regressions
         for copy in self._copies:
             self._documents.command({"collMod": copy, "changeStreamPreAndPostImages": {"enabled": True}})

@@ -121,7 +121,8 @@ class Trial:
     async def _arrived(self, copy: str, key: str) -> None:
         def exists() -> bool:
             if copy == "users":
-                return self.system.databases.documents[copy].find_one({"_id": key}) is not None
+                (route,) = (each for each in self.system.routes if each.name == copy)
+                return self.system.databases.copies(route)[copy].find_one({"_id": key}) is not None
             return bool(self.system.databases.query(f"SELECT 1 FROM tweets.{copy} WHERE id = %s", key))  # noqa: S608
 
         while True:

@@ -16,34 +16,55 @@ const READ = ["find", "listIndexes", "collStats"];
 const WRITE = ["insert", "update", "remove"];
 const SCHEMA = ["createCollection", "createIndex", "collMod"];
 
-const on = (collection, ...actions) => ({ resource: { db: "tweets", collection }, actions: actions.flat() });
+const within = (database) => (collection, ...actions) => ({
+  resource: { db: database, collection },
+  actions: actions.flat(),
+});
+const on = within("tweets");
 
+// The roles are in `admin`, because only those may have privileges in several databases.
 function grant(name, password, privileges) {
   const role = `${name}_role`;
-  if (tweets.getRole(role)) tweets.updateRole(role, { privileges, roles: [] });
-  else tweets.createRole({ role, privileges, roles: [] });
-  const account = { pwd: password, roles: [{ role, db: "tweets" }] };
+  if (admin.getRole(role)) admin.updateRole(role, { privileges, roles: [] });
+  else admin.createRole({ role, privileges, roles: [] });
+  const account = { pwd: password, roles: [{ role, db: "admin" }] };
   if (tweets.getUser(name)) tweets.updateUser(name, account);
   else tweets.createUser({ user: name, ...account });
+  // Releases up to 0.1.0 had the roles in `tweets`.
+  if (tweets.getRole(role)) tweets.dropRole(role);
 }
 
-// tweet-service owns its collections. It only reads the copy of the users, with its tombstones (`users_copy`).
+// tweet-service owns its collections. It only reads the copy of the users, with its tombstones (`users_copy`), which may
+// still move from `tweets` to `auth`.
 grant("tweet_service", process.env.MONGO_TWEET_PASSWORD, [
   on("", READ, "listCollections", "changeStream"),
   ...[
     ...["tweets", "likes", "follows", "tweet_counts"],
     ...["imported_profiles", "imports", "idempotency_keys", "rate_limits"],
   ].map((name) => on(name, WRITE, SCHEMA)),
+  ...["users_copy", "sync_moves"].map((name) => within("auth")(name, "find")),
 ]);
 
 // sync-service owns the copies of its routes (`users` is a view of `users_copy`). MongoDB grants privileges by name and
-// without patterns, so the copy of each new route must be named here.
-const copies = (process.env.SYNC_COLLECTIONS || "users").split(",").map((name) => name.trim()).filter(Boolean);
+// without patterns, so the copy of each new route must be named here, with its database: `shop_copy.products`. A name
+// without a database is one in `tweets`. A copy that moves to its database is dropped in `tweets`.
+const named = (process.env.SYNC_COLLECTIONS || "").split(",").map((name) => name.trim()).filter(Boolean);
+const copies = ["auth.users", ...named].map((name) => ["tweets", ...name.split(".")].slice(-2));
+const databases = [...new Set(copies.map(([database]) => database))];
 grant("sync_service", process.env.MONGO_SYNC_PASSWORD, [
-  on("", "listCollections"),
   // dropIndex: when a route is changed to keep tombstones, the index that purges them is dropped.
-  ...copies.flatMap((name) => [`${name}_copy`, name]).map((name) => on(name, READ, WRITE, SCHEMA, "dropIndex")),
-  on("system.views", "find"),
+  ...copies
+    .flatMap(([database, name]) => [[database, `${name}_copy`], [database, name]])
+    .map(([database, name]) => within(database)(name, READ, WRITE, SCHEMA, "dropIndex")),
+  ...copies
+    .flatMap(([, name]) => [`${name}_copy`, name])
+    .map((name) => on(name, READ, WRITE, SCHEMA, "dropIndex", "dropCollection")),
+  ...["tweets", ...databases].flatMap((database) => [
+    within(database)("", "listCollections"),
+    within(database)("system.views", "find"),
+  ]),
+  // The states of moves are in the databases to which copies move.
+  ...databases.map((database) => within(database)("sync_moves", READ, WRITE, SCHEMA)),
   // The sources of its copies, to compare them.
   ...["tweets", "likes", "follows"].map((name) => on(name, "find")),
 ]);

@@ -35,7 +35,7 @@ class Copies:
 
     async def user(self, user_id: str) -> Document | None:
         """A user as MongoDB has it."""
-        return self.mongo.get_database("tweets").get_collection("users").find_one({"_id": user_id})
+        return self.mongo.get_database("auth").get_collection("users").find_one({"_id": user_id})
 
 
 @asynccontextmanager

@@ -53,7 +53,7 @@ async def test_reconcile_finds_and_repairs_differences(running_stack: Stack, use
     ids = [tweet["id"] for tweet in tweets]
     await copies.execute("DELETE FROM tweets.tweets_copy WHERE id = :id", id=ids[0])
     await copies.execute("UPDATE tweets.tweets_copy SET text = 'tampered with' WHERE id = :id", id=ids[1])
-    users = copies.mongo.get_database("tweets").get_collection("users_copy")
+    users = copies.mongo.get_database("auth").get_collection("users_copy")
     users.insert_one({"_id": "nobody", "username": "nobody"})
     code, reports = await reconcile(running_stack)
     assert (code, reports["tweets"]["missing"], reports["tweets"]["different"]) == (1, 1, 1)

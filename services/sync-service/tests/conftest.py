@@ -6,19 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 from motor.motor_asyncio import AsyncIOMotorClient
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from embedded_stack import Stack
 from service_kit.mysql import create_engine, migrate
+from support.built_in_routes import built_in_declarations, built_in_routes
 from support.jwt_issuer import Issuer, serving_issuer
 from support.stored_copies import StoredCopy, StoredMongoCopy, StoredMysqlCopy, empty_copy
 from support.sync_harness import SyncHarness, sync_harness
 from support.sync_process import SyncProcess, sync_process
 from sync_service.routes.config import Route
-from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.runner import migrations_folder
 from sync_service.settings import Settings
 from sync_service.sinks.mongodb.sink import MongoSink
@@ -67,7 +66,7 @@ async def database(database_url: str) -> "AsyncIterator[Database]":
 
 @pytest.fixture(scope="session")
 def routes() -> dict[str, Route]:
-    return {route.name: route for route in load_routes(default_routes_file())}
+    return built_in_routes()
 
 
 @pytest.fixture
@@ -107,7 +106,7 @@ async def copies_urls(
 @pytest.fixture
 async def sync(stack: Stack, issuer: Issuer, tmp_path: Path, copies_urls: dict[str, str]) -> AsyncIterator[SyncProcess]:
     """A sync-service that is not started yet."""
-    declared = yaml.safe_load(default_routes_file().read_text())
+    declared = built_in_declarations()
     async with sync_process(
         stack, issuer, tmp_path, urls=copies_urls, routes=[declared["users"], declared["tweets"]]
     ) as sync:

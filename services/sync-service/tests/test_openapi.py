@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-import yaml
 from schemathesis.core.transport import Response
 
 from embedded_stack import Stack
 from service_kit.pagination import encode_cursor
+from support.built_in_routes import built_in_declarations
 from support.jwt_issuer import Issuer
 from support.openapi_contract import (
     Findings,
@@ -93,7 +93,7 @@ async def live(
 ) -> AsyncIterator[tuple[SyncProcess, Replica]]:
     """A process with dead letters: more than fit on a page."""
     folder: Path = tmp_path_factory.mktemp("openapi")
-    declared = yaml.safe_load(default_routes_file().read_text())
+    declared = built_in_declarations()
     async with sync_process(
         stack, issuer, folder, urls=addresses, routes=[declared["users"], declared["tweets"]]
     ) as sync:

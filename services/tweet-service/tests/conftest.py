@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import pymongo.uri_parser
 import pytest
 from fastapi import FastAPI
 
@@ -58,7 +59,14 @@ def database_url(service_database: OwnDatabase) -> str:
 
 @pytest.fixture(scope="session")
 def settings(database_url: str, issuer: Issuer) -> Settings:
-    return Settings(mongodb_url=database_url, auth_jwks_url=issuer.url, auth_issuer=ISSUER, auth_audience=AUDIENCE)  # type: ignore[arg-type]  # pydantic converts
+    return Settings(
+        mongodb_url=database_url,  # type: ignore[arg-type]  # pydantic converts
+        # One database for all of a test.
+        tweet_users_database=pymongo.uri_parser.parse_uri(database_url)["database"],
+        auth_jwks_url=issuer.url,  # type: ignore[arg-type]  # pydantic converts
+        auth_issuer=ISSUER,
+        auth_audience=AUDIENCE,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from service_kit.authentication import accepts_token
+from service_kit.moved_copy import MovedCopy
 
 if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.
@@ -28,13 +29,19 @@ class CopiedAccount:
 
 
 class CopiedAccounts:
-    def __init__(self, database: "AsyncIOMotorDatabase[dict[str, Any]]") -> None:
-        """`database` must return aware datetimes."""
-        self._users = database[COLLECTION]
+    def __init__(self, database: "AsyncIOMotorDatabase[dict[str, Any]]", users_database: str | None) -> None:
+        """`users_database` has the copy, perhaps after a move from `database`; None for `database` itself.
+
+        `database` must return aware datetimes.
+        """
+        new = database if users_database is None else database.client[users_database]
+        self._users = MovedCopy(database[COLLECTION], new[COLLECTION])
 
     async def get_by_id(self, user_id: str) -> CopiedAccount | None:
         """None if the account is not in the copy yet. Raises the driver's errors."""
-        found = await self._users.find_one({"_id": user_id}, _FIELDS)
+        found = await self._users.read(
+            lambda users: users.find_one({"_id": user_id}, _FIELDS), is_whole=lambda found: found is not None
+        )
         if found is None:
             return None
         return CopiedAccount(

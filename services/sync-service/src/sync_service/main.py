@@ -17,7 +17,7 @@ from service_kit.http_client import internal_client
 from service_kit.kafka import KafkaClients
 from service_kit.metrics import new_registry
 from service_kit.tokens import RemoteKeySet, TokenVerifier
-from sync_service.accounts import CopiedAccounts
+from sync_service.accounts import COLLECTION, CopiedAccounts
 from sync_service.change_feed.endpoints import router as feed_router
 from sync_service.change_feed.hub import Feed, FeedLimits
 from sync_service.dead_letters.endpoints import router as dead_letters_router
@@ -39,7 +39,7 @@ from sync_service.routes.resume import RouteResumer
 from sync_service.runner import SyncRunner
 from sync_service.settings import Settings
 from sync_service.sinks.base import Unavailable
-from sync_service.sinks.registry import observers
+from sync_service.sinks.registry import database_of_collection, observers
 
 KEY_SET_SECONDS = 2.0
 ACCOUNT_LOOKUP_MS = 2000
@@ -70,7 +70,7 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
             )
             cleanup.push_async_callback(feed.close)
             cleanup.push_async_callback(reconciliations.close)
-            app.state.authenticator = await cleanup.enter_async_context(_authenticator(settings))
+            app.state.authenticator = await cleanup.enter_async_context(_authenticator(settings, routes))
             await cleanup.enter_async_context(_monitoring(settings, kafka, routes, app))
             yield
 
@@ -127,7 +127,7 @@ async def _monitoring(
 
 
 @asynccontextmanager
-async def _authenticator(settings: Settings) -> AsyncIterator[Authenticator]:
+async def _authenticator(settings: Settings, routes: Sequence[Route]) -> AsyncIterator[Authenticator]:
     """Keys are fetched for the first token: applying events needs none."""
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
         settings.mongodb_url.get_secret_value(),
@@ -142,7 +142,8 @@ async def _authenticator(settings: Settings) -> AsyncIterator[Authenticator]:
         async with internal_client(timeout=KEY_SET_SECONDS) as http:
             keys = RemoteKeySet(str(settings.auth_jwks_url), http)
             verifier = TokenVerifier(keys, issuer=settings.auth_issuer, audience=settings.auth_audience)
-            yield Authenticator(verifier, CopiedAccounts(client.get_default_database()))
+            accounts = CopiedAccounts(client.get_default_database(), database_of_collection(routes, COLLECTION))
+            yield Authenticator(verifier, accounts)
 
 
 def end_streams(app: FastAPI) -> None:

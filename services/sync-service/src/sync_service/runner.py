@@ -25,6 +25,7 @@ from sync_service.dead_letters.router import DeadLetterRouter
 from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
 from sync_service.kafka.gaps import Gap, Gaps
 from sync_service.kafka.group import ConsumerGroupMember
+from sync_service.kafka.members import has_only_marked_members
 from sync_service.kafka.progress import Progress
 from sync_service.kafka.stops import Stop, Stops
 from sync_service.metrics import SyncMetrics
@@ -57,7 +58,7 @@ class SyncRunner:
         self._supervisor = supervisor
         self.metrics = metrics
         self._stores = Stores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
-        kafka = KafkaClients.of(settings)
+        self._kafka = kafka = KafkaClients.of(settings)
         self.dead_letters = DeadLetterWriter(kafka)
         self._dead_letter_reader = DeadLetterReader(kafka)
         self.processors: Mapping[str, RouteProcessor] = {route.topic: self._processor(route) for route in routes}
@@ -155,6 +156,7 @@ class SyncRunner:
                     self._supervisor.task("gaps", self._refresh_gaps),
                     self._supervisor.task("stops", self._refresh_stops),
                     self._supervisor.task("views", make_views, may_finish=True),
+                    self._supervisor.task("moves", self._finish_moves, may_finish=True),
                 ):
                     await self.member.run()
             except Cancelled:
@@ -303,6 +305,11 @@ class SyncRunner:
             self.metrics.lag.labels(name).set(sum(each.lag for each in behind.values()))
             self.metrics.lag_seconds.labels(name).set(max((0.0, *waited, *stopped)))
             self.metrics.stalled_seconds.labels(name).set(max((0.0, *standing.values())))
+
+    async def _finish_moves(self) -> None:
+        routes = [processor.route for processor in self.processors.values()]
+        is_alone = partial(has_only_marked_members, self._kafka, self._settings.sync_group_id)
+        await self._stores.finish_moves(routes, is_alone, self._settings.sync_move_quiet_seconds)
 
     async def _purge(self) -> None:
         while True:

@@ -57,6 +57,12 @@ class Settings(KafkaSettings, ServiceSettings):
     sync_watchdog_seconds: float = Field(
         default=60, ge=5, description="The process exits after this time with lag and without progress."
     )
+    sync_move_quiet_seconds: float = Field(
+        default=900.0,
+        gt=0,
+        description="A copy in MongoDB whose route names another database is dropped in its old place when it was not "
+        "read there for this time. It must be longer than any reader of an earlier release is without a request.",
+    )
     sync_feed_clients: int = Field(default=50, ge=1, description="Most subscribers of `/v1/events` in a process.")
     sync_feed_backlog: int = Field(
         default=2000,

@@ -105,11 +105,18 @@ def by_id(collection: "Documents", projection: Projection | None = None) -> Batc
     """A loader of documents by `_id`."""
 
     async def find(ids: Collection[Any]) -> dict[Any, dict[str, Any]]:
-        # All documents in the first response.
-        found = collection.find({"_id": {"$in": list(ids)}}, projection).batch_size(len(ids) + 1)
-        return {document["_id"]: document for document in await found.to_list(None)}
+        return await find_by_id(collection, ids, projection)
 
     return BatchLoader(find)
+
+
+async def find_by_id(
+    collection: "Documents", ids: Collection[Any], projection: Projection | None = None
+) -> dict[Any, dict[str, Any]]:
+    """The documents that exist, by `_id`."""
+    # All documents in the first response.
+    found = collection.find({"_id": {"$in": list(ids)}}, projection).batch_size(len(ids) + 1)
+    return {document["_id"]: document for document in await found.to_list(None)}
 
 
 class BatchInserter:

@@ -73,7 +73,8 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fa
             # With cached keys auth-service may be down; without keys, public reads still work.
             await keys.refresh()
             verifier = TokenVerifier(keys, issuer=settings.auth_issuer, audience=settings.auth_audience, clock=clock)
-            app.state.authenticator = Authenticator(verifier, ProfileRepository(app.state.database), clock=clock)
+            accounts = ProfileRepository(app.state.database, settings.tweet_users_database)
+            app.state.authenticator = Authenticator(verifier, accounts, clock=clock)
             yield
         await app.state.stream.close()
         await stream_client.close()

@@ -50,7 +50,7 @@ class Services:
     ) -> "Services":
         transactions = Transactions(client)
         tweets, follows = TweetRepository(database), FollowRepository(database)
-        profiles = ProfileService(ProfileRepository(database))
+        profiles = ProfileService(ProfileRepository(database, settings.tweet_users_database))
         presenter = TweetPresenter(tweets, profiles)
         likes = LikeRepository(database)
         tweet_service = TweetService(tweets, likes, profiles, presenter, transactions)

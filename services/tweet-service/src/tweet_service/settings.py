@@ -11,6 +11,12 @@ class Settings(ServiceSettings):
 
     port: int = Field(default=8002, ge=1, le=65535)
     mongodb_url: MongodbAddress = Field(description="`mongodb://host:port/database?replicaSet=…`")
+    tweet_users_database: str = Field(
+        default="auth",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$",
+        description="MongoDB's database of the copy of the users: `target.database` of the sync's route `users`. Until "
+        "sync-service has moved the copy there, tweet-service reads the one in `MONGODB_URL`'s database.",
+    )
     auth_jwks_url: AnyHttpUrl = Field(description="Internal address of auth-service's key set.")
     auth_issuer: str = Field(
         default="http://localhost:8080/api/auth",

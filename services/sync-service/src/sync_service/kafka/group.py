@@ -24,6 +24,7 @@ from sync_service.kafka.deadlines import within
 from sync_service.kafka.gaps import Gaps
 from sync_service.kafka.group_problems import CLIENT_ID, ForeignMembers, explain_refusal
 from sync_service.kafka.lag import LagReader
+from sync_service.kafka.members import MarkingAssignor
 from sync_service.kafka.partition import PartitionWorker
 from sync_service.kafka.placer import PartitionPlacer
 from sync_service.kafka.route_topics import RouteTopics, TopicRecreated
@@ -138,6 +139,7 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
         consumer = self._kafka.consumer(
             group_id=self._settings.sync_group_id,
             client_id=CLIENT_ID,
+            partition_assignment_strategy=(MarkingAssignor,),
             enable_auto_commit=False,
             # The placer decides where a partition begins, so that no gap is skipped silently.
             auto_offset_reset="none",

@@ -62,6 +62,7 @@ def _routes(document: YamlWithLines) -> tuple[list[Route], list[tuple[int, str]]
         except ValidationError as error:
             problems += _explained(error, str(name), document)
     problems += _shared(routes, document)
+    problems += _ambiguous(routes, document)
     problems += _captured(routes, document)
     return routes, problems
 
@@ -86,6 +87,18 @@ def _shared(routes: Sequence[Route], document: YamlWithLines) -> Iterator[tuple[
             first = seen.setdefault((what, *identity), route.name)
             if first != route.name:
                 yield document.line([route.name, what]), f"route {route.name} has the same {what} as route {first}"
+
+
+def _ambiguous(routes: Sequence[Route], document: YamlWithLines) -> Iterator[tuple[int, str]]:
+    """Targets of one name of which only one names its database: the other would be taken for its old place."""
+    for route in routes:
+        for other in routes:
+            same = (route.target.store, route.target.name) == (other.target.store, other.target.name)
+            if same and route.target.database is None and other.target.database is not None:
+                yield (
+                    document.line([route.name, "target"]),
+                    f"route {route.name} has a target of the same name as route {other.name}: name its database, too",
+                )
 
 
 def _captured(routes: Sequence[Route], document: YamlWithLines) -> Iterator[tuple[int, str]]:

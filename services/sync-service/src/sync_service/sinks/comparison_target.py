@@ -4,15 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pymongo.errors import PyMongoError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from sync_service.probe import without_server_states
 from sync_service.routes.config import Route
 from sync_service.sinks.base import Sink
 from sync_service.sinks.canonical import CanonicalRow, Column, canonical_field
 from sync_service.sinks.mongodb.copy_reader import MongoCopyReader
-from sync_service.sinks.mongodb.databases import copy_database
 from sync_service.sinks.mongodb.documents import Documents
-from sync_service.sinks.mongodb.sink import LIVE_DOCUMENTS, MongoSink
+from sync_service.sinks.mongodb.moving import mongo_sink, readable_database
+from sync_service.sinks.mongodb.sink import LIVE_DOCUMENTS
 from sync_service.sinks.mongodb.source_reader import MongoSourceReader
 from sync_service.sinks.mysql.copy_reader import MysqlCopyReader
 from sync_service.sinks.mysql.ddl import LIVE_ROWS, SOURCE_ID, VERSION_COLUMNS
@@ -59,7 +61,10 @@ async def _from_mysql(
     wanted = {copied: path[0] for copied, path in route.source_paths.items()}
     _require(route, f"{schema}.{name}", wanted.values(), columns)
     canonical = _canonical(route, {copied: columns[column] for copied, column in wanted.items()}, in_mongodb=True)
-    database = copy_database(mongo, route)
+    try:
+        database = await readable_database(mongo, route)
+    except PyMongoError as error:
+        raise CannotCompare(f"MongoDB can't be read: {without_server_states(error)[:300]}") from error
     copy_name = route.target.copy_name
     table = MysqlTable(engine, schema, name, [wanted[part] for part in route.key], columns)
     fields = list(route.fields)
@@ -71,7 +76,7 @@ async def _from_mysql(
             Documents(database[copy_name], [*fields, "_sync"], {}),
             canonical,
         ),
-        MongoSink(database, route),
+        mongo_sink(mongo, route),
         canonical,
     )
 

@@ -4,18 +4,19 @@ A further store is a package beside `mysql` and `mongodb`, an entry in `sources`
 `comparison_target`. Here it needs its connections, its sink and its observer.
 """
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorClient
 
+from service_kit.mysql import server_lock
 from sync_service.routes.config import Route
 from sync_service.sinks.base import Sink
 from sync_service.sinks.comparison_target import ComparisonTarget, open_target
 from sync_service.sinks.counting import StoreObserver
-from sync_service.sinks.mongodb.databases import copy_database
+from sync_service.sinks.mongodb.moving import Move, Mover, mongo_sink
 from sync_service.sinks.mongodb.observer import MongodbObserver
-from sync_service.sinks.mongodb.sink import MongoSink
 from sync_service.sinks.mysql.observer import MysqlObserver
 from sync_service.sinks.mysql.schema import change_tables
 from sync_service.sinks.mysql.sink import MysqlSink, engine_for_sinks
@@ -26,6 +27,8 @@ from sync_service.sinks.targets import Store
 MYSQL_CONNECTIONS = 18
 MONGODB_TIMEOUT_MS = 5000
 COMPARISON_CONNECTIONS = 4
+# Between two attempts to become the process that finishes moves.
+LEADER_SECONDS = 10.0
 COMPARISON_SELECTION_MS = 5000
 COMPARISON_REQUEST_MS = 120_000
 
@@ -48,7 +51,23 @@ class Stores:
     def sink(self, route: Route) -> Sink:
         if route.target.store == "mysql":
             return MysqlSink(self.engine, route)
-        return MongoSink(copy_database(self.mongo, route), route)
+        return mongo_sink(self.mongo, route)
+
+    async def finish_moves(
+        self, routes: Iterable[Route], is_alone: Callable[[], Awaitable[bool]], quiet_seconds: float
+    ) -> None:
+        """Bring the moves of copies to their end; one process of all does it. Raises the drivers' errors."""
+        moves = [Move.of(self.mongo, route) for route in routes if route.target.store == "mongodb"]
+        movers = [Mover(move, is_alone, quiet_seconds=quiet_seconds) for move in moves if move is not None]
+        while movers:
+            try:
+                async with server_lock(self.engine, f"move copies {self.engine.url.database}"[:64], 0):
+                    async with asyncio.TaskGroup() as group:
+                        for mover in movers:
+                            group.create_task(mover.run())
+                    return
+            except TimeoutError:
+                await asyncio.sleep(LEADER_SECONDS)
 
     async def close(self) -> None:
         self.mongo.close()
@@ -77,6 +96,12 @@ class ComparisonStores:
     async def close(self) -> None:
         self._mongo.close()
         await self.engine.dispose()
+
+
+def database_of_collection(routes: Iterable[Route], copy_name: str) -> str | None:
+    """The database that a route names for its copy in MongoDB; None if it names none, or without such a route."""
+    targets = (route.target for route in routes if route.target.store == "mongodb")
+    return next((target.database for target in targets if target.copy_name == copy_name), None)
 
 
 def observers(mysql_url: str, mongodb_url: str) -> Mapping[Store, StoreObserver]:

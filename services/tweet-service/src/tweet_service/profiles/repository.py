@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pymongo import ASCENDING, IndexModel
 
-from tweet_service.batching import BatchLoader, by_id
+from service_kit.moved_copy import MovedCopy
+from tweet_service.batching import BatchLoader, by_id, find_by_id
 from tweet_service.profiles.models import Profile, Tombstone
 
 if TYPE_CHECKING:
+    from tweet_service.batching import Documents
     from tweet_service.database import Database
 
 Document = dict[str, Any]
@@ -27,10 +29,11 @@ _FIELDS = ("username", "name", "is_active", "tokens_valid_after", "created_at", 
 
 
 class ProfileRepository:
-    def __init__(self, database: "Database") -> None:
-        self._users = database[COLLECTION]
+    def __init__(self, database: "Database", users_database: str) -> None:
+        """`users_database` has the copy of the users, perhaps after a move from `database`."""
+        self._users = MovedCopy(database[COLLECTION], database.client[users_database][COLLECTION])
         self._imported = database[IMPORTED_COLLECTION]
-        self._accounts: BatchLoader[str, Document] = by_id(self._users, _FIELDS)
+        self._accounts: BatchLoader[str, Document] = BatchLoader(self._find_accounts)
         self._imported_profiles: BatchLoader[str, Document] = by_id(self._imported)
 
     async def get_by_id(self, user_id: str) -> Profile | Tombstone | None:
@@ -40,10 +43,19 @@ class ProfileRepository:
 
     async def get_by_username(self, username: str) -> Profile | None:
         """An account takes precedence over an imported profile."""
-        document = await self._users.find_one({"username": username, _DELETED_AT: None}, _FIELDS)
+        document = await self._users.read(
+            lambda users: users.find_one({"username": username, _DELETED_AT: None}, _FIELDS),
+            is_whole=lambda found: found is not None,
+        )
         if document is None:
             document = await self._imported.find_one({"username": username})
         return None if document is None else Profile.model_validate(document)
+
+    async def _find_accounts(self, user_ids: Collection[str]) -> Mapping[str, Document]:
+        async def find(users: "Documents") -> dict[str, Document]:
+            return await find_by_id(users, user_ids, _FIELDS)
+
+        return await self._users.read(find, is_whole=lambda found: len(found) == len(user_ids))
 
     async def get_many(self, user_ids: Collection[str]) -> dict[str, Profile | Tombstone]:
         """By user id, without users that have not arrived in the copy yet."""
