@@ -42,6 +42,7 @@ async def mysql(mysql_root_url: str) -> AsyncIterator[AsyncEngine]:
     yield engine
     async with engine.begin() as connection:
         await connection.execute(text("DROP DATABASE shop"))
+        await connection.execute(text("DROP DATABASE IF EXISTS shop_copy"))
     await engine.dispose()
 
 
@@ -49,7 +50,8 @@ async def mysql(mysql_root_url: str) -> AsyncIterator[AsyncEngine]:
 async def mongo(mongodb_url: str) -> "AsyncIterator[AsyncIOMotorClient[dict[str, Any]]]":
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(mongodb_url, tz_aware=True)
     yield client
-    await client.drop_database("shop")
+    for name in ("shop", "shop_copy"):
+        await client.drop_database(name)
     client.close()
 
 
@@ -58,7 +60,9 @@ def test_page_shows_the_tables_that_are_created(tmp_path: Path) -> None:
     file.write_text(blocks("yaml")[0])
     orders = next(route for route in load_routes(file) if route.name == "orders")
     shown = next(block for block in blocks("console") if "routes migrate" in block).partition("routes migrate\n")[2]
-    assert shown == "".join(f"{statement};\n" for statement in missing(orders, {}))
+    database, _, tables = shown.partition("\n")
+    assert database == "CREATE DATABASE `shop_copy` CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci;"
+    assert tables == "".join(f"{statement};\n" for statement in missing(orders, {}))
 
 
 async def test_own_table_and_own_collection_are_copied_both_ways(
@@ -81,16 +85,17 @@ async def test_own_table_and_own_collection_are_copied_both_ways(
             await connection.execute(text(statement))
 
     async def products() -> dict[str, dict[str, Any]]:
-        return {row["_id"]["sku"]: row async for row in mongo["tweets"]["products"].find()}
+        return {row["_id"]["sku"]: row async for row in mongo["shop_copy"]["products"].find()}
 
     async def orders() -> dict[int, dict[str, Any]]:
         async with mysql.connect() as connection:
             there = (
-                "SELECT COUNT(*) FROM information_schema.views WHERE table_schema = 'tweets' AND table_name = 'orders'"
+                "SELECT COUNT(*) FROM information_schema.views "
+                "WHERE table_schema = 'shop_copy' AND table_name = 'orders'"
             )
             if not await connection.scalar(text(there)):
                 return {}
-            rows = await connection.execute(text("SELECT * FROM tweets.orders"))
+            rows = await connection.execute(text("SELECT * FROM shop_copy.orders"))
             return {row.number: dict(row._mapping) for row in rows}
 
     # What is there before, and comes by snapshot.

@@ -149,6 +149,47 @@ async def test_missing_privileges_are_found(
 
 
 @pytest.mark.integration
+async def test_missing_privileges_in_the_schema_of_a_route_are_a_statement(
+    file: Path, mysql_root_url: str, schema_url: str, engine: AsyncEngine
+) -> None:
+    """The schema does not exist yet. Privileges may come by a role."""
+    schema, suffix = schema_url.rpartition("/")[2], secrets.token_hex(4)
+    account, role, named = f"sync_{suffix}", f"role_{suffix}", f"shop_{suffix}"
+    declared = route("new")
+    declared["target"]["database"] = named
+    url = f"mysql://{account}:phrase@{mysql_root_url.partition('@')[2]}{schema}"
+    async with engine.connect() as connection:
+        await connection.execute(text(f"CREATE ROLE {role}"))
+        await connection.execute(text(f"CREATE USER '{account}'@'%' IDENTIFIED BY 'phrase' DEFAULT ROLE {role}"))
+        await connection.execute(text(f"GRANT ALL ON {schema}.* TO '{account}'@'%'"))
+        try:
+            code, errors = await check(file, {"c": route("c"), "d": declared}, MYSQL_URL=url)
+            assert code == 1
+            (error,) = errors.splitlines()
+            _, _, grant = error.partition(
+                ": route d: target: the account lacks privileges; run as an administrator of MySQL: "
+            )
+            assert grant.startswith("GRANT SELECT, ")
+            await connection.execute(text(grant.replace(f"`{account}`", f"`{role}`")))
+            assert await check(file, {"c": route("c"), "d": declared}, MYSQL_URL=url) == (0, "")
+        finally:
+            await connection.execute(text(f"DROP USER '{account}'@'%'"))
+            await connection.execute(text(f"DROP ROLE {role}"))
+
+
+@pytest.mark.integration
+async def test_copy_that_a_connector_reads_is_warned_of(file: Path) -> None:
+    routes = {"orders": route("orders"), "things": collection("things", "cdc.mysql-market.market.things")}
+    code, errors = await check(file, routes, MONGODB_URL="mongodb://127.0.0.1:1/shop")
+    assert code == 0
+    line = write(file, routes).index("things:") + 3
+    assert errors.startswith(
+        f"warning: routes.yaml:{line}: route things: target: the copy is in shop, and the connector"
+    )
+    assert "Add `database: market`" in errors
+
+
+@pytest.mark.integration
 async def test_events_that_can_not_be_applied_at_all_are_found(file: Path, kafka_bootstrap_servers: str) -> None:
     suffix = secrets.token_hex(4)
     topics = {
@@ -193,7 +234,7 @@ async def test_servers_that_do_not_answer_are_named(file: Path) -> None:
 
 def findings(**routes: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
     declared = [Route.model_validate({**body, "name": name}) for name, body in routes.items()]
-    return [(each.route, each.field, each.reason, each.is_doubt) for each in static_findings(declared)]
+    return [(each.route, each.field, each.reason, each.is_doubt) for each in static_findings(declared, "tweets")]
 
 
 def test_names_that_two_copies_need_are_found() -> None:

@@ -11,6 +11,7 @@ from bson import Decimal128, ObjectId
 
 from support.change_events import mysql_event
 from sync_service.debezium.errors import MissingKey, UnfitValue
+from sync_service.routes.check import static_findings
 from sync_service.routes.config import Route
 from sync_service.routes.converters import FieldType, convert
 from sync_service.routes.explain import NotAnEvent, explain_event
@@ -18,6 +19,7 @@ from sync_service.routes.loader import InvalidRoutes, default_routes_file, load_
 from sync_service.routes.mapping import map_event_key, map_fields, map_key
 from sync_service.sinks.base import UnfitTable
 from sync_service.sinks.mysql.ddl import SOURCE_ID_TYPE, VERSION_COLUMNS, ExistingTable, missing
+from sync_service.sinks.mysql.grants import missing_grants
 
 ROUTE = """
 things:
@@ -170,6 +172,59 @@ def test_copy_in_a_database_that_a_connector_reads_is_refused(tmp_path: Path, th
     both = ROUTE.replace(*in_database(things)) + ORDERS.replace("DATABASE", orders)
     with pytest.raises(InvalidRoutes, match=r"reads the database [Ss]hop, so no copy may be in it: .*[Ss]hop_copy"):
         load_routes(routes_file(tmp_path, both))
+
+
+SHOP_IN_MONGODB = """
+orders:
+  topic: cdc.mongo.shop.orders
+  target: {store: mysql, table: orders}
+  key: {id: {from: _id, type: integer}}
+  fields: {}
+"""
+
+
+def test_copy_in_the_default_database_is_warned_of_if_a_connector_reads_it(tmp_path: Path) -> None:
+    """Such is a routes.yaml of release 0.1.0: it stays valid, and its copies stay where they are."""
+    routes = load_routes(routes_file(tmp_path, ROUTE + SHOP_IN_MONGODB))
+    assert all(route.target.database is None for route in routes)
+    assert static_findings(routes, "copies") == []
+    (finding,) = static_findings(routes, "shop")
+    assert (finding.route, finding.field, finding.is_doubt) == ("things", "target", True)
+    assert "the copy is in shop, and the connector of route orders reads every change of the copy" in finding.reason
+    assert "Add `database: shop_copy`" in finding.reason
+    (finding,) = static_findings(routes)
+    assert "in the database of MONGODB_URL" in finding.reason
+    assert "if it reads that database" in finding.reason
+    assert static_findings(routes[:1]) == []
+    assert static_findings(load_routes(default_routes_file()), "tweets") == []
+
+
+def test_only_one_of_two_targets_of_one_name_with_a_database_is_refused(tmp_path: Path) -> None:
+    """The other would be taken for the place that the copy moves from."""
+    other = ROUTE.replace("things:", "others:").replace("shop.things", "market.things").replace(*in_database("market"))
+    with pytest.raises(InvalidRoutes, match="route things has a target of the same name as route others"):
+        load_routes(routes_file(tmp_path, ROUTE + other))
+
+
+RIGHTS = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, CREATE VIEW, SHOW VIEW"
+
+
+@pytest.mark.parametrize(
+    ("granted", "lacking"),
+    [
+        (f"GRANT {RIGHTS} ON `shop_copy`.* TO `s`@`%`", []),
+        (f"GRANT {RIGHTS} ON `shop\\_copy`.* TO `s`@`%`", []),
+        (f"GRANT {RIGHTS} ON `shop%`.* TO `s`@`%`", []),
+        ("GRANT ALL PRIVILEGES ON *.* TO `s`@`%` WITH GRANT OPTION", []),
+        (f"GRANT {RIGHTS} ON `shop\\_other`.* TO `s`@`%`", ["GRANT SELECT, INSERT, "]),
+        (f"GRANT {RIGHTS[8:]} ON `shop_copy`.* TO `s`@`%`", ["GRANT SELECT ON `shop\\_copy`.* TO `s`@`%`"]),
+    ],
+)  # fmt: skip
+def test_missing_rights_in_a_database_are_a_statement(granted: str, lacking: list[str]) -> None:
+    shown = ["GRANT USAGE ON *.* TO `s`@`%`", "GRANT SELECT ON `auth`.`users` TO `s`@`%`", granted]
+    found = missing_grants(shown, ["shop_copy"])
+    assert len(found) == len(lacking)
+    assert all(map(str.startswith, found.values(), lacking))
 
 
 def test_copies_of_one_name_in_two_databases_are_allowed(tmp_path: Path) -> None:

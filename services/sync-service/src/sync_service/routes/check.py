@@ -35,9 +35,17 @@ class Finding:
     is_doubt: bool = False
 
 
-def static_findings(routes: Sequence[Route]) -> list[Finding]:
-    """What the declarations alone show. Pure."""
-    return [*_shared_names(routes), *_equal_columns(routes), *_other_sources(routes)]
+def static_findings(routes: Sequence[Route], mongodb_database: str | None = None) -> list[Finding]:
+    """What the declarations alone show. Pure.
+
+    `mongodb_database` is that of `MONGODB_URL`, with the copies whose routes name none; None if it is not known.
+    """
+    return [
+        *_shared_names(routes),
+        *_equal_columns(routes),
+        *_other_sources(routes),
+        *_copies_that_a_connector_reads(routes, mongodb_database),
+    ]
 
 
 def _shared_names(routes: Sequence[Route]) -> Iterator[Finding]:
@@ -78,6 +86,39 @@ def _other_source(route: Route, source: str) -> str:
         f"{source} that its events do not come from {route.source_store}, and a target in {route.target.store} is a "
         f"copy of {route.source_store}"
     )
+
+
+def _copies_that_a_connector_reads(routes: Sequence[Route], mongodb_database: str | None) -> Iterator[Finding]:
+    """Copies in the default database, if a connector gets its every change: bulk in a copy starves the connector.
+
+    The loader refuses those in a database that a route names.
+    """
+    for route in routes:
+        target = route.target
+        if target.database is not None or not target.is_read_whole:
+            continue
+        readers = [
+            each.name
+            for each in routes
+            if each.source_store == target.store
+            and (mongodb_database is None or each.reads(target.store, mongodb_database))
+        ]
+        if readers:
+            place = mongodb_database or "the database of MONGODB_URL"
+            condition = "" if mongodb_database else " if it reads that database"
+            reason = (
+                f"the copy is in {place}, and the connector of route {readers[0]} reads every change of the copy, "
+                f"too{condition}: many changes starve it. Add `database: {_free_database(route, routes)}`, and the "
+                "sync moves the copy (docs/operations.md)"
+            )
+            yield Finding(route.name, "target", reason, is_doubt=True)
+
+
+def _free_database(route: Route, routes: Sequence[Route]) -> str:
+    """The name of the source's database; with `_copy` if a connector of the target's server reads one of that name."""
+    name = route.source[0] if route.source else route.name
+    is_free = not any(each.reads(route.target.store, name) for each in routes)
+    return name if is_free else f"{name}_copy"
 
 
 async def refused_targets(mysql_url: str, routes: Sequence[Route]) -> list[Finding]:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_settings import KafkaSettings
+from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.problems import Problem
 from service_kit.settings import EnvironmentSettings
@@ -24,6 +25,7 @@ from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.routes.resume import EventsToPass, RouteResumer
 from sync_service.routes.yaml_lines import read_yaml
 from sync_service.sinks.base import Unavailable, UnfitTable
+from sync_service.sinks.mongodb.databases import database_of_address
 from sync_service.sinks.mysql.schema import require_separate_schema
 from sync_service.sinks.mysql.sink import engine_for_sinks
 from sync_service.sinks.registry import change_schemas
@@ -39,6 +41,8 @@ class CheckSettings(RoutesSettings):
     """Servers to ask, if they are given."""
 
     mysql_url: MysqlAddress | None = None
+    # Not asked: only its database is of interest.
+    mongodb_url: MongodbAddress | None = None
     kafka_bootstrap_servers: str = ""
 
 
@@ -113,7 +117,9 @@ def _check(*, offline: bool) -> None:
     settings = CheckSettings()
     file = settings.sync_routes_file
     routes = load_routes(file)
-    findings = static_findings(routes)
+    mongodb = settings.mongodb_url
+    database = None if mongodb is None else database_of_address(mongodb.get_secret_value())
+    findings = static_findings(routes, database)
     unasked: list[str] = []
     if not offline:
         asked, unasked = asyncio.run(_ask(settings, routes))

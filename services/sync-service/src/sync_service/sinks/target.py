@@ -28,6 +28,8 @@ class Target(Declaration):
     source_rows_are_complete: ClassVar[bool] = False
     # Are fields whose names differ in case only different?
     has_case_sensitive_fields: ClassVar[bool] = True
+    # Does a connector get every change of a database from the server, also of collections that it does not capture?
+    is_read_whole: ClassVar[bool] = False
     # Is a key of several fields one document?
     has_document_keys: ClassVar[bool] = False
     # How this store's copies convert values of some types, if not as all stores do.

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from pymongo.uri_parser import parse_uri
+
 from sync_service.routes.config import Route
 
 if TYPE_CHECKING:
@@ -10,6 +12,11 @@ if TYPE_CHECKING:
 
     Client = AsyncIOMotorClient[dict[str, Any]]
     Database = AsyncIOMotorDatabase[dict[str, Any]]
+
+
+def database_of_address(address: str) -> str | None:
+    name: str | None = parse_uri(address)["database"]
+    return name
 
 
 def copy_database(client: "Client", route: Route) -> "Database":

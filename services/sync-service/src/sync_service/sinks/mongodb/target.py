@@ -20,6 +20,7 @@ class MongodbTarget(Target):
     source_store: ClassVar[Literal["mysql"]] = "mysql"
     source_rows_are_complete: ClassVar[bool] = True
     system_databases: ClassVar[Collection[str]] = ("admin", "config", "local")
+    is_read_whole: ClassVar[bool] = True
     has_document_keys: ClassVar[bool] = True
     conversions: ClassVar[Mapping[FieldType, Conversion]] = {
         "decimal": DECIMAL128,

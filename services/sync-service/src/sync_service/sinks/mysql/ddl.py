@@ -95,6 +95,23 @@ def place(route: Route, name: str) -> str:
     return _quoted(name) if route.target.database is None else f"{_quoted(route.target.database)}.{_quoted(name)}"
 
 
+def moved(route: Route, earlier_schema: str, earlier: Mapping[str, ExistingTable]) -> list[str]:
+    """The statements that move the copy of the route from an earlier schema to the one that it names now.
+
+    `earlier` are the tables and views of that schema. No statement if they are no copy of this route.
+    """
+    table, view = earlier.get(route.target.copy_name), earlier.get(route.target.name)
+    if route.target.database is None or table is None:
+        return []
+    try:
+        _check(route.target.copy_name, table, route)
+    except UnfitTable:
+        return []
+    schema, name, copy = _quoted(earlier_schema), _quoted(route.target.name), _quoted(route.target.copy_name)
+    dropped = [f"DROP VIEW {schema}.{name}"] if view is not None and view.is_view else []
+    return [*dropped, f"RENAME TABLE {schema}.{copy} TO {place(route, route.target.copy_name)}"]
+
+
 def _create(copy: str, route: Route, wanted: Mapping[str, str]) -> str:
     lines = [f"{_quoted(column)} {_key_type(field)} NOT NULL" for column, field in route.key.items()]
     lines += [f"{_quoted(column)} {kind}" for column, kind in wanted.items()]

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_kit.mysql import create_engine, mysql_url, server_lock
 from sync_service.routes.config import Route
-from sync_service.sinks.mysql.ddl import ExistingTable, missing
+from sync_service.sinks.mysql.ddl import ExistingTable, missing, moved
 from sync_service.sinks.mysql.errors import translated
 
 LOCK_SECONDS = 120
@@ -39,7 +39,7 @@ async def change_tables(address: str, routes: Iterable[Route], *, apply: bool) -
     async with alone_in_schema(address) as connection:
         statements = await _missing_schemas(connection, wanted)
         for route in wanted:
-            statements += missing(route, await existing_tables(connection, route))
+            statements += await _statements(connection, route)
         if apply:
             for statement in statements:
                 await connection.exec_driver_sql(statement)
@@ -76,8 +76,20 @@ async def existing_schemas(connection: AsyncConnection) -> frozenset[str]:
     return frozenset((await connection.execute(text("SELECT schema_name FROM information_schema.schemata"))).scalars())
 
 
-async def existing_tables(connection: AsyncConnection, route: Route) -> Mapping[str, ExistingTable]:
-    """The existing table and view of the route, by name."""
+async def _statements(connection: AsyncConnection, route: Route) -> list[str]:
+    existing = await existing_tables(connection, route, route.target.database)
+    if route.target.database is None or route.target.copy_name in existing:
+        return missing(route, existing)
+    schema: str = (await connection.execute(text("SELECT DATABASE()"))).scalar_one()
+    earlier = await existing_tables(connection, route, schema)
+    statements = moved(route, schema, earlier)
+    if statements:
+        existing = {**existing, route.target.copy_name: earlier[route.target.copy_name]}
+    return [*statements, *missing(route, existing)]
+
+
+async def existing_tables(connection: AsyncConnection, route: Route, schema: str | None) -> Mapping[str, ExistingTable]:
+    """The existing table and view of the route in a schema, by name; None for that of the connection."""
     query = text(
         "SELECT t.table_name AS name, t.table_type = 'VIEW' AS is_view, c.column_name AS `column`, "
         "c.column_key = 'PRI' AS is_key "
@@ -86,7 +98,7 @@ async def existing_tables(connection: AsyncConnection, route: Route) -> Mapping[
     )
     existing = {}
     for name in (route.target.name, route.target.copy_name):
-        rows = (await connection.execute(query, {"schema": route.target.database, "name": name})).all()
+        rows = (await connection.execute(query, {"schema": schema, "name": name})).all()
         if rows:
             existing[name] = ExistingTable(
                 columns=[row.column for row in rows],

@@ -14,6 +14,7 @@ from sync_service.routes.config import Route
 from sync_service.sinks.base import RouteRefused, Unavailable, UnfitTable
 from sync_service.sinks.mysql.ddl import ExistingTable, missing, place
 from sync_service.sinks.mysql.errors import translated
+from sync_service.sinks.mysql.grants import missing_grants
 from sync_service.sinks.mysql.schema import alone_in_schema, existing_schemas, existing_tables
 
 # The view of the trial; its table is `sync_check_copy`. The next check drops both if this one dies.
@@ -33,7 +34,11 @@ async def refused_tables(address: str, routes: Iterable[Route]) -> Mapping[str, 
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         schemas = await existing_schemas(connection)
         names = await _names_that_are_equal(connection, wanted)
+        grants = await _missing_grants(connection, wanted)
         for route in wanted:
+            if grant := grants.get(route.target.database or ""):
+                refused[route.name] = f"the account lacks privileges; run as an administrator of MySQL: {grant}"
+                continue
             try:
                 await _try(connection, route, schemas)
             except UnfitTable as error:
@@ -58,9 +63,18 @@ async def _names_that_are_equal(connection: AsyncConnection, routes: Iterable[Ro
     return found
 
 
+async def _missing_grants(connection: AsyncConnection, routes: Iterable[Route]) -> Mapping[str, str]:
+    """The GRANT statements for the schemas that routes name. In one that does not exist yet nothing can be tried."""
+    roles = await connection.scalar(text("SELECT NULLIF(CURRENT_ROLE(), 'NONE')"))
+    # Without USING, MySQL does not show the privileges of roles.
+    using = f" USING {roles}" if roles else ""
+    shown = (await connection.execute(text(f"SHOW GRANTS FOR CURRENT_USER(){using}"))).scalars().all()
+    return missing_grants(shown, {route.target.database for route in routes if route.target.database is not None})
+
+
 async def _try(connection: AsyncConnection, route: Route, schemas: Collection[str]) -> None:
     """Raises `UnfitTable`, `RouteRefused`, `Unavailable`."""
-    existing = await existing_tables(connection, route)
+    existing = await existing_tables(connection, route, route.target.database)
     statements = missing(route, existing)
     table = existing.get(route.target.copy_name)
     try:
