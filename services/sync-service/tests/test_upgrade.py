@@ -58,7 +58,7 @@ async def test_killed_again_and_again_the_upgrade_moves_every_user_and_tombstone
     sync.routes[sync.users]["target"]["database"] = moved_to.name
     sync.write_routes()
     replica = Replica(
-        "sync-service", {**sync.variables, "SYNC_MOVE_QUIET_SECONDS": "1"}, sync.stack.configuration.state
+        "sync-service", {**sync.variables, "SYNC_MOVE_QUIET_SECONDS": "2"}, sync.stack.configuration.state
     )
     try:
         await replica.begin()

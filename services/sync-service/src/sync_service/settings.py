@@ -59,7 +59,7 @@ class Settings(KafkaSettings, ServiceSettings):
     )
     sync_move_quiet_seconds: float = Field(
         default=900.0,
-        gt=0,
+        ge=2,
         description="A copy in MongoDB whose route names another database is dropped in its old place when it was not "
         "read there for this time. It must be longer than any reader of an earlier release is without a request.",
     )

@@ -65,7 +65,7 @@ async def test_rolling_upgrade_loses_no_change(harness: SyncHarness, monkeypatch
     monkeypatch.undo()
     try:
         harness.routes[0] = in_database(harness.routes[0], moved_to.name)
-        later = harness.start_sync(sync_move_quiet_seconds=0.5)
+        later = harness.start_sync(sync_move_quiet_seconds=2)
         await eventually(steps, {"moved_from"}.__le__)
         for place in (2000, 3000):
             await send_round(harness, place)

@@ -54,7 +54,7 @@ PASS_SECONDS, PASS_SHARE = 1.0, 0.2
 # A process that lost the broker is in its group again before.
 ALONE_SECONDS = 30.0
 CHECK_SECONDS = 5.0
-COPIED_AT_ONCE = 500
+COPIED_AT_ONCE = 100
 # At a document that changes while it is copied.
 LOOKS = 20
 _DUPLICATE_KEY = 11000
@@ -98,6 +98,7 @@ class Move:
         self._name = route.target.copy_name
         self._view = route.target.name
         self._states: Collection = new_database[STATES]
+        self._own_reads = 0
 
     @classmethod
     def of(cls, client: "Client", route: Route) -> "Move | None":
@@ -197,9 +198,10 @@ class Move:
         return [document async for document in place.with_options(codec_options=_RAW).find(wanted)]
 
     async def reads(self) -> int:
-        """How often the old place was read since the start of the server, this call included."""
-        (stats,) = await self.old.aggregate([{"$collStats": {"latencyStats": {}}}]).to_list(None)
-        return int(stats["latencyStats"]["reads"]["ops"])
+        """How often the old place was read since the start of its servers, not counting the calls of this method."""
+        stats = await self.old.aggregate([{"$collStats": {"latencyStats": {}}}]).to_list(None)
+        self._own_reads += len(stats)
+        return sum(int(each["latencyStats"]["reads"]["ops"]) for each in stats) - self._own_reads
 
     async def drop(self) -> None:
         """Drop the old place and its view."""
@@ -315,7 +317,8 @@ class Mover:
             # A process of an earlier release may be back after its connection to the broker broke off.
             alone_since = (alone_since or began) if await self._is_alone() else None
             done = await self._move.copy_differences()
-            log.info("a copy moves", route=self._move.route.name, copied=done.copied, alone=alone_since is not None)
+            if done.copied:
+                log.info("a copy moves", route=self._move.route.name, copied=done.copied)
             if not done.unsettled and alone_since is not None and began - alone_since >= self._alone_seconds:
                 return
             await asyncio.sleep(max(PASS_SECONDS, (time.monotonic() - began) / PASS_SHARE))
@@ -326,8 +329,7 @@ class Mover:
         while time.monotonic() - quiet_since < self._quiet_seconds:
             await asyncio.sleep(min(CHECK_SECONDS, self._quiet_seconds / 2))
             reads = await self._move.reads()
-            # This call counts as one.
-            is_quiet = reads == before + 1
+            is_quiet = reads == before
             if not await self._is_alone():
                 # A process of an earlier release writes only the old place.
                 await self._move.copy_differences()
