@@ -66,7 +66,7 @@ def tombstone(number: int) -> dict[str, Any]:
 def change(number: int, place: int, name: str | None) -> Change:
     """A later event of the user; a delete without a name."""
     values = None if name is None else {"name": name}
-    position = LogPosition("mysql:cdc.mysql/0f2a", f"{place:020d}", place, place)
+    position = LogPosition("mysql-gtid:0f2a", f"{place:020d}", place, place)
     return Change((f"u{number}",), values, Version(STREAM, offset(place), position, "u"))
 
 
