@@ -34,8 +34,8 @@ _UNAUTHORIZED = 13
 class MovedCopy:
     """Reads the old place until the state is complete, and from then on the new one.
 
-    There is no time in which a document is found in neither place: whoever finds too little in the old place looks at
-    the state after that, and it is complete before the old place is dropped.
+    There is no time in which a document is found in neither place: a reader that finds too little in the old place
+    looks at the state after that, and it is complete before the old place is dropped.
     """
 
     def __init__(self, old: "Collection", new: "Collection") -> None:
@@ -44,6 +44,7 @@ class MovedCopy:
         self._states: Collection = new.database[STATES]
         self._is_moved = old.full_name == new.full_name
         self._checked_at = -CHECK_SECONDS
+        self._warned = False
 
     async def read(
         self, query: "Callable[[Collection], Awaitable[FoundT]]", is_whole: Callable[[FoundT], bool]
@@ -68,11 +69,13 @@ class MovedCopy:
             if error.code != _UNAUTHORIZED or not await self._has_old_place():
                 raise
             # The old place is not dropped as long as it is read.
-            log.warning(
-                "the new place of a copy can't be read, MongoDB denies it: run infra/mongo/accounts.js",
-                copy=self._new.full_name,
-                notable=True,
-            )
+            if not self._warned:
+                log.warning(
+                    "the new place of a copy can't be read, MongoDB denies it: run infra/mongo/accounts.js",
+                    copy=self._new.full_name,
+                    notable=True,
+                )
+            self._warned = True
             return False
 
     async def _has_old_place(self) -> bool:
