@@ -308,8 +308,8 @@ class SyncRunner:
 
     async def _finish_moves(self) -> None:
         routes = [processor.route for processor in self.processors.values()]
-        is_alone = partial(has_only_marked_members, self._kafka, self._settings.sync_group_id)
-        await self._stores.finish_moves(routes, is_alone, self._settings.sync_move_quiet_seconds)
+        is_upgraded = partial(has_only_marked_members, self._kafka, self._settings.sync_group_id)
+        await self._stores.finish_moves(routes, is_upgraded, self._settings.sync_move_quiet_seconds)
 
     async def _purge(self) -> None:
         while True:

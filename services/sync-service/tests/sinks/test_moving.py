@@ -105,8 +105,8 @@ async def always() -> bool:
     return True
 
 
-def mover_of(sink: MovingSink, is_alone: Callable[[], Awaitable[bool]] = always, quiet: float = QUIET) -> Mover:
-    return Mover(sink.move, is_alone, quiet_seconds=quiet, stop_writing_seconds=0)
+def mover_of(sink: MovingSink, is_upgraded: Callable[[], Awaitable[bool]] = always, quiet: float = QUIET) -> Mover:
+    return Mover(sink.move, is_upgraded, quiet_seconds=quiet, stop_writing_seconds=0)
 
 
 async def stored(database: "Database") -> dict[str, str]:
@@ -272,7 +272,7 @@ async def test_process_of_the_earlier_release_delays_the_end_and_loses_nothing(
 ) -> None:
     is_there = True
 
-    async def is_alone() -> bool:
+    async def is_upgraded() -> bool:
         return not is_there
 
     async def name_in_new_place() -> Any:
@@ -280,7 +280,7 @@ async def test_process_of_the_earlier_release_delays_the_end_and_loses_nothing(
 
     sink = sink_of(database, route)
     await sink.prepare()
-    async with running(mover_of(sink, is_alone).run()) as moving:
+    async with running(mover_of(sink, is_upgraded).run()) as moving:
         for number in range(3):
             # It writes the old place alone, and deletes, too.
             name = f"by the earlier release {number}"
@@ -296,6 +296,49 @@ async def test_process_of_the_earlier_release_delays_the_end_and_loses_nothing(
     assert await name_in_new_place() == "by the earlier release 2"
     assert deleted is not None
     assert deleted["_sync"]["deleted_at"] is not None
+
+
+@pytest.mark.parametrize("is_state_deleted", [False, True])
+async def test_going_back_to_the_earlier_release_and_upgrading_again_loses_nothing(
+    old: MongoSink, database: "Database", moved_to: "Database", route: Route, is_state_deleted: bool
+) -> None:
+    sink = sink_of(database, route)
+    await sink.prepare()
+    await sink.move.copy_differences()
+    await sink.move.note("complete_at")
+    # Only the earlier release runs, and writes only the old place.
+    await old.write([change(7, 10_000, "by the earlier release"), change(8, 10_001, None)])
+    if is_state_deleted:
+        await moved_to[STATES].delete_one({"_id": "users_copy"})
+        assert (await readable_database(database.client, route)).name == database.name
+    before = await stored(database)
+    again = sink_of(database, route)
+    await again.prepare()
+    await mover_of(again).run()
+    assert await stored(moved_to) == before
+    assert "by the earlier release" in before["u7"]
+    assert await is_gone(database)
+
+
+async def test_change_of_the_earlier_release_between_two_looks_at_the_group_is_copied(
+    old: MongoSink, database: "Database", moved_to: "Database", route: Route
+) -> None:
+    """It joined the group and left it while the old place was quiet."""
+    has_written = False
+
+    async def is_upgraded() -> bool:
+        nonlocal has_written
+        if not has_written and "complete_at" in await state_of(moved_to):
+            has_written = True
+            await old.write([change(7, 10_000, "by the earlier release")])
+        return True
+
+    sink = sink_of(database, route)
+    await sink.prepare()
+    await mover_of(sink, is_upgraded).run()
+    moved = await moved_to["users_copy"].find_one({"_id": "u7"})
+    assert moved is not None
+    assert moved["name"] == "by the earlier release"
 
 
 async def test_old_place_stays_as_long_as_it_is_read(

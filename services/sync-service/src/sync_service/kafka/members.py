@@ -1,4 +1,4 @@
-"""Tells the members of the consumer group that write moving copies in both places from those of an earlier release.
+"""Distinguishes members of the consumer group that write moving copies in both places from those of an earlier release.
 
 A member of this release has a mark in the metadata with which it joins the group, which the broker shows to others.
 """

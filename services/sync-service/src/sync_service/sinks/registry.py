@@ -54,11 +54,11 @@ class Stores:
         return mongo_sink(self.mongo, route)
 
     async def finish_moves(
-        self, routes: Iterable[Route], is_alone: Callable[[], Awaitable[bool]], quiet_seconds: float
+        self, routes: Iterable[Route], is_upgraded: Callable[[], Awaitable[bool]], quiet_seconds: float
     ) -> None:
         """Bring the moves of copies to their end; one process of all does it. Raises the drivers' errors."""
         moves = [Move.of(self.mongo, route) for route in routes if route.target.store == "mongodb"]
-        movers = [Mover(move, is_alone, quiet_seconds=quiet_seconds) for move in moves if move is not None]
+        movers = [Mover(move, is_upgraded, quiet_seconds=quiet_seconds) for move in moves if move is not None]
         while movers:
             try:
                 async with server_lock(self.engine, f"move copies {self.engine.url.database}"[:64], 0):

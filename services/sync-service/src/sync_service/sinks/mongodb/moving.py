@@ -1,14 +1,17 @@
 """Moves a copy in MongoDB from the database of `MONGODB_URL` to the one that its route names, while the system runs.
 
 MongoDB can't rename a collection across databases without stopping its writers, and a view can't show another database.
-So the copy is written in both places until nobody reads the old one:
+So the copy is written in both places until the old one is no longer read:
 
 1. Every process writes each change to the old place first, and then to the new one.
 2. One process copies documents, with their versions. Processes of an earlier release write only the old place, so the
    last pass over it begins when the consumer group has had none of them for a while.
-3. It marks the move as complete: readers change over (`service_kit.moved_copy`). Readers of an earlier release go on
-   reading the old place, and still find every change there.
+3. It marks the move as complete: readers change over (`service_kit.moved_copy`). Readers of an earlier release still
+   read the old place, and find every change there.
 4. When the old place was not read for a while, the processes stop writing it, and it is dropped.
+
+Before `retired_at` an operator may go back to the earlier release, whose processes write only the old place. So the
+differences are copied again when a process of this release takes over, and just before the old place is retired.
 
 Every step can be repeated: a process that dies leaves a state from which the next one continues.
 """
@@ -46,17 +49,17 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-# A process looks at the state this often. So for this time it may go on writing an old place that is to be dropped.
+# A process looks at the state this often. So it may write an old place for this time after it was retired.
 STATE_SECONDS = 5.0
 STOP_WRITING_SECONDS = STATE_SECONDS + WRITE_SECONDS
 # Passes over the old place take at most this share of the time.
 PASS_SECONDS, PASS_SHARE = 1.0, 0.2
 # A process that lost the broker is in its group again before.
-ALONE_SECONDS = 30.0
+UPGRADED_SECONDS = 30.0
 CHECK_SECONDS = 5.0
-COPIED_AT_ONCE = 100
-# At a document that changes while it is copied.
-LOOKS = 20
+BATCH_DOCUMENTS = 100
+# For a document that changes while it is copied.
+ATTEMPTS = 20
 _DUPLICATE_KEY = 11000
 
 _RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
@@ -88,8 +91,8 @@ class Pass:
 class Move:
     """The state of one move, a document in the new database. `moved_from` is null for a copy that was never elsewhere.
 
-    `complete_at`: both places have every change. `retired_at`: nobody reads the old place, processes stop writing it.
-    `dropped_at`: it is gone.
+    `complete_at`: both places have every change. `retired_at`: the old place is no longer read, and processes stop
+    writing it. `dropped_at`: it is gone.
     """
 
     def __init__(self, old_database: "Database", new_database: "Database", route: Route) -> None:
@@ -144,9 +147,11 @@ class Move:
         """
         copied = unsettled = 0
         ids: list[Any] = []
-        async for raw in self.old.with_options(codec_options=_RAW).find({}, {"_id": True}, sort=[("_id", 1)]):
+        # Small batches, because MongoDB ends a cursor that is not used for ten minutes.
+        found = self.old.with_options(codec_options=_RAW).find({}, {"_id": True}, sort=[("_id", 1)])
+        async for raw in found.batch_size(BATCH_DOCUMENTS):
             ids.append(raw["_id"])
-            if len(ids) == COPIED_AT_ONCE:
+            if len(ids) == BATCH_DOCUMENTS:
                 one = await self._copy(ids)
                 copied, unsettled, ids = copied + one.copied, unsettled + one.unsettled, []
         one = await self._copy(ids)
@@ -154,7 +159,7 @@ class Move:
 
     async def _copy(self, ids: Sequence[Any]) -> "Pass":
         copied = 0
-        for _ in range(LOOKS):
+        for _ in range(ATTEMPTS):
             if not ids:
                 break
             ids, written = await self._copy_once(ids)
@@ -270,21 +275,22 @@ class MovingSink:
 class Mover:
     """Brings moves to their end. Only one process of the system may run it at a time.
 
-    `is_alone` says whether the consumer group has no member of an earlier release, which would write only old places.
+    `is_upgraded` says whether the consumer group has no member of an earlier release, which would write only the old
+    place.
     """
 
     def __init__(
         self,
         move: Move,
-        is_alone: Callable[[], Awaitable[bool]],
+        is_upgraded: Callable[[], Awaitable[bool]],
         *,
         quiet_seconds: float,
         stop_writing_seconds: float = STOP_WRITING_SECONDS,
     ) -> None:
         self._move = move
-        self._is_alone = is_alone
+        self._is_upgraded = is_upgraded
         self._quiet_seconds = quiet_seconds
-        self._alone_seconds = min(ALONE_SECONDS, quiet_seconds)
+        self._upgraded_seconds = min(UPGRADED_SECONDS, quiet_seconds)
         self._stop_writing_seconds = stop_writing_seconds
 
     async def run(self) -> None:
@@ -303,7 +309,9 @@ class Mover:
             await self._copy()
             await self._move.note("complete_at")
         if not await self._move.is_retired():
+            await self._move.copy_differences()
             await self._wait_until_quiet()
+            await self._move.copy_differences()
             await self._move.note("retired_at")
         await asyncio.sleep(self._stop_writing_seconds)
         await self._move.drop()
@@ -311,15 +319,15 @@ class Mover:
 
     async def _copy(self) -> None:
         """Copy until one pass was whole and no process of an earlier release could write meanwhile."""
-        alone_since: float | None = None
+        upgraded_since: float | None = None
         while True:
             began = time.monotonic()
             # A process of an earlier release may be back after its connection to the broker broke off.
-            alone_since = (alone_since or began) if await self._is_alone() else None
+            upgraded_since = (upgraded_since or began) if await self._is_upgraded() else None
             done = await self._move.copy_differences()
             if done.copied:
                 log.info("a copy moves", route=self._move.route.name, copied=done.copied)
-            if not done.unsettled and alone_since is not None and began - alone_since >= self._alone_seconds:
+            if not done.unsettled and upgraded_since is not None and began - upgraded_since >= self._upgraded_seconds:
                 return
             await asyncio.sleep(max(PASS_SECONDS, (time.monotonic() - began) / PASS_SHARE))
 
@@ -330,7 +338,7 @@ class Mover:
             await asyncio.sleep(min(CHECK_SECONDS, self._quiet_seconds / 2))
             reads = await self._move.reads()
             is_quiet = reads == before
-            if not await self._is_alone():
+            if not await self._is_upgraded():
                 # A process of an earlier release writes only the old place.
                 await self._move.copy_differences()
                 is_quiet, reads = False, await self._move.reads()
