@@ -1,0 +1,190 @@
+"""The privileges of infra/mongo/accounts.js suffice to move a copy and to read it, on a MongoDB with accounts."""
+
+import json
+import os
+import secrets
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import playwright
+import pymongo
+import pytest
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo.errors import OperationFailure
+
+from embedded_stack import Stack
+from embedded_stack.components.base import LOOPBACK
+from embedded_stack.process import Command, ComponentProcess
+from service_kit.moved_copy import STATES, MovedCopy
+from support.polling import eventually
+from support.replicas import free_port
+from sync_service.routes.config import Route
+from sync_service.routes.loader import default_routes_file, load_routes
+from sync_service.sinks.base import RouteRefused
+from sync_service.sinks.mongodb.moving import Move, Mover, mongo_sink
+from sync_service.sinks.mongodb.sink import MongoSink
+
+if TYPE_CHECKING:
+    Client = pymongo.MongoClient[dict[str, Any]]
+
+REPOSITORY = Path(__file__).parents[2]
+PHRASE = "phrase"
+
+# What accounts.js uses of mongosh, which the embedded stack lacks: it collects the commands.
+SHELL = """
+const commands = [], known = JSON.parse(process.env.KNOWN);
+const has = (kind, database, name) => known[kind].includes(`${database}.${name}`);
+globalThis.db = {getSiblingDB: (database) => {
+  const call = (command) => (name, rest) => commands.push([database, {[command]: name, ...rest}]);
+  return {
+    hello: () => ({setName: "rs0", isWritablePrimary: true}),
+    getRole: (name) => has("roles", database, name),
+    getUser: (name) => has("users", database, name),
+    createRole: ({role, ...rest}) => call("createRole")(role, rest),
+    createUser: ({user, ...rest}) => call("createUser")(user, rest),
+    updateRole: call("updateRole"), updateUser: call("updateUser"), dropRole: call("dropRole"),
+  };
+}};
+process.on("exit", () => console.log(JSON.stringify(commands)));
+"""
+
+
+def run_accounts(root: "Client") -> list[str]:
+    """The names of the commands."""
+    known = {
+        "roles": [each["_id"] for each in root["admin"]["system.roles"].find()],
+        "users": [each["_id"] for each in root["admin"]["system.users"].find()],
+    }
+    passwords = {f"MONGO_{name}_PASSWORD": PHRASE for name in ("TWEET", "SYNC", "DEBEZIUM")}
+    program = SHELL + (REPOSITORY / "infra/mongo/accounts.js").read_text()
+    node = Path(playwright.__file__).parent / "driver" / "node"
+    ended = subprocess.run(
+        [node, "-e", program],
+        env={**passwords, "KNOWN": json.dumps(known), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    commands: list[tuple[str, dict[str, Any]]] = json.loads(ended.stdout)
+    for database, command in commands:
+        root[database].command(command)
+    return [next(iter(command)) for _, command in commands]
+
+
+@pytest.fixture(scope="module")
+async def address(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """`127.0.0.1:PORT` of a MongoDB with accounts, whose root is `root`."""
+    stack.start("mongo")
+    folder, port = tmp_path_factory.mktemp("mongod"), free_port()
+    key = folder / "key"
+    key.write_text(secrets.token_hex(32))
+    key.chmod(0o600)
+    (folder / "data").mkdir()
+    like = stack.components["mongo"].command()
+    options = ["--dbpath", folder / "data", "--port", port, "--bind_ip", LOOPBACK, "--replSet", "rs0", "--nounixsocket"]
+    process = ComponentProcess("mongo-with-accounts", folder)
+    process.start(Command([like.argv[0], *map(str, options), "--quiet", "--keyFile", str(key)], like.environment))
+    try:
+        await _initialize(port)
+        yield f"{LOOPBACK}:{port}"
+    finally:
+        process.stop(10)
+
+
+async def _initialize(port: int) -> None:
+    """MongoDB permits this without an account, as long as there is none."""
+    member = {"_id": 0, "host": f"{LOOPBACK}:{port}"}
+    with pymongo.MongoClient[dict[str, Any]](LOOPBACK, port, directConnection=True) as client:
+
+        async def is_primary() -> bool:
+            return bool(client.admin.command("hello")["isWritablePrimary"])
+
+        client.admin.command("replSetInitiate", {"_id": "rs0", "members": [member]})
+        await eventually(is_primary)
+        client.admin.command("createUser", "root", pwd=PHRASE, roles=["root"])
+
+
+@pytest.fixture
+def root(address: str) -> "Iterator[Client]":
+    with pymongo.MongoClient[dict[str, Any]](f"mongodb://root:{PHRASE}@{address}/?replicaSet=rs0") as client:
+        yield client
+
+
+def accounts_of_the_earlier_release(root: "Client") -> None:
+    """As accounts.js of release 0.1.0 made them, with the roles in `tweets`."""
+
+    def grant(name: str, privileges: dict[str, list[str]]) -> None:
+        each = [
+            {"resource": {"db": "tweets", "collection": collection}, "actions": actions}
+            for collection, actions in privileges.items()
+        ]
+        root["tweets"].command("createRole", f"{name}_role", privileges=each, roles=[])
+        root["tweets"].command("createUser", name, pwd=PHRASE, roles=[{"role": f"{name}_role", "db": "tweets"}])
+
+    read, write = ["find", "listIndexes", "collStats"], ["insert", "update", "remove"]
+    everything = [*read, *write, "createCollection", "createIndex", "collMod", "dropIndex"]
+    grant("tweet_service", {"": [*read, "listCollections", "changeStream"]})
+    copies = {"users": everything, "users_copy": everything}
+    grant("sync_service", {"": ["listCollections"], **copies, "system.views": ["find"]})
+
+
+@pytest.fixture
+def users() -> Route:
+    (route,) = (each for each in load_routes(default_routes_file()) if each.name == "users")
+    return route
+
+
+async def test_accounts_are_updated_while_the_services_run_and_the_copy_moves(
+    address: str, root: "Client", users: Route
+) -> None:
+    accounts_of_the_earlier_release(root)
+
+    def client_of(name: str) -> "AsyncIOMotorClient[dict[str, Any]]":
+        return AsyncIOMotorClient(f"mongodb://{name}:{PHRASE}@{address}/tweets?replicaSet=rs0", tz_aware=True)
+
+    sync, tweet = client_of("sync_service"), client_of("tweet_service")
+    old, new = sync["tweets"], sync["auth"]
+    at_first = users.model_copy(update={"target": users.target.model_copy(update={"database": None})})
+    await MongoSink(old, at_first).prepare()
+    await old["users_copy"].insert_many([{"_id": f"u{number}", "_sync": {"offset": "1"}} for number in range(10)])
+    copy = MovedCopy(tweet["tweets"]["users_copy"], tweet["auth"]["users_copy"])
+
+    async def read(user_id: str) -> Any:
+        return await copy.read(lambda place: place.find_one({"_id": user_id}), is_whole=lambda found: found is not None)
+
+    # Both services are of this release, the accounts are not yet.
+    assert await read("u1")
+    assert await read("absent") is None
+    sink = mongo_sink(sync, users)
+    with pytest.raises(RouteRefused, match="not authorized on auth"):
+        await sink.prepare()
+
+    assert run_accounts(root)[:4] == ["createRole", "updateUser", "dropRole", "createRole"]
+    await sink.prepare()
+    move = Move.of(sync, users)
+    assert move is not None
+
+    async def is_upgraded() -> bool:
+        return True
+
+    await Mover(move, is_upgraded, quiet_seconds=0.2, stop_writing_seconds=0).run()
+    assert root["tweets"].list_collection_names(filter={"name": {"$regex": "^users"}}) == []
+    assert await new["users_copy"].count_documents({}) == 10
+    assert await read("u1")
+    assert await new["users"].count_documents({}) == 10
+
+    # The rights of each account end there.
+    with pytest.raises(OperationFailure, match="not authorized"):
+        await tweet["auth"]["users_copy"].insert_one({"_id": "u11"})
+    with pytest.raises(OperationFailure, match="not authorized"):
+        await tweet["auth"][STATES].delete_one({})
+    with pytest.raises(OperationFailure, match="not authorized"):
+        await sync["tweets"]["tweets"].insert_one({"_id": 1})
+
+    # It may run at every start.
+    assert set(run_accounts(root)) == {"updateRole", "updateUser"}
+    assert await read("u2")
+    sync.close()
+    tweet.close()
