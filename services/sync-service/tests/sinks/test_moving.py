@@ -23,7 +23,15 @@ from sync_service.apply.changes import Change
 from sync_service.apply.ordering import ApplyMode, Version, offset, topic_partition
 from sync_service.debezium.positions import LogPosition
 from sync_service.routes.config import Route
-from sync_service.sinks.mongodb.moving import Move, Mover, MovingSink, mongo_sink, readable_database
+from sync_service.sinks.mongodb.moving import (
+    Move,
+    Mover,
+    MovingSink,
+    Operations,
+    QuietTime,
+    mongo_sink,
+    readable_database,
+)
 from sync_service.sinks.mongodb.sink import MongoSink
 
 if TYPE_CHECKING:
@@ -105,8 +113,13 @@ async def always() -> bool:
     return True
 
 
-def mover_of(sink: MovingSink, is_upgraded: Callable[[], Awaitable[bool]] = always, quiet: float = QUIET) -> Mover:
-    return Mover(sink.move, is_upgraded, quiet_seconds=quiet, stop_writing_seconds=0)
+def mover_of(
+    sink: MovingSink,
+    is_upgraded: Callable[[], Awaitable[bool]] = always,
+    quiet: float = QUIET,
+    connectors: int = 0,
+) -> Mover:
+    return Mover(sink.move, is_upgraded, quiet_seconds=quiet, connectors=connectors, stop_writing_seconds=0)
 
 
 async def stored(database: "Database") -> dict[str, str]:
@@ -352,6 +365,77 @@ async def test_old_place_stays_as_long_as_it_is_read(
         while monotonic() < end:
             assert await database["users_copy"].find_one({"_id": "u1"})
         assert "retired_at" not in await state_of(moved_to)
+        await asyncio.wait_for(moving, 30)
+    assert await is_gone(database)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "operations"),
+    [
+        (3.0, [(0, 0), (0, 0), (0, 0)]),
+        (3.0, [(0, 5), (0, 0), (0, 2)]),  # no connector has looked anything up, so there was no reader
+        (2.0, [(0, 0), (5, 5), (0, 0)]),  # a connector, or five readers
+        (1.0, [(3, 5), (2, 0), (0, 0)]),  # the connector was late
+        (2.0, [(0, 0), (6, 5), (0, 0), (0, 0)]),
+        (0.0, [(0, 0), (0, 0), (1, 0)]),
+        (0.0, [(0, 0), (-9, -2)]),  # the server has restarted
+    ],
+)  # fmt: skip
+def test_time_is_quiet_if_all_reads_can_be_those_of_a_connector(
+    seconds: float, operations: list[tuple[int, int]]
+) -> None:
+    quiet = QuietTime(connectors=1)
+    for reads, writes in operations:
+        quiet.add(1.0, Operations(reads, writes))
+    assert quiet.seconds == seconds
+
+
+async def test_reads_of_the_connector_do_not_keep_the_old_place_and_those_of_a_reader_do(
+    old: MongoSink, database: "Database", moved_to: "Database", route: Route
+) -> None:
+    """MongoDB looks up each updated document for a change stream like Debezium's."""
+    sink = sink_of(database, route)
+    await sink.prepare()
+    place = 10_000
+
+    async def connect() -> None:
+        async with database.watch(full_document="updateLookup") as events:
+            async for _event in events:
+                pass
+
+    async def change_users() -> None:
+        nonlocal place
+        while True:
+            place += 1
+            await sink.write([change(7, place, str(place))])
+            await asyncio.sleep(0.7)
+
+    async def read() -> None:
+        while True:
+            assert await database["users_copy"].find_one({"_id": "u1"})
+            await asyncio.sleep(0.2)
+
+    async with running(connect()), running(change_users()):
+        async with running(read()), running(mover_of(sink, quiet=1.0, connectors=1).run()):
+            await eventually(lambda: state_of(moved_to), lambda state: "complete_at" in state)
+            seen = place
+            await eventually(lambda: asyncio.sleep(0, place), lambda now: now > seen + 5)
+            assert "retired_at" not in await state_of(moved_to)
+        await asyncio.wait_for(mover_of(sink, quiet=1.0, connectors=1).run(), 60)
+    moved = await moved_to["users_copy"].find_one({"_id": "u7"})
+    assert moved is not None
+    assert int(moved["name"]) > 10_005
+
+
+async def test_operator_ends_the_wait_where_users_change_all_the_time(
+    old: MongoSink, database: "Database", moved_to: "Database", route: Route
+) -> None:
+    sink = sink_of(database, route)
+    await sink.prepare()
+    await sink.move.copy_differences()
+    await sink.move.note("complete_at")
+    async with running(mover_of(sink, quiet=60.0).run()) as moving:
+        await moved_to[STATES].update_one({"_id": "users_copy"}, {"$set": {"retired_at": datetime.now(UTC)}})
         await asyncio.wait_for(moving, 30)
     assert await is_gone(database)
 

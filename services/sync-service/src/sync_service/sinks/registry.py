@@ -5,7 +5,7 @@ A further store is a package beside `mysql` and `mongodb`, an entry in `sources`
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -54,11 +54,17 @@ class Stores:
         return mongo_sink(self.mongo, route)
 
     async def finish_moves(
-        self, routes: Iterable[Route], is_upgraded: Callable[[], Awaitable[bool]], quiet_seconds: float
+        self, routes: Sequence[Route], is_upgraded: Callable[[], Awaitable[bool]], quiet_seconds: float
     ) -> None:
         """Bring the moves of copies to their end; one process of all does it. Raises the drivers' errors."""
         moves = [Move.of(self.mongo, route) for route in routes if route.target.store == "mongodb"]
-        movers = [Mover(move, is_upgraded, quiet_seconds=quiet_seconds) for move in moves if move is not None]
+        old = self.mongo.get_default_database().name
+        connectors = {route.topic.rsplit(".", 2)[0] for route in routes if route.reads("mongodb", old)}
+        movers = [
+            Mover(move, is_upgraded, quiet_seconds=quiet_seconds, connectors=len(connectors))
+            for move in moves
+            if move is not None
+        ]
         while movers:
             try:
                 async with server_lock(self.engine, f"move copies {self.engine.url.database}"[:64], 0):

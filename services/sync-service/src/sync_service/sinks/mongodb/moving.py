@@ -56,7 +56,7 @@ STOP_WRITING_SECONDS = STATE_SECONDS + WRITE_SECONDS
 PASS_SECONDS, PASS_SHARE = 1.0, 0.2
 # A process that lost the broker is in its group again before.
 UPGRADED_SECONDS = 30.0
-CHECK_SECONDS = 5.0
+READS_SECONDS = 1.0
 BATCH_DOCUMENTS = 100
 # For a document that changes while it is copied.
 ATTEMPTS = 20
@@ -86,6 +86,39 @@ class Pass:
 
     copied: int
     unsettled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    reads: int
+    writes: int
+
+    def __sub__(self, earlier: "Operations") -> "Operations":
+        return Operations(self.reads - earlier.reads, self.writes - earlier.writes)
+
+
+class QuietTime:
+    """How long the old place was surely not read. Pure.
+
+    A connector that reads the database makes MongoDB look up each updated document, so reads that are no more than the
+    writes prove nothing: such time does not count. More reads than that are those of a reader: the time begins again.
+    """
+
+    def __init__(self, connectors: int) -> None:
+        """`connectors` read the database."""
+        self.seconds = 0.0
+        self._connectors = connectors
+        # Writes of the time before for which no connector has read yet.
+        self._late = 0
+
+    def add(self, seconds: float, done: Operations) -> None:
+        """`done` are the operations in these seconds."""
+        expected, reads = self._connectors * done.writes, done.reads - min(done.reads, self._late)
+        if done.reads < 0 or reads > expected:
+            self.seconds = 0.0
+        elif not done.reads:
+            self.seconds += seconds
+        self._late = max(0, expected - reads)
 
 
 class Move:
@@ -202,11 +235,12 @@ class Move:
     async def _read(self, place: "Collection", wanted: dict[str, Any]) -> list[RawBSONDocument]:
         return [document async for document in place.with_options(codec_options=_RAW).find(wanted)]
 
-    async def reads(self) -> int:
-        """How often the old place was read since the start of its servers, not counting the calls of this method."""
+    async def operations(self) -> "Operations":
+        """Of the old place since the start of its servers, without the calls of this method."""
         stats = await self.old.aggregate([{"$collStats": {"latencyStats": {}}}]).to_list(None)
         self._own_reads += len(stats)
-        return sum(int(each["latencyStats"]["reads"]["ops"]) for each in stats) - self._own_reads
+        reads, writes = (sum(int(each["latencyStats"][kind]["ops"]) for each in stats) for kind in ("reads", "writes"))
+        return Operations(reads - self._own_reads, writes)
 
     async def drop(self) -> None:
         """Drop the old place and its view."""
@@ -285,11 +319,13 @@ class Mover:
         is_upgraded: Callable[[], Awaitable[bool]],
         *,
         quiet_seconds: float,
+        connectors: int = 0,
         stop_writing_seconds: float = STOP_WRITING_SECONDS,
     ) -> None:
         self._move = move
         self._is_upgraded = is_upgraded
         self._quiet_seconds = quiet_seconds
+        self._connectors = connectors
         self._upgraded_seconds = min(UPGRADED_SECONDS, quiet_seconds)
         self._stop_writing_seconds = stop_writing_seconds
 
@@ -332,19 +368,18 @@ class Mover:
             await asyncio.sleep(max(PASS_SECONDS, (time.monotonic() - began) / PASS_SHARE))
 
     async def _wait_until_quiet(self) -> None:
-        """Wait until the old place was not read for long enough."""
-        before, quiet_since = await self._move.reads(), time.monotonic()
-        while time.monotonic() - quiet_since < self._quiet_seconds:
-            await asyncio.sleep(min(CHECK_SECONDS, self._quiet_seconds / 2))
-            reads = await self._move.reads()
-            is_quiet = reads == before
+        """Wait until the old place was not read for long enough, or an operator has noted that it is retired."""
+        quiet = QuietTime(self._connectors)
+        before, at = await self._move.operations(), time.monotonic()
+        while quiet.seconds < self._quiet_seconds and not await self._move.is_retired():
+            await asyncio.sleep(min(READS_SECONDS, self._quiet_seconds / 2))
             if not await self._is_upgraded():
                 # A process of an earlier release writes only the old place.
                 await self._move.copy_differences()
-                is_quiet, reads = False, await self._move.reads()
-            if not is_quiet:
-                quiet_since = time.monotonic()
-            before = reads
+                quiet = QuietTime(self._connectors)
+            operations, now = await self._move.operations(), time.monotonic()
+            quiet.add(now - at, operations - before)
+            before, at = operations, now
 
 
 def _id_of(document: RawBSONDocument) -> bytes:
