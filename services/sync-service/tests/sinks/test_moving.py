@@ -302,7 +302,10 @@ async def test_process_of_the_earlier_release_delays_the_end_and_loses_nothing(
         assert await state_of(moved_to) == {"moved_from"}
         assert (await readable_database(database.client, route)).name == database.name
         # An event that the old place refuses, as it is older, and that the new place would take.
-        await sink.write([change(8, 9_000, "undead")])
+        assert not (await sink.write([change(8, 9_000, "undead")])).applied
+        stored = await sink.version(("u8",))
+        assert stored is not None
+        assert stored.offset == offset(10_100)
         is_there = False
         await asyncio.wait_for(moving, 30)
     deleted = await moved_to["users_copy"].find_one({"_id": "u8"})

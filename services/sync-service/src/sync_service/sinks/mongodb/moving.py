@@ -31,8 +31,8 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from service_kit.moved_copy import STATES
-from sync_service.apply.changes import Change
-from sync_service.apply.ordering import ApplyMode
+from sync_service.apply.changes import Change, Key
+from sync_service.apply.ordering import ApplyMode, Version
 from sync_service.routes.config import Route
 from sync_service.sinks.base import WRITE_SECONDS, Sink, Written
 from sync_service.sinks.mongodb.databases import copy_database
@@ -291,9 +291,15 @@ class MovingSink:
         await self._needs_both()
 
     async def write(self, changes: Sequence[Change], mode: ApplyMode = ApplyMode.LIVE) -> Written:
-        if await self._needs_both():
-            await self._old.write(changes, mode)
-        return await self._new.write(changes, mode)
+        """Written is what the old place has written as long as there is one, because the new one may lack rows."""
+        if not await self._needs_both():
+            return await self._new.write(changes, mode)
+        written = await self._old.write(changes, mode)
+        await self._new.write(changes, mode)
+        return written
+
+    async def version(self, key: Key) -> Version | None:
+        return await (self._old if await self._needs_both() else self._new).version(key)
 
     async def _needs_both(self) -> bool:
         now = time.monotonic()
