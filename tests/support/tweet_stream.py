@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import pymongo.uri_parser
 from pymongo.database import Database
 
 from embedded_stack import Stack
@@ -26,6 +27,7 @@ Listen = Callable[..., Awaitable[Listener]]
 async def serving(stack: Stack, issuer: Issuer, mongodb_url: str, **variables: str) -> AsyncIterator[Replica]:
     own = {
         "MONGODB_URL": mongodb_url,
+        "TWEET_USERS_DATABASE": pymongo.uri_parser.parse_uri(mongodb_url)["database"],
         "AUTH_JWKS_URL": issuer.url,
         "AUTH_ISSUER": ISSUER,
         "AUTH_AUDIENCE": AUDIENCE,

@@ -84,7 +84,8 @@ async def service(stack: Stack, mongodb_url: str, issuer: Issuer) -> AsyncIterat
         "LOG_LEVEL": "WARNING",
     }
     with own_database(mongodb_url) as own:
-        async with running_processes("tweet-service", 1, stack, MONGODB_URL=own.url, **variables) as (replica,):
+        variables |= {"MONGODB_URL": own.url, "TWEET_USERS_DATABASE": own.documents.name}
+        async with running_processes("tweet-service", 1, stack, **variables) as (replica,):
             yield LiveService(url=str(replica.client.base_url).rstrip("/"), documents=own.documents)
             # pytest shows the log with a failure, because a 500 has no details.
             print(replica.log.read_text())

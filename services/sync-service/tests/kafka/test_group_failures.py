@@ -92,7 +92,7 @@ async def test_route_that_stops_with_its_last_batch_during_close_stays_stopped(
     await becomes(harness.tweets, {tweet_id(1): "one"})
     getmany = AIOKafkaConsumer.getmany
 
-    async def fail_when_closing(records: Sequence[Any], _topic_id: str, retrier: Retrier) -> None:
+    async def fail_when_closing(records: Sequence[Any], _topic_id: str, retrier: Retrier, *_: Any) -> None:
         async def is_cancelled() -> bool:
             return retrier.cancelled
 

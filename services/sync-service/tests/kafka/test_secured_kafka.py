@@ -21,6 +21,7 @@ from support.replicas import Replica
 from support.secured_kafka import PASSWORD, SecuredKafka, secured_kafka
 from support.sync_process import SyncProcess
 from support.topics import create_topics
+from sync_service.dead_letters.service import READ_SECONDS
 
 pytestmark = pytest.mark.integration
 
@@ -112,10 +113,13 @@ async def test_row_is_written_through_each_protocol(
 
         # The dead letter was written by the producer, and is read by a consumer of its own.
         async def letters() -> list[str]:
-            answer = await replica.client.get("/v1/dead-letters", params={"route": sync.users})
+            # The service may take until its deadline: a new broker can leave a client's first request unanswered.
+            answer = await replica.client.get(
+                "/v1/dead-letters", params={"route": sync.users}, timeout=READ_SECONDS + 10
+            )
             return [each["topic"] for each in answer.json().get("items", [])]
 
-        await eventually(letters, lambda seen: seen == [sync.topic(sync.users)])
+        await eventually(letters, lambda seen: seen == [sync.topic(sync.users)], within=2 * READ_SECONDS)
         pipeline = (await replica.client.get("/v1/pipeline")).json()
         assert pipeline["broker"] is not None
     assert PASSWORD not in replica.log.read_text()
