@@ -1,5 +1,6 @@
 """Copies in a database that their route names."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
@@ -9,13 +10,15 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service_kit.mysql import create_engine
+from support.polling import eventually
 from sync_service.apply.changes import Change
 from sync_service.apply.ordering import Version, offset, topic_partition
 from sync_service.debezium.positions import LogPosition
 from sync_service.routes.config import Route
 from sync_service.sinks.base import Sink
 from sync_service.sinks.comparison_target import open_target
-from sync_service.sinks.registry import Stores, change_schemas, observers
+from sync_service.sinks.registry import CONNECTIONS_OF_A_ROUTE, Stores, change_schemas, observers
 from sync_service.sinks.targets import Store
 
 if TYPE_CHECKING:
@@ -44,13 +47,11 @@ async def stores(mysql_root_url: str, schema_url: str, database_url: str, name: 
     await stores.close()
 
 
-def route_to(store: Store, database: str) -> Route:
-    target = {"store": store, "database": database, "collection" if store == "mongodb" else "table": "things"}
+def route_to(store: Store, database: str, name: str = "things") -> Route:
+    target = {"store": store, "database": database, "collection" if store == "mongodb" else "table": name}
     fields = {"label": {"from": "name", "type": "string"}}
-    topic = f"test.{database}_source.things"
-    return Route.model_validate(
-        {"name": "things", "topic": topic, "target": target, "key": KEY[store], "fields": fields}
-    )
+    topic = f"test.{database}_source.{name}"
+    return Route.model_validate({"name": name, "topic": topic, "target": target, "key": KEY[store], "fields": fields})
 
 
 async def write(sink: Sink, *keys: str, operation: str = "c") -> None:
@@ -139,3 +140,29 @@ async def test_table_that_is_no_copy_stays_when_a_route_names_another_schema(
     finally:
         async with stores.engine.begin() as connection:
             await connection.execute(text("DROP TABLE things_copy"))
+
+
+async def test_locked_table_of_a_route_takes_no_connection_from_the_others(
+    stores: Stores, mysql_root_url: str, schema_url: str, name: str
+) -> None:
+    locked = route_to("mysql", name)
+    other = route_to("mysql", name, "others")
+    await change_schemas(schema_url, [locked, other], apply=True)
+    root = create_engine(mysql_root_url)
+
+    async def waiting() -> int:
+        query = "SELECT COUNT(*) FROM information_schema.processlist WHERE state LIKE 'Waiting for table%'"
+        async with stores.engine.connect() as connection:
+            return int(await connection.scalar(text(query)) or 0)
+
+    async with root.connect() as lock:
+        await lock.execute(text(f"LOCK TABLES {name}.things_copy WRITE"))
+        writes = [asyncio.create_task(write(stores.sink(locked), str(number))) for number in range(24)]
+        try:
+            await eventually(waiting, lambda count: count >= CONNECTIONS_OF_A_ROUTE)
+            await write(stores.sink(other), "1")
+        finally:
+            await lock.execute(text("UNLOCK TABLES"))
+            done = await asyncio.gather(*writes, return_exceptions=True)
+    await root.dispose()
+    assert sum(error is None for error in done) >= CONNECTIONS_OF_A_ROUTE

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorClient
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.mysql import server_lock
 from sync_service.routes.config import Route
@@ -23,8 +24,10 @@ from sync_service.sinks.mysql.sink import MysqlSink, engine_for_sinks
 from sync_service.sinks.mysql.trial import refused_tables
 from sync_service.sinks.targets import Store
 
-# One concurrent write for each partition of the topics that go to MySQL.
-MYSQL_CONNECTIONS = 18
+# For the concurrent writes of one route. A route whose table is locked takes no connection from the others.
+CONNECTIONS_OF_A_ROUTE = 6
+# For stops, gaps, views and moves.
+OWN_CONNECTIONS = 4
 MONGODB_TIMEOUT_MS = 5000
 COMPARISON_CONNECTIONS = 4
 # Between two attempts to become the process that finishes moves.
@@ -37,7 +40,9 @@ class Stores:
     """Connects on first use."""
 
     def __init__(self, mysql_url: str, mongodb_url: str) -> None:
-        self.engine = engine_for_sinks(mysql_url, pool_size=MYSQL_CONNECTIONS)
+        self.engine = engine_for_sinks(mysql_url, pool_size=OWN_CONNECTIONS)
+        self._mysql_url = mysql_url
+        self._engines: dict[str, AsyncEngine] = {}
         self.mongo: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
             mongodb_url,
             appname="sync-service",
@@ -50,7 +55,9 @@ class Stores:
 
     def sink(self, route: Route) -> Sink:
         if route.target.store == "mysql":
-            return MysqlSink(self.engine, route)
+            if route.name not in self._engines:
+                self._engines[route.name] = engine_for_sinks(self._mysql_url, pool_size=CONNECTIONS_OF_A_ROUTE)
+            return MysqlSink(self._engines[route.name], route)
         return mongo_sink(self.mongo, route)
 
     async def finish_moves(
@@ -77,7 +84,8 @@ class Stores:
 
     async def close(self) -> None:
         self.mongo.close()
-        await self.engine.dispose()
+        for engine in (self.engine, *self._engines.values()):
+            await engine.dispose()
 
 
 class ComparisonStores:
