@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import re
+from collections.abc import Collection
 from typing import Any, Literal, get_args
 
 import httpx
@@ -37,10 +38,10 @@ def fail_first_run(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, how: 
     return runs
 
 
-def running_task(name: str) -> "asyncio.Task[Any] | None":
-    """The running task with this name that was started last."""
-    found = [task for task in asyncio.all_tasks() if task.get_name() == name and not task.done()]
-    return found[-1] if found else None
+def running_task(name: str, besides: "Collection[asyncio.Task[Any]]" = ()) -> "asyncio.Task[Any] | None":
+    """A running task with this name, which is none of `besides`: those that other applications of the tests run."""
+    found = [task for task in asyncio.all_tasks() - {*besides} if task.get_name() == name and not task.done()]
+    return found[0] if found else None
 
 
 async def cancel_from_outside(name: str) -> None:

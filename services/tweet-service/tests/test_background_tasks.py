@@ -84,13 +84,14 @@ async def test_stream_continues_at_its_position_after_its_task_has_ended(
     settings: Settings, documents: Documents, monkeypatch: pytest.MonkeyPatch, how: Failure
 ) -> None:
     runs = fail_first_run(monkeypatch, TweetHub, "_follow", how)
+    others = asyncio.all_tasks()
     async with running_app(settings) as (app, client):
         hub: TweetHub = app.state.stream
         async with hub.subscription(StreamFilter(), None) as subscription:
             await subscription.begin()
             await arrives(documents, subscription)
             assert (len(runs), await restarts(client, "tweet-stream")) == (2, 1)
-            following = running_task("tweet-stream")
+            following = running_task("tweet-stream", besides=others)
             assert following is not None
             following.cancel()
             # While nothing follows.

@@ -5,10 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from pymongo.errors import OperationFailure
 
 from embedded_stack import Stack
 from support.import_target import ImportTarget, Outcome, counts_of, tweet
 from tweet_service.importing.mapping import object_id
+from tweet_service.importing.repository import is_temporary
 
 
 def assert_long_file_is_there(target: ImportTarget, outcome: Outcome) -> None:
@@ -84,6 +86,12 @@ def test_two_imports_at_a_time_count_right(target: ImportTarget) -> None:
         assert process.returncode == 0, err
     assert len(target.tweets()) == 398
     target.assert_counts_are_exact()
+
+
+def test_interrupted_operation_is_repeated_and_finds_the_other_process() -> None:
+    """MongoDB labels only some of the operations that a killed session has had."""
+    assert is_temporary(OperationFailure("operation was interrupted", 11601))
+    assert not is_temporary(OperationFailure("not authorized", 13))
 
 
 def test_second_process_takes_over_the_import(target: ImportTarget, long_file: Path) -> None:

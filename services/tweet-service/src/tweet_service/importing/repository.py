@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pymongo
 from pymongo import IndexModel, MongoClient
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from tweet_service.database import INDEX_BUILD_SECONDS, SERVER_SELECTION_MS, UNAVAILABLE
 from tweet_service.importing.mapping import author_id, object_id
@@ -39,6 +39,7 @@ COLLECTION = "imports"
 _TURN = "turn"
 # Longer than a batch takes. For a server that stops responding without closing the connection.
 _SOCKET_MS = 30_000
+_INTERRUPTED = 11601
 
 
 class OvertakenError(Exception):
@@ -63,10 +64,12 @@ def is_conflict(error: PyMongoError) -> bool:
 
 
 def is_temporary(error: Exception) -> bool:
-    """Whether a retry may succeed."""
+    """Whether a retry may succeed, or says why not: a process that takes over interrupts what the former one does."""
     labels = ("TransientTransactionError", "UnknownTransactionCommitResult", "RetryableWriteError")
-    return isinstance(error, UNAVAILABLE) or (
-        isinstance(error, PyMongoError) and any(error.has_error_label(label) for label in labels)
+    return (
+        isinstance(error, UNAVAILABLE)
+        or (isinstance(error, OperationFailure) and error.code == _INTERRUPTED)
+        or (isinstance(error, PyMongoError) and any(error.has_error_label(label) for label in labels))
     )
 
 
