@@ -55,7 +55,7 @@ class RegressionDetector:
         if version is None:
             if newest is not None:
                 if not newest.is_deleted and position is not None and position.precedes(newest.position):
-                    self.found.append(Regression(copy, key, str(newest), "deleted before", place))
+                    self.found.append(Regression(copy, key, str(newest), "deleted", place))
                 self._newest[copy, key] = _Newest(newest.version, position, is_deleted=True)
             return
         if newest is not None and newest.is_above(version):

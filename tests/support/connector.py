@@ -31,6 +31,17 @@ def declared_connectors(stack: Stack, folder: Path | None = None) -> dict[str, C
     return {each.name: each.sized(MAX_RECORD_BYTES) for each in declared}
 
 
+def of_own_tables(schema: str, tables: str) -> dict[str, str]:
+    """What changes in a connector of MySQL for the tables of a test. `tables` is a pattern, with the schema."""
+    return {
+        "topic.prefix": schema,
+        "database.include.list": schema,
+        "table.include.list": tables,
+        "database.server.id": str(10_000 + secrets.randbelow(10_000)),
+        "schema.history.internal.kafka.topic": f"{schema}.history",
+    }
+
+
 @asynccontextmanager
 async def run_connector(
     stack: Stack, folder: Path, declared: str, *, changed: Mapping[str, str], topics: Sequence[str] = ()

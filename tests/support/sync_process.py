@@ -1,8 +1,8 @@
 """A sync-service in a process of its own, with topics and routes for one test."""
 
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,18 @@ class SyncProcess:
 
     def write_routes(self) -> None:
         Path(self.variables["SYNC_ROUTES_FILE"]).write_text(yaml.safe_dump(self.routes))
+
+    @contextmanager
+    def wrong_fields(self, route: str, **wrong: Any) -> Iterator[None]:
+        """Processes and commands that start in this block have a route whose fields are wrong."""
+        right = self.routes[route]["fields"]
+        self.routes[route]["fields"] = {**right, **wrong}
+        self.write_routes()
+        try:
+            yield
+        finally:
+            self.routes[route]["fields"] = right
+            self.write_routes()
 
     def bearer(self, role: str = "technical_worker", **claims: Any) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.issuer.token(role=role, sub=f'u-{role}', username=role, **claims)}"}

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
-import pymongo.uri_parser
 import pytest
 from fastapi import FastAPI
 
@@ -58,11 +57,11 @@ def database_url(service_database: OwnDatabase) -> str:
 
 
 @pytest.fixture(scope="session")
-def settings(database_url: str, issuer: Issuer) -> Settings:
+def settings(service_database: OwnDatabase, issuer: Issuer) -> Settings:
     return Settings(
-        mongodb_url=database_url,  # type: ignore[arg-type]  # pydantic converts
+        mongodb_url=service_database.url,  # type: ignore[arg-type]  # pydantic converts
         # One database for all of a test.
-        tweet_users_database=pymongo.uri_parser.parse_uri(database_url)["database"],
+        tweet_users_database=service_database.documents.name,
         auth_jwks_url=issuer.url,  # type: ignore[arg-type]  # pydantic converts
         auth_issuer=ISSUER,
         auth_audience=AUDIENCE,

@@ -85,11 +85,18 @@ class ConnectorState:
 
     @property
     def has_lost_its_history(self) -> bool:
-        return self.failed and _LOST_HISTORY in (self.failure or "")
+        return self._failed_with(_LOST_HISTORY)
 
     @property
     def has_too_large_record(self) -> bool:
-        return self.failed and _TOO_LARGE in (self.failure or "")
+        return self._failed_with(_TOO_LARGE)
+
+    @property
+    def lacks_columns(self) -> bool:
+        return self._failed_with(_LACKS_COLUMNS)
+
+    def _failed_with(self, error: str) -> bool:
+        return self.failed and error in (self.failure or "")
 
     @property
     def expects_heartbeats(self) -> bool:
@@ -274,7 +281,7 @@ class ConnectorMonitor:
 def _state_problem(current: ConnectorState) -> str:
     if current.has_too_large_record:
         return f"a change event is too large; {_LARGER_RECORDS}: {current.failure}"
-    if current.failed and _LACKS_COLUMNS in (current.failure or ""):
+    if current.lacks_columns:
         return (
             "an event lacks columns, because a session has changed rows with another binlog_row_image than FULL; end "
             f"it, and take a new snapshot (docs/operations.md): {current.failure}"

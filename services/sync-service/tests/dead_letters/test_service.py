@@ -140,20 +140,15 @@ async def test_dead_letters_are_applied_after_their_route_is_fixed(
     sync: SyncProcess, copied: Callable[[], Awaitable[dict[str, Any]]]
 ) -> None:
     """The route's types were wrong: `text` was no text for it."""
-    right = sync.routes[sync.tweets]["fields"]
-    sync.routes[sync.tweets]["fields"] = {**right, "text": {"from": "text", "type": "datetime"}}
-    sync.write_routes()
-    await sync.send(sync.tweets, *(tweet_event(number, text=f"text {number}") for number in range(3)), POISON[0])
-    async with sync.running() as replica:
-        letters = await diverted(replica.client, sync.tweets, 4)
-        again = (await replica.client.post(f"/v1/dead-letters/{letters[0]['id']}/retry")).json()
-        assert (again["id"], again["outcome"]) == (letters[0]["id"], "rejected")
-        assert "text" in again["reason"]
-        assert await letters_of(replica.client, sync.tweets) == letters
-        assert await copied() == {}
-
-    sync.routes[sync.tweets]["fields"] = right
-    sync.write_routes()
+    with sync.wrong_fields(sync.tweets, text={"from": "text", "type": "datetime"}):
+        await sync.send(sync.tweets, *(tweet_event(number, text=f"text {number}") for number in range(3)), POISON[0])
+        async with sync.running() as replica:
+            letters = await diverted(replica.client, sync.tweets, 4)
+            again = (await replica.client.post(f"/v1/dead-letters/{letters[0]['id']}/retry")).json()
+            assert (again["id"], again["outcome"]) == (letters[0]["id"], "rejected")
+            assert "text" in again["reason"]
+            assert await letters_of(replica.client, sync.tweets) == letters
+            assert await copied() == {}
     async with sync.running() as replica:
         first = (await replica.client.post(f"/v1/dead-letters/{letters[0]['id']}/retry")).json()
         assert (first["outcome"], first["reason"]) == ("applied", None)
@@ -174,16 +169,12 @@ async def test_dead_letters_are_applied_after_their_route_is_fixed(
 async def test_dead_letter_that_is_older_than_its_row_is_skipped_and_resolved(
     sync: SyncProcess, copied: Callable[[], Awaitable[dict[str, Any]]]
 ) -> None:
-    right = sync.routes[sync.tweets]["fields"]
-    sync.routes[sync.tweets]["fields"] = {**right, "lang": "integer"}
-    sync.write_routes()
-    await sync.send(sync.tweets, tweet_event(1, text="older", lang="en"), tweet_event(2, text="only", lang="en"))
-    await sync.send(sync.tweets, tweet_event(1, text="newer", op="u", ordinal=2))
-    async with sync.running() as replica:
-        letters = await diverted(replica.client, sync.tweets, 2)
-        await eventually(copied, lambda rows: rows == {"1": "newer"})
-    sync.routes[sync.tweets]["fields"] = right
-    sync.write_routes()
+    with sync.wrong_fields(sync.tweets, lang="integer"):
+        await sync.send(sync.tweets, tweet_event(1, text="older", lang="en"), tweet_event(2, text="only", lang="en"))
+        await sync.send(sync.tweets, tweet_event(1, text="newer", op="u", ordinal=2))
+        async with sync.running() as replica:
+            letters = await diverted(replica.client, sync.tweets, 2)
+            await eventually(copied, lambda rows: rows == {"1": "newer"})
     async with sync.running() as replica:
         ids = [each["id"] for each in letters]
         answer = await replica.client.post("/v1/dead-letters", json={"action": "retry", "ids": ids})
@@ -195,22 +186,18 @@ async def test_dead_letter_that_is_older_than_its_row_is_skipped_and_resolved(
 async def test_dead_letter_stays_open_if_nothing_proves_that_its_row_is_newer(
     sync: SyncProcess, engine: AsyncEngine, copied: Callable[[], Awaitable[dict[str, Any]]]
 ) -> None:
-    right = sync.routes[sync.tweets]["fields"]
     await sync.send(sync.tweets, tweet_event(1, text="first"))
     async with sync.running():
         await eventually(copied, lambda rows: rows == {"1": "first"})
-    sync.routes[sync.tweets]["fields"] = {**right, "lang": "integer"}
-    sync.write_routes()
-    await sync.send(sync.tweets, tweet_event(1, text="second", lang="en", op="u", ordinal=2))
-    async with sync.running() as replica:
-        ids = [each["id"] for each in await diverted(replica.client, sync.tweets, 1)]
+    with sync.wrong_fields(sync.tweets, lang="integer"):
+        await sync.send(sync.tweets, tweet_event(1, text="second", lang="en", op="u", ordinal=2))
+        async with sync.running() as replica:
+            ids = [each["id"] for each in await diverted(replica.client, sync.tweets, 1)]
     async with engine.begin() as connection:
         # As a repair does that can't tell the position of what it has read.
         repaired = {"operation": REPAIRED, "epoch": UNKNOWN_POSITION.generation, "position": UNKNOWN_POSITION.text}
         repair = "UPDATE tweets_copy SET sync_operation = :operation, sync_epoch = :epoch, sync_position = :position"
         await connection.execute(text(repair), repaired)
-    sync.routes[sync.tweets]["fields"] = right
-    sync.write_routes()
     async with sync.running() as replica:
         answer = await replica.client.post("/v1/dead-letters", json={"action": "retry", "ids": ids})
         (result,) = answer.json()["items"]
@@ -222,24 +209,20 @@ async def test_dead_letter_stays_open_if_nothing_proves_that_its_row_is_newer(
 async def test_dead_letter_from_before_the_tombstones_creates_no_row(
     sync: SyncProcess, copied: Callable[[], Awaitable[dict[str, Any]]]
 ) -> None:
-    right = sync.routes[sync.tweets]["fields"]
-    sync.routes[sync.tweets]["fields"] = {**right, "lang": "integer"}
-    sync.write_routes()
-    await sync.send(sync.tweets, tweet_event(1, text="deleted since?", lang="en"))
-    async with sync.running() as replica:
-        (fresh,) = await diverted(replica.client, sync.tweets, 1)
-    reader = DeadLetterReader(KafkaClients(sync.variables["KAFKA_BOOTSTRAP_SERVERS"]))
-    (record,) = [each async for each in reader.at([DeadLetterId.of(fresh["id"]) or DeadLetterId(0, 0)])]
-    eight_days_ago = datetime.now(UTC) - timedelta(days=8)
-    await sync.producer.send_and_wait(
-        DEAD_LETTERS_TOPIC,
-        key=record.key,
-        value=record.value,
-        headers=list(record.headers),
-        timestamp_ms=int(eight_days_ago.timestamp() * 1000),
-    )
-    sync.routes[sync.tweets]["fields"] = right
-    sync.write_routes()
+    with sync.wrong_fields(sync.tweets, lang="integer"):
+        await sync.send(sync.tweets, tweet_event(1, text="deleted since?", lang="en"))
+        async with sync.running() as replica:
+            (fresh,) = await diverted(replica.client, sync.tweets, 1)
+        reader = DeadLetterReader(KafkaClients(sync.variables["KAFKA_BOOTSTRAP_SERVERS"]))
+        (record,) = [each async for each in reader.at([DeadLetterId.of(fresh["id"]) or DeadLetterId(0, 0)])]
+        eight_days_ago = datetime.now(UTC) - timedelta(days=8)
+        await sync.producer.send_and_wait(
+            DEAD_LETTERS_TOPIC,
+            key=record.key,
+            value=record.value,
+            headers=list(record.headers),
+            timestamp_ms=int(eight_days_ago.timestamp() * 1000),
+        )
     async with sync.running() as replica:
         (old,) = [each for each in await diverted(replica.client, sync.tweets, 2) if each["id"] != fresh["id"]]
         answer = (await replica.client.post(f"/v1/dead-letters/{old['id']}/retry")).json()
@@ -271,14 +254,10 @@ async def test_dead_letter_of_a_refused_route_stops_no_other_retry(
 async def test_concurrent_retries_apply_once(
     sync: SyncProcess, copied: Callable[[], Awaitable[dict[str, Any]]]
 ) -> None:
-    right = sync.routes[sync.tweets]["fields"]
-    sync.routes[sync.tweets]["fields"] = {**right, "lang": "integer"}
-    sync.write_routes()
-    await sync.send(sync.tweets, *(tweet_event(number, text="x", lang="en") for number in range(8)))
-    async with sync.running() as replica:
-        await diverted(replica.client, sync.tweets, 8)
-    sync.routes[sync.tweets]["fields"] = right
-    sync.write_routes()
+    with sync.wrong_fields(sync.tweets, lang="integer"):
+        await sync.send(sync.tweets, *(tweet_event(number, text="x", lang="en") for number in range(8)))
+        async with sync.running() as replica:
+            await diverted(replica.client, sync.tweets, 8)
     async with sync.running() as one, sync.running() as other:
         many = {"action": "retry", "route": sync.tweets}
         answers = await asyncio.gather(*(each.client.post("/v1/dead-letters", json=many) for each in (one, other) * 2))
@@ -376,18 +355,14 @@ async def set_largest_letter(kafka: KafkaClients, size: int) -> None:
 async def test_too_large_event_is_retried_from_its_own_topic(
     sync: SyncProcess, copied: Callable[[], Awaitable[dict[str, Any]]]
 ) -> None:
-    right = sync.routes[sync.tweets]["fields"]
-    sync.routes[sync.tweets]["fields"] = {**right, "lang": "integer"}
-    sync.write_routes()
-    await sync.send(sync.tweets, tweet_event(1, text="large", lang="en", other="x" * 3_000_000), tweet_event(2))
-    async with sync.running(KAFKA_MAX_RECORD_BYTES=SMALL_RECORDS) as replica:
-        (letter,) = await diverted(replica.client, sync.tweets, 1)
-        await eventually(copied, lambda rows: rows.keys() == {"2"})
-        shown = (await replica.client.get(f"/v1/dead-letters/{letter['id']}")).json()
-        assert (shown["value"], shown["key"], shown["offset"]) == (None, None, 0)
-        assert shown["size"] > 3_000_000
-    sync.routes[sync.tweets]["fields"] = right
-    sync.write_routes()
+    with sync.wrong_fields(sync.tweets, lang="integer"):
+        await sync.send(sync.tweets, tweet_event(1, text="large", lang="en", other="x" * 3_000_000), tweet_event(2))
+        async with sync.running(KAFKA_MAX_RECORD_BYTES=SMALL_RECORDS) as replica:
+            (letter,) = await diverted(replica.client, sync.tweets, 1)
+            await eventually(copied, lambda rows: rows.keys() == {"2"})
+            shown = (await replica.client.get(f"/v1/dead-letters/{letter['id']}")).json()
+            assert (shown["value"], shown["key"], shown["offset"]) == (None, None, 0)
+            assert shown["size"] > 3_000_000
     async with sync.running() as replica:
         answer = await replica.client.post(f"/v1/dead-letters/{letter['id']}/retry")
         assert answer.json()["outcome"] == "applied", answer.text
@@ -476,30 +451,26 @@ async def test_event_with_a_dead_letter_gets_no_second_one(sync: SyncProcess) ->
 async def test_commands_list_show_retry_and_discard(
     sync: SyncProcess, copied: Callable[[], Awaitable[dict[str, Any]]]
 ) -> None:
-    right = sync.routes[sync.tweets]["fields"]
-    sync.routes[sync.tweets]["fields"] = {**right, "lang": "integer"}
-    sync.write_routes()
-    await sync.send(sync.tweets, *(tweet_event(number, text=f"text {number}", lang="en") for number in range(3)))
-    await sync.send(sync.tweets, POISON[0], (b"k", b"\xff\xfe"))
-    async with sync.running() as replica:
-        letters = await diverted(replica.client, sync.tweets, 5)
-    ids = [each["id"] for each in letters]
+    with sync.wrong_fields(sync.tweets, lang="integer"):
+        await sync.send(sync.tweets, *(tweet_event(number, text=f"text {number}", lang="en") for number in range(3)))
+        await sync.send(sync.tweets, POISON[0], (b"k", b"\xff\xfe"))
+        async with sync.running() as replica:
+            letters = await diverted(replica.client, sync.tweets, 5)
+        ids = [each["id"] for each in letters]
 
-    code, output, errors = await sync.command("dead-letters", "list", "--route", sync.tweets, "--limit", "4")
-    assert (code, errors) == (0, "there are more than 4; use --limit to show more\n")
-    assert [line.split()[0] for line in output.splitlines()] == ids[:4]
-    assert f"{sync.topic(sync.tweets)}-0@0  UnfitValue: lang: " in output
-    code, output, _ = await sync.command("dead-letters", "show", ids[0])
-    assert code == 0
-    assert f"letter: {ids[0]}, open\nroute: {sync.tweets}\n" in output
-    assert "text 0" in output
-    _, output, _ = await sync.command("dead-letters", "show", ids[4], "--json")
-    assert (json.loads(output)["encoding"], json.loads(output)["value"]) == ("base64", "//4=")
+        code, output, errors = await sync.command("dead-letters", "list", "--route", sync.tweets, "--limit", "4")
+        assert (code, errors) == (0, "there are more than 4; use --limit to show more\n")
+        assert [line.split()[0] for line in output.splitlines()] == ids[:4]
+        assert f"{sync.topic(sync.tweets)}-0@0  UnfitValue: lang: " in output
+        code, output, _ = await sync.command("dead-letters", "show", ids[0])
+        assert code == 0
+        assert f"letter: {ids[0]}, open\nroute: {sync.tweets}\n" in output
+        assert "text 0" in output
+        _, output, _ = await sync.command("dead-letters", "show", ids[4], "--json")
+        assert (json.loads(output)["encoding"], json.loads(output)["value"]) == ("base64", "//4=")
 
-    # The file of the routes is what the command goes by; the service need not run.
-    assert (await sync.command("dead-letters", "retry", ids[0]))[0] == 1
-    sync.routes[sync.tweets]["fields"] = right
-    sync.write_routes()
+        # The file of the routes is what the command goes by; the service need not run.
+        assert (await sync.command("dead-letters", "retry", ids[0]))[0] == 1
     code, output, errors = await sync.command("dead-letters", "retry", ids[0], ids[1], USER="ada")
     assert (code, output, errors) == (0, f"{ids[0]}  applied\n{ids[1]}  applied\n", "")
     code, output, _ = await sync.command("dead-letters", "retry", "--all", "--route", sync.tweets)

@@ -42,7 +42,7 @@ from embedded_stack import Stack
 from service_kit.background import Supervisor
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine
-from support.connector import reasons_of_dead_letters, run_connector
+from support.connector import of_own_tables, reasons_of_dead_letters, run_connector
 from support.polling import eventually
 from sync_service.metrics import SyncMetrics
 from sync_service.reconciliation.compare import Comparison, ComparisonOptions
@@ -495,13 +495,7 @@ async def test_nothing_differs_between_mysql_and_a_copy_in_mongodb(
         await connection.exec_driver_sql(f"INSERT INTO {schema}.{table} ({names}) VALUES ({values})")  # noqa: S608 - ours
 
     await insert(0)
-    changed = {
-        "topic.prefix": schema,
-        "database.include.list": schema,
-        "table.include.list": f"{schema}[.].*",
-        "database.server.id": str(10_000 + secrets.randbelow(10_000)),
-        "schema.history.internal.kafka.topic": f"{schema}.history",
-    }
+    changed = of_own_tables(schema, f"{schema}[.].*")
     topics = [route.topic for route in copies.routes]
     unfit = {
         "everything": 2 * sum(len(values) for _, _, values in UNFIT_COLUMNS.values()),

@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from embedded_stack import Stack
 from service_kit.background import Supervisor
 from service_kit.mysql import create_engine
-from support.connector import reasons_of_dead_letters, run_connector
+from support.connector import of_own_tables, reasons_of_dead_letters, run_connector
 from support.polling import eventually
 from sync_service.debezium.extended_json import decode_document
 from sync_service.metrics import SyncMetrics
@@ -334,13 +334,7 @@ async def test_every_type_of_mysql_reaches_mongodb_by_snapshot_and_by_log(
         return await harness.dead_letters(topic)
 
     await insert_all(0)
-    changed = {
-        "topic.prefix": source_schema,
-        "database.include.list": source_schema,
-        "table.include.list": table,
-        "database.server.id": str(10_000 + secrets.randbelow(10_000)),
-        "schema.history.internal.kafka.topic": f"{source_schema}.history",
-    }
+    changed = of_own_tables(source_schema, table)
     async with (
         run_connector(harness.stack, tmp_path, "mysql-users", topics=[topic], changed=changed),
         harness.syncing(route),
@@ -410,7 +404,7 @@ OWN: Mapping[str, OwnColumn] = {
     ),
     "longest": OwnColumn("time", "TIME DEFAULT '01:00:00'", ("'-838:59:59'", "-838:59:59"), ("NULL", None)),
     "number": OwnColumn("integer", "INT DEFAULT 5", ("7", 7), ("NULL", None)),
-    "name": OwnColumn("string", "VARCHAR(9) DEFAULT 'nobody'", ("'Ada'", "Ada"), ("NULL", None)),
+    "name": OwnColumn("string", "VARCHAR(9) DEFAULT 'unnamed'", ("'Ada'", "Ada"), ("NULL", None)),
 }
 # A zero date in a column that is NOT NULL arrives as 1970, and is refused by the name of its field.
 ZEROS: Mapping[str, tuple[str, str]] = {
@@ -463,14 +457,7 @@ async def test_nulls_times_and_days_of_an_own_table_are_copied_exactly_or_refuse
     columns = ", ".join(f"{name} {column.column}" for name, column in OWN.items())
     await execute(f"CREATE TABLE {table} (id INT PRIMARY KEY, {columns})")
     await insert_all(0)
-    changed = {
-        "topic.prefix": source_schema,
-        "database.include.list": source_schema,
-        "table.include.list": table,
-        "database.server.id": str(10_000 + secrets.randbelow(10_000)),
-        "schema.history.internal.kafka.topic": f"{source_schema}.history",
-        **own_connector(),
-    }
+    changed = {**of_own_tables(source_schema, table), **own_connector()}
     async with (
         run_connector(harness.stack, tmp_path, "mysql-users", topics=[topic], changed=changed),
         harness.syncing(route),

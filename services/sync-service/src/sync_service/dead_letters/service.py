@@ -30,8 +30,8 @@ _IN_DOUBT = (
     "nothing proves which of the two is newer, the event or the row: reconcile the route, then discard the dead letter"
 )
 _MAY_BE_DELETED = (
-    "its row does not exist, and may have been deleted since: tombstones are kept for 7 days. Reconcile the route with "
-    "--repair, then discard the dead letter"
+    f"its row does not exist, and may have been deleted since: tombstones are kept for {TOMBSTONE_LIFETIME.days} days. "
+    "Reconcile the route with --repair, then discard the dead letter"
 )
 
 Action = Literal["retry", "discard"]
@@ -161,8 +161,8 @@ class DeadLetterService:
             return "skipped"
         sink = self._sink(route)
         try:
-            creates_row = change.values is not None and await sink.version(change.key) is None
-            if creates_row and _is_older_than_tombstones(letter, route):
+            needs_row = change.values is not None and _is_older_than_tombstones(letter, route)
+            if needs_row and await sink.version(change.key) is None:
                 raise _RetryFailed(_MAY_BE_DELETED)
             written = await sink.write([change], ApplyMode.RETRY)
             if written.applied:

@@ -30,7 +30,7 @@ class MysqlSource(Source, frozen=True, tag="mysql"):
     def position(self) -> LogPosition:
         """With GTIDs, the number of the transaction. Without, the place of the event in the binary log.
 
-        With GTIDs the time is that of the commit, without the start of the statement, in whole seconds.
+        The time is that of the commit with GTIDs; without them, it is the start of the statement, in whole seconds.
 
         A tagged GTID (`uuid:tag:number`) is numbered by its tag. The uuid of a replication group says nothing about the
         server, therefore the generation names both. With `binlog_transaction_compression`, all events of a transaction
