@@ -10,7 +10,7 @@ from pymongo.errors import OperationFailure
 from embedded_stack import Stack
 from support.import_target import ImportTarget, Outcome, counts_of, tweet
 from tweet_service.importing.mapping import object_id
-from tweet_service.importing.repository import is_temporary
+from tweet_service.importing.repository import is_conflict, is_temporary
 
 
 def assert_long_file_is_there(target: ImportTarget, outcome: Outcome) -> None:
@@ -88,10 +88,11 @@ def test_two_imports_at_a_time_count_right(target: ImportTarget) -> None:
     target.assert_counts_are_exact()
 
 
-def test_interrupted_operation_is_repeated_and_finds_the_other_process() -> None:
+def test_operation_that_a_takeover_interrupts_is_repeated_without_blaming_mongodb() -> None:
     """MongoDB labels only some of the operations that a killed session has had."""
-    assert is_temporary(OperationFailure("operation was interrupted", 11601))
-    assert not is_temporary(OperationFailure("not authorized", 13))
+    interrupted, refused = OperationFailure("operation was interrupted", 11601), OperationFailure("not authorized", 13)
+    assert (is_temporary(interrupted), is_conflict(interrupted)) == (True, True)
+    assert (is_temporary(refused), is_conflict(refused)) == (False, False)
 
 
 def test_second_process_takes_over_the_import(target: ImportTarget, long_file: Path) -> None:

@@ -40,6 +40,7 @@ _TURN = "turn"
 # Longer than a batch takes. For a server that stops responding without closing the connection.
 _SOCKET_MS = 30_000
 _INTERRUPTED = 11601
+_CONFLICT = "TransientTransactionError"
 
 
 class OvertakenError(Exception):
@@ -58,17 +59,19 @@ def connect(url: str) -> MongoClient[Document]:
     )
 
 
-def is_conflict(error: PyMongoError) -> bool:
-    """Whether another transaction caused a conflict."""
-    return not isinstance(error, UNAVAILABLE) and error.has_error_label("TransientTransactionError")
+def is_conflict(error: Exception) -> bool:
+    """Whether another process is in the way: its transaction conflicts, or it takes over and interrupts this one."""
+    if isinstance(error, OperationFailure) and error.code == _INTERRUPTED:
+        return True
+    return isinstance(error, PyMongoError) and not isinstance(error, UNAVAILABLE) and error.has_error_label(_CONFLICT)
 
 
 def is_temporary(error: Exception) -> bool:
-    """Whether a retry may succeed, or says why not: a process that takes over interrupts what the former one does."""
-    labels = ("TransientTransactionError", "UnknownTransactionCommitResult", "RetryableWriteError")
+    """Whether a retry may succeed, or says why not."""
+    labels = (_CONFLICT, "UnknownTransactionCommitResult", "RetryableWriteError")
     return (
         isinstance(error, UNAVAILABLE)
-        or (isinstance(error, OperationFailure) and error.code == _INTERRUPTED)
+        or is_conflict(error)
         or (isinstance(error, PyMongoError) and any(error.has_error_label(label) for label in labels))
     )
 
