@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import NewPartitions
 from aiokafka.errors import UnknownTopicOrPartitionError
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -24,6 +24,7 @@ from support.records import read_records
 from support.stored_copies import empty_copy
 from support.topics import create_topics
 from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
+from sync_service.kafka.admin import committed_offsets
 from sync_service.metrics import SyncMetrics
 from sync_service.routes.config import Route
 from sync_service.runner import SyncRunner
@@ -123,6 +124,16 @@ class SyncHarness:
                 yield
             finally:
                 await connection.execute(text("ROLLBACK"))
+
+    async def becomes_committed(self, topic: str, offset: int, partition: int = 0) -> None:
+        place = TopicPartition(topic, partition)
+
+        async def committed() -> int | None:
+            async with self.kafka.started(self.kafka.admin()) as admin:
+                found = await committed_offsets(admin, self.settings.sync_group_id, [place])
+            return found[place].offset if place in found else None
+
+        await becomes(committed, offset)
 
     async def user(self, user_id: str) -> dict[str, Any] | None:
         found: dict[str, Any] | None = await self.mongo["users"].find_one({"_id": user_id})

@@ -160,6 +160,6 @@ def _readiness(app: FastAPI) -> Mapping[str, ReadinessCheck]:
 
     async def connectors() -> str | None:
         pipeline: Pipeline = app.state.pipeline
-        return await pipeline.source_problems()
+        return await pipeline.connector_problems()
 
     return {"consumer": consumer, "connectors": connectors}

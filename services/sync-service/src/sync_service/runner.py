@@ -23,7 +23,8 @@ from sync_service.apply.processor import Record, RouteProcessor
 from sync_service.dead_letters.limits import DeadLetterLimits
 from sync_service.dead_letters.router import DeadLetterRouter
 from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
-from sync_service.kafka.gaps import Gap, Gaps
+from sync_service.kafka.applied_events import applied_events
+from sync_service.kafka.gaps import REMEDY, Gap, Gaps
 from sync_service.kafka.group import ConsumerGroupMember
 from sync_service.kafka.members import has_only_marked_members
 from sync_service.kafka.progress import Progress
@@ -185,6 +186,8 @@ class SyncRunner:
         """Is the copy prepared? If it can't be, the route stops."""
         processor = self.processors[topic]
         try:
+            if not await processor.sink.exists():
+                await self._doubt_empty_copy(topic)
             await self._change_schemas(processor.route)
             await processor.prepare()
         except Exception as error:
@@ -197,6 +200,16 @@ class SyncRunner:
             log.exception("route stopped", route=processor.route.name, cause="not-prepared", reason=reason)
             return False
         return True
+
+    async def _doubt_empty_copy(self, topic: str) -> None:
+        """Before the copy is created: it will lack the events that the group has applied to a former one.
+
+        Raises `KafkaError`, `Unavailable`.
+        """
+        if lost := await applied_events(self._kafka, topic, self._settings.sync_group_id):
+            await self.gaps.record(lost)
+            name = self.processors[topic].route.name
+            log.warning("the copy is in doubt", route=name, reason=str(lost[0]), way_on=REMEDY, notable=True)
 
     async def _change_schemas(self, route: Route) -> None:
         async with self._changing_schemas:
@@ -324,8 +337,8 @@ class SyncRunner:
 
 
 def _is_of_dependency(error: Exception) -> bool:
-    """Does the server not answer, or another process hold the lock of the schema? Then a later attempt may succeed."""
-    return isinstance(error, Unavailable | OSError) and not isinstance(error, RouteRefused)
+    """Does a server not answer, or another process hold the lock of the schema? Then a later attempt may succeed."""
+    return isinstance(error, Unavailable | KafkaError | OSError) and not isinstance(error, RouteRefused)
 
 
 def _format_stuck(stuck: Mapping[TopicPartition, float]) -> str:

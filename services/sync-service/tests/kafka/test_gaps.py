@@ -149,6 +149,24 @@ async def test_truncated_source_puts_its_copy_in_doubt(harness: SyncHarness) -> 
     assert await harness.user("u1") is not None
 
 
+async def test_copy_that_is_gone_is_created_again_and_in_doubt(harness: SyncHarness) -> None:
+    first = harness.start_sync()
+    await harness.send(harness.users_topic, user_event({"id": "u1", "username": "ada"}))
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
+    await eventually(lambda: harness.user("u1"))
+    await becomes(harness.tweets, {tweet_id(1): "one"})
+    await harness.becomes_committed(harness.users_topic, 1)
+    await harness.stop_sync(first)
+    assert first.doubts is None
+    await harness.mongo["users_copy"].drop()
+
+    second = harness.start_sync()
+    await becomes_in_doubt(second, harness.users_topic, (0, 0, 1))
+    await harness.send(harness.users_topic, user_event({"id": "u2", "username": "bob"}))
+    await eventually(lambda: harness.user("u2"))
+    assert second.gaps.of(harness.tweets_topic) == []
+
+
 async def test_new_group_on_a_topic_whose_beginning_was_deleted_is_in_doubt(harness: SyncHarness) -> None:
     await harness.send(harness.tweets_topic, *(tweet_event(n, "x") for n in range(4)))
     await delete_before(harness.kafka, {TopicPartition(harness.tweets_topic, 0): 2})

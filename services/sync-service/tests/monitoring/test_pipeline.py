@@ -87,7 +87,7 @@ async def test_part_without_an_answer_is_null_with_the_reason(issuer: Issuer) ->
         await store.close()
 
 
-async def test_setting_of_a_database_that_endangers_the_order_is_named() -> None:
+async def test_connector_that_fails_and_setting_that_endangers_the_order_are_named() -> None:
     async def letters() -> Mapping[str, int]:
         return {}
 
@@ -104,19 +104,22 @@ async def test_setting_of_a_database_that_endangers_the_order_is_named() -> None
     )
     # A registrar of the last release does not report it.
     other = {name: value for name, value in connector.model_dump().items() if name != "source_problem"}
+    failed = {**other, "name": "mongodb-tweets", "problem": "its task has failed"}
     registrar = FastAPI()
-    registrar.get("/v1/connectors")(lambda: [connector.model_dump(), {**other, "name": "mongodb-tweets"}])
+    registrar.get("/v1/connectors")(lambda: [connector.model_dump(), failed])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(registrar), base_url="http://registrar") as http:
         pipeline = Pipeline(
             ConnectorProbe("http://registrar", http), BrokerProbe(KafkaClients(NOWHERE), ["t"], "g"), {}, letters
         )
-        assert await pipeline.source_problems() == "mysql-users: MySQL: gtid_mode is OFF"
+        assert await pipeline.connector_problems() == (
+            "mysql-users: MySQL: gtid_mode is OFF; mongodb-tweets: its task has failed"
+        )
         await pipeline.close()
     async with httpx.AsyncClient(trust_env=False) as http:
         unknown = Pipeline(
             ConnectorProbe(f"http://{NOWHERE}", http), BrokerProbe(KafkaClients(NOWHERE), ["t"], "g"), {}, letters
         )
-        assert await unknown.source_problems() is None
+        assert await unknown.connector_problems() is None
         await unknown.close()
 
 

@@ -149,6 +149,9 @@ class Overtaken:
         self._newer = newer
         self.overtaken = 0
 
+    async def exists(self) -> bool:
+        return await self._sink.exists()
+
     async def prepare(self) -> None:
         await self._sink.prepare()
 

@@ -322,8 +322,20 @@ async def test_view_instead_of_the_collection_is_the_route_s_error(
     database: "Database", routes: dict[str, Route]
 ) -> None:
     await database.create_collection("users_copy", viewOn="others", pipeline=[])
+    sink = MongoSink(database, routes["users"])
+    with pytest.raises(RouteRefused, match=r"users_copy has to be a collection, and is a view"):
+        await sink.prepare()
     with pytest.raises(RouteRefused, match="166"):
-        await MongoSink(database, routes["users"]).write([Change(("u1",), {"name": "Ada"}, streaming(1))])
+        await sink.write([Change(("u1",), {"name": "Ada"}, streaming(1))])
+
+
+async def test_collection_instead_of_the_view_is_the_route_s_error(
+    database: "Database", routes: dict[str, Route]
+) -> None:
+    """It may be the copy of another route: of `users` if this one is `users_copy`."""
+    await database.create_collection("users")
+    with pytest.raises(RouteRefused, match=r"\.users has to be a view, and is a collection"):
+        await MongoSink(database, routes["users"]).prepare()
 
 
 @pytest.mark.parametrize("store", ["mysql", "mongodb"])

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sync_service.kafka.deadlines import answering
 
 _NO_SUCH_TABLE = 1146
+REMEDY = "have the connector take a snapshot, or run sync-service reconcile --repair; reconcile ends the doubt"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from sync_service.kafka.admin import OffsetRange, committed_offsets, offset_rang
 from sync_service.kafka.assignment import Assignment
 from sync_service.kafka.clients import REQUEST_TIMEOUT_MS
 from sync_service.kafka.deadlines import within
-from sync_service.kafka.gaps import Gaps
+from sync_service.kafka.gaps import REMEDY, Gaps
 from sync_service.kafka.partition import PartitionWorker
 from sync_service.kafka.placement import Placement, placement
 from sync_service.kafka.route_topics import RouteTopics
@@ -28,7 +28,6 @@ PLACE_SECONDS = 20.0
 RETRY_SECONDS = 1.0
 # Longer after requests without an answer: no other partition is polled while they wait.
 UNANSWERED_SECONDS = 10.0
-REMEDY = "have the connector take a snapshot, or run sync-service reconcile --repair; reconcile ends the doubt"
 
 
 class PartitionPlacer:

@@ -72,6 +72,9 @@ async def split_applied_skipped(
 class Sink(Protocol):
     """Writes one copy."""
 
+    async def exists(self) -> bool:
+        """Is there a copy, here or where it moves from? Raises `RouteRefused`, `Unavailable`."""
+
     async def prepare(self) -> None:
         """Create or check what the copy needs. Raises `RouteRefused`, `Unavailable`."""
 

@@ -69,14 +69,18 @@ class Pipeline:
         """The state, at most `SNAPSHOT_SECONDS` old, or older by the time that a probe takes."""
         return await self._snapshots.get()
 
-    async def source_problems(self) -> str | None:
-        """Which settings of the source databases endanger the order of changes; None if none, or unknown."""
+    async def connector_problems(self) -> str | None:
+        """Why connectors do not work, or which settings of their databases endanger the order of changes.
+
+        None if all is well, or unknown.
+        """
         try:
             async with asyncio.timeout(SOURCES_DEADLINE_SECONDS):
                 connectors = await self._sources.get()
         except TimeoutError:
             return None
-        named = [f"{each.name}: {each.source_problem}" for each in connectors.value or () if each.source_problem]
+        found = ((each.name, each.problem or each.source_problem) for each in connectors.value or ())
+        named = [f"{name}: {problem}" for name, problem in found if problem]
         return "; ".join(named) or None
 
     async def close(self) -> None:

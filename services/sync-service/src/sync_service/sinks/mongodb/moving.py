@@ -286,6 +286,9 @@ class MovingSink:
         self._both = True
         self._checked_at: float | None = None
 
+    async def exists(self) -> bool:
+        return await self._new.exists() or await self._old.exists()
+
     async def prepare(self) -> None:
         await self._new.prepare()
         await self._needs_both()

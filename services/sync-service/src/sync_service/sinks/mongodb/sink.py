@@ -22,6 +22,7 @@ from sync_service.routes.config import Route
 from sync_service.sinks.base import (
     TOMBSTONE_LIFETIME,
     WRITE_SECONDS,
+    RouteRefused,
     Unavailable,
     Written,
     split_applied_skipped,
@@ -60,6 +61,12 @@ class MongoSink:
             purging = IndexModel([("_sync.deleted_at", ASCENDING)], name=_PURGING, expireAfterSeconds=lifetime)
             self._indexes.append(purging)
 
+    async def exists(self) -> bool:
+        try:
+            return await self._type_of(self._name) is not None
+        except PyMongoError as error:
+            raise translated(error, of_row=False) from error
+
     async def prepare(self) -> None:
         """Create missing collection, indexes and view. Drop the TTL index if the route keeps tombstones."""
         live = [{"$match": LIVE_DOCUMENTS}, {"$unset": "_sync"}]
@@ -74,15 +81,23 @@ class MongoSink:
             raise translated(error, of_row=False) from error
 
     async def _create(self, name: str, **options: Any) -> None:
-        if await self._database.list_collection_names(filter={"name": name}):
-            return
-        try:
-            await self._database.create_collection(name, **options)
-        except CollectionInvalid:
-            pass  # another process has created it
-        except OperationFailure as error:
-            if error.code != _NAMESPACE_EXISTS:
-                raise
+        """Raises `RouteRefused` if a view is where a collection has to be, or the other way round."""
+        if await self._type_of(name) is None:
+            try:
+                await self._database.create_collection(name, **options)
+            except CollectionInvalid:
+                pass  # another process has created it
+            except OperationFailure as error:
+                if error.code != _NAMESPACE_EXISTS:
+                    raise
+        wanted, found = "view" if "viewOn" in options else "collection", await self._type_of(name)
+        if found != wanted:
+            raise RouteRefused(f"{self._database.name}.{name} has to be a {wanted}, and is a {found} of another owner")
+
+    async def _type_of(self, name: str) -> str | None:
+        """`collection`, `view` or `timeseries`; None if there is nothing of this name."""
+        found = await (await self._database.list_collections(filter={"name": name}, nameOnly=True)).to_list(None)
+        return str(found[0]["type"]) if found else None
 
     async def _end_purging(self) -> None:
         try:

@@ -81,7 +81,8 @@ class MysqlSink:
 
     def __init__(self, engine: AsyncEngine, route: Route) -> None:
         self._engine = engine
-        self._table = f"{quoted(copy_schema(engine, route))}.{quoted(route.target.copy_name)}"
+        self._schema, self._name = copy_schema(engine, route), route.target.copy_name
+        self._table = f"{quoted(self._schema)}.{quoted(self._name)}"
         self._keeps_tombstones = route.tombstones == "keep"
         self._key = list(route.key)
         self._fields = list(route.fields)
@@ -116,6 +117,13 @@ class MysqlSink:
         ]
         assignments.append(f"sync_event = IF({won}, new.sync_event, {old}.sync_event)")
         return f" AS new ON DUPLICATE KEY UPDATE {', '.join(assignments)}"
+
+    async def exists(self) -> bool:
+        """A table of the copies' former schema is moved here (`sinks.mysql.schema`)."""
+        statement = (
+            "SELECT 1 FROM information_schema.tables WHERE table_schema IN (:schema, DATABASE()) AND table_name = :name"
+        )
+        return await self._run(statement, schema=self._schema, name=self._name) > 0
 
     async def prepare(self) -> None:
         """Check that the table fits the route. Tables are created by the migrations, or from the routes."""
