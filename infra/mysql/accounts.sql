@@ -19,10 +19,15 @@ GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES, CR
 GRANT SELECT, CREATE ON auth.users TO 'sync_service'@'%';
 REVOKE CREATE ON auth.users FROM 'sync_service'@'%';
 
--- Debezium reads the binary log, which covers the whole server, and takes snapshots of the captured tables.
+-- Debezium reads the binary log, which covers the whole server, and takes snapshots of the captured tables: those of
+-- `table.include.list` in infra/connect/connectors. It may read no other table. A snapshot locks by RELOAD, which needs no
+-- right on a table.
 CREATE USER IF NOT EXISTS 'debezium'@'%' IDENTIFIED BY '${MYSQL_DEBEZIUM_PASSWORD}';
 ALTER USER 'debezium'@'%' IDENTIFIED BY '${MYSQL_DEBEZIUM_PASSWORD}';
 GRANT RELOAD, SHOW DATABASES, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'debezium'@'%';
-GRANT SELECT, LOCK TABLES ON auth.* TO 'debezium'@'%';
+GRANT SELECT, CREATE ON auth.users TO 'debezium'@'%';
+REVOKE CREATE ON auth.users FROM 'debezium'@'%';
+-- Releases up to 0.1.0 let it read the whole schema, with the password hashes.
+REVOKE IF EXISTS SELECT, LOCK TABLES ON auth.* FROM 'debezium'@'%';
 -- The registrar looks for sessions whose updates Debezium leaves out (binlog_row_value_options).
 GRANT SELECT ON performance_schema.variables_by_thread TO 'debezium'@'%';

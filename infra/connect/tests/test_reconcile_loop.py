@@ -344,7 +344,7 @@ async def large_table(mysql_root_url: str) -> AsyncIterator[str]:
     async with engine.connect() as connection:
         for statement in (
             f"CREATE DATABASE {schema}",
-            f"GRANT SELECT, LOCK TABLES ON {schema}.* TO 'debezium'@'%'",
+            f"GRANT SELECT ON {schema}.* TO 'debezium'@'%'",
             f"CREATE TABLE {schema}.items (id INT PRIMARY KEY, note VARCHAR(200))",
             "SET SESSION cte_max_recursion_depth = 1000000",
             f"USE {schema}",

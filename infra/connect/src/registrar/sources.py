@@ -46,6 +46,10 @@ _SESSIONS = (
     "WHERE variable_name IN (%s, %s, %s) GROUP BY variable_name, variable_value"
 )
 _ACCESS_DENIED = 1142
+_NO_ACCESS_TO_SCHEMA = 1044
+_NO_SUCH_TABLE = 1146
+# A name in `table.include.list`, whose entries may be any regular expressions.
+_TABLE = re.compile(r"[\w$-]+\.[\w$-]+")
 _GROUP, _BLOCK_SIZE = "group_replication_group_name", "group_replication_gtid_assignment_block_size"
 _MYSQL_SETTINGS = (*_MYSQL, _GROUP, _BLOCK_SIZE)
 # MongoDB 6.0: events have the time of the change (`wallTime`) since then.
@@ -72,7 +76,7 @@ async def source_problem(connector: Connector) -> str | None:
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             if connector.reads_mysql:
-                return mysql_problem(*await _mysql_settings(connector.config))
+                return mysql_problem(*await _mysql_facts(connector.config))
             if connector.reads_mongodb:
                 return mongodb_problem(await _mongodb_hello(connector.config))
     except TimeoutError as error:
@@ -82,10 +86,13 @@ async def source_problem(connector: Connector) -> str | None:
     return None
 
 
-def mysql_problem(settings: Mapping[str, str], sessions: Mapping[str, int] | None = None) -> str | None:
+def mysql_problem(
+    settings: Mapping[str, str], sessions: Mapping[str, int] | None = None, grants: Sequence[str] = ()
+) -> str | None:
     """`settings` are global variables. Those of a plugin that is not installed are missing.
 
-    `sessions` are the numbers of open sessions with a wrong value of their own, by the name of the variable.
+    `sessions` are the numbers of open sessions with a wrong value of their own, by the name of the variable. `grants`
+    are statements for the rights that the connector's account lacks.
     """
     problems = [
         f"{name} is {settings[name] or 'empty'} instead of {right or 'empty'}: {why}"
@@ -101,6 +108,7 @@ def mysql_problem(settings: Mapping[str, str], sessions: Mapping[str, int] | Non
         # A new session has the global value.
         if settings.get(name, _MYSQL[name][0]) == _MYSQL[name][0]
     ]
+    problems += [f"a snapshot would fail, because this right is missing: {grant}" for grant in grants]
     return f"MySQL: {'; '.join(problems)}" if problems else None
 
 
@@ -115,8 +123,8 @@ def mongodb_problem(hello: Mapping[str, Any]) -> str | None:
     return None
 
 
-async def _mysql_settings(config: Mapping[str, str]) -> tuple[Mapping[str, str], Mapping[str, int]]:
-    """The global variables, and the numbers of sessions with a wrong value of their own."""
+async def _mysql_facts(config: Mapping[str, str]) -> tuple[Mapping[str, str], Mapping[str, int], Sequence[str]]:
+    """The arguments of `mysql_problem`."""
     connection: Any = await asyncmy.connect(
         host=config["database.hostname"],
         port=int(config.get("database.port", "3306")),
@@ -129,17 +137,38 @@ async def _mysql_settings(config: Mapping[str, str]) -> tuple[Mapping[str, str],
         names = ", ".join(["%s"] * len(_MYSQL_SETTINGS))
         await cursor.execute(f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({names})", _MYSQL_SETTINGS)
         settings = dict(await cursor.fetchall())
+        return settings, await _sessions(cursor), await _missing_grants(cursor, config)
+
+
+async def _sessions(cursor: Any) -> Mapping[str, int]:
+    """The numbers of sessions with a wrong value of their own; none if the account may not read them."""
+    try:
+        await cursor.execute(_SESSIONS, tuple(_OF_A_SESSION))
+    except OperationalError as error:
+        if error.args[0] != _ACCESS_DENIED:
+            raise
+        return {}
+    sessions: Counter[str] = Counter()
+    for name, value, count in await cursor.fetchall():
+        if value != _MYSQL[name][0]:
+            sessions[name] += count
+    return sessions
+
+
+async def _missing_grants(cursor: Any, config: Mapping[str, str]) -> Sequence[str]:
+    """The rights that the account lacks on captured tables, as far as these are named and not matched."""
+    captured = [name.strip() for name in config.get("table.include.list", "").split(",")]
+    missing = []
+    for table in (name for name in captured if _TABLE.fullmatch(name)):
+        quoted = ".".join(f"`{part}`" for part in table.split("."))
         try:
-            await cursor.execute(_SESSIONS, tuple(_OF_A_SESSION))
-        except OperationalError as error:
-            if error.args[0] != _ACCESS_DENIED:
+            await cursor.execute(f"SELECT 1 FROM {quoted} LIMIT 0")  # noqa: S608 - names of letters and digits
+        except MySQLError as error:
+            if error.args[0] in (_ACCESS_DENIED, _NO_ACCESS_TO_SCHEMA):
+                missing.append(f"GRANT SELECT ON {quoted} TO {config['database.user']}")
+            elif error.args[0] != _NO_SUCH_TABLE:
                 raise
-            return settings, {}
-        sessions: Counter[str] = Counter()
-        for name, value, count in await cursor.fetchall():
-            if value != _MYSQL[name][0]:
-                sessions[name] += count
-        return settings, sessions
+    return missing
 
 
 def _tls(mode: str) -> ssl.SSLContext | None:

@@ -423,7 +423,7 @@ async def schema(mysql_root_url: str) -> AsyncIterator[str]:
             await connection.exec_driver_sql(
                 f"CREATE TABLE {name}.{table} ({parts}, v INT, PRIMARY KEY ({', '.join(key)}))"
             )
-        await connection.execute(text(f"GRANT SELECT, LOCK TABLES ON {name}.* TO 'debezium'@'%'"))
+        await connection.execute(text(f"GRANT SELECT ON {name}.* TO 'debezium'@'%'"))
     yield name
     async with engine.begin() as connection:
         await connection.exec_driver_sql(f"DROP DATABASE {name}")

@@ -304,7 +304,7 @@ async def source_schema(mysql_root_url: str) -> AsyncIterator[str]:
     async with engine.begin() as connection:
         await connection.exec_driver_sql(f"CREATE DATABASE {name}")
         await connection.exec_driver_sql(f"CREATE TABLE {name}.everything (id INT PRIMARY KEY, {columns})")
-        await connection.execute(text(f"GRANT SELECT, LOCK TABLES ON {name}.* TO 'debezium'@'%'"))
+        await connection.execute(text(f"GRANT SELECT ON {name}.* TO 'debezium'@'%'"))
     yield name
     async with engine.begin() as connection:
         await connection.exec_driver_sql(f"DROP DATABASE {name}")
