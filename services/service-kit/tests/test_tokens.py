@@ -1,13 +1,14 @@
 """The key set of an issuer: how often it is fetched, and what happens while the issuer is down."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
 
 from service_kit.problems import ServiceUnavailable
-from service_kit.tokens import RemoteKeySet
+from service_kit.tokens import MAX_TOKEN_SECONDS, RemoteKeySet
 from support.jwt_issuer import Issuer, SigningKey, serving_issuer
 
 
@@ -73,6 +74,49 @@ async def test_known_keys_stay_in_use_while_the_issuer_is_down(http: httpx.Async
     clock.now += 1000
     assert await keys.key(issuer.keys[0].kid) is not None
     assert await keys.key("unknown") is None
+
+
+async def test_known_keys_are_not_used_for_longer_than_a_token_lives(http: httpx.AsyncClient) -> None:
+    clock = Clock()
+    with serving_issuer() as issuer:
+        keys = RemoteKeySet(issuer.url, http, clock=clock)
+        await keys.key(issuer.keys[0].kid)
+    clock.now += MAX_TOKEN_SECONDS
+    assert await keys.key(issuer.keys[0].kid) is not None
+    clock.now += 1
+    with pytest.raises(ServiceUnavailable):
+        await keys.key(issuer.keys[0].kid)
+
+
+async def test_issuer_that_hangs_delays_one_request_an_attempt(http: httpx.AsyncClient) -> None:
+    clock, connections = Clock(), asyncio.Queue[asyncio.StreamWriter]()
+
+    async def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await connections.put(writer)
+
+    key = SigningKey()
+    key_set = json.dumps({"keys": [key.public_jwk]}).encode()
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        keys = RemoteKeySet(f"http://{host}:{port}/", http, max_age=300, clock=clock)
+        waiting = asyncio.create_task(keys.key(key.kid))
+        answering = await connections.get()
+        answering.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + key_set)
+        answering.close()
+        assert await waiting is not None
+
+        clock.now += 301
+        waiting = asyncio.create_task(keys.key(key.kid))
+        (await connections.get()).close()
+        assert await waiting is not None
+
+        clock.now += 6
+        waiting = asyncio.create_task(keys.key(key.kid))
+        hanging = await connections.get()
+        assert await keys.key(key.kid) is not None
+        assert not waiting.done()
+        hanging.close()
+        assert await waiting is not None
 
 
 async def test_without_keys_the_service_is_unavailable(http: httpx.AsyncClient) -> None:

@@ -56,6 +56,7 @@ ATTACKS: dict[str, Callable[[Issuer], str]] = {
     "not valid yet": lambda issuer: issuer.token(nbf=int(time.time()) + 60),
     "other issuer": lambda issuer: issuer.token(iss="http://evil.test"),
     "other audience": lambda issuer: issuer.token(aud="another-audience"),
+    "valid for more than an hour": lambda issuer: issuer.token(exp=int(time.time()) + 3602),
     "no expiry": lambda issuer: issuer.token(exp=None),
     "no subject": lambda issuer: issuer.token(sub=None),
     "no audience": lambda issuer: issuer.token(aud=None),

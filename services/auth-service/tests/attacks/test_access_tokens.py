@@ -244,6 +244,7 @@ CLAIMS: dict[str, Attack] = {
         )
     },
     "expired": lambda forger: forger.signed(exp=int(time.time())),
+    "valid for more than an hour": lambda forger: forger.signed(exp=int(forger.claims["iat"]) + 3602),
     "expired long ago": lambda forger: forger.signed(exp=0),
     "not valid before later": lambda forger: forger.signed(nbf=int(time.time()) + 90),
     "issued later": lambda forger: forger.signed(iat=time.time() + 90),

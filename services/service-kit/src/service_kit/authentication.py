@@ -4,7 +4,8 @@ The sync carries revocations: a changed password, a logout everywhere, a deactiv
 of the users, and from then on older tokens are refused here, without a call to auth-service.
 
 The claims of a token and the result of the revocation check are cached. A revoked token is refused at most
-`REVOCATION_SECONDS` after the change event has arrived.
+`REVOCATION_SECONDS` after the change event has arrived, and a token of a withdrawn key as soon as the key set lacks
+that key, whether or not the token was seen before.
 """
 
 import hashlib
@@ -74,13 +75,23 @@ class Authenticator:
         if token is None:
             token = await self._tokens.verify(bearer)
             self._verified[digest] = token
+        else:
+            await self._tokens.require_known_key(token)
         if digest not in self._not_revoked:
-            await self.require_not_revoked(token)
+            await self._require_account(token)
             self._not_revoked[digest] = True
         return token
 
     async def require_not_revoked(self, token: AccessToken) -> None:
-        """Check a token that was valid before, for a stream that is still open. Raises `TokenRevoked`."""
+        """Check a token that was valid before, for a stream that is still open.
+
+        Raises `TokenRevoked`, or `InvalidToken` if its key was withdrawn.
+        """
+        await self._tokens.require_known_key(token)
+        await self._require_account(token)
+
+    async def _require_account(self, token: AccessToken) -> None:
+        """Raises `TokenRevoked` if the account does not accept the token."""
         account = await self._accounts.get_by_id(token.sub)
         if account is not None and not account.accepts_token_of(token.iat):
             raise TokenRevoked

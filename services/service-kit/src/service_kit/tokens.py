@@ -31,6 +31,8 @@ _FOREIGN_KEY_HEADERS = frozenset({"jwk", "jku", "x5u", "x5c", "crit"})
 
 # How far the clocks of two machines may differ.
 CLOCK_LEEWAY_SECONDS = 30
+# The longest lifetime of an access token: a thief of a signing key can't issue one that outlives it.
+MAX_TOKEN_SECONDS = 3600
 
 
 def public_key(public_jwk: Mapping[str, Any]) -> Key:
@@ -51,9 +53,9 @@ class InvalidToken(Unauthorized):
 
 
 class AccessToken(BaseModel):
-    """Claims of a verified access token. `iat`, `nbf` and `exp` are seconds since the epoch.
+    """Claims of a verified access token, and `kid`, the id of the key that signed it.
 
-    NaN, which Python's JSON parser accepts, is refused: it is neither before nor after a revocation.
+    `iat`, `nbf` and `exp` are seconds since the epoch. NaN, which Python's JSON parser accepts, is refused: it is neither before nor after a revocation.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
@@ -70,6 +72,7 @@ class AccessToken(BaseModel):
     name: str
     role: str
     scope: str
+    kid: str
 
 
 class KeySource(Protocol):
@@ -89,7 +92,7 @@ class TokenVerifier:
         self._clock = clock
 
     async def verify(self, token: str) -> AccessToken:
-        """Check signature, type, issuer, audience and times. Raises `InvalidToken`."""
+        """Check signature, type, issuer, audience and times. Raises `InvalidToken`, `ServiceUnavailable`."""
         try:
             header = jwt.get_unverified_header(token)
         except JOSEError as error:
@@ -114,25 +117,36 @@ class TokenVerifier:
                 issuer=self._issuer,
                 options=_OPTIONS,
             )
-            access_token = AccessToken.model_validate(claims)
+            access_token = AccessToken.model_validate({**claims, "kid": kid})
         except (JOSEError, ValidationError, RecursionError) as error:
             raise InvalidToken from error
         if not self._is_current(access_token):
             raise InvalidToken
         return access_token
 
+    async def require_known_key(self, token: AccessToken) -> None:
+        """Check that the key of a token that was verified before was not withdrawn since.
+
+        A `kid` never names another key: it is the thumbprint of the key (RFC 7638). Raises `InvalidToken`, `ServiceUnavailable`.
+        """
+        if await self._keys.key(token.kid) is None:
+            raise InvalidToken
+
     def _is_current(self, token: AccessToken) -> bool:
         now = self._clock()
         begun = max(token.nbf, token.iat) <= now + CLOCK_LEEWAY_SECONDS
-        return begun and now < token.exp
+        return begun and now < token.exp <= token.iat + MAX_TOKEN_SECONDS
 
 
 class RemoteKeySet:
     """The key set of an issuer, fetched over HTTP and cached.
 
     It is fetched again when it is older than `max_age`, and for an unknown `kid`, but at most every `cooldown` seconds,
-    so that forged `kid`s cause no load on the issuer. While the issuer is down, the known keys stay in use. All times
-    are in seconds.
+    so that forged `kid`s cause no load on the issuer. With the default a withdrawn key is refused within five minutes:
+    a replica of the issuer may publish it for another minute.
+
+    While the issuer is down, the known keys stay in use until they are older than `max_outage`. By then every token
+    that the issuer had issued before has expired. All times are in seconds.
     """
 
     def __init__(
@@ -140,24 +154,30 @@ class RemoteKeySet:
         url: str,
         client: httpx.AsyncClient,
         *,
-        max_age: float = 300.0,
+        max_age: float = 180.0,
+        max_outage: float = MAX_TOKEN_SECONDS,
         cooldown: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = url
         self._client = client
         self._max_age = max_age
+        self._max_outage = max_outage
         self._cooldown = cooldown
         self._clock = clock
         self._keys: dict[str, Key] = {}
         self._fetched_at = float("-inf")
         self._tried_at = float("-inf")
+        self._has_failed = False
         self._fetching = asyncio.Lock()
 
     async def key(self, kid: str) -> Key | None:
-        if kid not in self._keys or self._clock() - self._fetched_at > self._max_age:
+        age = self._clock() - self._fetched_at
+        # While the issuer does not answer, one request waits for each attempt, and the others use the known keys.
+        must_wait = not (self._has_failed and self._fetching.locked())
+        if kid not in self._keys or (age > self._max_age and must_wait):
             await self.refresh(kid)
-        if not self._keys:
+        if not self._keys or self._clock() - self._fetched_at > self._max_outage:
             raise ServiceUnavailable("The public keys of access tokens can't be fetched. Try again shortly.")
         return self._keys.get(kid)
 
@@ -175,9 +195,11 @@ class RemoteKeySet:
                 offered = [key for key in response.json()["keys"] if key.get("alg", ALGORITHM) == ALGORITHM]
                 keys = {key["kid"]: public_key(key) for key in offered}
             except (httpx.HTTPError, JOSEError, ValueError, KeyError, TypeError, AttributeError) as error:
+                self._has_failed = True
                 log.warning(
                     "fetching the key set failed", url=self._url, error=repr(error), cached_keys=len(self._keys)
                 )
                 return
+            self._has_failed = False
             self._keys = keys
             self._fetched_at = now

@@ -9,6 +9,7 @@ from fastapi import Depends, Request, Response
 from fastapi.security.base import SecurityBase
 
 from service_kit.authentication import Authenticator, TokenRevoked
+from service_kit.client_address import client_network
 from service_kit.problems import ServiceUnavailable, TooManyRequests, Unauthorized
 from service_kit.rate_limit import set_rate_limit_headers
 from service_kit.tokens import AccessToken, InvalidToken, bearer_scheme
@@ -44,10 +45,10 @@ class _CallerDependency(SecurityBase):
 
     @staticmethod
     async def _count_read(request: Request, response: Response) -> None:
-        """Reads are limited by address."""
+        """Reads are limited by address: see `client_network`."""
         services = services_of(request)
-        address = request.client.host if request.client else ""
-        set_rate_limit_headers(request, response, await services.limiter.take(services.reads, address))
+        limit = await services.limiter.take(services.reads, client_network(request))
+        set_rate_limit_headers(request, response, limit)
 
     @staticmethod
     async def _count_write(request: Request, response: Response, caller: AccessToken) -> None:

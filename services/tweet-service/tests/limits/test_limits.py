@@ -86,3 +86,19 @@ async def test_limit_is_in_the_headers_and_exceeding_it_is_a_429(settings: Any, 
     ]
     assert problem(writes[3]) == (429, "too-many-requests")
     assert writes[3].headers["retry-after"] == "60"
+
+
+async def test_ipv6_network_counts_as_one_address(settings: Any) -> None:
+    app = create_app(settings.model_copy(update={"tweet_reads_per_minute": 3}), Clock())
+    own = f"2001:db8:{secrets.randbelow(65536):x}:{secrets.randbelow(65536):x}"
+
+    async def status(address: str) -> int:
+        transport = httpx.ASGITransport(app, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://tweets.test") as client:
+            return (await client.get("/v1/tweets")).status_code
+
+    async with app.router.lifespan_context(app):
+        statuses = [await status(f"{own}::{number:x}") for number in range(4)]
+        elsewhere = await status("2001:db8:1:2:3::1")
+    assert statuses == [200] * 3 + [429]
+    assert elsewhere == 200

@@ -27,6 +27,8 @@ from service_kit.tokens import ALGORITHM, public_key
 _LOCK_SECONDS = 30
 # An unknown `kid` reloads the keys from MySQL, at most once in this time, so that forged ones cause no load.
 _RELOAD_SECONDS = 5.0
+# Housekeeping reads the keys every minute. If it can't for this time, the next request does.
+_MAX_AGE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,10 @@ class KeyRing:
 
     async def key(self, kid: str) -> Key | None:
         """The public key with this id. Implements `service_kit.tokens.KeySource`."""
-        if self._find(kid) is None:
+        # Requests with a known key do not queue for a database that does not answer.
+        if self._is_due(kid) and not (self._find(kid) and self._loading.locked()):
             async with self._loading:
-                if self._find(kid) is None and self._monotonic() - self._loaded_at > _RELOAD_SECONDS:
+                if self._is_due(kid) and self._age() > _RELOAD_SECONDS:
                     await self.load()
         found = self._find(kid)
         return found.public if found else None
@@ -107,9 +110,10 @@ class KeyRing:
     async def rotate(self, *, withdraw_others: bool = False) -> SigningKey:
         """Create the next key now. It signs after `LEAD`, when all verifiers have fetched it.
 
-        `withdraw_others` is for a stolen key. The new key signs immediately, and tokens of all other keys are refused
-        as soon as a verifier reads the keys again: other replicas do when they see the new key or with their next
-        housekeeping, tweet-service and sync-service when they see the new key or when their key set is too old.
+        `withdraw_others` is for a stolen key. The new key signs immediately, and tokens of all other keys are refused,
+        seen before or not, as soon as a verifier reads the keys again: other replicas do when they see the new key or
+        with their next housekeeping, tweet-service and sync-service when they see the new key or when their key set is
+        too old (`RemoteKeySet`), within five minutes.
         """
         async with self._exclusive_transaction() as session:
             keys = await SigningKeyRepository(session).all()
@@ -157,6 +161,13 @@ class KeyRing:
             private=jwk.construct(pem.decode(), ALGORITHM),
             signs_from=key.signs_from,
         )
+
+    def _is_due(self, kid: str) -> bool:
+        return self._find(kid) is None or self._age() > _MAX_AGE_SECONDS
+
+    def _age(self) -> float:
+        """Seconds since the keys were read."""
+        return self._monotonic() - self._loaded_at
 
     def _find(self, kid: str) -> LoadedKey | None:
         return next((key for key in published(self._keys, self._clock()) if key.kid == kid), None)
