@@ -168,6 +168,16 @@ async def test_logout_ends_the_session_and_deletes_the_cookie(
     assert problem(await browser.get("/v1/users/me", headers=bearer(tokens))) == (401, "invalid-token")
 
 
+@pytest.mark.parametrize("body", [{"json": {}}, {}], ids=["an empty object", "no body"])
+async def test_logout_in_a_browser_ignores_the_access_token(
+    browser: httpx.AsyncClient, registered: RegisteredUser, body: dict[str, Any]
+) -> None:
+    tokens = (await begin(browser, registered)).json()
+    answer = await browser.post("/v1/browser/logout", headers={"Authorization": "Bearer expired"}, **body)
+    assert answer.status_code == 204
+    assert problem(await browser.get("/v1/users/me", headers=bearer(tokens))) == (401, "invalid-token")
+
+
 async def test_login_in_a_browser_ends_its_previous_session(
     browser: httpx.AsyncClient, registered: RegisteredUser
 ) -> None:

@@ -212,6 +212,33 @@ async def test_logout_ends_the_session_and_is_idempotent(client: httpx.AsyncClie
     assert problem(await refresh(client, registered["refresh_token"])) == (401, "invalid-refresh-token")
 
 
+@pytest.mark.parametrize("token", ["expired", "revoked", "not a token"])
+async def test_logout_with_a_refresh_token_needs_no_valid_access_token(
+    client: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock, token: str
+) -> None:
+    tokens, refresh = registered, {"refresh_token": registered["refresh_token"]}
+    if token == "expired":
+        clock.advance(hours=1)
+    elif token == "revoked":
+        tokens = await log_in(client, registered)
+        assert (await client.post("/v1/logout", json={}, headers=bearer(tokens))).status_code == 204
+    else:
+        tokens = {"access_token": token}
+    assert problem(await client.get("/v1/users/me", headers=bearer(tokens))) == (401, "invalid-token")
+    assert (await client.post("/v1/logout", json=refresh, headers=bearer(tokens))).status_code == 204
+    assert problem(await client.post("/v1/refresh", json=refresh)) == (401, "invalid-refresh-token")
+
+
+@pytest.mark.parametrize("body", [{}, {"refresh_token": None}, None])
+async def test_logout_without_a_refresh_token_ends_the_session_of_the_access_token(
+    client: httpx.AsyncClient, registered: RegisteredUser, body: dict[str, None] | None
+) -> None:
+    assert (await client.post("/v1/logout", json=body, headers=bearer(registered))).status_code == 204
+    assert problem(await client.get("/v1/users/me", headers=bearer(registered))) == (401, "invalid-token")
+    assert problem(await client.post("/v1/logout", json=body, headers=bearer(registered))) == (401, "invalid-token")
+    assert problem(await client.post("/v1/logout", json=body)) == (401, "not-authenticated")
+
+
 async def test_logout_with_an_access_token_ends_its_session(
     client: httpx.AsyncClient, registered: RegisteredUser
 ) -> None:

@@ -55,7 +55,8 @@ class InvalidToken(Unauthorized):
 class AccessToken(BaseModel):
     """Claims of a verified access token, and `kid`, the id of the key that signed it.
 
-    `iat`, `nbf` and `exp` are seconds since the epoch. NaN, which Python's JSON parser accepts, is refused: it is neither before nor after a revocation.
+    `iat`, `nbf` and `exp` are seconds since the epoch. NaN, which Python's JSON parser accepts, is refused: it is
+    neither before nor after a revocation.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
@@ -127,7 +128,9 @@ class TokenVerifier:
     async def require_known_key(self, token: AccessToken) -> None:
         """Check that the key of a token that was verified before was not withdrawn since.
 
-        A `kid` never names another key: it is the thumbprint of the key (RFC 7638). Raises `InvalidToken`, `ServiceUnavailable`.
+        A `kid` never names another key: it is the thumbprint of the key (RFC 7638).
+
+        Raises `InvalidToken`, `ServiceUnavailable`.
         """
         if await self._keys.key(token.kid) is None:
             raise InvalidToken

@@ -15,7 +15,7 @@ _MAX_DELAY_OVERALL = timedelta(seconds=30)
 
 @dataclass(frozen=True)
 class Limits:
-    """`account` limits count by the account or the login name, `address` limits by the IP address.
+    """`account` limits count by the account, `address` limits by the client's network.
 
     A login counts for its account and address until it succeeds. `login_overall` counts failed logins only.
     """
@@ -26,7 +26,6 @@ class Limits:
     registration_address: BackoffPolicy
     mail_account: BackoffPolicy
     mail_address: BackoffPolicy
-    password_account: BackoffPolicy
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
@@ -40,9 +39,12 @@ class Limits:
             registration_address=policy("registration-address", settings.auth_registrations_per_address),
             mail_account=policy("mail-account", settings.auth_mails_per_account),
             mail_address=policy("mail-address", settings.auth_mails_per_address),
-            password_account=policy("password-account", settings.auth_login_attempts_per_account),
         )
 
-    def login_name(self, login: str) -> Subject:
-        """Counts attempts to log in by this name, whether or not such an account exists."""
-        return Subject(self.login_account, login.casefold())
+    def guesses(self, user_id: str) -> Subject:
+        """Counts the passwords that are tried on an account, wherever and by whichever of its names."""
+        return Subject(self.login_account, user_id)
+
+    def guesses_of_unknown(self, login: str) -> Subject:
+        """Counts attempts to log in by a name that no account has. The name itself is no id of an account."""
+        return Subject(self.login_account, f"unknown\0{login.casefold()}")

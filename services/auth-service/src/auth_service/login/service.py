@@ -45,12 +45,13 @@ class LoginService:
 
         Raises `TooManyRequests`, `InvalidCredentials`, `EmailNotVerified`.
         """
-        account = self.limits.login_name(credentials.login)
         address = Subject(self.limits.login_address, client.network)
-        counted, watched = [account, address], [Subject(self.limits.login_overall)]
+        watched = [Subject(self.limits.login_overall)]
         async with self.database.reading() as session:
-            snapshot = await self.limiter.snapshot(session, [*counted, *watched])
             found = await UserRepository(session).get_by_login(credentials.login)
+            account = self.limits.guesses(found.id) if found else self.limits.guesses_of_unknown(credentials.login)
+            counted = [account, address]
+            snapshot = await self.limiter.snapshot(session, [*counted, *watched])
         with contextlib.ExitStack() as attempt:
             try:
                 limit = self.limiter.check(snapshot, counted, watched)

@@ -40,10 +40,10 @@ class PasswordService:
         """Change a logged-in user's password, and end all other sessions.
 
         Raises `PasswordTooWeak`, `WrongCurrentPassword`, and `TooManyRequests`, because a stolen access token must not
-        allow more guesses than the login does.
+        allow guesses in addition to those of the login.
         """
         self._check(change.new_password, user)
-        attempts = Subject(self.limits.password_account, user.id)
+        attempts = self.limits.guesses(user.id)
         async with self.database.transaction() as session:
             await self.limiter.take(session, [attempts])
         verified_hash = user.credential.password_hash
@@ -113,8 +113,7 @@ class PasswordService:
             if used.email == changed.email:
                 # The token proves that the user reads mail there.
                 changed.credential.email_verified_at = changed.credential.email_verified_at or self.clock()
-            names = (changed.username, changed.email)
-            await self.limiter.reset(session, *(self.limits.login_name(name) for name in names))
+            await self.limiter.reset(session, self.limits.guesses(changed.id))
             await self._set(session, changed, new_hash, client, reason="reset")
         self._notify(user)
 

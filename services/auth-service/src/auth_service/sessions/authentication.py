@@ -23,8 +23,11 @@ class Caller:
     session_id: str
 
 
-async def _optional_caller(request: Request, token: BearerToken, database: DatabaseDep) -> Caller | None:
-    """Raises `InvalidToken` immediately after the session or the account was ended."""
+async def optional_caller(request: Request, token: BearerToken, database: DatabaseDep) -> Caller | None:
+    """The caller, or None without an access token.
+
+    Raises `InvalidToken`, immediately after the session or the account was ended.
+    """
     if token is None:
         return None
     verifier: TokenVerifier = request.app.state.token_verifier
@@ -37,7 +40,7 @@ async def _optional_caller(request: Request, token: BearerToken, database: Datab
 
 
 # The caller, or None without an access token. Raises `InvalidToken`.
-OptionalCaller = Annotated[Caller | None, Depends(_optional_caller)]
+OptionalCaller = Annotated[Caller | None, Depends(optional_caller)]
 
 
 async def _current_caller(caller: OptionalCaller) -> Caller:

@@ -2,15 +2,23 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 
 from auth_service.client_info import ClientInfoDep
 from auth_service.dependencies import ClockDep, DatabaseDep
-from auth_service.sessions.authentication import CurrentCaller, OptionalCaller
+from auth_service.sessions.authentication import BearerToken, CurrentCaller, optional_caller
 from auth_service.sessions.dependencies import SessionServiceDep
 from auth_service.sessions.problems import InvalidRefreshToken, RefreshTokenReused, SessionNotFound
 from auth_service.sessions.repository import SessionRepository
-from auth_service.sessions.schemas import NO_STORE, TOKENS_RESPONSE, Refresh, SessionList, SessionSummary, Tokens
+from auth_service.sessions.schemas import (
+    NO_STORE,
+    TOKENS_RESPONSE,
+    Logout,
+    Refresh,
+    SessionList,
+    SessionSummary,
+    Tokens,
+)
 from service_kit.openapi import TOKEN_IS_OPTIONAL
 from service_kit.problems import ServiceUnavailable, Unauthorized, ValidationFailed, problem_responses
 from service_kit.schemas import UuidStr, is_uuid
@@ -47,19 +55,30 @@ async def refresh(response: Response, body: Refresh, sessions: SessionServiceDep
     "/logout",
     status_code=204,
     summary="Log out",
-    description="Ends the session of the refresh token in the body or, without a body, of the access token.",
+    description=(
+        "Ends the session of the refresh token in the body, whether or not the access token is valid. Without a "
+        "refresh token it ends the session of the access token."
+    ),
     responses=problem_responses(Unauthorized, InvalidToken, ValidationFailed, ServiceUnavailable),
     openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def log_out(
-    sessions: SessionServiceDep, client: ClientInfoDep, caller: OptionalCaller, body: Refresh | None = None
+    *,
+    request: Request,
+    sessions: SessionServiceDep,
+    database: DatabaseDep,
+    client: ClientInfoDep,
+    token: BearerToken,
+    body: Logout | None = None,
 ) -> None:
-    if body is not None:
+    if body is not None and body.refresh_token is not None:
+        # The access token is not checked: a client that was idle has an expired one.
         await sessions.end_by_refresh_token(body.refresh_token, client)
-    elif caller is not None:
-        await sessions.end(caller.session_id, caller.user.id, client)
-    else:
+        return
+    caller = await optional_caller(request, token, database)
+    if caller is None:
         raise Unauthorized
+    await sessions.end(caller.session_id, caller.user.id, client)
 
 
 @router.post(

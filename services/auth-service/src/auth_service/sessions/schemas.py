@@ -17,6 +17,10 @@ class Refresh(RequestBody):
     refresh_token: RefreshTokenText
 
 
+class Logout(RequestBody):
+    refresh_token: RefreshTokenText | None = Field(default=None, description="Its session ends.")
+
+
 class Tokens(ResponseBody):
     """RFC 6749 §5.1; `expires_in` is seconds until the access token expires."""
 
