@@ -19,7 +19,7 @@ from auth_service.opaque_tokens import token_hash
 from auth_service.settings import Settings
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
-from support.auth_app import AdjustableClock, Form, NewForm, client_of, running_app
+from support.auth_app import AdjustableClock, Form, NewForm, client_of, log_in, running_app
 from support.commands import run_command
 from support.responses import bearer, problem
 
@@ -205,6 +205,47 @@ async def test_sessions_survive_the_migration_from_the_first_release(empty_schem
         assert (await client.get("/v1/users/me", headers=bearer(renewed.json()))).json()["username"] == "ada"
         reused = await client.post("/v1/refresh", json={"refresh_token": spent})
         assert problem(reused) == (401, "refresh-token-reused")
+
+
+async def test_accounts_can_be_used_while_the_schema_of_the_release_before_is_migrated(
+    empty_schema: str, settings: Settings, app: FastAPI, form: Form
+) -> None:
+    await upgrade(empty_schema, to="0003")
+    password_hash = await app.state.services.login.hasher.hash(form["password"])
+    engine = create_engine(empty_schema)
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO users (id, username, name, email, role, is_active, created_at, updated_at)"
+                " VALUES ('u1', :username, :name, :email, 'customer', 1, NOW(6), NOW(6))"
+            ),
+            form,
+        )
+        row = text("INSERT INTO credentials (user_id, password_hash) VALUES ('u1', :hash)")
+        await connection.execute(row, {"hash": password_hash})
+
+    is_writing, is_migrated = asyncio.Event(), asyncio.Event()
+
+    async def previous_release() -> None:
+        while not is_migrated.is_set():
+            async with engine.begin() as connection:
+                await connection.execute(text("UPDATE users SET updated_at = NOW(6) WHERE id = 'u1'"))
+                await connection.execute(text("SELECT * FROM users JOIN credentials ON user_id = id"))
+            is_writing.set()
+
+    own = settings.model_copy(update={"mysql_url": SecretStr(empty_schema)})
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(previous_release())
+        await is_writing.wait()
+        await prepare(own)
+        is_migrated.set()
+    await engine.dispose()
+    async with running_app(own) as migrated, client_of(migrated) as client:
+        tokens = await log_in(client, {"form": form})
+        change = {"username": f"{form['username']}_new"}
+        assert (await client.patch("/v1/users/me", json=change, headers=bearer(tokens))).status_code == 200
+        answer = await client.post("/v1/register", json=form | {"email": "other@example.com"})
+        assert problem(answer) == (409, "username-taken")
 
 
 async def test_housekeeping_deletes_expired_rows(empty_schema: str, settings: Settings, new_form: NewForm) -> None:

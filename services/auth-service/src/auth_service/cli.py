@@ -6,6 +6,7 @@ import getpass
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -25,7 +26,7 @@ from auth_service.registration.schemas import Registration
 from auth_service.registration.service import new_user
 from auth_service.services import password_hasher
 from auth_service.settings import Settings
-from auth_service.users.repository import UserRepository
+from auth_service.users.usernames import Usernames
 from service_kit.logging import configure_logging
 from service_kit.problems import Problem
 from service_kit.roles import Role
@@ -127,7 +128,7 @@ async def _create_admin(settings: Settings, arguments: argparse.Namespace) -> No
             user = new_user(registration, await hasher.hash(password), utc_now())
             # The operator vouches for the address.
             user.credential.email_verified_at = utc_now()
-            await UserRepository(session).create(user)
+            await Usernames(timedelta(days=settings.auth_username_hold_days), utc_now).create(session, user)
             audit = AuditTrail(utc_now)
             await audit.record(
                 session, Event.USER_CREATED, INTERNAL, user_id=user.id, role=user.role, by="command line"

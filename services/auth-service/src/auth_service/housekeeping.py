@@ -15,6 +15,7 @@ from auth_service.keys.service import KeyRing
 from auth_service.limits.models import LoginAttempts
 from auth_service.one_time_tokens.models import OneTimeToken
 from auth_service.sessions.models import Session
+from auth_service.users.models import HeldUsername
 from service_kit.problems import ServiceUnavailable
 
 log = structlog.get_logger(__name__)
@@ -58,6 +59,7 @@ class Housekeeper:
             (Session, Session.expires_at < now - _SESSION_RETENTION),
             (OneTimeToken, OneTimeToken.expires_at < now),
             (LoginAttempts, LoginAttempts.forgotten_at < now),
+            (HeldUsername, HeldUsername.held_until < now),
             (AuditEvent, AuditEvent.created_at < now - self.audit_retention),
         )
 

@@ -24,6 +24,7 @@ from auth_service.registration.service import RegistrationService
 from auth_service.sessions.access_tokens import AccessTokenIssuer
 from auth_service.sessions.service import SessionLifetimes, SessionService
 from auth_service.settings import Settings
+from auth_service.users.usernames import Usernames
 
 
 def password_hasher(settings: Settings) -> PasswordHasher:
@@ -76,6 +77,7 @@ class Services:
         )
         sessions = SessionService(database, access_tokens, lifetimes, audit, clock, metrics)
         addresses = EmailAddressService(database, mailer, mails, limiter, limits, audit, clock)
+        usernames = Usernames(timedelta(days=settings.auth_username_hold_days), clock)
         must_verify = settings.auth_require_email_verification
         return cls(
             audit=audit,
@@ -88,6 +90,7 @@ class Services:
                 hasher,
                 sessions,
                 addresses,
+                usernames,
                 mailer,
                 limiter,
                 limits,
@@ -96,8 +99,8 @@ class Services:
                 metrics,
                 require_verified_email=must_verify,
             ),
-            profiles=ProfileService(database, addresses, mailer, audit, clock),
+            profiles=ProfileService(database, addresses, usernames, mailer, audit, clock),
             addresses=addresses,
             passwords=PasswordService(database, hasher, sessions, mailer, mails, limiter, limits, audit, clock),
-            administration=AdministrationService(database, sessions, audit, clock),
+            administration=AdministrationService(database, sessions, usernames, audit, clock),
         )

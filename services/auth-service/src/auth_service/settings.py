@@ -53,6 +53,13 @@ class Settings(MailSettings):
         default=False,
         description="A login needs a confirmed address, and a registration does not reveal known addresses.",
     )
+    auth_username_hold_days: int = Field(
+        default=30,
+        ge=0,
+        le=3650,
+        description="A username that a rename or a deletion gave up is held for this long: only its former owner can "
+        "take it back.",
+    )
     auth_audit_days: int = Field(default=365, ge=1, description="Retention of audit events.")
     # Free attempts within 15 minutes. After that the delay doubles with each attempt.
     auth_login_attempts_per_account: int = Field(

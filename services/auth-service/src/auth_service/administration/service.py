@@ -13,6 +13,7 @@ from auth_service.users.models import User
 from auth_service.users.problems import UserNotFound
 from auth_service.users.repository import UserRepository
 from auth_service.users.service import ensure_admin_remains
+from auth_service.users.usernames import Usernames
 from service_kit.roles import Role
 
 
@@ -20,6 +21,7 @@ from service_kit.roles import Role
 class AdministrationService:
     database: Database
     sessions: SessionService
+    usernames: Usernames
     audit: AuditTrail
     clock: Clock
 
@@ -84,7 +86,7 @@ class AdministrationService:
             admins = await users.lock_active_admins()
             user = await self._locked(users, user_id)
             ensure_admin_remains(admins, user)
-            await users.delete(user)
+            await self.usernames.delete(session, user)
             await self.audit.record(session, Event.USER_DELETED, client, user_id=user_id, actor_id=actor.id)
 
     async def _locked(self, users: UserRepository, user_id: str) -> User:

@@ -11,7 +11,13 @@ from auth_service.profile.service import ProfileService
 from auth_service.sessions.authentication import CurrentCaller
 from auth_service.users.problems import EmailTaken, LastAdmin, UsernameReserved, UsernameTaken
 from auth_service.users.schemas import UserProfile
-from service_kit.problems import ServiceUnavailable, Unauthorized, ValidationFailed, problem_responses
+from service_kit.problems import (
+    ServiceUnavailable,
+    TooManyRequests,
+    Unauthorized,
+    ValidationFailed,
+    problem_responses,
+)
 from service_kit.tokens import InvalidToken
 
 router = APIRouter(prefix="/v1/users/me", tags=["accounts"])
@@ -31,9 +37,19 @@ async def read_own_profile(caller: CurrentCaller) -> UserProfile:
 @router.patch(
     "",
     summary="Change your profile",
-    description="A new email address is `pending_email` until it is confirmed with the mailed link.",
+    description=(
+        "A new email address is `pending_email` until it is confirmed with the mailed link. A former username is held "
+        "for you, by default for 30 days; an account can hold ten."
+    ),
     responses=problem_responses(
-        Unauthorized, InvalidToken, UsernameTaken, EmailTaken, ValidationFailed, UsernameReserved, ServiceUnavailable
+        Unauthorized,
+        InvalidToken,
+        UsernameTaken,
+        EmailTaken,
+        ValidationFailed,
+        UsernameReserved,
+        TooManyRequests,
+        ServiceUnavailable,
     ),
 )
 async def change_own_profile(

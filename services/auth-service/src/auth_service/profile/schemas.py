@@ -37,6 +37,13 @@ class ExportedMailToken(ResponseBody):
     expires_at: UtcDatetime
 
 
+class ExportedUsername(ResponseBody):
+    """A former username that is held for the user."""
+
+    username: str = Field(examples=["ada"])
+    held_until: UtcDatetime
+
+
 class Export(ResponseBody):
     """All data of a user in auth-service, except the hashes of the password and of tokens."""
 
@@ -45,6 +52,7 @@ class Export(ResponseBody):
     tokens_valid_after: UtcDatetime | None
     password_changed_at: UtcDatetime | None
     email_verified_at: UtcDatetime | None
+    held_usernames: list[ExportedUsername]
     sessions: list[ExportedSession]
     mail_tokens: list[ExportedMailToken]
     audit_events: list[AuditEntry]

@@ -11,9 +11,9 @@ from auth_service.mail.mailer import Mailer
 from auth_service.profile.export import export_of
 from auth_service.profile.schemas import Export, ProfileChange
 from auth_service.users.models import User
-from auth_service.users.problems import UsernameReserved
 from auth_service.users.repository import UserRepository
-from auth_service.users.service import ensure_admin_remains, is_reserved
+from auth_service.users.service import ensure_admin_remains
+from auth_service.users.usernames import Usernames
 from service_kit.tokens import InvalidToken
 
 
@@ -21,6 +21,7 @@ from service_kit.tokens import InvalidToken
 class ProfileService:
     database: Database
     addresses: EmailAddressService
+    usernames: Usernames
     mailer: Mailer
     audit: AuditTrail
     clock: Clock
@@ -28,17 +29,14 @@ class ProfileService:
     async def change(self, user_id: str, change: ProfileChange, client: ClientInfo) -> User:
         """Change the account. A new address must be confirmed before it replaces the old one.
 
-        Raises `UsernameTaken`, `UsernameReserved`, `EmailTaken`.
+        Raises `UsernameTaken`, `UsernameReserved`, `TooManyRequests`, `EmailTaken`.
         """
         mails = []
         async with self.database.transaction() as session:
             users = UserRepository(session)
             user = await _existing(users, user_id)
             if change.username is not None and change.username != user.username:
-                if is_reserved(change.username):
-                    raise UsernameReserved
-                user.username = change.username
-                await users.flush()  # else the next query would send it, and nothing would translate its errors
+                await self.usernames.rename(session, user, change.username)
             if change.name is not None:
                 user.name = change.name
             if change.email is not None:
@@ -65,7 +63,7 @@ class ProfileService:
             admins = await users.lock_active_admins()
             user = await _existing(users, user_id)
             ensure_admin_remains(admins, user)
-            await users.delete(user)
+            await self.usernames.delete(session, user)
             await self.audit.record(session, Event.USER_DELETED, client, user_id=user_id)
 
 

@@ -29,6 +29,7 @@ from auth_service.users.models import Credential, Permission, User
 from auth_service.users.problems import EmailTaken, UsernameReserved, UsernameTaken
 from auth_service.users.repository import UserRepository
 from auth_service.users.service import is_reserved
+from auth_service.users.usernames import Usernames
 from service_kit.problems import Forbidden
 from service_kit.rate_limit import RateLimit
 from service_kit.roles import Role
@@ -80,6 +81,7 @@ class RegistrationService:
     hasher: PasswordHasher
     sessions: SessionService
     addresses: EmailAddressService
+    usernames: Usernames
     mailer: Mailer
     limiter: AttemptLimiter
     limits: Limits
@@ -108,7 +110,8 @@ class RegistrationService:
         async with self.database.transaction() as session:
             # Saves a hash if a value is taken. The unique indexes find a concurrent registration.
             users = UserRepository(session)
-            if await users.get_by_username(registration.username):
+            is_held = await self.usernames.is_held(session, registration.username)
+            if is_held or await users.get_by_username(registration.username):
                 raise UsernameTaken
             if await users.get_by_email(registration.email):
                 raise EmailTaken
@@ -145,7 +148,7 @@ class RegistrationService:
         client: ClientInfo,
     ) -> User:
         user = new_user(registration, password_hash, self.clock())
-        await UserRepository(session).create(user)
+        await self.usernames.create(session, user)
         actor_id = actor.id if actor else user.id
         await self.audit.record(session, Event.USER_CREATED, client, user_id=user.id, actor_id=actor_id, role=user.role)
         self.metrics.registrations.inc()

@@ -76,3 +76,16 @@ class Credential(Table):
     password_changed_at: Mapped[datetime | None]
     email_verified_at: Mapped[datetime | None]
     pending_email: Mapped[str | None]
+
+
+class HeldUsername(Table):
+    """A username that an account gave up. No other account can take it before `held_until`.
+
+    The account may have been deleted: the row has no foreign key.
+    """
+
+    __tablename__ = "held_usernames"
+
+    username: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str]
+    held_until: Mapped[datetime]

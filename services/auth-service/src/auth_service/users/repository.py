@@ -1,12 +1,15 @@
 """Storage of accounts."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth_service.users.models import User
+from auth_service.database import table_of
+from auth_service.users.models import HeldUsername, User
 from auth_service.users.problems import EmailTaken, UsernameTaken
 from service_kit.roles import Role
 
@@ -85,6 +88,32 @@ class UserRepository:
         """
         user: User | None = await self._session.scalar(select(User).where(condition))
         return user if user is not None and value(user).casefold() == wanted.casefold() else None
+
+
+class HeldUsernameRepository:
+    """Usernames that accounts gave up. `username` is compared as in `users`, without regard to case."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def is_held(self, username: str, now: datetime, *, except_user_id: str | None = None) -> bool:
+        """Whether the username is held for an account other than this one."""
+        query = select(HeldUsername.user_id).where(HeldUsername.username == username, HeldUsername.held_until > now)
+        return await self._session.scalar(query) not in (None, except_user_id)
+
+    async def list_of(self, user_id: str, now: datetime) -> Sequence[HeldUsername]:
+        """The names that are held for this account, sorted by their end."""
+        query = select(HeldUsername).where(HeldUsername.user_id == user_id, HeldUsername.held_until > now)
+        return (await self._session.scalars(query.order_by(HeldUsername.held_until))).all()
+
+    async def hold(self, username: str, user_id: str, until: datetime) -> None:
+        row = insert(table_of(HeldUsername)).values(username=username, user_id=user_id, held_until=until)
+        await self._session.execute(
+            row.on_duplicate_key_update(user_id=row.inserted.user_id, held_until=row.inserted.held_until)
+        )
+
+    async def release(self, username: str) -> None:
+        await self._session.execute(delete(HeldUsername).where(HeldUsername.username == username))
 
 
 def _taken(error: IntegrityError) -> Exception:
