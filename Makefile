@@ -89,8 +89,9 @@ format: setup ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-generate: setup ## Write what is generated: docs/configuration.md and Strimzi's resources (make docs is the same)
+generate: setup ## Write what is generated: docs/configuration.md, the table in docs/security.md and Strimzi's resources (make docs is the same)
 	@$(BIN)/python docs/configuration.py
+	@$(BIN)/python docs/permissions.py
 	@$(BIN)/python infra/kubernetes/generate.py
 
 docs: generate

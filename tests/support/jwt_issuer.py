@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from jose import jwk, jwt
 
+from service_kit.roles import SCOPES, Role
+
 ISSUER, AUDIENCE = "http://issuer.test/api/auth", "tandem"
 
 
@@ -43,6 +45,7 @@ class Issuer:
 
     def claims(self, **changed: Any) -> dict[str, Any]:
         now = int(time.time())
+        role = Role(changed.get("role", Role.CUSTOMER))
         return {
             "iss": ISSUER,
             "aud": AUDIENCE,
@@ -55,7 +58,7 @@ class Issuer:
             "username": "ada",
             "name": "Ada",
             "role": "customer",
-            "scope": "",
+            "scope": " ".join(SCOPES[role]),
             **changed,
         }
 

@@ -97,7 +97,7 @@ def need_of_tokens(description: dict[str, Any]) -> dict[str, bool | None]:
             case []:
                 needs[label] = False
             case [need]:
-                assert need == {scheme: []}
+                assert need.keys() == {scheme}
                 needs[label] = True
             case several:
                 assert sorted(several, key=len) == [{}, {scheme: []}]

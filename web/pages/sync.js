@@ -1,4 +1,4 @@
-/* The state of the sync, for technical workers and admins. */
+/* The state of the sync, for users with `sync:read`. Those with `sync:write` have buttons that change it. */
 
 import { SYNC, get } from "../api.js";
 import { element, announce } from "../dom.js";
@@ -16,16 +16,17 @@ import { stateBadge } from "./sync/format.js";
 const POLL_SECONDS = 2;
 const LABELS = { good: "Healthy", busy: "Catching up", bad: "Unhealthy" };
 
-export default async function page({ signal }) {
+export default async function page({ session, signal }) {
+  const mayWrite = session.may("sync:write");
   const rates = rateMeter();
   const summaryLine = element("p.summary", { role: "status" });
   const parts = {
     diagram: diagram(),
-    stoppedRoutes: stoppedRoutes({ signal }),
+    stoppedRoutes: stoppedRoutes({ mayWrite, signal }),
     charts: charts(),
     feed: feed({ signal }),
-    deadLetters: deadLetters({ signal }),
-    reconcile: reconcile({ signal }),
+    deadLetters: deadLetters({ mayWrite, signal }),
+    reconcile: reconcile({ mayWrite, signal }),
   };
   let known = null;
 

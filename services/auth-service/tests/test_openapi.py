@@ -123,6 +123,9 @@ class Users:
                 # In another thread, because pytest-asyncio keeps the event loop of this one.
                 with ThreadPoolExecutor(1) as thread:
                     thread.submit(asyncio.run, self._promote(user["user"]["id"], role)).result()
+                # The token has the scopes of the former role.
+                login = {"login": user["user"]["username"], "password": PASSWORD}
+                user |= httpx.post(f"{self.service.url}/v1/login", json=login, timeout=20).raise_for_status().json()
             self.present[role] = user
         return self.present[role]
 

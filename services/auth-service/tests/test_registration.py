@@ -89,15 +89,10 @@ async def test_users_can_not_give_themselves_a_role(
         assert problem(await client.post("/v1/register", json=other, headers=headers)) == (403, "forbidden")
 
 
-async def test_admin_gives_a_role(
-    client: httpx.AsyncClient, form: Form, registered: RegisteredUser, rows: AsyncEngine
-) -> None:
-    async with rows.begin() as connection:
-        statement = text("UPDATE users SET role = 'admin' WHERE id = :id")
-        await connection.execute(statement, {"id": registered["user"]["id"]})
+async def test_admin_gives_a_role(client: httpx.AsyncClient, form: Form, admin: RegisteredUser) -> None:
     username = f"{form['username']}_2"
     other = {**form, "username": username, "email": f"{username}@example.com", "role": "senior_manager"}
-    answer = await client.post("/v1/register", json=other, headers=bearer(registered))
+    answer = await client.post("/v1/register", json=other, headers=bearer(admin))
     assert answer.status_code == 201, answer.text
     assert answer.json()["user"]["role"] == "senior_manager"
 

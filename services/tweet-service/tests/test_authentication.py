@@ -17,6 +17,7 @@ from pymongo.database import Database
 from embedded_stack import Stack
 from service_kit.authentication import REVOCATION_SECONDS
 from support.jwt_issuer import Issuer, SigningKey, segment, serving_issuer
+from support.responses import problem
 from tweet_service.main import create_app
 from tweet_service.settings import Settings
 
@@ -86,6 +87,31 @@ async def test_writing_without_a_token_is_refused(anonymous: httpx.AsyncClient) 
         answer = await anonymous.post("/v1/tweets", json={"text": "x"}, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (401, "not-authenticated")
         assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    ("role", "scope", "status"),
+    [
+        ("customer", "tweets:write profile:write", 201),
+        ("admin", "sync:read", 403),
+        ("customer", "profile:write", 403),
+        ("customer", "", 403),
+        # The claims of the last release.
+        ("customer", "tweets:write", 201),
+        ("technical_worker", "tweets:write sync:read", 201),
+    ],
+)
+async def test_writing_needs_the_scope(
+    ada: httpx.AsyncClient, issuer: Issuer, role: str, scope: str, status: int
+) -> None:
+    headers = {"Authorization": f"Bearer {issuer.token(role=role, scope=scope)}"}
+    answer = await ada.post("/v1/tweets", json={"text": "x"}, headers=headers)
+    assert answer.status_code == status
+    if status == 403:
+        assert problem(answer) == (403, "forbidden")
+        assert answer.headers["www-authenticate"] == 'Bearer error="insufficient_scope", scope="tweets:write"'
+    # Reading the own timeline needs a token with any scope.
+    assert (await ada.get("/v1/timeline", headers=headers)).status_code == 200
 
 
 async def test_revocation_arrives_with_the_copy(

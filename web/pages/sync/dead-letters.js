@@ -1,4 +1,4 @@
-/* Dead letters, with retry and discard. */
+/* Dead letters, with retry and discard for users who may write. */
 
 import { SYNC, get, post } from "../../api.js";
 import { element, replaceChildren } from "../../dom.js";
@@ -18,7 +18,7 @@ const OUTCOMES = {
 };
 
 /** `{ element, update(routes) }`: reloads the list when the routes' numbers of dead letters change. */
-export function deadLetters({ signal }) {
+export function deadLetters({ mayWrite, signal }) {
   const list = element("ul.dead-letter-list", {});
   const result = element("p.status", { role: "status", tabindex: -1 });
   const note = element("p.note", {}, "Loading …");
@@ -41,9 +41,9 @@ export function deadLetters({ signal }) {
       // An unchanged list stays, so that its open details stay open.
       if (JSON.stringify(items) === shown) return;
       shown = JSON.stringify(items);
-      replaceChildren(list, items.map((letter) => listItem(letter, { resolve, signal })));
+      replaceChildren(list, items.map((letter) => listItem(letter, { mayWrite, resolve, signal })));
       replaceChildren(note, items.length === 0 ? "No dead letters." : next ? `The oldest ${PAGE}; there are more.` : null);
-      bulk.hidden = items.length < 2;
+      bulk.hidden = !mayWrite || items.length < 2;
       const ids = items.map(({ id }) => id);
       replaceChildren(
         bulk,
@@ -121,7 +121,7 @@ function resultText({ id, outcome, reason }) {
   return `Dead letter ${id} ${OUTCOMES[outcome]}${reason ? `: ${reason}` : ""}`;
 }
 
-function listItem(letter, { resolve, signal }) {
+function listItem(letter, { mayWrite, resolve, signal }) {
   const { id, route, topic, partition, offset, key, reason, stage, error, failed_at: at } = letter;
   const whole = element("div.whole", {});
   const details = element("details", {}, element("summary", {}, "Event"), whole);
@@ -140,7 +140,7 @@ function listItem(letter, { resolve, signal }) {
       ` (${error}). Dead letter ${id} of ${topic}, partition ${partition}, offset ${offset}.`,
     ),
     details,
-    element("div.actions", {}, act("retry", "Retry"), act("discard", "Discard")),
+    mayWrite && element("div.actions", {}, act("retry", "Retry"), act("discard", "Discard")),
   );
 }
 

@@ -1,4 +1,4 @@
-/* Compares copies with their sources row by row, and repairs them. */
+/* Compares copies with their sources row by row, and repairs them. Without `mayWrite` it shows the latest comparison. */
 
 import { SYNC, get, post } from "../../api.js";
 import { element, replaceChildren, announce } from "../../dom.js";
@@ -13,7 +13,7 @@ const POLL_MILLISECONDS = 700;
 const MAX_NOT_FOUND = 20;
 
 /** `{ element, addOptions(names) }`, with the names of routes. */
-export function reconcile({ signal }) {
+export function reconcile({ mayWrite, signal }) {
   const select = element("select", {}, element("option", { value: "" }, "all routes"));
   const status = element("p.status", { role: "status" });
   const outcome = element("div.outcome", {});
@@ -65,7 +65,7 @@ export function reconcile({ signal }) {
         "Compares every row of a copy with its source while writes continue. Differences are checked again until they ",
         "can’t be events in transit.",
       ),
-      form(
+      mayWrite && form(
         [field("Route", { name: "route", control: select }), checkbox("Repair differences", { name: "repair" })],
         { action: "Compare", onsubmit: start, signal },
       ),

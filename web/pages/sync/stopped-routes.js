@@ -5,8 +5,8 @@ import { element, replaceChildren } from "../../dom.js";
 import { confirm } from "../../parts/dialog.js";
 import { clockTime, count } from "./format.js";
 
-/** `{ element, update(routes) }`: hidden while no route is stopped. */
-export function stoppedRoutes({ signal }) {
+/** `{ element, update(routes) }`: hidden while no route is stopped. Without `mayWrite` it has no buttons. */
+export function stoppedRoutes({ mayWrite, signal }) {
   const list = element("ul.stopped-route-list", {});
   const result = element("p.status", { role: "status", tabindex: -1 });
   const section = element(
@@ -26,7 +26,7 @@ export function stoppedRoutes({ signal }) {
     const now = JSON.stringify(stopped.map(({ name, stops }) => [name, stops]));
     if (now === shown) return;
     shown = now;
-    replaceChildren(list, stopped.map((route) => listItem(route, { resume, skip })));
+    replaceChildren(list, stopped.map((route) => listItem(route, { mayWrite, resume, skip })));
   }
 
   async function resume(name, body) {
@@ -49,7 +49,7 @@ export function stoppedRoutes({ signal }) {
   return { element: section, update };
 }
 
-function listItem({ name, stops }, { resume, skip }) {
+function listItem({ name, stops }, { mayWrite, resume, skip }) {
   const atEvents = stops.filter(({ partition }) => partition !== null);
   return element(
     "li.card.stopped-route",
@@ -59,7 +59,7 @@ function listItem({ name, stops }, { resume, skip }) {
       element("p.reason", {}, reason),
       partition !== null && element("p.detail", {}, `Partition ${partition} waits at offset ${count(offset)}.`),
     ]),
-    element(
+    mayWrite && element(
       "div.actions",
       {},
       element("button", { type: "button", "aria-label": `Resume ${name}`, onclick: () => resume(name) }, "Resume"),

@@ -1,40 +1,45 @@
-"""Checks the permissions of the caller of a request."""
+"""Authorisation of the caller of a request by scope (`service_kit.authorization`)."""
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Request, Security
+from fastapi.security import SecurityScopes
 
 from auth_service.audit.dependencies import AuditTrailDep
 from auth_service.audit.models import Event
 from auth_service.client_info import ClientInfoDep
 from auth_service.dependencies import DatabaseDep
 from auth_service.sessions.authentication import Caller, CurrentCaller
-from auth_service.users.models import Permission
-from service_kit.problems import Forbidden
+from service_kit.authorization import InsufficientScope, require_scopes
+from service_kit.problems import ServiceUnavailable, Unauthorized
+from service_kit.roles import Scope
+from service_kit.tokens import InvalidToken
+
+# The problems of every endpoint that needs a scope.
+SCOPE_PROBLEMS = (Unauthorized, InvalidToken, InsufficientScope, ServiceUnavailable)
 
 
-class _Requires:
-    """A dependency: the caller, if the account's present role has the permission. Raises `Forbidden`."""
-
-    def __init__(self, permission: Permission) -> None:
-        self._permission = permission
-
-    async def __call__(
-        self,
-        request: Request,
-        caller: CurrentCaller,
-        database: DatabaseDep,
-        audit: AuditTrailDep,
-        client: ClientInfoDep,
-    ) -> Caller:
-        if caller.user.has_permission(self._permission):
-            return caller
+async def _scoped_caller(
+    *,
+    request: Request,
+    needed: SecurityScopes,
+    caller: CurrentCaller,
+    database: DatabaseDep,
+    audit: AuditTrailDep,
+    client: ClientInfoDep,
+) -> Caller:
+    """Raises `SCOPE_PROBLEMS`. The audit trail records what is refused for want of a scope."""
+    try:
+        require_scopes(caller.scopes, needed.scopes)
+    except InsufficientScope:
         async with database.transaction() as session:
             wanted = f"{request.method} {request.scope['route'].path}"
             await audit.record(session, Event.AUTHZ_FAIL, client, user_id=caller.user.id, wanted=wanted)
-        raise Forbidden
+        raise
+    return caller
 
 
-CallerMayReadUsers = Annotated[Caller, Depends(_Requires(Permission.READ_USERS))]
-CallerMayWriteUsers = Annotated[Caller, Depends(_Requires(Permission.WRITE_USERS))]
-CallerMayReadAudit = Annotated[Caller, Depends(_Requires(Permission.READ_AUDIT))]
+CallerMayWriteProfile = Annotated[Caller, Security(_scoped_caller, scopes=[Scope.PROFILE_WRITE])]
+CallerMayReadUsers = Annotated[Caller, Security(_scoped_caller, scopes=[Scope.USERS_READ])]
+CallerMayWriteUsers = Annotated[Caller, Security(_scoped_caller, scopes=[Scope.USERS_WRITE])]
+CallerMayReadAudit = Annotated[Caller, Security(_scoped_caller, scopes=[Scope.AUDIT_READ])]

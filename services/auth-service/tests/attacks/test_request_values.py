@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from support.auth_app import NewForm, Register, RegisteredUser, sign_up
+from support.auth_app import NewForm, Register, RegisteredUser, client_of, sign_up
 from support.jwt_issuer import segment
 from support.responses import bearer, problem
 
@@ -27,7 +27,10 @@ async def insider(app: FastAPI) -> RegisteredUser:
     user = await sign_up(app, "insider")
     async with app.state.database.engine.begin() as connection:
         await connection.execute(text("UPDATE users SET role = 'admin' WHERE id = :id"), user["user"])
-    return user
+    async with client_of(app) as client:
+        # The token has the scopes of the former role.
+        login = {"login": user["user"]["username"], "password": PASSWORD}
+        return user | (await client.post("/v1/login", json=login)).raise_for_status().json()
 
 
 _NEW_ACCOUNT = {

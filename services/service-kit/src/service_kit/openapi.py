@@ -15,9 +15,19 @@ from service_kit.problems import (
     problem_responses,
 )
 from service_kit.request_context import REQUEST_ID_HEADER
+from service_kit.roles import Scope
 
 # `openapi_extra` of an operation with an optional bearer token, which FastAPI documents as required.
 TOKEN_IS_OPTIONAL: dict[str, Any] = {"security": [{}]}
+
+# A field of operations: scopes that some requests need as well, each with the condition.
+MORE_SCOPES = "x-more-scopes"
+
+
+def also_needs(scope: Scope, condition: str) -> dict[str, Any]:
+    """`openapi_extra` of an operation of which some requests need another scope."""
+    return {MORE_SCOPES: {str(scope): condition}}
+
 
 _SCHEMAS = "#/components/schemas/{model}"
 _LIMITED = ("RateLimit", "RateLimit-Policy")
@@ -34,6 +44,11 @@ HEADERS: dict[str, dict[str, Any]] = {
         "required": True,
         "schema": {"type": "string"},
         "example": 'Bearer error="invalid_token"',
+    },
+    "InsufficientScope": {
+        "description": "RFC 6750 §3.1, if the token lacks a scope.",
+        "schema": {"type": "string"},
+        "example": 'Bearer error="insufficient_scope", scope="users:read"',
     },
     "Retry-After": {
         "description": "Seconds.",

@@ -180,9 +180,17 @@ _HEADERS = {
 }
 
 
+# Not a header of every 403: not every one is about a scope.
+_INSUFFICIENT_SCOPE = {"WWW-Authenticate": {"$ref": "#/components/headers/InsufficientScope"}}
+
+
 def header_references(*names: str) -> dict[str, Any]:
     """OpenAPI `headers` of a response."""
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _headers_of(status: int) -> dict[str, Any]:
+    return _INSUFFICIENT_SCOPE if status == HTTPStatus.FORBIDDEN else header_references(*_HEADERS.get(status, ()))
 
 
 def problem_responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
@@ -193,7 +201,7 @@ def problem_responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any
             problem.status,
             {
                 "description": HTTPStatus(problem.status).phrase,
-                "headers": header_references(*_HEADERS.get(problem.status, ())),
+                "headers": _headers_of(problem.status),
                 "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}, "examples": {}}},
             },
         )

@@ -17,6 +17,7 @@ from jose.backends.base import Key
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from service_kit.problems import ServiceUnavailable, Unauthorized
+from service_kit.roles import SCOPE_MEANINGS, Scope, granted_scopes
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +43,8 @@ def public_key(public_jwk: Mapping[str, Any]) -> Key:
 
 def bearer_scheme(token_url: str) -> OAuth2PasswordBearer:
     """The OAuth2 scheme of the Authorize button. `Unauthorized` reports a missing token, not FastAPI."""
-    return OAuth2PasswordBearer(tokenUrl=token_url, auto_error=False)
+    scopes = {str(scope): meaning for scope, meaning in SCOPE_MEANINGS.items()}
+    return OAuth2PasswordBearer(tokenUrl=token_url, scopes=scopes, auto_error=False)
 
 
 class InvalidToken(Unauthorized):
@@ -74,6 +76,11 @@ class AccessToken(BaseModel):
     role: str
     scope: str
     kid: str
+
+    @property
+    def scopes(self) -> frozenset[Scope]:
+        """What the token permits."""
+        return granted_scopes(self.scope, self.role)
 
 
 class KeySource(Protocol):

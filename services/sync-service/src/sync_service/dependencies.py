@@ -2,30 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Security
 
-from service_kit.authentication import Authenticator, TokenRevoked
-from service_kit.problems import Forbidden, ServiceUnavailable, Unauthorized
-from service_kit.roles import Role
-from service_kit.tokens import AccessToken, InvalidToken, bearer_scheme
+from service_kit.authorization import ScopedCaller
+from service_kit.roles import Scope
+from service_kit.tokens import AccessToken
 
-# The problems that every endpoint for workers can return.
-WORKER_PROBLEMS = (Unauthorized, InvalidToken, TokenRevoked, Forbidden, ServiceUnavailable)
+_caller = ScopedCaller()
 
-_WORKERS = frozenset({Role.TECHNICAL_WORKER, Role.ADMIN})
-
-BearerToken = Annotated[str | None, Depends(bearer_scheme("/api/auth/v1/token"))]
-
-
-async def _current_worker(request: Request, bearer: BearerToken) -> AccessToken:
-    if bearer is None:
-        raise Unauthorized
-    authenticator: Authenticator = request.app.state.authenticator
-    caller = await authenticator.authenticate(bearer)
-    if caller.role not in _WORKERS:
-        raise Forbidden
-    return caller
-
-
-# The caller, who must be a `technical_worker` or an `admin`.
-CurrentWorker = Annotated[AccessToken, Depends(_current_worker)]
+# The caller of an endpoint that reads, or that writes.
+SyncReader = Annotated[AccessToken, Security(_caller, scopes=[Scope.SYNC_READ])]
+SyncWriter = Annotated[AccessToken, Security(_caller, scopes=[Scope.SYNC_WRITE])]

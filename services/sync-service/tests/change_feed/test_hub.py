@@ -77,7 +77,7 @@ async def test_clients_get_the_events_that_match_their_filter(sync: SyncProcess,
         assert kinds == {"change", "broken"}
 
 
-async def test_only_workers_may_open_the_stream(sync: SyncProcess) -> None:
+async def test_opening_the_stream_needs_the_scope(sync: SyncProcess) -> None:
     async with sync.running() as replica:
         for headers, expected in (({"Authorization": ""}, 401), (sync.bearer("customer"), 403)):
             assert (await replica.client.get("/v1/events", headers=headers)).status_code == expected

@@ -5,19 +5,22 @@ They are `async` without awaiting anything, because FastAPI would run a plain fu
 
 from typing import Annotated
 
-from fastapi import Depends, Request, Response
-from fastapi.security.base import SecurityBase
+from fastapi import Depends, Request, Response, Security
+from fastapi.security import SecurityScopes
 
 from service_kit.authentication import Authenticator, TokenRevoked
+from service_kit.authorization import CallerDependency, InsufficientScope
 from service_kit.client_address import client_network
 from service_kit.problems import ServiceUnavailable, TooManyRequests, Unauthorized
 from service_kit.rate_limit import set_rate_limit_headers
-from service_kit.tokens import AccessToken, InvalidToken, bearer_scheme
+from service_kit.roles import Scope
+from service_kit.tokens import AccessToken, InvalidToken
 from tweet_service.services import Services
 
-# Problems of every route with an optional token, and of every route that requires one.
+# Problems of every route with an optional token, of every route that requires one, and of every route that writes.
 PUBLIC_PROBLEMS = (InvalidToken, TokenRevoked, TooManyRequests, ServiceUnavailable)
 CALLER_PROBLEMS = (Unauthorized, *PUBLIC_PROBLEMS)
+WRITER_PROBLEMS = (*CALLER_PROBLEMS, InsufficientScope)
 
 
 def services_of(request: Request) -> Services:
@@ -32,16 +35,11 @@ async def _services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(_services)]
 
 
-class _CallerDependency(SecurityBase):
-    """Authenticates the caller and counts the request in a rate limit.
+class _LimitedCaller(CallerDependency):
+    """Authenticates and authorises the caller, and counts the request in a rate limit.
 
-    One dependency does both, because each dependency costs FastAPI more time than the work done here. It is a security
-    scheme so that OpenAPI shows it.
+    One dependency does all, because each dependency costs FastAPI more time than the work done here.
     """
-
-    def __init__(self) -> None:
-        self._scheme = bearer_scheme("/api/auth/v1/token")
-        self.model, self.scheme_name = self._scheme.model, self._scheme.scheme_name
 
     @staticmethod
     async def _count_read(request: Request, response: Response) -> None:
@@ -56,38 +54,31 @@ class _CallerDependency(SecurityBase):
         services = services_of(request)
         set_rate_limit_headers(request, response, await services.limiter.take(services.writes, caller.sub))
 
-    async def _caller(self, request: Request) -> AccessToken:
-        bearer = await self._scheme(request)
-        if bearer is None:
-            raise Unauthorized
-        authenticator: Authenticator = request.app.state.authenticator
-        return await authenticator.authenticate(bearer)
 
-
-class _OptionalCaller(_CallerDependency):
+class _OptionalCaller(_LimitedCaller):
     async def __call__(self, request: Request, response: Response) -> AccessToken | None:
         await self._count_read(request, response)
-        bearer = await self._scheme(request)
+        bearer = await self._bearer(request)
         authenticator: Authenticator = request.app.state.authenticator
         return None if bearer is None else await authenticator.try_authenticate(bearer)
 
 
-class _Caller(_CallerDependency):
-    async def __call__(self, request: Request, response: Response) -> AccessToken:
+class _ReadingCaller(_LimitedCaller):
+    async def __call__(self, request: Request, response: Response, needed: SecurityScopes) -> AccessToken:
         await self._count_read(request, response)
-        return await self._caller(request)
+        return await self._authorize(request, needed)
 
 
-class _WritingCaller(_CallerDependency):
-    async def __call__(self, request: Request, response: Response) -> AccessToken:
-        caller = await self._caller(request)
+class _WritingCaller(_LimitedCaller):
+    async def __call__(self, request: Request, response: Response, needed: SecurityScopes) -> AccessToken:
+        caller = await self._authorize(request, needed)
         await self._count_write(request, response, caller)
         return caller
 
 
 # The caller of a public route; None without a token.
 OptionalCaller = Annotated[AccessToken | None, Depends(_OptionalCaller())]
-# The caller of a route that reads and requires a token.
-Caller = Annotated[AccessToken, Depends(_Caller())]
+# The caller of a route that reads and requires a token, with any scope.
+Caller = Annotated[AccessToken, Depends(_ReadingCaller())]
 # The caller of a route that writes.
-WritingCaller = Annotated[AccessToken, Depends(_WritingCaller())]
+WritingCaller = Annotated[AccessToken, Security(_WritingCaller(), scopes=[Scope.TWEETS_WRITE])]

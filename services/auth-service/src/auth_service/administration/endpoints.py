@@ -9,17 +9,16 @@ from auth_service.administration.service import AdministrationService
 from auth_service.audit.models import Event
 from auth_service.audit.repository import AuditRepository
 from auth_service.audit.schemas import AuditEntry
-from auth_service.authorization import CallerMayReadAudit, CallerMayReadUsers, CallerMayWriteUsers
+from auth_service.authorization import SCOPE_PROBLEMS, CallerMayReadAudit, CallerMayReadUsers, CallerMayWriteUsers
 from auth_service.client_info import ClientInfoDep
 from auth_service.dependencies import DatabaseDep, service
 from auth_service.pagination import BeforeId, PageSize
 from auth_service.users.problems import LastAdmin, UserNotFound
 from auth_service.users.schemas import UserProfile
 from service_kit.pagination import InvalidCursor, encode_cursor, page_response, set_link_header, split_page
-from service_kit.problems import Forbidden, ServiceUnavailable, Unauthorized, ValidationFailed, problem_responses
+from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.roles import Role
 from service_kit.schemas import DatetimeParam, Page, UuidParam, UuidStr, is_uuid
-from service_kit.tokens import InvalidToken
 
 router = APIRouter(prefix="/v1", tags=["administration"])
 
@@ -34,13 +33,13 @@ async def _user_id(user_id: Annotated[UuidStr, Path()]) -> str:
 
 UserId = Annotated[str, Depends(_user_id)]
 
-_PROBLEMS = (Unauthorized, InvalidToken, Forbidden, ValidationFailed, ServiceUnavailable)
+_PROBLEMS = (*SCOPE_PROBLEMS, ValidationFailed)
 
 
 @router.get(
     "/users",
     summary="List users, newest first",
-    description="For senior managers and admins. `query` is a prefix of a username, a name or an email address.",
+    description="`query` is a prefix of a username, a name or an email address.",
     responses={200: page_response("list_users"), **problem_responses(*_PROBLEMS, InvalidCursor)},
 )
 async def list_users(
@@ -67,7 +66,6 @@ async def list_users(
 @router.get(
     "/users/{user_id}",
     summary="Read a user",
-    description="For senior managers and admins.",
     responses=problem_responses(*_PROBLEMS, UserNotFound),
 )
 async def read_user(
@@ -79,7 +77,7 @@ async def read_user(
 @router.patch(
     "/users/{user_id}",
     summary="Change a user's name or role, or deactivate or reactivate an account",
-    description="For admins. A new role and a deactivation revoke all access tokens of the user.",
+    description="A new role and a deactivation revoke all access tokens of the user.",
     responses=problem_responses(*_PROBLEMS, UserNotFound, LastAdmin),
 )
 async def change_user(
@@ -96,7 +94,6 @@ async def change_user(
     "/users/{user_id}",
     status_code=204,
     summary="Delete an account permanently",
-    description="For admins.",
     responses=problem_responses(*_PROBLEMS, UserNotFound, LastAdmin),
 )
 async def delete_user(
@@ -108,7 +105,6 @@ async def delete_user(
 @router.get(
     "/audit",
     summary="Read the audit trail, newest first",
-    description="For admins.",
     responses={200: page_response("read_audit_trail"), **problem_responses(*_PROBLEMS, InvalidCursor)},
 )
 async def read_audit_trail(

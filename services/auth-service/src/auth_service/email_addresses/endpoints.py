@@ -4,22 +4,20 @@ from typing import Annotated
 
 from fastapi import APIRouter, Response
 
+from auth_service.authorization import SCOPE_PROBLEMS, CallerMayWriteProfile
 from auth_service.client_info import ClientInfoDep
 from auth_service.dependencies import service
 from auth_service.email_addresses.problems import InvalidEmailToken
 from auth_service.email_addresses.schemas import EmailConfirmation
 from auth_service.email_addresses.service import EmailAddressService
-from auth_service.sessions.authentication import CurrentCaller
 from auth_service.users.problems import EmailTaken
 from service_kit.problems import (
     ServiceUnavailable,
     TooManyRequests,
-    Unauthorized,
     ValidationFailed,
     problem_responses,
 )
 from service_kit.rate_limit import ReportRateLimitDep
-from service_kit.tokens import InvalidToken
 
 router = APIRouter(prefix="/v1/email", tags=["accounts"])
 
@@ -41,9 +39,9 @@ async def verify(body: EmailConfirmation, addresses: EmailAddressServiceDep, cli
     status_code=202,
     summary="Send the confirmation mail again",
     response_class=Response,
-    responses=problem_responses(Unauthorized, InvalidToken, EmailTaken, TooManyRequests, ServiceUnavailable),
+    responses=problem_responses(*SCOPE_PROBLEMS, EmailTaken, TooManyRequests),
 )
 async def resend(
-    caller: CurrentCaller, addresses: EmailAddressServiceDep, client: ClientInfoDep, report: ReportRateLimitDep
+    caller: CallerMayWriteProfile, addresses: EmailAddressServiceDep, client: ClientInfoDep, report: ReportRateLimitDep
 ) -> None:
     report(await addresses.resend(caller.user.id, client))

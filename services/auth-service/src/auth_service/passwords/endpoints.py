@@ -4,21 +4,19 @@ from typing import Annotated
 
 from fastapi import APIRouter, Response
 
+from auth_service.authorization import SCOPE_PROBLEMS, CallerMayWriteProfile
 from auth_service.client_info import ClientInfoDep
 from auth_service.dependencies import service
 from auth_service.passwords.problems import InvalidResetToken, PasswordTooWeak, WrongCurrentPassword
 from auth_service.passwords.schemas import PasswordChange, PasswordForgotten, PasswordReset
 from auth_service.passwords.service import PasswordService
-from auth_service.sessions.authentication import CurrentCaller
 from service_kit.problems import (
     ServiceUnavailable,
     TooManyRequests,
-    Unauthorized,
     ValidationFailed,
     problem_responses,
 )
 from service_kit.rate_limit import ReportRateLimitDep
-from service_kit.tokens import InvalidToken
 
 router = APIRouter(prefix="/v1", tags=["passwords"])
 
@@ -31,17 +29,11 @@ PasswordServiceDep = Annotated[PasswordService, service("passwords")]
     summary="Change your password",
     description="Ends your other sessions and revokes all access tokens. Refresh yours afterwards.",
     responses=problem_responses(
-        Unauthorized,
-        InvalidToken,
-        WrongCurrentPassword,
-        PasswordTooWeak,
-        ValidationFailed,
-        TooManyRequests,
-        ServiceUnavailable,
+        *SCOPE_PROBLEMS, WrongCurrentPassword, PasswordTooWeak, ValidationFailed, TooManyRequests
     ),
 )
 async def change_password(
-    body: PasswordChange, caller: CurrentCaller, passwords: PasswordServiceDep, client: ClientInfoDep
+    body: PasswordChange, caller: CallerMayWriteProfile, passwords: PasswordServiceDep, client: ClientInfoDep
 ) -> None:
     await passwords.change(caller.user, caller.session_id, body, client)
 

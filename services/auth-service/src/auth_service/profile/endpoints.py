@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Response
 
+from auth_service.authorization import SCOPE_PROBLEMS, CallerMayWriteProfile
 from auth_service.client_info import ClientInfoDep
 from auth_service.dependencies import service
 from auth_service.profile.schemas import Export, ProfileChange
@@ -42,18 +43,11 @@ async def read_own_profile(caller: CurrentCaller) -> UserProfile:
         "for you, by default for 30 days; an account can hold ten."
     ),
     responses=problem_responses(
-        Unauthorized,
-        InvalidToken,
-        UsernameTaken,
-        EmailTaken,
-        ValidationFailed,
-        UsernameReserved,
-        TooManyRequests,
-        ServiceUnavailable,
+        *SCOPE_PROBLEMS, UsernameTaken, EmailTaken, ValidationFailed, UsernameReserved, TooManyRequests
     ),
 )
 async def change_own_profile(
-    change: ProfileChange, caller: CurrentCaller, profiles: ProfileServiceDep, client: ClientInfoDep
+    change: ProfileChange, caller: CallerMayWriteProfile, profiles: ProfileServiceDep, client: ClientInfoDep
 ) -> UserProfile:
     return UserProfile.model_validate(await profiles.change(caller.user.id, change, client))
 
@@ -63,9 +57,9 @@ async def change_own_profile(
     status_code=204,
     summary="Delete your account permanently",
     description="The sync deletes the copy in MongoDB, too. Your tweets stay, without an author.",
-    responses=problem_responses(Unauthorized, InvalidToken, LastAdmin, ServiceUnavailable),
+    responses=problem_responses(*SCOPE_PROBLEMS, LastAdmin),
 )
-async def delete_own_account(caller: CurrentCaller, profiles: ProfileServiceDep, client: ClientInfoDep) -> None:
+async def delete_own_account(caller: CallerMayWriteProfile, profiles: ProfileServiceDep, client: ClientInfoDep) -> None:
     await profiles.delete(caller.user.id, client)
 
 

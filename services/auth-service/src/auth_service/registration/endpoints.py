@@ -10,9 +10,10 @@ from auth_service.registration.schemas import ACCEPTED_RESPONSE, Registered, Reg
 from auth_service.sessions.authentication import OptionalCaller
 from auth_service.sessions.schemas import NO_STORE, TOKENS_RESPONSE
 from auth_service.users.schemas import UserProfile
-from service_kit.openapi import TOKEN_IS_OPTIONAL
+from service_kit.openapi import TOKEN_IS_OPTIONAL, also_needs
 from service_kit.problems import problem_responses
 from service_kit.rate_limit import ReportRateLimitDep
+from service_kit.roles import Scope
 from service_kit.tokens import InvalidToken
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
@@ -38,13 +39,16 @@ _REGISTERED_RESPONSE = {
     status_code=201,
     response_model=Registered,
     summary="Sign up",
-    description="Also logs the user in: the response contains tokens. An admin may set any `role`.",
+    description=(
+        "Also logs the user in: the response contains tokens. A `role` other than customer needs the scope "
+        "`users:write`."
+    ),
     responses={
         201: _REGISTERED_RESPONSE,
         202: ACCEPTED_RESPONSE,
         **problem_responses(InvalidToken, *REGISTRATION_PROBLEMS),
     },
-    openapi_extra=TOKEN_IS_OPTIONAL,
+    openapi_extra=TOKEN_IS_OPTIONAL | also_needs(Scope.USERS_WRITE, "for a `role` other than customer"),
 )
 async def register(
     *,
@@ -56,7 +60,7 @@ async def register(
     report: ReportRateLimitDep,
 ) -> Registered | JSONResponse:
     report(await registrations.take_attempt(client))
-    registered = await registrations.register(body, caller.user if caller else None, client)
+    registered = await registrations.register(body, caller, client)
     if registered is None:
         return JSONResponse(RegistrationAccepted().model_dump(), 202, dict(response.headers))
     user, tokens = registered

@@ -23,16 +23,17 @@ from auth_service.passwords.policy import weakness
 from auth_service.passwords.problems import PasswordTooWeak
 from auth_service.registration.problems import PasswordsDoNotMatch
 from auth_service.registration.schemas import Registration
+from auth_service.sessions.authentication import Caller
 from auth_service.sessions.schemas import Tokens
 from auth_service.sessions.service import SessionService
-from auth_service.users.models import Credential, Permission, User
+from auth_service.users.models import Credential, User
 from auth_service.users.problems import EmailTaken, UsernameReserved, UsernameTaken
 from auth_service.users.repository import UserRepository
 from auth_service.users.service import is_reserved
 from auth_service.users.usernames import Usernames
-from service_kit.problems import Forbidden
+from service_kit.authorization import InsufficientScope
 from service_kit.rate_limit import RateLimit
-from service_kit.roles import Role
+from service_kit.roles import Role, Scope
 
 # Several times the duration of storing an account.
 _PADDING_SECONDS = 0.05
@@ -49,16 +50,19 @@ async def pad_duration(seconds: float) -> AsyncIterator[None]:
     await asyncio.sleep((began - time.monotonic()) % seconds)
 
 
-def check_registration(registration: Registration, actor: User | None) -> None:
-    """Raises `PasswordsDoNotMatch`, `PasswordTooWeak`, `UsernameReserved`, or `Forbidden` if `actor` is no admin."""
+def check_registration(registration: Registration, actor: Caller | None) -> None:
+    """Raises `PasswordsDoNotMatch`, `PasswordTooWeak`.
+
+    Raises `UsernameReserved` and, for a role, `InsufficientScope` unless the actor has `users:write`.
+    """
     if registration.password != registration.password_confirm:
         raise PasswordsDoNotMatch
     if reason := weakness(registration.password, username=registration.username, email=registration.email):
         raise PasswordTooWeak(reason)
-    is_admin = actor is not None and actor.has_permission(Permission.WRITE_USERS)
-    if registration.role is not Role.CUSTOMER and not is_admin:
-        raise Forbidden("Only an admin can give a role other than customer.")
-    if is_reserved(registration.username) and not is_admin:
+    may_write_users = actor is not None and Scope.USERS_WRITE in actor.scopes
+    if registration.role is not Role.CUSTOMER and not may_write_users:
+        raise InsufficientScope(Scope.USERS_WRITE, "A role other than customer needs the scope users:write.")
+    if is_reserved(registration.username) and not may_write_users:
         raise UsernameReserved
 
 
@@ -96,7 +100,7 @@ class RegistrationService:
             return await self.limiter.take(session, [Subject(self.limits.registration_address, client.network)])
 
     async def register(
-        self, registration: Registration, actor: User | None, client: ClientInfo
+        self, registration: Registration, actor: Caller | None, client: ClientInfo
     ) -> tuple[User, Tokens] | None:
         """Create an account. `actor` is the logged-in user who requests it, if any.
 
@@ -123,7 +127,7 @@ class RegistrationService:
         self.mailer.try_send(mail)
         return user, tokens
 
-    async def _register_privately(self, registration: Registration, actor: User | None, client: ClientInfo) -> None:
+    async def _register_privately(self, registration: Registration, actor: Caller | None, client: ClientInfo) -> None:
         """Do the same work and respond alike if the address has an account. Its owner gets a mail.
 
         Only storing a new account takes some milliseconds longer, which the padding hides.
@@ -144,12 +148,12 @@ class RegistrationService:
         session: AsyncSession,
         registration: Registration,
         password_hash: str,
-        actor: User | None,
+        actor: Caller | None,
         client: ClientInfo,
     ) -> User:
         user = new_user(registration, password_hash, self.clock())
         await self.usernames.create(session, user)
-        actor_id = actor.id if actor else user.id
+        actor_id = actor.user.id if actor else user.id
         await self.audit.record(session, Event.USER_CREATED, client, user_id=user.id, actor_id=actor_id, role=user.role)
         self.metrics.registrations.inc()
         return user

@@ -6,8 +6,8 @@ from jose import jwt
 
 from auth_service.database import new_id
 from auth_service.keys.service import KeyRing
-from auth_service.users.models import SCOPES, User
-from service_kit.roles import Role
+from auth_service.users.models import User
+from service_kit.roles import SCOPES, Role
 from service_kit.tokens import ALGORITHM, TOKEN_TYPE
 
 

@@ -9,6 +9,7 @@ from auth_service.dependencies import DatabaseDep
 from auth_service.sessions.repository import SessionRepository
 from auth_service.users.models import User
 from service_kit.problems import Unauthorized
+from service_kit.roles import SCOPES, Role, Scope
 from service_kit.tokens import InvalidToken, TokenVerifier, bearer_scheme
 
 # Relative, so that Swagger's Authorize button works with and without the gateway's prefix.
@@ -17,10 +18,14 @@ BearerToken = Annotated[str | None, Depends(bearer_scheme("v1/token"))]
 
 @dataclass(frozen=True)
 class Caller:
-    """`user` is the account as of the start of the request. A change must load and lock it first."""
+    """`user` is the account as of the start of the request. A change must load and lock it first.
+
+    `scopes` are those of the token that the account's present role implies, too: a demotion takes effect immediately.
+    """
 
     user: User
     session_id: str
+    scopes: frozenset[Scope]
 
 
 async def optional_caller(request: Request, token: BearerToken, database: DatabaseDep) -> Caller | None:
@@ -36,7 +41,7 @@ async def optional_caller(request: Request, token: BearerToken, database: Databa
         user = await SessionRepository(session).get_with_user(claims.sid, claims.sub)
     if user is None or not user.accepts_token_of(claims.iat):
         raise InvalidToken
-    return Caller(user, claims.sid)
+    return Caller(user, claims.sid, claims.scopes.intersection(SCOPES[Role(user.role)]))
 
 
 # The caller, or None without an access token. Raises `InvalidToken`.

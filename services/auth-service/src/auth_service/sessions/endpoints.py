@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
+from auth_service.authorization import SCOPE_PROBLEMS, CallerMayWriteProfile
 from auth_service.client_info import ClientInfoDep
 from auth_service.dependencies import ClockDep, DatabaseDep
 from auth_service.sessions.authentication import BearerToken, CurrentCaller, optional_caller
@@ -86,9 +87,9 @@ async def log_out(
     status_code=204,
     summary="Log out everywhere",
     description="Ends all of your sessions, including this one, and revokes all of your access tokens.",
-    responses=problem_responses(Unauthorized, InvalidToken, ServiceUnavailable),
+    responses=problem_responses(*SCOPE_PROBLEMS),
 )
-async def log_out_everywhere(caller: CurrentCaller, sessions: SessionServiceDep, client: ClientInfoDep) -> None:
+async def log_out_everywhere(caller: CallerMayWriteProfile, sessions: SessionServiceDep, client: ClientInfoDep) -> None:
     await sessions.end_all(caller.user.id, client)
 
 
@@ -130,10 +131,10 @@ async def list_sessions(caller: CurrentCaller, database: DatabaseDep, clock: Clo
     "/sessions/{session_id}",
     status_code=204,
     summary="End one of your sessions",
-    responses=problem_responses(Unauthorized, InvalidToken, SessionNotFound, ServiceUnavailable),
+    responses=problem_responses(*SCOPE_PROBLEMS, SessionNotFound),
 )
 async def end_session(
-    caller: CurrentCaller,
+    caller: CallerMayWriteProfile,
     session_id: Annotated[str, Depends(_session_id)],
     sessions: SessionServiceDep,
     client: ClientInfoDep,

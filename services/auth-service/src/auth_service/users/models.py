@@ -1,7 +1,6 @@
 """The tables of accounts. Debezium captures `users`, so that it must never contain a secret."""
 
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -9,26 +8,6 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from auth_service.database import Table, new_id
 from service_kit.authentication import accepts_token
 from service_kit.roles import Role
-
-
-class Permission(StrEnum):
-    """A permission of a role. Access tokens carry them as `scope`."""
-
-    WRITE_TWEETS = "tweets:write"
-    MODERATE_TWEETS = "tweets:moderate"
-    READ_SYNC = "sync:read"
-    WRITE_SYNC = "sync:write"
-    READ_USERS = "users:read"
-    WRITE_USERS = "users:write"
-    READ_AUDIT = "audit:read"
-
-
-SCOPES = {
-    Role.CUSTOMER: (Permission.WRITE_TWEETS,),
-    Role.TECHNICAL_WORKER: (Permission.WRITE_TWEETS, Permission.READ_SYNC),
-    Role.SENIOR_MANAGER: (Permission.WRITE_TWEETS, Permission.READ_USERS),
-    Role.ADMIN: tuple(Permission),
-}
 
 
 class User(Table):
@@ -57,9 +36,6 @@ class User(Table):
     @property
     def pending_email(self) -> str | None:
         return self.credential.pending_email
-
-    def has_permission(self, permission: Permission) -> bool:
-        return permission in SCOPES[Role(self.role)]
 
     def accepts_token_of(self, issued_at: float) -> bool:
         """Whether an access token that was issued at this time (seconds since the epoch) is still valid."""

@@ -8,13 +8,14 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pymongo.errors import PyMongoError
 
 from service_kit.authentication import Authenticator
+from service_kit.authorization import SCOPE_PROBLEMS
 from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.sse.events import FINISHED, StreamEnded, TooManyStreams
 from service_kit.sse.response import EventStream, stream_response
 from sync_service.change_feed.event_view import EventFilter
 from sync_service.change_feed.hub import Feed
 from sync_service.debezium.envelope import OperationName
-from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
+from sync_service.dependencies import SyncReader
 from sync_service.routes.problems import UnknownRoute
 
 router = APIRouter(prefix="/v1", tags=["events"])
@@ -50,12 +51,12 @@ FeedDep = Annotated[Feed, Depends(_feed)]
     response_class=EventStream,
     responses={
         200: stream_response(_EXAMPLE),
-        **problem_responses(*WORKER_PROBLEMS, TooManyStreams, ValidationFailed, UnknownRoute),
+        **problem_responses(*SCOPE_PROBLEMS, TooManyStreams, ValidationFailed, UnknownRoute),
     },
 )
 async def stream_events(
     *,
-    worker: CurrentWorker,
+    caller: SyncReader,
     feed: FeedDep,
     request: Request,
     response: Response,
@@ -81,14 +82,14 @@ async def stream_events(
     when the token expires or is revoked.
     """
     authenticator: Authenticator = request.app.state.authenticator
-    longest = max(0.0, worker.exp - time.time())
+    longest = max(0.0, caller.exp - time.time())
     event_filter = EventFilter(None if route is None else feed.topics_of(route), operation, key)
     return EventStream(
         feed.subscription(event_filter),
         limit=limit,
         seconds=longest if seconds is None else min(seconds, longest),
         at_end=TOKEN_EXPIRED if seconds is None or seconds >= longest else FINISHED,
-        reauthorize=partial(authenticator.require_not_revoked, worker),
+        reauthorize=partial(authenticator.require_not_revoked, caller),
         unavailable_on=(PyMongoError,),
         headers=response.headers,
     )

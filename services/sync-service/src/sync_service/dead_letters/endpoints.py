@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
+from service_kit.authorization import SCOPE_PROBLEMS
 from service_kit.pagination import InvalidCursor, decode_cursor, encode_cursor, page_response, set_link_header
 from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.schemas import Page
@@ -20,7 +21,7 @@ from sync_service.dead_letters.schemas import (
     ResolvedDeadLetters,
 )
 from sync_service.dead_letters.service import DeadLetterService
-from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
+from sync_service.dependencies import SyncReader, SyncWriter
 from sync_service.routes.problems import UnknownRoute
 
 router = APIRouter(prefix="/v1/dead-letters", tags=["dead letters"])
@@ -58,7 +59,7 @@ RouteName = Annotated[
     str | None, Query(max_length=100, description="Only dead letters of this route.", examples=["tweets"])
 ]
 
-_OF_ONE = (*WORKER_PROBLEMS, DeadLetterNotFound)
+_OF_ONE = (*SCOPE_PROBLEMS, DeadLetterNotFound)
 
 
 @router.get(
@@ -66,12 +67,12 @@ _OF_ONE = (*WORKER_PROBLEMS, DeadLetterNotFound)
     summary="List open dead letters, the oldest first",
     responses={
         200: page_response("list_dead_letters"),
-        **problem_responses(*WORKER_PROBLEMS, ValidationFailed, InvalidCursor, UnknownRoute),
+        **problem_responses(*SCOPE_PROBLEMS, ValidationFailed, InvalidCursor, UnknownRoute),
     },
 )
 async def list_dead_letters(
     *,
-    _worker: CurrentWorker,
+    _caller: SyncReader,
     service: ServiceDep,
     request: Request,
     response: Response,
@@ -95,10 +96,10 @@ async def list_dead_letters(
 @router.post(
     "",
     summary="Retry or discard several dead letters",
-    responses=problem_responses(*WORKER_PROBLEMS, ValidationFailed, InvalidCursor, UnknownRoute),
+    responses=problem_responses(*SCOPE_PROBLEMS, ValidationFailed, InvalidCursor, UnknownRoute),
 )
 async def resolve_dead_letters(
-    *, worker: CurrentWorker, service: ServiceDep, many: DeadLetterSelection
+    *, caller: SyncWriter, service: ServiceDep, many: DeadLetterSelection
 ) -> ResolvedDeadLetters:
     """The oldest first. For a route, repeat the request with `next_cursor` until it is null.
 
@@ -111,7 +112,7 @@ async def resolve_dead_letters(
         found = await service.open(many.route, after=_decoded_cursor(many.cursor), limit=MOST_AT_ONCE + 1)
         ids = list(found[:MOST_AT_ONCE])
         cursor = encode_cursor(*ids[-1]) if len(found) > MOST_AT_ONCE else None
-    resolved = service.resolve_all(many.action, ids, by=worker.username)
+    resolved = service.resolve_all(many.action, ids, by=caller.username)
     return ResolvedDeadLetters(items=[ResolvedDeadLetter.of(each) async for each in resolved], next_cursor=cursor)
 
 
@@ -120,7 +121,7 @@ async def resolve_dead_letters(
     summary="Read a dead letter with key, value and headers",
     responses=problem_responses(*_OF_ONE, ValidationFailed),
 )
-async def read_dead_letter(*, _worker: CurrentWorker, service: ServiceDep, letter_id: LetterIdDep) -> DeadLetterDetail:
+async def read_dead_letter(*, _caller: SyncReader, service: ServiceDep, letter_id: LetterIdDep) -> DeadLetterDetail:
     """Resolved ones, too, with their resolution."""
     letter, resolution = await service.get(letter_id)
     return DeadLetterDetail.with_resolution(letter, service.route_of(letter.origin.topic), resolution)
@@ -131,14 +132,12 @@ async def read_dead_letter(*, _worker: CurrentWorker, service: ServiceDep, lette
     summary="Retry a dead letter with the current route",
     responses=problem_responses(*_OF_ONE, DeadLetterAlreadyResolved, ValidationFailed),
 )
-async def retry_dead_letter(
-    *, worker: CurrentWorker, service: ServiceDep, letter_id: LetterIdDep
-) -> ResolvedDeadLetter:
+async def retry_dead_letter(*, caller: SyncWriter, service: ServiceDep, letter_id: LetterIdDep) -> ResolvedDeadLetter:
     """The outcome is `applied`, `skipped` because the row is newer, or `rejected`. A rejected one stays open.
 
     503: the database does not answer, and the dead letter stays open.
     """
-    return ResolvedDeadLetter.of(await service.resolve("retry", letter_id, by=worker.username))
+    return ResolvedDeadLetter.of(await service.resolve("retry", letter_id, by=caller.username))
 
 
 @router.post(
@@ -146,7 +145,5 @@ async def retry_dead_letter(
     summary="Discard a dead letter",
     responses=problem_responses(*_OF_ONE, DeadLetterAlreadyResolved, ValidationFailed),
 )
-async def discard_dead_letter(
-    *, worker: CurrentWorker, service: ServiceDep, letter_id: LetterIdDep
-) -> ResolvedDeadLetter:
-    return ResolvedDeadLetter.of(await service.resolve("discard", letter_id, by=worker.username))
+async def discard_dead_letter(*, caller: SyncWriter, service: ServiceDep, letter_id: LetterIdDep) -> ResolvedDeadLetter:
+    return ResolvedDeadLetter.of(await service.resolve("discard", letter_id, by=caller.username))

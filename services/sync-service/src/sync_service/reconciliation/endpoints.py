@@ -4,9 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response, status
 
+from service_kit.authorization import SCOPE_PROBLEMS
 from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.schemas import UuidParam
-from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
+from sync_service.dependencies import SyncReader, SyncWriter
 from sync_service.reconciliation.jobs import Job, Jobs
 from sync_service.reconciliation.problems import ReconciliationNotFound, ReconciliationRunning
 from sync_service.reconciliation.schemas import (
@@ -41,11 +42,11 @@ JobsDep = Annotated[Jobs, Depends(_jobs)]
     summary="Compare the copies with their sources, and repair them on request",
     responses={
         202: {"headers": {"Location": LOCATION}},
-        **problem_responses(*WORKER_PROBLEMS, ReconciliationRunning, ValidationFailed, UnknownRouteInBody),
+        **problem_responses(*SCOPE_PROBLEMS, ReconciliationRunning, ValidationFailed, UnknownRouteInBody),
     },
 )
 async def start_reconciliation(
-    *, _worker: CurrentWorker, jobs: JobsDep, request: Request, response: Response, requested: ReconcileRequest
+    *, _caller: SyncWriter, jobs: JobsDep, request: Request, response: Response, requested: ReconcileRequest
 ) -> Reconciliation:
     """Each process of the service runs one comparison at a time."""
     known = {processor.route.name for processor in request.app.state.runner.processors.values()}
@@ -57,8 +58,8 @@ async def start_reconciliation(
     return _response(job)
 
 
-@router.get("", summary="List the latest comparisons, the newest first", responses=problem_responses(*WORKER_PROBLEMS))
-async def list_reconciliations(_worker: CurrentWorker, jobs: JobsDep) -> Reconciliations:
+@router.get("", summary="List the latest comparisons, the newest first", responses=problem_responses(*SCOPE_PROBLEMS))
+async def list_reconciliations(_caller: SyncReader, jobs: JobsDep) -> Reconciliations:
     """The latest 20 of this process, including a running one."""
     return Reconciliations(items=[_response(job) for job in jobs.latest()])
 
@@ -66,9 +67,9 @@ async def list_reconciliations(_worker: CurrentWorker, jobs: JobsDep) -> Reconci
 @router.get(
     "/{reconciliation_id}",
     summary="Read the progress and the report of a comparison",
-    responses=problem_responses(*WORKER_PROBLEMS, ReconciliationNotFound, ValidationFailed),
+    responses=problem_responses(*SCOPE_PROBLEMS, ReconciliationNotFound, ValidationFailed),
 )
-async def get_reconciliation(_worker: CurrentWorker, jobs: JobsDep, reconciliation_id: UuidParam) -> Reconciliation:
+async def get_reconciliation(_caller: SyncReader, jobs: JobsDep, reconciliation_id: UuidParam) -> Reconciliation:
     """One of the latest 20 of this process."""
     return _response(jobs.get(reconciliation_id))
 

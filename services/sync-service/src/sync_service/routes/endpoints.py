@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
 
+from service_kit.authorization import SCOPE_PROBLEMS
 from service_kit.problems import ValidationFailed, problem_responses
-from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
+from sync_service.dependencies import SyncWriter
 from sync_service.routes.config import Route
 from sync_service.routes.problems import OffsetOutOfRange, RouteNotFound, RouteNotStopped
 from sync_service.routes.resume import EventsToPass, RouteResumer
@@ -30,11 +31,11 @@ async def _resumer(request: Request) -> RouteResumer:
 @router.post(
     "/{name}/resume",
     summary="Start a stopped route again",
-    responses=problem_responses(*WORKER_PROBLEMS, RouteNotFound, RouteNotStopped, OffsetOutOfRange, ValidationFailed),
+    responses=problem_responses(*SCOPE_PROBLEMS, RouteNotFound, RouteNotStopped, OffsetOutOfRange, ValidationFailed),
 )
 async def resume_route(
     *,
-    worker: CurrentWorker,
+    caller: SyncWriter,
     route: Annotated[Route, Depends(_route)],
     resumer: Annotated[RouteResumer, Depends(_resumer)],
     requested: ResumeRequest | None = None,
@@ -48,5 +49,5 @@ async def resume_route(
         {each.partition: each.offset for each in requested.skip_to},
         {each.partition: each.offset for each in requested.discard_to},
     )
-    stops = await resumer.resume(route, events, by=worker.username)
+    stops = await resumer.resume(route, events, by=caller.username)
     return ResumedRoute(name=route.name, stops=as_stops(stops))

@@ -12,6 +12,7 @@ from service_kit.schemas import Page
 from tweet_service.dependencies import (
     CALLER_PROBLEMS,
     PUBLIC_PROBLEMS,
+    WRITER_PROBLEMS,
     Caller,
     OptionalCaller,
     ServicesDep,
@@ -27,7 +28,7 @@ from tweet_service.tweets.schemas import Tweet, TweetReference
 router = APIRouter(prefix="/v1/tweets/{tweet_id}", tags=["reactions"])
 own_router = APIRouter(prefix="/v1/reactions", tags=["reactions"])
 
-_ONE = problem_responses(*CALLER_PROBLEMS, TweetNotFound)
+_ONE = problem_responses(*WRITER_PROBLEMS, TweetNotFound)
 
 
 def _many(operation_id: str) -> dict[int | str, dict[str, Any]]:

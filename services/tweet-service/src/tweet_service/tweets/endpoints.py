@@ -7,13 +7,14 @@ from bson import ObjectId
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from pydantic import PlainValidator, WithJsonSchema
 
-from service_kit.openapi import TOKEN_IS_OPTIONAL
+from service_kit.openapi import TOKEN_IS_OPTIONAL, also_needs
 from service_kit.pagination import InvalidCursor
 from service_kit.problems import ValidationFailed, problem_responses
+from service_kit.roles import Scope
 from service_kit.schemas import DatetimeParam, Page
 from tweet_service.dependencies import (
-    CALLER_PROBLEMS,
     PUBLIC_PROBLEMS,
+    WRITER_PROBLEMS,
     OptionalCaller,
     ServicesDep,
     WritingCaller,
@@ -123,7 +124,7 @@ def _json_response(content: bytes, prepared: Response, status: int = 200) -> Res
     responses={
         201: {"headers": {"Location": LOCATION, "ETag": ETAG}, "links": _LINKS},
         **problem_responses(
-            *CALLER_PROBLEMS, ValidationFailed, ReferencedTweetNotFound, IdempotencyKeyReused, TweetNotFound
+            *WRITER_PROBLEMS, ValidationFailed, ReferencedTweetNotFound, IdempotencyKeyReused, TweetNotFound
         ),
     },
 )
@@ -220,7 +221,7 @@ async def read_tweet(
     responses={
         200: {"headers": {"ETag": ETAG}, "links": _EDIT | links_of("read_tweet")},
         **problem_responses(
-            *CALLER_PROBLEMS, NotTheAuthor, TweetNotFound, StaleVersion, ValidationFailed, VersionRequired
+            *WRITER_PROBLEMS, NotTheAuthor, TweetNotFound, StaleVersion, ValidationFailed, VersionRequired
         ),
     },
     openapi_extra={"parameters": [_IF_MATCH]},
@@ -244,8 +245,9 @@ async def edit_tweet(
 @router.delete(
     "/{tweet_id}",
     status_code=204,
-    summary="Delete your tweet; an admin may delete any",
-    responses=problem_responses(*CALLER_PROBLEMS, NotTheAuthor, TweetNotFound),
+    summary="Delete your tweet, or with `tweets:moderate` that of another user",
+    responses=problem_responses(*WRITER_PROBLEMS, NotTheAuthor, TweetNotFound),
+    openapi_extra=also_needs(Scope.TWEETS_MODERATE, "for a tweet of another user"),
 )
 async def delete_tweet(tweet_id: TweetIdOfPath, caller: WritingCaller, services: ServicesDep) -> None:
     """Permanent. Replies remain."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bson import ObjectId
 
 from service_kit.pagination import split_page
-from service_kit.roles import Role
+from service_kit.roles import Scope
 from service_kit.schemas import Page
 from service_kit.tokens import AccessToken
 from tweet_service.database import Transactions
@@ -133,7 +133,7 @@ class TweetService:
     async def delete(self, tweet_id: ObjectId, caller: AccessToken) -> None:
         """Delete a tweet with its reposts and likes. Replies stay. Raises `TweetNotFound`, `NotTheAuthor`."""
         tweet = await self._get(tweet_id)
-        if caller.role != Role.ADMIN and tweet["author_id"] != caller.sub:
+        if tweet["author_id"] != caller.sub and Scope.TWEETS_MODERATE not in caller.scopes:
             raise NotTheAuthor
 
         async def work(session: "AsyncIOMotorClientSession") -> None:

@@ -8,7 +8,7 @@ from service_kit.openapi import TOKEN_IS_OPTIONAL
 from service_kit.pagination import InvalidCursor
 from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.schemas import Page
-from tweet_service.dependencies import CALLER_PROBLEMS, PUBLIC_PROBLEMS, OptionalCaller, ServicesDep, WritingCaller
+from tweet_service.dependencies import PUBLIC_PROBLEMS, WRITER_PROBLEMS, OptionalCaller, ServicesDep, WritingCaller
 from tweet_service.follows.problems import CannotFollowSelf
 from tweet_service.headers import VARY
 from tweet_service.pagination import PageSize, PositionDep, TweetPositionDep, finish_page, page_responses
@@ -111,7 +111,7 @@ async def list_following(
     return finish_page(page, request, response)
 
 
-_FOLLOW = problem_responses(*CALLER_PROBLEMS, UserNotFound, CannotFollowSelf, ValidationFailed)
+_FOLLOW = problem_responses(*WRITER_PROBLEMS, UserNotFound, CannotFollowSelf, ValidationFailed)
 
 
 @router.put("/follow", status_code=204, summary="Follow a user", responses=_FOLLOW)

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
+from service_kit.authorization import SCOPE_PROBLEMS
 from service_kit.problems import problem_responses
-from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
+from sync_service.dependencies import SyncReader
 from sync_service.monitoring.counts.schemas import RouteCounts, RowCounts, Side
 from sync_service.monitoring.counts.service import Counts, RouteCount
 from sync_service.sinks.counting import CountedTable, RowCount
@@ -24,9 +25,9 @@ CountsDep = Annotated[Counts, Depends(_counts)]
 @router.get(
     "/counts",
     summary="Count the rows of sources and copies",
-    responses=problem_responses(*WORKER_PROBLEMS),
+    responses=problem_responses(*SCOPE_PROBLEMS),
 )
-async def read_counts(*, _worker: CurrentWorker, counts: CountsDep) -> RowCounts:
+async def read_counts(*, _caller: SyncReader, counts: CountsDep) -> RowCounts:
     """Numbers only; `/v1/reconcile` compares the rows.
 
     Tables are counted on request, in each store one after the other, each for two seconds at most. The answer is cached

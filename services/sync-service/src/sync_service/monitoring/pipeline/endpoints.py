@@ -5,9 +5,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
+from service_kit.authorization import SCOPE_PROBLEMS
 from service_kit.problems import problem_responses
 from sync_service.apply.processor import RouteProcessor
-from sync_service.dependencies import WORKER_PROBLEMS, CurrentWorker
+from sync_service.dependencies import SyncReader
 from sync_service.kafka.gaps import KnownGap
 from sync_service.kafka.stops import Stop
 from sync_service.monitoring.pipeline.broker import TopicState
@@ -40,9 +41,9 @@ PipelineDep = Annotated[Pipeline, Depends(_pipeline)]
 @router.get(
     "/pipeline",
     summary="Read the state of stores, connectors, topics and routes",
-    responses=problem_responses(*WORKER_PROBLEMS),
+    responses=problem_responses(*SCOPE_PROBLEMS),
 )
-async def read_pipeline(*, _worker: CurrentWorker, pipeline: PipelineDep, request: Request) -> PipelineState:
+async def read_pipeline(*, _caller: SyncReader, pipeline: PipelineDep, request: Request) -> PipelineState:
     """The state is at most a second old. A part that does not answer within two seconds is null, with the reason; the
     other parts are reported all the same.
 
