@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Security
+from fastapi import Depends, Security
 
 from service_kit.authorization import ScopedCaller
 from service_kit.roles import Scope
@@ -13,3 +13,11 @@ _caller = ScopedCaller()
 # The caller of an endpoint that reads, or that writes.
 SyncReader = Annotated[AccessToken, Security(_caller, scopes=[Scope.SYNC_READ])]
 SyncWriter = Annotated[AccessToken, Security(_caller, scopes=[Scope.SYNC_WRITE])]
+
+
+async def _reads_personal(caller: SyncReader) -> bool:
+    return Scope.USERS_READ in caller.scopes
+
+
+# May the caller read the personal fields of users, as they are in auth-service?
+ReadsPersonal = Annotated[bool, Depends(_reads_personal)]

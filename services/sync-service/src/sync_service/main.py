@@ -35,6 +35,7 @@ from sync_service.reconciliation.endpoints import router as reconciliation_route
 from sync_service.reconciliation.jobs import Jobs
 from sync_service.routes.config import Route
 from sync_service.routes.endpoints import router as routes_router
+from sync_service.routes.personal import PersonalFields
 from sync_service.routes.resume import RouteResumer
 from sync_service.runner import SyncRunner
 from sync_service.settings import Settings
@@ -62,6 +63,7 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
             {route.topic: route.name for route in routes},
             feed_metrics,
             FeedLimits.of(settings),
+            personal={route.topic: PersonalFields(route) for route in routes},
         )
         app.state.reconciliations = reconciliations = Jobs(settings)
         async with AsyncExitStack() as cleanup:

@@ -60,6 +60,10 @@ class Subscription(Generic[EventT]):
     def heartbeat(self) -> bytes:
         return heartbeat()
 
+    def text_of(self, event: EventT) -> bytes:
+        """The event as this subscriber gets it."""
+        return event.text
+
     async def next(self) -> Sequence[bytes]:
         """The next messages; none after `heartbeat_seconds` of silence. Raises `StreamEnded`."""
         loop = asyncio.get_running_loop()
@@ -69,7 +73,7 @@ class Subscription(Generic[EventT]):
                 raise self._end
             events = await self._take()
             if events or loop.time() >= heartbeat_at:
-                return [event.text for event in events]
+                return [self.text_of(event) for event in events]
             if self._follows_buffer and self._cursor == self._hub.buffer.end:
                 await self._wait(heartbeat_at)
 

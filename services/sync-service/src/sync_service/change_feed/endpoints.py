@@ -15,7 +15,7 @@ from service_kit.sse.response import EventStream, stream_response
 from sync_service.change_feed.event_view import EventFilter
 from sync_service.change_feed.hub import Feed
 from sync_service.debezium.envelope import OperationName
-from sync_service.dependencies import SyncReader
+from sync_service.dependencies import ReadsPersonal, SyncReader
 from sync_service.routes.problems import UnknownRoute
 
 router = APIRouter(prefix="/v1", tags=["events"])
@@ -57,6 +57,7 @@ FeedDep = Annotated[Feed, Depends(_feed)]
 async def stream_events(
     *,
     caller: SyncReader,
+    reads_personal: ReadsPersonal,
     feed: FeedDep,
     request: Request,
     response: Response,
@@ -75,7 +76,8 @@ async def stream_events(
 ) -> EventStream:
     """Events of all partitions, from now on. A `change` has topic, partition and offset, `op` (c, u, d, or r for a read
     of a snapshot), `ts_ms`, `key`, `before`, `after` and `source`. `before` is null for MongoDB, whose log does not
-    contain it. `broken` is a record that is not a change event, with the reason in `error`.
+    contain it. `broken` is a record that is not a change event, with the reason in `error`. Values of fields that the
+    routes mark as personal are `[personal]`, unless the caller may read users; `key` then finds no such value either.
 
     After 15 seconds of silence there is a heartbeat, which is a comment. The stream can't be resumed. A client that
     reads more slowly than events arrive is cut off, if possible after an event `end` with the reason. The stream ends
@@ -85,7 +87,7 @@ async def stream_events(
     longest = max(0.0, caller.exp - time.time())
     event_filter = EventFilter(None if route is None else feed.topics_of(route), operation, key)
     return EventStream(
-        feed.subscription(event_filter),
+        feed.subscription(event_filter, reads_personal=reads_personal),
         limit=limit,
         seconds=longest if seconds is None else min(seconds, longest),
         at_end=TOKEN_EXPIRED if seconds is None or seconds >= longest else FINISHED,

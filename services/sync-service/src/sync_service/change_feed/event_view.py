@@ -11,6 +11,7 @@ from sync_service.dead_letters.models import DeadLetter, Resolution, read
 from sync_service.debezium.envelope import OPERATIONS, Operation, OperationName, decode
 from sync_service.debezium.errors import InvalidEvent
 from sync_service.routes.converters import convert
+from sync_service.routes.personal import PersonalFields
 from sync_service.sinks.sources import SOURCES
 
 
@@ -35,6 +36,10 @@ class EventView:
         kind = SOURCES.get(self.fields.get("source", {}).get("connector", ""))
         is_without = kind is not None and not kind.has_before
         return is_without and self.fields["before"] is None and self.operation in ("update", "delete")
+
+    def without(self, personal: PersonalFields) -> "EventView":
+        """The event without the values of personal fields."""
+        return EventView(self.topic, personal.view(self.fields))
 
     def as_json(self) -> str:
         """One line."""

@@ -8,8 +8,9 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
+from types import MappingProxyType
 from typing import Self
 
 import structlog
@@ -24,6 +25,7 @@ from service_kit.sse.hub import Hub, HubLimits, Subscription
 from sync_service.change_feed.event_view import EventFilter, EventView, render
 from sync_service.kafka.discovery import discovering_consumer
 from sync_service.metrics import FeedMetrics
+from sync_service.routes.personal import PersonalFields
 from sync_service.routes.problems import UnknownRoute
 from sync_service.settings import Settings
 
@@ -31,20 +33,46 @@ log = structlog.get_logger(__name__)
 
 MAX_BUFFER_BYTES = 16 * 1024 * 1024
 _POLL_MS = 250
+_ALL = PersonalFields(None)
 # Small batches, so that the consumer of the sync, in the same process, has its turn.
 _BATCH = 50
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FeedEvent:
-    """`text` is encoded once for all subscribers. Nothing resumes the feed, so events have no position."""
+    """`text` is encoded once for all subscribers. Nothing resumes the feed, so events have no position.
+
+    `masked` is the event for subscribers who may not read personal fields.
+    """
 
     view: EventView
-    text: bytes
+    personal: PersonalFields
+
+    @cached_property
+    def text(self) -> bytes:
+        return message("broken" if self.view.operation is None else "change", self.view.as_json())
+
+    @cached_property
+    def masked(self) -> "FeedEvent":
+        return self if self.personal.is_empty else FeedEvent(self.view.without(self.personal), self.personal)
 
     @property
     def position(self) -> str:
         return ""
+
+
+class FeedSubscription(Subscription[FeedEvent]):
+    """`reads_personal`: the subscriber may read personal fields. The filter sees what the subscriber sees."""
+
+    def __init__(self, hub: "Feed", event_filter: EventFilter, *, reads_personal: bool) -> None:
+        super().__init__(hub, lambda event: event_filter.matches(self._seen(event).view))
+        self._reads_personal = reads_personal
+
+    def text_of(self, event: FeedEvent) -> bytes:
+        return self._seen(event).text
+
+    def _seen(self, event: FeedEvent) -> FeedEvent:
+        return event if self._reads_personal else event.masked
 
 
 @dataclass(frozen=True)
@@ -63,23 +91,35 @@ class FeedLimits(HubLimits):
 
 
 class Feed(Hub[FeedEvent]):
-    """`routes` are names of routes by topic."""
+    """`routes` are names of routes by topic, `personal` the personal fields of their events.
+
+    Of a topic that `personal` lacks, all content is personal.
+    """
 
     def __init__(
-        self, kafka: KafkaClients, routes: Mapping[str, str], metrics: FeedMetrics, limits: FeedLimits
+        self,
+        kafka: KafkaClients,
+        routes: Mapping[str, str],
+        metrics: FeedMetrics,
+        limits: FeedLimits,
+        *,
+        personal: Mapping[str, PersonalFields] = MappingProxyType({}),
     ) -> None:
         super().__init__(EventBuffer(limits.buffered, max_bytes=MAX_BUFFER_BYTES), metrics, limits)
         self._kafka = kafka
         self._routes = routes
+        self._personal = personal
         # A batch must not push events out of the buffer that no subscriber had time to take.
         self._batch_size = max(1, min(_BATCH, limits.buffered // 4))
         self._following: asyncio.Task[None] | None = None
         self._started: asyncio.Future[None] | None = None
 
     @asynccontextmanager
-    async def subscription(self, event_filter: EventFilter) -> AsyncIterator[Subscription[FeedEvent]]:
+    async def subscription(
+        self, event_filter: EventFilter, *, reads_personal: bool = False
+    ) -> AsyncIterator[FeedSubscription]:
         """A subscriber, during the context. Raises `TooManyStreams`, `KafkaError`."""
-        subscription = Subscription(self, lambda event: event_filter.matches(event.view))
+        subscription = FeedSubscription(self, event_filter, reads_personal=reads_personal)
         async with self._subscribed(subscription):
             yield subscription
 
@@ -135,8 +175,7 @@ class Feed(Hub[FeedEvent]):
         for record in chain.from_iterable(batches.values()):
             if (view := render(record, self._routes)) is None:
                 continue
-            kind = "broken" if view.operation is None else "change"
-            events.append(FeedEvent(view, message(kind, view.as_json())))
+            events.append(FeedEvent(view, self._personal.get(record.topic, _ALL)))
             if sum(len(event.text) for event in events) > MAX_BUFFER_BYTES // 4:
                 await self._publish_and_yield(events)
                 events = []

@@ -8,7 +8,7 @@ from service_kit.authorization import SCOPE_PROBLEMS
 from service_kit.pagination import InvalidCursor, decode_cursor, encode_cursor, page_response, set_link_header
 from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.schemas import Page
-from sync_service.dead_letters.models import DeadLetterId
+from sync_service.dead_letters.models import DeadLetter, DeadLetterId
 from sync_service.dead_letters.problems import DeadLetterAlreadyResolved, DeadLetterNotFound
 from sync_service.dead_letters.schemas import (
     ID_PATTERN,
@@ -21,7 +21,8 @@ from sync_service.dead_letters.schemas import (
     ResolvedDeadLetters,
 )
 from sync_service.dead_letters.service import DeadLetterService
-from sync_service.dependencies import SyncReader, SyncWriter
+from sync_service.dependencies import ReadsPersonal, SyncReader, SyncWriter
+from sync_service.routes.personal import PersonalFields
 from sync_service.routes.problems import UnknownRoute
 
 router = APIRouter(prefix="/v1/dead-letters", tags=["dead letters"])
@@ -73,6 +74,7 @@ _OF_ONE = (*SCOPE_PROBLEMS, DeadLetterNotFound)
 async def list_dead_letters(
     *,
     _caller: SyncReader,
+    reads_personal: ReadsPersonal,
     service: ServiceDep,
     request: Request,
     response: Response,
@@ -86,7 +88,8 @@ async def list_dead_letters(
     """
     found = await service.open(route, after=after, limit=limit + 1)
     items = [
-        DeadLetterSummary.of(each, service.route_of(each.origin.topic)) async for each in service.read(found[:limit])
+        DeadLetterSummary.of(each, service.route_of(each.origin.topic), _hidden(service, each, reads_personal))
+        async for each in service.read(found[:limit])
     ]
     cursor = encode_cursor(*found[limit - 1]) if len(found) > limit else None
     set_link_header(request, response, cursor)
@@ -121,10 +124,22 @@ async def resolve_dead_letters(
     summary="Read a dead letter with key, value and headers",
     responses=problem_responses(*_OF_ONE, ValidationFailed),
 )
-async def read_dead_letter(*, _caller: SyncReader, service: ServiceDep, letter_id: LetterIdDep) -> DeadLetterDetail:
-    """Resolved ones, too, with their resolution."""
+async def read_dead_letter(
+    *, _caller: SyncReader, reads_personal: ReadsPersonal, service: ServiceDep, letter_id: LetterIdDep
+) -> DeadLetterDetail:
+    """Resolved ones, too, with their resolution.
+
+    Values of fields that the route marks as personal are `[personal]`, unless the caller may read users. So is the
+    whole value if it can't be read as an event, or if no route reads its topic.
+    """
     letter, resolution = await service.get(letter_id)
-    return DeadLetterDetail.with_resolution(letter, service.route_of(letter.origin.topic), resolution)
+    route, hidden = service.route_of(letter.origin.topic), _hidden(service, letter, reads_personal)
+    return DeadLetterDetail.with_resolution(letter, route, resolution, hidden)
+
+
+def _hidden(service: DeadLetterService, letter: DeadLetter, reads_personal: bool) -> PersonalFields | None:
+    """The fields that the caller may not read."""
+    return None if reads_personal else service.personal_fields_of(letter.origin.topic)
 
 
 @router.post(

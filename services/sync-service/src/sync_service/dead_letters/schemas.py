@@ -1,7 +1,7 @@
 """Wire shapes of dead letters."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 from service_kit.schemas import RequestBody, ResponseBody, UtcDatetime
 from sync_service.dead_letters.models import DeadLetter, Resolution
 from sync_service.dead_letters.service import ResolveResult
+from sync_service.routes.personal import MASK, PersonalFields
 
 # The most dead letters that one request retries or discards.
 MOST_AT_ONCE = 200
@@ -43,8 +44,9 @@ class DeadLetterSummary(ResponseBody):
     size: int = Field(examples=[812], description="Bytes of key and value.")
 
     @classmethod
-    def of(cls, letter: DeadLetter, route: str | None) -> Self:
-        return cls(**_summary(letter, route))
+    def of(cls, letter: DeadLetter, route: str | None, personal: PersonalFields | None = None) -> Self:
+        """Without the values of personal fields; None if the reader may see all of them."""
+        return cls(**_summary(letter, route, personal))
 
 
 class DeadLetterHeader(ResponseBody):
@@ -70,15 +72,20 @@ class DeadLetterDetail(DeadLetterSummary):
     resolution: DeadLetterResolution | None = Field(description="Null while the dead letter is open.")
 
     @classmethod
-    def with_resolution(cls, letter: DeadLetter, route: str | None, resolution: Resolution | None) -> Self:
-        value, encoding = _text(letter.value)
+    def with_resolution(
+        cls,
+        letter: DeadLetter,
+        route: str | None,
+        resolution: Resolution | None,
+        personal: PersonalFields | None = None,
+    ) -> Self:
+        """Without the values of personal fields; None if the reader may see all of them."""
+        value, encoding = _text(letter.value, personal)
         return cls(
-            **_summary(letter, route),
+            **_summary(letter, route, personal),
             value=value if letter.omitted_bytes is None else None,
             encoding=encoding,
-            headers=[
-                DeadLetterHeader(name=name, value=content.decode(errors="replace")) for name, content in _own(letter)
-            ],
+            headers=[DeadLetterHeader(name=name, value=text) for name, text in _headers(letter, personal)],
             resolution=None if resolution is None else DeadLetterResolution.model_validate(resolution),
         )
 
@@ -123,15 +130,18 @@ class ResolvedDeadLetters(ResponseBody):
     next_cursor: str | None = Field(examples=["WzAsMTdd"])
 
 
-def _summary(letter: DeadLetter, route: str | None) -> dict[str, object]:
+def _summary(letter: DeadLetter, route: str | None, personal: PersonalFields | None) -> dict[str, object]:
     size = len(letter.key or b"") + len(letter.value or b"")
+    key = None if letter.key is None else letter.key.decode(errors="replace")
+    if personal is not None:
+        key = personal.key_text(key)
     return {
         "id": str(letter.id),
         "route": route,
         "topic": letter.origin.topic,
         "partition": letter.origin.partition,
         "offset": letter.origin.offset,
-        "key": None if letter.key is None else letter.key.decode(errors="replace")[:LONGEST_KEY],
+        "key": None if key is None else key[:LONGEST_KEY],
         "stage": letter.stage,
         "error": letter.error,
         "reason": letter.reason,
@@ -140,12 +150,19 @@ def _summary(letter: DeadLetter, route: str | None) -> dict[str, object]:
     }
 
 
-def _own(letter: DeadLetter) -> Sequence[tuple[str, bytes]]:
-    return [(name, value or b"") for name, value in letter.headers]
+def _headers(letter: DeadLetter, personal: PersonalFields | None) -> Iterator[tuple[str, str]]:
+    for name, content in letter.headers:
+        text = (content or b"").decode(errors="replace")
+        yield name, text if personal is None else personal.header(name, text)
 
 
-def _text(content: bytes | None) -> tuple[str | None, Literal["utf-8", "base64"]]:
+def _text(content: bytes | None, personal: PersonalFields | None) -> tuple[str | None, Literal["utf-8", "base64"]]:
+    if content is None:
+        return None, "utf-8"
     try:
-        return (None if content is None else content.decode()), "utf-8"
+        text = content.decode()
     except UnicodeDecodeError:
-        return base64.b64encode(content or b"").decode(), "base64"
+        if personal is None or personal.is_empty:
+            return base64.b64encode(content).decode(), "base64"
+        return MASK, "utf-8"
+    return text if personal is None else personal.value_text(text), "utf-8"

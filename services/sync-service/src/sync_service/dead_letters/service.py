@@ -18,6 +18,7 @@ from sync_service.dead_letters.problems import DeadLetterAlreadyResolved, DeadLe
 from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
 from sync_service.kafka.deadlines import within
 from sync_service.routes.config import Route
+from sync_service.routes.personal import PersonalFields
 from sync_service.routes.problems import UnknownRoute
 from sync_service.sinks.base import TOMBSTONE_LIFETIME, Rejected, RouteRefused, Sink
 
@@ -71,6 +72,10 @@ class DeadLetterService:
     def route_of(self, topic: str) -> str | None:
         """The name of the route that reads a topic."""
         return self._routes[topic].name if topic in self._routes else None
+
+    def personal_fields_of(self, topic: str) -> PersonalFields:
+        """The personal fields of the events of a topic."""
+        return PersonalFields(self._routes.get(topic))
 
     async def open(self, route: str | None, *, after: DeadLetterId | None, limit: int) -> Sequence[DeadLetterId]:
         """The ids of the oldest open dead letters, of one route if it is given. Raises `UnknownRoute`."""

@@ -42,7 +42,7 @@ class Source(msgspec.Struct, frozen=True, tag_field="connector"):
         """The key of a record. Raises `MissingKey`."""
         parsed = decode_json(key)
         if not isinstance(parsed, dict):
-            raise MissingKey(f"the key is not an object: {key[:100]!r}")
+            raise MissingKey(f"the key is not an object but {type(parsed).__name__}")
         return parsed
 
     @staticmethod

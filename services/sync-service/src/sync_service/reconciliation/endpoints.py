@@ -1,13 +1,14 @@
 """`/v1/reconcile` over HTTP."""
 
-from typing import Annotated
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response, status
 
 from service_kit.authorization import SCOPE_PROBLEMS
 from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.schemas import UuidParam
-from sync_service.dependencies import SyncReader, SyncWriter
+from sync_service.dependencies import ReadsPersonal, SyncReader, SyncWriter
 from sync_service.reconciliation.jobs import Job, Jobs
 from sync_service.reconciliation.problems import ReconciliationNotFound, ReconciliationRunning
 from sync_service.reconciliation.schemas import (
@@ -17,6 +18,7 @@ from sync_service.reconciliation.schemas import (
     RouteProgress,
     RouteReport,
 )
+from sync_service.routes.personal import MASK, PersonalFields
 from sync_service.routes.problems import UnknownRouteInBody
 
 LOCATION = {
@@ -33,7 +35,15 @@ async def _jobs(request: Request) -> Jobs:
     return jobs
 
 
+async def _hidden_keys(request: Request, reads_personal: ReadsPersonal) -> Collection[str]:
+    processors = request.app.state.runner.processors.values()
+    personal = {processor.route.name for processor in processors if PersonalFields(processor.route).has_key}
+    return set() if reads_personal else personal
+
+
 JobsDep = Annotated[Jobs, Depends(_jobs)]
+# The names of the routes whose keys the caller may not read.
+HiddenKeys = Annotated[Collection[str], Depends(_hidden_keys)]
 
 
 @router.post(
@@ -55,13 +65,13 @@ async def start_reconciliation(
     job = Job(requested.route, requested.repair, requested.sample, requested.max_repairs)
     jobs.start(job)
     response.headers["Location"] = f"{request.scope['root_path']}{router.prefix}/{job.id}"
-    return _response(job)
+    return _response(job, ())
 
 
 @router.get("", summary="List the latest comparisons, the newest first", responses=problem_responses(*SCOPE_PROBLEMS))
-async def list_reconciliations(_caller: SyncReader, jobs: JobsDep) -> Reconciliations:
+async def list_reconciliations(_caller: SyncReader, hidden: HiddenKeys, jobs: JobsDep) -> Reconciliations:
     """The latest 20 of this process, including a running one."""
-    return Reconciliations(items=[_response(job) for job in jobs.latest()])
+    return Reconciliations(items=[_response(job, hidden) for job in jobs.latest()])
 
 
 @router.get(
@@ -69,12 +79,15 @@ async def list_reconciliations(_caller: SyncReader, jobs: JobsDep) -> Reconcilia
     summary="Read the progress and the report of a comparison",
     responses=problem_responses(*SCOPE_PROBLEMS, ReconciliationNotFound, ValidationFailed),
 )
-async def get_reconciliation(_caller: SyncReader, jobs: JobsDep, reconciliation_id: UuidParam) -> Reconciliation:
-    """One of the latest 20 of this process."""
-    return _response(jobs.get(reconciliation_id))
+async def get_reconciliation(
+    _caller: SyncReader, hidden: HiddenKeys, jobs: JobsDep, reconciliation_id: UuidParam
+) -> Reconciliation:
+    """One of the latest 20 of this process. Personal keys are `[personal]`, unless the caller may read users."""
+    return _response(jobs.get(reconciliation_id), hidden)
 
 
-def _response(job: Job) -> Reconciliation:
+def _response(job: Job, hidden: Collection[str]) -> Reconciliation:
+    """`hidden` are the routes whose keys the caller may not read."""
     return Reconciliation(
         id=job.id,
         state=job.state,
@@ -85,6 +98,18 @@ def _response(job: Job) -> Reconciliation:
         started_at=job.started_at,
         finished_at=job.finished_at,
         progress=[RouteProgress(route=route, done=done, total=total) for route, (done, total) in job.progress.items()],
-        report=None if job.report is None else [RouteReport.model_validate(each) for each in job.report],
+        report=None if job.report is None else [_route_report(each, hidden) for each in job.report],
         problem=job.problem,
     )
+
+
+def _route_report(report: Mapping[str, Any], hidden: Collection[str]) -> RouteReport:
+    """The reason of an example can name other keys."""
+    parsed = RouteReport.model_validate(report)
+    if parsed.route not in hidden:
+        return parsed
+    examples = [
+        each.model_copy(update={"key": [MASK] * len(each.key), "reason": each.reason and MASK})
+        for each in parsed.examples
+    ]
+    return parsed.model_copy(update={"examples": examples})

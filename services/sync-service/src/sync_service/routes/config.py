@@ -1,6 +1,6 @@
 """A route, as `routes.yaml` declares it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -41,7 +41,7 @@ class CopiedField(Declaration):
 
     `default` replaces a missing or null value. Without one, a row of MySQL that lacks the column is refused. `length`,
     `precision` and `scale` are those of the table's column. `zero_dates` is false if the source's column contains none,
-    so that 1970-01-01 is no zero date.
+    so that 1970-01-01 is no zero date. `personal`: only callers who may read users see the value (`routes.personal`).
     """
 
     path: Path | None = Field(default=None, alias="from")
@@ -52,6 +52,7 @@ class CopiedField(Declaration):
     precision: int | None = Field(default=None, ge=1, le=MAXIMUM_PRECISION)
     scale: int | None = Field(default=None, ge=0, le=MAXIMUM_SCALE)
     zero_dates: bool = True
+    personal: bool = False
 
     @model_validator(mode="after")
     def _constant_or_copied(self) -> "CopiedField":
@@ -138,15 +139,31 @@ FieldDeclaration = Annotated[
 ]
 
 
+class DroppedField(Declaration):
+    """A field of the source that is not copied on purpose.
+
+    A `personal` one is not needed at all: the connector leaves it out of its events.
+    """
+
+    path: Path = Field(alias="from")
+    personal: bool = False
+
+
+# `email` is short for `{from: email}`.
+DropDeclaration = Annotated[
+    DroppedField, BeforeValidator(lambda value: {"from": value} if isinstance(value, str | list) else value)
+]
+
+
 class Route(Declaration):
-    """One topic and its copy. `dropped` are the fields of the source that are not copied on purpose."""
+    """One topic and its copy."""
 
     name: str
     topic: TopicName
     target: AnyTarget
     key: Mapping[Name, FieldDeclaration] = Field(min_length=1)
     fields: Mapping[Name, FieldDeclaration]
-    dropped: tuple[Path, ...] = Field(default=(), alias="drop")
+    drop: tuple[DropDeclaration, ...] = ()
     indexes: list[list[Name]] = Field(default=[])
     tombstones: Literal["purge", "keep"] = "purge"
 
@@ -185,6 +202,22 @@ class Route(Declaration):
         """The paths in the source by the names in the copy, those of the key first. Constants have none."""
         declared = {**self.key, **self.fields}
         return {name: field.source_path(name) for name, field in declared.items() if not field.is_constant}
+
+    @property
+    def dropped(self) -> Collection[Path]:
+        """The paths in the source that are not copied on purpose."""
+        return [field.path for field in self.drop]
+
+    @property
+    def excluded(self) -> Sequence[Path]:
+        """The paths in the source that the connector must leave out of its events."""
+        return [field.path for field in self.drop if field.personal]
+
+    @property
+    def personal_paths(self) -> Collection[Path]:
+        """The paths in the source with personal data, copied or not."""
+        declared = {**self.key, **self.fields}
+        return {*self.excluded, *(field.source_path(name) for name, field in declared.items() if field.personal)}
 
     @property
     def source(self) -> tuple[str, str] | None:

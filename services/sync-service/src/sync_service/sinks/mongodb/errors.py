@@ -5,6 +5,7 @@ give, also through what operators add to its collection: indexes, validators, a 
 them the five-digit ones that the server's source gives to single places, are `Fault.UNKNOWN`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -307,9 +308,10 @@ def translated(error: Exception, *, of_row: bool = True) -> Rejected | Unavailab
     if isinstance(error, BulkWriteError):
         return _of_bulk(error)
     if isinstance(error, BSONError | DocumentTooLarge | OverflowError | UnicodeError):
-        return Rejected(f"{type(error).__name__}: {error}")
+        return Rejected(f"{type(error).__name__}: {_without_values(str(error))}")
     if isinstance(error, OperationFailure) and error.code is not None:
-        return failure(fault_of(error.code), "MongoDB", f"{error.code}: {error.details}"[:1000], of_row=of_row)
+        reason = str((error.details or {}).get("errmsg", error))
+        return failure(fault_of(error.code), "MongoDB", f"{error.code}: {_without_values(reason)}", of_row=of_row)
     return _unavailable(error)
 
 
@@ -319,7 +321,12 @@ def _of_bulk(error: BulkWriteError) -> Rejected | Unavailable:
     if not errors or error.details.get("writeConcernErrors"):
         return _unavailable(error)
     worst = min(errors, key=lambda each: _WORST_FIRST.index(fault_of(each["code"])))
-    return failure(fault_of(worst["code"]), "MongoDB", f"{worst['code']}: {worst['errmsg']}"[:1000])
+    return failure(fault_of(worst["code"]), "MongoDB", f"{worst['code']}: {_without_values(worst['errmsg'])}")
+
+
+def _without_values(message: str) -> str:
+    """The message up to the first document or value of a row: reasons are logged, and values may be personal."""
+    return re.split(r"[{(]|encode object:", message, maxsplit=1)[0].rstrip(" :,")[:1000]
 
 
 def _unavailable(error: Exception) -> Unavailable:

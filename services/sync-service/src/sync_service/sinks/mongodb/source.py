@@ -51,7 +51,7 @@ class MongodbSource(Source, frozen=True, tag="mongodb"):
         try:
             identifier = _keys.decode(key).id
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise MissingKey(f"no id in the key: {key[:100]!r}") from error
+            raise MissingKey("no id in the key") from error
         return {"_id": decode_id(decode_json(identifier))}
 
     @staticmethod

@@ -5,6 +5,8 @@ the codes that a write to a copy can give, also through what operators add to it
 generated columns and partitions. Codes with no list are `Fault.UNKNOWN`.
 """
 
+import re
+
 from asyncmy.errors import MySQLError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -544,7 +546,27 @@ def translated(error: Exception, *, of_row: bool = True) -> Rejected | Unavailab
         reason = " ".join(map(str, message)) or str(code)
         if code == _NOT_NULL and SOURCE_ID in reason:
             return Rejected("another row of the source has the same key in the copy: see docs/conversions.md, Keys")
-        return failure(fault_of_error(orig), "MySQL", f"{code}: {reason}", of_row=of_row)
+        fault = fault_of_error(orig)
+        if fault is Fault.ROW:
+            reason = _without_values(reason)
+        return failure(fault, "MySQL", f"{code}: {reason}", of_row=of_row)
     if isinstance(error, PoolTimeoutError):
         return Unavailable("MySQL: no free connection")
     return Unavailable(f"MySQL: {type(error).__name__}: {error}")
+
+
+# What follows a value that a message quotes. The value itself may contain these words, so the last ones count.
+_AFTER_VALUE = re.compile(r".*( for (?:column|key|function) .*)", re.DOTALL)
+_BEFORE_NAME = ("column ", "key ", "constraint ", "table ", "index ")
+
+
+def _without_values(message: str) -> str:
+    """The message with the names that it quotes, and without values of the row.
+
+    Reasons are logged, and values may be personal. (A trigger of an operator's own says what the operator wrote.)
+    """
+    before, quote, rest = message.partition(" for value " if " for value " in message else "'")
+    if not quote or before.lower().endswith(_BEFORE_NAME):
+        return message
+    after = _AFTER_VALUE.fullmatch(rest)
+    return before.rstrip(" :") + (after[1] if after else "")
