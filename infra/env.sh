@@ -16,6 +16,8 @@ secret() {
 
 new=$(mktemp .env.XXXXXX)
 trap 'rm -f "$new"' EXIT
+# dash runs no EXIT trap when a signal ends it.
+trap 'exit 130' INT TERM HUP
 while IFS= read -r line; do
     case $line in
     ENVIRONMENT=*) echo ENVIRONMENT=production ;; # refuses secrets that are not one's own

@@ -105,7 +105,11 @@ def base_images() -> set[str]:
     """The images of docker-compose.yml and of the Dockerfiles that are not built here."""
     compose = (ROOT / "docker-compose.yml").read_text()
     of_compose = re.findall(r"^ +image: ((?:docker|quay)\.io/\S+)", compose, re.MULTILINE)
-    files = (ROOT / "services/Dockerfile", ROOT / "infra/Dockerfile")
+    files = (
+        ROOT / "services/Dockerfile",
+        ROOT / "infra/Dockerfile",
+        ROOT / "infra/kubernetes/components/strimzi/Dockerfile",
+    )
     return {*of_compose, *(base for file in files for base in _FROM.findall(file.read_text()))}
 
 

@@ -27,9 +27,17 @@ function grant(name, password, privileges) {
   const role = `${name}_role`;
   if (admin.getRole(role)) admin.updateRole(role, { privileges, roles: [] });
   else admin.createRole({ role, privileges, roles: [] });
-  const account = { pwd: password, roles: [{ role, db: "admin" }] };
-  if (tweets.getUser(name)) tweets.updateUser(name, account);
-  else tweets.createUser({ user: name, ...account });
+  const roles = [{ role, db: "admin" }];
+  if (!/^[A-Za-z0-9._-]+$/.test(password)) {
+    throw new Error(`the password of ${name} may contain letters, digits, '.', '_' and '-' only: it is part of a URL`);
+  }
+  if (tweets.getUser(name)) {
+    // Other roles of the account stay, such as those for your own databases.
+    tweets.updateUser(name, { pwd: password });
+    tweets.grantRolesToUser(name, roles);
+  } else {
+    tweets.createUser({ user: name, pwd: password, roles });
+  }
   // Releases up to 0.1.0 had the roles in `tweets`.
   if (tweets.getRole(role)) tweets.dropRole(role);
 }

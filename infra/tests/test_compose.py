@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from support.dockerfiles import Stage, dockerfiles, stage, stages
-from support.manifests import ROOT, Manifest, compose_file
+from support.manifests import ROOT, Manifest, build_of, compose_file
 
 SERVICES: Manifest = compose_file()["services"]
 ONE_SHOTS = {"mysql-init", "mongo-init", "topics"}
@@ -31,10 +31,10 @@ def test_parser_finds_every_stage() -> None:
 @every_service
 def test_image_is_built_here_or_has_a_registry_and_a_full_version(name: str) -> None:
     service = SERVICES[name]
-    if "build" in service:
-        # Docker never looks for `localhost/…` in a public registry.
-        assert service["image"].startswith("localhost/tandem/")
-        assert (ROOT / service["build"]["dockerfile"]).is_file()
+    if service["image"].startswith("localhost/"):
+        # Docker never looks for `localhost/…` in a public registry. Two builds of an image at a time fail.
+        assert (ROOT / build_of(compose_file(), name)["dockerfile"]).is_file()
+        assert ("build" in service) != (service.get("pull_policy") == "never")
     else:
         assert PINNED.fullmatch(service["image"])
 
@@ -185,4 +185,22 @@ def test_gateway_writes_where_its_user_may() -> None:
     folders = dict(each.split(":") for each in SERVICES["gateway"]["tmpfs"])
     # The same as on Kubernetes.
     assert folders.keys() == {"/etc/nginx/conf.d", "/var/cache/nginx", "/run"}
-    assert set(folders.values()) == {f"uid={user},gid={user}"}
+    sizes = [re.fullmatch(rf"uid={user},gid={user},size=(\d+)m", options) for options in folders.values()]
+    limit = int(SERVICES["gateway"]["deploy"]["resources"]["limits"]["memory"].removesuffix("M"))
+    # They count as memory of the container.
+    assert sum(int(size[1]) for size in sizes if size) <= limit - 64
+    assert all(sizes)
+
+
+@every_service
+def test_container_that_stays_has_time_to_stop_and_enough_files(name: str) -> None:
+    service = SERVICES[name]
+    if name not in ONE_SHOTS:
+        assert service["stop_grace_period"] == ("10s" if name == "gateway" else "30s")
+        assert service["ulimits"] == {"nofile": 65536}
+
+
+def test_no_password_is_on_a_command_line_that_is_repeated() -> None:
+    checks = [str(each["healthcheck"]["test"]) for each in SERVICES.values() if "test" in each.get("healthcheck", {})]
+    assert checks
+    assert [each for each in checks if "PASSWORD" in each] == []

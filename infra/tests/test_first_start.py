@@ -1,6 +1,7 @@
 """The scripts that start MySQL and MongoDB in their containers, with a stand-in of the images' entrypoint."""
 
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,16 +37,20 @@ class Container:
     def data(self) -> Path:
         return self.folder / "data"
 
-    def start(self, *, interrupted: bool = False) -> str:
+    def start(self, *, interrupted: bool = False, password: str = "phrase", fails: str = "") -> str:
         own = ROOT / "infra" / self.store
+        for script in (ROOT / "infra/first-start.sh", own / "start.sh"):
+            shutil.copy(script, self.folder)
         done = subprocess.run(
-            ["bash", own / "start.sh"],
+            ["bash", self.folder / "start.sh"],
             env={
                 "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
                 "DATA": str(self.data),
                 "TANDEM_DATA": str(self.data),
                 "TANDEM_KEY": str(self.folder / "replica-set.key"),
                 "MONGO_REPLICA_SET_KEY": "a2V5",
+                "MYSQL_ROOT_PASSWORD": password,
+                "MONGO_INITDB_ROOT_PASSWORD": password,
                 "INITIALIZED": str(own / "initialized.sh"),
                 "INTERRUPTED": "yes" if interrupted else "",
             },
@@ -53,7 +58,8 @@ class Container:
             text=True,
             check=False,
         )
-        assert done.returncode == (137 if interrupted else 0), done.stderr
+        assert done.returncode == (137 if interrupted else 1 if fails else 0), done.stderr
+        assert fails in done.stderr
         return done.stdout
 
     @property
@@ -80,11 +86,23 @@ def test_first_start_creates_the_accounts_once(container: Container) -> None:
     assert container.files == {"database", "accounts", "row"}
 
 
-def test_interrupted_first_start_is_repeated(container: Container) -> None:
+def test_interrupted_first_start_is_repeated_and_nothing_is_deleted(container: Container) -> None:
     container.start(interrupted=True)
     assert "accounts" not in container.files
+    (container.data / "backup").touch()
+    assert "it is repeated" in container.start(interrupted=True)
     assert "it is repeated" in container.start()
-    assert container.files == {"database", "accounts"}
+    moved = {name for name in container.files if name.startswith(".interrupted.")}
+    assert container.files - moved == {"database", "accounts"}
+    assert [file.name for file in container.data.glob(".interrupted.*/backup")] == ["backup"]
+    assert "repeated" not in container.start()
+
+
+def test_password_of_root_that_the_image_can_not_set_is_refused_before_the_first_start(container: Container) -> None:
+    container.start(password="it's", fails="The password of root may contain letters")
+    assert container.files == set()
+    container.start()
+    container.start(password="it's")
 
 
 def test_data_of_the_last_release_is_kept(container: Container) -> None:

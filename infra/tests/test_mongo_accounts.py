@@ -45,19 +45,20 @@ globalThis.db = {getSiblingDB: (database) => {
     createRole: ({role, ...rest}) => call("createRole")(role, rest),
     createUser: ({user, ...rest}) => call("createUser")(user, rest),
     updateRole: call("updateRole"), updateUser: call("updateUser"), dropRole: call("dropRole"),
+    grantRolesToUser: (name, roles) => call("grantRolesToUser")(name, {roles}),
   };
 }};
 process.on("exit", () => console.log(JSON.stringify(commands)));
 """
 
 
-def run_accounts(root: "Client") -> list[str]:
-    """The names of the commands."""
+def run_accounts(root: "Client", phrase: str = PHRASE) -> list[str]:
+    """The names of the commands. Raises `CalledProcessError`."""
     known = {
         "roles": [each["_id"] for each in root["admin"]["system.roles"].find()],
         "users": [each["_id"] for each in root["admin"]["system.users"].find()],
     }
-    passwords = {f"MONGO_{name}_PASSWORD": PHRASE for name in ("TWEET", "SYNC", "DEBEZIUM")}
+    passwords = {f"MONGO_{name}_PASSWORD": phrase for name in ("TWEET", "SYNC", "DEBEZIUM")}
     program = SHELL + (REPOSITORY / "infra/mongo/accounts.js").read_text()
     node = Path(playwright.__file__).parent / "driver" / "node"
     ended = subprocess.run(
@@ -128,6 +129,7 @@ def accounts_of_the_earlier_release(root: "Client") -> None:
     grant("tweet_service", {"": [*read, "listCollections", "changeStream"]})
     copies = {"users": everything, "users_copy": everything}
     grant("sync_service", {"": ["listCollections"], **copies, "system.views": ["find"]})
+    grant("debezium", {"": [*read, "listCollections", "changeStream"]})
 
 
 @pytest.fixture
@@ -161,7 +163,9 @@ async def test_accounts_are_updated_while_the_services_run_and_the_copy_moves(
     with pytest.raises(RouteRefused, match="not authorized on auth"):
         await sink.prepare()
 
-    assert run_accounts(root)[:4] == ["createRole", "updateUser", "dropRole", "createRole"]
+    # As docs/adding-a-route.md grants it.
+    root["tweets"].command("grantRolesToUser", "debezium", roles=[{"role": "read", "db": "shop"}])
+    assert run_accounts(root)[:5] == ["createRole", "updateUser", "grantRolesToUser", "dropRole", "createRole"]
     await sink.prepare()
     move = Move.of(sync, users)
     assert move is not None
@@ -184,7 +188,18 @@ async def test_accounts_are_updated_while_the_services_run_and_the_copy_moves(
         await sync["tweets"]["tweets"].insert_one({"_id": 1})
 
     # It may run at every start.
-    assert set(run_accounts(root)) == {"updateRole", "updateUser"}
+    assert set(run_accounts(root)) == {"updateRole", "updateUser", "grantRolesToUser"}
+    (debezium,) = root["tweets"].command("usersInfo", "debezium")["users"]
+    assert sorted((each["role"], each["db"]) for each in debezium["roles"]) == [
+        ("debezium_role", "admin"),
+        ("read", "shop"),
+    ]
     assert await read("u2")
     sync.close()
     tweet.close()
+
+
+def test_password_that_no_url_can_have_is_refused(root: "Client") -> None:
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        run_accounts(root, phrase="p@ss")
+    assert "the password of tweet_service may contain letters" in error.value.stderr

@@ -21,6 +21,15 @@ def compose_file() -> Manifest:
     return read
 
 
+def build_of(compose: Manifest, service: str) -> Manifest:
+    """How the image of a service is built: one of the services that have it says so."""
+    services = compose["services"]
+    image = services[service]["image"]
+    (build,) = [each["build"] for each in services.values() if each["image"] == image and "build" in each]
+    found: Manifest = build
+    return found
+
+
 @dataclass(frozen=True)
 class Cluster:
     """The manifests of a rendered overlay."""

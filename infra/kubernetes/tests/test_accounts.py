@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from support.dockerfiles import stage
-from support.manifests import ROOT, Cluster, Manifest, container_of, labels_of, pod_of, selects
+from support.manifests import ROOT, Cluster, Manifest, build_of, container_of, labels_of, pod_of, selects
 
 JOBS = ("mysql-init", "mongo-init")
 
@@ -29,7 +29,7 @@ def test_job_runs_the_script_of_its_image(example: Cluster, job: Manifest, compo
     image = service["image"].replace("localhost/", "registry.example/")
     assert container["image"].partition(":")[0] == image
     (script,) = re.findall(r"/etc/tandem/accounts\.\w+", " ".join(container["command"]))
-    copied = stage(service["build"]["target"]).copied
+    copied = stage(build_of(compose, job["metadata"]["name"])["target"]).copied
     read = set(re.findall(r"(?:process\.env\.|\$\{?)((?:MYSQL|MONGO)_[A-Z_]+)", (ROOT / copied[script]).read_text()))
     assert read - {"MYSQL_HOST"}
     assert read <= variables(example, job).keys()

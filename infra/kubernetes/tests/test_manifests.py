@@ -14,7 +14,7 @@ from registrar.settings import Settings as RegistrarSettings
 from service_kit.server import SHUTDOWN_SECONDS
 from service_kit.settings import ServiceSettings
 from support.dockerfiles import stage
-from support.manifests import ROOT, Cluster, Manifest, container_of, labels_of, pod_of, selects
+from support.manifests import ROOT, Cluster, Manifest, build_of, container_of, labels_of, pod_of, selects
 from sync_service.settings import Settings as SyncSettings
 from tweet_service.settings import Settings as TweetSettings
 
@@ -149,7 +149,7 @@ def test_images_and_ports_agree_with_compose_and_the_dockerfiles(example: Cluste
         user = pod_of(deployment)["securityContext"]["runAsUser"]
         service = compose["services"][name]
         assert image == service["image"].replace("localhost/", "registry.example/")
-        build = service["build"]
+        build = build_of(compose, name)
         if name == "gateway":
             built = stage(build["target"])
             assert int(service["environment"]["GATEWAY_PORT"]) == port
@@ -164,7 +164,7 @@ def test_images_and_ports_agree_with_compose_and_the_dockerfiles(example: Cluste
 
 def test_build_argument_service_is_a_program_of_the_package_in_its_folder(compose: Manifest) -> None:
     for name in SETTINGS:
-        arguments = compose["services"][name]["build"]["args"]
+        arguments = build_of(compose, name)["args"]
         folder = ROOT / arguments.get("FOLDER", f"services/{arguments['SERVICE']}")
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
         assert arguments["SERVICE"] in project["scripts"]
