@@ -68,9 +68,16 @@ and the mail sink are open to the machine itself.
 _GATEWAY = """
 ## Gateway
 
-`docker-compose.yml`, the embedded stack and `infra/kubernetes` insert these variables into
-`infra/gateway/templates/default.conf.template`: {names}. Operators only set `GATEWAY_TRUSTED_PROXY`: the network
-(`10.0.0.0/8`) of a proxy before the gateway, whose `X-Forwarded-For` and `X-Forwarded-Proto` it then accepts.
+`docker-compose.yml`, the image, the embedded stack and `infra/kubernetes` insert these variables into
+`infra/gateway/templates`: {names}. Operators set:
+
+- `GATEWAY_TRUSTED_PROXY`: the network (`10.0.0.0/8`) of a proxy before the gateway, whose `X-Forwarded-For` and
+  `X-Forwarded-Proto` it then accepts. The limits below then count the clients that this proxy names.
+- `GATEWAY_CONNECTIONS_PER_CLIENT` (2000) and `GATEWAY_REQUESTS_PER_CLIENT` (500): the TCP connections of a client, and
+  its requests at the same time, event streams included. A client is an IPv4 address, or an IPv6 network of /64.
+  [operations.md](operations.md#limits-of-the-gateway) says how to choose them.
+- `GATEWAY_WORKERS` (2): processes of nginx, each with up to 16384 connections, for which it takes 7 MB, and 20000 open
+  files.
 """
 
 _EMBEDDED = """
@@ -83,8 +90,9 @@ A second stack needs its own offset and its own folder. Ports: {ports}.
 
 def page() -> str:
     """Return the content of configuration.md."""
-    template = (ROOT / "infra" / "gateway" / "templates" / "default.conf.template").read_text()
-    gateway = ", ".join(f"`{name}`" for name in sorted(set(_VARIABLE.findall(template))))
+    templates = (ROOT / "infra" / "gateway" / "templates").glob("*.template")
+    names = {name for template in templates for name in _VARIABLE.findall(template.read_text())}
+    gateway = ", ".join(f"`{name}`" for name in sorted(names))
     ports = ", ".join(f"{name} {port}" for name, port in PORTS.items())
     embedded = _table(("variable", "default", "meaning"), _rows_of_the_embedded_stack())
     return "".join(

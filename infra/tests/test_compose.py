@@ -184,12 +184,26 @@ def test_gateway_writes_where_its_user_may() -> None:
     (user,) = stage("gateway").arguments("USER")
     folders = dict(each.split(":") for each in SERVICES["gateway"]["tmpfs"])
     # The same as on Kubernetes.
-    assert folders.keys() == {"/etc/nginx/conf.d", "/var/cache/nginx", "/run"}
+    assert folders.keys() == {"/etc/nginx/conf.d", "/var/cache/nginx"}
     sizes = [re.fullmatch(rf"uid={user},gid={user},size=(\d+)m", options) for options in folders.values()]
     limit = int(SERVICES["gateway"]["deploy"]["resources"]["limits"]["memory"].removesuffix("M"))
     # They count as memory of the container.
     assert sum(int(size[1]) for size in sizes if size) <= limit - 64
     assert all(sizes)
+
+
+def test_bodies_that_the_gateway_stores_fit_into_their_folder() -> None:
+    template = (ROOT / "infra/gateway/templates/default.conf.template").read_text()
+    (bodies,) = re.findall(r"limit_conn all_large_bodies (\d+);", template)
+    (size,) = [re.findall(r"size=(\d+)m", each)[0] for each in SERVICES["gateway"]["tmpfs"] if "/cache/" in each]
+    # 1 MiB each.
+    assert int(bodies) < int(size)
+
+
+def test_gateway_may_open_the_files_that_its_workers_need() -> None:
+    main = (ROOT / "infra/gateway/templates/nginx.conf.template").read_text()
+    (files,) = re.findall(r"worker_rlimit_nofile (\d+);", main)
+    assert SERVICES["gateway"]["ulimits"]["nofile"] >= int(files)
 
 
 @every_service

@@ -1,7 +1,6 @@
 """Register, log in, tweet, and see both databases agree."""
 
 import httpx
-import pytest
 
 from e2e.copies import Copies
 from e2e.users import User
@@ -84,31 +83,6 @@ async def test_services_answer_through_the_gateway(running_stack: Stack) -> None
         assert too_large.status_code == 413
         assert too_large.headers["content-type"] == "application/problem+json"
         assert (await client.get("/api/auth/metrics")).status_code == 404
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "headers", "status", "code"),
-    [
-        ("GET", "/api/nowhere", {}, 404, "not-found"),
-        ("TRACE", "/api/auth/v1/login", {}, 405, "method-not-allowed"),
-        ("DELETE", "/", {}, 405, "method-not-allowed"),
-        ("GET", "/%zz", {}, 400, "bad-request"),
-        ("GET", "/api/auth/" + "x" * 40_000, {}, 414, "uri-too-long"),
-        ("GET", "/", {"X-Big": "x" * 40_000}, 431, "request-header-fields-too-large"),
-    ],
-)
-async def test_errors_of_the_gateway_are_problem_details(
-    running_stack: Stack, *, method: str, path: str, headers: dict[str, str], status: int, code: str
-) -> None:
-    async with httpx.AsyncClient(base_url=running_stack.addresses["GATEWAY_URL"], timeout=20) as client:
-        answer = await client.request(method, path, headers=headers)
-    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
-    problem = answer.json()
-    assert (problem["status"], problem["code"], problem["type"]) == (status, code, f"urn:tandem:problem:{code}")
-    assert problem["request_id"] == answer.headers["x-request-id"]
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert (answer.headers.get("allow", "").split(", ")[0] == "GET") == (status == 405)
-    assert method not in answer.headers.get("allow", "").split(", ")
 
 
 async def test_issuer_serves_its_metadata(running_stack: Stack) -> None:

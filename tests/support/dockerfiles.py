@@ -1,5 +1,6 @@
 """Reads the repository's Dockerfiles."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,11 @@ class Stage:
 
     def arguments(self, instruction: str) -> list[str]:
         return [text for name, text in self.instructions if name == instruction]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that it sets."""
+        return dict(part.split("=", 1) for text in self.arguments("ENV") for part in shlex.split(text))
 
     @property
     def copied(self) -> dict[str, str]:

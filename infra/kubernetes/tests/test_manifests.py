@@ -130,9 +130,9 @@ def test_secret_has_only_variables_that_its_service_reads(example: Cluster) -> N
 
 
 def test_gateway_has_every_variable_of_its_template(example: Cluster) -> None:
-    template = (ROOT / "infra/gateway/templates/default.conf.template").read_text()
+    template = "".join(file.read_text() for file in (ROOT / "infra/gateway/templates").glob("*.template"))
     wanted = set(re.findall(r"\$\{(\w+)\}", template))
-    given = example.variables("gateway")
+    given = stage("gateway").environment | example.variables("gateway")
     assert wanted <= given.keys()
     assert all(re.match(given["NGINX_ENVSUBST_FILTER"], name) for name in wanted)
     for upstream in ("auth", "tweet", "sync"):

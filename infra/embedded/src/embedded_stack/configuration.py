@@ -30,6 +30,7 @@ PORTS = {
     "connect": 18083,
     "mail-http": 18025,
     "mail-smtp": 11025,
+    "gateway-internal": 18080,
 }
 # A program that has chosen a port offset holds this port.
 RESERVATION = 8000

@@ -10,7 +10,7 @@ import pytest
 
 from embedded_stack import Stack
 from embedded_stack.components.mysql import mysqld_on_path
-from embedded_stack.fetch.debian import debian_prefix
+from embedded_stack.fetch.debian import MYSQL, debian_prefix
 from sync_service.sinks.errors import Fault
 from sync_service.sinks.mongodb import errors as mongodb
 from sync_service.sinks.mysql import errors as mysql
@@ -97,4 +97,4 @@ def _perror(stack: Stack) -> list[str]:
         assert program is not None
         return [program]
     environment = stack.components["mysql"].environment
-    return debian_prefix(environment.cache).command("usr/bin/perror")
+    return debian_prefix(environment.cache, MYSQL).command("usr/bin/perror")

@@ -13,7 +13,7 @@ from typing import Any
 from embedded_stack.components.base import LOOPBACK, Component, MySQLAccount, without_account
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.errors import StackError
-from embedded_stack.fetch.debian import debian_prefix, is_debian_like
+from embedded_stack.fetch.debian import MYSQL, debian_prefix, is_debian_like
 from embedded_stack.process import Command
 
 ACCOUNTS = REPOSITORY / "infra" / "mysql" / "accounts.sql"
@@ -60,7 +60,7 @@ class MySQL(Component):
                     "This machine is not Debian-like and has no mysqld 8 or newer on PATH, which the embedded "
                     "stack needs; use `docker compose up` instead."
                 )
-            debian_prefix(self.environment.cache)
+            debian_prefix(self.environment.cache, MYSQL)
 
     def prepare(self) -> None:
         # A killed server leaves this file with its pid. MySQL does not start if another process has that pid now.
@@ -152,7 +152,7 @@ class MySQL(Component):
         if on_path:
             program, share = [on_path], []
         else:
-            prefix = debian_prefix(self.environment.cache)
+            prefix = debian_prefix(self.environment.cache, MYSQL)
             usr = prefix.root / "usr"
             program = prefix.command("usr/sbin/mysqld")
             share = [

@@ -36,10 +36,9 @@ class DebianPackages:
     without_dependencies: tuple[str, ...] = ()
 
 
-SERVERS = DebianPackages(
-    name=f"debian-{SUITE}",
-    title="MySQL and nginx from Debian (60 MB)",
-    packages=("mysql-server-core", "nginx"),
+MYSQL = DebianPackages(name=f"debian-{SUITE}", title="MySQL from Debian (60 MB)", packages=("mysql-server-core",))
+NGINX = DebianPackages(
+    name=f"debian-{SUITE}-nginx", title="nginx from Debian (10 MB)", packages=("nginx", "libnginx-mod-stream")
 )
 
 
@@ -63,7 +62,7 @@ class DebianPrefix:
         return [str(self.loader), "--library-path", str(self.libraries), "--argv0", path, path]
 
 
-def debian_prefix(cache: Path, contents: DebianPackages = SERVERS) -> DebianPrefix:
+def debian_prefix(cache: Path, contents: DebianPackages) -> DebianPrefix:
     """The prefix with these packages, fetched if the cache doesn't have it yet. Raises `StackError`."""
     require_without(cache, {":": "colon", ";": "semicolon"}, "TANDEM_CACHE_DIR", "a library path")
     return DebianPrefix(entry(cache, contents.name, partial(_fill, contents)) / "root")
