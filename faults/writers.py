@@ -40,6 +40,7 @@ class Account:
     id: str
     username: str
     bearer: str
+    password: str
     followed: set[str] = field(default_factory=set)
 
 
@@ -88,7 +89,7 @@ class Client:
         form = {"username": username, "email": f"{username}@example.com", "name": "New user"}
         passwords = {"password": password, "password_confirm": password}
         body = (await self.request("POST", f"{AUTH}/register", json={**form, **passwords})).json()
-        account = Account(body["user"]["id"], username, body["access_token"])
+        account = Account(body["user"]["id"], username, body["access_token"], password)
         self.expected.note_acknowledged("auth.users", account.id, {"username": username, "name": form["name"]})
         return account
 
@@ -103,7 +104,8 @@ class Client:
             await self._transactions.rename(account.id, names, compressed=compressed)
 
     async def delete_account(self, account: Account) -> None:
-        await self._change("auth.users", account.id, None, "DELETE", f"{AUTH}/users/me", account)
+        password = {"current_password": account.password}
+        await self._change("auth.users", account.id, None, "DELETE", f"{AUTH}/users/me", account, json=password)
 
     async def tweet(self, author: Account, text: str) -> OwnTweet:
         body = (await self.request("POST", f"{TWEETS}/tweets", author.bearer, json={"text": text})).json()

@@ -39,6 +39,7 @@ const ROUTES = [
   { path: "/forgot-password", page: "forgot-password" },
   { path: "/reset-password", page: "reset-password" },
   { path: "/confirm-email", page: "confirm-email" },
+  { path: "/undo-email", page: "undo-email" },
   { path: "/settings", page: "settings", for: "users" },
   { path: "/users", page: "users", for: "users:read" },
   { path: "/sync", page: "sync", for: "sync:read" },

@@ -262,6 +262,13 @@ async def test_mails_lead_to_pages_that_set_a_password_and_confirm_an_address(
         await fill_in(page, email=email)
         await expect(page.get_by_text("we sent it an email")).to_be_visible()
         reset = await mailbox.token(email, "choose a new password")
+    await page.goto(f"/confirm-email#token={confirm}")
+    await page.get_by_role("button", name="Confirm").click()
+    await expect(page.get_by_role("heading", name="Email confirmed")).to_be_focused()
+    await page.goto(f"/confirm-email#token={confirm}")
+    await page.get_by_role("button", name="Confirm").click()
+    await expect(page.get_by_text("The token is unknown, used or older than a day")).to_be_visible()
+
     await page.goto(f"/reset-password#token={reset}")
     await expect(page).to_have_url(f"{windows.gateway}/reset-password")
     await page.get_by_role("link", name="About").click()
@@ -276,9 +283,25 @@ async def test_mails_lead_to_pages_that_set_a_password_and_confirm_an_address(
     await fill_in(page, login=user.username, password=password)
     await is_logged_in(page, user)
 
-    await page.goto(f"/confirm-email#token={confirm}")
-    await page.get_by_role("button", name="Confirm").click()
-    await expect(page.get_by_role("heading", name="Email confirmed")).to_be_focused()
-    await page.goto(f"/confirm-email#token={confirm}")
-    await page.get_by_role("button", name="Confirm").click()
-    await expect(page.get_by_text("The token is unknown, used or older than a day")).to_be_visible()
+
+async def test_mail_leads_to_a_page_that_undoes_a_change_of_the_address(
+    windows: Windows, user: User, stack: Stack
+) -> None:
+    old, new = f"{user.username}@example.com", f"{user.username}@example.org"
+    change = {"email": new, "current_password": user.password}
+    assert (await user.client.patch("/api/auth/v1/users/me", json=change)).status_code == 200
+    async with httpx.AsyncClient(base_url=stack.addresses["MAIL_URL"], timeout=20) as client:
+        mailbox = Mailbox(client)
+        confirm = {"token": await mailbox.token(new, "confirm your new email")}
+        assert (await user.client.post("/api/auth/v1/email/verify", json=confirm)).status_code == 204
+        undo = await mailbox.token(old, "email address was changed")
+    page = await windows.open(f"/undo-email#token={undo}", user=user)
+    await expect(page).to_have_url(f"{windows.gateway}/undo-email")
+    await page.get_by_role("button", name="Restore my email").click()
+    await expect(page.get_by_role("heading", name="Forgot your password?")).to_be_visible()
+    await expect(page.get_by_text("Your email is restored")).to_be_visible()
+    await expect(page.locator(".who")).to_have_count(0)
+    await log_in(page, user)
+    await is_logged_in(page, user)
+    await page.goto("/settings")
+    await expect(page.locator("section.settings")).to_contain_text(f"{old} is confirmed.")

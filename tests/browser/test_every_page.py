@@ -103,6 +103,7 @@ async def test_pages_of_visitors_are_accessible(windows: Windows, life: dict[str
         "forgot-password": "/forgot-password",
         "reset-password": "/reset-password#token=x",
         "confirm-email": "/confirm-email#token=x",
+        "undo-email": "/undo-email#token=x",
         "not-found": "/nowhere",
         "nobody": "/people/nobody_of_this_name",
     }

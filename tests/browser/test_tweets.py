@@ -374,7 +374,7 @@ async def test_deleted_author_and_missing_pages_are_shown(windows: Windows, new_
     answer = await bob.tweet(words(), reply_to=gone["id"])
     quote = await bob.tweet(words(), quote_of=first["id"])
     assert (await bob.client.delete(f"/api/tweets/v1/tweets/{gone['id']}")).status_code == 204
-    assert (await ada.client.delete("/api/auth/v1/users/me")).status_code == 204
+    await ada.delete_account()
     page = await windows.open(f"/tweets/{answer['id']}")
     await expect(page.locator(".main")).to_contain_text(answer["text"])
     await eventually_reads(page, "Deleted account")

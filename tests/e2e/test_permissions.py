@@ -42,6 +42,7 @@ auth       POST    /v1/password/forgot                   422 422 422 422 422 422
 auth       POST    /v1/password/reset                    422 422 422 422 422 422 422
 auth       POST    /v1/email/verify                      422 422 422 422 422 422 422
 auth       POST    /v1/email/resend                      401 202 202 202 202 401 401
+auth       POST    /v1/email/undo                        422 422 422 422 422 422 422
 auth       POST    /v1/browser/register                  422 422 422 422 422 422 422
 auth       POST    /v1/browser/login                     422 422 422 422 422 422 422
 auth       POST    /v1/browser/refresh                   401 401 401 401 401 401 401
@@ -180,7 +181,9 @@ class Callers:
         query: Mapping[str, Any] = _QUERIES.get(row.operation, {})
         if row.operation == "GET /v1/reactions":
             query = {"tweet": self.parameters["tweet_id"]}
-        body = _INVALID_BODY if row.method in ("POST", "PATCH") else None
+        body: Mapping[str, Any] | None = _INVALID_BODY if row.method in ("POST", "PATCH") else None
+        if row.operation == "DELETE /v1/users/me" and caller in self.users:
+            body = {"current_password": self.users[caller].password}
         return await self.client.request(
             row.method, self.url(row.service) + path, headers=headers, params=query, json=body
         )

@@ -38,7 +38,7 @@ async def test_tweets_of_a_deleted_account_stay_without_their_author(user: User,
     tweet = await user.tweet("I was here")
     await eventually(lambda: copies.user(user.id))
 
-    assert (await user.client.delete(ME)).status_code == 204
+    await user.delete_account()
 
     await eventually(lambda: copies.user(user.id), lambda user: user is None)
     assert await copies.row("SELECT id FROM auth.users WHERE id = :id", id=user.id) is None

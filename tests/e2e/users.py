@@ -27,6 +27,11 @@ class User:
         tweet: dict[str, Any] = answer.json()
         return tweet
 
+    async def delete_account(self) -> None:
+        password = {"current_password": self.password}
+        answer = await self.client.request("DELETE", "/api/auth/v1/users/me", json=password)
+        assert answer.status_code == 204, answer.text
+
 
 async def register(gateway: str) -> User:
     password = secrets.token_urlsafe(16)

@@ -54,7 +54,8 @@ async def test_trail_records_the_life_of_an_account(
     tokens = await log_in(client, registered)
     await client.post("/v1/logout", json={"refresh_token": tokens["refresh_token"]})
     tokens = await log_in(client, registered)
-    await client.delete("/v1/users/me", headers=bearer(tokens))
+    password = {"current_password": form["password"]}
+    await client.request("DELETE", "/v1/users/me", json=password, headers=bearer(tokens))
     events = [event["event"] for event in reversed(await events_of(client, admin, user=user_id))]
     assert events == [
         "user_created",

@@ -25,7 +25,8 @@ async def profile(client: httpx.AsyncClient, user: RegisteredUser) -> dict[str, 
 
 
 async def change(client: httpx.AsyncClient, user: RegisteredUser, email: str) -> httpx.Response:
-    return await client.patch("/v1/users/me", json={"email": email}, headers=bearer(user))
+    body = {"email": email, "current_password": user["form"]["password"]}
+    return await client.patch("/v1/users/me", json=body, headers=bearer(user))
 
 
 async def test_registration_mail_confirms_the_email(
@@ -53,6 +54,7 @@ async def test_new_email_replaces_the_old_after_its_confirmation(
     assert (await verify(client, token)).status_code == 204
     after = await profile(client, registered)
     assert (after["email"], after["pending_email"], after["email_verified"]) == (new, None, True)
+    await mailbox.text(old, "was changed")
     registered["form"]["username"] = new
     assert await log_in(client, registered)
 

@@ -53,6 +53,7 @@ RULES_BEYOND_SCHEMAS = {
     "invalid-cursor",  # only a list creates valid ones
     "invalid-email-token",  # only a mail contains a valid one
     "invalid-reset-token",
+    "invalid-undo-token",
     "invisible-text",
     "password-too-weak",
     "username-reserved",
@@ -225,6 +226,7 @@ PUBLIC = {
     "POST /v1/password/forgot",
     "POST /v1/password/reset",
     "POST /v1/email/verify",
+    "POST /v1/email/undo",
 }
 TOKEN_IS_OPTIONAL = {"POST /v1/register", "POST /v1/logout"}
 

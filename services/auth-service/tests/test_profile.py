@@ -59,7 +59,9 @@ async def test_deletion_removes_everything_except_the_audit_trail(
     client: httpx.AsyncClient, registered: RegisteredUser, rows: AsyncEngine, register: Register
 ) -> None:
     user_id, form = registered["user"]["id"], registered["form"]
-    assert (await client.delete("/v1/users/me", headers=bearer(registered))).status_code == 204
+    password = {"current_password": form["password"]}
+    deleted = await client.request("DELETE", "/v1/users/me", json=password, headers=bearer(registered))
+    assert deleted.status_code == 204
     assert problem(await client.get("/v1/users/me", headers=bearer(registered))) == (401, "invalid-token")
     refresh = {"refresh_token": registered["refresh_token"]}
     assert problem(await client.post("/v1/refresh", json=refresh)) == (401, "invalid-refresh-token")
@@ -88,14 +90,18 @@ async def test_export_contains_actions_of_others_without_their_data(
 
 async def test_export_contains_everything_except_secrets(client: httpx.AsyncClient, registered: RegisteredUser) -> None:
     await log_in(client, registered)
-    await client.patch("/v1/users/me", json={"email": "other-ada@example.com"}, headers=bearer(registered))
+    new = {"email": "other-ada@example.com", "current_password": registered["form"]["password"]}
+    assert (await client.patch("/v1/users/me", json=new, headers=bearer(registered))).status_code == 200
     answer = await client.get("/v1/users/me/export", headers=bearer(registered))
     assert answer.headers["content-disposition"] == 'attachment; filename="tandem-account.json"'
     export = answer.json()
     assert export["profile"]["username"] == registered["form"]["username"]
     assert export["profile"]["pending_email"] == "other-ada@example.com"
     assert len(export["sessions"]) == 2
-    assert [token["email"] for token in export["mail_tokens"]] == ["other-ada@example.com"]
+    assert {(token["purpose"], token["email"]) for token in export["mail_tokens"]} == {
+        ("confirm-email", "other-ada@example.com"),
+        ("undo-email", registered["form"]["email"]),
+    }
     assert [event["event"] for event in export["audit_events"]] == [
         "user_created",
         "session_created",

@@ -7,6 +7,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from fastapi import FastAPI
+from passlib.hash import argon2
 from pydantic import SecretStr
 from sqlalchemy import Connection, func, select, table, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -24,6 +25,7 @@ from support.commands import run_command
 from support.responses import bearer, problem
 
 TICK_SECONDS = 0.01
+PASSWORD = "correct horse battery staple"
 
 
 def settings_for(schema: str, secret: str = "local-only-of-the-tests") -> Settings:
@@ -246,6 +248,44 @@ async def test_accounts_can_be_used_while_the_schema_of_the_release_before_is_mi
         assert (await client.patch("/v1/users/me", json=change, headers=bearer(tokens))).status_code == 200
         answer = await client.post("/v1/register", json=form | {"email": "other@example.com"})
         assert problem(answer) == (409, "username-taken")
+
+
+async def test_accounts_of_the_last_release_work_while_its_replicas_run(
+    empty_schema: str, settings: Settings, new_form: NewForm
+) -> None:
+    """The migration happens while they serve, and they go on writing rows without the new columns."""
+    await upgrade(empty_schema, to="0003")
+    password_hash = argon2.using(type="ID", memory_cost=8192, rounds=1).hash(PASSWORD)
+    insert_user = text(
+        "INSERT INTO users (id, username, name, email, role, is_active, created_at, updated_at)"
+        " VALUES (:id, :id, 'Ada', CONCAT(:id, '@example.com'), 'customer', 1, NOW(6), NOW(6))"
+    )
+    insert_credential = text("INSERT INTO credentials (user_id, password_hash) VALUES (:id, :hash)")
+    insert_token = text(
+        "INSERT INTO one_time_tokens (token_hash, purpose, user_id, email, created_at, expires_at)"
+        " VALUES (:hash, 'confirm-email', :id, CONCAT(:id, '@example.com'), NOW(6), NOW(6) + INTERVAL 1 DAY)"
+    )
+    engine = create_engine(empty_schema)
+
+    async def register_at_the_last_release(username: str) -> None:
+        async with engine.begin() as connection:
+            await connection.execute(insert_user, {"id": username})
+            await connection.execute(insert_credential, {"id": username, "hash": password_hash})
+            await connection.execute(insert_token, {"id": username, "hash": token_hash(f"token of {username}")})
+
+    await register_at_the_last_release("before")
+    own = settings.model_copy(update={"mysql_url": SecretStr(empty_schema)})
+    await prepare(own)
+    await register_at_the_last_release("after")
+    await engine.dispose()
+    async with running_app(own) as app, client_of(app) as client:
+        for username in ("before", "after"):
+            confirmation = {"token": f"token of {username}"}
+            assert (await client.post("/v1/email/verify", json=confirmation)).status_code == 204
+            tokens = (await client.post("/v1/login", json={"login": username, "password": PASSWORD})).json()
+            change = {"email": f"new-{username}@example.com", "current_password": PASSWORD}
+            answer = await client.patch("/v1/users/me", json=change, headers=bearer(tokens))
+            assert (answer.status_code, answer.json().get("pending_email")) == (200, change["email"])
 
 
 async def test_housekeeping_deletes_expired_rows(empty_schema: str, settings: Settings, new_form: NewForm) -> None:

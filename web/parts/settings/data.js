@@ -40,15 +40,16 @@ function deleteAccount(profile, session, signal) {
     (close) =>
       form(
         [
-          element("p", {}, "This can’t be undone. Enter your username to confirm."),
-          field(`Your username, ${profile.username}`, { name: "username", autocomplete: "off", autocapitalize: "none", required: true, autofocus: true }),
+          element("p", {}, "This can’t be undone. Enter your password to confirm."),
+          // For password managers.
+          element("input", { type: "text", autocomplete: "username", value: profile.username, hidden: true, readonly: true, "aria-label": "Username" }),
+          field("Current password", { name: "current_password", type: "password", autocomplete: "current-password", required: true, autofocus: true }),
         ],
         {
           action: "Delete my account permanently",
           signal,
-          async onsubmit({ username }) {
-            if (username !== profile.username) return "Wrong username: nothing was deleted.";
-            await remove(`${AUTH}/users/me`);
+          async onsubmit(values) {
+            await remove(`${AUTH}/users/me`, { body: values });
             close();
             session.forget();
             toast("Your account was deleted.");

@@ -7,30 +7,29 @@ import { toast } from "../toast.js";
 export function email({ profile, signal }) {
   const state = element("div", {});
   const show = () => replaceChildren(state, description(profile), isPending(profile) && resendButton(signal));
-  async function change({ email: address }) {
-    Object.assign(profile, await patch(`${AUTH}/users/me`, { email: address }, { signal }));
+  const created = form(
+    [
+      // For password managers.
+      element("input", { type: "text", autocomplete: "username", value: profile.username, hidden: true, readonly: true, "aria-label": "Username" }),
+      field("New email", {
+        name: "email",
+        type: "email",
+        hint: "Replaces your current email when you open the link that we send to it.",
+        autocomplete: "email",
+        required: true,
+      }),
+      field("Current password", { name: "current_password", type: "password", autocomplete: "current-password", required: true }),
+    ],
+    { action: "Change email", signal, onsubmit: change },
+  );
+  async function change(values) {
+    Object.assign(profile, await patch(`${AUTH}/users/me`, values, { signal }));
+    created.reset();
     show();
     return profile.pending_email === null ? "Saved." : `We sent an email to ${profile.pending_email}.`;
   }
   show();
-  return element(
-    "section",
-    {},
-    element("h2", {}, "Email"),
-    state,
-    form(
-      [
-        field("New email", {
-          name: "email",
-          type: "email",
-          hint: "Replaces your current email when you open the link that we send to it.",
-          autocomplete: "email",
-          required: true,
-        }),
-      ],
-      { action: "Change email", signal, onsubmit: change },
-    ),
-  );
+  return element("section", {}, element("h2", {}, "Email"), state, created);
 }
 
 const isPending = ({ email_verified, pending_email }) => !email_verified || pending_email !== null;

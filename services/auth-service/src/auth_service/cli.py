@@ -21,11 +21,13 @@ from auth_service.database import utc_now
 from auth_service.keys.encryption import WrongSecret
 from auth_service.keys.schedule import published, signing
 from auth_service.main import create_app, database_of, key_ring, prepare
+from auth_service.one_time_tokens.repository import OneTimeTokenRepository
 from auth_service.passwords.policy import weakness
 from auth_service.registration.schemas import Registration
 from auth_service.registration.service import new_user
 from auth_service.services import password_hasher
 from auth_service.settings import Settings
+from auth_service.users.problems import EmailTaken
 from auth_service.users.usernames import Usernames
 from service_kit.logging import configure_logging
 from service_kit.problems import Problem
@@ -129,6 +131,8 @@ async def _create_admin(settings: Settings, arguments: argparse.Namespace) -> No
             # The operator vouches for the address.
             user.credential.email_verified_at = utc_now()
             await Usernames(timedelta(days=settings.auth_username_hold_days), utc_now).create(session, user)
+            if await OneTimeTokenRepository(session).is_held(user.email, utc_now(), except_user_id=user.id):
+                raise EmailTaken
             audit = AuditTrail(utc_now)
             await audit.record(
                 session, Event.USER_CREATED, INTERNAL, user_id=user.id, role=user.role, by="command line"

@@ -18,6 +18,7 @@ from auth_service.mail.mailer import Mailer
 from auth_service.mail.messages import MailComposer
 from auth_service.metrics import AuthMetrics
 from auth_service.passwords.hashing import PasswordHasher
+from auth_service.passwords.reauthentication import Reauthenticator
 from auth_service.passwords.service import PasswordService
 from auth_service.profile.service import ProfileService
 from auth_service.registration.service import RegistrationService
@@ -76,7 +77,8 @@ class Services:
             refresh_grace=timedelta(seconds=settings.auth_refresh_grace_seconds),
         )
         sessions = SessionService(database, access_tokens, lifetimes, audit, clock, metrics)
-        addresses = EmailAddressService(database, mailer, mails, limiter, limits, audit, clock)
+        reauthenticator = Reauthenticator(database, hasher, limiter, limits, audit)
+        addresses = EmailAddressService(database, sessions, mailer, mails, limiter, limits, audit, clock)
         usernames = Usernames(timedelta(days=settings.auth_username_hold_days), clock)
         must_verify = settings.auth_require_email_verification
         return cls(
@@ -99,8 +101,10 @@ class Services:
                 metrics,
                 require_verified_email=must_verify,
             ),
-            profiles=ProfileService(database, addresses, usernames, mailer, audit, clock),
+            profiles=ProfileService(database, reauthenticator, addresses, usernames, mailer, audit, clock),
             addresses=addresses,
-            passwords=PasswordService(database, hasher, sessions, mailer, mails, limiter, limits, audit, clock),
+            passwords=PasswordService(
+                database, hasher, reauthenticator, sessions, mailer, mails, limiter, limits, audit, clock
+            ),
             administration=AdministrationService(database, sessions, usernames, audit, clock),
         )

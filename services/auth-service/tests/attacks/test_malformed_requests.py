@@ -84,5 +84,6 @@ async def test_taken_username_together_with_a_new_email(
     client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser
 ) -> None:
     change = {"username": registered["form"]["username"], "email": "new@example.com"}
-    answer = await client.patch("/v1/users/me", json=change, headers=bearer(admin))
+    password = {"current_password": admin["form"]["password"]}
+    answer = await client.patch("/v1/users/me", json=change | password, headers=bearer(admin))
     assert problem(answer) == (409, "username-taken")

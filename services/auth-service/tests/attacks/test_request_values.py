@@ -51,11 +51,18 @@ BODIES: dict[tuple[str, str], Json] = {
     ("post", "/v1/token"): {"grant_type": "password", "username": "nobody_here", "password": PASSWORD},
     ("post", "/v1/refresh"): {"refresh_token": "nobody's"},
     ("post", "/v1/logout"): {"refresh_token": "nobody's"},
-    ("patch", "/v1/users/me"): {"username": "renamed", "name": "Renamed", "email": "renamed@example.com"},
+    ("patch", "/v1/users/me"): {
+        "username": "renamed",
+        "name": "Renamed",
+        "email": "renamed@example.com",
+        "current_password": PASSWORD,
+    },
+    ("delete", "/v1/users/me"): {"current_password": PASSWORD},
     ("post", "/v1/users/me/password"): {"current_password": PASSWORD, "new_password": "another correct horse"},
     ("post", "/v1/password/forgot"): {"email": "nobody@example.com"},
     ("post", "/v1/password/reset"): {"token": "nobody's", "new_password": "another correct horse"},
     ("post", "/v1/email/verify"): {"token": "nobody's"},
+    ("post", "/v1/email/undo"): {"token": "nobody's"},
     ("patch", "/v1/users/{user_id}"): {"name": "Renamed", "role": "customer", "is_active": True},
 }
 # OAuth2 clients may send these fields. They are ignored.

@@ -1,1 +1,1 @@
-"""Email addresses: confirmation by a mailed token, and change after a confirmation."""
+"""Email addresses: confirmation by a mailed token, change after a confirmation, and undo of a change."""

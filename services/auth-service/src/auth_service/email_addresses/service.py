@@ -1,6 +1,7 @@
 """Rules of email addresses."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -8,13 +9,14 @@ from auth_service.audit.models import Event
 from auth_service.audit.service import AuditTrail
 from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
-from auth_service.email_addresses.problems import InvalidEmailToken
+from auth_service.email_addresses.problems import InvalidEmailToken, InvalidUndoToken
 from auth_service.limits.policies import Limits
 from auth_service.limits.service import AttemptLimiter, Subject
 from auth_service.mail.mailer import Mailer
 from auth_service.mail.messages import Mail, MailComposer, MailKind
-from auth_service.one_time_tokens.models import LIFETIMES, Purpose
+from auth_service.one_time_tokens.models import LIFETIMES, OneTimeToken, Purpose
 from auth_service.one_time_tokens.repository import OneTimeTokenRepository
+from auth_service.sessions.service import SessionService
 from auth_service.users.models import User
 from auth_service.users.problems import EmailTaken
 from auth_service.users.repository import UserRepository
@@ -24,6 +26,7 @@ from service_kit.rate_limit import RateLimit
 @dataclass(frozen=True)
 class EmailAddressService:
     database: Database
+    sessions: SessionService
     mailer: Mailer
     mails: MailComposer
     limiter: AttemptLimiter
@@ -33,8 +36,7 @@ class EmailAddressService:
 
     async def confirmation(self, session: AsyncSession, user: User) -> Mail:
         """A mail that confirms the present address. Its token is stored in the caller's transaction."""
-        token, now = await self._token(session, user, user.email), self.clock()
-        expires = now + LIFETIMES[Purpose.CONFIRM_EMAIL]
+        token, expires = await self._token(session, Purpose.CONFIRM_EMAIL, user, user.email)
         return self.mails.confirm_email(user.email, user.name, token=token, expires=expires)
 
     async def change(self, session: AsyncSession, user: User, email: str) -> list[Mail]:
@@ -47,29 +49,60 @@ class EmailAddressService:
         if owner is not None and owner.id != user.id:
             raise EmailTaken
         user.credential.pending_email = email
-        token, now = await self._token(session, user, email), self.clock()
-        expires = now + LIFETIMES[Purpose.CONFIRM_EMAIL]
+        token, expires = await self._token(session, Purpose.CONFIRM_EMAIL, user, email)
+        undo, undo_expires = await self._token(session, Purpose.UNDO_EMAIL, user, user.email)
         return [
             self.mails.confirm_new_email(email, user.name, token=token, expires=expires),
-            self.mails.email_change_notice(user.email, user.name, when=now),
+            self.mails.email_change_notice(user.email, user.name, when=self.clock(), token=undo, expires=undo_expires),
         ]
 
     async def confirm(self, token: str, client: ClientInfo) -> None:
-        """Confirm the address that the token was mailed to. Raises `InvalidEmailToken`, `EmailTaken`."""
+        """Confirm the address that the token was mailed to. Raises `InvalidEmailToken`, `EmailTaken`.
+
+        A changed address ends all one-time tokens of the account. The old address gets a link that undoes the change.
+        """
+        notice = None
         async with self.database.transaction() as session:
-            used = await OneTimeTokenRepository(session).use(Purpose.CONFIRM_EMAIL, token, self.clock())
-            users = UserRepository(session)
-            user = await users.lock(used.user_id) if used else None
+            used, user = await self._use(session, Purpose.CONFIRM_EMAIL, token)
             if used is None or user is None:
                 raise InvalidEmailToken
-            is_new = used.email != user.email
-            user.email = used.email
-            user.updated_at = user.credential.email_verified_at = self.clock()
-            user.credential.pending_email = None
-            await users.flush()
+            old = user.email
+            is_new = used.email != old
+            await self._set(session, user, used.email)
+            if is_new:
+                await OneTimeTokenRepository(session).withdraw_all(user.id)
+                undo, expires = await self._token(session, Purpose.UNDO_EMAIL, user, old)
+                notice = self.mails.email_changed_notice(old, user.name, when=self.clock(), token=undo, expires=expires)
             await self.audit.record(
                 session, Event.USER_UPDATED, client, user_id=user.id, email_confirmed=True, is_new=is_new
             )
+        if notice is not None:
+            self.mailer.try_send(notice)
+
+    async def undo(self, token: str, client: ClientInfo) -> None:
+        """Restore the address that the token was mailed to, or cancel a change that is not confirmed yet.
+
+        An intruder may have made the change and know the password. So this ends all sessions, all one-time tokens
+        except those of still older addresses, and the use of the password for sensitive actions. Raises
+        `InvalidUndoToken`, and `EmailTaken`, which no account can cause while `ensure_not_held` is called.
+        """
+        async with self.database.transaction() as session:
+            used, user = await self._use(session, Purpose.UNDO_EMAIL, token)
+            if used is None or user is None:
+                raise InvalidUndoToken
+            await self._set(session, user, used.email)
+            user.credential.is_password_reset_due = True
+            await OneTimeTokenRepository(session).withdraw_all(user.id, undo_since=used.created_at)
+            await self.sessions.revoke(session, user)
+            await self.audit.record(session, Event.USER_UPDATED, client, user_id=user.id, email_restored=True)
+
+    async def ensure_not_held(self, session: AsyncSession, user: User) -> None:
+        """Raises `EmailTaken` if another account gave up this user's address so recently that it may undo that.
+
+        Call this after the user was sent to MySQL: the unique index has made the transaction wait for the other one.
+        """
+        if await OneTimeTokenRepository(session).is_held(user.email, self.clock(), except_user_id=user.id):
+            raise EmailTaken
 
     async def resend(self, user_id: str, client: ClientInfo) -> RateLimit:
         """Mail another token for an unconfirmed address, if the user has one. Raises `TooManyRequests`."""
@@ -99,5 +132,26 @@ class EmailAddressService:
 
         self.mailer.try_submit(MailKind.REGISTRATION_WITH_TAKEN_EMAIL, mail)
 
-    async def _token(self, session: AsyncSession, user: User, email: str) -> str:
-        return await OneTimeTokenRepository(session).issue(Purpose.CONFIRM_EMAIL, user, email, self.clock())
+    async def _use(
+        self, session: AsyncSession, purpose: Purpose, token: str
+    ) -> tuple[OneTimeToken | None, User | None]:
+        """Lock the owner of a token and use the token up. None if it is invalid, used or expired."""
+        tokens = OneTimeTokenRepository(session)
+        found = await tokens.get(purpose, token, self.clock())
+        user = await UserRepository(session).lock(found.user_id) if found else None
+        is_used = found is not None and user is not None and await tokens.use(found)
+        return (found, user) if is_used else (None, None)
+
+    async def _set(self, session: AsyncSession, user: User, email: str) -> None:
+        """Give a locked user an address whose mails the user reads. Raises `EmailTaken`."""
+        user.email = email
+        user.updated_at = user.credential.email_verified_at = self.clock()
+        user.credential.pending_email = None
+        await UserRepository(session).flush()
+        await self.ensure_not_held(session, user)
+
+    async def _token(self, session: AsyncSession, purpose: Purpose, user: User, email: str) -> tuple[str, datetime]:
+        """A new token, and when it expires."""
+        now = self.clock()
+        token = await OneTimeTokenRepository(session).issue(purpose, user, email, now)
+        return token, now + LIFETIMES[purpose]

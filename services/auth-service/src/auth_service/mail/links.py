@@ -22,5 +22,8 @@ class Links:
     def confirm_email(self, token: str) -> str:
         return f"{self.base}/confirm-email#token={quote(token, safe='')}"
 
+    def undo_email(self, token: str) -> str:
+        return f"{self.base}/undo-email#token={quote(token, safe='')}"
+
     def reset_password(self, token: str) -> str:
         return f"{self.base}/reset-password#token={quote(token, safe='')}"

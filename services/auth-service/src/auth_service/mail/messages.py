@@ -28,6 +28,7 @@ class MailKind(StrEnum):
     CONFIRM_EMAIL = "confirm_email"
     CONFIRM_NEW_EMAIL = "confirm_new_email"
     EMAIL_CHANGE_NOTICE = "email_change_notice"
+    EMAIL_CHANGED_NOTICE = "email_changed_notice"
     RESET_PASSWORD = "reset_password"  # noqa: S105 - a kind of mail
     PASSWORD_CHANGED_NOTICE = "password_changed_notice"  # noqa: S105 - a kind of mail
     REGISTRATION_WITH_TAKEN_EMAIL = "registration_with_taken_email"
@@ -37,6 +38,7 @@ _SUBJECTS = {
     MailKind.CONFIRM_EMAIL: "Tandem: confirm your email address",
     MailKind.CONFIRM_NEW_EMAIL: "Tandem: confirm your new email address",
     MailKind.EMAIL_CHANGE_NOTICE: "Tandem: your email address is about to change",
+    MailKind.EMAIL_CHANGED_NOTICE: "Tandem: your email address was changed",
     MailKind.RESET_PASSWORD: "Tandem: choose a new password",
     MailKind.PASSWORD_CHANGED_NOTICE: "Tandem: your password was changed",
     MailKind.REGISTRATION_WITH_TAKEN_EMAIL: "Tandem: you already have an account",
@@ -95,9 +97,17 @@ class MailComposer:
         link = self._links.confirm_email(token)
         return self._compose(MailKind.CONFIRM_NEW_EMAIL, to, name, link=link, token=token, expires=expires)
 
-    def email_change_notice(self, to: str, name: str, *, when: datetime) -> Mail:
-        """To the old address after a change, which an intruder may have made."""
-        return self._compose(MailKind.EMAIL_CHANGE_NOTICE, to, name, when=when)
+    def email_change_notice(self, to: str, name: str, *, when: datetime, token: str, expires: datetime) -> Mail:
+        """To the present address when a change is requested, perhaps by an intruder. The token cancels it."""
+        link = self._links.undo_email(token)
+        return self._compose(MailKind.EMAIL_CHANGE_NOTICE, to, name, when=when, link=link, token=token, expires=expires)
+
+    def email_changed_notice(self, to: str, name: str, *, when: datetime, token: str, expires: datetime) -> Mail:
+        """To the old address after a change, which an intruder may have made. The token undoes it."""
+        link = self._links.undo_email(token)
+        return self._compose(
+            MailKind.EMAIL_CHANGED_NOTICE, to, name, when=when, link=link, token=token, expires=expires
+        )
 
     def reset_password(self, to: str, name: str, *, token: str, minutes: int) -> Mail:
         """To a user who has forgotten the password. The token works for `minutes`."""

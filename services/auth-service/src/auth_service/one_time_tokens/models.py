@@ -12,14 +12,23 @@ from auth_service.database import Table
 class Purpose(StrEnum):
     RESET_PASSWORD = "reset-password"  # noqa: S105 - a purpose, not a password
     CONFIRM_EMAIL = "confirm-email"
+    UNDO_EMAIL = "undo-email"
 
 
-# ASVS 5.0 §6.5.5 limits a token that gives access to an account to ten minutes. A confirmation gives no access.
-LIFETIMES = {Purpose.RESET_PASSWORD: timedelta(minutes=10), Purpose.CONFIRM_EMAIL: timedelta(days=1)}
+# ASVS 5.0 §6.5.5 limits a token that gives access to an account to ten minutes. A confirmation and an undo give no
+# access.
+LIFETIMES = {
+    Purpose.RESET_PASSWORD: timedelta(minutes=10),
+    Purpose.CONFIRM_EMAIL: timedelta(days=1),
+    Purpose.UNDO_EMAIL: timedelta(hours=72),
+}
 
 
 class OneTimeToken(Table):
-    """`email` is the address that the token was sent to: using it proves that the user reads mail there."""
+    """`email` is the address that the token was sent to: using it proves that the user reads mail there.
+
+    An undo token restores this address. As long as it is valid, no other account can take the address.
+    """
 
     __tablename__ = "one_time_tokens"
 

@@ -13,12 +13,19 @@ from auth_service.users.models import User
 
 
 class OneTimeTokenRepository:
+    """Lock the user first, where a transaction does both: so no two transactions wait for each other."""
+
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
     async def issue(self, purpose: Purpose, user: User, email: str, now: datetime) -> str:
-        """Store a new token and return it. Older tokens of this user for the same purpose stop working."""
-        await self.withdraw(purpose, user.id)
+        """Store a new token and return it.
+
+        Older tokens of this user for the same purpose stop working, except those that undo a change: an intruder who
+        changes the address twice must not end the first owner's link.
+        """
+        if purpose is not Purpose.UNDO_EMAIL:
+            await self.withdraw(purpose, user.id)
         token = new_token()
         self._session.add(
             OneTimeToken(
@@ -40,15 +47,34 @@ class OneTimeTokenRepository:
         found: OneTimeToken | None = await self._session.scalar(query)
         return found
 
-    async def use(self, purpose: Purpose, token: str, now: datetime) -> OneTimeToken | None:
-        """Use up a valid token and return it, or None. Of two concurrent calls one gets the token."""
-        found = await self.get(purpose, token, now)
-        deletion = delete(OneTimeToken).where(OneTimeToken.token_hash == token_hash(token))
-        return found if found and await rows_affected(self._session, deletion) else None
+    async def use(self, token: OneTimeToken) -> bool:
+        """Use up a token. Of two concurrent calls one returns true."""
+        deletion = delete(OneTimeToken).where(OneTimeToken.token_hash == token.token_hash)
+        return await rows_affected(self._session, deletion) == 1
 
     async def withdraw(self, purpose: Purpose, user_id: str) -> None:
         of_user = (OneTimeToken.user_id == user_id) & (OneTimeToken.purpose == purpose)
         await self._session.execute(delete(OneTimeToken).where(of_user))
+
+    async def withdraw_all(self, user_id: str, *, undo_since: datetime | None = None) -> None:
+        """Withdraw all tokens of a user, but of those that undo a change only the ones since `undo_since`, if given.
+
+        Undo tokens outlive a change of the password or the address, because an intruder may have made it.
+        """
+        ends = OneTimeToken.purpose != Purpose.UNDO_EMAIL
+        if undo_since is not None:
+            ends |= OneTimeToken.created_at >= undo_since
+        await self._session.execute(delete(OneTimeToken).where(OneTimeToken.user_id == user_id, ends))
+
+    async def is_held(self, email: str, now: datetime, *, except_user_id: str) -> bool:
+        """Whether another user may still restore this address."""
+        query = select(OneTimeToken.user_id).where(
+            OneTimeToken.purpose == Purpose.UNDO_EMAIL,
+            OneTimeToken.email == email,
+            OneTimeToken.user_id != except_user_id,
+            OneTimeToken.expires_at > now,
+        )
+        return await self._session.scalar(query.limit(1)) is not None
 
     async def list_valid(self, user_id: str, now: datetime) -> Sequence[OneTimeToken]:
         valid = (OneTimeToken.user_id == user_id) & (OneTimeToken.expires_at > now)

@@ -7,7 +7,12 @@ from fastapi import APIRouter, Response
 from auth_service.authorization import SCOPE_PROBLEMS, CallerMayWriteProfile
 from auth_service.client_info import ClientInfoDep
 from auth_service.dependencies import service
-from auth_service.passwords.problems import InvalidResetToken, PasswordTooWeak, WrongCurrentPassword
+from auth_service.passwords.problems import (
+    InvalidResetToken,
+    PasswordTooWeak,
+    ReauthenticationRequired,
+    WrongCurrentPassword,
+)
 from auth_service.passwords.schemas import PasswordChange, PasswordForgotten, PasswordReset
 from auth_service.passwords.service import PasswordService
 from service_kit.problems import (
@@ -27,9 +32,17 @@ PasswordServiceDep = Annotated[PasswordService, service("passwords")]
     "/users/me/password",
     status_code=204,
     summary="Change your password",
-    description="Ends your other sessions and revokes all access tokens. Refresh yours afterwards.",
+    description=(
+        "Ends your other sessions and all mailed links, except those that undo a change of the address, and revokes "
+        "all access tokens. Refresh yours afterwards."
+    ),
     responses=problem_responses(
-        *SCOPE_PROBLEMS, WrongCurrentPassword, PasswordTooWeak, ValidationFailed, TooManyRequests
+        *SCOPE_PROBLEMS,
+        WrongCurrentPassword,
+        ReauthenticationRequired,
+        PasswordTooWeak,
+        ValidationFailed,
+        TooManyRequests,
     ),
 )
 async def change_password(

@@ -16,6 +16,14 @@ Password = Annotated[
 ]
 
 
+# Confirms a sensitive action. Optional, because its absence is a problem of its own: `reauthentication-required`.
+CurrentPassword = Annotated[
+    str | None,
+    StringConstraints(max_length=MAX_LENGTH),
+    Field(examples=["correct horse battery staple"], json_schema_extra={"format": "password"}),
+]
+
+
 class PasswordChange(RequestBody):
     current_password: Annotated[str, StringConstraints(min_length=1, max_length=MAX_LENGTH)] = Field(
         examples=["correct horse battery staple"]

@@ -17,6 +17,7 @@ from auth_service.one_time_tokens.repository import OneTimeTokenRepository
 from auth_service.passwords.hashing import PasswordHasher
 from auth_service.passwords.policy import weakness
 from auth_service.passwords.problems import InvalidResetToken, PasswordTooWeak, WrongCurrentPassword
+from auth_service.passwords.reauthentication import Reauthenticator
 from auth_service.passwords.schemas import PasswordChange, PasswordReset
 from auth_service.sessions.service import SessionService
 from auth_service.users.models import User
@@ -28,6 +29,7 @@ from service_kit.rate_limit import RateLimit
 class PasswordService:
     database: Database
     hasher: PasswordHasher
+    reauthenticator: Reauthenticator
     sessions: SessionService
     mailer: Mailer
     mails: MailComposer
@@ -39,24 +41,18 @@ class PasswordService:
     async def change(self, user: User, session_id: str, change: PasswordChange, client: ClientInfo) -> None:
         """Change a logged-in user's password, and end all other sessions.
 
-        Raises `PasswordTooWeak`, `WrongCurrentPassword`, and `TooManyRequests`, because a stolen access token must not
-        allow guesses in addition to those of the login.
+        Raises `PasswordTooWeak`, `WrongCurrentPassword`, `ReauthenticationRequired`, `TooManyRequests`.
         """
         self._check(change.new_password, user)
-        attempts = self.limits.guesses(user.id)
-        async with self.database.transaction() as session:
-            await self.limiter.take(session, [attempts])
-        verified_hash = user.credential.password_hash
-        if not await self.hasher.verify(change.current_password, verified_hash):
-            async with self.database.transaction() as session:
-                await self.audit.record(session, Event.PASSWORD_CHANGE_FAIL, client, user_id=user.id)
-            raise WrongCurrentPassword
+        verified_hash = await self.reauthenticator.verify(
+            user, change.current_password, client, wrong=WrongCurrentPassword, event=Event.PASSWORD_CHANGE_FAIL
+        )
         new_hash = await self.hasher.hash(change.new_password)
         async with self.database.transaction() as session:
             changed = await UserRepository(session).lock(user.id)
-            if changed is None or changed.credential.password_hash != verified_hash:
-                raise WrongCurrentPassword  # it was changed in the meantime
-            await self.limiter.reset(session, attempts)
+            if changed is None:
+                raise WrongCurrentPassword  # it was deleted in the meantime
+            await self.reauthenticator.accept(session, changed, verified_hash)
             await self._set(session, changed, new_hash, client, reason="changed", except_id=session_id)
         self._notify(user)
 
@@ -106,13 +102,15 @@ class PasswordService:
         self._check(reset.new_password, user)
         new_hash = await self.hasher.hash(reset.new_password)
         async with self.database.transaction() as session:
-            used = await tokens(session).use(purpose, reset.token, self.clock())
-            changed = await UserRepository(session).lock(user.id) if used else None
-            if used is None or changed is None or not changed.is_active:
+            changed = await UserRepository(session).lock(user.id)
+            used = await tokens(session).get(purpose, reset.token, self.clock())
+            if changed is None or not changed.is_active or used is None or not await tokens(session).use(used):
                 raise InvalidResetToken
-            if used.email == changed.email:
-                # The token proves that the user reads mail there.
-                changed.credential.email_verified_at = changed.credential.email_verified_at or self.clock()
+            if used.email != changed.email:
+                raise InvalidResetToken  # the address was changed while the mail was written
+            # The token proves that the user reads mail there.
+            changed.credential.email_verified_at = changed.credential.email_verified_at or self.clock()
+            changed.credential.is_password_reset_due = False
             await self.limiter.reset(session, self.limits.guesses(changed.id))
             await self._set(session, changed, new_hash, client, reason="reset")
         self._notify(user)
@@ -133,12 +131,9 @@ class PasswordService:
     ) -> None:
         user.credential.password_hash = password_hash
         user.credential.password_changed_at = self.clock()
-        tokens = OneTimeTokenRepository(session)
-        await tokens.withdraw(Purpose.RESET_PASSWORD, user.id)
-        if user.credential.pending_email:
-            # An intruder with the old password may have requested the change.
-            await tokens.withdraw(Purpose.CONFIRM_EMAIL, user.id)
-            user.credential.pending_email = None
+        # An intruder with the old password may have requested a change of the address.
+        user.credential.pending_email = None
+        await OneTimeTokenRepository(session).withdraw_all(user.id)
         await self.sessions.revoke(session, user, except_id=except_id)
         await self.audit.record(session, Event.PASSWORD_CHANGE, client, user_id=user.id, reason=reason)
 

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Response
 from auth_service.authorization import SCOPE_PROBLEMS, CallerMayWriteProfile
 from auth_service.client_info import ClientInfoDep
 from auth_service.dependencies import service
-from auth_service.profile.schemas import Export, ProfileChange
+from auth_service.passwords.problems import ReauthenticationRequired
+from auth_service.profile.schemas import AccountDeletion, Export, ProfileChange
 from auth_service.profile.service import ProfileService
 from auth_service.sessions.authentication import CurrentCaller
 from auth_service.users.problems import EmailTaken, LastAdmin, UsernameReserved, UsernameTaken
@@ -39,28 +40,45 @@ async def read_own_profile(caller: CurrentCaller) -> UserProfile:
     "",
     summary="Change your profile",
     description=(
-        "A new email address is `pending_email` until it is confirmed with the mailed link. A former username is held "
-        "for you, by default for 30 days; an account can hold ten."
+        "A new email address needs `current_password`. It is `pending_email` until it is confirmed with the mailed "
+        "link. The old address gets a link that undoes the change for 72 hours. A former username is held for you, by "
+        "default for 30 days; an account can hold ten."
     ),
     responses=problem_responses(
-        *SCOPE_PROBLEMS, UsernameTaken, EmailTaken, ValidationFailed, UsernameReserved, TooManyRequests
+        *SCOPE_PROBLEMS,
+        ReauthenticationRequired,
+        UsernameTaken,
+        EmailTaken,
+        ValidationFailed,
+        UsernameReserved,
+        TooManyRequests,
     ),
 )
 async def change_own_profile(
     change: ProfileChange, caller: CallerMayWriteProfile, profiles: ProfileServiceDep, client: ClientInfoDep
 ) -> UserProfile:
-    return UserProfile.model_validate(await profiles.change(caller.user.id, change, client))
+    return UserProfile.model_validate(await profiles.change(caller.user, change, client))
 
 
 @router.delete(
     "",
     status_code=204,
     summary="Delete your account permanently",
-    description="The sync deletes the copy in MongoDB, too. Your tweets stay, without an author.",
-    responses=problem_responses(*SCOPE_PROBLEMS, LastAdmin),
+    description=(
+        "Needs `current_password` in the body. The sync deletes the copy in MongoDB, too. Your tweets stay, without an "
+        "author."
+    ),
+    responses=problem_responses(
+        *SCOPE_PROBLEMS, ReauthenticationRequired, LastAdmin, ValidationFailed, TooManyRequests
+    ),
 )
-async def delete_own_account(caller: CallerMayWriteProfile, profiles: ProfileServiceDep, client: ClientInfoDep) -> None:
-    await profiles.delete(caller.user.id, client)
+async def delete_own_account(
+    caller: CallerMayWriteProfile,
+    profiles: ProfileServiceDep,
+    client: ClientInfoDep,
+    deletion: AccountDeletion | None = None,
+) -> None:
+    await profiles.delete(caller.user, deletion.current_password if deletion else None, client)
 
 
 @router.get(

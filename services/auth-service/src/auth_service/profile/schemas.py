@@ -4,6 +4,7 @@ from pydantic import Field
 
 from auth_service.audit.schemas import AuditEntry
 from auth_service.one_time_tokens.models import Purpose
+from auth_service.passwords.schemas import CurrentPassword
 from auth_service.users.schemas import DisplayName, Email, Username, UserProfile
 from service_kit.schemas import RequestBody, ResponseBody, UtcDatetime, UuidStr
 
@@ -16,6 +17,11 @@ class ProfileChange(RequestBody):
     email: Email | None = Field(
         default=None, description="Replaces the present address when the link in the mail to it is confirmed."
     )
+    current_password: CurrentPassword = Field(default=None, description="Needed for a new `email`.")
+
+
+class AccountDeletion(RequestBody):
+    current_password: CurrentPassword = None
 
 
 class ExportedSession(ResponseBody):

@@ -8,6 +8,8 @@ from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
 from auth_service.email_addresses.service import EmailAddressService
 from auth_service.mail.mailer import Mailer
+from auth_service.passwords.problems import ReauthenticationRequired
+from auth_service.passwords.reauthentication import Reauthenticator
 from auth_service.profile.export import export_of
 from auth_service.profile.schemas import Export, ProfileChange
 from auth_service.users.models import User
@@ -20,21 +22,28 @@ from service_kit.tokens import InvalidToken
 @dataclass(frozen=True)
 class ProfileService:
     database: Database
+    reauthenticator: Reauthenticator
     addresses: EmailAddressService
     usernames: Usernames
     mailer: Mailer
     audit: AuditTrail
     clock: Clock
 
-    async def change(self, user_id: str, change: ProfileChange, client: ClientInfo) -> User:
+    async def change(self, caller: User, change: ProfileChange, client: ClientInfo) -> User:
         """Change the account. A new address must be confirmed before it replaces the old one.
 
-        Raises `UsernameTaken`, `UsernameReserved`, `TooManyRequests`, `EmailTaken`.
+        Raises `UsernameTaken`, `UsernameReserved`, `EmailTaken`, `ReauthenticationRequired`, `TooManyRequests`.
         """
-        mails = []
+        mails, verified_hash = [], None
+        if change.email not in (None, caller.email):
+            verified_hash = await self.reauthenticator.verify(caller, change.current_password, client)
         async with self.database.transaction() as session:
             users = UserRepository(session)
-            user = await _existing(users, user_id)
+            user = await _existing(users, caller.id)
+            if verified_hash is not None:
+                await self.reauthenticator.accept(session, user, verified_hash)
+            elif change.email not in (None, user.email):
+                raise ReauthenticationRequired  # the address was changed in the meantime
             if change.username is not None and change.username != user.username:
                 await self.usernames.rename(session, user, change.username)
             if change.name is not None:
@@ -43,7 +52,7 @@ class ProfileService:
                 mails = await self.addresses.change(session, user, change.email)
             user.updated_at = self.clock()
             await users.flush()
-            fields = sorted(name for name, value in change if value is not None)
+            fields = sorted(name for name, value in change if value is not None and name != "current_password")
             await self.audit.record(session, Event.USER_UPDATED, client, user_id=user.id, fields=fields)
         for mail in mails:
             self.mailer.try_send(mail)
@@ -56,15 +65,17 @@ class ProfileService:
             await self.audit.record(session, Event.SENSITIVE_READ, client, user_id=user_id, what="export")
         return export
 
-    async def delete(self, user_id: str, client: ClientInfo) -> None:
-        """Delete the account permanently. Raises `LastAdmin`."""
+    async def delete(self, caller: User, password: str | None, client: ClientInfo) -> None:
+        """Delete the account permanently. Raises `ReauthenticationRequired`, `TooManyRequests`, `LastAdmin`."""
+        verified_hash = await self.reauthenticator.verify(caller, password, client)
         async with self.database.transaction() as session:
             users = UserRepository(session)
             admins = await users.lock_active_admins()
-            user = await _existing(users, user_id)
+            user = await _existing(users, caller.id)
+            await self.reauthenticator.accept(session, user, verified_hash)
             ensure_admin_remains(admins, user)
             await self.usernames.delete(session, user)
-            await self.audit.record(session, Event.USER_DELETED, client, user_id=user_id)
+            await self.audit.record(session, Event.USER_DELETED, client, user_id=user.id)
 
 
 async def _existing(users: UserRepository, user_id: str) -> User:

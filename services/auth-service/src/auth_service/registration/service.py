@@ -153,6 +153,7 @@ class RegistrationService:
     ) -> User:
         user = new_user(registration, password_hash, self.clock())
         await self.usernames.create(session, user)
+        await self.addresses.ensure_not_held(session, user)
         actor_id = actor.user.id if actor else user.id
         await self.audit.record(session, Event.USER_CREATED, client, user_id=user.id, actor_id=actor_id, role=user.role)
         self.metrics.registrations.inc()

@@ -43,7 +43,11 @@ class User(Table):
 
 
 class Credential(Table):
-    """The private part of an account. `pending_email` is a new address that is not confirmed yet."""
+    """The private part of an account.
+
+    `pending_email` is a new address that is not confirmed yet. `is_password_reset_due`: a change of the address was
+    undone, so that an intruder knows the password; no sensitive action accepts it before it is reset by mail.
+    """
 
     __tablename__ = "credentials"
 
@@ -52,6 +56,7 @@ class Credential(Table):
     password_changed_at: Mapped[datetime | None]
     email_verified_at: Mapped[datetime | None]
     pending_email: Mapped[str | None]
+    is_password_reset_due: Mapped[bool] = mapped_column(default=False)
 
 
 class HeldUsername(Table):

@@ -1,0 +1,62 @@
+"""Asks for the current password again before a sensitive action, so that a stolen access token is not enough for it."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth_service.audit.models import Event
+from auth_service.audit.service import AuditTrail
+from auth_service.client_info import ClientInfo
+from auth_service.database import Database
+from auth_service.limits.policies import Limits
+from auth_service.limits.service import AttemptLimiter
+from auth_service.passwords.hashing import PasswordHasher
+from auth_service.passwords.problems import ReauthenticationRequired
+from auth_service.users.models import User
+from service_kit.problems import Problem
+
+
+@dataclass(frozen=True)
+class Reauthenticator:
+    """`verify` before the action, then `accept` in the transaction of the action."""
+
+    database: Database
+    hasher: PasswordHasher
+    limiter: AttemptLimiter
+    limits: Limits
+    audit: AuditTrail
+
+    async def verify(
+        self,
+        user: User,
+        password: str | None,
+        client: ClientInfo,
+        *,
+        wrong: type[Problem] = ReauthenticationRequired,
+        event: Event = Event.LOGIN_FAIL,
+    ) -> str:
+        """Check the password of a logged-in user. Returns the hash that it matches, for `accept`.
+
+        Raises `ReauthenticationRequired` without a password, `wrong` for another one, and `TooManyRequests`: a stolen
+        token must not allow guesses in addition to those of the login.
+        """
+        if not password:
+            raise ReauthenticationRequired
+        if user.credential.is_password_reset_due:
+            raise ReauthenticationRequired(
+                "Your email address was restored. Choose a new password first, with a mail to that address."
+            )
+        async with self.database.transaction() as session:
+            await self.limiter.take(session, [self.limits.guesses(user.id)])
+        verified_hash = user.credential.password_hash
+        if not await self.hasher.verify(password, verified_hash):
+            async with self.database.transaction() as session:
+                await self.audit.record(session, event, client, user_id=user.id, reason="reauthentication-failed")
+            raise wrong()
+        return verified_hash
+
+    async def accept(self, session: AsyncSession, user: User, verified_hash: str) -> None:
+        """Confirm that the locked user still has the verified password. Raises `ReauthenticationRequired`."""
+        if user.credential.password_hash != verified_hash or user.credential.is_password_reset_due:
+            raise ReauthenticationRequired
+        await self.limiter.reset(session, self.limits.guesses(user.id))
