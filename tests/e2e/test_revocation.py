@@ -3,17 +3,21 @@
 import asyncio
 import os
 import secrets
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
 from e2e.copies import Copies
-from e2e.users import User
+from e2e.users import User, register
 from embedded_stack import Stack
 from embedded_stack.components.services import script
 from support.polling import eventually
 from support.responses import problem
+from support.sse import Listener
 
+# Less than the time between heartbeats.
+STREAM_DEADLINE = 10
 ME, TWEETS = "/api/auth/v1/users/me", "/api/tweets/v1/tweets"
 
 
@@ -83,6 +87,42 @@ async def test_admin_created_on_the_command_line_deactivates_a_user_in_both_serv
         assert changed.status_code == 200, changed.text
         assert problem(await user.client.get(ME)) == (401, "invalid-token")
         await refused(user)
+
+
+@pytest.fixture
+async def admin(running_stack: Stack, copies: Copies) -> AsyncIterator[User]:
+    admin = await register(running_stack.addresses["GATEWAY_URL"])
+    await copies.execute("UPDATE auth.users SET role = 'admin' WHERE id = :id", id=admin.id)
+    await log_in(admin)
+    yield admin
+    await admin.client.aclose()
+
+
+@pytest.mark.parametrize("way", ["demotion", "deactivation", "deletion", "logout-all"])
+async def test_open_streams_end_with_the_token(user: User, admin: User, copies: Copies, way: str) -> None:
+    await copies.execute("UPDATE auth.users SET role = 'technical_worker' WHERE id = :id", id=user.id)
+    await log_in(user)
+    await eventually(lambda: copies.user(user.id))
+    gateway, bearer = user.client.base_url, {"Authorization": user.client.headers["Authorization"]}
+    # Without events.
+    paths = (f"/api/tweets/v1/stream?author={user.username}", "/api/sync/v1/events?route=tweets")
+    streams = [await Listener.connect(gateway.host, gateway.port or 80, path, bearer) for path in paths]
+    assert [stream.status for stream in streams] == [200, 200]
+    account = f"/api/auth/v1/users/{user.id}"
+    match way:
+        case "demotion":
+            answer = await admin.client.patch(account, json={"role": "customer"})
+        case "deactivation":
+            answer = await admin.client.patch(account, json={"is_active": False})
+        case "deletion":
+            answer = await admin.client.delete(account)
+        case _:
+            answer = await user.client.post("/api/auth/v1/logout-all")
+    assert answer.is_success, answer.text
+    for stream in streams:
+        end = await stream.event(within=STREAM_DEADLINE)
+        assert (end.event, end.data["code"]) == ("end", "token-revoked")
+        stream.close()
 
 
 async def test_client_address_is_the_one_the_gateway_saw(user: User) -> None:

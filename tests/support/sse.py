@@ -37,11 +37,23 @@ class Listener:
 
     @classmethod
     async def connect(
-        cls, host: str, port: int, path: str, headers: dict[str, str] | None = None, buffer: int | None = None
+        cls,
+        host: str,
+        port: int,
+        path: str,
+        headers: dict[str, str] | None = None,
+        buffer: int | None = None,
+        *,
+        source: str | None = None,
     ) -> Self:
-        """Returns when the response headers have arrived. `buffer` limits the bytes received without a read."""
+        """Returns when the response headers have arrived.
+
+        `buffer` limits the bytes received without a read, `source` is the client's own address, such as 127.0.0.2.
+        """
         connection = socket.socket()
         connection.setblocking(False)
+        if source is not None:
+            connection.bind((source, 0))
         if buffer is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         await asyncio.get_running_loop().sock_connect(connection, (host, port))

@@ -21,6 +21,7 @@ from embedded_stack import Stack
 from service_kit.background import EXIT_SOFTWARE, TaskEnded
 from service_kit.event_loop import EventLoopMetrics
 from service_kit.kafka import KafkaClients, stop
+from service_kit.sse.limits import StreamClient
 from support.polling import eventually
 from support.replicas import free_port
 from support.sync_process import SyncProcess, tweet_event
@@ -46,7 +47,8 @@ from sync_service.routes.loader import load_routes
 from sync_service.runner import SyncRunner
 from sync_service.settings import Settings
 
-LIMITS = FeedLimits(clients=10, buffered=100, heartbeat_seconds=10)
+SOMEONE = StreamClient("192.0.2.1")
+LIMITS = FeedLimits(clients=10, clients_per_address=10, clients_per_account=10, buffered=100, heartbeat_seconds=10)
 
 
 @asynccontextmanager
@@ -354,12 +356,12 @@ async def test_feed_that_is_cancelled_ends_its_streams_and_begins_again(
 ) -> None:
     kafka = KafkaClients(kafka_bootstrap_servers)
     feed = Feed(kafka, {sync.topic(sync.tweets): "tweets"}, FeedMetrics(CollectorRegistry()), LIMITS)
-    async with feed.subscription(EventFilter()) as subscription:
+    async with feed.subscription(EventFilter(), SOMEONE) as subscription:
         await subscription.begin()
         (await has_begun(feed)).cancel()
         with pytest.raises(Exception, match="service-unavailable"):
             await subscription.next()
-    async with feed.subscription(EventFilter()) as subscription:
+    async with feed.subscription(EventFilter(), SOMEONE) as subscription:
         await subscription.begin()
         await sync.send(sync.tweets, tweet_event(1))
         assert await subscription.next()

@@ -58,6 +58,7 @@ class Authenticator:
     ) -> None:
         self._tokens = tokens
         self._accounts = accounts
+        self._clock = clock
         # By the digest of the token. `_verified` forgets a token when it expires.
         self._verified: TLRUCache[bytes, AccessToken] = TLRUCache(
             _CACHED_TOKENS, ttu=lambda _digest, token, _now: token.exp, timer=clock
@@ -95,6 +96,10 @@ class Authenticator:
         account = await self._accounts.get_by_id(token.sub)
         if account is not None and not account.accepts_token_of(token.iat):
             raise TokenRevoked
+
+    def seconds_left(self, token: AccessToken) -> float:
+        """Until the token expires."""
+        return token.exp - self._clock()
 
     async def try_authenticate(self, bearer: str) -> AccessToken | None:
         """As `authenticate`, for public routes: None, instead of an error, while no public keys can be fetched.

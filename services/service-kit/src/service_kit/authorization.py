@@ -5,6 +5,7 @@ and endpoints in docs/security.md is generated.
 """
 
 from collections.abc import Collection, Iterable
+from functools import partial
 
 from fastapi import Request
 from fastapi.security import SecurityScopes
@@ -13,6 +14,7 @@ from fastapi.security.base import SecurityBase
 from service_kit.authentication import Authenticator, TokenRevoked
 from service_kit.problems import Forbidden, ServiceUnavailable, Unauthorized
 from service_kit.roles import Scope
+from service_kit.sse.response import StreamToken
 from service_kit.tokens import AccessToken, InvalidToken, bearer_scheme
 
 
@@ -33,6 +35,12 @@ def require_scopes(granted: Collection[Scope], needed: Iterable[str]) -> None:
 
 # The problems of every endpoint that needs a scope, except in auth-service, which refuses a revoked token as invalid.
 SCOPE_PROBLEMS = (Unauthorized, InvalidToken, TokenRevoked, InsufficientScope, ServiceUnavailable)
+
+
+def stream_token(request: Request, caller: AccessToken) -> StreamToken:
+    """The token of a stream that the caller opens with this request."""
+    authenticator: Authenticator = request.app.state.authenticator
+    return StreamToken(authenticator.seconds_left(caller), partial(authenticator.require_not_revoked, caller))
 
 
 class CallerDependency(SecurityBase):

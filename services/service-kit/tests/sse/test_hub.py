@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from service_kit.sse.buffer import EventBuffer
-from service_kit.sse.events import FINISHED, TOO_SLOW, UNAVAILABLE, StreamEnded, TooManyStreams
-from service_kit.sse.hub import Hub, HubLimits, Subscription
+from service_kit.sse.events import FINISHED, TOO_SLOW, UNAVAILABLE, StreamEnded, TooManyStreams, TooManyStreamsOfClient
+from service_kit.sse.hub import Hub, Subscription
+from service_kit.sse.limits import HubLimits, StreamClient
 
 DEADLINE_SECONDS = 10
+SOMEONE = StreamClient("192.0.2.1")
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,12 @@ class Metrics:
 class TestHub(Hub[Event]):
     __test__ = False
 
-    def __init__(self, clients: int = 10, buffered: int = 8, heartbeat_seconds: float = 3600) -> None:
+    def __init__(self, buffered: int = 8, heartbeat_seconds: float = 3600, **limits: int) -> None:
         self.own_metrics = Metrics()
-        super().__init__(EventBuffer(buffered), self.own_metrics, HubLimits(clients, heartbeat_seconds))
+        most = {"clients": 10, "clients_per_address": 10, "clients_per_account": 10, **limits}
+        super().__init__(
+            EventBuffer(buffered), self.own_metrics, HubLimits(heartbeat_seconds=heartbeat_seconds, **most)
+        )
         self.starts = 0
         self.left = 0
         self.error: Exception | None = None
@@ -54,8 +59,10 @@ class TestHub(Hub[Event]):
         self.left += 1
 
     @asynccontextmanager
-    async def subscription(self, wants: Callable[[Event], bool] = lambda _: True) -> AsyncIterator[Subscription[Event]]:
-        async with self._subscribed(Subscription(self, wants)) as subscription:
+    async def subscription(
+        self, wants: Callable[[Event], bool] = lambda _: True, client: StreamClient = SOMEONE
+    ) -> AsyncIterator[Subscription[Event]]:
+        async with self._subscribed(Subscription(self, wants), client) as subscription:
             await subscription.begin()
             yield subscription
 
@@ -180,6 +187,31 @@ async def test_subscribers_are_counted_and_limited() -> None:
             async with hub.subscription():
                 pass
     assert (hub.count("clients"), hub.starts, hub.left) == (0, 2, 2)
+
+
+async def test_one_address_or_account_can_not_take_all_streams() -> None:
+    hub = TestHub(clients=5, clients_per_address=2, clients_per_account=2)
+    async with AsyncExitStack() as streams:
+
+        async def take(network: str, account: str | None = None) -> None:
+            await streams.enter_async_context(hub.subscription(client=StreamClient(network, account)))
+
+        await take("192.0.2.1")
+        await take("192.0.2.1", "ada")
+        for account in (None, "ada", "bob"):
+            with pytest.raises(TooManyStreamsOfClient):
+                await take("192.0.2.1", account)
+        await take("192.0.2.2", "ada")
+        with pytest.raises(TooManyStreamsOfClient):
+            await take("192.0.2.3", "ada")
+        await take("192.0.2.3", "bob")
+        await take("192.0.2.3")
+        with pytest.raises(TooManyStreams):
+            await take("192.0.2.4")
+    async with AsyncExitStack() as streams:
+        # A stream that has ended makes room.
+        for _ in range(2):
+            await take("192.0.2.1", "ada")
 
 
 async def test_error_of_the_source_refuses_the_stream() -> None:

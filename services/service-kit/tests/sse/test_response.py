@@ -11,7 +11,9 @@ from service_kit.authentication import TokenRevoked
 from service_kit.problems import ServiceUnavailable
 from service_kit.sse import response
 from service_kit.sse.events import TOO_SLOW, StreamEnded, message
-from service_kit.sse.response import EventStream
+from service_kit.sse.response import EventStream, StreamToken
+
+DEADLINE_SECONDS = 10
 
 
 class Script:
@@ -83,39 +85,70 @@ async def test_stream_ends_after_the_limit() -> None:
     assert "event: end" not in body
 
 
-async def test_revoked_token_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+class Silent(Script):
+    """A subscription without events, until it is cut off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cut = asyncio.Event()
+
+    async def next(self) -> list[bytes]:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await self._cut.wait()
+        raise self._end
+
+    def cut(self, end: StreamEnded) -> None:
+        super().cut(end)
+        self._cut.set()
+
+
+@pytest.fixture
+def _frequent_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(response, "REAUTHORIZE_SECONDS", 0.0)
-    checks = []
+
+
+@pytest.mark.usefixtures("_frequent_checks")
+async def test_revoked_token_ends_a_stream_without_events() -> None:
+    checks: list[int] = []
 
     async def reauthorize() -> None:
-        checks.append(True)
+        checks.append(len(checks))
         if len(checks) == 2:
             raise ServiceUnavailable
         if len(checks) == 3:
+            raise LookupError
+        if len(checks) == 4:
             raise TokenRevoked
 
-    body = await sent(Script(*EVENTS), reauthorize=reauthorize)
-    assert body.count("event: tweet") == 2
+    token = StreamToken(3600, reauthorize)
+    body = await sent(Silent(), token=token, unavailable_on=(OSError, LookupError))
     assert 'event: end\ndata: {"code":"token-revoked"' in body
+    assert checks == [0, 1, 2, 3]
 
 
-async def test_stream_stays_after_an_error_that_means_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(response, "REAUTHORIZE_SECONDS", 0.0)
-    checks = []
-
+@pytest.mark.usefixtures("_frequent_checks")
+async def test_error_that_leaves_the_authorisation_open_ends_the_stream() -> None:
     async def reauthorize() -> None:
-        checks.append(True)
         raise LookupError
 
-    body = await sent(Script(*EVENTS), reauthorize=reauthorize, unavailable_on=(OSError, LookupError))
-    assert (len(checks), body.count("event: tweet")) == (3, 3)
     with pytest.raises(LookupError):
-        await sent(Script(*EVENTS), reauthorize=reauthorize, unavailable_on=(OSError,))
+        await sent(Silent(), token=StreamToken(3600, reauthorize), unavailable_on=(OSError,))
 
 
-async def test_authorisation_is_not_checked_for_each_event() -> None:
+@pytest.mark.usefixtures("_frequent_checks")
+async def test_check_delays_no_event() -> None:
     async def reauthorize() -> None:
-        raise TokenRevoked
+        await asyncio.Event().wait()
 
-    body = await sent(Script(*EVENTS), reauthorize=reauthorize)
+    body = await sent(Script(*EVENTS), token=StreamToken(3600, reauthorize))
     assert body.count("event: tweet") == 3
+
+
+async def test_expired_token_ends_the_stream() -> None:
+    async def reauthorize() -> None:
+        pass
+
+    body = await sent(Silent(), token=StreamToken(0.01, reauthorize))
+    assert 'event: end\ndata: {"code":"token-expired"' in body
+    body = await sent(Silent(), seconds=0.01, token=StreamToken(3600, reauthorize))
+    assert "event: end" not in body

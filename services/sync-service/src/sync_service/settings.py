@@ -64,6 +64,15 @@ class Settings(KafkaSettings, ServiceSettings):
         "read there for this time. It must be longer than any reader of an earlier release is without a request.",
     )
     sync_feed_clients: int = Field(default=50, ge=1, description="Most subscribers of `/v1/events` in a process.")
+    sync_feed_clients_per_address: int = Field(
+        default=20,
+        ge=1,
+        description="Most subscribers of `/v1/events` from one address in a process. `TRUSTED_PROXIES` report the "
+        "address; an IPv6 network of 64 bits counts as one.",
+    )
+    sync_feed_clients_per_account: int = Field(
+        default=10, ge=1, description="Most subscribers of `/v1/events` of one account in a process."
+    )
     sync_feed_backlog: int = Field(
         default=2000,
         ge=4,

@@ -7,12 +7,14 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from service_kit.kafka import KafkaClients
+from service_kit.sse.limits import StreamClient
 from support.change_events import mysql_event
 from support.polling import eventually
 from support.replicas import Replica
@@ -28,6 +30,10 @@ from sync_service.kafka.discovery import DiscoveringConsumer
 from sync_service.metrics import FeedMetrics
 
 Listen = Callable[..., Awaitable[Listener]]
+DELETED = {"operation": "d", "deleted_at": datetime(2026, 1, 1, tzinfo=UTC)}
+SOMEONE = StreamClient("192.0.2.1")
+# Less than the time between heartbeats.
+REVOCATION_DEADLINE = 10
 
 
 @pytest.fixture
@@ -35,10 +41,12 @@ async def listen(sync: SyncProcess) -> AsyncIterator[Listen]:
     """Connects as a `technical_worker`, with the query that is given."""
     listeners = []
 
-    async def listen(replica: Replica, query: str = "", buffer: int | None = None, **claims: Any) -> Listener:
+    async def listen(
+        replica: Replica, query: str = "", buffer: int | None = None, *, source: str | None = None, **claims: Any
+    ) -> Listener:
         url = replica.client.base_url
         listener = await Listener.connect(
-            url.host, url.port or 80, f"/v1/events?{query}", sync.bearer(**claims), buffer
+            url.host, url.port or 80, f"/v1/events?{query}", sync.bearer(**claims), buffer, source=source
         )
         listeners.append(listener)
         return listener
@@ -109,6 +117,32 @@ async def test_stream_ends_when_the_token_expires(sync: SyncProcess, listen: Lis
         assert await listener.message() is None
 
 
+@pytest.mark.parametrize(
+    "change", [{"is_active": False}, {"tokens_valid_after": datetime(2100, 1, 1, tzinfo=UTC)}, {"_sync": DELETED}]
+)
+async def test_silent_stream_ends_when_the_token_is_revoked(
+    sync: SyncProcess, listen: Listen, database: Any, change: dict[str, Any]
+) -> None:
+    async with sync.running() as replica:
+        listener = await listen(replica)
+        await database["users_copy"].insert_one({"_id": "u-technical_worker", **change})
+        end = await listener.event(within=REVOCATION_DEADLINE)
+        assert (end.event, end.data["code"]) == ("end", "token-revoked")
+        assert await listener.message() is None
+
+
+async def test_one_client_can_not_take_all_streams(sync: SyncProcess, listen: Listen) -> None:
+    limits = {"CLIENTS": "6", "CLIENTS_PER_ADDRESS": "2", "CLIENTS_PER_ACCOUNT": "3"}
+    async with sync.running(**{f"SYNC_FEED_{name}": value for name, value in limits.items()}) as replica:
+        attack = [await listen(replica, source="127.0.0.2") for _ in range(6)]
+        assert [stream.status for stream in attack] == [200] * 2 + [429] * 4
+        assert (await attack[-1].body())["code"] == "too-many-streams-of-client"
+        assert int(attack[-1].headers["retry-after"]) > 0
+        of_account = [await listen(replica, source=f"127.0.0.{number}") for number in (3, 4)]
+        assert [stream.status for stream in of_account] == [200, 429]
+        assert (await listen(replica, source="127.0.0.4", role="admin")).status == 200
+
+
 async def test_slow_client_is_disconnected_and_delays_no_other(sync: SyncProcess, listen: Listen) -> None:
     async with sync.running(SYNC_FEED_BACKLOG="8") as replica:
         slow, quick = await listen(replica, buffer=4096), await listen(replica)
@@ -154,7 +188,7 @@ async def test_clients_share_one_consumer_that_stops_with_the_last_client(
 
     original = hub.discovering_consumer
     monkeypatch.setattr(hub, "discovering_consumer", counted)
-    limits = FeedLimits(clients=10, buffered=100, heartbeat_seconds=10)
+    limits = FeedLimits(clients=10, clients_per_address=10, clients_per_account=10, buffered=100, heartbeat_seconds=10)
     feed = Feed(
         KafkaClients(kafka_bootstrap_servers),
         {sync.topic(sync.tweets): "tweets"},
@@ -166,7 +200,7 @@ async def test_clients_share_one_consumer_that_stops_with_the_last_client(
         return len(closed) == len(opened)
 
     for round_number in (1, 2):
-        async with feed.subscription(EventFilter()) as one, feed.subscription(EventFilter()) as other:
+        async with feed.subscription(EventFilter(), SOMEONE) as one, feed.subscription(EventFilter(), SOMEONE) as other:
             for each in (one, other):
                 await each.begin()
             await sync.send(sync.tweets, tweet_event(round_number))
@@ -182,10 +216,10 @@ async def test_topic_that_is_created_later_is_streamed(harness: SyncHarness, mon
     monkeypatch.setattr(discovery, "DISCOVER_SECONDS", 0.2)
     await harness.send(harness.tweets_topic, harness_event(1, "before"))
     await harness.delete_topic(harness.users_topic)
-    limits = FeedLimits(clients=10, buffered=100, heartbeat_seconds=30)
+    limits = FeedLimits(clients=10, clients_per_address=10, clients_per_account=10, buffered=100, heartbeat_seconds=30)
     routes = {harness.tweets_topic: "tweets", harness.users_topic: "users"}
     feed = Feed(harness.kafka, routes, FeedMetrics(CollectorRegistry()), limits)
-    async with feed.subscription(EventFilter()) as subscription:
+    async with feed.subscription(EventFilter(), SOMEONE) as subscription:
         await subscription.begin()
 
         async def shown() -> tuple[str, int, int]:
@@ -207,11 +241,11 @@ async def test_topic_that_is_created_later_is_streamed(harness: SyncHarness, mon
 
 
 async def test_stream_without_a_broker_is_503() -> None:
-    limits = FeedLimits(clients=10, buffered=100, heartbeat_seconds=10)
+    limits = FeedLimits(clients=10, clients_per_address=10, clients_per_account=10, buffered=100, heartbeat_seconds=10)
     feed = Feed(KafkaClients("127.0.0.1:1"), {"a": "a"}, FeedMetrics(CollectorRegistry()), limits)
     for _ in range(2):
         with pytest.raises(hub.KafkaError):
-            async with feed.subscription(EventFilter()):
+            async with feed.subscription(EventFilter(), SOMEONE):
                 pass
     await feed.close()
 

@@ -27,6 +27,15 @@ class Settings(ServiceSettings):
     tweet_writes_per_minute: int = Field(default=3000, ge=1, description="Writes per user and minute.")
     tweet_reads_per_minute: int = Field(default=60_000, ge=1, description="Reads per address and minute.")
     tweet_stream_clients: int = Field(default=2000, ge=1, description="Most subscribers of `/v1/stream` in a process.")
+    tweet_stream_clients_per_address: int = Field(
+        default=100,
+        ge=1,
+        description="Most subscribers of `/v1/stream` from one address in a process. `TRUSTED_PROXIES` report the "
+        "address; an IPv6 network of 64 bits counts as one.",
+    )
+    tweet_stream_clients_per_account: int = Field(
+        default=20, ge=1, description="Most subscribers of `/v1/stream` of one account in a process."
+    )
     tweet_stream_backlog: int = Field(
         default=5000,
         ge=4,

@@ -20,8 +20,13 @@ async def service(stack: Stack, issuer: Issuer, database_url: str) -> AsyncItera
 
 @pytest.fixture(scope="session")
 async def small_buffer(stack: Stack, issuer: Issuer, database_url: str) -> AsyncIterator[Replica]:
-    """Another process on the same tweets, with a small buffer and a limit of five subscribers."""
-    few = {"TWEET_STREAM_BACKLOG": str(BUFFERED), "TWEET_STREAM_CLIENTS": "5"}
+    """Another process on the same tweets, with a small buffer and few subscribers: five, three of one address."""
+    few = {
+        "TWEET_STREAM_BACKLOG": str(BUFFERED),
+        "TWEET_STREAM_CLIENTS": "5",
+        "TWEET_STREAM_CLIENTS_PER_ADDRESS": "3",
+        "TWEET_STREAM_CLIENTS_PER_ACCOUNT": "2",
+    }
     async with serving(stack, issuer, database_url, **few) as replica:
         yield replica
 
@@ -37,12 +42,20 @@ async def listen(service: Replica) -> AsyncIterator[Listen]:
     listeners = []
 
     async def listen(
-        query: str = "", *, to: Replica = service, after: str | None = None, buffer: int | None = None, **headers: str
+        query: str = "",
+        *,
+        to: Replica = service,
+        after: str | None = None,
+        buffer: int | None = None,
+        source: str | None = None,
+        **headers: str,
     ) -> Listener:
         url = to.client.base_url
         if after is not None:
             headers["Last-Event-ID"] = after
-        listener = await Listener.connect(url.host, url.port or 0, f"/v1/stream?{query}", headers, buffer)
+        listener = await Listener.connect(
+            url.host, url.port or 0, f"/v1/stream?{query}", headers, buffer, source=source
+        )
         listeners.append(listener)
         return listener
 

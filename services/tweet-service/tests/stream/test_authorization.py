@@ -1,46 +1,86 @@
-"""A stream ends when its token is revoked."""
+"""A stream ends with its token, whether there are events or not."""
 
 import asyncio
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
-from service_kit.sse import response
-from support.jwt_issuer import Issuer
+from support.jwt_issuer import Issuer, SigningKey
 from support.polling import eventually
 from support.tweet_stream import Author, Documents
 from tweet_service.stream.hub import TweetHub
 
+# Less than the time between heartbeats.
+DEADLINE_SECONDS = 10
 
+
+@pytest.fixture
+async def open_stream(app: FastAPI, anonymous: httpx.AsyncClient, issuer: Issuer) -> Callable[..., Any]:
+    """Opens a stream that is silent: it has the tweets of a user without tweets."""
+
+    async def open_stream(user: Author, **claims: Any) -> "asyncio.Task[httpx.Response]":
+        hub: TweetHub = app.state.stream
+        before = len(hub._subscriptions)
+        bearer = {"Authorization": f"Bearer {issuer.token(sub=user.id, username=user.username, **claims)}"}
+        request = anonymous.get("/v1/stream", headers=bearer, params={"author": user.username})
+        streaming = asyncio.create_task(request)
+
+        async def subscriptions() -> int:
+            return len(hub._subscriptions)
+
+        await eventually(subscriptions, lambda number: number > before)
+        return streaming
+
+    return open_stream
+
+
+@pytest.fixture
+def subscriber(anonymous: httpx.AsyncClient, issuer: Issuer, documents: Documents) -> Author:
+    return Author(anonymous, issuer, documents)
+
+
+@pytest.mark.parametrize("change", ["revoked", "deactivated", "deleted"])
 async def test_revoked_token_ends_the_stream(
-    app: FastAPI,
-    anonymous: httpx.AsyncClient,
-    issuer: Issuer,
+    subscriber: Author,
     documents: Documents,
+    leave_tombstone: Callable[[str], None],
+    open_stream: Callable[..., Any],
+    change: str,
+) -> None:
+    streaming = await open_stream(subscriber)
+    if change == "deleted":
+        leave_tombstone(subscriber.id)
+    else:
+        later = datetime.now(UTC) + timedelta(minutes=1)
+        fields = {"revoked": {"tokens_valid_after": later}, "deactivated": {"is_active": False}}[change]
+        documents["users_copy"].update_one({"_id": subscriber.id}, {"$set": fields})
+    answer = await asyncio.wait_for(streaming, DEADLINE_SECONDS)
+    assert "token-revoked" in answer.text
+
+
+async def test_expired_token_ends_the_stream(subscriber: Author, open_stream: Callable[..., Any]) -> None:
+    streaming = await open_stream(subscriber, exp=int(time.time()) + 3)
+    answer = await asyncio.wait_for(streaming, DEADLINE_SECONDS)
+    assert "token-expired" in answer.text
+
+
+async def test_withdrawn_key_ends_the_stream(
+    app: FastAPI,
+    issuer: Issuer,
+    subscriber: Author,
+    open_stream: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(response, "REAUTHORIZE_SECONDS", 0.0)
-    author = Author(anonymous, issuer, documents)
-    subscriber = Author(anonymous, issuer, documents)
-    bearer = {"Authorization": f"Bearer {issuer.token(sub=subscriber.id, username=subscriber.username)}"}
-    streaming = asyncio.create_task(anonymous.get("/v1/stream", headers=bearer, params={"author": author.username}))
-
-    hub: TweetHub = app.state.stream
-
-    async def waits_after(events: int) -> bool:
-        waiters = [each._waiter for each in hub._subscriptions]
-        return hub.buffer.end >= events and any(waiter is not None and not waiter.done() for waiter in waiters)
-
-    await eventually(lambda: waits_after(0))
-    published = hub.buffer.end
-    (sent,) = author.store(1)
-    await eventually(lambda: waits_after(published + 1))
-    revoked = {"tokens_valid_after": datetime.now(UTC) + timedelta(minutes=1)}
-    documents["users_copy"].update_one({"_id": subscriber.id}, {"$set": revoked})
-    (withheld,) = author.store(1)
-    answer = await asyncio.wait_for(streaming, 30)
-    assert "token-revoked" in answer.text
-    assert sent in answer.text
-    assert withheld not in answer.text
+    keys = app.state.authenticator._tokens._keys
+    # In place of waiting until the key set is fetched again.
+    monkeypatch.setattr(keys, "_max_age", 0.1)
+    monkeypatch.setattr(keys, "_cooldown", 0.0)
+    streaming = await open_stream(subscriber)
+    monkeypatch.setattr(issuer, "keys", [SigningKey()])
+    answer = await asyncio.wait_for(streaming, DEADLINE_SECONDS)
+    assert "invalid-token" in answer.text

@@ -12,6 +12,7 @@ from pymongo.errors import AutoReconnect
 
 from service_kit.background import Supervisor
 from service_kit.sse.events import StreamEnded
+from service_kit.sse.limits import StreamClient
 from support.polling import eventually
 from tweet_service.metrics import StreamMetrics
 from tweet_service.stream import hub as hub_module
@@ -22,6 +23,7 @@ from tweet_service.stream.problems import InvalidPosition, PositionLost
 from tweet_service.stream.repository import Batch, Change, TweetChanges
 
 DEADLINE_SECONDS = 10
+SOMEONE = StreamClient("192.0.2.1")
 
 
 def position(number: int) -> str:
@@ -73,7 +75,14 @@ async def running_hub(changes: FakeChanges, buffered: int = 100) -> AsyncIterato
         cast("TweetChanges", changes),
         cast("EventPresenter", FakePresenter()),
         StreamMetrics(registry),
-        StreamLimits(clients=10, heartbeat_seconds=3600, buffered=buffered, seconds=3600),
+        StreamLimits(
+            clients=10,
+            clients_per_address=10,
+            clients_per_account=10,
+            heartbeat_seconds=3600,
+            buffered=buffered,
+            seconds=3600,
+        ),
         Supervisor(registry),
     )
     yield hub
@@ -91,7 +100,7 @@ async def taken(subscription: TweetSubscription, count: int, first: Sequence[byt
 async def test_subscriber_gets_new_events() -> None:
     changes = FakeChanges()
     changes.add(1, 2)
-    async with running_hub(changes) as hub, hub.subscription(StreamFilter(), None) as subscription:
+    async with running_hub(changes) as hub, hub.subscription(StreamFilter(), None, SOMEONE) as subscription:
         assert await subscription.begin() == []
         changes.add(3, 4)
         assert await taken(subscription, 2) == [3, 4]
@@ -100,7 +109,7 @@ async def test_subscriber_gets_new_events() -> None:
 async def test_subscriber_resumes_from_the_buffer_which_is_extended_to_its_position() -> None:
     changes = FakeChanges()
     changes.add(1, 2, 3)
-    async with running_hub(changes) as hub, hub.subscription(StreamFilter(), position(1)) as subscription:
+    async with running_hub(changes) as hub, hub.subscription(StreamFilter(), position(1), SOMEONE) as subscription:
         first = await subscription.begin()
         assert await taken(subscription, 2, first) == [2, 3]
         assert hub.buffer.reaches_back_to(position(1))
@@ -111,7 +120,10 @@ async def test_subscriber_resumes_from_the_buffer_which_is_extended_to_its_posit
 async def test_subscriber_resumes_from_the_log_and_joins_the_buffer() -> None:
     changes = FakeChanges()
     changes.add(*range(1, 301))
-    async with running_hub(changes, buffered=4) as hub, hub.subscription(StreamFilter(), position(10)) as subscription:
+    async with (
+        running_hub(changes, buffered=4) as hub,
+        hub.subscription(StreamFilter(), position(10), SOMEONE) as subscription,
+    ):
         first = await subscription.begin()
         assert await taken(subscription, 290, first) == list(range(11, 301))
         changes.add(301)
@@ -124,7 +136,7 @@ async def test_positions_that_are_invalid_or_lost_are_refused() -> None:
     changes.oldest = 100
     async with running_hub(changes, buffered=4) as hub:
         for after, problem in (("nonsense", InvalidPosition), (position(5), PositionLost)):
-            async with hub.subscription(StreamFilter(), after) as subscription:
+            async with hub.subscription(StreamFilter(), after, SOMEONE) as subscription:
                 with pytest.raises(problem):
                     await subscription.begin()
 
@@ -132,7 +144,7 @@ async def test_positions_that_are_invalid_or_lost_are_refused() -> None:
 async def test_interrupted_change_stream_continues_at_its_position(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "_BACKOFF", hub_module.Backoff(initial=0.0, maximum=0.0))
     changes = FakeChanges()
-    async with running_hub(changes) as hub, hub.subscription(StreamFilter(), None) as subscription:
+    async with running_hub(changes) as hub, hub.subscription(StreamFilter(), None, SOMEONE) as subscription:
         await subscription.begin()
         changes.add(1)
         assert await taken(subscription, 1) == [1]
@@ -143,7 +155,7 @@ async def test_interrupted_change_stream_continues_at_its_position(monkeypatch: 
 
 async def test_lost_position_ends_all_streams() -> None:
     changes = FakeChanges()
-    async with running_hub(changes) as hub, hub.subscription(StreamFilter(), None) as subscription:
+    async with running_hub(changes) as hub, hub.subscription(StreamFilter(), None, SOMEONE) as subscription:
         await subscription.begin()
         changes.add(1)
         assert await taken(subscription, 1) == [1]
@@ -160,7 +172,7 @@ async def test_stream_starts_again_after_it_was_closed_without_subscribers(monke
     changes = FakeChanges()
     async with running_hub(changes) as hub:
         for number in (1, 3):
-            async with hub.subscription(StreamFilter(), None) as subscription:
+            async with hub.subscription(StreamFilter(), None, SOMEONE) as subscription:
                 await subscription.begin()
                 changes.add(number)
                 assert await taken(subscription, 1) == [number]

@@ -18,7 +18,7 @@ from support.polling import eventually
 from support.replicas import Replica
 from support.sse import Listener
 from support.tweet_app import own_database
-from support.tweet_stream import Author, Listen, ids, metric, serving
+from support.tweet_stream import Author, Documents, Listen, ids, metric, serving
 
 LISTENERS = 1000
 
@@ -52,13 +52,34 @@ async def test_subscriber_above_the_limit_gets_a_503_with_retry_after(small_buff
         return await metric(small_buffer, "tweet_stream_clients")
 
     await eventually(clients, lambda number: number == 0)
-    others = [await listen(to=small_buffer) for _ in range(5)]
+    others = [await listen(to=small_buffer, source=f"127.0.0.{number}") for number in range(1, 6)]
     refused = await listen(to=small_buffer)
     assert (refused.status, (await refused.body())["code"]) == (503, "too-many-streams")
     assert int(refused.headers["retry-after"]) > 0
     others[0].close()
     await eventually(clients, lambda number: number == 4)
     assert (await listen(to=small_buffer)).status == 200
+
+
+async def test_one_client_can_not_take_all_streams(
+    small_buffer: Replica, listen: Listen, issuer: Issuer, documents: Documents
+) -> None:
+    async def clients() -> float:
+        return await metric(small_buffer, "tweet_stream_clients")
+
+    await eventually(clients, lambda number: number == 0)
+    attack = [await listen(to=small_buffer, source="127.0.0.2") for _ in range(8)]
+    assert [stream.status for stream in attack] == [200] * 3 + [429] * 5
+    assert (await attack[-1].body())["code"] == "too-many-streams-of-client"
+    assert int(attack[-1].headers["retry-after"]) > 0
+    assert (await listen(to=small_buffer, source="127.0.0.3")).status == 200
+    for stream in attack:
+        stream.close()
+    await eventually(clients, lambda number: number == 1)
+    token = f"Bearer {issuer.token(sub=Author(small_buffer.client, issuer, documents).id)}"
+    attack = [await listen(to=small_buffer, source=f"127.0.0.{number}", Authorization=token) for number in range(4, 8)]
+    assert [stream.status for stream in attack] == [200] * 2 + [429] * 2
+    assert (await listen(to=small_buffer, source="127.0.0.4")).status == 200
 
 
 def change_streams(mongodb_url: str, database: str) -> int:
@@ -78,7 +99,9 @@ async def test_thousand_subscribers_share_one_change_stream_and_end_with_the_pro
     stack: Stack, issuer: Issuer, mongodb_url: str
 ) -> None:
     with own_database(mongodb_url) as own:
-        async with serving(stack, issuer, own.url, TWEET_STREAM_HEARTBEAT_SECONDS="15") as replica:
+        async with serving(
+            stack, issuer, own.url, TWEET_STREAM_HEARTBEAT_SECONDS="15", TWEET_STREAM_CLIENTS_PER_ADDRESS="2000"
+        ) as replica:
             author = Author(replica.client, issuer, own.documents)
             await author.post()
             assert (await replica.client.get("/v1/stream", params={"seconds": 0.01})).status_code == 200

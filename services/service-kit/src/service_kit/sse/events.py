@@ -4,7 +4,7 @@ from typing import Protocol
 
 from pydantic import Field
 
-from service_kit.problems import ServiceUnavailable
+from service_kit.problems import Problem, ServiceUnavailable
 from service_kit.schemas import ResponseBody
 
 
@@ -18,11 +18,27 @@ class Event(Protocol):
     def position(self) -> str: ...
 
 
+_RETRY_SECONDS = 10
+
+
 class TooManyStreams(ServiceUnavailable):
     code, title = "too-many-streams", "This process has as many subscribers as it allows. Try again shortly."
 
     def __init__(self) -> None:
-        super().__init__(retry_after_seconds=10)
+        super().__init__(retry_after_seconds=_RETRY_SECONDS)
+
+
+class TooManyStreamsOfClient(Problem):
+    """RFC 6585 §4. It is no rate: a stream that ends makes room for another one."""
+
+    status, code, title = (
+        429,
+        "too-many-streams-of-client",
+        "Too many open streams from this address or of this account. Close one first.",
+    )
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": str(_RETRY_SECONDS)})
 
 
 class StreamEnded(Exception):  # noqa: N818 - an end, not always an error
@@ -35,6 +51,7 @@ class StreamEnded(Exception):  # noqa: N818 - an end, not always an error
 
 
 FINISHED = StreamEnded()
+TOKEN_EXPIRED = StreamEnded("token-expired", "The access token has expired. Connect again with a new one.")
 TOO_SLOW = StreamEnded("too-slow", "The client reads more slowly than events arrive.")
 UNAVAILABLE = StreamEnded(ServiceUnavailable.code, ServiceUnavailable.title)
 

@@ -9,24 +9,16 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from prometheus_client import Counter, Gauge
 
 from service_kit.sse.buffer import EventBuffer, EventT
 from service_kit.sse.events import FINISHED, TOO_SLOW, StreamEnded, TooManyStreams, heartbeat
+from service_kit.sse.limits import HubLimits, OpenStreams, StreamClient
 
 # Events that a subscriber takes before others have their turn.
 _MAX_TAKEN = 64
-
-
-@dataclass(frozen=True)
-class HubLimits:
-    """`clients` is the maximum of subscribers; `heartbeat_seconds` is the longest silence."""
-
-    clients: int
-    heartbeat_seconds: float
 
 
 class HubMetrics(Protocol):
@@ -148,6 +140,7 @@ class Hub(ABC, Generic[EventT]):
         self.metrics = metrics
         self.limits = limits
         self._subscriptions: set[Subscription[EventT]] = set()
+        self._open = OpenStreams(limits)
         self._ended = False
 
     @abstractmethod
@@ -158,20 +151,24 @@ class Hub(ABC, Generic[EventT]):
         """Called when a subscriber has left."""
 
     @asynccontextmanager
-    async def _subscribed(self, subscription: SubscriptionT) -> AsyncIterator[SubscriptionT]:
-        """Keep a subscription during the context. Raises `TooManyStreams`, and errors of the source."""
-        if self._ended or len(self._subscriptions) >= self.limits.clients:
+    async def _subscribed(self, subscription: SubscriptionT, client: StreamClient) -> AsyncIterator[SubscriptionT]:
+        """Keep a subscription during the context.
+
+        Raises `TooManyStreams`, `TooManyStreamsOfClient`, and errors of the source.
+        """
+        if self._ended:
             raise TooManyStreams
-        self._subscriptions.add(subscription)
-        self.metrics.clients.set(len(self._subscriptions))
-        try:
-            await self._start_source()
-            yield subscription
-        finally:
-            self._subscriptions.discard(subscription)
+        with self._open.counted(client):
+            self._subscriptions.add(subscription)
             self.metrics.clients.set(len(self._subscriptions))
-            self._on_leave()
-            await subscription.close()
+            try:
+                await self._start_source()
+                yield subscription
+            finally:
+                self._subscriptions.discard(subscription)
+                self.metrics.clients.set(len(self._subscriptions))
+                self._on_leave()
+                await subscription.close()
 
     def _publish(self, events: Sequence[EventT]) -> None:
         first = self.buffer.end

@@ -7,8 +7,9 @@ import asyncio
 import random
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
@@ -16,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from service_kit.problems import Problem, ServiceUnavailable
 from service_kit.server import transport_of
-from service_kit.sse.events import FINISHED, StreamEnded, end_message
+from service_kit.sse.events import FINISHED, TOKEN_EXPIRED, UNAVAILABLE, StreamEnded, end_message
 from service_kit.sse.hub import Subscription
 
 # Random, so that clients that a restart has disconnected do not return at the same time.
@@ -24,17 +25,26 @@ _RETRY_MILLISECONDS = (1000, 4000)
 # Limits the data that the kernel keeps for a client that does not read.
 _SEND_BUFFER_BYTES = 32 * 1024
 _CLOSE_SECONDS = 1.0
-REAUTHORIZE_SECONDS = 10.0
+REAUTHORIZE_SECONDS = 2.0
+_BATCH_SECONDS = 0.1
 
-# Whether the token of a stream may still be used. Raises `Problem`.
-Reauthorize = Callable[[], Awaitable[None]]
+
+@dataclass(frozen=True)
+class StreamToken:
+    """The access token that a stream was opened with.
+
+    It expires after `seconds`. `reauthorize` raises `Problem` if the token may not be used any more.
+    """
+
+    seconds: float
+    reauthorize: Callable[[], Awaitable[None]]
 
 
 class EventStream(Response):
-    """Sends the events of a subscription: `limit` events at most, for `seconds` at most, and then `at_end`.
+    """Sends the events of a subscription: `limit` events at most, for `seconds` at most, while the token is valid.
 
-    `reauthorize` is called every `REAUTHORIZE_SECONDS`, with the next event or heartbeat; a problem that it raises ends
-    the stream. After `ServiceUnavailable` and the errors in `unavailable_on` the stream stays: the next check decides.
+    The token is checked every `REAUTHORIZE_SECONDS`, whether there are events or not. After `ServiceUnavailable` and
+    the errors in `unavailable_on` the stream stays: the next check decides.
     """
 
     media_type = "text/event-stream"
@@ -44,19 +54,16 @@ class EventStream(Response):
         subscription: AbstractAsyncContextManager[Subscription[Any]],
         *,
         limit: int | None,
-        seconds: float,
-        at_end: StreamEnded = FINISHED,
-        reauthorize: Reauthorize | None = None,
+        seconds: float | None,
+        token: StreamToken | None = None,
         unavailable_on: tuple[type[Exception], ...] = (),
         headers: Mapping[str, str],
     ) -> None:
         self._subscription = subscription
         self._limit = limit
         self._seconds = seconds
-        self._at_end = at_end
-        self._reauthorize = reauthorize
+        self._token = token
         self._unavailable: tuple[type[Exception], ...] = (ServiceUnavailable, *unavailable_on)
-        self._reauthorize_at = 0.0
         self.status_code = 200
         self.background = None
         # `Response.__init__` is not called: it would set a Content-Length.
@@ -72,6 +79,7 @@ class EventStream(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             writing = asyncio.create_task(self._write(first, subscription, send))
             leaving = asyncio.create_task(_disconnected(receive))
+            checking = asyncio.create_task(self._check_token(subscription))
 
             def on_cut() -> None:
                 if subscription.sending:
@@ -81,19 +89,27 @@ class EventStream(Response):
                     connection.close_soon()
 
             subscription.on_cut = on_cut
-            timer = loop.call_later(self._seconds, subscription.cut, self._at_end)
+            timers = [loop.call_later(seconds, subscription.cut, end) for seconds, end in self._ends()]
             try:
                 await asyncio.wait((writing, leaving), return_when=asyncio.FIRST_COMPLETED)
                 if writing.cancelled() and connection.abort():
                     await leaving
             finally:
-                timer.cancel()
-                writing.cancel()
-                leaving.cancel()
-                (outcome, _) = await asyncio.gather(writing, leaving, return_exceptions=True)
+                for timer in timers:
+                    timer.cancel()
+                for task in (writing, leaving, checking):
+                    task.cancel()
+                (outcome, _, check) = await asyncio.gather(writing, leaving, checking, return_exceptions=True)
                 connection.close_soon()
-        if isinstance(outcome, Exception):
-            raise outcome
+        for error in (outcome, check):
+            if isinstance(error, Exception):
+                raise error
+
+    def _ends(self) -> Iterator[tuple[float, StreamEnded]]:
+        if self._seconds is not None:
+            yield self._seconds, FINISHED
+        if self._token is not None:
+            yield self._token.seconds, TOKEN_EXPIRED
 
     async def _write(self, first: Sequence[bytes], subscription: Subscription[Any], send: Send) -> None:
         async def write(text: bytes, *, more: bool = True) -> None:
@@ -103,7 +119,6 @@ class EventStream(Response):
 
         left = self._limit if self._limit is not None else sys.maxsize
         last_message = b""
-        self._reauthorize_at = asyncio.get_running_loop().time() + REAUTHORIZE_SECONDS
         retry = random.randint(*_RETRY_MILLISECONDS)  # noqa: S311 - not a secret
         try:
             await write(f"retry: {retry}\n".encode() + subscription.opening() + b"\n")
@@ -115,24 +130,41 @@ class EventStream(Response):
                     if left <= 0:
                         break
                 messages = await subscription.next()
-                await self._check_authorization()
                 if not messages:
                     await write(subscription.heartbeat())
         except StreamEnded as end:
             last_message = end_message(end)
         await write(last_message, more=False)
 
-    async def _check_authorization(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if self._reauthorize is None or now < self._reauthorize_at:
-            return
-        self._reauthorize_at = now + REAUTHORIZE_SECONDS
-        try:
-            await self._reauthorize()
-        except self._unavailable:
-            return
-        except Problem as problem:
-            raise StreamEnded(problem.code, problem.title) from problem
+    async def _check_token(self, subscription: Subscription[Any]) -> None:
+        """End the stream when the token may not be used any more, or when an unexpected error leaves that open."""
+        while self._token is not None:
+            await _next_check()
+            try:
+                await self._token.reauthorize()
+            except self._unavailable:
+                continue
+            except Problem as problem:
+                subscription.cut(StreamEnded(problem.code, problem.title))
+                return
+            except Exception:
+                subscription.cut(UNAVAILABLE)
+                raise
+
+
+async def _next_check() -> None:
+    """Wait for `REAUTHORIZE_SECONDS`, or a little less.
+
+    Streams that are checked in one turn of the event loop share a query (tweet-service's `batching`).
+    """
+    loop = asyncio.get_running_loop()
+    due = loop.time() + REAUTHORIZE_SECONDS
+    reached = loop.create_future()
+    timer = loop.call_at(due - due % _BATCH_SECONDS, reached.set_result, None)
+    try:
+        await reached
+    finally:
+        timer.cancel()
 
 
 async def _disconnected(receive: Receive) -> None:

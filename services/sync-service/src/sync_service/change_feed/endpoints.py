@@ -1,16 +1,15 @@
 """`/v1/events` over HTTP."""
 
-import time
-from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pymongo.errors import PyMongoError
 
-from service_kit.authentication import Authenticator
-from service_kit.authorization import SCOPE_PROBLEMS
+from service_kit.authorization import SCOPE_PROBLEMS, stream_token
+from service_kit.client_address import client_network
 from service_kit.problems import ValidationFailed, problem_responses
-from service_kit.sse.events import FINISHED, StreamEnded, TooManyStreams
+from service_kit.sse.events import TooManyStreams, TooManyStreamsOfClient
+from service_kit.sse.limits import StreamClient
 from service_kit.sse.response import EventStream, stream_response
 from sync_service.change_feed.event_view import EventFilter
 from sync_service.change_feed.hub import Feed
@@ -19,8 +18,6 @@ from sync_service.dependencies import ReadsPersonal, SyncReader
 from sync_service.routes.problems import UnknownRoute
 
 router = APIRouter(prefix="/v1", tags=["events"])
-
-TOKEN_EXPIRED = StreamEnded("token-expired", "The access token has expired. Connect again with a new one.")
 
 _EXAMPLE = """\
 retry: 2210
@@ -51,7 +48,7 @@ FeedDep = Annotated[Feed, Depends(_feed)]
     response_class=EventStream,
     responses={
         200: stream_response(_EXAMPLE),
-        **problem_responses(*SCOPE_PROBLEMS, TooManyStreams, ValidationFailed, UnknownRoute),
+        **problem_responses(*SCOPE_PROBLEMS, TooManyStreams, TooManyStreamsOfClient, ValidationFailed, UnknownRoute),
     },
 )
 async def stream_events(
@@ -81,17 +78,16 @@ async def stream_events(
 
     After 15 seconds of silence there is a heartbeat, which is a comment. The stream can't be resumed. A client that
     reads more slowly than events arrive is cut off, if possible after an event `end` with the reason. The stream ends
-    when the token expires or is revoked.
+    when the token expires or is revoked. The streams of an address and of an account are limited.
     """
-    authenticator: Authenticator = request.app.state.authenticator
-    longest = max(0.0, caller.exp - time.time())
     event_filter = EventFilter(None if route is None else feed.topics_of(route), operation, key)
     return EventStream(
-        feed.subscription(event_filter, reads_personal=reads_personal),
+        feed.subscription(
+            event_filter, StreamClient(client_network(request), caller.sub), reads_personal=reads_personal
+        ),
         limit=limit,
-        seconds=longest if seconds is None else min(seconds, longest),
-        at_end=TOKEN_EXPIRED if seconds is None or seconds >= longest else FINISHED,
-        reauthorize=partial(authenticator.require_not_revoked, caller),
+        seconds=seconds,
+        token=stream_token(request, caller),
         unavailable_on=(PyMongoError,),
         headers=response.headers,
     )

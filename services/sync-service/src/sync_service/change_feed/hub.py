@@ -21,7 +21,8 @@ from service_kit.background import failure_of
 from service_kit.kafka import KafkaClients
 from service_kit.sse.buffer import EventBuffer
 from service_kit.sse.events import UNAVAILABLE, message
-from service_kit.sse.hub import Hub, HubLimits, Subscription
+from service_kit.sse.hub import Hub, Subscription
+from service_kit.sse.limits import HubLimits, StreamClient
 from sync_service.change_feed.event_view import EventFilter, EventView, render
 from sync_service.kafka.discovery import discovering_consumer
 from sync_service.metrics import FeedMetrics
@@ -75,7 +76,7 @@ class FeedSubscription(Subscription[FeedEvent]):
         return event if self._reads_personal else event.masked
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FeedLimits(HubLimits):
     """`buffered` events are kept for all subscribers."""
 
@@ -85,6 +86,8 @@ class FeedLimits(HubLimits):
     def of(cls, settings: Settings) -> Self:
         return cls(
             clients=settings.sync_feed_clients,
+            clients_per_address=settings.sync_feed_clients_per_address,
+            clients_per_account=settings.sync_feed_clients_per_account,
             heartbeat_seconds=settings.sync_feed_heartbeat_seconds,
             buffered=settings.sync_feed_backlog,
         )
@@ -116,11 +119,11 @@ class Feed(Hub[FeedEvent]):
 
     @asynccontextmanager
     async def subscription(
-        self, event_filter: EventFilter, *, reads_personal: bool = False
+        self, event_filter: EventFilter, client: StreamClient, *, reads_personal: bool = False
     ) -> AsyncIterator[FeedSubscription]:
-        """A subscriber, during the context. Raises `TooManyStreams`, `KafkaError`."""
+        """A subscriber, during the context. Raises `TooManyStreams`, `TooManyStreamsOfClient`, `KafkaError`."""
         subscription = FeedSubscription(self, event_filter, reads_personal=reads_personal)
-        async with self._subscribed(subscription):
+        async with self._subscribed(subscription, client):
             yield subscription
 
     def topics_of(self, route: str) -> Collection[str]:

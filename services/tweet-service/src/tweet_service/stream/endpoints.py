@@ -1,15 +1,16 @@
 """`/v1/stream` over HTTP."""
 
-from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pymongo.errors import PyMongoError
 
-from service_kit.authentication import Authenticator
+from service_kit.authorization import stream_token
+from service_kit.client_address import client_network
 from service_kit.openapi import TOKEN_IS_OPTIONAL
 from service_kit.problems import ValidationFailed, problem_responses
-from service_kit.sse.events import TooManyStreams
+from service_kit.sse.events import TooManyStreams, TooManyStreamsOfClient
+from service_kit.sse.limits import StreamClient
 from service_kit.sse.response import EventStream, stream_response
 from tweet_service.dependencies import PUBLIC_PROBLEMS, OptionalCaller, ServicesDep
 from tweet_service.profiles.problems import UserNotFound
@@ -55,7 +56,13 @@ HubDep = Annotated[TweetHub, Depends(_hub)]
     responses={
         200: stream_response(_EXAMPLE),
         **problem_responses(
-            *PUBLIC_PROBLEMS, TooManyStreams, UserNotFound, PositionLost, ValidationFailed, InvalidPosition
+            *PUBLIC_PROBLEMS,
+            TooManyStreams,
+            TooManyStreamsOfClient,
+            UserNotFound,
+            PositionLost,
+            ValidationFailed,
+            InvalidPosition,
         ),
     },
     openapi_extra=TOKEN_IS_OPTIONAL,
@@ -96,7 +103,8 @@ async def stream_tweets(
     resume, send the last `id` in `Last-Event-ID` (a browser's `EventSource` does it automatically): the missed events
     are sent first, without gaps or duplicates. 410 means that they are not available any more.
 
-    A stream lasts an hour at most. It ends if the token is revoked. A client that reads more slowly than events arrive
+    A stream lasts an hour at most. With a token it ends when the token expires or is revoked. The streams of an address
+    and of an account are limited. A client that reads more slowly than events arrive
     is cut off, if possible after an event `end` with the reason; it may resume.
     """
     wanted = StreamFilter(
@@ -104,13 +112,13 @@ async def stream_tweets(
         tag=None if hashtag is None else searched(hashtag),
     )
     after = last_event_id or resume_after or None
-    authenticator: Authenticator = request.app.state.authenticator
     longest = hub.stream_limits.seconds
+    client = StreamClient(client_network(request), None if caller is None else caller.sub)
     return EventStream(
-        hub.subscription(wanted, after),
+        hub.subscription(wanted, after, client),
         limit=limit,
         seconds=min(seconds or longest, longest),
-        reauthorize=None if caller is None else partial(authenticator.require_not_revoked, caller),
+        token=None if caller is None else stream_token(request, caller),
         unavailable_on=(PyMongoError,),
         headers=response.headers,
     )

@@ -20,7 +20,8 @@ from service_kit.background import BackgroundTask, Supervisor, stray_cancellatio
 from service_kit.retry import Backoff
 from service_kit.sse.buffer import EventBuffer
 from service_kit.sse.events import UNAVAILABLE, heartbeat
-from service_kit.sse.hub import Hub, HubLimits, Subscription
+from service_kit.sse.hub import Hub, Subscription
+from service_kit.sse.limits import HubLimits, StreamClient
 from tweet_service.metrics import StreamMetrics
 from tweet_service.settings import Settings
 from tweet_service.stream.events import StreamEvent, StreamFilter, id_field, is_position, position_at, time_of
@@ -41,7 +42,7 @@ _BATCH = 100
 _FUTURE_SECONDS = 300
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StreamLimits(HubLimits):
     """`buffered` events are kept for all subscribers; `seconds` is the longest duration of a stream."""
 
@@ -52,6 +53,8 @@ class StreamLimits(HubLimits):
     def of(cls, settings: Settings) -> Self:
         return cls(
             clients=settings.tweet_stream_clients,
+            clients_per_address=settings.tweet_stream_clients_per_address,
+            clients_per_account=settings.tweet_stream_clients_per_account,
             heartbeat_seconds=settings.tweet_stream_heartbeat_seconds,
             buffered=settings.tweet_stream_backlog,
             seconds=settings.tweet_stream_seconds,
@@ -165,9 +168,11 @@ class TweetHub(Hub[StreamEvent]):
         self._left_at = 0.0
 
     @asynccontextmanager
-    async def subscription(self, wanted: StreamFilter, after: str | None) -> AsyncIterator[TweetSubscription]:
-        """A subscriber, during the context. Raises `TooManyStreams` and errors of the driver."""
-        async with self._subscribed(TweetSubscription(self, wanted, after)) as subscription:
+    async def subscription(
+        self, wanted: StreamFilter, after: str | None, client: StreamClient
+    ) -> AsyncIterator[TweetSubscription]:
+        """A subscriber, during the context. Raises `TooManyStreams`, `TooManyStreamsOfClient`, errors of the driver."""
+        async with self._subscribed(TweetSubscription(self, wanted, after), client) as subscription:
             yield subscription
 
     async def reach_back_to(self, position: str) -> bool:
