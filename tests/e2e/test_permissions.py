@@ -107,7 +107,7 @@ registrar  GET     /readyz                               200 200 200 200 200 200
 registrar  GET     /metrics                              200 200 200 200 200 200 200
 
 auth       POST    /v1/logout-all                        401 204 204 204 204 401 401
-auth       DELETE  /v1/users/me                          401 422 422 422 422 401 401
+auth       DELETE  /v1/users/me                          401 204 204 204 204 401 401
 """
 
 # A field that no body has.
