@@ -72,6 +72,7 @@ NO_LIMITS = dict.fromkeys(
         "AUTH_REGISTRATIONS_PER_ADDRESS",
         "AUTH_MAILS_PER_ACCOUNT",
         "AUTH_MAILS_PER_ADDRESS",
+        "AUTH_CHANGES_PER_ACCOUNT",
     ),
     "1000000",
 )

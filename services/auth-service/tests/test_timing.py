@@ -20,12 +20,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import Settings
 from support.auth_app import NewForm, Register, RegisteredUser, client_of, running_app
+from support.responses import bearer
 
 SAMPLES = 40
 MAX_SEPARABILITY = 0.8
 
 Ask = Callable[[], Awaitable[httpx.Response]]
-NO_LIMITS = {"auth_login_attempts_per_account": 1_000_000, "auth_mails_per_account": 1_000_000}
+NO_LIMITS = dict.fromkeys(
+    ("auth_login_attempts_per_account", "auth_mails_per_account", "auth_changes_per_account"), 1_000_000
+)
 
 
 @pytest.fixture
@@ -53,8 +56,14 @@ async def timed(ask: Ask) -> tuple[float, httpx.Response]:
     return time.perf_counter() - began, answer
 
 
-async def sample(app: FastAPI, kinds: Mapping[str, Ask]) -> dict[str, list[float]]:
-    """Durations of each kind, in seconds. All responses must be identical."""
+def without_request_id(answer: httpx.Response) -> str:
+    return f"{answer.status_code} {answer.text.replace(answer.headers['X-Request-ID'], '')}"
+
+
+async def sample(
+    app: FastAPI, kinds: Mapping[str, Ask], *, same: Callable[[httpx.Response], str] = without_request_id
+) -> dict[str, list[float]]:
+    """Durations of each kind, in seconds. What `same` returns of a response must be the same for all."""
     order = list(kinds) * SAMPLES
     secrets.SystemRandom().shuffle(order)
     durations: dict[str, list[float]] = {kind: [] for kind in kinds}
@@ -66,7 +75,7 @@ async def sample(app: FastAPI, kinds: Mapping[str, Ask]) -> dict[str, list[float
             # The machine stalled.
             seconds, answer = await timed(kinds[kind])
         durations[kind].append(seconds)
-        said.add((answer.status_code, answer.text.replace(answer.headers["X-Request-ID"], "")))
+        said.add(same(answer))
     assert len(said) == 1, said
     # The first of each kind opens connections and fills caches.
     return {kind: taken[1:] for kind, taken in durations.items()}
@@ -128,6 +137,26 @@ async def test_forgotten_password(app_without_limits: FastAPI, registered: Regis
 
         kinds = {"an unknown address": forgot("nobody@example.com"), "a known one": forgot(registered["form"]["email"])}
         durations = await sample(app_without_limits, kinds)
+    assert_indistinguishable(durations)
+
+
+async def test_change_of_address(
+    app_without_limits: FastAPI, registered: RegisteredUser, register: Register, new_form: NewForm
+) -> None:
+    taken = (await register())["form"]["email"]
+    async with client_of(app_without_limits) as client:
+
+        def change(address: Callable[[], str]) -> Ask:
+            async def ask() -> httpx.Response:
+                body = {"email": address(), "current_password": registered["form"]["password"]}
+                answer = await client.patch("/v1/users/me", json=body, headers=bearer(registered))
+                assert answer.json()["pending_email"] == body["email"]
+                return answer
+
+            return ask
+
+        kinds = {"a free address": change(lambda: new_form()["email"]), "a taken one": change(lambda: taken)}
+        durations = await sample(app_without_limits, kinds, same=lambda answer: str(answer.status_code))
     assert_indistinguishable(durations)
 
 

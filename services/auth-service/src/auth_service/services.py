@@ -101,7 +101,7 @@ class Services:
                 metrics,
                 require_verified_email=must_verify,
             ),
-            profiles=ProfileService(database, reauthenticator, addresses, usernames, mailer, audit, clock),
+            profiles=ProfileService(database, reauthenticator, addresses, usernames, audit, clock),
             addresses=addresses,
             passwords=PasswordService(
                 database, hasher, reauthenticator, sessions, mailer, mails, limiter, limits, audit, clock

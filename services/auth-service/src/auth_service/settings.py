@@ -75,10 +75,15 @@ class Settings(MailSettings):
         default=300, ge=1, description="Registrations per IP address in 15 minutes without a delay."
     )
     auth_mails_per_account: int = Field(
-        default=5, ge=1, description="Requested mails per account in 15 minutes without a delay."
+        default=5,
+        ge=1,
+        description="Requested mails per account, and per mailbox, in 15 minutes without a delay.",
     )
     auth_mails_per_address: int = Field(
         default=50, ge=1, description="Requested mails per IP address in 15 minutes without a delay."
+    )
+    auth_changes_per_account: int = Field(
+        default=10, ge=1, description="Changes of the email address, and of the password, per account in an hour."
     )
 
     @model_validator(mode="after")

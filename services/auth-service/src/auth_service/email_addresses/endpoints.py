@@ -39,12 +39,12 @@ async def verify(body: EmailConfirmation, addresses: EmailAddressServiceDep, cli
     status_code=202,
     summary="Send the confirmation mail again",
     response_class=Response,
-    responses=problem_responses(*SCOPE_PROBLEMS, EmailTaken, TooManyRequests),
+    responses=problem_responses(*SCOPE_PROBLEMS, TooManyRequests),
 )
 async def resend(
     caller: CallerMayWriteProfile, addresses: EmailAddressServiceDep, client: ClientInfoDep, report: ReportRateLimitDep
 ) -> None:
-    report(await addresses.resend(caller.user.id, client))
+    report(await addresses.resend(caller.user, client))
 
 
 @router.post(

@@ -1,7 +1,9 @@
 """Rules of email addresses."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -10,7 +12,7 @@ from auth_service.audit.service import AuditTrail
 from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
 from auth_service.email_addresses.problems import InvalidEmailToken, InvalidUndoToken
-from auth_service.limits.policies import Limits
+from auth_service.limits.policies import Limits, of_mailbox
 from auth_service.limits.service import AttemptLimiter, Subject
 from auth_service.mail.mailer import Mailer
 from auth_service.mail.messages import Mail, MailComposer, MailKind
@@ -39,22 +41,46 @@ class EmailAddressService:
         token, expires = await self._token(session, Purpose.CONFIRM_EMAIL, user, user.email)
         return self.mails.confirm_email(user.email, user.name, token=token, expires=expires)
 
-    async def change(self, session: AsyncSession, user: User, email: str) -> list[Mail]:
-        """Begin to change a locked user's address. Returns the mails to both addresses. Raises `EmailTaken`."""
-        if email == user.email:
-            user.credential.pending_email = None
-            await OneTimeTokenRepository(session).withdraw(Purpose.CONFIRM_EMAIL, user.id)
-            return []
-        owner = await UserRepository(session).get_by_email(email)
-        if owner is not None and owner.id != user.id:
-            raise EmailTaken
+    async def take_change(self, user: User, email: str, client: ClientInfo) -> RateLimit:
+        """Count a change of the address, which sends a mail to both mailboxes. Raises `TooManyRequests`."""
+        limits = self.limits
+        counted = {
+            Subject(limits.email_change_account, user.id),
+            *(of_mailbox(limits.email_change_mailbox, each) for each in (user.email, email)),
+            Subject(limits.mail_address, client.network),
+        }
+        async with self.database.transaction() as session:
+            return await self.limiter.take(session, list(counted))
+
+    async def cancel_change(self, session: AsyncSession, user: User) -> None:
+        """Keep the present address of a locked user."""
+        user.credential.pending_email = None
+        await OneTimeTokenRepository(session).withdraw(Purpose.CONFIRM_EMAIL, user.id)
+
+    async def change(self, session: AsyncSession, user: User, email: str) -> Callable[[], None]:
+        """Begin to change a locked user's address. Returns what sends the mails after the transaction.
+
+        The work and the response are the same whether or not another account has the address. Only the mail to it
+        differs, which is written later.
+        """
         user.credential.pending_email = email
         token, expires = await self._token(session, Purpose.CONFIRM_EMAIL, user, email)
         undo, undo_expires = await self._token(session, Purpose.UNDO_EMAIL, user, user.email)
-        return [
-            self.mails.confirm_new_email(email, user.name, token=token, expires=expires),
-            self.mails.email_change_notice(user.email, user.name, when=self.clock(), token=undo, expires=undo_expires),
-        ]
+        name = user.name
+        notice = self.mails.email_change_notice(user.email, name, when=self.clock(), token=undo, expires=undo_expires)
+
+        async def confirmation() -> Mail:
+            async with self.database.reading() as reading:
+                owner = await UserRepository(reading).get_by_email(email)
+            if owner is not None and owner.id != user.id:
+                return self.mails.change_to_taken_email(owner.email, owner.name)
+            return self.mails.confirm_new_email(email, name, token=token, expires=expires)
+
+        def send() -> None:
+            self.mailer.try_submit(MailKind.CONFIRM_NEW_EMAIL, confirmation)
+            self.mailer.try_send(notice)
+
+        return send
 
     async def confirm(self, token: str, client: ClientInfo) -> None:
         """Confirm the address that the token was mailed to. Raises `InvalidEmailToken`, `EmailTaken`.
@@ -104,22 +130,23 @@ class EmailAddressService:
         if await OneTimeTokenRepository(session).is_held(user.email, self.clock(), except_user_id=user.id):
             raise EmailTaken
 
-    async def resend(self, user_id: str, client: ClientInfo) -> RateLimit:
+    async def resend(self, caller: User, client: ClientInfo) -> RateLimit:
         """Mail another token for an unconfirmed address, if the user has one. Raises `TooManyRequests`."""
-        mail = None
+        send = None
         async with self.database.transaction() as session:
             counted = [
-                Subject(self.limits.mail_account, user_id),
+                Subject(self.limits.mail_account, caller.id),
                 Subject(self.limits.mail_address, client.network),
+                of_mailbox(self.limits.mail_mailbox, caller.pending_email or caller.email),
             ]
             limit = await self.limiter.take(session, counted)
-            user = await UserRepository(session).lock(user_id)
+            user = await UserRepository(session).lock(caller.id)
             if user is not None and user.pending_email:
-                mail, _ = await self.change(session, user, user.pending_email)
+                send = await self.change(session, user, user.pending_email)
             elif user is not None and not user.email_verified:
-                mail = await self.confirmation(session, user)
-        if mail is not None:
-            self.mailer.try_send(mail)
+                send = partial(self.mailer.try_send, await self.confirmation(session, user))
+        if send is not None:
+            send()
         return limit
 
     def notify_owner_of_registration(self, email: str) -> None:

@@ -1,7 +1,8 @@
 """Decides when an attempt is allowed. Pure.
 
 The first attempts are free. After that each attempt causes a delay, which doubles up to a maximum. An account is never
-locked: a lock would let an attacker shut out its owner (OWASP Authentication Cheat Sheet, "Account Lockout").
+locked: a lock would let an attacker shut out its owner (OWASP Authentication Cheat Sheet, "Account Lockout"). Only what
+needs the right password may have a first delay that is as long as the window.
 """
 
 import math
@@ -13,12 +14,16 @@ from service_kit.rate_limit import RateLimit
 
 @dataclass(frozen=True)
 class BackoffPolicy:
-    """`quota` attempts are free. A `window` without attempts resets the count. `max_delay` limits the delay."""
+    """`quota` attempts are free. A `window` without attempts resets the count.
+
+    The last free attempt causes the `first_delay`, each further one twice the delay before, up to `max_delay`.
+    """
 
     name: str
     quota: int
     window: timedelta
     max_delay: timedelta
+    first_delay: timedelta = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def _delay_after(count: int, policy: BackoffPolicy) -> timedelta:
         return timedelta(0)
     # The exponent is limited: a float can't hold 2 ** 10,000.
     max_seconds = policy.max_delay.total_seconds()
-    return timedelta(seconds=min(2 ** min(beyond, 32), max_seconds))
+    return timedelta(seconds=min(policy.first_delay.total_seconds() * 2 ** min(beyond, 32), max_seconds))
 
 
 def rate_limit_of(state: Attempts | None, policy: BackoffPolicy, now: datetime, pending: int = 0) -> RateLimit:

@@ -1,5 +1,6 @@
 """The limits of this service."""
 
+import unicodedata
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -9,6 +10,7 @@ from auth_service.settings import Settings
 
 _WINDOW = timedelta(minutes=15)
 _MAX_DELAY = timedelta(minutes=5)
+_HOUR = timedelta(hours=1)
 # Delays all users, so that a long one would be a denial of service.
 _MAX_DELAY_OVERALL = timedelta(seconds=30)
 
@@ -18,27 +20,41 @@ class Limits:
     """`account` limits count by the account, `address` limits by the client's network.
 
     A login counts for its account and address until it succeeds. `login_overall` counts failed logins only.
+
+    Everything that sends a mail has a `mailbox` limit, too, so that no number of accounts and addresses can flood a
+    mailbox. Changes that need the password and send mails have a fixed limit per account.
     """
 
     login_account: BackoffPolicy
     login_address: BackoffPolicy
     login_overall: BackoffPolicy
     registration_address: BackoffPolicy
+    registration_mailbox: BackoffPolicy
     mail_account: BackoffPolicy
     mail_address: BackoffPolicy
+    mail_mailbox: BackoffPolicy
+    email_change_account: BackoffPolicy
+    email_change_mailbox: BackoffPolicy
+    password_change_account: BackoffPolicy
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
         def policy(name: str, quota: int, max_delay: timedelta = _MAX_DELAY) -> BackoffPolicy:
             return BackoffPolicy(name, quota, _WINDOW, max_delay)
 
+        changes = settings.auth_changes_per_account
         return cls(
             login_account=policy("login-account", settings.auth_login_attempts_per_account),
             login_address=policy("login-address", settings.auth_login_attempts_per_address),
             login_overall=policy("login-overall", settings.auth_login_failures_overall, _MAX_DELAY_OVERALL),
             registration_address=policy("registration-address", settings.auth_registrations_per_address),
+            registration_mailbox=policy("registration-mailbox", settings.auth_mails_per_account),
             mail_account=policy("mail-account", settings.auth_mails_per_account),
             mail_address=policy("mail-address", settings.auth_mails_per_address),
+            mail_mailbox=policy("mail-mailbox", settings.auth_mails_per_account),
+            email_change_account=BackoffPolicy("email-change-account", changes, _HOUR, _HOUR, _HOUR),
+            email_change_mailbox=BackoffPolicy("email-change-mailbox", changes, _HOUR, _MAX_DELAY),
+            password_change_account=BackoffPolicy("password-change-account", changes, _HOUR, _HOUR, _HOUR),
         )
 
     def guesses(self, user_id: str) -> Subject:
@@ -48,3 +64,9 @@ class Limits:
     def guesses_of_unknown(self, login: str) -> Subject:
         """Counts attempts to log in by a name that no account has. The name itself is no id of an account."""
         return Subject(self.login_account, f"unknown\0{login.casefold()}")
+
+
+def of_mailbox(policy: BackoffPolicy, email: str) -> Subject:
+    """Counts by the mailbox of an address. Many providers deliver `ada+anything` to `ada`."""
+    local, _, domain = unicodedata.normalize("NFKC", email).casefold().rpartition("@")
+    return Subject(policy, f"{local.partition('+')[0]}@{domain}")

@@ -29,6 +29,7 @@ class MailKind(StrEnum):
     CONFIRM_NEW_EMAIL = "confirm_new_email"
     EMAIL_CHANGE_NOTICE = "email_change_notice"
     EMAIL_CHANGED_NOTICE = "email_changed_notice"
+    CHANGE_TO_TAKEN_EMAIL = "change_to_taken_email"
     RESET_PASSWORD = "reset_password"  # noqa: S105 - a kind of mail
     PASSWORD_CHANGED_NOTICE = "password_changed_notice"  # noqa: S105 - a kind of mail
     REGISTRATION_WITH_TAKEN_EMAIL = "registration_with_taken_email"
@@ -39,6 +40,7 @@ _SUBJECTS = {
     MailKind.CONFIRM_NEW_EMAIL: "Tandem: confirm your new email address",
     MailKind.EMAIL_CHANGE_NOTICE: "Tandem: your email address is about to change",
     MailKind.EMAIL_CHANGED_NOTICE: "Tandem: your email address was changed",
+    MailKind.CHANGE_TO_TAKEN_EMAIL: "Tandem: your email address is already in use",
     MailKind.RESET_PASSWORD: "Tandem: choose a new password",
     MailKind.PASSWORD_CHANGED_NOTICE: "Tandem: your password was changed",
     MailKind.REGISTRATION_WITH_TAKEN_EMAIL: "Tandem: you already have an account",
@@ -108,6 +110,10 @@ class MailComposer:
         return self._compose(
             MailKind.EMAIL_CHANGED_NOTICE, to, name, when=when, link=link, token=token, expires=expires
         )
+
+    def change_to_taken_email(self, to: str, name: str) -> Mail:
+        """To the owner of an address after another account requested to change to it. `name` is the owner's."""
+        return self._compose(MailKind.CHANGE_TO_TAKEN_EMAIL, to, name)
 
     def reset_password(self, to: str, name: str, *, token: str, minutes: int) -> Mail:
         """To a user who has forgotten the password. The token works for `minutes`."""

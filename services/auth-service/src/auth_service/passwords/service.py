@@ -8,7 +8,7 @@ from auth_service.audit.models import Event
 from auth_service.audit.service import AuditTrail
 from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
-from auth_service.limits.policies import Limits
+from auth_service.limits.policies import Limits, of_mailbox
 from auth_service.limits.service import AttemptLimiter, Subject
 from auth_service.mail.mailer import Mailer
 from auth_service.mail.messages import Mail, MailComposer, MailKind
@@ -49,6 +49,8 @@ class PasswordService:
         )
         new_hash = await self.hasher.hash(change.new_password)
         async with self.database.transaction() as session:
+            # Each change sends a mail.
+            await self.limiter.take(session, [Subject(self.limits.password_change_account, user.id)])
             changed = await UserRepository(session).lock(user.id)
             if changed is None:
                 raise WrongCurrentPassword  # it was deleted in the meantime
@@ -60,7 +62,7 @@ class PasswordService:
         """Count a requested mail. Raises `TooManyRequests`, whether or not an account has this address."""
         async with self.database.transaction() as session:
             counted = [
-                Subject(self.limits.mail_account, email.casefold()),
+                of_mailbox(self.limits.mail_mailbox, email),
                 Subject(self.limits.mail_address, client.network),
             ]
             return await self.limiter.take(session, counted)

@@ -11,7 +11,7 @@ from auth_service.passwords.problems import ReauthenticationRequired
 from auth_service.profile.schemas import AccountDeletion, Export, ProfileChange
 from auth_service.profile.service import ProfileService
 from auth_service.sessions.authentication import CurrentCaller
-from auth_service.users.problems import EmailTaken, LastAdmin, UsernameReserved, UsernameTaken
+from auth_service.users.problems import LastAdmin, UsernameReserved, UsernameTaken
 from auth_service.users.schemas import UserProfile
 from service_kit.problems import (
     ServiceUnavailable,
@@ -20,6 +20,7 @@ from service_kit.problems import (
     ValidationFailed,
     problem_responses,
 )
+from service_kit.rate_limit import ReportRateLimitDep
 from service_kit.tokens import InvalidToken
 
 router = APIRouter(prefix="/v1/users/me", tags=["accounts"])
@@ -41,23 +42,27 @@ async def read_own_profile(caller: CurrentCaller) -> UserProfile:
     summary="Change your profile",
     description=(
         "A new email address needs `current_password`. It is `pending_email` until it is confirmed with the mailed "
-        "link. The old address gets a link that undoes the change for 72 hours. A former username is held for you, by "
-        "default for 30 days; an account can hold ten."
+        "link. The response is the same whether or not another account has the address. The old address gets a link "
+        "that undoes the change for 72 hours. A former username is held for you, by default for 30 days; an account "
+        "can hold ten."
     ),
     responses=problem_responses(
         *SCOPE_PROBLEMS,
         ReauthenticationRequired,
         UsernameTaken,
-        EmailTaken,
         ValidationFailed,
         UsernameReserved,
         TooManyRequests,
     ),
 )
 async def change_own_profile(
-    change: ProfileChange, caller: CallerMayWriteProfile, profiles: ProfileServiceDep, client: ClientInfoDep
+    change: ProfileChange,
+    caller: CallerMayWriteProfile,
+    profiles: ProfileServiceDep,
+    client: ClientInfoDep,
+    report: ReportRateLimitDep,
 ) -> UserProfile:
-    return UserProfile.model_validate(await profiles.change(caller.user, change, client))
+    return UserProfile.model_validate(await profiles.change(caller.user, change, client, report))
 
 
 @router.delete(

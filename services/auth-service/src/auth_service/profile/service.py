@@ -7,7 +7,6 @@ from auth_service.audit.service import AuditTrail
 from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
 from auth_service.email_addresses.service import EmailAddressService
-from auth_service.mail.mailer import Mailer
 from auth_service.passwords.problems import ReauthenticationRequired
 from auth_service.passwords.reauthentication import Reauthenticator
 from auth_service.profile.export import export_of
@@ -16,6 +15,7 @@ from auth_service.users.models import User
 from auth_service.users.repository import UserRepository
 from auth_service.users.service import ensure_admin_remains
 from auth_service.users.usernames import Usernames
+from service_kit.rate_limit import ReportRateLimit
 from service_kit.tokens import InvalidToken
 
 
@@ -25,37 +25,40 @@ class ProfileService:
     reauthenticator: Reauthenticator
     addresses: EmailAddressService
     usernames: Usernames
-    mailer: Mailer
     audit: AuditTrail
     clock: Clock
 
-    async def change(self, caller: User, change: ProfileChange, client: ClientInfo) -> User:
+    async def change(self, caller: User, change: ProfileChange, client: ClientInfo, report: ReportRateLimit) -> User:
         """Change the account. A new address must be confirmed before it replaces the old one.
 
-        Raises `UsernameTaken`, `UsernameReserved`, `EmailTaken`, `ReauthenticationRequired`, `TooManyRequests`.
+        `report` gets the nearest limit of changes of the address. Raises `UsernameTaken`, `UsernameReserved`,
+        `ReauthenticationRequired`, `TooManyRequests`.
         """
-        mails, verified_hash = [], None
-        if change.email not in (None, caller.email):
+        send = verified_hash = None
+        if change.email is not None and change.email != caller.email:
             verified_hash = await self.reauthenticator.verify(caller, change.current_password, client)
+            report(await self.addresses.take_change(caller, change.email, client))
         async with self.database.transaction() as session:
             users = UserRepository(session)
             user = await _existing(users, caller.id)
             if verified_hash is not None:
                 await self.reauthenticator.accept(session, user, verified_hash)
-            elif change.email not in (None, user.email):
-                raise ReauthenticationRequired  # the address was changed in the meantime
             if change.username is not None and change.username != user.username:
                 await self.usernames.rename(session, user, change.username)
             if change.name is not None:
                 user.name = change.name
-            if change.email is not None:
-                mails = await self.addresses.change(session, user, change.email)
+            if change.email is not None and change.email == user.email:
+                await self.addresses.cancel_change(session, user)
+            elif change.email is not None:
+                if verified_hash is None:
+                    raise ReauthenticationRequired  # the address was changed in the meantime
+                send = await self.addresses.change(session, user, change.email)
             user.updated_at = self.clock()
             await users.flush()
             fields = sorted(name for name, value in change if value is not None and name != "current_password")
             await self.audit.record(session, Event.USER_UPDATED, client, user_id=user.id, fields=fields)
-        for mail in mails:
-            self.mailer.try_send(mail)
+        if send is not None:
+            send()
         return user
 
     async def export(self, user_id: str, client: ClientInfo) -> Export:

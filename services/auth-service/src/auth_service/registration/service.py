@@ -14,7 +14,7 @@ from auth_service.audit.service import AuditTrail
 from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database, new_id
 from auth_service.email_addresses.service import EmailAddressService
-from auth_service.limits.policies import Limits
+from auth_service.limits.policies import Limits, of_mailbox
 from auth_service.limits.service import AttemptLimiter, Subject
 from auth_service.mail.mailer import Mailer
 from auth_service.metrics import AuthMetrics
@@ -105,7 +105,7 @@ class RegistrationService:
         """Create an account. `actor` is the logged-in user who requests it, if any.
 
         Returns None if the address must be confirmed first, whether or not it has an account. Raises the problems of
-        `check_registration`, `UsernameTaken`, `EmailTaken`.
+        `check_registration`, `UsernameTaken`, `EmailTaken`, `TooManyRequests`.
         """
         check_registration(registration, actor)
         if self.require_verified_email:
@@ -121,6 +121,7 @@ class RegistrationService:
                 raise EmailTaken
         password_hash = await self.hasher.hash(registration.password)
         async with self.database.transaction() as session:
+            await self._take_mail(session, registration.email)
             user = await self._create(session, registration, password_hash, actor, client)
             tokens = await self.sessions.start(session, user, client)
             mail = await self.addresses.confirmation(session, user)
@@ -132,6 +133,8 @@ class RegistrationService:
 
         Only storing a new account takes some milliseconds longer, which the padding hides.
         """
+        async with self.database.transaction() as session:
+            await self._take_mail(session, registration.email)
         password_hash = await self.hasher.hash(registration.password)
         async with pad_duration(_PADDING_SECONDS):
             try:
@@ -142,6 +145,10 @@ class RegistrationService:
                 self.addresses.notify_owner_of_registration(registration.email)
             else:
                 self.mailer.try_send(mail)
+
+    async def _take_mail(self, session: AsyncSession, email: str) -> None:
+        """Count the mail to a mailbox, whether or not an account has it. Raises `TooManyRequests`."""
+        await self.limiter.take(session, [of_mailbox(self.limits.registration_mailbox, email)])
 
     async def _create(
         self,
