@@ -1,4 +1,4 @@
-"""Mails of a test: a mailer's counters, the stack's mail sink, and mail servers with scripted replies."""
+"""Mails of a test: counters, the stack's mail sink, and mail servers with scripted replies."""
 
 import asyncio
 import contextlib
@@ -28,8 +28,8 @@ FAST = Backoff(initial=0.02, maximum=0.1)
 BASE = "https://tandem.example"
 
 
-class Outbox:
-    """The counters of a mailer."""
+class MailCounters:
+    """The counters of a worker that sends mails."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -38,9 +38,11 @@ class Outbox:
     def counted(self, kind: MailKind, outcome: str) -> float:
         return self.registry.get_sample_value("auth_mails_total", {"kind": kind, "outcome": outcome}) or 0.0
 
-    @property
-    def waiting(self) -> float | None:
-        return self.registry.get_sample_value("auth_mails_waiting")
+    async def until(self, kind: MailKind, outcome: str, count: int = 1) -> None:
+        async def is_counted() -> bool:
+            return self.counted(kind, outcome) == count
+
+        await eventually(is_counted)
 
 
 class Sink:
@@ -61,13 +63,6 @@ class Sink:
 
     async def close(self) -> None:
         await self._client.aclose()
-
-
-async def until_done(outbox: Outbox) -> None:
-    async def is_done() -> bool:
-        return outbox.waiting == 0
-
-    await eventually(is_done)
 
 
 async def until_logged(logs: list[EventDict], event: str) -> None:

@@ -6,7 +6,6 @@ U / nm): 0.5 is chance, 1.0 reveals every account. It depends on ranks only, so 
 effect, and noise moves it towards 0.5. With 40 samples of each kind, chance reaches 0.8 three times in a million.
 """
 
-import asyncio
 import itertools
 import secrets
 import time
@@ -18,8 +17,10 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth_service.outbox.repository import OutboxRepository
 from auth_service.settings import Settings
 from support.auth_app import NewForm, Register, RegisteredUser, client_of, running_app
+from support.polling import eventually
 from support.responses import bearer
 
 SAMPLES = 40
@@ -45,9 +46,12 @@ async def discreet_app(settings: Settings) -> AsyncIterator[FastAPI]:
 
 async def mails_are_sent(app: FastAPI) -> None:
     """Work after a response must not delay the next one."""
-    tasks = app.state.services.passwords.mailer._tasks
-    while tasks:
-        await asyncio.wait(tasks)
+
+    async def waiting() -> int:
+        async with app.state.database.reading() as session:
+            return await OutboxRepository(session).count_waiting()
+
+    await eventually(waiting, lambda count: count == 0)
 
 
 async def timed(ask: Ask) -> tuple[float, httpx.Response]:

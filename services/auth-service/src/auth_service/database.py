@@ -20,6 +20,9 @@ from service_kit.problems import Problem, ServiceUnavailable
 # A client gets a 503 within three seconds, however MySQL fails to answer.
 TRANSACTION_SECONDS = 2.5
 
+# The key of a session's actions after its commit.
+_AFTER_COMMIT = "after_commit"
+
 # Returns the current time in UTC. Tests replace it.
 Clock = Callable[[], datetime]
 
@@ -66,6 +69,11 @@ async def rows_affected(session: AsyncSession, statement: Update | Delete) -> in
     return cast("CursorResult[Any]", result).rowcount
 
 
+def after_commit(session: AsyncSession, action: Callable[[], object]) -> None:
+    """Call `action` when `Database.transaction` has committed this session."""
+    session.info.setdefault(_AFTER_COMMIT, []).append(action)
+
+
 def migrations_folder() -> Path:
     """The folder is inside an installed package, and beside `src` in a checkout."""
     package = Path(__file__).parent
@@ -105,9 +113,15 @@ class Database:
                 yield session
             except Problem as problem:
                 if problem.commits_transaction:
-                    await session.commit()
+                    await _commit(session)
                 raise
-            await session.commit()
+            await _commit(session)
+
+
+async def _commit(session: AsyncSession) -> None:
+    await session.commit()
+    for action in session.info.get(_AFTER_COMMIT, ()):
+        action()
 
 
 @asynccontextmanager

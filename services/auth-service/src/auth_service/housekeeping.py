@@ -14,6 +14,7 @@ from auth_service.database import Clock, Database, Table, rows_affected
 from auth_service.keys.service import KeyRing
 from auth_service.limits.models import LoginAttempts
 from auth_service.one_time_tokens.models import OneTimeToken
+from auth_service.outbox.models import OutboxMail
 from auth_service.sessions.models import Session
 from auth_service.users.models import HeldUsername
 from service_kit.problems import ServiceUnavailable
@@ -25,6 +26,8 @@ INTERVAL_SECONDS = 60.0
 _BATCH_SIZE = 1000
 # Expired sessions are kept to detect reused refresh tokens, and for questions of users.
 _SESSION_RETENTION = timedelta(days=7)
+# Mails that could not be sent are kept without recipient and token, for questions of operators.
+_DEAD_MAIL_RETENTION = timedelta(days=7)
 
 _TRANSIENT_ERRORS = (SQLAlchemyError, OSError, TimeoutError, ServiceUnavailable)
 
@@ -61,6 +64,7 @@ class Housekeeper:
             (LoginAttempts, LoginAttempts.forgotten_at < now),
             (HeldUsername, HeldUsername.held_until < now),
             (AuditEvent, AuditEvent.created_at < now - self.audit_retention),
+            (OutboxMail, OutboxMail.died_at < now - _DEAD_MAIL_RETENTION),
         )
 
     async def _delete_batch(self, table: type[Table], expired: ColumnElement[bool]) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from auth_service.administration.endpoints import router as administration_router
+from auth_service.audit.service import AuditTrail
 from auth_service.browser.endpoints import router as browser_router
 from auth_service.database import Clock, Database, migrations_folder, utc_now
 from auth_service.email_addresses.endpoints import router as email_addresses_router
@@ -19,9 +20,13 @@ from auth_service.keys.encryption import KeyCipher
 from auth_service.keys.endpoints import router as keys_router
 from auth_service.keys.service import KeyRing
 from auth_service.login.endpoints import router as login_router
-from auth_service.mail.mailer import Mailer
+from auth_service.mail.links import Links
+from auth_service.mail.messages import MailComposer
 from auth_service.mail.smtp import SmtpServer
 from auth_service.metrics import MailMetrics
+from auth_service.outbox.service import Outbox
+from auth_service.outbox.worker import OutboxWorker
+from auth_service.outbox.writing import MailWriter
 from auth_service.passwords.endpoints import router as passwords_router
 from auth_service.profile.endpoints import router as profile_router
 from auth_service.registration.endpoints import router as registration_router
@@ -76,9 +81,19 @@ def key_ring(settings: Settings, database: Database, clock: Clock) -> KeyRing:
     return KeyRing(database, KeyCipher(settings.auth_key_encryption_secret.get_secret_value()), clock)
 
 
+def outbox_worker(
+    settings: Settings, database: Database, outbox: Outbox, clock: Clock, metrics: MailMetrics
+) -> OutboxWorker:
+    mails = MailComposer(settings.auth_mail_from, Links(settings.auth_public_url), clock)
+    writer = MailWriter(database, outbox, mails, AuditTrail(clock), clock)
+    server = SmtpServer.at(settings.auth_smtp_url.get_secret_value())
+    return OutboxWorker(database, writer, server, metrics, clock)
+
+
 def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     registry = new_registry()
     supervisor = Supervisor(registry)
+    mail_metrics = MailMetrics(registry)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -88,8 +103,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
             await keys.load()
             hasher = password_hasher(settings)
             stack.callback(hasher.close)
-            smtp = SmtpServer.at(settings.auth_smtp_url.get_secret_value())
-            mailer = await stack.enter_async_context(Mailer(smtp, MailMetrics(registry), clock=clock))
+            outbox = Outbox(KeyCipher(settings.auth_key_encryption_secret.get_secret_value()), clock)
             app.state.settings = settings
             app.state.database = database
             app.state.clock = clock
@@ -101,7 +115,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
                 clock=lambda: clock().timestamp(),
             )
             app.state.services = Services.of(
-                settings, database=database, keys=keys, hasher=hasher, mailer=mailer, clock=clock, registry=registry
+                settings, database=database, keys=keys, hasher=hasher, outbox=outbox, clock=clock, registry=registry
             )
             app.state.housekeeper = Housekeeper(
                 database,
@@ -110,6 +124,8 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
                 key_rotation=timedelta(days=settings.auth_key_rotation_days),
                 audit_retention=timedelta(days=settings.auth_audit_days),
             )
+            worker = await stack.enter_async_context(outbox_worker(settings, database, outbox, clock, mail_metrics))
+            await stack.enter_async_context(supervisor.task("mails", worker.run))
             await stack.enter_async_context(supervisor.task("housekeeping", app.state.housekeeper.run))
             yield
 

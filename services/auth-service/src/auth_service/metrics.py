@@ -44,15 +44,16 @@ class AuthMetrics:
 
 
 class MailMetrics:
-    """Outcomes are those of `mail.mailer.MailOutcome`."""
+    """Outcomes are those of `outbox.worker.MailOutcome`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.mails = Counter(
             "auth_mails",
             "Mails by kind and outcome: sent, not_due (no mail was needed), refused (permanently, by the mail server), "
-            "given_up (retried until the deadline), failed (unexpected error), dropped (the process stopped), "
-            "turned_away (the queue was full).",
+            "given_up (retried until the deadline), failed (unexpected error).",
             ["kind", "outcome"],
             registry=registry,
         )
-        self.waiting = Gauge("auth_mails_waiting", "Mails that are being written, sent or retried.", registry=registry)
+        self.waiting = Gauge(
+            "auth_mails_waiting", "Mails in the outbox that are not sent yet, of all replicas.", registry=registry
+        )

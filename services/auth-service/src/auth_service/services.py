@@ -13,10 +13,8 @@ from auth_service.keys.service import KeyRing
 from auth_service.limits.policies import Limits
 from auth_service.limits.service import AttemptLimiter
 from auth_service.login.service import LoginService
-from auth_service.mail.links import Links
-from auth_service.mail.mailer import Mailer
-from auth_service.mail.messages import MailComposer
 from auth_service.metrics import AuthMetrics
+from auth_service.outbox.service import Outbox
 from auth_service.passwords.hashing import PasswordHasher
 from auth_service.passwords.reauthentication import Reauthenticator
 from auth_service.passwords.service import PasswordService
@@ -56,7 +54,7 @@ class Services:
         database: Database,
         keys: KeyRing,
         hasher: PasswordHasher,
-        mailer: Mailer,
+        outbox: Outbox,
         clock: Clock,
         registry: CollectorRegistry,
     ) -> "Services":
@@ -64,7 +62,6 @@ class Services:
         metrics.hashes_queued.set_function(lambda: hasher.queued)
         metrics.signing_key_age.set_function(lambda: keys.signing_key_age().total_seconds())
         audit, limiter, limits = AuditTrail(clock), AttemptLimiter(clock), Limits.of(settings)
-        mails = MailComposer(settings.auth_mail_from, Links(settings.auth_public_url), clock)
         access_tokens = AccessTokenIssuer(
             keys,
             issuer=settings.auth_issuer,
@@ -78,7 +75,7 @@ class Services:
         )
         sessions = SessionService(database, access_tokens, lifetimes, audit, clock, metrics)
         reauthenticator = Reauthenticator(database, hasher, limiter, limits, audit)
-        addresses = EmailAddressService(database, sessions, mailer, mails, limiter, limits, audit, clock)
+        addresses = EmailAddressService(database, sessions, outbox, limiter, limits, audit, clock)
         usernames = Usernames(timedelta(days=settings.auth_username_hold_days), clock)
         must_verify = settings.auth_require_email_verification
         return cls(
@@ -93,7 +90,6 @@ class Services:
                 sessions,
                 addresses,
                 usernames,
-                mailer,
                 limiter,
                 limits,
                 audit,
@@ -104,7 +100,7 @@ class Services:
             profiles=ProfileService(database, reauthenticator, addresses, usernames, audit, clock),
             addresses=addresses,
             passwords=PasswordService(
-                database, hasher, reauthenticator, sessions, mailer, mails, limiter, limits, audit, clock
+                database, hasher, reauthenticator, sessions, outbox, limiter, limits, audit, clock
             ),
             administration=AdministrationService(database, sessions, usernames, audit, clock),
         )

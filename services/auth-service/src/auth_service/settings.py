@@ -40,7 +40,7 @@ class Settings(MailSettings):
     auth_key_encryption_secret: SecretStr = Field(
         default=SecretStr("local-only-key-encryption-secret"),
         min_length=16,
-        description="Encrypts the private signing keys in MySQL.",
+        description="Encrypts the private signing keys, and tokens of mails that are not sent yet, in MySQL.",
     )
     auth_key_rotation_days: int = Field(default=30, ge=1, le=365, description="Period for which a signing key signs.")
     auth_password_workers: int = Field(

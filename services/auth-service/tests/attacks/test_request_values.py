@@ -62,7 +62,7 @@ BODIES: dict[tuple[str, str], Json] = {
     ("post", "/v1/password/forgot"): {"email": "nobody@example.com"},
     ("post", "/v1/password/reset"): {"token": "nobody's", "new_password": "another correct horse"},
     ("post", "/v1/email/verify"): {"token": "nobody's"},
-    ("post", "/v1/email/undo"): {"token": "nobody's"},
+    ("post", "/v1/email/undo"): {"token": "unknown"},
     ("patch", "/v1/users/{user_id}"): {"name": "Renamed", "role": "customer", "is_active": True},
 }
 # OAuth2 clients may send these fields. They are ignored.

@@ -1,26 +1,20 @@
-"""A mail composer, and a mailer with the stack's mail sink."""
+"""A mail composer, and the stack's mail sink."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
 from auth_service.mail.links import Links
-from auth_service.mail.mailer import Mailer
 from auth_service.mail.messages import MailComposer
 from auth_service.mail.settings import MailSettings
 from auth_service.mail.smtp import SmtpServer
 from embedded_stack import Stack
-from support.mails import BASE, FAST, Outbox, Sink
+from support.mails import BASE, Sink
 
 
 @pytest.fixture
 def composer() -> MailComposer:
     return MailComposer(MailSettings(port=1).auth_mail_from, Links(BASE))
-
-
-@pytest.fixture
-def outbox() -> Outbox:
-    return Outbox()
 
 
 @pytest.fixture
@@ -34,9 +28,3 @@ async def sink(stack: Stack, server: SmtpServer) -> AsyncIterator[Sink]:
     sink = Sink(stack.addresses["MAIL_URL"])
     yield sink
     await sink.close()
-
-
-@pytest.fixture
-async def mailer(server: SmtpServer, outbox: Outbox) -> AsyncIterator[Mailer]:
-    async with Mailer(server, outbox.metrics, backoff=FAST) as mailer:
-        yield mailer

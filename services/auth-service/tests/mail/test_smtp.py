@@ -11,55 +11,30 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from structlog.testing import capture_logs
-from structlog.typing import EventDict
 
-from auth_service.mail.mailer import Mailer
-from auth_service.mail.messages import MailComposer, MailKind
-from auth_service.mail.smtp import SmtpServer
-from service_kit.retry import Backoff
-from support.mails import FAST, TOKEN, Outbox, ScriptedServer, new_address, until_logged
-from support.polling import eventually
+from auth_service.mail.messages import MailComposer
+from auth_service.mail.smtp import MailRefused, MailServerTrouble, SmtpServer
+from support.mails import ScriptedServer
 
 
-async def send_one(server: SmtpServer, outbox: Outbox, composer: MailComposer) -> list[EventDict]:
-    """Send a mail and leave; what was logged."""
-    with capture_logs() as logs:
-        async with Mailer(server, outbox.metrics, drain_seconds=20, backoff=FAST) as mailer:
-            mailer.send(composer.reset_password("ada@example.com", "Ada", token=TOKEN, minutes=10))
-    return logs
+async def deliver(server: SmtpServer, composer: MailComposer) -> None:
+    await server.deliver(composer.registration_with_taken_email("ada@example.com", "Ada").message)
 
 
-async def test_transient_refusal_is_retried_with_the_same_mail(composer: MailComposer, outbox: Outbox) -> None:
-    async with ScriptedServer("451 4.7.1 <ada@example.com> greylisted", "421 busy").serving() as server:
-        logs = await send_one(server.plain, outbox, composer)
-    assert [line["failures"] for line in logs if line["event"] == "mail sent"] == [2]
+async def test_transient_reply_is_trouble(composer: MailComposer) -> None:
+    async with ScriptedServer("451 4.7.1 <ada@example.com> greylisted").serving() as server:
+        with pytest.raises(MailServerTrouble) as trouble:
+            await deliver(server.plain, composer)
+        assert str(trouble.value) == "SMTPDataError 451"
+        await deliver(server.plain, composer)
     assert len(server.mails) == 1
-    assert server.mails[0]["Message-ID"] == logs[-1]["message_id"]
 
 
-async def test_refused_mail_is_not_retried_and_the_reply_is_not_logged(composer: MailComposer, outbox: Outbox) -> None:
+async def test_permanent_reply_is_a_refusal_and_is_not_quoted(composer: MailComposer) -> None:
     async with ScriptedServer("550 5.1.1 <ada@example.com>: no such user").serving() as server:
-        logs = await send_one(server.plain, outbox, composer)
-    assert outbox.counted(MailKind.RESET_PASSWORD, "refused") == 1
-    assert [line["reason"] for line in logs] == ["SMTPDataError 550"]
-    assert "ada@example.com" not in repr(logs)
-
-
-async def test_slow_recipient_does_not_delay_others(composer: MailComposer, outbox: Outbox) -> None:
-    slow = Backoff(initial=60.0, maximum=60.0)
-    async with (
-        ScriptedServer("451 greylisted").serving() as server,
-        Mailer(server.plain, outbox.metrics, concurrency=1, drain_seconds=0, backoff=slow) as mailer,
-    ):
-        mailer.send(composer.registration_with_taken_email(new_address(), "Ada"))
-        mailer.send(composer.reset_password(new_address(), "Ada", token=TOKEN, minutes=10))
-
-        async def second_is_sent() -> bool:
-            return outbox.counted(MailKind.RESET_PASSWORD, "sent") == 1
-
-        await eventually(second_is_sent)
-    assert len(server.mails) == 1
+        with pytest.raises(MailRefused) as refusal:
+            await deliver(server.plain, composer)
+    assert str(refusal.value) == "SMTPDataError 550"
 
 
 @pytest.fixture
@@ -98,50 +73,45 @@ def accept(_server: SMTP, _session: Session, _envelope: Envelope, _mechanism: st
 LOGIN = "tandem%40example.com:p%40ss%2Fword"
 
 
-async def test_starttls_and_login(composer: MailComposer, outbox: Outbox, server_certificate: ssl.SSLContext) -> None:
+async def test_starttls_and_login(composer: MailComposer, server_certificate: ssl.SSLContext) -> None:
     options = {"tls_context": server_certificate, "authenticator": accept, "auth_required": True}
     async with ScriptedServer().serving(**options) as server:
-        await send_one(SmtpServer.at(f"smtp+starttls://{LOGIN}@127.0.0.1:{server.port}"), outbox, composer)
+        await deliver(SmtpServer.at(f"smtp+starttls://{LOGIN}@127.0.0.1:{server.port}"), composer)
     assert server.logins == [(True, "in")]
 
 
-async def test_tls_from_the_start_and_login(
-    composer: MailComposer, outbox: Outbox, server_certificate: ssl.SSLContext
-) -> None:
+async def test_tls_from_the_start_and_login(composer: MailComposer, server_certificate: ssl.SSLContext) -> None:
     # aiosmtpd knows of TLS by STARTTLS only.
     options = {"authenticator": accept, "auth_require_tls": False}
     async with ScriptedServer().serving(tls=server_certificate, **options) as server:
-        await send_one(SmtpServer.at(f"smtps://{LOGIN}@127.0.0.1:{server.port}"), outbox, composer)
+        await deliver(SmtpServer.at(f"smtps://{LOGIN}@127.0.0.1:{server.port}"), composer)
     assert [login for _, login in server.logins] == ["in"]
 
 
 async def test_untrusted_certificate_is_refused(
-    composer: MailComposer, outbox: Outbox, server_certificate: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+    composer: MailComposer, server_certificate: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
     async with ScriptedServer().serving(tls_context=server_certificate) as server:
-        verifying = SmtpServer("127.0.0.1", server.port, "starttls")
-        with capture_logs() as logs:
-            async with Mailer(verifying, outbox.metrics, drain_seconds=0, backoff=FAST) as mailer:
-                mailer.send(composer.registration_with_taken_email(new_address(), "Ada"))
-                await until_logged(logs, "mail delayed")
+        with pytest.raises(MailServerTrouble, match="SSL"):
+            await deliver(SmtpServer("127.0.0.1", server.port, "starttls"), composer)
     assert server.mails == []
-    assert "SSL" in logs[0]["reason"]
 
 
-async def test_server_without_starttls_gets_no_unencrypted_mail(composer: MailComposer, outbox: Outbox) -> None:
+async def test_server_without_starttls_gets_no_unencrypted_mail(composer: MailComposer) -> None:
     async with ScriptedServer().serving() as server:
-        await send_one(SmtpServer.at(f"smtp+starttls://127.0.0.1:{server.port}"), outbox, composer)
+        with pytest.raises(MailRefused):
+            await deliver(SmtpServer.at(f"smtp+starttls://127.0.0.1:{server.port}"), composer)
     assert server.mails == []
-    assert outbox.counted(MailKind.RESET_PASSWORD, "refused") == 1
 
 
-async def test_wrong_password_is_logged_once_without_the_password(
-    composer: MailComposer, outbox: Outbox, server_certificate: ssl.SSLContext
+async def test_wrong_password_is_reported_without_the_password(
+    composer: MailComposer, server_certificate: ssl.SSLContext
 ) -> None:
     options = {"tls_context": server_certificate, "authenticator": accept, "auth_required": True}
     async with ScriptedServer().serving(**options) as server:
         address = f"smtp+starttls://tandem:hunter22@127.0.0.1:{server.port}"
-        logs = await send_one(SmtpServer.at(address), outbox, composer)
-    assert [line["reason"] for line in logs] == ["SMTPAuthenticationError 535"]
-    assert "hunter22" not in repr(logs) + repr(SmtpServer.at(address))
+        with pytest.raises(MailRefused) as refusal:
+            await deliver(SmtpServer.at(address), composer)
+    assert str(refusal.value) == "SMTPAuthenticationError 535"
+    assert "hunter22" not in repr(SmtpServer.at(address))

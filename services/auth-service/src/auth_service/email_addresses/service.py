@@ -1,9 +1,6 @@
 """Rules of email addresses."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,10 +11,10 @@ from auth_service.database import Clock, Database
 from auth_service.email_addresses.problems import InvalidEmailToken, InvalidUndoToken
 from auth_service.limits.policies import Limits, of_mailbox
 from auth_service.limits.service import AttemptLimiter, Subject
-from auth_service.mail.mailer import Mailer
-from auth_service.mail.messages import Mail, MailComposer, MailKind
-from auth_service.one_time_tokens.models import LIFETIMES, OneTimeToken, Purpose
+from auth_service.mail.messages import MailKind
+from auth_service.one_time_tokens.models import OneTimeToken, Purpose
 from auth_service.one_time_tokens.repository import OneTimeTokenRepository
+from auth_service.outbox.service import Outbox
 from auth_service.sessions.service import SessionService
 from auth_service.users.models import User
 from auth_service.users.problems import EmailTaken
@@ -29,17 +26,15 @@ from service_kit.rate_limit import RateLimit
 class EmailAddressService:
     database: Database
     sessions: SessionService
-    mailer: Mailer
-    mails: MailComposer
+    outbox: Outbox
     limiter: AttemptLimiter
     limits: Limits
     audit: AuditTrail
     clock: Clock
 
-    async def confirmation(self, session: AsyncSession, user: User) -> Mail:
-        """A mail that confirms the present address. Its token is stored in the caller's transaction."""
-        token, expires = await self._token(session, Purpose.CONFIRM_EMAIL, user, user.email)
-        return self.mails.confirm_email(user.email, user.name, token=token, expires=expires)
+    async def ask_to_confirm(self, session: AsyncSession, user: User) -> None:
+        """Mail a link that confirms the present address."""
+        await self._mail_link(session, MailKind.CONFIRM_EMAIL, Purpose.CONFIRM_EMAIL, user, user.email)
 
     async def take_change(self, user: User, email: str, client: ClientInfo) -> RateLimit:
         """Count a change of the address, which sends a mail to both mailboxes. Raises `TooManyRequests`."""
@@ -57,37 +52,21 @@ class EmailAddressService:
         user.credential.pending_email = None
         await OneTimeTokenRepository(session).withdraw(Purpose.CONFIRM_EMAIL, user.id)
 
-    async def change(self, session: AsyncSession, user: User, email: str) -> Callable[[], None]:
-        """Begin to change a locked user's address. Returns what sends the mails after the transaction.
+    async def change(self, session: AsyncSession, user: User, email: str) -> None:
+        """Begin to change a locked user's address: mail a link to each of the two mailboxes.
 
         The work and the response are the same whether or not another account has the address. Only the mail to it
-        differs, which is written later.
+        differs, which is written later (`outbox.writing`).
         """
         user.credential.pending_email = email
-        token, expires = await self._token(session, Purpose.CONFIRM_EMAIL, user, email)
-        undo, undo_expires = await self._token(session, Purpose.UNDO_EMAIL, user, user.email)
-        name = user.name
-        notice = self.mails.email_change_notice(user.email, name, when=self.clock(), token=undo, expires=undo_expires)
-
-        async def confirmation() -> Mail:
-            async with self.database.reading() as reading:
-                owner = await UserRepository(reading).get_by_email(email)
-            if owner is not None and owner.id != user.id:
-                return self.mails.change_to_taken_email(owner.email, owner.name)
-            return self.mails.confirm_new_email(email, name, token=token, expires=expires)
-
-        def send() -> None:
-            self.mailer.try_submit(MailKind.CONFIRM_NEW_EMAIL, confirmation)
-            self.mailer.try_send(notice)
-
-        return send
+        await self._mail_link(session, MailKind.CONFIRM_NEW_EMAIL, Purpose.CONFIRM_EMAIL, user, email)
+        await self._mail_link(session, MailKind.EMAIL_CHANGE_NOTICE, Purpose.UNDO_EMAIL, user, user.email)
 
     async def confirm(self, token: str, client: ClientInfo) -> None:
         """Confirm the address that the token was mailed to. Raises `InvalidEmailToken`, `EmailTaken`.
 
         A changed address ends all one-time tokens of the account. The old address gets a link that undoes the change.
         """
-        notice = None
         async with self.database.transaction() as session:
             used, user = await self._use(session, Purpose.CONFIRM_EMAIL, token)
             if used is None or user is None:
@@ -97,13 +76,10 @@ class EmailAddressService:
             await self._set(session, user, used.email)
             if is_new:
                 await OneTimeTokenRepository(session).withdraw_all(user.id)
-                undo, expires = await self._token(session, Purpose.UNDO_EMAIL, user, old)
-                notice = self.mails.email_changed_notice(old, user.name, when=self.clock(), token=undo, expires=expires)
+                await self._mail_link(session, MailKind.EMAIL_CHANGED_NOTICE, Purpose.UNDO_EMAIL, user, old)
             await self.audit.record(
                 session, Event.USER_UPDATED, client, user_id=user.id, email_confirmed=True, is_new=is_new
             )
-        if notice is not None:
-            self.mailer.try_send(notice)
 
     async def undo(self, token: str, client: ClientInfo) -> None:
         """Restore the address that the token was mailed to, or cancel a change that is not confirmed yet.
@@ -132,7 +108,6 @@ class EmailAddressService:
 
     async def resend(self, caller: User, client: ClientInfo) -> RateLimit:
         """Mail another token for an unconfirmed address, if the user has one. Raises `TooManyRequests`."""
-        send = None
         async with self.database.transaction() as session:
             counted = [
                 Subject(self.limits.mail_account, caller.id),
@@ -142,22 +117,16 @@ class EmailAddressService:
             limit = await self.limiter.take(session, counted)
             user = await UserRepository(session).lock(caller.id)
             if user is not None and user.pending_email:
-                send = await self.change(session, user, user.pending_email)
+                new = user.pending_email
+                await self._mail_link(session, MailKind.CONFIRM_NEW_EMAIL, Purpose.CONFIRM_EMAIL, user, new)
             elif user is not None and not user.email_verified:
-                send = partial(self.mailer.try_send, await self.confirmation(session, user))
-        if send is not None:
-            send()
+                await self.ask_to_confirm(session, user)
         return limit
 
-    def notify_owner_of_registration(self, email: str) -> None:
+    async def notify_owner_of_registration(self, email: str) -> None:
         """Mail the owner of this address that a registration with it was attempted."""
-
-        async def mail() -> Mail | None:
-            async with self.database.reading() as session:
-                owner = await UserRepository(session).get_by_email(email)
-            return self.mails.registration_with_taken_email(owner.email, owner.name) if owner else None
-
-        self.mailer.try_submit(MailKind.REGISTRATION_WITH_TAKEN_EMAIL, mail)
+        async with self.database.transaction() as session:
+            await self.outbox.put(session, MailKind.REGISTRATION_WITH_TAKEN_EMAIL, email)
 
     async def _use(
         self, session: AsyncSession, purpose: Purpose, token: str
@@ -177,8 +146,7 @@ class EmailAddressService:
         await UserRepository(session).flush()
         await self.ensure_not_held(session, user)
 
-    async def _token(self, session: AsyncSession, purpose: Purpose, user: User, email: str) -> tuple[str, datetime]:
-        """A new token, and when it expires."""
-        now = self.clock()
-        token = await OneTimeTokenRepository(session).issue(purpose, user, email, now)
-        return token, now + LIFETIMES[purpose]
+    async def _mail_link(self, session: AsyncSession, kind: MailKind, purpose: Purpose, user: User, email: str) -> None:
+        """Mail a link with a new token to this address."""
+        token = await OneTimeTokenRepository(session).issue(purpose, user, email, self.clock())
+        await self.outbox.put(session, kind, email, user=user, token=token)

@@ -3,12 +3,13 @@
 import re
 import unicodedata
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email import policy
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 from enum import StrEnum
+from typing import Self
 
 from email_validator import validate_email
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -49,15 +50,21 @@ _SUBJECTS = {
 
 @dataclass(frozen=True)
 class Mail:
-    """One mail to one recipient. It is not sent after `expires`, when its link stops working."""
+    """One mail to one recipient."""
 
     kind: MailKind
     message: EmailMessage = field(repr=False)
-    expires: datetime | None = None
 
     @property
     def message_id(self) -> str:
         return str(self.message["Message-ID"])
+
+    def identified_by(self, mail_id: str, written_at: datetime) -> Self:
+        """The same mail with this Message-ID and date, so that each attempt to send it has them."""
+        domain = self.message["From"].addresses[0].domain
+        self.message.replace_header("Message-ID", f"<{mail_id}@{domain}>")
+        self.message.replace_header("Date", format_datetime(written_at))
+        return self
 
     @property
     def recipient(self) -> str:
@@ -115,10 +122,9 @@ class MailComposer:
         """To the owner of an address after another account requested to change to it. `name` is the owner's."""
         return self._compose(MailKind.CHANGE_TO_TAKEN_EMAIL, to, name)
 
-    def reset_password(self, to: str, name: str, *, token: str, minutes: int) -> Mail:
-        """To a user who has forgotten the password. The token works for `minutes`."""
+    def reset_password(self, to: str, name: str, *, token: str, minutes: int, expires: datetime) -> Mail:
+        """To a user who has forgotten the password. The token works for `minutes`, until `expires`."""
         link = self._links.reset_password(token)
-        expires = self._clock() + timedelta(minutes=minutes)
         return self._compose(
             MailKind.RESET_PASSWORD, to, name, link=link, token=token, minutes=minutes, expires=expires
         )
@@ -131,15 +137,12 @@ class MailComposer:
         """To the owner of an address after a registration with it. `name` is the owner's."""
         return self._compose(MailKind.REGISTRATION_WITH_TAKEN_EMAIL, to, name)
 
-    def _compose(
-        self, kind: MailKind, to: str, name: str, *, expires: datetime | None = None, **content: object
-    ) -> Mail:
+    def _compose(self, kind: MailKind, to: str, name: str, **content: object) -> Mail:
         subject = _SUBJECTS[kind]
         context = {
             "subject": subject,
             "name": _greeting_name(name),
             "links": self._links,
-            "expires": expires,
             **content,
         }
         message = EmailMessage(_POLICY)
@@ -151,7 +154,7 @@ class MailComposer:
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834 §5: prevents out-of-office replies
         message.set_content(self._render(f"{kind}.txt", context))
         message.add_alternative(self._render(f"{kind}.html", context), subtype="html")
-        return Mail(kind, message, expires)
+        return Mail(kind, message)
 
     def _render(self, template: str, context: dict[str, object]) -> str:
         return self._templates.get_template(template).render(context)

@@ -62,8 +62,7 @@ async def change_password(
 async def forgot_password(
     body: PasswordForgotten, passwords: PasswordServiceDep, client: ClientInfoDep, report: ReportRateLimitDep
 ) -> None:
-    report(await passwords.take_mail(body.email, client))
-    passwords.forget(body.email, client)
+    report(await passwords.forget(body.email, client))
 
 
 @router.post(

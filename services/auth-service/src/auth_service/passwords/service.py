@@ -10,10 +10,10 @@ from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
 from auth_service.limits.policies import Limits, of_mailbox
 from auth_service.limits.service import AttemptLimiter, Subject
-from auth_service.mail.mailer import Mailer
-from auth_service.mail.messages import Mail, MailComposer, MailKind
-from auth_service.one_time_tokens.models import LIFETIMES, Purpose
+from auth_service.mail.messages import MailKind
+from auth_service.one_time_tokens.models import Purpose
 from auth_service.one_time_tokens.repository import OneTimeTokenRepository
+from auth_service.outbox.service import Outbox
 from auth_service.passwords.hashing import PasswordHasher
 from auth_service.passwords.policy import weakness
 from auth_service.passwords.problems import InvalidResetToken, PasswordTooWeak, WrongCurrentPassword
@@ -31,8 +31,7 @@ class PasswordService:
     hasher: PasswordHasher
     reauthenticator: Reauthenticator
     sessions: SessionService
-    mailer: Mailer
-    mails: MailComposer
+    outbox: Outbox
     limiter: AttemptLimiter
     limits: Limits
     audit: AuditTrail
@@ -56,38 +55,21 @@ class PasswordService:
                 raise WrongCurrentPassword  # it was deleted in the meantime
             await self.reauthenticator.accept(session, changed, verified_hash)
             await self._set(session, changed, new_hash, client, reason="changed", except_id=session_id)
-        self._notify(user)
 
-    async def take_mail(self, email: str, client: ClientInfo) -> RateLimit:
-        """Count a requested mail. Raises `TooManyRequests`, whether or not an account has this address."""
+    async def forget(self, email: str, client: ClientInfo) -> RateLimit:
+        """Mail a token to the owner of this address, if an account has it. Raises `TooManyRequests`.
+
+        The account is looked up after the response (`outbox.writing`), so that neither the response nor its duration
+        reveals whether it exists.
+        """
         async with self.database.transaction() as session:
             counted = [
                 of_mailbox(self.limits.mail_mailbox, email),
                 Subject(self.limits.mail_address, client.network),
             ]
-            return await self.limiter.take(session, counted)
-
-    def forget(self, email: str, client: ClientInfo) -> None:
-        """Mail a token to the owner of this address, if an account has it.
-
-        All work is done after the response, so that its duration does not reveal whether an account exists. Raises
-        `ServiceUnavailable` if too many mails are waiting.
-        """
-
-        async def mail() -> Mail | None:
-            async with self.database.transaction() as session:
-                user = await UserRepository(session).get_by_email(email)
-                if user is None or not user.is_active:
-                    return None
-                purpose, now = Purpose.RESET_PASSWORD, self.clock()
-                token = await OneTimeTokenRepository(session).issue(purpose, user, user.email, now)
-                await self.audit.record(
-                    session, Event.TOKEN_CREATED, client, user_id=user.id, anonymous=True, purpose=purpose
-                )
-            minutes = LIFETIMES[purpose].seconds // 60
-            return self.mails.reset_password(user.email, user.name, token=token, minutes=minutes)
-
-        self.mailer.submit(MailKind.RESET_PASSWORD, mail)
+            limit = await self.limiter.take(session, counted)
+            await self.outbox.put(session, MailKind.RESET_PASSWORD, email, client=client)
+        return limit
 
     async def reset(self, reset: PasswordReset, client: ClientInfo) -> None:
         """Set a new password with a mailed token, and end all sessions. It does not log the user in.
@@ -115,7 +97,6 @@ class PasswordService:
             changed.credential.is_password_reset_due = False
             await self.limiter.reset(session, self.limits.guesses(changed.id))
             await self._set(session, changed, new_hash, client, reason="reset")
-        self._notify(user)
 
     def _check(self, password: str, user: User) -> None:
         if reason := weakness(password, username=user.username, email=user.email):
@@ -138,6 +119,4 @@ class PasswordService:
         await OneTimeTokenRepository(session).withdraw_all(user.id)
         await self.sessions.revoke(session, user, except_id=except_id)
         await self.audit.record(session, Event.PASSWORD_CHANGE, client, user_id=user.id, reason=reason)
-
-    def _notify(self, user: User) -> None:
-        self.mailer.try_send(self.mails.password_changed_notice(user.email, user.name, when=self.clock()))
+        await self.outbox.put(session, MailKind.PASSWORD_CHANGED_NOTICE, user.email, user=user)

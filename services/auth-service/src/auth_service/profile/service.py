@@ -34,7 +34,7 @@ class ProfileService:
         `report` gets the nearest limit of changes of the address. Raises `UsernameTaken`, `UsernameReserved`,
         `ReauthenticationRequired`, `TooManyRequests`.
         """
-        send = verified_hash = None
+        verified_hash = None
         if change.email is not None and change.email != caller.email:
             verified_hash = await self.reauthenticator.verify(caller, change.current_password, client)
             report(await self.addresses.take_change(caller, change.email, client))
@@ -52,13 +52,11 @@ class ProfileService:
             elif change.email is not None:
                 if verified_hash is None:
                     raise ReauthenticationRequired  # the address was changed in the meantime
-                send = await self.addresses.change(session, user, change.email)
+                await self.addresses.change(session, user, change.email)
             user.updated_at = self.clock()
             await users.flush()
             fields = sorted(name for name, value in change if value is not None and name != "current_password")
             await self.audit.record(session, Event.USER_UPDATED, client, user_id=user.id, fields=fields)
-        if send is not None:
-            send()
         return user
 
     async def export(self, user_id: str, client: ClientInfo) -> Export:

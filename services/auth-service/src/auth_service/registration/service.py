@@ -16,7 +16,6 @@ from auth_service.database import Clock, Database, new_id
 from auth_service.email_addresses.service import EmailAddressService
 from auth_service.limits.policies import Limits, of_mailbox
 from auth_service.limits.service import AttemptLimiter, Subject
-from auth_service.mail.mailer import Mailer
 from auth_service.metrics import AuthMetrics
 from auth_service.passwords.hashing import PasswordHasher
 from auth_service.passwords.policy import weakness
@@ -86,7 +85,6 @@ class RegistrationService:
     sessions: SessionService
     addresses: EmailAddressService
     usernames: Usernames
-    mailer: Mailer
     limiter: AttemptLimiter
     limits: Limits
     audit: AuditTrail
@@ -124,8 +122,7 @@ class RegistrationService:
             await self._take_mail(session, registration.email)
             user = await self._create(session, registration, password_hash, actor, client)
             tokens = await self.sessions.start(session, user, client)
-            mail = await self.addresses.confirmation(session, user)
-        self.mailer.try_send(mail)
+            await self.addresses.ask_to_confirm(session, user)
         return user, tokens
 
     async def _register_privately(self, registration: Registration, actor: Caller | None, client: ClientInfo) -> None:
@@ -140,11 +137,9 @@ class RegistrationService:
             try:
                 async with self.database.transaction() as session:
                     user = await self._create(session, registration, password_hash, actor, client)
-                    mail = await self.addresses.confirmation(session, user)
+                    await self.addresses.ask_to_confirm(session, user)
             except EmailTaken:
-                self.addresses.notify_owner_of_registration(registration.email)
-            else:
-                self.mailer.try_send(mail)
+                await self.addresses.notify_owner_of_registration(registration.email)
 
     async def _take_mail(self, session: AsyncSession, email: str) -> None:
         """Count the mail to a mailbox, whether or not an account has it. Raises `TooManyRequests`."""
