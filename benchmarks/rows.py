@@ -69,6 +69,7 @@ def _users(rows: int) -> Iterator[Row]:
             "role": "customer",
             "is_active": rng.random() > 0.1,
             "tokens_valid_after": None if rng.random() < 0.8 else created + timedelta(microseconds=1),
+            "ended_sessions": None,
             "created_at": created,
             "updated_at": created + timedelta(seconds=1),
         }

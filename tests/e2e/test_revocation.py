@@ -67,6 +67,16 @@ async def test_revoked_tokens_are_refused_by_every_service(user: User, copies: C
     await user.tweet("back again")
 
 
+async def test_logout_revokes_the_access_token_of_its_session_only(user: User, copies: Copies) -> None:
+    await eventually(lambda: copies.user(user.id))
+    elsewhere = user.client.headers["Authorization"]
+    await log_in(user)
+    assert (await user.client.post("/api/auth/v1/logout")).status_code == 204
+    await refused(user)
+    user.client.headers["Authorization"] = elsewhere
+    await user.tweet("still logged in elsewhere")
+
+
 async def test_admin_created_on_the_command_line_deactivates_a_user_in_both_services(
     running_stack: Stack, user: User, copies: Copies
 ) -> None:
@@ -98,7 +108,7 @@ async def admin(running_stack: Stack, copies: Copies) -> AsyncIterator[User]:
     await admin.client.aclose()
 
 
-@pytest.mark.parametrize("way", ["demotion", "deactivation", "deletion", "logout-all"])
+@pytest.mark.parametrize("way", ["demotion", "deactivation", "deletion", "logout-all", "logout"])
 async def test_open_streams_end_with_the_token(user: User, admin: User, copies: Copies, way: str) -> None:
     await copies.execute("UPDATE auth.users SET role = 'technical_worker' WHERE id = :id", id=user.id)
     await log_in(user)
@@ -117,7 +127,7 @@ async def test_open_streams_end_with_the_token(user: User, admin: User, copies: 
         case "deletion":
             answer = await admin.client.delete(account)
         case _:
-            answer = await user.client.post("/api/auth/v1/logout-all")
+            answer = await user.client.post(f"/api/auth/v1/{way}")
     assert answer.is_success, answer.text
     for stream in streams:
         end = await stream.event(within=STREAM_DEADLINE)

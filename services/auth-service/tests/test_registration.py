@@ -106,7 +106,8 @@ async def test_password_is_stored_as_a_hash_outside_of_the_captured_table(
         credential = text("SELECT password_hash FROM credentials WHERE user_id = :id")
         password_hash = await connection.scalar(credential, parameters)
     assert set(profile) == {
-        "id", "username", "name", "email", "role", "is_active", "tokens_valid_after", "created_at", "updated_at",
+        "id", "username", "name", "email", "role", "is_active", "tokens_valid_after", "ended_sessions",
+        "created_at", "updated_at",
     }  # fmt: skip
     assert password_hash is not None
     assert password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")

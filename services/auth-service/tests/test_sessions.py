@@ -1,6 +1,8 @@
 """Login, refresh, logout, and reuse of stolen tokens."""
 
 import asyncio
+from datetime import datetime
+from typing import Any
 
 import httpx
 import pytest
@@ -246,6 +248,70 @@ async def test_logout_with_an_access_token_ends_its_session(
     assert problem(await client.get("/v1/users/me", headers=bearer(registered))) == (401, "invalid-token")
     assert problem(await refresh(client, registered["refresh_token"])) == (401, "invalid-refresh-token")
     assert problem(await client.post("/v1/logout")) == (401, "not-authenticated")
+
+
+def _session_of(tokens: dict[str, Any]) -> str:
+    return str(jwt.get_unverified_claims(tokens["access_token"])["sid"])
+
+
+async def _revocation_of(rows: AsyncEngine, user: RegisteredUser) -> tuple[list[str], datetime | None]:
+    """The ended sessions that the account carries to the other services, and since when all tokens are revoked."""
+    query = text("SELECT ended_sessions, tokens_valid_after FROM users WHERE id = :id")
+    async with rows.connect() as connection:
+        row = (await connection.execute(query, user["user"])).one()
+    return (row[0] or "").split(), row[1]
+
+
+@pytest.mark.parametrize("way", ["access token", "refresh token", "list of sessions", "reuse"])
+async def test_account_carries_the_sessions_that_ended(
+    client: httpx.AsyncClient, registered: RegisteredUser, rows: AsyncEngine, way: str
+) -> None:
+    elsewhere = await log_in(client, registered)
+    ended, refresh_token = _session_of(elsewhere), {"refresh_token": elsewhere["refresh_token"]}
+    match way:
+        case "access token":
+            answer = await client.post("/v1/logout", headers=bearer(elsewhere))
+        case "refresh token":
+            answer = await client.post("/v1/logout", json=refresh_token)
+        case "list of sessions":
+            answer = await client.delete(f"/v1/sessions/{ended}", headers=bearer(registered))
+        case _:
+            for _ in range(2):
+                answer = await client.post("/v1/refresh", json=refresh_token)
+                await client.post("/v1/refresh", json={"refresh_token": answer.json().get("refresh_token", "x")})
+    assert answer.status_code == (401 if way == "reuse" else 204), answer.text
+    assert await _revocation_of(rows, registered) == ([ended], None)
+    assert (await client.get("/v1/users/me", headers=bearer(registered))).status_code == 200
+
+
+async def test_account_carries_a_session_until_its_access_tokens_have_expired(
+    client: httpx.AsyncClient, registered: RegisteredUser, rows: AsyncEngine, clock: AdjustableClock
+) -> None:
+    first, second = await log_in(client, registered), await log_in(client, registered)
+    for tokens in (first, second):
+        await client.post("/v1/logout", json={"refresh_token": tokens["refresh_token"]})
+    assert (await _revocation_of(rows, registered))[0] == [_session_of(first), _session_of(second)]
+    clock.advance(seconds=3601)
+    third = await log_in(client, registered)
+    await client.post("/v1/logout", json={"refresh_token": third["refresh_token"]})
+    assert (await _revocation_of(rows, registered))[0] == [_session_of(third)]
+    # All tokens of earlier sessions are revoked by their time.
+    await client.post("/v1/logout-all", headers=bearer(await log_in(client, registered)))
+    carried, revoked_at = await _revocation_of(rows, registered)
+    assert (carried, revoked_at is not None) == ([], True)
+
+
+async def test_very_many_ended_sessions_revoke_all_access_tokens(
+    client: httpx.AsyncClient, registered: RegisteredUser, rows: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auth_service.sessions.service._MAX_ENDED_SESSIONS", 2)
+    for _ in range(3):
+        tokens = await log_in(client, registered)
+        await client.post("/v1/logout", json={"refresh_token": tokens["refresh_token"]})
+    carried, revoked_at = await _revocation_of(rows, registered)
+    assert (carried, revoked_at is not None) == ([], True)
+    assert problem(await client.get("/v1/users/me", headers=bearer(registered))) == (401, "invalid-token")
+    assert (await refresh(client, registered["refresh_token"])).status_code == 200
 
 
 async def test_sessions_show_address_and_client(

@@ -1,7 +1,7 @@
 """Authentication of callers: access tokens of auth-service, and their revocation.
 
-The sync carries revocations: a changed password, a logout everywhere, a deactivated or deleted account reaches the copy
-of the users, and from then on older tokens are refused here, without a call to auth-service.
+The sync carries revocations: a changed password, a logout, a deactivated or deleted account reaches the copy of the
+users, and from then on older tokens are refused here, without a call to auth-service.
 
 The claims of a token and the result of the revocation check are cached. A revoked token is refused at most
 `REVOCATION_SECONDS` after the change event has arrived, and a token of a withdrawn key as soon as the key set lacks
@@ -27,15 +27,19 @@ class TokenRevoked(InvalidToken):
     code, title = "token-revoked", "The access token was revoked. Log in again."
 
 
-def accepts_token(issued_at: float, *, is_active: bool, tokens_valid_after: datetime | None) -> bool:
-    """Whether an account accepts a token that was issued at this time (seconds since the epoch)."""
-    return is_active and (tokens_valid_after is None or issued_at >= tokens_valid_after.timestamp())
+def accepts_token(
+    token: AccessToken, *, is_active: bool, tokens_valid_after: datetime | None, ended_sessions: str | None
+) -> bool:
+    """Whether an account accepts a valid token. `ended_sessions` are the ids of sessions, separated by spaces."""
+    if not is_active or (tokens_valid_after is not None and token.iat < tokens_valid_after.timestamp()):
+        return False
+    return ended_sessions is None or token.sid not in ended_sessions.split()
 
 
 class Account(Protocol):
     """An account of the copy, which may be deleted."""
 
-    def accepts_token_of(self, issued_at: float) -> bool:
+    def accepts(self, token: AccessToken) -> bool:
         """As `accepts_token`; False for a deleted account."""
 
 
@@ -94,7 +98,7 @@ class Authenticator:
     async def _require_account(self, token: AccessToken) -> None:
         """Raises `TokenRevoked` if the account does not accept the token."""
         account = await self._accounts.get_by_id(token.sub)
-        if account is not None and not account.accepts_token_of(token.iat):
+        if account is not None and not account.accepts(token):
             raise TokenRevoked
 
     def seconds_left(self, token: AccessToken) -> float:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from service_kit.authentication import accepts_token
 from service_kit.moved_copy import MovedCopy
+from service_kit.tokens import AccessToken
 
 if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.
@@ -13,18 +14,22 @@ if TYPE_CHECKING:
 
 # The copy of the built-in route `users`. Without that route it is empty, and tokens are valid until they expire.
 COLLECTION = "users_copy"
-_FIELDS = ("is_active", "tokens_valid_after", "_sync.deleted_at")
+_FIELDS = ("is_active", "tokens_valid_after", "ended_sessions", "_sync.deleted_at")
 
 
 @dataclass(frozen=True, slots=True)
 class CopiedAccount:
     is_active: bool
     tokens_valid_after: datetime | None
+    ended_sessions: str | None
     is_deleted: bool
 
-    def accepts_token_of(self, issued_at: float) -> bool:
+    def accepts(self, token: AccessToken) -> bool:
         return not self.is_deleted and accepts_token(
-            issued_at, is_active=self.is_active, tokens_valid_after=self.tokens_valid_after
+            token,
+            is_active=self.is_active,
+            tokens_valid_after=self.tokens_valid_after,
+            ended_sessions=self.ended_sessions,
         )
 
 
@@ -47,5 +52,6 @@ class CopiedAccounts:
         return CopiedAccount(
             is_active=found.get("is_active", True),
             tokens_valid_after=found.get("tokens_valid_after"),
+            ended_sessions=found.get("ended_sessions"),
             is_deleted=found.get("_sync", {}).get("deleted_at") is not None,
         )

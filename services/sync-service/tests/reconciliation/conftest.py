@@ -30,7 +30,8 @@ async def source_schema(mysql_root_url: str) -> AsyncIterator[str]:
             text(
                 f"CREATE TABLE {name}.users (id VARCHAR(36) COLLATE ascii_bin PRIMARY KEY, username VARCHAR(30), "
                 "name VARCHAR(90), email VARCHAR(254), role VARCHAR(20) COLLATE ascii_bin, is_active TINYINT(1), "
-                "tokens_valid_after DATETIME(6), created_at DATETIME(6), updated_at DATETIME(6))"
+                "tokens_valid_after DATETIME(6), ended_sessions VARCHAR(4000), created_at DATETIME(6), "
+                "updated_at DATETIME(6))"
             )
         )
     yield name

@@ -17,6 +17,8 @@ from bson import Decimal128, Int64
 from motor.motor_asyncio import AsyncIOMotorClient
 
 from service_kit.moved_copy import STATES, MovedCopy
+from service_kit.tokens import AccessToken
+from support.jwt_issuer import Issuer
 from support.polling import eventually
 from sync_service.accounts import CopiedAccounts
 from sync_service.apply.changes import Change
@@ -447,11 +449,13 @@ async def test_revocation_is_read_from_the_right_place(
     old: MongoSink, database: "Database", moved_to: "Database", route: Route
 ) -> None:
     issued = datetime.now(UTC)
+    claims = Issuer("http://issuer.test").claims(iat=issued.timestamp())
+    token = AccessToken.model_validate({**claims, "kid": "1"})
     accounts = CopiedAccounts(database, moved_to.name)
 
     async def accepts(user_id: str) -> bool:
         account = await accounts.get_by_id(user_id)
-        return account is None or account.accepts_token_of(issued.timestamp())
+        return account is None or account.accepts(token)
 
     sink = sink_of(database, route)
     await sink.prepare()

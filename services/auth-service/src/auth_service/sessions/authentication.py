@@ -39,7 +39,7 @@ async def optional_caller(request: Request, token: BearerToken, database: Databa
     claims = await verifier.verify(token)
     async with database.reading() as session:
         user = await SessionRepository(session).get_with_user(claims.sid, claims.sub)
-    if user is None or not user.accepts_token_of(claims.iat):
+    if user is None or not user.accepts(claims):
         raise InvalidToken
     return Caller(user, claims.sid, claims.scopes.intersection(SCOPES[Role(user.role)]))
 

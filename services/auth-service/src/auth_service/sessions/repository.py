@@ -83,6 +83,11 @@ class SessionRepository:
             live &= Session.id != except_id
         await self._session.execute(update(Session).where(live).values(ended_at=now))
 
+    async def ended_after(self, user_id: str, moment: datetime) -> Sequence[str]:
+        """The ids of this user's sessions that ended after a moment."""
+        ended = (Session.user_id == user_id) & (Session.ended_at > moment)
+        return (await self._session.scalars(select(Session.id).where(ended).order_by(Session.ended_at))).all()
+
     async def is_spent(self, token_hash: bytes) -> bool:
         query = select(RefreshToken.spent_at).where(RefreshToken.token_hash == token_hash)
         return await self._session.scalar(query) is not None

@@ -19,6 +19,10 @@ from auth_service.sessions.repository import SessionRepository
 from auth_service.sessions.schemas import Tokens
 from auth_service.users.models import User
 from auth_service.users.repository import UserRepository
+from service_kit.tokens import MAX_TOKEN_SECONDS
+
+# So many ids fit into the column `users.ended_sessions`.
+_MAX_ENDED_SESSIONS = 100
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ class SessionService:
                 successor = repeated
             else:
                 current.ended_at = now
+                await self._revoke_ended(session, user)
                 await self.audit.record(
                     session, Event.TOKEN_REUSE, client, user_id=user.id, anonymous=True, session_id=current.id
                 )
@@ -124,18 +129,24 @@ class SessionService:
 
     async def end_by_refresh_token(self, refresh_token: str, client: ClientInfo) -> None:
         """End the session of this refresh token. An unknown token is ignored."""
+        presented = token_hash(refresh_token)
         async with self.database.transaction() as session:
-            found = await SessionRepository(session).get_by_refresh_token(token_hash(refresh_token))
-            if found is not None and found[1].ended_at is None:
-                ended = found[1]
-                ended.ended_at = self.clock()
-                await self._record_end(session, client, ended.user_id, ended.id)
+            sessions = SessionRepository(session)
+            owner = await sessions.owner_of_refresh_token(presented)
+            user = await UserRepository(session).lock(owner) if owner else None
+            found = await sessions.get_by_refresh_token(presented) if user else None
+            if user is not None and found is not None and found[1].ended_at is None:
+                found[1].ended_at = self.clock()
+                await self._revoke_ended(session, user)
+                await self._record_end(session, client, user.id, found[1].id)
 
     async def end(self, session_id: str, user_id: str, client: ClientInfo) -> None:
         """End one session of this user. Raises `SessionNotFound`."""
         async with self.database.transaction() as session:
-            if not await SessionRepository(session).end(session_id, user_id, self.clock()):
+            user = await UserRepository(session).lock(user_id)
+            if user is None or not await SessionRepository(session).end(session_id, user_id, self.clock()):
                 raise SessionNotFound
+            await self._revoke_ended(session, user)
             await self._record_end(session, client, user_id, session_id)
 
     async def end_all(self, user_id: str, client: ClientInfo) -> None:
@@ -153,6 +164,23 @@ class SessionService:
         now = self.clock()
         await SessionRepository(session).end_all(user.id, now, except_id=except_id)
         user.tokens_valid_after = now
+        user.ended_sessions = None
+
+    async def _revoke_ended(self, session: AsyncSession, user: User) -> None:
+        """Revoke the access tokens of a locked user's sessions that have ended, in every service.
+
+        If they are very many, all access tokens are revoked; the other sessions renew theirs.
+        """
+        await session.flush()
+        now = self.clock()
+        since = now - timedelta(seconds=MAX_TOKEN_SECONDS)
+        if user.tokens_valid_after is not None:
+            since = max(since, user.tokens_valid_after)
+        ended = await SessionRepository(session).ended_after(user.id, since)
+        if len(ended) > _MAX_ENDED_SESSIONS:
+            user.tokens_valid_after = now
+            ended = []
+        user.ended_sessions = " ".join(ended) or None
 
     async def _record_end(self, session: AsyncSession, client: ClientInfo, user_id: str, session_id: str) -> None:
         await self.audit.record(

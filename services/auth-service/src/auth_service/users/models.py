@@ -8,6 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from auth_service.database import Table, new_id
 from service_kit.authentication import accepts_token
 from service_kit.roles import Role
+from service_kit.tokens import AccessToken
 
 
 class User(Table):
@@ -22,6 +23,9 @@ class User(Table):
     role: Mapped[str] = mapped_column(default=Role.CUSTOMER)
     is_active: Mapped[bool] = mapped_column(default=True)
     tokens_valid_after: Mapped[datetime | None]
+    # Ids of sessions whose access tokens may not have expired yet, separated by spaces. The sync carries them to the
+    # other services.
+    ended_sessions: Mapped[str | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -37,9 +41,14 @@ class User(Table):
     def pending_email(self) -> str | None:
         return self.credential.pending_email
 
-    def accepts_token_of(self, issued_at: float) -> bool:
-        """Whether an access token that was issued at this time (seconds since the epoch) is still valid."""
-        return accepts_token(issued_at, is_active=self.is_active, tokens_valid_after=self.tokens_valid_after)
+    def accepts(self, token: AccessToken) -> bool:
+        """Whether an access token of this account was not revoked."""
+        return accepts_token(
+            token,
+            is_active=self.is_active,
+            tokens_valid_after=self.tokens_valid_after,
+            ended_sessions=self.ended_sessions,
+        )
 
 
 class Credential(Table):

@@ -5,6 +5,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 from service_kit.authentication import accepts_token
+from service_kit.tokens import AccessToken
 
 
 class Profile(BaseModel):
@@ -18,9 +19,15 @@ class Profile(BaseModel):
     is_active: bool = True
     created_at: datetime | None = None
     tokens_valid_after: datetime | None = None
+    ended_sessions: str | None = None
 
-    def accepts_token_of(self, issued_at: float) -> bool:
-        return accepts_token(issued_at, is_active=self.is_active, tokens_valid_after=self.tokens_valid_after)
+    def accepts(self, token: AccessToken) -> bool:
+        return accepts_token(
+            token,
+            is_active=self.is_active,
+            tokens_valid_after=self.tokens_valid_after,
+            ended_sessions=self.ended_sessions,
+        )
 
 
 class Tombstone(BaseModel):
@@ -30,5 +37,5 @@ class Tombstone(BaseModel):
 
     id: str = Field(validation_alias="_id")
 
-    def accepts_token_of(self, issued_at: float) -> bool:  # noqa: ARG002 - the signature of Profile
+    def accepts(self, token: AccessToken) -> bool:  # noqa: ARG002 - the signature of Profile
         return False

@@ -25,7 +25,7 @@ IMPORTED_COLLECTION = "imported_profiles"
 IMPORTED_PREFIX = "imported:"
 IMPORTED_INDEXES = (IndexModel([("username", ASCENDING)], name="by_username"),)
 _DELETED_AT = "_sync.deleted_at"
-_FIELDS = ("username", "name", "is_active", "tokens_valid_after", "created_at", _DELETED_AT)
+_FIELDS = ("username", "name", "is_active", "tokens_valid_after", "ended_sessions", "created_at", _DELETED_AT)
 
 
 class ProfileRepository:

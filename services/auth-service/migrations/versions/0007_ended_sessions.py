@@ -1,0 +1,16 @@
+"""Store the sessions that ended recently with the account, so that the sync carries a logout to the other services."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    # The default serves replicas of the previous release, which do not know the column.
+    op.add_column("users", sa.Column("ended_sessions", sa.String(4000, collation="ascii_bin"), nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("users", "ended_sessions")
