@@ -10,5 +10,7 @@ key=${TANDEM_KEY:-/data/configdb/replica-set.key}
 (umask 077 && printf '%s' "${MONGO_REPLICA_SET_KEY:?}" >"$key")
 chown mongodb:mongodb "$key"
 unset MONGO_REPLICA_SET_KEY
+# A connection is a file, and Docker's soft limit may be 1,024.
+ulimit -S -n "$(ulimit -H -n)"
 # --quiet: no log line for each connection, such as that of the health check.
 exec docker-entrypoint.sh mongod --replSet rs0 --keyFile "$key" --bind_ip_all --quiet

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service_kit.server import OPEN_FILES, raise_limit_of_open_files
 from support.polling import eventually
 
 SERVICE = """
@@ -127,3 +129,14 @@ async def test_taken_port_ends_the_process_before_it_prepares_anything(tmp_path:
     server = await asyncio.start_server(lambda _, __: None, "127.0.0.1", unused_tcp_port)
     async with server, service(tmp_path, unused_tcp_port) as process:
         assert await asyncio.wait_for(process.wait(), 60) == 3
+
+
+def test_soft_limit_of_open_files_is_raised_as_far_as_the_hard_one_permits() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    try:
+        raise_limit_of_open_files()
+        raised = resource.getrlimit(resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert raised == (OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard), hard)

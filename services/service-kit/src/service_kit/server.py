@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import resource
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,9 +20,19 @@ from service_kit.settings import ServiceSettings
 from service_kit.starting import starting_app
 
 SHUTDOWN_SECONDS = 10
+# More than a process ever opens; each connection is one.
+OPEN_FILES = 65_536
 # The exit code of `uvicorn.run` for a failed start.
 STARTUP_FAILURE = 3
 _TRANSPORT = "service_kit.transport"
+
+
+def raise_limit_of_open_files() -> None:
+    """To `OPEN_FILES`, as far as the hard limit permits it: Docker's soft limit may be 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def serve(
@@ -38,6 +49,7 @@ def serve(
     responses that would not end by themselves (event streams). Raises the errors of `before_start`.
     """
     configure_logging(service, settings.log_level)
+    raise_limit_of_open_files()
     # Requests and batches of events allocate very many small objects without cycles. With Python's defaults the garbage
     # collector takes an eighth of the time. Modules loaded so far stay, so they are excluded from collection.
     gc.collect()

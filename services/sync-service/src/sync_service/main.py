@@ -164,4 +164,11 @@ def _readiness(app: FastAPI) -> Mapping[str, ReadinessCheck]:
         pipeline: Pipeline = app.state.pipeline
         return await pipeline.connector_problems()
 
-    return {"consumer": consumer, "connectors": connectors}
+    async def dead_letters() -> str | None:
+        pipeline: Pipeline = app.state.pipeline
+        runner: SyncRunner = app.state.runner
+        return await pipeline.open_dead_letters(
+            {topic: processor.route.name for topic, processor in runner.processors.items()}
+        )
+
+    return {"consumer": consumer, "connectors": connectors, "dead_letters": dead_letters}

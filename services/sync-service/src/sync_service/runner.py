@@ -45,6 +45,8 @@ WATCH_SECONDS = 2.0
 STUCK_SECONDS = 10.0
 PURGE_SECONDS = 3600.0
 GAPS_SECONDS = 5.0
+# A topic has many partitions, each with a reason of its own.
+_REASONS_NAMED = 2
 # Another process notices a stop or a resume after this time at the latest.
 STOPS_SECONDS = 2.0
 
@@ -67,7 +69,7 @@ class SyncRunner:
         self.stops = Stops(self._stores.engine)
         self.member = ConsumerGroupMember(settings, kafka, self.processors, metrics, gaps=self.gaps, stops=self.stops)
         self._watchdog = Watchdog()
-        self._changing_schemas = asyncio.Lock()
+        self._preparing_copy = asyncio.Lock()
         self._preparing = Retrier(
             on=(Unavailable, OperationalError, InterfaceError),
             backoff=Backoff(initial=0.1, maximum=5.0),
@@ -129,7 +131,8 @@ class SyncRunner:
     def _named(self, state: str, reasons_of: Callable[[str], Sequence[object]]) -> str | None:
         """The routes in a state, with the reasons for each topic; None if no topic has any."""
         named = [
-            f"{processor.route.name} {state}: {'; '.join(map(str, reasons))}"
+            f"{processor.route.name} {state}: {'; '.join(map(str, reasons[:_REASONS_NAMED]))}"
+            + (f"; and {more} more" if (more := len(reasons) - _REASONS_NAMED) > 0 else "")
             for topic, processor in self.processors.items()
             if (reasons := reasons_of(topic))
         ]
@@ -186,9 +189,11 @@ class SyncRunner:
         """Is the copy prepared? If it can't be, the route stops."""
         processor = self.processors[topic]
         try:
-            if not await processor.sink.exists():
-                await self._doubt_empty_copy(topic)
-            await self._change_schemas(processor.route)
+            # In the order of the routes: of two that need one name, the second stops.
+            async with self._preparing_copy:
+                if not await processor.sink.exists():
+                    await self._doubt_empty_copy(topic)
+                await self._change_schemas(processor.route)
             await processor.prepare()
         except Exception as error:
             if _is_of_dependency(error):
@@ -212,9 +217,8 @@ class SyncRunner:
             log.warning("the copy is in doubt", route=name, reason=str(lost[0]), way_on=REMEDY, notable=True)
 
     async def _change_schemas(self, route: Route) -> None:
-        async with self._changing_schemas:
-            for statement in await change_schemas(self._settings.mysql_url.get_secret_value(), [route], apply=True):
-                log.info("schema changed for a route", statement=statement, notable=True)
+        for statement in await change_schemas(self._settings.mysql_url.get_secret_value(), [route], apply=True):
+            log.info("schema changed for a route", statement=statement, notable=True)
 
     def _note_not_prepared(self, error: Exception, _delay: float) -> None:
         self._not_prepared = f"not prepared yet: {type(error).__name__}"
@@ -273,6 +277,16 @@ class SyncRunner:
                 await self._read_gaps()
             except Unavailable as error:
                 log.debug("the gaps can't be read", reason=str(error))
+            await self._replace_lost_copies()
+
+    async def _replace_lost_copies(self) -> None:
+        for topic, processor in self.processors.items():
+            try:
+                if not self.stops.is_stopped(topic) and await processor.sink.was_replaced():
+                    await self._doubt_empty_copy(topic)
+                    await self._prepare_route(topic)
+            except (Unavailable, KafkaError) as error:
+                log.debug("it is not known whether the copy was dropped", reason=str(error))
 
     async def _read_gaps(self) -> None:
         await self.gaps.refresh()

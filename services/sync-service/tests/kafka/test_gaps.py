@@ -113,7 +113,7 @@ async def test_route_with_deleted_events_reports_the_gap_and_continues(harness: 
     await becomes_in_doubt(second, harness.tweets_topic, (0, 3, 7))
     assert second.problem is None
     assert second.doubts == (
-        f"tweets is in doubt: {harness.tweets_topic}-0: events from offset 3 to 6 are missing "
+        f"tweets is in doubt: {harness.tweets_topic}-0: events from offset 3 to 6 are not in the copy "
         "(they were deleted before they were read)"
     )
     assert second.metrics.registry.get_sample_value("sync_gaps", {"route": "users"}) == 0
@@ -165,6 +165,22 @@ async def test_copy_that_is_gone_is_created_again_and_in_doubt(harness: SyncHarn
     await harness.send(harness.users_topic, user_event({"id": "u2", "username": "bob"}))
     await eventually(lambda: harness.user("u2"))
     assert second.gaps.of(harness.tweets_topic) == []
+
+
+async def test_copy_that_mongodb_has_created_again_is_in_doubt_and_has_its_view_and_indexes(
+    harness: SyncHarness,
+) -> None:
+    runner = harness.start_sync()
+    await harness.send(harness.users_topic, user_event({"id": "u1", "username": "ada"}))
+    await eventually(lambda: harness.user("u1"))
+    await harness.becomes_committed(harness.users_topic, 1)
+    indexes = await harness.mongo["users_copy"].index_information()
+    await harness.mongo["users_copy"].drop()
+    await harness.mongo["users"].drop()
+    await becomes_in_doubt(runner, harness.users_topic, (0, 0, 1))
+    await harness.send(harness.users_topic, user_event({"id": "u2", "username": "bob"}))
+    await eventually(lambda: harness.user("u2"))
+    assert await harness.mongo["users_copy"].index_information() == indexes
 
 
 async def test_new_group_on_a_topic_whose_beginning_was_deleted_is_in_doubt(harness: SyncHarness) -> None:
@@ -379,9 +395,13 @@ async def test_doubt_is_shown_and_ends_with_a_comparison(sync: SyncProcess, copi
         assert told["reason"] == "they were deleted before they were read"
         assert (await route_of("/v1/status"))["gaps"] == [told]
         ready = (await replica.client.get("/readyz")).json()
-        assert (ready["status"], ready["checks"]) == ("ready", {"consumer": "ok", "connectors": "ok"})
+        assert (ready["status"], ready["checks"]) == (
+            "ready",
+            dict.fromkeys(["consumer", "connectors", "dead_letters"], "ok"),
+        )
         (remark,) = ready["remarks"]
-        assert remark.startswith(f"{sync.tweets} is in doubt: {place.topic}-0: events from offset 0 to 0 are missing")
+        doubt = f"{sync.tweets} is in doubt: {place.topic}-0: events from offset 0 to 0 are not in the copy"
+        assert remark.startswith(doubt)
 
         # The source has what was missing.
         with pymongo.MongoClient[dict[str, Any]](copies_urls["MONGODB_URL"]) as client:
@@ -405,6 +425,6 @@ async def test_doubt_is_shown_and_ends_with_a_comparison(sync: SyncProcess, copi
 
 def test_gap_is_described_in_a_sentence() -> None:
     known = Gap("t", ID, 0, 5, 9, "they were deleted before they were read")
-    assert str(known) == "t-0: events from offset 5 to 8 are missing (they were deleted before they were read)"
+    assert str(known) == "t-0: events from offset 5 to 8 are not in the copy (they were deleted before they were read)"
     unknown = Gap("t", ID, 0, 5, None, "the topic was created again")
-    assert str(unknown) == "t-0: events from offset 5 on are missing (the topic was created again)"
+    assert str(unknown) == "t-0: events from offset 5 on are not in the copy (the topic was created again)"

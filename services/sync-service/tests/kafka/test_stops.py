@@ -221,7 +221,7 @@ async def test_skipped_events_leave_the_copy_in_doubt(harness: SyncHarness) -> N
     await becomes(harness.tweets, {tweet_id(1): "one"})
     await runs(runner)
     assert runner.doubts == (
-        f"tweets is in doubt: {harness.tweets_topic}-0: events from offset 2 to 3 are missing (skipped by ada)"
+        f"tweets is in doubt: {harness.tweets_topic}-0: events from offset 2 to 3 are not in the copy (skipped by ada)"
     )
     assert len(await harness.dead_letters()) == 2
 
@@ -380,7 +380,7 @@ async def test_table_that_is_dropped_stops_its_route_and_is_created_by_the_resum
     assert runner.doubts is None
     await resume(harness, runner)
     await becomes(rows, ["one"])
-    assert "events from offset 0 to 0 are missing (they were applied to a copy that no" in (runner.doubts or "")
+    assert "events from offset 0 to 0 are not in the copy (they were applied to a copy that no" in (runner.doubts or "")
 
 
 async def test_failure_that_no_one_expected_stops_its_route_alone(

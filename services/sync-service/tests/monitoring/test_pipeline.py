@@ -89,7 +89,7 @@ async def test_part_without_an_answer_is_null_with_the_reason(issuer: Issuer) ->
 
 async def test_connector_that_fails_and_setting_that_endangers_the_order_are_named() -> None:
     async def letters() -> Mapping[str, int]:
-        return {}
+        return {"t": 3, "of a former route": 1}
 
     connector = Connector(
         name="mysql-users",
@@ -114,6 +114,8 @@ async def test_connector_that_fails_and_setting_that_endangers_the_order_are_nam
         assert await pipeline.connector_problems() == (
             "mysql-users: MySQL: gtid_mode is OFF; mongodb-tweets: its task has failed"
         )
+        assert await pipeline.open_dead_letters({"t": "tweets", "u": "users"}) == "open dead letters: tweets 3"
+        assert await pipeline.open_dead_letters({"u": "users"}) is None
         await pipeline.close()
     async with httpx.AsyncClient(trust_env=False) as http:
         unknown = Pipeline(

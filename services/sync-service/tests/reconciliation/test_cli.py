@@ -158,7 +158,7 @@ async def test_route_that_can_not_be_compared_does_not_end_the_others(shop: Shop
 async def test_repair_of_too_many_rows_is_exit_code_2(shop: Shop) -> None:
     code, output, errors = await run("reconcile", "--repair", "--max-repairs", "3", **shop.variables)
     assert code == 2
-    assert "things: 4 rows to repair, at most 3 are allowed" in errors
+    assert "things: 4 rows to repair, of at most 3" in errors
     assert "nothing was changed: the repair would change 4 rows" in output
     assert errors.splitlines()[-1].startswith("error: nothing was changed: the repair would change 4 rows")
     assert shop.collection.count_documents({}) == 0

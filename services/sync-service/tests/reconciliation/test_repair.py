@@ -61,7 +61,7 @@ async def test_command_repairs_with_its_own_connections(comparison: ComparisonHa
     with reporting_progress(printed, as_json=False) as show:
         (report,) = await cli._reconcile([comparison.route], options, settings, show)
     assert counts(report) == (0, 3, 0, 0, 3)
-    assert f"{comparison.route.name}: 3 rows to repair, at most 10 are allowed" in printed.getvalue()
+    assert f"{comparison.route.name}: 3 rows to repair, of at most 10" in printed.getvalue()
     assert await comparison.direction.copied() == {}
 
 
@@ -154,6 +154,9 @@ class Overtaken:
 
     async def prepare(self) -> None:
         await self._sink.prepare()
+
+    async def was_replaced(self) -> bool:
+        return await self._sink.was_replaced()
 
     async def purge(self) -> None:
         await self._sink.purge()

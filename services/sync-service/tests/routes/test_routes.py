@@ -466,9 +466,14 @@ def test_table_in_a_database_of_its_own_is_created_there() -> None:
     assert view.startswith("CREATE OR REPLACE VIEW `shop_copy`.`things` AS SELECT `id`, `name` FROM `shop_copy`.")
 
 
+def existing(*columns: str, key: str | None) -> ExistingTable:
+    """A table whose columns have any type that fits; a view without a key."""
+    return ExistingTable(dict.fromkeys(columns, "varchar(255)"), [key] if key else [], is_view=key is None)
+
+
 def test_existing_table_gets_missing_columns_and_keeps_the_others() -> None:
-    copy = ExistingTable(["id", "Name", "mine", *VERSION_COLUMNS], ["id"], is_view=False)
-    view = ExistingTable(["id", "mine"], [], is_view=True)
+    copy = existing("id", "Name", "mine", *VERSION_COLUMNS, key="id")
+    view = existing("id", "mine", key=None)
     statements = missing(mysql_route({"name": "string", "price": "decimal"}), {"things_copy": copy, "things": view})
     shown = "SELECT `id`, `mine`, `name`, `price` FROM `things_copy` WHERE sync_deleted_at IS NULL"
     assert statements == [
@@ -478,17 +483,26 @@ def test_existing_table_gets_missing_columns_and_keeps_the_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("existing", "complaint"),
+    ("there", "complaint"),
     [
-        ({"things": ExistingTable(["id"], ["id"], is_view=False)}, "table things is in the way"),
-        ({"things_copy": ExistingTable(["id"], [], is_view=True)}, "view things_copy is in the way"),
-        ({"things_copy": ExistingTable(["id"], ["id"], is_view=False)}, "lacks sync_event"),
-        ({"things_copy": ExistingTable(["x", *VERSION_COLUMNS], ["x"], is_view=False)}, r"primary key \(x\)"),
+        ({"things": existing("id", key="id")}, "table things is in the way"),
+        ({"things_copy": existing("id", key=None)}, "view things_copy is in the way"),
+        ({"things_copy": existing("id", key="id")}, "lacks sync_event"),
+        ({"things_copy": existing("x", *VERSION_COLUMNS, key="x")}, r"primary key \(x\)"),
     ],
 )
-def test_table_that_is_no_copy_is_not_changed(existing: dict[str, ExistingTable], complaint: str) -> None:
+def test_table_that_is_no_copy_is_not_changed(there: dict[str, ExistingTable], complaint: str) -> None:
     with pytest.raises(UnfitTable, match=complaint):
-        missing(mysql_route({}), existing)
+        missing(mysql_route({}), there)
+
+
+def test_column_that_would_round_values_is_named_with_its_remedy() -> None:
+    columns = {"id": "varchar(24)", "price": "decimal(10,2)", **dict.fromkeys(VERSION_COLUMNS, "varchar(80)")}
+    table = ExistingTable(columns, ["id"], is_view=False)
+    wider = {"price": {"type": "decimal", "precision": 12, "scale": 4}}
+    with pytest.raises(UnfitTable, match=r"column price of table things_copy is DECIMAL\(10,2\)") as error:
+        missing(mysql_route(wider), {"things_copy": table})
+    assert "ALTER TABLE `things_copy` MODIFY `price` DECIMAL(12,4)" in str(error.value)
 
 
 def explained(tmp_path: Path, parsed: object) -> tuple[str, bool]:

@@ -82,7 +82,7 @@ def _event(key: bytes | None, value: bytes) -> ChangeEvent:
     if envelope.op == _TRUNCATE:
         raise Truncated(
             "TRUNCATE TABLE does not change a single row: the copy keeps its rows until sync-service reconcile "
-            "--repair deletes them"
+            "--repair deletes them; then discard this dead letter"
         )
     if envelope.op not in OPERATIONS:
         raise UnsupportedOperation(f"op {envelope.op!r} does not change a single row")

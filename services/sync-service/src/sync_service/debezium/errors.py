@@ -31,3 +31,7 @@ class Truncated(UnsupportedOperation):
 
 class UnfitValue(InvalidEvent):
     pass
+
+
+class MissingColumn(UnfitValue):
+    """The row lacks a column that the route copies."""

@@ -31,7 +31,8 @@ class Gap:
 
     def __str__(self) -> str:
         until = "on" if self.end is None else f"to {self.end - 1}"
-        return f"{self.topic}-{self.partition}: events from offset {self.first} {until} are missing ({self.reason})"
+        events = f"events from offset {self.first} {until}"
+        return f"{self.topic}-{self.partition}: {events} are not in the copy ({self.reason})"
 
 
 @dataclass(frozen=True, slots=True)

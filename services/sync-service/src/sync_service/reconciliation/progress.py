@@ -60,7 +60,7 @@ class _Bars:
 
 
 def _repairs_text(route: str, planned: int, allowed: int) -> str:
-    return f"{route}: {planned:,} rows to repair, at most {allowed:,} are allowed"
+    return f"{route}: {planned:,} rows to repair, of at most {allowed:,}"
 
 
 class _Lines:

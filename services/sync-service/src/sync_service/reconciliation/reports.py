@@ -142,7 +142,7 @@ def as_text(report: RouteReport) -> str:
     if (refused := report.refused_repairs) is not None:
         lines.append(f"  {refused}")
     if report.gaps_closed:
-        lines.append("  it is no longer in doubt: events had been deleted before they were read")
+        lines.append("  it is no longer in doubt: what its events lacked is in it")
     for example in report.examples[:_EXAMPLES_SHOWN]:
         key = ", ".join(str(jsonable(part)) for part in example.key)
         details = [f"in {', '.join(example.fields)}"] if example.fields else []

@@ -11,18 +11,20 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError, UnknownTo
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_topics import Topic, describe_topics
 from sync_service.debezium.envelope import decode
-from sync_service.debezium.errors import InvalidEvent, MissingKey, NoKeys
+from sync_service.debezium.errors import InvalidEvent, MissingColumn, MissingKey, NoKeys
 from sync_service.kafka.admin import OffsetRange, offset_ranges_or_errors
 from sync_service.kafka.clients import consumer_of_topics, read_until
 from sync_service.kafka.deadlines import within
 from sync_service.routes.config import Route
-from sync_service.routes.mapping import map_event_key
+from sync_service.routes.mapping import map_event_key, map_fields
 from sync_service.sinks.registry import refused_schemas
 from sync_service.sinks.sources import SOURCES
 
 # The last offsets of a partition that are searched for an event: some are transaction markers or tombstones.
 _LAST_OFFSETS = 10
 _READ_SECONDS = 60.0
+# The field of the declaration that an error of every event is about.
+_FAULTS = {NoKeys: "topic", MissingKey: "key", MissingColumn: "fields"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +194,11 @@ def _finding(route: Route, record: "ConsumerRecord[bytes, bytes]") -> Finding | 
         if event.source.connector != route.source_store:
             return Finding(route.name, "topic", _other_source(route, f"the event {place} says"))
         map_event_key(route, event.key)
-    except NoKeys as error:
-        return Finding(route.name, "topic", f"{place}: {error}")
-    except MissingKey as error:
-        return Finding(route.name, "key", f"{place}: {error}")
-    except InvalidEvent:
-        return None
+        if event.after is not None:
+            map_fields(route, event.after)
+    except InvalidEvent as error:
+        field = next((field for kind, field in _FAULTS.items() if isinstance(error, kind)), None)
+        # The event may be older than its column.
+        is_doubt = isinstance(error, MissingColumn)
+        return None if field is None else Finding(route.name, field, f"{place}: {error}", is_doubt)
     return None

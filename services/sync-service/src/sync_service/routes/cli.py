@@ -202,7 +202,9 @@ def _migrate(*, apply: bool) -> None:
 
 def _resume(name: str, skip_to: Sequence[tuple[int, int]], discard_to: Sequence[tuple[int, int]]) -> None:
     settings = ResumeSettings()
-    route = next((route for route in load_routes(settings.sync_routes_file) if route.name == name), None)
+    routes = load_routes(settings.sync_routes_file)
+    require_separate_schema(settings.mysql_url.get_secret_value(), routes)
+    route = next((route for route in routes if route.name == name), None)
     if route is None:
         sys.exit(f"error: there is no route {name}")
     partitions = [partition for partition, _ in (*skip_to, *discard_to)]

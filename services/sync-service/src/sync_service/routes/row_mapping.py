@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sync_service.debezium.errors import UnfitValue
+from sync_service.debezium.errors import MissingColumn, UnfitValue
 from sync_service.routes.converters import CONVERSION_FAILURES, Conversion, unfit_value
 
 
@@ -68,11 +68,12 @@ class RowMapping:
             raise UnfitValue(f"{name}: {unfit_value(value, self._field_types[name], error)}") from error
         return values
 
-    def _missing(self, row: Mapping[str, Any]) -> UnfitValue:
+    def _missing(self, row: Mapping[str, Any]) -> MissingColumn:
         missing = [column for column in self._must_exist if column not in row]
-        return UnfitValue(
+        return MissingColumn(
             f"{', '.join(self._must_exist[column] for column in missing)}: the source row has no column "
-            f"{', '.join(missing)}: it was renamed or dropped, or never existed (a field with a default takes it)"
+            f"{', '.join(missing)}: it was renamed or dropped, or did not exist yet, or never did (a field with "
+            "`default: null` takes such rows)"
         )
 
 

@@ -78,6 +78,12 @@ class Sink(Protocol):
     async def prepare(self) -> None:
         """Create or check what the copy needs. Raises `RouteRefused`, `Unavailable`."""
 
+    async def was_replaced(self) -> bool:
+        """Was the copy dropped since `prepare`, so that a write would create, or has created, an empty one?
+
+        Raises `RouteRefused`, `Unavailable`.
+        """
+
     async def write(self, changes: Sequence[Change], mode: ApplyMode = ApplyMode.LIVE) -> Written:
         """Apply the rule to each change; a key occurs once. Idempotent.
 

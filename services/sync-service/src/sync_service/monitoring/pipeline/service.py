@@ -22,8 +22,8 @@ SNAPSHOT_SECONDS = 1.0
 LETTERS_SECONDS = 5.0
 # The registrar checks the settings of the databases once a minute.
 SOURCES_SECONDS = 10.0
-# A readiness check has less than 2 seconds, and the registrar is no dependency.
-SOURCES_DEADLINE_SECONDS = 1.0
+# A readiness check has less than 2 seconds, and neither the registrar nor the dead letters are a dependency.
+READINESS_DEADLINE_SECONDS = 1.0
 
 ValueT = TypeVar("ValueT")
 
@@ -74,14 +74,16 @@ class Pipeline:
 
         None if all is well, or unknown.
         """
-        try:
-            async with asyncio.timeout(SOURCES_DEADLINE_SECONDS):
-                connectors = await self._sources.get()
-        except TimeoutError:
-            return None
-        found = ((each.name, each.problem or each.source_problem) for each in connectors.value or ())
+        connectors = await _in_time(self._sources)
+        found = ((each.name, each.problem or each.source_problem) for each in connectors or ())
         named = [f"{name}: {problem}" for name, problem in found if problem]
         return "; ".join(named) or None
+
+    async def open_dead_letters(self, routes: Mapping[str, str]) -> str | None:
+        """Which routes, given by topic, have open dead letters, whose events their copies lack; None if none."""
+        letters = await _in_time(self._letters) or {}
+        counts = [f"{route} {number:,}" for topic, route in routes.items() if (number := letters.get(topic, 0))]
+        return f"open dead letters: {', '.join(counts)}" if counts else None
 
     async def close(self) -> None:
         await self._snapshots.close()
@@ -106,6 +108,15 @@ class Pipeline:
                 return await self._open_letters()
 
         return await _probed(count())
+
+
+async def _in_time(cache: SingleFlightCache[Probed[ValueT]]) -> ValueT | None:
+    """The cached value; None if it is unknown, or not there in time for a readiness check."""
+    try:
+        async with asyncio.timeout(READINESS_DEADLINE_SECONDS):
+            return (await cache.get()).value
+    except TimeoutError:
+        return None
 
 
 async def _probed(asked: Awaitable[ValueT]) -> Probed[ValueT]:

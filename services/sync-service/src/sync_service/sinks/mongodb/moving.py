@@ -293,6 +293,9 @@ class MovingSink:
         await self._new.prepare()
         await self._needs_both()
 
+    async def was_replaced(self) -> bool:
+        return await self._new.was_replaced()
+
     async def write(self, changes: Sequence[Change], mode: ApplyMode = ApplyMode.LIVE) -> Written:
         """Written is what the old place has written as long as there is one, because the new one may lack rows."""
         if not await self._needs_both():

@@ -55,6 +55,8 @@ class MongoSink:
         self._name = route.target.copy_name
         self._collection = database[self._name]
         self._keeps_tombstones = route.tombstones == "keep"
+        # Of the collection that was prepared.
+        self._uuid: object = None
         self._indexes = [IndexModel([(field, ASCENDING) for field in fields]) for fields in route.indexes]
         if not self._keeps_tombstones:
             lifetime = int(TOMBSTONE_LIFETIME.total_seconds())
@@ -77,6 +79,14 @@ class MongoSink:
             if self._indexes:
                 await self._collection.create_indexes(self._indexes)
             await self._create(self._view, viewOn=self._name, pipeline=live)
+            self._uuid = await self._uuid_of_copy()
+        except PyMongoError as error:
+            raise translated(error, of_row=False) from error
+
+    async def was_replaced(self) -> bool:
+        """MongoDB creates a dropped collection again with the next write, without view and indexes."""
+        try:
+            return self._uuid is not None and await self._uuid_of_copy() != self._uuid
         except PyMongoError as error:
             raise translated(error, of_row=False) from error
 
@@ -96,8 +106,17 @@ class MongoSink:
 
     async def _type_of(self, name: str) -> str | None:
         """`collection`, `view` or `timeseries`; None if there is nothing of this name."""
-        found = await (await self._database.list_collections(filter={"name": name}, nameOnly=True)).to_list(None)
-        return str(found[0]["type"]) if found else None
+        found = await self._described(name)
+        return None if found is None else str(found["type"])
+
+    async def _uuid_of_copy(self) -> object:
+        found = await self._described(self._name)
+        return None if found is None else found["info"].get("uuid")
+
+    async def _described(self, name: str) -> Mapping[str, Any] | None:
+        """MongoDB's description of a collection or view; None if there is nothing of this name."""
+        found = await (await self._database.list_collections(filter={"name": name})).to_list(None)
+        return found[0] if found else None
 
     async def _end_purging(self) -> None:
         try:

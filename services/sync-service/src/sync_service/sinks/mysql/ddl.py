@@ -4,12 +4,13 @@ It only adds: columns that are no longer declared stay, and so do columns and in
 only unique index is the primary key: with another one, the upsert would update the row that collides there.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sync_service.routes.config import CopiedField, Route
 from sync_service.routes.converters import MAXIMUM_PRECISION, MAXIMUM_SCALE, type_of_constant
 from sync_service.sinks.base import UnfitTable
+from sync_service.sinks.mysql.column_fit import changes_values
 
 DEFAULT_LENGTH = 255
 
@@ -47,9 +48,9 @@ LIVE_ROWS = "sync_deleted_at IS NULL"
 
 @dataclass(frozen=True, slots=True)
 class ExistingTable:
-    """`columns` in their order; `key` are those of the primary key."""
+    """`columns` are the types of the columns by name, in their order; `key` are those of the primary key."""
 
-    columns: Sequence[str]
+    columns: Mapping[str, str]
     key: Collection[str]
     is_view: bool
 
@@ -67,6 +68,7 @@ def missing(route: Route, existing: Mapping[str, ExistingTable]) -> list[str]:
         statements.append(_create(copy_place, route, wanted))
     else:
         _check(copy, table, route)
+        _check_types(copy, table, {**{name: _key_type(field) for name, field in route.key.items()}, **wanted})
         known = {column.lower() for column in table.columns}
         added = [
             f"ADD COLUMN {_quoted(column)} {kind}"
@@ -130,6 +132,17 @@ def _check(copy: str, table: ExistingTable, route: Route) -> None:
         raise UnfitTable(
             f"table {copy} has the primary key ({', '.join(table.key)}), route {route.name} ({', '.join(route.key)})"
         )
+
+
+def _check_types(copy: str, table: ExistingTable, wanted: Mapping[str, str]) -> None:
+    existing = {column.lower(): kind for column, kind in table.columns.items()}
+    for column, kind in wanted.items():
+        there = existing.get(column.lower(), kind)
+        if changes_values(there, kind):
+            raise UnfitTable(
+                f"column {column} of table {copy} is {there.upper()}, which would change values without an error: run "
+                f"ALTER TABLE {_quoted(copy)} MODIFY {_quoted(column)} {kind}, and then reconcile --repair"
+            )
 
 
 def column_type(field: CopiedField) -> str:

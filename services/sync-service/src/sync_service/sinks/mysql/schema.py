@@ -92,6 +92,7 @@ async def existing_tables(connection: AsyncConnection, route: Route, schema: str
     """The existing table and view of the route in a schema, by name; None for that of the connection."""
     query = text(
         "SELECT t.table_name AS name, t.table_type = 'VIEW' AS is_view, c.column_name AS `column`, "
+        "c.column_type AS type, "
         "c.column_key = 'PRI' AS is_key "
         "FROM information_schema.tables t JOIN information_schema.columns c USING (table_schema, table_name) "
         "WHERE t.table_schema = COALESCE(:schema, DATABASE()) AND t.table_name = :name ORDER BY c.ordinal_position"
@@ -101,7 +102,7 @@ async def existing_tables(connection: AsyncConnection, route: Route, schema: str
         rows = (await connection.execute(query, {"schema": schema, "name": name})).all()
         if rows:
             existing[name] = ExistingTable(
-                columns=[row.column for row in rows],
+                columns={row.column: row.type for row in rows},
                 key=[row.column for row in rows if row.is_key],
                 is_view=bool(rows[0].is_view),
             )

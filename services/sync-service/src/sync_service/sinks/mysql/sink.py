@@ -130,6 +130,10 @@ class MysqlSink:
         columns = ", ".join(map(quoted, (*self._key, *self._fields, *VERSION_COLUMNS, SOURCE_ID)))
         await self._run(f"SELECT {columns} FROM {self._table} LIMIT 0")  # noqa: S608 - names of the route
 
+    async def was_replaced(self) -> bool:
+        """No: MySQL refuses writes to a table that was dropped, and the route stops."""
+        return False
+
     async def write(self, changes: Sequence[Change], mode: ApplyMode = ApplyMode.LIVE) -> Written:
         try:
             values = [value for change in changes for value in self._values(change)]
