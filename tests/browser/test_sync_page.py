@@ -150,3 +150,11 @@ async def test_page_needs_permission(windows: Windows, user: User) -> None:
 async def test_page_is_accessible(page: Page) -> None:
     found = await look_at(page, "sync", "/sync")
     assert not found, "\n".join(found)
+
+
+async def test_reader_of_the_sync_can_change_nothing(windows: Windows, new_user: NewUser) -> None:
+    page = await windows.open("/sync", user=await new_user("senior_manager"))
+    await expect(page.get_by_role("heading", name="Compare rows")).to_be_visible()
+    await expect(page.get_by_text("Loading …")).to_have_count(0, timeout=BACK_MILLISECONDS)
+    for name in ("Compare", "Retry", "Discard"):
+        await expect(page.get_by_role("button", name=name)).to_have_count(0)
