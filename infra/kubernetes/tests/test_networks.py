@@ -16,10 +16,11 @@ INSIDE = {
 # Namespace, to, port.
 INTO = {
     ("ingress", "gateway", 8080),
-    ("monitoring", "auth", 8001),
-    ("monitoring", "tweet", 8002),
-    ("monitoring", "sync", 8003),
-    ("monitoring", "registrar", 8004),
+    # Only /metrics is served there.
+    ("monitoring", "auth", 9464),
+    ("monitoring", "tweet", 9464),
+    ("monitoring", "sync", 9464),
+    ("monitoring", "registrar", 9464),
 }
 # From, and the ports of external servers: MySQL 3306, MongoDB 27017, Kafka 9092, Connect 8083, mail 465 and 587.
 OUT = {
@@ -87,11 +88,20 @@ def test_allowed_connections_between_pods(cluster: Cluster) -> None:
 def test_allowed_connections_from_other_namespaces(cluster: Cluster) -> None:
     pods = {name: labels_of(each) for name, each in cluster.deployments.items()}
     allowed = {
-        (namespace, name, container_of(cluster.deployments[name])["ports"][0]["containerPort"])
+        (namespace, name, port["containerPort"])
         for namespace, name in product(("ingress", "monitoring", "default"), pods)
-        if allows(policies_of(cluster, pods[name], "ingress"), "from", {"namespace": namespace}, 0, "http")
+        for port in container_of(cluster.deployments[name])["ports"]
+        if allows(
+            policies_of(cluster, pods[name], "ingress"),
+            "from",
+            {"namespace": namespace},
+            port["containerPort"],
+            port["name"],
+        )
     }
     assert allowed == {edge for edge in INTO if edge[1] in pods}
+    for name in {edge[1] for edge in allowed if edge[0] == "monitoring"}:
+        assert cluster.variables(name)["METRICS_PORT"] == "9464"
 
 
 def test_allowed_ports_of_external_servers(cluster: Cluster) -> None:

@@ -5,7 +5,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -56,8 +56,8 @@ pytestmark = pytest.mark.integration
 
 
 @asynccontextmanager
-async def service(folder: Path, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    variables = {"PATH": os.environ["PATH"], "PORT": str(port), "HOST": "127.0.0.1"}
+async def service(folder: Path, port: int, **settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    variables = {"PATH": os.environ["PATH"], "PORT": str(port), "HOST": "127.0.0.1", **settings}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", SERVICE, str(folder), env=variables, stderr=asyncio.subprocess.PIPE
     )
@@ -140,3 +140,33 @@ def test_soft_limit_of_open_files_is_raised_as_far_as_the_hard_one_permits() -> 
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert raised == (OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard), hard)
+
+
+async def test_port_of_the_metrics_serves_nothing_else(
+    tmp_path: Path, client: httpx.AsyncClient, unused_tcp_port_factory: Callable[[], int]
+) -> None:
+    (tmp_path / "prepared").touch()
+    (tmp_path / "started").touch()
+    port = unused_tcp_port_factory()
+    async with (
+        service(tmp_path, client.base_url.port or 0, METRICS_PORT=str(port)) as process,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as scraper,
+    ):
+        metrics = await until_status(scraper, "/metrics", 200)
+        assert "http_requests_total" in metrics.text
+        for path in (
+            "/",
+            "/healthz",
+            "/readyz",
+            "/docs",
+            "/openapi.json",
+            "/metrics/",
+            "//metrics",
+            "/metrics/../docs",
+        ):
+            refused = await scraper.get(path)
+            assert (refused.status_code, refused.headers["content-type"]) == (404, "application/problem+json"), path
+        assert (await client.get("/metrics")).status_code == 200
+        assert (await client.get("/readyz")).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 30) == -signal.SIGTERM

@@ -11,11 +11,13 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
-from starlette.types import Scope
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service_kit.logging import configure_logging
+from service_kit.problems import NotFound, problem_response
 from service_kit.settings import ServiceSettings
 from service_kit.starting import starting_app
 
@@ -66,11 +68,36 @@ def serve(
         proxy_headers=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    server = _Server(config, before_start, before_shutdown)
+    metrics = None
+    if settings.metrics_port is not None:
+        # The lifespan is that of the application on the other port.
+        metrics = uvicorn.Config(
+            metrics_only(app),
+            host=settings.host,
+            port=settings.metrics_port,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+        )
+    server = _Server(config, before_start, before_shutdown, metrics)
     with suppress(KeyboardInterrupt):
         server.run()
     if not server.started:
         sys.exit(STARTUP_FAILURE)
+
+
+def metrics_only(app: ASGIApp) -> ASGIApp:
+    """The application without all paths but `/metrics`."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/metrics":
+            await app(scope, receive, send)
+        else:
+            await problem_response(Request(scope), NotFound())(scope, receive, send)
+
+    return application
 
 
 def transport_of(scope: Scope) -> asyncio.Transport | None:
@@ -85,8 +112,11 @@ class _Server(uvicorn.Server):
         config: uvicorn.Config,
         before_start: Callable[[], Awaitable[None]] | None,
         before_shutdown: Callable[[], object] | None,
+        metrics: uvicorn.Config | None,
     ) -> None:
         super().__init__(config)
+        self._metrics = metrics
+        self._metrics_server: asyncio.Server | None = None
         self._before_start = before_start
         self._preparation: asyncio.Future[None] | None = None
         self._before_shutdown = before_shutdown
@@ -113,25 +143,34 @@ class _Server(uvicorn.Server):
                 finally:
                     self._preparation = None
             await super().startup(listening)
+        if self._metrics is not None:
+            self._metrics_server = await _serving(self._metrics, self._metrics.bind_socket())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._before_shutdown is not None:
             self._before_shutdown()
         await super().shutdown(sockets)
+        if self._metrics_server is not None:
+            self._metrics_server.close()
 
 
 @asynccontextmanager
 async def _answering_that_it_starts(listening: socket.socket) -> AsyncIterator[None]:
     config = uvicorn.Config(starting_app, lifespan="off", log_config=None, access_log=False, server_header=False)
-    config.load()
-    state = ServerState()
-    server = await asyncio.get_running_loop().create_server(
-        lambda: HttpToolsProtocol(config, state, app_state={}), sock=listening
-    )
+    server = await _serving(config, listening)
     try:
         yield
     finally:
         server.close()
+
+
+async def _serving(config: uvicorn.Config, listening: socket.socket) -> asyncio.Server:
+    """A further server in the same event loop."""
+    config.load()
+    state = ServerState()
+    return await asyncio.get_running_loop().create_server(
+        lambda: HttpToolsProtocol(config, state, app_state={}), sock=listening
+    )
 
 
 class _Protocol(HttpToolsProtocol):

@@ -106,6 +106,13 @@ class ServiceSettings(EnvironmentSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(ge=1, le=65535, description="Port to listen on.")
+    metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="A second port, which serves `/metrics` alone: a network policy can admit Prometheus to it and to "
+        "nothing else. `/metrics` stays on `PORT`, too.",
+    )
     gateway_prefix: str = Field(
         default="", description="Path under which the gateway publishes the service, for OpenAPI's `servers`."
     )
