@@ -76,6 +76,7 @@ class Stack:
             if self.components[name].outside is None:
                 self.components[name].check()
         self.require_same_ports()
+        self._make_private()
         write_private(port_offset_file(self.configuration.state), f"{self.configuration.port_offset}\n")
         self._require_free_ports(ordered)
         self.fetch()
@@ -152,6 +153,16 @@ class Stack:
         return self.components[name].outside is not None or self.processes[name].running() is not None
 
     # --- how
+
+    def _make_private(self) -> None:
+        """Close data, logs and pids to other users, also those of a stack of an earlier release.
+
+        The state folder itself may be one that its user shares.
+        """
+        for name in ("data", "log", "run"):
+            folder = self.configuration.state / name
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
 
     def _known(self, name: str) -> str:
         if name not in self.components:
