@@ -42,10 +42,10 @@ class _LimitedCaller(CallerDependency):
     """
 
     @staticmethod
-    async def _count_read(request: Request, response: Response) -> None:
+    async def _count_read(request: Request, response: Response, cost: int = 1) -> None:
         """Reads are limited by address: see `client_network`."""
         services = services_of(request)
-        limit = await services.limiter.take(services.reads, client_network(request))
+        limit = await services.limiter.take(services.reads, client_network(request), cost)
         set_rate_limit_headers(request, response, limit)
 
     @staticmethod
@@ -55,9 +55,16 @@ class _LimitedCaller(CallerDependency):
         set_rate_limit_headers(request, response, await services.limiter.take(services.writes, caller.sub))
 
 
+SEARCH_COST = 20
+
+
 class _OptionalCaller(_LimitedCaller):
+    def __init__(self, cost: int = 1) -> None:
+        super().__init__()
+        self._cost = cost
+
     async def __call__(self, request: Request, response: Response) -> AccessToken | None:
-        await self._count_read(request, response)
+        await self._count_read(request, response, self._cost)
         bearer = await self._bearer(request)
         authenticator: Authenticator = request.app.state.authenticator
         return None if bearer is None else await authenticator.try_authenticate(bearer)
@@ -78,6 +85,8 @@ class _WritingCaller(_LimitedCaller):
 
 # The caller of a public route; None without a token.
 OptionalCaller = Annotated[AccessToken | None, Depends(_OptionalCaller())]
+# The caller of a search, which costs as much as many reads.
+SearchingCaller = Annotated[AccessToken | None, Depends(_OptionalCaller(SEARCH_COST))]
 # The caller of a route that reads and requires a token, with any scope.
 Caller = Annotated[AccessToken, Depends(_ReadingCaller())]
 # The caller of a route that writes.

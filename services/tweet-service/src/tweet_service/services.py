@@ -11,6 +11,7 @@ from tweet_service.follows.service import FollowService
 from tweet_service.idempotency.repository import IdempotencyRepository
 from tweet_service.idempotency.service import IdempotentPosting
 from tweet_service.keyed_lock import KeyedLock
+from tweet_service.limits.costly import CostlyReads
 from tweet_service.limits.repository import LeaseRepository
 from tweet_service.limits.service import LimitPolicy, RateLimiter
 from tweet_service.profiles.repository import ProfileRepository
@@ -22,6 +23,7 @@ from tweet_service.timelines.service import TimelineService
 from tweet_service.tweets.presentation import TweetPresenter
 from tweet_service.tweets.repository import TweetRepository
 from tweet_service.tweets.service import TweetService
+from tweet_service.users.counts import LargeCounts
 from tweet_service.users.service import UserService
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Services:
         profiles = ProfileService(ProfileRepository(database, settings.tweet_users_database))
         presenter = TweetPresenter(tweets, profiles)
         likes = LikeRepository(database)
+        costly = CostlyReads(settings.tweet_costly_reads)
         tweet_service = TweetService(tweets, likes, profiles, presenter, transactions)
         return cls(
             presenter=presenter,
@@ -68,8 +71,15 @@ class Services:
                 lock=KeyedLock(),
             ),
             follows=FollowService(follows, profiles),
-            users=UserService(profiles, tweets, follows),
-            timelines=TimelineService(tweets, follows, presenter, tweet_service),
+            users=UserService(profiles, tweets, follows, LargeCounts(costly, clock)),
+            timelines=TimelineService(
+                tweets=tweets,
+                follows=follows,
+                presenter=presenter,
+                tweet_service=tweet_service,
+                costly=costly,
+                clock=clock,
+            ),
             limiter=RateLimiter(LeaseRepository(database), clock),
             writes=LimitPolicy("writes", settings.tweet_writes_per_minute),
             reads=LimitPolicy("reads", settings.tweet_reads_per_minute),

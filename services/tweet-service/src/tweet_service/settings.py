@@ -25,7 +25,14 @@ class Settings(ServiceSettings):
     auth_audience: str = Field(default="tandem", description="`aud` of tokens.")
     # Counted in MongoDB, so that replicas share the limits.
     tweet_writes_per_minute: int = Field(default=3000, ge=1, description="Writes per user and minute.")
-    tweet_reads_per_minute: int = Field(default=60_000, ge=1, description="Reads per address and minute.")
+    tweet_reads_per_minute: int = Field(
+        default=60_000, ge=1, description="Reads per address and minute; a search counts as 20."
+    )
+    tweet_costly_reads: int = Field(
+        default=2,
+        ge=1,
+        description="Searches, trends and large counts that a process runs at the same time; others wait for 2 s.",
+    )
     tweet_stream_clients: int = Field(default=2000, ge=1, description="Most subscribers of `/v1/stream` in a process.")
     tweet_stream_clients_per_address: int = Field(
         default=100,

@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 from support.responses import problem
 from support.tweet_app import post
 from tweet_service.pagination import Position
-from tweet_service.tweets.repository import reposts_of
+from tweet_service.timelines.service import TRENDS_SECONDS
+from tweet_service.tweets.repository import reposts_of, tagged
 from tweet_service.tweets.upgrade import upgrade_tweets
 
 ASIDE = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -110,10 +111,11 @@ async def test_search_finds_all_words_and_phrases(make_client: Any) -> None:
         assert (await ada.get("/v1/search", params={"q": odd})).status_code == 200
 
 
-async def test_trends_count_tweets_of_the_window(make_client: Any, documents: Any) -> None:
+async def test_trends_count_tweets_of_the_window(make_client: Any, clock: Any) -> None:
     ada, tag = make_client(), f"trend{secrets.token_hex(4)}"
     for _ in range(7):
         await post(ada, f"again #{tag} and #{tag.upper()}")
+    clock.forward(TRENDS_SECONDS + 1)
     trends = (await ada.get("/v1/trends", params={"window": "1h"})).json()
     assert trends["window_seconds"] == 3600
     assert {"hashtag": tag, "tweets": 7} in trends["items"]
@@ -233,6 +235,7 @@ async def test_every_query_has_its_index(app: FastAPI, make_client: Any) -> None
                 "author": {"author_id": ada.user_id},
                 "home": {"author_id": {"$in": [ada.user_id, bob.user_id]}},
                 "hashtag": {"tags": "tag"},
+                "hashtag with type": tagged("tag"),
                 "reposts": reposts_of(stored["_id"]),
                 "search": {"$text": {"$search": '"indexed"'}},
             }.items()
@@ -250,6 +253,7 @@ async def test_every_query_has_its_index(app: FastAPI, make_client: Any) -> None
         "author": "by_author_newest_first",
         "home": "by_author_newest_first",
         "hashtag": "by_tag_newest_first",
+        "hashtag with type": "by_tag_newest_first",
         "reposts": "reposts",
         "search": "words",
         "thread": "thread",

@@ -36,9 +36,10 @@ class FollowRepository:
     async def delete(self, follower_id: str, followee_id: str) -> None:
         await self._follows.delete_one({"_id": {"follower_id": follower_id, "followee_id": followee_id}})
 
-    async def count(self, side: Side, user_id: str) -> int:
-        """How many follows have this user on this side."""
-        return await self._follows.count_documents({f"_id.{side}": user_id})
+    async def count(self, side: Side, user_id: str, limit: int | None = None) -> int:
+        """How many follows have this user on this side, at most `limit`. Only an index is read."""
+        most = {} if limit is None else {"limit": limit}
+        return await self._follows.count_documents({f"_id.{side}": user_id}, None, None, **most)
 
     async def exists(self, follower_id: str, followee_id: str) -> bool:
         follow = {"_id": {"follower_id": follower_id, "followee_id": followee_id}}

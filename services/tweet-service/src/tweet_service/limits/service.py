@@ -50,30 +50,35 @@ class RateLimiter:
         self._lock = KeyedLock()
         self._held: LRUCache[tuple[str, str], _Lease] = LRUCache(_CACHED_LEASES)
 
-    async def take(self, policy: LimitPolicy, subject: str) -> RateLimit:
-        """Count one attempt. Raises `TooManyRequests`."""
+    async def take(self, policy: LimitPolicy, subject: str, cost: int = 1) -> RateLimit:
+        """Count an attempt as `cost`, at most the whole quota. Raises `TooManyRequests`."""
+        cost = min(cost, policy.quota)
         now = self._clock()
         window = int(now // WINDOW_SECONDS)
         reset = math.ceil((window + 1) * WINDOW_SECONDS - now)
         held = self._held.get((policy.name, subject))
-        if held is None or held.window != window or held.left == 0:
-            held = await self._renew(policy, subject, window)
-        if held.left == 0:
-            raise TooManyRequests(RateLimit(policy.name, policy.quota, WINDOW_SECONDS, 0, reset))
-        held.left -= 1
+        if held is None or held.window != window or held.left < cost:
+            held = await self._renew(policy, subject, window, cost)
+        if held.left < cost:
+            raise TooManyRequests(RateLimit(policy.name, policy.quota, WINDOW_SECONDS, held.left, reset))
+        held.left -= cost
         remaining = max(0, policy.quota - held.total) + held.left
         return RateLimit(policy.name, policy.quota, WINDOW_SECONDS, remaining, reset)
 
-    async def _renew(self, policy: LimitPolicy, subject: str, window: int) -> _Lease:
+    async def _renew(self, policy: LimitPolicy, subject: str, window: int, cost: int) -> _Lease:
         key = (policy.name, subject)
         async with self._lock.hold(key):
             held = self._held.get(key)
             is_current = held is not None and held.window == window
-            if held is not None and is_current and (held.left or held.total >= policy.quota):
+            if held is not None and is_current and (held.left >= cost or held.total >= policy.quota):
                 # Another request has renewed the lease, or the quota is used up.
                 return held
-            total = await self._leases.take(policy.name, subject, window, policy.lease)
+            size = max(policy.lease, cost)
+            total = await self._leases.take(policy.name, subject, window, size)
             # The last lease may exceed the quota.
-            left = max(0, min(policy.lease, policy.quota - (total - policy.lease)))
+            left = max(0, min(size, policy.quota - (total - size)))
+            if held is not None and is_current:
+                # Requests that cost less may have used it in the meantime.
+                left, held.left = left + held.left, 0
             lease = self._held[key] = _Lease(window, left, total)
             return lease

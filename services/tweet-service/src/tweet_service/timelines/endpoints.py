@@ -14,12 +14,15 @@ from tweet_service.dependencies import (
     PUBLIC_PROBLEMS,
     Caller,
     OptionalCaller,
+    SearchingCaller,
     ServicesDep,
     services_of,
 )
 from tweet_service.headers import cache_control
 from tweet_service.pagination import PageSize, TweetPositionDep, finish_page, page_responses, set_page_headers
+from tweet_service.timelines.problems import SearchTimeout
 from tweet_service.timelines.schemas import Thread, Trends
+from tweet_service.timelines.words import MAX_PARTS
 from tweet_service.tweets.endpoints import TweetIdOfPath
 from tweet_service.tweets.problems import TweetNotFound
 from tweet_service.tweets.schemas import Tweet
@@ -61,7 +64,7 @@ async def read_home_timeline(
     summary="Search tweets with all words, newest first",
     responses={
         **page_responses("search", "query.q"),
-        **problem_responses(*PUBLIC_PROBLEMS, ValidationFailed, InvalidCursor),
+        **problem_responses(*PUBLIC_PROBLEMS, ValidationFailed, InvalidCursor, SearchTimeout),
     },
     openapi_extra=TOKEN_IS_OPTIONAL,
 )
@@ -73,16 +76,18 @@ async def search(
             min_length=1,
             max_length=MAX_CODE_POINTS,
             examples=["tandem"],
-            description='Words, or `"phrases in quotes"`.',
+            description=f'Words, or `"phrases in quotes"`, at most {MAX_PARTS}.',
         ),
     ],
-    caller: OptionalCaller,
+    caller: SearchingCaller,
     services: ServicesDep,
     request: Request,
     response: Response,
     before: TweetPositionDep,
     limit: PageSize = 20,
 ) -> Page[Tweet]:
+    """A search for common words reads only some thousand tweets at a time: a page may be short, or empty, as long as
+    `next_cursor` is not null. A search counts as 20 reads in the rate limit."""
     return finish_page(await services.timelines.search(q, before=before, limit=limit, caller=caller), request, response)
 
 

@@ -1,16 +1,22 @@
 """Rules of timelines, searches, threads and trends."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import cast
 
 from bson import ObjectId
+from cachetools import TTLCache
 
 from service_kit.pagination import split_page
+from service_kit.problems import FieldError, ValidationFailed
 from service_kit.schemas import Page
 from service_kit.tokens import AccessToken
 from tweet_service.follows.repository import FollowRepository
+from tweet_service.limits.costly import CostlyReads
 from tweet_service.pagination import Position, cursor_after
 from tweet_service.timelines.schemas import Thread, ThreadTweet, Trend
+from tweet_service.timelines.search import TweetSearch
+from tweet_service.timelines.words import MAX_PARTS, parse
 from tweet_service.times import now_in_milliseconds
 from tweet_service.tweets.models import TweetDocument
 from tweet_service.tweets.presentation import TweetPresenter
@@ -22,20 +28,29 @@ from tweet_service.tweets.service import TweetService
 # MongoDB merges a home timeline from one index range per author. Beyond the limit the latest followees count.
 MAX_FOLLOWEES = 1000
 TRENDS_SHOWN = 20
+TRENDS_SECONDS = 30
+# More than there are windows.
+_CACHED_TRENDS = 10
 
 
 class TimelineService:
     def __init__(
         self,
+        *,
         tweets: TweetRepository,
         follows: FollowRepository,
         presenter: TweetPresenter,
         tweet_service: TweetService,
+        costly: CostlyReads,
+        clock: Callable[[], float],
     ) -> None:
         self._tweets = tweets
         self._follows = follows
         self._presenter = presenter
         self._tweet_service = tweet_service
+        self._costly = costly
+        self._search = TweetSearch(tweets, costly)
+        self._trends: TTLCache[timedelta, list[Trend]] = TTLCache(_CACHED_TRENDS, TRENDS_SECONDS, timer=clock)
 
     async def home(self, caller: AccessToken, *, before: Position | None, limit: int) -> Page[Tweet]:
         """Tweets of the caller and of followed users."""
@@ -46,9 +61,19 @@ class TimelineService:
     async def search(
         self, words: str, *, before: Position | None, limit: int, caller: AccessToken | None
     ) -> Page[Tweet]:
-        """Tweets with all words, newest first; `"words in quotes"` are a phrase."""
-        wanted = {"$text": {"$search": _all_of(words)}}
-        return await self._tweet_service.list_newest(wanted, before=before, limit=limit, caller=caller)
+        """Tweets with all words, newest first; `"words in quotes"` are a phrase.
+
+        A page may be short, or empty, although there is a next one. Raises `SearchTimeout`, `ValidationFailed` and
+        `ServiceUnavailable`.
+        """
+        query = parse(words)
+        if len(query.parts) > MAX_PARTS:
+            error = FieldError(detail=f"At most {MAX_PARTS} words and phrases", code="too-many-words", parameter="q")
+            raise ValidationFailed(f"q: {error.detail}", errors=[error])
+        if not query.words:
+            return Page(items=[], next_cursor=None)
+        found, end = await self._search.find(query, before=before, limit=limit + 1)
+        return await self._tweet_service.page_of(found, limit=limit, caller=caller, end=end)
 
     async def thread(
         self, tweet_id: ObjectId, *, after: Position | None, limit: int, caller: AccessToken | None
@@ -73,16 +98,14 @@ class TimelineService:
         )
 
     async def trends(self, window: timedelta) -> list[Trend]:
-        counts = await self._tweets.tag_counts(now_in_milliseconds() - window, TRENDS_SHOWN)
-        return [Trend(hashtag=tag, tweets=tweets) for tag, tweets in counts]
-
-
-def _all_of(words: str) -> str:
-    """The search text for MongoDB, which requires only quoted words, so each word is quoted."""
-    quoted = words.split('"')
-    phrases = [part.strip() for part in quoted[1::2]]
-    single = [word for part in quoted[::2] for word in part.split()]
-    return " ".join(f'"{each}"' for each in [*single, *phrases] if each)
+        """The most used hashtags, at most `TRENDS_SECONDS` old. Raises `ServiceUnavailable`."""
+        if (known := self._trends.get(window)) is not None:
+            return known
+        async with self._costly.turn():
+            if (known := self._trends.get(window)) is None:
+                counts = await self._tweets.tag_counts(now_in_milliseconds() - window, TRENDS_SHOWN)
+                known = self._trends[window] = [Trend(hashtag=tag, tweets=tweets) for tag, tweets in counts]
+        return known
 
 
 def _chain(ids: list[ObjectId], presented: dict[ObjectId, Tweet]) -> list[ThreadTweet]:

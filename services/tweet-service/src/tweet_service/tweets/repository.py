@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from bson import ObjectId
@@ -23,10 +23,17 @@ COLLECTION = "tweets"
 COUNTS_COLLECTION = "tweet_counts"
 NEWEST_FIRST = [("created_at", DESCENDING), ("_id", DESCENDING)]
 _IS_REFERENCE = {"$type": "objectId"}
+_IS_TAG = {"$type": "string"}
 INDEXES = (
     IndexModel(NEWEST_FIRST, name="newest_first"),
     IndexModel([("author_id", ASCENDING), *NEWEST_FIRST], name="by_author_newest_first"),
     IndexModel([("tags", ASCENDING), *NEWEST_FIRST], name="by_tag_newest_first"),
+    # Otherwise a list by both would read all tweets of the author, or all with the hashtag.
+    IndexModel(
+        [("author_id", ASCENDING), ("tags", ASCENDING), *NEWEST_FIRST],
+        name="by_author_and_tag_newest_first",
+        partialFilterExpression={"tags": _IS_TAG},
+    ),
     IndexModel([("ancestors", ASCENDING), ("created_at", ASCENDING), ("_id", ASCENDING)], name="thread"),
     IndexModel(
         [("repost_of", ASCENDING), *NEWEST_FIRST], name="reposts", partialFilterExpression={"repost_of": _IS_REFERENCE}
@@ -37,6 +44,8 @@ INDEXES = (
 
 # Limits the size of the document, and of its change events.
 EDITS_KEPT = 100
+# Limits the cost of trends.
+MAX_TWEETS_OF_TRENDS = 50_000
 # A projection: all fields that clients see.
 SHOWN = dict.fromkeys(("edits", "ancestors", "tags"), False)
 
@@ -57,6 +66,20 @@ ALWAYS = Span()
 def reposts_of(tweet_id: ObjectId) -> dict[str, Any]:
     """A filter for reposts of a tweet. MongoDB uses the partial index only if the filter repeats its type."""
     return {"repost_of": {"$eq": tweet_id, **_IS_REFERENCE}}
+
+
+def tagged(tag: str) -> dict[str, Any]:
+    """A filter for tweets with a hashtag, as in `searched`; it repeats the type for the same reason."""
+    return {"tags": {"$eq": tag, **_IS_TAG}}
+
+
+def _key_after(position: Position) -> list[tuple[str, Any]]:
+    """The first key after a position in the index `newest_first`, whose order is descending."""
+    time, tweet_id = position
+    number = int(str(tweet_id), 16)
+    if number == 0:
+        return [("created_at", time - timedelta(milliseconds=1)), ("_id", ObjectId("f" * 24))]
+    return [("created_at", time), ("_id", ObjectId(f"{number - 1:024x}"))]
 
 
 class TweetRepository:
@@ -98,8 +121,10 @@ class TweetRepository:
         found = self._tweets.find({"_id": {"$in": list(tweet_ids)}}, {"_id": True})
         return {document["_id"] async for document in found}
 
-    async def count_by(self, author_id: str) -> int:
-        return await self._tweets.count_documents({"author_id": author_id})
+    async def count_by(self, author_id: str, limit: int | None = None) -> int:
+        """At most `limit`. Only an index is read."""
+        most = {} if limit is None else {"limit": limit}
+        return await self._tweets.count_documents({"author_id": author_id}, None, None, **most)
 
     async def edit(
         self, tweet: TweetDocument, *, text: str, entities: Entities, tags: Sequence[str], edited_at: datetime
@@ -133,6 +158,32 @@ class TweetRepository:
         found = self.newest_query(wanted, before=before, span=span, limit=limit)
         return cast("list[TweetDocument]", await found.to_list(limit))
 
+    async def walk(
+        self, filters: Sequence[Mapping[str, Any]], *, before: Position | None, end: Position | None, limit: int
+    ) -> list[TweetDocument]:
+        """Tweets that match, after the position `before`, to the position `end` inclusive. All between are read."""
+        found = self._after(before, {"$and": list(filters)}, SHOWN).limit(limit)
+        if end is not None:
+            found = found.max(_key_after(end))
+        return cast("list[TweetDocument]", await found.to_list(limit))
+
+    async def position_after(self, before: Position | None, tweets: int) -> Position | None:
+        """The position of the last of so many tweets after a position. None if there are not that many.
+
+        Only the index is read.
+        """
+        found = self._after(before, {}, {"created_at": True}).skip(tweets - 1).limit(1)
+        async for tweet in found:
+            return tweet["created_at"], tweet["_id"]
+        return None
+
+    def _after(
+        self, before: Position | None, wanted: Mapping[str, Any], projection: Mapping[str, bool]
+    ) -> "AsyncIOMotorCursor[dict[str, Any]]":
+        """Tweets after a position, newest first, from one index: also of equal times none before it is read."""
+        found = self._tweets.find(wanted, projection).sort(NEWEST_FIRST).hint(NEWEST_FIRST)
+        return found if before is None else found.min(_key_after(before))
+
     def newest_query(
         self, wanted: Mapping[str, Any], *, before: Position | None, span: Span = ALWAYS, limit: int
     ) -> "AsyncIOMotorCursor[dict[str, Any]]":
@@ -147,6 +198,10 @@ class TweetRepository:
         if times:
             query["created_at"] = times
         return self._tweets.find(query, SHOWN).sort(NEWEST_FIRST).limit(limit)
+
+    async def count_with_word(self, search: Mapping[str, str], limit: int) -> int:
+        """The number of tweets of a text search, at most `limit`. No more of them are read."""
+        return await self._tweets.count_documents({"$text": search}, limit=limit)
 
     def descendants_query(
         self, tweet_id: ObjectId, *, after: Position | None, limit: int
@@ -163,6 +218,8 @@ class TweetRepository:
     def tag_counts_pipeline(self, since: datetime, limit: int) -> list[dict[str, Any]]:
         return [
             {"$match": {"created_at": {"$gte": since}}},
+            {"$sort": dict(NEWEST_FIRST)},
+            {"$limit": MAX_TWEETS_OF_TRENDS},
             {"$project": {"_id": False, "tags": True}},
             {"$unwind": "$tags"},
             {"$group": {"_id": "$tags", "tweets": {"$sum": 1}}},
@@ -171,7 +228,7 @@ class TweetRepository:
         ]
 
     async def tag_counts(self, since: datetime, limit: int) -> list[tuple[str, int]]:
-        """The most used hashtags since a time, with the number of tweets."""
+        """The most used hashtags since a time, with the number of tweets among the newest `MAX_TWEETS_OF_TRENDS`."""
         found = self._tweets.aggregate(self.tag_counts_pipeline(since, limit))
         return [(group["_id"], group["tweets"]) async for group in found]
 

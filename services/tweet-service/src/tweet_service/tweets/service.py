@@ -1,6 +1,6 @@
 """Rules of tweets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,7 +24,7 @@ from tweet_service.tweets.problems import (
     StaleVersion,
     TweetNotFound,
 )
-from tweet_service.tweets.repository import ALWAYS, Span, TweetRepository
+from tweet_service.tweets.repository import ALWAYS, Span, TweetRepository, tagged
 from tweet_service.tweets.schemas import NewTweet, Tweet, TweetEdit
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class TweetService:
                 return Page(items=[], next_cursor=None)
             wanted["author_id"] = author_id
         if hashtag is not None:
-            wanted["tags"] = searched(hashtag)
+            wanted |= tagged(searched(hashtag))
         span = Span(since, until)
         return await self.list_newest(wanted, span=span, before=before, limit=limit, caller=caller)
 
@@ -184,8 +184,15 @@ class TweetService:
     ) -> Page[Tweet]:
         """A page of the tweets that match."""
         found = await self._tweets.newest(wanted, before=before, span=span, limit=limit + 1)
+        return await self.page_of(found, limit=limit, caller=caller)
+
+    async def page_of(
+        self, found: Sequence[TweetDocument], *, limit: int, caller: AccessToken | None, end: Position | None = None
+    ) -> Page[Tweet]:
+        """A page of tweets that were found with `limit + 1`. A short page continues after `end`."""
         shown, has_more = split_page(found, limit)
-        next_cursor = cursor_after(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None
+        next_position = (shown[-1]["created_at"], shown[-1]["_id"]) if has_more else end
+        next_cursor = None if next_position is None else cursor_after(next_position[0], str(next_position[1]))
         return Page(items=await self._presenter.present(shown, caller), next_cursor=next_cursor)
 
     async def _get(self, tweet_id: ObjectId) -> TweetDocument:

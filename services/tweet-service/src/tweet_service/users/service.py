@@ -1,18 +1,23 @@
 """The public profile of a user."""
 
 import asyncio
+from functools import partial
 
 from service_kit.tokens import AccessToken
 from tweet_service.follows.repository import FollowRepository
 from tweet_service.profiles.repository import IMPORTED_PREFIX
 from tweet_service.profiles.service import ProfileService
 from tweet_service.tweets.repository import TweetRepository
+from tweet_service.users.counts import LargeCounts
 from tweet_service.users.schemas import ProfileCounts, UserProfile
 
 
 class UserService:
-    def __init__(self, profiles: ProfileService, tweets: TweetRepository, follows: FollowRepository) -> None:
+    def __init__(
+        self, profiles: ProfileService, tweets: TweetRepository, follows: FollowRepository, counts: LargeCounts
+    ) -> None:
         self._profiles = profiles
+        self._counts = counts
         self._tweets = tweets
         self._follows = follows
 
@@ -20,9 +25,9 @@ class UserService:
         """A profile with its counts. Raises `UserNotFound`."""
         profile = await self._profiles.profile_of(username, caller)
         tweets, followers, following = await asyncio.gather(
-            self._tweets.count_by(profile.id),
-            self._follows.count("followee_id", profile.id),
-            self._follows.count("follower_id", profile.id),
+            self._counts.get(("tweets", profile.id), partial(self._tweets.count_by, profile.id)),
+            self._counts.get(("followers", profile.id), partial(self._follows.count, "followee_id", profile.id)),
+            self._counts.get(("following", profile.id), partial(self._follows.count, "follower_id", profile.id)),
         )
         return UserProfile(
             id=profile.id,
