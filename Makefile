@@ -83,15 +83,16 @@ test-all: setup ## Run all tests, also those that are long by nature
 check: setup ## Check format, lint and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy $(SOURCES) tests/support benchmarks faults docs infra/kubernetes/generate.py infra/sbom.py
+	@$(BIN)/mypy $(SOURCES) tests/support benchmarks faults docs infra/connect/generate.py infra/kubernetes/generate.py infra/sbom.py
 
 format: setup ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-generate: setup ## Write what is generated: docs/configuration.md, the table in docs/security.md and Strimzi's resources (make docs is the same)
+generate: setup ## Write what is generated: docs/configuration.md, the table in docs/security.md, what connectors leave out, Strimzi's resources (make docs is the same)
 	@$(BIN)/python docs/configuration.py
 	@$(BIN)/python docs/permissions.py
+	@$(BIN)/python infra/connect/generate.py
 	@$(BIN)/python infra/kubernetes/generate.py
 
 docs: generate

@@ -1,4 +1,4 @@
-"""Password hashes and tokens stay in MySQL: they are in no topic and not in MongoDB, whatever one searches."""
+"""Password hashes, tokens and e-mail addresses stay in MySQL: they are in no topic and not in MongoDB."""
 
 import re
 from collections.abc import Iterator
@@ -56,7 +56,9 @@ async def mailed(stack: Stack, recipient: str) -> str | None:
     return token and token[1]
 
 
-async def test_password_hashes_and_tokens_never_leave_mysql(running_stack: Stack, user: User, copies: Copies) -> None:
+async def test_password_hashes_tokens_and_addresses_never_leave_mysql(
+    running_stack: Stack, user: User, copies: Copies
+) -> None:
     await eventually(lambda: copies.user(user.id))
     auth = "/api/auth/v1"
     login = {"login": user.username, "password": user.password}
@@ -75,5 +77,5 @@ async def test_password_hashes_and_tokens_never_leave_mysql(running_stack: Stack
         assert user.username.encode() in place, "the search reads the wrong files"
         assert password_hash not in place
         assert b"argon2" not in place
-        for secret in (user.password, refresh_token, mailed_token):
+        for secret in (user.password, refresh_token, mailed_token, f"{user.username}@example.com"):
             assert secret.encode() not in place

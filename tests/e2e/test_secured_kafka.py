@@ -17,7 +17,7 @@ from support.secured_kafka import PASSWORD, secured_kafka
 pytestmark = pytest.mark.integration
 
 # As docs/operations.md has them.
-ON_TOPICS = ("Create", "Describe", "DescribeConfigs", "AlterConfigs", "Read", "Write")
+ON_TOPICS = ("Create", "Describe", "DescribeConfigs", "AlterConfigs", "Read", "Write", "Delete")
 RIGHTS = (
     ("topic", ("cdc.*", "connect-*", "__debezium-heartbeat.*"), ON_TOPICS),
     ("topic", ("sync.dead-letters",), ON_TOPICS),

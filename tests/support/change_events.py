@@ -49,7 +49,7 @@ def mysql_event(
     return json.dumps({"id": row["id"]}).encode(), json.dumps(value).encode()
 
 
-USER_COLUMNS = ("username", "name", "email", "role", "is_active", "tokens_valid_after", "created_at", "updated_at")
+USER_COLUMNS = ("username", "name", "role", "is_active", "tokens_valid_after", "created_at", "updated_at")
 
 
 def user_event(row: dict[str, Any], **options: Any) -> Record:

@@ -38,6 +38,11 @@ def released(number: int) -> dict[str, Any]:
     return {"_id": f"u{number:05d}", **({} if is_deleted else user | rest), "_sync": version}
 
 
+def moved(number: int) -> dict[str, Any]:
+    """The same in its new place: the address stays behind."""
+    return {name: value for name, value in released(number).items() if name != "email"}
+
+
 async def documents(database: "Database") -> list[dict[str, Any]]:
     return await database["users_copy"].find().sort("_id").to_list(None)
 
@@ -71,7 +76,7 @@ async def test_killed_again_and_again_the_upgrade_moves_every_user_and_tombstone
         await replica.start()
         await eventually(steps, {"dropped_at"}.__le__, within=120)
         assert {"users", "users_copy"}.isdisjoint(await database.list_collection_names())
-        assert await documents(moved_to) == [released(number) for number in range(USERS)]
+        assert await documents(moved_to) == [moved(number) for number in range(USERS)]
         assert await moved_to["users"].count_documents({}) == USERS * 9 // 10
 
         # A second start changes nothing.
@@ -79,7 +84,7 @@ async def test_killed_again_and_again_the_upgrade_moves_every_user_and_tombstone
         await replica.end(signal.SIGTERM)
         await replica.start()
         assert await moved_to[STATES].find_one() == state
-        assert await documents(moved_to) == [released(number) for number in range(USERS)]
+        assert await documents(moved_to) == [moved(number) for number in range(USERS)]
     finally:
         await replica.end(signal.SIGTERM)
         await replica.client.aclose()

@@ -98,7 +98,8 @@ export function feed({ signal }) {
         "p.note",
         {},
         "New change events that Debezium reads from the databases’ logs. MySQL’s log has the row before and after a change. ",
-        "MongoDB’s change stream has only the new document, so the previous one is shown only if this page has received it.",
+        "MongoDB’s change stream has only the new document, so the previous one is shown only if this page has received it. ",
+        "Personal fields are hidden unless you may read users.",
       ),
       element("div.bar", {}, route.element, operation.element, pause),
       // The count is outside of the live region, so that screen readers don't read it out with each event.

@@ -4,6 +4,7 @@ A route that can't go on stops alone (`kafka.stops`); the process and the other 
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -20,10 +21,12 @@ from service_kit.kafka import KafkaClients
 from service_kit.mysql import migrate
 from service_kit.retry import Backoff, Cancelled, Retrier
 from sync_service.apply.processor import Record, RouteProcessor
+from sync_service.dead_letters.erasure import DeadLetterErasure
 from sync_service.dead_letters.limits import DeadLetterLimits
 from sync_service.dead_letters.router import DeadLetterRouter
 from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
 from sync_service.kafka.applied_events import applied_events
+from sync_service.kafka.erasure import ErasedOffsets, TopicErasure
 from sync_service.kafka.gaps import REMEDY, Gap, Gaps
 from sync_service.kafka.group import ConsumerGroupMember
 from sync_service.kafka.members import has_only_marked_members
@@ -32,6 +35,7 @@ from sync_service.kafka.stops import Stop, Stops
 from sync_service.metrics import SyncMetrics
 from sync_service.monitoring.watchdog import Watchdog
 from sync_service.routes.config import Route
+from sync_service.routes.exclusion import ExcludedFields
 from sync_service.settings import Settings
 from sync_service.sinks.base import RouteRefused, Unavailable
 from sync_service.sinks.registry import Stores, change_schemas
@@ -49,6 +53,7 @@ GAPS_SECONDS = 5.0
 _REASONS_NAMED = 2
 # Another process notices a stop or a resume after this time at the latest.
 STOPS_SECONDS = 2.0
+ERASURE_SECONDS = 30.0
 
 
 class SyncRunner:
@@ -85,7 +90,9 @@ class SyncRunner:
         return RouteProcessor(
             route,
             self._stores.sink(route),
-            DeadLetterRouter(route.name, self.dead_letters, self._dead_letter_reader, limits),
+            DeadLetterRouter(
+                route.name, self.dead_letters, self._dead_letter_reader, limits, ExcludedFields(route.excluded)
+            ),
             RouteStatistics(route.name, self.metrics),
             rows_at_once=self._settings.sync_rows_at_once,
             record_doubt=self._record_doubt,
@@ -161,6 +168,7 @@ class SyncRunner:
                     self._supervisor.task("stops", self._refresh_stops),
                     self._supervisor.task("views", make_views, may_finish=True),
                     self._supervisor.task("moves", self._finish_moves, may_finish=True),
+                    self._supervisor.task("erasure", self._erase, may_finish=True),
                 ):
                     await self.member.run()
             except Cancelled:
@@ -337,6 +345,37 @@ class SyncRunner:
         routes = [processor.route for processor in self.processors.values()]
         is_upgraded = partial(has_only_marked_members, self._kafka, self._settings.sync_group_id)
         await self._stores.finish_moves(routes, is_upgraded, self._settings.sync_move_quiet_seconds)
+
+    async def _erase(self) -> None:
+        """Delete records that carry excluded fields, of the events and of the dead letters."""
+        excluded = {topic: processor.excluded for topic, processor in self.processors.items() if processor.excluded}
+        erased = ErasedOffsets(self._stores.engine)
+        letters = DeadLetterErasure(self._kafka, self._dead_letter_reader, self.dead_letters, erased, excluded)
+        topics = TopicErasure(
+            self._kafka,
+            self._settings.sync_group_id,
+            erased,
+            workers=lambda: self.member.workers,
+            unsaved=letters.unsaved,
+        )
+        reported, pause, letters_pause, letters_due_at = "", 0.5, 60.0, 0.0
+        while excluded:
+            try:
+                await topics.erase()
+                # Only processes of an earlier release write dead letters with excluded fields.
+                if time.monotonic() >= letters_due_at:
+                    await self._stores.run_alone("erase dead letters", letters.erase)
+                    letters_due_at = time.monotonic() + letters_pause
+                    letters_pause = min(2 * letters_pause, PURGE_SECONDS)
+                reported = ""
+            except (KafkaError, Unavailable, OSError) as error:
+                reason = await self._kafka.explain(error) if isinstance(error, KafkaError) else str(error)
+                if reason != reported:
+                    log.warning("excluded fields can't be erased yet", reason=reason, notable=True)
+                reported = reason
+            await asyncio.sleep(pause)
+            # Partitions are assigned soon after the start.
+            pause = min(2 * pause, ERASURE_SECONDS)
 
     async def _purge(self) -> None:
         while True:

@@ -17,7 +17,6 @@ from sync_service.routes.config import Route
 USERS = 30
 AT = "2026-11-24T03:17:34.081894Z"
 USER = {
-    "email": "a@example.com",
     "role": "customer",
     "is_active": 1,
     "tokens_valid_after": None,

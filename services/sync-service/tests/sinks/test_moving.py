@@ -56,7 +56,6 @@ def released(number: int, **changed: Any) -> dict[str, Any]:
         "_id": f"u{number}",
         "username": f"user{number}",
         "name": f"User {number}",
-        "email": f"user{number}@example.com",
         "role": "customer",
         "is_active": True,
         "tokens_valid_after": None,
@@ -99,7 +98,7 @@ async def old(database: "Database", routes: dict[str, Route]) -> MongoSink:
     """The sink of the earlier release, and what it has written."""
     sink = MongoSink(database, routes["users"])
     await sink.prepare()
-    odd = {"name": float("nan"), "role": Decimal128("1.50"), "email": Int64(2**60)}
+    odd = {"name": float("nan"), "role": Decimal128("1.50"), "is_active": Int64(2**60)}
     live = [released(number) for number in range(1200)]
     await database["users_copy"].insert_many([*live, tombstone(9000), tombstone(9001), released(9002, **odd)])
     return sink
@@ -506,3 +505,22 @@ async def test_copy_without_a_database_stays_where_it_is(
     await sink.prepare()
     assert await stored(database) == before
     assert Move.of(database.client, routes["users"]) is None
+
+
+async def test_excluded_fields_stay_behind(
+    old: MongoSink, route: Route, database: "Database", moved_to: "Database"
+) -> None:
+    """Also where a document is copied again, and where this release has copied it before."""
+    await database["users_copy"].update_many({}, {"$set": {"email": "a@example.com"}})
+    sink = sink_of(database, route)
+    await sink.prepare()
+    await moved_to["users_copy"].insert_one(released(7, email="a@example.com"))
+    move = sink.move
+    assert (await move.copy_differences()).copied == 1202
+    assert (await move.copy_differences()).copied == 0
+    await sink.purge()
+    assert await moved_to["users_copy"].count_documents({"email": {"$exists": True}}) == 0
+    assert (await move.copy_differences()).copied == 0
+    await mover_of(sink).run()
+    assert await moved_to["users_copy"].count_documents({}) == 1203
+    assert await is_gone(database)

@@ -1,4 +1,4 @@
-"""MySQL: a `mysqld` 8 or newer on PATH, or Debian sid's 9.7."""
+"""MySQL: a `mysqld` 8.0.30 or newer on PATH, or Debian sid's 9.7."""
 
 import asyncio
 import os
@@ -20,6 +20,7 @@ ACCOUNTS = REPOSITORY / "infra" / "mysql" / "accounts.sql"
 SETTINGS = REPOSITORY / "infra" / "mysql" / "tandem.cnf"
 
 
+_LEAST_VERSION = (8, 0, 30)
 # Locks and processes stay visible. Histories and digests of statements would take 200 MB.
 _SMALL_PERFORMANCE_SCHEMA = (
     *(
@@ -34,13 +35,14 @@ _SMALL_PERFORMANCE_SCHEMA = (
 
 
 def mysqld_on_path() -> str | None:
-    """A `mysqld` that is MySQL (not MariaDB) 8 or newer."""
+    """A `mysqld` that is MySQL (not MariaDB) 8.0.30 or newer, which knows `REVOKE IF EXISTS`."""
     program = shutil.which("mysqld")
     if program is None:
         return None
     version = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-    found = re.search(r"Ver (\d+)\.", version)
-    return program if found and int(found[1]) >= 8 and "MariaDB" not in version else None
+    found = re.search(r"Ver (\d+)\.(\d+)\.(\d+)", version)
+    is_new = found is not None and tuple(map(int, found.groups())) >= _LEAST_VERSION
+    return program if is_new and "MariaDB" not in version else None
 
 
 class MySQL(Component):
@@ -57,7 +59,7 @@ class MySQL(Component):
         if mysqld_on_path() is None:
             if not is_debian_like():
                 raise StackError(
-                    "This machine is not Debian-like and has no mysqld 8 or newer on PATH, which the embedded "
+                    "This machine is not Debian-like and has no mysqld 8.0.30 or newer on PATH, which the embedded "
                     "stack needs; use `docker compose up` instead."
                 )
             debian_prefix(self.environment.cache, MYSQL)

@@ -23,6 +23,7 @@ from sync_service.dead_letters.router import BatchRouter, DeadLetterRouter, TooM
 from sync_service.debezium.errors import InvalidEvent, NoKeys, Truncated
 from sync_service.metrics import NO_OPERATION
 from sync_service.routes.config import Route
+from sync_service.routes.exclusion import ExcludedFields
 from sync_service.sinks.base import Rejected, RouteRefused, Sink, Unavailable, UnknownFailure, Written
 from sync_service.statistics import EventOutcome, RouteStatistics
 from sync_service.timestamps import age_seconds
@@ -61,6 +62,7 @@ class RouteProcessor:
         record_doubt: RecordDoubt,
     ) -> None:
         self.route = route
+        self.excluded = ExcludedFields(route.excluded)
         self.sink = sink
         self.statistics = statistics
         self._dead_letter_router = dead_letter_router

@@ -19,21 +19,41 @@ class DeadLetterIndex:
         self.reached: dict[int, int] = {}
         self._open: dict[DeadLetterId, str] = {}
         self._resolved: dict[DeadLetterId, Resolution] = {}
+        # The copy that counts of a dead letter that was written again.
+        self._copies: dict[DeadLetterId, DeadLetterId] = {}
 
     def note(self, record: Record) -> None:
         """Add a record. The records of a partition must come in order."""
         self.reached[record.partition] = record.offset + 1
         match read(record):
             case DeadLetter() as letter:
-                self._open[letter.id] = intern(letter.origin.topic)
-            case Resolution() as resolution if self._open.pop(resolution.letter, None) is not None:
-                self._resolved[resolution.letter] = resolution
+                self._note_letter(letter)
+            case Resolution() as resolution:
+                # The process that resolved it may not have seen its copy yet.
+                resolved = self._copies.get(resolution.letter, resolution.letter)
+                if self._open.pop(resolved, None) is not None:
+                    self._resolved[resolved] = resolution
+
+    def _note_letter(self, letter: DeadLetter) -> None:
+        if (original := letter.replaces) is not None:
+            if original in self._copies:
+                # A process that died in between has written the first one.
+                return
+            self._copies[original] = letter.id
+            self._open.pop(original, None)
+            if (resolution := self._resolved.pop(original, None)) is not None:
+                self._resolved[letter.id] = resolution
+                return
+        self._open[letter.id] = intern(letter.origin.topic)
 
     def forget_before(self, first: Mapping[int, int]) -> None:
         """Forget what has been deleted from the topic: everything before these offsets, by partition."""
         for known in (self._open, self._resolved):
             for letter in [each for each in known if each.offset < first.get(each.partition, 0)]:
                 del known[letter]
+        self._copies = {
+            letter: copy for letter, copy in self._copies.items() if copy.offset >= first.get(copy.partition, 0)
+        }
 
     def has(self, letter: DeadLetterId) -> bool:
         return letter in self._open or letter in self._resolved

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, Self, TypeAlias, cast
 
 from aiokafka import ConsumerRecord
 
+from sync_service.routes.exclusion import REMOVED, ExcludedFields
 from sync_service.timestamps import to_datetime
 
 DEAD_LETTERS_TOPIC = "sync.dead-letters"
@@ -33,6 +34,7 @@ _OMITTED_BYTES = "sync.origin.omitted-bytes"
 _RESOLVED = "sync.resolution.letter"
 _RESULT = "sync.resolution.result"
 _BY = "sync.resolution.by"
+_REPLACES = "sync.replaces"
 
 # The topic id of dead letters of earlier releases, which have none. No topic has this id.
 UNKNOWN_TOPIC_ID = "0" * 32
@@ -67,7 +69,10 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """`headers` are the event's own. With `omitted_bytes` the event was too large, and key and value are left out."""
+    """`headers` are the event's own. With `omitted_bytes` the event was too large, and key and value are left out.
+
+    `replaces` is the dead letter of which this one is a copy without excluded fields (`erasure.py`).
+    """
 
     id: DeadLetterId
     origin: Origin
@@ -79,6 +84,7 @@ class DeadLetter:
     value: bytes | None
     headers: Headers
     omitted_bytes: int | None
+    replaces: DeadLetterId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,32 @@ def resolution_headers(letter: DeadLetterId, result: Result, by: str) -> list[tu
     return _encoded({_RESOLVED: str(letter), _RESULT: result, _BY: by})
 
 
+def copy_headers(letter: Record) -> list[tuple[str, bytes]]:
+    """The headers of a copy that replaces a dead letter."""
+    kept = [(name, value or b"") for name, value in letter.headers if name != _REPLACES]
+    return [*kept, (_REPLACES, str(DeadLetterId(letter.partition, letter.offset)).encode())]
+
+
+def without_excluded(
+    key: bytes | None, value: bytes | None, headers: Headers, excluded: ExcludedFields
+) -> tuple[bytes | None, bytes | None, Headers]:
+    """Key, value and headers of a record without excluded fields. The reason of an error may quote their values."""
+    if value is None or not excluded.are_in(value):
+        return key, value, headers
+    value, removed = excluded.removed_from(value)
+    texts = sorted({text.encode(errors="surrogatepass") for text in removed if text}, key=len, reverse=True)
+
+    def cleaned(content: bytes) -> bytes:
+        for each in texts:
+            content = content.replace(each, REMOVED.encode())
+        # A reason may quote a part of the event.
+        return excluded.removed_from_text(content)[0]
+
+    names = (name for name, _ in headers)
+    contents = [cleaned(content or b"") if name != _ORIGIN_TOPIC else content for name, content in headers]
+    return None if key is None else cleaned(key), value, list(zip(names, contents, strict=True))
+
+
 def read(record: Record) -> DeadLetter | Resolution | None:
     """Parse a record of the topic. None if it is neither a dead letter nor a resolution."""
     # Of two headers with the same name the last one is ours, because an event may have any headers.
@@ -145,6 +177,7 @@ def _letter(record: Record, headers: Mapping[str, str]) -> DeadLetter | None:
         value=record.value,
         headers=[(name, value) for name, value in record.headers if not name.startswith((_ERROR, "sync."))],
         omitted_bytes=int(omitted) if omitted and omitted.isdecimal() else None,
+        replaces=DeadLetterId.of(headers.get(_REPLACES, "")),
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sync_service.dead_letters.limits import DeadLetterLimits, Failure, FailureWindow
 from sync_service.dead_letters.models import DeadLetter, DeadLetterId, Record, Resolution, Stage, read
 from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
+from sync_service.routes.exclusion import ExcludedFields
 
 # The number of records in which the dead letters of a partition are searched.
 LATEST_RECORDS = 5000
@@ -47,9 +48,15 @@ class DeadLetterRouter:
     """Of one route, for all its partitions."""
 
     def __init__(
-        self, route: str, letters: DeadLetterWriter, reader: DeadLetterReader, limits: DeadLetterLimits
+        self,
+        route: str,
+        letters: DeadLetterWriter,
+        reader: DeadLetterReader,
+        limits: DeadLetterLimits,
+        excluded: ExcludedFields,
     ) -> None:
         self.route = route
+        self.excluded = excluded
         self.letters = letters
         self.reader = reader
         self.limits = limits
@@ -104,7 +111,7 @@ class BatchRouter:
                 f"{record.topic}-{record.partition} offset {record.offset}: {str(error)[:500]}"
             )
         if record.offset not in letters.open:
-            await self._router.letters.send(record, stage, error, topic_id=self._topic_id)
+            await self._send(record, stage, error)
         window.failed(stage)
 
     async def discard(self, record: Record, *, by: str) -> None:
@@ -116,9 +123,12 @@ class BatchRouter:
             self._window, self._letters = await self._read_history()
         if record.offset in self._letters.open or record.offset in self._letters.resolved:
             return
-        letters = self._router.letters
-        letter = await letters.send(record, "VALUE_CONVERTER", Discarded(f"discarded by {by}"), topic_id=self._topic_id)
-        await letters.resolve(letter, "discarded", by=by)
+        letter = await self._send(record, "VALUE_CONVERTER", Discarded(f"discarded by {by}"))
+        await self._router.letters.resolve(letter, "discarded", by=by)
+
+    async def _send(self, record: Record, stage: Stage, error: Exception) -> DeadLetterId:
+        router = self._router
+        return await router.letters.send(record, stage, error, topic_id=self._topic_id, excluded=router.excluded)
 
     def done(self, next_offset: int) -> None:
         """End the batch. The next one begins at this offset."""
@@ -133,6 +143,8 @@ class BatchRouter:
             match read(record):
                 case DeadLetter() as letter if self._is_ours(letter):
                     stage: Stage = "TASK_PUT" if letter.stage == "TASK_PUT" else "VALUE_CONVERTER"
+                    if letter.replaces is not None:
+                        written.pop(letter.replaces, None)
                     written[letter.id] = Failure(letter.origin.offset, stage)
                 case Resolution() as resolution if resolution.letter in written:
                     resolved.add(written.pop(resolution.letter).offset)

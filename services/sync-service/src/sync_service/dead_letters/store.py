@@ -20,13 +20,16 @@ from sync_service.dead_letters.models import (
     Record,
     Result,
     Stage,
+    copy_headers,
     dead_letter_headers,
     omission_header,
     resolution_headers,
+    without_excluded,
 )
 from sync_service.kafka.admin import OffsetRange, existing_topics, offset_ranges
 from sync_service.kafka.clients import POLL_MS, consumer_of_topics, read_until, standalone_consumer
 from sync_service.kafka.deadlines import within
+from sync_service.routes.exclusion import ExcludedFields
 
 _CLIENT = "sync-service-letters"
 # The deadline for reading one record.
@@ -70,6 +73,14 @@ class DeadLetterReader:
                     for each, offset_range in kept.items()
                 },
             ):
+                yield record
+
+    async def since(self, offsets: Mapping[int, int]) -> AsyncGenerator[Record, None]:
+        """The records from these offsets on, by partition; of other partitions, all."""
+        async with self._consumer() as consumer:
+            kept = await _offset_ranges(consumer)
+            ranges = {each: (max(found.begin, offsets.get(each, 0)), found.end) for each, found in kept.items()}
+            async for record in _read(consumer, ranges):
                 yield record
 
     async def at(self, ids: Iterable[DeadLetterId]) -> AsyncGenerator[Record, None]:
@@ -140,22 +151,38 @@ class DeadLetterWriter:
         if self._producer is not None:
             await stop(self._producer)
 
-    async def send(self, record: Record, stage: Stage, error: Exception, *, topic_id: str) -> DeadLetterId:
-        """Write the record as it came, and wait until the broker has stored it. Raises `KafkaError`.
+    async def send(
+        self, record: Record, stage: Stage, error: Exception, *, topic_id: str, excluded: ExcludedFields
+    ) -> DeadLetterId:
+        """Write the record without excluded fields, and wait until the broker has stored it. Raises `KafkaError`.
 
         `topic_id` is that of the record's topic. Of a record that is too large for this topic only the origin is kept.
         """
         headers_of_failure = dead_letter_headers(record, stage, error, topic_id)
+        whole = [*record.headers, *headers_of_failure]
+        key, value, headers = without_excluded(record.key, record.value, whole, excluded)
         producer = await self._started_producer()
         try:
-            stored = await producer.send_and_wait(
-                DEAD_LETTERS_TOPIC, key=record.key, value=record.value, headers=[*record.headers, *headers_of_failure]
-            )
+            stored = await producer.send_and_wait(DEAD_LETTERS_TOPIC, key=key, value=value, headers=headers)
         except _TOO_LARGE:
             stored = await producer.send_and_wait(
                 DEAD_LETTERS_TOPIC, headers=[*headers_of_failure, omission_header(record)], value=b""
             )
         return DeadLetterId(stored.partition, stored.offset)
+
+    async def replace(self, letter: Record, excluded: ExcludedFields) -> None:
+        """Write a copy of a dead letter without excluded fields. Raises `KafkaError`."""
+        key, value, headers = without_excluded(letter.key, letter.value, copy_headers(letter), excluded)
+        producer = await self._started_producer()
+        await producer.send_and_wait(
+            DEAD_LETTERS_TOPIC,
+            key=key,
+            value=value,
+            headers=headers,
+            partition=letter.partition,
+            # It is kept no longer than the original.
+            timestamp_ms=letter.timestamp,
+        )
 
     async def resolve(self, letter: DeadLetterId, result: Result, *, by: str) -> None:
         """Write a resolution, and wait until the broker has stored it. Raises `KafkaError`."""

@@ -53,6 +53,8 @@ class PartitionWorker:
         self.next_offset: int | None = None
         self.topic_id = topic_id
         self.is_held = False
+        # The offset of the latest record that carries a field that the route excludes; -1 if none does.
+        self.last_excluded = -1
         self._on_done = on_done
         self._on_room = on_room
         self._on_stopped = on_stopped
@@ -151,6 +153,9 @@ class PartitionWorker:
 
     async def _process(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         """Apply the records, without those that an operator has decided to discard."""
+        if excluded := self.processor.excluded:
+            carrying = (record.offset for record in reversed(records) if excluded.are_in(record.value))
+            self.last_excluded = max(self.last_excluded, next(carrying, -1))
         if (discard := self._discard) is not None:
             discarded = [record for record in records if record.offset < discard.end]
             if discarded:

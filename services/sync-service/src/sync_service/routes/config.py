@@ -193,6 +193,13 @@ class Route(Declaration):
         exempt = [name for name, field in {**self.key, **self.fields}.items() if not field.zero_dates]
         if exempt and not self.target.conversions_without_zero_dates:
             raise ValueError(f"{', '.join(exempt)}: zero_dates is for rows of MySQL")
+        for path in self.excluded:
+            holders = [name for name, copied in self.source_paths.items() if path[: len(copied)] == copied != path]
+            if holders:
+                raise ValueError(
+                    f"{'.'.join(path)} is dropped as personal, so events lack it, but {holders[0]} copies all of "
+                    f"{'.'.join(self.source_paths[holders[0]])}: mark {holders[0]} as personal, or copy its parts"
+                )
         if both := set(self.source_paths.values()) & set(self.dropped):
             raise ValueError(f"both copied and dropped: {', '.join('.'.join(path) for path in sorted(both))}")
         return self
@@ -212,6 +219,11 @@ class Route(Declaration):
     def excluded(self) -> Sequence[Path]:
         """The paths in the source that the connector must leave out of its events."""
         return [field.path for field in self.drop if field.personal]
+
+    @property
+    def excluded_names(self) -> Sequence[str]:
+        """The names of excluded fields in a copy that an earlier route has made, unless it had renamed them."""
+        return sorted({path[-1] for path in self.excluded} - {*self.key, *self.fields})
 
     @property
     def personal_paths(self) -> Collection[Path]:

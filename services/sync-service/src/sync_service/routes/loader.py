@@ -1,16 +1,22 @@
 """Reads `routes.yaml`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import structlog
 import yaml
 from pydantic import ValidationError
 
-from sync_service.routes.config import Route
+from sync_service.routes.config import DroppedField, Route
 from sync_service.routes.yaml_lines import YamlWithLines, read_yaml
 
+# Columns that the connectors of this release leave out, by topic. Routes of an earlier release copied them.
+_LEFT_OUT: Mapping[str, Sequence[str]] = {"cdc.mysql.auth.users": ["email"]}
 # pydantic puts it before the message of a ValueError.
 _PREFIX = "Value error, "
+
+
+log = structlog.get_logger(__name__)
 
 
 class InvalidRoutes(Exception):  # noqa: N818 - the file is invalid
@@ -58,13 +64,39 @@ def _routes(document: YamlWithLines) -> tuple[list[Route], list[tuple[int, str]]
                 (document.line([name, "name"]), f"route {name}: name is not a field; the name is the key of the route")
             )
         try:
-            routes.append(Route.model_validate({**body, "name": str(name)}))
+            routes.append(_without_left_out(Route.model_validate({**body, "name": str(name)})))
         except ValidationError as error:
             problems += _explained(error, str(name), document)
     problems += _shared(routes, document)
     problems += _ambiguous(routes, document)
     problems += _captured(routes, document)
     return routes, problems
+
+
+def _without_left_out(route: Route) -> Route:
+    """A route of an earlier release does not copy columns that the connector leaves out now.
+
+    A field with a default says that its column may be missing, and stays.
+    """
+    left_out = {(column,) for column in _LEFT_OUT.get(route.topic, ())}
+    names = {
+        name
+        for name, field in route.fields.items()
+        if not field.is_constant and field.source_path(name) in left_out and "default" not in field.model_fields_set
+    }
+    if not names:
+        return route
+    log.warning(
+        "the connector leaves out a field that a route copies: remove it", route=route.name, fields=sorted(names)
+    )
+    gone = [DroppedField.model_validate({"from": path, "personal": True}) for path in sorted(left_out)]
+    return route.model_copy(
+        update={
+            "fields": {name: field for name, field in route.fields.items() if name not in names},
+            "drop": (*route.drop, *gone),
+            "indexes": [fields for fields in route.indexes if names.isdisjoint(fields)],
+        }
+    )
 
 
 def _explained(error: ValidationError, route: str, document: YamlWithLines) -> Iterator[tuple[int, str]]:

@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorClient
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.mysql import server_lock
 from sync_service.routes.config import Route
-from sync_service.sinks.base import Sink
+from sync_service.sinks.base import Sink, Unavailable
 from sync_service.sinks.comparison_target import ComparisonTarget, open_target
 from sync_service.sinks.counting import StoreObserver
 from sync_service.sinks.mongodb.moving import Move, Mover, mongo_sink
@@ -81,6 +82,20 @@ class Stores:
                     return
             except TimeoutError:
                 await asyncio.sleep(LEADER_SECONDS)
+
+    async def run_alone(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Run the work unless another process of the system does. Raises its errors, and `Unavailable`."""
+        lock = server_lock(self.engine, f"{name} {self.engine.url.database}"[:64], 0)
+        try:
+            await lock.__aenter__()
+        except TimeoutError:
+            return
+        except SQLAlchemyError as error:
+            raise Unavailable(f"MySQL: {type(error).__name__}") from error
+        try:
+            await work()
+        finally:
+            await lock.__aexit__(None, None, None)
 
     async def close(self) -> None:
         self.mongo.close()

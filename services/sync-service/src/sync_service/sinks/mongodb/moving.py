@@ -134,6 +134,8 @@ class Move:
         self._name = route.target.copy_name
         self._view = route.target.name
         self._states: Collection = new_database[STATES]
+        # Fields that the route excludes stay behind.
+        self._copied = dict.fromkeys(route.excluded_names, False) or None
         self._own_reads = 0
 
     @classmethod
@@ -233,7 +235,8 @@ class Move:
         return (await self.new.replace_one(unchanged, document)).matched_count == 1
 
     async def _read(self, place: "Collection", wanted: dict[str, Any]) -> list[RawBSONDocument]:
-        return [document async for document in place.with_options(codec_options=_RAW).find(wanted)]
+        found = place.with_options(codec_options=_RAW).find(wanted, self._copied)
+        return [document async for document in found]
 
     async def operations(self) -> "Operations":
         """Of the old place since the start of its servers, without the calls of this method."""
@@ -315,7 +318,8 @@ class MovingSink:
         return self._both
 
     async def purge(self) -> None:
-        """MongoDB's TTL index purges tombstones."""
+        """The old place is going to be dropped."""
+        await self._new.purge()
 
 
 class Mover:

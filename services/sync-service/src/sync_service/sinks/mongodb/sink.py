@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 # The live documents of a copy: no tombstones.
 LIVE_DOCUMENTS: Mapping[str, Any] = {"_sync.deleted_at": None}
+_PURGED_AT_ONCE = 1000
 _INDEX_NOT_FOUND = 27
 _NAMESPACE_EXISTS = 48
 
@@ -55,6 +56,7 @@ class MongoSink:
         self._name = route.target.copy_name
         self._collection = database[self._name]
         self._keeps_tombstones = route.tombstones == "keep"
+        self._excluded = route.excluded_names
         # Of the collection that was prepared.
         self._uuid: object = None
         self._indexes = [IndexModel([(field, ASCENDING) for field in fields]) for fields in route.indexes]
@@ -169,7 +171,24 @@ class MongoSink:
         return {f"{each['_sync']['stream']}:{each['_sync']['offset']}" for each in await found.to_list(None)}
 
     async def purge(self) -> None:
-        """MongoDB's TTL index purges tombstones."""
+        """Remove fields that the route excludes and earlier routes copied. MongoDB's TTL index purges tombstones."""
+        if not self._excluded:
+            return
+        carrying = {"$or": [{name: {"$exists": True}} for name in self._excluded]}
+        unset = {"$unset": dict.fromkeys(self._excluded, "")}
+        ids: list[Any] = []
+        try:
+            # In the order of the ids, so that no document is read twice.
+            while found := await self._collection.find(
+                {"$and": [carrying, {"_id": {"$gt": ids[-1]}}]} if ids else carrying,
+                ["_id"],
+                sort=[("_id", ASCENDING)],
+                limit=_PURGED_AT_ONCE,
+            ).to_list(None):
+                ids = [each["_id"] for each in found]
+                await self._collection.update_many({"_id": {"$in": ids}}, unset)
+        except PyMongoError as error:
+            raise translated(error, of_row=False) from error
 
 
 def _is_first(change: Change) -> bool:

@@ -84,6 +84,7 @@ class MysqlSink:
         self._schema, self._name = copy_schema(engine, route), route.target.copy_name
         self._table = f"{quoted(self._schema)}.{quoted(self._name)}"
         self._keeps_tombstones = route.tombstones == "keep"
+        self._excluded = route.excluded_names
         self._key = list(route.key)
         self._fields = list(route.fields)
         self._bind_key = [_binder(field) for field in route.key.values()]
@@ -169,12 +170,28 @@ class MysqlSink:
         return set((await connection.exec_driver_sql(query, values)).scalars())
 
     async def purge(self) -> None:
+        """Delete old tombstones, and the values of columns that the route excludes and earlier routes copied."""
+        for column in await self._excluded_columns():
+            forget = f"UPDATE {self._table} SET {column} = NULL WHERE {column} IS NOT NULL LIMIT {_PURGED_AT_ONCE}"  # noqa: S608 - names of the route
+            while await self._run(forget) == _PURGED_AT_ONCE:
+                pass
         if self._keeps_tombstones:
             return
         limit = _utc(datetime.now(UTC) - TOMBSTONE_LIFETIME)
         delete = f"DELETE FROM {self._table} WHERE sync_deleted_at < :limit LIMIT {_PURGED_AT_ONCE}"  # noqa: S608 - names of the route
         while await self._run(delete, limit=limit) == _PURGED_AT_ONCE:
             pass
+
+    async def _excluded_columns(self) -> Sequence[str]:
+        """Those that the table has."""
+        if not self._excluded:
+            return ()
+        try:
+            async with asyncio.timeout(WRITE_SECONDS), self._engine.connect() as connection:
+                columns = set((await connection.execute(text(f"SHOW COLUMNS FROM {self._table}"))).scalars())
+        except (SQLAlchemyError, OSError) as error:
+            raise translated(error, of_row=False) from error
+        return [quoted(name) for name in self._excluded if name in columns]
 
     async def _run(self, statement: str, **parameters: object) -> int:
         """The number of affected rows."""
