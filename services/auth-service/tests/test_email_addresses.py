@@ -186,17 +186,50 @@ async def test_discreet_registrations_do_not_flood_a_mailbox(
     assert statuses == [202] * 5 + [429]
 
 
-async def test_forgotten_passwords_and_confirmations_share_the_limit_of_a_mailbox(
+async def test_repeated_confirmations_do_not_flood_a_mailbox(
+    flooding: tuple[FastAPI, AdjustableClock], new_form: NewForm
+) -> None:
+    app, _ = flooding
+    statuses = []
+    for number in range(6):
+        user = await signed_up(app, new_form, f"203.0.113.{number}")
+        async with client_of(app, f"203.0.113.{number}") as client:
+            assert (await change(client, user, f"repeated+{number}@example.org")).status_code == 200
+            answer = await client.post("/v1/email/resend", headers=bearer(user))
+            statuses.append(answer.status_code)
+    assert statuses == [202] * 5 + [429]
+
+
+async def test_forgotten_passwords_do_not_flood_a_mailbox(
     flooding: tuple[FastAPI, AdjustableClock], new_form: NewForm
 ) -> None:
     app, _ = flooding
     user = await signed_up(app, new_form, "203.0.113.1")
-    forgotten = {"email": user["form"]["email"].upper()}
-    async with client_of(app, "203.0.113.1") as client, client_of(app, "203.0.113.2") as other:
-        answers = [await client.post("/v1/email/resend", headers=bearer(user)) for _ in range(3)]
-        answers += [await other.post("/v1/password/forgot", json=forgotten) for _ in range(3)]
+    answers = []
+    for number in range(6):
+        async with client_of(app, f"203.0.113.{number}") as client:
+            answers.append(await client.post("/v1/password/forgot", json={"email": user["form"]["email"].upper()}))
     assert [answer.status_code for answer in answers] == [202] * 5 + [429]
     assert answers[-1].headers["ratelimit"].startswith('"mail-mailbox";r=0;')
+
+
+async def test_limits_do_not_reveal_what_the_owner_of_an_address_does(
+    flooding: tuple[FastAPI, AdjustableClock], new_form: NewForm
+) -> None:
+    app, _ = flooding
+    owner, other = [await signed_up(app, new_form, f"203.0.113.{number}") for number in (1, 2)]
+    async with client_of(app, "203.0.113.1") as client:
+        assert (await client.post("/v1/email/resend", headers=bearer(owner))).status_code == 202
+        assert (await change(client, owner, "elsewhere@example.org")).status_code == 200
+    email, unused = owner["form"]["email"], f"unused-{owner['form']['email']}"
+    async with client_of(app, "203.0.113.2") as client:
+        forgot = [await client.post("/v1/password/forgot", json={"email": each}) for each in (email, unused)]
+        changed = [await change(client, other, each) for each in (email, unused)]
+    assert forgot[0].headers["ratelimit"] == forgot[1].headers["ratelimit"] == '"mail-mailbox";r=4;t=900'
+    assert [each.headers["ratelimit"] for each in changed] == [
+        '"email-change-account";r=9;t=3600',
+        '"email-change-account";r=8;t=3600',
+    ]
 
 
 async def test_changes_of_the_password_are_limited(

@@ -39,13 +39,14 @@ class EmailAddressService:
     async def take_change(self, user: User, email: str, client: ClientInfo) -> RateLimit:
         """Count a change of the address, which sends a mail to both mailboxes. Raises `TooManyRequests`."""
         limits = self.limits
-        counted = {
+        counted = [
             Subject(limits.email_change_account, user.id),
-            *(of_mailbox(limits.email_change_mailbox, each) for each in (user.email, email)),
+            of_mailbox(limits.email_change_former, user.email),
+            of_mailbox(limits.email_change_mailbox, email),
             Subject(limits.mail_address, client.network),
-        }
+        ]
         async with self.database.transaction() as session:
-            return await self.limiter.take(session, list(counted))
+            return await self.limiter.take(session, counted)
 
     async def cancel_change(self, session: AsyncSession, user: User) -> None:
         """Keep the present address of a locked user."""
@@ -112,7 +113,7 @@ class EmailAddressService:
             counted = [
                 Subject(self.limits.mail_account, caller.id),
                 Subject(self.limits.mail_address, client.network),
-                of_mailbox(self.limits.mail_mailbox, caller.pending_email or caller.email),
+                of_mailbox(self.limits.confirmation_mailbox, caller.pending_email or caller.email),
             ]
             limit = await self.limiter.take(session, counted)
             user = await UserRepository(session).lock(caller.id)

@@ -22,7 +22,8 @@ class Limits:
     A login counts for its account and address until it succeeds. `login_overall` counts failed logins only.
 
     Everything that sends a mail has a `mailbox` limit, too, so that no number of accounts and addresses can flood a
-    mailbox. Changes that need the password and send mails have a fixed limit per account.
+    mailbox. Changes that need the password and send mails have a fixed limit per account. What only the owner of an
+    address can cause is never counted together with what others can: the rest that they see would reveal an account.
     """
 
     login_account: BackoffPolicy
@@ -33,8 +34,10 @@ class Limits:
     mail_account: BackoffPolicy
     mail_address: BackoffPolicy
     mail_mailbox: BackoffPolicy
+    confirmation_mailbox: BackoffPolicy
     email_change_account: BackoffPolicy
     email_change_mailbox: BackoffPolicy
+    email_change_former: BackoffPolicy
     password_change_account: BackoffPolicy
 
     @classmethod
@@ -52,8 +55,10 @@ class Limits:
             mail_account=policy("mail-account", settings.auth_mails_per_account),
             mail_address=policy("mail-address", settings.auth_mails_per_address),
             mail_mailbox=policy("mail-mailbox", settings.auth_mails_per_account),
+            confirmation_mailbox=policy("confirmation-mailbox", settings.auth_mails_per_account),
             email_change_account=BackoffPolicy("email-change-account", changes, _HOUR, _HOUR, _HOUR),
             email_change_mailbox=BackoffPolicy("email-change-mailbox", changes, _HOUR, _MAX_DELAY),
+            email_change_former=BackoffPolicy("email-change-former", changes, _HOUR, _MAX_DELAY),
             password_change_account=BackoffPolicy("password-change-account", changes, _HOUR, _HOUR, _HOUR),
         )
 
