@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -170,15 +171,19 @@ async def test_full_hashing_queue_refuses_requests_immediately(
     app_without_limits: FastAPI, registered: RegisteredUser, new_form: NewForm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hasher = app_without_limits.state.services.login.hasher
-    monkeypatch.setattr(hasher, "_capacity", 3)
+    keep_short(hasher, monkeypatch, 3)
     login = credentials(registered["form"])
 
     async def waiting() -> int:
         return int(hasher.queued)
 
+    async def log_in_from(number: int) -> httpx.Response:
+        async with client_of(app_without_limits, f"198.51.100.{number}") as client:
+            return await client.post("/v1/login", json=login)
+
     async with client_of(app_without_limits) as client:
         with full_pool(hasher):
-            logins = [asyncio.create_task(client.post("/v1/login", json=login)) for _ in range(3)]
+            logins = [asyncio.create_task(log_in_from(number)) for number in range(3)]
             await eventually(waiting, lambda queued: queued == 3)
             # Every thread is still busy when these responses arrive.
             async with asyncio.timeout(10):
@@ -193,3 +198,35 @@ async def test_full_hashing_queue_refuses_requests_immediately(
             assert await waiting() == 3
         assert {answer.status_code for answer in await asyncio.gather(*logins)} == {200}
         assert (await client.post("/v1/login", json=login)).status_code == 200
+
+
+async def test_flood_that_fills_the_hashing_queue_gives_way_to_a_new_client(
+    app_without_limits: FastAPI, registered: RegisteredUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasher = app_without_limits.state.services.login.hasher
+    keep_short(hasher, monkeypatch, 10)
+
+    async def waiting() -> int:
+        return int(hasher.queued)
+
+    async with client_of(app_without_limits, "203.0.113.9") as attacker, client_of(app_without_limits) as newcomer:
+        with full_pool(hasher):
+            wrong = {"login": "nobody_here", "password": "wrong password"}
+            guesses = [asyncio.create_task(attacker.post("/v1/login", json=wrong)) for _ in range(20)]
+            await eventually(waiting, lambda queued: queued == 10)
+            await asyncio.wait(guesses, return_when=asyncio.FIRST_COMPLETED)
+            right = asyncio.create_task(newcomer.post("/v1/login", json=credentials(registered["form"])))
+            await eventually(lambda: are_done(guesses, 11))
+        assert (await right).status_code == 200
+        statuses = sorted(answer.status_code for answer in await asyncio.gather(*guesses))
+    assert statuses == [401] * 9 + [503] * 11
+
+
+async def are_done(tasks: list[asyncio.Task[httpx.Response]], number: int) -> bool:
+    return sum(task.done() for task in tasks) >= number
+
+
+def keep_short(hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    """Let the queue of the passwords be no longer than this, one of them being hashed."""
+    monkeypatch.setattr(hasher._queue, "_places", 1)
+    monkeypatch.setattr(hasher._queue, "_max_waiting", length - 1)

@@ -12,6 +12,7 @@ from auth_service.email_addresses.service import EmailAddressService
 from auth_service.keys.service import KeyRing
 from auth_service.limits.policies import Limits
 from auth_service.limits.service import AttemptLimiter
+from auth_service.limits.slow_lane import SlowLane
 from auth_service.login.service import LoginService
 from auth_service.metrics import AuthMetrics
 from auth_service.outbox.service import Outbox
@@ -82,7 +83,16 @@ class Services:
             audit=audit,
             sessions=sessions,
             login=LoginService(
-                database, hasher, sessions, limiter, limits, audit, clock, metrics, require_verified_email=must_verify
+                database,
+                hasher,
+                sessions,
+                limiter,
+                limits,
+                SlowLane(limits.login_overall),
+                audit,
+                clock,
+                metrics,
+                require_verified_email=must_verify,
             ),
             registration=RegistrationService(
                 database,

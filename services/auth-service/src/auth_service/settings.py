@@ -69,7 +69,9 @@ class Settings(MailSettings):
         default=100, ge=1, description="Login attempts per IP address in 15 minutes without a delay."
     )
     auth_login_failures_overall: int = Field(
-        default=1000, ge=1, description="Failed logins of all clients in 15 minutes without a delay."
+        default=1000,
+        ge=1,
+        description="Failed logins of all clients in 15 minutes. After that, clients with recent failures are delayed.",
     )
     auth_registrations_per_address: int = Field(
         default=300, ge=1, description="Registrations per IP address in 15 minutes without a delay."

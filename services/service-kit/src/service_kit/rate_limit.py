@@ -24,6 +24,11 @@ class RateLimit:
     remaining: int
     reset_seconds: int
 
+    @property
+    def used(self) -> int:
+        """The attempts that were made."""
+        return self.quota - self.remaining
+
     def headers(self) -> dict[str, str]:
         return {
             "RateLimit-Policy": f'"{self.policy}";q={self.quota};w={self.window_seconds}',

@@ -66,8 +66,9 @@ async def register_in_browser(
     cookie: RefreshCookieDep,
     report: ReportRateLimitDep,
 ) -> BrowserRegistered | JSONResponse:
-    report(await registrations.take_attempt(client))
-    registered = await registrations.register(body, None, client)
+    limit = await registrations.take_attempt(client)
+    report(limit)
+    registered = await registrations.register(body, None, client, rank=limit.used - 1)
     if registered is None:
         return JSONResponse(RegistrationAccepted().model_dump(), 202, dict(response.headers))
     user, tokens = registered

@@ -42,22 +42,22 @@ def record_attempt(state: Attempts | None, policy: BackoffPolicy, now: datetime,
     """
     if _wait(state, policy, now, pending):
         return None
-    count = _recent(state, policy, now)
+    count = recent_attempts(state, policy, now)
     return Attempts(count + 1, now, now + _delay_after(count + pending + 1, policy))
 
 
 def record_allowed(state: Attempts | None, policy: BackoffPolicy, now: datetime) -> Attempts:
     """The state after an attempt that was allowed when it began, regardless of later attempts."""
-    count = _recent(state, policy, now) + 1
+    count = recent_attempts(state, policy, now) + 1
     return Attempts(count, now, now + _delay_after(count, policy))
 
 
 def is_within_quota(state: Attempts | None, policy: BackoffPolicy, now: datetime, pending: int = 0) -> bool:
     """Whether one more attempt is free."""
-    return _recent(state, policy, now) + pending < policy.quota
+    return recent_attempts(state, policy, now) + pending < policy.quota
 
 
-def _recent(state: Attempts | None, policy: BackoffPolicy, now: datetime) -> int:
+def recent_attempts(state: Attempts | None, policy: BackoffPolicy, now: datetime) -> int:
     """The number of attempts in the current window."""
     return 0 if state is None or now >= state.last_at + policy.window else state.count
 
@@ -67,7 +67,7 @@ def _wait(state: Attempts | None, policy: BackoffPolicy, now: datetime, pending:
     # No delay within the quota, even if the clock of another replica differs.
     if is_within_quota(state, policy, now, pending):
         return timedelta(0)
-    count = _recent(state, policy, now)
+    count = recent_attempts(state, policy, now)
     after_pending = _delay_after(count + pending, policy) if pending else timedelta(0)
     stored = state.blocked_until - now if state and count else timedelta(0)
     return max(after_pending, stored, timedelta(0))
@@ -84,7 +84,7 @@ def _delay_after(count: int, policy: BackoffPolicy) -> timedelta:
 
 def rate_limit_of(state: Attempts | None, policy: BackoffPolicy, now: datetime, pending: int = 0) -> RateLimit:
     """The limit as the client sees it. Seconds are rounded up."""
-    count = _recent(state, policy, now)
+    count = recent_attempts(state, policy, now)
     if wait := _wait(state, policy, now, pending):
         remaining = 0
     else:

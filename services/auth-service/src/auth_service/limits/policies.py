@@ -5,21 +5,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from auth_service.limits.backoff import BackoffPolicy
+from auth_service.limits.budget import Budget
 from auth_service.limits.service import Subject
 from auth_service.settings import Settings
 
 _WINDOW = timedelta(minutes=15)
 _MAX_DELAY = timedelta(minutes=5)
 _HOUR = timedelta(hours=1)
-# Delays all users, so that a long one would be a denial of service.
-_MAX_DELAY_OVERALL = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
 class Limits:
     """`account` limits count by the account, `address` limits by the client's network.
 
-    A login counts for its account and address until it succeeds. `login_overall` counts failed logins only.
+    A login counts for its account and address until it succeeds. `login_overall` counts failed logins only. When it is
+    used up, clients with recent failures go through a `SlowLane`.
 
     Everything that sends a mail has a `mailbox` limit, too, so that no number of accounts and addresses can flood a
     mailbox. Changes that need the password and send mails have a fixed limit per account. What only the owner of an
@@ -28,7 +28,7 @@ class Limits:
 
     login_account: BackoffPolicy
     login_address: BackoffPolicy
-    login_overall: BackoffPolicy
+    login_overall: Budget
     registration_address: BackoffPolicy
     registration_mailbox: BackoffPolicy
     mail_account: BackoffPolicy
@@ -42,14 +42,14 @@ class Limits:
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
-        def policy(name: str, quota: int, max_delay: timedelta = _MAX_DELAY) -> BackoffPolicy:
-            return BackoffPolicy(name, quota, _WINDOW, max_delay)
+        def policy(name: str, quota: int) -> BackoffPolicy:
+            return BackoffPolicy(name, quota, _WINDOW, _MAX_DELAY)
 
         changes = settings.auth_changes_per_account
         return cls(
             login_account=policy("login-account", settings.auth_login_attempts_per_account),
             login_address=policy("login-address", settings.auth_login_attempts_per_address),
-            login_overall=policy("login-overall", settings.auth_login_failures_overall, _MAX_DELAY_OVERALL),
+            login_overall=Budget("login-overall", settings.auth_login_failures_overall, _WINDOW),
             registration_address=policy("registration-address", settings.auth_registrations_per_address),
             registration_mailbox=policy("registration-mailbox", settings.auth_mails_per_account),
             mail_account=policy("mail-account", settings.auth_mails_per_account),

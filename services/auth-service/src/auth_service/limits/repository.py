@@ -3,12 +3,13 @@
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, text, update
 from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.database import table_of
 from auth_service.limits.backoff import Attempts
+from auth_service.limits.budget import Budget
 from auth_service.limits.models import LoginAttempts
 
 # Earlier than any attempt.
@@ -32,19 +33,30 @@ _SELECT = select(
 ).where(LoginAttempts.subject.in_(bindparam("subjects", expanding=True)))
 
 
+_TIME = table_of(LoginAttempts).c.last_at.type
+# One statement, because all failed logins change this row. MySQL assigns from left to right.
+_SPEND = text(
+    "INSERT INTO login_attempts (subject, attempts, last_at, blocked_until, forgotten_at)"
+    " VALUES (:subject, 1, :now, :restored_at, :restored_at) AS new"
+    " ON DUPLICATE KEY UPDATE last_at = new.last_at,"
+    " blocked_until = LEAST(GREATEST(login_attempts.blocked_until, new.last_at) + INTERVAL :interval MICROSECOND,"
+    " :latest), forgotten_at = login_attempts.blocked_until"
+).bindparams(*(bindparam(name, type_=_TIME) for name in ("now", "restored_at", "latest")))
+
+
 class AttemptRepository:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def lock(self, subjects: Collection[bytes], also: Collection[bytes] = ()) -> dict[bytes, Attempts]:
-        """The states of `subjects`, locked until the transaction ends, and of `also`, not locked.
+    async def lock(self, subjects: Collection[bytes]) -> dict[bytes, Attempts]:
+        """The states of `subjects`, locked until the transaction ends.
 
         Rows are locked in one order, which prevents deadlocks. A missing row is inserted first, because MySQL can lock
         existing rows only.
         """
         empty = {"attempts": 0, "last_at": _NEVER, "blocked_until": _NEVER, "forgotten_at": _NEVER}
         await self._session.execute(_INSERT_MISSING, [{"subject": subject, **empty} for subject in sorted(subjects)])
-        return await self.get([*subjects, *also])
+        return await self.get(subjects)
 
     async def get(self, subjects: Collection[bytes]) -> dict[bytes, Attempts]:
         rows = await self._session.execute(_SELECT, {"subjects": list(subjects)})
@@ -64,6 +76,19 @@ class AttemptRepository:
                 }
                 for subject, (state, window) in sorted(states.items())
             ],
+        )
+
+    async def spend(self, subject: bytes, budget: Budget, now: datetime) -> None:
+        """Count an event of a budget. `blocked_until` is the time at which all of the budget will be restored."""
+        await self._session.execute(
+            _SPEND,
+            {
+                "subject": subject,
+                "now": now,
+                "restored_at": now + budget.interval,
+                "interval": budget.interval // timedelta(microseconds=1),
+                "latest": now + budget.latest,
+            },
         )
 
     async def refund(self, *, reset: bytes, decremented: bytes) -> None:

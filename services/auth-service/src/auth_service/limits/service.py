@@ -15,9 +15,11 @@ from auth_service.limits.backoff import (
     BackoffPolicy,
     is_within_quota,
     rate_limit_of,
+    recent_attempts,
     record_allowed,
     record_attempt,
 )
+from auth_service.limits.budget import Budget
 from auth_service.limits.repository import AttemptRepository
 from service_kit.problems import TooManyRequests
 from service_kit.rate_limit import RateLimit
@@ -28,22 +30,26 @@ _BUCKETS = 4096
 
 @dataclass(frozen=True)
 class Subject:
-    """What a policy counts: `key` is an IP address, an account, or empty for all requests."""
+    """What a policy counts: `key` is the network of a client or an account."""
 
     policy: BackoffPolicy
-    key: str = ""
+    key: str
 
     @property
     def hash(self) -> bytes:
-        return hashlib.sha256(f"{self.policy.name}\0{self.key}".encode()).digest()
+        return _hash(self.policy.name, self.key)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The states of some subjects in MySQL, and how many of their attempts had ended in this process before."""
+    """The states of some subjects in MySQL, and how many of their attempts had ended in this process before.
+
+    `is_used_up`: whether more events than the budget have happened.
+    """
 
     states: Mapping[bytes, Attempts]
     ended: Mapping[Subject, int]
+    is_used_up: bool = False
 
 
 class AttemptLimiter:
@@ -61,18 +67,15 @@ class AttemptLimiter:
         self._taken: Counter[Subject] = Counter()
         self._ended = [0] * _BUCKETS
 
-    async def take(
-        self, session: AsyncSession, counted: Sequence[Subject], watched: Sequence[Subject] = ()
-    ) -> RateLimit:
-        """Count one attempt of each `counted` subject, and return the limit with the fewest remaining attempts.
+    async def take(self, session: AsyncSession, counted: Sequence[Subject]) -> RateLimit:
+        """Count one attempt of each subject, and return the limit with the fewest remaining attempts.
 
-        `watched` subjects are checked, not counted. Raises `TooManyRequests` if a subject must wait; then nothing is
-        counted.
+        Raises `TooManyRequests` if a subject must wait; then nothing is counted.
         """
         attempts = AttemptRepository(session)
-        states = await attempts.lock([subject.hash for subject in counted], also=[subject.hash for subject in watched])
+        states = await attempts.lock([subject.hash for subject in counted])
         now = self._clock()
-        self._refuse_if_blocked(states, [*counted, *watched], now)
+        self._refuse_if_blocked(states, counted, now)
         taken = {
             subject: state
             for subject in counted
@@ -83,27 +86,31 @@ class AttemptLimiter:
             [rate_limit_of(state, subject.policy, now, self._pending[subject]) for subject, state in taken.items()]
         )
 
-    def check(
-        self, snapshot: Snapshot, counted: Sequence[Subject], watched: Sequence[Subject] = ()
-    ) -> RateLimit | None:
+    def check(self, snapshot: Snapshot, counted: Sequence[Subject]) -> RateLimit | None:
         """The limit with the fewest remaining attempts if one more is free for each subject, else None.
 
         None means that the attempt must be taken with `take`. Otherwise the caller makes the attempt inside
-        `pending`. Attempts that were taken or ended after the snapshot count as pending, because the snapshot may lack
-        them. Raises `TooManyRequests` if a `watched` subject must wait.
+        `pending`.
         """
         now = self._clock()
-        self._refuse_if_blocked(snapshot.states, watched, now)
         limits = []
         for subject in counted:
-            state = snapshot.states.get(subject.hash)
-            ended = self._ended[_bucket(subject)] - snapshot.ended[subject]
-            pending = self._pending[subject] + self._taken[subject] + ended
+            state, pending = snapshot.states.get(subject.hash), self._begun(snapshot, subject)
             if not is_within_quota(state, subject.policy, now, pending):
                 return None
             after = record_attempt(state, subject.policy, now)
             limits.append(rate_limit_of(after, subject.policy, now, pending))
         return _nearest(limits)
+
+    def recent(self, snapshot: Snapshot, subject: Subject) -> int:
+        """How many attempts of the subject are recent, including those that have begun."""
+        state = snapshot.states.get(subject.hash)
+        return recent_attempts(state, subject.policy, self._clock()) + self._begun(snapshot, subject)
+
+    def _begun(self, snapshot: Snapshot, subject: Subject) -> int:
+        """The attempts that were taken or ended after the snapshot, too, because the snapshot may lack them."""
+        ended = self._ended[_bucket(subject)] - snapshot.ended[subject]
+        return self._pending[subject] + self._taken[subject] + ended
 
     @contextmanager
     def pending(self, subjects: Sequence[Subject], *, is_taken: bool = False) -> Iterator[None]:
@@ -119,9 +126,19 @@ class AttemptLimiter:
                 if not pending[subject]:
                     del pending[subject]
 
-    async def snapshot(self, session: AsyncSession, subjects: Sequence[Subject]) -> Snapshot:
+    async def snapshot(
+        self, session: AsyncSession, subjects: Sequence[Subject], budget: Budget | None = None
+    ) -> Snapshot:
         ended = {subject: self._ended[_bucket(subject)] for subject in subjects}
-        return Snapshot(await AttemptRepository(session).get([subject.hash for subject in subjects]), ended)
+        budgets = [] if budget is None else [_hash(budget.name)]
+        states = await AttemptRepository(session).get([*budgets, *(subject.hash for subject in subjects)])
+        spent = states.get(_hash(budget.name)) if budget else None
+        is_used_up = budget is not None and spent is not None and budget.is_used_up(spent.blocked_until, self._clock())
+        return Snapshot(states, ended, is_used_up)
+
+    async def spend(self, session: AsyncSession, budget: Budget) -> None:
+        """Count an event. Locks the budget until the transaction ends: call this last."""
+        await AttemptRepository(session).spend(_hash(budget.name), budget, self._clock())
 
     async def record_allowed(self, session: AsyncSession, *subjects: Subject) -> None:
         """Count an attempt that `check` allowed."""
@@ -148,6 +165,10 @@ class AttemptLimiter:
         limits = (rate_limit_of(states.get(each.hash), each.policy, now, self._pending[each]) for each in subjects)
         if blocked := [limit for limit in limits if not limit.remaining]:
             raise TooManyRequests(max(blocked, key=lambda limit: limit.reset_seconds))
+
+
+def _hash(policy: str, key: str = "") -> bytes:
+    return hashlib.sha256(f"{policy}\0{key}".encode()).digest()
 
 
 def _bucket(subject: Subject) -> int:

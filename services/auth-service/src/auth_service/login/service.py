@@ -16,6 +16,7 @@ from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
 from auth_service.limits.policies import Limits
 from auth_service.limits.service import AttemptLimiter, Subject
+from auth_service.limits.slow_lane import SlowLane
 from auth_service.login.problems import EmailNotVerified, InvalidCredentials
 from auth_service.login.schemas import Login
 from auth_service.metrics import AuthMetrics
@@ -35,6 +36,7 @@ class LoginService:
     sessions: SessionService
     limiter: AttemptLimiter
     limits: Limits
+    slow_lane: SlowLane
     audit: AuditTrail
     clock: Clock
     metrics: AuthMetrics
@@ -46,34 +48,39 @@ class LoginService:
         Raises `TooManyRequests`, `InvalidCredentials`, `EmailNotVerified`.
         """
         address = Subject(self.limits.login_address, client.network)
-        watched = [Subject(self.limits.login_overall)]
         async with self.database.reading() as session:
             found = await UserRepository(session).get_by_login(credentials.login)
             account = self.limits.guesses(found.id) if found else self.limits.guesses_of_unknown(credentials.login)
             counted = [account, address]
-            snapshot = await self.limiter.snapshot(session, [*counted, *watched])
+            snapshot = await self.limiter.snapshot(session, counted, self.limits.login_overall)
+        # The account does not matter: a different order would reveal whether it exists.
+        rank = self.limiter.recent(snapshot, address)
         with contextlib.ExitStack() as attempt:
             try:
-                limit = self.limiter.check(snapshot, counted, watched)
+                limit = self.limiter.check(snapshot, counted)
                 is_taken = limit is None
                 attempt.enter_context(self.limiter.pending(counted, is_taken=is_taken))
                 if limit is None:
                     async with self.database.transaction() as session:
-                        limit = await self.limiter.take(session, counted, watched)
+                        limit = await self.limiter.take(session, counted)
+                if rank and snapshot.is_used_up:
+                    await self.slow_lane.wait(rank)
             except TooManyRequests:
                 self.metrics.count_login("throttled")
                 raise
             report(limit)
             verified_hash = found.credential.password_hash if found else None
-            is_correct = await self.hasher.verify(credentials.password, verified_hash)
-            newer_hash = await self._rehashed(credentials.password, verified_hash) if is_correct else None
+            is_correct = await self.hasher.verify(credentials.password, verified_hash, rank=rank)
+            newer_hash = await self._rehashed(credentials.password, verified_hash, rank) if is_correct else None
             async with self.database.transaction() as session:
                 # The account may have been deactivated, deleted or given another password in the meantime.
                 user = await UserRepository(session).lock(found.id if found else "")
                 is_correct = is_correct and user is not None and user.credential.password_hash == verified_hash
                 if user is None or not is_correct or not user.is_active:
-                    await self.limiter.record_allowed(session, *watched, *([] if is_taken else counted))
+                    if not is_taken:
+                        await self.limiter.record_allowed(session, *counted)
                     await self._record_failure(session, user, client, counted, is_correct=is_correct)
+                    await self.limiter.spend(session, self.limits.login_overall)
                     raise InvalidCredentials
                 if is_taken:
                     await self.limiter.refund(session, account=account, address=address)
@@ -91,10 +98,10 @@ class LoginService:
         self.metrics.count_login("succeeded")
         return tokens
 
-    async def _rehashed(self, password: str, password_hash: str | None) -> str | None:
+    async def _rehashed(self, password: str, password_hash: str | None, rank: int) -> str | None:
         """A hash with the current parameters, if the present one has others."""
         outdated = password_hash is not None and self.hasher.is_outdated(password_hash)
-        return await self.hasher.hash(password) if outdated else None
+        return await self.hasher.hash(password, rank=rank) if outdated else None
 
     async def _record_failure(
         self,

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from passlib.hash import argon2
 
+from auth_service.limits.ranked_queue import QueueFull, RankedQueue
 from service_kit.problems import ServiceUnavailable
 
 # A longer queue per thread (about ten seconds) gets a 503 with Retry-After instead.
@@ -25,41 +26,47 @@ ResultT = TypeVar("ResultT")
 
 
 class PasswordHasher:
-    """Hashes with the given parameters, and verifies hashes with any. `memory_kib` is per thread."""
+    """Hashes with the given parameters, and verifies hashes with any. `memory_kib` is per thread.
+
+    `rank` is how many attempts the client has made recently. A lower rank goes first, so that a flood of guesses does
+    not delay a client that has made none.
+    """
 
     def __init__(self, workers: int, *, memory_kib: int = 19456, rounds: int = 2, parallelism: int = 1) -> None:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="argon2", initializer=_lower_priority)
         self._argon2 = argon2.using(type="ID", memory_cost=memory_kib, rounds=rounds, parallelism=parallelism)
-        self._capacity = workers * MAX_QUEUED_PER_WORKER
-        self.queued = 0
+        self._queue = RankedQueue(workers, waiting=workers * MAX_QUEUED_PER_WORKER)
         # The password of an unknown user is verified against this hash, so that it takes the same time.
         self._dummy_hash: str = self._argon2.hash("not a password of any user")
 
-    async def hash(self, password: str) -> str:
-        """Raises `ServiceUnavailable` if the queue is full."""
-        return await self._run(lambda: str(self._argon2.hash(_normalized(password))))
+    @property
+    def queued(self) -> int:
+        """How many passwords are being hashed or wait."""
+        return len(self._queue)
 
-    async def verify(self, password: str, password_hash: str | None) -> bool:
+    async def hash(self, password: str, *, rank: int = 0) -> str:
+        """Raises `ServiceUnavailable` if the queue is full."""
+        return await self._run(lambda: str(self._argon2.hash(_normalized(password))), rank)
+
+    async def verify(self, password: str, password_hash: str | None, *, rank: int = 0) -> bool:
         """Whether the password matches the hash. Without a hash: False, after the same time.
 
         Raises `ServiceUnavailable` if the queue is full.
         """
         against = password_hash or self._dummy_hash
-        matches = await self._run(lambda: bool(self._argon2.verify(_normalized(password), against)))
+        matches = await self._run(lambda: bool(self._argon2.verify(_normalized(password), against)), rank)
         return matches and password_hash is not None
 
     def is_outdated(self, password_hash: str) -> bool:
         """Whether the hash has other parameters than the present ones."""
         return bool(self._argon2.needs_update(password_hash))
 
-    async def _run(self, work: Callable[[], ResultT]) -> ResultT:
-        if self.queued >= self._capacity:
-            raise ServiceUnavailable("Too many users are logging in at the moment.", retry_after_seconds=5)
-        self.queued += 1
+    async def _run(self, work: Callable[[], ResultT], rank: int) -> ResultT:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        finally:
-            self.queued -= 1
+            async with self._queue.place(rank):
+                return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        except QueueFull as error:
+            raise ServiceUnavailable("Too many users are logging in at the moment.", retry_after_seconds=5) from error
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)

@@ -59,8 +59,9 @@ async def register(
     client: ClientInfoDep,
     report: ReportRateLimitDep,
 ) -> Registered | JSONResponse:
-    report(await registrations.take_attempt(client))
-    registered = await registrations.register(body, caller, client)
+    limit = await registrations.take_attempt(client)
+    report(limit)
+    registered = await registrations.register(body, caller, client, rank=limit.used - 1)
     if registered is None:
         return JSONResponse(RegistrationAccepted().model_dump(), 202, dict(response.headers))
     user, tokens = registered

@@ -98,16 +98,16 @@ class RegistrationService:
             return await self.limiter.take(session, [Subject(self.limits.registration_address, client.network)])
 
     async def register(
-        self, registration: Registration, actor: Caller | None, client: ClientInfo
+        self, registration: Registration, actor: Caller | None, client: ClientInfo, *, rank: int = 0
     ) -> tuple[User, Tokens] | None:
-        """Create an account. `actor` is the logged-in user who requests it, if any.
+        """Create an account. `actor` is the logged-in user who requests it, if any; `rank` as in `PasswordHasher`.
 
         Returns None if the address must be confirmed first, whether or not it has an account. Raises the problems of
         `check_registration`, `UsernameTaken`, `EmailTaken`, `TooManyRequests`.
         """
         check_registration(registration, actor)
         if self.require_verified_email:
-            await self._register_privately(registration, actor, client)
+            await self._register_privately(registration, actor, client, rank)
             return None
         async with self.database.transaction() as session:
             # Saves a hash if a value is taken. The unique indexes find a concurrent registration.
@@ -117,7 +117,7 @@ class RegistrationService:
                 raise UsernameTaken
             if await users.get_by_email(registration.email):
                 raise EmailTaken
-        password_hash = await self.hasher.hash(registration.password)
+        password_hash = await self.hasher.hash(registration.password, rank=rank)
         async with self.database.transaction() as session:
             await self._take_mail(session, registration.email)
             user = await self._create(session, registration, password_hash, actor, client)
@@ -125,14 +125,16 @@ class RegistrationService:
             await self.addresses.ask_to_confirm(session, user)
         return user, tokens
 
-    async def _register_privately(self, registration: Registration, actor: Caller | None, client: ClientInfo) -> None:
+    async def _register_privately(
+        self, registration: Registration, actor: Caller | None, client: ClientInfo, rank: int
+    ) -> None:
         """Do the same work and respond alike if the address has an account. Its owner gets a mail.
 
         Only storing a new account takes some milliseconds longer, which the padding hides.
         """
         async with self.database.transaction() as session:
             await self._take_mail(session, registration.email)
-        password_hash = await self.hasher.hash(registration.password)
+        password_hash = await self.hasher.hash(registration.password, rank=rank)
         async with pad_duration(_PADDING_SECONDS):
             try:
                 async with self.database.transaction() as session:
