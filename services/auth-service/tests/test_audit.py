@@ -1,5 +1,6 @@
 """The audit trail: its events, and data that it must not contain."""
 
+import asyncio
 import json
 
 import httpx
@@ -8,7 +9,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from support.auth_app import Mailbox, RegisteredUser, client_of, events_of, log_in
+from support.auth_app import AdjustableClock, Mailbox, Register, RegisteredUser, client_of, events_of, log_in
 from support.responses import bearer, problem
 
 
@@ -100,3 +101,48 @@ async def test_invalid_filter_is_refused(
     answer = await client.get("/v1/audit", params=wrong, headers=bearer(admin))
     assert problem(answer) == (422, "validation-failed")
     assert answer.json()["errors"][0]["parameter"] == next(iter(wrong))
+
+
+async def test_refused_calls_of_an_account_are_one_event_a_minute(
+    client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser, clock: AdjustableClock
+) -> None:
+    clock.freeze()
+    for path in [*["/v1/users"] * 5, *["/v1/audit"] * 2]:
+        assert problem(await client.get(path, headers=bearer(registered)))[0] == 403
+    clock.advance(seconds=60)
+    assert problem(await client.get("/v1/audit", headers=bearer(registered)))[0] == 403
+    later, first = await events_of(client, admin, user=registered["user"]["id"], event="authz_fail")
+    assert first["details"] == {
+        "wanted": "GET /v1/users",
+        "count": 7,
+        "counts": {"GET /v1/users": 5, "GET /v1/audit": 2},
+    }
+    assert later["details"] == {"wanted": "GET /v1/audit", "count": 1, "counts": {"GET /v1/audit": 1}}
+    assert (first["actor_id"], first["address"]) == (registered["user"]["id"], "192.0.2.77")
+    assert first["created_at"] < later["created_at"]
+
+
+async def test_concurrent_refused_calls_are_all_counted(
+    client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser, clock: AdjustableClock
+) -> None:
+    clock.freeze()
+    await asyncio.gather(*(client.get("/v1/users", headers=bearer(registered)) for _ in range(20)))
+    (event,) = await events_of(client, admin, user=registered["user"]["id"], event="authz_fail")
+    assert event["details"]["count"] == 20
+
+
+async def test_reading_users_is_recorded(
+    client: httpx.AsyncClient, registered: RegisteredUser, register: Register, clock: AdjustableClock
+) -> None:
+    clock.freeze()
+    manager, user_id = await register(role="admin"), registered["user"]["id"]
+    for params in ({}, {"query": "ada", "role": "customer"}, {"query": "eve", "role": "customer"}):
+        assert (await client.get("/v1/users", params=params, headers=bearer(manager))).status_code == 200
+    for _ in range(2):
+        assert (await client.get(f"/v1/users/{user_id}", headers=bearer(manager))).status_code == 200
+    reads = await events_of(client, manager, actor=manager["user"]["id"], event="sensitive_read")
+    assert sorted((each["user_id"] or "", each["details"]["counts"]) for each in reads) == [
+        ("", {"users": 1, "users by query, role": 2}),
+        (user_id, {"user": 2}),
+    ]
+    assert "eve" not in json.dumps(reads)

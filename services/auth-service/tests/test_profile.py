@@ -1,11 +1,15 @@
 """A user's own account: profile, export, deletion and deactivation."""
 
+import json
+
 import httpx
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth_service.profile import export as export_module
+from auth_service.profile.schemas import Export
 from support.auth_app import Form, Register, RegisteredUser, log_in
 from support.responses import bearer, problem
 
@@ -107,9 +111,36 @@ async def test_export_contains_everything_except_secrets(client: httpx.AsyncClie
         "session_created",
         "authn_login_success",
         "user_updated",
+        "sensitive_read",
     ]
     for secret in ("$argon2", registered["refresh_token"], registered["access_token"]):
         assert secret not in answer.text
+
+
+async def test_export_is_read_in_pages(
+    client: httpx.AsyncClient, registered: RegisteredUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(6):
+        await log_in(client, registered)
+    whole = (await client.get("/v1/users/me/export", headers=bearer(registered))).json()
+    monkeypatch.setattr(export_module, "PAGE_SIZE", 2)
+    paged = (await client.get("/v1/users/me/export", headers=bearer(registered))).json()
+    Export.model_validate_json(json.dumps(paged))
+    assert paged["sessions"] == whole["sessions"]
+    assert len(paged["sessions"]) == 7
+    *before, own = paged["audit_events"]
+    assert before == whole["audit_events"]
+    assert own["details"] == {"what": "export"}
+    ids = [event["id"] for event in paged["audit_events"]]
+    assert ids == sorted(set(ids))
+
+
+async def test_exports_of_an_account_are_limited(client: httpx.AsyncClient, registered: RegisteredUser) -> None:
+    answers = [await client.get("/v1/users/me/export", headers=bearer(registered)) for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [200] * 5 + [429]
+    assert answers[0].headers["ratelimit"].startswith('"export-account";r=4;')
+    assert problem(answers[5]) == (429, "too-many-requests")
+    assert int(answers[5].headers["retry-after"]) >= 1
 
 
 async def test_deactivation_takes_effect_immediately(

@@ -34,7 +34,9 @@ async def _scoped_caller(
     except InsufficientScope:
         async with database.transaction() as session:
             wanted = f"{request.method} {request.scope['route'].path}"
-            await audit.record(session, Event.AUTHZ_FAIL, client, user_id=caller.user.id, wanted=wanted)
+            await audit.record_repeated(
+                session, Event.AUTHZ_FAIL, client, user_id=caller.user.id, actor_id=caller.user.id, wanted=wanted
+            )
         raise
     return caller
 

@@ -81,6 +81,9 @@ class Settings(MailSettings):
         ge=1,
         description="Requested mails per account, and per mailbox, in 15 minutes without a delay.",
     )
+    auth_exports_per_account: int = Field(
+        default=5, ge=1, description="Exports of all data of an account in 15 minutes without a delay."
+    )
     auth_mails_per_address: int = Field(
         default=50, ge=1, description="Requested mails per IP address in 15 minutes without a delay."
     )

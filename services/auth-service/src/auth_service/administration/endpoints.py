@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from auth_service.administration.schemas import UserChange
-from auth_service.administration.service import AdministrationService
+from auth_service.administration.service import AdministrationService, UserFilter
 from auth_service.audit.models import Event
 from auth_service.audit.repository import AuditRepository
 from auth_service.audit.schemas import AuditEntry
@@ -44,19 +44,19 @@ _PROBLEMS = (*SCOPE_PROBLEMS, ValidationFailed)
 )
 async def list_users(
     *,
-    _caller: CallerMayReadUsers,
+    caller: CallerMayReadUsers,
     request: Request,
     response: Response,
     administration: AdministrationServiceDep,
+    client: ClientInfoDep,
     query: Annotated[str | None, Query(min_length=1, max_length=254)] = None,
     role: Role | None = None,
     active: bool | None = None,
     before_id: BeforeId,
     limit: PageSize = 50,
 ) -> Page[UserProfile]:
-    found = await administration.list_users(
-        query=query, role=role, is_active=active, before_id=before_id, limit=limit + 1
-    )
+    wanted = UserFilter(query=query, role=role, is_active=active)
+    found = await administration.list_users(wanted, caller.user, client, before_id=before_id, limit=limit + 1)
     users, has_next = split_page(found, limit)
     next_cursor = encode_cursor(users[-1].id) if has_next else None
     set_link_header(request, response, next_cursor)
@@ -69,9 +69,9 @@ async def list_users(
     responses=problem_responses(*_PROBLEMS, UserNotFound),
 )
 async def read_user(
-    _caller: CallerMayReadUsers, user_id: UserId, administration: AdministrationServiceDep
+    caller: CallerMayReadUsers, user_id: UserId, administration: AdministrationServiceDep, client: ClientInfoDep
 ) -> UserProfile:
-    return UserProfile.model_validate(await administration.get(user_id))
+    return UserProfile.model_validate(await administration.read(user_id, caller.user, client))
 
 
 @router.patch(

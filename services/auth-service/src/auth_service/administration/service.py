@@ -18,6 +18,22 @@ from service_kit.roles import Role
 
 
 @dataclass(frozen=True)
+class UserFilter:
+    """`query` is a prefix of a username, a name or an email address. None stands for all users."""
+
+    query: str | None = None
+    role: Role | None = None
+    is_active: bool | None = None
+
+    @property
+    def names(self) -> str:
+        """The filters that are set, as the audit trail has them: their values may be personal data."""
+        given = {"query": self.query, "role": self.role, "active": self.is_active}
+        names = [name for name, value in given.items() if value is not None]
+        return f" by {', '.join(names)}" if names else ""
+
+
+@dataclass(frozen=True)
 class AdministrationService:
     database: Database
     sessions: SessionService
@@ -26,19 +42,26 @@ class AdministrationService:
     clock: Clock
 
     async def list_users(
-        self, *, query: str | None, role: Role | None, is_active: bool | None, before_id: str | None, limit: int
+        self, wanted: UserFilter, actor: User, client: ClientInfo, *, before_id: str | None, limit: int
     ) -> Sequence[User]:
-        async with self.database.reading() as session:
+        """Newest first. The audit trail records who reads, and by which filters."""
+        async with self.database.transaction() as session:
+            await self.audit.record_repeated(
+                session, Event.SENSITIVE_READ, client, actor_id=actor.id, what=f"users{wanted.names}"
+            )
             return await UserRepository(session).list_newest(
-                query=query, role=role, is_active=is_active, before_id=before_id, limit=limit
+                query=wanted.query, role=wanted.role, is_active=wanted.is_active, before_id=before_id, limit=limit
             )
 
-    async def get(self, user_id: str) -> User:
-        """Raises `UserNotFound`."""
-        async with self.database.reading() as session:
+    async def read(self, user_id: str, actor: User, client: ClientInfo) -> User:
+        """The audit trail records who reads whom. Raises `UserNotFound`."""
+        async with self.database.transaction() as session:
             user = await UserRepository(session).get_by_id(user_id)
-        if user is None:
-            raise UserNotFound
+            if user is None:
+                raise UserNotFound
+            await self.audit.record_repeated(
+                session, Event.SENSITIVE_READ, client, user_id=user_id, actor_id=actor.id, what="user"
+            )
         return user
 
     async def change(self, user_id: str, change: UserChange, actor: User, client: ClientInfo) -> User:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, select, union
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from auth_service.audit.models import AuditEvent, Event
 
@@ -40,7 +41,15 @@ class AuditRepository:
             query = query.where(AuditEvent.id < before_id)
         return (await self._session.scalars(query)).all()
 
-    async def list_concerning(self, user_id: str) -> Sequence[AuditEvent]:
-        """All events that affected this user or that the user caused, oldest first."""
-        concerning = or_(AuditEvent.user_id == user_id, AuditEvent.actor_id == user_id)
-        return (await self._session.scalars(select(AuditEvent).where(concerning).order_by(AuditEvent.id))).all()
+    async def list_concerning(self, user_id: str, after_id: str, limit: int) -> Sequence[AuditEvent]:
+        """Events that affected this user or that the user caused, oldest first."""
+
+        def page(column: InstrumentedAttribute[str | None]) -> Select[str]:
+            found = select(AuditEvent.id).where(column == user_id, AuditEvent.id > after_id)
+            return found.order_by(AuditEvent.id).limit(limit)
+
+        # Each half reads one index in its order. With OR, MySQL would sort all events of the user for every page.
+        halves = (page(AuditEvent.user_id).subquery(), page(AuditEvent.actor_id).subquery())
+        ids = union(*(select(half.c.id) for half in halves)).subquery()
+        query = select(AuditEvent).join(ids, ids.c.id == AuditEvent.id).order_by(AuditEvent.id).limit(limit)
+        return (await self._session.scalars(query)).all()

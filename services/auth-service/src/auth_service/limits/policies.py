@@ -39,6 +39,7 @@ class Limits:
     email_change_mailbox: BackoffPolicy
     email_change_former: BackoffPolicy
     password_change_account: BackoffPolicy
+    export_account: BackoffPolicy
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
@@ -53,6 +54,7 @@ class Limits:
             registration_address=policy("registration-address", settings.auth_registrations_per_address),
             registration_mailbox=policy("registration-mailbox", settings.auth_mails_per_account),
             mail_account=policy("mail-account", settings.auth_mails_per_account),
+            export_account=policy("export-account", settings.auth_exports_per_account),
             mail_address=policy("mail-address", settings.auth_mails_per_address),
             mail_mailbox=policy("mail-mailbox", settings.auth_mails_per_account),
             confirmation_mailbox=policy("confirmation-mailbox", settings.auth_mails_per_account),

@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
 
 from auth_service.authorization import SCOPE_PROBLEMS, CallerMayWriteProfile
 from auth_service.client_info import ClientInfoDep
@@ -88,15 +89,17 @@ async def delete_own_account(
 
 @router.get(
     "/export",
+    response_model=Export,
     summary="Export all data about you",
     description="Tweets are not included: read them from tweet-service with `GET /v1/tweets?author=…`.",
     responses={
         200: {"headers": {"Content-Disposition": {"required": True, "schema": {"type": "string"}}}},
-        **problem_responses(Unauthorized, InvalidToken, ServiceUnavailable),
+        **problem_responses(Unauthorized, InvalidToken, TooManyRequests, ServiceUnavailable),
     },
 )
 async def export_own_data(
-    response: Response, caller: CurrentCaller, profiles: ProfileServiceDep, client: ClientInfoDep
-) -> Export:
-    response.headers["Content-Disposition"] = 'attachment; filename="tandem-account.json"'
-    return await profiles.export(caller.user.id, client)
+    caller: CurrentCaller, profiles: ProfileServiceDep, client: ClientInfoDep
+) -> StreamingResponse:
+    chunks, limit = await profiles.export(caller.user.id, client)
+    headers = {"Content-Disposition": 'attachment; filename="tandem-account.json"', **limit.headers()}
+    return StreamingResponse(chunks, media_type="application/json", headers=headers)

@@ -50,8 +50,8 @@ class ExportedUsername(ResponseBody):
     held_until: UtcDatetime
 
 
-class Export(ResponseBody):
-    """All data of a user in auth-service, except the hashes of the password and of tokens."""
+class ExportedProfile(ResponseBody):
+    """The short part of an export."""
 
     exported_at: UtcDatetime
     profile: UserProfile
@@ -59,6 +59,11 @@ class Export(ResponseBody):
     password_changed_at: UtcDatetime | None
     email_verified_at: UtcDatetime | None
     held_usernames: list[ExportedUsername]
-    sessions: list[ExportedSession]
     mail_tokens: list[ExportedMailToken]
+
+
+class Export(ExportedProfile):
+    """All data of a user in auth-service, except the hashes of the password and of tokens."""
+
+    sessions: list[ExportedSession]
     audit_events: list[AuditEntry]

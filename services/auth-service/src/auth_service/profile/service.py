@@ -1,5 +1,6 @@
 """Rules of a user's own account."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from auth_service.audit.models import Event
@@ -7,15 +8,17 @@ from auth_service.audit.service import AuditTrail
 from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
 from auth_service.email_addresses.service import EmailAddressService
+from auth_service.limits.policies import Limits
+from auth_service.limits.service import AttemptLimiter, Subject
 from auth_service.passwords.problems import ReauthenticationRequired
 from auth_service.passwords.reauthentication import Reauthenticator
-from auth_service.profile.export import export_of
-from auth_service.profile.schemas import Export, ProfileChange
+from auth_service.profile.export import export_chunks, exported_profile
+from auth_service.profile.schemas import ProfileChange
 from auth_service.users.models import User
 from auth_service.users.repository import UserRepository
 from auth_service.users.service import ensure_admin_remains
 from auth_service.users.usernames import Usernames
-from service_kit.rate_limit import ReportRateLimit
+from service_kit.rate_limit import RateLimit, ReportRateLimit
 from service_kit.tokens import InvalidToken
 
 
@@ -25,6 +28,8 @@ class ProfileService:
     reauthenticator: Reauthenticator
     addresses: EmailAddressService
     usernames: Usernames
+    limiter: AttemptLimiter
+    limits: Limits
     audit: AuditTrail
     clock: Clock
 
@@ -59,12 +64,14 @@ class ProfileService:
             await self.audit.record(session, Event.USER_UPDATED, client, user_id=user.id, fields=fields)
         return user
 
-    async def export(self, user_id: str, client: ClientInfo) -> Export:
+    async def export(self, user_id: str, client: ClientInfo) -> tuple[AsyncIterator[str], RateLimit]:
+        """The JSON of an `Export` in chunks. Raises `TooManyRequests`."""
         async with self.database.transaction() as session:
+            limit = await self.limiter.take(session, [Subject(self.limits.export_account, user_id)])
             user = await _existing(UserRepository(session), user_id)
-            export = await export_of(session, user, self.clock())
+            profile = await exported_profile(session, user, self.clock())
             await self.audit.record(session, Event.SENSITIVE_READ, client, user_id=user_id, what="export")
-        return export
+        return export_chunks(self.database, profile), limit
 
     async def delete(self, caller: User, password: str | None, client: ClientInfo) -> None:
         """Delete the account permanently. Raises `ReauthenticationRequired`, `TooManyRequests`, `LastAdmin`."""

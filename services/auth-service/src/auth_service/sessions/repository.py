@@ -65,11 +65,10 @@ class SessionRepository:
         live = (Session.user_id == user_id) & Session.ended_at.is_(None) & (Session.expires_at > now)
         return (await self._session.scalars(select(Session).where(live).order_by(Session.last_used_at.desc()))).all()
 
-    async def list_all(self, user_id: str) -> Sequence[Session]:
-        """All sessions, including ended ones, oldest first."""
-        return (
-            await self._session.scalars(select(Session).where(Session.user_id == user_id).order_by(Session.id))
-        ).all()
+    async def list_after(self, user_id: str, after_id: str, limit: int) -> Sequence[Session]:
+        """Sessions, including ended ones, oldest first."""
+        query = select(Session).where(Session.user_id == user_id, Session.id > after_id)
+        return (await self._session.scalars(query.order_by(Session.id).limit(limit))).all()
 
     async def end(self, session_id: str, user_id: str, now: datetime) -> bool:
         """End one session of this user. Returns whether it was live."""
