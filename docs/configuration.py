@@ -78,6 +78,8 @@ _GATEWAY = """
   [operations.md](operations.md#limits-of-the-gateway) says how to choose them.
 - `GATEWAY_WORKERS` (2): processes of nginx, each with up to 16384 connections, for which it takes 7 MB, and 20000 open
   files.
+- `GATEWAY_PUBLIC_URL` (Docker sets it to `PUBLIC_URL`): if it begins with `https:`, browsers use no http for this host
+  for a year (HSTS).
 """
 
 _EMBEDDED = """

@@ -33,3 +33,15 @@ async def test_forwarded_headers_are_trusted_from_the_configured_proxy_only(
         assert (received["x-forwarded-for"], received["x-forwarded-proto"]) == (address, scheme)
         received = headers_of(await client.get("/api/auth/v1/users/me"))
         assert (received["x-forwarded-for"], received["x-forwarded-proto"]) == ("127.0.0.1", "http")
+
+
+@pytest.mark.parametrize(
+    ("public_url", "hsts"), [("https://tandem.example", "max-age=31536000"), ("http://localhost:8080", None)]
+)
+async def test_browsers_keep_to_https_if_the_public_url_does(
+    stack: Stack, tmp_path: Path, public_url: str, hsts: str | None
+) -> None:
+    settings = {"GATEWAY_PUBLIC_URL": public_url}
+    async with running_gateway(stack, tmp_path, settings=settings) as gateway, gateway.client() as client:
+        for path in ("/", "/api/auth/v1/users/me", "/api/nothing"):
+            assert (await client.get(path)).headers.get("strict-transport-security") == hsts

@@ -39,7 +39,7 @@ async def test_failed_logins_have_identical_responses(
             (form["username"], "wrong password"),
             ("nobody_here", form["password"]),
             ("nobody@example.com", form["password"]),
-            (form["username"], form["password"] + "\x00"),
+            (form["username"], form["password"] + " "),
             ("' OR 1=1 -- ", "x"),
         )
     ]

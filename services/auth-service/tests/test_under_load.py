@@ -178,7 +178,7 @@ async def test_full_hashing_queue_refuses_requests_immediately(
         return int(hasher.queued)
 
     async def log_in_from(number: int) -> httpx.Response:
-        async with client_of(app_without_limits, f"198.51.100.{number}") as client:
+        async with client_of(app_without_limits, f"198.51.100.7{number}") as client:
             return await client.post("/v1/login", json=login)
 
     async with client_of(app_without_limits) as client:
@@ -209,7 +209,10 @@ async def test_flood_that_fills_the_hashing_queue_gives_way_to_a_new_client(
     async def waiting() -> int:
         return int(hasher.queued)
 
-    async with client_of(app_without_limits, "203.0.113.9") as attacker, client_of(app_without_limits) as newcomer:
+    async with (
+        client_of(app_without_limits, "203.0.113.90") as attacker,
+        client_of(app_without_limits, "198.51.100.79") as newcomer,
+    ):
         with full_pool(hasher):
             wrong = {"login": "nobody_here", "password": "wrong password"}
             guesses = [asyncio.create_task(attacker.post("/v1/login", json=wrong)) for _ in range(20)]

@@ -1,15 +1,17 @@
 """Errors, bodies, request ids and the gateway's prefix, in a small application."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request, Response
 
 from service_kit.application import create_application
 from service_kit.health import NotReady
 from service_kit.middleware import MAX_BODY_BYTES
+from service_kit.pagination import set_link_header
 from service_kit.problems import NotFound
 from service_kit.schemas import RequestBody
 from service_kit.settings import ServiceSettings
@@ -20,6 +22,7 @@ router = APIRouter(prefix="/v1")
 class Thing(RequestBody):
     name: str
     parts: list[int] | None = None
+    labels: dict[str, list[str]] | None = None
 
 
 class ThingNotFound(NotFound):
@@ -40,6 +43,13 @@ async def read(name: str, request: Request) -> str:
     if name == "down":
         raise ConnectionError("10.0.0.7 said no")
     return request.scope["root_path"]
+
+
+@router.get("/things")
+async def search(request: Request, response: Response, name: str = "") -> str:
+    response.headers["Cache-Control"] = "public, max-age=60"
+    set_link_header(request, response, "next")
+    return name
 
 
 @asynccontextmanager
@@ -188,3 +198,51 @@ async def test_metrics_count_by_route_and_not_by_path(client: httpx.AsyncClient)
     assert 'http_requests_total{method="GET",route="/v1/things/{name}",status="200"} 3.0' in metrics
     assert 'route="unmatched"' in metrics
     assert "/random/path" not in metrics
+
+
+@pytest.mark.parametrize("credentials", [{"Authorization": "Bearer x"}, {"Cookie": "a=b"}, {"Authorization": ""}])
+@pytest.mark.parametrize("path", ["/v1/things", "/v1/things/missing", "/v1/things?name=%00", "/v1/things/", "/nowhere"])
+async def test_answer_to_a_request_with_credentials_is_stored_in_no_cache(
+    client: httpx.AsyncClient, credentials: dict[str, str], path: str
+) -> None:
+    assert (await client.get(path, headers=credentials)).headers["cache-control"] == "no-store"
+
+
+async def test_answer_to_a_request_without_credentials_may_be_cached(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/v1/things")).headers["cache-control"] == "public, max-age=60"
+
+
+@pytest.mark.parametrize("host", ["evil.test", "evil.test/path", "evil.test?query", "evil.test#part", "a@evil.test:1"])
+@pytest.mark.parametrize("prefix", ["", "/api/things"])
+async def test_host_of_the_request_is_in_no_address(client: httpx.AsyncClient, host: str, prefix: str) -> None:
+    headers = {"Host": host, **({"X-Forwarded-Prefix": prefix} if prefix else {})}
+    page = await client.get("/v1/things?name=a", headers=headers)
+    assert page.headers["link"] == f'<{prefix}/v1/things?name=a&cursor=next>; rel="next"'
+    redirect = await client.get("/v1/things/?name=a", headers=headers)
+    assert (redirect.status_code, redirect.headers["location"]) == (307, f"{prefix}/v1/things?name=a")
+    missing = await client.get("/v1/things/missing", headers=headers)
+    assert missing.json()["instance"] == f"{prefix}/v1/things/missing"
+    assert (await client.get("//evil.test/", headers=headers)).status_code == 404
+
+
+@pytest.mark.parametrize("text", ["%00", "a%00b", "%ff", "%ED%A0%80", "%F0%9F"])
+async def test_query_that_is_no_text_is_refused(client: httpx.AsyncClient, text: str) -> None:
+    for query in (f"name={text}", f"other={text}&name=a"):
+        answer = await client.get(httpx.URL("http://things.test/v1/things", query=query.encode("latin-1")))
+        assert (answer.status_code, answer.json()["code"]) == (422, "validation-failed")
+        assert answer.json()["errors"][0]["parameter"] == query.partition("=")[0]
+        assert answer.headers["x-request-id"]
+    answer = await client.get(httpx.URL("http://things.test/v1/things", query=f"{text}=a".encode("latin-1")))
+    assert answer.status_code == 422
+
+
+async def test_query_in_any_script_is_accepted(client: httpx.AsyncClient) -> None:
+    for name in ("é", "日本語", "👩‍👩‍👧‍👦", "a+b %", "\ufffd"):
+        assert (await client.get("/v1/things", params={"name": name})).json() == name
+
+
+@pytest.mark.parametrize("odd", ["\0", "a\0b", "\ud800", "a\udfffb"])
+async def test_body_with_something_that_is_no_text_is_refused(client: httpx.AsyncClient, odd: str) -> None:
+    for body in ({"name": odd}, {"name": "a", "labels": {"a": ["b", odd]}}, {"name": "a", "labels": {odd: []}}):
+        answer = await client.post("/v1/things", content=json.dumps(body), headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "string-unicode")

@@ -43,7 +43,12 @@ INVALID, INVALID_CURSOR = (422, "validation-failed"), (422, "invalid-cursor")
         ("/v1/tweets?cursor=" + cursor('[true,"000000000000000000000000"]'), INVALID_CURSOR),
         ("/v1/tweets?cursor=" + cursor(f'[{"9" * 100},"000000000000000000000000"]'), INVALID_CURSOR),
         ("/v1/tweets?cursor=" + cursor('[1,{"$gt":""}]'), INVALID_CURSOR),
-        ("/v1/tweets?cursor=%ff%00", INVALID_CURSOR),
+        # NUL, no UTF-8, and half of a surrogate pair, in any parameter.
+        *(
+            (f"/v1/{target}={text}", INVALID)
+            for target in ("search?q", "tweets?hashtag", "tweets?author", "tweets?cursor", "tweets?unknown")
+            for text in ("%00", "a%00b", "%ff", "%ED%A0%80")
+        ),
         ("/v1/tweets?cursor=", INVALID_CURSOR),
         ("/v1/tweets/%00", (404, "tweet-not-found")),
         ("/v1/tweets/%F0%9F%98%80/thread", (404, "tweet-not-found")),
@@ -61,8 +66,6 @@ async def test_odd_address(anonymous: httpx.AsyncClient, target: str, expected: 
 @pytest.mark.parametrize(
     "target",
     [
-        "/v1/search?q=%00",
-        "/v1/search?q=%ff",
         "/v1/search?q=!!!",
         "/v1/search?q=%22",
         "/v1/search?q=%22%22",
@@ -74,10 +77,7 @@ async def test_odd_address(anonymous: httpx.AsyncClient, target: str, expected: 
         "/v1/search?q=%20%09%0A",
         "/v1/search?q=" + "%EF%B7%BA" * 280,
         "/v1/tweets?hashtag=%23",
-        "/v1/tweets?hashtag=%00",
-        "/v1/tweets?hashtag=%ff!",
         "/v1/tweets?hashtag=" + "%EF%B7%BA" * 280,
-        "/v1/tweets?author=%00",
         "/v1/tweets?author=$gt",
         "/v1/tweets?since=0001-01-01t00:00:00z&until=9999-12-31T23:59:59.999999Z",
         "/v1/tweets?cursor=" + cursor('[-62135596800000,"000000000000000000000000"]'),
@@ -101,6 +101,7 @@ async def test_cursor_with_half_a_character(tweet: dict[str, Any]) -> None:
     [
         (b'{"text": "\\ud800"}', INVALID),
         (b'{"text": "\\u0000\\u200b"}', INVALID),
+        (b'{"text": "a\\u0000b"}', INVALID),
         (b'{"text": 1}', INVALID),
         (b'{"text": "x", "reply_to": ""}', INVALID),
         (b'{"text": "x", "reply_to": "000000000000000000000000\\n"}', INVALID),

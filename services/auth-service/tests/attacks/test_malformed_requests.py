@@ -30,6 +30,8 @@ def cursor(position: str) -> str:
         ("/v1/audit?until=9999-12-31T23:59:59-23:59", (422, "validation-failed")),
         ("/v1/audit?until=0.5", (422, "validation-failed")),
         ("/v1/audit?until=2026-01-31", (422, "validation-failed")),
+        ("/v1/users?query=%00", (422, "validation-failed")),
+        ("/v1/users?query=%ED%A0%80", (422, "validation-failed")),
     ],
 )
 async def test_malformed_url(
@@ -38,7 +40,7 @@ async def test_malformed_url(
     assert problem(await client.get(target, headers=bearer(admin))) == expected
 
 
-@pytest.mark.parametrize("target", ["/v1/users?query=%ff%00", "/v1/audit?since=0001-01-01t00:00:00z&limit=1"])
+@pytest.mark.parametrize("target", ["/v1/users?query=%C3%BF", "/v1/audit?since=0001-01-01t00:00:00z&limit=1"])
 async def test_unusual_url_is_accepted(client: httpx.AsyncClient, admin: RegisteredUser, target: str) -> None:
     assert (await client.get(target, headers=bearer(admin))).status_code == 200
 

@@ -17,10 +17,13 @@ from service_kit.middleware import (
     MAX_BODY_BYTES,
     BodyLimitMiddleware,
     GatewayPrefixMiddleware,
+    NoStoreMiddleware,
+    QueryTextMiddleware,
     RequestContextMiddleware,
 )
 from service_kit.openapi import describe_responses
 from service_kit.problems import install_problem_handlers
+from service_kit.redirects import redirect_slashes
 from service_kit.settings import ServiceSettings
 
 
@@ -65,6 +68,7 @@ def create_application(
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.supervisor = supervisor
+    redirect_slashes(app)
     for router in routers:
         app.include_router(router)
     # After the most frequent routes, because routes are tried in order.
@@ -74,6 +78,8 @@ def create_application(
     install_problem_handlers(app, (*unavailable_on, TaskEnded))
     # The middleware that is added last is the outermost.
     app.add_middleware(BodyLimitMiddleware, limit=MAX_BODY_BYTES)
+    app.add_middleware(QueryTextMiddleware)
+    app.add_middleware(NoStoreMiddleware)
     app.add_middleware(RequestContextMiddleware, metrics=HttpMetrics(registry))
     app.add_middleware(GatewayPrefixMiddleware, prefix=settings.gateway_prefix)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=[str(network) for network in settings.trusted_proxies])

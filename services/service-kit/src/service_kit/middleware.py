@@ -1,6 +1,7 @@
 """ASGI middleware of every service."""
 
 import time
+from urllib.parse import unquote_plus, unquote_to_bytes
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -9,7 +10,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service_kit.metrics import HttpMetrics
-from service_kit.problems import PayloadTooLarge, problem_response
+from service_kit.problems import FieldError, PayloadTooLarge, ValidationFailed, problem_response
 from service_kit.request_context import REQUEST_ID_HEADER, begin_request
 from service_kit.trace_context import begin_span
 
@@ -19,6 +20,7 @@ log = structlog.get_logger(__name__)
 MAX_BODY_BYTES = 1024 * 1024
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _EVENT_STREAM = "text/event-stream"
+_CREDENTIALS = frozenset({b"authorization", b"cookie"})
 
 
 class RequestContextMiddleware:
@@ -103,6 +105,59 @@ class BodyLimitMiddleware:
         response = problem_response(Request(scope), PayloadTooLarge())
         response.headers["Connection"] = "close"
         await response(scope, receive, send)
+
+
+class NoStoreMiddleware:
+    """Keeps answers to requests with a token or a cookie, which may be personal, out of caches (RFC 9111 §5.2.2.5)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or _CREDENTIALS.isdisjoint(name for name, _ in scope["headers"]):
+            await self._app(scope, receive, send)
+            return
+
+        async def send_uncached(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Cache-Control"] = "no-store"
+            await send(message)
+
+        await self._app(scope, receive, send_uncached)
+
+
+class QueryTextMiddleware:
+    """Answers 422 to a query string with NUL or with bytes that are not UTF-8, such as half of a surrogate pair.
+
+    FastAPI would replace the bytes, so that the service would look for another text than the client sent.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        query = scope["query_string"] if scope["type"] == "http" else b""
+        if (b"%" in query or not query.isascii()) and (wrong := _wrong_parameter(query)) is not None:
+            detail = "The text has a NUL character or is not valid UTF-8."
+            error = FieldError(detail=detail, code="string-unicode", parameter=wrong)
+            problem = ValidationFailed(f"{wrong}: {detail}", errors=[error])
+            await problem_response(Request(scope), problem)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _wrong_parameter(query: bytes) -> str | None:
+    """The name of the first parameter that is not a text, or None."""
+    for parameter in query.split(b"&"):
+        raw = unquote_to_bytes(parameter)
+        try:
+            is_wrong = "\0" in raw.decode()
+        except UnicodeDecodeError:
+            is_wrong = True
+        if is_wrong:
+            name = unquote_plus(parameter.partition(b"=")[0].decode("ascii", "replace"))
+            return name.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return None
 
 
 class GatewayPrefixMiddleware:

@@ -5,13 +5,13 @@ import binascii
 import json
 from collections.abc import Sequence
 from typing import Any, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service_kit.problems import ValidationFailed
-from service_kit.schemas import is_unicode
+from service_kit.schemas import is_text
 
 ItemT = TypeVar("ItemT")
 
@@ -34,7 +34,7 @@ def decode_cursor(cursor: str, *types: type) -> tuple[Any, ...]:
         raise InvalidCursor from error
     if not isinstance(position, list) or [type(part) for part in position] != list(types):
         raise InvalidCursor
-    if not all(is_unicode(part) for part in position if isinstance(part, str)):
+    if not all(is_text(part) for part in position if isinstance(part, str)):
         raise InvalidCursor
     return tuple(position)
 
@@ -68,5 +68,6 @@ def set_link_header(request: Request, response: Response, next_cursor: str | Non
         return
     parameters = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
     query = urlencode([*parameters, ("cursor", next_cursor)])
-    # A relative address (RFC 8288 §3.1): behind the gateway only the client knows its scheme and host.
-    response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
+    # A relative address (RFC 8288 §3.1): behind the gateway only the client knows its scheme and host. The path of
+    # `request.url` may be from the header Host.
+    response.headers["Link"] = f'<{quote(request.scope["path"])}?{query}>; rel="next"'

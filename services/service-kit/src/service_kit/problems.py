@@ -161,7 +161,7 @@ def problem_document(
 def problem_response(request: Request, problem: Problem) -> JSONResponse:
     limit: RateLimit | None = getattr(request.state, "rate_limit", None)
     document = problem_document(
-        request.url.path,
+        request.scope["path"],
         status=problem.status,
         code=problem.code,
         title=problem.title,
@@ -275,7 +275,7 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
         return problem_response(request, problem())
     status = HTTPStatus(error.status_code)
     document = problem_document(
-        request.url.path,
+        request.scope["path"],
         status=status,
         code=status.phrase.lower().replace(" ", "-"),
         title=status.description or status.phrase,
@@ -288,7 +288,7 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
 async def _on_unexpected_error(request: Request, error: Exception) -> JSONResponse:
     log.error("unexpected error", exc_info=error)
     document = problem_document(
-        request.url.path,
+        request.scope["path"],
         status=500,
         code="internal-error",
         title="Internal server error.",

@@ -78,13 +78,30 @@ def is_uuid(text: str) -> bool:
     return re.fullmatch(_UUID, text) is not None
 
 
-def is_unicode(text: str) -> bool:
-    """False for half of a surrogate pair, which JSON can contain and no database accepts."""
+def is_text(text: str) -> bool:
+    """False for text with NUL, at which some programs end a text, or with half of a surrogate pair.
+
+    JSON can contain both, and no database accepts the latter.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return "\0" not in text
+
+
+def require_text(value: Any) -> Any:
+    """Raises a validation error if a string, or one inside of a list or an object, is not a text."""
+    if isinstance(value, str) and not is_text(value):
+        raise PydanticCustomError("string_unicode", "The text has a NUL character or is not valid Unicode.")
+    if isinstance(value, list):
+        for each in value:
+            require_text(each)
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            require_text(name)
+            require_text(each)
+    return value
 
 
 class RequestBody(BaseModel):
@@ -97,10 +114,8 @@ class RequestBody(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _require_unicode(cls, value: Any) -> Any:
-        if isinstance(value, str) and not is_unicode(value):
-            raise PydanticCustomError("string_unicode", "The text is not valid Unicode.")
-        return value
+    def _require_text(cls, value: Any) -> Any:
+        return require_text(value)
 
 
 class ResponseBody(BaseModel):

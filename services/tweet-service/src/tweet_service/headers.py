@@ -24,8 +24,8 @@ VARY: dict[str, Any] = {
 
 def cache_control(value: str) -> dict[str, Any]:
     return {
-        "description": "RFC 9111 §5.2.2.",
+        "description": "RFC 9111 §5.2.2. `no-store` in the response to a request with a token.",
         "required": True,
-        "schema": {"type": "string", "const": value},
+        "schema": {"type": "string", "enum": [value, "no-store"]},
         "example": value,
     }

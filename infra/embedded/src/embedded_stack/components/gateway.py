@@ -25,6 +25,7 @@ DEFAULTS = {
     "GATEWAY_ACCESS_LOG": "off",
     # The upstreams are addresses, so this resolver is never used.
     "GATEWAY_RESOLVER": LOOPBACK,
+    "GATEWAY_PUBLIC_URL": "http://localhost:8080",
     "GATEWAY_UPSTREAM_OPTIONS": "",
     # No proxy has this address.
     "GATEWAY_TRUSTED_PROXY": "0.0.0.0/32",
@@ -92,6 +93,7 @@ class Gateway(Component):
             "GATEWAY_LISTEN": LOOPBACK,
             "GATEWAY_PORT": str(self.environment.port("gateway")),
             "GATEWAY_INTERNAL_PORT": str(self.environment.port("gateway-internal")),
+            "GATEWAY_PUBLIC_URL": self.environment.addresses["GATEWAY_URL"],
             "AUTH_UPSTREAM": f"{LOOPBACK}:{self.environment.port('auth')}",
             "TWEET_UPSTREAM": f"{LOOPBACK}:{self.environment.port('tweet')}",
             "SYNC_UPSTREAM": f"{LOOPBACK}:{self.environment.port('sync')}",

@@ -246,6 +246,8 @@ def _reference(name: str, number: Any, digits: Any) -> int | None:
 def _string(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise Unusable(f"{name}: missing" if value is None else f"{name}: {type(value).__name__} instead of a string")
+    if "\0" in value:
+        raise Unusable(f"{name}: a NUL character")
     if not value.isascii():
         try:
             value.encode()

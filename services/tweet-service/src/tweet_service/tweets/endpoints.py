@@ -5,13 +5,13 @@ from typing import Annotated, Any
 
 from bson import ObjectId
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
-from pydantic import PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, PlainValidator, WithJsonSchema
 
 from service_kit.openapi import TOKEN_IS_OPTIONAL, also_needs
 from service_kit.pagination import InvalidCursor
 from service_kit.problems import ValidationFailed, problem_responses
 from service_kit.roles import Scope
-from service_kit.schemas import DatetimeParam, Page
+from service_kit.schemas import DatetimeParam, Page, require_text
 from tweet_service.dependencies import (
     PUBLIC_PROBLEMS,
     WRITER_PROBLEMS,
@@ -136,6 +136,7 @@ async def post_tweet(
     response: Response,
     idempotency_key: Annotated[
         str | None,
+        AfterValidator(require_text),
         Header(
             min_length=1,
             max_length=200,
