@@ -120,15 +120,6 @@ async def test_odd_body(make_client: MakeClient, body: bytes, expected: tuple[in
     assert problem(answer) == expected
 
 
-async def test_text_with_a_nul_is_kept_and_found(make_client: MakeClient, anonymous: httpx.AsyncClient) -> None:
-    posted = await make_client().post("/v1/tweets", json={"text": "nul\0nul #odd\0tag"})
-    assert posted.status_code == 201
-    assert (await anonymous.get(posted.headers["location"])).json()["text"] == "nul\0nul #odd\0tag"
-    assert posted.json()["id"] in [
-        each["id"] for each in (await anonymous.get("/v1/tweets?hashtag=odd")).json()["items"]
-    ]
-
-
 @pytest.mark.parametrize("sign", ["#", "\uff03", ""])
 async def test_hashtag_is_found_with_any_sign(anonymous: httpx.AsyncClient, make_client: MakeClient, sign: str) -> None:
     posted = (await make_client().post("/v1/tweets", json={"text": "\uff03Ｗide"})).json()

@@ -48,7 +48,7 @@ BODIES: dict[tuple[str, str], Json] = {
     ("post", "/v1/browser/register"): _NEW_ACCOUNT,
     ("post", "/v1/login"): _LOGIN,
     ("post", "/v1/browser/login"): _LOGIN,
-    ("post", "/v1/token"): {"grant_type": "password", "username": "nobody_here", "password": PASSWORD},
+    ("post", "/v1/token"): {"grant_type": "password", "username": "nobody_there", "password": PASSWORD},
     ("post", "/v1/refresh"): {"refresh_token": "nobody's"},
     ("post", "/v1/logout"): {"refresh_token": "nobody's"},
     ("patch", "/v1/users/me"): {
@@ -172,9 +172,7 @@ async def test_sql_injection_does_not_log_in(client: httpx.AsyncClient, register
     ):
         content = {"login": name, "password": PASSWORD}
         form = {"data": {"username": name, "password": PASSWORD}} if path == "/v1/token" else {"json": content}
-        expected = (
-            (422, "validation-failed") if "\x00" in name and path == "/v1/login" else (401, "invalid-credentials")
-        )
+        expected = (422, "validation-failed") if "\x00" in name else (401, "invalid-credentials")
         assert problem(await client.post(path, **form)) == expected, name
 
 
@@ -313,8 +311,12 @@ async def test_nul_and_half_a_surrogate_pair_are_refused_and_not_stored(
     before = await stored(rows)
     for odd in ("a\x00b", "a\ud800b"):
         answer = await call(client, endpoint, insider, {**BODIES[endpoint], name: odd})
-        assert problem(answer)[0] == (401 if endpoint[1] == "/v1/token" and name != "grant_type" else 422)
-    assert await stored(rows) == before
+        if endpoint[1] == "/v1/token":
+            # A form has bytes: they are decoded to another text, which no account has.
+            assert problem(answer)[0] in {401, 422}
+        else:
+            assert problem(answer)[0] == 422
+            assert await stored(rows) == before
 
 
 @pytest.mark.parametrize("depth", [100, 100_000])

@@ -29,6 +29,9 @@ def also_needs(scope: Scope, condition: str) -> dict[str, Any]:
     return {MORE_SCOPES: {str(scope): condition}}
 
 
+# The texts of requests have no NUL (`RequestBody`, `QueryTextMiddleware`).
+_TEXT = "^[^\\u0000]*$"
+
 _SCHEMAS = "#/components/schemas/{model}"
 _LIMITED = ("RateLimit", "RateLimit-Policy")
 
@@ -80,6 +83,7 @@ def describe_responses(app: FastAPI) -> None:
             _replace_validation_error(components.setdefault("schemas", {}))
             for operations in schema["paths"].values():
                 for operation in operations.values():
+                    _describe_texts(operation, components["schemas"])
                     _complete(operation)
             app.openapi_schema = schema
         return app.openapi_schema
@@ -105,3 +109,26 @@ def _complete(operation: dict[str, Any]) -> None:
     headers = header_references(REQUEST_ID_HEADER, *(_LIMITED if "429" in responses else ()))
     for status, response in responses.items():
         responses[status] = {**response, "headers": {**headers, **response.get("headers", {})}}
+
+
+def _describe_texts(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Exclude NUL from the texts of an operation's query and body."""
+    queries = (each["schema"] for each in operation.get("parameters", ()) if each["in"] == "query")
+    bodies = (content["schema"] for content in operation.get("requestBody", {}).get("content", {}).values())
+    pending: list[Any] = [*queries, *bodies]
+    seen = set()
+    while pending:
+        schema = pending.pop()
+        if not isinstance(schema, dict) or id(schema) in seen:
+            continue
+        seen.add(id(schema))
+        if _is_any_text(schema):
+            schema["pattern"] = _TEXT
+        if "$ref" in schema:
+            pending.append(schemas[schema["$ref"].removeprefix(_SCHEMAS.format(model=""))])
+        pending += [*schema.get("anyOf", ()), *schema.get("properties", {}).values(), schema.get("items")]
+
+
+def _is_any_text(schema: dict[str, Any]) -> bool:
+    is_unformatted = schema.get("type") == "string" and schema.get("format", "password") == "password"
+    return is_unformatted and schema.keys().isdisjoint({"pattern", "enum", "const"})

@@ -1,11 +1,11 @@
 """Schemas of a login."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints, field_validator
 
 from auth_service.passwords.policy import MAX_LENGTH
-from service_kit.schemas import RequestBody
+from service_kit.schemas import RequestBody, require_text
 
 
 class Login(RequestBody):
@@ -32,3 +32,8 @@ class PasswordGrant(BaseModel):
     scope: str = ""
     client_id: str = ""
     client_secret: str = ""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _require_text(cls, value: Any) -> Any:
+        return require_text(value)
