@@ -107,9 +107,7 @@ class Services:
                 metrics,
                 require_verified_email=must_verify,
             ),
-            profiles=ProfileService(
-                database, reauthenticator, addresses, usernames, limiter, limits, audit, clock
-            ),
+            profiles=ProfileService(database, reauthenticator, addresses, usernames, limiter, limits, audit, clock),
             addresses=addresses,
             passwords=PasswordService(
                 database, hasher, reauthenticator, sessions, outbox, limiter, limits, audit, clock
