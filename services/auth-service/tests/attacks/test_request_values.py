@@ -109,9 +109,9 @@ def call(
 
 
 async def stored(rows: AsyncEngine) -> list[tuple[str, int]]:
-    """A checksum of every table."""
+    """A checksum of every table, except the outbox, which sends and deletes earlier mails meanwhile."""
     async with rows.connect() as connection:
-        tables = ", ".join(await connection.scalars(text("SHOW TABLES")))
+        tables = ", ".join(name for name in await connection.scalars(text("SHOW TABLES")) if name != "outbox")
         return [tuple(row) for row in await connection.execute(text(f"CHECKSUM TABLE {tables}"))]
 
 
