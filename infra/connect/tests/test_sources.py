@@ -116,6 +116,34 @@ async def test_session_with_a_wrong_setting_of_its_own_is_reported(
     assert await source_problem(connectors["mysql-users"]) is None
 
 
+async def test_column_that_debezium_reads_wrong_is_named(
+    connectors: dict[str, Connector], root: AsyncEngine, mysql_root_url: str
+) -> None:
+    schema = f"columns_{secrets.token_hex(4)}"
+    mysql = connectors["mysql-users"]
+    config = {**mysql.config, "table.include.list": f"{schema}.t", "column.exclude.list": f"{schema}.t.left_out"}
+    async with root.connect() as connection:
+        await connection.execute(text(f"CREATE DATABASE {schema}"))
+        await connection.execute(
+            text(
+                f"CREATE TABLE {schema}.t (id INT PRIMARY KEY, plain TEXT, swedish VARCHAR(9) CHARACTER SET swe7, "
+                "left_out VARCHAR(9) CHARACTER SET swe7, size ENUM('s', 'it''s'), list ENUM('a', 'a,b'))"
+            )
+        )
+        await connection.execute(text(f"GRANT SELECT ON {schema}.t TO '{config['database.user']}'@'%'"))
+    try:
+        problem = await source_problem(Connector(mysql.name, config))
+    finally:
+        async with root.connect() as connection:
+            privilege = f"SELECT ON {schema}.t"
+            await connection.execute(text(f"REVOKE {privilege} FROM '{config['database.user']}'@'%'"))
+            await connection.execute(text(f"DROP DATABASE {schema}"))
+    assert problem == (
+        f"MySQL: Debezium reads other text from {schema}.t.swedish, which is swe7: make it utf8mb4; "
+        f"Debezium adds backslashes to members of {schema}.t.list with a comma, backslash or tab"
+    )
+
+
 async def test_account_of_an_earlier_release_needs_no_new_privilege(
     connectors: dict[str, Connector], root: AsyncEngine
 ) -> None:

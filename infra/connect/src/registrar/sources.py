@@ -45,6 +45,13 @@ _SESSIONS = (
     "SELECT variable_name, variable_value, COUNT(*) FROM performance_schema.variables_by_thread "
     "WHERE variable_name IN (%s, %s, %s) GROUP BY variable_name, variable_value"
 )
+# Java has no name for them, or Debezium another one (seen with Debezium 3.6.1; the last two on the embedded runtime).
+_UNREADABLE_CHARACTER_SETS = {"armscii8", "geostd8", "hp8", "keybcs2", "swe7", "eucjpms", "cp1256"}
+_COLUMNS = (
+    "SELECT column_name, character_set_name, column_type FROM information_schema.columns "
+    "WHERE table_schema = %s AND table_name = %s"
+)
+_MEMBER = re.compile(r"'((?:[^']|'')*)'")
 _ACCESS_DENIED = 1142
 _NO_ACCESS_TO_SCHEMA = 1044
 _NO_SUCH_TABLE = 1146
@@ -87,12 +94,15 @@ async def source_problem(connector: Connector) -> str | None:
 
 
 def mysql_problem(
-    settings: Mapping[str, str], sessions: Mapping[str, int] | None = None, grants: Sequence[str] = ()
+    settings: Mapping[str, str],
+    sessions: Mapping[str, int] | None = None,
+    grants: Sequence[str] = (),
+    columns: Sequence[str] = (),
 ) -> str | None:
     """`settings` are global variables. Those of a plugin that is not installed are missing.
 
     `sessions` are the numbers of open sessions with a wrong value of their own, by the name of the variable. `grants`
-    are statements for the rights that the connector's account lacks.
+    are statements for the rights that the connector's account lacks, `columns` say what is wrong with captured columns.
     """
     problems = [
         f"{name} is {settings[name] or 'empty'} instead of {right or 'empty'}: {why}"
@@ -109,6 +119,7 @@ def mysql_problem(
         if settings.get(name, _MYSQL[name][0]) == _MYSQL[name][0]
     ]
     problems += [f"a snapshot would fail, because this right is missing: {grant}" for grant in grants]
+    problems += columns
     return f"MySQL: {'; '.join(problems)}" if problems else None
 
 
@@ -123,7 +134,9 @@ def mongodb_problem(hello: Mapping[str, Any]) -> str | None:
     return None
 
 
-async def _mysql_facts(config: Mapping[str, str]) -> tuple[Mapping[str, str], Mapping[str, int], Sequence[str]]:
+async def _mysql_facts(
+    config: Mapping[str, str],
+) -> tuple[Mapping[str, str], Mapping[str, int], Sequence[str], Sequence[str]]:
     """The arguments of `mysql_problem`."""
     connection: Any = await asyncmy.connect(
         host=config["database.hostname"],
@@ -137,7 +150,9 @@ async def _mysql_facts(config: Mapping[str, str]) -> tuple[Mapping[str, str], Ma
         names = ", ".join(["%s"] * len(_MYSQL_SETTINGS))
         await cursor.execute(f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({names})", _MYSQL_SETTINGS)
         settings = dict(await cursor.fetchall())
-        return settings, await _sessions(cursor), await _missing_grants(cursor, config)
+        captured = _captured_tables(config)
+        grants = await _missing_grants(cursor, config["database.user"], captured)
+        return settings, await _sessions(cursor), grants, await _unreadable_columns(cursor, config, captured)
 
 
 async def _sessions(cursor: Any) -> Mapping[str, int]:
@@ -155,17 +170,39 @@ async def _sessions(cursor: Any) -> Mapping[str, int]:
     return sessions
 
 
-async def _missing_grants(cursor: Any, config: Mapping[str, str]) -> Sequence[str]:
-    """The rights that the account lacks on captured tables, as far as these are named and not matched."""
-    captured = [name.strip() for name in config.get("table.include.list", "").split(",")]
+def _captured_tables(config: Mapping[str, str]) -> Sequence[str]:
+    """As far as they are named and not matched."""
+    captured = (name.strip() for name in config.get("table.include.list", "").split(","))
+    return [name for name in captured if _TABLE.fullmatch(name)]
+
+
+async def _unreadable_columns(cursor: Any, config: Mapping[str, str], captured: Sequence[str]) -> Sequence[str]:
+    """What Debezium reads wrong from the log without an error, in the columns that the account may see."""
+    excluded = {name.strip() for name in config.get("column.exclude.list", "").split(",")}
+    found = []
+    for table in captured:
+        await cursor.execute(_COLUMNS, tuple(table.split(".")))
+        for name, character_set, kind in await cursor.fetchall():
+            column = f"{table}.{name}"
+            if column in excluded:
+                continue
+            if character_set in _UNREADABLE_CHARACTER_SETS:
+                found.append(f"Debezium reads other text from {column}, which is {character_set}: make it utf8mb4")
+            elif kind.startswith("enum(") and any(re.search(r"[,\\\t]", member) for member in _MEMBER.findall(kind)):
+                found.append(f"Debezium adds backslashes to members of {column} with a comma, backslash or tab")
+    return found
+
+
+async def _missing_grants(cursor: Any, account: str, captured: Sequence[str]) -> Sequence[str]:
+    """The rights that the account lacks on captured tables."""
     missing = []
-    for table in (name for name in captured if _TABLE.fullmatch(name)):
+    for table in captured:
         quoted = ".".join(f"`{part}`" for part in table.split("."))
         try:
             await cursor.execute(f"SELECT 1 FROM {quoted} LIMIT 0")  # noqa: S608 - names of letters and digits
         except MySQLError as error:
             if error.args[0] in (_ACCESS_DENIED, _NO_ACCESS_TO_SCHEMA):
-                missing.append(f"GRANT SELECT ON {quoted} TO {config['database.user']}")
+                missing.append(f"GRANT SELECT ON {quoted} TO {account}")
             elif error.args[0] != _NO_SUCH_TABLE:
                 raise
     return missing

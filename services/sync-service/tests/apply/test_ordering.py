@@ -36,7 +36,10 @@ def version(  # noqa: PLR0917 - the tables below are read like tables
     ("incoming", "expected", "why"),
     [
         (version(10, 10), False, "1: the same event again"),
-        (version(9, 11), False, "1: an offset below, whatever the position"),
+        (version(9, 10), False, "1: an offset below, of the same transaction"),
+        (version(9, 11, generation=OTHER_SERVER), False, "1: an offset below, whose position proves nothing"),
+        (version(9, 11), True, "1 does not hold: the log has lost its tail, and gives its offsets again"),
+        (version(10, 11, "d"), True, "1 does not hold: the same, at the offset itself"),
         (version(9, None, "r"), False, "1: a snapshot read that was redelivered"),
         (version(11, 11), True, "a newer event"),
         (version(11, 10), True, "2: another event of the same transaction"),
@@ -54,6 +57,11 @@ def version(  # noqa: PLR0917 - the tables below are read like tables
 )
 def test_live_event_against_a_row_of_offset_10_and_transaction_10(incoming: Version, expected: bool, why: str) -> None:
     assert applies(incoming, version(10, 10)) is expected, why
+
+
+def test_redelivery_after_a_snapshot_read_is_refused_although_that_has_kept_an_older_position() -> None:
+    snapshot = merged(version(10, None, "r"), version(5, 5))
+    assert not applies(version(8, 8), snapshot)
 
 
 def test_first_event_of_a_row_is_always_applied() -> None:

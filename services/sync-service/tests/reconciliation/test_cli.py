@@ -155,6 +155,19 @@ async def test_route_that_can_not_be_compared_does_not_end_the_others(shop: Shop
     assert (things["problem"], things["is_in_agreement"]) == (None, True)
 
 
+async def test_row_that_another_program_has_written_is_compared_and_repaired(shop: Shop) -> None:
+    await run("reconcile", "--repair", **shop.variables)
+    shop.collection.insert_one({"_id": {"shelf": {"b": 1}, "name": "x"}})
+    written = shop.collection.find_one({"_id.shelf": {"$type": "number"}})
+    assert written is not None
+    version = {"stream": "by hand", "offset": "", "epoch": "1", "position": "1@x-y"}
+    shop.collection.update_one({"_id": written["_id"]}, {"$set": {"price": None, "_sync": version}})
+    code, output, errors = await run("reconcile", "--repair", **shop.variables)
+    assert "2 mended" in output, errors
+    assert code == 0
+    assert shop.collection.count_documents({"_sync.deleted_at": None}) == 4
+
+
 async def test_repair_of_too_many_rows_is_exit_code_2(shop: Shop) -> None:
     code, output, errors = await run("reconcile", "--repair", "--max-repairs", "3", **shop.variables)
     assert code == 2

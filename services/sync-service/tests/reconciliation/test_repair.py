@@ -15,6 +15,7 @@ from sync_service.reconciliation import cli
 from sync_service.reconciliation.cli import ReconcileOptions, ReconcileSettings
 from sync_service.reconciliation.compare import ComparisonOptions
 from sync_service.reconciliation.progress import reporting_progress
+from sync_service.reconciliation.reports import RouteReport
 from sync_service.sinks.base import Sink, Written
 
 
@@ -139,6 +140,15 @@ async def test_row_repaired_without_an_event_is_overwritten_by_live_events_only(
     assert len((await comparison.copy(1, "a dead letter", place=1, mode=ApplyMode.RETRY)).applied) == 0
     assert len((await comparison.copy(1, "an event", place=1)).applied) == 1
     assert await comparison.direction.copied() == {1: "an event"}
+
+
+def test_row_that_no_copy_can_hold_does_not_keep_a_copy_in_doubt() -> None:
+    report = RouteReport("things", "a", "b", is_sample=False)
+    report.missing = report.mended = 2
+    report.unfit = 1
+    assert (report.is_in_agreement, report.ends_doubt) == (False, True)
+    report.extra = 1
+    assert not report.ends_doubt
 
 
 class Overtaken:

@@ -32,7 +32,7 @@ from support.polling import eventually
 from sync_service.debezium.extended_json import decode_document
 from sync_service.metrics import SyncMetrics
 from sync_service.routes.config import Route
-from sync_service.routes.converters import FieldType, convert
+from sync_service.routes.converters import FieldType, convert, limited_decimal
 from sync_service.routes.loader import load_routes
 from sync_service.routes.mapping import map_fields
 from sync_service.runner import SyncRunner
@@ -595,3 +595,9 @@ def test_every_field_type_is_documented_with_its_column() -> None:
             )
         ]
         assert column_type(route.fields["x"]) == column
+
+
+def test_zero_with_an_exponent_is_written_with_one_digit() -> None:
+    """Not with a quarter of a billion."""
+    assert str(limited_decimal(10, 2).convert("0e-250000000")) == "0"
+    assert str(limited_decimal(10, 2).convert(Decimal128("0E-6176"))) == "0"

@@ -5,7 +5,9 @@ itself after a crash, and then up to the newest event. So the copy ends right if
 skipped for the readers, who shall not see a row go back; a wrong skip is a loss. So **skip only what is provably older;
 in doubt, apply.**
 
-1. Same topic-partition, and the offset is not above the stored one: a redelivery, skip.
+1. Same topic-partition, and the offset is not above the stored one: a redelivery, skip. Unless the stored transaction
+   provably precedes its own: then the log has lost its tail, with the stored event, and gives its offsets again. (What
+   is stored of a snapshot read may precede it, see 4.)
 2. The transaction provably precedes the stored one in the source's log (`debezium.positions`): a replay, skip.
    Events of one transaction have the same position, and are applied in the order of the topic.
 3. Everything else is applied: snapshot reads, which have no position, and events of another log generation.
@@ -51,7 +53,8 @@ class Version(msgspec.Struct, frozen=True):
 
     @property
     def event(self) -> str:
-        return f"{self.topic_partition}:{self.offset}"
+        """As it is stored. (Of a row that was written by hand it may be any text.)"""
+        return f"{self.topic_partition}:{self.offset}" if self.offset else self.topic_partition
 
     @classmethod
     def stored(cls, event: str, generation: str, position: str | None, operation: str) -> "Version":
@@ -79,13 +82,14 @@ def applies(incoming: Version, stored: Version | None, mode: ApplyMode = ApplyMo
     if mode is ApplyMode.REPAIR:
         return incoming.event == stored.event
     same_partition = incoming.topic_partition == stored.topic_partition
-    if same_partition and incoming.offset <= stored.offset:
-        return False
+    is_redelivered = same_partition and incoming.offset <= stored.offset
     is_older = incoming.position is not None and incoming.position.precedes(stored.position)
-    if mode is ApplyMode.LIVE:
-        return not is_older
     own_position = stored.position if stored.operation != SNAPSHOT_READ else None
     is_newer = own_position is not None and own_position.precedes(incoming.position)
+    if mode is ApplyMode.LIVE:
+        return is_newer or not (is_redelivered or is_older)
+    if is_redelivered:
+        return False
     follows = same_partition and stored.operation != REPAIRED
     return is_newer or (follows and not is_older)
 

@@ -57,12 +57,12 @@ class LogPosition(msgspec.Struct, frozen=True):
 
     @classmethod
     def stored(cls, generation: str | None, text: str | None) -> Self | None:
-        """What was stored. None of a row without a position, and of positions that releases up to 0.1 have stored.
+        """What was stored. None of a row without a position, and of other texts, which prove nothing.
 
-        Those contain a file or a clock alone, so they prove nothing.
+        Releases up to 0.1 have stored a file or a clock alone.
         """
         transaction, at, times = (text or "").partition("@")
         earliest, dash, latest = times.partition("-")
-        if not (generation and at and dash):
+        if not (generation and at and dash and earliest.isdecimal() and latest.isdecimal()):
             return None
         return cls(generation, transaction, int(earliest), int(latest))

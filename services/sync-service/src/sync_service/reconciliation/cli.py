@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -154,6 +155,9 @@ async def _reconcile(
                 report = await _reconciled(route, stores, options, settings, show)
             except CannotCompare as error:
                 report.problem = str(error)
+            except Exception as error:  # noqa: BLE001 - a row that nobody expected must not keep the other routes from it
+                traceback.print_exc()
+                report.problem = f"unexpected error: {type(error).__name__}: {error}"
             reports.append(report)
         return reports
 
@@ -190,8 +194,8 @@ async def _clock(engine: AsyncEngine) -> datetime:
 
 
 async def _close_gaps(engine: AsyncEngine, route: Route, report: RouteReport, begun: datetime) -> int:
-    """Delete the gaps that were known before the comparison: a copy that is proven equal lacks nothing."""
-    if not report.is_proof:
+    """Delete the gaps that were known before the comparison: a copy that is proven to lack nothing is in no doubt."""
+    if not report.ends_doubt:
         return 0
     try:
         return await gaps.forget(engine, route.topic, before=begun)

@@ -71,9 +71,13 @@ class RouteReport:
         return self.found == self.mended and not self.is_lagging and self.problem is None
 
     @property
-    def is_proof(self) -> bool:
-        """Is every row proven equal, possibly after the repair?"""
-        return self.is_in_agreement and not self.is_sample and not self.unsettled
+    def ends_doubt(self) -> bool:
+        """Is every row that a copy can hold proven equal, possibly after the repair?
+
+        A source row that no copy can hold has nothing to do with lost events.
+        """
+        is_known = self.found - self.unfit == self.mended and not self.is_lagging and self.problem is None
+        return is_known and not self.is_sample and not self.unsettled
 
     @property
     def refused_repairs(self) -> str | None:

@@ -171,7 +171,10 @@ def limited_decimal(precision: int, scale: int) -> Conversion:
 
     def convert(value: Any) -> Decimal:
         number = _decimal(value)
-        if number and number.adjusted() >= precision - scale:
+        if not number:
+            # Written with its exponent, a zero may have millions of digits.
+            return Decimal(0)
+        if number.adjusted() >= precision - scale:
             raise ConversionError(f"it has more than {precision - scale} digits before the point")
         # Not by arithmetic, which has 28 digits.
         _, digits, exponent = number.as_tuple()

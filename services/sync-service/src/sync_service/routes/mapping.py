@@ -12,7 +12,10 @@ class DocumentId(dict[str, Any]):
     """A document that is an `_id`. It is hashable like any other key, because it is never changed."""
 
     def __hash__(self) -> int:  # type: ignore[override]  # a dict has none because it can be changed
-        return hash(tuple(self.items()))
+        try:
+            return hash(tuple(self.items()))
+        except TypeError:  # a document in it
+            return hash(repr(self))
 
 
 def map_event_key(route: Route, key: Row) -> tuple[Any, ...]:

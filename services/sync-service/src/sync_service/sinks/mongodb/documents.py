@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from sync_service.apply.ordering import Version
@@ -30,6 +30,7 @@ _DECODING: CodecOptions[Document] = CodecOptions(
 )
 _ASCENDING = [("_id", 1)]
 LOOKED_UP_AT_ONCE = 500
+_BOUNDS_OUT_OF_ORDER = 51175
 
 
 def stored_version(document: Mapping[str, Any]) -> Version | None:
@@ -86,8 +87,14 @@ class Documents:
             cursor = self._collection.find_raw_batches(
                 self._condition, self._projection, sort=_ASCENDING, batch_size=size, **_bounds(lower, upper)
             )
-            async for raw in cursor:
-                yield bson.decode_all(raw, _DECODING)
+            try:
+                async for raw in cursor:
+                    yield bson.decode_all(raw, _DECODING)
+            except OperationFailure as error:
+                # The bounds are in the order of the other store, such as that of bytes. MongoDB's may be another, and
+                # then a range that is not empty there is empty here.
+                if error.code != _BOUNDS_OUT_OF_ORDER:
+                    raise
 
     async def look_up(self, ids: Sequence[Any]) -> list[Document]:
         found: list[Document] = []

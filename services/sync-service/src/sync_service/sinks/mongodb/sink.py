@@ -235,13 +235,13 @@ def _guard(incoming: Version, mode: ApplyMode) -> dict[str, Any]:
         return {"$or": [_ABSENT, same]}
     same_partition = {"$eq": ["$_sync.stream", incoming.topic_partition]}
     not_redelivered = {"$not": {"$and": [same_partition, {"$gte": ["$_sync.offset", incoming.offset]}]}}
+    not_snapshot = {"$ne": ["$_sync.operation", SNAPSHOT_READ]}
+    is_newer = {"$and": [not_snapshot, _follows_stored(incoming.position)]}
     if mode is ApplyMode.LIVE:
-        return {"$and": [not_redelivered, {"$not": _precedes_stored(incoming.position)}]}
+        return {"$or": [{"$and": [not_redelivered, {"$not": _precedes_stored(incoming.position)}]}, is_newer]}
     not_repaired = {"$ne": ["$_sync.operation", REPAIRED]}
     follows_in_topic = {"$and": [same_partition, not_repaired, {"$not": _precedes_stored(incoming.position)}]}
-    not_snapshot = {"$ne": ["$_sync.operation", SNAPSHOT_READ]}
-    newer = {"$or": [{"$and": [not_snapshot, _follows_stored(incoming.position)]}, follows_in_topic]}
-    return {"$or": [_ABSENT, {"$and": [not_redelivered, newer]}]}
+    return {"$or": [_ABSENT, {"$and": [not_redelivered, {"$or": [is_newer, follows_in_topic]}]}]}
 
 
 def _precedes_stored(position: LogPosition | None) -> Any:

@@ -50,11 +50,12 @@ def _precedes(one: str, other: str) -> str:
             <= SUBSTRING_INDEX(SUBSTRING_INDEX({other}.sync_position, '@', -1), '-', 1), FALSE)"""
 
 
+_NEWER = f"(old.sync_operation <> '{SNAPSHOT_READ}' AND {_precedes('old', 'new')})"
 _GUARDS = {
-    ApplyMode.LIVE: f"({_NOT_REDELIVERED} AND NOT {_precedes('new', 'old')})",
+    ApplyMode.LIVE: f"(({_NOT_REDELIVERED} AND NOT {_precedes('new', 'old')}) OR {_NEWER})",
     ApplyMode.RETRY: f"""(
         {_NOT_REDELIVERED}
-        AND ((old.sync_operation <> '{SNAPSHOT_READ}' AND {_precedes("old", "new")})
+        AND ({_NEWER}
              OR ({_SAME_PARTITION} AND old.sync_operation <> '{REPAIRED}' AND NOT {_precedes("new", "old")})))""",
     ApplyMode.REPAIR: "(new.sync_event = old.sync_event)",
 }
