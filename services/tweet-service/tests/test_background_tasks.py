@@ -12,6 +12,7 @@ from pymongo.database import Database
 
 from service_kit.background import TaskEnded
 from service_kit.event_loop import EventLoopMetrics
+from service_kit.sse.limits import StreamClient
 from support.polling import eventually
 from support.task_failures import FAILURES, Failure, cancel_from_outside, fail_first_run, restarts, running_task
 from tweet_service.batching import BatchLoader
@@ -24,6 +25,7 @@ from tweet_service.stream.repository import TweetChanges
 from tweet_service.tweets.service import new_tweet
 
 Documents = Database[dict[str, Any]]
+SOMEONE = StreamClient("192.0.2.1")
 
 
 @asynccontextmanager
@@ -87,7 +89,7 @@ async def test_stream_continues_at_its_position_after_its_task_has_ended(
     others = asyncio.all_tasks()
     async with running_app(settings) as (app, client):
         hub: TweetHub = app.state.stream
-        async with hub.subscription(StreamFilter(), None) as subscription:
+        async with hub.subscription(StreamFilter(), None, SOMEONE) as subscription:
             await subscription.begin()
             await arrives(documents, subscription)
             assert (len(runs), await restarts(client, "tweet-stream")) == (2, 1)
@@ -115,7 +117,7 @@ async def test_cancelled_start_of_the_stream_is_an_error_and_the_next_start_succ
         await cancel_from_outside("tweet-stream-start")
         answer = await asking
         assert (answer.status_code, answer.json()["code"]) == (503, "service-unavailable")
-        async with app.state.stream.subscription(StreamFilter(), None) as subscription:
+        async with app.state.stream.subscription(StreamFilter(), None, SOMEONE) as subscription:
             await subscription.begin()
             await arrives(documents, subscription)
 
