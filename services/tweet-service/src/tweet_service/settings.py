@@ -29,7 +29,7 @@ class Settings(ServiceSettings):
         default=60_000, ge=1, description="Reads per address and minute; a search counts as 20."
     )
     tweet_costly_reads: int = Field(
-        default=2,
+        default=1,
         ge=1,
         description="Searches, trends and large counts that a process runs at the same time; others wait for 2 s.",
     )
