@@ -23,6 +23,7 @@ from embedded_stack import Stack
 from service_kit.mysql import create_engine
 from support.auth_app import AdjustableClock, Form, NewForm, client_of, log_in, running_app
 from support.commands import run_command
+from support.replicas import free_port
 from support.responses import bearer, problem
 
 TICK_SECONDS = 0.01
@@ -68,13 +69,16 @@ async def test_key_of_another_replica_is_found(empty_schema: str) -> None:
         assert found.to_dict()["x"] == known["x"]
 
 
+async def start(**variables: str) -> tuple[int, str, str]:
+    """Not on the default port, which a stack may have."""
+    return await run_command("auth-service", "run", within=60, PORT=str(free_port()), **variables)
+
+
 async def test_start_with_a_wrong_secret_fails_with_one_sentence(empty_schema: str) -> None:
     await prepare(settings_for(empty_schema))
     with pytest.raises(WrongSecret):
         await prepare(settings_for(empty_schema, "another secret altogether"))
-    code, _, errors = await run_command(
-        "auth-service", "run", within=60, MYSQL_URL=empty_schema, AUTH_KEY_ENCRYPTION_SECRET="another secret altogether"
-    )
+    code, _, errors = await start(MYSQL_URL=empty_schema, AUTH_KEY_ENCRYPTION_SECRET="another secret altogether")
     assert code == 1
     assert errors.startswith("error: AUTH_KEY_ENCRYPTION_SECRET is not the secret")
     assert "Traceback" not in errors
@@ -82,9 +86,7 @@ async def test_start_with_a_wrong_secret_fails_with_one_sentence(empty_schema: s
 
 @pytest.mark.integration
 async def test_default_secret_refuses_to_start_in_production() -> None:
-    code, _, errors = await run_command(
-        "auth-service", "run", within=60, MYSQL_URL="mysql://a:b@127.0.0.1:1/auth", ENVIRONMENT="production"
-    )
+    code, _, errors = await start(MYSQL_URL="mysql://a:b@127.0.0.1:1/auth", ENVIRONMENT="production")
     assert code == 1
     assert "AUTH_KEY_ENCRYPTION_SECRET" in errors
     assert "Traceback" not in errors
@@ -102,7 +104,7 @@ async def test_default_secret_refuses_to_start_in_production() -> None:
     ],
 )
 async def test_address_of_the_database_is_checked_like_every_setting(variables: dict[str, str]) -> None:
-    code, _, errors = await run_command("auth-service", "run", within=60, ENVIRONMENT="production", **variables)
+    code, _, errors = await start(ENVIRONMENT="production", **variables)
     assert code == 1
     assert errors.startswith("error: the configuration is not valid: ")
     assert "MYSQL_URL" in errors
@@ -114,7 +116,7 @@ async def test_start_with_a_newer_schema_fails_with_one_sentence(empty_schema: s
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     await engine.dispose()
-    code, _, errors = await run_command("auth-service", "run", within=60, MYSQL_URL=empty_schema)
+    code, _, errors = await start(MYSQL_URL=empty_schema)
     assert code == 1
     assert "9999" in errors
     assert "Traceback" not in errors
