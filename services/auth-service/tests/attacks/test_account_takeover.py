@@ -5,6 +5,9 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from support.auth_app import (
     AdjustableClock,
@@ -20,6 +23,7 @@ from support.polling import eventually
 from support.responses import bearer, problem
 
 ABOUT_TO_CHANGE, CHANGED = "about to change", "email address was changed"
+UNDONE = "a change of your email address was undone"
 CONFIRM_NEW, RESET = "confirm your new email address", "choose a new password"
 NEW_PASSWORD = "a rather different passphrase"
 
@@ -259,3 +263,149 @@ async def test_change_of_the_password_ends_all_other_links(account: Account) -> 
         lambda token: token != unconfirmed,
     )
     assert (await account.client.post("/v1/email/verify", json={"token": newer})).status_code == 204
+
+
+async def test_owner_who_returns_to_the_former_address_ends_the_links_of_the_thief(
+    account: Account, clock: AdjustableClock
+) -> None:
+    old, thiefs = account.form["email"], "thief-14@example.org"
+    await account.change(thiefs)
+    assert (await account.request_change("thief-14-next@example.org")).status_code == 200
+    earlier = await account.mailbox.token(thiefs, ABOUT_TO_CHANGE)
+    clock.advance(hours=48)
+    await account.log_in()
+    await account.change(old)
+    assert (await account.change_password(NEW_PASSWORD)).status_code == 204
+    await account.mailbox.text(thiefs, UNDONE)
+    assert problem(await account.undo(earlier)) == (422, "invalid-undo-token")
+    subjects = await account.mailbox.subjects(thiefs)
+    assert [ABOUT_TO_CHANGE in subject for subject in subjects].count(True) == 1, "no link from the return"
+    assert not any(CHANGED in subject for subject in subjects)
+    profile = await account.profile()
+    assert (profile["email"], profile["email_verified"]) == (old, True)
+
+
+async def test_thief_can_not_cancel_the_return_to_the_former_address(account: Account) -> None:
+    old, thiefs = account.form["email"], "thief-15@example.org"
+    await account.change(thiefs)
+    assert (await account.request_change(old)).status_code == 200
+    confirm = await account.mailbox.token(old, CONFIRM_NEW)
+    assert not any(ABOUT_TO_CHANGE in subject for subject in await account.mailbox.subjects(thiefs))
+    assert (await account.client.post("/v1/email/verify", json={"token": confirm})).status_code == 204
+
+
+async def test_return_that_was_requested_within_72_hours_may_be_confirmed_later(
+    account: Account, app: FastAPI, clock: AdjustableClock
+) -> None:
+    old, thiefs = account.form["email"], "thief-16@example.org"
+    await account.change(thiefs)
+    clock.advance(hours=71)
+    await account.log_in()
+    assert (await account.request_change(old)).status_code == 200
+    confirm = await account.mailbox.token(old, CONFIRM_NEW)
+    clock.advance(hours=2)
+    await app.state.housekeeper.clean_up()
+    assert (await account.client.post("/v1/email/verify", json={"token": confirm})).status_code == 204
+    await account.mailbox.text(thiefs, UNDONE)
+    assert not any(CHANGED in subject for subject in await account.mailbox.subjects(thiefs))
+
+
+async def test_return_after_72_hours_is_a_change_like_any_other(account: Account, clock: AdjustableClock) -> None:
+    old, newer = account.form["email"], "newer-17@example.org"
+    await account.change(newer)
+    clock.advance(hours=72, seconds=1)
+    await account.log_in()
+    await account.change(old)
+    assert (await account.undo(await account.mailbox.token(newer, CHANGED))).status_code == 204
+    await account.log_in()
+    assert (await account.profile())["email"] == newer
+
+
+async def test_return_of_the_thief_to_a_later_address_keeps_the_links_of_the_owner(account: Account) -> None:
+    old = account.form["email"]
+    await account.change("thief-18@example.org")
+    owners = await account.mailbox.token(old, CHANGED)
+    first = await account.mailbox.token("thief-18@example.org", CONFIRM_NEW)
+    await account.change("thief-19@example.org")
+    assert (await account.request_change("thief-18@example.org")).status_code == 200
+    confirm = await eventually(
+        lambda: account.mailbox.token("thief-18@example.org", CONFIRM_NEW), lambda token: token != first
+    )
+    assert (await account.client.post("/v1/email/verify", json={"token": confirm})).status_code == 204
+    assert (await account.undo(owners)).status_code == 204
+    await account.log_in()
+    assert (await account.profile())["email"] == old
+
+
+async def test_undo_notifies_the_replaced_address_without_a_link(account: Account) -> None:
+    await account.change("thief-20@example.org")
+    assert (await account.undo(await account.mailbox.token(account.form["email"], CHANGED))).status_code == 204
+    assert "token=" not in await account.mailbox.text("thief-20@example.org", UNDONE)
+
+
+async def set_active(account: Account, admin: RegisteredUser, is_active: bool) -> None:
+    change = {"is_active": is_active}
+    answer = await account.client.patch(f"/v1/users/{account.id}", json=change, headers=bearer(admin))
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("is_reactivated", [False, True])
+async def test_deactivated_account_does_not_move(account: Account, admin: RegisteredUser, is_reactivated: bool) -> None:
+    thiefs = f"thief-21-{is_reactivated}@example.org"
+    reset = await account.reset_token(account.form["email"])
+    assert (await account.request_change(thiefs)).status_code == 200
+    confirm = await account.mailbox.token(thiefs, CONFIRM_NEW)
+    await set_active(account, admin, False)
+    if is_reactivated:
+        await set_active(account, admin, True)
+    refused = await account.client.post("/v1/email/verify", json={"token": confirm})
+    assert problem(refused) == (422, "invalid-email-token")
+    assert problem(await account.reset(reset)) == (422, "invalid-reset-token")
+    answer = await account.client.get(f"/v1/users/{account.id}", headers=bearer(admin))
+    assert answer.json()["email"] == account.form["email"]
+    if is_reactivated:
+        await account.log_in()
+        assert (await account.profile())["pending_email"] is None
+
+
+async def test_token_of_an_account_that_an_earlier_release_deactivated_confirms_nothing(
+    account: Account, rows: AsyncEngine
+) -> None:
+    confirm = await account.mailbox.token(account.form["email"], "confirm your email address")
+    async with rows.begin() as connection:
+        await connection.execute(text("UPDATE users SET is_active = 0 WHERE id = :id"), {"id": account.id})
+    refused = await account.client.post("/v1/email/verify", json={"token": confirm})
+    assert problem(refused) == (422, "invalid-email-token")
+
+
+async def test_owner_of_a_deactivated_account_can_undo_a_change(account: Account, admin: RegisteredUser) -> None:
+    old = account.form["email"]
+    await account.change("thief-22@example.org")
+    undo = await account.mailbox.token(old, CHANGED)
+    await set_active(account, admin, False)
+    assert (await account.undo(undo)).status_code == 204
+    login = {"login": account.form["username"], "password": account.form["password"]}
+    assert problem(await account.client.post("/v1/login", json=login)) == (401, "invalid-credentials")
+    await set_active(account, admin, True)
+    assert (await account.reset(await account.reset_token(old))).status_code == 204
+    await account.log_in()
+    assert (await account.profile())["email"] == old
+
+
+async def test_request_that_waits_for_a_deactivation_starts_no_change(
+    account: Account, rows: AsyncEngine, engine: AsyncEngine
+) -> None:
+    """It was authenticated before, and would leave a token for the time after a reactivation."""
+    async with rows.begin() as connection:
+        await connection.execute(text("UPDATE users SET is_active = 0 WHERE id = :id"), {"id": account.id})
+        request = asyncio.create_task(account.request_change("thief-23@example.org"))
+        await eventually(lambda: _lock_waits(engine), lambda waits: waits > 0)
+    assert problem(await request) == (401, "invalid-token")
+
+
+async def _lock_waits(engine: AsyncEngine) -> int:
+    async with engine.connect() as connection:
+        statement = text(
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%FROM users%FOR UPDATE' AND time > 0"
+        )
+        return int(await connection.scalar(statement) or 0)

@@ -19,6 +19,7 @@ KINDS: dict[MailKind, Callable[[MailComposer, str], Mail]] = {
     MailKind.EMAIL_CHANGED_NOTICE: lambda by, to: by.email_changed_notice(
         to, "Ada", when=EXPIRES, token=TOKEN, expires=EXPIRES
     ),
+    MailKind.EMAIL_RESTORED_NOTICE: lambda by, to: by.email_restored_notice(to, "Ada", when=EXPIRES),
     MailKind.CHANGE_TO_TAKEN_EMAIL: lambda by, to: by.change_to_taken_email(to, "Ada"),
     MailKind.RESET_PASSWORD: lambda by, to: by.reset_password(to, "Ada", token=TOKEN, minutes=10, expires=EXPIRES),
     MailKind.PASSWORD_CHANGED_NOTICE: lambda by, to: by.password_changed_notice(to, "Ada", when=EXPIRES),
@@ -29,6 +30,7 @@ SAYS = {
     MailKind.CONFIRM_NEW_EMAIL: [f"{BASE}/confirm-email#token={TOKEN}", "31 January 2040, 12:00 UTC"],
     MailKind.EMAIL_CHANGE_NOTICE: [f"{BASE}/undo-email#token={TOKEN}", "31 January 2040, 12:00 UTC"],
     MailKind.EMAIL_CHANGED_NOTICE: [f"{BASE}/undo-email#token={TOKEN}", "31 January 2040, 12:00 UTC"],
+    MailKind.EMAIL_RESTORED_NOTICE: ["31 January 2040, 12:00 UTC"],
     MailKind.CHANGE_TO_TAKEN_EMAIL: [f"{BASE}/login"],
     MailKind.RESET_PASSWORD: [f"{BASE}/reset-password#token={TOKEN}", "10 minutes"],
     MailKind.PASSWORD_CHANGED_NOTICE: [f"{BASE}/forgot-password", "31 January 2040, 12:00 UTC"],

@@ -77,7 +77,10 @@ async def read_user(
 @router.patch(
     "/users/{user_id}",
     summary="Change a user's name or role, or deactivate or reactivate an account",
-    description="A new role and a deactivation revoke all access tokens of the user.",
+    description=(
+        "A new role and a deactivation revoke all access tokens of the user. A deactivation also ends a change of the "
+        "address that is not confirmed yet, and all mailed links except those that undo a change."
+    ),
     responses=problem_responses(*_PROBLEMS, UserNotFound, LastAdmin),
 )
 async def change_user(

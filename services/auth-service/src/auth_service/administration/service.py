@@ -8,6 +8,7 @@ from auth_service.audit.models import Event
 from auth_service.audit.service import AuditTrail
 from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
+from auth_service.one_time_tokens.repository import OneTimeTokenRepository
 from auth_service.sessions.service import SessionService
 from auth_service.users.models import User
 from auth_service.users.problems import UserNotFound
@@ -65,7 +66,8 @@ class AdministrationService:
         return user
 
     async def change(self, user_id: str, change: UserChange, actor: User, client: ClientInfo) -> User:
-        """Change an account. A new role revokes access tokens with the old one. A deactivation ends all sessions.
+        """Change an account. A new role revokes access tokens with the old one. A deactivation ends all sessions,
+        a change of the address that is not confirmed yet, and all one-time tokens except those that undo a change.
 
         Raises `UserNotFound`, `LastAdmin`.
         """
@@ -93,6 +95,9 @@ class AdministrationService:
                 user.is_active = change.is_active
             if is_deactivated:
                 await self.sessions.revoke(session, user)
+                # An intruder may have caused them, and would use them after a reactivation.
+                user.credential.pending_email = None
+                await OneTimeTokenRepository(session).withdraw_all(user.id)
             if change.name is not None:
                 user.name = change.name
             user.updated_at = self.clock()

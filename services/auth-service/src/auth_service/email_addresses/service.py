@@ -57,27 +57,36 @@ class EmailAddressService:
         """Begin to change a locked user's address: mail a link to each of the two mailboxes.
 
         The work and the response are the same whether or not another account has the address. Only the mail to it
-        differs, which is written later (`outbox.writing`).
+        differs, which is written later (`outbox.writing`). The present address gets no link if the user returns to an
+        address that an older link protects: an intruder who reads the present mailbox could cancel the return.
         """
         user.credential.pending_email = email
         await self._mail_link(session, MailKind.CONFIRM_NEW_EMAIL, Purpose.CONFIRM_EMAIL, user, email)
-        await self._mail_link(session, MailKind.EMAIL_CHANGE_NOTICE, Purpose.UNDO_EMAIL, user, user.email)
+        if await OneTimeTokenRepository(session).protected_since(user.id, email, self.clock()) is None:
+            await self._mail_link(session, MailKind.EMAIL_CHANGE_NOTICE, Purpose.UNDO_EMAIL, user, user.email)
 
     async def confirm(self, token: str, client: ClientInfo) -> None:
         """Confirm the address that the token was mailed to. Raises `InvalidEmailToken`, `EmailTaken`.
 
-        A changed address ends all one-time tokens of the account. The old address gets a link that undoes the change.
+        A changed address ends all one-time tokens of the account, except those that undo a change. The old address
+        gets a link that undoes this one. If the user requested the return to an address while a link protected it, the
+        return is an undo: the links of the later addresses end, and the old one gets a notice only.
         """
         async with self.database.transaction() as session:
             used, user = await self._use(session, Purpose.CONFIRM_EMAIL, token)
-            if used is None or user is None:
+            if used is None or user is None or not user.is_active:
                 raise InvalidEmailToken
             old = user.email
             is_new = used.email != old
             await self._set(session, user, used.email)
             if is_new:
-                await OneTimeTokenRepository(session).withdraw_all(user.id)
-                await self._mail_link(session, MailKind.EMAIL_CHANGED_NOTICE, Purpose.UNDO_EMAIL, user, old)
+                tokens = OneTimeTokenRepository(session)
+                since = await tokens.protected_since(user.id, used.email, used.created_at)
+                await tokens.withdraw_all(user.id, undo_since=since)
+                if since is None:
+                    await self._mail_link(session, MailKind.EMAIL_CHANGED_NOTICE, Purpose.UNDO_EMAIL, user, old)
+                else:
+                    await self.outbox.put(session, MailKind.EMAIL_RESTORED_NOTICE, old, user=user)
             await self.audit.record(
                 session, Event.USER_UPDATED, client, user_id=user.id, email_confirmed=True, is_new=is_new
             )
@@ -86,17 +95,21 @@ class EmailAddressService:
         """Restore the address that the token was mailed to, or cancel a change that is not confirmed yet.
 
         An intruder may have made the change and know the password. So this ends all sessions, all one-time tokens
-        except those of still older addresses, and the use of the password for sensitive actions. Raises
-        `InvalidUndoToken`, and `EmailTaken`, which no account can cause while `ensure_not_held` is called.
+        except those of still older addresses, and the use of the password for sensitive actions. The replaced address
+        gets a notice. It works for an inactive account, too, because it protects the owner; the account stays inactive.
+        Raises `InvalidUndoToken`, and `EmailTaken`, which no account can cause while `ensure_not_held` is called.
         """
         async with self.database.transaction() as session:
             used, user = await self._use(session, Purpose.UNDO_EMAIL, token)
             if used is None or user is None:
                 raise InvalidUndoToken
+            replaced = user.email
             await self._set(session, user, used.email)
             user.credential.is_password_reset_due = True
             await OneTimeTokenRepository(session).withdraw_all(user.id, undo_since=used.created_at)
             await self.sessions.revoke(session, user)
+            if used.email != replaced:
+                await self.outbox.put(session, MailKind.EMAIL_RESTORED_NOTICE, replaced, user=user)
             await self.audit.record(session, Event.USER_UPDATED, client, user_id=user.id, email_restored=True)
 
     async def ensure_not_held(self, session: AsyncSession, user: User) -> None:
@@ -117,10 +130,12 @@ class EmailAddressService:
             ]
             limit = await self.limiter.take(session, counted)
             user = await UserRepository(session).lock(caller.id)
-            if user is not None and user.pending_email:
+            if user is None or not user.is_active:
+                return limit  # it was deactivated or deleted in the meantime
+            if user.pending_email:
                 new = user.pending_email
                 await self._mail_link(session, MailKind.CONFIRM_NEW_EMAIL, Purpose.CONFIRM_EMAIL, user, new)
-            elif user is not None and not user.email_verified:
+            elif not user.email_verified:
                 await self.ask_to_confirm(session, user)
         return limit
 

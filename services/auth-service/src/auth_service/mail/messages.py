@@ -30,6 +30,7 @@ class MailKind(StrEnum):
     CONFIRM_NEW_EMAIL = "confirm_new_email"
     EMAIL_CHANGE_NOTICE = "email_change_notice"
     EMAIL_CHANGED_NOTICE = "email_changed_notice"
+    EMAIL_RESTORED_NOTICE = "email_restored_notice"
     CHANGE_TO_TAKEN_EMAIL = "change_to_taken_email"
     RESET_PASSWORD = "reset_password"  # noqa: S105 - a kind of mail
     PASSWORD_CHANGED_NOTICE = "password_changed_notice"  # noqa: S105 - a kind of mail
@@ -41,6 +42,7 @@ _SUBJECTS = {
     MailKind.CONFIRM_NEW_EMAIL: "Tandem: confirm your new email address",
     MailKind.EMAIL_CHANGE_NOTICE: "Tandem: your email address is about to change",
     MailKind.EMAIL_CHANGED_NOTICE: "Tandem: your email address was changed",
+    MailKind.EMAIL_RESTORED_NOTICE: "Tandem: a change of your email address was undone",
     MailKind.CHANGE_TO_TAKEN_EMAIL: "Tandem: your email address is already in use",
     MailKind.RESET_PASSWORD: "Tandem: choose a new password",
     MailKind.PASSWORD_CHANGED_NOTICE: "Tandem: your password was changed",
@@ -117,6 +119,10 @@ class MailComposer:
         return self._compose(
             MailKind.EMAIL_CHANGED_NOTICE, to, name, when=when, link=link, token=token, expires=expires
         )
+
+    def email_restored_notice(self, to: str, name: str, *, when: datetime) -> Mail:
+        """To the address that a former one has replaced. It has no link, because an intruder may read it."""
+        return self._compose(MailKind.EMAIL_RESTORED_NOTICE, to, name, when=when)
 
     def change_to_taken_email(self, to: str, name: str) -> Mail:
         """To the owner of an address after another account requested to change to it. `name` is the owner's."""

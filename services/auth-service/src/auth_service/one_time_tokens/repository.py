@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.database import rows_affected
@@ -65,6 +65,20 @@ class OneTimeTokenRepository:
         if undo_since is not None:
             ends |= OneTimeToken.created_at >= undo_since
         await self._session.execute(delete(OneTimeToken).where(OneTimeToken.user_id == user_id, ends))
+
+    async def protected_since(self, user_id: str, email: str, now: datetime) -> datetime | None:
+        """When the oldest link was issued with which the user can restore this address now. None if there is no link.
+
+        The links of later addresses are newer: an intruder can have caused them only after the change.
+        """
+        query = select(func.min(OneTimeToken.created_at)).where(
+            OneTimeToken.user_id == user_id,
+            OneTimeToken.purpose == Purpose.UNDO_EMAIL,
+            OneTimeToken.email == email,
+            OneTimeToken.expires_at > now,
+        )
+        since: datetime | None = await self._session.scalar(query)
+        return since
 
     async def is_held(self, email: str, now: datetime, *, except_user_id: str) -> bool:
         """Whether another user may still restore this address."""

@@ -56,6 +56,8 @@ class MailWriter:
             return None
         if row.kind == MailKind.PASSWORD_CHANGED_NOTICE:
             return self.mails.password_changed_notice(to, user.name, when=row.created_at)
+        if row.kind == MailKind.EMAIL_RESTORED_NOTICE:
+            return self.mails.email_restored_notice(to, user.name, when=row.created_at)
         link = await self._link(session, row)
         return await self._with_link(session, row, to, user, link) if link else None
 

@@ -51,8 +51,8 @@ class PasswordService:
             # Each change sends a mail.
             await self.limiter.take(session, [Subject(self.limits.password_change_account, user.id)])
             changed = await UserRepository(session).lock(user.id)
-            if changed is None:
-                raise WrongCurrentPassword  # it was deleted in the meantime
+            if changed is None or not changed.is_active:
+                raise WrongCurrentPassword  # it was deactivated or deleted in the meantime
             await self.reauthenticator.accept(session, changed, verified_hash)
             await self._set(session, changed, new_hash, client, reason="changed", except_id=session_id)
 

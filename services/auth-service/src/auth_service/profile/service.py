@@ -87,8 +87,8 @@ class ProfileService:
 
 
 async def _existing(users: UserRepository, user_id: str) -> User:
-    """Lock the caller's account. Raises `InvalidToken` if it was deleted after the request began."""
+    """Lock the caller's account. Raises `InvalidToken` if it was deactivated or deleted in the meantime."""
     user = await users.lock(user_id)
-    if user is None:
+    if user is None or not user.is_active:
         raise InvalidToken
     return user
