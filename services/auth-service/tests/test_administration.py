@@ -201,12 +201,20 @@ async def test_last_admin_can_not_be_removed(
 ) -> None:
     last = await register(role="admin")
     await _demote_all_admins_except(rows, last)
-    paths = [user_path(last)] if change else [user_path(last), "/v1/users/me"]
-    for path in paths:
-        body = change or {"current_password": last["form"]["password"]}
-        answer = await client.request("PATCH" if change else "DELETE", path, json=body, headers=bearer(last))
-        assert problem(answer) == (409, "last-admin")
+    method, path = ("PATCH", user_path(last)) if change else ("DELETE", "/v1/users/me")
+    body = change or {"current_password": last["form"]["password"]}
+    answer = await client.request(method, path, json=body, headers=bearer(last))
+    assert problem(answer) == (409, "last-admin")
     assert (await client.get("/v1/users/me", headers=bearer(last))).json()["role"] == "admin"
+
+
+async def test_stolen_token_of_an_admin_does_not_delete_the_own_account(
+    client: httpx.AsyncClient, register: Register
+) -> None:
+    user = await register(role="admin")
+    answer = await client.delete(user_path(user), headers=bearer(user))
+    assert problem(answer) == (403, "reauthentication-required")
+    assert (await client.get("/v1/users/me", headers=bearer(user))).status_code == 200
 
 
 async def test_one_of_two_admins_who_demote_each_other_remains(

@@ -314,6 +314,21 @@ async def test_login_needs_a_confirmed_email_if_so_configured(
     assert (await verifying.post("/v1/login", json=login)).status_code == 200
 
 
+async def test_username_that_is_not_free_does_not_reveal_whether_an_address_is(
+    verifying: httpx.AsyncClient, register: Register, new_form: NewForm
+) -> None:
+    owner, other = await register(), await register()
+    held = owner["form"]["username"]
+    renamed = await verifying.patch("/v1/users/me", json={"username": f"{held}_new"}, headers=bearer(owner))
+    assert renamed.status_code == 200
+    for username in (held, other["form"]["username"]):
+        answers = [
+            problem(await verifying.post("/v1/register", json=new_form() | {"username": username, **email}))
+            for email in ({}, {"email": other["form"]["email"]})
+        ]
+        assert answers == [(409, "username-taken")] * 2
+
+
 async def test_registration_with_a_taken_email_notifies_only_its_owner(
     verifying: httpx.AsyncClient, registered: RegisteredUser, new_form: NewForm, mailbox: Mailbox
 ) -> None:

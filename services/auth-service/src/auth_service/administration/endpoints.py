@@ -13,6 +13,7 @@ from auth_service.authorization import SCOPE_PROBLEMS, CallerMayReadAudit, Calle
 from auth_service.client_info import ClientInfoDep
 from auth_service.dependencies import DatabaseDep, service
 from auth_service.pagination import BeforeId, PageSize
+from auth_service.passwords.problems import ReauthenticationRequired
 from auth_service.users.problems import LastAdmin, UserNotFound
 from auth_service.users.schemas import UserProfile
 from service_kit.pagination import InvalidCursor, encode_cursor, page_response, set_link_header, split_page
@@ -97,7 +98,8 @@ async def change_user(
     "/users/{user_id}",
     status_code=204,
     summary="Delete an account permanently",
-    responses=problem_responses(*_PROBLEMS, UserNotFound, LastAdmin),
+    description="Your own only by `DELETE /v1/users/me`, which asks for your password.",
+    responses=problem_responses(*_PROBLEMS, ReauthenticationRequired, UserNotFound, LastAdmin),
 )
 async def delete_user(
     caller: CallerMayWriteUsers, user_id: UserId, administration: AdministrationServiceDep, client: ClientInfoDep

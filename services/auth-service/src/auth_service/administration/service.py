@@ -9,6 +9,7 @@ from auth_service.audit.service import AuditTrail
 from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
 from auth_service.one_time_tokens.repository import OneTimeTokenRepository
+from auth_service.passwords.problems import ReauthenticationRequired
 from auth_service.sessions.service import SessionService
 from auth_service.users.models import User
 from auth_service.users.problems import UserNotFound
@@ -108,7 +109,9 @@ class AdministrationService:
         return user
 
     async def delete(self, user_id: str, actor: User, client: ClientInfo) -> None:
-        """Raises `UserNotFound`, `LastAdmin`."""
+        """Raises `UserNotFound`, `LastAdmin`, and `ReauthenticationRequired` for the actor's own account."""
+        if user_id == actor.id:
+            raise ReauthenticationRequired("Delete your own account by DELETE /v1/users/me, with your password.")
         async with self.database.transaction() as session:
             users = UserRepository(session)
             admins = await users.lock_active_admins()

@@ -111,11 +111,8 @@ class RegistrationService:
             return None
         async with self.database.transaction() as session:
             # Saves a hash if a value is taken. The unique indexes find a concurrent registration.
-            users = UserRepository(session)
-            is_held = await self.usernames.is_held(session, registration.username)
-            if is_held or await users.get_by_username(registration.username):
-                raise UsernameTaken
-            if await users.get_by_email(registration.email):
+            await self._ensure_username_is_free(session, registration.username)
+            if await UserRepository(session).get_by_email(registration.email):
                 raise EmailTaken
         password_hash = await self.hasher.hash(registration.password, rank=rank)
         async with self.database.transaction() as session:
@@ -133,6 +130,8 @@ class RegistrationService:
         Only storing a new account takes some milliseconds longer, which the padding hides.
         """
         async with self.database.transaction() as session:
+            # Before the address: otherwise a username that is not free would reveal whether the address is.
+            await self._ensure_username_is_free(session, registration.username)
             await self._take_mail(session, registration.email)
         password_hash = await self.hasher.hash(registration.password, rank=rank)
         async with pad_duration(_PADDING_SECONDS):
@@ -142,6 +141,11 @@ class RegistrationService:
                     await self.addresses.ask_to_confirm(session, user)
             except EmailTaken:
                 await self.addresses.notify_owner_of_registration(registration.email)
+
+    async def _ensure_username_is_free(self, session: AsyncSession, username: str) -> None:
+        """Raises `UsernameTaken`."""
+        if await self.usernames.is_held(session, username) or await UserRepository(session).get_by_username(username):
+            raise UsernameTaken
 
     async def _take_mail(self, session: AsyncSession, email: str) -> None:
         """Count the mail to a mailbox, whether or not an account has it. Raises `TooManyRequests`."""
