@@ -81,7 +81,6 @@ class Users:
             "id": f"u{number:05d}",
             "username": f"user{number}",
             "name": content,
-            "email": "a@example.com",
             "role": "customer",
             "is_active": number % 2,
             "tokens_valid_after": WHEN if number % 3 == 0 else None,

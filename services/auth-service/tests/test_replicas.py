@@ -263,7 +263,7 @@ async def test_burst_of_guesses_does_not_exceed_the_quota(
 @pytest.mark.parametrize("is_taken", [False, True])
 async def test_concurrent_guess_is_counted(app: FastAPI, is_taken: bool) -> None:
     policy = BackoffPolicy("guesses", quota=1, window=timedelta(minutes=1), max_delay=timedelta(minutes=1))
-    limiter, subject = AttemptLimiter(utc_now), Subject(policy)
+    limiter, subject = AttemptLimiter(utc_now), Subject(policy, "all")
     async with app.state.database.reading() as session:
         snapshot = await limiter.snapshot(session, [subject])
         assert limiter.check(snapshot, [subject]) is not None

@@ -4,7 +4,8 @@ All clients have the same address, TLS and SASL settings. If one can't connect, 
 reason.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +29,9 @@ from service_kit.kafka_settings import (
     SecurityProtocol,
     tls_context,
 )
+
+# A broker that answers does so within milliseconds.
+START_GRACE_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +102,7 @@ class KafkaClients:
         """
         try:
             with stray_cancellations(KafkaError):
-                await (client.bootstrap() if isinstance(client, AIOKafkaClient) else client.start())
+                await _finished(client.bootstrap() if isinstance(client, AIOKafkaClient) else client.start())
         except (KafkaError, OSError, TimeoutError) as error:
             await stop(client)
             raise KafkaUnavailable(await self.explain(error)) from error
@@ -146,6 +150,21 @@ class KafkaClients:
             "sasl_plain_username": self.sasl_username,
             "sasl_plain_password": self.sasl_password,
         }
+
+
+async def _finished(start: Coroutine[Any, Any, None]) -> None:
+    """Await the start of a client. If the caller is cancelled, the start may still finish, for `START_GRACE_SECONDS`.
+
+    aiokafka does not close a connection whose first metadata it awaits when it is cancelled.
+    """
+    starting = asyncio.ensure_future(start)
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait([starting], timeout=START_GRACE_SECONDS)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        raise
 
 
 async def stop(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient | AIOKafkaClient) -> None:

@@ -12,6 +12,7 @@ from support.sync_harness import SyncHarness, becomes, tweet_event, tweet_id
 from sync_service.dead_letters.limits import DeadLetterLimits
 from sync_service.dead_letters.router import DeadLetterRouter
 from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
+from sync_service.routes.exclusion import ExcludedFields
 
 # As much as fits into a record by the defaults of producer and broker.
 BIGGEST = 1_048_400
@@ -72,7 +73,9 @@ async def test_existing_dead_letters_are_known_in_every_batch(harness: SyncHarne
     records = await read_records(harness.settings.kafka_bootstrap_servers, harness.tweets_topic)
 
     async def one_event_a_batch() -> None:
-        router = DeadLetterRouter("tweets", letters, reader, DeadLetterLimits(max_consecutive=10, max_ratio=1))
+        router = DeadLetterRouter(
+            "tweets", letters, reader, DeadLetterLimits(max_consecutive=10, max_ratio=1), ExcludedFields([])
+        )
         for record in records:
             batch = router.begin([record], "id-of-the-topic")
             await batch.send_to_dead_letters(record, "VALUE_CONVERTER", ValueError("broken"))
