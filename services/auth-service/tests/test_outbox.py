@@ -20,6 +20,8 @@ from auth_service.audit.service import AuditTrail
 from auth_service.client_info import ClientInfo
 from auth_service.database import Database, new_id, utc_now
 from auth_service.keys.encryption import KeyCipher
+from auth_service.limits.policies import Limits
+from auth_service.limits.service import AttemptLimiter
 from auth_service.mail.links import Links
 from auth_service.mail.messages import Mail, MailComposer, MailKind
 from auth_service.mail.smtp import SmtpServer
@@ -57,18 +59,19 @@ class Harness:
         cipher = KeyCipher(settings.auth_key_encryption_secret.get_secret_value())
         self.outbox = Outbox(cipher, self.clock)
         mails = MailComposer(settings.auth_mail_from, Links(BASE), self.clock)
-        self.writer = MailWriter(database, self.outbox, mails, AuditTrail(self.clock), self.clock)
+        audit, limiter = AuditTrail(self.clock), AttemptLimiter(self.clock)
+        self.writer = MailWriter(database, self.outbox, mails, audit, limiter, Limits.of(settings), self.clock)
 
-    async def user(self) -> User:
+    async def user(self, email: str | None = None, *, is_confirmed: bool = False) -> User:
         user_id, now = new_id(), utc_now()
         user = User(
             id=user_id,
             username=f"u{user_id[-10:]}",
             name="Ada",
-            email=new_address(),
+            email=email or new_address(),
             created_at=now,
             updated_at=now,
-            credential=Credential(password_hash="x"),
+            credential=Credential(password_hash="x", email_verified_at=now if is_confirmed else None),
         )
         async with self.database.transaction() as session:
             await UserRepository(session).create(user)
@@ -83,6 +86,19 @@ class Harness:
             token = await OneTimeTokenRepository(session).issue(purpose, user, user.email, self.clock())
             await self.outbox.put(session, kind, user.email, user=user, token=token)
         return token
+
+    async def is_written(self, kind: MailKind, user: User, purpose: Purpose | None = None) -> bool:
+        """Store a mail to the user and write it. Returns whether it would be sent."""
+        async with self.database.transaction() as session:
+            token = purpose and await OneTimeTokenRepository(session).issue(purpose, user, user.email, self.clock())
+            about = None if kind in (MailKind.RESET_PASSWORD, TAKEN) else user
+            await self.outbox.put(session, kind, user.email, user=about, token=token, client=CLIENT)
+        row = (await self.rows())[-1]
+        return await self.writer.write(row) is not None
+
+    async def valid_links(self, user: User) -> list[bytes]:
+        async with self.database.reading() as session:
+            return [each.token_hash for each in await OneTimeTokenRepository(session).list_valid(user.id, self.clock())]
 
     async def rows(self) -> list[OutboxMail]:
         async with self.database.reading() as session:
@@ -237,6 +253,72 @@ async def test_unknown_address_causes_no_mail(harness: Harness) -> None:
         await harness.counters.until(TAKEN, "not_due")
         await eventually(harness.rows, lambda rows: not rows)
     assert server.mails == []
+
+
+LIMITED = [
+    (MailKind.CONFIRM_EMAIL, Purpose.CONFIRM_EMAIL, 10),
+    (MailKind.CONFIRM_NEW_EMAIL, Purpose.CONFIRM_EMAIL, 10),
+    (MailKind.EMAIL_CHANGE_NOTICE, Purpose.UNDO_EMAIL, 10),
+    (MailKind.RESET_PASSWORD, None, 5),
+    (TAKEN, None, 5),
+]
+
+
+@pytest.mark.parametrize(("kind", "purpose", "quota"), LIMITED)
+async def test_mails_beyond_the_limit_of_a_mailbox_are_not_written(
+    harness: Harness, kind: MailKind, purpose: Purpose | None, quota: int
+) -> None:
+    harness.clock.freeze()
+    local, _, domain = new_address().partition("@")
+    one, other, owner = [await harness.user(f"{local}{alias}@{domain}") for alias in ("+1", "+2", "")]
+    confirmed = await harness.user(f"{local}+mine@{domain}", is_confirmed=True)
+    written = [await harness.is_written(kind, user, purpose) for user in (one, other) * quota]
+    assert written == [True] * quota + [False] * quota, "the aliases of a mailbox are counted together"
+    for user in (owner, confirmed):
+        assert await harness.is_written(kind, user, purpose), "mails to others' aliases keep none of the owner's back"
+
+
+async def test_news_of_a_change_is_always_sent(harness: Harness) -> None:
+    """Otherwise a thief could use the limit up first."""
+    harness.clock.freeze()
+    user = await harness.user()
+    changed = MailKind.EMAIL_CHANGED_NOTICE
+    assert all([await harness.is_written(changed, user, Purpose.UNDO_EMAIL) for _ in range(12)])
+    assert all([await harness.is_written(NOTICE, user) for _ in range(12)])
+
+
+async def test_link_stays_valid_if_the_next_mail_is_not_written(harness: Harness) -> None:
+    harness.clock.freeze()
+    user = await harness.user()
+    assert all([await harness.is_written(MailKind.RESET_PASSWORD, user) for _ in range(5)])
+    (newest,) = await harness.valid_links(user)
+    assert not await harness.is_written(MailKind.RESET_PASSWORD, user)
+    assert await harness.valid_links(user) == [newest]
+
+
+async def test_owner_has_a_valid_link_however_often_others_request_one(harness: Harness) -> None:
+    harness.clock.freeze()
+    user = await harness.user()
+    for _ in range(60):
+        await harness.is_written(MailKind.RESET_PASSWORD, user)
+        harness.clock.advance(minutes=1)
+        assert await harness.valid_links(user)
+
+
+async def test_only_mails_that_are_due_count(harness: Harness) -> None:
+    """A request for an address without an account sends nothing, and a retry is the same mail."""
+    harness.clock.freeze()
+    email = new_address()
+    for _ in range(8):
+        async with harness.database.transaction() as session:
+            await harness.outbox.put(session, MailKind.RESET_PASSWORD, email, client=CLIENT)
+        assert await harness.writer.write((await harness.rows())[-1]) is None
+    user = await harness.user(email)
+    assert await harness.is_written(MailKind.RESET_PASSWORD, user)
+    (row,) = [each for each in await harness.rows() if each.sealed_token]
+    for _ in range(8):
+        assert await harness.writer.write(row) is not None
+    assert await harness.is_written(MailKind.RESET_PASSWORD, user)
 
 
 @pytest.mark.parametrize("outcome", ["refused", "given_up", "failed"])

@@ -19,6 +19,8 @@ from auth_service.housekeeping import Housekeeper
 from auth_service.keys.encryption import KeyCipher
 from auth_service.keys.endpoints import router as keys_router
 from auth_service.keys.service import KeyRing
+from auth_service.limits.policies import Limits
+from auth_service.limits.service import AttemptLimiter
 from auth_service.login.endpoints import router as login_router
 from auth_service.mail.links import Links
 from auth_service.mail.messages import MailComposer
@@ -85,7 +87,7 @@ def outbox_worker(
     settings: Settings, database: Database, outbox: Outbox, clock: Clock, metrics: MailMetrics
 ) -> OutboxWorker:
     mails = MailComposer(settings.auth_mail_from, Links(settings.auth_public_url), clock)
-    writer = MailWriter(database, outbox, mails, AuditTrail(clock), clock)
+    writer = MailWriter(database, outbox, mails, AuditTrail(clock), AttemptLimiter(clock), Limits.of(settings), clock)
     server = SmtpServer.at(settings.auth_smtp_url.get_secret_value())
     return OutboxWorker(database, writer, server, metrics, clock)
 

@@ -49,8 +49,8 @@ class MailMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.mails = Counter(
             "auth_mails",
-            "Mails by kind and outcome: sent, not_due (no mail was needed), refused (permanently, by the mail server), "
-            "given_up (retried until the deadline), failed (unexpected error).",
+            "Mails by kind and outcome: sent, not_due (no mail was needed, or its mailbox had got too many), refused "
+            "(permanently, by the mail server), given_up (retried until the deadline), failed (unexpected error).",
             ["kind", "outcome"],
             registry=registry,
         )

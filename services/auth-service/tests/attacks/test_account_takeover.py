@@ -112,7 +112,7 @@ async def test_other_changes_of_the_profile_need_no_password(account: Account) -
     assert (answer.status_code, answer.json()["name"]) == (200, "Countess")
 
 
-async def test_stolen_token_allows_no_more_guesses_than_the_login(
+async def test_stolen_token_allows_no_more_guesses_than_a_login(
     account: Account, clock: AdjustableClock, admin: RegisteredUser
 ) -> None:
     clock.freeze()
@@ -127,6 +127,39 @@ async def test_stolen_token_allows_no_more_guesses_than_the_login(
     assert right.status_code == 429, "a delayed guess must not reveal whether the password is correct"
     failures = await events_of(account.client, admin, user=account.id, event="authn_login_fail")
     assert [each["details"]["reason"] for each in failures] == ["reauthentication-failed"] * 10
+
+
+@pytest.mark.parametrize("action", ["address", "password", "deletion"])
+async def test_anonymous_guesses_do_not_block_an_open_session(
+    account: Account, clock: AdjustableClock, action: str
+) -> None:
+    clock.freeze()
+    guess = {"login": account.form["username"], "password": "a wrong guess"}
+    guesses = [await account.client.post("/v1/login", json=guess) for _ in range(12)]
+    assert guesses[-1].status_code == 429
+    if action == "address":
+        assert (await account.request_change(f"own-{account.form['email']}")).status_code == 200
+        return
+    password = {"current_password": account.form["password"]}
+    method, path, new = {
+        "password": ("POST", "/v1/users/me/password", {"new_password": NEW_PASSWORD}),
+        "deletion": ("DELETE", "/v1/users/me", {}),
+    }[action]
+    answer = await account.client.request(method, path, json=password | new, headers=bearer(account.tokens))
+    assert answer.status_code == 204
+
+
+async def test_guesses_with_a_stolen_token_do_not_block_the_login(account: Account, clock: AdjustableClock) -> None:
+    clock.freeze()
+    for number in range(11):
+        body = {"current_password": f"guess {number}", "new_password": NEW_PASSWORD}
+        await account.client.post("/v1/users/me/password", json=body, headers=bearer(account.tokens))
+    await account.log_in()
+    assert (await account.request_change("thief@example.org")).status_code == 429
+    reset = await account.reset(await account.reset_token(account.form["email"]))
+    assert reset.status_code == 204
+    await account.log_in()
+    assert (await account.request_change(f"own-{account.form['email']}")).status_code == 200
 
 
 async def test_undo_restores_the_address_and_ends_all_sessions(account: Account) -> None:

@@ -9,7 +9,7 @@ from auth_service.audit.service import AuditTrail
 from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
 from auth_service.email_addresses.problems import InvalidEmailToken, InvalidUndoToken
-from auth_service.limits.policies import Limits, of_mailbox
+from auth_service.limits.policies import Limits
 from auth_service.limits.service import AttemptLimiter, Subject
 from auth_service.mail.messages import MailKind
 from auth_service.one_time_tokens.models import OneTimeToken, Purpose
@@ -36,14 +36,11 @@ class EmailAddressService:
         """Mail a link that confirms the present address."""
         await self._mail_link(session, MailKind.CONFIRM_EMAIL, Purpose.CONFIRM_EMAIL, user, user.email)
 
-    async def take_change(self, user: User, email: str, client: ClientInfo) -> RateLimit:
+    async def take_change(self, user: User, client: ClientInfo) -> RateLimit:
         """Count a change of the address, which sends a mail to both mailboxes. Raises `TooManyRequests`."""
-        limits = self.limits
         counted = [
-            Subject(limits.email_change_account, user.id),
-            of_mailbox(limits.email_change_former, user.email),
-            of_mailbox(limits.email_change_mailbox, email),
-            Subject(limits.mail_address, client.network),
+            Subject(self.limits.email_change_account, user.id),
+            Subject(self.limits.mail_address, client.network),
         ]
         async with self.database.transaction() as session:
             return await self.limiter.take(session, counted)
@@ -126,7 +123,6 @@ class EmailAddressService:
             counted = [
                 Subject(self.limits.mail_account, caller.id),
                 Subject(self.limits.mail_address, client.network),
-                of_mailbox(self.limits.confirmation_mailbox, caller.pending_email or caller.email),
             ]
             limit = await self.limiter.take(session, counted)
             user = await UserRepository(session).lock(caller.id)

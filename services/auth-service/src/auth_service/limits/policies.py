@@ -21,14 +21,18 @@ class Limits:
     A login counts for its account and address until it succeeds. `login_overall` counts failed logins only. When it is
     used up, clients with recent failures go through a `SlowLane`.
 
-    Everything that sends a mail has a `mailbox` limit, too, so that no number of accounts and addresses can flood a
-    mailbox. Changes that need the password and send mails have a fixed limit per account. What only the owner of an
-    address can cause is never counted together with what others can: the rest that they see would reveal an account.
+    A current password that a logged-in user enters counts for `password_account`: anonymous logins must not block an
+    open session, and a stolen token allows no more guesses than a login.
+
+    `mailbox` limits count the mails of a kind when they are written, so that no number of accounts and addresses can
+    flood a mailbox. They never refuse a request, because others could then keep the owner of a mailbox from it: a mail
+    beyond the limit is not sent. Changes that need the password and send mails have a fixed limit per account.
     """
 
     login_account: BackoffPolicy
     login_address: BackoffPolicy
     login_overall: Budget
+    password_account: BackoffPolicy
     registration_address: BackoffPolicy
     registration_mailbox: BackoffPolicy
     mail_account: BackoffPolicy
@@ -51,13 +55,15 @@ class Limits:
             login_account=policy("login-account", settings.auth_login_attempts_per_account),
             login_address=policy("login-address", settings.auth_login_attempts_per_address),
             login_overall=Budget("login-overall", settings.auth_login_failures_overall, _WINDOW),
+            password_account=policy("password-account", settings.auth_login_attempts_per_account),
             registration_address=policy("registration-address", settings.auth_registrations_per_address),
             registration_mailbox=policy("registration-mailbox", settings.auth_mails_per_account),
             mail_account=policy("mail-account", settings.auth_mails_per_account),
             export_account=policy("export-account", settings.auth_exports_per_account),
             mail_address=policy("mail-address", settings.auth_mails_per_address),
             mail_mailbox=policy("mail-mailbox", settings.auth_mails_per_account),
-            confirmation_mailbox=policy("confirmation-mailbox", settings.auth_mails_per_account),
+            # Registrations and the confirmations that are requested later.
+            confirmation_mailbox=policy("confirmation-mailbox", 2 * settings.auth_mails_per_account),
             email_change_account=BackoffPolicy("email-change-account", changes, _HOUR, _HOUR, _HOUR),
             email_change_mailbox=BackoffPolicy("email-change-mailbox", changes, _HOUR, _MAX_DELAY),
             email_change_former=BackoffPolicy("email-change-former", changes, _HOUR, _MAX_DELAY),
@@ -65,15 +71,24 @@ class Limits:
         )
 
     def guesses(self, user_id: str) -> Subject:
-        """Counts the passwords that are tried on an account, wherever and by whichever of its names."""
+        """Counts the passwords that are tried on an account at the login, by whichever of its names."""
         return Subject(self.login_account, user_id)
+
+    def guesses_with_token(self, user_id: str) -> Subject:
+        """Counts the current passwords that are tried in the sessions of an account."""
+        return Subject(self.password_account, user_id)
 
     def guesses_of_unknown(self, login: str) -> Subject:
         """Counts attempts to log in by a name that no account has. The name itself is no id of an account."""
         return Subject(self.login_account, f"unknown\0{login.casefold()}")
 
 
-def of_mailbox(policy: BackoffPolicy, email: str) -> Subject:
-    """Counts by the mailbox of an address. Many providers deliver `ada+anything` to `ada`."""
+def of_mailbox(policy: BackoffPolicy, email: str, *, is_confirmed: bool = False) -> Subject:
+    """Counts the mails to an address. Unconfirmed aliases (`ada+anything`) of a mailbox are one subject.
+
+    Many providers deliver them to `ada`, and anyone can register them. They are not counted together with `ada` itself
+    or with a confirmed alias: mails to others' aliases must not keep the owner's mails back.
+    """
     local, _, domain = unicodedata.normalize("NFKC", email).casefold().rpartition("@")
-    return Subject(policy, f"{local.partition('+')[0]}@{domain}")
+    mailbox, plus, _ = local.partition("+")
+    return Subject(policy, f"aliases\0{mailbox}@{domain}" if plus and not is_confirmed else f"{local}@{domain}")

@@ -46,7 +46,7 @@ _TRANSIENT_ERRORS = (MailServerTrouble, TaskEnded, TimeoutError, *_DATABASE_ERRO
 
 class MailOutcome(StrEnum):
     SENT = "sent"
-    NOT_DUE = "not_due"  # no account has the address, or the link was used or withdrawn
+    NOT_DUE = "not_due"  # no account has the address, the link was used or withdrawn, or the mailbox has got too many
     REFUSED = "refused"  # by the mail server, permanently
     GIVEN_UP = "given_up"  # retried until its link expired or its notice was old
     FAILED = "failed"  # unexpected error

@@ -1,7 +1,7 @@
 """Writes the mail of a row of the outbox.
 
 What depends on the existence of an account is decided here, after the response, so that neither the response nor its
-duration reveals it.
+duration reveals it. So are the limits per mailbox: only mails that would be sent count, and no request is refused.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,9 @@ from auth_service.audit.models import Event
 from auth_service.audit.service import AuditTrail
 from auth_service.client_info import INTERNAL, ClientInfo
 from auth_service.database import Clock, Database
+from auth_service.limits.backoff import BackoffPolicy
+from auth_service.limits.policies import Limits, of_mailbox
+from auth_service.limits.service import AttemptLimiter
 from auth_service.mail.messages import Mail, MailComposer, MailKind
 from auth_service.one_time_tokens.models import LIFETIMES, Purpose
 from auth_service.one_time_tokens.repository import OneTimeTokenRepository
@@ -21,6 +24,7 @@ from auth_service.outbox.repository import OutboxRepository
 from auth_service.outbox.service import Outbox
 from auth_service.users.models import User
 from auth_service.users.repository import UserRepository
+from service_kit.problems import TooManyRequests
 
 _PURPOSES = {
     MailKind.CONFIRM_EMAIL: Purpose.CONFIRM_EMAIL,
@@ -37,10 +41,12 @@ class MailWriter:
     outbox: Outbox
     mails: MailComposer
     audit: AuditTrail
+    limiter: AttemptLimiter
+    limits: Limits
     clock: Clock
 
     async def write(self, row: OutboxMail) -> Mail | None:
-        """The same mail at each attempt. None if no mail is due, or none any more."""
+        """The same mail at each attempt. None if no mail is due, or none any more, or its mailbox has got too many."""
         async with self.database.transaction() as session:
             mail = await self._write(session, row, row.recipient or "")
         return mail and mail.identified_by(row.id, row.created_at)
@@ -49,8 +55,7 @@ class MailWriter:
         if row.kind == MailKind.RESET_PASSWORD:
             return await self._reset_password(session, row, to)
         if row.kind == MailKind.REGISTRATION_WITH_TAKEN_EMAIL:
-            owner = await UserRepository(session).get_by_email(to)
-            return self.mails.registration_with_taken_email(owner.email, owner.name) if owner else None
+            return await self._registration_with_taken_email(session, row, to)
         user = await UserRepository(session).get_by_id(row.user_id or "")
         if user is None:
             return None
@@ -59,7 +64,37 @@ class MailWriter:
         if row.kind == MailKind.EMAIL_RESTORED_NOTICE:
             return self.mails.email_restored_notice(to, user.name, when=row.created_at)
         link = await self._link(session, row)
-        return await self._with_link(session, row, to, user, link) if link else None
+        is_confirmed = user.email_verified and user.email == to
+        if link is None or not await self._count(session, row, to, is_confirmed=is_confirmed):
+            return None
+        return await self._with_link(session, row, to, user, link)
+
+    async def _registration_with_taken_email(self, session: AsyncSession, row: OutboxMail, to: str) -> Mail | None:
+        owner = await UserRepository(session).get_by_email(to)
+        if owner is None or not await self._count(session, row, to, is_confirmed=owner.email_verified):
+            return None
+        return self.mails.registration_with_taken_email(owner.email, owner.name)
+
+    async def _count(self, session: AsyncSession, row: OutboxMail, to: str, *, is_confirmed: bool) -> bool:
+        """Count a mail at the first attempt to write it. Returns whether its mailbox may get it."""
+        policy = self._limit_of(MailKind(row.kind))
+        if policy is None or row.attempts:
+            return True
+        try:
+            await self.limiter.take(session, [of_mailbox(policy, to, is_confirmed=is_confirmed)])
+        except TooManyRequests:
+            return False
+        return True
+
+    def _limit_of(self, kind: MailKind) -> BackoffPolicy | None:
+        """None for news of a change that was made: its owner must always get it, and limits per account apply."""
+        return {
+            MailKind.CONFIRM_EMAIL: self.limits.confirmation_mailbox,
+            MailKind.CONFIRM_NEW_EMAIL: self.limits.email_change_mailbox,
+            MailKind.EMAIL_CHANGE_NOTICE: self.limits.email_change_former,
+            MailKind.RESET_PASSWORD: self.limits.mail_mailbox,
+            MailKind.REGISTRATION_WITH_TAKEN_EMAIL: self.limits.registration_mailbox,
+        }.get(kind)
 
     async def _with_link(
         self, session: AsyncSession, row: OutboxMail, to: str, user: User, link: tuple[str, datetime]
@@ -79,13 +114,21 @@ class MailWriter:
         return notice(to, user.name, when=row.created_at, token=token, expires=expires)
 
     async def _reset_password(self, session: AsyncSession, row: OutboxMail, email: str) -> Mail | None:
-        """To the owner of the address, if an active account has it. The first attempt issues the token."""
+        """To the owner of the address, if an active account has it. The first attempt issues the token.
+
+        Beyond the limit of the mailbox none is issued, so that the link of the former mail stays valid.
+        """
         users = UserRepository(session)
         found = await users.get_by_email(email)
         user = await users.lock(found.id) if found else None
         if user is None or not user.is_active or found is None or user.email != found.email:
             return None
-        link = await self._link(session, row) if row.sealed_token else await self._new_link(session, row, user)
+        if row.sealed_token:
+            link = await self._link(session, row)
+        elif await self._count(session, row, user.email, is_confirmed=user.email_verified):
+            link = await self._new_link(session, row, user)
+        else:
+            return None
         if link is None:
             return None
         token, expires = link

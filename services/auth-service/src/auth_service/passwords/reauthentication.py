@@ -38,7 +38,7 @@ class Reauthenticator:
         """Check the password of a logged-in user. Returns the hash that it matches, for `accept`.
 
         Raises `ReauthenticationRequired` without a password, `wrong` for another one, and `TooManyRequests`: a stolen
-        token must not allow guesses in addition to those of the login.
+        token must not allow any number of guesses.
         """
         if not password:
             raise ReauthenticationRequired
@@ -47,7 +47,7 @@ class Reauthenticator:
                 "Your email address was restored. Choose a new password first, with a mail to that address."
             )
         async with self.database.transaction() as session:
-            await self.limiter.take(session, [self.limits.guesses(user.id)])
+            await self.limiter.take(session, [self.limits.guesses_with_token(user.id)])
         verified_hash = user.credential.password_hash
         if not await self.hasher.verify(password, verified_hash):
             async with self.database.transaction() as session:
@@ -59,4 +59,4 @@ class Reauthenticator:
         """Confirm that the locked user still has the verified password. Raises `ReauthenticationRequired`."""
         if user.credential.password_hash != verified_hash or user.credential.is_password_reset_due:
             raise ReauthenticationRequired
-        await self.limiter.reset(session, self.limits.guesses(user.id))
+        await self.limiter.reset(session, self.limits.guesses_with_token(user.id))

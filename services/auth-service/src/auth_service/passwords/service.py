@@ -59,15 +59,11 @@ class PasswordService:
     async def forget(self, email: str, client: ClientInfo) -> RateLimit:
         """Mail a token to the owner of this address, if an account has it. Raises `TooManyRequests`.
 
-        The account is looked up after the response (`outbox.writing`), so that neither the response nor its duration
-        reveals whether it exists.
+        The account is looked up, and mails to it are limited, after the response (`outbox.writing`), so that neither
+        the response nor its duration reveals whether it exists.
         """
         async with self.database.transaction() as session:
-            counted = [
-                of_mailbox(self.limits.mail_mailbox, email),
-                Subject(self.limits.mail_address, client.network),
-            ]
-            limit = await self.limiter.take(session, counted)
+            limit = await self.limiter.take(session, [Subject(self.limits.mail_address, client.network)])
             await self.outbox.put(session, MailKind.RESET_PASSWORD, email, client=client)
         return limit
 
@@ -95,7 +91,11 @@ class PasswordService:
             # The token proves that the user reads mail there.
             changed.credential.email_verified_at = changed.credential.email_verified_at or self.clock()
             changed.credential.is_password_reset_due = False
-            await self.limiter.reset(session, self.limits.guesses(changed.id))
+            limits = self.limits
+            # The link is used up, so that the next one must not wait.
+            mails = of_mailbox(limits.mail_mailbox, changed.email, is_confirmed=True)
+            guesses = limits.guesses(changed.id), limits.guesses_with_token(changed.id)
+            await self.limiter.reset(session, *guesses, mails)
             await self._set(session, changed, new_hash, client, reason="reset")
 
     def _check(self, password: str, user: User) -> None:

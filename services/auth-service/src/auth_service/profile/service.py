@@ -42,7 +42,7 @@ class ProfileService:
         verified_hash = None
         if change.email is not None and change.email != caller.email:
             verified_hash = await self.reauthenticator.verify(caller, change.current_password, client)
-            report(await self.addresses.take_change(caller, change.email, client))
+            report(await self.addresses.take_change(caller, client))
         async with self.database.transaction() as session:
             users = UserRepository(session)
             user = await _existing(users, caller.id)

@@ -14,7 +14,7 @@ from auth_service.audit.service import AuditTrail
 from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database, new_id
 from auth_service.email_addresses.service import EmailAddressService
-from auth_service.limits.policies import Limits, of_mailbox
+from auth_service.limits.policies import Limits
 from auth_service.limits.service import AttemptLimiter, Subject
 from auth_service.metrics import AuthMetrics
 from auth_service.passwords.hashing import PasswordHasher
@@ -116,7 +116,6 @@ class RegistrationService:
                 raise EmailTaken
         password_hash = await self.hasher.hash(registration.password, rank=rank)
         async with self.database.transaction() as session:
-            await self._take_mail(session, registration.email)
             user = await self._create(session, registration, password_hash, actor, client)
             tokens = await self.sessions.start(session, user, client)
             await self.addresses.ask_to_confirm(session, user)
@@ -132,7 +131,6 @@ class RegistrationService:
         async with self.database.transaction() as session:
             # Before the address: otherwise a username that is not free would reveal whether the address is.
             await self._ensure_username_is_free(session, registration.username)
-            await self._take_mail(session, registration.email)
         password_hash = await self.hasher.hash(registration.password, rank=rank)
         async with pad_duration(_PADDING_SECONDS):
             try:
@@ -146,10 +144,6 @@ class RegistrationService:
         """Raises `UsernameTaken`."""
         if await self.usernames.is_held(session, username) or await UserRepository(session).get_by_username(username):
             raise UsernameTaken
-
-    async def _take_mail(self, session: AsyncSession, email: str) -> None:
-        """Count the mail to a mailbox, whether or not an account has it. Raises `TooManyRequests`."""
-        await self.limiter.take(session, [of_mailbox(self.limits.registration_mailbox, email)])
 
     async def _create(
         self,
