@@ -63,11 +63,7 @@ class MailWriter:
             return self.mails.password_changed_notice(to, user.name, when=row.created_at)
         if row.kind == MailKind.EMAIL_RESTORED_NOTICE:
             return self.mails.email_restored_notice(to, user.name, when=row.created_at)
-        link = await self._link(session, row)
-        is_confirmed = user.email_verified and user.email == to
-        if link is None or not await self._count(session, row, to, is_confirmed=is_confirmed):
-            return None
-        return await self._with_link(session, row, to, user, link)
+        return await self._with_link(session, row, to, user)
 
     async def _registration_with_taken_email(self, session: AsyncSession, row: OutboxMail, to: str) -> Mail | None:
         owner = await UserRepository(session).get_by_email(to)
@@ -96,10 +92,12 @@ class MailWriter:
             MailKind.REGISTRATION_WITH_TAKEN_EMAIL: self.limits.registration_mailbox,
         }.get(kind)
 
-    async def _with_link(
-        self, session: AsyncSession, row: OutboxMail, to: str, user: User, link: tuple[str, datetime]
-    ) -> Mail:
-        kind, (token, expires) = MailKind(row.kind), link
+    async def _with_link(self, session: AsyncSession, row: OutboxMail, to: str, user: User) -> Mail | None:
+        kind, link = MailKind(row.kind), await self._link(session, row)
+        is_confirmed = user.email_verified and user.email == to
+        if link is None or not await self._count(session, row, to, is_confirmed=is_confirmed):
+            return None
+        token, expires = link
         if kind is MailKind.CONFIRM_EMAIL:
             return self.mails.confirm_email(to, user.name, token=token, expires=expires)
         if kind is MailKind.CONFIRM_NEW_EMAIL:
