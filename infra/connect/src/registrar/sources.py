@@ -49,7 +49,7 @@ _SESSIONS = (
 _UNREADABLE_CHARACTER_SETS = {"armscii8", "geostd8", "hp8", "keybcs2", "swe7", "eucjpms", "cp1256"}
 _COLUMNS = (
     "SELECT column_name, character_set_name, column_type FROM information_schema.columns "
-    "WHERE table_schema = %s AND table_name = %s"
+    "WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position"
 )
 _MEMBER = re.compile(r"'((?:[^']|'')*)'")
 _ACCESS_DENIED = 1142
