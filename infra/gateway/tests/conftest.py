@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-NOBODY = 65534
+UNPRIVILEGED = 65534
 
 
 @pytest.fixture
@@ -17,12 +17,12 @@ def without_root(tmp_path: Path) -> list[str]:
     """
     if os.geteuid() != 0:
         return []
-    os.chown(tmp_path, NOBODY, NOBODY)
+    os.chown(tmp_path, UNPRIVILEGED, UNPRIVILEGED)
     kept = "-all,+dac_read_search"
     return [
         "setpriv",
-        f"--reuid={NOBODY}",
-        f"--regid={NOBODY}",
+        f"--reuid={UNPRIVILEGED}",
+        f"--regid={UNPRIVILEGED}",
         "--clear-groups",
         f"--inh-caps={kept}",
         f"--ambient-caps={kept}",

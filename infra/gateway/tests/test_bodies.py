@@ -1,4 +1,4 @@
-"""Bodies up to the limit reach the service, whoever runs nginx."""
+"""Bodies up to the limit reach the service, with and without root."""
 
 import asyncio
 import hashlib

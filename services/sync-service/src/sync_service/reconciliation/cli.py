@@ -155,7 +155,7 @@ async def _reconcile(
                 report = await _reconciled(route, stores, options, settings, show)
             except CannotCompare as error:
                 report.problem = str(error)
-            except Exception as error:  # noqa: BLE001 - a row that nobody expected must not keep the other routes from it
+            except Exception as error:  # noqa: BLE001 - an unexpected row must not keep the other routes from it
                 traceback.print_exc()
                 report.problem = f"unexpected error: {type(error).__name__}: {error}"
             reports.append(report)
