@@ -199,7 +199,7 @@ class SyncRunner:
         try:
             # In the order of the routes: of two that need one name, the second stops.
             async with self._preparing_copy:
-                if not await processor.sink.exists():
+                if not await processor.sink.exists() or await processor.sink.was_replaced():
                     await self._doubt_empty_copy(topic)
                 await self._change_schemas(processor.route)
             await processor.prepare()
@@ -215,7 +215,7 @@ class SyncRunner:
         return True
 
     async def _doubt_empty_copy(self, topic: str) -> None:
-        """Before the copy is created: it will lack the events that the group has applied to a former one.
+        """Before the copy is prepared: it lacks the events that the group has applied to a former one.
 
         Raises `KafkaError`, `Unavailable`.
         """
@@ -291,9 +291,8 @@ class SyncRunner:
         for topic, processor in self.processors.items():
             try:
                 if not self.stops.is_stopped(topic) and await processor.sink.was_replaced():
-                    await self._doubt_empty_copy(topic)
                     await self._prepare_route(topic)
-            except (Unavailable, KafkaError) as error:
+            except Unavailable as error:
                 log.debug("it is not known whether the copy was dropped", reason=str(error))
 
     async def _read_gaps(self) -> None:

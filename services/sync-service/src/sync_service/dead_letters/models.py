@@ -13,7 +13,8 @@ from typing import Literal, NamedTuple, Self, TypeAlias, cast
 
 from aiokafka import ConsumerRecord
 
-from sync_service.routes.exclusion import REMOVED, ExcludedFields
+from sync_service.routes.exclusion import ExcludedFields
+from sync_service.routes.personal import MASK
 from sync_service.timestamps import to_datetime
 
 DEAD_LETTERS_TOPIC = "sync.dead-letters"
@@ -139,7 +140,7 @@ def without_excluded(
 
     def cleaned(content: bytes) -> bytes:
         for each in texts:
-            content = content.replace(each, REMOVED.encode())
+            content = content.replace(each, MASK.encode())
         # A reason may quote a part of the event.
         return excluded.removed_from_text(content)[0]
 

@@ -11,7 +11,6 @@ from typing import Any
 
 Path = Sequence[str]
 _ROWS = ("before", "after")
-REMOVED = "[personal]"
 
 
 class ExcludedFields:

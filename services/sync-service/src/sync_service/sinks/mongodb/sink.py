@@ -94,7 +94,8 @@ class MongoSink:
 
     async def _create(self, name: str, **options: Any) -> None:
         """Raises `RouteRefused` if a view is where a collection has to be, or the other way round."""
-        if await self._type_of(name) is None:
+        found = await self._type_of(name)
+        if found is None:
             try:
                 await self._database.create_collection(name, **options)
             except CollectionInvalid:
@@ -102,8 +103,8 @@ class MongoSink:
             except OperationFailure as error:
                 if error.code != _NAMESPACE_EXISTS:
                     raise
-        wanted, found = "view" if "viewOn" in options else "collection", await self._type_of(name)
-        if found != wanted:
+            found = await self._type_of(name)
+        if found != (wanted := "view" if "viewOn" in options else "collection"):
             raise RouteRefused(f"{self._database.name}.{name} has to be a {wanted}, and is a {found} of another owner")
 
     async def _type_of(self, name: str) -> str | None:
