@@ -19,7 +19,6 @@ _USER_TYPES = {
     "id": "string",
     "username": "string",
     "name": "string",
-    "email": "string",
     "role": "string",
     "is_active": "int16",
     "tokens_valid_after": "string",
@@ -41,13 +40,12 @@ _SOURCE_TYPES = {
 
 
 def user(number: int) -> dict[str, Any]:
-    """Return a row of `auth.users` in the connector's format."""
+    """Return a row of `auth.users` in the connector's format, which has no address."""
     moment = (_BEGAN + timedelta(seconds=number)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return {
         "id": str(UUID(int=number + 1)),
         "username": f"bench_{number}",
         "name": f"Bench Mark {number}",
-        "email": f"bench_{number}@example.com",
         "role": "customer",
         "is_active": 1,
         "tokens_valid_after": None,
