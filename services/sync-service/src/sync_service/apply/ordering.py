@@ -39,7 +39,7 @@ class ApplyMode(Enum):
     REPAIR = "repair"
 
 
-class Version(msgspec.Struct, frozen=True):
+class Version(msgspec.Struct, frozen=True, gc=False):
     """The event that a row comes from.
 
     `topic_partition` is topic id and partition, `offset` has a fixed width; together they identify the event.

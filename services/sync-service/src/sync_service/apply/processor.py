@@ -1,7 +1,7 @@
 """Applies the records of a route: decoding, mapping, batching and the sink."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +16,7 @@ from sync_service.apply.batching import chunks
 from sync_service.apply.changes import Change, earlier
 from sync_service.apply.decode import decode_change
 from sync_service.apply.isolation import IsolatingWrite
-from sync_service.apply.ordering import Version, offset, topic_partition
+from sync_service.apply.ordering import Version, topic_partition
 from sync_service.apply.stops import RouteStopped, StopCause
 from sync_service.dead_letters.models import Stage
 from sync_service.dead_letters.router import BatchRouter, DeadLetterRouter, TooManyDeadLetters
@@ -127,7 +127,7 @@ class RouteProcessor:
                 decoded += 1
                 if change is None:
                     ignored += 1
-                    batch.finish([offset(record.offset)])
+                    batch.finished.add(record.offset)
                 else:
                     self._note_log_generation(change.version)
                     changes.append(change)
@@ -177,7 +177,7 @@ class RouteProcessor:
         if done := (*written.applied, *written.skipped):
             self._latest_written = done[-1]
             batch.router.written()
-            batch.finish(each.version.offset for change in done for each in (change, *earlier(change)))
+            batch.written.append(done)
         self._note_written(written, len(chunk), time.perf_counter() - started)
         for change, failure in attempt.isolated:
             if isinstance(failure, UnknownFailure):
@@ -209,7 +209,8 @@ class RouteProcessor:
         for outcome, changes in outcomes.items():
             self.statistics.count(outcome, (change.version.operation for change in changes))
             self.statistics.count(
-                "superseded", (each.version.operation for change in changes for each in earlier(change))
+                "superseded",
+                (each.version.operation for change in changes if change.superseded for each in earlier(change)),
             )
         log.info(
             "applied",
@@ -225,7 +226,7 @@ class RouteProcessor:
 
     async def _send_to_dead_letters(self, record: Record, stage: Stage, error: Exception, batch: "_Batch") -> None:
         await batch.retrier.run(lambda: batch.router.send_to_dead_letters(record, stage, error))
-        batch.finish([offset(record.offset)])
+        batch.finished.add(record.offset)
         self.statistics.count("dead-lettered", [NO_OPERATION])
         log.warning(
             "dead letter",
@@ -242,7 +243,8 @@ class RouteProcessor:
 class _Batch:
     """The records of one partition that are being applied.
 
-    `waiting` returns those that wait for the next batch. `finished` has the offsets of those that are done.
+    `waiting` returns those that wait for the next batch. Those that are done are in `written`, by their changes, or in
+    `finished`, by their offsets.
     """
 
     records: Sequence[Record]
@@ -251,7 +253,8 @@ class _Batch:
     topic_id: str
     partition: str
     waiting: Callable[[], Sequence[Record]]
-    finished: set[str] = field(default_factory=set)
+    written: list[Sequence[Change]] = field(default_factory=list)
+    finished: set[int] = field(default_factory=set)
 
     @property
     def has_no_keys(self) -> bool:
@@ -260,11 +263,10 @@ class _Batch:
     def record_of(self, change: Change) -> Record:
         return next(record for record in self.records if record.offset == int(change.version.offset))
 
-    def finish(self, offsets: Iterable[str]) -> None:
-        self.finished.update(offsets)
-
     @property
     def next_offset(self) -> int:
         """The offset of the first record that is not finished, or the one after the last record."""
+        changes = (each for done in self.written for change in done for each in (change, *earlier(change)))
+        done = self.finished | {int(each.version.offset) for each in changes}
         offsets = [int(record.offset) for record in self.records]
-        return next((each for each in offsets if offset(each) not in self.finished), offsets[-1] + 1)
+        return next((each for each in offsets if each not in done), offsets[-1] + 1)

@@ -13,10 +13,10 @@ import msgspec
 
 from sync_service.debezium.errors import InvalidEvent
 
-_DIGITS_OF_TIME = 15
+_TIME_ENDS_MS = 10**15
 
 
-class LogPosition(msgspec.Struct, frozen=True):
+class LogPosition(msgspec.Struct, frozen=True, gc=False):
     """`transaction` is a text of fixed width within one `generation`, and sorts in the order of the log's transactions.
 
     The transaction was committed between `earliest_ms` and `latest_ms`, by the clock of the most advanced server of the
@@ -30,7 +30,7 @@ class LogPosition(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Raises `InvalidEvent` for a time that the text of a position has no place for."""
-        if not 0 <= self.earliest_ms <= self.latest_ms < 10**_DIGITS_OF_TIME:
+        if not 0 <= self.earliest_ms <= self.latest_ms < _TIME_ENDS_MS:
             raise InvalidEvent(f"no time of a change: {self.earliest_ms}")
 
     def precedes(self, other: "LogPosition | None") -> bool:
@@ -45,15 +45,15 @@ class LogPosition(msgspec.Struct, frozen=True):
     @property
     def text(self) -> str:
         """What is stored beside the generation. The guards of the sinks take it apart."""
-        return f"{self.transaction}@{self.earliest}-{self.latest}"
+        return f"{self.transaction}@{self.earliest_ms:015d}-{self.latest_ms:015d}"
 
     @property
     def earliest(self) -> str:
-        return f"{self.earliest_ms:0{_DIGITS_OF_TIME}d}"
+        return f"{self.earliest_ms:015d}"
 
     @property
     def latest(self) -> str:
-        return f"{self.latest_ms:0{_DIGITS_OF_TIME}d}"
+        return f"{self.latest_ms:015d}"
 
     @classmethod
     def stored(cls, generation: str | None, text: str | None) -> Self | None:

@@ -1,6 +1,7 @@
 """A route, as `routes.yaml` declares it."""
 
 from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -251,7 +252,7 @@ class Route(Declaration):
         return RowMapping([field.mapped_key(name, self.target) for name, field in self.key.items()])
 
     @cached_property
-    def key_columns(self) -> Collection[str]:
+    def key_columns(self) -> AbstractSet[str]:
         """The fields of the source's key that the key takes something from."""
         return {field.source_path(name)[0] for name, field in self.key.items() if not field.is_constant}
 
@@ -259,7 +260,7 @@ class Route(Declaration):
     def fields_mapping(self) -> RowMapping:
         return RowMapping([field.mapped(name, self.target) for name, field in self.fields.items()])
 
-    @property
+    @cached_property
     def is_keyed_by_document(self) -> bool:
         """Is the key of several fields one document, the `_id`?"""
         return self.target.has_document_keys and len(self.key) > 1

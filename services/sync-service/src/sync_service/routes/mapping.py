@@ -24,8 +24,8 @@ def map_event_key(route: Route, key: Row) -> tuple[Any, ...]:
     Raises `MissingKey`, `UnfitValue`.
     """
     mapped = map_key(route, key)
-    if left_out := key.keys() - route.key_columns:
-        columns = ", ".join(sorted(left_out))
+    if not key.keys() <= route.key_columns:
+        columns = ", ".join(sorted(key.keys() - route.key_columns))
         raise MissingKey(f"route {route.name} does not take {columns} into its key, so different rows would become one")
     return mapped
 
