@@ -31,7 +31,8 @@ class Settings(ServiceSettings):
     tweet_costly_reads: int = Field(
         default=1,
         ge=1,
-        description="Searches, trends and large counts that a process runs at the same time; others wait for 2 s.",
+        description="Searches, trends and large counts that a process runs at the same time; others wait for 2 s. "
+        "Clients have their turns in rotation.",
     )
     tweet_stream_clients: int = Field(default=2000, ge=1, description="Most subscribers of `/v1/stream` in a process.")
     tweet_stream_clients_per_address: int = Field(

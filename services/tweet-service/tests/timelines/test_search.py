@@ -4,20 +4,22 @@ import asyncio
 import itertools
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 from bson import ObjectId
 from pymongo.errors import ExecutionTimeout
 
+from service_kit.problems import ServiceUnavailable
 from support.responses import problem
 from support.tweet_app import Documents, OwnDatabase, own_database
 from tweet_service import database
 from tweet_service.indexes import INDEXES
 from tweet_service.limits import costly as costly_module
-from tweet_service.limits.costly import CostlyReads
+from tweet_service.limits.costly import CostlyCache, CostlyReads
 from tweet_service.pagination import Position
 from tweet_service.timelines import search as search_module
 from tweet_service.timelines.problems import SearchTimeout
@@ -29,6 +31,7 @@ from tweet_service.users import counts as counts_module
 from tweet_service.users.counts import LargeCounts
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+CLIENT, OTHER = "192.0.2.1", "192.0.2.2"
 CANDIDATES, WALK = 20, 50
 
 
@@ -103,7 +106,7 @@ async def numbers_of(
     before: Position | None = None
     while True:
         with profiled(documents) as operations:
-            found, end = await search.find(parse(words), before=before, limit=limit + 1)
+            found, end = await search.find(parse(words), client=CLIENT, before=before, limit=limit + 1)
         pages.append(operations)
         shown = list(found[:limit])
         numbers += [documents["tweets"].find_one({"_id": tweet["_id"]})["number"] for tweet in shown]
@@ -161,7 +164,7 @@ async def test_index_and_walk_find_the_same(
 )
 async def test_any_text_may_be_searched(tweets: TweetRepository, text: str) -> None:
     query = parse(text)
-    found, _ = await TweetSearch(tweets, CostlyReads(2)).find(query, before=None, limit=5)
+    found, _ = await TweetSearch(tweets, CostlyReads(2)).find(query, client=CLIENT, before=None, limit=5)
     assert found == []
     # As in a search whose words are all common.
     filters = [{"text": {"$regex": each, "$options": "i"}} for each in query.patterns]
@@ -177,14 +180,14 @@ async def test_search_that_takes_too_long_is_ended_by_mongodb(
     costly = CostlyReads(1)
     monkeypatch.setattr(search_module, "SEARCH_SECONDS", 1e-6)
     with pytest.raises(SearchTimeout) as raised:
-        await TweetSearch(tweets, costly).find(parse("common"), before=None, limit=5)
+        await TweetSearch(tweets, costly).find(parse("common"), client=CLIENT, before=None, limit=5)
     assert (raised.value.status, raised.value.code) == (503, "search-timeout")
     assert raised.value.headers["Retry-After"]
     monkeypatch.setattr(tweets, "count_with_word", slow)
     with pytest.raises(SearchTimeout):
-        await TweetSearch(tweets, costly).find(parse("half"), before=None, limit=5)
+        await TweetSearch(tweets, costly).find(parse("half"), client=CLIENT, before=None, limit=5)
     # Its turn is free again.
-    async with costly.turn():
+    async with costly.turn(CLIENT):
         pass
 
 
@@ -195,7 +198,7 @@ async def test_so_many_costly_reads_run_at_the_same_time(monkeypatch: pytest.Mon
 
     async def read() -> None:
         nonlocal active, most
-        async with costly.turn():
+        async with costly.turn(CLIENT):
             next(running)
             active += 1
             most = max(most, active)
@@ -204,7 +207,7 @@ async def test_so_many_costly_reads_run_at_the_same_time(monkeypatch: pytest.Mon
 
     async def refused() -> int:
         try:
-            async with costly.turn():
+            async with costly.turn(CLIENT):
                 return 200
         except Exception as error:  # noqa: BLE001 - the problem of the service
             return getattr(error, "status", 0)
@@ -217,6 +220,82 @@ async def test_so_many_costly_reads_run_at_the_same_time(monkeypatch: pytest.Mon
     await asyncio.gather(*tasks)
     assert most == 2
     assert await refused() == 200
+
+
+async def test_client_with_many_costly_reads_does_not_delay_another() -> None:
+    costly, order = CostlyReads(1), []
+
+    async def read(client: str) -> None:
+        async with costly.turn(client):
+            await asyncio.sleep(0)
+            order.append(client)
+
+    async with asyncio.TaskGroup() as tasks:
+        for client in [CLIENT] * 30 + [OTHER] * 2:
+            tasks.create_task(read(client))
+    # The first one runs when the others arrive.
+    assert order[:5] == [CLIENT, CLIENT, OTHER, CLIENT, OTHER]
+    assert order[5:] == [CLIENT] * 27
+
+
+@pytest.mark.parametrize("path", ["/v1/search?q=x", "/v1/trends?window=6h", "/v1/users/{username}"])
+async def test_client_of_a_costly_read_is_its_network(
+    app: Any, make_client: Any, clock: Any, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    clients = []
+
+    @asynccontextmanager
+    async def turn(_costly: CostlyReads, client: str) -> AsyncIterator[None]:
+        clients.append(client)
+        yield
+
+    monkeypatch.setattr(CostlyReads, "turn", turn)
+    monkeypatch.setattr(counts_module, "EXACT", 0)
+    clock.forward(31)
+    transport = httpx.ASGITransport(app, client=("2001:db8:0:1:2:3:4:5", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://tweets.test") as client:
+        answer = await client.get(path.format(username=make_client().username))
+    assert answer.status_code == 200
+    assert clients == ["2001:db8:0:1::/64"]
+
+
+async def test_result_is_read_again_after_some_time_and_kept_while_there_is_no_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(costly_module, "WAIT_SECONDS", 0.01)
+    costly, time = CostlyReads(1), 0.0
+    cache: CostlyCache[str, int] = CostlyCache(costly, size=10, seconds=30, clock=lambda: time)
+    results = itertools.count(1)
+
+    async def read() -> int:
+        return next(results)
+
+    assert [await cache.get("key", client, read) for client in (CLIENT, OTHER)] == [1, 1]
+    time = 31.0
+    async with costly.turn(CLIENT):
+        assert await cache.get("key", OTHER, read) == 1
+        with pytest.raises(ServiceUnavailable):
+            await cache.get("another key", OTHER, read)
+    assert await asyncio.gather(*(cache.get("key", OTHER, read) for _ in range(9))) == [2] * 9
+
+
+async def test_profile_has_a_lower_bound_of_a_large_count_while_there_is_no_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(costly_module, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(counts_module, "EXACT", 5)
+    costly = CostlyReads(1)
+    counts = LargeCounts(costly, lambda: 0.0)
+
+    async def large(limit: int | None) -> int:
+        return min(100, limit or 100)
+
+    async def small(_limit: int | None) -> int:
+        return 3
+
+    async with costly.turn(CLIENT):
+        assert await counts.get("u", OTHER, {"tweets": large, "followers": small}) == {"tweets": 5, "followers": 3}
+    assert await counts.get("u", OTHER, {"tweets": large, "followers": small}) == {"tweets": 100, "followers": 3}
 
 
 async def test_more_words_than_allowed_are_an_error_of_the_parameter(anonymous: Any) -> None:
@@ -272,16 +351,20 @@ async def test_large_counts_are_cached_and_small_ones_exact(monkeypatch: pytest.
         return stored if limit is None else min(stored, limit)
 
     counts = LargeCounts(CostlyReads(1), lambda: time)
-    assert await counts.get(("tweets", "u"), count) == 4
+
+    async def tweets() -> int:
+        return (await counts.get("u", CLIENT, {"tweets": count}))["tweets"]
+
+    assert await tweets() == 4
     stored = 100
-    assert await asyncio.gather(*(counts.get(("tweets", "u"), count) for _ in range(9))) == [100] * 9
+    assert await asyncio.gather(*(tweets() for _ in range(9))) == [100] * 9
     assert limits.count(None) == 1
     stored = 101
-    assert await counts.get(("tweets", "u"), count) == 100
+    assert await tweets() == 100
     time = 31.0
-    assert await counts.get(("tweets", "u"), count) == 101
+    assert await tweets() == 101
     stored = 3
-    assert await counts.get(("tweets", "u"), count) == 3
+    assert await tweets() == 3
 
 
 async def test_counts_read_an_index_only(tweets: TweetRepository, own: OwnDatabase) -> None:

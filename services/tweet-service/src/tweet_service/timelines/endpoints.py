@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
+from service_kit.client_address import client_network
 from service_kit.openapi import TOKEN_IS_OPTIONAL
 from service_kit.pagination import InvalidCursor
 from service_kit.problems import ValidationFailed, problem_responses
@@ -88,7 +89,8 @@ async def search(
 ) -> Page[Tweet]:
     """A search for common words reads only some thousand tweets at a time: a page may be short, or empty, as long as
     `next_cursor` is not null. A search counts as 20 reads in the rate limit."""
-    return finish_page(await services.timelines.search(q, before=before, limit=limit, caller=caller), request, response)
+    page = await services.timelines.search(q, before=before, limit=limit, caller=caller, client=client_network(request))
+    return finish_page(page, request, response)
 
 
 @router.get(
@@ -101,11 +103,12 @@ async def search(
     openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def read_trends(
-    _caller: OptionalCaller, services: ServicesDep, response: Response, window: Window = "24h"
+    _caller: OptionalCaller, services: ServicesDep, request: Request, response: Response, window: Window = "24h"
 ) -> Trends:
     response.headers["Cache-Control"] = _TRENDS_CACHED
     span = _WINDOWS[window]
-    return Trends(window_seconds=int(span.total_seconds()), items=await services.timelines.trends(span))
+    items = await services.timelines.trends(span, client_network(request))
+    return Trends(window_seconds=int(span.total_seconds()), items=items)
 
 
 @router.get(

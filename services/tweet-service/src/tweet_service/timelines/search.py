@@ -32,13 +32,13 @@ class TweetSearch:
         self._frequencies: TTLCache[str, int] = TTLCache(_FREQUENCIES, _FREQUENCY_SECONDS)
 
     async def find(
-        self, query: Query, *, before: Position | None, limit: int
+        self, query: Query, *, client: str, before: Position | None, limit: int
     ) -> tuple[Sequence[TweetDocument], Position | None]:
         """At most `limit` tweets, newest first, and where the search ended early: None if there is nothing after them.
 
-        Raises `SearchTimeout`, and `ServiceUnavailable` if too many searches wait.
+        `client` is the network that asks. Raises `SearchTimeout`, and `ServiceUnavailable` if it gets no turn.
         """
-        async with self._costly.turn():
+        async with self._costly.turn(client):
             try:
                 # Only these queries: others are shared with requests that have no such deadline.
                 with pymongo.timeout(SEARCH_SECONDS):

@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import cast
 
 from bson import ObjectId
-from cachetools import TTLCache
 
 from service_kit.pagination import split_page
 from service_kit.problems import FieldError, ValidationFailed
 from service_kit.schemas import Page
 from service_kit.tokens import AccessToken
 from tweet_service.follows.repository import FollowRepository
-from tweet_service.limits.costly import CostlyReads
+from tweet_service.limits.costly import CostlyCache, CostlyReads
 from tweet_service.pagination import Position, cursor_after
 from tweet_service.timelines.schemas import Thread, ThreadTweet, Trend
 from tweet_service.timelines.search import TweetSearch
@@ -48,9 +48,10 @@ class TimelineService:
         self._follows = follows
         self._presenter = presenter
         self._tweet_service = tweet_service
-        self._costly = costly
         self._search = TweetSearch(tweets, costly)
-        self._trends: TTLCache[timedelta, list[Trend]] = TTLCache(_CACHED_TRENDS, TRENDS_SECONDS, timer=clock)
+        self._trends: CostlyCache[timedelta, list[Trend]] = CostlyCache(
+            costly, size=_CACHED_TRENDS, seconds=TRENDS_SECONDS, clock=clock
+        )
 
     async def home(self, caller: AccessToken, *, before: Position | None, limit: int) -> Page[Tweet]:
         """Tweets of the caller and of followed users."""
@@ -59,12 +60,12 @@ class TimelineService:
         return await self._tweet_service.list_newest(wanted, before=before, limit=limit, caller=caller)
 
     async def search(
-        self, words: str, *, before: Position | None, limit: int, caller: AccessToken | None
+        self, words: str, *, before: Position | None, limit: int, caller: AccessToken | None, client: str
     ) -> Page[Tweet]:
         """Tweets with all words, newest first; `"words in quotes"` are a phrase.
 
-        A page may be short, or empty, although there is a next one. Raises `SearchTimeout`, `ValidationFailed` and
-        `ServiceUnavailable`.
+        A page may be short, or empty, although there is a next one. `client` is the network that asks. Raises
+        `SearchTimeout`, `ValidationFailed` and `ServiceUnavailable`.
         """
         query = parse(words)
         if len(query.parts) > MAX_PARTS:
@@ -72,7 +73,7 @@ class TimelineService:
             raise ValidationFailed(f"q: {error.detail}", errors=[error])
         if not query.words:
             return Page(items=[], next_cursor=None)
-        found, end = await self._search.find(query, before=before, limit=limit + 1)
+        found, end = await self._search.find(query, client=client, before=before, limit=limit + 1)
         return await self._tweet_service.page_of(found, limit=limit, caller=caller, end=end)
 
     async def thread(
@@ -97,15 +98,16 @@ class TimelineService:
             next_cursor=cursor_after(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None,
         )
 
-    async def trends(self, window: timedelta) -> list[Trend]:
-        """The most used hashtags, at most `TRENDS_SECONDS` old. Raises `ServiceUnavailable`."""
-        if (known := self._trends.get(window)) is not None:
-            return known
-        async with self._costly.turn():
-            if (known := self._trends.get(window)) is None:
-                counts = await self._tweets.tag_counts(now_in_milliseconds() - window, TRENDS_SHOWN)
-                known = self._trends[window] = [Trend(hashtag=tag, tweets=tweets) for tag, tweets in counts]
-        return known
+    async def trends(self, window: timedelta, client: str) -> list[Trend]:
+        """The most used hashtags, `TRENDS_SECONDS` old at most unless there is no turn for a new read.
+
+        `client` is the network that asks. Raises `ServiceUnavailable`.
+        """
+        return await self._trends.get(window, client, partial(self._read_trends, window))
+
+    async def _read_trends(self, window: timedelta) -> list[Trend]:
+        counts = await self._tweets.tag_counts(now_in_milliseconds() - window, TRENDS_SHOWN)
+        return [Trend(hashtag=tag, tweets=tweets) for tag, tweets in counts]
 
 
 def _chain(ids: list[ObjectId], presented: dict[ObjectId, Tweet]) -> list[ThreadTweet]:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
+from service_kit.client_address import client_network
 from service_kit.openapi import TOKEN_IS_OPTIONAL
 from service_kit.pagination import InvalidCursor
 from service_kit.problems import ValidationFailed, problem_responses
@@ -43,10 +44,10 @@ def _many(operation_id: str) -> dict[int | str, dict[str, Any]]:
     openapi_extra=TOKEN_IS_OPTIONAL,
 )
 async def read_profile(
-    username: Username, caller: OptionalCaller, services: ServicesDep, response: Response
+    username: Username, caller: OptionalCaller, services: ServicesDep, request: Request, response: Response
 ) -> UserProfile:
     response.headers["Vary"] = "Authorization"
-    return await services.users.read(username, caller)
+    return await services.users.read(username, caller, client_network(request))
 
 
 @router.get(

@@ -6,6 +6,8 @@ from service_kit.schemas import ResponseBody, UtcDatetime
 
 
 class ProfileCounts(ResponseBody):
+    """Exact below 1000. A larger one may be 30 seconds old; under load, older, or 1000 if it is not known yet."""
+
     tweets: int = Field(examples=[42])
     followers: int = Field(examples=[7])
     following: int = Field(examples=[3])

@@ -1,6 +1,5 @@
 """The public profile of a user."""
 
-import asyncio
 from functools import partial
 
 from service_kit.tokens import AccessToken
@@ -21,13 +20,17 @@ class UserService:
         self._tweets = tweets
         self._follows = follows
 
-    async def read(self, username: str, caller: AccessToken | None) -> UserProfile:
-        """A profile with its counts. Raises `UserNotFound`."""
+    async def read(self, username: str, caller: AccessToken | None, client: str) -> UserProfile:
+        """A profile with its counts. `client` is the network that asks. Raises `UserNotFound`."""
         profile = await self._profiles.profile_of(username, caller)
-        tweets, followers, following = await asyncio.gather(
-            self._counts.get(("tweets", profile.id), partial(self._tweets.count_by, profile.id)),
-            self._counts.get(("followers", profile.id), partial(self._follows.count, "followee_id", profile.id)),
-            self._counts.get(("following", profile.id), partial(self._follows.count, "follower_id", profile.id)),
+        counts = await self._counts.get(
+            profile.id,
+            client,
+            {
+                "tweets": partial(self._tweets.count_by, profile.id),
+                "followers": partial(self._follows.count, "followee_id", profile.id),
+                "following": partial(self._follows.count, "follower_id", profile.id),
+            },
         )
         return UserProfile(
             id=profile.id,
@@ -35,6 +38,6 @@ class UserService:
             name=profile.name,
             created_at=profile.created_at,
             is_imported=profile.id.startswith(IMPORTED_PREFIX),
-            counts=ProfileCounts(tweets=tweets, followers=followers, following=following),
+            counts=ProfileCounts(**counts),
             is_followed=None if caller is None else await self._follows.exists(caller.sub, profile.id),
         )
