@@ -23,7 +23,7 @@ from tweet_service.stream.problems import InvalidPosition, PositionLost
 from tweet_service.stream.repository import Batch, Change, TweetChanges
 
 DEADLINE_SECONDS = 10
-SOMEONE = StreamClient("192.0.2.1")
+SOMEONE, OTHER = StreamClient("192.0.2.1"), StreamClient("192.0.2.2")
 
 
 def position(number: int) -> str:
@@ -128,6 +128,70 @@ async def test_subscriber_resumes_from_the_log_and_joins_the_buffer() -> None:
         assert await taken(subscription, 290, first) == list(range(11, 301))
         changes.add(301)
         assert await taken(subscription, 1) == [301]
+
+
+class BlockedChanges(FakeChanges):
+    """Reading the log from the position `blocked` waits until `proceed`; `blocked_reads` do. `starts` are all reads."""
+
+    def __init__(self, blocked: str) -> None:
+        super().__init__()
+        self._blocked = blocked
+        self.blocked_reads = 0
+        self.proceed = asyncio.Event()
+        self.starts: list[str] = []
+
+    async def is_blocked(self) -> bool:
+        return self.blocked_reads > 0
+
+    async def after(self, start: str, *, batch_size: int, wait_ms: int) -> AsyncGenerator[Batch, None]:
+        self.starts.append(start)
+        if start == self._blocked:
+            self.blocked_reads += 1
+            await self.proceed.wait()
+            self.blocked_reads -= 1
+        async for batch in super().after(start, batch_size=batch_size, wait_ms=wait_ms):
+            yield batch
+
+
+async def resumed(hub: TweetHub, after: str, client: StreamClient, count: int) -> list[int]:
+    async with hub.subscription(StreamFilter(), after, client) as subscription:
+        return await taken(subscription, count, await subscription.begin())
+
+
+async def test_client_that_resumes_many_streams_does_not_delay_another() -> None:
+    changes = BlockedChanges(position(10))
+    changes.add(*range(1, 301))
+    async with running_hub(changes, buffered=4) as hub, hub.subscription(StreamFilter(), None, SOMEONE) as live:
+        await live.begin()
+        for number in range(301, 310):
+            changes.add(number)
+            assert await taken(live, 1) == [number]
+        assert not hub.buffer.room
+        attack = [asyncio.create_task(resumed(hub, position(10), SOMEONE, 299)) for _ in range(8)]
+        await eventually(changes.is_blocked)
+        assert await resumed(hub, position(20), OTHER, 289) == list(range(21, 310))
+        assert changes.blocked_reads == hub_module.LOG_READS_PER_CLIENT
+        changes.proceed.set()
+        assert await asyncio.gather(*attack) == [list(range(11, 310))] * 8
+
+
+async def test_client_that_resumes_many_streams_is_one_of_those_for_whom_the_buffer_is_extended() -> None:
+    changes = BlockedChanges(position(10))
+    changes.add(*range(1, 301))
+    async with running_hub(changes, buffered=4) as hub:
+        # Each position is later than those that were too far for the buffer.
+        attack = [
+            asyncio.create_task(resumed(hub, position(number), SOMEONE, 300 - number)) for number in range(10, 18)
+        ]
+        await eventually(changes.is_blocked)
+        other = asyncio.create_task(resumed(hub, position(200), OTHER, 100))
+        await asyncio.sleep(0)
+        changes.proceed.set()
+        assert await other == list(range(201, 301))
+        assert [len(numbers) for numbers in await asyncio.gather(*attack)] == list(range(290, 282, -1))
+        first_read, *resumes = dict.fromkeys(changes.starts)
+        assert first_read not in (position(10), position(200)), "the one that subscribers share"
+        assert resumes.index(position(200)) <= 2
 
 
 async def test_positions_that_are_invalid_or_lost_are_refused() -> None:

@@ -22,6 +22,7 @@ from service_kit.sse.buffer import EventBuffer
 from service_kit.sse.events import UNAVAILABLE, heartbeat
 from service_kit.sse.hub import Hub, Subscription
 from service_kit.sse.limits import HubLimits, StreamClient
+from tweet_service.limits.fair_semaphore import FairSemaphore
 from tweet_service.metrics import StreamMetrics
 from tweet_service.settings import Settings
 from tweet_service.stream.events import StreamEvent, StreamFilter, id_field, is_position, position_at, time_of
@@ -38,6 +39,9 @@ _WAIT_MS = 1000
 # For reading the log up to its end: the server answers without waiting for a further change.
 _NO_WAIT_MS = 1
 _BATCH = 100
+# Reads of MongoDB's log at the same time, of all subscribers that catch up and of those of one client. Together they
+# leave the driver's connections (`repository.connect`) room for the change stream that all share.
+LOG_READS, LOG_READS_PER_CLIENT = 8, 2
 # Tolerated difference of clocks.
 _FUTURE_SECONDS = 300
 
@@ -64,9 +68,10 @@ class StreamLimits(HubLimits):
 class TweetSubscription(Subscription[StreamEvent]):
     """A subscriber, from now on or after a position."""
 
-    def __init__(self, hub: "TweetHub", wanted: StreamFilter, after: str | None) -> None:
+    def __init__(self, hub: "TweetHub", wanted: StreamFilter, after: str | None, client: StreamClient) -> None:
         super().__init__(hub, self._is_wanted)
         self._tweet_hub = hub
+        self._network = client.network
         self._filter = wanted
         self._requested = after
         self._after = ""
@@ -92,7 +97,7 @@ class TweetSubscription(Subscription[StreamEvent]):
         if not is_position(after) or time_of(after).time > time() + _FUTURE_SECONDS:
             raise InvalidPosition
         self._after = after
-        if await hub.reach_back_to(after):
+        if await hub.reach_back_to(after, self._network):
             self._join_buffer()
             hub.stream_metrics.resumed.labels("backlog").inc()
             return []
@@ -128,11 +133,12 @@ class TweetSubscription(Subscription[StreamEvent]):
             raise UNAVAILABLE from None
 
     async def _take_from_log(self, batches: AsyncGenerator[Batch, None]) -> list[StreamEvent]:
-        batch = await anext(batches, None)
-        if batch is None:
-            raise StreamInvalidated
-        changes = [change for change in batch.changes if self._filter.matches_change(change)]
-        events = await self._tweet_hub.presenter.events(changes)
+        async with self._tweet_hub.log_reads.hold(self._network):
+            batch = await anext(batches, None)
+            if batch is None:
+                raise StreamInvalidated
+            changes = [change for change in batch.changes if self._filter.matches_change(change)]
+            events = await self._tweet_hub.presenter.events(changes)
         self._after = batch.position
         if self._hub.buffer.reaches_back_to(self._after):
             await batches.aclose()
@@ -162,7 +168,8 @@ class TweetHub(Hub[StreamEvent]):
         self._starting: asyncio.Task[None] | None = None
         self._following: BackgroundTask | None = None
         self._supervisor = supervisor
-        self._extending = asyncio.Lock()
+        self.log_reads = FairSemaphore(LOG_READS, LOG_READS_PER_CLIENT)
+        self._extending = FairSemaphore(1)
         # The buffer could not be extended to this position, so it can't be extended to earlier ones.
         self._too_far = ""
         self._left_at = 0.0
@@ -172,18 +179,18 @@ class TweetHub(Hub[StreamEvent]):
         self, wanted: StreamFilter, after: str | None, client: StreamClient
     ) -> AsyncIterator[TweetSubscription]:
         """A subscriber, during the context. Raises `TooManyStreams`, `TooManyStreamsOfClient`, errors of the driver."""
-        async with self._subscribed(TweetSubscription(self, wanted, after), client) as subscription:
+        async with self._subscribed(TweetSubscription(self, wanted, after, client), client) as subscription:
             yield subscription
 
-    async def reach_back_to(self, position: str) -> bool:
+    async def reach_back_to(self, position: str, network: str) -> bool:
         """Whether the buffer contains all events after a position. If there is room, it is extended to the position.
 
         After a restart all subscribers return at the same time: the events that they have missed are read once for all.
-        Raises `PositionLost`, `InvalidPosition` and errors of the driver.
+        `network` is the client's. Raises `PositionLost`, `InvalidPosition` and errors of the driver.
         """
         if self.buffer.reaches_back_to(position):
             return True
-        async with self._extending:
+        async with self._extending.hold(network):
             buffer = self.buffer
             if buffer.reaches_back_to(position):
                 return True
