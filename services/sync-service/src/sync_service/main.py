@@ -31,6 +31,7 @@ from sync_service.monitoring.pipeline.connectors import ConnectorProbe
 from sync_service.monitoring.pipeline.endpoints import router as pipeline_router
 from sync_service.monitoring.pipeline.service import Pipeline
 from sync_service.monitoring.status.endpoints import router
+from sync_service.monitoring.status.lag import CachedLag
 from sync_service.reconciliation.endpoints import router as reconciliation_router
 from sync_service.reconciliation.jobs import Jobs
 from sync_service.routes.config import Route
@@ -70,6 +71,8 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
             await cleanup.enter_async_context(
                 supervisor.task("sync", runner.run, on_failure=OnFailure.EXIT, request_stop=runner.stop)
             )
+            app.state.lag = lag = CachedLag(runner.member.lag)
+            cleanup.push_async_callback(lag.close)
             cleanup.push_async_callback(feed.close)
             cleanup.push_async_callback(reconciliations.close)
             app.state.authenticator = await cleanup.enter_async_context(_authenticator(settings, routes))

@@ -44,6 +44,16 @@ async def test_callers_share_one_result_until_it_expires() -> None:
     assert given == [1, 2]
 
 
+async def test_expired_result_is_asked_again() -> None:
+    clock = Clock()
+    ask, given = counting(clock)
+    recent = SingleFlightCache(ask, seconds=5, clock=clock)
+    assert await recent.get() == 1
+    recent.expire()
+    assert await asyncio.gather(*(recent.get() for _ in range(10))) == [2] * 10
+    assert given == [1, 2]
+
+
 async def test_slow_results_are_cached_for_longer() -> None:
     clock = Clock()
     ask, _ = counting(clock, takes=3)

@@ -1,14 +1,20 @@
 """`/v1/status`, which is public."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 
 from embedded_stack import Stack
 from support.polling import eventually
+from support.sync_harness import SyncHarness, becomes, tweet_id
 from support.sync_process import SyncProcess, tweet_event
+from sync_service.kafka.lag import LagReader
+from sync_service.monitoring.status import lag as lag_module
 from sync_service.monitoring.status.endpoints import without_driver_details
+from sync_service.monitoring.status.lag import CachedLag
 
 
 async def test_status_names_a_dependency_without_its_drivers_message(sync: SyncProcess, stack: Stack) -> None:
@@ -28,6 +34,31 @@ async def test_status_names_a_dependency_without_its_drivers_message(sync: SyncP
             assert public["problem"].startswith(f"{sync.tweets}: MySQL: ")
         finally:
             await asyncio.to_thread(stack.start, "mysql")
+
+
+async def test_callers_share_one_request_for_the_ends_of_the_partitions(
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, requests = harness.start_sync(), 0
+    ends = LagReader.ends
+
+    async def counted(reader: LagReader) -> Mapping[TopicPartition, int]:
+        nonlocal requests
+        requests += 1
+        return await ends(reader)
+
+    monkeypatch.setattr(LagReader, "ends", counted)
+    monkeypatch.setattr(lag_module, "ENDS_SECONDS", 3600)
+    lag = CachedLag(runner.member.lag)
+    # Each partition that is placed meanwhile is asked for.
+    await becomes(lag.by_topic, {harness.users_topic: 0, harness.tweets_topic: 0})
+    requests = 0
+    await harness.send(harness.tweets_topic, tweet_event(1, text="one"))
+    await becomes(harness.tweets, {tweet_id(1): "one"})
+    lags = await asyncio.gather(*(lag.by_topic() for _ in range(100)))
+    assert lags == [{harness.users_topic: 0, harness.tweets_topic: 0}] * 100
+    assert requests == 0
+    await lag.close()
 
 
 @pytest.mark.parametrize(

@@ -32,25 +32,37 @@ class LagReader:
         return self._assignment.unplaced_topics
 
     async def by_topic(self) -> dict[str, int]:
-        """Events of the assigned partitions that are not applied yet, without the `unplaced_topics`.
+        """`lag_to` the ends of the partitions now. Raises `KafkaError`, as `ends` does."""
+        return self.lag_to(await self.ends())
 
-        Empty while no partition is assigned. Raises `KafkaError`, as `progress` does.
+    def lag_to(self, ends: Mapping[TopicPartition, int]) -> dict[str, int]:
+        """Events of the assigned partitions before these ends that are not applied yet, without the `unplaced_topics`.
+
+        Empty while no partition is assigned.
         """
         if not self._assignment.workers:
             return {}
         lag = dict.fromkeys(self._topics, 0)
-        for partition, progress in (await self.progress()).items():
+        for partition, progress in self._progress_to(ends).items():
             lag[partition.topic] += progress.lag
         return {topic: events for topic, events in lag.items() if topic not in self.unplaced_topics}
 
     async def progress(self) -> dict[TopicPartition, Progress]:
-        """The progress of each assigned partition. Raises `KafkaError` after `LAG_SECONDS` at the latest."""
+        """The progress of each assigned partition. Raises `KafkaError`, as `ends` does."""
+        return self._progress_to(await self.ends())
+
+    async def ends(self) -> Mapping[TopicPartition, int]:
+        """The end of each placed partition. Raises `KafkaError` after `LAG_SECONDS` at the latest."""
         consumer, partitions = self._assignment.consumer, list(self._assignment.next_offsets())
         if consumer is None or not partitions:
             return {}
         with stray_cancellations(KafkaError):
             async with within(LAG_SECONDS, "no answer"):
-                return self._progress_to(await end_offsets(consumer, partitions))
+                return await end_offsets(consumer, partitions)
+
+    def has_all(self, ends: Mapping[TopicPartition, int]) -> bool:
+        """Do these ends include every partition that is placed now?"""
+        return self._assignment.next_offsets().keys() <= ends.keys()
 
     async def progress_by_new_connection(self) -> dict[TopicPartition, Progress]:
         """As `progress`, without the member's consumer, which may be at fault. Raises `KafkaError`."""

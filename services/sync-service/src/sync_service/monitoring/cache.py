@@ -42,6 +42,10 @@ class SingleFlightCache(Generic[ValueT]):
         with stray_cancellations():
             return await asyncio.shield(self._call)
 
+    def expire(self) -> None:
+        """The next caller gets a new result, or that of a call under way."""
+        self._valid_until = float("-inf")
+
     async def close(self) -> None:
         if self._call is not None:
             self._call.cancel()

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 
 from sync_service.kafka.gaps import KnownGap
 from sync_service.kafka.stops import Stop
+from sync_service.monitoring.status.lag import CachedLag
 from sync_service.monitoring.status.schemas import Latency, RouteStatus, Status, as_gaps
 from sync_service.routes.config import Route
 from sync_service.routes.schemas import as_stops, route_state
@@ -19,8 +20,9 @@ router = APIRouter(prefix="/v1", tags=["status"])
 @router.get("/status", summary="Read lag, counts and latency of each route")
 async def status(request: Request) -> Status:
     runner: SyncRunner = request.app.state.runner
+    cached_lag: CachedLag = request.app.state.lag
     try:
-        lag = await runner.member.lag.by_topic()
+        lag = await cached_lag.by_topic()
     except KafkaError:
         lag = {}
     return Status(

@@ -61,7 +61,8 @@ class RouteStatus(ResponseBody):
     target: str = Field(examples=["mysql tweets"])
     state: RouteState = Field(description="The worst that applies. `stopped`: no event is applied until a resume.")
     lag: int | None = Field(
-        description="Events not applied yet; null while the broker does not answer or no partition is assigned."
+        description="Events not applied yet; those of the last second may be missing. Null while the broker does not "
+        "answer or no partition is assigned."
     )
     applied: int
     skipped: int = Field(description="Events that are older than the row in the copy: redelivered or replayed.")
