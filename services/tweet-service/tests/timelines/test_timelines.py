@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from structlog.testing import capture_logs
 from support.responses import problem
 from support.tweet_app import post
 from tweet_service.pagination import Position
+from tweet_service.profiles import service as profiles_module
 from tweet_service.timelines.service import TRENDS_SECONDS
 from tweet_service.tweets.repository import reposts_of, tagged
 from tweet_service.tweets.upgrade import upgrade_tweets
@@ -26,7 +28,7 @@ ASIDE = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCh
 async def pages(client: httpx.AsyncClient, path: str, limit: int = 2, **params: Any) -> list[dict[str, Any]]:
     """Everything a list has, page by page."""
     items: list[dict[str, Any]] = []
-    cursor = None
+    cursor = params.pop("cursor", None)
     while True:
         whole = {**params, "limit": limit, **({"cursor": cursor} if cursor else {})}
         answer = await client.get(path, params=whole)
@@ -66,6 +68,47 @@ async def test_followers_and_following_are_listed_and_counted(make_client: Any, 
     assert profile["counts"] == {"tweets": 1, "followers": 5, "following": 0}
     assert (profile["is_followed"], profile["is_imported"], profile["id"]) == (True, False, star.user_id)
     assert (await anonymous.get(f"/v1/users/{star.username}")).json()["is_followed"] is None
+
+
+@pytest.mark.parametrize("listed", ["followers", "following", "likes", "reposts"])
+async def test_page_of_users_is_full_although_some_were_deleted(
+    make_client: Any, anonymous: httpx.AsyncClient, leave_tombstone: Callable[[str], None], listed: str
+) -> None:
+    star, fans = make_client(), [make_client() for _ in range(9)]
+    tweet = await post(star)
+    for fan in fans:
+        if listed == "followers":
+            await fan.put(f"/v1/users/{star.username}/follow")
+        elif listed == "following":
+            await star.put(f"/v1/users/{fan.username}/follow")
+        else:
+            await fan.put(f"/v1/tweets/{tweet['id']}/{listed.removesuffix('s')}")
+    for number in (0, 4, 6, 7, 8):
+        leave_tombstone(fans[number].user_id)
+    path = f"/v1/tweets/{tweet['id']}" if listed in ("likes", "reposts") else f"/v1/users/{star.username}"
+    first = (await anonymous.get(f"{path}/{listed}", params={"limit": 2})).json()
+    assert [person["username"] for person in first["items"]] == [fans[5].username, fans[3].username]
+    left = await pages(anonymous, f"{path}/{listed}", cursor=first["next_cursor"])
+    assert [person["username"] for person in left] == [fans[2].username, fans[1].username]
+
+
+async def test_page_of_users_reads_a_bounded_number_of_deleted_ones(
+    make_client: Any,
+    anonymous: httpx.AsyncClient,
+    leave_tombstone: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(profiles_module, "MAX_READS", 2)
+    star, fans = make_client(), [make_client() for _ in range(6)]
+    for fan in fans:
+        await fan.put(f"/v1/users/{star.username}/follow")
+        if fan is not fans[0]:
+            leave_tombstone(fan.user_id)
+    path = f"/v1/users/{star.username}/followers"
+    first = (await anonymous.get(path, params={"limit": 1})).json()
+    assert first["items"] == []
+    left = await pages(anonymous, path, limit=1, cursor=first["next_cursor"])
+    assert [person["username"] for person in left] == [fans[0].username]
 
 
 async def test_following_oneself_or_an_unknown_user_is_refused(make_client: Any) -> None:

@@ -1,13 +1,12 @@
 """Rules of follows."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from service_kit.pagination import split_page
 from service_kit.schemas import Page
 from service_kit.tokens import AccessToken
 from tweet_service.follows.problems import CannotFollowSelf
-from tweet_service.follows.repository import FollowRepository, Side
-from tweet_service.pagination import cursor_after
+from tweet_service.follows.repository import Follow, FollowRepository, Side
 from tweet_service.profiles.schemas import Author
 from tweet_service.profiles.service import ProfileService
 from tweet_service.times import now_in_milliseconds
@@ -52,8 +51,11 @@ class FollowService:
         caller: AccessToken | None,
     ) -> Page[Author]:
         user_id = await self._profiles.require_id_of(username, caller)
-        found = await self._follows.newest_query(side, user_id, before, limit + 1).to_list(limit + 1)
-        shown, has_more = split_page(found, limit)
-        next_cursor = cursor_after(shown[-1]["created_at"], shown[-1]["_id"][other]) if has_more else None
-        ids = [follow["_id"][other] for follow in shown]
-        return Page(items=await self._profiles.existing_authors(ids, caller), next_cursor=next_cursor)
+
+        async def read(after: tuple[datetime, str] | None, most: int) -> Sequence[Follow]:
+            return await self._follows.newest_query(side, user_id, after, most).to_list(most)
+
+        def listed(follow: Follow) -> tuple[str, tuple[datetime, str]]:
+            return follow["_id"][other], (follow["created_at"], follow["_id"][other])
+
+        return await self._profiles.page_of_authors(read, listed, before=before, limit=limit, caller=caller)

@@ -1,12 +1,24 @@
 """Authors of tweets, also before they have arrived in the copy of the users, and after they were deleted."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
+from typing import TypeVar
 
+from bson import ObjectId
+
+from service_kit.schemas import Page
 from service_kit.tokens import AccessToken
+from tweet_service.pagination import cursor_after
 from tweet_service.profiles.models import Profile, Tombstone
 from tweet_service.profiles.problems import UserNotFound
 from tweet_service.profiles.repository import ProfileRepository
 from tweet_service.profiles.schemas import Author
+
+# Reads of one page. Between these many users there may be deleted ones, which are not shown.
+MAX_READS = 10
+
+PositionT = TypeVar("PositionT", tuple[datetime, str], tuple[datetime, ObjectId])
+DocumentT = TypeVar("DocumentT")
 
 
 class ProfileService:
@@ -31,10 +43,32 @@ class ProfileService:
                 authors[user_id] = Author(id=user_id, username=None, name=None)
         return authors
 
-    async def existing_authors(self, user_ids: Sequence[str], caller: AccessToken | None) -> list[Author]:
-        """The authors in the order of the ids, without deleted ones."""
-        authors = await self.authors(user_ids, caller)
-        return [author for user_id in user_ids if (author := authors[user_id])]
+    async def page_of_authors(
+        self,
+        read: Callable[[PositionT | None, int], Awaitable[Sequence[DocumentT]]],
+        listed: Callable[[DocumentT], tuple[str, PositionT]],
+        *,
+        before: PositionT | None,
+        limit: int,
+        caller: AccessToken | None,
+    ) -> Page[Author]:
+        """A page without deleted users. It is full as long as there are others, within `MAX_READS`.
+
+        `read` returns so many documents after a position, `listed` the user id and the position of one.
+        """
+        items: list[Author] = []
+        for _ in range(MAX_READS):
+            found = [listed(document) for document in await read(before, limit + 1)]
+            authors = await self.authors((user_id for user_id, _ in found), caller)
+            for user_id, position in found:
+                if len(items) == limit:
+                    return Page(items=items, next_cursor=_cursor_after(before))
+                before = position
+                if author := authors[user_id]:
+                    items.append(author)
+            if len(found) <= limit:
+                return Page(items=items, next_cursor=None)
+        return Page(items=items, next_cursor=_cursor_after(before))
 
     async def id_of(self, username: str, caller: AccessToken | None) -> str | None:
         """The id of the user with this username, by the same rule."""
@@ -60,6 +94,10 @@ class ProfileService:
         if profile is None:
             raise UserNotFound
         return profile
+
+
+def _cursor_after(position: tuple[datetime, str | ObjectId] | None) -> str | None:
+    return None if position is None else cursor_after(position[0], str(position[1]))
 
 
 def _author(profile: Profile) -> Author:

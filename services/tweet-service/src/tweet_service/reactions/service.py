@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 from bson import ObjectId
 
-from service_kit.pagination import split_page
 from service_kit.schemas import Page
 from service_kit.tokens import AccessToken
 from tweet_service.database import Transactions
 from tweet_service.keyed_lock import KeyedLock
-from tweet_service.pagination import Position, cursor_after
+from tweet_service.pagination import Position
 from tweet_service.profiles.schemas import Author
 from tweet_service.profiles.service import ProfileService
-from tweet_service.reactions.repository import LikeRepository
+from tweet_service.reactions.repository import Like, LikeRepository
 from tweet_service.reactions.schemas import OwnReactions
 from tweet_service.times import now_in_milliseconds
 from tweet_service.tweets.models import TweetDocument
@@ -88,22 +87,28 @@ class ReactionService:
     ) -> Page[Author]:
         """Users who like a tweet, newest first, without deleted ones. Raises `TweetNotFound`."""
         original = (await self._original(tweet_id))["_id"]
-        found = await self._likes.newest_query(original, before, limit + 1).to_list(limit + 1)
-        shown, has_more = split_page(found, limit)
-        next_cursor = cursor_after(shown[-1]["created_at"], shown[-1]["_id"]["user_id"]) if has_more else None
-        user_ids = [like["_id"]["user_id"] for like in shown]
-        return Page(items=await self._profiles.existing_authors(user_ids, caller), next_cursor=next_cursor)
+
+        async def read(after: tuple[datetime, str] | None, most: int) -> Sequence[Like]:
+            return await self._likes.newest_query(original, after, most).to_list(most)
+
+        def listed(like: Like) -> tuple[str, tuple[datetime, str]]:
+            return like["_id"]["user_id"], (like["created_at"], like["_id"]["user_id"])
+
+        return await self._profiles.page_of_authors(read, listed, before=before, limit=limit, caller=caller)
 
     async def reposted_by(
         self, tweet_id: ObjectId, *, before: Position | None, limit: int, caller: AccessToken | None
     ) -> Page[Author]:
         """Users who repost a tweet, newest first, without deleted ones. Raises `TweetNotFound`."""
         original = (await self._original(tweet_id))["_id"]
-        found = await self._tweets.newest(reposts_of(original), before=before, limit=limit + 1)
-        shown, has_more = split_page(found, limit)
-        next_cursor = cursor_after(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None
-        user_ids = [repost["author_id"] for repost in shown]
-        return Page(items=await self._profiles.existing_authors(user_ids, caller), next_cursor=next_cursor)
+
+        async def read(after: Position | None, most: int) -> Sequence[TweetDocument]:
+            return await self._tweets.newest(reposts_of(original), before=after, limit=most)
+
+        def listed(repost: TweetDocument) -> tuple[str, Position]:
+            return repost["author_id"], (repost["created_at"], repost["_id"])
+
+        return await self._profiles.page_of_authors(read, listed, before=before, limit=limit, caller=caller)
 
     async def own(self, tweet_ids: Sequence[ObjectId], caller: AccessToken) -> OwnReactions:
         """The tweets among these that the caller likes and has reposted, in the given order."""
