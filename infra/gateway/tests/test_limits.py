@@ -129,7 +129,7 @@ async def test_large_bodies_have_a_limit_of_their_own(stack: Stack, tmp_path: Pa
         (folder := tmp_path / size[:1].decode()).mkdir()
         async with (
             running_gateway(stack, folder, service) as gateway,
-            connections(gateway, 30, request + size) as made,
+            connections(gateway, 130, request + size) as made,
         ):
             assert await open_ones(made) == 20
             async with gateway.client(ATTACKER) as same, gateway.client(OTHER) as other:
