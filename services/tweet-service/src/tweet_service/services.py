@@ -10,8 +10,8 @@ from tweet_service.follows.repository import FollowRepository
 from tweet_service.follows.service import FollowService
 from tweet_service.idempotency.repository import IdempotencyRepository
 from tweet_service.idempotency.service import IdempotentPosting
-from tweet_service.keyed_lock import KeyedLock
 from tweet_service.limits.costly import CostlyReads
+from tweet_service.limits.fair_semaphore import FairLocks
 from tweet_service.limits.repository import LeaseRepository
 from tweet_service.limits.service import LimitPolicy, RateLimiter
 from tweet_service.profiles.repository import ProfileRepository
@@ -68,7 +68,7 @@ class Services:
                 profiles=profiles,
                 presenter=presenter,
                 transactions=transactions,
-                lock=KeyedLock(),
+                locks=FairLocks(),
             ),
             follows=FollowService(follows, profiles),
             users=UserService(profiles, tweets, follows, LargeCounts(costly, clock)),

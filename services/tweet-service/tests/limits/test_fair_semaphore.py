@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tweet_service.limits.fair_semaphore import FairSemaphore
+from tweet_service.limits.fair_semaphore import FairLocks, FairSemaphore
 
 DEADLINE_SECONDS = 10
 
@@ -109,3 +109,19 @@ async def test_permit_that_comes_with_a_cancellation_goes_to_the_next_client() -
     assert waiting.cancelled()
     async with asyncio.timeout(DEADLINE_SECONDS), semaphore.hold("c"):
         pass
+
+
+async def test_each_key_has_a_lock_that_clients_hold_in_rotation() -> None:
+    locks, order = FairLocks(), []
+
+    async def hold(key: str, client: str) -> None:
+        async with locks.hold(key, client):
+            order.append((key, client))
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as tasks:
+        for client in ("a", "a", "a", "a", "b"):
+            tasks.create_task(hold("one", client))
+        tasks.create_task(hold("other", "a"))
+    assert order.index(("other", "a")) == 1
+    assert [client for key, client in order if key == "one"] == ["a", "a", "b", "a", "a"]

@@ -1,9 +1,10 @@
-"""A semaphore that clients share fairly: one that waits for many permits does not delay the others."""
+"""Semaphores and locks that clients share fairly: one that waits for many permits does not delay the others."""
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
 
 
 class FairSemaphore:
@@ -61,3 +62,17 @@ class FairSemaphore:
 
     def _next_client(self) -> str | None:
         return next((client for client in self._waiting if self._held[client] < self._most), None)
+
+
+class FairLocks:
+    """A lock for each key, within this process."""
+
+    def __init__(self) -> None:
+        # Weak values: a lock disappears when no task holds it or waits for it.
+        self._locks: WeakValueDictionary[Hashable, FairSemaphore] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def hold(self, key: Hashable, client: str) -> AsyncIterator[None]:
+        lock = self._locks.setdefault(key, FairSemaphore(1))
+        async with lock.hold(client):
+            yield

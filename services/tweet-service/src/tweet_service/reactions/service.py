@@ -11,7 +11,7 @@ from bson import ObjectId
 from service_kit.schemas import Page
 from service_kit.tokens import AccessToken
 from tweet_service.database import Transactions
-from tweet_service.keyed_lock import KeyedLock
+from tweet_service.limits.fair_semaphore import FairLocks
 from tweet_service.pagination import Position
 from tweet_service.profiles.schemas import Author
 from tweet_service.profiles.service import ProfileService
@@ -47,32 +47,36 @@ class ReactionService:
         profiles: ProfileService,
         presenter: TweetPresenter,
         transactions: Transactions,
-        lock: KeyedLock,
+        locks: FairLocks,
     ) -> None:
         self._likes = likes
         self._tweets = tweets
         self._profiles = profiles
         self._presenter = presenter
         self._transactions = transactions
-        self._lock = lock
+        self._locks = locks
 
     async def like(self, tweet_id: ObjectId, caller: AccessToken) -> Tweet:
         """Raises `TweetNotFound`."""
         tweet, now = await self._original(tweet_id), now_in_milliseconds()
         original = tweet["_id"]
-        await self._write_and_count(original, "likes", 1, lambda s: self._likes.create(original, caller.sub, now, s))
+        await self._write_and_count(
+            original, caller, "likes", 1, lambda s: self._likes.create(original, caller.sub, now, s)
+        )
         return await self._presenter.present_one(tweet, caller)
 
     async def unlike(self, tweet_id: ObjectId, caller: AccessToken) -> None:
         """Raises `TweetNotFound`."""
         original = (await self._original(tweet_id))["_id"]
-        await self._write_and_count(original, "likes", -1, lambda s: self._likes.delete(original, caller.sub, s))
+        await self._write_and_count(
+            original, caller, "likes", -1, lambda s: self._likes.delete(original, caller.sub, s)
+        )
 
     async def repost(self, tweet_id: ObjectId, caller: AccessToken) -> Tweet:
         """The repost. Raises `TweetNotFound`."""
         original = (await self._original(tweet_id))["_id"]
         repost = new_tweet(caller.sub, "", tweet_id=repost_id(original, caller.sub), repost_of=original)
-        await self._write_and_count(original, "reposts", 1, lambda s: self._tweets.create_once(repost, s))
+        await self._write_and_count(original, caller, "reposts", 1, lambda s: self._tweets.create_once(repost, s))
         stored = await self._tweets.get_by_id(repost["_id"])
         return await self._presenter.present_one(stored or repost, caller)
 
@@ -80,7 +84,7 @@ class ReactionService:
         """Raises `TweetNotFound`."""
         original = (await self._original(tweet_id))["_id"]
         repost = repost_id(original, caller.sub)
-        await self._write_and_count(original, "reposts", -1, lambda s: self._tweets.delete(repost, s))
+        await self._write_and_count(original, caller, "reposts", -1, lambda s: self._tweets.delete(repost, s))
 
     async def liked_by(
         self, tweet_id: ObjectId, *, before: tuple[datetime, str] | None, limit: int, caller: AccessToken | None
@@ -121,15 +125,18 @@ class ReactionService:
             reposts=[str(tweet_id) for tweet_id, repost in reposts.items() if repost in reposted],
         )
 
-    async def _write_and_count(self, tweet_id: ObjectId, what: Counted, by: Literal[1, -1], write: "Write") -> None:
+    async def _write_and_count(
+        self, tweet_id: ObjectId, caller: AccessToken, what: Counted, by: Literal[1, -1], write: "Write"
+    ) -> None:
         """Write, and change the count if the write changed anything."""
 
         async def work(session: "AsyncIOMotorClientSession") -> None:
             if await write(session):
                 await self._tweets.count(tweet_id, what, by, session)
 
-        # One at a time: conflicting transactions would be rolled back and retried, most of them many times.
-        async with self._lock.hold(tweet_id):
+        # One at a time: conflicting transactions would be rolled back and retried, most of them many times. One caller
+        # with many requests does not delay the others.
+        async with self._locks.hold(tweet_id, caller.sub):
             await self._transactions.run(work)
 
     async def _original(self, tweet_id: ObjectId) -> TweetDocument:
