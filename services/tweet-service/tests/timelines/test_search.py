@@ -15,7 +15,7 @@ from pymongo.errors import ExecutionTimeout
 
 from service_kit.problems import ServiceUnavailable
 from support.responses import problem
-from support.tweet_app import Documents, OwnDatabase, own_database
+from support.tweet_app import Documents, OwnDatabase, own_database, post
 from tweet_service import database
 from tweet_service.indexes import INDEXES
 from tweet_service.limits import costly as costly_module
@@ -250,11 +250,13 @@ async def test_client_of_a_costly_read_is_its_network(
         yield
 
     monkeypatch.setattr(CostlyReads, "turn", turn)
-    monkeypatch.setattr(counts_module, "EXACT", 0)
+    monkeypatch.setattr(counts_module, "EXACT", 1)
+    author = make_client()
+    await post(author)
     clock.forward(31)
     transport = httpx.ASGITransport(app, client=("2001:db8:0:1:2:3:4:5", 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://tweets.test") as client:
-        answer = await client.get(path.format(username=make_client().username))
+        answer = await client.get(path.format(username=author.username))
     assert answer.status_code == 200
     assert clients == ["2001:db8:0:1::/64"]
 
