@@ -1,38 +1,27 @@
 """The copies that Debezium, Kafka and the sync have made are what their sources are, by the sync's own accounts."""
 
-import asyncio
 import json
-import os
-import sys
-from pathlib import Path
 from typing import Any
 
 from e2e.copies import Copies
 from e2e.users import User
 from embedded_stack import Stack
+from support.commands import run_command
 from support.polling import eventually
-
-PROGRAM = Path(sys.executable).with_name("sync-service")
 
 
 async def reconcile(stack: Stack, *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
     """Exit code, and the report of each route."""
     addresses = stack.addresses
-    process = await asyncio.create_subprocess_exec(
-        *(PROGRAM, "reconcile", "--json", *arguments),
-        env={
-            "PATH": os.environ["PATH"],
-            "MYSQL_URL": addresses["SYNC_MYSQL_URL"],
-            "MONGODB_URL": addresses["MONGODB_URL"],
-            "KAFKA_BOOTSTRAP_SERVERS": addresses["KAFKA_BOOTSTRAP_SERVERS"],
-        },
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+    code, output, errors = await run_command(
+        *("sync-service", "reconcile", "--json", *arguments),
+        within=120,
+        MYSQL_URL=addresses["SYNC_MYSQL_URL"],
+        MONGODB_URL=addresses["MONGODB_URL"],
+        KAFKA_BOOTSTRAP_SERVERS=addresses["KAFKA_BOOTSTRAP_SERVERS"],
     )
-    out, err = await process.communicate()
-    assert out, err.decode()
-    assert process.returncode is not None
-    return process.returncode, {route["route"]: route for route in json.loads(out)["routes"]}
+    assert output, errors
+    return code, {route["route"]: route for route in json.loads(output)["routes"]}
 
 
 async def test_reconcile_finds_and_repairs_differences(running_stack: Stack, user: User, copies: Copies) -> None:

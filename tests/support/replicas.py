@@ -12,13 +12,13 @@ import httpx
 
 from embedded_stack import Stack
 from embedded_stack.configuration import port_is_free
-from support.commands import COMMANDS
+from support.commands import ServiceCommand, start_command
 from support.polling import eventually
 
 # Below the ports that Linux gives to outgoing connections. Each test process has some for itself, and another test run
 # begins to look elsewhere.
-_PORTS_EACH = 4_000
-_own_ports = range(20_000, 32_000, _PORTS_EACH)[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 3]
+_PORTS_EACH = 3_000
+_own_ports = range(20_000, 32_000, _PORTS_EACH)[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4]
 _ports = (
     port for number in range(_PORTS_EACH) if port_is_free(port := _own_ports + (os.getpid() + number) % _PORTS_EACH)
 )
@@ -33,11 +33,11 @@ class Replica:
 
     def __init__(self, service: str, variables: dict[str, str], logs: Path) -> None:
         port = free_port()
-        self._command = str(COMMANDS / service)
+        self._service = service
         self.variables = {**variables, "PORT": str(port)}
         self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30)
         self.log = logs / f"{service}-{port}.log"
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: ServiceCommand | None = None
 
     async def start(self) -> None:
         """Returns when it is ready."""
@@ -46,9 +46,7 @@ class Replica:
 
     async def begin(self) -> None:
         with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                self._command, "run", env=self.variables, stdout=log, stderr=log
-            )
+            self._process = await start_command(self._service, "run", variables=self.variables, output=log, errors=log)
 
     async def problem(self, check: str) -> str:
         """What `/readyz` says of a check; empty until it answers."""
