@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.kafka import KafkaClients
-from support.comparison_harness import NUMBERED, WHEN, ComparisonHarness, Tweets, Users, counts
+from support.comparison_harness import NUMBERED, SHORT_PAUSES, WHEN, ComparisonHarness, Tweets, Users, counts
 from support.topics import create_topics
 from sync_service.reconciliation.compare import Comparison, ComparisonOptions
 from sync_service.reconciliation.differences import DifferenceKind
@@ -215,9 +215,8 @@ async def test_collection_with_a_key_of_two_fields_is_compared_and_repaired(
 
     async def compare(*, repair: bool = False) -> RouteReport:
         async with TopicProgress(KafkaClients.of(settings), route.topic, settings.sync_group_id, patience=30) as topic:
-            return await Comparison(
-                route, target, topic, ComparisonOptions(repair=repair, rows_in_a_range=7, max_repairs=30)
-            ).run()
+            options = ComparisonOptions(repair=repair, rows_in_a_range=7, max_repairs=30, pauses=SHORT_PAUSES)
+            return await Comparison(route, target, topic, options).run()
 
     async def copied() -> set[tuple[str, str]]:
         async with engine.connect() as connection:

@@ -350,26 +350,32 @@ class Copies:
     async def assert_that_nothing_differs(self, unfit: Mapping[str, int]) -> None:
         """Wait for the live flow, and then repair, which must change nothing."""
 
+        # Each comparison uses two connections of the engine's ten.
+        limit = asyncio.Semaphore(4)
+
+        async def compare(route: Route) -> tuple[int, ...]:
+            async with limit:
+                return counted(await self.compare(route))
+
         async def reports() -> list[tuple[int, ...]]:
-            return [counted(await self.compare(route)) for route in self.routes]
+            return await asyncio.gather(*map(compare, self.routes))
 
         wanted = [(0, 0, 0, 0, 0, unfit.get(route.name, 0)) for route in self.routes]
         # What is wrong is reported below.
         with suppress(AssertionError):
             await eventually(reports, lambda seen: seen == wanted, within=60)
         wrong = {}
-        letters = {each.topic: await self.reasons(each) for each in self.routes}
-        for route, counts in zip(self.routes, wanted, strict=True):
-            before = await self.content(route)
-            seen = await self.compare(route, repair=True)
-            if counted(seen) != counts or await self.content(route) != before:
-                wrong[route.name] = (
-                    counted(seen),
-                    counts,
-                    [example.as_json() for example in seen.examples],
-                    letters[route.topic],
-                )
-            assert seen.rows
+
+        async def repair(route: Route, counts: tuple[int, ...]) -> None:
+            async with limit:
+                before = await self.content(route)
+                seen = await self.compare(route, repair=True)
+                if counted(seen) != counts or await self.content(route) != before:
+                    examples = [example.as_json() for example in seen.examples]
+                    wrong[route.name] = (counted(seen), counts, examples, await self.reasons(route))
+                assert seen.rows
+
+        await asyncio.gather(*map(repair, self.routes, wanted))
         assert not wrong, "\n".join(f"{route}: {what}" for route, what in wrong.items())
 
 

@@ -9,6 +9,7 @@ import pytest
 from embedded_stack import Stack
 from support.comparison_harness import NUMBERED, ComparisonHarness, Tweets, Users, counts
 from support.polling import eventually
+from sync_service.reconciliation.recheck import PAUSES_SECONDS
 from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.sinks.rows import CannotCompare
 
@@ -70,7 +71,7 @@ async def test_concurrent_writes_are_no_differences(comparison: ComparisonHarnes
             await comparison.send(event)
 
     writing = asyncio.create_task(write())
-    reports = [await comparison.compare(repair=repair) for repair in (False, True, False)]
+    reports = [await comparison.compare(repair=repair, pauses=PAUSES_SECONDS) for repair in (False, True, False)]
     stop.set()
     await writing
     assert sent > 1

@@ -18,7 +18,13 @@ from typing import Any
 
 from sync_service.apply.changes import Key
 from sync_service.reconciliation.differences import Difference, DifferenceKind, RowPair
-from sync_service.reconciliation.recheck import ConfirmedDifference, Suspects, read_pairs, recheck
+from sync_service.reconciliation.recheck import (
+    PAUSES_SECONDS,
+    ConfirmedDifference,
+    Suspects,
+    read_pairs,
+    recheck,
+)
 from sync_service.reconciliation.repair import NO_EVENT, repair_change, write_repairs
 from sync_service.reconciliation.reports import RouteReport
 from sync_service.reconciliation.topic_progress import TopicProgress
@@ -42,13 +48,14 @@ DEFAULT_REPAIRS_MOST = 1000
 class ComparisonOptions:
     """`sample` is the number of random ranges to compare; None for all.
 
-    If more than `max_repairs` rows would be repaired, none is; None for the default.
+    If more than `max_repairs` rows would be repaired, none is; None for the default. `pauses` are those of `recheck`.
     """
 
     repair: bool = False
     sample: int | None = None
     rows_in_a_range: int = ROWS_IN_A_RANGE
     max_repairs: int | None = None
+    pauses: Sequence[float] = PAUSES_SECONDS
 
     def repairs_allowed(self, rows: int) -> int:
         """The limit for a comparison of this many source rows."""
@@ -193,7 +200,7 @@ class Comparison:
 
     async def _confirmed(self, suspects: Suspects) -> list[ConfirmedDifference]:
         """Recheck rows. Those that still change are noted."""
-        result = await recheck(self._target, self._topic, suspects)
+        result = await recheck(self._target, self._topic, suspects, self._options.pauses)
         self.report.is_lagging |= result.is_lagging
         for difference in result.unsettled:
             self.report.note(difference, "unsettled")

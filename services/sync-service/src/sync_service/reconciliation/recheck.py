@@ -71,9 +71,7 @@ async def read_pairs(target: ComparisonTarget, keys: Suspects) -> list[RowPair]:
     return [RowPair.of(key, sources.get(key, ()), copies.get(key)) for key in keys]
 
 
-async def recheck(
-    target: ComparisonTarget, topic: CaughtUp, keys: Suspects, pauses: Sequence[float] = PAUSES_SECONDS
-) -> RecheckResult:
+async def recheck(target: ComparisonTarget, topic: CaughtUp, keys: Suspects, pauses: Sequence[float]) -> RecheckResult:
     """Raises `CannotCompare`."""
     result = RecheckResult()
     suspects: dict[Key, _Suspect | None] = dict.fromkeys(keys)
