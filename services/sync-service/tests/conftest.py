@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from embedded_stack import Stack
 from service_kit.mysql import create_engine, migrate
+from service_kit.retry import Backoff
 from support.built_in_routes import built_in_declarations, built_in_routes
 from support.jwt_issuer import Issuer, serving_issuer
 from support.stored_copies import StoredCopy, StoredMongoCopy, StoredMysqlCopy, empty_copy
@@ -141,6 +142,21 @@ def settings(kafka_bootstrap_servers: str, schema_url: str, database_url: str) -
 
 
 @pytest.fixture
-async def harness(settings: Settings, engine: AsyncEngine, routes: dict[str, Route]) -> AsyncIterator[SyncHarness]:
+def frequent_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync in the process of the test notices within a second what it notices within five, or thirty, otherwise."""
+    for name, value in {
+        "runner.GAPS_SECONDS": 0.5,
+        "runner.STOPS_SECONDS": 0.3,
+        "kafka.group.TOPICS_CHECK_SECONDS": 0.5,
+        "kafka.group.METADATA_MAX_AGE_MS": 1000,
+        "kafka.group.BACKOFF": Backoff(initial=0.1, maximum=1.0),
+    }.items():
+        monkeypatch.setattr(f"sync_service.{name}", value)
+
+
+@pytest.fixture
+async def harness(
+    settings: Settings, engine: AsyncEngine, routes: dict[str, Route], frequent_checks: None
+) -> AsyncIterator[SyncHarness]:
     async with sync_harness(settings, routes, engine) as harness:
         yield harness

@@ -17,7 +17,7 @@ from support.change_events import user_event
 from support.polling import eventually
 from support.sync_harness import PARTITIONS, SyncHarness, becomes, tweet_event, tweet_id
 from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
-from sync_service.kafka import group, placer, route_topics
+from sync_service.kafka import placer, route_topics
 from sync_service.kafka.admin import OffsetRange, existing_topics, offset_ranges_or_errors
 from sync_service.kafka.clients import standalone_consumer
 from sync_service.runner import SyncRunner
@@ -74,7 +74,7 @@ async def test_route_without_access_to_its_topic_waits_alone_and_is_retried(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seeing a topic (Describe) is another right than reading it."""
-    monkeypatch.setattr(route_topics, "DENIED_SECONDS", 8.0)
+    monkeypatch.setattr(route_topics, "DENIED_SECONDS", 2.0)
     getmany, is_denied = AIOKafkaConsumer.getmany, True
 
     async def as_denied(consumer: AIOKafkaConsumer, *partitions: TopicPartition, **options: Any) -> Any:
@@ -113,7 +113,6 @@ async def test_route_whose_topic_the_broker_refuses_waits_alone(harness: SyncHar
 
 async def test_partition_without_a_leader_waits_alone(harness: SyncHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that is alone leads all partitions. So the test changes what it says, as aiokafka would report it."""
-    monkeypatch.setattr(group, "TOPICS_CHECK_SECONDS", 0.5)
     monkeypatch.setattr(placer, "UNANSWERED_SECONDS", 0.5)
     led, leaderless = TopicPartition(harness.tweets_topic, 0), TopicPartition(harness.tweets_topic, 1)
     has_leader, is_known = asyncio.Event(), False
