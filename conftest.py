@@ -34,6 +34,12 @@ def log_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
+def random_share(pytestconfig: pytest.Config) -> float:
+    """The share of their time that tests with random requests take: a third without the long tests."""
+    return 1 / 3 if "not long" in pytestconfig.option.markexpr else 1.0
+
+
+@pytest.fixture(scope="session")
 def stack(log_folder: Path) -> Iterator[Stack]:
     """A stack on free ports with a temporary state folder, nothing of it started yet; each test process has its own."""
     with temporary_stack("tandem-test-", logs=log_folder / "stack") as stack:

@@ -131,11 +131,11 @@ class Worker:
 
 
 @pytest.fixture(scope="module")
-def findings(live: tuple[SyncProcess, Replica]) -> Iterator[Findings]:
+def findings(live: tuple[SyncProcess, Replica], random_share: float) -> Iterator[Findings]:
     sync, replica = live
     url = str(replica.client.base_url).rstrip("/")
     with sending(contract, url, Worker(sync), rules_beyond_schemas=RULES_BEYOND_SCHEMAS):
-        yield try_operations(contract, OPERATIONS_SECONDS)
+        yield try_operations(contract, OPERATIONS_SECONDS * random_share)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -190,8 +190,8 @@ def people(service: LiveService, issuer: Issuer) -> Iterator[People]:
 
 
 @pytest.fixture(scope="module")
-def findings(people: People) -> Findings:
-    return try_operations(contract, OPERATIONS_SECONDS)
+def findings(people: People, random_share: float) -> Findings:
+    return try_operations(contract, OPERATIONS_SECONDS * random_share)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -200,8 +200,8 @@ def test_operation_answers_as_it_is_described(operation: str, findings: Findings
     assert not findings.failures[operation], "\n\n".join(findings.failures[operation])
 
 
-def test_sequences_of_operations_answer_as_they_are_described(people: People) -> None:
-    failures = try_sequences(contract, SEQUENCES_SECONDS)
+def test_sequences_of_operations_answer_as_they_are_described(people: People, random_share: float) -> None:
+    failures = try_sequences(contract, SEQUENCES_SECONDS * random_share)
     assert not failures, "\n\n".join(failures)
 
 
