@@ -80,9 +80,10 @@ test-all: setup ## Run all tests, also those that are long by nature
 	@bash tests/browser/install-chromium.sh
 	@$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
-check: setup ## Check format, lint and types
+check: setup ## Check format, lint and types, and that all tests can be imported
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@collected=$$($(BIN)/pytest --collect-only -qqq) || { echo "$$collected"; exit 1; }
 	@$(BIN)/mypy $(SOURCES) tests/support benchmarks faults docs infra/connect/generate.py infra/kubernetes/generate.py infra/sbom.py
 
 format: setup ## Format the code and mend what the linter can
