@@ -10,19 +10,22 @@ from fastapi import APIRouter, FastAPI, Request, Response
 
 from service_kit.application import create_application
 from service_kit.health import NotReady
-from service_kit.middleware import MAX_BODY_BYTES
+from service_kit.middleware import MAX_QUERY_BYTES
 from service_kit.pagination import set_link_header
-from service_kit.problems import NotFound
+from service_kit.problems import MAX_ERRORS, NotFound
 from service_kit.schemas import RequestBody
 from service_kit.settings import ServiceSettings
 
 router = APIRouter(prefix="/v1")
+
+MAX_BODY_BYTES = 64 * 1024
 
 
 class Thing(RequestBody):
     name: str
     parts: list[int] | None = None
     labels: dict[str, list[str]] | None = None
+    unlimited: list[int] | None = None
 
 
 class ThingNotFound(NotFound):
@@ -72,7 +75,7 @@ async def client(dependency: dict[str, Exception | None]) -> AsyncIterator[httpx
         title="things",
         description="",
         version="1",
-        settings=ServiceSettings(port=1, gateway_prefix="/api/things"),
+        settings=ServiceSettings(port=1, gateway_prefix="/api/things", max_body_bytes=MAX_BODY_BYTES),
         lifespan=lifespan,
         routers=[router],
         readiness=lambda _app: {"store": check},
@@ -138,6 +141,51 @@ async def test_unavailable_dependency_is_a_503_without_addresses(client: httpx.A
 async def test_every_invalid_field_has_a_pointer(client: httpx.AsyncClient) -> None:
     answer = await client.post("/v1/things", json={"parts": [1, "x"], "a/b~c": 1})
     assert {error["pointer"] for error in answer.json()["errors"]} == {"#/name", "#/parts/1", "#/a~1b~0c"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {f"{number:x}": 1 for number in range(5000)},
+        {"name": "a"} | {f"{number:x}": {"name": "a"} for number in range(2000)},
+        {"name": "a", "unlimited": ["x"] * 10_000},
+        {"a" * 50_000: 1},
+        {"name": "a", "labels": {"a" * 50_000: 1}},
+    ],
+    ids=["unknown fields", "unknown objects", "wrong items", "long unknown name", "long known name"],
+)
+async def test_answer_to_a_wrong_body_is_small(client: httpx.AsyncClient, body: dict[str, object]) -> None:
+    answer = await client.post("/v1/things", json=body)
+    assert answer.status_code == 422
+    assert 0 < len(answer.json()["errors"]) <= MAX_ERRORS
+    assert len(answer.content) < 6000
+
+
+async def test_answer_says_how_many_errors_it_does_not_show(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/things", json={"name": "a", "unlimited": ["x"] * (MAX_ERRORS + 3)})
+    assert answer.json()["detail"].endswith("; and 3 more")
+
+
+async def test_missing_field_is_reported_among_many_unknown_ones(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/things", json={f"{number:x}": 1 for number in range(5000)})
+    assert answer.json()["errors"][0] == {"pointer": "#/name", "code": "missing", "detail": "Field required"}
+    known_last = {f"{number:x}": 1 for number in range(5000)} | {"name": "a"}
+    answer = await client.post("/v1/things", json=known_last)
+    assert {each["code"] for each in answer.json()["errors"]} == {"extra-forbidden"}
+
+
+@pytest.mark.parametrize("depth", range(800, 1000, 9))
+async def test_deeply_nested_body_is_refused(client: httpx.AsyncClient, depth: int) -> None:
+    nested = "[" * depth + "]" * depth
+    for body in (f'{{"name": {nested}}}', f'{{"name": "a", "labels": {{"a": {nested}}}}}', f'{{"x": {nested}}}'):
+        answer = await client.post("/v1/things", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code in (400, 422), depth
+
+
+async def test_long_query_is_refused(client: httpx.AsyncClient) -> None:
+    assert (await client.get(f"/v1/things?{'a&' * (MAX_QUERY_BYTES // 2)}")).status_code == 200
+    answer = await client.get(f"/v1/things?{'a&' * (MAX_QUERY_BYTES // 2)}a")
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation-failed")
 
 
 @pytest.mark.parametrize("announced", [True, False])

@@ -16,8 +16,8 @@ from service_kit.trace_context import begin_span
 
 log = structlog.get_logger(__name__)
 
-# The gateway has the same limit (client_max_body_size in infra/gateway/templates).
-MAX_BODY_BYTES = 1024 * 1024
+# More than any list of parameters needs, and more than nginx accepts; each parameter costs time.
+MAX_QUERY_BYTES = 16 * 1024
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _EVENT_STREAM = "text/event-stream"
 _CREDENTIALS = frozenset({b"authorization", b"cookie"})
@@ -127,7 +127,7 @@ class NoStoreMiddleware:
 
 
 class QueryTextMiddleware:
-    """Answers 422 to a query string with NUL or with bytes that are not UTF-8, such as half of a surrogate pair.
+    """Answers 422 to a query string that is very long, has NUL or is not UTF-8, such as half of a surrogate pair.
 
     FastAPI would replace the bytes, so that the service would look for another text than the client sent.
     """
@@ -137,6 +137,10 @@ class QueryTextMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = scope["query_string"] if scope["type"] == "http" else b""
+        if len(query) > MAX_QUERY_BYTES:
+            problem = ValidationFailed(f"The query has more than {MAX_QUERY_BYTES} bytes. Send fewer parameters.")
+            await problem_response(Request(scope), problem)(scope, receive, send)
+            return
         if (b"%" in query or not query.isascii()) and (wrong := _wrong_parameter(query)) is not None:
             detail = "The text has a NUL character or is not valid UTF-8."
             error = FieldError(detail=detail, code="string-unicode", parameter=wrong)

@@ -33,6 +33,9 @@ from service_kit.request_context import REQUEST_ID_HEADER, current_request_id
 log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+# Of one answer, so that a wrong request costs little more than a right one.
+MAX_ERRORS = 20
+_MAX_NAME_LENGTH = 100
 
 
 class FieldError(BaseModel):
@@ -54,7 +57,7 @@ class ProblemDocument(BaseModel):
     instance: str = Field(description="The path of the request.", json_schema_extra={"format": "uri-reference"})
     code: str
     request_id: str
-    errors: list[FieldError] | None = None
+    errors: list[FieldError] | None = Field(default=None, description=f"The first {MAX_ERRORS} invalid fields.")
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's own word
@@ -226,10 +229,14 @@ def problem_responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any
 def _pointer(location: Sequence[str | int]) -> str:
     """RFC 6901, as a URI fragment as in the example of RFC 9457 §3.
 
-    Names come from the client and may contain half of a surrogate pair, which can't be encoded.
+    Names come from the client: they may be long, and may contain half of a surrogate pair, which can't be encoded.
     """
-    names = (str(part).encode(errors="backslashreplace").decode() for part in location)
+    names = (_shortened(str(part)).encode(errors="backslashreplace").decode() for part in location)
     return "#" + "".join("/" + name.replace("~", "~0").replace("/", "~1") for name in names)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _MAX_NAME_LENGTH else f"{name[:_MAX_NAME_LENGTH]}…"
 
 
 def _field_error(error: Mapping[str, Any]) -> FieldError:
@@ -249,8 +256,11 @@ async def _on_problem(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
-    errors = [_field_error(each) for each in error.errors()]
+    found = error.errors()
+    errors = [_field_error(each) for each in found[:MAX_ERRORS]]
     detail = "; ".join(f"{each.pointer or each.parameter}: {each.detail}" for each in errors)
+    if len(found) > MAX_ERRORS:
+        detail += f"; and {len(found) - MAX_ERRORS} more"
     return problem_response(request, ValidationFailed(detail, errors=errors))
 
 

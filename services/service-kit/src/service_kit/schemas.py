@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import (
@@ -12,10 +13,14 @@ from pydantic import (
     Field,
     PlainSerializer,
     StringConstraints,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
+
+from service_kit.problems import MAX_ERRORS
 
 ItemT = TypeVar("ItemT")
 
@@ -92,30 +97,45 @@ def is_text(text: str) -> bool:
 
 def require_text(value: Any) -> Any:
     """Raises a validation error if a string, or one inside of a list or an object, is not a text."""
-    if isinstance(value, str) and not is_text(value):
-        raise PydanticCustomError("string_unicode", "The text has a NUL character or is not valid Unicode.")
-    if isinstance(value, list):
-        for each in value:
-            require_text(each)
-    elif isinstance(value, dict):
-        for name, each in value.items():
-            require_text(name)
-            require_text(each)
+    # Not recursive: the client chooses the depth.
+    remaining = [value]
+    while remaining:
+        each = remaining.pop()
+        if isinstance(each, str) and not is_text(each):
+            raise PydanticCustomError("string_unicode", "The text has a NUL character or is not valid Unicode.")
+        if isinstance(each, list):
+            remaining.extend(each)
+        elif isinstance(each, dict):
+            remaining.extend((*each.keys(), *each.values()))
     return value
 
 
 class RequestBody(BaseModel):
     """Base of request bodies. An unknown field is an error.
 
-    Types are strict: `"no"` is not a boolean. An enumeration needs `strict=False`, because JSON has none.
+    Types are strict: `"no"` is not a boolean. An enumeration needs `strict=False`, because JSON has none. A list needs
+    `fail_fast=True`: a client could send very many wrong items, and pydantic creates an error for each.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    @field_validator("*", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _require_text(cls, value: Any) -> Any:
-        return require_text(value)
+    def _limit_unknown_fields(cls, value: Any) -> Any:
+        """Remove unknown fields over `MAX_ERRORS`: pydantic would create an error for each of thousands."""
+        known = cls.model_fields
+        if not isinstance(value, dict) or len(value) <= len(known) + MAX_ERRORS:
+            return value
+        unknown = islice((item for item in value.items() if item[0] not in known), MAX_ERRORS)
+        return {name: value[name] for name in known if name in value} | dict(unknown)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _require_text(cls, value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+        # A list or an object is examined after the validation, which has limited its type and length.
+        if isinstance(value, str):
+            return validate(require_text(value))
+        return require_text(validate(value))
 
 
 class ResponseBody(BaseModel):

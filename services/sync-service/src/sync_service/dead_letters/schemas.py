@@ -109,7 +109,7 @@ class DeadLetterSelection(RequestBody):
 
     action: Literal["retry", "discard"]
     ids: list[DeadLetterIdParam] | None = Field(
-        default=None, min_length=1, max_length=MOST_AT_ONCE, examples=[["0-17"]]
+        default=None, min_length=1, max_length=MOST_AT_ONCE, fail_fast=True, examples=[["0-17"]]
     )
     route: str | None = Field(default=None, max_length=100, examples=["tweets"])
     cursor: str | None = Field(default=None, max_length=200, description="`next_cursor` of the previous answer.")

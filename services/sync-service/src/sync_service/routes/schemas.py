@@ -64,7 +64,7 @@ class PartitionOffset(RequestBody):
     offset: Annotated[int, Field(ge=1, le=_LARGEST_OFFSET, examples=[4712]), BeforeValidator(whole)]
 
 
-Offsets = Annotated[list[PartitionOffset], Field(max_length=_MOST_AT_ONCE)]
+Offsets = Annotated[list[PartitionOffset], Field(max_length=_MOST_AT_ONCE, fail_fast=True)]
 
 
 class ResumeRequest(RequestBody):
