@@ -1,12 +1,25 @@
 """auth-service's settings."""
 
 import os
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, SecretStr, model_validator
 
 from auth_service.mail.settings import MailSettings
 from service_kit.mysql import MysqlAddress
+
+_ARGON2_MEMORY_KIB = 19456
+# For all hashing threads, of the 512 MiB of the service's container.
+_HASHING_MEMORY_KIB = 256 * 1024
+
+
+def _password_workers(settings: dict[str, Any]) -> int:
+    """A thread per core that the process may use, as far as the memory of their hashes fits into the container.
+
+    An invalid setting, which has its own error, is missing in `settings`.
+    """
+    memory_kib: int = settings.get("auth_argon2_memory_kib", _ARGON2_MEMORY_KIB)
+    return max(1, min(len(os.sched_getaffinity(0)), _HASHING_MEMORY_KIB // memory_kib))
 
 
 class Settings(MailSettings):
@@ -43,12 +56,17 @@ class Settings(MailSettings):
         description="Encrypts the private signing keys, and tokens of mails that are not sent yet, in MySQL.",
     )
     auth_key_rotation_days: int = Field(default=30, ge=1, le=365, description="Period for which a signing key signs.")
-    auth_password_workers: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, description="Threads that hash passwords: one per core."
+    auth_argon2_memory_kib: int = Field(
+        default=_ARGON2_MEMORY_KIB, ge=8192, le=2**21, description="argon2id's m, in KiB."
     )
-    auth_argon2_memory_kib: int = Field(default=19456, ge=8192, le=2**21, description="argon2id's m, in KiB.")
     auth_argon2_rounds: int = Field(default=2, ge=1, le=100, description="argon2id's t.")
     auth_argon2_parallelism: int = Field(default=1, ge=1, le=16, description="argon2id's p.")
+    auth_password_workers: int = Field(
+        default_factory=_password_workers,
+        ge=1,
+        description="Threads that hash passwords. Each takes `AUTH_ARGON2_MEMORY_KIB`. By default one per core that "
+        "the process may use, but no more than 256 MiB suffice for: 13 with the default memory.",
+    )
     auth_require_email_verification: bool = Field(
         default=False,
         description="A login needs a confirmed address, and a registration does not reveal known addresses.",

@@ -1,6 +1,5 @@
 """Tandem's services, run from this repository with the Python of its virtual environment."""
 
-import os
 import sys
 from pathlib import Path
 from typing import ClassVar
@@ -45,7 +44,6 @@ class AuthService(Service):
             **token_settings(self.environment),
             "MYSQL_URL": self.environment.addresses["MYSQL_URL"],
             "AUTH_KEY_ENCRYPTION_SECRET": self.environment.credentials.key_encryption,
-            "AUTH_PASSWORD_WORKERS": str(os.cpu_count() or 1),
             # The mail sink is no dependency: mails wait in the outbox until it is up.
             "AUTH_SMTP_URL": self.environment.addresses["SMTP_URL"],
             "AUTH_PUBLIC_URL": self.environment.addresses["GATEWAY_URL"],
