@@ -19,6 +19,7 @@ const RENEW_AHEAD_MILLISECONDS = 30_000;
 
 let token = null;
 let expiresAt = 0;
+let renewsAt = 0;
 let renewing = null;
 
 const tabs = new BroadcastChannel("tandem.session");
@@ -63,7 +64,7 @@ class Session extends EventTarget {
 
   /** A valid token, or null. Throws `ApiError` if the token has expired and the service doesn't respond. */
   async accessToken() {
-    if (this.user !== null && Date.now() > expiresAt - RENEW_AHEAD_MILLISECONDS) {
+    if (this.user !== null && Date.now() > renewsAt) {
       await this.renew().catch((error) => {
         if (Date.now() >= expiresAt) throw error;
       });
@@ -83,7 +84,7 @@ class Session extends EventTarget {
   /** Log out in this tab and, unless `broadcast` is false, in the others. */
   forget({ broadcast = true } = {}) {
     token = null;
-    expiresAt = 0;
+    expiresAt = renewsAt = 0;
     if (broadcast) {
       localStorage.removeItem(MARK);
       tabs.postMessage("ended");
@@ -112,7 +113,10 @@ class Session extends EventTarget {
 
   #take(tokens) {
     token = tokens.access_token;
-    expiresAt = Date.now() + tokens.expires_in * 1000;
+    const lifetime = tokens.expires_in * 1000;
+    expiresAt = Date.now() + lifetime;
+    // The last tokens of a session are short; half of their time is enough to renew them.
+    renewsAt = expiresAt - Math.min(RENEW_AHEAD_MILLISECONDS, lifetime / 2);
     const { sub, username, name, role, scope } = claimsOf(token);
     this.#become({ id: sub, username, name, role, scopes: scope.split(" ") });
   }

@@ -150,6 +150,21 @@ async def test_refreshes_do_not_prolong_a_session(
     assert problem(await refresh(client, token)) == (401, "invalid-refresh-token")
 
 
+async def test_access_token_does_not_outlive_its_session(
+    client: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock
+) -> None:
+    begun = jwt.get_unverified_claims(registered["access_token"])["iat"]
+    token = registered["refresh_token"]
+    for minutes in (11 * 60 + 40, 15):
+        clock.advance(minutes=minutes)
+        answer = await client.post("/v1/refresh", json={"refresh_token": token})
+        renewed = answer.raise_for_status().json()
+        token, claims = renewed["refresh_token"], jwt.get_unverified_claims(renewed["access_token"])
+        assert claims["exp"] <= begun + 12 * 3600 + 1
+        assert abs(claims["iat"] + renewed["expires_in"] - claims["exp"]) <= 1
+    assert 0 < renewed["expires_in"] <= 300
+
+
 @pytest.mark.parametrize(("remember_me", "seconds"), [(False, 3600), (True, 7200)])
 async def test_lifetimes_of_sessions_are_settings(
     settings: Settings, registered: RegisteredUser, remember_me: bool, seconds: int

@@ -18,7 +18,7 @@ class AccessTokenIssuer:
         self._audience = audience
         self.lifetime = lifetime
 
-    def issue(self, user: User, session_id: str, now: datetime) -> str:
+    def issue(self, user: User, session_id: str, now: datetime, lifetime: timedelta) -> str:
         """`iat` has fractions of a second, so that a revocation includes tokens of the same second."""
         signing_key = self._keys.signing_key()
         issued = now.timestamp()
@@ -28,7 +28,7 @@ class AccessTokenIssuer:
             "sub": user.id,
             "iat": issued,
             "nbf": int(issued),
-            "exp": int(issued + self.lifetime.total_seconds()),
+            "exp": int(issued + lifetime.total_seconds()),
             "jti": new_id(),
             "sid": session_id,
             "username": user.username,

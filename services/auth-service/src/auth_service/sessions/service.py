@@ -71,7 +71,7 @@ class SessionService:
         )
         await sessions.add_refresh_token(token_hash(token), session_id, now)
         await self.audit.record(session, event, client, user_id=user.id, session_id=session_id)
-        return self._tokens(user, session_id, token, now)
+        return self._tokens(user, session_id, token, now, lifetime)
 
     async def refresh(self, refresh_token: str, client: ClientInfo) -> Refreshed:
         """Exchange a refresh token for its successor.
@@ -112,8 +112,9 @@ class SessionService:
             current.last_used_at = now
             current.address = client.address
         self.metrics.count_refresh("renewed")
-        remembered_for = current.expires_at - now if current.is_remembered else None
-        return Refreshed(self._tokens(user, current.id, successor, now), remembered_for)
+        left = current.expires_at - now
+        tokens = self._tokens(user, current.id, successor, now, left)
+        return Refreshed(tokens, remembered_for=left if current.is_remembered else None)
 
     async def _lost_successor(
         self, sessions: SessionRepository, token: RefreshToken, refresh_token: str, now: datetime
@@ -187,9 +188,11 @@ class SessionService:
             session, Event.TOKEN_REVOKED, client, user_id=user_id, session_id=session_id, reason="session-ended"
         )
 
-    def _tokens(self, user: User, session_id: str, refresh_token: str, now: datetime) -> Tokens:
+    def _tokens(self, user: User, session_id: str, refresh_token: str, now: datetime, left: timedelta) -> Tokens:
+        """`left` is the remaining time of the session, which no access token outlives."""
+        lifetime = min(self.access_tokens.lifetime, left)
         return Tokens(
-            access_token=self.access_tokens.issue(user, session_id, now),
+            access_token=self.access_tokens.issue(user, session_id, now, lifetime),
             refresh_token=refresh_token,
-            expires_in=int(self.access_tokens.lifetime.total_seconds()),
+            expires_in=int(lifetime.total_seconds()),
         )
