@@ -1,5 +1,6 @@
 """The container runs the same configuration as the embedded stack."""
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from embedded_stack import Stack
 from embedded_stack.components.gateway import DEFAULTS, TEMPLATES
 from support.dockerfiles import stage
-from support.gateway import running_gateway
+from support.gateway import free_port, running_gateway
 from support.manifests import compose_file
 from support.polling import eventually
 
@@ -60,4 +61,30 @@ async def test_log_has_one_line_for_each_request_without_its_query(
     logged = json.loads(line)
     assert {"timestamp", "duration_s"} < logged.keys()
     assert (logged["method"], logged["path"], logged["status"]) == ("GET", "/api/auth/v1/users", 200)
+    assert (logged["upstream_status"], logged["upstream"].partition(":")[0]) == ("200", "127.0.0.1")
     assert (logged["client"], logged["request_id"]) == ("192.0.2.1" if proxied else "127.0.0.1", "mine")
+
+
+async def close_without_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+
+
+async def answer_with_garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nna\0me: value\r\n\r\n")
+    writer.close()
+
+
+@pytest.mark.parametrize("fault", ["closed port", "no answer", "garbage"])
+async def test_error_log_has_no_line_with_a_query(
+    stack: Stack, tmp_path: Path, capfd: pytest.CaptureFixture[str], fault: str
+) -> None:
+    service = answer_with_garbage if fault == "garbage" else close_without_answer
+    settings = {"AUTH_UPSTREAM": f"127.0.0.1:{free_port()}"} if fault == "closed port" else {}
+    async with running_gateway(stack, tmp_path, service, settings=settings) as gateway, gateway.client() as client:
+        for method in ("GET", "POST"):
+            answer = await client.request(method, "/api/auth/v1/users?query=secret", headers={"Referer": "/?secret"})
+            assert answer.status_code >= 500
+    logged = capfd.readouterr()
+    assert "secret" not in logged.out + logged.err

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import re
 import signal
 from collections.abc import AsyncIterator
@@ -415,7 +414,7 @@ async def test_logs_identify_mails_without_personal_data(harness: Harness) -> No
         "kind": "password_changed_notice",
         "failures": 0,
         "message_id": f"<{row.id}@tandem.example>",
-        "recipient_hash": hashlib.sha256(user.email.encode()).hexdigest()[:12],
+        "user_id": user.id,
         "reason": None,
     }
 

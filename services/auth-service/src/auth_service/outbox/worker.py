@@ -5,7 +5,6 @@ sent. If it is killed while it sends, another worker sends the mail again, with 
 """
 
 import asyncio
-import hashlib
 import time
 import traceback
 from enum import StrEnum
@@ -184,15 +183,11 @@ class OutboxWorker:
 
 
 def _log_fields(row: OutboxMail, mail: Mail | None, failures: int | None = None) -> dict[str, object]:
-    """Fields for the log, without the recipient and the text.
-
-    To find the mails to an address, compute its hash: `printf %s ADDRESS | sha256sum | cut -c-12`.
-    """
+    """Fields for the log, without the recipient and the text. A hash of an address is no secret: it can be guessed."""
     kind = mail.kind if mail else MailKind(row.kind)
     fields: dict[str, object] = {"kind": kind, "failures": row.attempts if failures is None else failures}
     if mail is not None:
-        digest = hashlib.sha256(mail.recipient.lower().encode()).hexdigest()
-        fields |= {"message_id": mail.message_id, "recipient_hash": digest[:12]}
+        fields |= {"message_id": mail.message_id, "user_id": row.user_id}
     return fields
 
 
