@@ -33,6 +33,19 @@ def own_database(mongodb_url: str) -> Iterator[OwnDatabase]:
             client.drop_database(documents.name)
 
 
+@contextmanager
+def profiled(documents: Documents) -> Iterator[list[dict[str, Any]]]:
+    """What MongoDB reports of the operations on `tweets` in this block, once it has ended."""
+    operations: list[dict[str, Any]] = []
+    documents.command("profile", 2)
+    try:
+        yield operations
+    finally:
+        documents.command("profile", 0)
+        operations += documents["system.profile"].find({"ns": f"{documents.name}.tweets"})
+        documents["system.profile"].drop()
+
+
 async def post(client: httpx.AsyncClient, text: str = "hello", **more: Any) -> dict[str, Any]:
     answer = await client.post("/v1/tweets", json={"text": text, **more})
     assert answer.status_code == 201, answer.text

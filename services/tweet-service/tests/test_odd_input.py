@@ -2,6 +2,7 @@
 
 import base64
 import re
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import httpx
 import pytest
 
 from support.responses import problem
+from tweet_service.timelines import search as search_module
 
 MakeClient = Callable[..., httpx.AsyncClient]
 
@@ -87,6 +89,47 @@ async def test_odd_address(anonymous: httpx.AsyncClient, target: str, expected: 
 async def test_address_that_is_only_unusual(anonymous: httpx.AsyncClient, tweet: dict[str, Any], target: str) -> None:
     answer = await anonymous.get(target)
     assert answer.status_code == 200, answer.text
+
+
+# The ends of the calendar and of the ids, and 1970.
+ENDS = [
+    f'[{time},"{end * 24}"]'
+    for time in (-62135596800000, -62135596799999, -1, 0, 1, 253402300799998, 253402300799999)
+    for end in "0f"
+]
+
+
+@pytest.mark.parametrize("position", ENDS)
+async def test_cursor_at_the_ends_of_the_calendar(
+    anonymous: httpx.AsyncClient, tweet: dict[str, Any], position: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Every word is common, so that its search walks through the tweets by time.
+    monkeypatch.setattr(search_module, "MAX_CANDIDATES", 1)
+    author, path, word = tweet["client"], f"/v1/tweets/{tweet['id']}", f"w{secrets.token_hex(5)}"
+    reply = {"text": word, "reply_to": tweet["id"]}
+    (await author.post("/v1/tweets", json=reply)).raise_for_status()
+    for caller, target in (
+        (anonymous, f"/v1/search?q={word}"),
+        (anonymous, "/v1/tweets"),
+        (anonymous, "/v1/tweets?hashtag=tandem&since=0001-01-01T00:00:00Z&until=9999-12-31T23:59:59.999999Z"),
+        (anonymous, f"/v1/tweets?author={author.username}"),
+        (anonymous, f"/v1/users/{author.username}/tweets"),
+        (anonymous, f"/v1/users/{author.username}/followers"),
+        (anonymous, f"{path}/thread"),
+        (anonymous, f"{path}/likes"),
+        (anonymous, f"{path}/reposts"),
+        (author, "/v1/timeline"),
+    ):
+        answer = await caller.get(target, params={**httpx.URL(target).params, "cursor": cursor(position)})
+        assert answer.status_code == 200, (target, answer.text)
+
+
+@pytest.mark.parametrize("time", [-62135596800001, 253402300800000, -(2**63), 2**63, 10**30])
+async def test_cursor_outside_of_the_calendar(anonymous: httpx.AsyncClient, tweet: dict[str, Any], time: int) -> None:
+    outside = cursor(f'[{time},"{"0" * 24}"]')
+    for target in ("/v1/search?q=odd", "/v1/tweets", f"/v1/tweets/{tweet['id']}/likes"):
+        answer = await anonymous.get(target, params={**httpx.URL(target).params, "cursor": outside})
+        assert problem(answer) == INVALID_CURSOR
 
 
 async def test_cursor_with_half_a_character(tweet: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from pymongo.errors import ExecutionTimeout
 
 from service_kit.problems import ServiceUnavailable
 from support.responses import problem
-from support.tweet_app import Documents, OwnDatabase, own_database, post
+from support.tweet_app import Documents, OwnDatabase, own_database, post, profiled
 from tweet_service import database
 from tweet_service.indexes import INDEXES
 from tweet_service.limits import costly as costly_module
@@ -82,19 +82,6 @@ async def tweets(own: OwnDatabase) -> AsyncIterator[TweetRepository]:
 def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_module, "MAX_CANDIDATES", CANDIDATES)
     monkeypatch.setattr(search_module, "MAX_WALK", WALK)
-
-
-@contextmanager
-def profiled(documents: Documents) -> Iterator[list[dict[str, Any]]]:
-    """What MongoDB reports of the queries in this block, once it has ended."""
-    operations: list[dict[str, Any]] = []
-    documents.command("profile", 2)
-    try:
-        yield operations
-    finally:
-        documents.command("profile", 0)
-        operations += documents["system.profile"].find({"ns": f"{documents.name}.tweets"})
-        documents["system.profile"].drop()
 
 
 async def numbers_of(

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import secrets
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -15,11 +16,13 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from support.responses import problem
-from support.tweet_app import post
+from support.tweet_app import Documents, post, profiled
 from tweet_service.pagination import Position
 from tweet_service.profiles import service as profiles_module
-from tweet_service.timelines.service import TRENDS_SECONDS
+from tweet_service.timelines.service import MAX_FOLLOWEES, MAX_GAPS, TRENDS_SECONDS
+from tweet_service.times import now_in_milliseconds
 from tweet_service.tweets.repository import reposts_of, tagged
+from tweet_service.tweets.service import new_tweet
 from tweet_service.tweets.upgrade import upgrade_tweets
 
 ASIDE = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -48,6 +51,53 @@ async def test_home_timeline_is_of_the_people_one_follows_and_of_oneself(make_cl
     assert seen == [repost["id"], followed["id"], own["id"]]
     await ada.delete(f"/v1/users/{bob.username}/follow")
     assert [tweet["id"] for tweet in await pages(ada, "/v1/timeline")] == [own["id"]]
+
+
+def follow_many(documents: Documents, follower_id: str, followees: int) -> list[str]:
+    """Follows of so many new users, whose ids it returns, the oldest follow first."""
+    now, name = now_in_milliseconds(), secrets.token_hex(5)
+    ids = [f"u-{name}-{number}" for number in range(followees)]
+    documents["follows"].insert_many(
+        {
+            "_id": {"follower_id": follower_id, "followee_id": followee_id},
+            "created_at": now + timedelta(milliseconds=number),
+        }
+        for number, followee_id in enumerate(ids)
+    )
+    return ids
+
+
+@pytest.mark.parametrize("limit", [7, 100])
+async def test_home_timeline_of_many_authors_reads_little_and_sorts_nothing(
+    make_client: Any, documents: Documents, limit: int
+) -> None:
+    ada = make_client()
+    oldest, *authors = follow_many(documents, ada.user_id, MAX_FOLLOWEES + 1)
+    now = now_in_milliseconds()
+    # Some are of the same millisecond. Those of one author are newer than all others.
+    tweets = [
+        new_tweet(author, "x") | {"created_at": now - timedelta(milliseconds=secrets.randbelow(500), minutes=minutes)}
+        for author, minutes in [
+            *((author, 1) for author in authors),
+            *((authors[0], 0) for _ in range(120)),
+            *((oldest, 0) for _ in range(3)),
+            *((ada.user_id, 1) for _ in range(3)),
+        ]
+    ]
+    documents["tweets"].insert_many(tweets)
+    expected = [each for each in tweets if each["author_id"] != oldest]
+    expected.sort(key=lambda tweet: (tweet["created_at"], tweet["_id"]), reverse=True)
+    with profiled(documents) as operations:
+        found = await pages(ada, "/v1/timeline", limit=limit)
+    assert [tweet["id"] for tweet in found] == [str(tweet["_id"]) for tweet in expected]
+    parts = [operation for operation in operations if "author_id" in str(operation["command"].get("filter"))]
+    assert parts
+    for operation in parts:
+        assert "author_id" in operation["planSummary"]
+        assert not operation.get("hasSortStage")
+        # Keys of each author, and those of one page.
+        assert operation["keysExamined"] <= 600 + 2 * limit
+        assert operation["docsExamined"] <= 600 + limit
 
 
 async def test_home_timeline_needs_a_token(anonymous: httpx.AsyncClient) -> None:
@@ -209,6 +259,29 @@ async def test_deleted_tweet_leaves_a_gap_in_its_thread(make_client: Any) -> Non
         (leaf["id"], middle["id"], False),
         (deepest["id"], leaf["id"], False),
     ]
+
+
+async def test_thread_has_few_gaps_and_those_next_to_replies_first(make_client: Any, documents: Documents) -> None:
+    ada = make_client()
+    top = await post(ada, "top")
+    now, top_id = now_in_milliseconds(), ObjectId(top["id"])
+    replies = [
+        new_tweet(ada.user_id, "reply")
+        | {"ancestors": path, "reply_to": path[-1], "created_at": now + timedelta(milliseconds=number)}
+        for number, path in enumerate([top_id, *(ObjectId() for _ in range(99))] for _ in range(100))
+    ]
+    documents["tweets"].insert_many(replies)
+    with profiled(documents) as operations:
+        places = (await thread_of(ada, top, limit=100))["descendants"]
+    assert [place["id"] for place in places if place["tweet"]] == [str(reply["_id"]) for reply in replies]
+    gaps = {place["id"] for place in places if place["tweet"] is None}
+    assert gaps >= {str(reply["reply_to"]) for reply in replies}
+    assert len(places) == 100 + len(gaps)
+    assert len(gaps) == MAX_GAPS
+    assert sum(operation["keysExamined"] for operation in operations if operation["op"] == "query") < 1000
+    # A gap is above the replies to it.
+    order = {place["id"]: number for number, place in enumerate(places)}
+    assert all(order[place["reply_to"]] < order[place["id"]] for place in places if place["reply_to"] in order)
 
 
 async def test_long_thread_is_read_page_by_page_without_false_gaps(make_client: Any) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from itertools import chain, zip_longest
 from typing import cast
 
 from bson import ObjectId
@@ -25,8 +26,10 @@ from tweet_service.tweets.repository import TweetRepository
 from tweet_service.tweets.schemas import Tweet
 from tweet_service.tweets.service import TweetService
 
-# MongoDB merges a home timeline from one index range per author. Beyond the limit the latest followees count.
+# A home timeline is merged from one index range per author. Beyond the limit the latest followees count.
 MAX_FOLLOWEES = 1000
+# Of a page of a thread. A hundred replies could have 9,900 deleted tweets above them.
+MAX_GAPS = 200
 TRENDS_SHOWN = 20
 TRENDS_SECONDS = 30
 # More than there are windows.
@@ -56,8 +59,8 @@ class TimelineService:
     async def home(self, caller: AccessToken, *, before: Position | None, limit: int) -> Page[Tweet]:
         """Tweets of the caller and of followed users."""
         authors = [caller.sub, *await self._follows.followees(caller.sub, MAX_FOLLOWEES)]
-        wanted = {"author_id": {"$in": authors}}
-        return await self._tweet_service.list_newest(wanted, before=before, limit=limit, caller=caller)
+        found = await self._tweets.newest_of_authors(authors, before=before, limit=limit + 1)
+        return await self._tweet_service.page_of(found, limit=limit, caller=caller)
 
     async def search(
         self, words: str, *, before: Position | None, limit: int, caller: AccessToken | None, client: str
@@ -87,14 +90,14 @@ class TimelineService:
         ancestors = await self._tweets.get_many_shown(ancestor_ids) if ancestor_ids else {}
         found = await self._tweets.descendants_query(tweet_id, after=after, limit=limit + 1).to_list(limit + 1)
         shown, has_more = split_page(cast("list[TweetDocument]", found), limit)
-        above = {ancestor for reply in shown for ancestor in reply["ancestors"]} - {reply["_id"] for reply in shown}
-        existing = await self._tweets.existing(above) if above else set()
+        above = _above(tweet_id, shown)
+        deleted = above - await self._tweets.existing(above) if above else above
         whole = [tweet, *ancestors.values(), *shown]
         presented = {ObjectId(each.id): each for each in await self._presenter.present(whole, caller)}
         return Thread(
             tweet=presented[tweet_id],
             ancestors=_chain(ancestor_ids, presented),
-            descendants=_with_gaps(tweet_id, shown, presented, existing),
+            descendants=_with_gaps(tweet_id, shown, presented, deleted),
             next_cursor=cursor_after(shown[-1]["created_at"], str(shown[-1]["_id"])) if has_more else None,
         )
 
@@ -119,21 +122,36 @@ def _chain(ids: list[ObjectId], presented: dict[ObjectId, Tweet]) -> list[Thread
     ]
 
 
-def _with_gaps(
-    top: ObjectId, documents: list[TweetDocument], presented: dict[ObjectId, Tweet], existing: set[ObjectId]
-) -> list[ThreadTweet]:
-    """The replies, with a gap before the first reply to a deleted tweet.
+def _path(top: ObjectId, reply: TweetDocument) -> list[ObjectId]:
+    """The tweets between `top` and a reply below it."""
+    ancestors = reply["ancestors"]
+    return ancestors[ancestors.index(top) + 1 :]
 
-    `existing` are tweets on other pages.
-    """
+
+def _above(top: ObjectId, replies: list[TweetDocument]) -> set[ObjectId]:
+    """Tweets between `top` and the replies that are not on the page: at most `MAX_GAPS`, the nearest of each reply."""
+    on_page = {reply["_id"] for reply in replies}
+    above: set[ObjectId] = set()
+    paths = (reversed(_path(top, reply)) for reply in replies)
+    for each in chain.from_iterable(zip_longest(*paths)):
+        if len(above) == MAX_GAPS:
+            break
+        if each is not None and each not in on_page:
+            above.add(each)
+    return above
+
+
+def _with_gaps(
+    top: ObjectId, documents: list[TweetDocument], presented: dict[ObjectId, Tweet], deleted: set[ObjectId]
+) -> list[ThreadTweet]:
+    """The replies, with a gap before the first reply to a tweet of `deleted`."""
     places: list[ThreadTweet] = []
-    known = {top, *existing, *(document["_id"] for document in documents)}
+    gaps = set(deleted)
     for document in documents:
-        path = document["ancestors"]
-        below = path[path.index(top) + 1 :]
+        below = _path(top, document)
         for parent, missing in zip([top, *below], below, strict=False):
-            if missing not in known:
-                known.add(missing)
+            if missing in gaps:
+                gaps.remove(missing)
                 places.append(ThreadTweet(id=str(missing), reply_to=str(parent), tweet=None))
         parent_id = str(document["reply_to"])
         places.append(ThreadTweet(id=str(document["_id"]), reply_to=parent_id, tweet=presented[document["_id"]]))

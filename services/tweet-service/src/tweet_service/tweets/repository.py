@@ -1,11 +1,11 @@
-"""The collections `tweets` and `tweet_counts`. Each method is one round trip."""
+"""The collections `tweets` and `tweet_counts`. Each method is one round trip, unless it says otherwise."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from bson import ObjectId
+from bson import MinKey, ObjectId
 from pymongo import ASCENDING, DESCENDING, TEXT, IndexModel, ReturnDocument
 
 from tweet_service.batching import BatchInserter, BatchLoader, by_id
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 COLLECTION = "tweets"
 COUNTS_COLLECTION = "tweet_counts"
 NEWEST_FIRST = [("created_at", DESCENDING), ("_id", DESCENDING)]
+_BY_AUTHOR = "by_author_newest_first"
 _IS_REFERENCE = {"$type": "objectId"}
 _IS_TAG = {"$type": "string"}
 INDEXES = (
     IndexModel(NEWEST_FIRST, name="newest_first"),
-    IndexModel([("author_id", ASCENDING), *NEWEST_FIRST], name="by_author_newest_first"),
+    IndexModel([("author_id", ASCENDING), *NEWEST_FIRST], name=_BY_AUTHOR),
     IndexModel([("tags", ASCENDING), *NEWEST_FIRST], name="by_tag_newest_first"),
     # Otherwise a list by both would read all tweets of the author, or all with the hashtag.
     IndexModel(
@@ -44,6 +45,9 @@ INDEXES = (
 
 # Limits the size of the document, and of its change events.
 EDITS_KEPT = 100
+# Of one query. MongoDB merges at most 200 ranges of an index in their order (`internalQueryMaxScansToExplode`); of more
+# authors it reads all tweets, and sorts them.
+MAX_AUTHORS = 200
 # Limits the cost of trends.
 MAX_TWEETS_OF_TRENDS = 50_000
 # A projection: all fields that clients see.
@@ -77,9 +81,7 @@ def _key_after(position: Position) -> list[tuple[str, Any]]:
     """The first key after a position in the index `newest_first`, whose order is descending."""
     time, tweet_id = position
     number = int(str(tweet_id), 16)
-    if number == 0:
-        return [("created_at", time - timedelta(milliseconds=1)), ("_id", ObjectId("f" * 24))]
-    return [("created_at", time), ("_id", ObjectId(f"{number - 1:024x}"))]
+    return [("created_at", time), ("_id", ObjectId(f"{number - 1:024x}") if number else MinKey())]
 
 
 class TweetRepository:
@@ -157,6 +159,26 @@ class TweetRepository:
         """Tweets that match, after a position."""
         found = self.newest_query(wanted, before=before, span=span, limit=limit)
         return cast("list[TweetDocument]", await found.to_list(limit))
+
+    async def newest_of_authors(
+        self, author_ids: Sequence[str], *, before: Position | None, limit: int
+    ) -> list[TweetDocument]:
+        """Tweets of any of the authors, after a position: a round trip for each `MAX_AUTHORS`.
+
+        MongoDB might else search for authors who post rarely among the tweets of all.
+        """
+        newest: list[TweetDocument] = []
+        span = ALWAYS
+        for start in range(0, len(author_ids), MAX_AUTHORS):
+            wanted = {"author_id": {"$in": list(author_ids[start : start + MAX_AUTHORS])}}
+            found = self.newest_query(wanted, before=before, span=span, limit=limit).hint(_BY_AUTHOR)
+            newest += cast("list[TweetDocument]", await found.to_list(limit))
+            newest.sort(key=lambda tweet: (tweet["created_at"], tweet["_id"]), reverse=True)
+            del newest[limit:]
+            if len(newest) == limit:
+                # Older tweets of the other authors are not on the page.
+                span = Span(since=newest[-1]["created_at"])
+        return newest
 
     async def walk(
         self, filters: Sequence[Mapping[str, Any]], *, before: Position | None, end: Position | None, limit: int
