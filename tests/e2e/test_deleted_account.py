@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 from sqlalchemy import text
@@ -50,6 +51,7 @@ def collections_with(url: str, word: str) -> Iterator[str]:
                     yield f"{database}.{collection}"
 
 
+@pytest.mark.long
 async def test_deleted_account_is_forgotten_except_for_what_the_page_names(
     breakable_stack: Stack, copies: Copies
 ) -> None:

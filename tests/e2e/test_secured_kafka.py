@@ -14,7 +14,8 @@ from service_kit.mysql import create_engine
 from support.polling import eventually
 from support.secured_kafka import PASSWORD, secured_kafka
 
-pytestmark = pytest.mark.integration
+# sync-service's own tests use each protocol.
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 # As docs/operations.md has them.
 ON_TOPICS = ("Create", "Describe", "DescribeConfigs", "AlterConfigs", "Read", "Write", "Delete")
@@ -30,11 +31,9 @@ TRANSACTION_RIGHTS = (
     ("tandem-connect-*", "connect-cluster-tandem-connect*"),
     ("Describe", "Write"),
 )
-# `restricted` logs in by SCRAM, too, and sync-service's own tests use certificates.
-LONG = [pytest.param(name, marks=pytest.mark.long) for name in ("scram", "mutual", "exactly-once")]
 
 
-@pytest.fixture(scope="module", params=["restricted", *LONG])
+@pytest.fixture(scope="module", params=["restricted", "scram", "mutual", "exactly-once"])
 def secured_stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, log_folder: Path
 ) -> Iterator[Stack]:

@@ -286,6 +286,7 @@ async def test_topic_deleted_while_the_registrar_runs_is_created_again(
 
 
 @pytest.mark.integration
+@pytest.mark.long
 async def test_outage_of_the_broker_restarts_no_connector() -> None:
     connector, limit = Connector("mysql", plain_config()), 4.0
     with temporary_stack("tandem-test-") as own, fake_connect(running(connector)) as connect:
@@ -358,6 +359,7 @@ async def large_table(mysql_root_url: str) -> AsyncIterator[str]:
     await engine.dispose()
 
 
+@pytest.mark.long
 async def test_snapshot_that_takes_longer_than_the_limit_of_heartbeats_is_not_restarted(
     running_stack: Stack, large_table: str
 ) -> None:

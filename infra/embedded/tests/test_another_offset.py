@@ -11,7 +11,7 @@ from embedded_stack import StackError
 from embedded_stack.configuration import reserved_port_offset
 from support.stacks import stack_at
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 PARTITION = TopicPartition("sync.dead-letters", 0)
 

@@ -15,6 +15,7 @@ UNUSUAL = " jürgen 'müller' \\u00e4 €🔑 %41 #!=:"
 
 
 @pytest.mark.integration
+@pytest.mark.long
 def test_kafka_and_connect_run_in_a_folder_with_an_unusual_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

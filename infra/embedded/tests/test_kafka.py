@@ -17,13 +17,18 @@ def test_pid_is_that_of_apache_kafka(stack: Stack, kafka_bootstrap_servers: str)
     assert "kafka.Kafka" in process.cmdline()
 
 
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with stack_in(tmp_path_factory.mktemp("used")) as used:
+        used.start("kafka")
+        yield used
+
+
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[Stack]:
+def own(used: Stack) -> Stack:
     """A stack whose broker has data and is stopped."""
-    with stack_in(tmp_path) as own:
-        own.start("kafka")
-        own.stop_one("kafka")
-        yield own
+    used.stop_one("kafka")
+    return used
 
 
 @pytest.mark.integration

@@ -322,7 +322,7 @@ async def test_removed_state_folder_ends_the_stack(unattended: subprocess.Popen[
 
 
 async def test_state_folder_removed_while_starting_ends_the_stack(other: StackCommands) -> None:
-    supervisor = other.begin("run")
+    supervisor = other.begin("run", *FEW)
 
     async def first() -> int | None:
         return other.pid("mongo")
@@ -335,7 +335,7 @@ async def test_state_folder_removed_while_starting_ends_the_stack(other: StackCo
 
 
 async def test_supervisor_whose_output_is_closed_stops_its_stack(other: StackCommands) -> None:
-    supervisor = other.begin("run")
+    supervisor = other.begin("run", *FEW)
     assert supervisor.stdout is not None
     await asyncio.to_thread(supervisor.stdout.readline)
     supervisor.stdout.close()

@@ -149,6 +149,7 @@ async def test_forgotten_password(app_without_limits: FastAPI, registered: Regis
     assert_indistinguishable(durations)
 
 
+@pytest.mark.long
 async def test_change_of_address(
     app_without_limits: FastAPI, registered: RegisteredUser, register: Register, new_form: NewForm
 ) -> None:

@@ -303,6 +303,7 @@ async def test_stop_is_cancelled_with_its_own_task(sync: SyncProcess, kafka_boot
     assert not connections(consumer)
 
 
+@pytest.mark.long
 async def test_broker_that_is_restarted_ends_nothing(sync: SyncProcess, stack: Stack) -> None:
     """Its process is the same one after three restarts."""
     async with sync.running() as replica:

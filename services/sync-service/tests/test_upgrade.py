@@ -5,6 +5,8 @@ import signal
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from service_kit.moved_copy import STATES
 from support.polling import eventually
 from support.replicas import Replica
@@ -47,6 +49,7 @@ async def documents(database: "Database") -> list[dict[str, Any]]:
     return await database["users_copy"].find().sort("_id").to_list(None)
 
 
+@pytest.mark.long
 async def test_killed_again_and_again_the_upgrade_moves_every_user_and_tombstone(
     sync: SyncProcess, database: "Database", routes: dict[str, Route]
 ) -> None:

@@ -50,7 +50,7 @@ async def test_group_of_another_protocol_type_is_reported(harness: SyncHarness) 
 
         async def join() -> int:
             nonlocal member_id
-            request = JoinGroupRequest(group_id, 10_000, 10_000, member_id, None, "connect", [("default", b"x")])
+            request = JoinGroupRequest(group_id, 6_000, 6_000, member_id, None, "connect", [("default", b"x")])
             answer = await client.send(node, request)
             member_id = answer.member_id
             return int(answer.error_code)
@@ -67,7 +67,6 @@ async def test_group_of_another_protocol_type_is_reported(harness: SyncHarness) 
 
 @pytest.fixture
 def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group, "TOPICS_CHECK_SECONDS", 0.5)
     monkeypatch.setattr(group, "MEMBERS_CHECK_SECONDS", 1.0)
 
 
@@ -157,6 +156,7 @@ class Writer:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.long
 async def test_processes_that_join_die_and_hang_under_load_lose_no_event(
     sync: SyncProcess, engine: AsyncEngine
 ) -> None:
