@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-FEW_PROCESSES = 3
+FEW_PROCESSES = 4
 WHOLE_SYSTEM = ("tests/browser/", "tests/documents/", "tests/e2e/", "tests/observability/", "infra/connect/")
 OWN_SYSTEM = ("tests/e2e/test_secured_kafka.py",)
 
