@@ -88,6 +88,7 @@ async def test_data_is_exported_and_the_account_deleted(windows: Windows, user: 
 
 
 async def test_admin_finds_and_changes_accounts(windows: Windows, new_user: NewUser) -> None:
+    windows.trouble.expected |= {403}
     admin, user = await new_user("admin"), await new_user()
     page = await windows.open("/", user=admin)
     await page.get_by_role("link", name="Users").click()
@@ -101,6 +102,10 @@ async def test_admin_finds_and_changes_accounts(windows: Windows, new_user: NewU
     await dialog.get_by_label("Role").select_option("technical_worker")
     await dialog.get_by_label("Active").uncheck()
     await dialog.get_by_role("button", name="Save").click()
+    error = dialog.locator("[data-field=current_password] .error")
+    await expect(error).to_have_text("Enter your current password.")
+    await dialog.get_by_label("Current password").fill(admin.password)
+    await dialog.get_by_role("button", name="Save").click()
     await expect(row).to_contain_text("technical worker")
     await expect(row).to_contain_text("Deactivated")
     await expect(row.get_by_role("button", name="Edit")).to_be_focused()
@@ -111,7 +116,9 @@ async def test_admin_finds_and_changes_accounts(windows: Windows, new_user: NewU
     await page.go_back()
     await row.get_by_role("button", name="Edit").click()
     await dialog.get_by_role("button", name="Delete account").click()
-    await page.get_by_role("dialog", name="Delete this account?").get_by_role("button", name="Delete").click()
+    deletion = page.get_by_role("dialog", name="Delete this account?")
+    await deletion.get_by_label("Current password").fill(admin.password)
+    await deletion.get_by_role("button", name="Delete").click()
     await expect(row).to_have_count(0)
     await expect(page.get_by_role("region", name="Users")).to_be_focused()
 

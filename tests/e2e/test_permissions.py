@@ -166,7 +166,7 @@ class Callers:
         """As an admin creates an account with a role."""
         username, password = f"user_{secrets.token_hex(5)}", secrets.token_urlsafe(16)
         form = {"username": username, "email": f"{username}@example.com", "name": caller, "role": role}
-        passwords = {"password": password, "password_confirm": password}
+        passwords = {"password": password, "password_confirm": password, "current_password": self.admin.password}
         by = {"Authorization": f"Bearer {await self.log_in(self.admin)}"}
         answer = await self.client.post(f"{self.url('auth')}/v1/register", json=form | passwords, headers=by)
         body = answer.raise_for_status().json()
@@ -212,10 +212,11 @@ async def callers(running_stack: Stack) -> AsyncIterator[Callers]:
         for caller in CALLERS[1:]:
             await callers.sign_up(caller, "admin" if caller in ("deactivated", "deleted") else caller)
         by = {"Authorization": f"Bearer {await callers.log_in(admin)}"}
-        users = f"{callers.url('auth')}/v1/users"
+        users, password = f"{callers.url('auth')}/v1/users", {"current_password": admin.password}
+        deactivated, deleted = (f"{users}/{callers.users[each].id}" for each in ("deactivated", "deleted"))
         for answer in (
-            await client.patch(f"{users}/{callers.users['deactivated'].id}", json={"is_active": False}, headers=by),
-            await client.delete(f"{users}/{callers.users['deleted'].id}", headers=by),
+            await client.patch(deactivated, json={"is_active": False} | password, headers=by),
+            await client.request("DELETE", deleted, json=password, headers=by),
         ):
             answer.raise_for_status()
         for row in (Row("tweet", "GET", "/v1/timeline", ()), Row("sync", "GET", "/v1/counts", ())):

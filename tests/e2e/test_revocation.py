@@ -93,7 +93,8 @@ async def test_admin_created_on_the_command_line_deactivates_a_user_in_both_serv
     async with httpx.AsyncClient(base_url=running_stack.addresses["GATEWAY_URL"], timeout=20) as client:
         admin = User("", username, password, client)
         await log_in(admin)
-        changed = await client.patch(f"/api/auth/v1/users/{user.id}", json={"is_active": False})
+        deactivation = {"is_active": False, "current_password": password}
+        changed = await client.patch(f"/api/auth/v1/users/{user.id}", json=deactivation)
         assert changed.status_code == 200, changed.text
         assert problem(await user.client.get(ME)) == (401, "invalid-token")
         await refused(user)
@@ -118,14 +119,14 @@ async def test_open_streams_end_with_the_token(user: User, admin: User, copies: 
     paths = (f"/api/tweets/v1/stream?author={user.username}", "/api/sync/v1/events?route=tweets")
     streams = [await Listener.connect(gateway.host, gateway.port or 80, path, bearer) for path in paths]
     assert [stream.status for stream in streams] == [200, 200]
-    account = f"/api/auth/v1/users/{user.id}"
+    account, password = f"/api/auth/v1/users/{user.id}", {"current_password": admin.password}
     match way:
         case "demotion":
-            answer = await admin.client.patch(account, json={"role": "customer"})
+            answer = await admin.client.patch(account, json={"role": "customer"} | password)
         case "deactivation":
-            answer = await admin.client.patch(account, json={"is_active": False})
+            answer = await admin.client.patch(account, json={"is_active": False} | password)
         case "deletion":
-            answer = await admin.client.delete(account)
+            answer = await admin.client.request("DELETE", account, json=password)
         case _:
             answer = await user.client.post(f"/api/auth/v1/{way}")
     assert answer.is_success, answer.text

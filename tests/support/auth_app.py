@@ -94,6 +94,11 @@ async def log_in(client: httpx.AsyncClient, user: RegisteredUser, **more: Any) -
     return tokens
 
 
+def confirmed(user: RegisteredUser, **body: Any) -> dict[str, Any]:
+    """The body of a sensitive action of this user."""
+    return {**body, "current_password": user["form"]["password"]}
+
+
 def kid_of(tokens: dict[str, Any]) -> str:
     """The id of the key that signed an access token."""
     return str(jwt.get_unverified_header(tokens["access_token"])["kid"])

@@ -2,7 +2,9 @@
 
 import { AUTH, patch, remove } from "../api.js";
 import { element } from "../dom.js";
-import { confirm, dialog } from "./dialog.js";
+import { session } from "../session.js";
+import { currentPassword } from "./current-password.js";
+import { dialog } from "./dialog.js";
 import { changesOf, checkbox, field, form } from "./form.js";
 import { toast } from "./toast.js";
 
@@ -19,15 +21,7 @@ export function editUser(user, signal) {
     toast(`@${user.username} saved.`);
   }
   async function erase(close) {
-    const text = `This deletes the account of @${user.username} from both stores and can’t be undone. The tweets stay without a name.`;
-    if (!(await confirm("Delete this account?", text, "Delete", { signal }))) return;
-    try {
-      await remove(path);
-      close("deleted");
-      toast(`@${user.username} deleted.`);
-    } catch (error) {
-      toast(error.message);
-    }
+    if (await deleteUser(user, path, signal)) close("deleted");
   }
   return dialog(
     `Edit @${user.username}`,
@@ -37,12 +31,32 @@ export function editUser(user, signal) {
           field("Name", { name: "name", value: user.name, autocomplete: "off", required: true, autofocus: true }),
           field("Role", { name: "role", control: element("select", {}, options) }),
           checkbox("Active (may log in)", { name: "is_active", checked: user.is_active }),
+          currentPassword(session.user.username, { hint: "Yours, for another role or state." }),
         ],
         { action: "Save", signal, onsubmit: (values) => save(values, close) },
       ),
       element("hr", {}),
       element("button.danger", { type: "button", onclick: () => erase(close) }, "Delete account"),
     ],
+    { signal },
+  );
+}
+
+/** Resolves to whether the account was deleted. */
+function deleteUser(user, path, signal) {
+  const text = `This deletes the account of @${user.username} from both stores and can’t be undone. The tweets stay without a name. Enter your password to confirm.`;
+  return dialog(
+    "Delete this account?",
+    (close) =>
+      form([element("p", {}, text), currentPassword(session.user.username, { required: true, autofocus: true })], {
+        action: "Delete",
+        signal,
+        async onsubmit(values) {
+          await remove(path, { body: values });
+          close(true);
+          toast(`@${user.username} deleted.`);
+        },
+      }),
     { signal },
   );
 }

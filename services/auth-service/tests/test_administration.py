@@ -11,7 +11,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.roles import Role
-from support.auth_app import Register, RegisteredUser, events_of, log_in
+from support.auth_app import AdjustableClock, Register, RegisteredUser, confirmed, events_of, log_in
+from support.polling import eventually
 from support.responses import bearer, problem
 
 
@@ -23,7 +24,8 @@ def user_path(user: RegisteredUser) -> str:
 async def test_permissions_of_each_role(
     client: httpx.AsyncClient, register: Register, registered: RegisteredUser, role: str
 ) -> None:
-    by = bearer(await register(role=role))
+    caller = await register(role=role)
+    by = bearer(caller)
     reads = [await client.get(path, headers=by) for path in ("/v1/users", user_path(registered))]
     may_read = role in {"senior_manager", "admin"}
     assert [answer.status_code for answer in reads] == [200 if may_read else 403] * 2
@@ -31,7 +33,7 @@ async def test_permissions_of_each_role(
     assert changed.status_code == (200 if role == "admin" else 403)
     audit = await client.get("/v1/audit", headers=by)
     assert audit.status_code == (200 if may_read else 403)
-    deleted = await client.delete(user_path(registered), headers=by)
+    deleted = await client.request("DELETE", user_path(registered), json=confirmed(caller), headers=by)
     assert deleted.status_code == (204 if role == "admin" else 403)
 
 
@@ -90,7 +92,7 @@ async def test_pagination_is_stable_while_users_register(
 async def test_list_is_filtered(client: httpx.AsyncClient, register: Register, admin: RegisteredUser) -> None:
     worker = await register(role="technical_worker", name="Zebedee the filtered")
     idle = await register(name="Zebedee the idle")
-    await client.patch(user_path(idle), json={"is_active": False}, headers=bearer(admin))
+    await client.patch(user_path(idle), json=confirmed(admin, is_active=False), headers=bearer(admin))
 
     async def found(**params: Any) -> list[str]:
         answer = await client.get("/v1/users", params={"query": "zebedee", **params}, headers=bearer(admin))
@@ -121,7 +123,8 @@ async def test_new_role_takes_effect_immediately_and_revokes_old_tokens(
     client: httpx.AsyncClient, register: Register, admin: RegisteredUser
 ) -> None:
     user = await register(role="admin")
-    changed = await client.patch(user_path(user), json={"role": "customer"}, headers=bearer(admin))
+    body = confirmed(admin, role="customer")
+    changed = await client.patch(user_path(user), json=body, headers=bearer(admin))
     assert changed.json()["role"] == "customer"
     assert problem(await client.get("/v1/users", headers=bearer(user))) == (401, "invalid-token")
     renewed = (await client.post("/v1/refresh", json={"refresh_token": user["refresh_token"]})).json()
@@ -178,11 +181,12 @@ async def test_reactivated_account_does_not_get_its_old_tokens_back(
     client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser
 ) -> None:
     path, by = user_path(registered), bearer(admin)
-    assert (await client.patch(path, json={"is_active": False}, headers=by)).json()["is_active"] is False
+    off, on = confirmed(admin, is_active=False), confirmed(admin, is_active=True)
+    assert (await client.patch(path, json=off, headers=by)).json()["is_active"] is False
     refresh = {"refresh_token": registered["refresh_token"]}
     assert problem(await client.get("/v1/users/me", headers=bearer(registered))) == (401, "invalid-token")
     assert problem(await client.post("/v1/refresh", json=refresh)) == (401, "invalid-refresh-token")
-    await client.patch(path, json={"is_active": True}, headers=by)
+    await client.patch(path, json=on, headers=by)
     assert problem(await client.get("/v1/users/me", headers=bearer(registered))) == (401, "invalid-token")
     assert problem(await client.post("/v1/refresh", json=refresh)) == (401, "invalid-refresh-token")
     assert await log_in(client, registered)
@@ -202,19 +206,106 @@ async def test_last_admin_can_not_be_removed(
     last = await register(role="admin")
     await _demote_all_admins_except(rows, last)
     method, path = ("PATCH", user_path(last)) if change else ("DELETE", "/v1/users/me")
-    body = change or {"current_password": last["form"]["password"]}
-    answer = await client.request(method, path, json=body, headers=bearer(last))
+    answer = await client.request(method, path, json=confirmed(last, **change or {}), headers=bearer(last))
     assert problem(answer) == (409, "last-admin")
     assert (await client.get("/v1/users/me", headers=bearer(last))).json()["role"] == "admin"
 
 
-async def test_stolen_token_of_an_admin_does_not_delete_the_own_account(
-    client: httpx.AsyncClient, register: Register
+SENSITIVE = {
+    "a role": ("PATCH", {"role": "admin"}),
+    "a deactivation": ("PATCH", {"is_active": False}),
+    "a deletion": ("DELETE", {}),
+}
+
+
+@pytest.mark.parametrize("action", SENSITIVE)
+@pytest.mark.parametrize("password", [None, "", "not the password", "of the other account"])
+async def test_stolen_token_of_an_admin_gives_and_takes_no_rights(
+    *,
+    client: httpx.AsyncClient,
+    registered: RegisteredUser,
+    admin: RegisteredUser,
+    register: Register,
+    action: str,
+    password: str | None,
+) -> None:
+    method, body = SENSITIVE[action]
+    victim = registered
+    if password == "of the other account":
+        victim = await register(password=password, password_confirm=password)
+    given = {} if password is None else {"current_password": password}
+    answer = await client.request(method, user_path(victim), json=body | given, headers=bearer(admin))
+    assert problem(answer) == (403, "reauthentication-required")
+    assert answer.json()["errors"][0]["pointer"] == "#/current_password"
+    after = (await client.get("/v1/users/me", headers=bearer(victim))).json()
+    assert (after["role"], after["is_active"]) == ("customer", True)
+    right = await client.request(method, user_path(victim), json=confirmed(admin, **body), headers=bearer(admin))
+    assert right.is_success, right.text
+
+
+async def test_reactivation_needs_the_password(
+    client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser
+) -> None:
+    path, by = user_path(registered), bearer(admin)
+    assert (await client.patch(path, json=confirmed(admin, is_active=False), headers=by)).status_code == 200
+    refused = await client.patch(path, json={"is_active": True}, headers=by)
+    assert problem(refused) == (403, "reauthentication-required")
+
+
+async def test_stolen_token_of_an_admin_deletes_no_account_without_a_body(
+    client: httpx.AsyncClient, register: Register, registered: RegisteredUser
 ) -> None:
     user = await register(role="admin")
-    answer = await client.delete(user_path(user), headers=bearer(user))
-    assert problem(answer) == (403, "reauthentication-required")
+    for path in (user_path(user), user_path(registered)):
+        assert problem(await client.delete(path, headers=bearer(user))) == (403, "reauthentication-required")
     assert (await client.get("/v1/users/me", headers=bearer(user))).status_code == 200
+
+
+async def test_whole_account_with_another_name_needs_no_password(
+    client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser
+) -> None:
+    body = {"name": "Countess", "role": "customer", "is_active": True}
+    answer = await client.patch(user_path(registered), json=body, headers=bearer(admin))
+    assert (answer.status_code, answer.json()["name"]) == (200, "Countess")
+
+
+async def test_guesses_of_an_admins_password_are_limited(
+    client: httpx.AsyncClient, clock: AdjustableClock, registered: RegisteredUser, admin: RegisteredUser
+) -> None:
+    clock.freeze()
+    path, by = user_path(registered), bearer(admin)
+    guesses = [
+        await client.patch(path, json={"role": "admin", "current_password": f"guess {number}"}, headers=by)
+        for number in range(11)
+    ]
+    assert [answer.status_code for answer in guesses] == [403] * 10 + [429]
+    assert "retry-after" in guesses[-1].headers
+    right = await client.request("DELETE", path, json=confirmed(admin), headers=by)
+    assert problem(right) == (429, "too-many-requests")
+
+
+async def test_action_of_an_admin_who_is_demoted_meanwhile_is_refused(
+    client: httpx.AsyncClient, register: Register, registered: RegisteredUser, admin: RegisteredUser, rows: AsyncEngine
+) -> None:
+    """The request was authorised before the demotion, and waits for it."""
+    former = await register(role="admin")
+    async with rows.begin() as connection:
+        await connection.execute(text("UPDATE users SET role = 'customer' WHERE id = :id"), former["user"])
+        body = confirmed(former, role="admin")
+        request = asyncio.create_task(client.patch(user_path(registered), json=body, headers=bearer(former)))
+        await eventually(lambda: _lock_waits(rows), lambda waits: waits > 0)
+    assert problem(await request) == (401, "invalid-token")
+    after = await client.get(user_path(registered), headers=bearer(admin))
+    assert after.json()["role"] == "customer"
+
+
+async def _lock_waits(rows: AsyncEngine) -> int:
+    async with rows.connect() as connection:
+        waiting = text(
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE '%FOR UPDATE'"
+            " AND time > 0"
+        )
+        return int(await connection.scalar(waiting) or 0)
 
 
 async def test_one_of_two_admins_who_demote_each_other_remains(
@@ -224,8 +315,8 @@ async def test_one_of_two_admins_who_demote_each_other_remains(
         one, other = await register(role="admin"), await register(role="admin")
         await _demote_all_admins_except(rows, one, other)
         answers = await asyncio.gather(
-            client.patch(user_path(other), json={"role": "customer"}, headers=bearer(one)),
-            client.patch(user_path(one), json={"role": "customer"}, headers=bearer(other)),
+            client.patch(user_path(other), json=confirmed(one, role="customer"), headers=bearer(one)),
+            client.patch(user_path(one), json=confirmed(other, role="customer"), headers=bearer(other)),
         )
         codes = sorted(answer.status_code for answer in answers)
         assert codes in ([200, 401], [200, 409]), codes
@@ -238,10 +329,12 @@ async def test_actions_of_admins_are_audited(
     client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser
 ) -> None:
     user_id, admin_id = registered["user"]["id"], admin["user"]["id"]
-    await client.patch(user_path(registered), json={"role": "technical_worker"}, headers=bearer(admin))
-    await client.delete(user_path(registered), headers=bearer(admin))
+    role = confirmed(admin, role="technical_worker")
+    await client.patch(user_path(registered), json=role, headers=bearer(admin))
+    await client.request("DELETE", user_path(registered), json=confirmed(admin), headers=bearer(admin))
     events = await events_of(client, admin, user=user_id, actor=admin_id)
     assert [event["event"] for event in events] == ["user_deleted", "authz_admin", "authz_change"]
+    assert events[1]["details"] == {"fields": ["role"]}
     assert events[-1]["details"] == {"former": "customer", "role": "technical_worker"}
 
 

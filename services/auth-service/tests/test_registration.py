@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from support.auth_app import Form, RegisteredUser
+from auth_service.settings import Settings
+from support.auth_app import Form, RegisteredUser, client_of, confirmed, running_app
 from support.responses import bearer, problem
 
 
@@ -92,9 +93,28 @@ async def test_users_can_not_give_themselves_a_role(
 async def test_admin_gives_a_role(client: httpx.AsyncClient, form: Form, admin: RegisteredUser) -> None:
     username = f"{form['username']}_2"
     other = {**form, "username": username, "email": f"{username}@example.com", "role": "senior_manager"}
-    answer = await client.post("/v1/register", json=other, headers=bearer(admin))
+    answer = await client.post("/v1/register", json=confirmed(admin, **other), headers=bearer(admin))
     assert answer.status_code == 201, answer.text
     assert answer.json()["user"]["role"] == "senior_manager"
+
+
+@pytest.mark.parametrize("is_private", [False, True])
+@pytest.mark.parametrize("password", [None, "not the password"])
+async def test_stolen_token_of_an_admin_creates_no_account_with_a_role(
+    settings: Settings, form: Form, admin: RegisteredUser, password: str | None, is_private: bool
+) -> None:
+    other = {**form, "role": "admin", "current_password": password}
+    async with running_app(settings, auth_require_email_verification=is_private) as app, client_of(app) as client:
+        answer = await client.post("/v1/register", json=other, headers=bearer(admin))
+        assert problem(answer) == (403, "reauthentication-required")
+        login = {"login": form["username"], "password": form["password"]}
+        assert problem(await client.post("/v1/login", json=login)) == (401, "invalid-credentials")
+
+
+async def test_admin_creates_a_customer_without_a_password(
+    client: httpx.AsyncClient, form: Form, admin: RegisteredUser
+) -> None:
+    assert (await client.post("/v1/register", json=form, headers=bearer(admin))).status_code == 201
 
 
 async def test_password_is_stored_as_a_hash_outside_of_the_captured_table(

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.main import prepare
 from auth_service.settings import Settings
-from support.auth_app import AdjustableClock, NewForm, Register, RegisteredUser, client_of, running_app
+from support.auth_app import AdjustableClock, NewForm, Register, RegisteredUser, client_of, confirmed, running_app
 from support.polling import eventually
 from support.responses import bearer, problem
 
@@ -89,8 +89,7 @@ async def test_username_of_a_deleted_account_is_held(
     client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser, new_form: NewForm, by: str
 ) -> None:
     path, caller = ("me", registered) if by == "the owner" else (registered["user"]["id"], admin)
-    # A test of another package checks what a deletion needs.
-    body = {"current_password": registered["form"]["password"]} if by == "the owner" else None
+    body = confirmed(caller)
     answer = await client.request("DELETE", f"/v1/users/{path}", json=body, headers=bearer(caller))
     assert answer.status_code == 204
     answer = await client.post("/v1/register", json=new_form() | {"username": registered["form"]["username"]})

@@ -1,7 +1,8 @@
 import { AUTH, TWEETS, get, remove } from "../../api.js";
 import { element } from "../../dom.js";
+import { currentPassword } from "../current-password.js";
 import { dialog } from "../dialog.js";
-import { field, form } from "../form.js";
+import { form } from "../form.js";
 import { toast } from "../toast.js";
 
 /** The export of the user's data, and the deletion of the account. */
@@ -41,9 +42,7 @@ function deleteAccount(profile, session, signal) {
       form(
         [
           element("p", {}, "This can’t be undone. Enter your password to confirm."),
-          // For password managers.
-          element("input", { type: "text", autocomplete: "username", value: profile.username, hidden: true, readonly: true, "aria-label": "Username" }),
-          field("Current password", { name: "current_password", type: "password", autocomplete: "current-password", required: true, autofocus: true }),
+          currentPassword(profile.username, { required: true, autofocus: true }),
         ],
         {
           action: "Delete my account permanently",

@@ -1,5 +1,6 @@
 import { AUTH, patch, post } from "../../api.js";
 import { element, replaceChildren } from "../../dom.js";
+import { currentPassword } from "../current-password.js";
 import { field, form } from "../form.js";
 import { toast } from "../toast.js";
 
@@ -9,8 +10,6 @@ export function email({ profile, signal }) {
   const show = () => replaceChildren(state, description(profile), isPending(profile) && resendButton(signal));
   const created = form(
     [
-      // For password managers.
-      element("input", { type: "text", autocomplete: "username", value: profile.username, hidden: true, readonly: true, "aria-label": "Username" }),
       field("New email", {
         name: "email",
         type: "email",
@@ -18,7 +17,7 @@ export function email({ profile, signal }) {
         autocomplete: "email",
         required: true,
       }),
-      field("Current password", { name: "current_password", type: "password", autocomplete: "current-password", required: true }),
+      currentPassword(profile.username, { required: true }),
     ],
     { action: "Change email", signal, onsubmit: change },
   );

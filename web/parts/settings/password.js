@@ -1,14 +1,13 @@
 import { AUTH, post } from "../../api.js";
 import { element } from "../../dom.js";
+import { currentPassword } from "../current-password.js";
 import { field, form } from "../form.js";
 
 /** The change of the password, which ends all other sessions. */
 export function password({ profile, session, signal }) {
   const created = form(
     [
-      // For password managers.
-      element("input", { type: "text", autocomplete: "username", value: profile.username, hidden: true, readonly: true, "aria-label": "Username" }),
-      field("Current password", { name: "current_password", type: "password", autocomplete: "current-password", required: true }),
+      currentPassword(profile.username, { required: true }),
       field("New password", {
         name: "new_password",
         type: "password",

@@ -97,6 +97,7 @@ class Services:
             registration=RegistrationService(
                 database,
                 hasher,
+                reauthenticator,
                 sessions,
                 addresses,
                 usernames,
@@ -112,5 +113,5 @@ class Services:
             passwords=PasswordService(
                 database, hasher, reauthenticator, sessions, outbox, limiter, limits, audit, clock
             ),
-            administration=AdministrationService(database, sessions, usernames, audit, clock),
+            administration=AdministrationService(database, reauthenticator, sessions, usernames, audit, clock),
         )

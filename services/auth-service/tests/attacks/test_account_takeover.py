@@ -16,6 +16,7 @@ from support.auth_app import (
     NewForm,
     Register,
     RegisteredUser,
+    confirmed,
     events_of,
     log_in,
 )
@@ -377,7 +378,7 @@ async def test_undo_notifies_the_replaced_address_without_a_link(account: Accoun
 
 
 async def set_active(account: Account, admin: RegisteredUser, is_active: bool) -> None:
-    change = {"is_active": is_active}
+    change = confirmed(admin, is_active=is_active)
     answer = await account.client.patch(f"/v1/users/{account.id}", json=change, headers=bearer(admin))
     assert answer.status_code == 200, answer.text
 

@@ -40,6 +40,7 @@ _NEW_ACCOUNT = {
     "password": PASSWORD,
     "password_confirm": PASSWORD,
     "role": "customer",
+    "current_password": PASSWORD,
 }
 _LOGIN = {"login": "nobody_here", "password": PASSWORD, "remember_me": False}
 # A valid body for each endpoint that takes one. The tests change one field at a time.
@@ -63,7 +64,13 @@ BODIES: dict[tuple[str, str], Json] = {
     ("post", "/v1/password/reset"): {"token": "nobody's", "new_password": "another correct horse"},
     ("post", "/v1/email/verify"): {"token": "nobody's"},
     ("post", "/v1/email/undo"): {"token": "unknown"},
-    ("patch", "/v1/users/{user_id}"): {"name": "Renamed", "role": "customer", "is_active": True},
+    ("patch", "/v1/users/{user_id}"): {
+        "name": "Renamed",
+        "role": "customer",
+        "is_active": True,
+        "current_password": PASSWORD,
+    },
+    ("delete", "/v1/users/{user_id}"): {"current_password": PASSWORD},
 }
 # OAuth2 clients may send these fields. They are ignored.
 IGNORED = {"scope", "client_id", "client_secret"}

@@ -14,10 +14,11 @@ from auth_service.client_info import ClientInfoDep
 from auth_service.dependencies import DatabaseDep, service
 from auth_service.pagination import BeforeId, PageSize
 from auth_service.passwords.problems import ReauthenticationRequired
+from auth_service.passwords.schemas import AccountDeletion
 from auth_service.users.problems import LastAdmin, UserNotFound
 from auth_service.users.schemas import UserProfile
 from service_kit.pagination import InvalidCursor, encode_cursor, page_response, set_link_header, split_page
-from service_kit.problems import ValidationFailed, problem_responses
+from service_kit.problems import TooManyRequests, ValidationFailed, problem_responses
 from service_kit.roles import Role
 from service_kit.schemas import DatetimeParam, Page, UuidParam, UuidStr, is_uuid
 
@@ -79,10 +80,11 @@ async def read_user(
     "/users/{user_id}",
     summary="Change a user's name or role, or deactivate or reactivate an account",
     description=(
-        "A new role and a deactivation revoke all access tokens of the user. A deactivation also ends a change of the "
-        "address that is not confirmed yet, and all mailed links except those that undo a change."
+        "Another role, a deactivation and a reactivation need your `current_password`. A new role and a deactivation "
+        "revoke all access tokens of the user. A deactivation also ends a change of the address that is not confirmed "
+        "yet, and all mailed links except those that undo a change."
     ),
-    responses=problem_responses(*_PROBLEMS, UserNotFound, LastAdmin),
+    responses=problem_responses(*_PROBLEMS, ReauthenticationRequired, UserNotFound, LastAdmin, TooManyRequests),
 )
 async def change_user(
     caller: CallerMayWriteUsers,
@@ -98,13 +100,18 @@ async def change_user(
     "/users/{user_id}",
     status_code=204,
     summary="Delete an account permanently",
-    description="Your own only by `DELETE /v1/users/me`, which asks for your password.",
-    responses=problem_responses(*_PROBLEMS, ReauthenticationRequired, UserNotFound, LastAdmin),
+    description="Needs your `current_password` in the body.",
+    responses=problem_responses(*_PROBLEMS, ReauthenticationRequired, UserNotFound, LastAdmin, TooManyRequests),
 )
 async def delete_user(
-    caller: CallerMayWriteUsers, user_id: UserId, administration: AdministrationServiceDep, client: ClientInfoDep
+    *,
+    caller: CallerMayWriteUsers,
+    user_id: UserId,
+    administration: AdministrationServiceDep,
+    client: ClientInfoDep,
+    deletion: AccountDeletion | None = None,
 ) -> None:
-    await administration.delete(user_id, caller.user, client)
+    await administration.delete(user_id, deletion.current_password if deletion else None, caller.user, client)
 
 
 @router.get(

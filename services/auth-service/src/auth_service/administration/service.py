@@ -10,6 +10,7 @@ from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
 from auth_service.one_time_tokens.repository import OneTimeTokenRepository
 from auth_service.passwords.problems import ReauthenticationRequired
+from auth_service.passwords.reauthentication import Reauthenticator
 from auth_service.sessions.service import SessionService
 from auth_service.users.models import User
 from auth_service.users.problems import UserNotFound
@@ -38,6 +39,7 @@ class UserFilter:
 @dataclass(frozen=True)
 class AdministrationService:
     database: Database
+    reauthenticator: Reauthenticator
     sessions: SessionService
     usernames: Usernames
     audit: AuditTrail
@@ -70,12 +72,21 @@ class AdministrationService:
         """Change an account. A new role revokes access tokens with the old one. A deactivation ends all sessions,
         a change of the address that is not confirmed yet, and all one-time tokens except those that undo a change.
 
-        Raises `UserNotFound`, `LastAdmin`.
+        Another role, a deactivation and a reactivation need the actor's password: a stolen token must not be enough.
+        Raises `UserNotFound`, `ReauthenticationRequired`, `TooManyRequests`, `LastAdmin`, and `InvalidToken` if the
+        actor was demoted in the meantime.
         """
+        verified_hash = None
+        if _is_sensitive(change, await self._present(user_id)):
+            verified_hash = await self.reauthenticator.verify(actor, change.current_password, client)
         async with self.database.transaction() as session:
             users = UserRepository(session)
             admins = await users.lock_active_admins()
+            if verified_hash is not None:
+                await self.reauthenticator.accept_from(session, actor, verified_hash)
             user = await self._locked(users, user_id)
+            if verified_hash is None and _is_sensitive(change, user):
+                raise ReauthenticationRequired  # another admin changed the account in the meantime
             has_new_role = change.role is not None and change.role != user.role
             is_deactivated = change.is_active is False and user.is_active
             if is_deactivated or has_new_role:
@@ -102,26 +113,43 @@ class AdministrationService:
             if change.name is not None:
                 user.name = change.name
             user.updated_at = self.clock()
-            fields = sorted(name for name, value in change if value is not None)
+            fields = sorted(name for name, value in change if value is not None and name != "current_password")
             await self.audit.record(
                 session, Event.AUTHZ_ADMIN, client, user_id=user.id, actor_id=actor.id, fields=fields
             )
         return user
 
-    async def delete(self, user_id: str, actor: User, client: ClientInfo) -> None:
-        """Raises `UserNotFound`, `LastAdmin`, and `ReauthenticationRequired` for the actor's own account."""
-        if user_id == actor.id:
-            raise ReauthenticationRequired("Delete your own account by DELETE /v1/users/me, with your password.")
+    async def delete(self, user_id: str, password: str | None, actor: User, client: ClientInfo) -> None:
+        """Delete an account permanently, with the actor's password.
+
+        Raises `UserNotFound`, `ReauthenticationRequired`, `TooManyRequests`, `LastAdmin`, `InvalidToken` as `change`.
+        """
+        await self._present(user_id)
+        verified_hash = await self.reauthenticator.verify(actor, password, client)
         async with self.database.transaction() as session:
             users = UserRepository(session)
             admins = await users.lock_active_admins()
+            await self.reauthenticator.accept_from(session, actor, verified_hash)
             user = await self._locked(users, user_id)
             ensure_admin_remains(admins, user)
             await self.usernames.delete(session, user)
             await self.audit.record(session, Event.USER_DELETED, client, user_id=user_id, actor_id=actor.id)
+
+    async def _present(self, user_id: str) -> User:
+        async with self.database.reading() as session:
+            user = await UserRepository(session).get_by_id(user_id)
+        if user is None:
+            raise UserNotFound
+        return user
 
     async def _locked(self, users: UserRepository, user_id: str) -> User:
         user = await users.lock(user_id)
         if user is None:
             raise UserNotFound
         return user
+
+
+def _is_sensitive(change: UserChange, user: User) -> bool:
+    """Whether a change gives or takes rights. The present values are no change: clients may send the whole account."""
+    has_new_role = change.role is not None and change.role != user.role
+    return has_new_role or (change.is_active is not None and change.is_active != user.is_active)

@@ -13,12 +13,14 @@ from auth_service.limits.service import AttemptLimiter
 from auth_service.passwords.hashing import PasswordHasher
 from auth_service.passwords.problems import ReauthenticationRequired
 from auth_service.users.models import User
+from auth_service.users.repository import UserRepository
 from service_kit.problems import Problem
+from service_kit.tokens import InvalidToken
 
 
 @dataclass(frozen=True)
 class Reauthenticator:
-    """`verify` before the action, then `accept` in the transaction of the action."""
+    """`verify` before the action, then `accept` or `accept_from` in the transaction of the action."""
 
     database: Database
     hasher: PasswordHasher
@@ -60,3 +62,13 @@ class Reauthenticator:
         if user.credential.password_hash != verified_hash or user.credential.is_password_reset_due:
             raise ReauthenticationRequired
         await self.limiter.reset(session, self.limits.guesses_with_token(user.id))
+
+    async def accept_from(self, session: AsyncSession, actor: User, verified_hash: str) -> None:
+        """Lock the user who acts on another account, and `accept`. Raises `InvalidToken` if the role has changed.
+
+        Call this before another account is inserted or locked, but after `lock_active_admins`: this prevents deadlocks.
+        """
+        locked = await UserRepository(session).lock(actor.id)
+        if locked is None or not locked.is_active or locked.role != actor.role:
+            raise InvalidToken
+        await self.accept(session, locked, verified_hash)

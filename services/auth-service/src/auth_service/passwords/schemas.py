@@ -31,6 +31,12 @@ class PasswordChange(RequestBody):
     new_password: Password
 
 
+class AccountDeletion(RequestBody):
+    """`current_password` is the caller's."""
+
+    current_password: CurrentPassword = None
+
+
 class PasswordForgotten(RequestBody):
     email: Email
 

@@ -9,7 +9,8 @@ from auth_service.authorization import SCOPE_PROBLEMS, CallerMayWriteProfile
 from auth_service.client_info import ClientInfoDep
 from auth_service.dependencies import service
 from auth_service.passwords.problems import ReauthenticationRequired
-from auth_service.profile.schemas import AccountDeletion, Export, ProfileChange
+from auth_service.passwords.schemas import AccountDeletion
+from auth_service.profile.schemas import Export, ProfileChange
 from auth_service.profile.service import ProfileService
 from auth_service.sessions.authentication import CurrentCaller
 from auth_service.users.problems import LastAdmin, UsernameReserved, UsernameTaken

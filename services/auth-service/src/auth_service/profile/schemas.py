@@ -20,10 +20,6 @@ class ProfileChange(RequestBody):
     current_password: CurrentPassword = Field(default=None, description="Needed for a new `email`.")
 
 
-class AccountDeletion(RequestBody):
-    current_password: CurrentPassword = None
-
-
 class ExportedSession(ResponseBody):
     id: UuidStr
     client: str = Field(examples=["curl/8.14.1"])

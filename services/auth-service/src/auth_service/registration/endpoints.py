@@ -4,6 +4,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from auth_service.client_info import ClientInfoDep
+from auth_service.passwords.problems import ReauthenticationRequired
 from auth_service.registration.dependencies import RegistrationServiceDep
 from auth_service.registration.problems import REGISTRATION_PROBLEMS
 from auth_service.registration.schemas import ACCEPTED_RESPONSE, Registered, Registration, RegistrationAccepted
@@ -41,12 +42,12 @@ _REGISTERED_RESPONSE = {
     summary="Sign up",
     description=(
         "Also logs the user in: the response contains tokens. A `role` other than customer needs the scope "
-        "`users:write`."
+        "`users:write`, and your `current_password`."
     ),
     responses={
         201: _REGISTERED_RESPONSE,
         202: ACCEPTED_RESPONSE,
-        **problem_responses(InvalidToken, *REGISTRATION_PROBLEMS),
+        **problem_responses(InvalidToken, ReauthenticationRequired, *REGISTRATION_PROBLEMS),
     },
     openapi_extra=TOKEN_IS_OPTIONAL | also_needs(Scope.USERS_WRITE, "for a `role` other than customer"),
 )

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from auth_service.passwords.policy import MAX_LENGTH
-from auth_service.passwords.schemas import Password
+from auth_service.passwords.schemas import CurrentPassword, Password
 from auth_service.sessions.schemas import Tokens
 from auth_service.users.schemas import DisplayName, Email, Username, UserProfile
 from service_kit.roles import Role
@@ -19,6 +19,9 @@ class Registration(RequestBody):
     password: Password
     password_confirm: str = Field(max_length=MAX_LENGTH, examples=["correct horse battery staple"])
     role: Role = Field(default=Role.CUSTOMER, strict=False)
+    current_password: CurrentPassword = Field(
+        default=None, description="Of the user who creates the account. Needed for a `role` other than customer."
+    )
 
 
 class Registered(Tokens):

@@ -20,6 +20,7 @@ from auth_service.metrics import AuthMetrics
 from auth_service.passwords.hashing import PasswordHasher
 from auth_service.passwords.policy import weakness
 from auth_service.passwords.problems import PasswordTooWeak
+from auth_service.passwords.reauthentication import Reauthenticator
 from auth_service.registration.problems import PasswordsDoNotMatch
 from auth_service.registration.schemas import Registration
 from auth_service.sessions.authentication import Caller
@@ -79,9 +80,18 @@ def new_user(registration: Registration, password_hash: str, now: datetime) -> U
 
 
 @dataclass(frozen=True)
+class _Creator:
+    """The logged-in user who creates an account. `verified_hash`: of the password, if the account gets a role."""
+
+    user: User
+    verified_hash: str | None
+
+
+@dataclass(frozen=True)
 class RegistrationService:
     database: Database
     hasher: PasswordHasher
+    reauthenticator: Reauthenticator
     sessions: SessionService
     addresses: EmailAddressService
     usernames: Usernames
@@ -102,12 +112,17 @@ class RegistrationService:
     ) -> tuple[User, Tokens] | None:
         """Create an account. `actor` is the logged-in user who requests it, if any; `rank` as in `PasswordHasher`.
 
-        Returns None if the address must be confirmed first, whether or not it has an account. Raises the problems of
-        `check_registration`, `UsernameTaken`, `EmailTaken`, `TooManyRequests`.
+        Returns None if the address must be confirmed first, whether or not it has an account. A role needs the actor's
+        password. Raises the problems of `check_registration` and `Reauthenticator`, `UsernameTaken`, `EmailTaken`,
+        `TooManyRequests`.
         """
         check_registration(registration, actor)
+        verified_hash = None
+        if actor is not None and registration.role is not Role.CUSTOMER:
+            verified_hash = await self.reauthenticator.verify(actor.user, registration.current_password, client)
+        creator = _Creator(actor.user, verified_hash) if actor else None
         if self.require_verified_email:
-            await self._register_privately(registration, actor, client, rank)
+            await self._register_privately(registration, creator, client, rank)
             return None
         async with self.database.transaction() as session:
             # Saves a hash if a value is taken. The unique indexes find a concurrent registration.
@@ -116,13 +131,13 @@ class RegistrationService:
                 raise EmailTaken
         password_hash = await self.hasher.hash(registration.password, rank=rank)
         async with self.database.transaction() as session:
-            user = await self._create(session, registration, password_hash, actor, client)
+            user = await self._create(session, registration, password_hash, creator, client)
             tokens = await self.sessions.start(session, user, client)
             await self.addresses.ask_to_confirm(session, user)
         return user, tokens
 
     async def _register_privately(
-        self, registration: Registration, actor: Caller | None, client: ClientInfo, rank: int
+        self, registration: Registration, creator: _Creator | None, client: ClientInfo, rank: int
     ) -> None:
         """Do the same work and respond alike if the address has an account. Its owner gets a mail.
 
@@ -135,7 +150,7 @@ class RegistrationService:
         async with pad_duration(_PADDING_SECONDS):
             try:
                 async with self.database.transaction() as session:
-                    user = await self._create(session, registration, password_hash, actor, client)
+                    user = await self._create(session, registration, password_hash, creator, client)
                     await self.addresses.ask_to_confirm(session, user)
             except EmailTaken:
                 await self.addresses.notify_owner_of_registration(registration.email)
@@ -150,13 +165,15 @@ class RegistrationService:
         session: AsyncSession,
         registration: Registration,
         password_hash: str,
-        actor: Caller | None,
+        creator: _Creator | None,
         client: ClientInfo,
     ) -> User:
+        if creator is not None and creator.verified_hash is not None:
+            await self.reauthenticator.accept_from(session, creator.user, creator.verified_hash)
         user = new_user(registration, password_hash, self.clock())
         await self.usernames.create(session, user)
         await self.addresses.ensure_not_held(session, user)
-        actor_id = actor.user.id if actor else user.id
+        actor_id = creator.user.id if creator else user.id
         await self.audit.record(session, Event.USER_CREATED, client, user_id=user.id, actor_id=actor_id, role=user.role)
         self.metrics.registrations.inc()
         return user
