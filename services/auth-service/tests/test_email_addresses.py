@@ -331,6 +331,31 @@ async def test_mails_per_account_are_limited(client: httpx.AsyncClient, register
     answers = [await client.post("/v1/email/resend", headers=bearer(registered)) for _ in range(6)]
     assert [answer.status_code for answer in answers] == [202] * 5 + [429]
     assert answers[0].headers["ratelimit"] == '"mail-account";r=4;t=900'
+    assert answers[4].headers["ratelimit"].startswith('"mail-account";r=0;')
+    assert answers[5].headers["ratelimit-policy"] == '"mail-account";q=5;w=900'
+    assert int(answers[5].headers["retry-after"]) >= 1
+
+
+async def test_confirmation_that_is_already_mailed_stays_valid_beyond_the_limit_of_the_mailbox(
+    flooding: tuple[FastAPI, AdjustableClock], new_form: NewForm, mailbox: Mailbox
+) -> None:
+    """Otherwise others could leave the owner of an address without any link."""
+    app, clock = flooding
+    email = "crowded@example.org"
+    for number in range(10):
+        stranger = await signed_up(app, new_form, f"203.0.113.{number + 20}")
+        async with client_of(app, f"203.0.113.{number + 20}") as client:
+            assert (await change(client, stranger, email)).status_code == 200
+    assert await mails_to(app, mailbox, email, CONFIRM_NEW) == 10
+    clock.advance(minutes=5)
+    owner = await signed_up(app, new_form, "203.0.113.9")
+    async with client_of(app, "203.0.113.9") as client:
+        assert (await change(client, owner, email)).status_code == 200
+        assert await mails_to(app, mailbox, email, CONFIRM_NEW) == 11
+        link = await mailbox.token(email, CONFIRM_NEW)
+        assert (await client.post("/v1/email/resend", headers=bearer(owner))).status_code == 202
+        assert await mails_to(app, mailbox, email, CONFIRM_NEW) == 11
+        assert (await verify(client, link)).status_code == 204
 
 
 async def test_reset_confirms_the_email(

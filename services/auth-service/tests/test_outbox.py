@@ -296,6 +296,25 @@ async def test_link_stays_valid_if_the_next_mail_is_not_written(harness: Harness
     assert await harness.valid_links(user) == [newest]
 
 
+async def test_resent_confirmation_issues_its_link_when_it_is_written(harness: Harness) -> None:
+    harness.clock.freeze()
+    user = await harness.user()
+    assert all([await harness.is_written(MailKind.CONFIRM_EMAIL, user) for _ in range(10)])
+    (newest,) = await harness.valid_links(user)
+    assert not await harness.is_written(MailKind.CONFIRM_EMAIL, user)
+    assert await harness.valid_links(user) == [newest]
+    (row, *_) = reversed([each for each in await harness.rows() if each.sealed_token])
+    assert await harness.writer.write(row) is not None, "a retry is the same mail"
+    assert await harness.valid_links(user) == [newest]
+
+
+async def test_resent_confirmation_is_not_due_after_the_confirmation(harness: Harness) -> None:
+    confirmed = await harness.user(is_confirmed=True)
+    for kind in (MailKind.CONFIRM_EMAIL, MailKind.CONFIRM_NEW_EMAIL):
+        assert not await harness.is_written(kind, confirmed)
+    assert await harness.valid_links(confirmed) == []
+
+
 async def test_owner_has_a_valid_link_however_often_others_request_one(harness: Harness) -> None:
     harness.clock.freeze()
     user = await harness.user()

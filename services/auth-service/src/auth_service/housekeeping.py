@@ -13,7 +13,7 @@ from auth_service.audit.models import AuditEvent
 from auth_service.database import Clock, Database, Table, rows_affected
 from auth_service.keys.service import KeyRing
 from auth_service.limits.models import LoginAttempts
-from auth_service.one_time_tokens.models import LIFETIMES, OneTimeToken, Purpose
+from auth_service.one_time_tokens.models import OneTimeToken
 from auth_service.outbox.models import OutboxMail
 from auth_service.sessions.models import Session
 from auth_service.users.models import HeldUsername
@@ -26,8 +26,6 @@ INTERVAL_SECONDS = 60.0
 _BATCH_SIZE = 1000
 # Expired sessions are kept to detect reused refresh tokens, and for questions of users.
 _SESSION_RETENTION = timedelta(days=7)
-# A confirmation counts as an undo if a link protected the address when the confirmation was requested.
-_TOKEN_RETENTION = LIFETIMES[Purpose.CONFIRM_EMAIL]
 # Mails that could not be sent are kept without recipient and token, for questions of operators.
 _DEAD_MAIL_RETENTION = timedelta(days=7)
 
@@ -62,7 +60,7 @@ class Housekeeper:
     def _expired(self, now: datetime) -> Sequence[tuple[type[Table], ColumnElement[bool]]]:
         return (
             (Session, Session.expires_at < now - _SESSION_RETENTION),
-            (OneTimeToken, OneTimeToken.expires_at < now - _TOKEN_RETENTION),
+            (OneTimeToken, OneTimeToken.expires_at < now),
             (LoginAttempts, LoginAttempts.forgotten_at < now),
             (HeldUsername, HeldUsername.held_until < now),
             (AuditEvent, AuditEvent.created_at < now - self.audit_retention),

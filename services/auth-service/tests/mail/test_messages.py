@@ -13,11 +13,9 @@ from support.mails import BASE, EXPIRES, TOKEN, Sink, new_address, text_of
 KINDS: dict[MailKind, Callable[[MailComposer, str], Mail]] = {
     MailKind.CONFIRM_EMAIL: lambda by, to: by.confirm_email(to, "Ada", token=TOKEN, expires=EXPIRES),
     MailKind.CONFIRM_NEW_EMAIL: lambda by, to: by.confirm_new_email(to, "Ada", token=TOKEN, expires=EXPIRES),
-    MailKind.EMAIL_CHANGE_NOTICE: lambda by, to: by.email_change_notice(
-        to, "Ada", when=EXPIRES, token=TOKEN, expires=EXPIRES
-    ),
+    MailKind.EMAIL_CHANGE_NOTICE: lambda by, to: by.email_change_notice(to, "Ada", when=EXPIRES, undo=(TOKEN, EXPIRES)),
     MailKind.EMAIL_CHANGED_NOTICE: lambda by, to: by.email_changed_notice(
-        to, "Ada", when=EXPIRES, token=TOKEN, expires=EXPIRES
+        to, "Ada", when=EXPIRES, undo=(TOKEN, EXPIRES)
     ),
     MailKind.EMAIL_RESTORED_NOTICE: lambda by, to: by.email_restored_notice(to, "Ada", when=EXPIRES),
     MailKind.CHANGE_TO_TAKEN_EMAIL: lambda by, to: by.change_to_taken_email(to, "Ada"),
@@ -61,6 +59,16 @@ async def test_every_kind_of_mail_arrives_as_text_and_html(
 def test_mail_contains_the_token_on_its_own_line(composer: MailComposer) -> None:
     for kind in [kind for kind, parts in SAYS.items() if any(TOKEN in part for part in parts)]:
         assert TOKEN in {line.strip() for line in text_of(KINDS[kind](composer, new_address())).splitlines()}
+
+
+def test_notices_without_a_link_say_what_to_do(composer: MailComposer) -> None:
+    requested = text_of(composer.email_change_notice(new_address(), "Ada", when=EXPIRES, undo=None))
+    changed = text_of(composer.email_changed_notice(new_address(), "Ada", when=EXPIRES, undo=None))
+    assert f"{BASE}/forgot-password" in requested
+    for text in (requested, changed):
+        assert "the address" in text
+        assert "before it has got" in " ".join(text.split())
+        assert "undo-email" not in text
 
 
 def test_mails_have_a_date_and_are_marked_automatic(composer: MailComposer) -> None:

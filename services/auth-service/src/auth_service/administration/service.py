@@ -108,7 +108,7 @@ class AdministrationService:
             if is_deactivated:
                 await self.sessions.revoke(session, user)
                 # An intruder may have caused them, and would use them after a reactivation.
-                user.credential.pending_email = None
+                user.credential.end_change()
                 await OneTimeTokenRepository(session).withdraw_all(user.id)
             if change.name is not None:
                 user.name = change.name

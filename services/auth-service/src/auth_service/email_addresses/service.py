@@ -47,43 +47,45 @@ class EmailAddressService:
 
     async def cancel_change(self, session: AsyncSession, user: User) -> None:
         """Keep the present address of a locked user."""
-        user.credential.pending_email = None
+        user.credential.end_change()
         await OneTimeTokenRepository(session).withdraw(Purpose.CONFIRM_EMAIL, user.id)
 
     async def change(self, session: AsyncSession, user: User, email: str) -> None:
-        """Begin to change a locked user's address: mail a link to each of the two mailboxes.
+        """Begin to change a locked user's address: mail a link to the new one, and to the one that can undo the change.
 
         The work and the response are the same whether or not another account has the address. Only the mail to it
-        differs, which is written later (`outbox.writing`). The present address gets no link if the user returns to an
-        address that an older link protects: an intruder who reads the present mailbox could cancel the return.
+        differs, which is written later (`outbox.writing`). While an older address is protected, it gets the link that
+        undoes the change, and the present one, which may be an intruder's, a notice only. If the user returns to the
+        protected address, the present one gets no mail: an intruder would hinder the return.
         """
-        user.credential.pending_email = email
+        undo_email = await self._undo_email(session, user)
+        user.credential.pending_email, user.credential.undo_email = email, undo_email
         await self._mail_link(session, MailKind.CONFIRM_NEW_EMAIL, Purpose.CONFIRM_EMAIL, user, email)
-        if await OneTimeTokenRepository(session).protected_since(user.id, email, self.clock()) is None:
-            await self._mail_link(session, MailKind.EMAIL_CHANGE_NOTICE, Purpose.UNDO_EMAIL, user, user.email)
+        if not _is_return(user.email, email, undo_email):
+            await self._notify(session, MailKind.EMAIL_CHANGE_NOTICE, user, user.email, undo_email)
 
     async def confirm(self, token: str, client: ClientInfo) -> None:
         """Confirm the address that the token was mailed to. Raises `InvalidEmailToken`, `EmailTaken`.
 
-        A changed address ends all one-time tokens of the account, except those that undo a change. The old address
-        gets a link that undoes this one. If the user requested the return to an address while a link protected it, the
-        return is an undo: the links of the later addresses end, and the old one gets a notice only.
+        A changed address ends all one-time tokens of the account, except those that undo a change. The address that was
+        protected when the change was requested gets a link that undoes it. The return to that address is an undo: all
+        links end, and the replaced address gets a notice only.
         """
         async with self.database.transaction() as session:
             used, user = await self._use(session, Purpose.CONFIRM_EMAIL, token)
             if used is None or user is None or not user.is_active:
                 raise InvalidEmailToken
             old = user.email
+            # A replica of the previous release does not store it.
+            undo_email = user.credential.undo_email or await self._undo_email(session, user)
             is_new = used.email != old
             await self._set(session, user, used.email)
-            if is_new:
-                tokens = OneTimeTokenRepository(session)
-                since = await tokens.protected_since(user.id, used.email, used.created_at)
-                await tokens.withdraw_all(user.id, undo_since=since)
-                if since is None:
-                    await self._mail_link(session, MailKind.EMAIL_CHANGED_NOTICE, Purpose.UNDO_EMAIL, user, old)
-                else:
-                    await self.outbox.put(session, MailKind.EMAIL_RESTORED_NOTICE, old, user=user)
+            if is_new and _is_return(old, used.email, undo_email):
+                await OneTimeTokenRepository(session).withdraw_all(user.id, keep_undo=False)
+                await self.outbox.put(session, MailKind.EMAIL_RESTORED_NOTICE, old, user=user)
+            elif is_new:
+                await OneTimeTokenRepository(session).withdraw_all(user.id)
+                await self._notify(session, MailKind.EMAIL_CHANGED_NOTICE, user, old, undo_email)
             await self.audit.record(
                 session, Event.USER_UPDATED, client, user_id=user.id, email_confirmed=True, is_new=is_new
             )
@@ -91,9 +93,9 @@ class EmailAddressService:
     async def undo(self, token: str, client: ClientInfo) -> None:
         """Restore the address that the token was mailed to, or cancel a change that is not confirmed yet.
 
-        An intruder may have made the change and know the password. So this ends all sessions, all one-time tokens
-        except those of still older addresses, and the use of the password for sensitive actions. The replaced address
-        gets a notice. It works for an inactive account, too, because it protects the owner; the account stays inactive.
+        An intruder may have made the change and know the password. So this ends all sessions, all one-time tokens, and
+        the use of the password for sensitive actions. The replaced address gets a notice. It works for an inactive
+        account, too, because it protects the owner; the account stays inactive.
         Raises `InvalidUndoToken`, and `EmailTaken`, which no account can cause while `ensure_not_held` is called.
         """
         async with self.database.transaction() as session:
@@ -103,7 +105,7 @@ class EmailAddressService:
             replaced = user.email
             await self._set(session, user, used.email)
             user.credential.is_password_reset_due = True
-            await OneTimeTokenRepository(session).withdraw_all(user.id, undo_since=used.created_at)
+            await OneTimeTokenRepository(session).withdraw_all(user.id, keep_undo=False)
             await self.sessions.revoke(session, user)
             if used.email != replaced:
                 await self.outbox.put(session, MailKind.EMAIL_RESTORED_NOTICE, replaced, user=user)
@@ -128,11 +130,12 @@ class EmailAddressService:
             user = await UserRepository(session).lock(caller.id)
             if user is None or not user.is_active:
                 return limit  # it was deactivated or deleted in the meantime
+            # The token is issued when the mail is written (`outbox.writing`). If the mailbox has got too many mails,
+            # the former link stays valid.
             if user.pending_email:
-                new = user.pending_email
-                await self._mail_link(session, MailKind.CONFIRM_NEW_EMAIL, Purpose.CONFIRM_EMAIL, user, new)
+                await self.outbox.put(session, MailKind.CONFIRM_NEW_EMAIL, user.pending_email, user=user)
             elif not user.email_verified:
-                await self.ask_to_confirm(session, user)
+                await self.outbox.put(session, MailKind.CONFIRM_EMAIL, user.email, user=user)
         return limit
 
     async def notify_owner_of_registration(self, email: str) -> None:
@@ -154,7 +157,7 @@ class EmailAddressService:
         """Give a locked user an address whose mails the user reads. Raises `EmailTaken`."""
         user.email = email
         user.updated_at = user.credential.email_verified_at = self.clock()
-        user.credential.pending_email = None
+        user.credential.end_change()
         await UserRepository(session).flush()
         await self.ensure_not_held(session, user)
 
@@ -162,3 +165,22 @@ class EmailAddressService:
         """Mail a link with a new token to this address."""
         token = await OneTimeTokenRepository(session).issue(purpose, user, email, self.clock())
         await self.outbox.put(session, kind, email, user=user, token=token)
+
+    async def _notify(self, session: AsyncSession, kind: MailKind, user: User, former: str, undo_email: str) -> None:
+        """Mail the link that undoes a change. If it goes to another address, the former one gets a notice."""
+        await self._mail_link(session, kind, Purpose.UNDO_EMAIL, user, undo_email)
+        if not _is_same(former, undo_email):
+            await self.outbox.put(session, kind, former, user=user)
+
+    async def _undo_email(self, session: AsyncSession, user: User) -> str:
+        """The address that can undo a change which is requested now."""
+        return await OneTimeTokenRepository(session).protected_email(user.id, self.clock()) or user.email
+
+
+def _is_return(present: str, new: str, undo_email: str) -> bool:
+    """Whether a change restores the address that is protected."""
+    return _is_same(new, undo_email) and not _is_same(new, present)
+
+
+def _is_same(email: str, other: str) -> bool:
+    return email.casefold() == other.casefold()

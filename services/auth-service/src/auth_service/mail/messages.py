@@ -49,6 +49,9 @@ _SUBJECTS = {
     MailKind.REGISTRATION_WITH_TAKEN_EMAIL: "Tandem: you already have an account",
 }
 
+# The token of a link that undoes a change, and its expiry. None: an older address gets it.
+Undo = tuple[str, datetime]
+
 
 @dataclass(frozen=True)
 class Mail:
@@ -108,17 +111,19 @@ class MailComposer:
         link = self._links.confirm_email(token)
         return self._compose(MailKind.CONFIRM_NEW_EMAIL, to, name, link=link, token=token, expires=expires)
 
-    def email_change_notice(self, to: str, name: str, *, when: datetime, token: str, expires: datetime) -> Mail:
-        """To the present address when a change is requested, perhaps by an intruder. The token cancels it."""
-        link = self._links.undo_email(token)
-        return self._compose(MailKind.EMAIL_CHANGE_NOTICE, to, name, when=when, link=link, token=token, expires=expires)
+    def email_change_notice(self, to: str, name: str, *, when: datetime, undo: Undo | None) -> Mail:
+        """To a former address when a change is requested, perhaps by an intruder. The token cancels it."""
+        return self._compose(MailKind.EMAIL_CHANGE_NOTICE, to, name, when=when, **self._undo(undo))
 
-    def email_changed_notice(self, to: str, name: str, *, when: datetime, token: str, expires: datetime) -> Mail:
-        """To the old address after a change, which an intruder may have made. The token undoes it."""
-        link = self._links.undo_email(token)
-        return self._compose(
-            MailKind.EMAIL_CHANGED_NOTICE, to, name, when=when, link=link, token=token, expires=expires
-        )
+    def email_changed_notice(self, to: str, name: str, *, when: datetime, undo: Undo | None) -> Mail:
+        """To a former address after a change, which an intruder may have made. The token undoes it."""
+        return self._compose(MailKind.EMAIL_CHANGED_NOTICE, to, name, when=when, **self._undo(undo))
+
+    def _undo(self, undo: Undo | None) -> dict[str, object]:
+        if undo is None:
+            return {"link": None}
+        token, expires = undo
+        return {"link": self._links.undo_email(token), "token": token, "expires": expires}
 
     def email_restored_notice(self, to: str, name: str, *, when: datetime) -> Mail:
         """To the address that a former one has replaced. It has no link, because an intruder may read it."""

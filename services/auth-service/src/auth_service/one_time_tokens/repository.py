@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.database import rows_affected
@@ -56,29 +56,25 @@ class OneTimeTokenRepository:
         of_user = (OneTimeToken.user_id == user_id) & (OneTimeToken.purpose == purpose)
         await self._session.execute(delete(OneTimeToken).where(of_user))
 
-    async def withdraw_all(self, user_id: str, *, undo_since: datetime | None = None) -> None:
-        """Withdraw all tokens of a user, but of those that undo a change only the ones since `undo_since`, if given.
+    async def withdraw_all(self, user_id: str, *, keep_undo: bool = True) -> None:
+        """Withdraw all tokens of a user, of those that undo a change only without `keep_undo`.
 
         Undo tokens outlive a change of the password or the address, because an intruder may have made it.
         """
-        ends = OneTimeToken.purpose != Purpose.UNDO_EMAIL
-        if undo_since is not None:
-            ends |= OneTimeToken.created_at >= undo_since
-        await self._session.execute(delete(OneTimeToken).where(OneTimeToken.user_id == user_id, ends))
+        withdrawn = OneTimeToken.user_id == user_id
+        if keep_undo:
+            withdrawn &= OneTimeToken.purpose != Purpose.UNDO_EMAIL
+        await self._session.execute(delete(OneTimeToken).where(withdrawn))
 
-    async def protected_since(self, user_id: str, email: str, now: datetime) -> datetime | None:
-        """When the oldest link was issued with which the user can restore this address now. None if there is no link.
-
-        The links of later addresses are newer: an intruder can have caused them only after the change.
-        """
-        query = select(func.min(OneTimeToken.created_at)).where(
+    async def protected_email(self, user_id: str, now: datetime) -> str | None:
+        """The address that the user can restore now. All valid undo tokens of a user are for one. None without any."""
+        query = select(OneTimeToken.email).where(
             OneTimeToken.user_id == user_id,
             OneTimeToken.purpose == Purpose.UNDO_EMAIL,
-            OneTimeToken.email == email,
             OneTimeToken.expires_at > now,
         )
-        since: datetime | None = await self._session.scalar(query)
-        return since
+        email: str | None = await self._session.scalar(query.limit(1))
+        return email
 
     async def is_held(self, email: str, now: datetime, *, except_user_id: str) -> bool:
         """Whether another user may still restore this address."""

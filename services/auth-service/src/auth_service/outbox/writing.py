@@ -59,11 +59,15 @@ class MailWriter:
         user = await UserRepository(session).get_by_id(row.user_id or "")
         if user is None:
             return None
-        if row.kind == MailKind.PASSWORD_CHANGED_NOTICE:
-            return self.mails.password_changed_notice(to, user.name, when=row.created_at)
-        if row.kind == MailKind.EMAIL_RESTORED_NOTICE:
-            return self.mails.email_restored_notice(to, user.name, when=row.created_at)
-        return await self._with_link(session, row, to, user)
+        plain = {
+            MailKind.PASSWORD_CHANGED_NOTICE: self.mails.password_changed_notice,
+            MailKind.EMAIL_RESTORED_NOTICE: self.mails.email_restored_notice,
+        }
+        if notice := plain.get(MailKind(row.kind)):
+            return notice(to, user.name, when=row.created_at)
+        if row.kind in (MailKind.EMAIL_CHANGE_NOTICE, MailKind.EMAIL_CHANGED_NOTICE):
+            return await self._notice_of_change(session, row, to, user)
+        return await self._confirmation(session, row, to, user.id)
 
     async def _registration_with_taken_email(self, session: AsyncSession, row: OutboxMail, to: str) -> Mail | None:
         owner = await UserRepository(session).get_by_email(to)
@@ -92,24 +96,35 @@ class MailWriter:
             MailKind.REGISTRATION_WITH_TAKEN_EMAIL: self.limits.registration_mailbox,
         }.get(kind)
 
-    async def _with_link(self, session: AsyncSession, row: OutboxMail, to: str, user: User) -> Mail | None:
-        kind, link = MailKind(row.kind), await self._link(session, row)
-        is_confirmed = user.email_verified and user.email == to
-        if link is None or not await self._count(session, row, to, is_confirmed=is_confirmed):
+    async def _confirmation(self, session: AsyncSession, row: OutboxMail, to: str, user_id: str) -> Mail | None:
+        """To the address that is to be confirmed. The mail of a resend issues its token when it is first written.
+
+        Beyond the limit of the mailbox none is issued, so that the link of the former mail stays valid.
+        """
+        user = await UserRepository(session).lock(user_id)
+        link = await self._link(session, row) if row.sealed_token else None
+        if user is None or (link is None and (row.sealed_token or not _awaits_confirmation(user, to))):
             return None
-        token, expires = link
-        if kind is MailKind.CONFIRM_EMAIL:
+        is_confirmed = user.email_verified and user.email == to
+        if not await self._count(session, row, to, is_confirmed=is_confirmed):
+            return None
+        token, expires = link or await self._new_link(session, row, user, Purpose.CONFIRM_EMAIL, to)
+        if row.kind == MailKind.CONFIRM_EMAIL:
             return self.mails.confirm_email(to, user.name, token=token, expires=expires)
-        if kind is MailKind.CONFIRM_NEW_EMAIL:
-            owner = await UserRepository(session).get_by_email(to)
-            if owner is not None and owner.id != user.id:
-                return self.mails.change_to_taken_email(owner.email, owner.name)
-            return self.mails.confirm_new_email(to, user.name, token=token, expires=expires)
-        notice = {
-            MailKind.EMAIL_CHANGE_NOTICE: self.mails.email_change_notice,
-            MailKind.EMAIL_CHANGED_NOTICE: self.mails.email_changed_notice,
-        }[kind]
-        return notice(to, user.name, when=row.created_at, token=token, expires=expires)
+        owner = await UserRepository(session).get_by_email(to)
+        if owner is not None and owner.id != user.id:
+            return self.mails.change_to_taken_email(owner.email, owner.name)
+        return self.mails.confirm_new_email(to, user.name, token=token, expires=expires)
+
+    async def _notice_of_change(self, session: AsyncSession, row: OutboxMail, to: str, user: User) -> Mail | None:
+        """To a former address. Without a token in the row, another address can undo the change."""
+        link = await self._link(session, row) if row.sealed_token else None
+        is_confirmed = user.email_verified and user.email == to
+        if (row.sealed_token and link is None) or not await self._count(session, row, to, is_confirmed=is_confirmed):
+            return None
+        if row.kind == MailKind.EMAIL_CHANGE_NOTICE:
+            return self.mails.email_change_notice(to, user.name, when=row.created_at, undo=link)
+        return self.mails.email_changed_notice(to, user.name, when=row.created_at, undo=link)
 
     async def _reset_password(self, session: AsyncSession, row: OutboxMail, email: str) -> Mail | None:
         """To the owner of the address, if an active account has it. The first attempt issues the token.
@@ -124,7 +139,16 @@ class MailWriter:
         if row.sealed_token:
             link = await self._link(session, row)
         elif await self._count(session, row, user.email, is_confirmed=user.email_verified):
-            link = await self._new_link(session, row, user)
+            link = await self._new_link(session, row, user, Purpose.RESET_PASSWORD, user.email)
+            client = ClientInfo(**row.client) if row.client else INTERNAL
+            await self.audit.record(
+                session,
+                Event.TOKEN_CREATED,
+                client,
+                user_id=user.id,
+                anonymous=True,
+                purpose=Purpose.RESET_PASSWORD,
+            )
         else:
             return None
         if link is None:
@@ -133,13 +157,13 @@ class MailWriter:
         minutes = int(LIFETIMES[Purpose.RESET_PASSWORD].total_seconds()) // 60
         return self.mails.reset_password(user.email, user.name, token=token, minutes=minutes, expires=expires)
 
-    async def _new_link(self, session: AsyncSession, row: OutboxMail, user: User) -> tuple[str, datetime]:
-        """Issue a token to reset the password. The row keeps it for a retry."""
-        purpose, now = Purpose.RESET_PASSWORD, self.clock()
-        token = await OneTimeTokenRepository(session).issue(purpose, user, user.email, now)
+    async def _new_link(
+        self, session: AsyncSession, row: OutboxMail, user: User, purpose: Purpose, email: str
+    ) -> tuple[str, datetime]:
+        """Issue a token for a locked user. The row keeps it for a retry."""
+        now = self.clock()
+        token = await OneTimeTokenRepository(session).issue(purpose, user, email, now)
         await OutboxRepository(session).seal(row.id, self.outbox.seal(row.id, token))
-        client = ClientInfo(**row.client) if row.client else INTERNAL
-        await self.audit.record(session, Event.TOKEN_CREATED, client, user_id=user.id, anonymous=True, purpose=purpose)
         return token, now + LIFETIMES[purpose]
 
     async def _link(self, session: AsyncSession, row: OutboxMail) -> tuple[str, datetime] | None:
@@ -150,3 +174,7 @@ class MailWriter:
         purpose = _PURPOSES[MailKind(row.kind)]
         stored = await OneTimeTokenRepository(session).get(purpose, token, self.clock())
         return (token, stored.expires_at) if stored else None
+
+
+def _awaits_confirmation(user: User, email: str) -> bool:
+    return user.is_active and (user.pending_email == email or (user.email == email and not user.email_verified))

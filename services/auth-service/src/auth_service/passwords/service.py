@@ -115,7 +115,7 @@ class PasswordService:
         user.credential.password_hash = password_hash
         user.credential.password_changed_at = self.clock()
         # An intruder with the old password may have requested a change of the address.
-        user.credential.pending_email = None
+        user.credential.end_change()
         await OneTimeTokenRepository(session).withdraw_all(user.id)
         await self.sessions.revoke(session, user, except_id=except_id)
         await self.audit.record(session, Event.PASSWORD_CHANGE, client, user_id=user.id, reason=reason)

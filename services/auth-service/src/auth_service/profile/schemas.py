@@ -33,7 +33,8 @@ class ExportedSession(ResponseBody):
 class ExportedMailToken(ResponseBody):
     """A valid mailed token: its purpose and the address it was sent to."""
 
-    purpose: Purpose
+    # A later release may have more purposes: its replicas run beside those of this one during an upgrade.
+    purpose: Purpose | str
     email: str = Field(examples=["ada@example.com"])
     created_at: UtcDatetime
     expires_at: UtcDatetime

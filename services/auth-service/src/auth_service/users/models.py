@@ -54,7 +54,8 @@ class User(Table):
 class Credential(Table):
     """The private part of an account.
 
-    `pending_email` is a new address that is not confirmed yet. `is_password_reset_due`: a change of the address was
+    `pending_email` is a new address that is not confirmed yet, and `undo_email` the address that can undo the change to
+    it: the present one, or an older one that is still protected. `is_password_reset_due`: a change of the address was
     undone, so that an intruder knows the password; no sensitive action accepts it before it is reset by mail.
     """
 
@@ -65,7 +66,12 @@ class Credential(Table):
     password_changed_at: Mapped[datetime | None]
     email_verified_at: Mapped[datetime | None]
     pending_email: Mapped[str | None]
+    undo_email: Mapped[str | None]
     is_password_reset_due: Mapped[bool] = mapped_column(default=False)
+
+    def end_change(self) -> None:
+        """End a change of the address that is not confirmed yet."""
+        self.pending_email = self.undo_email = None
 
 
 class HeldUsername(Table):
