@@ -1,6 +1,7 @@
 """Change, reset, policy and rehashing of passwords."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -168,6 +169,26 @@ async def test_reset_token_works_for_ten_minutes(
     clock.advance(minutes=10, seconds=1)
     assert problem(await reset(client, token)) == (422, "invalid-reset-token")
     assert await log_in(client, registered)
+
+
+async def test_reset_that_was_interrupted_does_not_use_up_the_token(
+    client: httpx.AsyncClient,
+    registered: RegisteredUser,
+    mailbox: Mailbox,
+    clock: AdjustableClock,
+    rows: AsyncEngine,
+) -> None:
+    """The process was killed after it had claimed the token."""
+    await forget(client, registered["form"]["email"])
+    token = await mailbox.token(registered["form"]["email"], "choose a new password")
+    clock.freeze()
+    async with rows.begin() as connection:
+        claim = text("UPDATE one_time_tokens SET claimed_until = :at WHERE user_id = :id")
+        at = clock().replace(tzinfo=None) + timedelta(seconds=30)
+        await connection.execute(claim, {"at": at, "id": registered["user"]["id"]})
+    assert problem(await reset(client, token)) == (422, "invalid-reset-token")
+    clock.advance(seconds=31)
+    assert (await reset(client, token)).status_code == 204
 
 
 async def test_newer_reset_token_replaces_the_older(

@@ -117,6 +117,20 @@ async def test_export_contains_everything_except_secrets(client: httpx.AsyncClie
         assert secret not in answer.text
 
 
+async def test_export_contains_tokens_of_a_later_release(
+    client: httpx.AsyncClient, registered: RegisteredUser, rows: AsyncEngine
+) -> None:
+    """Its replicas run beside those of this release during an upgrade."""
+    async with rows.begin() as connection:
+        token = text(
+            "INSERT INTO one_time_tokens (token_hash, purpose, user_id, email, created_at, expires_at)"
+            " VALUES (RANDOM_BYTES(32), 'future-purpose', :id, 'x@example.com', UTC_TIMESTAMP(6), '2099-01-01')"
+        )
+        await connection.execute(token, {"id": registered["user"]["id"]})
+    answer = await client.get("/v1/users/me/export", headers=bearer(registered))
+    assert "future-purpose" in {each["purpose"] for each in answer.json()["mail_tokens"]}
+
+
 async def test_export_is_read_in_pages(
     client: httpx.AsyncClient, registered: RegisteredUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from auth_service.passwords.hashing import PasswordHasher
 from auth_service.settings import Settings
 from embedded_stack import Stack
 from support import load
-from support.auth_app import Form, NewForm, RegisteredUser, client_of, own_schema, running_app
+from support.auth_app import Form, Mailbox, NewForm, RegisteredUser, client_of, own_schema, running_app
 from support.polling import eventually
 from support.replicas import Replica, free_port, running_replicas
 from support.responses import bearer, problem
@@ -198,6 +198,51 @@ async def test_full_hashing_queue_refuses_requests_immediately(
             assert await waiting() == 3
         assert {answer.status_code for answer in await asyncio.gather(*logins)} == {200}
         assert (await client.post("/v1/login", json=login)).status_code == 200
+
+
+async def reset_token(client: httpx.AsyncClient, mailbox: Mailbox, user: RegisteredUser) -> str:
+    email = user["form"]["email"]
+    assert (await client.post("/v1/password/forgot", json={"email": email})).status_code == 202
+    return await mailbox.token(email, "choose a new password")
+
+
+async def test_one_reset_token_costs_one_hash(
+    app_without_limits: FastAPI, registered: RegisteredUser, mailbox: Mailbox
+) -> None:
+    hasher = app_without_limits.state.services.login.hasher
+
+    async def waiting() -> int:
+        return int(hasher.queued)
+
+    async with client_of(app_without_limits) as client:
+        reset = {"token": await reset_token(client, mailbox, registered), "new_password": "another good passphrase"}
+        with full_pool(hasher):
+            resets = [asyncio.create_task(client.post("/v1/password/reset", json=reset)) for _ in range(8)]
+            await eventually(lambda: are_done(resets, 7))
+            assert await waiting() == 1
+        answers = await asyncio.gather(*resets)
+    assert sorted(answer.status_code for answer in answers) == [204] + [422] * 7
+    assert {problem(answer)[1] for answer in answers if answer.is_error} == {"invalid-reset-token"}
+
+
+async def test_reset_that_a_full_hashing_queue_refuses_does_not_use_up_the_token(
+    app_without_limits: FastAPI, registered: RegisteredUser, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasher = app_without_limits.state.services.login.hasher
+    keep_short(hasher, monkeypatch, 1)
+
+    async def waiting() -> int:
+        return int(hasher.queued)
+
+    async with client_of(app_without_limits) as client:
+        reset = {"token": await reset_token(client, mailbox, registered), "new_password": "another good passphrase"}
+        with full_pool(hasher):
+            login = asyncio.create_task(client.post("/v1/login", json=credentials(registered["form"])))
+            await eventually(waiting, lambda queued: queued == 1)
+            refused = await client.post("/v1/password/reset", json=reset)
+            assert problem(refused) == (503, "service-unavailable")
+        assert (await login).status_code == 200
+        assert (await client.post("/v1/password/reset", json=reset)).status_code == 204
 
 
 async def test_flood_that_fills_the_hashing_queue_gives_way_to_a_new_client(

@@ -1,7 +1,8 @@
-"""Store which address can undo a change of the email address that is not confirmed yet."""
+"""Store which address can undo a change that is not confirmed yet, and which request uses a mailed token."""
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import mysql
 
 revision = "0008"
 down_revision = "0007"
@@ -10,7 +11,9 @@ down_revision = "0007"
 def upgrade() -> None:
     # Null serves replicas of the previous release, which do not know the column.
     op.add_column("credentials", sa.Column("undo_email", sa.String(254, collation="utf8mb4_0900_ai_ci"), nullable=True))
+    op.add_column("one_time_tokens", sa.Column("claimed_until", mysql.DATETIME(fsp=6), nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_column("one_time_tokens", "claimed_until")
     op.drop_column("credentials", "undo_email")

@@ -27,7 +27,8 @@ LIFETIMES = {
 class OneTimeToken(Table):
     """`email` is the address that the token was sent to: using it proves that the user reads mail there.
 
-    An undo token restores this address. As long as it is valid, no other account can take the address.
+    An undo token restores this address. As long as it is valid, no other account can take the address. Until
+    `claimed_until` a request has the token for itself.
     """
 
     __tablename__ = "one_time_tokens"
@@ -38,3 +39,4 @@ class OneTimeToken(Table):
     email: Mapped[str]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+    claimed_until: Mapped[datetime | None]

@@ -1,15 +1,18 @@
 """Storage of one-time tokens."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth_service.database import rows_affected
+from auth_service.database import rows_affected, table_of
 from auth_service.one_time_tokens.models import LIFETIMES, OneTimeToken, Purpose
 from auth_service.opaque_tokens import new_token, token_hash
 from auth_service.users.models import User
+
+# Longer than a password waits to be hashed.
+_CLAIM = timedelta(seconds=30)
 
 
 class OneTimeTokenRepository:
@@ -46,6 +49,20 @@ class OneTimeTokenRepository:
         )
         found: OneTimeToken | None = await self._session.scalar(query)
         return found
+
+    async def claim(self, token: OneTimeToken, now: datetime) -> bool:
+        """Reserve a token before costly work, until `use` or `release`. Of concurrent calls one returns true.
+
+        The reservation ends by itself, so that the token of a request that was interrupted works again.
+        """
+        is_free = OneTimeToken.claimed_until.is_(None) | (OneTimeToken.claimed_until <= now)
+        which = (OneTimeToken.token_hash == token.token_hash) & is_free
+        claim = update(OneTimeToken).where(which).values(claimed_until=now + _CLAIM)
+        return await rows_affected(self._session, claim) == 1
+
+    async def release(self, token: OneTimeToken) -> None:
+        which = OneTimeToken.token_hash == token.token_hash
+        await self._session.execute(update(table_of(OneTimeToken)).where(which).values(claimed_until=None))
 
     async def use(self, token: OneTimeToken) -> bool:
         """Use up a token. Of two concurrent calls one returns true."""

@@ -49,9 +49,9 @@ class Reauthenticator:
                 "Your email address was restored. Choose a new password first, with a mail to that address."
             )
         async with self.database.transaction() as session:
-            await self.limiter.take(session, [self.limits.guesses_with_token(user.id)])
+            limit = await self.limiter.take(session, [self.limits.guesses_with_token(user.id)])
         verified_hash = user.credential.password_hash
-        if not await self.hasher.verify(password, verified_hash):
+        if not await self.hasher.verify(password, verified_hash, rank=limit.used - 1):
             async with self.database.transaction() as session:
                 await self.audit.record(session, event, client, user_id=user.id, reason="reauthentication-failed")
             raise wrong()

@@ -22,6 +22,7 @@ from auth_service.passwords.schemas import PasswordChange, PasswordReset
 from auth_service.sessions.service import SessionService
 from auth_service.users.models import User
 from auth_service.users.repository import UserRepository
+from service_kit.problems import ServiceUnavailable
 from service_kit.rate_limit import RateLimit
 
 
@@ -46,10 +47,11 @@ class PasswordService:
         verified_hash = await self.reauthenticator.verify(
             user, change.current_password, client, wrong=WrongCurrentPassword, event=Event.PASSWORD_CHANGE_FAIL
         )
-        new_hash = await self.hasher.hash(change.new_password)
         async with self.database.transaction() as session:
-            # Each change sends a mail.
-            await self.limiter.take(session, [Subject(self.limits.password_change_account, user.id)])
+            # Each change sends a mail, and costs another hash.
+            limit = await self.limiter.take(session, [Subject(self.limits.password_change_account, user.id)])
+        new_hash = await self.hasher.hash(change.new_password, rank=limit.used - 1)
+        async with self.database.transaction() as session:
             changed = await UserRepository(session).lock(user.id)
             if changed is None or not changed.is_active:
                 raise WrongCurrentPassword  # it was deactivated or deleted in the meantime
@@ -70,17 +72,28 @@ class PasswordService:
     async def reset(self, reset: PasswordReset, client: ClientInfo) -> None:
         """Set a new password with a mailed token, and end all sessions. It does not log the user in.
 
-        Raises `InvalidResetToken`, or `PasswordTooWeak`, which does not use up the token.
+        A token costs one hash: of concurrent requests with it one goes on. Raises `InvalidResetToken`, and
+        `PasswordTooWeak` and `ServiceUnavailable`, which do not use up the token.
         """
         tokens, purpose = OneTimeTokenRepository, Purpose.RESET_PASSWORD
+        requests = Subject(self.limits.mail_address, client.network)
         async with self.database.reading() as session:
-            # Saves the hash of a password if the token is invalid.
             known = await tokens(session).get(purpose, reset.token, self.clock())
             user = await UserRepository(session).get_by_id(known.user_id) if known else None
-        if user is None or not user.is_active:
+            # A client that requests many links goes last. The first one is what a reset needs.
+            rank = max(self.limiter.recent(await self.limiter.snapshot(session, [requests]), requests) - 1, 0)
+        if known is None or user is None or not user.is_active:
             raise InvalidResetToken
         self._check(reset.new_password, user)
-        new_hash = await self.hasher.hash(reset.new_password)
+        async with self.database.transaction() as session:
+            if not await tokens(session).claim(known, self.clock()):
+                raise InvalidResetToken("Another request is using the token.")
+        try:
+            new_hash = await self.hasher.hash(reset.new_password, rank=rank)
+        except ServiceUnavailable:
+            async with self.database.transaction() as session:
+                await tokens(session).release(known)
+            raise
         async with self.database.transaction() as session:
             changed = await UserRepository(session).lock(user.id)
             used = await tokens(session).get(purpose, reset.token, self.clock())

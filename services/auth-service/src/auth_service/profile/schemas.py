@@ -33,8 +33,8 @@ class ExportedSession(ResponseBody):
 class ExportedMailToken(ResponseBody):
     """A valid mailed token: its purpose and the address it was sent to."""
 
-    # A later release may have more purposes: its replicas run beside those of this one during an upgrade.
-    purpose: Purpose | str
+    # Not an enumeration: during an upgrade, replicas of a later release may store other purposes.
+    purpose: str = Field(examples=list(Purpose))
     email: str = Field(examples=["ada@example.com"])
     created_at: UtcDatetime
     expires_at: UtcDatetime
