@@ -53,7 +53,7 @@ async def begin(browser: httpx.AsyncClient, user: RegisteredUser, **more: Any) -
 
 async def test_refresh_token_is_in_the_cookie_only(browser: httpx.AsyncClient, registered: RegisteredUser) -> None:
     answer = await begin(browser, registered)
-    assert answer.json().keys() == {"access_token", "token_type", "expires_in"}
+    assert answer.json().keys() == {"access_token", "token_type", "expires_in", "scope"}
     assert answer.headers["cache-control"] == "no-store"
     cookie = cookie_of(answer)
     assert cookie.value not in answer.text
@@ -65,7 +65,7 @@ async def test_refresh_token_is_in_the_cookie_only(browser: httpx.AsyncClient, r
 async def test_registration_in_a_browser_logs_in(browser: httpx.AsyncClient, form: Form) -> None:
     answer = await browser.post("/v1/browser/register", json=form)
     assert answer.status_code == 201
-    assert answer.json().keys() == {"access_token", "token_type", "expires_in", "user"}
+    assert answer.json().keys() == {"access_token", "token_type", "expires_in", "scope", "user"}
     assert cookie_of(answer).value
     assert answer.json()["user"]["username"] == form["username"]
     taken = await browser.post("/v1/browser/register", json={**form, "email": "other@example.com"})
@@ -82,7 +82,7 @@ async def test_cookie_is_renewed_with_each_refresh(browser: httpx.AsyncClient, r
     first = cookie_of(await begin(browser, registered)).value
     answer = await browser.post("/v1/browser/refresh")
     assert answer.status_code == 200
-    assert answer.json().keys() == {"access_token", "token_type", "expires_in"}
+    assert answer.json().keys() == {"access_token", "token_type", "expires_in", "scope"}
     assert cookie_of(answer).value not in ("", first)
     assert (await browser.post("/v1/browser/refresh")).status_code == 200
 

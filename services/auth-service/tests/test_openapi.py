@@ -73,6 +73,8 @@ NO_LIMITS = dict.fromkeys(
         "AUTH_MAILS_PER_ACCOUNT",
         "AUTH_MAILS_PER_ADDRESS",
         "AUTH_CHANGES_PER_ACCOUNT",
+        "AUTH_PROFILE_CHANGES_PER_ACCOUNT",
+        "AUTH_LOGINS_PER_ACCOUNT",
     ),
     "1000000",
 )

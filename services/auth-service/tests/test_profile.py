@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.profile import export as export_module
 from auth_service.profile.schemas import Export
-from support.auth_app import Form, Register, RegisteredUser, log_in
+from support.auth_app import AdjustableClock, Form, Register, RegisteredUser, log_in
 from support.responses import bearer, problem
 
 
@@ -25,6 +25,52 @@ async def test_user_changes_own_profile(client: httpx.AsyncClient, registered: R
     assert problem(await client.patch("/v1/users/me", json={"name": "x"})) == (401, "not-authenticated")
     registered["form"]["username"] = change["username"].lower()
     assert await log_in(client, registered)
+
+
+async def _written(rows: AsyncEngine, user_id: str) -> tuple[object, ...]:
+    query = text(
+        "SELECT updated_at, (SELECT COUNT(*) FROM audit_events WHERE user_id = :id),"
+        " (SELECT COUNT(*) FROM one_time_tokens WHERE user_id = :id) FROM users WHERE id = :id"
+    )
+    async with rows.connect() as connection:
+        return tuple((await connection.execute(query, {"id": user_id})).one())
+
+
+async def test_change_that_changes_nothing_writes_nothing(
+    client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser, rows: AsyncEngine
+) -> None:
+    user_id, form = registered["user"]["id"], registered["form"]
+    same = {name: form[name] for name in ("username", "name", "email")}
+    before = await _written(rows, user_id)
+    for body in ({}, same, {"name": f" {form['name']} "}, {"current_password": form["password"]}):
+        answer = await client.patch("/v1/users/me", json=body, headers=bearer(registered))
+        assert (answer.status_code, answer.json()) == (200, registered["user"])
+    for body in ({}, {"name": form["name"], "role": "customer", "is_active": True}):
+        answer = await client.patch(f"/v1/users/{user_id}", json=body, headers=bearer(admin))
+        assert (answer.status_code, answer.json()) == (200, registered["user"])
+    assert await _written(rows, user_id) == before
+
+
+@pytest.mark.parametrize("by", ["the user", "an admin"])
+async def test_changes_of_a_profile_are_limited(
+    *, client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser, clock: AdjustableClock, by: str
+) -> None:
+    """Each adds to the audit trail and to Kafka."""
+    clock.freeze()
+    path, caller = ("me", registered) if by == "the user" else (registered["user"]["id"], admin)
+
+    async def rename(number: int) -> httpx.Response:
+        return await client.patch(f"/v1/users/{path}", json={"name": f"Ada {number}"}, headers=bearer(caller))
+
+    answers = [await rename(number) for number in range(21)]
+    assert [answer.status_code for answer in answers] == [200] * 20 + [429]
+    assert answers[20].headers["ratelimit-policy"] == '"profile-account";q=20;w=900'
+    assert int(answers[20].headers["retry-after"]) >= 1
+    assert (await rename(19)).status_code == 200, "it changes nothing"
+    if by == "the user":
+        assert answers[0].headers["ratelimit"].startswith('"profile-account";r=19;')
+        named = await client.patch(f"/v1/users/{registered['user']['id']}", json={"name": "x"}, headers=bearer(admin))
+        assert named.status_code == 200, "the user's own changes do not limit an admin"
 
 
 async def test_taken_username_is_refused_in_a_change(

@@ -1,6 +1,7 @@
 """Login, refresh, logout, and reuse of stolen tokens."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import Settings
-from support.auth_app import AdjustableClock, Form, Register, RegisteredUser, client_of, log_in, running_app
+from support.auth_app import AdjustableClock, Form, Register, RegisteredUser, client_of, events_of, log_in, running_app
 from support.responses import bearer, problem
 
 
@@ -27,7 +28,7 @@ async def test_login_by_username_or_email_ignores_case(
     for login in (form["username"], form["username"].upper(), form["email"], form["email"].upper()):
         answer = await client.post("/v1/login", json={"login": login, "password": form["password"]})
         assert answer.status_code == 200, login
-        assert answer.json().keys() == {"access_token", "refresh_token", "token_type", "expires_in"}
+        assert answer.json().keys() == {"access_token", "refresh_token", "token_type", "expires_in", "scope"}
 
 
 async def test_failed_logins_have_identical_responses(
@@ -55,6 +56,10 @@ async def test_oauth2_password_form_is_understood(
     answer = await client.post("/v1/token", data=data)
     assert answer.status_code == 200
     assert answer.json()["token_type"] == "bearer"
+    # RFC 6749 §5.1: required, because the role determines the scopes, not the request.
+    narrower = (await client.post("/v1/token", data={**data, "scope": "tweets:write"})).json()
+    assert narrower["scope"] == jwt.get_unverified_claims(narrower["access_token"])["scope"]
+    assert narrower["scope"].split() == ["tweets:write", "profile:write"]
     assert problem(await client.post("/v1/token", data={**data, "password": "x" * 500})) == (401, "invalid-credentials")
 
 
@@ -349,6 +354,102 @@ async def test_renewed_session_moves_up_in_the_list(client: httpx.AsyncClient, r
     items = (await client.get("/v1/sessions", headers=bearer(elsewhere))).json()["items"]
     assert [each["is_current"] for each in items] == [False, True]
     assert items[0]["last_used_at"] > items[0]["created_at"]
+
+
+async def test_list_of_sessions_has_pages(client: httpx.AsyncClient, registered: RegisteredUser) -> None:
+    for _ in range(4):
+        newest = await log_in(client, registered)
+    whole = (await client.get("/v1/sessions", headers=bearer(newest))).json()
+    assert whole["next_cursor"] is None
+    seen, cursor = [], None
+    while True:
+        params = {"limit": 2, **({"cursor": cursor} if cursor else {})}
+        page = await client.get("/v1/sessions", params=params, headers=bearer(newest))
+        seen += page.json()["items"]
+        cursor = page.json()["next_cursor"]
+        assert ("link" in page.headers) == (cursor is not None)
+        if cursor is None:
+            break
+        assert len(page.json()["items"]) == 2
+    assert seen == whole["items"]
+    assert [each["id"] for each in seen[::4]] == [_session_of(newest), _session_of(registered)]
+
+
+async def _live_sessions(client: httpx.AsyncClient, tokens: dict[str, Any]) -> list[str]:
+    items = (await client.get("/v1/sessions", headers=bearer(tokens))).json()["items"]
+    return [each["id"] for each in items]
+
+
+@pytest.fixture
+async def three_sessions(settings: Settings, clock: AdjustableClock) -> AsyncIterator[httpx.AsyncClient]:
+    """A replica that allows three sessions of an account."""
+    async with running_app(settings, clock, auth_sessions_per_account=3) as app, client_of(app) as client:
+        yield client
+
+
+async def test_login_ends_the_least_recently_used_session_beyond_the_limit(
+    three_sessions: httpx.AsyncClient, registered: RegisteredUser, rows: AsyncEngine, admin: RegisteredUser
+) -> None:
+    client = three_sessions
+    second, third = await log_in(client, registered), await log_in(client, registered)
+    await refresh(client, registered["refresh_token"])
+    fourth = await log_in(client, registered)
+    assert await _live_sessions(client, fourth) == [_session_of(each) for each in (fourth, registered, third)]
+    assert problem(await client.get("/v1/users/me", headers=bearer(second))) == (401, "invalid-token")
+    assert problem(await refresh(client, second["refresh_token"])) == (401, "invalid-refresh-token")
+    assert await _revocation_of(rows, registered) == ([_session_of(second)], None)
+    (event,) = await events_of(client, admin, user=registered["user"]["id"], event="authn_token_revoked")
+    assert event["details"] == {"session_id": _session_of(second), "reason": "too-many-sessions"}
+
+
+async def test_session_that_was_idle_ends_without_a_change_of_the_account(
+    three_sessions: httpx.AsyncClient, registered: RegisteredUser, rows: AsyncEngine, clock: AdjustableClock
+) -> None:
+    """Its access token has expired, so that no other service needs to know."""
+    client = three_sessions
+    for _ in range(2):
+        await log_in(client, registered)
+    clock.advance(minutes=16)
+    newest = await log_in(client, registered)
+    assert _session_of(registered) not in await _live_sessions(client, newest)
+    assert await _revocation_of(rows, registered) == ([], None)
+
+
+async def test_logins_of_an_account_are_limited(
+    settings: Settings, clock: AdjustableClock, registered: RegisteredUser
+) -> None:
+    """Each adds to the sessions and to the audit trail. A logout gives none back."""
+    clock.freeze()
+    async with running_app(settings, clock, auth_logins_per_account=4) as app, client_of(app) as client:
+        for _ in range(3):
+            tokens = await log_in(client, registered)
+            await client.post("/v1/logout", json={"refresh_token": tokens["refresh_token"]})
+        login = {"login": registered["form"]["username"], "password": registered["form"]["password"]}
+        refused = await client.post("/v1/login", json=login)
+        assert problem(refused) == (429, "too-many-requests")
+        assert refused.headers["ratelimit-policy"] == '"logins-account";q=4;w=900'
+        wait = int(refused.headers["retry-after"])
+        assert 0 < wait <= 900
+        clock.advance(seconds=wait)
+        assert (await client.post("/v1/login", json=login)).status_code == 200
+
+
+async def test_refreshes_leave_a_limited_number_of_tokens(
+    client: httpx.AsyncClient, registered: RegisteredUser, rows: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auth_service.sessions.service.KEPT_REFRESH_TOKENS", 5)
+    elsewhere = await log_in(client, registered)
+    tokens = [registered["refresh_token"]]
+    for _ in range(12):
+        tokens.append((await refresh(client, tokens[-1])).json()["refresh_token"])
+    async with rows.connect() as connection:
+        count = text("SELECT COUNT(*) FROM refresh_tokens WHERE session_id = :id")
+        assert await connection.scalar(count, {"id": _session_of(registered)}) == 5
+    # A token that is not known any more is of no use. The newest spent ones still end the session.
+    assert problem(await refresh(client, tokens[0])) == (401, "invalid-refresh-token")
+    assert problem(await refresh(client, tokens[-4])) == (401, "refresh-token-reused")
+    assert problem(await refresh(client, tokens[-1])) == (401, "invalid-refresh-token")
+    assert (await refresh(client, elsewhere["refresh_token"])).status_code == 200
 
 
 async def test_user_ends_one_of_several_sessions(client: httpx.AsyncClient, registered: RegisteredUser) -> None:

@@ -22,7 +22,7 @@ from auth_service.passwords.service import PasswordService
 from auth_service.profile.service import ProfileService
 from auth_service.registration.service import RegistrationService
 from auth_service.sessions.access_tokens import AccessTokenIssuer
-from auth_service.sessions.service import SessionLifetimes, SessionService
+from auth_service.sessions.service import SessionLifetimes, SessionLimits, SessionService
 from auth_service.settings import Settings
 from auth_service.users.usernames import Usernames
 
@@ -74,7 +74,8 @@ class Services:
             remembered=timedelta(seconds=settings.auth_remembered_session_seconds),
             refresh_grace=timedelta(seconds=settings.auth_refresh_grace_seconds),
         )
-        sessions = SessionService(database, access_tokens, lifetimes, audit, clock, metrics)
+        session_limits = SessionLimits(settings.auth_sessions_per_account, settings.auth_logins_per_account)
+        sessions = SessionService(database, access_tokens, lifetimes, session_limits, audit, clock, metrics)
         reauthenticator = Reauthenticator(database, hasher, limiter, limits, audit)
         addresses = EmailAddressService(database, sessions, outbox, limiter, limits, audit, clock)
         usernames = Usernames(timedelta(days=settings.auth_username_hold_days), clock)
@@ -113,5 +114,7 @@ class Services:
             passwords=PasswordService(
                 database, hasher, reauthenticator, sessions, outbox, limiter, limits, audit, clock
             ),
-            administration=AdministrationService(database, reauthenticator, sessions, usernames, audit, clock),
+            administration=AdministrationService(
+                database, reauthenticator, sessions, usernames, limiter, limits, audit, clock
+            ),
         )

@@ -105,6 +105,20 @@ class Settings(MailSettings):
     auth_mails_per_address: int = Field(
         default=50, ge=1, description="Requested mails per IP address in 15 minutes without a delay."
     )
+    auth_profile_changes_per_account: int = Field(
+        default=20,
+        ge=1,
+        description="Changes of the name or username of an account in 15 minutes without a delay; as many by admins.",
+    )
+    auth_logins_per_account: int = Field(
+        default=300, ge=1, description="Successful logins of an account in 15 minutes. A further one gets a 429."
+    )
+    auth_sessions_per_account: int = Field(
+        default=100,
+        ge=1,
+        le=10_000,
+        description="Open sessions of an account. A further login ends the least recently used one.",
+    )
     auth_changes_per_account: int = Field(
         default=10, ge=1, description="Changes of the email address, and of the password, per account in an hour."
     )

@@ -8,6 +8,8 @@ from auth_service.audit.models import Event
 from auth_service.audit.service import AuditTrail
 from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
+from auth_service.limits.policies import Limits
+from auth_service.limits.service import AttemptLimiter, Subject
 from auth_service.one_time_tokens.repository import OneTimeTokenRepository
 from auth_service.passwords.problems import ReauthenticationRequired
 from auth_service.passwords.reauthentication import Reauthenticator
@@ -42,6 +44,8 @@ class AdministrationService:
     reauthenticator: Reauthenticator
     sessions: SessionService
     usernames: Usernames
+    limiter: AttemptLimiter
+    limits: Limits
     audit: AuditTrail
     clock: Clock
 
@@ -73,11 +77,12 @@ class AdministrationService:
         a change of the address that is not confirmed yet, and all one-time tokens except those that undo a change.
 
         Another role, a deactivation and a reactivation need the actor's password: a stolen token must not be enough.
+        A request that changes nothing writes nothing.
         Raises `UserNotFound`, `ReauthenticationRequired`, `TooManyRequests`, `LastAdmin`, and `InvalidToken` if the
         actor was demoted in the meantime.
         """
         verified_hash = None
-        if _is_sensitive(change, await self._present(user_id)):
+        if _is_sensitive(_changed_fields(change, await self._present(user_id))):
             verified_hash = await self.reauthenticator.verify(actor, change.current_password, client)
         async with self.database.transaction() as session:
             users = UserRepository(session)
@@ -85,13 +90,16 @@ class AdministrationService:
             if verified_hash is not None:
                 await self.reauthenticator.accept_from(session, actor, verified_hash)
             user = await self._locked(users, user_id)
-            if verified_hash is None and _is_sensitive(change, user):
+            fields = _changed_fields(change, user)
+            if verified_hash is None and _is_sensitive(fields):
                 raise ReauthenticationRequired  # another admin changed the account in the meantime
-            has_new_role = change.role is not None and change.role != user.role
+            if not fields:
+                return user
+            await self.limiter.take(session, [Subject(self.limits.profile_account, f"by admins\0{user.id}")])
             is_deactivated = change.is_active is False and user.is_active
-            if is_deactivated or has_new_role:
+            if is_deactivated or "role" in fields:
                 ensure_admin_remains(admins, user)
-            if has_new_role and change.role is not None:
+            if "role" in fields and change.role is not None:
                 await self.audit.record(
                     session,
                     Event.AUTHZ_CHANGE,
@@ -113,7 +121,6 @@ class AdministrationService:
             if change.name is not None:
                 user.name = change.name
             user.updated_at = self.clock()
-            fields = sorted(name for name, value in change if value is not None and name != "current_password")
             await self.audit.record(
                 session, Event.AUTHZ_ADMIN, client, user_id=user.id, actor_id=actor.id, fields=fields
             )
@@ -149,7 +156,12 @@ class AdministrationService:
         return user
 
 
-def _is_sensitive(change: UserChange, user: User) -> bool:
-    """Whether a change gives or takes rights. The present values are no change: clients may send the whole account."""
-    has_new_role = change.role is not None and change.role != user.role
-    return has_new_role or (change.is_active is not None and change.is_active != user.is_active)
+def _changed_fields(change: UserChange, user: User) -> list[str]:
+    """The fields that a change would change, sorted: clients may send the whole account."""
+    names = ("is_active", "name", "role")
+    return [name for name in names if getattr(change, name) not in (None, getattr(user, name))]
+
+
+def _is_sensitive(fields: Sequence[str]) -> bool:
+    """Whether a change of these fields gives or takes rights."""
+    return "role" in fields or "is_active" in fields

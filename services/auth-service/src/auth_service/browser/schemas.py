@@ -14,6 +14,7 @@ class BrowserTokens(ResponseBody):
     access_token: str = Field(examples=["eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIwMTlhYzJlNCJ9.c2lnbmF0dXJl"])
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - RFC 6750's name of the scheme
     expires_in: int = Field(examples=[900])
+    scope: str = Field(examples=["tweets:write profile:write"])
 
 
 class BrowserRegistered(BrowserTokens):

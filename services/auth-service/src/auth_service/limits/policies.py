@@ -44,6 +44,7 @@ class Limits:
     email_change_former: BackoffPolicy
     password_change_account: BackoffPolicy
     export_account: BackoffPolicy
+    profile_account: BackoffPolicy
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
@@ -59,6 +60,7 @@ class Limits:
             registration_address=policy("registration-address", settings.auth_registrations_per_address),
             registration_mailbox=policy("registration-mailbox", settings.auth_mails_per_account),
             mail_account=policy("mail-account", settings.auth_mails_per_account),
+            profile_account=policy("profile-account", settings.auth_profile_changes_per_account),
             export_account=policy("export-account", settings.auth_exports_per_account),
             mail_address=policy("mail-address", settings.auth_mails_per_address),
             mail_mailbox=policy("mail-mailbox", settings.auth_mails_per_account),

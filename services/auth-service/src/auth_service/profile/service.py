@@ -36,9 +36,11 @@ class ProfileService:
     async def change(self, caller: User, change: ProfileChange, client: ClientInfo, report: ReportRateLimit) -> User:
         """Change the account. A new address must be confirmed before it replaces the old one.
 
-        `report` gets the nearest limit of changes of the address. Raises `UsernameTaken`, `UsernameReserved`,
-        `ReauthenticationRequired`, `TooManyRequests`.
+        A request that changes nothing writes nothing. `report` gets the nearest limit of changes. Raises
+        `UsernameTaken`, `UsernameReserved`, `ReauthenticationRequired`, `TooManyRequests`.
         """
+        if not _changed_fields(change, caller):
+            return caller
         verified_hash = None
         if change.email is not None and change.email != caller.email:
             verified_hash = await self.reauthenticator.verify(caller, change.current_password, client)
@@ -46,8 +48,13 @@ class ProfileService:
         async with self.database.transaction() as session:
             users = UserRepository(session)
             user = await _existing(users, caller.id)
+            fields = _changed_fields(change, user)
+            if not fields:
+                return user  # a concurrent request has changed it
             if verified_hash is not None:
                 await self.reauthenticator.accept(session, user, verified_hash)
+            else:
+                report(await self.limiter.take(session, [Subject(self.limits.profile_account, user.id)]))
             if change.username is not None and change.username != user.username:
                 await self.usernames.rename(session, user, change.username)
             if change.name is not None:
@@ -60,7 +67,6 @@ class ProfileService:
                 await self.addresses.change(session, user, change.email)
             user.updated_at = self.clock()
             await users.flush()
-            fields = sorted(name for name, value in change if value is not None and name != "current_password")
             await self.audit.record(session, Event.USER_UPDATED, client, user_id=user.id, fields=fields)
         return user
 
@@ -84,6 +90,14 @@ class ProfileService:
             ensure_admin_remains(admins, user)
             await self.usernames.delete(session, user)
             await self.audit.record(session, Event.USER_DELETED, client, user_id=user.id)
+
+
+def _changed_fields(change: ProfileChange, user: User) -> list[str]:
+    """The fields that a change would change, sorted. The present address ends a change that is not confirmed yet."""
+    fields = [name for name in ("name", "username") if getattr(change, name) not in (None, getattr(user, name))]
+    if change.email is not None and (change.email != user.email or user.pending_email is not None):
+        fields.append("email")
+    return sorted(fields)
 
 
 async def _existing(users: UserRepository, user_id: str) -> User:

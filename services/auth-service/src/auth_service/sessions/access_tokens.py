@@ -11,6 +11,11 @@ from service_kit.roles import SCOPES, Role
 from service_kit.tokens import ALGORITHM, TOKEN_TYPE
 
 
+def scope_of(user: User) -> str:
+    """The scopes of a user's access tokens, separated by spaces (RFC 6749 §3.3)."""
+    return " ".join(SCOPES[Role(user.role)])
+
+
 class AccessTokenIssuer:
     def __init__(self, keys: KeyRing, *, issuer: str, audience: str, lifetime: timedelta) -> None:
         self._keys = keys
@@ -34,7 +39,7 @@ class AccessTokenIssuer:
             "username": user.username,
             "name": user.name,
             "role": user.role,
-            "scope": " ".join(SCOPES[Role(user.role)]),
+            "scope": scope_of(user),
         }
         headers = {"kid": signing_key.kid, "typ": TOKEN_TYPE}
         token: str = jwt.encode(claims, signing_key.private, ALGORITHM, headers=headers)

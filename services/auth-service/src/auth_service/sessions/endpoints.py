@@ -1,12 +1,14 @@
 """HTTP endpoints of sessions."""
 
+from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from auth_service.authorization import SCOPE_PROBLEMS, CallerMayWriteProfile
 from auth_service.client_info import ClientInfoDep
 from auth_service.dependencies import ClockDep, DatabaseDep
+from auth_service.pagination import PageSize
 from auth_service.sessions.authentication import BearerToken, CurrentCaller, optional_caller
 from auth_service.sessions.dependencies import SessionServiceDep
 from auth_service.sessions.problems import InvalidRefreshToken, RefreshTokenReused, SessionNotFound
@@ -16,16 +18,26 @@ from auth_service.sessions.schemas import (
     TOKENS_RESPONSE,
     Logout,
     Refresh,
-    SessionList,
     SessionSummary,
     Tokens,
 )
 from service_kit.openapi import TOKEN_IS_OPTIONAL
+from service_kit.pagination import (
+    InvalidCursor,
+    decode_cursor,
+    encode_cursor,
+    page_response,
+    set_link_header,
+    split_page,
+)
 from service_kit.problems import ServiceUnavailable, Unauthorized, ValidationFailed, problem_responses
-from service_kit.schemas import UuidStr, is_uuid
+from service_kit.schemas import Page, UuidStr, is_uuid
 from service_kit.tokens import InvalidToken
 
 router = APIRouter(prefix="/v1", tags=["sessions"])
+
+_PAGE = page_response("list_sessions")
+_END = {"operationId": "end_session", "parameters": {"path.session_id": "$response.body#/items/0/id"}}
 
 
 async def _session_id(session_id: Annotated[UuidStr, Path()]) -> str:
@@ -97,21 +109,28 @@ async def log_out_everywhere(caller: CallerMayWriteProfile, sessions: SessionSer
     "/sessions",
     summary="List your sessions, most recently used first",
     responses={
-        200: {
-            "links": {
-                "end": {
-                    "operationId": "end_session",
-                    "parameters": {"path.session_id": "$response.body#/items/0/id"},
-                }
-            }
-        },
-        **problem_responses(Unauthorized, InvalidToken, ServiceUnavailable),
+        200: {**_PAGE, "links": {**_PAGE["links"], "end": _END}},
+        **problem_responses(Unauthorized, InvalidToken, InvalidCursor, ValidationFailed, ServiceUnavailable),
     },
 )
-async def list_sessions(caller: CurrentCaller, database: DatabaseDep, clock: ClockDep) -> SessionList:
+async def list_sessions(
+    *,
+    caller: CurrentCaller,
+    request: Request,
+    response: Response,
+    database: DatabaseDep,
+    clock: ClockDep,
+    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the previous page.")] = None,
+    limit: PageSize = 100,
+) -> Page[SessionSummary]:
+    after = None if cursor is None else _position(cursor)
     async with database.reading() as session:
-        live = await SessionRepository(session).list_live(caller.user.id, clock())
-    return SessionList(
+        found = await SessionRepository(session).list_live(caller.user.id, clock(), limit=limit + 1, after=after)
+    live, has_next = split_page(found, limit)
+    next_cursor = encode_cursor(live[-1].last_used_at.isoformat(), live[-1].id) if has_next else None
+    set_link_header(request, response, next_cursor)
+    return Page(
+        next_cursor=next_cursor,
         items=[
             SessionSummary(
                 id=each.id,
@@ -123,8 +142,20 @@ async def list_sessions(caller: CurrentCaller, database: DatabaseDep, clock: Clo
                 is_current=each.id == caller.session_id,
             )
             for each in live
-        ]
+        ],
     )
+
+
+def _position(cursor: str) -> tuple[datetime, str]:
+    """Raises `InvalidCursor`."""
+    last_used_at, last_id = decode_cursor(cursor, str, str)
+    try:
+        moment = datetime.fromisoformat(last_used_at)
+    except ValueError as error:
+        raise InvalidCursor from error
+    if moment.tzinfo is None or not is_uuid(last_id):
+        raise InvalidCursor
+    return moment, last_id
 
 
 @router.delete(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.client_info import ClientInfo
@@ -60,10 +60,22 @@ class SessionRepository:
         user: User | None = await self._session.scalar(query)
         return user
 
-    async def list_live(self, user_id: str, now: datetime) -> Sequence[Session]:
-        """Most recently used first."""
+    async def list_live(
+        self, user_id: str, now: datetime, *, limit: int, after: tuple[datetime, str] | None = None, offset: int = 0
+    ) -> Sequence[Session]:
+        """Most recently used first. `after` is `last_used_at` and `id` of the last one of the previous page."""
         live = (Session.user_id == user_id) & Session.ended_at.is_(None) & (Session.expires_at > now)
-        return (await self._session.scalars(select(Session).where(live).order_by(Session.last_used_at.desc()))).all()
+        if after is not None:
+            live &= tuple_(Session.last_used_at, Session.id) < after
+        query = select(Session).where(live).order_by(Session.last_used_at.desc(), Session.id.desc())
+        return (await self._session.scalars(query.limit(limit).offset(offset))).all()
+
+    async def begun_since(self, user_id: str, moment: datetime) -> tuple[int, datetime | None]:
+        """How many sessions of this user began after a moment, including ended ones, and when the first of them did."""
+        begun = (Session.user_id == user_id) & (Session.created_at > moment)
+        row = await self._session.execute(select(func.count(), func.min(Session.created_at)).where(begun))
+        count, first = row.one()
+        return count, first
 
     async def list_after(self, user_id: str, after_id: str, limit: int) -> Sequence[Session]:
         """Sessions, including ended ones, oldest first."""
@@ -90,6 +102,15 @@ class SessionRepository:
     async def is_spent(self, token_hash: bytes) -> bool:
         query = select(RefreshToken.spent_at).where(RefreshToken.token_hash == token_hash)
         return await self._session.scalar(query) is not None
+
+    async def forget_refresh_tokens(self, session_id: str, *, keep: int) -> None:
+        """Delete the refresh tokens of a session except the newest."""
+        of_session = RefreshToken.session_id == session_id
+        newest_first = select(RefreshToken.created_at).where(of_session).order_by(RefreshToken.created_at.desc())
+        # A derived table, because MySQL does not delete from a table that a subquery reads directly.
+        oldest = newest_first.limit(1).offset(keep).subquery()
+        forgotten = of_session & (RefreshToken.created_at <= select(oldest.c.created_at).scalar_subquery())
+        await self._session.execute(delete(table_of(RefreshToken)).where(forgotten))
 
     async def add_refresh_token(self, token_hash: bytes, session_id: str, created_at: datetime) -> None:
         values = {"token_hash": token_hash, "session_id": session_id, "created_at": created_at}

@@ -28,6 +28,10 @@ class Tokens(ResponseBody):
     refresh_token: RefreshTokenText
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - RFC 6750's name of the scheme
     expires_in: int = Field(examples=[900])
+    scope: str = Field(
+        description="The scopes of the access token, which follow from the role.",
+        examples=["tweets:write profile:write"],
+    )
 
 
 # RFC 6749 §5.1: headers of responses with tokens.
@@ -54,7 +58,3 @@ class SessionSummary(ResponseBody):
     last_used_at: UtcDatetime
     expires_at: UtcDatetime
     is_current: bool = Field(description="Whether the access token of this request belongs to the session.")
-
-
-class SessionList(ResponseBody):
-    items: list[SessionSummary]

@@ -1,5 +1,6 @@
 """Rules of sessions: begin, refresh and end."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,7 +12,7 @@ from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
 from auth_service.metrics import AuthMetrics
 from auth_service.opaque_tokens import new_token, token_hash
-from auth_service.sessions.access_tokens import AccessTokenIssuer
+from auth_service.sessions.access_tokens import AccessTokenIssuer, scope_of
 from auth_service.sessions.models import RefreshToken
 from auth_service.sessions.problems import InvalidRefreshToken, RefreshTokenReused, SessionNotFound
 from auth_service.sessions.refresh_tokens import seal_successor, unseal_successor
@@ -19,10 +20,16 @@ from auth_service.sessions.repository import SessionRepository
 from auth_service.sessions.schemas import Tokens
 from auth_service.users.models import User
 from auth_service.users.repository import UserRepository
+from service_kit.problems import TooManyRequests
+from service_kit.rate_limit import RateLimit
 from service_kit.tokens import MAX_TOKEN_SECONDS
 
 # So many ids fit into the column `users.ended_sessions`.
 _MAX_ENDED_SESSIONS = 100
+# The reuse of one of the newest refresh tokens of a session is detected; older ones are unknown.
+KEPT_REFRESH_TOKENS = 200
+# Surplus sessions that one login ends. A lower setting takes effect step by step.
+_MAX_SURPLUS = 50
 
 
 @dataclass(frozen=True)
@@ -46,10 +53,25 @@ class Refreshed:
 
 
 @dataclass(frozen=True)
+class SessionLimits:
+    """An account has at most `open_sessions`, and begins at most `logins` of them in a `window`."""
+
+    open_sessions: int
+    logins: int
+    window: timedelta = timedelta(minutes=15)
+
+    def exceeded(self, first: datetime, now: datetime) -> RateLimit:
+        """`first` is when the first of the logins in the window happened."""
+        wait = max(1, math.ceil((first + self.window - now).total_seconds()))
+        return RateLimit("logins-account", self.logins, int(self.window.total_seconds()), 0, wait)
+
+
+@dataclass(frozen=True)
 class SessionService:
     database: Database
     access_tokens: AccessTokenIssuer
     lifetimes: SessionLifetimes
+    limits: SessionLimits
     audit: AuditTrail
     clock: Clock
     metrics: AuthMetrics
@@ -63,7 +85,11 @@ class SessionService:
         event: Event = Event.SESSION_CREATED,
         remember_me: bool = False,
     ) -> Tokens:
-        """Begin a session in the caller's transaction. The audit trail records it as `event`."""
+        """Begin a session of a locked or new user in the caller's transaction. The audit trail records it as `event`.
+
+        The least recently used sessions end if there are too many. Raises `TooManyRequests`.
+        """
+        await self._make_room(session, user, client)
         sessions, now, token = SessionRepository(session), self.clock(), new_token()
         lifetime = self.lifetimes.remembered if remember_me else self.lifetimes.session
         session_id = await sessions.create(
@@ -99,6 +125,7 @@ class SessionService:
                 token.spent_at = now
                 token.sealed_successor = seal_successor(refresh_token, successor)
                 await sessions.add_refresh_token(token_hash(successor), current.id, now)
+                await sessions.forget_refresh_tokens(current.id, keep=KEPT_REFRESH_TOKENS)
             elif repeated := await self._lost_successor(sessions, token, refresh_token, now):
                 successor = repeated
             else:
@@ -167,6 +194,23 @@ class SessionService:
         user.tokens_valid_after = now
         user.ended_sessions = None
 
+    async def _make_room(self, session: AsyncSession, user: User, client: ClientInfo) -> None:
+        """End sessions so that one more is not too many. Raises `TooManyRequests` after too many logins."""
+        sessions, now, limits = SessionRepository(session), self.clock(), self.limits
+        count, first = await sessions.begun_since(user.id, now - limits.window)
+        if first is not None and count >= limits.logins:
+            self.metrics.count_login("throttled")
+            raise TooManyRequests(limits.exceeded(first, now))
+        surplus = await sessions.list_live(user.id, now, limit=_MAX_SURPLUS, offset=limits.open_sessions - 1)
+        if not surplus:
+            return
+        for each in surplus:
+            each.ended_at = now
+            await self._record_end(session, client, user.id, each.id, reason="too-many-sessions")
+        # The access tokens of the others have expired.
+        if surplus[0].last_used_at > now - self.access_tokens.lifetime:
+            await self._revoke_ended(session, user)
+
     async def _revoke_ended(self, session: AsyncSession, user: User) -> None:
         """Revoke the access tokens of a locked user's sessions that have ended, in every service.
 
@@ -183,9 +227,17 @@ class SessionService:
             ended = []
         user.ended_sessions = " ".join(ended) or None
 
-    async def _record_end(self, session: AsyncSession, client: ClientInfo, user_id: str, session_id: str) -> None:
+    async def _record_end(
+        self,
+        session: AsyncSession,
+        client: ClientInfo,
+        user_id: str,
+        session_id: str,
+        *,
+        reason: str = "session-ended",
+    ) -> None:
         await self.audit.record(
-            session, Event.TOKEN_REVOKED, client, user_id=user_id, session_id=session_id, reason="session-ended"
+            session, Event.TOKEN_REVOKED, client, user_id=user_id, session_id=session_id, reason=reason
         )
 
     def _tokens(self, user: User, session_id: str, refresh_token: str, now: datetime, left: timedelta) -> Tokens:
@@ -195,4 +247,5 @@ class SessionService:
             access_token=self.access_tokens.issue(user, session_id, now, lifetime),
             refresh_token=refresh_token,
             expires_in=int(lifetime.total_seconds()),
+            scope=scope_of(user),
         )
