@@ -8,8 +8,14 @@ import { toast } from "../toast.js";
 export async function sessions({ session, signal }) {
   const list = element("ul.sessions", {});
   async function show() {
-    const { items } = await get(`${AUTH}/sessions`, { signal });
-    replaceChildren(list, items.map((each) => item(each, end)));
+    const found = [];
+    let cursor = null;
+    do {
+      const { items, next_cursor } = await get(`${AUTH}/sessions`, { query: { cursor }, signal });
+      found.push(...items);
+      cursor = next_cursor;
+    } while (cursor !== null);
+    replaceChildren(list, found.map((each) => item(each, end)));
   }
   async function end(id) {
     try {

@@ -10,6 +10,7 @@ from auth_service.audit.service import AuditTrail
 from auth_service.database import Clock, Database
 from auth_service.email_addresses.service import EmailAddressService
 from auth_service.keys.service import KeyRing
+from auth_service.limits.anonymous_database import AnonymousDatabase
 from auth_service.limits.policies import Limits
 from auth_service.limits.service import AttemptLimiter
 from auth_service.limits.slow_lane import SlowLane
@@ -63,6 +64,7 @@ class Services:
         metrics.hashes_queued.set_function(lambda: hasher.queued)
         metrics.signing_key_age.set_function(lambda: keys.signing_key_age().total_seconds())
         audit, limiter, limits = AuditTrail(clock), AttemptLimiter(clock), Limits.of(settings)
+        anonymous = AnonymousDatabase(database)
         access_tokens = AccessTokenIssuer(
             keys,
             issuer=settings.auth_issuer,
@@ -75,16 +77,16 @@ class Services:
             refresh_grace=timedelta(seconds=settings.auth_refresh_grace_seconds),
         )
         session_limits = SessionLimits(settings.auth_sessions_per_account, settings.auth_logins_per_account)
-        sessions = SessionService(database, access_tokens, lifetimes, session_limits, audit, clock, metrics)
+        sessions = SessionService(database, anonymous, access_tokens, lifetimes, session_limits, audit, clock, metrics)
         reauthenticator = Reauthenticator(database, hasher, limiter, limits, audit)
-        addresses = EmailAddressService(database, sessions, outbox, limiter, limits, audit, clock)
+        addresses = EmailAddressService(database, anonymous, sessions, outbox, limiter, limits, audit, clock)
         usernames = Usernames(timedelta(days=settings.auth_username_hold_days), clock)
         must_verify = settings.auth_require_email_verification
         return cls(
             audit=audit,
             sessions=sessions,
             login=LoginService(
-                database,
+                anonymous,
                 hasher,
                 sessions,
                 limiter,
@@ -96,7 +98,7 @@ class Services:
                 require_verified_email=must_verify,
             ),
             registration=RegistrationService(
-                database,
+                anonymous,
                 hasher,
                 reauthenticator,
                 sessions,
@@ -112,7 +114,7 @@ class Services:
             profiles=ProfileService(database, reauthenticator, addresses, usernames, limiter, limits, audit, clock),
             addresses=addresses,
             passwords=PasswordService(
-                database, hasher, reauthenticator, sessions, outbox, limiter, limits, audit, clock
+                database, anonymous, hasher, reauthenticator, sessions, outbox, limiter, limits, audit, clock
             ),
             administration=AdministrationService(
                 database, reauthenticator, sessions, usernames, limiter, limits, audit, clock

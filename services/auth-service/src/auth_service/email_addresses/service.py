@@ -9,6 +9,7 @@ from auth_service.audit.service import AuditTrail
 from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
 from auth_service.email_addresses.problems import InvalidEmailToken, InvalidUndoToken
+from auth_service.limits.anonymous_database import AnonymousDatabase
 from auth_service.limits.policies import Limits
 from auth_service.limits.service import AttemptLimiter, Subject
 from auth_service.mail.messages import MailKind
@@ -25,6 +26,7 @@ from service_kit.rate_limit import RateLimit
 @dataclass(frozen=True)
 class EmailAddressService:
     database: Database
+    anonymous: AnonymousDatabase
     sessions: SessionService
     outbox: Outbox
     limiter: AttemptLimiter
@@ -71,7 +73,7 @@ class EmailAddressService:
         protected when the change was requested gets a link that undoes it. The return to that address is an undo: all
         links end, and the replaced address gets a notice only.
         """
-        async with self.database.transaction() as session:
+        async with self.anonymous.transaction(client) as session:
             used, user = await self._use(session, Purpose.CONFIRM_EMAIL, token)
             if used is None or user is None or not user.is_active:
                 raise InvalidEmailToken
@@ -98,7 +100,7 @@ class EmailAddressService:
         account, too, because it protects the owner; the account stays inactive.
         Raises `InvalidUndoToken`, and `EmailTaken`, which no account can cause while `ensure_not_held` is called.
         """
-        async with self.database.transaction() as session:
+        async with self.anonymous.transaction(client) as session:
             used, user = await self._use(session, Purpose.UNDO_EMAIL, token)
             if used is None or user is None:
                 raise InvalidUndoToken
@@ -138,9 +140,9 @@ class EmailAddressService:
                 await self.outbox.put(session, MailKind.CONFIRM_EMAIL, user.email, user=user)
         return limit
 
-    async def notify_owner_of_registration(self, email: str) -> None:
+    async def notify_owner_of_registration(self, email: str, client: ClientInfo) -> None:
         """Mail the owner of this address that a registration with it was attempted."""
-        async with self.database.transaction() as session:
+        async with self.anonymous.transaction(client) as session:
             await self.outbox.put(session, MailKind.REGISTRATION_WITH_TAKEN_EMAIL, email)
 
     async def _use(

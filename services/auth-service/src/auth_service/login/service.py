@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from auth_service.audit.models import Event
 from auth_service.audit.service import AuditTrail
 from auth_service.client_info import ClientInfo
-from auth_service.database import Clock, Database
+from auth_service.database import Clock
+from auth_service.limits.anonymous_database import AnonymousDatabase
 from auth_service.limits.policies import Limits
 from auth_service.limits.service import AttemptLimiter, Subject
 from auth_service.limits.slow_lane import SlowLane
@@ -31,7 +32,7 @@ from service_kit.rate_limit import ReportRateLimit
 
 @dataclass(frozen=True)
 class LoginService:
-    database: Database
+    database: AnonymousDatabase
     hasher: PasswordHasher
     sessions: SessionService
     limiter: AttemptLimiter
@@ -48,7 +49,7 @@ class LoginService:
         Raises `TooManyRequests`, `InvalidCredentials`, `EmailNotVerified`.
         """
         address = Subject(self.limits.login_address, client.network)
-        async with self.database.reading() as session:
+        async with self.database.reading(client) as session:
             found = await UserRepository(session).get_by_login(credentials.login)
             account = self.limits.guesses(found.id) if found else self.limits.guesses_of_unknown(credentials.login)
             counted = [account, address]
@@ -61,7 +62,7 @@ class LoginService:
                 is_taken = limit is None
                 attempt.enter_context(self.limiter.pending(counted, is_taken=is_taken))
                 if limit is None:
-                    async with self.database.transaction() as session:
+                    async with self.database.transaction(client) as session:
                         limit = await self.limiter.take(session, counted)
                 if rank and snapshot.is_used_up:
                     await self.slow_lane.wait(rank)
@@ -72,7 +73,7 @@ class LoginService:
             verified_hash = found.credential.password_hash if found else None
             is_correct = await self.hasher.verify(credentials.password, verified_hash, rank=rank)
             newer_hash = await self._rehashed(credentials.password, verified_hash, rank) if is_correct else None
-            async with self.database.transaction() as session:
+            async with self.database.transaction(client) as session:
                 # The account may have been deactivated, deleted or given another password in the meantime.
                 user = await UserRepository(session).lock(found.id if found else "")
                 is_correct = is_correct and user is not None and user.credential.password_hash == verified_hash

@@ -8,6 +8,7 @@ from auth_service.audit.models import Event
 from auth_service.audit.service import AuditTrail
 from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
+from auth_service.limits.anonymous_database import AnonymousDatabase
 from auth_service.limits.policies import Limits, of_mailbox
 from auth_service.limits.service import AttemptLimiter, Subject
 from auth_service.mail.messages import MailKind
@@ -29,6 +30,7 @@ from service_kit.rate_limit import RateLimit
 @dataclass(frozen=True)
 class PasswordService:
     database: Database
+    anonymous: AnonymousDatabase
     hasher: PasswordHasher
     reauthenticator: Reauthenticator
     sessions: SessionService
@@ -64,7 +66,7 @@ class PasswordService:
         The account is looked up, and mails to it are limited, after the response (`outbox.writing`), so that neither
         the response nor its duration reveals whether it exists.
         """
-        async with self.database.transaction() as session:
+        async with self.anonymous.transaction(client) as session:
             limit = await self.limiter.take(session, [Subject(self.limits.mail_address, client.network)])
             await self.outbox.put(session, MailKind.RESET_PASSWORD, email, client=client)
         return limit
@@ -77,7 +79,7 @@ class PasswordService:
         """
         tokens, purpose = OneTimeTokenRepository, Purpose.RESET_PASSWORD
         requests = Subject(self.limits.mail_address, client.network)
-        async with self.database.reading() as session:
+        async with self.anonymous.reading(client) as session:
             known = await tokens(session).get(purpose, reset.token, self.clock())
             user = await UserRepository(session).get_by_id(known.user_id) if known else None
             # A client that requests many links goes last. The first one is what a reset needs.
@@ -85,16 +87,16 @@ class PasswordService:
         if known is None or user is None or not user.is_active:
             raise InvalidResetToken
         self._check(reset.new_password, user)
-        async with self.database.transaction() as session:
+        async with self.anonymous.transaction(client) as session:
             if not await tokens(session).claim(known, self.clock()):
                 raise InvalidResetToken("Another request is using the token.")
         try:
             new_hash = await self.hasher.hash(reset.new_password, rank=rank)
         except ServiceUnavailable:
-            async with self.database.transaction() as session:
+            async with self.anonymous.transaction(client) as session:
                 await tokens(session).release(known)
             raise
-        async with self.database.transaction() as session:
+        async with self.anonymous.transaction(client) as session:
             changed = await UserRepository(session).lock(user.id)
             used = await tokens(session).get(purpose, reset.token, self.clock())
             if changed is None or not changed.is_active or used is None or not await tokens(session).use(used):

@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from auth_service.audit.models import Event
 from auth_service.audit.service import AuditTrail
 from auth_service.client_info import ClientInfo
-from auth_service.database import Clock, Database, new_id
+from auth_service.database import Clock, new_id
 from auth_service.email_addresses.service import EmailAddressService
+from auth_service.limits.anonymous_database import AnonymousDatabase
 from auth_service.limits.policies import Limits
 from auth_service.limits.service import AttemptLimiter, Subject
 from auth_service.metrics import AuthMetrics
@@ -89,7 +90,7 @@ class _Creator:
 
 @dataclass(frozen=True)
 class RegistrationService:
-    database: Database
+    database: AnonymousDatabase
     hasher: PasswordHasher
     reauthenticator: Reauthenticator
     sessions: SessionService
@@ -104,7 +105,7 @@ class RegistrationService:
 
     async def take_attempt(self, client: ClientInfo) -> RateLimit:
         """Raises `TooManyRequests`."""
-        async with self.database.transaction() as session:
+        async with self.database.transaction(client) as session:
             return await self.limiter.take(session, [Subject(self.limits.registration_address, client.network)])
 
     async def register(
@@ -124,13 +125,13 @@ class RegistrationService:
         if self.require_verified_email:
             await self._register_privately(registration, creator, client, rank)
             return None
-        async with self.database.transaction() as session:
+        async with self.database.transaction(client) as session:
             # Saves a hash if a value is taken. The unique indexes find a concurrent registration.
             await self._ensure_username_is_free(session, registration.username)
             if await UserRepository(session).get_by_email(registration.email):
                 raise EmailTaken
         password_hash = await self.hasher.hash(registration.password, rank=rank)
-        async with self.database.transaction() as session:
+        async with self.database.transaction(client) as session:
             user = await self._create(session, registration, password_hash, creator, client)
             tokens = await self.sessions.start(session, user, client)
             await self.addresses.ask_to_confirm(session, user)
@@ -143,17 +144,17 @@ class RegistrationService:
 
         Only storing a new account takes some milliseconds longer, which the padding hides.
         """
-        async with self.database.transaction() as session:
+        async with self.database.transaction(client) as session:
             # Before the address: otherwise a username that is not free would reveal whether the address is.
             await self._ensure_username_is_free(session, registration.username)
         password_hash = await self.hasher.hash(registration.password, rank=rank)
         async with pad_duration(_PADDING_SECONDS):
             try:
-                async with self.database.transaction() as session:
+                async with self.database.transaction(client) as session:
                     user = await self._create(session, registration, password_hash, creator, client)
                     await self.addresses.ask_to_confirm(session, user)
             except EmailTaken:
-                await self.addresses.notify_owner_of_registration(registration.email)
+                await self.addresses.notify_owner_of_registration(registration.email, client)
 
     async def _ensure_username_is_free(self, session: AsyncSession, username: str) -> None:
         """Raises `UsernameTaken`."""

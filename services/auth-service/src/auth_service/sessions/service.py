@@ -10,6 +10,7 @@ from auth_service.audit.models import Event
 from auth_service.audit.service import AuditTrail
 from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
+from auth_service.limits.anonymous_database import AnonymousDatabase
 from auth_service.metrics import AuthMetrics
 from auth_service.opaque_tokens import new_token, token_hash
 from auth_service.sessions.access_tokens import AccessTokenIssuer, scope_of
@@ -69,6 +70,7 @@ class SessionLimits:
 @dataclass(frozen=True)
 class SessionService:
     database: Database
+    anonymous: AnonymousDatabase
     access_tokens: AccessTokenIssuer
     lifetimes: SessionLifetimes
     limits: SessionLimits
@@ -107,7 +109,7 @@ class SessionService:
         `RefreshTokenReused`.
         """
         presented = token_hash(refresh_token)
-        async with self.database.transaction() as session:
+        async with self.anonymous.transaction(client) as session:
             sessions = SessionRepository(session)
             # With the user locked, concurrent refreshes run one by one, and none issues a token that is dated after a
             # revocation which it has not seen.
@@ -158,7 +160,7 @@ class SessionService:
     async def end_by_refresh_token(self, refresh_token: str, client: ClientInfo) -> None:
         """End the session of this refresh token. An unknown token is ignored."""
         presented = token_hash(refresh_token)
-        async with self.database.transaction() as session:
+        async with self.anonymous.transaction(client) as session:
             sessions = SessionRepository(session)
             owner = await sessions.owner_of_refresh_token(presented)
             user = await UserRepository(session).lock(owner) if owner else None
