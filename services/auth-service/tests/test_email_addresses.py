@@ -416,3 +416,25 @@ async def test_registration_with_a_taken_email_notifies_only_its_owner(
     assert form["username"] not in mail
     login = {"login": form["username"], "password": form["password"]}
     assert problem(await verifying.post("/v1/login", json=login)) == (401, "invalid-credentials")
+
+
+async def test_registration_with_a_held_email_tells_the_former_owner(
+    verifying: httpx.AsyncClient,
+    client: httpx.AsyncClient,
+    registered: RegisteredUser,
+    new_form: NewForm,
+    mailbox: Mailbox,
+) -> None:
+    """The response promises a mail, and the owner of the mailbox may be the victim of a change of the address."""
+    old, new = registered["form"]["email"], f"new-{registered['form']['email']}"
+    await change(client, registered, new)
+    assert (await verify(client, await mailbox.token(new, CONFIRM_NEW))).status_code == 204
+    form = new_form() | {"email": old.upper()}
+    answer = await verifying.post("/v1/register", json=form)
+    assert (answer.status_code, answer.json()) == (202, {"status": "confirm-your-email"})
+    mail = await mailbox.text(old, "is held for an account")
+    assert "undo" in mail
+    assert registered["form"]["name"] not in mail
+    assert "token=" not in mail
+    login = {"login": form["username"], "password": form["password"]}
+    assert problem(await verifying.post("/v1/login", json=login)) == (401, "invalid-credentials")

@@ -16,6 +16,9 @@ class Links:
     def log_in(self) -> str:
         return f"{self.base}/login"
 
+    def register(self) -> str:
+        return f"{self.base}/register"
+
     def forgot_password(self) -> str:
         return f"{self.base}/forgot-password"
 

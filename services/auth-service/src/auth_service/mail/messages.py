@@ -35,6 +35,7 @@ class MailKind(StrEnum):
     RESET_PASSWORD = "reset_password"  # noqa: S105 - a kind of mail
     PASSWORD_CHANGED_NOTICE = "password_changed_notice"  # noqa: S105 - a kind of mail
     REGISTRATION_WITH_TAKEN_EMAIL = "registration_with_taken_email"
+    REGISTRATION_WITH_HELD_EMAIL = "registration_with_held_email"
 
 
 _SUBJECTS = {
@@ -47,6 +48,7 @@ _SUBJECTS = {
     MailKind.RESET_PASSWORD: "Tandem: choose a new password",
     MailKind.PASSWORD_CHANGED_NOTICE: "Tandem: your password was changed",
     MailKind.REGISTRATION_WITH_TAKEN_EMAIL: "Tandem: you already have an account",
+    MailKind.REGISTRATION_WITH_HELD_EMAIL: "Tandem: your email address is held for an account",
 }
 
 # The token of a link that undoes a change, and its expiry. None: an older address gets it.
@@ -147,6 +149,10 @@ class MailComposer:
     def registration_with_taken_email(self, to: str, name: str) -> Mail:
         """To the owner of an address after a registration with it. `name` is the owner's."""
         return self._compose(MailKind.REGISTRATION_WITH_TAKEN_EMAIL, to, name)
+
+    def registration_with_held_email(self, to: str, *, until: datetime) -> Mail:
+        """To a former address of an account after a registration with it. The account's name may be an intruder's."""
+        return self._compose(MailKind.REGISTRATION_WITH_HELD_EMAIL, to, "", until=until)
 
     def _compose(self, kind: MailKind, to: str, name: str, **content: object) -> Mail:
         subject = _SUBJECTS[kind]

@@ -71,9 +71,13 @@ class MailWriter:
 
     async def _registration_with_taken_email(self, session: AsyncSession, row: OutboxMail, to: str) -> Mail | None:
         owner = await UserRepository(session).get_by_email(to)
-        if owner is None or not await self._count(session, row, to, is_confirmed=owner.email_verified):
+        held = None if owner else await OneTimeTokenRepository(session).held(to, self.clock())
+        is_due = owner is not None or held is not None
+        if not is_due or not await self._count(session, row, to, is_confirmed=bool(owner and owner.email_verified)):
             return None
-        return self.mails.registration_with_taken_email(owner.email, owner.name)
+        if held is not None:
+            return self.mails.registration_with_held_email(held.email, until=held.expires_at)
+        return self.mails.registration_with_taken_email(owner.email, owner.name) if owner else None
 
     async def _count(self, session: AsyncSession, row: OutboxMail, to: str, *, is_confirmed: bool) -> bool:
         """Count a mail at the first attempt to write it. Returns whether its mailbox may get it."""
