@@ -13,7 +13,7 @@ from auth_service.audit.models import AuditEvent
 from auth_service.database import Clock, Database, Table, rows_affected
 from auth_service.keys.service import KeyRing
 from auth_service.limits.models import LoginAttempts
-from auth_service.one_time_tokens.models import OneTimeToken
+from auth_service.one_time_tokens.models import RETENTION, OneTimeToken
 from auth_service.outbox.models import OutboxMail
 from auth_service.sessions.models import Session
 from auth_service.users.models import HeldUsername
@@ -60,7 +60,7 @@ class Housekeeper:
     def _expired(self, now: datetime) -> Sequence[tuple[type[Table], ColumnElement[bool]]]:
         return (
             (Session, Session.expires_at < now - _SESSION_RETENTION),
-            (OneTimeToken, OneTimeToken.expires_at < now),
+            (OneTimeToken, OneTimeToken.expires_at < now - RETENTION),
             (LoginAttempts, LoginAttempts.forgotten_at < now),
             (HeldUsername, HeldUsername.held_until < now),
             (AuditEvent, AuditEvent.created_at < now - self.audit_retention),

@@ -268,6 +268,25 @@ async def test_resend_after_72_hours_gives_the_thief_no_link(account: Account, c
     assert not any(CHANGED in subject for subject in await account.mailbox.subjects(thiefs))
 
 
+async def test_very_old_request_gives_a_mailbox_of_the_past_no_link(
+    account: Account, app: FastAPI, clock: AdjustableClock
+) -> None:
+    """Another person may read it by then."""
+    old, second, third = account.form["email"], "second-27@example.org", "third-27@example.org"
+    await account.change(second)
+    assert (await account.request_change(third)).status_code == 200
+    first = await account.mailbox.token(third, CONFIRM_NEW)
+    before = await account.mailbox.token(old, CHANGED)
+    clock.advance(days=11)
+    await app.state.housekeeper.clean_up()
+    await account.log_in()
+    assert (await account.client.post("/v1/email/resend", headers=bearer(account.tokens))).status_code == 202
+    again = await eventually(lambda: account.mailbox.token(third, CONFIRM_NEW), lambda token: token != first)
+    assert (await account.client.post("/v1/email/verify", json={"token": again})).status_code == 204
+    assert "token=" not in await account.mailbox.text(second, CHANGED)
+    assert await account.mailbox.token(old, CHANGED) == before
+
+
 async def test_change_that_a_replica_of_the_last_release_began_can_be_undone(
     account: Account, rows: AsyncEngine
 ) -> None:

@@ -70,8 +70,9 @@ class EmailAddressService:
         """Confirm the address that the token was mailed to. Raises `InvalidEmailToken`, `EmailTaken`.
 
         A changed address ends all one-time tokens of the account, except those that undo a change. The address that was
-        protected when the change was requested gets a link that undoes it. The return to that address is an undo: all
-        links end, and the replaced address gets a notice only.
+        protected when the change was requested gets a link that undoes it, unless the request is so old that another
+        person may read that mailbox. The return to that address is an undo: all links end, and the replaced address
+        gets a notice only.
         """
         async with self.anonymous.transaction(client) as session:
             used, user = await self._use(session, Purpose.CONFIRM_EMAIL, token)
@@ -86,8 +87,11 @@ class EmailAddressService:
                 await OneTimeTokenRepository(session).withdraw_all(user.id, keep_undo=False)
                 await self.outbox.put(session, MailKind.EMAIL_RESTORED_NOTICE, old, user=user)
             elif is_new:
-                await OneTimeTokenRepository(session).withdraw_all(user.id)
-                await self._notify(session, MailKind.EMAIL_CHANGED_NOTICE, user, old, undo_email)
+                tokens = OneTimeTokenRepository(session)
+                await tokens.withdraw_all(user.id)
+                is_known = _is_same(old, undo_email) or await tokens.is_remembered(user.id, undo_email)
+                to = undo_email if is_known else None
+                await self._notify(session, MailKind.EMAIL_CHANGED_NOTICE, user, old, to)
             await self.audit.record(
                 session, Event.USER_UPDATED, client, user_id=user.id, email_confirmed=True, is_new=is_new
             )
@@ -168,10 +172,13 @@ class EmailAddressService:
         token = await OneTimeTokenRepository(session).issue(purpose, user, email, self.clock())
         await self.outbox.put(session, kind, email, user=user, token=token)
 
-    async def _notify(self, session: AsyncSession, kind: MailKind, user: User, former: str, undo_email: str) -> None:
+    async def _notify(
+        self, session: AsyncSession, kind: MailKind, user: User, former: str, undo_email: str | None
+    ) -> None:
         """Mail the link that undoes a change. If it goes to another address, the former one gets a notice."""
-        await self._mail_link(session, kind, Purpose.UNDO_EMAIL, user, undo_email)
-        if not _is_same(former, undo_email):
+        if undo_email is not None:
+            await self._mail_link(session, kind, Purpose.UNDO_EMAIL, user, undo_email)
+        if undo_email is None or not _is_same(former, undo_email):
             await self.outbox.put(session, kind, former, user=user)
 
     async def _undo_email(self, session: AsyncSession, user: User) -> str:

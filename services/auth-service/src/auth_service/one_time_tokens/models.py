@@ -23,6 +23,9 @@ LIFETIMES = {
     Purpose.UNDO_EMAIL: timedelta(hours=72),
 }
 
+# Expired tokens are kept for this long.
+RETENTION = timedelta(days=7)
+
 
 class OneTimeToken(Table):
     """`email` is the address that the token was sent to: using it proves that the user reads mail there.

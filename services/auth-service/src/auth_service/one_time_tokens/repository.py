@@ -93,6 +93,15 @@ class OneTimeTokenRepository:
         email: str | None = await self._session.scalar(query.limit(1))
         return email
 
+    async def is_remembered(self, user_id: str, email: str) -> bool:
+        """Whether the user could restore this address not long ago: expired tokens are kept for `RETENTION`."""
+        query = select(OneTimeToken.user_id).where(
+            OneTimeToken.user_id == user_id,
+            OneTimeToken.purpose == Purpose.UNDO_EMAIL,
+            OneTimeToken.email == email,
+        )
+        return await self._session.scalar(query.limit(1)) is not None
+
     async def is_held(self, email: str, now: datetime, *, except_user_id: str) -> bool:
         """Whether another user may still restore this address."""
         query = select(OneTimeToken.user_id).where(
