@@ -13,7 +13,7 @@ from auth_service.limits.ranked_queue import QueueFull, RankedQueue
 from service_kit.problems import ServiceUnavailable
 
 # Of the 10 connections of each pool.
-CONNECTIONS = 5
+CONNECTIONS = 7
 _MAX_WAITING = 1000
 _TOO_MANY = "Too many users are logging in at the moment."
 
