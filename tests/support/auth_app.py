@@ -112,6 +112,16 @@ async def events_of(client: httpx.AsyncClient, admin: RegisteredUser, **filters:
     return items
 
 
+async def lock_waits(rows: AsyncEngine, table: str) -> int:
+    """How many transactions wait for a row of this table of the connection's schema."""
+    waiting = text(
+        "SELECT COUNT(*) FROM performance_schema.data_locks"
+        " WHERE object_schema = DATABASE() AND object_name = :table AND lock_status = 'WAITING'"
+    )
+    async with rows.connect() as connection:
+        return int(await connection.scalar(waiting, {"table": table}) or 0)
+
+
 class Mailbox:
     """Mails that arrived at the mail sink."""
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.roles import Role
-from support.auth_app import AdjustableClock, Register, RegisteredUser, confirmed, events_of, log_in
+from support.auth_app import AdjustableClock, Register, RegisteredUser, confirmed, events_of, lock_waits, log_in
 from support.polling import eventually
 from support.responses import bearer, problem
 
@@ -293,19 +293,10 @@ async def test_action_of_an_admin_who_is_demoted_meanwhile_is_refused(
         await connection.execute(text("UPDATE users SET role = 'customer' WHERE id = :id"), former["user"])
         body = confirmed(former, role="admin")
         request = asyncio.create_task(client.patch(user_path(registered), json=body, headers=bearer(former)))
-        await eventually(lambda: _lock_waits(rows), lambda waits: waits > 0)
+        await eventually(lambda: lock_waits(rows, "users"))
     assert problem(await request) == (401, "invalid-token")
     after = await client.get(user_path(registered), headers=bearer(admin))
     assert after.json()["role"] == "customer"
-
-
-async def _lock_waits(rows: AsyncEngine) -> int:
-    async with rows.connect() as connection:
-        waiting = text(
-            "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE '%FOR UPDATE'"
-            " AND time > 0"
-        )
-        return int(await connection.scalar(waiting) or 0)
 
 
 async def test_one_of_two_admins_who_demote_each_other_remains(

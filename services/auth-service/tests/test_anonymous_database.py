@@ -14,7 +14,7 @@ from auth_service.limits.anonymous_database import CONNECTIONS, AnonymousDatabas
 from auth_service.main import database_of
 from auth_service.settings import Settings
 from service_kit.problems import ServiceUnavailable
-from support.auth_app import RegisteredUser, client_of
+from support.auth_app import RegisteredUser, client_of, lock_waits
 from support.polling import eventually
 from support.responses import bearer
 
@@ -37,21 +37,13 @@ async def test_flood_of_unknown_names_leaves_connections_to_other_requests(
         async with client_of(app, f"203.0.113.{number}") as client:
             return await client.post("/v1/login", json={"login": f"unknown_{number}", "password": "a guess"})
 
-    async def waiting() -> int:
-        query = text(
-            "SELECT COUNT(*) FROM information_schema.processlist"
-            " WHERE db = DATABASE() AND info LIKE 'INSERT INTO login_attempts%LEAST%'"
-        )
-        async with rows.connect() as connection:
-            return int(await connection.scalar(query) or 0)
-
     assert (await guess(0)).status_code == 401
     async with rows.begin() as connection:
         budget = {"subject": hashlib.sha256(b"login-overall\0").digest()}
         locked = text("SELECT attempts FROM login_attempts WHERE subject = :subject FOR UPDATE")
         assert await connection.scalar(locked, budget) is not None
         flood = [asyncio.create_task(guess(number)) for number in range(1, FLOOD + 1)]
-        await eventually(waiting, lambda count: count == CONNECTIONS)
+        await eventually(lambda: lock_waits(rows, "login_attempts"), lambda count: count == CONNECTIONS)
         async with client_of(app) as client:
             change = {"name": "Countess"}
             answers = [

@@ -304,6 +304,7 @@ async def test_resent_confirmation_issues_its_link_when_it_is_written(harness: H
     assert not await harness.is_written(MailKind.CONFIRM_EMAIL, user)
     assert await harness.valid_links(user) == [newest]
     (row, *_) = reversed([each for each in await harness.rows() if each.sealed_token])
+    row.attempts = 1
     assert await harness.writer.write(row) is not None, "a retry is the same mail"
     assert await harness.valid_links(user) == [newest]
 

@@ -18,6 +18,7 @@ from support.auth_app import (
     RegisteredUser,
     confirmed,
     events_of,
+    lock_waits,
     log_in,
 )
 from support.polling import eventually
@@ -499,20 +500,10 @@ async def test_owner_of_a_deactivated_account_can_undo_a_change(account: Account
     assert (await account.profile())["email"] == old
 
 
-async def test_request_that_waits_for_a_deactivation_starts_no_change(
-    account: Account, rows: AsyncEngine, engine: AsyncEngine
-) -> None:
+async def test_request_that_waits_for_a_deactivation_starts_no_change(account: Account, rows: AsyncEngine) -> None:
     """It was authenticated before, and would leave a token for the time after a reactivation."""
     async with rows.begin() as connection:
         await connection.execute(text("UPDATE users SET is_active = 0 WHERE id = :id"), {"id": account.id})
         request = asyncio.create_task(account.request_change("thief-23@example.org"))
-        await eventually(lambda: _lock_waits(engine), lambda waits: waits > 0)
+        await eventually(lambda: lock_waits(rows, "users"))
     assert problem(await request) == (401, "invalid-token")
-
-
-async def _lock_waits(engine: AsyncEngine) -> int:
-    async with engine.connect() as connection:
-        statement = text(
-            "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%FROM users%FOR UPDATE' AND time > 0"
-        )
-        return int(await connection.scalar(statement) or 0)
