@@ -30,8 +30,7 @@ async def test_flood_of_unknown_names_leaves_connections_to_other_requests(
     app: FastAPI, registered: RegisteredUser, rows: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All failed logins change one row. A transaction that waits for it holds a connection."""
-    for module in ("auth_service.database", "auth_service.limits.anonymous_database"):
-        monkeypatch.setattr(f"{module}.TRANSACTION_SECONDS", 30)
+    monkeypatch.setattr("auth_service.database.TRANSACTION_SECONDS", 30)
 
     async def guess(number: int) -> httpx.Response:
         async with client_of(app, f"203.0.113.{number}") as client:
@@ -76,14 +75,15 @@ async def test_client_with_fewer_requests_gets_the_next_connection(settings: Set
 async def test_request_without_a_connection_in_time_is_refused(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("auth_service.limits.anonymous_database.TRANSACTION_SECONDS", 0.01)
     client = from_address("203.0.113.5")
     async with database_of(settings) as database:
         anonymous = AnonymousDatabase(database, connections=1)
-        async with anonymous.reading(client):
-            with pytest.raises(ServiceUnavailable):
-                async with anonymous.reading(client):
-                    pass
+        with monkeypatch.context() as patch:
+            patch.setattr("auth_service.database.TRANSACTION_SECONDS", 0.01)
+            async with anonymous._queue.place(0):
+                with pytest.raises(ServiceUnavailable):
+                    async with anonymous.reading(client):
+                        pass
         async with anonymous.reading(client) as session:
             assert await session.scalar(text("SELECT 1")) == 1
         assert not anonymous._operations

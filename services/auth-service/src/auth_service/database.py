@@ -98,7 +98,7 @@ class Database:
 
         Raises `ServiceUnavailable` after `TRANSACTION_SECONDS`.
         """
-        async with _deadline(), self._reading_sessions() as session:
+        async with deadline(), self._reading_sessions() as session:
             yield session
 
     @asynccontextmanager
@@ -108,7 +108,7 @@ class Database:
         A `Problem` with `commits_transaction` is committed, too. Raises `ServiceUnavailable` after
         `TRANSACTION_SECONDS`.
         """
-        async with _deadline(), self._sessions() as session:
+        async with deadline(), self._sessions() as session:
             try:
                 yield session
             except Problem as problem:
@@ -125,11 +125,12 @@ async def _commit(session: AsyncSession) -> None:
 
 
 @asynccontextmanager
-async def _deadline() -> AsyncIterator[None]:
+async def deadline() -> AsyncIterator[None]:
+    """Raises `ServiceUnavailable` if the block takes longer than `TRANSACTION_SECONDS`."""
     try:
-        async with asyncio.timeout(TRANSACTION_SECONDS) as deadline:
+        async with asyncio.timeout(TRANSACTION_SECONDS) as timeout:
             yield
     except TimeoutError as error:
-        if not deadline.expired():
+        if not timeout.expired():
             raise
         raise ServiceUnavailable("The database does not answer in time.") from error

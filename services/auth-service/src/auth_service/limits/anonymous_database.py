@@ -1,6 +1,5 @@
 """The database for requests without a valid access token."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,14 +7,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.client_info import ClientInfo
-from auth_service.database import TRANSACTION_SECONDS, Database
+from auth_service.database import Database, deadline
 from auth_service.limits.ranked_queue import QueueFull, RankedQueue
 from service_kit.problems import ServiceUnavailable
 
 # Of the 10 connections of each pool.
 CONNECTIONS = 7
 _MAX_WAITING = 1000
-_TOO_MANY = "Too many users are logging in at the moment."
 
 
 class AnonymousDatabase:
@@ -32,14 +30,14 @@ class AnonymousDatabase:
 
     @asynccontextmanager
     async def reading(self, client: ClientInfo) -> AsyncIterator[AsyncSession]:
-        """As `Database.reading`. Raises `ServiceUnavailable`, also if no connection is free in time."""
-        async with self._place(client), self._database.reading() as session:
+        """As `Database.reading`. Its time includes the wait for a connection."""
+        async with deadline(), self._place(client), self._database.reading() as session:
             yield session
 
     @asynccontextmanager
     async def transaction(self, client: ClientInfo) -> AsyncIterator[AsyncSession]:
-        """As `Database.transaction`. Raises `ServiceUnavailable`, also if no connection is free in time."""
-        async with self._place(client), self._database.transaction() as session:
+        """As `Database.transaction`. Its time includes the wait for a connection."""
+        async with deadline(), self._place(client), self._database.transaction() as session:
             yield session
 
     @asynccontextmanager
@@ -49,10 +47,9 @@ class AnonymousDatabase:
         try:
             async with AsyncExitStack() as stack:
                 try:
-                    async with asyncio.timeout(TRANSACTION_SECONDS):
-                        await stack.enter_async_context(self._queue.place(rank))
-                except (QueueFull, TimeoutError) as error:
-                    raise ServiceUnavailable(_TOO_MANY) from error
+                    await stack.enter_async_context(self._queue.place(rank))
+                except QueueFull as error:
+                    raise ServiceUnavailable("Too many users are logging in at the moment.") from error
                 yield
         finally:
             self._operations[client.network] -= 1
