@@ -70,6 +70,34 @@ async def test_client_that_is_cancelled_when_it_is_admitted_leaves_its_place_to_
     assert len(crowd.queue) == 0
 
 
+async def test_place_that_becomes_free_in_the_moment_of_a_cancellation_goes_to_the_next() -> None:
+    """As when MySQL hangs: the deadlines of many requests end together."""
+    crowd = Crowd(RankedQueue(1, waiting=10))
+    async with crowd.queue.place(0):
+        cancelled = [asyncio.create_task(crowd.enter(f"cancelled {number}", 0)) for number in range(3)]
+        following = asyncio.create_task(crowd.enter("next", 1))
+        await asyncio.sleep(0)
+        for task in cancelled:
+            task.cancel()
+    await asyncio.wait([*cancelled, following], timeout=10)
+    assert crowd.admitted == ["next"]
+    assert len(crowd.queue) == 0
+
+
+async def test_full_queue_takes_the_place_of_a_client_that_is_cancelled_in_the_same_moment() -> None:
+    crowd = Crowd(RankedQueue(1, waiting=1))
+    async with crowd.queue.place(0):
+        cancelled = asyncio.create_task(crowd.enter("cancelled", 5))
+        await asyncio.sleep(0)
+        # It enters before the other one sees its cancellation.
+        following = asyncio.create_task(crowd.enter("next", 1))
+        cancelled.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait([cancelled, following], timeout=10)
+    assert (crowd.admitted, crowd.refused) == (["next"], [])
+    assert len(crowd.queue) == 0
+
+
 async def test_password_of_a_client_without_attempts_is_hashed_before_a_flood() -> None:
     hasher, order = PasswordHasher(1, memory_kib=1024, rounds=1), []
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import bisect
+import contextlib
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -52,21 +53,24 @@ class RankedQueue:
             return
         waiting = _Waiting(rank, next(self._numbers), asyncio.get_running_loop().create_future())
         bisect.insort(self._waiting, waiting)
-        if len(self._waiting) > self._max_waiting:
-            self._waiting.pop().admitted.set_exception(QueueFull)
+        if len(self._waiting) > self._max_waiting and not (last := self._waiting.pop().admitted).done():
+            last.set_exception(QueueFull)
         try:
             await waiting.admitted
         except asyncio.CancelledError:
             if waiting.admitted.cancelled():
-                self._waiting.remove(waiting)
+                # Another may have taken it out in the same moment.
+                with contextlib.suppress(ValueError):
+                    self._waiting.remove(waiting)
             elif waiting.admitted.exception() is None:
                 # It was admitted in the same moment.
                 self._leave()
             raise
 
     def _leave(self) -> None:
-        """Give the place to the first that waits."""
-        if self._waiting:
-            self._waiting.pop(0).admitted.set_result(None)
-        else:
-            self._admitted -= 1
+        """Give the place to the first that waits and was not cancelled in the same moment."""
+        while self._waiting:
+            if not (first := self._waiting.pop(0).admitted).done():
+                first.set_result(None)
+                return
+        self._admitted -= 1
