@@ -40,7 +40,18 @@ async def test_malformed_url(
     assert problem(await client.get(target, headers=bearer(admin))) == expected
 
 
-@pytest.mark.parametrize("target", ["/v1/users?query=%C3%BF", "/v1/audit?since=0001-01-01t00:00:00z&limit=1"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/v1/users?query=%C3%BF",
+        "/v1/audit?since=0001-01-01t00:00:00z&limit=1",
+        "/v1/audit?until=0001-01-01T00:00:00Z&limit=1",
+        "/v1/audit?since=9999-12-31T23:59:59.999999Z&limit=1",
+        "/v1/audit?until=9999-12-31T23:59:59.999999Z&limit=1",
+        "/v1/audit?cursor=" + cursor('["00000000-0000-0000-0000-000000000000"]'),
+        "/v1/audit?cursor=" + cursor('["ffffffff-ffff-ffff-ffff-ffffffffffff"]') + "&limit=1",
+    ],
+)
 async def test_unusual_url_is_accepted(client: httpx.AsyncClient, admin: RegisteredUser, target: str) -> None:
     assert (await client.get(target, headers=bearer(admin))).status_code == 200
 
