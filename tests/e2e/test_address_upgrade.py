@@ -3,12 +3,17 @@
 from typing import Any
 
 import httpx
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
 
+from auth_service.database import migrations_folder
 from e2e.copies import Copies
 from e2e.test_secrets import everything_in_kafka
 from e2e.users import register
 from embedded_stack import Stack
 from service_kit.kafka import KafkaClients
+from service_kit.mysql import create_engine
 from support.commands import run_command
 from support.connector import declared_connectors
 from support.polling import eventually
@@ -75,5 +80,44 @@ async def test_upgrade_erases_addresses_while_everything_runs(breakable_stack: S
         # A snapshot would have brought the event of the first user again.
         assert before.username.encode() not in found
         assert (await reconcile(stack))[0] == 0
+    for each in (before, after):
+        await each.client.aclose()
+
+
+async def test_upgrade_compares_addresses_exactly_while_debezium_reads_them(
+    breakable_stack: Stack, copies: Copies
+) -> None:
+    """The table that Debezium captures gets another collation, and addresses another form."""
+    stack, gateway = breakable_stack, breakable_stack.addresses["GATEWAY_URL"]
+    before = await register(gateway)
+    await eventually(lambda: copies.user(before.id), within=60)
+    stack.stop_one("auth")
+
+    def downgrade(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(migrations_folder()))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0009")
+
+    engine = create_engine(stack.addresses["MYSQL_URL"])
+    async with engine.begin() as connection:
+        await connection.run_sync(downgrade)
+    await engine.dispose()
+    named = "UPDATE auth.users SET email = :email, name = 'Before' WHERE id = :id"
+    await copies.execute(named, id=before.id, email=f"{before.username}@Example.com".capitalize())
+    stack.start("auth")
+
+    async def stored() -> Any:
+        return await copies.row("SELECT email, name FROM auth.users WHERE id = :id", id=before.id)
+
+    expected = {"email": f"{before.username}@example.com", "name": "Before"}
+    await eventually(stored, lambda found: found == expected, within=60)
+    after = await register(gateway)
+    copied = await eventually(lambda: copies.user(after.id), within=60)
+    assert copied is not None
+    assert copied["username"] == after.username
+    assert "email" not in copied
+    assert (await copies.user(before.id) or {})["name"] == "Before"
+    assert (await reconcile(stack))[0] == 0
     for each in (before, after):
         await each.client.aclose()

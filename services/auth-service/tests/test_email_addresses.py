@@ -90,6 +90,9 @@ async def test_change_of_email_can_be_cancelled(
     old, new = registered["form"]["email"], f"new-{registered['form']['email']}"
     await change(client, registered, new)
     token = await mailbox.token(new, CONFIRM_NEW)
+    with_token_only = await client.patch("/v1/users/me", json={"email": old}, headers=bearer(registered))
+    assert problem(with_token_only) == (403, "reauthentication-required")
+    assert (await profile(client, registered))["pending_email"] == new
     assert (await change(client, registered, old)).json()["pending_email"] is None
     assert problem(await verify(client, token)) == (422, "invalid-email-token")
 
@@ -183,6 +186,26 @@ async def test_registrations_do_not_flood_a_mailbox(
             sent = await mails_to(app, mailbox, "flooded@example.org", CONFIRM)
             password = {"current_password": user["form"]["password"]}
             answer = await client.request("DELETE", "/v1/users/me", json=password, headers=bearer(user))
+            assert answer.status_code == 204
+    assert sent == 10
+
+
+async def test_news_of_accounts_that_are_deleted_again_do_not_flood_a_mailbox(
+    flooding: tuple[FastAPI, AdjustableClock], new_form: NewForm, mailbox: Mailbox
+) -> None:
+    """Limits per account don't help: each account is new."""
+    app, _ = flooding
+    for number in range(2):
+        user = await signed_up(app, new_form, f"203.0.113.{number}", email="bombed@example.org")
+        async with client_of(app, f"203.0.113.{number}") as client:
+            known = user["form"]["password"]
+            for _ in range(6):
+                password = {"current_password": known, "new_password": known}
+                answer = await client.post("/v1/users/me/password", json=password, headers=bearer(user))
+                assert answer.status_code == 204, answer.text
+            sent = await mails_to(app, mailbox, "bombed@example.org", "password was changed")
+            deletion = {"current_password": known}
+            answer = await client.request("DELETE", "/v1/users/me", json=deletion, headers=bearer(user))
             assert answer.status_code == 204
     assert sent == 10
 

@@ -154,7 +154,7 @@ async def test_id_of_an_account_is_not_one_of_its_names(client: httpx.AsyncClien
 async def test_account_can_not_be_attacked_under_many_spellings(
     client: httpx.AsyncClient, register: Register, new_form: NewForm
 ) -> None:
-    """MySQL treats `é` as `e`. A login with such a name fails even with the correct password."""
+    """A login by another name fails even with the correct password."""
     form = new_form()
     user = await register(**form | {"email": f"jose.{form['email']}"})
     password = {"password": form["password"]}

@@ -78,7 +78,8 @@ class Harness:
 
     async def put(self, kind: MailKind, user: User, token: str | None = None) -> None:
         async with self.database.transaction() as session:
-            await self.outbox.put(session, kind, user.email, user=user, token=token)
+            confirmed = user.email_verified
+            await self.outbox.put(session, kind, user.email, user=user, token=token, is_confirmed=confirmed)
 
     async def put_link(self, kind: MailKind, purpose: Purpose, user: User) -> str:
         async with self.database.transaction() as session:
@@ -91,7 +92,10 @@ class Harness:
         async with self.database.transaction() as session:
             token = purpose and await OneTimeTokenRepository(session).issue(purpose, user, user.email, self.clock())
             about = None if kind in (MailKind.RESET_PASSWORD, TAKEN) else user
-            await self.outbox.put(session, kind, user.email, user=about, token=token, client=CLIENT)
+            confirmed = user.email_verified
+            await self.outbox.put(
+                session, kind, user.email, user=about, token=token, client=CLIENT, is_confirmed=confirmed
+            )
         row = (await self.rows())[-1]
         return await self.writer.write(row) is not None
 
@@ -261,6 +265,9 @@ LIMITED = [
     (MailKind.EMAIL_CHANGE_NOTICE, Purpose.UNDO_EMAIL, 10),
     (MailKind.RESET_PASSWORD, None, 5),
     (TAKEN, None, 5),
+    (NOTICE, None, 10),
+    (MailKind.EMAIL_RESTORED_NOTICE, None, 10),
+    (MailKind.EMAIL_CHANGED_NOTICE, Purpose.UNDO_EMAIL, 10),
 ]
 
 
@@ -278,13 +285,34 @@ async def test_mails_beyond_the_limit_of_a_mailbox_are_not_written(
         assert await harness.is_written(kind, user, purpose), "mails to others' aliases keep none of the owner's back"
 
 
-async def test_news_of_a_change_is_always_sent(harness: Harness) -> None:
+async def test_news_of_a_change_is_always_sent_to_a_confirmed_address(harness: Harness) -> None:
     """Otherwise a thief could use the limit up first."""
     harness.clock.freeze()
-    user = await harness.user()
+    user = await harness.user(is_confirmed=True)
     changed = MailKind.EMAIL_CHANGED_NOTICE
     assert all([await harness.is_written(changed, user, Purpose.UNDO_EMAIL) for _ in range(12)])
     assert all([await harness.is_written(NOTICE, user) for _ in range(12)])
+
+
+async def test_changes_of_the_password_do_not_use_up_the_link_to_an_address_that_was_not_confirmed(
+    harness: Harness,
+) -> None:
+    harness.clock.freeze()
+    user = await harness.user()
+    for _ in range(12):
+        await harness.is_written(NOTICE, user)
+    assert await harness.is_written(MailKind.EMAIL_CHANGED_NOTICE, user, Purpose.UNDO_EMAIL)
+
+
+@pytest.mark.parametrize("kind", [MailKind.RESET_PASSWORD, NOTICE])
+async def test_mails_to_a_lookalike_keep_none_of_the_owners_back(harness: Harness, kind: MailKind) -> None:
+    harness.clock.freeze()
+    local, _, domain = new_address().partition("@")
+    owner = await harness.user(f"{local}.ss@{domain}")
+    other = await harness.user(f"{local}.ß@{domain}")
+    for _ in range(12):
+        await harness.is_written(kind, other)
+    assert await harness.is_written(kind, owner)
 
 
 async def test_link_stays_valid_if_the_next_mail_is_not_written(harness: Harness) -> None:
@@ -440,7 +468,7 @@ async def test_logs_identify_mails_without_personal_data(harness: Harness) -> No
 
 
 async def test_workers_share_the_mails_and_send_each_once(harness: Harness, outbox_settings: Settings) -> None:
-    user, count = await harness.user(), 40
+    user, count = await harness.user(is_confirmed=True), 40
     for _ in range(count):
         await harness.put(NOTICE, user)
     async with (

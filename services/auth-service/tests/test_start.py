@@ -291,6 +291,59 @@ async def test_accounts_of_the_last_release_work_while_its_replicas_run(
             assert (answer.status_code, answer.json().get("pending_email")) == (200, change["email"])
 
 
+async def test_addresses_of_the_last_release_get_the_form_in_which_they_are_compared(
+    empty_schema: str, settings: Settings
+) -> None:
+    await upgrade(empty_schema, to="0003")
+    password_hash = argon2.using(type="ID", memory_cost=8192, rounds=1).hash(PASSWORD)
+    insert_user = (
+        "INSERT INTO users (id, username, name, email, role, is_active, created_at, updated_at)"
+        " VALUES (:id, :id, 'Ada', :email, 'customer', 1, NOW(6), NOW(6))"
+    )
+    insert_credential = "INSERT INTO credentials (user_id, password_hash, pending_email) VALUES (:id, :hash, :email)"
+    insert_token = (
+        "INSERT INTO one_time_tokens (token_hash, purpose, user_id, email, created_at, expires_at)"
+        " VALUES (:token, 'confirm-email', :id, :email, NOW(6), NOW(6) + INTERVAL 1 DAY)"
+    )
+    # The last one comes too late for its form, which the account before it has: MySQL knew no such character.
+    stored = ("Ada.L@Example.com", "bo\u0337b@example.net", "ﬁona@straße.de", "令和@example.jp", "\u32ff@example.jp")
+    engine = create_engine(empty_schema)
+    async with engine.begin() as connection:
+        for number, email in enumerate(stored):
+            given = {"id": f"user_{number}", "email": email, "hash": password_hash, "token": token_hash(email)}
+            for statement in (insert_user, insert_credential, insert_token):
+                await connection.execute(text(statement), given)
+    own = settings.model_copy(update={"mysql_url": SecretStr(empty_schema)})
+    await prepare(own)
+    columns = ("email FROM users", "pending_email FROM credentials", "email FROM one_time_tokens")
+    forms = ["ada.l@example.com", "bo\u0337b@example.net", "fiona@straße.de", "令和@example.jp"]
+    async with engine.connect() as connection:
+        for column in columns:
+            found = [*await connection.scalars(text(f"SELECT {column}"))]
+            late = "\u32ff@example.jp" if column == columns[0] else forms[-1]
+            assert sorted(found) == sorted([*forms, late]), column
+    await engine.dispose()
+    async with running_app(own) as app, client_of(app) as client:
+        for number, email in enumerate(stored[:-1]):
+            assert (await client.post("/v1/email/verify", json={"token": email})).status_code == 204
+            tokens = await client.post("/v1/login", json={"login": email, "password": PASSWORD})
+            me = (await client.get("/v1/users/me", headers=bearer(tokens.json()))).json()
+            assert (me["id"], me["email"], me["pending_email"]) == (f"user_{number}", forms[number], None)
+        tokens = await client.post("/v1/login", json={"login": "user_4", "password": PASSWORD})
+        assert tokens.status_code == 200, "by the username"
+
+
+async def test_migration_of_the_addresses_continues_after_a_kill(empty_schema: str) -> None:
+    await prepare(settings_for(empty_schema))
+    engine = create_engine(empty_schema)
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0009'"))
+    await prepare(settings_for(empty_schema))
+    async with engine.connect() as connection:
+        assert await connection.scalar(text("SELECT version_num FROM alembic_version")) != "0009"
+    await engine.dispose()
+
+
 async def test_housekeeping_deletes_expired_rows(empty_schema: str, settings: Settings, new_form: NewForm) -> None:
     own = settings.model_copy(update={"mysql_url": SecretStr(empty_schema)})
     await prepare(own)

@@ -47,24 +47,25 @@ class EmailAddressService:
         async with self.database.transaction() as session:
             return await self.limiter.take(session, counted)
 
-    async def cancel_change(self, session: AsyncSession, user: User) -> None:
-        """Keep the present address of a locked user."""
-        user.credential.end_change()
-        await OneTimeTokenRepository(session).withdraw(Purpose.CONFIRM_EMAIL, user.id)
-
     async def change(self, session: AsyncSession, user: User, email: str) -> None:
         """Begin to change a locked user's address: mail a link to the new one, and to the one that can undo the change.
 
         The work and the response are the same whether or not another account has the address. Only the mail to it
         differs, which is written later (`outbox.writing`). While an older address is protected, it gets the link that
         undoes the change, and the present one, which may be an intruder's, a notice only. If the user returns to the
-        protected address, the present one gets no mail: an intruder would hinder the return.
+        protected address, the present one gets no mail: an intruder would hinder the return. The present address ends
+        a change that is not confirmed yet.
         """
+        if email == user.email:
+            user.credential.end_change()
+            await OneTimeTokenRepository(session).withdraw(Purpose.CONFIRM_EMAIL, user.id)
+            return
         undo_email = await self._undo_email(session, user)
         user.credential.pending_email, user.credential.undo_email = email, undo_email
         await self._mail_link(session, MailKind.CONFIRM_NEW_EMAIL, Purpose.CONFIRM_EMAIL, user, email)
         if not _is_return(user.email, email, undo_email):
-            await self._notify(session, MailKind.EMAIL_CHANGE_NOTICE, user, user.email, undo_email)
+            kind, is_confirmed = MailKind.EMAIL_CHANGE_NOTICE, user.email_verified
+            await self._notify(session, kind, user, user.email, undo_email, is_confirmed=is_confirmed)
 
     async def confirm(self, token: str, client: ClientInfo) -> None:
         """Confirm the address that the token was mailed to. Raises `InvalidEmailToken`, `EmailTaken`.
@@ -78,20 +79,22 @@ class EmailAddressService:
             used, user = await self._use(session, Purpose.CONFIRM_EMAIL, token)
             if used is None or user is None or not user.is_active:
                 raise InvalidEmailToken
-            old = user.email
+            old, is_confirmed = user.email, user.email_verified
             # A replica of the previous release does not store it.
             undo_email = user.credential.undo_email or await self._undo_email(session, user)
             is_new = used.email != old
             await self._set(session, user, used.email)
             if is_new and _is_return(old, used.email, undo_email):
                 await OneTimeTokenRepository(session).withdraw_all(user.id, keep_undo=False)
-                await self.outbox.put(session, MailKind.EMAIL_RESTORED_NOTICE, old, user=user)
+                kind = MailKind.EMAIL_RESTORED_NOTICE
+                await self.outbox.put(session, kind, old, user=user, is_confirmed=is_confirmed)
             elif is_new:
                 tokens = OneTimeTokenRepository(session)
                 await tokens.withdraw_all(user.id)
-                is_known = _is_same(old, undo_email) or await tokens.is_remembered(user.id, undo_email)
+                is_known = old == undo_email or await tokens.is_remembered(user.id, undo_email)
                 to = undo_email if is_known else None
-                await self._notify(session, MailKind.EMAIL_CHANGED_NOTICE, user, old, to)
+                kind = MailKind.EMAIL_CHANGED_NOTICE
+                await self._notify(session, kind, user, old, to, is_confirmed=is_confirmed)
             await self.audit.record(
                 session, Event.USER_UPDATED, client, user_id=user.id, email_confirmed=True, is_new=is_new
             )
@@ -108,13 +111,14 @@ class EmailAddressService:
             used, user = await self._use(session, Purpose.UNDO_EMAIL, token)
             if used is None or user is None:
                 raise InvalidUndoToken
-            replaced = user.email
+            replaced, is_confirmed = user.email, user.email_verified
             await self._set(session, user, used.email)
             user.credential.is_password_reset_due = True
             await OneTimeTokenRepository(session).withdraw_all(user.id, keep_undo=False)
             await self.sessions.revoke(session, user)
             if used.email != replaced:
-                await self.outbox.put(session, MailKind.EMAIL_RESTORED_NOTICE, replaced, user=user)
+                kind = MailKind.EMAIL_RESTORED_NOTICE
+                await self.outbox.put(session, kind, replaced, user=user, is_confirmed=is_confirmed)
             await self.audit.record(session, Event.USER_UPDATED, client, user_id=user.id, email_restored=True)
 
     async def ensure_not_held(self, session: AsyncSession, user: User) -> None:
@@ -167,19 +171,40 @@ class EmailAddressService:
         await UserRepository(session).flush()
         await self.ensure_not_held(session, user)
 
-    async def _mail_link(self, session: AsyncSession, kind: MailKind, purpose: Purpose, user: User, email: str) -> None:
+    async def _mail_link(
+        self,
+        session: AsyncSession,
+        kind: MailKind,
+        purpose: Purpose,
+        user: User,
+        email: str,
+        *,
+        is_confirmed: bool = False,
+    ) -> None:
         """Mail a link with a new token to this address."""
         token = await OneTimeTokenRepository(session).issue(purpose, user, email, self.clock())
-        await self.outbox.put(session, kind, email, user=user, token=token)
+        await self.outbox.put(session, kind, email, user=user, token=token, is_confirmed=is_confirmed)
 
     async def _notify(
-        self, session: AsyncSession, kind: MailKind, user: User, former: str, undo_email: str | None
+        self,
+        session: AsyncSession,
+        kind: MailKind,
+        user: User,
+        former: str,
+        undo_email: str | None,
+        *,
+        is_confirmed: bool,
     ) -> None:
-        """Mail the link that undoes a change. If it goes to another address, the former one gets a notice."""
+        """Mail the link that undoes a change. If it goes to another address, the former one gets a notice.
+
+        `is_confirmed` is about the former one. Whether an older one was confirmed is not known any more.
+        """
+        is_former = undo_email == former
         if undo_email is not None:
-            await self._mail_link(session, kind, Purpose.UNDO_EMAIL, user, undo_email)
-        if undo_email is None or not _is_same(former, undo_email):
-            await self.outbox.put(session, kind, former, user=user)
+            link, is_known = Purpose.UNDO_EMAIL, is_former and is_confirmed
+            await self._mail_link(session, kind, link, user, undo_email, is_confirmed=is_known)
+        if not is_former:
+            await self.outbox.put(session, kind, former, user=user, is_confirmed=is_confirmed)
 
     async def _undo_email(self, session: AsyncSession, user: User) -> str:
         """The address that can undo a change which is requested now."""
@@ -188,8 +213,4 @@ class EmailAddressService:
 
 def _is_return(present: str, new: str, undo_email: str) -> bool:
     """Whether a change restores the address that is protected."""
-    return _is_same(new, undo_email) and not _is_same(new, present)
-
-
-def _is_same(email: str, other: str) -> bool:
-    return email.casefold() == other.casefold()
+    return new == undo_email != present

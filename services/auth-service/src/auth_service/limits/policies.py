@@ -1,6 +1,5 @@
 """The limits of this service."""
 
-import unicodedata
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -8,6 +7,7 @@ from auth_service.limits.backoff import BackoffPolicy
 from auth_service.limits.budget import Budget
 from auth_service.limits.service import Subject
 from auth_service.settings import Settings
+from auth_service.users.addresses import canonical_address
 
 _WINDOW = timedelta(minutes=15)
 _MAX_DELAY = timedelta(minutes=5)
@@ -26,7 +26,9 @@ class Limits:
 
     `mailbox` limits count the mails of a kind when they are written, so that no number of accounts and addresses can
     flood a mailbox. They never refuse a request, because others could then keep the owner of a mailbox from it: a mail
-    beyond the limit is not sent. Changes that need the password and send mails have a fixed limit per account.
+    beyond the limit is not sent. Changes that need the password and send mails have a fixed limit per account. News of
+    a change that was made (`notice`, `email_changed`) counts only to an address that the account has not confirmed: an
+    owner must always get it, and only the thief's own changes must be able to use up the one with the link.
     """
 
     login_account: BackoffPolicy
@@ -42,6 +44,8 @@ class Limits:
     email_change_account: BackoffPolicy
     email_change_mailbox: BackoffPolicy
     email_change_former: BackoffPolicy
+    email_changed_mailbox: BackoffPolicy
+    notice_mailbox: BackoffPolicy
     password_change_account: BackoffPolicy
     export_account: BackoffPolicy
     profile_account: BackoffPolicy
@@ -69,6 +73,8 @@ class Limits:
             email_change_account=BackoffPolicy("email-change-account", changes, _HOUR, _HOUR, _HOUR),
             email_change_mailbox=BackoffPolicy("email-change-mailbox", changes, _HOUR, _MAX_DELAY),
             email_change_former=BackoffPolicy("email-change-former", changes, _HOUR, _MAX_DELAY),
+            email_changed_mailbox=BackoffPolicy("email-changed-mailbox", changes, _HOUR, _MAX_DELAY),
+            notice_mailbox=BackoffPolicy("notice-mailbox", changes, _HOUR, _MAX_DELAY),
             password_change_account=BackoffPolicy("password-change-account", changes, _HOUR, _HOUR, _HOUR),
         )
 
@@ -82,15 +88,15 @@ class Limits:
 
     def guesses_of_unknown(self, login: str) -> Subject:
         """Counts attempts to log in by a name that no account has. The name itself is no id of an account."""
-        return Subject(self.login_account, f"unknown\0{login.casefold()}")
+        return Subject(self.login_account, f"unknown\0{canonical_address(login).lower()}")
 
 
 def of_mailbox(policy: BackoffPolicy, email: str, *, is_confirmed: bool = False) -> Subject:
-    """Counts the mails to an address. Unconfirmed aliases (`ada+anything`) of a mailbox are one subject.
+    """Counts the mails to a canonical address. Unconfirmed aliases (`ada+anything`) of a mailbox are one subject.
 
     Many providers deliver them to `ada`, and anyone can register them. They are not counted together with `ada` itself
     or with a confirmed alias: mails to others' aliases must not keep the owner's mails back.
     """
-    local, _, domain = unicodedata.normalize("NFKC", email).casefold().rpartition("@")
+    local, _, domain = email.rpartition("@")
     mailbox, plus, _ = local.partition("+")
     return Subject(policy, f"aliases\0{mailbox}@{domain}" if plus and not is_confirmed else f"{local}@{domain}")

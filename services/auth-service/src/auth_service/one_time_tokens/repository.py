@@ -113,13 +113,14 @@ class OneTimeTokenRepository:
         return await self._session.scalar(query.limit(1)) is not None
 
     async def held(self, email: str, now: datetime) -> OneTimeToken | None:
-        """The last token that restores exactly this address, and so holds it for its user."""
+        """The last token that restores this address, and so holds it for its user."""
         query = select(OneTimeToken).where(
             OneTimeToken.purpose == Purpose.UNDO_EMAIL, OneTimeToken.email == email, OneTimeToken.expires_at > now
         )
-        newest_first = await self._session.scalars(query.order_by(OneTimeToken.expires_at.desc()))
-        # The collation ignores accents. A mail must not go to another mailbox.
-        return next((each for each in newest_first if each.email.casefold() == email.casefold()), None)
+        newest: OneTimeToken | None = await self._session.scalar(
+            query.order_by(OneTimeToken.expires_at.desc()).limit(1)
+        )
+        return newest
 
     async def list_valid(self, user_id: str, now: datetime) -> Sequence[OneTimeToken]:
         valid = (OneTimeToken.user_id == user_id) & (OneTimeToken.expires_at > now)

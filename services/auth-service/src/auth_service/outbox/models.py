@@ -28,7 +28,8 @@ class OutboxMail(Table):
 
     `due_at` is the time of the next attempt, by MySQL's clock. A worker that claims the row moves it into the future,
     so that another one tries again if the worker is killed. `sealed_token` is the token of the mail's link, encrypted.
-    `client` is the one that requested the mail, for the audit trail.
+    `client` is the one that requested the mail, for the audit trail. `is_confirmed`: the account has confirmed that it
+    reads the recipient's mailbox.
 
     A dead mail has `died_at` and `reason`, is not tried again, and keeps neither the recipient nor the token.
     """
@@ -41,6 +42,7 @@ class OutboxMail(Table):
     recipient: Mapped[str | None]
     sealed_token: Mapped[bytes | None] = mapped_column(VARBINARY(128))
     client: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    is_confirmed: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     due_at: Mapped[datetime | None]

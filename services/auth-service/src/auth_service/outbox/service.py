@@ -31,11 +31,12 @@ class Outbox:
         user: User | None = None,
         token: str | None = None,
         client: ClientInfo | None = None,
+        is_confirmed: bool = False,
     ) -> None:
         """Store a mail, which is written and sent after the commit.
 
         `user` is the account it is about, if known: the mail is deleted with it. `token` is the token of its link.
-        `client` is the one that the audit trail names.
+        `client` is the one that the audit trail names. `is_confirmed`: the account has confirmed this address.
         """
         mail_id, now = new_id(), self.clock()
         await OutboxRepository(session).add(
@@ -45,6 +46,7 @@ class Outbox:
             recipient=to,
             sealed_token=self.seal(mail_id, token) if token else None,
             client=asdict(client) if client else None,
+            is_confirmed=is_confirmed,
             created_at=now,
             expires_at=now + DEADLINES[kind],
         )

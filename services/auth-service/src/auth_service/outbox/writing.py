@@ -34,6 +34,9 @@ _PURPOSES = {
     MailKind.RESET_PASSWORD: Purpose.RESET_PASSWORD,
 }
 
+# News of a change that was made. An address that the account has confirmed always gets it.
+_NEWS = {MailKind.PASSWORD_CHANGED_NOTICE, MailKind.EMAIL_CHANGED_NOTICE, MailKind.EMAIL_RESTORED_NOTICE}
+
 
 @dataclass(frozen=True)
 class MailWriter:
@@ -64,7 +67,8 @@ class MailWriter:
             MailKind.EMAIL_RESTORED_NOTICE: self.mails.email_restored_notice,
         }
         if notice := plain.get(MailKind(row.kind)):
-            return notice(to, user.name, when=row.created_at)
+            is_due = await self._count(session, row, to, is_confirmed=row.is_confirmed)
+            return notice(to, user.name, when=row.created_at) if is_due else None
         if row.kind in (MailKind.EMAIL_CHANGE_NOTICE, MailKind.EMAIL_CHANGED_NOTICE):
             return await self._notice_of_change(session, row, to, user)
         return await self._confirmation(session, row, to, user.id)
@@ -81,24 +85,26 @@ class MailWriter:
 
     async def _count(self, session: AsyncSession, row: OutboxMail, to: str, *, is_confirmed: bool) -> bool:
         """Count a mail at the first attempt to write it. Returns whether its mailbox may get it."""
-        policy = self._limit_of(MailKind(row.kind))
-        if policy is None or row.attempts:
+        kind = MailKind(row.kind)
+        if row.attempts or (is_confirmed and kind in _NEWS):
             return True
         try:
-            await self.limiter.take(session, [of_mailbox(policy, to, is_confirmed=is_confirmed)])
+            await self.limiter.take(session, [of_mailbox(self._limit_of(kind), to, is_confirmed=is_confirmed)])
         except TooManyRequests:
             return False
         return True
 
-    def _limit_of(self, kind: MailKind) -> BackoffPolicy | None:
-        """None for news of a change that was made: its owner must always get it, and limits per account apply."""
+    def _limit_of(self, kind: MailKind) -> BackoffPolicy:
         return {
             MailKind.CONFIRM_EMAIL: self.limits.confirmation_mailbox,
             MailKind.CONFIRM_NEW_EMAIL: self.limits.email_change_mailbox,
             MailKind.EMAIL_CHANGE_NOTICE: self.limits.email_change_former,
             MailKind.RESET_PASSWORD: self.limits.mail_mailbox,
             MailKind.REGISTRATION_WITH_TAKEN_EMAIL: self.limits.registration_mailbox,
-        }.get(kind)
+            MailKind.EMAIL_CHANGED_NOTICE: self.limits.email_changed_mailbox,
+            MailKind.EMAIL_RESTORED_NOTICE: self.limits.notice_mailbox,
+            MailKind.PASSWORD_CHANGED_NOTICE: self.limits.notice_mailbox,
+        }[kind]
 
     async def _confirmation(self, session: AsyncSession, row: OutboxMail, to: str, user_id: str) -> Mail | None:
         """To the address that is to be confirmed. The mail of a resend issues its token when it is first written.
@@ -123,8 +129,9 @@ class MailWriter:
     async def _notice_of_change(self, session: AsyncSession, row: OutboxMail, to: str, user: User) -> Mail | None:
         """To a former address. Without a token in the row, another address can undo the change."""
         link = await self._link(session, row) if row.sealed_token else None
-        is_confirmed = user.email_verified and user.email == to
-        if (row.sealed_token and link is None) or not await self._count(session, row, to, is_confirmed=is_confirmed):
+        if row.sealed_token and link is None:
+            return None
+        if not await self._count(session, row, to, is_confirmed=row.is_confirmed):
             return None
         if row.kind == MailKind.EMAIL_CHANGE_NOTICE:
             return self.mails.email_change_notice(to, user.name, when=row.created_at, undo=link)

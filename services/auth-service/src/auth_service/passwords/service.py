@@ -134,4 +134,5 @@ class PasswordService:
         await OneTimeTokenRepository(session).withdraw_all(user.id)
         await self.sessions.revoke(session, user, except_id=except_id)
         await self.audit.record(session, Event.PASSWORD_CHANGE, client, user_id=user.id, reason=reason)
-        await self.outbox.put(session, MailKind.PASSWORD_CHANGED_NOTICE, user.email, user=user)
+        kind, is_confirmed = MailKind.PASSWORD_CHANGED_NOTICE, user.email_verified
+        await self.outbox.put(session, kind, user.email, user=user, is_confirmed=is_confirmed)

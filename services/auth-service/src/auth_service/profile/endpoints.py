@@ -43,7 +43,8 @@ async def read_own_profile(caller: CurrentCaller) -> UserProfile:
     "",
     summary="Change your profile",
     description=(
-        "A new email address needs `current_password`. It is `pending_email` until it is confirmed with the mailed "
+        "A new email address needs `current_password`, and so does the present one if it ends a change that is not "
+        "confirmed yet. A new one is `pending_email` until it is confirmed with the mailed "
         "link. The response is the same whether or not another account has the address. The old address gets a link "
         "that undoes the change for 72 hours. A former username is held for you, by default for 30 days; an account "
         "can hold ten."

@@ -17,7 +17,7 @@ class ProfileChange(RequestBody):
     email: Email | None = Field(
         default=None, description="Replaces the present address when the link in the mail to it is confirmed."
     )
-    current_password: CurrentPassword = Field(default=None, description="Needed for a new `email`.")
+    current_password: CurrentPassword = Field(default=None, description="Needed for an `email` that changes anything.")
 
 
 class ExportedSession(ResponseBody):

@@ -39,12 +39,14 @@ class ProfileService:
         A request that changes nothing writes nothing. `report` gets the nearest limit of changes. Raises
         `UsernameTaken`, `UsernameReserved`, `ReauthenticationRequired`, `TooManyRequests`.
         """
-        if not _changed_fields(change, caller):
+        fields = _changed_fields(change, caller)
+        if not fields:
             return caller
         verified_hash = None
-        if change.email is not None and change.email != caller.email:
+        if "email" in fields:
             verified_hash = await self.reauthenticator.verify(caller, change.current_password, client)
-            report(await self.addresses.take_change(caller, client))
+            if change.email != caller.email:
+                report(await self.addresses.take_change(caller, client))
         async with self.database.transaction() as session:
             users = UserRepository(session)
             user = await _existing(users, caller.id)
@@ -59,9 +61,7 @@ class ProfileService:
                 await self.usernames.rename(session, user, change.username)
             if change.name is not None:
                 user.name = change.name
-            if change.email is not None and change.email == user.email:
-                await self.addresses.cancel_change(session, user)
-            elif change.email is not None:
+            if change.email is not None and "email" in fields:
                 if verified_hash is None:
                     raise ReauthenticationRequired  # the address was changed in the meantime
                 await self.addresses.change(session, user, change.email)

@@ -1,14 +1,15 @@
 """Storage of accounts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy import collate, delete, or_, select
 from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.database import table_of
+from auth_service.users.addresses import canonical_address
 from auth_service.users.models import HeldUsername, User
 from auth_service.users.problems import EmailTaken, UsernameTaken
 from service_kit.roles import Role
@@ -42,22 +43,27 @@ class UserRepository:
         return user
 
     async def get_by_username(self, username: str) -> User | None:
-        return await self._get_exact(User.username == username, lambda user: user.username, username)
+        """The collation ignores accents. A look-up must match them: no account can be tried under many names."""
+        user: User | None = await self._session.scalar(select(User).where(User.username == username))
+        return user if user is not None and user.username.casefold() == username.casefold() else None
 
     async def get_by_email(self, email: str) -> User | None:
-        return await self._get_exact(User.email == email, lambda user: user.email, email)
+        """`email` has its canonical form."""
+        user: User | None = await self._session.scalar(select(User).where(User.email == email))
+        return user
 
     async def get_by_login(self, login: str) -> User | None:
         """The account with this username or email. A username contains no `@`."""
-        return await (self.get_by_email(login) if "@" in login else self.get_by_username(login))
+        email = canonical_address(login)
+        return await (self.get_by_email(email) if "@" in email else self.get_by_username(login))
 
     async def list_newest(
         self, *, query: str | None, role: Role | None, is_active: bool | None, before_id: str | None, limit: int
     ) -> Sequence[User]:
-        """Newest first. `query` is a prefix of a username, a name or an email address."""
+        """Newest first. `query` is a prefix of a username, a name or an email address, without regard to accents."""
         found = select(User).order_by(User.id.desc()).limit(limit)
         if query is not None:
-            columns = (User.username, User.name, User.email)
+            columns = (User.username, User.name, collate(User.email, "utf8mb4_0900_ai_ci"))
             found = found.where(or_(*(column.startswith(query, autoescape=True) for column in columns)))
         if role is not None:
             found = found.where(User.role == role)
@@ -78,16 +84,6 @@ class UserRepository:
     async def delete(self, user: User) -> None:
         await self._session.delete(user)
         await self._session.flush()
-
-    async def _get_exact(
-        self, condition: ColumnElement[bool], value: Callable[[User], str], wanted: str
-    ) -> User | None:
-        """The collation ignores accents, so that no two names look alike. A look-up must match the accents.
-
-        Otherwise an attacker could try one account under many names.
-        """
-        user: User | None = await self._session.scalar(select(User).where(condition))
-        return user if user is not None and value(user).casefold() == wanted.casefold() else None
 
 
 class HeldUsernameRepository:

@@ -3,9 +3,10 @@
 import unicodedata
 from typing import Annotated
 
-from pydantic import AfterValidator, EmailStr, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, EmailStr, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from auth_service.users.addresses import fold_address
 from service_kit.roles import Role
 from service_kit.schemas import ResponseBody, UtcDatetime, UuidStr
 
@@ -22,6 +23,10 @@ def _printable(text: str) -> str:
     return text
 
 
+def _folded(value: object) -> object:
+    return fold_address(value) if isinstance(value, str) else value
+
+
 Username = Annotated[
     str,
     StringConstraints(min_length=3, max_length=30, pattern=r"^[A-Za-z0-9_]+$"),
@@ -33,7 +38,10 @@ DisplayName = Annotated[
     AfterValidator(_printable),
     Field(description="Visible text: no control or formatting characters, not only spaces.", examples=["Ada Lovelace"]),
 ]
-Email = Annotated[EmailStr, StringConstraints(max_length=254), Field(examples=["ada@example.com"])]
+# In the form of `canonical_address`.
+Email = Annotated[
+    EmailStr, StringConstraints(max_length=254), BeforeValidator(_folded), Field(examples=["ada@example.com"])
+]
 
 
 class UserProfile(ResponseBody):

@@ -1,0 +1,89 @@
+"""Compare email addresses exactly, in the one form that `canonical_address` gives them.
+
+The former collation ignores accents and invisible characters, and takes `ß` for `ss`: the addresses of two people were
+one address. Each step can be repeated, so that the next start continues after a kill.
+"""
+
+import sqlalchemy as sa
+import structlog
+from alembic import op
+from sqlalchemy.dialects import mysql
+
+from auth_service.users.addresses import canonical_address
+
+revision = "0010"
+down_revision = "0009"
+
+EXACT, FOLDED = "utf8mb4_0900_bin", "utf8mb4_0900_ai_ci"
+# Table, primary key, column, whether it may be null, and the index of the column.
+ADDRESSES = (
+    ("users", "id", "email", "NOT NULL", ("email", "UNIQUE INDEX email (email)")),
+    ("credentials", "user_id", "pending_email", "NULL", None),
+    ("credentials", "user_id", "undo_email", "NULL", None),
+    (
+        "one_time_tokens",
+        "token_hash",
+        "email",
+        "NOT NULL",
+        ("ix_one_time_tokens_email", "INDEX ix_one_time_tokens_email (email, purpose)"),
+    ),
+    ("outbox", "id", "recipient", "NULL", None),
+)
+_BATCH_SIZE = 1000
+
+log = structlog.get_logger(__name__)
+
+
+def upgrade() -> None:
+    for table, key, column, null, index in ADDRESSES:
+        _collate(table, column, null, index, EXACT)
+        _bring_into_form(table, key, column)
+    columns = {each["name"] for each in sa.inspect(op.get_bind()).get_columns("outbox")}
+    if "is_confirmed" not in columns:
+        # The default serves replicas of the previous release, which do not count these mails.
+        op.add_column("outbox", sa.Column("is_confirmed", mysql.TINYINT(1), nullable=False, server_default="1"))
+
+
+def downgrade() -> None:
+    op.drop_column("outbox", "is_confirmed")
+    for table, _, column, null, index in ADDRESSES:
+        _collate(table, column, null, index, FOLDED)
+
+
+def _collate(table: str, column: str, null: str, index: tuple[str, str] | None, collation: str) -> None:
+    """Without its index the column changes in place, and the new index is built in place.
+
+    Together they would copy the table and refuse all writes meanwhile.
+    """
+    change = f"ALTER TABLE {table} MODIFY {column} VARCHAR(254) CHARACTER SET utf8mb4 COLLATE {collation} {null}"
+    name, definition = index or (None, None)
+    if name in {each["name"] for each in sa.inspect(op.get_bind()).get_indexes(table)}:
+        change += f", DROP INDEX {name}"
+    op.execute(change)
+    if definition:
+        op.execute(f"ALTER TABLE {table} ADD {definition}")
+
+
+def _bring_into_form(table: str, key: str, column: str) -> None:
+    """Rewrite the addresses that an earlier release stored in another form.
+
+    An address whose form another account has stays as it is, and its account can be found by the username only.
+    """
+    connection = op.get_bind()
+    rows, id_of, email = sa.table(table, sa.column(key), sa.column(column)), sa.column(key), sa.column(column)
+    is_plain = (sa.func.length(email) == sa.func.char_length(email)) & ~email.contains("xn--")
+    lower = sa.func.lower(email)
+    # The form of a plain address. These are by far the most.
+    connection.execute(sa.update(rows).where(is_plain, lower != email).values({column: lower}))
+    last = None
+    while True:
+        query = sa.select(id_of, email).select_from(rows).where(~is_plain).order_by(id_of).limit(_BATCH_SIZE)
+        found = connection.execute(query if last is None else query.where(id_of > last)).all()
+        for row_id, address in found:
+            last, form = row_id, canonical_address(address)
+            try:
+                connection.execute(sa.update(rows).where(id_of == row_id).values({column: form}))
+            except sa.exc.IntegrityError:
+                log.warning("address is taken in its canonical form", table=table, id=row_id)
+        if len(found) < _BATCH_SIZE:
+            return

@@ -1,0 +1,30 @@
+"""The one form of an email address.
+
+An address gets this form where it enters. It is stored, compared and counted in it, and mails go to it. Python and
+MySQL compare it exactly: a comparison that ignores accents, invisible characters or the difference of `ß` and `ss`
+would take the mailboxes of two people for one.
+"""
+
+import unicodedata
+
+from pydantic import validate_email
+
+
+def canonical_address(text: str) -> str:
+    """The form of this address. A text that is no valid address gets one, too, which no new account can have.
+
+    NFKC, without spaces around; the local part in lower case, not case-folded, so that `ß` stays `ß`; the domain as
+    IDNA 2008 has it, in Unicode: `xn--` labels are decoded.
+    """
+    folded = fold_address(text)
+    try:
+        return validate_email(folded)[1]
+    except ValueError:
+        return folded
+
+
+def fold_address(text: str) -> str:
+    """The form of what the validation of an address leaves as it is: the compatible characters and the local part."""
+    local, at, domain = unicodedata.normalize("NFKC", text).rpartition("@")
+    # The lower case of a character may not be in a normal form.
+    return unicodedata.normalize("NFKC", local.lower()) + at + domain
