@@ -65,6 +65,16 @@ class Settings(KafkaSettings, ServiceSettings):
         description="A copy in MongoDB whose route names another database is dropped in its old place when it was not "
         "read there for this time. It must be longer than any reader of an earlier release is without a request.",
     )
+    sync_proof_share: float = Field(
+        default=0.02,
+        ge=0,
+        le=0.5,
+        description="The share of the time in which one process of all compares the copies with their sources, range "
+        "after range. 0: never.",
+    )
+    sync_proof_repair: bool = Field(
+        default=False, description="Repair rows that differ in such a comparison, if they are few (docs/operations.md)."
+    )
     sync_feed_clients: int = Field(default=50, ge=1, description="Most subscribers of `/v1/events` in a process.")
     sync_feed_clients_per_address: int = Field(
         default=20,

@@ -65,7 +65,7 @@ class ComparisonOptions:
 
 
 class Comparison:
-    """Compares one route once.
+    """Compares one route once, or `only` one range of it.
 
     `on_progress` gets the number of compared rows and the estimated total, `on_repairs` the number of rows to repair
     and the most that are allowed, before any is repaired.
@@ -78,12 +78,14 @@ class Comparison:
         topic: TopicProgress,
         options: ComparisonOptions,
         *,
+        only: KeyRange | None = None,
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
         on_repairs: Callable[[int, int], None] = lambda _planned, _allowed: None,
     ) -> None:
         self._target = target
         self._topic = topic
         self._options = options
+        self._only = only
         self._on_progress = on_progress
         self._on_repairs = on_repairs
         self._suspects: dict[Key, list[Any]] = {}
@@ -96,7 +98,7 @@ class Comparison:
     async def run(self) -> RouteReport:
         """Raises `CannotCompare`."""
         begun = time.monotonic()
-        total = await self._target.source.estimate()
+        total = 0 if self._only else await self._target.source.estimate()
         if self._options.sample is not None:
             total = min(total, self._options.sample * self._options.rows_in_a_range)
         self._on_progress(0, total)
@@ -131,6 +133,9 @@ class Comparison:
             await asyncio.gather(*running, return_exceptions=True)
 
     async def _ranges(self) -> AsyncIterator[KeyRange]:
+        if self._only is not None:
+            yield self._only
+            return
         if self._options.sample is None:
             async for key_range in self._walk():
                 yield key_range

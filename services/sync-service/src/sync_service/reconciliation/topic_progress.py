@@ -15,7 +15,7 @@ from service_kit.kafka_topics import describe_topics_by
 from sync_service.debezium.envelope import decode
 from sync_service.debezium.errors import InvalidEvent
 from sync_service.debezium.positions import LogPosition
-from sync_service.kafka.admin import committed_offsets, offset_ranges
+from sync_service.kafka.admin import OffsetRange, committed_offsets, offset_ranges
 from sync_service.kafka.clients import StandaloneClients, read_until
 from sync_service.sinks.rows import CannotCompare
 
@@ -59,6 +59,15 @@ class TopicProgress:
         except (KafkaError, TimeoutError, OSError) as error:
             raise await self._unanswered(error) from error
 
+    async def waiting(self) -> int:
+        """The number of events that the sync has not applied yet."""
+        try:
+            with stray_cancellations(KafkaError):
+                consumer, admin = await self._clients.connected()
+                return await self._waiting(admin, await offset_ranges(consumer, await self._partitions(admin)))
+        except (KafkaError, TimeoutError, OSError) as error:
+            raise await self._unanswered(error) from error
+
     async def newest(self, ends: Ends) -> LogPosition | None:
         """The position of the newest event before these ends; None if unknown.
 
@@ -73,14 +82,11 @@ class TopicProgress:
 
     async def _wait_until_caught_up(self) -> Ends | None:
         consumer, admin = await self._clients.connected()
-        partitions = await self._partitions(admin)
-        kept = await offset_ranges(consumer, partitions)
+        kept = await offset_ranges(consumer, await self._partitions(admin))
         # Polling for progress, and no retry of a failure.
         waiting, pause, progressed = None, _FIRST_PAUSE_SECONDS, time.monotonic()
         while True:
-            committed = await committed_offsets(admin, self._group_id, partitions)
-            done = {each: max(kept[each].begin, committed[each].offset) for each in partitions if each in committed}
-            left = sum(max(0, kept[each].end - done.get(each, kept[each].begin)) for each in partitions)
+            left = await self._waiting(admin, kept)
             if not left:
                 return {each: offset_range.end for each, offset_range in kept.items()}
             if left != waiting:
@@ -89,6 +95,12 @@ class TopicProgress:
                 return None
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def _waiting(self, admin: AIOKafkaAdminClient, kept: Mapping[TopicPartition, OffsetRange]) -> int:
+        """How many of the events in these ranges the sync has not applied yet."""
+        committed = await committed_offsets(admin, self._group_id, list(kept))
+        done = {each: max(kept[each].begin, committed[each].offset) for each in kept if each in committed}
+        return sum(max(0, kept[each].end - done.get(each, kept[each].begin)) for each in kept)
 
     async def _newest(self, ends: Ends) -> LogPosition | None:
         consumer, _ = await self._clients.connected()

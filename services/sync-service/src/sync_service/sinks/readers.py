@@ -24,6 +24,12 @@ class SourceReader(Protocol):
     async def next_bound(self, lower: Bound | None, rows: int) -> Bound | None:
         """The end of a range of this many rows from `lower` on; None if there are fewer."""
 
+    def stored_bound(self, bound: Bound) -> bytes:
+        """The bound in a form that `bound_of` reads back exactly."""
+
+    def bound_of(self, stored: bytes) -> Bound | None:
+        """None if it is no bound of this source any more."""
+
     async def checksum(self, key_range: KeyRange) -> Checksum:
         """The checksum of all mapped rows of the range. Only for rows that are exact in SQL."""
 

@@ -43,6 +43,11 @@ def stored_version(document: Mapping[str, Any]) -> Version | None:
     return Version(topic_partition, offset, LogPosition.stored(generation, position), operation)
 
 
+def decoded(document: bytes) -> Document:
+    """As `Documents` reads it. Raises `BSONError`."""
+    return bson.decode(document, _DECODING)
+
+
 class Documents:
     """`fields` of the document itself are read in addition to `_id`, `condition` is a filter.
 

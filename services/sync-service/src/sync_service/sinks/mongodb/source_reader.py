@@ -7,9 +7,10 @@ from itertools import permutations, product
 from typing import Any
 from uuid import UUID
 
+import bson
 from bson import Binary, Decimal128, ObjectId
 from bson.binary import UuidRepresentation
-from bson.errors import InvalidId
+from bson.errors import BSONError, InvalidId
 
 from sync_service.apply.changes import Key
 from sync_service.debezium.errors import InvalidEvent, UnfitValue
@@ -18,7 +19,7 @@ from sync_service.routes.config import Route
 from sync_service.routes.mapping import map_fields, map_key
 from sync_service.routes.row_mapping import follow
 from sync_service.sinks.canonical import CanonicalRow, Checksum, ChecksumBuilder
-from sync_service.sinks.mongodb.documents import Document, Documents
+from sync_service.sinks.mongodb.documents import Document, Documents, decoded
 from sync_service.sinks.mongodb.source_id import source_id
 from sync_service.sinks.readers import BATCH, TRIED_AS_BOUND, Candidates, found_rows, key_of, source_row
 from sync_service.sinks.rows import Bound, KeyRange, RowRequest, SourceRow
@@ -53,6 +54,17 @@ class MongoSourceReader:
                     return Bound(identifier, key)
             rows += TRIED_AS_BOUND
         return None
+
+    def stored_bound(self, bound: Bound) -> bytes:
+        return bson.encode({"_id": bound.native})
+
+    def bound_of(self, stored: bytes) -> Bound | None:
+        try:
+            identifier = decoded(stored)["_id"]
+        except (BSONError, KeyError):
+            return None
+        key = self._key_of(identifier)
+        return None if key is None else Bound(identifier, key)
 
     async def checksum(self, key_range: KeyRange) -> Checksum:
         builder, text, route = ChecksumBuilder(), self._canonical.text, self._route

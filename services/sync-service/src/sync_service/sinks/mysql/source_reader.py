@@ -8,6 +8,7 @@ from sync_service.routes.config import Route
 from sync_service.routes.converters import FieldType
 from sync_service.sinks.canonical import CanonicalRow, Checksum, Column
 from sync_service.sinks.mysql.event_values import as_event
+from sync_service.sinks.mysql.stored_values import stored_values, values_of
 from sync_service.sinks.mysql.table import MysqlTable, Values, quoted
 from sync_service.sinks.readers import TRIED_AS_BOUND, Candidates, found_rows, key_of, source_row
 from sync_service.sinks.rows import Bound, KeyRange, RowRequest, SourceRow
@@ -55,6 +56,16 @@ class MysqlSourceReader:
                     return Bound(tuple(values), key)
             rows += TRIED_AS_BOUND
         return None
+
+    def stored_bound(self, bound: Bound) -> bytes:
+        return stored_values(bound.native)
+
+    def bound_of(self, stored: bytes) -> Bound | None:
+        values = values_of(stored)
+        if values is None or len(values) != len(self._key):
+            return None
+        key = key_of(self._route, self._event(self._key, values))
+        return None if key is None else Bound(tuple(values), key)
 
     async def checksum(self, key_range: KeyRange) -> Checksum:
         declared = {**self._route.key, **self._route.fields}

@@ -1,0 +1,177 @@
+"""Range after range of a copy is proven equal to its source, over restarts, and what differs is found."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service_kit.kafka import KafkaClients
+from support.comparison_harness import NUMBERED, ComparisonHarness
+from support.polling import eventually
+from sync_service.proof import prover
+from sync_service.proof.prover import Prover, RouteProver
+from sync_service.proof.store import Proof, ProofStore
+from sync_service.reconciliation.topic_progress import TopicProgress
+from sync_service.sinks.rows import CannotCompare
+
+ROWS = 7
+
+
+@pytest.fixture
+async def store(engine: AsyncEngine) -> AsyncIterator[ProofStore]:
+    yield ProofStore(engine)
+    async with engine.begin() as connection:
+        for table in ("sync_proofs", "sync_proven_ranges"):
+            await connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - names of ours
+
+
+NewProver = Callable[..., RouteProver]
+
+
+@pytest.fixture
+async def new_prover(comparison: ComparisonHarness, store: ProofStore) -> AsyncIterator[NewProver]:
+    """Each is that of another process."""
+    group = comparison.settings.sync_group_id
+    clients = KafkaClients.of(comparison.settings)
+    async with TopicProgress(clients, comparison.route.topic, group, patience=5) as topic:
+        yield lambda repair=False: RouteProver(comparison.route, store, comparison.target, topic, repair=repair)
+
+
+async def proof_of(comparison: ComparisonHarness, store: ProofStore) -> Proof:
+    return (await store.proofs())[comparison.route.name]
+
+
+async def prove_all(route_prover: RouteProver) -> int:
+    """Compare until every proof is young. Returns the number of compared ranges."""
+    steps = 0
+    while await route_prover.step(ROWS):
+        steps += 1
+    return steps
+
+
+async def test_every_row_is_proven_range_after_range(
+    comparison: ComparisonHarness, store: ProofStore, new_prover: NewProver
+) -> None:
+    await comparison.both(NUMBERED)
+    route_prover = new_prover()
+    await route_prover.step(ROWS)
+    first = await proof_of(comparison, store)
+    assert (first.rows, first.different, first.oldest_at, first.problem) == (ROWS, 0, None, None)
+    assert 0 < first.share < 1
+    await prove_all(route_prover)
+    proof = await proof_of(comparison, store)
+    assert (proof.rows, proof.different, proof.share) == (30, 0, 1.0)
+    assert proof.oldest_at is not None
+
+
+async def test_another_process_continues_with_what_is_not_proven(
+    comparison: ComparisonHarness, store: ProofStore, new_prover: NewProver
+) -> None:
+    await comparison.both(NUMBERED)
+    for _ in range(2):
+        assert await new_prover().step(ROWS)
+    assert (await proof_of(comparison, store)).rows == 2 * ROWS
+    assert await prove_all(new_prover()) == 3
+    assert await prove_all(new_prover()) == 0
+
+
+async def test_row_that_was_broken_by_hand_is_found_and_stays_found_until_it_is_right(
+    comparison: ComparisonHarness, store: ProofStore, new_prover: NewProver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await comparison.both(NUMBERED)
+    await prove_all(new_prover())
+    await comparison.direction.corrupt(11, "wrong")
+    monkeypatch.setattr(prover, "PROOF_SECONDS", 0.0)
+    route_prover = new_prover()
+    for _ in range(5):
+        await route_prover.step(ROWS)
+    proof = await proof_of(comparison, store)
+    assert (proof.rows, proof.different) == (29, 1)
+    await comparison.direction.corrupt(11, NUMBERED[11])
+    for _ in range(5):
+        await route_prover.step(ROWS)
+    proof = await proof_of(comparison, store)
+    assert (proof.rows, proof.different) == (30, 0)
+
+
+async def test_rows_are_repaired_only_if_that_is_wanted(
+    comparison: ComparisonHarness, store: ProofStore, new_prover: NewProver
+) -> None:
+    await comparison.both(NUMBERED)
+    await comparison.direction.corrupt(11, "wrong")
+    await prove_all(new_prover(repair=True))
+    proof = await proof_of(comparison, store)
+    assert (proof.rows, proof.different) == (30, 0)
+    assert await comparison.direction.copied() == NUMBERED
+
+
+async def test_ranges_follow_the_rows_that_come_and_go(
+    comparison: ComparisonHarness, store: ProofStore, new_prover: NewProver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prover, "PROOF_SECONDS", 0.0)
+    await comparison.both(NUMBERED)
+    route_prover = new_prover()
+    for _ in range(5):
+        await route_prover.step(ROWS)
+    more = dict.fromkeys(range(30, 75), "more")
+    await comparison.both(more)
+    for number in range(20):
+        await comparison.direction.remove(number)
+        await comparison.copy(number, "", op="d")
+    for _ in range(40):
+        await route_prover.step(ROWS)
+    ranges = await store.load(comparison.route)
+    rows = [ranges[place].rows for place in range(len(ranges))]
+    assert sum(rows) == 55
+    assert max(rows) <= 2 * ROWS
+    assert len(rows) <= 12
+    proof = await proof_of(comparison, store)
+    assert (proof.rows, proof.different, proof.share) == (55, 0, 1.0)
+
+
+async def test_nothing_stays_proven_of_a_route_that_copies_other_fields(
+    comparison: ComparisonHarness, store: ProofStore, new_prover: NewProver
+) -> None:
+    await comparison.both(NUMBERED)
+    await prove_all(new_prover())
+    fields = dict(list(comparison.route.fields.items())[:-1])
+    other = comparison.route.model_copy(update={"fields": fields})
+    assert len(await store.load(other)) == 1
+    assert (await proof_of(comparison, store)).oldest_at is None
+
+
+async def test_route_with_many_waiting_events_is_not_compared(
+    comparison: ComparisonHarness, new_prover: NewProver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prover, "MOST_WAITING", 2)
+    await comparison.send(*(comparison.direction.event(number, "x", place=number + 1) for number in range(3)))
+    with pytest.raises(CannotCompare, match="3 events wait"):
+        await new_prover().step(ROWS)
+
+
+async def test_one_process_of_two_proves_and_another_one_follows_it(
+    comparison: ComparisonHarness, store: ProofStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("PROOF_SECONDS", 0.0), ("LOCK_SECONDS", 0.2), ("IDLE_SECONDS", 0.2)):
+        monkeypatch.setattr(prover, name, seconds)
+    await comparison.both(NUMBERED)
+    settings = comparison.settings.model_copy(update={"sync_proof_share": 0.5})
+    stopped: set[str] = set()
+    running = [
+        asyncio.create_task(Prover(settings, [comparison.route], lambda topic: topic in stopped).run())
+        for _ in range(2)
+    ]
+
+    async def newest() -> float:
+        oldest = (await proof_of(comparison, store)).oldest_at if await store.proofs() else None
+        return oldest.timestamp() if oldest else 0.0
+
+    first = await eventually(newest)
+    running[0].cancel()
+    await asyncio.gather(running[0], return_exceptions=True)
+    second = await eventually(newest, lambda at: at > first)
+    assert second > first
+    running[1].cancel()
+    await asyncio.gather(running[1], return_exceptions=True)
