@@ -123,6 +123,7 @@ class Copies:
             "KAFKA_BOOTSTRAP_SERVERS": self.stack.addresses["KAFKA_BOOTSTRAP_SERVERS"],
             "AUTH_JWKS_URL": f"http://{LOOPBACK}:1/jwks.json",  # no request needs a token
             "SYNC_ROUTES_FILE": str(routes),
+            "SYNC_PROOF_SHARE": "0",  # the sources of the events do not exist
             "SYNC_GROUP_ID": f"bench-{secrets.token_hex(4)}",
         }
         counted = self._count_users if route == "users" else self._count_tweets

@@ -106,6 +106,8 @@ async def sync_process(
         "SYNC_ROUTES_FILE": str(folder / "routes.yaml"),
         "SYNC_GROUP_ID": f"test-{suffix}",
         "SYNC_SESSION_TIMEOUT_MS": "6000",
+        # The sources of the events do not exist.
+        "SYNC_PROOF_SHARE": "0",
     }
     async with AIOKafkaProducer(
         bootstrap_servers=urls["KAFKA_BOOTSTRAP_SERVERS"], max_request_size=LARGEST_REQUEST

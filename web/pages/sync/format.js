@@ -1,6 +1,7 @@
 /* Numbers, times and states as text. */
 
 import { element } from "../../dom.js";
+import { plural } from "../../text.js";
 
 const counts = new Intl.NumberFormat("en");
 const rates = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
@@ -12,6 +13,12 @@ const UNKNOWN = "unknown";
 export const count = (number) => counts.format(number);
 export const perSecond = (number) => (number === null ? UNKNOWN : `${rates.format(number)}/s`);
 export const milliseconds = (number) => (number === null ? UNKNOWN : `${rates.format(number)} ms`);
+
+/** So many seconds in the largest fitting unit: "4 minutes". */
+export function age(seconds) {
+  const [length, unit] = [[86400, "day"], [3600, "hour"], [60, "minute"]].find(([each]) => seconds >= each) ?? [1, "second"];
+  return plural(Math.max(0, Math.floor(seconds / length)), unit);
+}
 
 /** The time of day of a time (text or milliseconds). Its title has the date. */
 export function clockTime(at) {

@@ -6,7 +6,7 @@
  */
 
 import { plural } from "../../text.js";
-import { count, milliseconds } from "./format.js";
+import { age, count, milliseconds } from "./format.js";
 
 const CATCHING_UP = "Catching up";
 const STORES = { mysql: "MySQL", mongodb: "MongoDB" };
@@ -14,6 +14,7 @@ const ROUTE_STATES = {
   "up to date": ["good", "Up to date"],
   "catching up": ["busy", CATCHING_UP],
   "in doubt": ["bad", "In doubt"],
+  differs: ["bad", "Differs"],
   blocked: ["bad", "Blocked"],
   stopped: ["bad", "Stopped"],
 };
@@ -86,14 +87,15 @@ function topicParts({ topics, reason }, routes, hasResponse) {
 /** The routes, as sync-service applies them. */
 function routeParts(routes, { hasResponse = true, problem } = {}) {
   if (!hasResponse) return [{ title: "sync-service", kind: "bad", word: "Down", details: [problem] }];
-  return routes.map(({ name, state, lag, blocked_by: reason, open_dead_letters: deadLetters, gaps = [], stops = [] }) => {
+  return routes.map(({ name, state, lag, blocked_by: reason, open_dead_letters: deadLetters, gaps = [], stops = [], proof = null }) => {
     const [kind, word] = ROUTE_STATES[state] ?? UNKNOWN;
     const details = [
       lag ? `${plural(lag, "event")} behind` : null,
       ...(stops.length > 0 ? stops.map((stop) => stop.reason) : [reason]),
       deadLetters ? plural(deadLetters, "dead letter") : null,
       ...gaps.map(gapText),
-      gaps.length > 0 ? "Compare and repair the copy." : null,
+      proof && proofText(proof),
+      gaps.length > 0 || proof?.different > 0 ? "Compare and repair the copy." : null,
     ];
     return { title: name, kind, word, details: details.filter(Boolean) };
   });
@@ -102,6 +104,13 @@ function routeParts(routes, { hasResponse = true, problem } = {}) {
 function gapText({ partition, first_offset: first, end_offset: end, reason }) {
   const range = end === null ? `from ${count(first)} on` : `${count(first)} to ${count(end - 1)}`;
   return `partition ${partition}, missing events ${range}: ${reason}`;
+}
+
+/** What the comparisons that run all the time have found. */
+function proofText({ rows, different, share, oldest_at: oldest }) {
+  if (different > 0) return `${plural(different, "row")} found that ${different === 1 ? "differs" : "differ"} from the source`;
+  if (oldest === null) return `${plural(rows, "row")} proven equal so far (${Math.floor(100 * share)} %)`;
+  return `${plural(rows, "row")} proven equal, the oldest proof is ${age((Date.now() - new Date(oldest)) / 1000)} old`;
 }
 
 /** Both directions: from one store, through its connectors, topics and routes, to the other. */

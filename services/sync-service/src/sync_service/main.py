@@ -32,6 +32,7 @@ from sync_service.monitoring.pipeline.endpoints import router as pipeline_router
 from sync_service.monitoring.pipeline.service import Pipeline
 from sync_service.monitoring.status.endpoints import router
 from sync_service.monitoring.status.lag import CachedLag
+from sync_service.proof.prover import Prover
 from sync_service.reconciliation.endpoints import router as reconciliation_router
 from sync_service.reconciliation.jobs import Jobs
 from sync_service.routes.config import Route
@@ -75,6 +76,9 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
             cleanup.push_async_callback(lag.close)
             cleanup.push_async_callback(feed.close)
             cleanup.push_async_callback(reconciliations.close)
+            if settings.sync_proof_share:
+                prover = Prover(settings, routes, runner.is_applied)
+                await cleanup.enter_async_context(supervisor.task("proof", prover.run))
             app.state.authenticator = await cleanup.enter_async_context(_authenticator(settings, routes))
             await cleanup.enter_async_context(_monitoring(settings, kafka, routes, app))
             yield
@@ -161,7 +165,7 @@ def _readiness(app: FastAPI) -> Mapping[str, ReadinessCheck]:
         runner: SyncRunner = app.state.runner
         if problem := runner.problem:
             raise NotReady(problem)
-        return "; ".join(filter(None, (runner.stopped, runner.doubts))) or None
+        return "; ".join(filter(None, (runner.stopped, runner.doubts, runner.differences))) or None
 
     async def connectors() -> str | None:
         pipeline: Pipeline = app.state.pipeline

@@ -1,5 +1,6 @@
 """All metrics of sync-service; service_kit adds those of HTTP."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import get_args
 
@@ -93,11 +94,39 @@ class SyncMetrics:
             ["route"],
             registry=registry,
         )
+        self._proven_rows = Gauge(
+            "sync_proven_rows",
+            "Rows of the route's source that the latest comparison of their range found equal in the copy.",
+            ["route"],
+            registry=registry,
+        )
+        self._proven_share = Gauge(
+            "sync_proven_share", "The proven share of the route's rows, from 0 to 1.", ["route"], registry=registry
+        )
+        self._different_rows = Gauge(
+            "sync_different_rows",
+            "Rows that the latest comparison of their range found to differ from the route's source.",
+            ["route"],
+            registry=registry,
+        )
+        self._oldest_proof = Gauge(
+            "sync_oldest_proof_seconds",
+            "Age of the oldest of the latest comparisons of all ranges of the route; NaN until every range was "
+            "compared once.",
+            ["route"],
+            registry=registry,
+        )
         self._healthy = Gauge(
             "sync_healthy",
             "1 if the assigned partitions are applied; 0 if not, and /readyz names the reason.",
             registry=registry,
         )
+
+    def proven(self, route: str, rows: int, different: int, share: float, age_seconds: float | None) -> None:
+        self._proven_rows.labels(route).set(rows)
+        self._different_rows.labels(route).set(different)
+        self._proven_share.labels(route).set(share)
+        self._oldest_proof.labels(route).set(math.nan if age_seconds is None else age_seconds)
 
     def begin(self, routes: Sequence[str], problem: Callable[[], str | None]) -> None:
         """Create the series of these routes before the first event.

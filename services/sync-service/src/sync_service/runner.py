@@ -34,6 +34,7 @@ from sync_service.kafka.progress import Progress
 from sync_service.kafka.stops import Stop, Stops
 from sync_service.metrics import SyncMetrics
 from sync_service.monitoring.watchdog import Watchdog
+from sync_service.proof.store import Proof, ProofStore
 from sync_service.routes.config import Route
 from sync_service.routes.exclusion import ExcludedFields
 from sync_service.settings import Settings
@@ -72,6 +73,9 @@ class SyncRunner:
         self.processors: Mapping[str, RouteProcessor] = {route.topic: self._processor(route) for route in routes}
         self.gaps = Gaps(self._stores.engine)
         self.stops = Stops(self._stores.engine)
+        # As of the latest refresh, by the name of the route.
+        self.proofs: Mapping[str, Proof] = {}
+        self._proof_store = ProofStore(self._stores.engine)
         self.member = ConsumerGroupMember(settings, kafka, self.processors, metrics, gaps=self.gaps, stops=self.stops)
         self._watchdog = Watchdog()
         self._preparing_copy = asyncio.Lock()
@@ -105,6 +109,10 @@ class SyncRunner:
         name = self.processors[record.topic].route.name
         log.warning("the copy is in doubt", route=name, reason=str(gap), notable=True)
 
+    def is_applied(self, topic: str) -> bool:
+        """Is the copy of the route prepared, and its events are applied?"""
+        return not self.stops.is_stopped(topic) and self.processors[topic].statistics.not_prepared is None
+
     @property
     def problem(self) -> str | None:
         """Why nothing, or not everything, is applied at the moment; None if everything is."""
@@ -134,6 +142,16 @@ class SyncRunner:
     def doubts(self) -> str | None:
         """Which copies may lack rows although all events are applied; None if none."""
         return self._named("is in doubt", self.gaps.of)
+
+    @property
+    def differences(self) -> str | None:
+        """Which copies have rows that differ from their source, as a comparison has found; None if none."""
+        found = [
+            f"{name}: {proof.different:,} rows differ from the source"
+            for name, proof in self.proofs.items()
+            if proof.different
+        ]
+        return "; ".join(found) or None
 
     def _named(self, state: str, reasons_of: Callable[[str], Sequence[object]]) -> str | None:
         """The routes in a state, with the reasons for each topic; None if no topic has any."""
@@ -283,8 +301,9 @@ class SyncRunner:
             await asyncio.sleep(GAPS_SECONDS)
             try:
                 await self._read_gaps()
+                await self._read_proofs()
             except Unavailable as error:
-                log.debug("the gaps can't be read", reason=str(error))
+                log.debug("the gaps and proofs can't be read", reason=str(error))
             await self._replace_lost_copies()
 
     async def _replace_lost_copies(self) -> None:
@@ -294,6 +313,13 @@ class SyncRunner:
                     await self._prepare_route(topic)
             except Unavailable as error:
                 log.debug("it is not known whether the copy was dropped", reason=str(error))
+
+    async def _read_proofs(self) -> None:
+        proofs = await self._proof_store.proofs()
+        names = {processor.route.name for processor in self.processors.values()}
+        self.proofs = {name: proof for name, proof in proofs.items() if name in names}
+        for name, proof in self.proofs.items():
+            self.metrics.proven(name, proof.rows, proof.different, proof.share, proof.age_seconds)
 
     async def _read_gaps(self) -> None:
         await self.gaps.refresh()

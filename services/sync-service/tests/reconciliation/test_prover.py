@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service_kit.kafka import KafkaClients
 from support.comparison_harness import NUMBERED, ComparisonHarness
 from support.polling import eventually
+from sync_service.kafka.gaps import Gap, Gaps
 from sync_service.proof import prover
 from sync_service.proof.prover import Prover, RouteProver
 from sync_service.proof.store import Proof, ProofStore
@@ -142,6 +143,30 @@ async def test_nothing_stays_proven_of_a_route_that_copies_other_fields(
     assert (await proof_of(comparison, store)).oldest_at is None
 
 
+async def test_complete_proof_ends_a_doubt_from_before_it(
+    comparison: ComparisonHarness,
+    engine: AsyncEngine,
+    new_prover: NewProver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prover, "ESTIMATE_SECONDS", 0.0)
+    monkeypatch.setattr(prover, "PROOF_SECONDS", 0.0)
+    await comparison.both(NUMBERED)
+    await comparison.direction.corrupt(11, "wrong")
+    gaps = Gaps(engine)
+    await gaps.record([Gap(comparison.route.topic, "t" * 32, 0, 5, 7, "they were deleted before they were read")])
+    route_prover = new_prover()
+    for _ in range(12):
+        await route_prover.step(ROWS)
+    await gaps.refresh()
+    assert len(gaps.of(comparison.route.topic)) == 1
+    await comparison.direction.corrupt(11, NUMBERED[11])
+    for _ in range(12):
+        await route_prover.step(ROWS)
+    await gaps.refresh()
+    assert gaps.of(comparison.route.topic) == []
+
+
 async def test_route_with_many_waiting_events_is_not_compared(
     comparison: ComparisonHarness, new_prover: NewProver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,7 +185,7 @@ async def test_one_process_of_two_proves_and_another_one_follows_it(
     settings = comparison.settings.model_copy(update={"sync_proof_share": 0.5})
     stopped: set[str] = set()
     running = [
-        asyncio.create_task(Prover(settings, [comparison.route], lambda topic: topic in stopped).run())
+        asyncio.create_task(Prover(settings, [comparison.route], lambda topic: topic not in stopped).run())
         for _ in range(2)
     ]
 

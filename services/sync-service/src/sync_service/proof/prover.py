@@ -68,7 +68,7 @@ class RouteProver:
         proven_at = self._ranges[place].proven_at
         if proven_at is not None and (begun - proven_at).total_seconds() < PROOF_SECONDS:
             return False
-        await self._look_at_route()
+        await self._look_at_route(self._ranges)
         await self._split(self._ranges, place, rows_in_a_range)
         report = await self._compare(self._ranges, place)
         if report is not None:
@@ -76,7 +76,7 @@ class RouteProver:
         await self._merge(self._ranges, place, rows_in_a_range)
         return True
 
-    async def _look_at_route(self) -> None:
+    async def _look_at_route(self, ranges: ProvenRanges) -> None:
         """Raises `CannotCompare` if too many events wait."""
         if time.monotonic() - self._looked_at < ESTIMATE_SECONDS:
             return
@@ -85,6 +85,8 @@ class RouteProver:
             raise CannotCompare(f"{waiting:,} events wait to be applied")
         await self._store.note(self._route.name, source_rows=source_rows)
         self._looked_at = time.monotonic()
+        if ranges.proven_since is not None and await self._store.end_doubt(self._route.topic, ranges.proven_since):
+            log.info("every row is proven: the copy is no longer in doubt", route=self._route.name, notable=True)
 
     async def _split(self, ranges: ProvenRanges, place: int, rows: int) -> None:
         """Cut off the beginning of a range with too many rows, or with an unknown number."""
@@ -135,12 +137,12 @@ class RouteProver:
 
 
 class Prover:
-    """Proves the routes that may be compared, in turn. `is_stopped` tells by its topic that a route is not applied."""
+    """Proves the routes that may be compared, in turn. `is_applied` tells by its topic whether a route works."""
 
-    def __init__(self, settings: Settings, routes: Sequence[Route], is_stopped: Callable[[str], bool]) -> None:
+    def __init__(self, settings: Settings, routes: Sequence[Route], is_applied: Callable[[str], bool]) -> None:
         self._settings = settings
         self._routes = routes
-        self._is_stopped = is_stopped
+        self._is_applied = is_applied
         self._pause_factor = (1 - settings.sync_proof_share) / settings.sync_proof_share
         self._problems: dict[str, str] = {}
 
@@ -166,7 +168,7 @@ class Prover:
             due_at = dict.fromkeys((route.name for route in self._routes), 0.0)
             while time.monotonic() < ends:
                 for route in self._routes:
-                    if time.monotonic() < due_at[route.name] or self._is_stopped(route.topic):
+                    if time.monotonic() < due_at[route.name] or not self._is_applied(route.topic):
                         continue
                     begun = time.monotonic()
                     is_due = await self._step(route, provers, store, stores, cleanup)

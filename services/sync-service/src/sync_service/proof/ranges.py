@@ -58,6 +58,12 @@ class ProvenRanges:
             return unproven
         return min(range(len(self._ranges)), key=lambda place: self._ranges[place].proven_at or datetime.min)  # noqa: DTZ901 - all are proven
 
+    @property
+    def proven_since(self) -> datetime | None:
+        """Since when every range was found equal; None if one was not."""
+        times = [None if each.different else each.proven_at for each in self._ranges]
+        return None if None in times else min(time for time in times if time is not None)
+
     def lower(self, place: int) -> bytes | None:
         """The bound at which the range begins; None for the first one."""
         return self._ranges[place - 1].upper if place else None

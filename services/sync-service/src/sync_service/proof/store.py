@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from sync_service.kafka import gaps
 from sync_service.kafka.deadlines import answering
 from sync_service.proof.ranges import ProvenRange, ProvenRanges, RangeChange
 from sync_service.routes.config import Route
@@ -30,11 +31,23 @@ class Proof:
     problem: str | None
 
     @property
+    def age_seconds(self) -> float | None:
+        """The age of the oldest proof by this process's clock; None until every range was proven once."""
+        if self.oldest_at is None:
+            return None
+        return max(0.0, (datetime.now(UTC) - self.oldest_at).total_seconds())
+
+    @property
     def share(self) -> float:
         """The proven share of the rows, between 0 and 1."""
         compared = self.rows + self.different
         known = compared if self.oldest_at is not None else max(compared, self.source_rows, 1)
         return self.rows / known if known else 1.0
+
+
+def differs(proof: Proof | None) -> bool:
+    """Has a comparison found rows that differ?"""
+    return proof is not None and proof.different > 0
 
 
 class ProofStore:
@@ -76,6 +89,10 @@ class ProofStore:
     async def report(self, route: str, problem: str) -> None:
         async with answering(), self._engine.begin() as connection:
             await connection.execute(_REPORT, {"route": route, "problem": problem[:500]})
+
+    async def end_doubt(self, topic: str, proven_since: datetime) -> int:
+        """Delete the gaps that were found before every row was proven equal. Returns their number."""
+        return await gaps.forget(self._engine, topic, before=proven_since.replace(tzinfo=None))
 
     async def now(self) -> datetime:
         """By the clock of the database."""

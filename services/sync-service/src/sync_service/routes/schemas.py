@@ -9,7 +9,7 @@ from service_kit.schemas import RequestBody, ResponseBody, UtcDatetime
 from sync_service.apply.stops import StopCause
 from sync_service.kafka.stops import Stop
 
-RouteState = Literal["up to date", "catching up", "in doubt", "blocked", "stopped", "unknown"]
+RouteState = Literal["up to date", "catching up", "differs", "in doubt", "blocked", "stopped", "unknown"]
 
 # Kafka's own limits.
 _MOST_PARTITIONS, _LARGEST_OFFSET = 2**31 - 1, 2**63 - 1
@@ -96,7 +96,12 @@ class ResumedRoute(ResponseBody):
 
 
 def route_state(
-    lag: int | None, blocked_by: str | None, *, is_in_doubt: bool = False, stops: Sequence[Stop] = ()
+    lag: int | None,
+    blocked_by: str | None,
+    *,
+    is_in_doubt: bool = False,
+    differs: bool = False,
+    stops: Sequence[Stop] = (),
 ) -> RouteState:
     """`lag` is None while the broker does not answer, or if the topic does not exist."""
     if stops:
@@ -107,4 +112,6 @@ def route_state(
         return "unknown"
     if is_in_doubt:
         return "in doubt"
+    if differs:
+        return "differs"
     return "catching up" if lag else "up to date"

@@ -22,7 +22,8 @@ from sync_service.monitoring.pipeline.schemas import (
     Topic,
 )
 from sync_service.monitoring.pipeline.service import Pipeline, PipelineSnapshot, Probed, connector_of
-from sync_service.monitoring.status.schemas import as_gaps
+from sync_service.monitoring.status.schemas import as_gaps, as_proof
+from sync_service.proof.store import Proof, differs
 from sync_service.routes.schemas import as_stops, route_state
 from sync_service.runner import SyncRunner
 from sync_service.sinks.targets import Store
@@ -67,7 +68,14 @@ async def read_pipeline(*, _caller: SyncReader, pipeline: PipelineDep, request: 
             reason=snapshot.broker.reason,
         ),
         routes=[
-            _route(processor, topics.get(topic), snapshot, gaps=runner.gaps.of(topic), stops=runner.stops.of(topic))
+            _route(
+                processor,
+                topics.get(topic),
+                snapshot,
+                gaps=runner.gaps.of(topic),
+                stops=runner.stops.of(topic),
+                proof=runner.proofs.get(processor.route.name),
+            )
             for topic, processor in runner.processors.items()
         ],
         dead_letters_reason=snapshot.letters.reason,
@@ -98,6 +106,7 @@ def _route(
     *,
     gaps: Sequence[KnownGap],
     stops: Sequence[Stop],
+    proof: Proof | None,
 ) -> PipelineRoute:
     route, blocked_by = processor.route, processor.statistics.blocked_by
     lag = None if topic is None else topic.lag
@@ -111,7 +120,8 @@ def _route(
         target_name=route.target.name,
         gaps=as_gaps(gaps),
         stops=as_stops(stops),
-        state=route_state(lag, blocked_by, is_in_doubt=bool(gaps), stops=stops),
+        proof=as_proof(proof),
+        state=route_state(lag, blocked_by, is_in_doubt=bool(gaps), differs=differs(proof), stops=stops),
         lag=lag,
         done=None if topic is None else topic.done,
         open_dead_letters=None if snapshot.letters.value is None else snapshot.letters.value.get(route.topic, 0),

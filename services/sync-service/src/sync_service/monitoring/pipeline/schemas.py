@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from service_kit.schemas import ResponseBody, UtcDatetime
-from sync_service.monitoring.status.schemas import Gaps
+from sync_service.monitoring.status.schemas import Gaps, ProofOfRoute
 from sync_service.routes.schemas import RouteState, RouteStops
 from sync_service.sinks.targets import Store
 
@@ -105,9 +105,11 @@ class PipelineRoute(ResponseBody):
     )
     gaps: Gaps
     stops: RouteStops
+    proof: ProofOfRoute
     state: RouteState = Field(
         description="stopped: no event is applied (`stops`) until `POST /v1/routes/{name}/resume`. in doubt: events "
         "are applied, but some were deleted before they were read, were skipped, or are a TRUNCATE (`gaps`). "
+        "differs: a comparison has found rows that differ from the source (`proof`). "
         "`POST /v1/reconcile` with `repair` makes the copy equal to its source, and ends the doubt."
     )
 

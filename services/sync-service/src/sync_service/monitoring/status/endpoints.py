@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request
 from sync_service.kafka.gaps import KnownGap
 from sync_service.kafka.stops import Stop
 from sync_service.monitoring.status.lag import CachedLag
-from sync_service.monitoring.status.schemas import Latency, RouteStatus, Status, as_gaps
+from sync_service.monitoring.status.schemas import Latency, RouteStatus, Status, as_gaps, as_proof
+from sync_service.proof.store import Proof, differs
 from sync_service.routes.config import Route
 from sync_service.routes.schemas import as_stops, route_state
 from sync_service.runner import SyncRunner
@@ -39,6 +40,7 @@ async def status(request: Request) -> Status:
                 lag.get(topic),
                 gaps=runner.gaps.of(topic),
                 stops=runner.stops.of(topic),
+                proof=runner.proofs.get(processor.route.name),
             )
             for topic, processor in runner.processors.items()
         ],
@@ -61,7 +63,13 @@ def _without_details(reason: str | None) -> str | None:
 
 
 def _route_status(
-    route: Route, statistics: RouteStatistics, lag: int | None, *, gaps: Sequence[KnownGap], stops: Sequence[Stop]
+    route: Route,
+    statistics: RouteStatistics,
+    lag: int | None,
+    *,
+    gaps: Sequence[KnownGap],
+    stops: Sequence[Stop],
+    proof: Proof | None,
 ) -> RouteStatus:
     def milliseconds(share: float) -> float | None:
         seconds = percentile(statistics.latencies, share)
@@ -71,7 +79,7 @@ def _route_status(
         name=statistics.route,
         topic=route.topic,
         target=f"{route.target.store} {route.target.name}",
-        state=route_state(lag, statistics.blocked_by, is_in_doubt=bool(gaps), stops=stops),
+        state=route_state(lag, statistics.blocked_by, is_in_doubt=bool(gaps), differs=differs(proof), stops=stops),
         lag=lag,
         applied=statistics.outcomes["applied"],
         skipped=statistics.outcomes["skipped"],
@@ -84,4 +92,5 @@ def _route_status(
         blocked_by=_without_details(statistics.blocked_by),
         gaps=as_gaps(gaps),
         stops=as_stops(stops, with_details=False),
+        proof=as_proof(proof, with_details=False),
     )

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from service_kit.schemas import ResponseBody, UtcDatetime
 from sync_service.kafka import gaps
+from sync_service.proof.store import Proof
 from sync_service.routes.schemas import RouteState, RouteStops
 
 
@@ -53,6 +54,36 @@ Gaps = Annotated[
 ]
 
 
+class RouteProof(ResponseBody):
+    """What the comparisons that run all the time have proven (`SYNC_PROOF_SHARE`).
+
+    Each range of keys was compared at a time of its own; `oldest_at` is the first of these times.
+    """
+
+    rows: int = Field(description="Rows of the source that are equal in the copy.", examples=[1_204_331])
+    different: int = Field(description="Rows that differ, are missing, or are too many.", examples=[0])
+    share: float = Field(description="The proven share of the rows, from 0 to 1.", examples=[1.0])
+    oldest_at: UtcDatetime | None = Field(description="Null until every row was compared once.")
+    problem: str | None = Field(
+        description="Why no rows are compared at the moment; null if they are.", examples=["1,200 events wait"]
+    )
+
+
+def as_proof(found: Proof | None, *, with_details: bool = True) -> RouteProof | None:
+    """`problem` without details ends at its colon: details may name accounts and addresses."""
+    if found is None:
+        return None
+    problem = found.problem if with_details else found.problem and found.problem.partition(":")[0]
+    return RouteProof(
+        rows=found.rows, different=found.different, share=found.share, oldest_at=found.oldest_at, problem=problem
+    )
+
+
+ProofOfRoute = Annotated[
+    RouteProof | None, Field(description="Null until the first comparison, and if comparisons are off.")
+]
+
+
 class RouteStatus(ResponseBody):
     """Counts are of this process since its start; `lag` is that of its assigned partitions."""
 
@@ -75,6 +106,7 @@ class RouteStatus(ResponseBody):
     blocked_by: str | None = Field(description="The dependency that the route waits for; `/v1/pipeline` has its error.")
     gaps: Gaps
     stops: RouteStops
+    proof: ProofOfRoute
 
 
 class Status(ResponseBody):
