@@ -47,7 +47,7 @@ async def proof_of(comparison: ComparisonHarness, store: ProofStore) -> Proof:
 async def prove_all(route_prover: RouteProver) -> int:
     """Compare until every proof is young. Returns the number of compared ranges."""
     steps = 0
-    while await route_prover.step(ROWS):
+    while await route_prover.step(ROWS) is not None:
         steps += 1
     return steps
 
@@ -72,7 +72,7 @@ async def test_another_process_continues_with_what_is_not_proven(
 ) -> None:
     await comparison.both(NUMBERED)
     for _ in range(2):
-        assert await new_prover().step(ROWS)
+        assert await new_prover().step(ROWS) is not None
     assert (await proof_of(comparison, store)).rows == 2 * ROWS
     assert await prove_all(new_prover()) == 3
     assert await prove_all(new_prover()) == 0

@@ -57,9 +57,10 @@ class RouteProver:
         self._ranges: ProvenRanges | None = None
         self._looked_at = float("-inf")
 
-    async def step(self, rows_in_a_range: int = ROWS_IN_A_RANGE) -> bool:
-        """Compare the range whose proof is the oldest. False if no proof is old enough.
+    async def step(self, rows_in_a_range: int = ROWS_IN_A_RANGE) -> float | None:
+        """Compare the range whose proof is the oldest. None if no proof is old enough.
 
+        Returns the seconds of the comparison, without those for rows that differ, which are mostly waiting.
         Raises `CannotCompare`, `Unavailable`.
         """
         if self._ranges is None:
@@ -67,14 +68,14 @@ class RouteProver:
         place, begun = self._ranges.oldest, await self._store.now()
         proven_at = self._ranges[place].proven_at
         if proven_at is not None and (begun - proven_at).total_seconds() < PROOF_SECONDS:
-            return False
+            return None
         await self._look_at_route(self._ranges)
         await self._split(self._ranges, place, rows_in_a_range)
         report = await self._compare(self._ranges, place)
         if report is not None:
             await self._note(self._ranges, place, report, begun)
         await self._merge(self._ranges, place, rows_in_a_range)
-        return True
+        return 0.0 if report is None else report.seconds - report.rechecking_seconds
 
     async def _look_at_route(self, ranges: ProvenRanges) -> None:
         """Raises `CannotCompare` if too many events wait."""
@@ -161,8 +162,8 @@ class Prover:
                     log.debug("this process proves no copies", reason=type(error).__name__)
                 await asyncio.sleep(LOCK_SECONDS)
 
-    async def _prove_for(self, seconds: float, stores: ComparisonStores) -> None:
-        store, ends = ProofStore(stores.engine), time.monotonic() + seconds
+    async def _prove_for(self, duration: float, stores: ComparisonStores) -> None:
+        store, ends = ProofStore(stores.engine), time.monotonic() + duration
         async with AsyncExitStack() as cleanup:
             provers: dict[str, RouteProver] = {}
             due_at = dict.fromkeys((route.name for route in self._routes), 0.0)
@@ -170,11 +171,9 @@ class Prover:
                 for route in self._routes:
                     if time.monotonic() < due_at[route.name] or not self._is_applied(route.topic):
                         continue
-                    begun = time.monotonic()
-                    is_due = await self._step(route, provers, store, stores, cleanup)
-                    took = time.monotonic() - begun
-                    due_at[route.name] = 0.0 if is_due else time.monotonic() + IDLE_SECONDS
-                    await asyncio.sleep(took * self._pause_factor)
+                    seconds = await self._step(route, provers, store, stores, cleanup)
+                    due_at[route.name] = time.monotonic() + IDLE_SECONDS if seconds is None else 0.0
+                    await asyncio.sleep((seconds or 0.0) * self._pause_factor)
                 await asyncio.sleep(0.1)
 
     async def _step(
@@ -184,16 +183,16 @@ class Prover:
         store: ProofStore,
         stores: ComparisonStores,
         cleanup: AsyncExitStack,
-    ) -> bool:
+    ) -> float | None:
         try:
             if route.name not in provers:
                 provers[route.name] = await self._prover(route, store, stores, cleanup)
-            is_due = await provers[route.name].step()
+            seconds = await provers[route.name].step()
         except (CannotCompare, Unavailable) as error:
             await self._report(route, store, str(error))
-            return False
+            return None
         self._problems.pop(route.name, None)
-        return is_due
+        return seconds
 
     async def _prover(
         self, route: Route, store: ProofStore, stores: ComparisonStores, cleanup: AsyncExitStack

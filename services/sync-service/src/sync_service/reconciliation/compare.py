@@ -205,7 +205,9 @@ class Comparison:
 
     async def _confirmed(self, suspects: Suspects) -> list[ConfirmedDifference]:
         """Recheck rows. Those that still change are noted."""
+        begun = time.monotonic()
         result = await recheck(self._target, self._topic, suspects, self._options.pauses)
+        self.report.rechecking_seconds += time.monotonic() - begun
         self.report.is_lagging |= result.is_lagging
         for difference in result.unsettled:
             self.report.note(difference, "unsettled")

@@ -38,6 +38,7 @@ class RouteReport:
 
     `rows` is the number of compared source rows. `gaps_closed` counts gaps that put the copy in doubt until this
     comparison. `is_lagging`: the sync made no progress, so it is unknown whether unsettled rows differ.
+    `rechecking_seconds` of the `seconds` were spent on rows that differed, mostly waiting for their events.
     `repairs_planned` is the number of rows to repair, if a repair was requested. If it is more than `repairs_allowed`,
     nothing is changed. `problem` is why the route could not be compared.
     """
@@ -59,6 +60,7 @@ class RouteReport:
     is_lagging: bool = False
     gaps_closed: int = 0
     seconds: float = 0.0
+    rechecking_seconds: float = 0.0
     examples: list[Example] = field(default_factory=list)
 
     @property
