@@ -37,7 +37,9 @@ class Container:
     def data(self) -> Path:
         return self.folder / "data"
 
-    def start(self, *, interrupted: bool = False, password: str = "phrase", fails: str = "") -> str:
+    def start(
+        self, *, interrupted: bool = False, password: str = "phrase", key: str = "a2V5a2V5", fails: str = ""
+    ) -> str:
         own = ROOT / "infra" / self.store
         for script in (ROOT / "infra/first-start.sh", own / "start.sh"):
             shutil.copy(script, self.folder)
@@ -48,7 +50,7 @@ class Container:
                 "DATA": str(self.data),
                 "TANDEM_DATA": str(self.data),
                 "TANDEM_KEY": str(self.folder / "replica-set.key"),
-                "MONGO_REPLICA_SET_KEY": "a2V5",
+                "MONGO_REPLICA_SET_KEY": key,
                 "MYSQL_ROOT_PASSWORD": password,
                 "MONGO_INITDB_ROOT_PASSWORD": password,
                 "INITIALIZED": str(own / "initialized.sh"),
@@ -116,4 +118,11 @@ def test_key_of_the_replica_set_is_private(tmp_path: Path, container: Container)
     if container.store == "mongo":
         container.start()
         key = tmp_path / "replica-set.key"
-        assert (key.read_text(), key.stat().st_mode & 0o077) == ("a2V5", 0)
+        assert (key.read_text(), key.stat().st_mode & 0o077) == ("a2V5a2V5", 0)
+
+
+@pytest.mark.parametrize("key", ["ab!$", "short", "a" * 1025, "two\nlines"])
+def test_invalid_key_of_the_replica_set_is_refused_before_the_first_start(container: Container, key: str) -> None:
+    if container.store == "mongo":
+        container.start(key=key, fails="MONGO_REPLICA_SET_KEY must have 6 to 1024 characters of base64")
+        assert container.files == set()
