@@ -13,8 +13,10 @@ from support.polling import eventually
 from sync_service.kafka.gaps import Gap, Gaps
 from sync_service.proof import prover
 from sync_service.proof.prover import Prover, RouteProver
+from sync_service.proof.ranges import ProvenRange, RangeChange
 from sync_service.proof.store import Proof, ProofStore
 from sync_service.reconciliation.topic_progress import TopicProgress
+from sync_service.sinks.base import Unavailable
 from sync_service.sinks.rows import CannotCompare
 
 ROWS = 7
@@ -130,6 +132,19 @@ async def test_ranges_follow_the_rows_that_come_and_go(
     assert len(rows) <= 12
     proof = await proof_of(comparison, store)
     assert (proof.rows, proof.different, proof.share) == (55, 0, 1.0)
+
+
+async def test_change_of_ranges_is_stored_whole_or_not_at_all(
+    comparison: ComparisonHarness, store: ProofStore, new_prover: NewProver
+) -> None:
+    await comparison.both(NUMBERED)
+    await prove_all(new_prover())
+    before = await store.load(comparison.route)
+    impossible = ProvenRange(before[1].number, None, rows=2**70)
+    with pytest.raises(Unavailable):
+        await store.change(comparison.route.name, RangeChange([impossible], [before[0].number]))
+    after = await store.load(comparison.route)
+    assert [after[place] for place in range(len(after))] == [before[place] for place in range(len(before))]
 
 
 async def test_nothing_stays_proven_of_a_route_that_copies_other_fields(

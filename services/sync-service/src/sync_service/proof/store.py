@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sync_service.kafka import gaps
 from sync_service.kafka.deadlines import answering
@@ -51,10 +51,11 @@ def differs(proof: Proof | None) -> bool:
 
 
 class ProofStore:
-    """All methods raise `Unavailable`. `engine` commits each statement."""
+    """All methods raise `Unavailable`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+        # The engine of the sinks commits each statement.
+        self._engine = engine.execution_options(isolation_level="READ COMMITTED")
 
     async def load(self, route: Route) -> ProvenRanges:
         """The ranges of the route. If it compares other fields than before, nothing is proven."""
@@ -76,10 +77,10 @@ class ProofStore:
     async def change(self, route: str, change: RangeChange) -> None:
         async with answering(), self._engine.begin() as connection:
             if change.deleted:
-                await _execute_many(
-                    connection, _DELETE_RANGE, [{"route": route, "number": number} for number in change.deleted]
+                await connection.execute(
+                    _DELETE_RANGE, [{"route": route, "number": number} for number in change.deleted]
                 )
-            await _execute_many(connection, _STORE_RANGE, [_values(route, each) for each in change.stored])
+            await connection.execute(_STORE_RANGE, [_values(route, each) for each in change.stored])
 
     async def note(self, route: str, *, source_rows: int) -> None:
         """The route can be compared, and has about this number of rows."""
@@ -140,19 +141,13 @@ _STORE_RANGE = text(
 _SELECT_PROOFS = text(
     "SELECT sync_proofs.route, sync_proofs.source_rows, problem, SUM(ranges.source_rows) AS compared, "
     "SUM(different_rows) AS different, MIN(proven_at) AS oldest_at, "
-    "COUNT(proven_at) < GREATEST(COUNT(*), 1) OR MAX(number) IS NULL AS unproven "
+    "COUNT(proven_at) < COUNT(*) AS unproven "
     "FROM sync_proofs LEFT JOIN sync_proven_ranges AS ranges ON ranges.route = sync_proofs.route "
     "GROUP BY sync_proofs.route, sync_proofs.source_rows, problem"
 )
 
 
-async def _execute_many(
-    connection: AsyncConnection, statement: TextClause, rows: Sequence[Mapping[str, object]]
-) -> None:
-    await connection.execute(statement, [dict(row) for row in rows])
-
-
-def _values(route: str, each: ProvenRange) -> Mapping[str, object]:
+def _values(route: str, each: ProvenRange) -> dict[str, object]:
     return {
         "route": route,
         "number": each.number,
