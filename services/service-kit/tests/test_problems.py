@@ -10,15 +10,13 @@ from fastapi import APIRouter, FastAPI, Request, Response
 
 from service_kit.application import create_application
 from service_kit.health import NotReady
-from service_kit.middleware import MAX_QUERY_BYTES
+from service_kit.middleware import MAX_BODY_BYTES, MAX_QUERY_BYTES
 from service_kit.pagination import set_link_header
 from service_kit.problems import MAX_ERRORS, NotFound
 from service_kit.schemas import RequestBody
 from service_kit.settings import ServiceSettings
 
 router = APIRouter(prefix="/v1")
-
-MAX_BODY_BYTES = 64 * 1024
 
 
 class Thing(RequestBody):
@@ -75,7 +73,7 @@ async def client(dependency: dict[str, Exception | None]) -> AsyncIterator[httpx
         title="things",
         description="",
         version="1",
-        settings=ServiceSettings(port=1, gateway_prefix="/api/things", max_body_bytes=MAX_BODY_BYTES),
+        settings=ServiceSettings(port=1, gateway_prefix="/api/things"),
         lifespan=lifespan,
         routers=[router],
         readiness=lambda _app: {"store": check},

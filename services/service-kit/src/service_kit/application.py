@@ -14,6 +14,7 @@ from service_kit.event_loop import EventLoopMetrics
 from service_kit.health import ReadinessCheck, health_router
 from service_kit.metrics import HttpMetrics, new_registry
 from service_kit.middleware import (
+    MAX_BODY_BYTES,
     BodyLimitMiddleware,
     GatewayPrefixMiddleware,
     NoStoreMiddleware,
@@ -76,7 +77,7 @@ def create_application(
     # `TaskEnded`: a task that the request awaited was cancelled. The next request starts it again.
     install_problem_handlers(app, (*unavailable_on, TaskEnded))
     # The middleware that is added last is the outermost.
-    app.add_middleware(BodyLimitMiddleware, limit=settings.max_body_bytes)
+    app.add_middleware(BodyLimitMiddleware, limit=MAX_BODY_BYTES)
     app.add_middleware(QueryTextMiddleware)
     app.add_middleware(NoStoreMiddleware)
     app.add_middleware(RequestContextMiddleware, metrics=HttpMetrics(registry))

@@ -16,6 +16,8 @@ from service_kit.trace_context import begin_span
 
 log = structlog.get_logger(__name__)
 
+# The gateway has the same limit (client_max_body_size in infra/gateway/templates).
+MAX_BODY_BYTES = 1024 * 1024
 # More than any list of parameters needs, and more than nginx accepts; each parameter costs time.
 MAX_QUERY_BYTES = 16 * 1024
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})

@@ -116,12 +116,6 @@ class ServiceSettings(EnvironmentSettings):
     gateway_prefix: str = Field(
         default="", description="Path under which the gateway publishes the service, for OpenAPI's `servers`."
     )
-    max_body_bytes: int = Field(
-        default=64 * 1024,
-        ge=16 * 1024,
-        le=1024 * 1024,
-        description="Largest body of a request; a larger one gets 413. The gateway's limit is 1 MiB.",
-    )
     trusted_proxies: Networks = Field(
         default=(),
         description="Addresses or networks, separated by commas, whose `X-Forwarded-For` is trusted.",

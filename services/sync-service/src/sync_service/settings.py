@@ -16,8 +16,6 @@ class Settings(KafkaSettings, ServiceSettings):
 
     port: int = Field(default=8003, ge=1, le=65535)
     gateway_prefix: str = "/api/sync"
-    # A resume may name 2,000 offsets, in about 110 kB.
-    max_body_bytes: int = Field(default=256 * 1024, ge=16 * 1024, le=1024 * 1024)
     mysql_url: MysqlAddress = Field(description="`mysql://user:password@host:port/schema`")
     mongodb_url: MongodbAddress = Field(description="`mongodb://host:port/database?replicaSet=…`")
     auth_jwks_url: AnyHttpUrl = Field(description="The URL of auth-service's key set, without the gateway.")

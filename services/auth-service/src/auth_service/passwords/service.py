@@ -74,7 +74,7 @@ class PasswordService:
     async def reset(self, reset: PasswordReset, client: ClientInfo) -> None:
         """Set a new password with a mailed token, and end all sessions. It does not log the user in.
 
-        A token costs one hash: of concurrent requests with it one goes on. Raises `InvalidResetToken`, and
+        A token costs one hash: of concurrent requests with it one continues. Raises `InvalidResetToken`, and
         `PasswordTooWeak` and `ServiceUnavailable`, which do not use up the token.
         """
         tokens, purpose = OneTimeTokenRepository, Purpose.RESET_PASSWORD
