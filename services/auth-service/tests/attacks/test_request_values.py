@@ -2,8 +2,9 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 import httpx
@@ -77,6 +78,9 @@ IGNORED = {"scope", "client_id", "client_secret"}
 
 FIELDS = [(endpoint, name) for endpoint, body in BODIES.items() for name in body]
 
+# pydantic gives email-validator addresses up to this length.
+_LONGEST_NORMALISED = 2048
+
 HOSTILE = (
     "' OR '1'='1' -- ",
     "'; DROP TABLE users; -- ",
@@ -112,7 +116,11 @@ def call(
         return client.request(method, url, content=form, headers={"Content-Type": "application/x-www-form-urlencoded"})
     own_page = {"X-Tandem-Browser": "1", "Sec-Fetch-Site": "same-origin"}
     headers = {**bearer(user), **own_page, "Content-Type": "application/json"}
-    return client.request(method, url, content=json.dumps(body), headers=headers)
+    try:
+        content = json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        content = json.dumps(body).encode()
+    return client.request(method, url, content=content, headers=headers)
 
 
 async def stored(rows: AsyncEngine) -> list[tuple[str, int]]:
@@ -145,6 +153,32 @@ async def test_text_of_10_000_characters_is_refused_and_not_stored(
         assert status in {401, 422}
         assert len(answer.content) < 2_000, "the text must not be echoed"
     assert await stored(rows) == before
+
+
+@pytest.mark.parametrize(("endpoint", "name"), FIELDS, ids=lambda each: each if isinstance(each, str) else each[1])
+async def test_a_body_full_of_combining_marks_is_refused_without_a_normalisation(
+    client: httpx.AsyncClient,
+    insider: RegisteredUser,
+    monkeypatch: pytest.MonkeyPatch,
+    endpoint: tuple[str, str],
+    name: str,
+) -> None:
+    """Its time grows with the square of the number of marks: it would stop the event loop for minutes."""
+    normalise, long = unicodedata.normalize, []
+
+    def watched(form: Literal["NFC", "NFD", "NFKC", "NFKD"], given: str) -> str:
+        if len(given) <= _LONGEST_NORMALISED:
+            return normalise(form, given)
+        long.append(len(given))
+        return given
+
+    monkeypatch.setattr(unicodedata, "normalize", watched)
+    # A form has three bytes for each one of UTF-8.
+    count = 80_000 if endpoint[1] == "/v1/token" else 250_000
+    marks = "a" + "\u0345" * count + "\u0301" * count + "@x.com"
+    answer = await call(client, endpoint, insider, {**BODIES[endpoint], name: marks})
+    assert problem(answer)[0] in {401, 422}
+    assert long == []
 
 
 @pytest.mark.parametrize(("endpoint", "name"), FIELDS, ids=lambda each: each if isinstance(each, str) else each[1])

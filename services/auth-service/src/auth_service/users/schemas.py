@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, EmailStr, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from auth_service.users.addresses import fold_address
+from auth_service.users.addresses import MAX_ADDRESS_LENGTH, fold_address
 from service_kit.roles import Role
 from service_kit.schemas import ResponseBody, UtcDatetime, UuidStr
 
@@ -38,9 +38,13 @@ DisplayName = Annotated[
     AfterValidator(_printable),
     Field(description="Visible text: no control or formatting characters, not only spaces.", examples=["Ada Lovelace"]),
 ]
-# In the form of `canonical_address`.
+# In the form of `canonical_address`. A longer text is refused as it is: `_folded` runs first, and the form of one that
+# has become longer is refused, too.
 Email = Annotated[
-    EmailStr, StringConstraints(max_length=254), BeforeValidator(_folded), Field(examples=["ada@example.com"])
+    EmailStr,
+    StringConstraints(max_length=MAX_ADDRESS_LENGTH),
+    BeforeValidator(_folded),
+    Field(examples=["ada@example.com"]),
 ]
 
 
