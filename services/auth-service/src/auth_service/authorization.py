@@ -32,7 +32,7 @@ async def _scoped_caller(
     try:
         require_scopes(caller.scopes, needed.scopes)
     except InsufficientScope:
-        async with database.transaction() as session:
+        async with database.transaction(caller.user.id) as session:
             wanted = f"{request.method} {request.scope['route'].path}"
             await audit.record_repeated(
                 session, Event.AUTHZ_FAIL, client, user_id=caller.user.id, actor_id=caller.user.id, wanted=wanted

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, cast
+from weakref import WeakValueDictionary
 
 import uuid_utils
 from sqlalchemy import CursorResult, DateTime, Delete, Dialect, Update
@@ -19,6 +20,10 @@ from service_kit.problems import Problem, ServiceUnavailable
 
 # A client gets a 503 within three seconds, however MySQL fails to answer.
 TRANSACTION_SECONDS = 2.5
+
+# Of the 10 connections of the pool. Requests without a token get 7 (`limits.anonymous_database`), so one is left for
+# other accounts.
+CONNECTIONS_PER_ACCOUNT = 2
 
 # The key of a session's actions after its commit.
 _AFTER_COMMIT = "after_commit"
@@ -91,6 +96,8 @@ class Database:
         self.engine = engine
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
         self._reading_sessions = async_sessionmaker(reading_engine, expire_on_commit=False)
+        # By the id of an account, while requests of it use or wait for one.
+        self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
@@ -102,13 +109,15 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def transaction(self, caller_id: str | None = None) -> AsyncIterator[AsyncSession]:
         """A session that is committed at the end of the block, or rolled back on an exception.
 
+        `caller_id` is the account of the request's access token. Its requests wait for each other before they take a
+        connection: those that wait for the account's row would otherwise hold all of them.
         A `Problem` with `commits_transaction` is committed, too. Raises `ServiceUnavailable` after
-        `TRANSACTION_SECONDS`.
+        `TRANSACTION_SECONDS`, which include the wait for a connection.
         """
-        async with deadline(), self._sessions() as session:
+        async with deadline(), self._place(caller_id), self._sessions() as session:
             try:
                 yield session
             except Problem as problem:
@@ -116,6 +125,14 @@ class Database:
                     await _commit(session)
                 raise
             await _commit(session)
+
+    @asynccontextmanager
+    async def _place(self, caller_id: str | None) -> AsyncIterator[None]:
+        if caller_id is None:
+            yield
+            return
+        async with self._places.setdefault(caller_id, asyncio.Semaphore(CONNECTIONS_PER_ACCOUNT)):
+            yield
 
 
 async def _commit(session: AsyncSession) -> None:

@@ -53,7 +53,7 @@ class AdministrationService:
         self, wanted: UserFilter, actor: User, client: ClientInfo, *, before_id: str | None, limit: int
     ) -> Sequence[User]:
         """Newest first. The audit trail records who reads, and by which filters."""
-        async with self.database.transaction() as session:
+        async with self.database.transaction(actor.id) as session:
             await self.audit.record_repeated(
                 session, Event.SENSITIVE_READ, client, actor_id=actor.id, what=f"users{wanted.names}"
             )
@@ -63,7 +63,7 @@ class AdministrationService:
 
     async def read(self, user_id: str, actor: User, client: ClientInfo) -> User:
         """The audit trail records who reads whom. Raises `UserNotFound`."""
-        async with self.database.transaction() as session:
+        async with self.database.transaction(actor.id) as session:
             user = await UserRepository(session).get_by_id(user_id)
             if user is None:
                 raise UserNotFound
@@ -84,7 +84,7 @@ class AdministrationService:
         verified_hash = None
         if _is_sensitive(_changed_fields(change, await self._present(user_id))):
             verified_hash = await self.reauthenticator.verify(actor, change.current_password, client)
-        async with self.database.transaction() as session:
+        async with self.database.transaction(actor.id) as session:
             users = UserRepository(session)
             admins = await users.lock_active_admins()
             if verified_hash is not None:
@@ -133,7 +133,7 @@ class AdministrationService:
         """
         await self._present(user_id)
         verified_hash = await self.reauthenticator.verify(actor, password, client)
-        async with self.database.transaction() as session:
+        async with self.database.transaction(actor.id) as session:
             users = UserRepository(session)
             admins = await users.lock_active_admins()
             await self.reauthenticator.accept_from(session, actor, verified_hash)

@@ -44,7 +44,7 @@ class EmailAddressService:
             Subject(self.limits.email_change_account, user.id),
             Subject(self.limits.mail_address, client.network),
         ]
-        async with self.database.transaction() as session:
+        async with self.database.transaction(user.id) as session:
             return await self.limiter.take(session, counted)
 
     async def change(self, session: AsyncSession, user: User, email: str) -> None:
@@ -131,7 +131,7 @@ class EmailAddressService:
 
     async def resend(self, caller: User, client: ClientInfo) -> RateLimit:
         """Mail another token for an unconfirmed address, if the user has one. Raises `TooManyRequests`."""
-        async with self.database.transaction() as session:
+        async with self.database.transaction(caller.id) as session:
             counted = [
                 Subject(self.limits.mail_account, caller.id),
                 Subject(self.limits.mail_address, client.network),

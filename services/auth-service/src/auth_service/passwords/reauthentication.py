@@ -48,11 +48,11 @@ class Reauthenticator:
             raise ReauthenticationRequired(
                 "Your email address was restored. Choose a new password first, with a mail to that address."
             )
-        async with self.database.transaction() as session:
+        async with self.database.transaction(user.id) as session:
             limit = await self.limiter.take(session, [self.limits.guesses_with_token(user.id)])
         verified_hash = user.credential.password_hash
         if not await self.hasher.verify(password, verified_hash, rank=limit.used - 1):
-            async with self.database.transaction() as session:
+            async with self.database.transaction(user.id) as session:
                 await self.audit.record(session, event, client, user_id=user.id, reason="reauthentication-failed")
             raise wrong()
         return verified_hash

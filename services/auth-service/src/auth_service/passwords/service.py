@@ -49,11 +49,11 @@ class PasswordService:
         verified_hash = await self.reauthenticator.verify(
             user, change.current_password, client, wrong=WrongCurrentPassword, event=Event.PASSWORD_CHANGE_FAIL
         )
-        async with self.database.transaction() as session:
+        async with self.database.transaction(user.id) as session:
             # Each change sends a mail, and costs another hash.
             limit = await self.limiter.take(session, [Subject(self.limits.password_change_account, user.id)])
         new_hash = await self.hasher.hash(change.new_password, rank=limit.used - 1)
-        async with self.database.transaction() as session:
+        async with self.database.transaction(user.id) as session:
             changed = await UserRepository(session).lock(user.id)
             if changed is None or not changed.is_active:
                 raise WrongCurrentPassword  # it was deactivated or deleted in the meantime

@@ -47,7 +47,7 @@ class ProfileService:
             verified_hash = await self.reauthenticator.verify(caller, change.current_password, client)
             if change.email != caller.email:
                 report(await self.addresses.take_change(caller, client))
-        async with self.database.transaction() as session:
+        async with self.database.transaction(caller.id) as session:
             users = UserRepository(session)
             user = await _existing(users, caller.id)
             fields = _changed_fields(change, user)
@@ -72,7 +72,7 @@ class ProfileService:
 
     async def export(self, user_id: str, client: ClientInfo) -> tuple[AsyncIterator[str], RateLimit]:
         """The JSON of an `Export` in chunks. Raises `TooManyRequests`."""
-        async with self.database.transaction() as session:
+        async with self.database.transaction(user_id) as session:
             limit = await self.limiter.take(session, [Subject(self.limits.export_account, user_id)])
             user = await _existing(UserRepository(session), user_id)
             profile = await exported_profile(session, user, self.clock())
@@ -82,7 +82,7 @@ class ProfileService:
     async def delete(self, caller: User, password: str | None, client: ClientInfo) -> None:
         """Delete the account permanently. Raises `ReauthenticationRequired`, `TooManyRequests`, `LastAdmin`."""
         verified_hash = await self.reauthenticator.verify(caller, password, client)
-        async with self.database.transaction() as session:
+        async with self.database.transaction(caller.id) as session:
             users = UserRepository(session)
             admins = await users.lock_active_admins()
             user = await _existing(users, caller.id)

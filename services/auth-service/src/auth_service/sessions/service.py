@@ -172,7 +172,7 @@ class SessionService:
 
     async def end(self, session_id: str, user_id: str, client: ClientInfo) -> None:
         """End one session of this user. Raises `SessionNotFound`."""
-        async with self.database.transaction() as session:
+        async with self.database.transaction(user_id) as session:
             user = await UserRepository(session).lock(user_id)
             if user is None or not await SessionRepository(session).end(session_id, user_id, self.clock()):
                 raise SessionNotFound
@@ -181,7 +181,7 @@ class SessionService:
 
     async def end_all(self, user_id: str, client: ClientInfo) -> None:
         """End all sessions of this user, and revoke all access tokens in every service."""
-        async with self.database.transaction() as session:
+        async with self.database.transaction(user_id) as session:
             user = await UserRepository(session).lock(user_id)
             if user is not None:
                 await self.revoke(session, user)
