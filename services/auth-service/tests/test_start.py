@@ -333,14 +333,47 @@ async def test_addresses_of_the_last_release_get_the_form_in_which_they_are_comp
         assert tokens.status_code == 200, "by the username"
 
 
-async def test_migration_of_the_addresses_continues_after_a_kill(empty_schema: str) -> None:
+SCHEMA = text(
+    "SELECT table_name, column_name, ordinal_position, column_type, is_nullable, collation_name, NULL"
+    " FROM information_schema.columns WHERE table_schema = DATABASE()"
+    " UNION ALL SELECT table_name, index_name, seq_in_index, column_name, non_unique, NULL, index_type"
+    " FROM information_schema.statistics WHERE table_schema = DATABASE() ORDER BY 1, 2, 3, 4"
+)
+
+
+@pytest.mark.parametrize(
+    ("revision", "last_steps"),
+    [
+        ("0003", ["DROP TABLE held_usernames"]),
+        ("0003", ["DROP INDEX ix_held_usernames_held_until ON held_usernames"]),
+        ("0004", ["DROP INDEX ix_one_time_tokens_email ON one_time_tokens"]),
+        ("0005", ["DROP INDEX ix_outbox_due_at ON outbox", "DROP INDEX ix_outbox_died_at ON outbox"]),
+        ("0006", []),
+        ("0007", ["ALTER TABLE one_time_tokens DROP COLUMN claimed_until"]),
+        ("0008", ["CREATE INDEX ix_refresh_tokens_session_id ON refresh_tokens (session_id)"]),
+        (
+            "0008",
+            [
+                "CREATE INDEX ix_refresh_tokens_session_id ON refresh_tokens (session_id)",
+                "DROP INDEX ix_refresh_tokens_age ON refresh_tokens",
+            ],
+        ),
+        ("0009", []),
+    ],
+)
+async def test_migration_continues_after_a_kill(empty_schema: str, revision: str, last_steps: list[str]) -> None:
+    """Undo the last steps, and the revision, which Alembic stores after them."""
     await prepare(settings_for(empty_schema))
     engine = create_engine(empty_schema)
     async with engine.begin() as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = '0009'"))
+        schema = (await connection.execute(SCHEMA)).all()
+        for step in last_steps:
+            await connection.execute(text(step))
+        await connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
     await prepare(settings_for(empty_schema))
     async with engine.connect() as connection:
-        assert await connection.scalar(text("SELECT version_num FROM alembic_version")) != "0009"
+        assert await connection.scalar(text("SELECT version_num FROM alembic_version")) != revision
+        assert (await connection.execute(SCHEMA)).all() == schema
     await engine.dispose()
 
 

@@ -3,13 +3,15 @@
 import sqlalchemy as sa
 from alembic import op
 
+from service_kit.migrations import add_column
+
 revision = "0007"
 down_revision = "0006"
 
 
 def upgrade() -> None:
     # The default serves replicas of the previous release, which do not know the column.
-    op.add_column("users", sa.Column("ended_sessions", sa.String(4000, collation="ascii_bin"), nullable=True))
+    add_column("users", sa.Column("ended_sessions", sa.String(4000, collation="ascii_bin"), nullable=True))
 
 
 def downgrade() -> None:

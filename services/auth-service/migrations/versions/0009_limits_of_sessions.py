@@ -2,16 +2,18 @@
 
 from alembic import op
 
+from service_kit.migrations import create_index, drop_index
+
 revision = "0009"
 down_revision = "0008"
 
 
 def upgrade() -> None:
-    op.create_index("ix_sessions_begun", "sessions", ["user_id", "created_at"])
-    op.create_index("ix_sessions_used", "sessions", ["user_id", "ended_at", "last_used_at"])
-    op.create_index("ix_refresh_tokens_age", "refresh_tokens", ["session_id", "created_at"])
+    create_index("ix_sessions_begun", "sessions", ["user_id", "created_at"])
+    create_index("ix_sessions_used", "sessions", ["user_id", "ended_at", "last_used_at"])
+    create_index("ix_refresh_tokens_age", "refresh_tokens", ["session_id", "created_at"])
     # The new one begins with the same column, so that it serves the foreign key, too.
-    op.drop_index("ix_refresh_tokens_session_id", "refresh_tokens")
+    drop_index("ix_refresh_tokens_session_id", "refresh_tokens")
 
 
 def downgrade() -> None:

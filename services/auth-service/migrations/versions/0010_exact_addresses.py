@@ -10,6 +10,7 @@ from alembic import op
 from sqlalchemy.dialects import mysql
 
 from auth_service.users.addresses import canonical_address
+from service_kit.migrations import add_column, has_index
 
 revision = "0010"
 down_revision = "0009"
@@ -38,10 +39,8 @@ def upgrade() -> None:
     for table, key, column, null, index in ADDRESSES:
         _collate(table, column, null, index, EXACT)
         _bring_into_form(table, key, column)
-    columns = {each["name"] for each in sa.inspect(op.get_bind()).get_columns("outbox")}
-    if "is_confirmed" not in columns:
-        # The default serves replicas of the previous release, which do not count these mails.
-        op.add_column("outbox", sa.Column("is_confirmed", mysql.TINYINT(1), nullable=False, server_default="1"))
+    # The default serves replicas of the previous release, which do not count these mails.
+    add_column("outbox", sa.Column("is_confirmed", mysql.TINYINT(1), nullable=False, server_default="1"))
 
 
 def downgrade() -> None:
@@ -57,7 +56,7 @@ def _collate(table: str, column: str, null: str, index: tuple[str, str] | None, 
     """
     change = f"ALTER TABLE {table} MODIFY {column} VARCHAR(254) CHARACTER SET utf8mb4 COLLATE {collation} {null}"
     name, definition = index or (None, None)
-    if name in {each["name"] for each in sa.inspect(op.get_bind()).get_indexes(table)}:
+    if name and has_index(table, name):
         change += f", DROP INDEX {name}"
     op.execute(change)
     if definition:
