@@ -75,6 +75,7 @@ NO_LIMITS = dict.fromkeys(
         "AUTH_CHANGES_PER_ACCOUNT",
         "AUTH_PROFILE_CHANGES_PER_ACCOUNT",
         "AUTH_LOGINS_PER_ACCOUNT",
+        "AUTH_REFRESHES_PER_SESSION",
     ),
     "1000000",
 )

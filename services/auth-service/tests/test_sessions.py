@@ -434,22 +434,69 @@ async def test_logins_of_an_account_are_limited(
         assert (await client.post("/v1/login", json=login)).status_code == 200
 
 
-async def test_refreshes_leave_a_limited_number_of_tokens(
-    client: httpx.AsyncClient, registered: RegisteredUser, rows: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+async def _refresh_often(
+    client: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock, times: int
+) -> str:
+    """As fast as the limit allows. Returns the newest token."""
+    token = registered["refresh_token"]
+    for _ in range(times):
+        answer = await refresh(client, token)
+        if answer.status_code == 429:
+            clock.advance(seconds=int(answer.headers["retry-after"]))
+            answer = await refresh(client, token)
+        token = answer.raise_for_status().json()["refresh_token"]
+    return token
+
+
+async def test_reuse_of_a_token_ends_its_session_after_any_number_of_refreshes(
+    client: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock
 ) -> None:
-    monkeypatch.setattr("auth_service.sessions.service.KEPT_REFRESH_TOKENS", 5)
-    elsewhere = await log_in(client, registered)
-    tokens = [registered["refresh_token"]]
-    for _ in range(12):
-        tokens.append((await refresh(client, tokens[-1])).json()["refresh_token"])
-    async with rows.connect() as connection:
-        count = text("SELECT COUNT(*) FROM refresh_tokens WHERE session_id = :id")
-        assert await connection.scalar(count, {"id": _session_of(registered)}) == 5
-    # A token that is not known any more is of no use. The newest spent ones still end the session.
-    assert problem(await refresh(client, tokens[0])) == (401, "invalid-refresh-token")
-    assert problem(await refresh(client, tokens[-4])) == (401, "refresh-token-reused")
-    assert problem(await refresh(client, tokens[-1])) == (401, "invalid-refresh-token")
-    assert (await refresh(client, elsewhere["refresh_token"])).status_code == 200
+    """A thief who refreshes often must not make the owner's token unknown."""
+    thiefs = await _refresh_often(client, registered, clock, times=201)
+    assert problem(await refresh(client, registered["refresh_token"])) == (401, "refresh-token-reused")
+    assert problem(await refresh(client, thiefs)) == (401, "invalid-refresh-token")
+
+
+async def test_logout_with_a_token_of_long_ago_ends_its_session(
+    client: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock
+) -> None:
+    thiefs = await _refresh_often(client, registered, clock, times=201)
+    logout = await client.post("/v1/logout", json={"refresh_token": registered["refresh_token"]})
+    assert logout.status_code == 204
+    assert problem(await refresh(client, thiefs)) == (401, "invalid-refresh-token")
+
+
+async def test_refreshes_of_a_session_are_limited(
+    settings: Settings, clock: AdjustableClock, registered: RegisteredUser
+) -> None:
+    """All tokens of a session are kept."""
+    clock.freeze()
+    async with running_app(settings, clock, auth_refreshes_per_session=3) as app, client_of(app) as client:
+        elsewhere, token = await log_in(client, registered), registered["refresh_token"]
+        for _ in range(3):
+            clock.advance(seconds=1)
+            former, token = token, (await refresh(client, token)).json()["refresh_token"]
+        assert (await refresh(client, former)).json()["refresh_token"] == token, "a lost response costs nothing"
+        refused = await refresh(client, token)
+        assert problem(refused) == (429, "too-many-requests")
+        assert refused.headers["ratelimit-policy"] == '"refreshes-session";q=3;w=900'
+        assert int(refused.headers["retry-after"]) == 898
+        assert (await refresh(client, elsewhere["refresh_token"])).status_code == 200
+        clock.advance(seconds=898)
+        assert (await refresh(client, token)).status_code == 200
+
+
+async def test_refused_refresh_of_a_browser_keeps_its_cookie(
+    settings: Settings, clock: AdjustableClock, registered: RegisteredUser
+) -> None:
+    own_page = {"X-Tandem-Browser": "1", "Sec-Fetch-Site": "same-origin"}
+    login = {"login": registered["form"]["username"], "password": registered["form"]["password"]}
+    async with running_app(settings, clock, auth_refreshes_per_session=1) as app, client_of(app) as client:
+        (await client.post("/v1/browser/login", json=login, headers=own_page)).raise_for_status()
+        (await client.post("/v1/browser/refresh", headers=own_page)).raise_for_status()
+        refused = await client.post("/v1/browser/refresh", headers=own_page)
+        assert problem(refused) == (429, "too-many-requests")
+        assert "set-cookie" not in refused.headers
 
 
 async def test_user_ends_one_of_several_sessions(client: httpx.AsyncClient, registered: RegisteredUser) -> None:

@@ -377,7 +377,11 @@ async def test_migration_continues_after_a_kill(empty_schema: str, revision: str
     await engine.dispose()
 
 
-async def test_housekeeping_deletes_expired_rows(empty_schema: str, settings: Settings, new_form: NewForm) -> None:
+async def test_housekeeping_deletes_expired_rows(
+    empty_schema: str, settings: Settings, new_form: NewForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auth_service.housekeeping._BATCH_SIZE", 2)
+    monkeypatch.setattr("auth_service.housekeeping._SESSIONS_AT_A_TIME", 2)
     own = settings.model_copy(update={"mysql_url": SecretStr(empty_schema)})
     await prepare(own)
     clock = AdjustableClock()
@@ -396,8 +400,11 @@ async def test_housekeeping_deletes_expired_rows(empty_schema: str, settings: Se
 
     async with running_app(own, clock) as app, client_of(app) as client:
         form = new_form()
-        await client.post("/v1/register", json=form)
-        await client.post("/v1/login", json={"login": form["username"], "password": "wrong password"})
+        token = (await client.post("/v1/register", json=form)).json()["refresh_token"]
+        for _ in range(5):
+            token = (await client.post("/v1/refresh", json={"refresh_token": token})).json()["refresh_token"]
+        for password in (form["password"], form["password"], "wrong password"):
+            await client.post("/v1/login", json={"login": form["username"], "password": password})
         async with app.state.database.transaction() as session:
             await session.execute(insert(OutboxMail), dead_mail)
         await app.state.housekeeper.clean_up()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import ColumnElement, delete
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from auth_service.audit.models import AuditEvent
@@ -15,7 +15,7 @@ from auth_service.keys.service import KeyRing
 from auth_service.limits.models import LoginAttempts
 from auth_service.one_time_tokens.models import RETENTION, OneTimeToken
 from auth_service.outbox.models import OutboxMail
-from auth_service.sessions.models import Session
+from auth_service.sessions.models import RefreshToken, Session
 from auth_service.users.models import HeldUsername
 from service_kit.problems import ServiceUnavailable
 
@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 INTERVAL_SECONDS = 60.0
 # Rows of one DELETE statement, which limits how long it holds locks.
 _BATCH_SIZE = 1000
+_SESSIONS_AT_A_TIME = 100
 # Expired sessions are kept to detect reused refresh tokens, and for questions of users.
 _SESSION_RETENTION = timedelta(days=7)
 # Mails that could not be sent are kept without recipient and token, for questions of operators.
@@ -56,16 +57,30 @@ class Housekeeper:
         for table, expired in self._expired(self.clock()):
             while await self._delete_batch(table, expired):
                 pass
+        while await self._delete_sessions():
+            pass
 
     def _expired(self, now: datetime) -> Sequence[tuple[type[Table], ColumnElement[bool]]]:
         return (
-            (Session, Session.expires_at < now - _SESSION_RETENTION),
             (OneTimeToken, OneTimeToken.expires_at < now - RETENTION),
             (LoginAttempts, LoginAttempts.forgotten_at < now),
             (HeldUsername, HeldUsername.held_until < now),
             (AuditEvent, AuditEvent.created_at < now - self.audit_retention),
             (OutboxMail, OutboxMail.died_at < now - _DEAD_MAIL_RETENTION),
         )
+
+    async def _delete_sessions(self) -> bool:
+        """Delete expired sessions, after their refresh tokens: a long session has more than one statement may delete.
+
+        Returns whether more may be left.
+        """
+        expired = Session.expires_at < self.clock() - _SESSION_RETENTION
+        async with self.database.reading() as session:
+            ids = (await session.scalars(select(Session.id).where(expired).limit(_SESSIONS_AT_A_TIME))).all()
+        while await self._delete_batch(RefreshToken, RefreshToken.session_id.in_(ids)):
+            pass
+        await self._delete_batch(Session, Session.id.in_(ids))
+        return len(ids) >= _SESSIONS_AT_A_TIME
 
     async def _delete_batch(self, table: type[Table], expired: ColumnElement[bool]) -> bool:
         """Returns whether the batch was full, so that more rows may be left."""

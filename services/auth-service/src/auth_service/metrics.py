@@ -5,7 +5,7 @@ from typing import Literal, get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 LoginOutcome = Literal["succeeded", "failed", "unverified", "throttled"]
-RefreshOutcome = Literal["renewed", "invalid", "reused"]
+RefreshOutcome = Literal["renewed", "invalid", "reused", "throttled"]
 
 
 class AuthMetrics:
@@ -20,7 +20,7 @@ class AuthMetrics:
         )
         self._refreshes = Counter(
             "auth_refreshes",
-            "Refresh tokens presented: renewed, invalid, reused (which revokes the family).",
+            "Refresh tokens presented: renewed, invalid, reused (which revokes the family), throttled.",
             ["outcome"],
             registry=registry,
         )

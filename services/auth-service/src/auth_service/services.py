@@ -76,7 +76,11 @@ class Services:
             remembered=timedelta(seconds=settings.auth_remembered_session_seconds),
             refresh_grace=timedelta(seconds=settings.auth_refresh_grace_seconds),
         )
-        session_limits = SessionLimits(settings.auth_sessions_per_account, settings.auth_logins_per_account)
+        session_limits = SessionLimits(
+            open_sessions=settings.auth_sessions_per_account,
+            logins=settings.auth_logins_per_account,
+            refreshes=settings.auth_refreshes_per_session,
+        )
         sessions = SessionService(database, anonymous, access_tokens, lifetimes, session_limits, audit, clock, metrics)
         reauthenticator = Reauthenticator(database, hasher, limiter, limits, audit)
         addresses = EmailAddressService(database, anonymous, sessions, outbox, limiter, limits, audit, clock)

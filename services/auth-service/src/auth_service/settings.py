@@ -113,6 +113,11 @@ class Settings(MailSettings):
     auth_logins_per_account: int = Field(
         default=300, ge=1, description="Successful logins of an account in 15 minutes. A further one gets a 429."
     )
+    auth_refreshes_per_session: int = Field(
+        default=30,
+        ge=1,
+        description="Refreshes of a session during the lifetime of an access token. A further one gets a 429.",
+    )
     auth_sessions_per_account: int = Field(
         default=100,
         ge=1,

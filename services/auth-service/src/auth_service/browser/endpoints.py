@@ -26,7 +26,7 @@ from auth_service.sessions.problems import InvalidRefreshToken, RefreshTokenReus
 from auth_service.sessions.schemas import NO_STORE, Tokens
 from auth_service.sessions.service import SessionService
 from auth_service.users.schemas import UserProfile
-from service_kit.problems import ServiceUnavailable, problem_responses
+from service_kit.problems import ServiceUnavailable, TooManyRequests, problem_responses
 from service_kit.rate_limit import ReportRateLimitDep
 
 PATH = "/v1/browser"
@@ -110,7 +110,9 @@ async def log_in_in_browser(
     description="Like `/v1/refresh`. An invalid token's cookie is deleted.",
     responses={
         200: TOKENS_RESPONSE,
-        **problem_responses(CrossSiteRequest, InvalidRefreshToken, RefreshTokenReused, ServiceUnavailable),
+        **problem_responses(
+            CrossSiteRequest, InvalidRefreshToken, RefreshTokenReused, TooManyRequests, ServiceUnavailable
+        ),
     },
     openapi_extra=_EXTRA,
 )

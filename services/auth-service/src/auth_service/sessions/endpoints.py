@@ -30,7 +30,7 @@ from service_kit.pagination import (
     set_link_header,
     split_page,
 )
-from service_kit.problems import ServiceUnavailable, Unauthorized, ValidationFailed, problem_responses
+from service_kit.problems import ServiceUnavailable, TooManyRequests, Unauthorized, ValidationFailed, problem_responses
 from service_kit.schemas import Page, UuidStr, is_uuid
 from service_kit.tokens import InvalidToken
 
@@ -56,7 +56,9 @@ async def _session_id(session_id: Annotated[UuidStr, Path()]) -> str:
     ),
     responses={
         200: TOKENS_RESPONSE,
-        **problem_responses(InvalidRefreshToken, RefreshTokenReused, ValidationFailed, ServiceUnavailable),
+        **problem_responses(
+            InvalidRefreshToken, RefreshTokenReused, ValidationFailed, TooManyRequests, ServiceUnavailable
+        ),
     },
 )
 async def refresh(response: Response, body: Refresh, sessions: SessionServiceDep, client: ClientInfoDep) -> Tokens:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func, insert, select, tuple_, update
+from sqlalchemy import func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.client_info import ClientInfo
@@ -103,14 +103,15 @@ class SessionRepository:
         query = select(RefreshToken.spent_at).where(RefreshToken.token_hash == token_hash)
         return await self._session.scalar(query) is not None
 
-    async def forget_refresh_tokens(self, session_id: str, *, keep: int) -> None:
-        """Delete the refresh tokens of a session except the newest."""
-        of_session = RefreshToken.session_id == session_id
-        newest_first = select(RefreshToken.created_at).where(of_session).order_by(RefreshToken.created_at.desc())
-        # A derived table, because MySQL does not delete from a table that a subquery reads directly.
-        oldest = newest_first.limit(1).offset(keep).subquery()
-        forgotten = of_session & (RefreshToken.created_at <= select(oldest.c.created_at).scalar_subquery())
-        await self._session.execute(delete(table_of(RefreshToken)).where(forgotten))
+    async def refreshed_since(self, session_id: str, moment: datetime) -> tuple[int, datetime | None]:
+        """How many refresh tokens of a session were exchanged after a moment, and when the first of them was."""
+        # A successor is issued when its predecessor is exchanged. The token of the login has none.
+        issued = (RefreshToken.session_id == session_id) & (RefreshToken.created_at > moment)
+        begun = select(Session.created_at).where(Session.id == session_id).scalar_subquery()
+        issued &= RefreshToken.created_at > begun
+        row = await self._session.execute(select(func.count(), func.min(RefreshToken.created_at)).where(issued))
+        count, first = row.one()
+        return count, first
 
     async def add_refresh_token(self, token_hash: bytes, session_id: str, created_at: datetime) -> None:
         values = {"token_hash": token_hash, "session_id": session_id, "created_at": created_at}

@@ -27,8 +27,6 @@ from service_kit.tokens import MAX_TOKEN_SECONDS
 
 # So many ids fit into the column `users.ended_sessions`.
 _MAX_ENDED_SESSIONS = 100
-# The reuse of one of the newest refresh tokens of a session is detected; older ones are unknown.
-KEPT_REFRESH_TOKENS = 200
 # Surplus sessions that one login ends. A lower setting takes effect step by step.
 _MAX_SURPLUS = 50
 
@@ -55,16 +53,21 @@ class Refreshed:
 
 @dataclass(frozen=True)
 class SessionLimits:
-    """An account has at most `open_sessions`, and begins at most `logins` of them in a `window`."""
+    """An account has at most `open_sessions`, and begins at most `logins` of them in a `window`.
+
+    A session has at most `refreshes` in the lifetime of an access token.
+    """
 
     open_sessions: int
     logins: int
+    refreshes: int
     window: timedelta = timedelta(minutes=15)
 
-    def exceeded(self, first: datetime, now: datetime) -> RateLimit:
-        """`first` is when the first of the logins in the window happened."""
-        wait = max(1, math.ceil((first + self.window - now).total_seconds()))
-        return RateLimit("logins-account", self.logins, int(self.window.total_seconds()), 0, wait)
+
+def _exceeded(policy: str, quota: int, window: timedelta, first: datetime, now: datetime) -> RateLimit:
+    """`first` is when the first of the attempts in the window happened."""
+    wait = max(1, math.ceil((first + window - now).total_seconds()))
+    return RateLimit(policy, quota, int(window.total_seconds()), 0, wait)
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,9 @@ class SessionService:
         """Exchange a refresh token for its successor.
 
         A repeated request within the grace period gets the same successor, unless the successor was used, because then
-        the response was not lost. Any other reuse of a token ends the session. Raises `InvalidRefreshToken`,
-        `RefreshTokenReused`.
+        the response was not lost. Any other reuse of a token ends the session, however old the token is: all tokens of
+        a session are kept, so their number is limited. Raises `InvalidRefreshToken`, `RefreshTokenReused`,
+        `TooManyRequests`.
         """
         presented = token_hash(refresh_token)
         async with self.anonymous.transaction(client) as session:
@@ -123,11 +127,11 @@ class SessionService:
                 raise InvalidRefreshToken
             token, current = found
             if token.spent_at is None:
+                await self._limit_refreshes(sessions, current.id, now)
                 successor = new_token()
                 token.spent_at = now
                 token.sealed_successor = seal_successor(refresh_token, successor)
                 await sessions.add_refresh_token(token_hash(successor), current.id, now)
-                await sessions.forget_refresh_tokens(current.id, keep=KEPT_REFRESH_TOKENS)
             elif repeated := await self._lost_successor(sessions, token, refresh_token, now):
                 successor = repeated
             else:
@@ -144,6 +148,14 @@ class SessionService:
         left = current.expires_at - now
         tokens = self._tokens(user, current.id, successor, now, left)
         return Refreshed(tokens, remembered_for=left if current.is_remembered else None)
+
+    async def _limit_refreshes(self, sessions: SessionRepository, session_id: str, now: datetime) -> None:
+        """Raises `TooManyRequests`."""
+        window = self.access_tokens.lifetime
+        count, first = await sessions.refreshed_since(session_id, now - window)
+        if first is not None and count >= self.limits.refreshes:
+            self.metrics.count_refresh("throttled")
+            raise TooManyRequests(_exceeded("refreshes-session", self.limits.refreshes, window, first, now))
 
     async def _lost_successor(
         self, sessions: SessionRepository, token: RefreshToken, refresh_token: str, now: datetime
@@ -202,7 +214,7 @@ class SessionService:
         count, first = await sessions.begun_since(user.id, now - limits.window)
         if first is not None and count >= limits.logins:
             self.metrics.count_login("throttled")
-            raise TooManyRequests(limits.exceeded(first, now))
+            raise TooManyRequests(_exceeded("logins-account", limits.logins, limits.window, first, now))
         surplus = await sessions.list_live(user.id, now, limit=_MAX_SURPLUS, offset=limits.open_sessions - 1)
         if not surplus:
             return
