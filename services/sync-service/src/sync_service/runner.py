@@ -26,9 +26,11 @@ from sync_service.dead_letters.limits import DeadLetterLimits
 from sync_service.dead_letters.router import DeadLetterRouter
 from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
 from sync_service.kafka.applied_events import applied_events
+from sync_service.kafka.clients import is_answering
 from sync_service.kafka.erasure import ErasedOffsets, TopicErasure
 from sync_service.kafka.gaps import REMEDY, Gap, Gaps
 from sync_service.kafka.group import ConsumerGroupMember
+from sync_service.kafka.lag import WATCHDOG_CLIENT_ID
 from sync_service.kafka.members import has_only_marked_members
 from sync_service.kafka.progress import Progress
 from sync_service.kafka.stops import Stop, Stops
@@ -78,6 +80,7 @@ class SyncRunner:
         self._proof_store = ProofStore(self._stores.engine)
         self.member = ConsumerGroupMember(settings, kafka, self.processors, metrics, gaps=self.gaps, stops=self.stops)
         self._watchdog = Watchdog()
+        self._hanging_since: float | None = None
         self._preparing_copy = asyncio.Lock()
         self._preparing = Retrier(
             on=(Unavailable, OperationalError, InterfaceError),
@@ -254,10 +257,24 @@ class SyncRunner:
         """Measures the lag, and ends the process if events wait although all dependencies are up."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
+            await self._end_if_member_hangs()
             await self._observe_progress()
             await self._excuse_stalls_of_others()
             if stuck := self._watchdog.stuck_without_excuse(self._settings.sync_watchdog_seconds):
                 self._supervisor.end(f"no progress: {_format_stuck(stuck)}")
+
+    async def _end_if_member_hangs(self) -> None:
+        """End the process if the member of the group makes no step although the broker answers all the time.
+
+        Without partitions it has no progress to observe.
+        """
+        if self.member.idle_seconds < STUCK_SECONDS or not await is_answering(self._kafka, WATCHDOG_CLIENT_ID):
+            self._hanging_since = None
+            return
+        self._hanging_since = self._hanging_since or time.monotonic()
+        if time.monotonic() - self._hanging_since >= self._settings.sync_watchdog_seconds:
+            seconds = f"{self.member.idle_seconds:.0f} s"
+            self._supervisor.end(f"the member of the group has hung for {seconds}: {self.member.problem}")
 
     async def _observe_progress(self) -> None:
         """If the member's consumer has no answer, ask by a new connection: the consumer may be at fault.

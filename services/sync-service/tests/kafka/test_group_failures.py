@@ -1,6 +1,7 @@
 """The member of the consumer group when brokers, commits and other members fail."""
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +10,14 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError, KafkaError, KafkaTimeoutError
 
 from embedded_stack import Stack
+from service_kit.kafka import KafkaClients
 from service_kit.retry import Retrier
 from support.polling import eventually
 from support.sync_harness import PARTITIONS, SyncHarness, becomes, tweet_event, tweet_id
+from sync_service import runner as runner_module
 from sync_service.apply.stops import RouteStopped
+from sync_service.kafka import group
+from sync_service.kafka.group import ConsumerGroupMember
 from sync_service.kafka.lag import end_offsets
 
 
@@ -159,3 +164,57 @@ async def test_partition_without_a_leader_does_not_hide_the_lag_of_others() -> N
     assert await end_offsets(consumer, [led, without, revoked]) == {led: 7, without: 5}
     with pytest.raises(KafkaTimeoutError):
         await end_offsets(consumer, [without])
+
+
+async def test_member_leaves_a_broker_that_hangs_while_it_looks_for_its_coordinator(
+    harness: SyncHarness, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka then waits for news of the cluster that a closed client never gets."""
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
+    consumer = KafkaClients.of(harness.settings).consumer(
+        group_id=f"leaving-{secrets.token_hex(4)}", request_timeout_ms=4000
+    )
+    consumer.subscribe([harness.tweets_topic])
+    await consumer.start()
+    waiting, update = asyncio.Event(), consumer._client.force_metadata_update
+
+    def note_and_update() -> Any:
+        waiting.set()
+        return update()
+
+    monkeypatch.setattr(consumer._client, "force_metadata_update", note_and_update)
+    stack.pause("kafka")
+    try:
+        consumer._coordinator.coordinator_dead()
+        async with asyncio.timeout(60):
+            await waiting.wait()
+            await group._leave(consumer)
+    finally:
+        stack.resume("kafka")
+    assert consumer._coordinator._coordination_task.done()
+
+
+async def test_process_ends_if_its_member_hangs_although_the_broker_answers(
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without partitions there is no progress that could be observed."""
+    reasons: list[str] = []
+
+    async def hang(_member: ConsumerGroupMember) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(ConsumerGroupMember, "_refresh_and_consume", hang)
+    monkeypatch.setattr(runner_module, "STUCK_SECONDS", 0.5)
+    monkeypatch.setattr(runner_module, "WATCH_SECONDS", 0.2)
+    runner = harness.start_sync(sync_watchdog_seconds=1)
+    monkeypatch.setattr(runner._supervisor, "end", reasons.append)
+
+    async def ended() -> list[str]:
+        return reasons
+
+    assert "has hung for" in (await eventually(ended))[0]
+    assert runner.problem is not None
+    # It can't be stopped in the usual way.
+    (_, task) = harness.running.pop()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

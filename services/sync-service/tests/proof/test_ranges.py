@@ -45,10 +45,12 @@ def test_range_without_a_proof_is_the_oldest_one_and_then_the_one_proven_longest
     ranges = ProvenRanges()
     for key in (1, 2):
         ranges.split(len(ranges) - 1, bound(key), 10)
-    assert ranges.oldest == 0
+    assert ranges.oldest() == 0
     for place, minute in ((1, 5), (0, 7), (2, 6)):
         ranges.note(place, rows=10, different=0, proven_at=BEGIN + timedelta(minutes=minute))
-    assert ranges.oldest == 1
+    assert ranges.oldest() == 1
+    assert ranges.oldest({ranges[1].number}) == 2
+    assert ranges.oldest({ranges[place].number for place in range(3)}) == 1
 
 
 def test_parts_of_a_split_range_keep_its_proof_and_a_merged_one_has_the_older_one() -> None:

@@ -15,6 +15,8 @@ from sync_service.proof import prover
 from sync_service.proof.prover import Prover, RouteProver
 from sync_service.proof.ranges import ProvenRange, RangeChange
 from sync_service.proof.store import Proof, ProofStore
+from sync_service.reconciliation.compare import Comparison
+from sync_service.reconciliation.reports import RouteReport
 from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.sinks.base import Unavailable
 from sync_service.sinks.rows import CannotCompare
@@ -132,6 +134,29 @@ async def test_ranges_follow_the_rows_that_come_and_go(
     assert len(rows) <= 12
     proof = await proof_of(comparison, store)
     assert (proof.rows, proof.different, proof.share) == (55, 0, 1.0)
+
+
+async def test_row_that_changes_all_the_time_does_not_keep_others_from_being_proven(
+    comparison: ComparisonHarness, store: ProofStore, new_prover: NewProver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await comparison.both(NUMBERED)
+    route_prover, run = new_prover(), Comparison.run
+
+    async def unsettled_at_the_beginning(compared: Comparison) -> RouteReport:
+        report = await run(compared)
+        assert compared.only is not None
+        report.unsettled = int(compared.only.lower is None)
+        return report
+
+    monkeypatch.setattr(Comparison, "run", unsettled_at_the_beginning)
+    for _ in range(8):
+        await route_prover.step(ROWS)
+    proof = await proof_of(comparison, store)
+    assert (proof.rows, proof.different, proof.oldest_at) == (30 - ROWS, 0, None)
+    monkeypatch.setattr(Comparison, "run", run)
+    for _ in range(8):
+        await route_prover.step(ROWS)
+    assert (await proof_of(comparison, store)).rows == 30
 
 
 async def test_change_of_ranges_is_stored_whole_or_not_at_all(

@@ -137,6 +137,19 @@ async def is_readable(kafka: KafkaClients, partition: TopicPartition, offset: in
     return True
 
 
+async def is_answering(kafka: KafkaClients, client_id: str) -> bool:
+    """Does a broker answer a new connection?"""
+    try:
+        async with (
+            within(READABLE_SECONDS, "no answer"),
+            kafka.started(kafka.admin(client_id=client_id)) as admin,
+        ):
+            await admin.describe_cluster()
+    except (KafkaError, OSError):
+        return False
+    return True
+
+
 async def ends_by_new_connection(
     kafka: KafkaClients, partitions: Collection[TopicPartition], *, client_id: str
 ) -> Mapping[TopicPartition, int]:

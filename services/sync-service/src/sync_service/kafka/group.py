@@ -50,8 +50,9 @@ BACKOFF = Backoff(initial=1.0, maximum=8.0)
 # before the session ends.
 CLOSE_SECONDS, CLOSE_SHARE = 5.0, 0.5
 COMMIT_SECONDS, COMMIT_SHARE = 2.0, 0.25
-# The limit for leaving the group. All three together are less than the 10 seconds that a service has to stop.
-LEAVE_SECONDS = 2.0
+# The limits for leaving the group, and for ending what does not end by then. All of them together are less than the 10
+# seconds that a service has to stop.
+LEAVE_SECONDS, END_SECONDS = 2.0, 1.0
 # The broker answers a join when all members have joined, or when the session timeout is over.
 JOIN_MARGIN_MS = 2000
 
@@ -103,11 +104,17 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
         # A commit that is under way when partitions are closed leaves time for the last one.
         self._commits = OffsetCommits(self._commit, seconds=self._commit_seconds / 2)
         self.problem: str | None = "not started yet"
+        self._stepped_at = time.monotonic()
         # Other clients are members of the group, too. The partitions of this process are consumed all the same.
         self.group_problem: str | None = None
 
     def stop(self) -> None:
         self._stopping.set()
+
+    @property
+    def idle_seconds(self) -> float:
+        """The time since the member has polled, or has noted a failure."""
+        return time.monotonic() - self._stepped_at
 
     @property
     def workers(self) -> Sequence[PartitionWorker]:
@@ -128,6 +135,7 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
     async def _refresh_and_consume(self) -> None:
         # An error that was found while the last consumer was closed.
         self._raise_failures()
+        self._stepped_at = time.monotonic()
         await self.topics.refresh()
         if self.topics.readable:
             await self._consume()
@@ -164,12 +172,14 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
             while not self._stopping.is_set() and self.topics.readable:
                 self._failure = self._failure or failure_of(committing)
                 await self._poll(consumer)
+                self._stepped_at = time.monotonic()
                 self._failures, self._reported = 0, None
                 if time.monotonic() - checked > TOPICS_CHECK_SECONDS:
                     await self._refresh_topics(consumer)
                     await self._check_members(consumer)
                     checked = time.monotonic()
         finally:
+            self.problem = self.problem or "Kafka: leaving the consumer group"
             await self._close_all()
             committing.cancel()
             self._assignment.consumer = None
@@ -394,6 +404,7 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
         else:
             problem = f"Kafka: {await self._kafka.explain(error)}"
         self._failures += 1
+        self._stepped_at = time.monotonic()
         self.problem = problem
         if self.problem != self._reported:
             self._reported = self.problem
@@ -416,12 +427,27 @@ def _warn_of_uncommitted(partitions: Iterable[TopicPartition], reason: str) -> N
 
 
 async def _leave(consumer: AIOKafkaConsumer) -> None:
-    """Stop the consumer. Its requests to a broker that hangs fail when the connections are closed."""
-    stopping = asyncio.create_task(stop(consumer))
+    """Stop the consumer. Its `stop` has no deadline while a broker hangs.
+
+    So its connections are closed, which lets its requests fail, and then the task that keeps it in the group is ended:
+    without connections it may wait for news of the cluster for ever. What does not end even then is left behind: a new
+    consumer does not depend on it.
+    """
+    stopping = asyncio.create_task(stop(consumer), name="leave the group")
     _, late = await asyncio.wait([stopping], timeout=LEAVE_SECONDS)
     if late:
-        await consumer._client.close()  # noqa: SLF001 - stop() has no deadline
-    await stopping
+        disconnecting = asyncio.create_task(_disconnect(consumer), name="disconnect from Kafka")
+        _, late = await asyncio.wait([stopping, disconnecting], timeout=END_SECONDS)
+    for task in late:
+        log.warning("a consumer does not end", task=task.get_name())
+        task.cancel()
+    if stopping not in late:
+        await stopping
+
+
+async def _disconnect(consumer: AIOKafkaConsumer) -> None:
+    await consumer._client.close()  # noqa: SLF001 - aiokafka has no public name for these
+    consumer._coordinator._coordination_task.cancel()  # noqa: SLF001
 
 
 def generation_of(consumer: AIOKafkaConsumer) -> int:

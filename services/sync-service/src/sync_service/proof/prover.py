@@ -56,6 +56,8 @@ class RouteProver:
         self._options = ComparisonOptions(repair=repair)
         self._ranges: ProvenRanges | None = None
         self._looked_at = float("-inf")
+        # The numbers of ranges whose rows changed while they were compared. The others are compared before them.
+        self._unsettled: set[int] = set()
 
     async def step(self, rows_in_a_range: int = ROWS_IN_A_RANGE) -> float | None:
         """Compare the range whose proof is the oldest. None if no proof is old enough.
@@ -65,9 +67,12 @@ class RouteProver:
         """
         if self._ranges is None:
             self._ranges = await self._store.load(self._route)
-        place, begun = self._ranges.oldest, await self._store.now()
-        proven_at = self._ranges[place].proven_at
-        if proven_at is not None and (begun - proven_at).total_seconds() < PROOF_SECONDS:
+        begun = await self._store.now()
+        place = self._ranges.oldest(self._unsettled)
+        if self._is_young(place, begun) and self._unsettled:
+            self._unsettled.clear()
+            place = self._ranges.oldest()
+        if self._is_young(place, begun):
             return None
         await self._look_at_route(self._ranges)
         await self._split(self._ranges, place, rows_in_a_range)
@@ -76,6 +81,10 @@ class RouteProver:
             await self._note(self._ranges, place, report, begun)
         await self._merge(self._ranges, place, rows_in_a_range)
         return 0.0 if report is None else report.seconds - report.rechecking_seconds
+
+    def _is_young(self, place: int, now: datetime) -> bool:
+        proven_at = self._ranges[place].proven_at if self._ranges else None
+        return proven_at is not None and (now - proven_at).total_seconds() < PROOF_SECONDS
 
     async def _look_at_route(self, ranges: ProvenRanges) -> None:
         """Raises `CannotCompare` if too many events wait."""
@@ -107,14 +116,19 @@ class RouteProver:
             await self._change(ranges.merge(place))
 
     async def _compare(self, ranges: ProvenRanges, place: int) -> RouteReport | None:
-        """None if the range has no bound any more. Raises `CannotCompare`."""
+        """None if it has no bound any more, or rows of it changed all the time. Raises `CannotCompare`."""
         lower, upper = self._bound(ranges.lower(place)), self._bound(ranges[place].upper)
         if upper is None and ranges[place].upper is not None:
             return None
         comparison = Comparison(self._route, self._target, self._topic, self._options, only=KeyRange(lower, upper))
         report = await comparison.run()
-        if report.is_lagging or report.unsettled:
-            raise CannotCompare("its rows change faster than they can be compared, or the sync makes no progress")
+        if report.is_lagging:
+            raise CannotCompare("the sync makes no progress with its events")
+        if report.unsettled:
+            # A row may change all the time: the other ranges must not wait for it.
+            self._unsettled.add(ranges[place].number)
+            return None
+        self._unsettled.discard(ranges[place].number)
         return report
 
     async def _note(self, ranges: ProvenRanges, place: int, report: RouteReport, begun: datetime) -> None:

@@ -4,13 +4,14 @@ Together they contain every possible key. A range ends where the next one begins
 last one is open. Ranges are split and merged so that each has about the same number of rows, as rows come and go.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 # Between the numbers of neighbours, so that a range can be split without a new number for the others.
 _GAP = 1 << 20
 _LAST = 1 << 62
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,10 @@ class ProvenRanges:
     def __getitem__(self, place: int) -> ProvenRange:
         return self._ranges[place]
 
-    @property
-    def oldest(self) -> int:
-        """The place of the range that was not proven yet, or longest ago."""
-        unproven = next((place for place, each in enumerate(self._ranges) if each.proven_at is None), None)
-        if unproven is not None:
-            return unproven
-        return min(range(len(self._ranges)), key=lambda place: self._ranges[place].proven_at or datetime.min)  # noqa: DTZ901 - all are proven
+    def oldest(self, left_out: Collection[int] = ()) -> int:
+        """The place of the range that was not proven yet, or longest ago, but for these numbers if there are others."""
+        places = [place for place, each in enumerate(self._ranges) if each.number not in left_out]
+        return min(places or range(len(self._ranges)), key=lambda place: self._ranges[place].proven_at or _NEVER)
 
     @property
     def proven_since(self) -> datetime | None:

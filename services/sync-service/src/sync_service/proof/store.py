@@ -41,7 +41,8 @@ class Proof:
     def share(self) -> float:
         """The proven share of the rows, between 0 and 1."""
         compared = self.rows + self.different
-        known = compared if self.oldest_at is not None else max(compared, self.source_rows, 1)
+        # The estimate may be too low, but it is known that something is missing.
+        known = compared if self.oldest_at is not None else max(compared + 1, self.source_rows)
         return self.rows / known if known else 1.0
 
 

@@ -85,7 +85,7 @@ class Comparison:
         self._target = target
         self._topic = topic
         self._options = options
-        self._only = only
+        self.only = only
         self._on_progress = on_progress
         self._on_repairs = on_repairs
         self._suspects: dict[Key, list[Any]] = {}
@@ -98,7 +98,7 @@ class Comparison:
     async def run(self) -> RouteReport:
         """Raises `CannotCompare`."""
         begun = time.monotonic()
-        total = 0 if self._only else await self._target.source.estimate()
+        total = 0 if self.only else await self._target.source.estimate()
         if self._options.sample is not None:
             total = min(total, self._options.sample * self._options.rows_in_a_range)
         self._on_progress(0, total)
@@ -133,8 +133,8 @@ class Comparison:
             await asyncio.gather(*running, return_exceptions=True)
 
     async def _ranges(self) -> AsyncIterator[KeyRange]:
-        if self._only is not None:
-            yield self._only
+        if self.only is not None:
+            yield self.only
             return
         if self._options.sample is None:
             async for key_range in self._walk():
