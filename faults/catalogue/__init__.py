@@ -53,7 +53,8 @@ CATALOGUE: tuple[Fault, ...] = (
     Kill("gateway", 3),
     Pause("mysql", 5),
     Pause("mongo", 5),
-    Pause("kafka", 5),
+    # Longer than the sync waits for an answer.
+    Pause("kafka", 5, longest=45),
     Pause("connect", 5),
     Down("mysql", 3),
     Down("mongo", 3),

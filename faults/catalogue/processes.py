@@ -37,17 +37,18 @@ class Kill(Fault):
 
 
 class Pause(Fault):
-    """SIGSTOP for some seconds, then SIGCONT: the process exists and does not respond."""
+    """SIGSTOP for up to `longest` seconds, then SIGCONT: the process exists and does not respond."""
 
-    def __init__(self, component: str, weight: int) -> None:
+    def __init__(self, component: str, weight: int, longest: float = 5) -> None:
         self.name = f"pause {component}"
         self.weight = weight
         self._component = component
+        self._longest = longest
 
     async def inject(self, system: System, rng: random.Random) -> float:
         system.stack.pause(self._component)
         try:
-            await random_pause(rng, 1, 5)
+            await random_pause(rng, 1, self._longest)
         finally:
             system.stack.resume(self._component)
         return now()
