@@ -6,6 +6,7 @@ import httpx
 import pytest
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from fastapi import FastAPI
 from passlib.hash import argon2
 from pydantic import SecretStr
@@ -331,6 +332,53 @@ async def test_addresses_of_the_last_release_get_the_form_in_which_they_are_comp
             assert (me["id"], me["email"], me["pending_email"]) == (f"user_{number}", forms[number], None)
         tokens = await client.post("/v1/login", json={"login": "user_4", "password": PASSWORD})
         assert tokens.status_code == 200, "by the username"
+
+
+async def without_unique_addresses(schema: str, *addresses: str) -> None:
+    """As a replica of 0.1.0 can store accounts after migration 0010 has dropped the index, and before it builds it."""
+    await upgrade(schema, to="0009")
+    password_hash = argon2.using(type="ID", memory_cost=8192, rounds=1).hash(PASSWORD)
+    engine = create_engine(schema)
+    async with engine.begin() as connection:
+        await connection.execute(text("DROP INDEX email ON users"))
+        for number, email in enumerate(addresses, start=1):
+            user = text(
+                "INSERT INTO users (id, username, name, email, role, is_active, created_at, updated_at)"
+                " VALUES (:id, :id, 'Ada', :email, 'customer', 1, NOW(6), NOW(6))"
+            )
+            await connection.execute(user, {"id": f"user_{number}", "email": email})
+            credential = text("INSERT INTO credentials (user_id, password_hash) VALUES (:id, :hash)")
+            await connection.execute(credential, {"id": f"user_{number}", "hash": password_hash})
+    await engine.dispose()
+
+
+async def test_start_names_accounts_with_the_same_address(empty_schema: str, settings: Settings) -> None:
+    await without_unique_addresses(empty_schema, "ada@example.com", "bob@example.com", "ada@example.com")
+    own = settings.model_copy(update={"mysql_url": SecretStr(empty_schema)})
+    for _ in range(2):
+        with pytest.raises(CommandError, match=r"accounts have the same email address: user_1 and user_3\. "):
+            await prepare(own)
+    engine = create_engine(empty_schema)
+    async with engine.begin() as connection:
+        # The remedy of docs/operations.md.
+        remedy = text("UPDATE users SET email = CONCAT(id, '@duplicate.invalid') WHERE id = 'user_3'")
+        await connection.execute(remedy)
+    await engine.dispose()
+    await prepare(own)
+    async with running_app(own) as app, client_of(app) as client:
+        for login, user in (("ada@example.com", "user_1"), ("user_3", "user_3")):
+            tokens = await client.post("/v1/login", json={"login": login, "password": PASSWORD})
+            assert (await client.get("/v1/users/me", headers=bearer(tokens.json()))).json()["id"] == user
+
+
+async def test_address_whose_form_another_account_has_stays(empty_schema: str, settings: Settings) -> None:
+    await without_unique_addresses(empty_schema, "ada@example.com", "Ada@example.com", "Bob@example.com")
+    await prepare(settings_for(empty_schema))
+    engine = create_engine(empty_schema)
+    async with engine.connect() as connection:
+        stored = (await connection.scalars(text("SELECT email FROM users ORDER BY id"))).all()
+    await engine.dispose()
+    assert stored == ["ada@example.com", "Ada@example.com", "bob@example.com"]
 
 
 SCHEMA = text(

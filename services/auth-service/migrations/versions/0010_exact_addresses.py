@@ -7,6 +7,7 @@ one address. Each step can be repeated, so that the next start continues after a
 import sqlalchemy as sa
 import structlog
 from alembic import op
+from alembic.util import CommandError
 from sqlalchemy.dialects import mysql
 
 from auth_service.users.addresses import canonical_address
@@ -52,7 +53,8 @@ def downgrade() -> None:
 def _collate(table: str, column: str, null: str, index: tuple[str, str] | None, collation: str) -> None:
     """Without its index the column changes in place, and the new index is built in place.
 
-    Together they would copy the table and refuse all writes meanwhile.
+    Together they would copy the table and refuse all writes meanwhile. Raises `CommandError` if a replica of the
+    previous release has stored an address twice in between.
     """
     change = f"ALTER TABLE {table} MODIFY {column} VARCHAR(254) CHARACTER SET utf8mb4 COLLATE {collation} {null}"
     name, definition = index or (None, None)
@@ -60,7 +62,21 @@ def _collate(table: str, column: str, null: str, index: tuple[str, str] | None, 
         change += f", DROP INDEX {name}"
     op.execute(change)
     if definition:
-        op.execute(f"ALTER TABLE {table} ADD {definition}")
+        try:
+            op.execute(f"ALTER TABLE {table} ADD {definition}")
+        except sa.exc.IntegrityError as error:
+            raise CommandError(_duplicates()) from error
+
+
+def _duplicates() -> str:
+    """Names the accounts by their ids: an error is logged, and the log has no addresses."""
+    query = sa.text(
+        "SELECT GROUP_CONCAT(id ORDER BY id SEPARATOR ' and ') FROM users GROUP BY email HAVING COUNT(*) > 1 LIMIT 20"
+    )
+    return (
+        f"accounts have the same email address: {'; '.join(op.get_bind().scalars(query))}. Stop all replicas of the "
+        "previous version, give all but one of them another address, and start again (docs/operations.md, Upgrade)."
+    )
 
 
 def _bring_into_form(table: str, key: str, column: str) -> None:
@@ -72,11 +88,15 @@ def _bring_into_form(table: str, key: str, column: str) -> None:
     rows, id_of, email = sa.table(table, sa.column(key), sa.column(column)), sa.column(key), sa.column(column)
     is_plain = (sa.func.length(email) == sa.func.char_length(email)) & ~email.contains("xn--")
     lower = sa.func.lower(email)
-    # The form of a plain address. These are by far the most.
-    connection.execute(sa.update(rows).where(is_plain, lower != email).values({column: lower}))
+    one_by_one = ~is_plain
+    try:
+        # The form of a plain address. These are by far the most.
+        connection.execute(sa.update(rows).where(is_plain, lower != email).values({column: lower}))
+    except sa.exc.IntegrityError:
+        one_by_one |= lower != email
     last = None
     while True:
-        query = sa.select(id_of, email).select_from(rows).where(~is_plain).order_by(id_of).limit(_BATCH_SIZE)
+        query = sa.select(id_of, email).select_from(rows).where(one_by_one).order_by(id_of).limit(_BATCH_SIZE)
         found = connection.execute(query if last is None else query.where(id_of > last)).all()
         for row_id, address in found:
             last, form = row_id, canonical_address(address)
