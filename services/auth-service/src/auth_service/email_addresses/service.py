@@ -71,9 +71,9 @@ class EmailAddressService:
         """Confirm the address that the token was mailed to. Raises `InvalidEmailToken`, `EmailTaken`.
 
         A changed address ends all one-time tokens of the account, except those that undo a change. The address that was
-        protected when the change was requested gets a link that undoes it, unless the request is so old that another
-        person may read that mailbox. The return to that address is an undo: all links end, and the replaced address
-        gets a notice only.
+        protected when the change was requested gets a link that undoes it. If the request is so old that another person
+        may read that mailbox, the link goes to the address that is protected now, or else to the replaced one. The
+        return to the address of the request is an undo: all links end, and the replaced address gets a notice only.
         """
         async with self.anonymous.transaction(client) as session:
             used, user = await self._use(session, Purpose.CONFIRM_EMAIL, token)
@@ -81,7 +81,8 @@ class EmailAddressService:
                 raise InvalidEmailToken
             old, is_confirmed = user.email, user.email_verified
             # A replica of the previous release does not store it.
-            undo_email = user.credential.undo_email or await self._undo_email(session, user)
+            protected = await self._undo_email(session, user)
+            undo_email = user.credential.undo_email or protected
             is_new = used.email != old
             await self._set(session, user, used.email)
             if is_new and _is_return(old, used.email, undo_email):
@@ -92,7 +93,7 @@ class EmailAddressService:
                 tokens = OneTimeTokenRepository(session)
                 await tokens.withdraw_all(user.id)
                 is_known = old == undo_email or await tokens.is_remembered(user.id, undo_email)
-                to = undo_email if is_known else None
+                to = undo_email if is_known else protected
                 kind = MailKind.EMAIL_CHANGED_NOTICE
                 await self._notify(session, kind, user, old, to, is_confirmed=is_confirmed)
             await self.audit.record(
@@ -191,7 +192,7 @@ class EmailAddressService:
         kind: MailKind,
         user: User,
         former: str,
-        undo_email: str | None,
+        undo_email: str,
         *,
         is_confirmed: bool,
     ) -> None:
@@ -200,9 +201,8 @@ class EmailAddressService:
         `is_confirmed` is about the former one. Whether an older one was confirmed is not known any more.
         """
         is_former = undo_email == former
-        if undo_email is not None:
-            link, is_known = Purpose.UNDO_EMAIL, is_former and is_confirmed
-            await self._mail_link(session, kind, link, user, undo_email, is_confirmed=is_known)
+        link, is_known = Purpose.UNDO_EMAIL, is_former and is_confirmed
+        await self._mail_link(session, kind, link, user, undo_email, is_confirmed=is_known)
         if not is_former:
             await self.outbox.put(session, kind, former, user=user, is_confirmed=is_confirmed)
 
