@@ -277,6 +277,26 @@ async def test_forged_cursor_is_refused(
     assert (status, code) in {(422, "invalid-cursor"), (422, "validation-failed")}
 
 
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "0001-01-01T00:00:00+01:00",
+        "9999-12-31T23:59:59-01:00",
+        "0001-01-01T00:00:00+00:00",
+        "9999-12-31T23:59:59.999999+00:00",
+        "2026-01-01T00:00:00",
+        "yesterday",
+    ],
+)
+async def test_forged_cursor_of_the_sessions_causes_no_server_error(
+    client: httpx.AsyncClient, insider: RegisteredUser, moment: str
+) -> None:
+    made_up = {"cursor": cursor(moment, insider["user"]["id"])}
+    answer = await client.get("/v1/sessions", params=made_up, headers=bearer(insider))
+    is_moment_in_utc = moment.endswith("+00:00")
+    assert answer.status_code == 200 if is_moment_in_utc else problem(answer) == (422, "invalid-cursor")
+
+
 # Every parameter of every path and query, as OpenAPI has them.
 async def test_hostile_parameter_causes_no_server_error(
     client: httpx.AsyncClient, app: FastAPI, register: Register

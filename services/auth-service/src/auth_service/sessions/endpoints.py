@@ -1,6 +1,6 @@
 """HTTP endpoints of sessions."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -155,7 +155,8 @@ def _position(cursor: str) -> tuple[datetime, str]:
         moment = datetime.fromisoformat(last_used_at)
     except ValueError as error:
         raise InvalidCursor from error
-    if moment.tzinfo is None or not is_uuid(last_id):
+    # Another offset could move the time out of the calendar.
+    if moment.utcoffset() != timedelta(0) or not is_uuid(last_id):
         raise InvalidCursor
     return moment, last_id
 
