@@ -291,6 +291,51 @@ async def test_change_after_a_very_old_request_is_undone_from_the_present_addres
     assert (await account.profile())["email"] == second
 
 
+async def test_address_of_another_account_gets_no_link_that_would_hold_it(
+    account: Account, new_form: NewForm, clock: AdjustableClock
+) -> None:
+    """The protection of the address has ended, so that another account has taken it and may confirm it."""
+    old, second, third = account.form["email"], "second-28@example.org", "third-28@example.org"
+    await account.change(second)
+    clock.advance(hours=71)
+    await account.log_in()
+    assert (await account.request_change(third)).status_code == 200
+    first = await account.mailbox.token(third, CONFIRM_NEW)
+    clock.advance(hours=73)
+    await account.log_in()
+    before = await account.mailbox.token(old, "confirm your email address")
+    taken = await account.client.post("/v1/register", json=new_form() | {"email": old})
+    assert taken.status_code == 201
+    confirm = await eventually(
+        lambda: account.mailbox.token(old, "confirm your email address"), lambda token: token != before
+    )
+    assert (await account.client.post("/v1/email/resend", headers=bearer(account.tokens))).status_code == 202
+    again = await eventually(lambda: account.mailbox.token(third, CONFIRM_NEW), lambda token: token != first)
+    assert (await account.client.post("/v1/email/verify", json={"token": again})).status_code == 204
+    undo = await account.mailbox.token(second, CHANGED)
+    assert (await account.client.post("/v1/email/verify", json={"token": confirm})).status_code == 204
+    assert (await account.undo(undo)).status_code == 204
+
+
+async def test_account_confirms_its_own_address_although_another_one_may_undo_to_it(
+    account: Account, register: Register, mailbox: Mailbox, rows: AsyncEngine
+) -> None:
+    """An earlier release issued such links. The address does not change, so that they refuse nothing."""
+    other = Account(account.client, mailbox, await register())
+    await other.change("moved-29@example.org")
+    async with rows.begin() as connection:
+        held = text("UPDATE one_time_tokens SET email = :email WHERE user_id = :id AND purpose = 'undo-email'")
+        await connection.execute(held, {"email": account.form["email"], "id": other.id})
+    confirm = {"token": await mailbox.token(account.form["email"], "confirm your email address")}
+    assert (await account.client.post("/v1/email/verify", json=confirm)).status_code == 204
+    # The other account's next change does not renew the link.
+    links = "SELECT COUNT(*) FROM one_time_tokens WHERE email = :email AND purpose = 'undo-email'"
+    await other.change("moved-29-next@example.org")
+    async with rows.connect() as connection:
+        assert await connection.scalar(text(links), {"email": account.form["email"]}) == 2
+        assert await connection.scalar(text(links), {"email": "moved-29@example.org"}) == 2
+
+
 async def test_change_that_a_replica_of_the_last_release_began_can_be_undone(
     account: Account, rows: AsyncEngine
 ) -> None:

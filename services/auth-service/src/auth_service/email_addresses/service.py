@@ -166,11 +166,13 @@ class EmailAddressService:
 
     async def _set(self, session: AsyncSession, user: User, email: str) -> None:
         """Give a locked user an address whose mails the user reads. Raises `EmailTaken`."""
+        is_new = user.email != email
         user.email = email
         user.updated_at = user.credential.email_verified_at = self.clock()
         user.credential.end_change()
         await UserRepository(session).flush()
-        await self.ensure_not_held(session, user)
+        if is_new:
+            await self.ensure_not_held(session, user)
 
     async def _mail_link(
         self,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.database import rows_affected, table_of
@@ -13,6 +13,8 @@ from auth_service.users.models import User
 
 # Longer than a password waits to be hashed.
 _CLAIM = timedelta(seconds=30)
+# No other account has the address of the token.
+_IS_FREE = ~exists().where(User.email == OneTimeToken.email, User.id != OneTimeToken.user_id)
 
 
 class OneTimeTokenRepository:
@@ -84,21 +86,29 @@ class OneTimeTokenRepository:
         await self._session.execute(delete(OneTimeToken).where(withdrawn))
 
     async def protected_email(self, user_id: str, now: datetime) -> str | None:
-        """The address that the user can restore now. All valid undo tokens of a user are for one. None without any."""
+        """The address that the user can restore now. All valid undo tokens of a user are for one.
+
+        None without any, and if another account has the address.
+        """
         query = select(OneTimeToken.email).where(
             OneTimeToken.user_id == user_id,
             OneTimeToken.purpose == Purpose.UNDO_EMAIL,
             OneTimeToken.expires_at > now,
+            _IS_FREE,
         )
         email: str | None = await self._session.scalar(query.limit(1))
         return email
 
     async def is_remembered(self, user_id: str, email: str) -> bool:
-        """Whether the user could restore this address not long ago: expired tokens are kept for `RETENTION`."""
+        """Whether the user could restore this address not long ago: expired tokens are kept for `RETENTION`.
+
+        Not if another account has it.
+        """
         query = select(OneTimeToken.user_id).where(
             OneTimeToken.user_id == user_id,
             OneTimeToken.purpose == Purpose.UNDO_EMAIL,
             OneTimeToken.email == email,
+            _IS_FREE,
         )
         return await self._session.scalar(query.limit(1)) is not None
 
