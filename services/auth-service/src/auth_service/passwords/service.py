@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.audit.models import Event
@@ -92,14 +93,18 @@ class PasswordService:
                 raise InvalidResetToken("Another request is using the token.")
         try:
             new_hash = await self.hasher.hash(reset.new_password, rank=rank)
-        except ServiceUnavailable:
+            await self._complete_reset(user.id, reset.token, new_hash, client)
+        except (ServiceUnavailable, SQLAlchemyError):
             async with self.anonymous.transaction(client) as session:
                 await tokens(session).release(known)
             raise
+
+    async def _complete_reset(self, user_id: str, token: str, new_hash: str, client: ClientInfo) -> None:
+        """Use up the claimed token. Raises `InvalidResetToken`."""
         async with self.anonymous.transaction(client) as session:
-            changed = await UserRepository(session).lock(user.id)
-            used = await tokens(session).get(purpose, reset.token, self.clock())
-            if changed is None or not changed.is_active or used is None or not await tokens(session).use(used):
+            changed, tokens = await UserRepository(session).lock(user_id), OneTimeTokenRepository(session)
+            used = await tokens.get(Purpose.RESET_PASSWORD, token, self.clock())
+            if changed is None or not changed.is_active or used is None or not await tokens.use(used):
                 raise InvalidResetToken
             if used.email != changed.email:
                 raise InvalidResetToken  # the address was changed while the mail was written
