@@ -191,6 +191,39 @@ async def test_reset_that_was_interrupted_does_not_use_up_the_token(
     assert (await reset(client, token)).status_code == 204
 
 
+async def test_reset_whose_transaction_fails_does_not_use_up_the_token(
+    client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox, clock: AdjustableClock, rows: AsyncEngine
+) -> None:
+    await forget(client, registered["form"]["email"])
+    token = await mailbox.token(registered["form"]["email"], "choose a new password")
+    clock.freeze()
+    async with rows.begin() as connection:
+        lock = text("SELECT id FROM users WHERE id = :id FOR UPDATE")
+        await connection.execute(lock, {"id": registered["user"]["id"]})
+        assert problem(await reset(client, token)) == (503, "service-unavailable")
+    assert (await reset(client, token)).status_code == 204
+
+
+async def test_owner_logs_in_after_a_reset_although_a_thief_has_logged_in_often(
+    settings: Settings, clock: AdjustableClock, registered: RegisteredUser, mailbox: Mailbox
+) -> None:
+    """The sessions from before the reset have ended."""
+    clock.freeze()
+    async with running_app(settings, clock, auth_logins_per_account=3) as app, client_of(app) as client:
+        for _ in range(2):
+            await log_in(client, registered)
+        login = login_of(registered, registered["form"]["password"])
+        assert problem(await client.post("/v1/login", json=login)) == (429, "too-many-requests")
+        await forget(client, registered["form"]["email"])
+        token = await mailbox.token(registered["form"]["email"], "choose a new password")
+        assert (await reset(client, token)).status_code == 204
+        clock.advance(seconds=1)
+        login = login_of(registered, NEW_PASSWORD)
+        for _ in range(3):
+            assert (await client.post("/v1/login", json=login)).status_code == 200
+        assert problem(await client.post("/v1/login", json=login)) == (429, "too-many-requests")
+
+
 async def test_newer_reset_token_replaces_the_older(
     client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox
 ) -> None:

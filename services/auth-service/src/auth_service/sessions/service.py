@@ -53,7 +53,7 @@ class Refreshed:
 
 @dataclass(frozen=True)
 class SessionLimits:
-    """An account has at most `open_sessions`, and begins at most `logins` of them in a `window`.
+    """An account has at most `open_sessions`, and begins at most `logins` of them with one password in a `window`.
 
     A session has at most `refreshes` in the lifetime of an access token.
     """
@@ -211,7 +211,9 @@ class SessionService:
     async def _make_room(self, session: AsyncSession, user: User, client: ClientInfo) -> None:
         """End sessions so that one more is not too many. Raises `TooManyRequests` after too many logins."""
         sessions, now, limits = SessionRepository(session), self.clock(), self.limits
-        count, first = await sessions.begun_since(user.id, now - limits.window)
+        # A thief who knew the password before must not hinder the owner.
+        since = max(now - limits.window, user.credential.password_changed_at or user.created_at)
+        count, first = await sessions.begun_since(user.id, since)
         if first is not None and count >= limits.logins:
             self.metrics.count_login("throttled")
             raise TooManyRequests(_exceeded("logins-account", limits.logins, limits.window, first, now))
