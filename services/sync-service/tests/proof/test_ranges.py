@@ -73,6 +73,16 @@ def test_different_rows_are_counted_once_after_a_split() -> None:
     assert sum(each.different for each in listed(ranges)) == 2
 
 
+def test_range_with_different_rows_that_was_compared_longest_ago_is_found() -> None:
+    ranges = ProvenRanges()
+    for key in (1, 2):
+        ranges.split(len(ranges) - 1, bound(key), 10)
+    assert ranges.oldest_different() is None
+    for place, (minute, different) in enumerate(((5, 0), (7, 1), (6, 2))):
+        ranges.note(place, rows=10, different=different, proven_at=BEGIN + timedelta(minutes=minute))
+    assert ranges.oldest_different() == 2
+
+
 def test_range_can_be_split_any_number_of_times_at_the_same_place() -> None:
     ranges, stored = ProvenRanges(), Stored()
     for key in range(100, 0, -1):

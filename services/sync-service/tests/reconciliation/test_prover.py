@@ -101,6 +101,21 @@ async def test_row_that_was_broken_by_hand_is_found_and_stays_found_until_it_is_
     assert (proof.rows, proof.different) == (30, 0)
 
 
+async def test_range_with_different_rows_is_compared_again_before_all_others_are(
+    comparison: ComparisonHarness, store: ProofStore, new_prover: NewProver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await comparison.both(NUMBERED)
+    await comparison.direction.corrupt(0, "wrong")
+    await prove_all(new_prover())
+    assert (await proof_of(comparison, store)).different == 1
+    await comparison.direction.corrupt(0, NUMBERED[0])
+    monkeypatch.setattr(prover, "PROOF_SECONDS", 0.0)
+    route_prover = new_prover()
+    for _ in range(2):
+        await route_prover.step(ROWS)
+    assert (await proof_of(comparison, store)).different == 0
+
+
 async def test_rows_are_repaired_only_if_that_is_wanted(
     comparison: ComparisonHarness, store: ProofStore, new_prover: NewProver
 ) -> None:

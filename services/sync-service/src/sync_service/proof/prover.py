@@ -44,7 +44,7 @@ LOCK_SECONDS = 10.0
 
 
 class RouteProver:
-    """Proves one route. Run `step` again and again."""
+    """Proves one route: run `step` again and again."""
 
     def __init__(
         self, route: Route, store: ProofStore, target: ComparisonTarget, topic: TopicProgress, *, repair: bool
@@ -58,6 +58,7 @@ class RouteProver:
         self._looked_at = float("-inf")
         # The numbers of ranges whose rows changed while they were compared. The others are compared before them.
         self._unsettled: set[int] = set()
+        self._repeats = False
 
     async def step(self, rows_in_a_range: int = ROWS_IN_A_RANGE) -> float | None:
         """Compare the range whose proof is the oldest. None if no proof is old enough.
@@ -68,10 +69,7 @@ class RouteProver:
         if self._ranges is None:
             self._ranges = await self._store.load(self._route)
         begun = await self._store.now()
-        place = self._ranges.oldest(self._unsettled)
-        if self._is_young(place, begun) and self._unsettled:
-            self._unsettled.clear()
-            place = self._ranges.oldest()
+        place = self._next(self._ranges, begun)
         if self._is_young(place, begun):
             return None
         await self._look_at_route(self._ranges)
@@ -81,6 +79,20 @@ class RouteProver:
             await self._note(self._ranges, place, report, begun)
         await self._merge(self._ranges, place, rows_in_a_range)
         return 0.0 if report is None else report.seconds - report.rechecking_seconds
+
+    def _next(self, ranges: ProvenRanges, now: datetime) -> int:
+        """The place of the range to compare.
+
+        Every other time it is one with rows that differ: they may have been on their way, or are repaired by now.
+        """
+        self._repeats = not self._repeats
+        if self._repeats and (place := ranges.oldest_different()) is not None and not self._is_young(place, now):
+            return place
+        place = ranges.oldest(self._unsettled)
+        if self._is_young(place, now) and self._unsettled:
+            self._unsettled.clear()
+            place = ranges.oldest()
+        return place
 
     def _is_young(self, place: int, now: datetime) -> bool:
         proven_at = self._ranges[place].proven_at if self._ranges else None

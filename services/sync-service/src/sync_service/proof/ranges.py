@@ -56,6 +56,11 @@ class ProvenRanges:
         places = [place for place, each in enumerate(self._ranges) if each.number not in left_out]
         return min(places or range(len(self._ranges)), key=lambda place: self._ranges[place].proven_at or _NEVER)
 
+    def oldest_different(self) -> int | None:
+        """The place of the range with rows that differ that was compared longest ago; None if there is none."""
+        places = [place for place, each in enumerate(self._ranges) if each.different]
+        return min(places, key=lambda place: self._ranges[place].proven_at or _NEVER, default=None)
+
     @property
     def proven_since(self) -> datetime | None:
         """Since when every range was found equal; None if one was not."""
