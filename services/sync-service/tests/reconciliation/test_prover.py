@@ -227,8 +227,33 @@ async def test_route_with_many_waiting_events_is_not_compared(
 ) -> None:
     monkeypatch.setattr(prover, "MOST_WAITING", 2)
     await comparison.send(*(comparison.direction.event(number, "x", place=number + 1) for number in range(3)))
-    with pytest.raises(CannotCompare, match="3 events wait"):
+    with pytest.raises(CannotCompare, match="more than 2 events wait"):
         await new_prover().step(ROWS)
+
+
+async def test_unexpected_error_of_one_route_does_not_keep_another_from_being_proven(
+    comparison: ComparisonHarness, store: ProofStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await comparison.both(NUMBERED)
+    step = RouteProver.step
+
+    async def fail_for_one(route_prover: RouteProver) -> float | None:
+        if route_prover._route.name == "odd":
+            raise ZeroDivisionError
+        return await step(route_prover)
+
+    monkeypatch.setattr(RouteProver, "step", fail_for_one)
+    odd = comparison.route.model_copy(update={"name": "odd"})
+    running = asyncio.create_task(Prover(comparison.settings, [odd, comparison.route], lambda _topic: True).run())
+
+    async def both() -> bool:
+        proofs = await store.proofs()
+        return {"odd", comparison.route.name} <= proofs.keys() and proofs[comparison.route.name].oldest_at is not None
+
+    await eventually(both)
+    assert (await store.proofs())["odd"].problem == "unexpected error: ZeroDivisionError: "
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_one_process_of_two_proves_and_another_one_follows_it(

@@ -104,7 +104,7 @@ class RouteProver:
             return
         source_rows, waiting = await self._target.source.estimate(), await self._topic.waiting()
         if waiting > MOST_WAITING:
-            raise CannotCompare(f"{waiting:,} events wait to be applied")
+            raise CannotCompare(f"more than {MOST_WAITING:,} events wait to be applied")
         await self._store.note(self._route.name, source_rows=source_rows)
         self._looked_at = time.monotonic()
         if ranges.proven_since is not None and await self._store.end_doubt(self._route.topic, ranges.proven_since):
@@ -216,6 +216,11 @@ class Prover:
             seconds = await provers[route.name].step()
         except (CannotCompare, Unavailable) as error:
             await self._report(route, store, str(error))
+            return None
+        except Exception as error:
+            # A row that nothing expects must not keep the other routes from it.
+            log.exception("a copy can't be proven", route=route.name)
+            await self._report(route, store, f"unexpected error: {type(error).__name__}: {error}")
             return None
         self._problems.pop(route.name, None)
         return seconds
