@@ -10,7 +10,7 @@ DEADLINE_SECONDS = 10
 
 
 class Tasks:
-    """Tasks that hold a permit each until they are told to end. `holding` are those that have one, in order."""
+    """Tasks that hold a permit each until their event is set. `holding` are those that have one, in order."""
 
     def __init__(self, semaphore: FairSemaphore) -> None:
         self._semaphore = semaphore
