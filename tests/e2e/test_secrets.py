@@ -17,7 +17,11 @@ from sync_service.kafka.admin import existing_topics
 
 
 async def everything_in_kafka(bootstrap_servers: str) -> bytes:
-    """Keys, values and headers of every record of every topic."""
+    return b"".join(await records_in_kafka(bootstrap_servers))
+
+
+async def records_in_kafka(bootstrap_servers: str) -> list[bytes]:
+    """Key, value and headers of every record of every topic."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
     await consumer.start()
     try:
@@ -26,12 +30,12 @@ async def everything_in_kafka(bootstrap_servers: str) -> bytes:
         consumer.assign(partitions)
         await consumer.seek_to_beginning()
         ends = await consumer.end_offsets(partitions)
-        found = b""
+        found = []
         while any([await consumer.position(each) < ends[each] for each in partitions]):
             for records in (await consumer.getmany(timeout_ms=200)).values():
                 for record in records:
                     headers = b"".join(name.encode() + (value or b"") for name, value in record.headers)
-                    found += (record.key or b"") + (record.value or b"") + headers
+                    found.append((record.key or b"") + (record.value or b"") + headers)
         return found
     finally:
         await consumer.stop()
