@@ -1,10 +1,10 @@
 """A sink of either store, and the rows that it has written."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import text
+from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sync_service.apply.changes import Change
@@ -50,7 +50,12 @@ class StoredCopy(Protocol):
 
     def change(self, key: str, version: Version, content: str) -> Change: ...
     async def stored(self) -> Mapping[str, State]: ...
-    async def readable(self) -> Mapping[str, str]: ...
+    async def readable(self) -> Mapping[str, str]:
+        """What readers see of the live rows."""
+
+    async def kept(self) -> Mapping[str, str | None]:
+        """What readers see of the deleted rows, with `deletes: keep-row`."""
+
     async def store_version(self, key: str, event: str, generation: str, position: str | None) -> None:
         """Store a row's version as texts, as another release may have done."""
 
@@ -59,9 +64,10 @@ class StoredCopy(Protocol):
 
 
 class StoredMysqlCopy:
-    def __init__(self, sink: MysqlSink, engine: AsyncEngine) -> None:
+    def __init__(self, sink: MysqlSink, engine: AsyncEngine, table: str = "tweets") -> None:
         self.sink: Sink = sink
         self._engine = engine
+        self._table = table
 
     def change(self, key: str, version: Version, content: str) -> Change:
         fields = ("author_id", "text", "created_at", "edited_at", "version", "reply_to", "repost_of", "quote_of")
@@ -70,7 +76,7 @@ class StoredMysqlCopy:
 
     async def stored(self) -> Mapping[str, State]:
         async with self._engine.connect() as connection:
-            rows = (await connection.execute(text("SELECT * FROM tweets_copy"))).mappings().all()
+            rows = (await connection.execute(text(f"SELECT * FROM {self._table}_copy"))).mappings().all()  # noqa: S608 - a name of this file
         return {
             row["id"]: (
                 Version.stored(row["sync_event"], row["sync_epoch"], row["sync_position"], row["sync_operation"]),
@@ -80,20 +86,26 @@ class StoredMysqlCopy:
         }
 
     async def readable(self) -> Mapping[str, str]:
+        return {row["id"]: row["text"] for row in await self._shown() if row.get("deleted_at") is None}
+
+    async def kept(self) -> Mapping[str, str | None]:
+        return {row["id"]: row["text"] for row in await self._shown() if row["deleted_at"] is not None}
+
+    async def _shown(self) -> Sequence[RowMapping]:
         async with self._engine.connect() as connection:
-            return {row.id: row.text for row in await connection.execute(text("SELECT id, text FROM tweets"))}
+            return (await connection.execute(text(f"SELECT * FROM {self._table}"))).mappings().all()  # noqa: S608 - a name of this file
 
     async def store_version(self, key: str, event: str, generation: str, position: str | None) -> None:
         statement = text(
-            "UPDATE tweets_copy SET sync_event = :event, sync_epoch = :generation, sync_position = :position "
-            "WHERE id = :key"
+            f"UPDATE {self._table}_copy "  # noqa: S608 - a name of this file
+            "SET sync_event = :event, sync_epoch = :generation, sync_position = :position WHERE id = :key"
         )
         async with self._engine.begin() as connection:
             values = {"key": key, "event": event, "generation": generation, "position": position}
             await connection.execute(statement, values)
 
     async def stored_position(self, key: str) -> tuple[str, str | None]:
-        statement = text("SELECT sync_epoch, sync_position FROM tweets_copy WHERE id = :key")
+        statement = text(f"SELECT sync_epoch, sync_position FROM {self._table}_copy WHERE id = :key")  # noqa: S608 - a name of this file
         async with self._engine.connect() as connection:
             row = (await connection.execute(statement, {"key": key})).one()
         return row.sync_epoch, row.sync_position
@@ -117,7 +129,12 @@ class StoredMongoCopy:
         return found
 
     async def readable(self) -> Mapping[str, str]:
-        return {document["_id"]: document["name"] async for document in self._database["users"].find()}
+        live = self._database["users"].find({"deleted_at": None})
+        return {document["_id"]: document["name"] async for document in live}
+
+    async def kept(self) -> Mapping[str, str | None]:
+        deleted = self._database["users"].find({"deleted_at": {"$ne": None}})
+        return {document["_id"]: document.get("name") async for document in deleted}
 
     async def store_version(self, key: str, event: str, generation: str, position: str | None) -> None:
         stream, _, offset = event.rpartition(":")

@@ -22,6 +22,7 @@ from sync_service.routes.config import Route
 from sync_service.runner import migrations_folder
 from sync_service.settings import Settings
 from sync_service.sinks.mongodb.sink import MongoSink
+from sync_service.sinks.mysql.schema import change_tables
 from sync_service.sinks.mysql.sink import MysqlSink, engine_for_sinks
 
 if TYPE_CHECKING:
@@ -126,6 +127,33 @@ async def copy(
         return StoredMongoCopy(mongo_sink, database)
     await empty_copy(engine)
     return StoredMysqlCopy(mysql_sink, engine)
+
+
+@pytest.fixture(params=["mysql", "mongodb"])
+async def keeping_copy(
+    request: pytest.FixtureRequest,
+    routes: dict[str, Route],
+    engine: AsyncEngine,
+    schema_url: str,
+    database: "Database",
+) -> AsyncIterator[StoredCopy]:
+    """A copy with `deletes: keep-row`."""
+    changed = {"deletes": "keep-row", "tombstones": "purge"}
+    keeping = {name: route.model_copy(update=changed) for name, route in routes.items()}
+    if request.param == "mongodb":
+        sink = MongoSink(database, keeping["users"])
+        await sink.prepare()
+        yield StoredMongoCopy(sink, database)
+        return
+    target = keeping["tweets"].target.model_copy(update={"table": "kept"})
+    route = keeping["tweets"].model_copy(update={"target": target})
+    await change_tables(schema_url, [route], apply=True)
+    mysql = MysqlSink(engine, route)
+    await mysql.prepare()
+    yield StoredMysqlCopy(mysql, engine, "kept")
+    async with engine.begin() as connection:
+        await connection.execute(text("DROP VIEW kept"))
+        await connection.execute(text("DROP TABLE kept_copy"))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from bson import Decimal128, ObjectId
+from pydantic import ValidationError
 
 from support.change_events import mysql_event
 from sync_service.debezium.errors import MissingKey, UnfitValue
@@ -447,6 +448,30 @@ def mysql_route(fields: dict[str, object], key: dict[str, object] | None = None)
 def test_tables_have_the_columns_that_the_sink_writes() -> None:
     written = ("sync_event", "sync_epoch", "sync_position", "sync_operation", "sync_deleted_at")
     assert tuple(VERSION_COLUMNS) == written
+
+
+def test_table_that_keeps_deleted_rows_shows_them_with_the_time_of_the_delete() -> None:
+    route = mysql_route({"name": "string"}).model_copy(update={"deletes": "keep-row"})
+    create, view = missing(route, {})
+    assert "sync_kept TINYINT(1) NOT NULL DEFAULT 0" in create
+    assert view == (
+        "CREATE OR REPLACE VIEW `things` AS SELECT `id`, `name`, sync_deleted_at AS `deleted_at` FROM `things_copy` "
+        "WHERE sync_deleted_at IS NULL OR sync_kept"
+    )
+    own = (*VERSION_COLUMNS, "sync_source_id", "sync_kept")
+    copy, shown = existing("id", "name", *own, key="id"), existing("id", "name", "mine", "deleted_at", key=None)
+    assert missing(route, {"things_copy": copy, "things": shown}) == []
+    back = mysql_route({"name": "string"})
+    (view,) = missing(back, {"things_copy": copy, "things": shown})
+    assert view.endswith("AS SELECT `id`, `name`, `mine` FROM `things_copy` WHERE sync_deleted_at IS NULL")
+
+
+def test_field_with_the_name_of_the_time_of_the_delete_is_refused() -> None:
+    with pytest.raises(ValidationError, match="deleted_at is the time of the delete with deletes: keep-row"):
+        Route.model_validate(
+            {"name": "things", "topic": "t", "target": {"store": "mysql", "table": "things"}, "deletes": "keep-row",
+             "key": {"id": "integer"}, "fields": {"Deleted_At": "string"}}
+        )  # fmt: skip
 
 
 def test_missing_table_is_created_with_its_view() -> None:

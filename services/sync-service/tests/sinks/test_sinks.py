@@ -179,6 +179,71 @@ async def test_tombstone_in_mysql_has_no_values(mysql_sink: MysqlSink, engine: A
     }  # fmt: skip
 
 
+async def test_deleted_row_is_kept_with_its_values_and_returns_as_a_live_one(keeping_copy: StoredCopy) -> None:
+    key, sink = "1" * 24, keeping_copy.sink
+    for number, op, content, live, kept in (
+        (1, "c", "first", {key: "first"}, {}),
+        (2, "d", "", {}, {key: "first"}),
+        (4, "d", "", {}, {key: "first"}),
+        (3, "u", "late", {}, {key: "first"}),
+        (5, "c", "second", {key: "second"}, {}),
+    ):
+        await sink.write([keeping_copy.change(key, streaming(number, op), content)])
+        assert (await keeping_copy.readable(), await keeping_copy.kept()) == (live, kept)
+
+
+async def test_row_that_leaves_in_a_snapshot_is_kept_with_the_stored_position(keeping_copy: StoredCopy) -> None:
+    key, sink = "1" * 24, keeping_copy.sink
+    await sink.write([keeping_copy.change(key, streaming(5, "c"), "first")])
+    read = Version(topic_partition(TOPICS[0], 0), offset(6), None, "r")
+    await sink.write([Change((key,), None, read)])
+    assert await keeping_copy.kept() == {key: "first"}
+    assert await sink.version((key,)) == merged(read, streaming(5, "c"))
+
+
+async def test_tombstone_of_a_row_that_never_was_in_the_copy_is_not_shown(keeping_copy: StoredCopy) -> None:
+    key = "1" * 24
+    await keeping_copy.sink.write([keeping_copy.change(key, streaming(5, "d"), "")])
+    assert (await keeping_copy.readable(), await keeping_copy.kept()) == ({}, {})
+    late = await keeping_copy.sink.write([keeping_copy.change(key, streaming(4, "c"), "late")])
+    assert len(late.skipped) == 1
+
+
+async def test_kept_rows_are_not_purged_and_other_tombstones_are(
+    keeping_copy: StoredCopy, engine: AsyncEngine, database: "Database"
+) -> None:
+    kept, bare, sink = "1" * 24, "2" * 24, keeping_copy.sink
+    await sink.write([keeping_copy.change(kept, streaming(1, "c"), "first")])
+    await sink.write([keeping_copy.change(each, streaming(2, "d"), "") for each in (kept, bare)])
+    if isinstance(keeping_copy, StoredMysqlCopy):
+        long_ago = (datetime.now(UTC) - TOMBSTONE_LIFETIME - timedelta(hours=1)).replace(tzinfo=None)
+        async with engine.begin() as connection:
+            await connection.execute(text("UPDATE kept_copy SET sync_deleted_at = :moment"), {"moment": long_ago})
+        await sink.purge()
+        assert (await keeping_copy.stored()).keys() == {kept}
+    else:
+        # MongoDB's own task, once a minute, deletes what the index has.
+        (name,) = [name for name, each in (await database["users_copy"].index_information()).items()
+                   if "expireAfterSeconds" in each]  # fmt: skip
+        indexed = database["users_copy"].find(
+            {"_sync.kept": None, "_sync.deleted_at": {"$lt": datetime.now(UTC) + timedelta(hours=1)}}, hint=name
+        )
+        assert [each["_id"] for each in await indexed.to_list(None)] == [bare]
+    assert await keeping_copy.kept() == {kept: "first"}
+
+
+@pytest.mark.parametrize("deletes", ["keep-row", "tombstone"])
+async def test_view_in_mongodb_follows_the_route(database: "Database", routes: dict[str, Route], deletes: str) -> None:
+    before = "tombstone" if deletes == "keep-row" else "keep-row"
+    for each in (before, deletes):
+        sink = MongoSink(database, routes["users"].model_copy(update={"deletes": each, "tombstones": "purge"}))
+        await sink.prepare()
+        await sink.write([Change(("u1",), {"name": "Ada"}, streaming(1 if each == before else 3, "c"))])
+    await sink.write([Change(("u1",), None, streaming(4, "d"))])
+    shown = [document["name"] async for document in database["users"].find()]
+    assert shown == (["Ada"] if deletes == "keep-row" else [])
+
+
 @pytest.mark.parametrize("tombstones", ["purge", "keep"])
 async def test_only_old_tombstones_are_purged_unless_the_route_keeps_them(
     mysql_sink: MysqlSink, engine: AsyncEngine, routes: dict[str, Route], tombstones: str

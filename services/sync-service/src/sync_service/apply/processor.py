@@ -146,7 +146,7 @@ class RouteProcessor:
                     break
         batch.router.decoded(decoded)
         self.statistics.count("ignored", repeat(NO_OPERATION, ignored))
-        for chunk in chunks(changes, self._rows_at_once):
+        for chunk in chunks(changes, self._rows_at_once, keeps_rows=self.route.keeps_rows):
             await self._write(chunk, batch)
         if stopping is not None:
             raise stopping

@@ -23,6 +23,9 @@ from sync_service.routes.row_mapping import MappedField, RowMapping
 from sync_service.sinks.target import Target
 from sync_service.sinks.targets import AnyTarget, Store
 
+# What readers of a copy that keeps deleted rows see beside the fields: the time of the delete, null for a live row.
+DELETED_AT = "deleted_at"
+
 # What a default may be, whatever the store of the copy.
 _DEFAULTS: Mapping[FieldType, Conversion] = {"decimal": limited_decimal(MAXIMUM_PRECISION, MAXIMUM_SCALE)}
 
@@ -167,6 +170,7 @@ class Route(Declaration):
     drop: tuple[DropDeclaration, ...] = ()
     indexes: list[list[Name]] = Field(default=[])
     tombstones: Literal["purge", "keep"] = "purge"
+    deletes: Literal["tombstone", "keep-row"] = "tombstone"
 
     @model_validator(mode="after")
     def _consistent_key(self) -> "Route":
@@ -191,6 +195,10 @@ class Route(Declaration):
         self.target.check_fields(self.fields, self.indexes)
         if reserved := [name for name in (*self.key, *self.fields) if name.startswith(("sync_", "_sync"))]:
             raise ValueError(f"names that start with sync_ are the sync's own: {', '.join(reserved)}")
+        if self.keeps_rows and (taken := {DELETED_AT} & {name.lower() for name in (*self.key, *self.fields)}):
+            raise ValueError(
+                f"{taken.pop()} is the time of the delete with deletes: keep-row, so no field has this name"
+            )
         exempt = [name for name, field in {**self.key, **self.fields}.items() if not field.zero_dates]
         if exempt and not self.target.conversions_without_zero_dates:
             raise ValueError(f"{', '.join(exempt)}: zero_dates is for rows of MySQL")
@@ -204,6 +212,11 @@ class Route(Declaration):
         if both := set(self.source_paths.values()) & set(self.dropped):
             raise ValueError(f"both copied and dropped: {', '.join('.'.join(path) for path in sorted(both))}")
         return self
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Do the values of a deleted row stay in the copy?"""
+        return self.deletes == "keep-row"
 
     @property
     def source_paths(self) -> Mapping[Name, Path]:

@@ -10,7 +10,7 @@ import msgspec
 from sync_service.debezium.envelope import OPERATION_LABELS, OPERATIONS, ChangeEvent, decode
 from sync_service.debezium.errors import InvalidEvent
 from sync_service.debezium.source import Row
-from sync_service.routes.config import Route
+from sync_service.routes.config import DELETED_AT, Route
 from sync_service.routes.json_values import jsonable
 from sync_service.routes.mapping import map_fields, map_key
 from sync_service.sinks.sources import SOURCES, AnySource
@@ -131,7 +131,8 @@ def _explained(event: ChangeEvent, route: Route) -> Explanation:
         names = ["_id"] if route.is_keyed_by_document else list(route.key)
         lines.append(("key", _json(dict(zip(names, map_key(route, event.key), strict=True)))))
         if event.operation == "d" or event.after is None:
-            lines.append(("row", "none: a tombstone is left"))
+            kept = f"its last values stay, with {DELETED_AT}" if route.keeps_rows else "none: a tombstone is left"
+            lines.append(("row", kept))
         else:
             lines.append(("row", _json(dict(map_fields(route, event.after)))))
             lines += _not_copied(event.after, route)

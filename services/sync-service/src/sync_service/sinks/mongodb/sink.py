@@ -1,8 +1,8 @@
 """Writes a copy in MongoDB: the collection `<name>_copy` with versions and tombstones, and the view `<name>` of live
 rows.
 
-Only a tombstone has `_sync.deleted_at`. So readers of the collection can distinguish a deleted row from one that has
-not arrived yet. MongoDB purges tombstones by a TTL index, which a route that keeps them does not have.
+Only a tombstone has a date in `_sync.deleted_at`. So readers of the collection can distinguish a deleted row from one
+that has not arrived yet. MongoDB purges tombstones by a TTL index, which a route that keeps them does not have.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from sync_service.apply.changes import Change, Key
 from sync_service.apply.ordering import REPAIRED, ApplyMode, Version
 from sync_service.debezium.envelope import SNAPSHOT_READ
 from sync_service.debezium.positions import LogPosition
-from sync_service.routes.config import Route
+from sync_service.routes.config import DELETED_AT, Route
 from sync_service.sinks.base import (
     TOMBSTONE_LIFETIME,
     WRITE_SECONDS,
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 
 # The live documents of a copy: no tombstones.
 LIVE_DOCUMENTS: Mapping[str, Any] = {"_sync.deleted_at": None}
+# With `deletes: keep-row`: the tombstones with the last values of their rows. Those without are of rows that the copy
+# never had; readers do not see them, and they are purged like any tombstone.
+_KEPT_DOCUMENTS: Mapping[str, Any] = {"_sync.kept": True}
+_NOT_KEPT: Mapping[str, Any] = {"_sync.kept": None}
 _PURGED_AT_ONCE = 1000
 _INDEX_NOT_FOUND = 27
 _NAMESPACE_EXISTS = 48
@@ -47,6 +51,7 @@ _NAMESPACE_EXISTS = 48
 _ABSENT = {"$eq": [{"$type": "$_sync"}, "missing"]}
 
 _PURGING = "_sync.deleted_at_1"
+_PURGING_NOT_KEPT = "_sync.deleted_at_1_not_kept"
 
 
 class MongoSink:
@@ -55,15 +60,21 @@ class MongoSink:
         self._view = route.target.name
         self._name = route.target.copy_name
         self._collection = database[self._name]
-        self._keeps_tombstones = route.tombstones == "keep"
+        self._keeps_rows = route.keeps_rows
         self._excluded = route.excluded_names
         # Of the collection that was prepared.
         self._uuid: object = None
         self._indexes = [IndexModel([(field, ASCENDING) for field in fields]) for fields in route.indexes]
-        if not self._keeps_tombstones:
+        # Indexes that would purge what this route keeps.
+        self._ended: Sequence[str] = (_PURGING, _PURGING_NOT_KEPT)
+        if route.tombstones != "keep":
+            self._ended = (_PURGING,) if self._keeps_rows else ()
+            name, condition = (_PURGING_NOT_KEPT, _NOT_KEPT) if self._keeps_rows else (_PURGING, None)
+            options = {} if condition is None else {"partialFilterExpression": condition}
             lifetime = int(TOMBSTONE_LIFETIME.total_seconds())
-            purging = IndexModel([("_sync.deleted_at", ASCENDING)], name=_PURGING, expireAfterSeconds=lifetime)
-            self._indexes.append(purging)
+            self._indexes.append(
+                IndexModel([("_sync.deleted_at", ASCENDING)], name=name, expireAfterSeconds=lifetime, **options)
+            )
 
     async def exists(self) -> bool:
         try:
@@ -72,15 +83,14 @@ class MongoSink:
             raise translated(error, of_row=False) from error
 
     async def prepare(self) -> None:
-        """Create missing collection, indexes and view. Drop the TTL index if the route keeps tombstones."""
-        live = [{"$match": LIVE_DOCUMENTS}, {"$unset": "_sync"}]
+        """Create missing collection, indexes and view. Drop TTL indexes that would purge what the route keeps."""
         try:
             await self._create(self._name)
-            if self._keeps_tombstones:
-                await self._end_purging()
+            for name in self._ended:
+                await self._end_purging(name)
             if self._indexes:
                 await self._collection.create_indexes(self._indexes)
-            await self._create(self._view, viewOn=self._name, pipeline=live)
+            await self._create_view()
             self._uuid = await self._uuid_of_copy()
         except PyMongoError as error:
             raise translated(error, of_row=False) from error
@@ -91,6 +101,20 @@ class MongoSink:
             return self._uuid is not None and await self._uuid_of_copy() != self._uuid
         except PyMongoError as error:
             raise translated(error, of_row=False) from error
+
+    async def _create_view(self) -> None:
+        """Its live rows, or those and the kept ones. A view that shows the others is changed, and no other one."""
+        live = [{"$match": LIVE_DOCUMENTS}, {"$unset": "_sync"}]
+        with_kept = [
+            {"$match": {"$or": [LIVE_DOCUMENTS, _KEPT_DOCUMENTS]}},
+            {"$set": {DELETED_AT: "$_sync.deleted_at"}},
+            {"$unset": "_sync"},
+        ]
+        wanted, other = (with_kept, live) if self._keeps_rows else (live, with_kept)
+        await self._create(self._view, viewOn=self._name, pipeline=wanted)
+        found = await self._described(self._view)
+        if found is not None and found["options"]["pipeline"] == other:
+            await self._database.command("collMod", self._view, viewOn=self._name, pipeline=wanted)
 
     async def _create(self, name: str, **options: Any) -> None:
         """Raises `RouteRefused` if a view is where a collection has to be, or the other way round."""
@@ -121,9 +145,9 @@ class MongoSink:
         found = await (await self._database.list_collections(filter={"name": name})).to_list(None)
         return found[0] if found else None
 
-    async def _end_purging(self) -> None:
+    async def _end_purging(self, index: str) -> None:
         try:
-            await self._collection.drop_index(_PURGING)
+            await self._collection.drop_index(index)
         except OperationFailure as error:
             if error.code != _INDEX_NOT_FOUND:
                 raise
@@ -132,16 +156,19 @@ class MongoSink:
         try:
             # Most created or snapshot rows do not exist yet, and an insert costs a third of a guarded upsert.
             applied, there = await self._bulk(
-                [InsertOne(_document(each)) if _is_first(each) else _upsert(each, mode) for each in changes]
+                [InsertOne(_document(each)) if _is_first(each) else self._upsert(each, mode) for each in changes]
             )
             if there:
-                updated, raced = await self._bulk([_upsert(changes[number], mode) for number in there])
+                updated, raced = await self._bulk([self._upsert(changes[number], mode) for number in there])
                 if raced:
                     raise Unavailable("MongoDB: another writer has created the same documents concurrently")
                 applied += updated
             return await split_applied_skipped(changes, applied, lambda: self._events(changes))
         except (PyMongoError, BSONError, OverflowError, UnicodeError, TimeoutError) as error:
             raise translated(error) from error
+
+    def _upsert(self, change: Change, mode: ApplyMode) -> UpdateOne:
+        return _upsert(change, mode, keeps_values=self._keeps_rows and change.values is None)
 
     async def _bulk(self, requests: "list[Write]") -> tuple[int, Sequence[int]]:
         """The number of applied requests, and the indexes of inserts whose document exists already."""
@@ -212,18 +239,28 @@ def _document(change: Change) -> dict[str, Any]:
     }
 
 
-def _upsert(change: Change, mode: ApplyMode) -> UpdateOne:
-    """The filter is the id alone, because other conditions would need a query plan. The guard is in the update."""
+def _upsert(change: Change, mode: ApplyMode, *, keeps_values: bool = False) -> UpdateOne:
+    """The filter is the id alone, because other conditions would need a query plan. The guard is in the update.
+
+    `keeps_values`: a delete keeps the values of the row, if it has any, and the time of the first delete.
+    """
     document = _document(change)
     whole: dict[str, Any] = {"$literal": document}
+    stored: dict[str, Any] = {}
     if change.version.position is None:
         # An event without a position keeps the stored one, with its log generation.
         known = {"$ne": [{"$type": "$_sync.position"}, "missing"]}
-        kept = {
+        stored = {
             field: {"$cond": [known, f"$_sync.{field}", {"$literal": document["_sync"][field]}]}
             for field in ("epoch", "position")
         }
-        whole = {"$mergeObjects": [whole, {"_sync": {"$mergeObjects": [{"$literal": document["_sync"]}, kept]}}]}
+    if keeps_values:
+        whole = "$$ROOT"  # type: ignore[assignment]  # an expression of MongoDB's, too
+        was_live = {"$and": [{"$not": _ABSENT}, {"$eq": ["$_sync.deleted_at", None]}]}
+        stored["kept"] = {"$cond": [{"$or": [was_live, "$_sync.kept"]}, True, "$$REMOVE"]}
+        stored["deleted_at"] = {"$cond": ["$_sync.kept", "$_sync.deleted_at", document["_sync"]["deleted_at"]]}
+    if stored:
+        whole = {"$mergeObjects": [whole, {"_sync": {"$mergeObjects": [{"$literal": document["_sync"]}, stored]}}]}
     update = [{"$replaceWith": {"$cond": [_guard(change.version, mode), whole, "$$ROOT"]}}]
     return UpdateOne({"_id": document["_id"]}, update, upsert=True)
 

@@ -7,7 +7,7 @@ only unique index is the primary key: with another one, the upsert would update 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sync_service.routes.config import CopiedField, Route
+from sync_service.routes.config import DELETED_AT, CopiedField, Route
 from sync_service.routes.converters import MAXIMUM_PRECISION, MAXIMUM_SCALE, type_of_constant
 from sync_service.sinks.base import UnfitTable
 from sync_service.sinks.mysql.column_fit import changes_values
@@ -42,6 +42,11 @@ VERSION_COLUMNS: Mapping[str, str] = {
 SOURCE_ID = "sync_source_id"
 SOURCE_ID_TYPE = "VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT ''"
 
+# With `deletes: keep-row`: does the tombstone have the last values of its row? One without is of a row that the copy
+# never had, which readers do not see.
+KEPT = "sync_kept"
+_KEPT_TYPE = "TINYINT(1) NOT NULL DEFAULT 0"
+
 # The live rows of a copy: no tombstones.
 LIVE_ROWS = "sync_deleted_at IS NULL"
 
@@ -72,7 +77,7 @@ def missing(route: Route, existing: Mapping[str, ExistingTable]) -> list[str]:
         known = {column.lower() for column in table.columns}
         added = [
             f"ADD COLUMN {_quoted(column)} {kind}"
-            for column, kind in {**wanted, SOURCE_ID: SOURCE_ID_TYPE}.items()
+            for column, kind in {**wanted, **_own_columns(route)}.items()
             if column.lower() not in known
         ]
         if added:
@@ -81,15 +86,26 @@ def missing(route: Route, existing: Mapping[str, ExistingTable]) -> list[str]:
     if view is not None and not view.is_view:
         raise UnfitTable(f"table {name} is in the way: route {route.name} needs a view of that name")
     shown = list(view.columns) if view is not None else []
+    # The view's own column, which no table has.
+    shows_deleted = DELETED_AT in shown and (table is None or DELETED_AT not in table.columns)
+    if shows_deleted or route.keeps_rows:
+        shown = [column for column in shown if column != DELETED_AT]
     known = {column.lower() for column in shown}
     added = [column for column in (*route.key, *route.fields) if column.lower() not in known]
-    if added:
-        columns = ", ".join(map(_quoted, [*shown, *added]))
+    if added or shows_deleted != route.keeps_rows:
+        columns, rows = ", ".join(map(_quoted, [*shown, *added])), LIVE_ROWS
+        if route.keeps_rows:
+            columns, rows = f"{columns}, sync_deleted_at AS {_quoted(DELETED_AT)}", f"{LIVE_ROWS} OR {KEPT}"
         statements.append(
             f"CREATE OR REPLACE VIEW {view_place} AS SELECT {columns} FROM {copy_place} "  # noqa: S608 - names of the route
-            f"WHERE {LIVE_ROWS}"
+            f"WHERE {rows}"
         )
     return statements
+
+
+def _own_columns(route: Route) -> Mapping[str, str]:
+    """The sync's columns that not every table of an earlier release has."""
+    return {SOURCE_ID: SOURCE_ID_TYPE, **({KEPT: _KEPT_TYPE} if route.keeps_rows else {})}
 
 
 def place(route: Route, name: str) -> str:
@@ -117,7 +133,7 @@ def moved(route: Route, earlier_schema: str, earlier: Mapping[str, ExistingTable
 def _create(copy: str, route: Route, wanted: Mapping[str, str]) -> str:
     lines = [f"{_quoted(column)} {_key_type(field)} NOT NULL" for column, field in route.key.items()]
     lines += [f"{_quoted(column)} {kind}" for column, kind in wanted.items()]
-    lines += [f"{column} {kind}" for column, kind in {**VERSION_COLUMNS, SOURCE_ID: SOURCE_ID_TYPE}.items()]
+    lines += [f"{column} {kind}" for column, kind in {**VERSION_COLUMNS, **_own_columns(route)}.items()]
     lines += [f"PRIMARY KEY ({', '.join(map(_quoted, route.key))})", "KEY (sync_deleted_at)"]
     body = ",\n  ".join(lines)
     return f"CREATE TABLE {copy} (\n  {body}\n) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci"

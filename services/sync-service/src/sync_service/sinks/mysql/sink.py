@@ -24,7 +24,7 @@ from sync_service.sinks.base import (
     Written,
     split_applied_skipped,
 )
-from sync_service.sinks.mysql.ddl import SOURCE_ID, VERSION_COLUMNS
+from sync_service.sinks.mysql.ddl import KEPT, SOURCE_ID, VERSION_COLUMNS
 from sync_service.sinks.mysql.errors import is_about_a_row, translated
 from sync_service.sinks.mysql.table import copy_schema, quoted
 
@@ -85,6 +85,7 @@ class MysqlSink:
         self._schema, self._name = copy_schema(engine, route), route.target.copy_name
         self._table = f"{quoted(self._schema)}.{quoted(self._name)}"
         self._keeps_tombstones = route.tombstones == "keep"
+        self._keeps_rows = route.keeps_rows
         self._excluded = route.excluded_names
         self._key = list(route.key)
         self._fields = list(route.fields)
@@ -108,10 +109,18 @@ class MysqlSink:
         marked = f"CONCAT('{_WON}', new.sync_event)"
         assignments = [f"sync_event = IF({guard.replace('old.', f'{old}.')}, {marked}, {old}.sync_event)"]
         assignments.append(f"{SOURCE_ID} = IF({won}, {_source_id(old, mode)}, {old}.{SOURCE_ID})")
+        has_values, deleted_at = won, "new.sync_deleted_at"
+        if self._keeps_rows:
+            # A delete keeps the values of the row, if it has any, and the time of the first delete.
+            has_values = f"{won} AND new.sync_deleted_at IS NULL"
+            kept = f"new.sync_deleted_at IS NOT NULL AND ({old}.sync_deleted_at IS NULL OR {old}.{KEPT})"
+            assignments.append(f"{KEPT} = IF({won}, {kept}, {old}.{KEPT})")
+            deleted_at = f"IF({old}.{KEPT}, COALESCE({old}.sync_deleted_at, new.sync_deleted_at), new.sync_deleted_at)"
         assignments += [
-            f"{column} = IF({won}, new.{column}, {old}.{column})"
-            for column in (*map(quoted, self._fields), "sync_operation", "sync_deleted_at")
+            f"{column} = IF({has_values}, new.{column}, {old}.{column})" for column in map(quoted, self._fields)
         ]
+        assignments.append(f"sync_operation = IF({won}, new.sync_operation, {old}.sync_operation)")
+        assignments.append(f"sync_deleted_at = IF({won}, {deleted_at}, {old}.sync_deleted_at)")
         # An event without a position keeps the stored one, with its log generation.
         assignments += [
             f"{column} = IF({won} AND new.sync_position IS NOT NULL, new.{column}, {old}.{column})"
@@ -129,7 +138,8 @@ class MysqlSink:
 
     async def prepare(self) -> None:
         """Check that the table fits the route. Tables are created by the migrations, or from the routes."""
-        columns = ", ".join(map(quoted, (*self._key, *self._fields, *VERSION_COLUMNS, SOURCE_ID)))
+        own = [*VERSION_COLUMNS, SOURCE_ID, *([KEPT] if self._keeps_rows else [])]
+        columns = ", ".join(map(quoted, (*self._key, *self._fields, *own)))
         await self._run(f"SELECT {columns} FROM {self._table} LIMIT 0")  # noqa: S608 - names of the route
 
     async def was_replaced(self) -> bool:
@@ -179,7 +189,8 @@ class MysqlSink:
         if self._keeps_tombstones:
             return
         limit = _utc(datetime.now(UTC) - TOMBSTONE_LIFETIME)
-        delete = f"DELETE FROM {self._table} WHERE sync_deleted_at < :limit LIMIT {_PURGED_AT_ONCE}"  # noqa: S608 - names of the route
+        purged = f"sync_deleted_at < :limit{f' AND NOT {KEPT}' if self._keeps_rows else ''}"
+        delete = f"DELETE FROM {self._table} WHERE {purged} LIMIT {_PURGED_AT_ONCE}"  # noqa: S608 - names of the route
         while await self._run(delete, limit=limit) == _PURGED_AT_ONCE:
             pass
 
