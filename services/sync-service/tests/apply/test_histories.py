@@ -3,11 +3,12 @@
 The rule itself is tested on more histories in `test_ordering.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from msgspec.structs import replace
 
 from support.histories import ROWS, History, histories
 from support.stored_copies import StoredCopy, StoredMysqlCopy
@@ -23,9 +24,20 @@ def key(history: History, row: int) -> str:
     return f"{history.example:016x}{row:08x}"
 
 
-async def write(copy: StoredCopy, history: History, *, keeps_rows: bool = False) -> None:
+async def write(
+    copy: StoredCopy,
+    history: History,
+    *,
+    keeps_rows: bool = False,
+    where: Callable[[str], bool] = lambda _content: True,
+) -> None:
+    """`where` is true for the content of rows that are copied."""
     for batch in history.batches():
         changes = [copy.change(key(history, event.row), version, event.content) for version, event in batch]
+        changes = [
+            change if where(event.content) else replace(change, values=None)
+            for change, (_, event) in zip(changes, batch, strict=True)
+        ]
         for chunk in chunks(changes, history.rows_at_once, keeps_rows=keeps_rows):
             await copy.sink.write(chunk)
 
@@ -60,6 +72,30 @@ async def test_copy_that_keeps_deleted_rows_ends_as_the_source_did(keeping_copy:
     await write(keeping_copy, history, keeps_rows=True)
     assert of(history, await keeping_copy.readable()) == history.truth
     assert not of(history, await keeping_copy.kept()).keys() & history.truth.keys()
+
+
+def is_even(content: str) -> bool:
+    """Of the number of changes before: most rows match, cease to match and match again."""
+    return int(content.rpartition(" ")[2]) % 2 == 0
+
+
+@EXAMPLES
+@given(history=histories())
+async def test_copy_has_the_rows_that_match(copy: StoredCopy, history: History) -> None:
+    await write(copy, history, where=is_even)
+    matching = {row: content for row, content in history.truth.items() if is_even(content)}
+    assert of(history, await copy.readable()) == matching
+
+
+@EXAMPLES
+@given(history=histories())
+async def test_copy_that_keeps_rows_has_those_that_match_as_live_ones(
+    keeping_copy: StoredCopy, history: History
+) -> None:
+    await write(keeping_copy, history, keeps_rows=True, where=is_even)
+    matching = {row: content for row, content in history.truth.items() if is_even(content)}
+    assert of(history, await keeping_copy.readable()) == matching
+    assert all(content and is_even(content) for content in of(history, await keeping_copy.kept()).values())
 
 
 @EXAMPLES

@@ -287,6 +287,34 @@ def test_dead_letters_that_are_retried_like_live_events_take_rows_back(history: 
     retries_take_no_row_back(history, data, applies)
 
 
+def matches(content: str) -> bool:
+    """Most rows match, cease to match and match again: by the number of changes before."""
+    return int(content.rpartition(" ")[2]) % 2 == 0
+
+
+def copy_has_the_rows_that_match(history: History, ignored: Callable[[Event], bool]) -> None:
+    """`ignored` events make no change."""
+    copy = RuleCopy()
+    for version, event in (each for batch in history.batches() for each in batch):
+        if not ignored(event):
+            copy.apply(version, event)
+    seen = {row: content for row, content in copy.readable.items() if matches(content)}
+    assert seen == {row: content for row, content in history.truth.items() if matches(content)}
+
+
+@PURE
+@given(histories())
+def test_copy_has_the_rows_that_match(history: History) -> None:
+    copy_has_the_rows_that_match(history, lambda _event: False)
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="negative control: such events are no deletes")
+@CONTROL
+@given(histories())
+def test_rows_that_cease_to_match_would_stay_otherwise(history: History) -> None:
+    copy_has_the_rows_that_match(history, lambda event: event.operation != "d" and not matches(event.content))
+
+
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="negative control: every event is applied")
 @CONTROL
 @given(histories())

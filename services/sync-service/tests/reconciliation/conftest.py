@@ -1,7 +1,7 @@
 """A source, its copy and its topic for each direction."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.mysql import create_engine
+from support.built_in_routes import built_in_declarations
 from support.comparison_harness import PARTITIONS, ComparisonHarness, Direction, Tweets, Users
 from support.stored_copies import empty_copy
 from support.topics import create_topics
@@ -40,13 +41,25 @@ async def source_schema(mysql_root_url: str) -> AsyncIterator[str]:
     await engine.dispose()
 
 
+def declared(name: str, topic: str, options: Mapping[str, Mapping[str, Any]]) -> Route:
+    return Route.model_validate(
+        {**built_in_declarations()[name], "name": name, "topic": topic, **options.get(name, {})}
+    )
+
+
+@pytest.fixture
+def route_options() -> Mapping[str, Mapping[str, Any]]:
+    """What a route declares in addition. Tests parametrize it."""
+    return {}
+
+
 @pytest.fixture(params=["users", "tweets"])
 async def comparison(
     request: pytest.FixtureRequest,
     settings: Settings,
     engine: AsyncEngine,
-    routes: dict[str, Route],
     source_schema: str,
+    route_options: Mapping[str, Mapping[str, Any]],
 ) -> AsyncIterator[ComparisonHarness]:
     database_url, kafka_bootstrap_servers = settings.mongodb_url.get_secret_value(), settings.kafka_bootstrap_servers
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(database_url, tz_aware=True)
@@ -54,11 +67,11 @@ async def comparison(
     suffix = secrets.token_hex(4)
     direction: Direction
     if request.param == "users":
-        route = routes["users"].model_copy(update={"topic": f"test.{suffix}.{source_schema}.users"})
+        route = declared("users", f"test.{suffix}.{source_schema}.users", route_options)
         direction = Users(route, engine, source_schema, database)
     else:
         source = client[f"source_{suffix}"]["tweets"]
-        route = routes["tweets"].model_copy(update={"topic": f"test.source_{suffix}.tweets"})
+        route = declared("tweets", f"test.source_{suffix}.tweets", route_options)
         direction = Tweets(route, engine, source)
     await create_topics(kafka_bootstrap_servers, route.topic, partitions=PARTITIONS)
     producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap_servers)

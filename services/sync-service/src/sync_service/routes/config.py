@@ -1,12 +1,13 @@
 """A route, as `routes.yaml` declares it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
+from sync_service.routes.computed_mapping import BoundExpression, ComputedField, ComputedMapping
 from sync_service.routes.converters import (
     CONVERSION_FAILURES,
     CONVERSIONS,
@@ -19,6 +20,7 @@ from sync_service.routes.converters import (
     unfit_value,
 )
 from sync_service.routes.declaration import Declaration, Name, TopicName
+from sync_service.routes.expressions import Expression
 from sync_service.routes.row_mapping import MappedField, RowMapping
 from sync_service.sinks.target import Target
 from sync_service.sinks.targets import AnyTarget, Store
@@ -40,8 +42,14 @@ Path = Annotated[
 ]
 
 
+# Parsed once, when the routes are loaded.
+ParsedExpression = Annotated[
+    Expression, BeforeValidator(lambda text: Expression(text) if isinstance(text, str) else text)
+]
+
+
 class CopiedField(Declaration):
-    """A field of the copy: from the `path` in the source (None: the same name), or a `constant`.
+    """A field of the copy: from the `path` in the source (None: the same name), a `constant`, or computed by `expr`.
 
     `default` replaces a missing or null value. Without one, a row of MySQL that lacks the column is refused. `length`,
     `precision` and `scale` are those of the table's column. `zero_dates` is false if the source's column contains none,
@@ -51,6 +59,7 @@ class CopiedField(Declaration):
     path: Path | None = Field(default=None, alias="from")
     type: FieldType = "json"
     constant: Any = None
+    expr: ParsedExpression | None = None
     default: Any = None
     length: int | None = Field(default=None, ge=1, le=16383)
     precision: int | None = Field(default=None, ge=1, le=MAXIMUM_PRECISION)
@@ -61,11 +70,13 @@ class CopiedField(Declaration):
     @model_validator(mode="after")
     def _constant_or_copied(self) -> "CopiedField":
         if self.is_constant == ("type" in self.model_fields_set):
-            raise ValueError("a field has either a type (and perhaps from) or a constant")
+            raise ValueError("a field has either a type (and perhaps from or expr) or a constant")
         if self.is_constant:
             if self.model_fields_set != {"constant"}:
                 raise ValueError("a constant has nothing beside it")
             _refuse_what_is_no_json(self.constant)
+        if self.expr is not None and self.path is not None:
+            raise ValueError("a field has either from or expr")
         return self
 
     @model_validator(mode="after")
@@ -92,6 +103,11 @@ class CopiedField(Declaration):
     def is_constant(self) -> bool:
         return "constant" in self.model_fields_set
 
+    @property
+    def has_path(self) -> bool:
+        """Does its value stand in the source?"""
+        return not self.is_constant and self.expr is None
+
     def _conversion(self, conversions: Mapping[FieldType, Conversion]) -> Conversion:
         """One of `conversions`, which are those that a store has of its own, or the one of all stores."""
         if self.precision is not None and self.scale is not None:
@@ -112,9 +128,17 @@ class CopiedField(Declaration):
         if self.is_constant:
             return MappedField(name, absent=self.constant)
         absent = None if self.default is None else convert(self.default, self.type)
+        if self.expr is not None:
+            return MappedField(name, absent=absent)
         # A default, `default: null` as well, says that the column may be missing.
         must_exist = target.source_rows_are_complete and "default" not in self.model_fields_set
         return MappedField(name, self.source_path(name), self._conversion_for(target), absent, must_exist)
+
+    def computed(self, name: str, target: Target, values: Callable[[Expression], RowMapping]) -> ComputedField | None:
+        """None if the field is not computed. `values` maps what an expression needs."""
+        if self.expr is None:
+            return None
+        return ComputedField(name, BoundExpression(self.expr, values(self.expr)), self._conversion_for(target))
 
     def mapped_key(self, name: str, target: Target) -> MappedField:
         """The field as a part of the key, in which different values must stay different."""
@@ -167,6 +191,8 @@ class Route(Declaration):
     target: AnyTarget
     key: Mapping[Name, FieldDeclaration] = Field(min_length=1)
     fields: Mapping[Name, FieldDeclaration]
+    inputs: Mapping[Name, FieldDeclaration] = Field(default={})
+    where: ParsedExpression | None = None
     drop: tuple[DropDeclaration, ...] = ()
     indexes: list[list[Name]] = Field(default=[])
     tombstones: Literal["purge", "keep"] = "purge"
@@ -176,6 +202,8 @@ class Route(Declaration):
     def _consistent_key(self) -> "Route":
         if any(field.is_constant for field in self.key.values()):
             raise ValueError("a constant can't tell rows apart, so it is no key")
+        if computed := [name for name, field in self.key.items() if field.expr is not None]:
+            raise ValueError(f"{computed[0]}: a key is not computed: an event has only the key's own fields")
         if any(field.default is not None for field in self.key.values()):
             raise ValueError("a key has no default: rows that lack it would be taken for one")
         for name, field in self.key.items():
@@ -203,15 +231,44 @@ class Route(Declaration):
         if exempt and not self.target.conversions_without_zero_dates:
             raise ValueError(f"{', '.join(exempt)}: zero_dates is for rows of MySQL")
         for path in self.excluded:
-            holders = [name for name, copied in self.source_paths.items() if path[: len(copied)] == copied != path]
+            if path in (inputs := {field.source_path(name): name for name, field in self.inputs.items()}):
+                raise ValueError(f"{'.'.join(path)} is dropped as personal, so it can't be the input {inputs[path]}")
+            holders = [name for name, copied in self.read_paths.items() if path[: len(copied)] == copied != path]
             if holders:
                 raise ValueError(
                     f"{'.'.join(path)} is dropped as personal, so events lack it, but {holders[0]} copies all of "
-                    f"{'.'.join(self.source_paths[holders[0]])}: mark {holders[0]} as personal, or copy its parts"
+                    f"{'.'.join(self.read_paths[holders[0]])}: mark {holders[0]} as personal, or copy its parts"
                 )
         if both := set(self.source_paths.values()) & set(self.dropped):
             raise ValueError(f"both copied and dropped: {', '.join('.'.join(path) for path in sorted(both))}")
         return self
+
+    @model_validator(mode="after")
+    def _consistent_expressions(self) -> "Route":
+        if twice := self.inputs.keys() & {*self.key, *self.fields}:
+            raise ValueError(f"both input and copied: {', '.join(sorted(twice))}")
+        for name, field in self.inputs.items():
+            if not field.has_path:
+                raise ValueError(f"inputs.{name}: an input is a field of the source")
+        known = {name: field for name, field in {**self.key, **self.fields, **self.inputs}.items() if not field.expr}
+        used: set[str] = set()
+        for place, expression in self.expressions.items():
+            used.update(expression.names)
+            if unknown := [name for name in expression.names if name not in known]:
+                computed = [name for name in unknown if name in self.fields]
+                raise ValueError(
+                    f"{place}: {computed[0]} is computed itself" if computed else
+                    f"{place}: {unknown[0]} is no field under key, fields or inputs"
+                )  # fmt: skip
+        if unused := sorted(self.inputs.keys() - used):
+            raise ValueError(f"inputs.{unused[0]}: no expression uses it")
+        return self
+
+    @property
+    def expressions(self) -> Mapping[str, Expression]:
+        """By their places in the declaration."""
+        computed = {f"fields.{name}": field.expr for name, field in self.fields.items()}
+        return {place: each for place, each in {"where": self.where, **computed}.items() if each is not None}
 
     @property
     def keeps_rows(self) -> bool:
@@ -222,7 +279,12 @@ class Route(Declaration):
     def source_paths(self) -> Mapping[Name, Path]:
         """The paths in the source by the names in the copy, those of the key first. Constants have none."""
         declared = {**self.key, **self.fields}
-        return {name: field.source_path(name) for name, field in declared.items() if not field.is_constant}
+        return {name: field.source_path(name) for name, field in declared.items() if field.has_path}
+
+    @property
+    def read_paths(self) -> Mapping[Name, Path]:
+        """The paths in the source of all that is read: what is copied, and inputs of expressions."""
+        return {**self.source_paths, **{name: field.source_path(name) for name, field in self.inputs.items()}}
 
     @property
     def dropped(self) -> Collection[Path]:
@@ -242,7 +304,7 @@ class Route(Declaration):
     @property
     def personal_paths(self) -> Collection[Path]:
         """The paths in the source with personal data, copied or not."""
-        declared = {**self.key, **self.fields}
+        declared = {**self.key, **self.fields, **self.inputs}
         return {*self.excluded, *(field.source_path(name) for name, field in declared.items() if field.personal)}
 
     @property
@@ -270,8 +332,18 @@ class Route(Declaration):
         return {field.source_path(name)[0] for name, field in self.key.items() if not field.is_constant}
 
     @cached_property
-    def fields_mapping(self) -> RowMapping:
-        return RowMapping([field.mapped(name, self.target) for name, field in self.fields.items()])
+    def fields_mapping(self) -> RowMapping | ComputedMapping:
+        """Without expressions, a plain mapping: they cost nothing where they are not used."""
+        copied = RowMapping([field.mapped(name, self.target) for name, field in self.fields.items()])
+        if not self.expressions:
+            return copied
+        computed = [field.computed(name, self.target, self._values_for) for name, field in self.fields.items()]
+        where = None if self.where is None else BoundExpression(self.where, self._values_for(self.where))
+        return ComputedMapping(copied, [field for field in computed if field is not None], where)
+
+    def _values_for(self, expression: Expression) -> RowMapping:
+        declared = {**self.key, **self.fields, **self.inputs}
+        return RowMapping([declared[name].mapped(name, self.target) for name in expression.names])
 
     @cached_property
     def is_keyed_by_document(self) -> bool:

@@ -29,4 +29,5 @@ TopicName = Annotated[str, AfterValidator(_legal_topic)]
 
 
 class Declaration(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # An expression is parsed to a class that pydantic does not know.
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)

@@ -130,11 +130,14 @@ def _explained(event: ChangeEvent, route: Route) -> Explanation:
     try:
         names = ["_id"] if route.is_keyed_by_document else list(route.key)
         lines.append(("key", _json(dict(zip(names, map_key(route, event.key), strict=True)))))
-        if event.operation == "d" or event.after is None:
+        values = None if event.operation == "d" or event.after is None else map_fields(route, event.after)
+        if values is None or event.after is None:
+            if event.operation != "d":
+                lines.append(("where", f"not true: {route.where.text if route.where else ''}"))
             kept = f"its last values stay, with {DELETED_AT}" if route.keeps_rows else "none: a tombstone is left"
             lines.append(("row", kept))
         else:
-            lines.append(("row", _json(dict(map_fields(route, event.after)))))
+            lines.append(("row", _json(dict(values))))
             lines += _not_copied(event.after, route)
         lines += _place(event)
     except InvalidEvent as error:
@@ -149,13 +152,15 @@ def _place(event: ChangeEvent) -> list[tuple[str, str]]:
 
 
 def _not_copied(row: Row, route: Route) -> list[tuple[str, str]]:
-    """The fields of the row that are not copied, separate from those that are dropped on purpose."""
+    """The fields of the row that are not copied, separate from those that are dropped on purpose or only used."""
     copied = {path[0] for path in route.source_paths.values()}
     dropped = {path[0] for path in route.dropped}
+    inputs = {path[0] for path in route.read_paths.values()}
     rest = [name for name in row if name not in copied]
     groups = (
+        ("inputs", [name for name in rest if name in inputs and name not in dropped]),
         ("dropped", [name for name in rest if name in dropped]),
-        ("not copied", [name for name in rest if name not in dropped]),
+        ("not copied", [name for name in rest if name not in dropped | inputs]),
     )
     return [(what, ", ".join(names)) for what, names in groups if names]
 

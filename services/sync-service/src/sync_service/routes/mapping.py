@@ -43,6 +43,6 @@ def map_key(route: Route, key: Row) -> tuple[Any, ...]:
     return (DocumentId(values),) if route.is_keyed_by_document else found
 
 
-def map_fields(route: Route, row: Row) -> Mapping[str, Any]:
-    """Everything but the key. Raises `UnfitValue`, which names the field."""
+def map_fields(route: Route, row: Row) -> Mapping[str, Any] | None:
+    """Everything but the key; None for a row that is not in the copy. Raises `UnfitValue`, which names the field."""
     return route.fields_mapping(row)

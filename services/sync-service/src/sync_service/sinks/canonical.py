@@ -80,15 +80,19 @@ class CanonicalField:
 
 @dataclass(frozen=True, slots=True)
 class CanonicalRow:
-    """The fields of the key, and the other fields."""
+    """The fields of the key, and the other fields.
+
+    `is_selected_here`: MySQL can't say which of its rows are copied.
+    """
 
     key: Sequence[CanonicalField]
     fields: Sequence[CanonicalField]
     is_keyed_by_document: bool = False
+    is_selected_here: bool = False
 
     @property
     def is_exact_in_sql(self) -> bool:
-        return all(field.expression is not None for field in (*self.key, *self.fields))
+        return not self.is_selected_here and all(field.expression is not None for field in (*self.key, *self.fields))
 
     def text(self, key: Key, values: Mapping[str, Any]) -> str:
         """Raises nothing: a value that is not of its field's type has a text that equals no other."""

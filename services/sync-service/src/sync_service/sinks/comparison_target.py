@@ -59,7 +59,7 @@ async def _from_mysql(
 ) -> ComparisonTarget:
     columns = await table_columns(engine, schema, name)
     wanted = {copied: path[0] for copied, path in route.source_paths.items()}
-    _require(route, f"{schema}.{name}", wanted.values(), columns)
+    _require(route, f"{schema}.{name}", [path[0] for path in route.read_paths.values()], columns)
     canonical = _canonical(route, {copied: columns[column] for copied, column in wanted.items()}, in_mongodb=True)
     try:
         database = await readable_database(mongo, route)
@@ -89,7 +89,7 @@ async def _from_mongodb(
     columns = await table_columns(engine, schema, copy_name)
     _require(route, f"{schema}.{copy_name}", [*route.key, *route.fields, *VERSION_COLUMNS, SOURCE_ID], columns)
     canonical = _canonical(route, columns, in_mongodb=False)
-    fields = {path[0] for path in route.source_paths.values()}
+    fields = {path[0] for path in route.read_paths.values()}
     key = list(route.key)
     return ComparisonTarget(
         (f"mongodb {database}.{name}", f"mysql {schema}.{copy_name}"),
@@ -106,7 +106,7 @@ async def _from_mongodb(
 
 
 def _canonical(route: Route, columns: Mapping[str, Column], *, in_mongodb: bool) -> CanonicalRow:
-    """`columns` by the names of the copy's fields. A constant in a collection has no column."""
+    """`columns` by the names of the copy's fields. A constant or computed field in a collection has no column."""
 
     def written(fields: Mapping[str, Any]) -> list[Any]:
         return [
@@ -114,7 +114,12 @@ def _canonical(route: Route, columns: Mapping[str, Column], *, in_mongodb: bool)
             for name, field in fields.items()
         ]
 
-    return CanonicalRow(written(route.key), written(route.fields), route.is_keyed_by_document)
+    return CanonicalRow(
+        written(route.key),
+        written(route.fields),
+        route.is_keyed_by_document,
+        is_selected_here=in_mongodb and route.where is not None,
+    )
 
 
 _NO_COLUMN = Column("", "constant")

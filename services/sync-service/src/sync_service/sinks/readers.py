@@ -63,9 +63,12 @@ def source_row(
     row: dict[str, Any],
     native: Any,
     source_id: str = "",
-    fields: Callable[[dict[str, Any]], Mapping[str, Any]] | None = None,
-) -> SourceRow:
-    """Map a row, whose values are those of an event. `fields` maps all but the key, if not as every route does."""
+    fields: Callable[[dict[str, Any]], Mapping[str, Any] | None] | None = None,
+) -> SourceRow | None:
+    """Map a row, whose values are those of an event; None if it does not belong into the copy.
+
+    `fields` maps all but the key, if not as every route does.
+    """
     try:
         key = map_key(route, row)
     except InvalidEvent as error:
@@ -75,7 +78,7 @@ def source_row(
         values = map_fields(route, row) if fields is None else fields(row)
     except InvalidEvent as error:
         return SourceRow(key, None, str(error), native=native, source_id=source_id)
-    return SourceRow(key, values, native=native, source_id=source_id)
+    return None if values is None else SourceRow(key, values, native=native, source_id=source_id)
 
 
 @dataclass(frozen=True, slots=True)

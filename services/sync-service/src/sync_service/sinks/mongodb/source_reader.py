@@ -72,7 +72,8 @@ class MongoSourceReader:
         async for batch in self._documents.batches(lower, upper, BATCH):
             for document in batch:
                 try:
-                    builder.add(text(map_key(route, document), self._fields(document)))
+                    if (values := self._fields(document)) is not None:
+                        builder.add(text(map_key(route, document), values))
                 except InvalidEvent:
                     # No row of the copy has such a text, so the rows of the range are compared one by one.
                     builder.add(f"!{document['_id']!r}")
@@ -81,24 +82,27 @@ class MongoSourceReader:
     async def rows(self, key_range: KeyRange) -> Sequence[SourceRow]:
         lower, upper = key_range.natives
         batches = self._documents.batches(lower, upper, BATCH)
-        return [self._row(document) async for batch in batches for document in batch]
+        rows = [self._row(document) async for batch in batches for document in batch]
+        return [row for row in rows if row is not None]
 
     async def look_up(self, requests: Sequence[RowRequest]) -> Mapping[Key, Sequence[SourceRow]]:
         async def read(natives: list[Any]) -> list[SourceRow]:
-            return [self._row(document) for document in await self._documents.look_up(natives)]
+            rows = [self._row(document) for document in await self._documents.look_up(natives)]
+            return [row for row in rows if row is not None]
 
         return await found_rows(requests, self._candidates, read, self._keys)
 
-    def _row(self, document: Document) -> SourceRow:
+    def _row(self, document: Document) -> SourceRow | None:
         identifier = document["_id"]
         return source_row(self._route, document, identifier, source_id(identifier), self._fields)
 
-    def _fields(self, document: Document) -> Mapping[str, Any]:
-        """Raises `UnfitValue`."""
-        for name, path in self._json_paths.items():
+    def _fields(self, document: Document) -> Mapping[str, Any] | None:
+        """None for a document that does not belong into the copy. Raises `UnfitValue`."""
+        values = map_fields(self._route, document)
+        for name, path in () if values is None else self._json_paths.items():
             if has_ambiguous_document(follow(path, document)):
                 raise UnfitValue(f"{name}: a document of its own that events can't tell from another type: see docs")
-        return map_fields(self._route, document)
+        return values
 
     def _key_of(self, identifier: Any) -> Key | None:
         return key_of(self._route, {"_id": identifier})

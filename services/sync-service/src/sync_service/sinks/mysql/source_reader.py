@@ -38,7 +38,7 @@ class MysqlSourceReader:
         self._route = route
         self._canonical = canonical
         self._key = [field.source_path(name)[0] for name, field in route.key.items()]
-        self._columns = list(dict.fromkeys(path[0] for path in route.source_paths.values()))
+        self._columns = list(dict.fromkeys(path[0] for path in route.read_paths.values()))
         self._as_event = _conversions(route, self._columns, columns)
         self._has_same_key = all(
             columns[column].data_type in _SAME.get(field.type, ())
@@ -77,15 +77,17 @@ class MysqlSourceReader:
 
     async def rows(self, key_range: KeyRange) -> Sequence[SourceRow]:
         lower, upper = key_range.natives
-        return [self._row(values) for values in await self._table.rows(self._columns, lower, upper)]
+        rows = [self._row(values) for values in await self._table.rows(self._columns, lower, upper)]
+        return [row for row in rows if row is not None]
 
     async def look_up(self, requests: Sequence[RowRequest]) -> Mapping[Key, Sequence[SourceRow]]:
         async def read(natives: list[Any]) -> list[SourceRow]:
-            return [self._row(values) for values in await self._table.look_up(self._columns, natives)]
+            rows = [self._row(values) for values in await self._table.look_up(self._columns, natives)]
+            return [row for row in rows if row is not None]
 
         return await found_rows(requests, self._candidates, read, self._keys)
 
-    def _row(self, values: Values) -> SourceRow:
+    def _row(self, values: Values) -> SourceRow | None:
         native = dict(zip(self._columns, values, strict=True))
         return source_row(
             self._route, self._event(self._columns, values), tuple(native[column] for column in self._key)
@@ -122,8 +124,8 @@ def _conversions(
 ) -> Mapping[str, Callable[[Any], Any]]:
     """By column: its conversion to the value of an event, if it needs one."""
     types: dict[str, set[FieldType]] = {name: set() for name in names}
-    declared = {**route.key, **route.fields}
-    for name, path in route.source_paths.items():
+    declared = {**route.key, **route.fields, **route.inputs}
+    for name, path in route.read_paths.items():
         types[path[0]].add(declared[name].type)
     found = {name: as_event(columns[name], frozenset(types[name])) for name in names}
     return {name: convert for name, convert in found.items() if convert is not None}
