@@ -58,6 +58,8 @@ EXAMPLES = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+# For options of a route, whose rule is the same.
+FEWER = settings(EXAMPLES, max_examples=40)
 
 
 @EXAMPLES
@@ -66,7 +68,7 @@ async def test_copy_ends_as_the_source_did(copy: StoredCopy, history: History) -
     assert await readable(copy, history) == history.truth
 
 
-@EXAMPLES
+@FEWER
 @given(history=histories())
 async def test_copy_that_keeps_deleted_rows_ends_as_the_source_did(keeping_copy: StoredCopy, history: History) -> None:
     await write(keeping_copy, history, keeps_rows=True)
@@ -79,7 +81,7 @@ def is_even(content: str) -> bool:
     return int(content.rpartition(" ")[2]) % 2 == 0
 
 
-@EXAMPLES
+@FEWER
 @given(history=histories())
 async def test_copy_has_the_rows_that_match(copy: StoredCopy, history: History) -> None:
     await write(copy, history, where=is_even)
@@ -87,7 +89,7 @@ async def test_copy_has_the_rows_that_match(copy: StoredCopy, history: History) 
     assert of(history, await copy.readable()) == matching
 
 
-@EXAMPLES
+@FEWER
 @given(history=histories())
 async def test_copy_that_keeps_rows_has_those_that_match_as_live_ones(
     keeping_copy: StoredCopy, history: History
@@ -98,7 +100,7 @@ async def test_copy_that_keeps_rows_has_those_that_match_as_live_ones(
     assert all(content and is_even(content) for content in of(history, await keeping_copy.kept()).values())
 
 
-@EXAMPLES
+@FEWER
 @given(history=histories(is_stable=True, kinds=["gtid"]))
 async def test_kept_row_has_its_last_values(keeping_copy: StoredCopy, history: History) -> None:
     """In the log of one MySQL server. (Elsewhere a row may be shown in an earlier state for a moment, and deleted.)"""

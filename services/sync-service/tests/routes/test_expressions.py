@@ -143,7 +143,7 @@ def test_where_without_a_boolean_is_an_error_of_the_row() -> None:
         ({"where": "is_sold &&"}, r"where\n.*not an expression in CEL: mismatched input '<EOF>' \(character 11\)"),
         ({"where": "sold"}, "where: sold is no field under key, fields or inputs"),
         ({"where": "twice > 1"}, "where: twice is computed itself"),
-        ({"where": "name.replace('a', 'b') == ''"}, "replace is no function of expressions; they have contains"),
+        ({"where": "name.replace('a', 'b') == ''"}, "replace is no function of expressions; they have bytes, contains"),
         ({"where": "x" * (MAXIMUM_LENGTH + 1)}, f"at most {MAXIMUM_LENGTH} characters"),
         ({"inputs": {"hidden": "boolean"}}, "inputs.hidden: no expression uses it"),
         ({"inputs": {"name": "string"}, "where": "name == ''"}, "both input and copied: name"),
