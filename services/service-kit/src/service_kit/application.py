@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
@@ -37,14 +38,15 @@ def create_application(
     routers: Sequence[APIRouter],
     readiness: Callable[[FastAPI], Mapping[str, ReadinessCheck]],
     unavailable_on: Sequence[type[Exception]] = (),
+    unavailable_if: Mapping[type[Exception], Callable[[Any], bool]] | None = None,
     registry: CollectorRegistry | None = None,
     supervisor: Supervisor | None = None,
 ) -> FastAPI:
     """Create the application.
 
     `readiness` returns a check for each dependency of the application. Driver errors in `unavailable_on` become a 503
-    with `Retry-After`. `registry` has the metrics of the service; `supervisor`, created with that registry, runs its
-    background tasks.
+    with `Retry-After`, and those in `unavailable_if` for which the function is true. `registry` has the metrics of the
+    service; `supervisor`, created with that registry, runs its background tasks.
     """
     registry = registry or new_registry()
     supervisor = supervisor or Supervisor(registry)
@@ -75,7 +77,7 @@ def create_application(
     app.include_router(health_router(lambda: readiness(app), registry))
     serve_documentation(app)
     # `TaskEnded`: a task that the request awaited was cancelled. The next request starts it again.
-    install_problem_handlers(app, (*unavailable_on, TaskEnded))
+    install_problem_handlers(app, (*unavailable_on, TaskEnded), unavailable_if)
     # The middleware that is added last is the outermost.
     app.add_middleware(BodyLimitMiddleware, limit=MAX_BODY_BYTES)
     app.add_middleware(QueryTextMiddleware)

@@ -14,7 +14,7 @@ A service derives its own problems, raises them where they are known, and hands 
 `problem_responses` so that OpenAPI shows each with an example.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -308,8 +308,15 @@ async def _on_unexpected_error(request: Request, error: Exception) -> JSONRespon
     return JSONResponse(document, 500, {REQUEST_ID_HEADER: current_request_id()}, MEDIA_TYPE)
 
 
-def install_problem_handlers(app: FastAPI, unavailable_on: Sequence[type[Exception]] = ()) -> None:
-    """Send every error as problem+json. Driver errors in `unavailable_on` become a 503."""
+def install_problem_handlers(
+    app: FastAPI,
+    unavailable_on: Sequence[type[Exception]] = (),
+    unavailable_if: Mapping[type[Exception], Callable[[Any], bool]] | None = None,
+) -> None:
+    """Send every error as problem+json.
+
+    Driver errors in `unavailable_on` become a 503, and those in `unavailable_if` for which the function is true.
+    """
 
     async def on_unavailable(request: Request, error: Exception) -> JSONResponse:
         log.warning("dependency unavailable", error=repr(error))
@@ -321,3 +328,14 @@ def install_problem_handlers(app: FastAPI, unavailable_on: Sequence[type[Excepti
     app.add_exception_handler(Exception, _on_unexpected_error)
     for error in unavailable_on:
         app.add_exception_handler(error, on_unavailable)
+
+    def add_conditional_handler(error: type[Exception], is_unavailable: Callable[[Any], bool]) -> None:
+        async def on_error(request: Request, error: Exception) -> JSONResponse:
+            if not is_unavailable(error):
+                raise error
+            return await on_unavailable(request, error)
+
+        app.add_exception_handler(error, on_error)
+
+    for kind, condition in (unavailable_if or {}).items():
+        add_conditional_handler(kind, condition)

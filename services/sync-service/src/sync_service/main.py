@@ -7,7 +7,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from fastapi import FastAPI
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo.errors import ConnectionFailure, ExecutionTimeout
+from pymongo.errors import PyMongoError
 
 from service_kit.application import create_application
 from service_kit.authentication import Authenticator
@@ -16,6 +16,7 @@ from service_kit.health import NotReady, ReadinessCheck
 from service_kit.http_client import internal_client
 from service_kit.kafka import KafkaClients
 from service_kit.metrics import new_registry
+from service_kit.mongodb_errors import is_unavailable
 from service_kit.tokens import RemoteKeySet, TokenVerifier
 from sync_service.accounts import COLLECTION, CopiedAccounts
 from sync_service.change_feed.endpoints import router as feed_router
@@ -99,7 +100,8 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
             counts_router,
         ],
         readiness=_readiness,
-        unavailable_on=(ConnectionFailure, ExecutionTimeout, KafkaError, Unavailable),
+        unavailable_on=(KafkaError, Unavailable),
+        unavailable_if={PyMongoError: is_unavailable},
         registry=registry,
         supervisor=supervisor,
     )

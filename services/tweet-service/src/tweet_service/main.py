@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from pymongo.errors import PyMongoError
 
 from service_kit.application import create_application
 from service_kit.authentication import Authenticator
@@ -12,6 +13,7 @@ from service_kit.background import Supervisor
 from service_kit.health import ReadinessCheck
 from service_kit.http_client import internal_client
 from service_kit.metrics import new_registry
+from service_kit.mongodb_errors import is_unavailable
 from service_kit.tokens import RemoteKeySet, TokenVerifier
 from tweet_service import database
 from tweet_service.indexes import INDEXES
@@ -95,7 +97,7 @@ def create_app(settings: Settings, clock: Callable[[], float] = time.time) -> Fa
             stream_router,
         ],
         readiness=_readiness,
-        unavailable_on=database.UNAVAILABLE,
+        unavailable_if={PyMongoError: is_unavailable},
         registry=registry,
         supervisor=supervisor,
     )
