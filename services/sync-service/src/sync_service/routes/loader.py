@@ -1,20 +1,23 @@
 """Reads `routes.yaml`."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 import yaml
 from pydantic import ValidationError
 
 from sync_service.routes.config import DroppedField, Route
+from sync_service.routes.sources import Source
 from sync_service.routes.yaml_lines import YamlWithLines, read_yaml
 
 # Columns that the connectors of this release leave out, by topic. Routes of an earlier release copied them.
 _LEFT_OUT: Mapping[str, Sequence[str]] = {"cdc.mysql.auth.users": ["email"]}
 # pydantic puts it before the message of a ValueError.
 _PREFIX = "Value error, "
-
+_SOURCES = "sources"
 
 log = structlog.get_logger(__name__)
 
@@ -34,8 +37,41 @@ def default_routes_file() -> Path:
     return inside if inside.exists() else package.parents[1] / "routes.yaml"
 
 
+@dataclass(frozen=True)
+class RoutesFile:
+    """`captured` are the routes whose tables and collections the connectors of `sources` read."""
+
+    sources: Sequence[Source]
+    routes: Sequence[Route]
+    captured: Sequence[Route]
+
+
 def load_routes(path: Path) -> list[Route]:
-    """Raises `InvalidRoutes` with all errors of the file."""
+    """The routes of the file. Raises `InvalidRoutes` with all errors of the file."""
+    return list(_read(path)[1])
+
+
+def load_routes_file(path: Path) -> RoutesFile:
+    """Routes and sources. Raises `InvalidRoutes` with all errors of the file.
+
+    A file of an earlier release has no sources. It has the built-in ones, whose connectors read the built-in tables and
+    collections and no others: its own routes have connectors of their own.
+    """
+    sources, routes = _read(path)
+    if sources is not None:
+        return RoutesFile(sources, routes, routes)
+    built_in_sources, built_in = _read(default_routes_file())
+    # A route of the file on a built-in topic says what the connector leaves out, instead of the built-in route.
+    captured = [
+        each
+        for topic in dict.fromkeys(route.topic for route in built_in)
+        for each in [route for route in routes if route.topic == topic] or [r for r in built_in if r.topic == topic]
+    ]
+    return RoutesFile(built_in_sources or (), routes, captured)
+
+
+def _read(path: Path) -> tuple[Sequence[Source] | None, Sequence[Route]]:
+    """The sources, None if the file declares none, and the routes. Raises `InvalidRoutes`."""
     try:
         document = read_yaml(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:
@@ -43,19 +79,26 @@ def load_routes(path: Path) -> list[Route]:
         raise InvalidRoutes([f"{path}:{line}: {error.problem}"]) from error
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InvalidRoutes([f"{path}: {' '.join(str(error).split())}"]) from error
-    routes, problems = _routes(document)
+    sources, routes, problems = _declarations(document)
     if problems:
         raise InvalidRoutes([f"{path}:{line}: {problem}" for line, problem in sorted(problems)])
-    return routes
+    return sources, routes
 
 
-def _routes(document: YamlWithLines) -> tuple[list[Route], list[tuple[int, str]]]:
-    """The valid routes, and the errors of the others, each with its line."""
+def _declarations(
+    document: YamlWithLines,
+) -> tuple[Sequence[Source] | None, Sequence[Route], Sequence[tuple[int, str]]]:
+    """The valid sources and routes, and the errors of the others, each with its line."""
     problems = list(document.problems)
-    if not isinstance(document.value, dict) or not document.value:
-        return [], [*problems, (1, "no routes in it")]
+    bodies = dict(document.value) if isinstance(document.value, dict) else {}
+    sources: list[Source] | None = None
+    if _SOURCES in bodies and not _is_route(bodies[_SOURCES]):
+        sources, errors = _sources(bodies.pop(_SOURCES), document)
+        problems += errors
+    if not bodies:
+        return sources, [], [*problems, (1, "no routes in it")]
     routes = []
-    for name, body in document.value.items():
+    for name, body in bodies.items():
         if not isinstance(body, dict):
             problems.append((document.line([name]), f"route {name} is not a mapping"))
             continue
@@ -66,11 +109,62 @@ def _routes(document: YamlWithLines) -> tuple[list[Route], list[tuple[int, str]]
         try:
             routes.append(_without_left_out(Route.model_validate({**body, "name": str(name)})))
         except ValidationError as error:
-            problems += _explained(error, str(name), document)
+            problems += _explained(error, "route", [name], document)
     problems += _shared(routes, document)
     problems += _ambiguous(routes, document)
     problems += _captured(routes, document)
-    return routes, problems
+    problems += _misplaced(routes, sources or (), document)
+    return sources, routes, problems
+
+
+def _is_route(body: Any) -> bool:
+    """A file of an earlier release may have a route that is called `sources`."""
+    return isinstance(body, dict) and isinstance(body.get("topic"), str)
+
+
+def _sources(bodies: Any, document: YamlWithLines) -> tuple[list[Source], list[tuple[int, str]]]:
+    if not isinstance(bodies, dict):
+        return [], [(document.line([_SOURCES]), "sources is not a mapping")]
+    sources: list[Source] = []
+    problems: list[tuple[int, str]] = []
+    for name, body in bodies.items():
+        if not isinstance(body, dict):
+            problems.append((document.line([_SOURCES, name]), f"source {name} is not a mapping"))
+            continue
+        try:
+            source = Source.model_validate({**body, "name": str(name)})
+        except ValidationError as error:
+            problems += _explained(error, "source", [_SOURCES, name], document)
+            continue
+        for other in sources:
+            for what in ("topic_prefix", "server_id"):
+                if getattr(source, what) == getattr(other, what) != 0:
+                    line = document.line([_SOURCES, name, what])
+                    problems.append((line, f"source {name} has the same {what} as source {other.name}"))
+        sources.append(source)
+    return sources, problems
+
+
+def _misplaced(
+    routes: Sequence[Route], sources: Sequence[Source], document: YamlWithLines
+) -> Iterator[tuple[int, str]]:
+    """Routes whose topic is one of a source that can't have it."""
+    for route in routes:
+        for source in sources:
+            table = source.table(route.topic)
+            if table is None:
+                continue
+            line = document.line([route.name, "topic"])
+            if source.kind != route.source_store:
+                yield line, (
+                    f"route {route.name}: the topic is one of source {source.name}, which is {source.kind}, and a "
+                    f"target in {route.target.store} is a copy of {route.source_store}"
+                )
+            elif source.database not in (None, table.partition(".")[0]):
+                yield line, (
+                    f"route {route.name}: source {source.name} reads the database {source.database} only: declare a "
+                    f"source for {table.partition('.')[0]}"
+                )
 
 
 def _without_left_out(route: Route) -> Route:
@@ -99,16 +193,20 @@ def _without_left_out(route: Route) -> Route:
     )
 
 
-def _explained(error: ValidationError, route: str, document: YamlWithLines) -> Iterator[tuple[int, str]]:
+def _explained(
+    error: ValidationError, what: str, declaration: Sequence[str], document: YamlWithLines
+) -> Iterator[tuple[int, str]]:
+    """`declaration` is the place of the route or source in the file."""
+    subject = f"{what} {declaration[-1]}"
     for each in error.errors():
         # Locations have parts that are not in the file: the kind of a target, a key that is no name.
-        place: list[str | int] = [route]
+        place: list[str | int] = [*declaration]
         for part in each["loc"]:
             if (*place, part) in document.lines:
                 place.append(part)
         field = ".".join(map(str, each["loc"]))
         message = each["msg"].removeprefix(_PREFIX)
-        yield document.line(place), f"route {route}: {field}: {message}" if field else f"route {route}: {message}"
+        yield document.line(place), f"{subject}: {field}: {message}" if field else f"{subject}: {message}"
 
 
 def _shared(routes: Sequence[Route], document: YamlWithLines) -> Iterator[tuple[int, str]]:
