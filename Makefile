@@ -84,16 +84,15 @@ check: setup ## Check format, lint and types, and that all tests can be imported
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@collected=$$($(BIN)/pytest --collect-only -qqq) || { echo "$$collected"; exit 1; }
-	@$(BIN)/mypy $(SOURCES) tests/support benchmarks faults docs infra/connect/generate.py infra/kubernetes/generate.py infra/sbom.py
+	@$(BIN)/mypy $(SOURCES) tests/support benchmarks faults docs infra/kubernetes/generate.py infra/sbom.py
 
 format: setup ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-generate: setup ## Write what is generated: docs/configuration.md, the table in docs/security.md, what connectors leave out, Strimzi's resources (make docs is the same)
+generate: setup ## Write what is generated: docs/configuration.md, the table in docs/security.md, Strimzi's resources (make docs is the same)
 	@$(BIN)/python docs/configuration.py
 	@$(BIN)/python docs/permissions.py
-	@$(BIN)/python infra/connect/generate.py
 	@$(BIN)/python infra/kubernetes/generate.py
 
 docs: generate
@@ -114,7 +113,7 @@ $(PEERS)/.complete: benchmarks/peers/requirements.lock
 
 lock: setup ## Compile the dependencies of all packages into the lock files
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
-	    --custom-compile-command "make lock" --no-emit-package service-kit --group pyproject.toml:dev \
+	    --custom-compile-command "make lock" --no-emit-package service-kit --no-emit-package sync-service --group pyproject.toml:dev \
 	    --output-file requirements.lock $(addsuffix /pyproject.toml,$(PACKAGES))
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-deps --no-header --no-annotate --upgrade \
 	    --output-file infra/embedded/components.lock infra/embedded/components.in

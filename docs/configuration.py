@@ -15,8 +15,10 @@ from pydantic_settings import BaseSettings
 
 from auth_service.settings import Settings as AuthSettings
 from embedded_stack.configuration import PORTS, StackConfiguration
+from registrar.generation import generated_connectors
 from registrar.settings import Settings as RegistrarSettings
 from service_kit.settings import ServiceSettings
+from sync_service.routes.loader import default_routes_file, load_routes_file
 from sync_service.settings import Settings as SyncSettings
 from tweet_service.settings import Settings as TweetSettings
 
@@ -55,7 +57,8 @@ _SERVICES = """
 _CONNECTORS = """
 ## Connectors
 
-The registrar inserts them into `infra/connect/connectors/*.json`; all but `REGISTRAR_REPLICATION_FACTOR` are required.
+The registrar inserts them into the connectors; all but `REGISTRAR_REPLICATION_FACTOR` are required. A source
+of your own in `routes.yaml` names the start of its own variables by `environment`.
 """
 
 _DOCKER = """
@@ -127,9 +130,10 @@ def description(settings: type[BaseSettings], variable: str) -> str | None:
 def connector_variables() -> dict[str, list[str]]:
     """Return the connector settings that each variable provides."""
     filled: dict[str, list[str]] = {}
-    for file in sorted((ROOT / "infra" / "connect" / "connectors").glob("*.json")):
-        for key, name in re.findall(r'"([\w.]+)": "\$\{(\w+)\}"', file.read_text()):
-            filled.setdefault(name, []).append(f"{file.stem}: `{key}`")
+    for connector, config in sorted(generated_connectors(load_routes_file(default_routes_file())).items()):
+        for key, value in config.items():
+            if variable := re.fullmatch(r"\$\{(\w+)\}", value):
+                filled.setdefault(variable[1], []).append(f"{connector}: `{key}`")
     return filled
 
 

@@ -6,5 +6,5 @@ set -eu
 
 pins=$(mktemp)
 trap 'rm -f "$pins"' EXIT
-uv pip compile -q --no-header --no-annotate --no-emit-package service-kit --constraint "$1" --output-file "$pins" "$2"
+uv pip compile -q --no-header --no-annotate --no-emit-package service-kit --no-emit-package sync-service --constraint "$1" --output-file "$pins" "$2"
 uv pip install -q --no-cache --python "$3" --require-hashes --no-deps --constraint "$1" --requirement "$pins"

@@ -1,7 +1,7 @@
-"""Writes the Strimzi resources that say what infra/connect says: topics, connectors and the worker's settings.
+"""Writes the Strimzi resources that say what routes.yaml and infra/connect say: topics, connectors, worker's settings.
 
-`make generate` runs it; a test compares the files with what it would write. The variable KAFKA_MAX_RECORD_BYTES and
-CONNECT_EXACTLY_ONCE are read as by the registrar.
+`make generate` runs it; a test compares the files with what it would write. The variables SYNC_ROUTES_FILE,
+KAFKA_MAX_RECORD_BYTES and CONNECT_EXACTLY_ONCE are read as by the registrar.
 """
 
 import json
@@ -14,8 +14,10 @@ from typing import Any
 import yaml
 
 from registrar.connectors import Connector
-from registrar.topics import TopicDeclaration, load_topics
+from registrar.declared import declared_settings, declared_topics
+from registrar.topics import TopicDeclaration
 from service_kit.kafka_settings import HEADERS_BYTES, MAX_RECORD_BYTES
+from sync_service.routes.loader import default_routes_file, load_routes_file
 
 ROOT = Path(__file__).parents[2]
 CONNECT = ROOT / "infra" / "connect"
@@ -40,21 +42,25 @@ _WORKER_FIELDS = {
 Resource = dict[str, Any]
 
 
-def files(max_record_bytes: int = MAX_RECORD_BYTES, *, exactly_once: bool = False) -> dict[Path, str]:
-    """Every generated file with its text."""
-    declared = [Connector(file.stem, json.loads(file.read_text())) for file in _connector_files()]
+def files(
+    routes: Path | None = None, max_record_bytes: int = MAX_RECORD_BYTES, *, exactly_once: bool = False
+) -> dict[Path, str]:
+    """Every generated file with its text. `routes` is the built-in `routes.yaml` by default."""
+    file = load_routes_file(routes or default_routes_file())
+    declared = [Connector(name, config) for name, config in sorted(declared_settings(file).items())]
     sized = [each.sized(max_record_bytes) for each in declared]
     connectors = [_connector(each.name, (each.exactly_once() if exactly_once else each).config) for each in sized]
     worker = _worker_settings() | ({"exactly.once.source.support": "enabled"} if exactly_once else {})
     topics = {
-        name: topic.with_records_of(max_record_bytes + HEADERS_BYTES)
-        for name, topic in load_topics(CONNECT / "topics.yaml").items()
+        name: topic.with_records_of(max_record_bytes + HEADERS_BYTES) for name, topic in declared_topics(file).items()
     }
     return {
-        STRIMZI / "topics.yaml": _text("infra/connect/topics.yaml", [_topic(*each) for each in topics.items()]),
-        STRIMZI / "connectors.yaml": _text("infra/connect/connectors", connectors),
+        STRIMZI / "topics.yaml": _text(
+            "routes.yaml and infra/connect/topics.yaml", [_topic(*each) for each in topics.items()]
+        ),
+        STRIMZI / "connectors.yaml": _text("routes.yaml", connectors),
         STRIMZI / "worker.yaml": _text(
-            "infra/connect/worker.properties and infra/connect/connectors",
+            "infra/connect/worker.properties and routes.yaml",
             [_worker(worker, _environment(connectors))],
         ),
     }
@@ -109,10 +115,6 @@ def _environment(connectors: Iterable[Resource]) -> list[str]:
     return list(dict.fromkeys(_ENVIRONMENT_REFERENCE.findall(json.dumps([*connectors]))))
 
 
-def _connector_files() -> list[Path]:
-    return sorted((CONNECT / "connectors").glob("*.json"))
-
-
 def _bootstrap_servers() -> str:
     servers: str = yaml.safe_load((STRIMZI / "connect.yaml").read_text())["spec"]["bootstrapServers"]
     return servers
@@ -130,5 +132,6 @@ def _text(source: str, resources: Iterable[Resource]) -> str:
 
 if __name__ == "__main__":
     largest = int(os.environ.get("KAFKA_MAX_RECORD_BYTES", MAX_RECORD_BYTES))
-    for file, text in files(largest, exactly_once=os.environ.get("CONNECT_EXACTLY_ONCE") == "true").items():
-        file.write_text(text)
+    own = Path(os.environ["SYNC_ROUTES_FILE"]) if os.environ.get("SYNC_ROUTES_FILE") else None
+    for path, text in files(own, largest, exactly_once=os.environ.get("CONNECT_EXACTLY_ONCE") == "true").items():
+        path.write_text(text)

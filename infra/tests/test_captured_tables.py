@@ -1,7 +1,6 @@
 """Debezium's accounts read what is captured and nothing else, and Kafka Connect has no connectors that read files."""
 
 import asyncio
-import json
 import re
 import secrets
 from collections.abc import AsyncIterator
@@ -19,7 +18,7 @@ from embedded_stack.components.base import MySQLAccount
 from embedded_stack.fetch.jars import locked_jars
 from registrar.sources import source_problem
 from service_kit.mysql import create_engine
-from support.connector import declared_connectors, of_own_tables
+from support.connector import built_in_settings, declared_connectors, of_own_tables
 from support.dockerfiles import stage
 from support.manifests import ROOT
 from sync_service.routes.loader import default_routes_file, load_routes
@@ -29,9 +28,8 @@ PRIVILEGE = re.compile(r"^(GRANT|REVOKE(?: IF EXISTS)?) (.+?) ON (\S+) (?:TO|FRO
 
 
 def captured() -> set[str]:
-    """The tables that the declared connectors capture."""
-    files = (ROOT / "infra/connect/connectors").glob("*.json")
-    lists = [json.loads(file.read_text()).get("table.include.list", "") for file in files]
+    """The tables that the built-in connectors capture."""
+    lists = [config.get("table.include.list", "") for config in built_in_settings().values()]
     return {name for tables in lists for name in tables.split(",") if name}
 
 

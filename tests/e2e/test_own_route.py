@@ -1,4 +1,4 @@
-"""A route for a new table needs YAML and a connector's settings: what docs/adding-a-route.md says, taken from there."""
+"""A route for a new table needs YAML: what docs/adding-a-route.md says, taken from there."""
 
 import json
 import re
@@ -14,11 +14,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from embedded_stack import Stack
-from registrar.topics import ensure_topics, load_topics
-from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine
 from support.commands import run_command
-from support.connector import run_connector
+from support.connector import run_declared
 from support.polling import eventually
 from support.replicas import running_processes
 from sync_service.routes.loader import load_routes
@@ -72,12 +70,10 @@ async def test_own_table_and_own_collection_are_copied_both_ways(
     mongo: "AsyncIOMotorClient[dict[str, Any]]",
     tmp_path: Path,
 ) -> None:
-    routes, topics = blocks("yaml")
-    order, *connectors = map(json.loads, blocks("json"))
-    file, topics_file = tmp_path / "routes.yaml", tmp_path / "topics.yaml"
+    (routes,) = blocks("yaml")
+    (order,) = map(json.loads, blocks("json"))
+    file = tmp_path / "routes.yaml"
     file.write_text(routes)
-    topics_file.write_text(topics)
-    await ensure_topics(KafkaClients(kafka_bootstrap_servers), load_topics(topics_file), deadline_seconds=30)
     order = json_util.loads(json.dumps(order))
 
     async def execute(statement: str) -> None:
@@ -112,8 +108,7 @@ async def test_own_table_and_own_collection_are_copied_both_ways(
         "SYNC_SESSION_TIMEOUT_MS": "6000",
     }
     async with (
-        run_connector(stack, tmp_path, "mysql-users", changed=connectors[0]),
-        run_connector(stack, tmp_path, "mongodb-tweets", changed=connectors[1]),
+        run_declared(stack, file),
         running_processes("sync-service", 1, stack, **variables),
     ):
         seen = await eventually(products, lambda found: "chair" in found, within=60)

@@ -1,9 +1,8 @@
-"""Runs Debezium on a test's own tables and collections, with the settings of `infra/connect/connectors`."""
+"""Runs Debezium on a test's own tables and collections, with the settings of the generated connectors."""
 
-import json
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +10,34 @@ import httpx
 
 from embedded_stack import Stack
 from embedded_stack.components.services import registrar_environment
-from registrar.connectors import Connector, declarations_folder, load_connectors
+from registrar.connectors import Connector, connector
+from registrar.declared import declared_settings
+from registrar.generation import generated_connectors, generated_topics
 from registrar.topics import TopicDeclaration, ensure_topics
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_settings import MAX_RECORD_BYTES
 from support.polling import eventually
 from support.records import read_records
 from sync_service.dead_letters.models import DEAD_LETTERS_TOPIC
+from sync_service.routes.loader import RoutesFile, default_routes_file, load_routes_file
 
 PARTITIONS = 6
 
 
-def declared_connectors(stack: Stack, folder: Path | None = None) -> dict[str, Connector]:
-    """The connectors as the registrar puts them, by their names."""
+def built_in_settings() -> dict[str, dict[str, str]]:
+    """The settings of the built-in connectors by their names, with variables."""
+    return declared_settings(load_routes_file(default_routes_file()))
+
+
+def declared_connectors(stack: Stack, file: RoutesFile | None = None) -> dict[str, Connector]:
+    """The connectors as the registrar puts them, by their names; those of the built-in routes by default."""
+    declared = built_in_settings() if file is None else declared_settings(file)
+    return {name: _complete(stack, name, config) for name, config in declared.items()}
+
+
+def _complete(stack: Stack, name: str, config: Mapping[str, str]) -> Connector:
     environment = registrar_environment(stack.components["registrar"].environment)
-    declared = load_connectors(
-        folder or declarations_folder() / "connectors", {"REGISTRAR_REPLICATION_FACTOR": "1", **environment}
-    )
-    return {each.name: each.sized(MAX_RECORD_BYTES) for each in declared}
+    return connector(name, config, {"REGISTRAR_REPLICATION_FACTOR": "1", **environment}).sized(MAX_RECORD_BYTES)
 
 
 def of_own_tables(schema: str, tables: str) -> dict[str, str]:
@@ -44,9 +53,9 @@ def of_own_tables(schema: str, tables: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def run_connector(
-    stack: Stack, folder: Path, declared: str, *, changed: Mapping[str, str], topics: Sequence[str] = ()
+    stack: Stack, declared: str, *, changed: Mapping[str, str], topics: Sequence[str] = ()
 ) -> AsyncIterator[None]:
-    """Run the declared connector with changed settings, from a file in `folder`, until the block ends.
+    """Run the built-in connector with changed settings until the block ends.
 
     `topics` are created first. A test that creates its topics itself does not pass them.
     """
@@ -55,11 +64,26 @@ async def run_connector(
         wanted = {topic: TopicDeclaration(partitions=PARTITIONS) for topic in topics}
         await ensure_topics(KafkaClients(stack.addresses["KAFKA_BOOTSTRAP_SERVERS"]), wanted, deadline_seconds=30)
     name = f"test-{secrets.token_hex(4)}"
-    settings = json.loads((declarations_folder() / "connectors" / f"{declared}.json").read_text())
-    own = folder / "connectors"
-    own.mkdir(exist_ok=True)
-    (own / f"{name}.json").write_text(json.dumps({**settings, **changed}))
-    config = declared_connectors(stack, own)[name].config
+    config = _complete(stack, name, {**built_in_settings()[declared], **changed}).config
+    async with _registered(stack, name, config):
+        yield
+
+
+@asynccontextmanager
+async def run_declared(stack: Stack, routes: Path) -> AsyncIterator[None]:
+    """Run the connectors that a file of routes declares, with their topics, until the block ends."""
+    stack.start("mysql", "mongo", "kafka", "connect")
+    file = load_routes_file(routes)
+    kafka = KafkaClients(stack.addresses["KAFKA_BOOTSTRAP_SERVERS"])
+    await ensure_topics(kafka, generated_topics(file), deadline_seconds=30)
+    async with AsyncExitStack() as running:
+        for name in generated_connectors(file):
+            await running.enter_async_context(_registered(stack, name, declared_connectors(stack, file)[name].config))
+        yield
+
+
+@asynccontextmanager
+async def _registered(stack: Stack, name: str, config: Mapping[str, str]) -> AsyncIterator[None]:
     async with httpx.AsyncClient(base_url=stack.addresses["CONNECT_URL"], timeout=20) as connect:
 
         async def registered() -> bool:

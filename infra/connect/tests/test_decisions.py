@@ -1,7 +1,6 @@
 """Decisions on repairs, and the problems that are reported. Times are seconds on the test's own clock."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from registrar.connectors import InvalidDeclaration, declarations_folder, load_connectors
+from registrar.connectors import InvalidDeclaration, connector, read_connectors
 from registrar.reconcile_loop import POLL_BACKOFF
 from registrar.redaction import redact
 from registrar.state import (
@@ -23,6 +22,7 @@ from registrar.state import (
 )
 from registrar.topics import load_topics
 from service_kit.retry import Backoff
+from support.connector import built_in_settings
 
 CONFIG = {"connector.class": "x", "topic.prefix": "cdc.mysql"}
 HEALTHY = ConnectorState(CONFIG, "RUNNING", ("RUNNING",), heartbeat_age=1.0)
@@ -267,15 +267,15 @@ def declared(folder: Path, config: Mapping[str, str]) -> Path:
 
 def test_variables_are_substituted_with_any_characters(tmp_path: Path) -> None:
     folder = declared(tmp_path, {**CONFIG, "database.password": "${PASSWORD}", "port": "${PORT}"})
-    (connector,) = load_connectors(folder, {"PASSWORD": 'a"b\\c$d', "PORT": "3306"})
-    assert connector.config["database.password"] == 'a"b\\c$d'
-    assert (connector.name, connector.heartbeat_topic) == ("mysql", "__debezium-heartbeat.cdc.mysql")
+    config = read_connectors(folder)["mysql"]
+    read = connector("mysql", config, {"PASSWORD": 'a"b\\c$d', "PORT": "3306"})
+    assert read.config["database.password"] == 'a"b\\c$d'
+    assert (read.name, read.heartbeat_topic) == ("mysql", "__debezium-heartbeat.cdc.mysql")
 
 
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ('{"topic.prefix": "${MISSING}"}', "mysql.json: the environment variable MISSING is not set"),
         ("{", "mysql.json: "),
         ('{"connector.class": "x"}', "mysql.json: topic.prefix is missing"),
         ('{"topic.prefix": "x"}', "mysql.json: connector.class is missing"),
@@ -284,7 +284,7 @@ def test_variables_are_substituted_with_any_characters(tmp_path: Path) -> None:
 def test_error_of_a_declaration_names_its_file(tmp_path: Path, text: str, error: str) -> None:
     (tmp_path / "mysql.json").write_text(text)
     with pytest.raises(InvalidDeclaration, match=error):
-        load_connectors(tmp_path, {})
+        read_connectors(tmp_path)
 
 
 def test_attempts_are_due_at_growing_intervals() -> None:
@@ -335,9 +335,6 @@ def test_topics_file_with_an_unknown_field_is_invalid(tmp_path: Path) -> None:
 
 
 def test_declared_connectors_capture_nothing_that_holds_a_secret() -> None:
-    folder = declarations_folder() / "connectors"
-    variables = {name for file in folder.iterdir() for name in re.findall(r"\$\{(\w+)\}", file.read_text())}
-    connectors = load_connectors(folder, dict.fromkeys(variables, "x"))
-    captured = {connector.name: connector.config for connector in connectors}
+    captured = built_in_settings()
     assert captured["mysql-users"]["table.include.list"] == "auth.users"
     assert captured["mongodb-tweets"]["collection.include.list"] == "tweets.tweets,tweets.likes,tweets.follows"

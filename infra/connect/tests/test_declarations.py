@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from registrar.connectors import Connector, InvalidDeclaration, load_connectors
+from registrar.connectors import Connector, InvalidDeclaration, connector, read_connectors
 from registrar.redaction import redact
 from service_kit.kafka_java import java_properties, properties_file
 from service_kit.kafka_settings import KafkaSecurity
@@ -34,20 +34,24 @@ def declared(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def read(folder: Path, environment: dict[str, str]) -> Connector:
+    ((name, config),) = read_connectors(folder).items()
+    return connector(name, config, environment)
+
+
 def test_value_of_a_declaration_may_be_in_a_file(declared: Path) -> None:
     file = declared / "password"
     file.write_text(f"{PASSWORD}\n")
-    (connector,) = load_connectors(declared, {"CDC_PASSWORD_FILE": str(file)})
-    assert connector.config["database.password"] == PASSWORD
+    assert read(declared, {"CDC_PASSWORD_FILE": str(file)}).config["database.password"] == PASSWORD
 
 
 def test_error_names_a_value_that_is_given_twice_or_can_not_be_read(declared: Path) -> None:
     with pytest.raises(InvalidDeclaration, match="CDC_PASSWORD and CDC_PASSWORD_FILE are both set"):
-        load_connectors(declared, {"CDC_PASSWORD_FILE": str(declared / "x"), "CDC_PASSWORD": "x"})
+        read(declared, {"CDC_PASSWORD_FILE": str(declared / "x"), "CDC_PASSWORD": "x"})
     with pytest.raises(InvalidDeclaration, match=r"CDC_PASSWORD_FILE: .*/x: No such file or directory"):
-        load_connectors(declared, {"CDC_PASSWORD_FILE": str(declared / "x")})
+        read(declared, {"CDC_PASSWORD_FILE": str(declared / "x")})
     with pytest.raises(InvalidDeclaration, match="the environment variable CDC_PASSWORD is not set"):
-        load_connectors(declared, {})
+        read(declared, {})
 
 
 def test_schema_history_gets_the_security_settings_of_kafka() -> None:

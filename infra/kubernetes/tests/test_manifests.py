@@ -9,12 +9,14 @@ import pytest
 from pydantic import ValidationError
 
 from auth_service.settings import Settings as AuthSettings
-from registrar.connectors import load_connectors
+from registrar.connectors import connector
 from registrar.settings import Settings as RegistrarSettings
 from service_kit.server import SHUTDOWN_SECONDS
 from service_kit.settings import ServiceSettings
+from support.connector import built_in_settings
 from support.dockerfiles import stage
 from support.manifests import ROOT, Cluster, Manifest, build_of, container_of, labels_of, pod_of, selects
+from sync_service.routes.loader import default_routes_file
 from sync_service.settings import Settings as SyncSettings
 from tweet_service.settings import Settings as TweetSettings
 
@@ -103,8 +105,8 @@ def test_every_setting_without_a_default_is_provided(example: Cluster, monkeypat
     host = example.of_kind("Ingress")[0]["spec"]["rules"][0]["host"]
     assert example.variables("auth")["AUTH_ISSUER"] == f"https://{host}/api/auth"
     assert example.variables("auth")["AUTH_PUBLIC_URL"] == f"https://{host}"
-    declared = load_connectors(ROOT / "infra/connect/connectors", example.variables("registrar"))
-    assert {each.name for each in declared} == {"mysql-users", "mongodb-tweets"}
+    for name, config in built_in_settings().items():
+        assert connector(name, config, example.variables("registrar"))
 
 
 def test_services_get_the_variables_that_compose_sets(example: Cluster, compose: Manifest) -> None:
@@ -116,8 +118,8 @@ def test_services_get_the_variables_that_compose_sets(example: Cluster, compose:
 def test_secret_has_only_variables_that_its_service_reads(example: Cluster) -> None:
     of_connectors = {
         name
-        for file in (ROOT / "infra/connect/connectors").glob("*.json")
-        for name in re.findall(r"\$\{(CDC_\w+)\}", file.read_text())
+        for config in built_in_settings().values()
+        for name in re.findall(r"\$\{(CDC_\w+)\}", " ".join(config.values()))
     }
     for name, settings in SETTINGS.items():
         secrets = [
@@ -178,12 +180,13 @@ def test_images_without_an_overlay_are_in_no_public_registry() -> None:
 
 
 def test_routes_are_those_of_sync_service(example: Cluster) -> None:
-    sync = example.deployments["sync"]
-    (volume,) = [each for each in pod_of(sync)["volumes"] if "configMap" in each]
-    routes = example.get("ConfigMap", volume["configMap"]["name"])["data"]
-    assert routes == {"routes.yaml": (ROOT / "services/sync-service/routes.yaml").read_text()}
-    (mount,) = [each for each in container_of(sync)["volumeMounts"] if each["name"] == volume["name"]]
-    assert example.variables("sync")["SYNC_ROUTES_FILE"] == f"{mount['mountPath']}/routes.yaml"
+    for name in ("sync", "registrar"):
+        deployment = example.deployments[name]
+        (volume,) = [each for each in pod_of(deployment)["volumes"] if "configMap" in each]
+        routes = example.get("ConfigMap", volume["configMap"]["name"])["data"]
+        assert routes == {"routes.yaml": default_routes_file().read_text()}
+        (mount,) = [each for each in container_of(deployment)["volumeMounts"] if each["name"] == volume["name"]]
+        assert example.variables(name)["SYNC_ROUTES_FILE"] == f"{mount['mountPath']}/routes.yaml"
 
 
 def test_pods_have_the_least_privileges(cluster: Cluster) -> None:

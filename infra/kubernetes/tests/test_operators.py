@@ -5,11 +5,12 @@ import re
 
 from infra.kubernetes import generate
 from registrar.connectors import Connector
-from registrar.topics import load_topics
+from registrar.declared import declared_topics
 from service_kit.kafka_settings import MAX_RECORD_BYTES
+from support.connector import built_in_settings
 from support.dockerfiles import stage, stages
 from support.manifests import ROOT, Cluster
-from sync_service.routes.loader import load_routes
+from sync_service.routes.loader import default_routes_file, load_routes_file
 from sync_service.settings import Settings
 
 CONNECT = ROOT / "infra" / "connect"
@@ -22,10 +23,10 @@ def test_generated_files_are_up_to_date() -> None:
 
 def test_connectors_are_those_of_the_registrar(strimzi: Cluster) -> None:
     connectors = {each["metadata"]["name"]: each for each in strimzi.of_kind("KafkaConnector")}
-    assert connectors.keys() == {file.stem for file in (CONNECT / "connectors").glob("*.json")}
+    settings = built_in_settings()
+    assert connectors.keys() == settings.keys()
     for name, connector in connectors.items():
-        file = json.loads((CONNECT / "connectors" / f"{name}.json").read_text())
-        declared = dict(Connector(name, file).sized(MAX_RECORD_BYTES).config)
+        declared = dict(Connector(name, settings[name]).sized(MAX_RECORD_BYTES).config)
         spec = connector["spec"]
         assert connector["metadata"]["labels"]["strimzi.io/cluster"] == "tandem"
         assert (spec["class"], str(spec["tasksMax"])) == (declared.pop("connector.class"), declared.pop("tasks.max"))
@@ -59,9 +60,8 @@ def test_connect_has_every_variable_that_a_connector_names_and_no_other(strimzi:
 
 def test_connect_has_the_settings_of_every_worker(strimzi: Cluster) -> None:
     spec = strimzi.get("KafkaConnect", "tandem")["spec"]
-    assert {spec["configStorageTopic"], spec["offsetStorageTopic"], spec["statusStorageTopic"]} <= load_topics(
-        CONNECT / "topics.yaml"
-    ).keys()
+    own = {spec["configStorageTopic"], spec["offsetStorageTopic"], spec["statusStorageTopic"]}
+    assert own <= declared_topics(load_routes_file(default_routes_file())).keys()
     assert spec["groupId"] == "tandem-connect"
     assert {"key.converter.schemas.enable", "offset.flush.interval.ms", "config.providers"} <= spec["config"].keys()
     assert not {"group.id", "config.storage.topic"} & spec["config"].keys(), "Strimzi refuses them in config"
@@ -70,7 +70,7 @@ def test_connect_has_the_settings_of_every_worker(strimzi: Cluster) -> None:
 def test_topics_are_those_of_the_registrar(strimzi: Cluster) -> None:
     topics = strimzi.of_kind("KafkaTopic")
     names = {each["spec"].get("topicName", each["metadata"]["name"]) for each in topics}
-    assert names == load_topics(CONNECT / "topics.yaml").keys()
+    assert names == declared_topics(load_routes_file(default_routes_file())).keys()
     for topic in topics:
         assert re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", topic["metadata"]["name"])
 
@@ -93,9 +93,9 @@ def test_sync_is_scaled_by_the_lag_of_its_group_up_to_the_number_of_partitions(s
     assert trigger["metadata"]["offsetResetPolicy"] == "earliest"
     group = strimzi.variables("sync").get("SYNC_GROUP_ID", Settings.model_fields["sync_group_id"].default)
     assert trigger["metadata"]["consumerGroup"] == group
-    topics = load_topics(CONNECT / "topics.yaml")
-    routes = load_routes(ROOT / "services/sync-service/routes.yaml")
-    partitions = {topics[route.topic].partitions for route in routes}
+    file = load_routes_file(default_routes_file())
+    topics = declared_topics(file)
+    partitions = {topics[route.topic].partitions for route in file.routes}
     assert {scaled["spec"]["maxReplicaCount"]} == partitions
 
 

@@ -7,14 +7,16 @@ import sys
 
 from pydantic import ValidationError
 
-from registrar.connectors import InvalidDeclaration, declarations_folder, load_connectors
+from registrar.connectors import InvalidDeclaration
+from registrar.declared import declared_topics, load_declared
 from registrar.main import create_app
 from registrar.settings import Settings
-from registrar.topics import ensure_topics, load_topics
+from registrar.topics import ensure_topics
 from service_kit.kafka import KafkaClients
 from service_kit.logging import configure_logging
 from service_kit.server import serve
 from service_kit.settings import format_settings_error
+from sync_service.routes.loader import InvalidRoutes, load_routes_file
 
 TOPICS_DEADLINE_SECONDS = 60.0
 
@@ -31,16 +33,13 @@ def main() -> None:
     command = parser.parse_args().command
     try:
         settings = Settings()
-        topics = load_topics(declarations_folder() / "topics.yaml")
         if command == "run":
-            variables = {**os.environ, "REGISTRAR_REPLICATION_FACTOR": str(settings.registrar_replication_factor)}
-            declared = load_connectors(declarations_folder() / "connectors", variables)
-            connectors = [each.secured(settings).sized(settings.kafka_max_record_bytes) for each in declared]
-            if settings.connect_exactly_once:
-                connectors = [each.exactly_once() for each in connectors]
-            serve(create_app(settings, connectors, topics), service="registrar", settings=settings)
+            declared = load_declared(settings, os.environ)
+            app = create_app(settings, declared.connectors, declared.topics)
+            serve(app, service="registrar", settings=settings)
         else:
             configure_logging("registrar", settings.log_level)
+            topics = declared_topics(load_routes_file(settings.sync_routes_file))
             created = asyncio.run(
                 ensure_topics(
                     KafkaClients.of(settings),
@@ -52,6 +51,8 @@ def main() -> None:
             print(f"{len(topics)} topics, {len(created)} of them created")
     except ValidationError as error:
         sys.exit(format_settings_error(error))
+    except InvalidRoutes as error:
+        sys.exit("\n".join(f"error: {problem}" for problem in error.problems))
     except InvalidDeclaration as error:
         sys.exit(f"error: {error}")
     except TimeoutError as error:

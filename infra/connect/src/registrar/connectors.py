@@ -1,4 +1,4 @@
-"""Reads the declared connectors: one JSON file each, in which `${NAME}` stands for an environment variable.
+"""The connectors as declared, generated or in a JSON file each. `${NAME}` stands for an environment variable.
 
 The value may also come from the file that `NAME_FILE` names, because passwords are often mounted as files.
 """
@@ -42,7 +42,7 @@ class InvalidDeclaration(Exception):  # noqa: N818 - a state of a file, not a fa
 
 @dataclass(frozen=True)
 class Connector:
-    """Its name is its file's name without `.json`."""
+    """Its name is that of its source, or its file's without `.json`."""
 
     name: str
     config: Mapping[str, str]
@@ -104,24 +104,33 @@ def declarations_folder() -> Path:
     return package if (package / "topics.yaml").exists() else package.parents[1]
 
 
-def load_connectors(folder: Path, environment: Mapping[str, str]) -> list[Connector]:
-    """Read every `*.json` of `folder`. Raises `InvalidDeclaration`."""
-    return [_load(file, environment) for file in sorted(folder.glob("*.json"))]
+def read_connectors(folder: Path) -> dict[str, dict[str, str]]:
+    """The settings in every `*.json` of `folder`, by the connector's name. Raises `InvalidDeclaration`."""
+    return {file.stem: _read(file) for file in sorted(folder.glob("*.json"))}
 
 
-def _load(file: Path, environment: Mapping[str, str]) -> Connector:
+def _read(file: Path) -> dict[str, str]:
     try:
-        # Value by value, so that a password may contain quotes and backslashes.
         declared: dict[str, Any] = json.loads(file.read_text())
-        config = {key: _substitute(str(value), environment) for key, value in declared.items()}
-    except KeyError as missing:
-        raise InvalidDeclaration(f"{file.name}: the environment variable {missing.args[0]} is not set") from None
-    except ValueError as error:
+        config = {key: str(value) for key, value in declared.items()}
+    except (ValueError, AttributeError) as error:
         raise InvalidDeclaration(f"{file.name}: {error}") from error
     for setting in ("connector.class", "topic.prefix"):
         if setting not in config:
             raise InvalidDeclaration(f"{file.name}: {setting} is missing")
-    return Connector(file.stem, config)
+    return config
+
+
+def connector(name: str, declared: Mapping[str, str], environment: Mapping[str, str]) -> Connector:
+    """Insert the variables. Raises `InvalidDeclaration`."""
+    try:
+        # Value by value, so that a password may contain quotes and backslashes.
+        return Connector(name, {key: _substitute(value, environment) for key, value in declared.items()})
+    except KeyError as missing:
+        variable = missing.args[0]
+        raise InvalidDeclaration(f"connector {name}: the environment variable {variable} is not set") from None
+    except ValueError as error:
+        raise InvalidDeclaration(f"connector {name}: {error}") from error
 
 
 def _substitute(text: str, environment: Mapping[str, str]) -> str:

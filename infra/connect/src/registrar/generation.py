@@ -10,7 +10,7 @@ from registrar.connectors import HEARTBEAT_TOPIC_PREFIX
 from registrar.topics import TopicDeclaration
 from sync_service.routes.config import Route
 from sync_service.routes.loader import RoutesFile
-from sync_service.routes.sources import Source
+from sync_service.sinks.source_declaration import Source
 
 # The names of what a connector leaves out: regular expressions for MySQL, plain names for MongoDB (Debezium's
 # documentation of its connectors).
@@ -63,15 +63,24 @@ def generated_topics(file: RoutesFile) -> dict[str, TopicDeclaration]:
 
 
 def with_exclusions(config: Mapping[str, str], routes: Iterable[Route]) -> dict[str, str]:
-    """Let a connector leave out what the routes on its topics drop as personal, in addition to its own exclusions."""
+    """Let a connector leave out what a route on its topics drops as personal and none copies.
+
+    Its own exclusions stay.
+    """
     kind = "mysql" if "MySqlConnector" in config["connector.class"] else "mongodb"
     setting = EXCLUSIONS[kind]
     declared = [entry for entry in config.get(setting, "").split(",") if entry]
-    dropped = [
-        ".".join(re.escape(step) if kind == "mysql" else step for step in (*route.source, *path))
+    read = [
+        (route, route.source)
         for route in routes
         if route.source is not None and route.topic == ".".join((config["topic.prefix"], *route.source))
+    ]
+    copied = {(source, path) for route, source in read for path in route.source_paths.values()}
+    dropped = [
+        ".".join(re.escape(step) if kind == "mysql" else step for step in (*source, *path))
+        for route, source in read
         for path in route.excluded
+        if (source, path) not in copied
     ]
     excluded = ",".join(dict.fromkeys([*declared, *dropped]))
     if not excluded or setting in config:

@@ -1,16 +1,22 @@
 """The registrar's settings."""
 
+from pathlib import Path
+
 from pydantic import AnyHttpUrl, Field
 
 from service_kit.kafka_settings import KafkaSettings
 from service_kit.settings import ServiceSettings
+from sync_service.routes.loader import default_routes_file
 
 
 class Settings(KafkaSettings, ServiceSettings):
-    """The variables of the connectors' files are read from the environment, too: see `connectors.py`."""
+    """The variables of the connectors are read from the environment, too: see `connectors.py`."""
 
     port: int = Field(default=8004, ge=1, le=65535)
     connect_url: AnyHttpUrl = Field(description="Address of Kafka Connect.")
+    sync_routes_file: Path = Field(
+        default_factory=default_routes_file, description="The routes. By default the built-in `routes.yaml`."
+    )
     registrar_poll_seconds: float = Field(default=1.0, gt=0, description="Seconds between two polls of Connect.")
     registrar_heartbeat_limit_seconds: float = Field(
         default=30.0,

@@ -212,7 +212,7 @@ class TopicReconciler:
         if count != declared:
             return (
                 f"has {count} partitions instead of {declared}; they stay, because keys would move to other ones: "
-                "change topics.yaml, or delete the topic to have it created again"
+                "change its declaration, or delete the topic to have it created again"
             )
         if topic.leaderless:
             return f"has {len(topic.leaderless)} of {count} partitions without a leader: their broker is down"

@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -477,7 +476,6 @@ async def test_nothing_differs_between_mysql_and_a_copy_in_mongodb(
     stack: Stack,
     stores: tuple[Settings, AsyncEngine, "AsyncIOMotorClient[dict[str, Any]]"],
     schema: str,
-    tmp_path: Path,
 ) -> None:
     settings, engine, client = stores
     copies = Copies(settings, engine, client, from_mysql(schema))
@@ -508,7 +506,7 @@ async def test_nothing_differs_between_mysql_and_a_copy_in_mongodb(
         "zero_dates": 2 * (len(rows_of_zero_dates()) - 1),
         **UNFIT_KEYS,
     }
-    async with run_connector(stack, tmp_path, "mysql-users", topics=topics, changed=changed), copies.syncing():
+    async with run_connector(stack, "mysql-users", topics=topics, changed=changed), copies.syncing():
         everything = client.get_default_database()["everything_copy"]
         await eventually(everything.estimated_document_count, lambda count: count > ROWS, within=90)
         await insert(STREAMED)
@@ -853,7 +851,7 @@ def from_mongodb(database: str) -> list[Route]:
 
 
 async def test_nothing_differs_between_mongodb_and_a_copy_in_mysql(
-    stack: Stack, stores: tuple[Settings, AsyncEngine, "AsyncIOMotorClient[dict[str, Any]]"], tmp_path: Path
+    stack: Stack, stores: tuple[Settings, AsyncEngine, "AsyncIOMotorClient[dict[str, Any]]"]
 ) -> None:
     settings, engine, client = stores
     name = f"live_{secrets.token_hex(4)}"
@@ -889,7 +887,7 @@ async def test_nothing_differs_between_mongodb_and_a_copy_in_mysql(
             return 0  # the sync creates the table
 
     try:
-        async with run_connector(stack, tmp_path, "mongodb-tweets", topics=topics, changed=changed), copies.syncing():
+        async with run_connector(stack, "mongodb-tweets", topics=topics, changed=changed), copies.syncing():
             await eventually(count, lambda found: found >= rows - len(UNFIT_DOCUMENTS), within=90)
             await insert(STREAMED)
             await copies.assert_that_nothing_differs(unfit)

@@ -336,7 +336,7 @@ async def test_every_type_of_mysql_reaches_mongodb_by_snapshot_and_by_log(
     await insert_all(0)
     changed = of_own_tables(source_schema, table)
     async with (
-        run_connector(harness.stack, tmp_path, "mysql-users", topics=[topic], changed=changed),
+        run_connector(harness.stack, "mysql-users", topics=[topic], changed=changed),
         harness.syncing(route),
     ):
         await eventually(copies, lambda found: [row["_id"] for row in found] == [0, 1], within=60)
@@ -459,7 +459,7 @@ async def test_nulls_times_and_days_of_an_own_table_are_copied_exactly_or_refuse
     await insert_all(0)
     changed = {**of_own_tables(source_schema, table), **own_connector()}
     async with (
-        run_connector(harness.stack, tmp_path, "mysql-users", topics=[topic], changed=changed),
+        run_connector(harness.stack, "mysql-users", topics=[topic], changed=changed),
         harness.syncing(route),
     ):
         await eventually(copies, lambda found: found.keys() == {0, 1}, within=60)
@@ -525,7 +525,7 @@ async def test_every_type_of_bson_reaches_mysql_by_snapshot_and_by_log(
     await insert_all(0)
     changed = {"topic.prefix": name, "capture.target": name, "collection.include.list": f"{name}.everything"}
     async with (
-        run_connector(harness.stack, tmp_path, "mongodb-tweets", topics=[topic], changed=changed),
+        run_connector(harness.stack, "mongodb-tweets", topics=[topic], changed=changed),
         harness.syncing(route),
     ):
         await eventually(copies, lambda found: [row["id"] for row in found] == [0, 1], within=60)

@@ -1,6 +1,6 @@
 """Finds and removes fields that a route excludes in records of events. Pure.
 
-The connector leaves them out of new events (`make generate`). Records that were written before may still carry them.
+The connector leaves them out of new events. Records that were written before may still carry them.
 """
 
 import hashlib

@@ -10,8 +10,8 @@ import yaml
 from pydantic import ValidationError
 
 from sync_service.routes.config import DroppedField, Route
-from sync_service.routes.sources import Source
 from sync_service.routes.yaml_lines import YamlWithLines, read_yaml
+from sync_service.sinks.source_declaration import Source
 
 # Columns that the connectors of this release leave out, by topic. Routes of an earlier release copied them.
 _LEFT_OUT: Mapping[str, Sequence[str]] = {"cdc.mysql.auth.users": ["email"]}
@@ -61,13 +61,9 @@ def load_routes_file(path: Path) -> RoutesFile:
     if sources is not None:
         return RoutesFile(sources, routes, routes)
     built_in_sources, built_in = _read(default_routes_file())
-    # A route of the file on a built-in topic says what the connector leaves out, instead of the built-in route.
-    captured = [
-        each
-        for topic in dict.fromkeys(route.topic for route in built_in)
-        for each in [route for route in routes if route.topic == topic] or [r for r in built_in if r.topic == topic]
-    ]
-    return RoutesFile(built_in_sources or (), routes, captured)
+    known = {route.topic for route in built_in}
+    own = [route for route in routes if route.topic in known]
+    return RoutesFile(built_in_sources or (), routes, [*built_in, *own])
 
 
 def _read(path: Path) -> tuple[Sequence[Source] | None, Sequence[Route]]:
@@ -154,17 +150,18 @@ def _misplaced(
             table = source.table(route.topic)
             if table is None:
                 continue
-            line = document.line([route.name, "topic"])
+            database, problem = table.partition(".")[0], None
             if source.kind != route.source_store:
-                yield line, (
-                    f"route {route.name}: the topic is one of source {source.name}, which is {source.kind}, and a "
-                    f"target in {route.target.store} is a copy of {route.source_store}"
+                problem = (
+                    f"the topic is one of source {source.name}, which is {source.kind}, and a target in "
+                    f"{route.target.store} is a copy of {route.source_store}"
                 )
-            elif source.database not in (None, table.partition(".")[0]):
-                yield line, (
-                    f"route {route.name}: source {source.name} reads the database {source.database} only: declare a "
-                    f"source for {table.partition('.')[0]}"
+            elif source.database not in (None, database):
+                problem = (
+                    f"source {source.name} reads only the database {source.database}: declare a source for {database}"
                 )
+            if problem:
+                yield document.line([route.name, "topic"]), f"route {route.name}: {problem}"
 
 
 def _without_left_out(route: Route) -> Route:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from sync_service.routes.declaration import Declaration, TopicName
 from sync_service.sinks.targets import Store
@@ -27,7 +27,6 @@ GENERATED = frozenset(
     }
 )
 _ENVIRONMENT: Mapping[Store, str] = {"mysql": "CDC_MYSQL", "mongodb": "CDC_MONGODB"}
-# The largest table name of MySQL and the largest database name of MongoDB have 64 characters.
 _NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 
@@ -77,9 +76,14 @@ class Source(Declaration):
             raise ValueError("server_id is for MySQL")
         if self.kind == "mysql" and self.database is not None:
             raise ValueError("database is for MongoDB: a source of kind mysql is a whole server")
-        if generated := sorted(GENERATED & self.options.keys()):
-            raise ValueError(f"options: {', '.join(generated)} can't be set: the routes and the source determine it")
         return self
+
+    @field_validator("options")
+    @classmethod
+    def _not_generated(cls, options: Mapping[str, str]) -> Mapping[str, str]:
+        if generated := sorted(GENERATED & options.keys()):
+            raise ValueError(f"{', '.join(generated)} can't be set: the routes and the source determine it")
+        return options
 
     def table(self, topic: str) -> str | None:
         """`<database>.<table>` whose events are in the topic; None if it is no topic of this source."""

@@ -1,0 +1,45 @@
+"""What the registrar keeps in place: connectors and topics, of `routes.yaml` and of files of one's own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from registrar.connectors import Connector, connector, declarations_folder, read_connectors
+from registrar.generation import generated_connectors, generated_topics, with_exclusions
+from registrar.settings import Settings
+from registrar.topics import TopicDeclaration, load_topics
+from sync_service.routes.loader import RoutesFile, load_routes_file
+
+
+@dataclass(frozen=True)
+class Declared:
+    connectors: Sequence[Connector]
+    topics: Mapping[str, TopicDeclaration]
+
+
+def declared_settings(file: RoutesFile, folder: Path | None = None) -> dict[str, dict[str, str]]:
+    """The settings of each connector by its name, with variables. A file in `folder` replaces a generated connector.
+
+    Raises `InvalidDeclaration`.
+    """
+    own = read_connectors(folder or declarations_folder() / "connectors")
+    excluding = {name: with_exclusions(config, file.routes) for name, config in own.items()}
+    return {**generated_connectors(file), **excluding}
+
+
+def declared_topics(file: RoutesFile) -> dict[str, TopicDeclaration]:
+    """Raises `InvalidDeclaration`."""
+    return {**generated_topics(file), **load_topics(declarations_folder() / "topics.yaml")}
+
+
+def load_declared(settings: Settings, environment: Mapping[str, str]) -> Declared:
+    """Raises `InvalidDeclaration` and `InvalidRoutes`."""
+    file = load_routes_file(settings.sync_routes_file)
+    variables = {**environment, "REGISTRAR_REPLICATION_FACTOR": str(settings.registrar_replication_factor)}
+    connectors = [
+        connector(name, config, variables).secured(settings).sized(settings.kafka_max_record_bytes)
+        for name, config in sorted(declared_settings(file).items())
+    ]
+    if settings.connect_exactly_once:
+        connectors = [each.exactly_once() for each in connectors]
+    return Declared(connectors, declared_topics(file))
