@@ -316,6 +316,58 @@ async def test_one_of_two_admins_who_demote_each_other_remains(
         assert admins == 1
 
 
+async def _perform(
+    action: str, client: httpx.AsyncClient, user: RegisteredUser, admin: RegisteredUser
+) -> httpx.Response:
+    """The user deletes the own account, or the admin acts on it."""
+    match action:
+        case "deletes the own account":
+            body = confirmed(user)
+            return await client.request("DELETE", "/v1/users/me", json=body, headers=bearer(user))
+        case "is deleted":
+            return await client.request("DELETE", user_path(user), json=confirmed(admin), headers=bearer(admin))
+        case "is deactivated":
+            change: dict[str, Any] = {"is_active": False}
+        case _:
+            change = {"role": "admin"}
+    return await client.patch(user_path(user), json=confirmed(admin, **change), headers=bearer(admin))
+
+
+@pytest.mark.parametrize("action", ["deletes the own account", "is deleted", "is deactivated", "is promoted"])
+async def test_admins_are_not_locked_for_a_change_of_another_account(
+    *,
+    client: httpx.AsyncClient,
+    register: Register,
+    registered: RegisteredUser,
+    admin: RegisteredUser,
+    rows: AsyncEngine,
+    action: str,
+) -> None:
+    """Otherwise a change that takes long would block their logins."""
+    other_admin = await register(role="admin")
+    async with rows.begin() as connection:
+        locked = text("SELECT id FROM users WHERE id = :id FOR UPDATE")
+        assert await connection.scalar(locked, other_admin["user"]) is not None
+        answer = await _perform(action, client, registered, admin)
+    assert answer.is_success, answer.text
+
+
+@pytest.mark.parametrize("action", ["deletes the own account", "is deleted", "is deactivated"])
+async def test_account_that_becomes_an_admin_meanwhile_is_not_removed(
+    client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser, rows: AsyncEngine, action: str
+) -> None:
+    """It could be the last one: the request has not locked the admins."""
+    async with rows.begin() as connection:
+        await connection.execute(text("UPDATE users SET role = 'admin' WHERE id = :id"), registered["user"])
+        request = asyncio.create_task(_perform(action, client, registered, admin))
+        await eventually(lambda: lock_waits(rows, "users"))
+    answer = await request
+    assert problem(answer) == (503, "service-unavailable")
+    assert "retry-after" in answer.headers
+    found = (await client.get(user_path(registered), headers=bearer(admin))).json()
+    assert (found["role"], found["is_active"]) == ("admin", True)
+
+
 async def test_actions_of_admins_are_audited(
     client: httpx.AsyncClient, registered: RegisteredUser, admin: RegisteredUser
 ) -> None:

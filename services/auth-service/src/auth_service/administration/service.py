@@ -17,7 +17,7 @@ from auth_service.sessions.service import SessionService
 from auth_service.users.models import User
 from auth_service.users.problems import UserNotFound
 from auth_service.users.repository import UserRepository
-from auth_service.users.service import ensure_admin_remains
+from auth_service.users.service import ensure_admin_remains, is_active_admin
 from auth_service.users.usernames import Usernames
 from service_kit.roles import Role
 
@@ -81,12 +81,12 @@ class AdministrationService:
         Raises `UserNotFound`, `ReauthenticationRequired`, `TooManyRequests`, `LastAdmin`, and `InvalidToken` if the
         actor was demoted in the meantime.
         """
-        verified_hash = None
-        if _is_sensitive(_changed_fields(change, await self._present(user_id))):
+        verified_hash, present = None, await self._present(user_id)
+        if is_sensitive := _is_sensitive(_changed_fields(change, present)):
             verified_hash = await self.reauthenticator.verify(actor, change.current_password, client)
         async with self.database.transaction(actor.id) as session:
             users = UserRepository(session)
-            admins = await users.lock_active_admins()
+            admins = await users.lock_active_admins() if is_sensitive and is_active_admin(present) else set()
             if verified_hash is not None:
                 await self.reauthenticator.accept_from(session, actor, verified_hash)
             user = await self._locked(users, user_id)
@@ -131,11 +131,11 @@ class AdministrationService:
 
         Raises `UserNotFound`, `ReauthenticationRequired`, `TooManyRequests`, `LastAdmin`, `InvalidToken` as `change`.
         """
-        await self._present(user_id)
+        present = await self._present(user_id)
         verified_hash = await self.reauthenticator.verify(actor, password, client)
         async with self.database.transaction(actor.id) as session:
             users = UserRepository(session)
-            admins = await users.lock_active_admins()
+            admins = await users.lock_active_admins() if is_active_admin(present) else set()
             await self.reauthenticator.accept_from(session, actor, verified_hash)
             user = await self._locked(users, user_id)
             ensure_admin_remains(admins, user)

@@ -16,7 +16,7 @@ from auth_service.profile.export import export_chunks, exported_profile
 from auth_service.profile.schemas import ProfileChange
 from auth_service.users.models import User
 from auth_service.users.repository import UserRepository
-from auth_service.users.service import ensure_admin_remains
+from auth_service.users.service import ensure_admin_remains, is_active_admin
 from auth_service.users.usernames import Usernames
 from service_kit.rate_limit import RateLimit, ReportRateLimit
 from service_kit.tokens import InvalidToken
@@ -84,7 +84,7 @@ class ProfileService:
         verified_hash = await self.reauthenticator.verify(caller, password, client)
         async with self.database.transaction(caller.id) as session:
             users = UserRepository(session)
-            admins = await users.lock_active_admins()
+            admins = await users.lock_active_admins() if is_active_admin(caller) else set()
             user = await _existing(users, caller.id)
             await self.reauthenticator.accept(session, user, verified_hash)
             ensure_admin_remains(admins, user)

@@ -76,7 +76,8 @@ class UserRepository:
     async def lock_active_admins(self) -> set[str]:
         """Ids of all active admins, locked until the transaction ends, so that no other transaction removes one.
 
-        Call this before any single user is locked: two admins who demote each other would deadlock.
+        Call this only if one of them is to be removed, as it blocks their logins, and before any single user is locked:
+        two admins who demote each other would deadlock.
         """
         query = select(User.id).where(User.role == Role.ADMIN, User.is_active).with_for_update()
         return set(await self._session.scalars(query))

@@ -4,6 +4,8 @@ from collections.abc import Set as AbstractSet
 
 from auth_service.users.models import User
 from auth_service.users.problems import LastAdmin
+from service_kit.problems import ServiceUnavailable
+from service_kit.roles import Role
 
 # Names that readers could take for the service, its staff or a page.
 _RESERVED = """
@@ -20,7 +22,18 @@ def is_reserved(username: str) -> bool:
     return username.casefold().strip("_") in RESERVED_USERNAMES
 
 
-def ensure_admin_remains(active_admins: AbstractSet[str], user: User) -> None:
-    """Call this before a user is removed from the active admins, whose ids are locked. Raises `LastAdmin`."""
-    if active_admins <= {user.id} and user.id in active_admins:
+def is_active_admin(user: User) -> bool:
+    return user.role == Role.ADMIN and user.is_active
+
+
+def ensure_admin_remains(locked_admins: AbstractSet[str], user: User) -> None:
+    """Call this before a locked user is deleted, deactivated or gets another role.
+
+    `locked_admins` are the ids of all active admins, or nothing if the user was none when the request began: the
+    removal of any other account must not block the admins' logins. Raises `LastAdmin`, and `ServiceUnavailable` if the
+    user became an admin in the meantime, so that a retry locks the admins first.
+    """
+    if is_active_admin(user) and user.id not in locked_admins:
+        raise ServiceUnavailable("The account was changed in the meantime.")
+    if locked_admins == {user.id}:
         raise LastAdmin
