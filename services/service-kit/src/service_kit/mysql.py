@@ -1,20 +1,24 @@
 """MySQL for the services that use it: engine and migrations. Needs the `mysql` extra."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 from alembic import command
 from alembic.config import Config
 from pydantic import AfterValidator, SecretStr
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, NullPool, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 CONNECT_TIMEOUT_SECONDS = 2
 MIGRATION_LOCK_SECONDS = 120
+# How long a statement waits for a row that another transaction has locked. MySQL's default is 50.
+LOCK_WAIT_SECONDS = 5
+_MIGRATION_LOCK_WAIT_SECONDS = 50
 # MySQL's default. A server may have another one: without the strict mode it cuts values that don't fit, and with
 # NO_BACKSLASH_ESCAPES or ANSI_QUOTES statements mean something else.
 _SQL_MODE = (
@@ -53,20 +57,27 @@ def mysql_url(address: str) -> URL:
 
 
 def create_engine(
-    address: str, *, pool_size: int = 10, autocommit: bool = False, counts_changed: bool = False
+    address: str,
+    *,
+    pool_size: int = 10,
+    autocommit: bool = False,
+    counts_changed: bool = False,
+    lock_wait_seconds: int = LOCK_WAIT_SECONDS,
 ) -> AsyncEngine:
     """An engine with sessions in UTC and in MySQL's default mode. Connections are checked before use.
 
+    If a task is cancelled during a statement, such as by a deadline, the server ends the statement and its transaction.
     With `autocommit` each statement is its own transaction, which saves the round trips of BEGIN and COMMIT.
     With `counts_changed` the affected rows are the changed ones, not the matched ones.
     """
     connect_args: dict[str, Any] = {
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-        "init_command": f"SET time_zone = '+00:00', sql_mode = '{_SQL_MODE}'",
+        "init_command": f"SET time_zone = '+00:00', sql_mode = '{_SQL_MODE}', "
+        f"innodb_lock_wait_timeout = {lock_wait_seconds}",
     }
     if counts_changed:
         connect_args["client_flag"] = 0  # instead of SQLAlchemy's FOUND_ROWS
-    return create_async_engine(
+    engine = create_async_engine(
         mysql_url(address),
         # Errors are logged, and parameters may be personal data.
         hide_parameters=True,
@@ -81,6 +92,37 @@ def create_engine(
         isolation_level="AUTOCOMMIT" if autocommit else "READ COMMITTED",
         pool_reset_on_return=None if autocommit else "rollback",
     )
+    event.listen(engine.sync_engine, "invalidate", _Killer(address))
+    return engine
+
+
+class _Killer:
+    """Ends the server's work for a cancelled task.
+
+    MySQL would notice the closed connection only after the statement, and hold its locks until then.
+    """
+
+    def __init__(self, address: str) -> None:
+        # A connection for each kill, because those of the pool may all be busy.
+        connect_args = {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
+        self._engine = create_async_engine(
+            mysql_url(address), poolclass=NullPool, connect_args=connect_args, isolation_level="AUTOCOMMIT"
+        )
+        # The event loop keeps weak references only.
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __call__(self, connection: Any, record: object, exception: BaseException | None) -> None:  # noqa: ARG002 - SQLAlchemy's signature
+        """SQLAlchemy's event `invalidate`: the connection is about to be closed, because of the exception."""
+        if isinstance(exception, asyncio.CancelledError):
+            task = asyncio.get_running_loop().create_task(self._kill(connection.driver_connection.thread_id()))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _kill(self, connection_id: int) -> None:
+        """The statement may have ended in the meantime, or the server may not answer."""
+        with suppress(SQLAlchemyError, OSError, TimeoutError):
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS), self._engine.connect() as connection:
+                await connection.execute(text(f"KILL {connection_id}"))
 
 
 @asynccontextmanager
@@ -106,7 +148,7 @@ async def migrate(address: str, scripts: Path) -> None:
     Replicas may start at the same time: a named lock of the server lets one migrate while the others wait. Raises
     `TimeoutError` if the lock is not free within `MIGRATION_LOCK_SECONDS`.
     """
-    engine = create_engine(address, pool_size=2)
+    engine = create_engine(address, pool_size=2, lock_wait_seconds=_MIGRATION_LOCK_WAIT_SECONDS)
     schema = mysql_url(address).database
     try:
         async with (
