@@ -26,7 +26,8 @@ SHUTDOWN_SECONDS = 10
 OPEN_FILES = 65_536
 # The exit code of `uvicorn.run` for a failed start.
 STARTUP_FAILURE = 3
-_TRANSPORT = "service_kit.transport"
+# The extension of an ASGI scope that has the connection.
+TRANSPORT = "service_kit.transport"
 
 
 def raise_limit_of_open_files() -> None:
@@ -102,7 +103,7 @@ def metrics_only(app: ASGIApp) -> ASGIApp:
 
 def transport_of(scope: Scope) -> asyncio.Transport | None:
     """The connection of a request, for a response that may have to abort it. None outside of `serve`."""
-    transport: asyncio.Transport | None = scope.get("extensions", {}).get(_TRANSPORT, {}).get("transport")
+    transport: asyncio.Transport | None = scope.get("extensions", {}).get(TRANSPORT, {}).get("transport")
     return transport
 
 
@@ -176,4 +177,4 @@ async def _serving(config: uvicorn.Config, listening: socket.socket) -> asyncio.
 class _Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {_TRANSPORT: {"transport": self.transport}}
+        self.scope["extensions"] = {TRANSPORT: {"transport": self.transport}}

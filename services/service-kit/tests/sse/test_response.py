@@ -1,7 +1,7 @@
 """The response: limits, the last message, and authorisation while a stream is open."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 
 from service_kit.authentication import TokenRevoked
 from service_kit.problems import ServiceUnavailable
+from service_kit.server import TRANSPORT
 from service_kit.sse import response
 from service_kit.sse.events import TOO_SLOW, StreamEnded, message
 from service_kit.sse.response import EventStream, StreamToken
@@ -44,16 +45,22 @@ class Script:
         self._end = end
 
 
-async def sent(script: Script, **options: Any) -> str:
-    """The body of the response."""
+async def stay_connected() -> None:
+    await asyncio.Event().wait()
+
+
+async def sent(
+    script: Script,
+    *,
+    transport: asyncio.BaseTransport | None = None,
+    receive: Callable[[], Awaitable[Any]] = stay_connected,
+    **options: Any,
+) -> str:
+    """The body of the response, over the server's connection `transport`."""
 
     @asynccontextmanager
     async def subscription() -> AsyncIterator[Script]:
         yield script
-
-    async def receive() -> None:
-        """The client stays connected."""
-        await asyncio.Event().wait()
 
     body: list[bytes] = []
 
@@ -64,7 +71,8 @@ async def sent(script: Script, **options: Any) -> str:
         subscription(),  # type: ignore[arg-type]  # the parts of a subscription that a response uses
         **{"limit": None, "seconds": 3600.0, "headers": {}, **options},
     )
-    await stream({"type": "http"}, receive, send)
+    scope = {"type": "http", "extensions": {TRANSPORT: {"transport": transport}}}
+    await stream(scope, receive, send)
     return b"".join(body).decode()
 
 
@@ -142,6 +150,41 @@ async def test_check_delays_no_event() -> None:
 
     body = await sent(Script(*EVENTS), token=StreamToken(3600, reauthorize))
     assert body.count("event: tweet") == 3
+
+
+@pytest.mark.usefixtures("_frequent_checks")
+async def test_check_that_is_cancelled_when_it_is_due_leaves_no_error() -> None:
+    """As when a gateway ends, and with it many streams."""
+    loop, errors = asyncio.get_running_loop(), list[Any]()
+    loop.set_exception_handler(lambda _, context: errors.append(context))
+    checking = asyncio.create_task(response.next_check())
+    await asyncio.sleep(0)
+    # Before the check's own timer, in the same turn of the event loop.
+    loop.call_at(0.0, checking.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await checking
+    loop.set_exception_handler(None)
+    assert errors == []
+
+
+async def test_client_that_left_before_the_stream_began_is_no_error() -> None:
+    loop, lost = asyncio.get_running_loop(), asyncio.Event()
+
+    class Connection(asyncio.Protocol):
+        def connection_lost(self, _error: Exception | None) -> None:
+            lost.set()
+
+    async with await loop.create_server(asyncio.Protocol, "127.0.0.1") as server:
+        transport, _ = await loop.create_connection(Connection, *server.sockets[0].getsockname())
+        transport.abort()
+        await lost.wait()
+        # The socket is closed after this callback.
+        await asyncio.sleep(0)
+
+        async def receive() -> dict[str, str]:
+            return {"type": "http.disconnect"}
+
+        assert "event:" not in await sent(Silent(), transport=transport, receive=receive)
 
 
 async def test_expired_token_ends_the_stream() -> None:

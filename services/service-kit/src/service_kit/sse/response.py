@@ -139,7 +139,7 @@ class EventStream(Response):
     async def _check_token(self, subscription: Subscription[Any]) -> None:
         """End the stream when the token may not be used any more, or when an unexpected error leaves that open."""
         while self._token is not None:
-            await _next_check()
+            await next_check()
             try:
                 await self._token.reauthorize()
             except self._unavailable:
@@ -152,7 +152,7 @@ class EventStream(Response):
                 raise
 
 
-async def _next_check() -> None:
+async def next_check() -> None:
     """Wait for `REAUTHORIZE_SECONDS`, or a little less.
 
     Streams that are checked in one turn of the event loop share a query (tweet-service's `batching`).
@@ -160,11 +160,17 @@ async def _next_check() -> None:
     loop = asyncio.get_running_loop()
     due = loop.time() + REAUTHORIZE_SECONDS
     reached = loop.create_future()
-    timer = loop.call_at(due - due % _BATCH_SECONDS, reached.set_result, None)
+    timer = loop.call_at(due - due % _BATCH_SECONDS, _release, reached)
     try:
         await reached
     finally:
         timer.cancel()
+
+
+def _release(waiting: "asyncio.Future[None]") -> None:
+    # A stream that ends in this turn of the event loop has cancelled it.
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -180,7 +186,8 @@ class _Connection:
 
     def __init__(self, scope: Scope) -> None:
         self._transport = transport_of(scope)
-        if self._transport is not None:
+        # A client that has left already has no socket.
+        if self._transport is not None and not self._transport.is_closing():
             connection = self._transport.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
