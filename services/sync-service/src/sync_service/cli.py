@@ -51,7 +51,7 @@ def main() -> None:
 
 def run() -> None:
     settings = Settings()
-    routes = load_routes(settings.sync_routes_file)
+    routes = load_routes(settings.sync_routes_file, settings.sync_hash_secret)
     require_separate_schema(settings.mysql_url.get_secret_value(), routes)
     app = create_app(settings, routes)
     serve(app, service="sync-service", settings=settings, before_shutdown=lambda: end_streams(app))

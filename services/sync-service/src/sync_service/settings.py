@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import AnyHttpUrl, Field
+from pydantic import AnyHttpUrl, Field, SecretStr
 
 from service_kit.kafka_settings import KafkaSettings
 from service_kit.mongodb import MongodbAddress
@@ -30,6 +30,12 @@ class Settings(KafkaSettings, ServiceSettings):
     auth_audience: str = Field(default="tandem", description="`aud` of tokens.")
     sync_routes_file: Path = Field(
         default_factory=default_routes_file, description="The routes. By default the built-in `routes.yaml`."
+    )
+    sync_hash_secret: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="The secret of the hashes that routes with `hash` copy. Another one makes other hashes of all "
+        "later changes. At least 16 characters.",
     )
     sync_group_id: str = Field(default="sync-service", description="The consumer group in Kafka.")
     sync_session_timeout_ms: int = Field(

@@ -60,6 +60,28 @@ async def test_computed_field_is_compared_and_repaired(comparison: ComparisonHar
     assert repaired["label"] == "customer: content 3"
 
 
+HIDDEN = {
+    **built_in_declarations()["users"]["fields"],
+    "hashed": {"from": "name", "type": "string", "hash": True},
+    "masked": {"from": "name", "type": "string", "mask": {"last": 1}},
+}
+
+
+@pytest.mark.parametrize("route_options", [{"users": {"fields": HIDDEN}}])
+@pytest.mark.parametrize("comparison", ["users"], indirect=True)
+async def test_hidden_fields_are_compared_and_repaired(comparison: ComparisonHarness) -> None:
+    assert isinstance(comparison.direction, Users)
+    await comparison.both(NUMBERED)
+    assert (await comparison.compare()).is_in_agreement
+    copy: Any = comparison.direction.database["users_copy"]
+    before = await copy.find_one({"_id": "u00003"})
+    assert (before["masked"], len(before["hashed"])) == ("***3", 64)
+    await copy.update_one({"_id": "u00003"}, {"$set": {"hashed": "content 3", "masked": "content 3"}})
+    assert counts(await comparison.compare(repair=True)) == (0, 0, 1, 0, 1)
+    after = await copy.find_one({"_id": "u00003"})
+    assert {name: after[name] for name in HIDDEN} == {name: before[name] for name in HIDDEN}
+
+
 @pytest.mark.parametrize("route_options", [{"users": {"deletes": "keep-row", "tombstones": "purge"}}])
 @pytest.mark.parametrize("comparison", ["users"], indirect=True)
 async def test_kept_row_counts_as_deleted_and_a_lost_delete_keeps_the_row(comparison: ComparisonHarness) -> None:

@@ -57,7 +57,7 @@ def parse_begin(text: str, now: datetime) -> datetime:
 def inspect(options: InspectOptions) -> None:
     """Print change events until Ctrl-C, or until `limit` events are printed."""
     settings = InspectSettings()
-    routes = {route.topic: route.name for route in load_routes(settings.sync_routes_file)}
+    routes = {route.topic: route.name for route in load_routes(settings.sync_routes_file, needs_secret=False)}
     topics = _topics(options, routes)
     in_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka.errors import KafkaError
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_settings import KafkaSettings
@@ -36,6 +36,7 @@ class DeadLetterSettings(KafkaSettings):
     """Listing and discarding need the broker; a retry needs the stores, too."""
 
     sync_routes_file: Path = Field(default_factory=default_routes_file)
+    sync_hash_secret: SecretStr | None = None
 
 
 class RetrySettings(DeadLetterSettings):
@@ -109,7 +110,7 @@ async def _batches(
 
 @asynccontextmanager
 async def _service(settings: DeadLetterSettings) -> AsyncIterator[DeadLetterService]:
-    routes = load_routes(settings.sync_routes_file)
+    routes = load_routes(settings.sync_routes_file, settings.sync_hash_secret)
     kafka = KafkaClients.of(settings)
     letters, reader = DeadLetterWriter(kafka), DeadLetterReader(kafka)
     try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.kafka import KafkaClients
@@ -49,6 +49,7 @@ class ReconcileSettings(KafkaSettings):
     mongodb_url: MongodbAddress
     sync_group_id: str = "sync-service"
     sync_routes_file: Path = Field(default_factory=default_routes_file)
+    sync_hash_secret: SecretStr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def reconcile(options: ReconcileOptions, settings: ReconcileSettings) -> int:
     unknown; 130: interrupted. A route that can't be compared is reported, and the others are compared. Raises
     `InvalidRoutes` and `SourceSchema`.
     """
-    routes = {route.name: route for route in load_routes(settings.sync_routes_file)}
+    routes = {route.name: route for route in load_routes(settings.sync_routes_file, settings.sync_hash_secret)}
     require_separate_schema(settings.mysql_url.get_secret_value(), routes.values())
     if unknown := sorted(set(options.routes) - routes.keys()):
         return _fail(f"there is no route {', '.join(unknown)}; the routes are {', '.join(routes)}")

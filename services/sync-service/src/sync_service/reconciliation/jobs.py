@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -67,6 +67,7 @@ class Jobs:
             **settings.kafka_variables(),
             "SYNC_GROUP_ID": settings.sync_group_id,
             "SYNC_ROUTES_FILE": str(settings.sync_routes_file),
+            **_hash_secret(settings),
         }
         self._jobs: dict[str, Job] = {}
         self._running: asyncio.Task[None] | None = None
@@ -163,3 +164,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
+
+
+def _hash_secret(settings: Settings) -> Mapping[str, str]:
+    secret = settings.sync_hash_secret
+    return {} if secret is None else {"SYNC_HASH_SECRET": secret.get_secret_value()}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aiokafka.errors import KafkaError
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_settings import KafkaSettings
@@ -35,6 +35,7 @@ class RoutesSettings(EnvironmentSettings):
     """The file of the routes."""
 
     sync_routes_file: Path = Field(default_factory=default_routes_file)
+    sync_hash_secret: SecretStr | None = None
 
 
 class CheckSettings(RoutesSettings):
@@ -104,7 +105,7 @@ def run_routes(arguments: argparse.Namespace) -> None:
         case "check":
             _check(offline=arguments.offline)
         case "list":
-            print(table(load_routes(RoutesSettings().sync_routes_file)))
+            print(table(load_routes(RoutesSettings().sync_routes_file, needs_secret=False)))
         case "explain":
             _explain(arguments.event)
         case "migrate":
@@ -116,7 +117,7 @@ def run_routes(arguments: argparse.Namespace) -> None:
 def _check(*, offline: bool) -> None:
     settings = CheckSettings()
     file = settings.sync_routes_file
-    routes = load_routes(file)
+    routes = load_routes(file, needs_secret=False)
     mongodb = settings.mongodb_url
     database = None if mongodb is None else database_of_address(mongodb.get_secret_value())
     findings = static_findings(routes, database)
@@ -175,7 +176,8 @@ def table(routes: list[Route]) -> str:
 
 
 def _explain(file: str) -> None:
-    routes = load_routes(RoutesSettings().sync_routes_file)
+    settings = RoutesSettings()
+    routes = load_routes(settings.sync_routes_file, settings.sync_hash_secret)
     try:
         written = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
         explanation = explain_event(written, routes)
@@ -188,7 +190,7 @@ def _explain(file: str) -> None:
 
 def _migrate(*, apply: bool) -> None:
     settings = MigrationSettings()
-    routes = load_routes(settings.sync_routes_file)
+    routes = load_routes(settings.sync_routes_file, needs_secret=False)
     require_separate_schema(settings.mysql_url.get_secret_value(), routes)
     try:
         statements = asyncio.run(change_schemas(settings.mysql_url.get_secret_value(), routes, apply=apply))
@@ -202,7 +204,7 @@ def _migrate(*, apply: bool) -> None:
 
 def _resume(name: str, skip_to: Sequence[tuple[int, int]], discard_to: Sequence[tuple[int, int]]) -> None:
     settings = ResumeSettings()
-    routes = load_routes(settings.sync_routes_file)
+    routes = load_routes(settings.sync_routes_file, needs_secret=False)
     require_separate_schema(settings.mysql_url.get_secret_value(), routes)
     route = next((route for route in routes if route.name == name), None)
     if route is None:

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, StringConstraints, ValidationInfo, model_validator
 
 from sync_service.routes.computed_mapping import BoundExpression, ComputedField, ComputedMapping
 from sync_service.routes.converters import (
@@ -21,6 +21,7 @@ from sync_service.routes.converters import (
 )
 from sync_service.routes.declaration import Declaration, Name, TopicName
 from sync_service.routes.expressions import Expression
+from sync_service.routes.protection import HASH_LENGTH, Mask, hashing, protected
 from sync_service.routes.row_mapping import MappedField, RowMapping
 from sync_service.sinks.target import Target
 from sync_service.sinks.targets import AnyTarget, Store
@@ -54,6 +55,7 @@ class CopiedField(Declaration):
     `default` replaces a missing or null value. Without one, a row of MySQL that lacks the column is refused. `length`,
     `precision` and `scale` are those of the table's column. `zero_dates` is false if the source's column contains none,
     so that 1970-01-01 is no zero date. `personal`: only callers who may read users see the value (`routes.personal`).
+    The copy has the `hash` of a text, or the text with a `mask`; its value in the source is personal then.
     """
 
     path: Path | None = Field(default=None, alias="from")
@@ -66,6 +68,10 @@ class CopiedField(Declaration):
     scale: int | None = Field(default=None, ge=0, le=MAXIMUM_SCALE)
     zero_dates: bool = True
     personal: bool = False
+    hash: bool = False
+    mask: Mask | None = None
+    # `SYNC_HASH_SECRET`.
+    _secret: str = PrivateAttr(default="")
 
     @model_validator(mode="after")
     def _constant_or_copied(self) -> "CopiedField":
@@ -99,6 +105,28 @@ class CopiedField(Declaration):
                 raise ValueError(f"default: {unfit_value(self.default, self.type, error)}") from error
         return self
 
+    @model_validator(mode="after")
+    def _fitting_protection(self, info: ValidationInfo) -> "CopiedField":
+        if not self.is_protected:
+            return self
+        if self.hash and self.mask is not None:
+            raise ValueError("a field has either hash or mask")
+        if self.type not in ("string", "text"):
+            raise ValueError(f"{'hash' if self.hash else 'mask'} is for string and text")
+        if self.hash:
+            if self.length is not None and self.length < HASH_LENGTH:
+                raise ValueError(f"a hash has {HASH_LENGTH} characters, so length can't be {self.length}")
+            context = info.context or {}
+            self._secret = context.get("hash_secret") or ""
+            if context.get("needs_secret") and not self._secret:
+                raise ValueError("hash needs the setting SYNC_HASH_SECRET")
+        return self
+
+    @property
+    def is_protected(self) -> bool:
+        """Does the copy have the hash of the value, or the value with a mask?"""
+        return self.hash or self.mask is not None
+
     @property
     def is_constant(self) -> bool:
         return "constant" in self.model_fields_set
@@ -114,17 +142,27 @@ class CopiedField(Declaration):
             return limited_decimal(self.precision, self.scale)
         return conversions.get(self.type) or CONVERSIONS[self.type]
 
-    def _conversion_for(self, target: Target) -> Conversion:
+    def _readable_conversion(self, target: Target) -> Conversion:
+        """The conversion without hash and mask."""
         if self.zero_dates:
             return self._conversion(target.conversions)
         return self._conversion(target.conversions_without_zero_dates)
+
+    def _conversion_for(self, target: Target) -> Conversion:
+        conversion = self._readable_conversion(target)
+        if self.hash:
+            return protected(conversion, hashing(self._secret))
+        return conversion if self.mask is None else protected(conversion, self.mask)
 
     def source_path(self, name: str) -> Path:
         """The path in the source of the field that the copy calls `name`."""
         return self.path or (name,)
 
-    def mapped(self, name: str, target: Target) -> MappedField:
-        """The field, compiled for mapping, as `name` of the copy."""
+    def mapped(self, name: str, target: Target, *, is_variable: bool = False) -> MappedField:
+        """The field, compiled for mapping, as `name` of the copy or as a variable of expressions.
+
+        Expressions see the value without hash and mask.
+        """
         if self.is_constant:
             return MappedField(name, absent=self.constant)
         absent = None if self.default is None else convert(self.default, self.type)
@@ -132,7 +170,8 @@ class CopiedField(Declaration):
             return MappedField(name, absent=absent)
         # A default, `default: null` as well, says that the column may be missing.
         must_exist = target.source_rows_are_complete and "default" not in self.model_fields_set
-        return MappedField(name, self.source_path(name), self._conversion_for(target), absent, must_exist)
+        conversion = self._readable_conversion(target) if is_variable else self._conversion_for(target)
+        return MappedField(name, self.source_path(name), conversion, absent, must_exist)
 
     def computed(self, name: str, target: Target, values: Callable[[Expression], RowMapping]) -> ComputedField | None:
         """None if the field is not computed. `values` maps what an expression needs."""
@@ -204,6 +243,8 @@ class Route(Declaration):
             raise ValueError("a constant can't tell rows apart, so it is no key")
         if computed := [name for name, field in self.key.items() if field.expr is not None]:
             raise ValueError(f"{computed[0]}: a key is not computed: an event has only the key's own fields")
+        if hidden := [name for name, field in self.key.items() if field.is_protected]:
+            raise ValueError(f"{hidden[0]}: hash and mask are not for a key, because rows are found by it")
         if any(field.default is not None for field in self.key.values()):
             raise ValueError("a key has no default: rows that lack it would be taken for one")
         for name, field in self.key.items():
@@ -250,6 +291,8 @@ class Route(Declaration):
         for name, field in self.inputs.items():
             if not field.has_path:
                 raise ValueError(f"inputs.{name}: an input is a field of the source")
+            if field.is_protected:
+                raise ValueError(f"inputs.{name}: hash and mask are for copied fields")
         known = {name: field for name, field in {**self.key, **self.fields, **self.inputs}.items() if not field.expr}
         used: set[str] = set()
         for place, expression in self.expressions.items():
@@ -305,7 +348,9 @@ class Route(Declaration):
     def personal_paths(self) -> Collection[Path]:
         """The paths in the source with personal data, copied or not."""
         declared = {**self.key, **self.fields, **self.inputs}
-        return {*self.excluded, *(field.source_path(name) for name, field in declared.items() if field.personal)}
+        marked = {name: field for name, field in declared.items() if field.has_path}
+        personal = {name: field for name, field in marked.items() if field.personal or field.is_protected}
+        return {*self.excluded, *(field.source_path(name) for name, field in personal.items())}
 
     @property
     def source(self) -> tuple[str, str] | None:
@@ -343,7 +388,7 @@ class Route(Declaration):
 
     def _values_for(self, expression: Expression) -> RowMapping:
         declared = {**self.key, **self.fields, **self.inputs}
-        return RowMapping([declared[name].mapped(name, self.target) for name in expression.names])
+        return RowMapping([declared[name].mapped(name, self.target, is_variable=True) for name in expression.names])
 
     @cached_property
     def is_keyed_by_document(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 import yaml
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from sync_service.routes.config import DroppedField, Route
 from sync_service.routes.yaml_lines import YamlWithLines, read_yaml
@@ -46,9 +46,13 @@ class RoutesFile:
     captured: Sequence[Route]
 
 
-def load_routes(path: Path) -> list[Route]:
-    """The routes of the file. Raises `InvalidRoutes` with all errors of the file."""
-    return list(_read(path)[1])
+def load_routes(path: Path, hash_secret: SecretStr | None = None, *, needs_secret: bool = True) -> list[Route]:
+    """The routes of the file. Raises `InvalidRoutes` with all errors of the file.
+
+    One of them is a field with `hash` and no `hash_secret`, if the routes are loaded to write copies (`needs_secret`).
+    """
+    secret = None if hash_secret is None else hash_secret.get_secret_value()
+    return list(_read(path, {"hash_secret": secret, "needs_secret": needs_secret})[1])
 
 
 def load_routes_file(path: Path) -> RoutesFile:
@@ -66,8 +70,11 @@ def load_routes_file(path: Path) -> RoutesFile:
     return RoutesFile(built_in_sources or (), routes, [*built_in, *own])
 
 
-def _read(path: Path) -> tuple[Sequence[Source] | None, Sequence[Route]]:
-    """The sources, None if the file declares none, and the routes. Raises `InvalidRoutes`."""
+def _read(path: Path, context: Mapping[str, Any] | None = None) -> tuple[Sequence[Source] | None, Sequence[Route]]:
+    """The sources, None if the file declares none, and the routes. Raises `InvalidRoutes`.
+
+    `context` is that of `CopiedField`.
+    """
     try:
         document = read_yaml(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:
@@ -75,14 +82,14 @@ def _read(path: Path) -> tuple[Sequence[Source] | None, Sequence[Route]]:
         raise InvalidRoutes([f"{path}:{line}: {error.problem}"]) from error
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InvalidRoutes([f"{path}: {' '.join(str(error).split())}"]) from error
-    sources, routes, problems = _declarations(document)
+    sources, routes, problems = _declarations(document, context)
     if problems:
         raise InvalidRoutes([f"{path}:{line}: {problem}" for line, problem in sorted(problems)])
     return sources, routes
 
 
 def _declarations(
-    document: YamlWithLines,
+    document: YamlWithLines, context: Mapping[str, Any] | None
 ) -> tuple[Sequence[Source] | None, Sequence[Route], Sequence[tuple[int, str]]]:
     """The valid sources and routes, and the errors of the others, each with its line."""
     problems = list(document.problems)
@@ -103,7 +110,7 @@ def _declarations(
                 (document.line([name, "name"]), f"route {name}: name is not a field; the name is the key of the route")
             )
         try:
-            routes.append(_without_left_out(Route.model_validate({**body, "name": str(name)})))
+            routes.append(_without_left_out(Route.model_validate({**body, "name": str(name)}, context=context)))
         except ValidationError as error:
             problems += _explained(error, "route", [name], document)
     problems += _shared(routes, document)

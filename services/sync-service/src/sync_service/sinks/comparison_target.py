@@ -8,7 +8,7 @@ from pymongo.errors import PyMongoError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sync_service.probe import without_server_states
-from sync_service.routes.config import Route
+from sync_service.routes.config import CopiedField, Route
 from sync_service.sinks.base import Sink
 from sync_service.sinks.canonical import CanonicalRow, Column, canonical_field
 from sync_service.sinks.mongodb.copy_reader import MongoCopyReader
@@ -110,7 +110,7 @@ def _canonical(route: Route, columns: Mapping[str, Column], *, in_mongodb: bool)
 
     def written(fields: Mapping[str, Any]) -> list[Any]:
         return [
-            canonical_field(name, field, columns.get(name, _NO_COLUMN), in_mongodb=in_mongodb)
+            canonical_field(name, field, _column(columns.get(name), field, of_source=in_mongodb), in_mongodb=in_mongodb)
             for name, field in fields.items()
         ]
 
@@ -123,6 +123,11 @@ def _canonical(route: Route, columns: Mapping[str, Column], *, in_mongodb: bool)
 
 
 _NO_COLUMN = Column("", "constant")
+
+
+def _column(column: Column | None, field: CopiedField, *, of_source: bool) -> Column:
+    """The column whose values are compared. A column of the source has not what a hash or a mask makes of it."""
+    return _NO_COLUMN if column is None or (of_source and field.is_protected) else column
 
 
 def _require(route: Route, table: str, wanted: Any, columns: Mapping[str, Column]) -> None:
