@@ -18,6 +18,7 @@ from support.topics import create_topics
 from sync_service.routes.config import Route
 from sync_service.settings import Settings
 from sync_service.sinks.comparison_target import open_target
+from sync_service.sinks.registry import change_schemas
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +77,7 @@ async def comparison(
     await create_topics(kafka_bootstrap_servers, route.topic, partitions=PARTITIONS)
     producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap_servers)
     await producer.start()
+    await change_schemas(settings.mysql_url.get_secret_value(), [route], apply=True)
     target = await open_target(route, engine, client)
     await target.sink.prepare()
     comparison = ComparisonHarness(direction, target, settings, producer)

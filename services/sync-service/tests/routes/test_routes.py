@@ -588,3 +588,58 @@ def test_explain_reads_a_deletion_and_a_tombstone(tmp_path: Path) -> None:
 def test_explain_of_an_invalid_event_is_one_sentence(tmp_path: Path, written: str) -> None:
     with pytest.raises(NotAnEvent):
         explain_event(written, [])
+
+
+def shared(folder: Path, first: str, second: str) -> list[Route]:
+    return load_routes(
+        routes_file(
+            folder,
+            f"""
+berlin:
+  topic: cdc.mysql-berlin.shop.products
+  target: {{store: mongodb, collection: products}}
+  {first}
+lodz:
+  topic: cdc.mysql-lodz.shop.products
+  target: {{store: mongodb, collection: products}}
+  {second}
+""",
+        )
+    )
+
+
+def test_routes_share_a_copy_by_a_constant_part_of_the_key(tmp_path: Path) -> None:
+    berlin, lodz = shared(
+        tmp_path,
+        "key: {shop: {constant: berlin}, sku: string}\n  fields: {name: string}",
+        "key: {shop: {constant: lodz}, sku: {from: code, type: string}}\n  fields: {name: {from: title, type: string}}",
+    )
+    assert map_event_key(berlin, {"sku": "chair"}) == ({"shop": "berlin", "sku": "chair"},)
+    assert map_event_key(lodz, {"code": "chair"}) == ({"shop": "lodz", "sku": "chair"},)
+    assert static_findings([berlin, lodz], "elsewhere") == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "complaint"),
+    [
+        ("{shop: {constant: a}, sku: string}", "{shop: {constant: a}, sku: string}", "give both a constant"),
+        ("{shop: {constant: a}, sku: string}", "{shop: string, sku: string}", "give both a constant"),
+        ("{shop: {constant: a}, sku: string}", "{shop: {constant: b}, code: string}", "their key must have the same"),
+        (
+            "{shop: {constant: a}, sku: string}",
+            "{shop: {constant: 1}, sku: string}",
+            "key.shop must have the same type",
+        ),
+        ("{shop: {constant: [a]}, sku: string}", "{shop: {constant: b}, sku: string}", "an integer or a short text"),
+        ("{shop: {constant: a}}", "{shop: {constant: b}, sku: string}", "a constant can't tell rows apart"),
+    ],
+)
+def test_routes_that_can_not_share_a_copy_are_refused(tmp_path: Path, first: str, second: str, complaint: str) -> None:
+    with pytest.raises(InvalidRoutes, match=complaint):
+        shared(tmp_path, f"key: {first}\n  fields: {{}}", f"key: {second}\n  fields: {{}}")
+
+
+def test_routes_that_share_a_copy_have_the_same_options(tmp_path: Path) -> None:
+    key = "key: {{shop: {{constant: {}}}, sku: string}}\n  fields: {{}}"
+    with pytest.raises(InvalidRoutes, match="deletes must be the same in both"):
+        shared(tmp_path, key.format("a"), key.format("b") + "\n  deletes: keep-row")

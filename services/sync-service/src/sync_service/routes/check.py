@@ -55,7 +55,8 @@ def _shared_names(routes: Sequence[Route]) -> Iterator[Finding]:
     for first, second in combinations(routes, 2):
         same_place = first.target.store == second.target.store and first.target.database == second.target.database
         names = {first.target.name, first.target.copy_name} & {second.target.name, second.target.copy_name}
-        if same_place and names:
+        shared = same_place and first.target.name == second.target.name
+        if same_place and names and not shared:
             reason = (
                 f"both this route and route {first.name} need the name {min(names)}: a copy has the name of its "
                 "target for the live rows, and <name>_copy for all rows"

@@ -26,6 +26,8 @@ from sync_service.routes.row_mapping import MappedField, RowMapping
 from sync_service.sinks.target import Target
 from sync_service.sinks.targets import AnyTarget, Store
 
+_LONGEST_KEY_CONSTANT = 100
+
 # What readers of a copy that keeps deleted rows see beside the fields: the time of the delete, null for a live row.
 DELETED_AT = "deleted_at"
 
@@ -181,6 +183,8 @@ class CopiedField(Declaration):
 
     def mapped_key(self, name: str, target: Target) -> MappedField:
         """The field as a part of the key, in which different values must stay different."""
+        if self.is_constant:
+            return MappedField(name, absent=self.constant)
         return MappedField(name, self.source_path(name), target.exact(self._conversion_for(target)))
 
 
@@ -239,7 +243,7 @@ class Route(Declaration):
 
     @model_validator(mode="after")
     def _consistent_key(self) -> "Route":
-        if any(field.is_constant for field in self.key.values()):
+        if all(field.is_constant for field in self.key.values()):
             raise ValueError("a constant can't tell rows apart, so it is no key")
         if computed := [name for name, field in self.key.items() if field.expr is not None]:
             raise ValueError(f"{computed[0]}: a key is not computed: an event has only the key's own fields")
@@ -248,13 +252,20 @@ class Route(Declaration):
         if any(field.default is not None for field in self.key.values()):
             raise ValueError("a key has no default: rows that lack it would be taken for one")
         for name, field in self.key.items():
-            if field.type in ("json", "json_text"):
+            if field.type in ("json", "json_text") and not field.is_constant:
                 raise ValueError(f"{name}: {field.type} is no type of a key: use a field of the document, by from")
             if (refused := self.target.refused_keys.get(field.type)) is not None:
                 raise ValueError(f"{name}: {refused}")
             if field.type == "text":
                 raise ValueError(f"{name}: text is no type of a key, which has a limited length: use string")
         self.target.check_key(self.key)
+        return self
+
+    @model_validator(mode="after")
+    def _consistent_key_constants(self) -> "Route":
+        for name, constant in self.key_constants.items():
+            if type(constant) not in (str, int) or len(str(constant)) > _LONGEST_KEY_CONSTANT:
+                raise ValueError(f"{name}: a constant part of a key is an integer or a short text")
         return self
 
     @model_validator(mode="after")
@@ -306,6 +317,21 @@ class Route(Declaration):
         if unused := sorted(self.inputs.keys() - used):
             raise ValueError(f"inputs.{unused[0]}: no expression uses it")
         return self
+
+    @property
+    def key_constants(self) -> Mapping[Name, Any]:
+        """The constant parts of the key: the rows of this route in a copy that several routes share."""
+        return {name: field.constant for name, field in self.key.items() if field.is_constant}
+
+    @property
+    def key_paths(self) -> Mapping[Name, Path]:
+        """The paths in the source of the other parts of the key."""
+        return {name: field.source_path(name) for name, field in self.key.items() if field.has_path}
+
+    def key_from_source(self, key: Sequence[Any]) -> Sequence[Any]:
+        """The parts of a key of the copy that come from the source, in the order of `key_paths`."""
+        parts = key[0] if self.is_keyed_by_document else dict(zip(self.key, key, strict=True))
+        return [parts[name] for name in self.key_paths]
 
     @property
     def expressions(self) -> Mapping[str, Expression]:

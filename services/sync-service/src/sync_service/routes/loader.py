@@ -10,6 +10,7 @@ import yaml
 from pydantic import SecretStr, ValidationError
 
 from sync_service.routes.config import DroppedField, Route
+from sync_service.routes.sharing import sharing_problem
 from sync_service.routes.yaml_lines import YamlWithLines, read_yaml
 from sync_service.sinks.source_declaration import Source
 
@@ -214,13 +215,20 @@ def _explained(
 
 
 def _shared(routes: Sequence[Route], document: YamlWithLines) -> Iterator[tuple[int, str]]:
-    """Topics and targets that two routes share, which is not allowed."""
-    seen: dict[tuple[str, ...], str] = {}
+    """Topics that two routes share, and targets if their rows would have the same keys."""
+    topics: dict[str, str] = {}
+    targets: dict[tuple[str, str], list[Route]] = {}
     for route in routes:
-        for what, identity in (("topic", (route.topic,)), ("target", (route.target.store, route.target.place))):
-            first = seen.setdefault((what, *identity), route.name)
-            if first != route.name:
-                yield document.line([route.name, what]), f"route {route.name} has the same {what} as route {first}"
+        first = topics.setdefault(route.topic, route.name)
+        if first != route.name:
+            yield document.line([route.name, "topic"]), f"route {route.name} has the same topic as route {first}"
+        sharing = targets.setdefault((route.target.store, route.target.place), [])
+        for other in sharing:
+            if (problem := sharing_problem(route, other)) is not None:
+                reason = f"route {route.name} has the same target as route {other.name}: {problem}"
+                yield document.line([route.name, "target"]), reason
+                break
+        sharing.append(route)
 
 
 def _ambiguous(routes: Sequence[Route], document: YamlWithLines) -> Iterator[tuple[int, str]]:

@@ -14,10 +14,10 @@ from sync_service.sinks.canonical import CanonicalRow, Column, canonical_field
 from sync_service.sinks.mongodb.copy_reader import MongoCopyReader
 from sync_service.sinks.mongodb.documents import Documents
 from sync_service.sinks.mongodb.moving import mongo_sink, readable_database
-from sync_service.sinks.mongodb.sink import LIVE_DOCUMENTS
+from sync_service.sinks.mongodb.sink import documents_of, live_documents_of
 from sync_service.sinks.mongodb.source_reader import MongoSourceReader
 from sync_service.sinks.mysql.copy_reader import MysqlCopyReader
-from sync_service.sinks.mysql.ddl import LIVE_ROWS, SOURCE_ID, VERSION_COLUMNS
+from sync_service.sinks.mysql.ddl import SOURCE_ID, VERSION_COLUMNS, live_rows_of, rows_of
 from sync_service.sinks.mysql.sink import MysqlSink
 from sync_service.sinks.mysql.source_reader import MysqlSourceReader
 from sync_service.sinks.mysql.table import MysqlTable, copy_schema, table_columns
@@ -66,14 +66,14 @@ async def _from_mysql(
     except PyMongoError as error:
         raise CannotCompare(f"MongoDB can't be read: {without_server_states(error)[:300]}") from error
     copy_name = route.target.copy_name
-    table = MysqlTable(engine, schema, name, [wanted[part] for part in route.key], columns)
+    table = MysqlTable(engine, schema, name, [wanted[part] for part in route.key_paths], columns)
     fields = list(route.fields)
     return ComparisonTarget(
         (f"mysql {schema}.{name}", f"mongodb {database.name}.{copy_name}"),
         MysqlSourceReader(table, route, canonical, columns),
         MongoCopyReader(
-            Documents(database[copy_name], fields, LIVE_DOCUMENTS),
-            Documents(database[copy_name], [*fields, "_sync"], {}),
+            Documents(database[copy_name], fields, live_documents_of(route)),
+            Documents(database[copy_name], [*fields, "_sync"], documents_of(route)),
             canonical,
         ),
         mongo_sink(mongo, route),
@@ -95,8 +95,8 @@ async def _from_mongodb(
         (f"mongodb {database}.{name}", f"mysql {schema}.{copy_name}"),
         MongoSourceReader(Documents(mongo[database][name], sorted(fields - {"_id"}), {}), route, canonical),
         MysqlCopyReader(
-            MysqlTable(engine, schema, copy_name, key, columns, condition=LIVE_ROWS),
-            MysqlTable(engine, schema, copy_name, key, columns),
+            MysqlTable(engine, schema, copy_name, key, columns, condition=live_rows_of(route)),
+            MysqlTable(engine, schema, copy_name, key, columns, condition=rows_of(route)),
             route,
             canonical,
         ),

@@ -65,7 +65,9 @@ class Stores:
         self, routes: Sequence[Route], is_upgraded: Callable[[], Awaitable[bool]], quiet_seconds: float
     ) -> None:
         """Bring the moves of copies to their end; one process of all does it. Raises the drivers' errors."""
-        moves = [Move.of(self.mongo, route) for route in routes if route.target.store == "mongodb"]
+        # A copy that several routes share moves once.
+        places = {route.target.place: route for route in reversed(routes) if route.target.store == "mongodb"}
+        moves = [Move.of(self.mongo, route) for route in places.values()]
         old = self.mongo.get_default_database().name
         connectors = {route.topic.rsplit(".", 2)[0] for route in routes if route.reads("mongodb", old)}
         movers = [

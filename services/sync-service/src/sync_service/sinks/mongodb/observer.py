@@ -11,7 +11,7 @@ from sync_service.probe import PROBE_SECONDS, ProbeFailed, probing
 from sync_service.routes.config import Route
 from sync_service.sinks.counting import COUNT_SECONDS, CountedTable, CountTimeout
 from sync_service.sinks.mongodb.databases import copy_database
-from sync_service.sinks.mongodb.sink import LIVE_DOCUMENTS
+from sync_service.sinks.mongodb.sink import live_documents_of
 
 if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.
@@ -51,7 +51,7 @@ class MongodbObserver:
 
     def copy_table(self, route: Route) -> CountedTable:
         database, name = copy_database(self._client, route), route.target.copy_name
-        return CountedTable("mongodb", f"{database.name}.{name}", MongoRows(database[name], LIVE_DOCUMENTS))
+        return CountedTable("mongodb", f"{database.name}.{name}", MongoRows(database[name], live_documents_of(route)))
 
     async def close(self) -> None:
         self._client.close()

@@ -40,6 +40,17 @@ if TYPE_CHECKING:
 
 # The live documents of a copy: no tombstones.
 LIVE_DOCUMENTS: Mapping[str, Any] = {"_sync.deleted_at": None}
+
+
+def documents_of(route: Route) -> Mapping[str, Any]:
+    """The filter for the documents of this route, tombstones included: a copy may have those of others, too."""
+    return {f"_id.{name}": constant for name, constant in route.key_constants.items()}
+
+
+def live_documents_of(route: Route) -> Mapping[str, Any]:
+    return {**LIVE_DOCUMENTS, **documents_of(route)}
+
+
 # With `deletes: keep-row`: the tombstones with the last values of their rows. Those without are of rows that the copy
 # never had; readers do not see them, and they are purged like any tombstone.
 _KEPT_DOCUMENTS: Mapping[str, Any] = {"_sync.kept": True}

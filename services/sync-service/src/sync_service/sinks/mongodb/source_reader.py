@@ -36,8 +36,8 @@ class MongoSourceReader:
         self._documents = documents
         self._route = route
         self._canonical = canonical
-        self._key_paths = [field.source_path(name) for name, field in route.key.items()]
-        self._types = [field.type for field in route.key.values()]
+        self._key_paths = list(route.key_paths.values())
+        self._types = [route.key[name].type for name in route.key_paths]
         paths = route.source_paths
         self._json_paths = {
             name: paths[name] for name, field in route.fields.items() if field.type == "json" and name in paths
@@ -116,7 +116,7 @@ class MongoSourceReader:
 
         The route does not declare the order of the fields of an `_id` with several fields, nor all of them.
         """
-        parts = [_id_candidates(value) for value in key]
+        parts = [_id_candidates(value) for value in self._route.key_from_source(key)]
         if self._key_paths == [("_id",)]:
             return Candidates(parts[0], are_all=self._types[0] in _ALL_CANDIDATES)
         orders = permutations(range(len(parts))) if len(parts) <= _PERMUTED else [tuple(range(len(parts)))]

@@ -51,6 +51,20 @@ _KEPT_TYPE = "TINYINT(1) NOT NULL DEFAULT 0"
 LIVE_ROWS = "sync_deleted_at IS NULL"
 
 
+def rows_of(route: Route) -> str:
+    """The condition for the rows of this route, tombstones included: a copy may have those of other routes, too."""
+    conditions = [
+        # Digits or hexadecimal digits: nothing to escape, neither for MySQL nor for its driver.
+        f"`{name}` = {constant}" if isinstance(constant, int) else f"`{name}` = _utf8mb4 0x{constant.encode().hex()}"
+        for name, constant in route.key_constants.items()
+    ]
+    return " AND ".join(conditions) or "TRUE"
+
+
+def live_rows_of(route: Route) -> str:
+    return f"{LIVE_ROWS} AND {rows_of(route)}" if route.key_constants else LIVE_ROWS
+
+
 @dataclass(frozen=True, slots=True)
 class ExistingTable:
     """`columns` are the types of the columns by name, in their order; `key` are those of the primary key."""
@@ -178,10 +192,10 @@ def column_type(field: CopiedField) -> str:
 
 
 def _key_type(field: CopiedField) -> str:
-    match field.type:
+    match type_of_constant(field.constant) if field.is_constant else field.type:
         case "string":
             # Otherwise `a` and `A` would be one row, and `a` and `a `, too.
-            return f"{column_type(field)} CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin"
+            return f"VARCHAR({field.length or DEFAULT_LENGTH}) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin"
         case "binary":
             return f"VARBINARY({field.length or DEFAULT_LENGTH})"
     return column_type(field)

@@ -10,7 +10,7 @@ from service_kit.mysql import create_engine
 from sync_service.probe import PROBE_SECONDS, ProbeFailed, probing
 from sync_service.routes.config import Route
 from sync_service.sinks.counting import COUNT_SECONDS, CountedTable, CountTimeout
-from sync_service.sinks.mysql.ddl import LIVE_ROWS
+from sync_service.sinks.mysql.ddl import live_rows_of
 from sync_service.sinks.mysql.table import copy_schema, quoted
 
 # One to probe, one to count.
@@ -36,7 +36,7 @@ class MysqlObserver:
 
     def copy_table(self, route: Route) -> CountedTable:
         schema, name = copy_schema(self._engine, route), route.target.copy_name
-        return CountedTable("mysql", f"{schema}.{name}", MysqlRows(self._engine, schema, name, LIVE_ROWS))
+        return CountedTable("mysql", f"{schema}.{name}", MysqlRows(self._engine, schema, name, live_rows_of(route)))
 
     async def close(self) -> None:
         await self._engine.dispose()

@@ -37,12 +37,11 @@ class MysqlSourceReader:
         self._table = table
         self._route = route
         self._canonical = canonical
-        self._key = [field.source_path(name)[0] for name, field in route.key.items()]
+        self._key = [path[0] for path in route.key_paths.values()]
         self._columns = list(dict.fromkeys(path[0] for path in route.read_paths.values()))
         self._as_event = _conversions(route, self._columns, columns)
         self._has_same_key = all(
-            columns[column].data_type in _SAME.get(field.type, ())
-            for column, field in zip(self._key, route.key.values(), strict=True)
+            columns[path[0]].data_type in _SAME.get(route.key[name].type, ()) for name, path in route.key_paths.items()
         )
 
     async def estimate(self) -> int:
@@ -104,8 +103,7 @@ class MysqlSourceReader:
     def _candidates(self, key: Key) -> Candidates:
         if not self._has_same_key:
             return _NO_CANDIDATES
-        parts = tuple(key[0].values()) if self._route.is_keyed_by_document else key
-        return Candidates((parts,), are_all=True)
+        return Candidates((tuple(self._route.key_from_source(key)),), are_all=True)
 
     async def _keys(self) -> AsyncIterator[tuple[Any, Key | None]]:
         last: Values | None = None

@@ -55,7 +55,7 @@ async def _names_that_are_equal(connection: AsyncConnection, routes: Iterable[Ro
     found, seen = {}, dict[str, Route]()
     for route in routes:
         first = seen.setdefault(route.target.place.lower(), route)
-        if first is not route:
+        if first.target.place != route.target.place:
             found[route.name] = (
                 f"table {route.target.place} is table {first.target.place} of route {first.name}: "
                 "this server ignores the case of their names"
