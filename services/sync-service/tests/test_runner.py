@@ -3,9 +3,14 @@
 import asyncio
 
 from embedded_stack import Stack
+from support.built_in_routes import built_in_declarations
 from support.change_events import user_event
 from support.polling import eventually
 from support.sync_harness import SyncHarness, becomes, tweet_event, tweet_id
+from sync_service.dead_letters.models import DeadLetter, read
+from sync_service.dead_letters.service import DeadLetterService
+from sync_service.dead_letters.store import DeadLetterReader
+from sync_service.routes.config import Route
 
 
 async def test_inserts_updates_deletes_and_snapshot_reads_reach_both_copies(harness: SyncHarness) -> None:
@@ -81,3 +86,30 @@ async def test_unavailable_database_blocks_only_its_route_and_loses_no_event(
     await eventually(harness.tweets, lambda rows: len(rows) == 19)
     await becomes(problem, "")
     assert await harness.dead_letters() == []
+
+
+def selecting(route: Route, where: str) -> Route:
+    declared = built_in_declarations()["tweets"]
+    return Route.model_validate({**declared, "name": "tweets", "topic": route.topic, "where": where})
+
+
+async def test_rows_leave_and_enter_the_copy_and_a_failed_expression_is_a_dead_letter(harness: SyncHarness) -> None:
+    """A retry of the dead letter, when the expression is corrected, takes no row back."""
+    harness.routes[1] = selecting(harness.routes[1], "text.startsWith('ok') && version / (size(text) - 4) >= 0")
+    topic = harness.tweets_topic
+    await harness.send(topic, tweet_event(1, "ok 1"), tweet_event(2, "other"), tweet_event(3, "ok three"))
+    await harness.send(topic, tweet_event(1, "another", op="u", ordinal=2), tweet_event(2, "ok two", op="u", ordinal=2))
+    runner = harness.start_sync()
+    await becomes(harness.tweets, {tweet_id(2): "ok two", tweet_id(3): "ok three"})
+
+    (record,) = await harness.dead_letters()
+    letter = read(record)
+    assert isinstance(letter, DeadLetter)
+    assert letter.reason == ("where: text.startsWith('ok') && version / (size(text) - 4) >= 0: a division by zero")
+    corrected = selecting(harness.routes[1], "text.startsWith('ok')")
+    letters = DeadLetterService(
+        DeadLetterReader(harness.kafka), runner.dead_letters, [corrected], lambda _: runner.processors[topic].sink
+    )
+    result = await letters.resolve("retry", letter.id, by="a test")
+    assert result.outcome == "skipped"
+    assert await harness.tweets() == {tweet_id(2): "ok two", tweet_id(3): "ok three"}

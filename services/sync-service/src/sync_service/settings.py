@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from pydantic import AnyHttpUrl, Field, SecretStr
+from pydantic import AnyHttpUrl, Field
 
 from service_kit.kafka_settings import KafkaSettings
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.settings import ServiceSettings
 from sync_service.routes.loader import default_routes_file
+from sync_service.routes.protection import HashSecret
 
 
 class Settings(KafkaSettings, ServiceSettings):
@@ -31,9 +32,8 @@ class Settings(KafkaSettings, ServiceSettings):
     sync_routes_file: Path = Field(
         default_factory=default_routes_file, description="The routes. By default the built-in `routes.yaml`."
     )
-    sync_hash_secret: SecretStr | None = Field(
+    sync_hash_secret: HashSecret = Field(
         default=None,
-        min_length=16,
         description="The secret of the hashes that routes with `hash` copy. Another one makes other hashes of all "
         "later changes. At least 16 characters.",
     )

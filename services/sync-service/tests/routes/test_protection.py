@@ -11,6 +11,7 @@ import yaml
 from pydantic import SecretStr, ValidationError
 
 from sync_service.debezium.errors import UnfitValue
+from sync_service.routes.cli import RoutesSettings
 from sync_service.routes.config import Route
 from sync_service.routes.loader import InvalidRoutes, load_routes
 from sync_service.routes.mapping import map_fields
@@ -87,6 +88,27 @@ def test_missing_secret_is_an_error_of_the_file_unless_nothing_is_written(tmp_pa
         load_routes(file)
     assert str(error.value) == f"{file}:10: route things: fields.mail: hash needs the setting SYNC_HASH_SECRET"
     assert load_routes(file, needs_secret=False)
+
+
+@pytest.mark.parametrize(("value", "secret"), [("", None), ("1234567890123456", "1234567890123456")])
+def test_empty_variable_is_no_secret(monkeypatch: pytest.MonkeyPatch, value: str, secret: str | None) -> None:
+    monkeypatch.setenv("SYNC_HASH_SECRET", value)
+    found = RoutesSettings().sync_hash_secret
+    assert (found and found.get_secret_value()) == secret
+
+
+def test_short_secret_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNC_HASH_SECRET", "123456789012345")
+    with pytest.raises(ValidationError, match="at least 16 characters"):
+        RoutesSettings()
+
+
+def test_secret_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(f"{SECRET}\n")
+    monkeypatch.setenv("SYNC_HASH_SECRET_FILE", str(tmp_path / "secret"))
+    found = RoutesSettings().sync_hash_secret
+    assert found is not None
+    assert found.get_secret_value() == SECRET
 
 
 @pytest.mark.parametrize("hidden", [{"hash": True}, {"mask": True}])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka.errors import KafkaError
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_settings import KafkaSettings
@@ -23,6 +23,7 @@ from sync_service.dead_letters.service import Action, DeadLetterService
 from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
 from sync_service.routes.config import Route
 from sync_service.routes.loader import default_routes_file, load_routes
+from sync_service.routes.protection import HashSecret
 from sync_service.sinks.base import Sink, Unavailable
 from sync_service.sinks.mysql.schema import require_separate_schema
 from sync_service.sinks.registry import Stores
@@ -36,7 +37,7 @@ class DeadLetterSettings(KafkaSettings):
     """Listing and discarding need the broker; a retry needs the stores, too."""
 
     sync_routes_file: Path = Field(default_factory=default_routes_file)
-    sync_hash_secret: SecretStr | None = None
+    sync_hash_secret: HashSecret = None
 
 
 class RetrySettings(DeadLetterSettings):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.kafka import KafkaClients
@@ -33,6 +33,7 @@ from sync_service.reconciliation.reports import RouteReport, as_json, as_text
 from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.routes.config import Route
 from sync_service.routes.loader import InvalidRoutes, default_routes_file, load_routes
+from sync_service.routes.protection import HashSecret
 from sync_service.sinks.base import Unavailable
 from sync_service.sinks.mysql.schema import SourceSchema, require_separate_schema
 from sync_service.sinks.registry import ComparisonStores
@@ -49,7 +50,7 @@ class ReconcileSettings(KafkaSettings):
     mongodb_url: MongodbAddress
     sync_group_id: str = "sync-service"
     sync_routes_file: Path = Field(default_factory=default_routes_file)
-    sync_hash_secret: SecretStr | None = None
+    sync_hash_secret: HashSecret = None
 
 
 @dataclass(frozen=True, slots=True)

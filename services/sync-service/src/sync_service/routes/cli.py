@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aiokafka.errors import KafkaError
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_settings import KafkaSettings
@@ -22,6 +22,7 @@ from sync_service.routes.check import Finding, refused_events, refused_targets, 
 from sync_service.routes.config import Route
 from sync_service.routes.explain import NotAnEvent, explain_event
 from sync_service.routes.loader import default_routes_file, load_routes
+from sync_service.routes.protection import HashSecret
 from sync_service.routes.resume import EventsToPass, RouteResumer
 from sync_service.routes.yaml_lines import read_yaml
 from sync_service.sinks.base import Unavailable, UnfitTable
@@ -35,7 +36,7 @@ class RoutesSettings(EnvironmentSettings):
     """The file of the routes."""
 
     sync_routes_file: Path = Field(default_factory=default_routes_file)
-    sync_hash_secret: SecretStr | None = None
+    sync_hash_secret: HashSecret = None
 
 
 class CheckSettings(RoutesSettings):

@@ -3,12 +3,27 @@
 import hashlib
 import hmac
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from sync_service.routes.converters import Conversion
 from sync_service.routes.declaration import Declaration
+
+_SHORTEST_SECRET = 16
+
+
+def _checked(secret: SecretStr | None) -> SecretStr | None:
+    """An empty variable counts as not set."""
+    if secret is None or not secret.get_secret_value():
+        return None
+    if len(secret.get_secret_value()) < _SHORTEST_SECRET:
+        raise ValueError(f"must have at least {_SHORTEST_SECRET} characters")
+    return secret
+
+
+# `SYNC_HASH_SECRET`.
+HashSecret = Annotated[SecretStr | None, AfterValidator(_checked)]
 
 # The length of a hash: HMAC-SHA-256 in hexadecimal digits.
 HASH_LENGTH = 64
