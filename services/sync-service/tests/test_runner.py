@@ -113,3 +113,13 @@ async def test_rows_leave_and_enter_the_copy_and_a_failed_expression_is_a_dead_l
     result = await letters.resolve("retry", letter.id, by="a test")
     assert result.outcome == "skipped"
     assert await harness.tweets() == {tweet_id(2): "ok two", tweet_id(3): "ok three"}
+
+
+async def test_new_column_of_the_source_is_reported_and_its_events_are_applied(harness: SyncHarness) -> None:
+    topic = harness.users_topic
+    await harness.send(
+        topic, user_event({"id": "u1", "bio": "unlisted"}), user_event({"id": "u2", "bio": "", "city": "Łódź"})
+    )
+    runner = harness.start_sync()
+    assert await eventually(lambda: harness.user("u2"))
+    assert runner.processors[topic].statistics.new_fields == ["city"]

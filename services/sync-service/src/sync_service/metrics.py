@@ -50,6 +50,12 @@ class SyncMetrics:
             ["route"],
             registry=registry,
         )
+        self.new_fields = Counter(
+            "sync_new_fields",
+            "Columns or fields that the route's source got while events were applied, and that are not copied.",
+            ["route"],
+            registry=registry,
+        )
         self.log_generations = Counter(
             "sync_new_epochs",
             "New log generations: another source server or binary log, or a topic that was created again.",
@@ -137,6 +143,7 @@ class SyncMetrics:
         for route in routes:
             self.retries.labels(route)
             self.unknown_failures.labels(route)
+            self.new_fields.labels(route)
             self.stopped.labels(route)
             for operation in (*get_args(Operation), NO_OPERATION):
                 self.events.labels(route, operation, "dead-lettered")

@@ -32,6 +32,8 @@ class RouteStatistics:
     blocked: dict[int, str] = field(default_factory=dict)
     waits_for_topic: str | None = None
     not_prepared: str | None = NOT_PREPARED
+    # Of the source, as they are noticed.
+    new_fields: list[str] = field(default_factory=list)
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
     _finished: deque[tuple[float, int]] = field(default_factory=deque)
 
@@ -48,6 +50,10 @@ class RouteStatistics:
             self.last_event_at = datetime.now(UTC)
             self._finished.append((time.monotonic(), total))
             self._forget_old()
+
+    def note_new_field(self, name: str) -> None:
+        self.new_fields.append(name)
+        self.metrics.new_fields.labels(self.route).inc()
 
     @property
     def blocked_by(self) -> str | None:

@@ -38,3 +38,10 @@ def test_example_is_explained_as_the_page_says(routes: str, event: str, explanat
 
 def test_page_names_the_secret() -> None:
     assert f"`SYNC_HASH_SECRET={SECRET.get_secret_value()}`" in PAGE
+
+
+@pytest.mark.parametrize("routes", [text for language, text in _BLOCK.findall(PAGE) if language == "yaml"])
+def test_routes_of_the_page_are_valid(routes: str, tmp_path: Path) -> None:
+    file = tmp_path / "routes.yaml"
+    file.write_text(routes)
+    assert load_routes(file, SECRET)

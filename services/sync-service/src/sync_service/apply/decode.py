@@ -1,6 +1,7 @@
-"""Decodes a record into a change of a route's copy. Pure."""
+"""Decodes a record into a change of a route's copy. Pure, but for what it reports of new fields."""
 
 from sync_service.apply.changes import Change
+from sync_service.apply.new_fields import NewFields
 from sync_service.apply.ordering import Version, offset
 from sync_service.debezium.envelope import SNAPSHOT_READ, decode
 from sync_service.routes.config import Route
@@ -8,7 +9,13 @@ from sync_service.routes.mapping import map_event_key, map_fields
 
 
 def decode_change(
-    route: Route, key: bytes | None, value: bytes | None, *, topic_partition: str, number: int
+    route: Route,
+    key: bytes | None,
+    value: bytes | None,
+    *,
+    topic_partition: str,
+    number: int,
+    new_fields: NewFields | None = None,
 ) -> Change | None:
     """The change that a record makes to the copy; None if it makes none. `number` is the record's offset.
 
@@ -22,6 +29,8 @@ def decode_change(
     if event is None or (event.after is None and event.operation != "d"):
         return None
     source, operation = event.source, event.operation
+    if new_fields is not None and event.after is not None:
+        new_fields.see(event.after)
     return Change(
         key=map_event_key(route, event.key),
         values=None if operation == "d" or event.after is None else map_fields(route, event.after),

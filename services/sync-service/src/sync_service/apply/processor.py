@@ -16,6 +16,7 @@ from sync_service.apply.batching import chunks
 from sync_service.apply.changes import Change, earlier
 from sync_service.apply.decode import decode_change
 from sync_service.apply.isolation import IsolatingWrite
+from sync_service.apply.new_fields import NewFields
 from sync_service.apply.ordering import Version, topic_partition
 from sync_service.apply.stops import RouteStopped, StopCause
 from sync_service.dead_letters.models import Stage
@@ -65,6 +66,7 @@ class RouteProcessor:
         self.excluded = ExcludedFields(route.excluded)
         self.sink = sink
         self.statistics = statistics
+        self._new_fields = NewFields(route, statistics) if route.on_new_field == "alert" else None
         self._dead_letter_router = dead_letter_router
         self._rows_at_once = rows_at_once
         self._record_doubt = record_doubt
@@ -122,7 +124,12 @@ class RouteProcessor:
         for record in batch.records:
             try:
                 change = decode_change(
-                    self.route, record.key, record.value, topic_partition=batch.partition, number=record.offset
+                    self.route,
+                    record.key,
+                    record.value,
+                    topic_partition=batch.partition,
+                    number=record.offset,
+                    new_fields=self._new_fields,
                 )
                 decoded += 1
                 if change is None:

@@ -240,6 +240,7 @@ class Route(Declaration):
     indexes: list[list[Name]] = Field(default=[])
     tombstones: Literal["purge", "keep"] = "purge"
     deletes: Literal["tombstone", "keep-row"] = "tombstone"
+    on_new_field: Literal["alert", "ignore"] = "alert"
 
     @model_validator(mode="after")
     def _consistent_key(self) -> "Route":

@@ -1,0 +1,47 @@
+"""Notices columns or fields that a source gets while its events are applied."""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+import structlog
+
+from sync_service.routes.config import Route
+from sync_service.statistics import RouteStatistics
+
+log = structlog.get_logger(__name__)
+
+# Rows whose fields count as known, besides those that the route names. Rows of MySQL have every column; documents may
+# lack fields.
+_LEARNED_ROWS = {"mysql": 1, "mongodb": 1000}
+# A source with names of its users' making, such as {"votes": {"ada": 1}} one level higher, has more and more of them.
+MOST_NEW_FIELDS = 100
+
+
+class NewFields:
+    """The fields that none of the first rows had, and the route does not name. A name counts once for each process."""
+
+    def __init__(self, route: Route, statistics: RouteStatistics) -> None:
+        self._route = route
+        self._statistics = statistics
+        paths = (*route.read_paths.values(), *route.dropped)
+        self._known: set[str] = {path[0] for path in paths}
+        self._learned = 0
+
+    def see(self, row: Mapping[str, Any]) -> None:
+        """Report new fields of a row: in the log, in a metric and on `/v1/status`."""
+        if self._learned < _LEARNED_ROWS[self._route.source_store]:
+            self._learned += 1
+            self._known |= row.keys()
+        elif not row.keys() <= self._known:
+            self._report(row.keys() - self._known)
+
+    def _report(self, names: AbstractSet[str]) -> None:
+        self._known |= names
+        for name in sorted(names):
+            if len(self._statistics.new_fields) >= MOST_NEW_FIELDS:
+                return
+            self._statistics.note_new_field(name)
+            log.warning(
+                "the source has a new field, which is not copied", route=self._route.name, field=name, notable=True
+            )
