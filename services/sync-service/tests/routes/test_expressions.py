@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from sync_service.debezium.errors import UnfitValue
 from sync_service.routes.config import Route
 from sync_service.routes.expressions import MAXIMUM_LENGTH, Expression
+from sync_service.routes.loader import InvalidRoutes, load_routes
 from sync_service.routes.mapping import map_fields
 from sync_service.routes.row_mapping import RowMapping
 
@@ -196,3 +198,29 @@ def test_expression_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cel.compile", lambda _text: pytest.fail("parsed again"))
     assert map_fields(sold, row()) is not None
     assert map_fields(sold, row()) is not None
+
+
+def test_error_names_file_line_route_and_field(tmp_path: Path) -> None:
+    file = tmp_path / "routes.yaml"
+    file.write_text(
+        """\
+things:
+  topic: cdc.shop.things
+  target: {store: mysql, table: things}
+  key: {id: integer}
+  fields:
+    name: string
+    twice: {expr: "nam + nam", type: string}
+others:
+  topic: cdc.shop.others
+  target: {store: mysql, table: others}
+  key: {id: integer}
+  fields: {}
+  where: "id >"
+"""
+    )
+    with pytest.raises(InvalidRoutes) as error:
+        load_routes(file)
+    first, second = error.value.problems
+    assert first == f"{file}:7: route things: fields.twice: nam is no field under key, fields or inputs"
+    assert second.startswith(f"{file}:13: route others: where: not an expression in CEL: mismatched input '<EOF>'")

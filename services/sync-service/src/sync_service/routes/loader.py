@@ -206,11 +206,12 @@ def _explained(
     for each in error.errors():
         # Locations have parts that are not in the file: the kind of a target, a key that is no name.
         place: list[str | int] = [*declaration]
-        for part in each["loc"]:
+        message = each["msg"].removeprefix(_PREFIX)
+        # An error of the whole route may begin with the field that it is about.
+        for part in each["loc"] or message.partition(":")[0].split("."):
             if (*place, part) in document.lines:
                 place.append(part)
         field = ".".join(map(str, each["loc"]))
-        message = each["msg"].removeprefix(_PREFIX)
         yield document.line(place), f"{subject}: {field}: {message}" if field else f"{subject}: {message}"
 
 
