@@ -11,9 +11,8 @@ from sync_service.statistics import RouteStatistics
 
 log = structlog.get_logger(__name__)
 
-# Rows whose fields count as known, besides those that the route names. Rows of MySQL have every column; documents may
-# lack fields.
-_LEARNED_ROWS = {"mysql": 1, "mongodb": 1000}
+# Rows whose fields count as known, besides those that the route names, where rows may lack fields.
+_LEARNED_ROWS = 1000
 # A source with names of its users' making, such as {"votes": {"ada": 1}} one level higher, has more and more of them.
 MOST_NEW_FIELDS = 100
 
@@ -26,12 +25,12 @@ class NewFields:
         self._statistics = statistics
         paths = (*route.read_paths.values(), *route.dropped)
         self._known: set[str] = {path[0] for path in paths}
-        self._learned = 0
+        self._rows_to_learn = 1 if route.target.source_rows_are_complete else _LEARNED_ROWS
 
     def see(self, row: Mapping[str, Any]) -> None:
         """Report new fields of a row: in the log, in a metric and on `/v1/status`."""
-        if self._learned < _LEARNED_ROWS[self._route.source_store]:
-            self._learned += 1
+        if self._rows_to_learn:
+            self._rows_to_learn -= 1
             self._known |= row.keys()
         elif not row.keys() <= self._known:
             self._report(row.keys() - self._known)
