@@ -21,6 +21,7 @@ from sync_service.routes.config import Route
 from sync_service.sinks.base import TOMBSTONE_LIFETIME, Rejected, RouteRefused, Sink, Unavailable, UnknownFailure
 from sync_service.sinks.mongodb import sink as mongodb_sink
 from sync_service.sinks.mongodb.sink import MongoSink
+from sync_service.sinks.mysql.schema import change_tables
 from sync_service.sinks.mysql.sink import MysqlSink, engine_for_sinks
 
 if TYPE_CHECKING:
@@ -230,6 +231,29 @@ async def test_kept_rows_are_not_purged_and_other_tombstones_are(
         )
         assert [each["_id"] for each in await indexed.to_list(None)] == [bare]
     assert await keeping_copy.kept() == {kept: "first"}
+
+
+async def test_table_in_mysql_follows_the_route(schema_url: str, engine: AsyncEngine, routes: dict[str, Route]) -> None:
+    target = routes["tweets"].target.model_copy(update={"table": "switched"})
+    seen = []
+    try:
+        for number, deletes in enumerate(("tombstone", "keep-row", "tombstone")):
+            route = routes["tweets"].model_copy(update={"target": target, "deletes": deletes})
+            await change_tables(schema_url, [route], apply=True)
+            assert await change_tables(schema_url, [route], apply=False) == []
+            sink = MysqlSink(engine, route)
+            await sink.prepare()
+            copy, key = StoredMysqlCopy(sink, engine, "switched"), f"{number:024x}"
+            await sink.write([copy.change(key, streaming(1, "c"), deletes)])
+            await sink.write([copy.change(key, streaming(2, "d"), "")])
+            async with engine.connect() as connection:
+                shown = (await connection.execute(text("SELECT * FROM switched"))).mappings().all()
+            seen.append([(row["id"][-1], row["text"], "deleted_at" in row) for row in shown])
+    finally:
+        async with engine.begin() as connection:
+            await connection.execute(text("DROP VIEW switched"))
+            await connection.execute(text("DROP TABLE switched_copy"))
+    assert seen == [[], [("1", "keep-row", True)], []]
 
 
 @pytest.mark.parametrize("deletes", ["keep-row", "tombstone"])
