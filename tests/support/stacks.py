@@ -8,7 +8,14 @@ from typing import Any
 from embedded_stack import Stack, StackConfiguration
 from embedded_stack.configuration import reserved_port_offset
 
-_OUTSIDE = ("outside_mysql", "outside_mysql_account", "outside_mongodb", "outside_kafka", "outside_connect")
+_OUTSIDE = (
+    "outside_mysql",
+    "outside_mysql_account",
+    "outside_mongodb",
+    "outside_kafka",
+    "outside_connect",
+    "routes_file",
+)
 
 
 def stack_at(state: Path, offset: int, **settings: Any) -> Stack:

@@ -22,16 +22,17 @@ router = APIRouter(tags=["connectors"])
 
 class ConnectorReport(BaseModel):
     """`problem` is null if the connector is healthy, `source_problem` if the settings of its database are right or
-    unknown. States are Kafka Connect's words, null if Connect does not have
-    the connector or does not answer. `failure` is the error of the connector or of a task. `repairs` counts how often
-    the registrar put, restarted or reset the connector since the registrar started. `activity_age_seconds` is the age
-    of the newest heartbeat or event.
+    unknown. `waits_for` names what must exist before the connector can be registered. States are Kafka Connect's words,
+    null if Connect does not have the connector or does not answer. `failure` is the error of the connector or of a
+    task. `repairs` counts how often the registrar put, restarted or reset the connector since the registrar started.
+    `activity_age_seconds` is the age of the newest heartbeat or event.
     """
 
     name: str
     topic_prefix: str
     problem: str | None
     source_problem: str | None
+    waits_for: str | None
     state: str | None
     task_states: list[str]
     failure: str | None
@@ -49,6 +50,7 @@ async def connectors(request: Request) -> list[ConnectorReport]:
             topic_prefix=connector.config["topic.prefix"],
             problem=registrar.problems[connector.name],
             source_problem=registrar.source_problems[connector.name],
+            waits_for=registrar.waits_for.get(connector.name),
             state=current.state,
             task_states=list(current.task_states),
             failure=current.failure,

@@ -16,7 +16,15 @@ from registrar.connectors import Connector
 from registrar.metrics import RegistrarMetrics
 from registrar.redaction import redact
 from registrar.settings import Settings
-from registrar.sources import CAUSE_SECONDS, CHECK_SECONDS, Unreachable, source_problem, stream_problem
+from registrar.sources import (
+    CAUSE_SECONDS,
+    CHECK_SECONDS,
+    RIGHTS_SECONDS,
+    Unreachable,
+    missing_rights,
+    source_problem,
+    stream_problem,
+)
 from registrar.state import Action, ConnectorMonitor, ConnectorState, parse_state, takes_snapshot
 from registrar.topics import TopicDeclaration, TopicReconciler
 from service_kit.http_client import internal_client
@@ -38,7 +46,8 @@ class Registrar:
 
     Results of the last poll: `states` of the connectors, empty if Connect did not answer; `problems` of each
     connector; `topics_problem` of the topics and the broker. `source_problems` of the connectors' databases are
-    those of the last check that reached the database. `repairs` are counted since the process began.
+    those of the last check that reached the database. `waits_for` names what must exist before a connector can be
+    registered. `repairs` are counted since the process began.
     """
 
     settings: Settings
@@ -50,6 +59,7 @@ class Registrar:
     topics_problem: str | None = field(default=_NOT_CHECKED, init=False)
     states: dict[str, ConnectorState] = field(default_factory=dict, init=False)
     repairs: Tally[str] = field(default_factory=Tally, init=False)
+    waits_for: dict[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.problems = {connector.name: _NOT_CHECKED for connector in self.connectors}
@@ -71,6 +81,8 @@ class Registrar:
         # Causes of silence with the times when they were found.
         self._causes: dict[str, tuple[float, str | None]] = {}
         self._repairing: set[str] = set()
+        # Connectors whose rights were checked, or could not be.
+        self._checked: set[str] = set()
         self._reported: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -81,6 +93,7 @@ class Registrar:
         try:
             async with http, asyncio.TaskGroup() as repairs:
                 repairs.create_task(self._check_sources(), name="sources")
+                repairs.create_task(self._check_rights(), name="rights")
                 while True:
                     try:
                         answered = await self._poll(ConnectClient(http), broker, repairs)
@@ -200,6 +213,38 @@ class Registrar:
         self.source_problems[name] = problem
         self.metrics.set_source(name, healthy=problem is None)
 
+    async def _check_rights(self) -> None:
+        """Check for ever what connectors that are not registered yet may read. Their snapshot would lack the rest."""
+        while True:
+            absent = [each for each in self.connectors if self._is_absent(each)]
+            await asyncio.gather(*(self._check_rights_of(each) for each in absent))
+            await asyncio.sleep(RIGHTS_SECONDS)
+
+    def _is_absent(self, connector: Connector) -> bool:
+        state = self.states.get(connector.name)
+        return state is None or state.config is None
+
+    async def _check_rights_of(self, connector: Connector) -> None:
+        name = connector.name
+        try:
+            missing = await missing_rights(connector)
+        # The checks must not end the polls of the connectors. Connect names the reason when it refuses the connector.
+        except Exception as error:
+            unexpected = None if isinstance(error, Unreachable) else error
+            log.debug(
+                "rights unknown", connector=name, reason=redact(str(error), connector.config), exc_info=unexpected
+            )
+            missing = ()
+        self._checked.add(name)
+        # Connect may have answered in the meantime.
+        if not missing or not self._is_absent(connector):
+            self.waits_for.pop(name, None)
+            return
+        awaited = f"waits for what it captures to exist and for the right to read it: {'; '.join(missing)}"
+        if self.waits_for.get(name) != awaited:
+            log.warning("connector waits", connector=name, reason=awaited, notable=True)
+        self.waits_for[name] = awaited
+
     async def _record_connect_failure(self, error: BaseException) -> None:
         reason = await self._report("Kafka Connect", error)
         self.states.clear()
@@ -230,12 +275,14 @@ class Registrar:
 
     def _record(self, connector: Connector, current: ConnectorState) -> None:
         name = connector.name
+        if current.config is not None:
+            self.waits_for.pop(name, None)
         problem = self._monitors[name].problem(current, connector.config)
         if problem is None:
             self._refusals.pop(name, None)
         else:
             # Until the next repair, up to a minute later, the refusal explains more than the missing connector.
-            problem = self._refusals.get(name, problem)
+            problem = self.waits_for.get(name) or self._refusals.get(name, problem)
         if problem != self.problems[name] and (problem is None or self.problems[name] is None):
             log.info("connector state changed", connector=name, problem=problem or "none", notable=True)
         self.problems[name] = problem
@@ -243,6 +290,8 @@ class Registrar:
         self.metrics.set_connector(name, current, healthy=problem is None)
 
     def _decide(self, connect: ConnectClient, connector: Connector, repairs: asyncio.TaskGroup) -> None:
+        if self._is_absent(connector) and (connector.name in self.waits_for or connector.name not in self._checked):
+            return
         action = self._monitors[connector.name].decide(self.states[connector.name], connector.config, time.monotonic())
         if action is not Action.NONE:
             # In a task of its own: Connect can take half a minute if it does not reach the database.

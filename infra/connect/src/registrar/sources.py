@@ -9,7 +9,8 @@ import json
 import re
 import ssl
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncmy
@@ -22,6 +23,8 @@ from pymongo.errors import OperationFailure, PyMongoError
 from registrar.connectors import Connector
 
 CHECK_SECONDS = 60.0
+# Between two checks of the rights that a connector waits for.
+RIGHTS_SECONDS = 2.0
 # Between two attempts to find the cause of a connector's silence.
 CAUSE_SECONDS = 30.0
 _TIMEOUT_SECONDS = 5.0
@@ -55,8 +58,10 @@ _MEMBER = re.compile(r"'((?:[^']|'')*)'")
 _ACCESS_DENIED = 1142
 _NO_ACCESS_TO_SCHEMA = 1044
 _NO_SUCH_TABLE = 1146
+_UNAUTHORIZED = 13  # MongoDB
 # A name in `table.include.list`, whose entries may be any regular expressions.
 _TABLE = re.compile(r"[\w$-]+\.[\w$-]+")
+_COLLECTION = re.compile(r"[\w-]+\.[\w.-]+")
 _GROUP, _BLOCK_SIZE = "group_replication_group_name", "group_replication_gtid_assignment_block_size"
 _MYSQL_SETTINGS = (*_MYSQL, _GROUP, _BLOCK_SIZE)
 # MongoDB 6.0: events have the time of the change (`wallTime`) since then.
@@ -80,17 +85,40 @@ async def source_problem(connector: Connector) -> str | None:
 
     Raises `Unreachable`.
     """
+    async with _reached():
+        if connector.reads_mysql:
+            return mysql_problem(*await _mysql_facts(connector.config))
+        if connector.reads_mongodb:
+            return mongodb_problem(await _mongodb_hello(connector.config))
+    return None
+
+
+async def missing_rights(connector: Connector) -> Sequence[str]:
+    """Statements for the rights on captured tables and collections that the connector's account lacks.
+
+    An account sees no difference between a table that does not exist and one that it may not read. Raises
+    `Unreachable`.
+    """
+    async with _reached():
+        if connector.reads_mysql:
+            async with _mysql(connector.config) as cursor:
+                captured = _captured_tables(connector.config)
+                return await _missing_grants(cursor, connector.config["database.user"], captured)
+        if connector.reads_mongodb:
+            return await _missing_roles(connector.config)
+    return ()
+
+
+@asynccontextmanager
+async def _reached() -> AsyncIterator[None]:
+    """Raises `Unreachable`."""
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
-            if connector.reads_mysql:
-                return mysql_problem(*await _mysql_facts(connector.config))
-            if connector.reads_mongodb:
-                return mongodb_problem(await _mongodb_hello(connector.config))
+            yield
     except TimeoutError as error:
         raise Unreachable(f"no answer within {_TIMEOUT_SECONDS:g} s") from error
     except (MySQLError, PyMongoError, OSError, ValueError, KeyError) as error:
         raise Unreachable(f"{type(error).__name__}: {error}") from error
-    return None
 
 
 def mysql_problem(
@@ -138,6 +166,18 @@ async def _mysql_facts(
     config: Mapping[str, str],
 ) -> tuple[Mapping[str, str], Mapping[str, int], Sequence[str], Sequence[str]]:
     """The arguments of `mysql_problem`."""
+    async with _mysql(config) as cursor:
+        names = ", ".join(["%s"] * len(_MYSQL_SETTINGS))
+        await cursor.execute(f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({names})", _MYSQL_SETTINGS)
+        settings = dict(await cursor.fetchall())
+        captured = _captured_tables(config)
+        grants = await _missing_grants(cursor, config["database.user"], captured)
+        return settings, await _sessions(cursor), grants, await _unreadable_columns(cursor, config, captured)
+
+
+@asynccontextmanager
+async def _mysql(config: Mapping[str, str]) -> AsyncIterator[Any]:
+    """A cursor of the connector's account."""
     connection: Any = await asyncmy.connect(
         host=config["database.hostname"],
         port=int(config.get("database.port", "3306")),
@@ -147,12 +187,7 @@ async def _mysql_facts(
         ssl=_tls(config.get("database.ssl.mode", "preferred")),
     )
     async with connection, connection.cursor() as cursor:
-        names = ", ".join(["%s"] * len(_MYSQL_SETTINGS))
-        await cursor.execute(f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({names})", _MYSQL_SETTINGS)
-        settings = dict(await cursor.fetchall())
-        captured = _captured_tables(config)
-        grants = await _missing_grants(cursor, config["database.user"], captured)
-        return settings, await _sessions(cursor), grants, await _unreadable_columns(cursor, config, captured)
+        yield cursor
 
 
 async def _sessions(cursor: Any) -> Mapping[str, int]:
@@ -206,6 +241,21 @@ async def _missing_grants(cursor: Any, account: str, captured: Sequence[str]) ->
             elif error.args[0] != _NO_SUCH_TABLE:
                 raise
     return missing
+
+
+async def _missing_roles(config: Mapping[str, str]) -> Sequence[str]:
+    """Statements for the roles without which the account can't read captured collections."""
+    captured = [name.strip() for name in config.get("collection.include.list", "").split(",")]
+    missing: dict[str, None] = {}
+    async with _mongodb(config) as client:
+        for database, _, collection in (name.partition(".") for name in captured if _COLLECTION.fullmatch(name)):
+            try:
+                await client[database][collection].find_one({}, {"_id": 1})
+            except OperationFailure as error:
+                if error.code != _UNAUTHORIZED:
+                    raise
+                missing[f'role read on database "{database}"'] = None
+    return list(missing)
 
 
 def _tls(mode: str) -> ssl.SSLContext | None:

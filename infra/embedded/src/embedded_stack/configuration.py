@@ -77,6 +77,12 @@ class StackConfiguration(KafkaSecurity, RecordSettings):
         description="Kafka Connect writes change events in transactions and repeats none after a crash.",
     )
 
+    routes_file: Path | None = Field(
+        default=None,
+        validation_alias="SYNC_ROUTES_FILE",
+        description="Your own `routes.yaml`, instead of the one in `services/sync-service`.",
+    )
+
     outside_mysql: SecretStr | None = Field(
         default=None,
         validation_alias="MYSQL_ROOT_URL",

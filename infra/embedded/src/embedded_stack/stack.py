@@ -298,7 +298,8 @@ class Stack:
         return None
 
     def _report_ready(self, component: Component, began: float) -> None:
-        self._progress(f"{component.name:<10} ready after {time.monotonic() - began:4.1f} s   {component.address}")
+        ready = f"{component.name:<10} ready after {time.monotonic() - began:4.1f} s   {component.address}"
+        self._progress(ready + component.remark)
 
     def _stop_one(self, name: str) -> bool:
         """Stop it. False if it does not run."""

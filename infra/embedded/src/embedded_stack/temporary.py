@@ -29,7 +29,7 @@ def temporary_stack(
     state = Path(tempfile.mkdtemp(prefix=prefix))
     # MYSQL_URL and similar variables of the environment must not lead a test to a real database.
     outside: dict[str, Any] = dict.fromkeys(
-        ("outside_mysql", "outside_mysql_account", "outside_mongodb", "outside_connect")
+        ("outside_mysql", "outside_mysql_account", "outside_mongodb", "outside_connect", "routes_file")
     )
     security = KafkaSecurity.model_construct() if kafka is None else kafka
     outside |= {name: getattr(security, name) for name in KafkaSecurity.model_fields}

@@ -79,6 +79,11 @@ class Component(ABC):
         return b""
 
     @property
+    def remark(self) -> str:
+        """What does not work yet although it is ready, for messages."""
+        return ""
+
+    @property
     def outside(self) -> str | None:
         """The address of the external component that replaces this one, without a password, or None."""
         return None
@@ -100,25 +105,32 @@ def without_account(address: SecretStr | None) -> str | None:
 
 def responds_ok(url: str) -> bool:
     """True if a GET of this address answers 200. Raises `NotReadyError` with the failing checks of a `/readyz`."""
+    status, content = get(url)
+    if status != HTTPStatus.OK:
+        failed = "".join(f"; {name}: {state}" for name, state in failed_checks(content).items())
+        raise NotReadyError(f"{url} answers {status}{failed}")
+    return True
+
+
+def get(url: str) -> tuple[int, bytes]:
+    """The status and the body of a GET. Raises `OSError` and `HTTPException`."""
     parts = urlsplit(url)
     connection = HTTPConnection(parts.hostname or LOOPBACK, parts.port, timeout=2)
     try:
         connection.request("GET", parts.path or "/")
         response = connection.getresponse()
-        content = response.read()
+        return response.status, response.read()
     finally:
         connection.close()
-    if response.status != HTTPStatus.OK:
-        raise NotReadyError(f"{url} answers {response.status}{_failed_checks(content)}")
-    return True
 
 
-def _failed_checks(content: bytes) -> str:
+def failed_checks(content: bytes) -> dict[str, str]:
+    """The failing checks in the answer of a `/readyz`."""
     try:
         checks = json.loads(content)["checks"].items()
     except (ValueError, KeyError, TypeError, AttributeError):
-        return ""
-    return "".join(f"; {name}: {state}" for name, state in checks if state != "ok")
+        return {}
+    return {name: state for name, state in checks if state != "ok"}
 
 
 @dataclass(frozen=True)

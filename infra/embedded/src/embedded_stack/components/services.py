@@ -1,10 +1,21 @@
 """Tandem's services, run from this repository with the Python of its virtual environment."""
 
+import json
 import sys
+from http import HTTPStatus
 from pathlib import Path
 from typing import ClassVar
 
-from embedded_stack.components.base import LOOPBACK, Component, Environment, MySQLAccount, responds_ok
+from embedded_stack.components.base import (
+    LOOPBACK,
+    Component,
+    Environment,
+    MySQLAccount,
+    failed_checks,
+    get,
+    responds_ok,
+)
+from embedded_stack.configuration import REPOSITORY
 from embedded_stack.process import Command
 
 
@@ -84,6 +95,7 @@ class SyncService(Service):
             "KAFKA_BOOTSTRAP_SERVERS": self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"],
             **self.environment.configuration.kafka_security.kafka_variables(),
             **record_settings(self.environment),
+            **routes_setting(self.environment),
             # The registrar is no dependency: without it the state of the connectors is unknown.
             "REGISTRAR_URL": self.environment.addresses["REGISTRAR_URL"],
             "GATEWAY_PREFIX": "/api/sync",
@@ -98,8 +110,28 @@ class Registrar(Service):
     ports = ("registrar",)
     deadline = 120
 
+    _awaited = ""
+
     def variables(self) -> dict[str, str]:
         return registrar_environment(self.environment)
+
+    def is_ready(self) -> bool:
+        """Connectors may wait for tables that only a running stack can get."""
+        address = self.environment.addresses[self.address_key]
+        status, content = get(f"{address}/readyz")
+        failed = failed_checks(content)
+        self._awaited = ""
+        if status != HTTPStatus.OK and failed:
+            connectors = json.loads(get(f"{address}/v1/connectors")[1])
+            awaited = {each["name"]: each["waits_for"] for each in connectors if each["waits_for"]}
+            if failed.keys() <= awaited.keys():
+                self._awaited = "".join(f"; {name} {reason}" for name, reason in awaited.items())
+                return True
+        return super().is_ready()
+
+    @property
+    def remark(self) -> str:
+        return self._awaited
 
 
 def token_settings(environment: Environment) -> dict[str, str]:
@@ -114,6 +146,15 @@ def record_settings(environment: Environment) -> dict[str, str]:
     return {"KAFKA_MAX_RECORD_BYTES": str(environment.configuration.kafka_max_record_bytes)}
 
 
+def routes_file(environment: Environment) -> Path:
+    own = environment.configuration.routes_file
+    return REPOSITORY / "services" / "sync-service" / "routes.yaml" if own is None else own.expanduser().resolve()
+
+
+def routes_setting(environment: Environment) -> dict[str, str]:
+    return {"SYNC_ROUTES_FILE": str(routes_file(environment))}
+
+
 def registrar_environment(environment: Environment) -> dict[str, str]:
     mysql = MySQLAccount.parse(environment.addresses["MYSQL_ROOT_URL"])
     return {
@@ -121,6 +162,7 @@ def registrar_environment(environment: Environment) -> dict[str, str]:
         "KAFKA_BOOTSTRAP_SERVERS": environment.addresses["KAFKA_BOOTSTRAP_SERVERS"],
         **environment.configuration.kafka_security.kafka_variables(),
         **record_settings(environment),
+        **routes_setting(environment),
         "CONNECT_URL": environment.addresses["CONNECT_URL"],
         "CONNECT_EXACTLY_ONCE": str(environment.configuration.connect_exactly_once),
         "CDC_MYSQL_HOST": mysql.host,
