@@ -77,5 +77,9 @@ grant("sync_service", process.env.MONGO_SYNC_PASSWORD, [
   ...["tweets", "likes", "follows"].map((name) => on(name, "find")),
 ]);
 
-// Debezium reads the captured collections and the change stream of the database.
-grant("debezium", process.env.MONGO_DEBEZIUM_PASSWORD, [on("", READ, "listCollections", "changeStream")]);
+// Debezium reads the captured collections and the change stream of the database. Its snapshots of added collections mark
+// their place in the change stream by documents of `debezium_signals`.
+grant("debezium", process.env.MONGO_DEBEZIUM_PASSWORD, [
+  on("", READ, "listCollections", "changeStream"),
+  on("debezium_signals", WRITE),
+]);

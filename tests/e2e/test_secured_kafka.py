@@ -22,7 +22,7 @@ ON_TOPICS = ("Create", "Describe", "DescribeConfigs", "AlterConfigs", "Read", "W
 RIGHTS = (
     ("topic", ("cdc.*", "connect-*", "__debezium-heartbeat.*"), ON_TOPICS),
     ("topic", ("sync.dead-letters",), ON_TOPICS),
-    ("group", ("sync-service", "tandem-connect"), ("Describe", "Read")),
+    ("group", ("sync-service", "tandem-connect", "cdc.*"), ("Describe", "Read")),
     ("cluster", (), ("Describe",)),
 )
 # For CONNECT_EXACTLY_ONCE in addition.

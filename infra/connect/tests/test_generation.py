@@ -15,6 +15,7 @@ from sync_service.routes.loader import InvalidRoutes, RoutesFile, default_routes
 
 # The connectors' files of release 0.1.0.
 RELEASED = Path(__file__).parent / "released"
+ALL_DDL = "schema.history.internal.store.only.captured.tables.ddl"
 SOURCES = """
 sources:
   shop-mysql:
@@ -55,14 +56,24 @@ def released() -> dict[str, dict[str, str]]:
     return {file.stem: json.loads(file.read_text()) for file in RELEASED.glob("*.json")}
 
 
-def test_built_in_connectors_are_those_of_the_last_release(tmp_path: Path) -> None:
+def test_built_in_connectors_are_those_of_the_last_release_and_take_signals(tmp_path: Path) -> None:
+    """So they keep their offsets and topics."""
     generated = declared_settings(load_routes_file(default_routes_file()), tmp_path)
-    assert {name: list(config.items()) for name, config in generated.items()} == {
-        name: list(config.items()) for name, config in released().items()
+    changed = {
+        name: {setting: value for setting, value in config.items() if released()[name].get(setting) != value}
+        for name, config in generated.items()
     }
+    assert {name: {**released()[name], **changed[name]} for name in released()} == generated
+    signals = {"signal.enabled.channels", "signal.kafka.bootstrap.servers", "signal.kafka.topic"}
+    signals |= {"signal.kafka.groupId", "signal.poll.interval.ms"}
+    signals |= {"notification.enabled.channels", "notification.sink.topic.name"}
+    assert changed["mysql-users"].keys() == {*signals, ALL_DDL, "read.only"}
+    of_mongodb = {"signal.data.collection", "incremental.snapshot.watermarking.strategy"}
+    assert changed["mongodb-tweets"].keys() == signals | of_mongodb
+    assert changed["mysql-users"][ALL_DDL] == "false"
 
 
-def test_built_in_topics_are_those_of_the_last_release() -> None:
+def test_built_in_topics_are_those_of_the_last_release_and_of_signals() -> None:
     topics = declared_topics(load_routes_file(default_routes_file()))
     events = {"retention.ms": "604800000", "segment.ms": "86400000", "cleanup.policy": "delete"}
     assert {name: (topic.partitions, topic.config) for name, topic in topics.items()} == {
@@ -71,6 +82,11 @@ def test_built_in_topics_are_those_of_the_last_release() -> None:
         "sync.dead-letters": (1, {"retention.ms": "2592000000", "segment.ms": "86400000"}),
         "__debezium-heartbeat.cdc.mysql": (1, {"retention.ms": "3600000"}),
         "__debezium-heartbeat.cdc.mongo": (1, {"retention.ms": "3600000"}),
+        **{
+            f"cdc.{source}.{name}": (1, {"retention.ms": "2592000000", "cleanup.policy": "delete"})
+            for source in ("mysql", "mongo")
+            for name in ("signals", "notifications")
+        },
         "cdc.mysql.schema-history": (1, {"retention.ms": "-1", "cleanup.policy": "delete"}),
         **{f"connect-{name}": (1, {"cleanup.policy": "compact"}) for name in ("configs", "offsets", "status")},
     }
@@ -82,7 +98,8 @@ def test_file_of_the_last_release_keeps_its_connectors(tmp_path: Path) -> None:
     del own["column.exclude.list"]
     (tmp_path / "mysql-shop.json").write_text(json.dumps(own))
     found = settings(tmp_path, PRODUCTS.replace("shop-mysql", "mysql-shop"))
-    assert found == {**released(), "mysql-shop": {**own, "column.exclude.list": r"shop.products.margin"}}
+    built_in = declared_settings(load_routes_file(default_routes_file()), tmp_path / "none")
+    assert found == {**built_in, "mysql-shop": {**own, "column.exclude.list": r"shop.products.margin"}}
     assert settings(tmp_path, ORDERS.replace("cdc.shop.shop", "cdc.mongo.tweets")).keys() == found.keys()
     assert [route.name for route in load_routes(tmp_path / "routes.yaml")] == ["orders"]
 
@@ -129,8 +146,12 @@ def test_sources_of_ones_own_have_connectors_and_topics(tmp_path: Path) -> None:
         "cdc.shop-mysql.shop.products": 3,
         "cdc.shop-mysql.schema-history": 1,
         "__debezium-heartbeat.cdc.shop-mysql": 1,
+        "cdc.shop-mysql.signals": 1,
+        "cdc.shop-mysql.notifications": 1,
         "cdc.shop.shop.orders": 6,
         "__debezium-heartbeat.cdc.shop": 1,
+        "cdc.shop.signals": 1,
+        "cdc.shop.notifications": 1,
     }
 
 

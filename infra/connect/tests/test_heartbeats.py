@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from registrar.growth import GrowthReader
 from registrar.heartbeats import HeartbeatReader
 from registrar.topics import TopicDeclaration, ensure_topics
 from service_kit.kafka import KafkaClients
@@ -86,3 +87,17 @@ async def test_topic_without_heartbeats_has_no_age(kafka: KafkaClients, topic: s
     assert await reader.ages() == {}
     await reader.follow({})
     assert await reader.ages() == {}
+
+
+async def test_many_topics_are_read_although_each_needs_metadata_of_its_own(kafka: KafkaClients) -> None:
+    topics = {f"test.{secrets.token_hex(4)}": 1 for _ in range(40)}
+    declared = {topic: TopicDeclaration(partitions=1) for topic in topics}
+    await ensure_topics(kafka, declared, deadline_seconds=60)
+    consumer = kafka.consumer(enable_auto_commit=False, request_timeout_ms=3000)
+    async with kafka.started(consumer):
+        growth = GrowthReader(consumer)
+        assert await growth.ages(topics) == {}
+        async with kafka.started(kafka.producer()) as producer:
+            grown = next(iter(topics))
+            await producer.send_and_wait(grown, b"{}")
+        assert list(await growth.ages(topics)) == [grown]

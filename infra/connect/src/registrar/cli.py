@@ -8,7 +8,7 @@ import sys
 from pydantic import ValidationError
 
 from registrar.connectors import InvalidDeclaration
-from registrar.declared import declared_topics, load_declared
+from registrar.declared import DeclaredFile, declared_topics, load_declared
 from registrar.main import create_app
 from registrar.settings import Settings
 from registrar.topics import ensure_topics
@@ -34,8 +34,9 @@ def main() -> None:
     try:
         settings = Settings()
         if command == "run":
+            routes = DeclaredFile(settings, os.environ)
             declared = load_declared(settings, os.environ)
-            app = create_app(settings, declared.connectors, declared.topics)
+            app = create_app(settings, declared.connectors, declared.topics, routes)
             serve(app, service="registrar", settings=settings)
         else:
             configure_logging("registrar", settings.log_level)

@@ -15,7 +15,14 @@ from service_kit.kafka_settings import KafkaSecurity
 from service_kit.settings import value_or_file
 
 HEARTBEAT_TOPIC_PREFIX = "__debezium-heartbeat."
-_SCHEMA_HISTORY = "schema.history.internal."
+# Clients of Kafka that a connector creates itself: the setting with their address, and the starts of their settings.
+_OWN_CLIENTS = {
+    "schema.history.internal.kafka.bootstrap.servers": (
+        "schema.history.internal.producer.",
+        "schema.history.internal.consumer.",
+    ),
+    "signal.kafka.bootstrap.servers": ("signal.consumer.",),
+}
 _PRIVATE_KEY = "ssl.keystore.key"
 # Debezium logs its settings; it hides a private key only if this pattern matches the setting's name. Each group of
 # settings (producer, consumer) has a pattern of its own.
@@ -52,15 +59,19 @@ class Connector:
         return HEARTBEAT_TOPIC_PREFIX + self.config["topic.prefix"]
 
     def secured(self, kafka: KafkaSecurity) -> "Connector":
-        """Add the security settings of Kafka for the schema history. The declaration's own settings take precedence.
+        """Add the security settings of Kafka for schema history and signals. The declaration's own settings take
+        precedence.
 
         For everything else a connector uses clients of the Connect worker.
         """
-        if f"{_SCHEMA_HISTORY}kafka.bootstrap.servers" not in self.config:
+        prefixes = [
+            prefix for address, prefixes in _OWN_CLIENTS.items() if address in self.config for prefix in prefixes
+        ]
+        if not prefixes:
             return self
         own = java_properties(kafka)
         hidden = {_SANITIZE: _PRIVATE_KEY_PATTERN} if _PRIVATE_KEY in own else {}
-        clients = prefixed({**own, **hidden}, f"{_SCHEMA_HISTORY}producer.", f"{_SCHEMA_HISTORY}consumer.")
+        clients = prefixed({**own, **hidden}, *prefixes)
         return replace(self, config={**hidden, **clients, **self.config})
 
     def sized(self, max_record_bytes: int) -> "Connector":

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from registrar.connectors import Connector, connector, declarations_folder, read_connectors
+from registrar.connectors import Connector, InvalidDeclaration, connector, declarations_folder, read_connectors
 from registrar.generation import generated_connectors, generated_topics, with_exclusions
 from registrar.settings import Settings
 from registrar.topics import TopicDeclaration, load_topics
-from sync_service.routes.loader import RoutesFile, load_routes_file
+from sync_service.routes.loader import InvalidRoutes, RoutesFile, load_routes_file
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,35 @@ def declared_settings(file: RoutesFile, folder: Path | None = None) -> dict[str,
 def declared_topics(file: RoutesFile) -> dict[str, TopicDeclaration]:
     """Raises `InvalidDeclaration`."""
     return {**generated_topics(file), **load_topics(declarations_folder() / "topics.yaml")}
+
+
+class DeclarationError(Exception):
+    """Routes or connectors are wrong. The message is one line."""
+
+
+class DeclaredFile:
+    """The file of the routes, which may change while the registrar runs."""
+
+    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
+        self._settings, self._environment = settings, environment
+        self._content = self._read()
+
+    def changed(self) -> Declared | None:
+        """What the file declares, if it has changed since the last call. Raises `DeclarationError`."""
+        content = self._read()
+        if content == self._content:
+            return None
+        self._content = content
+        try:
+            return load_declared(self._settings, self._environment)
+        except (InvalidRoutes, InvalidDeclaration) as error:
+            raise DeclarationError("; ".join(str(error).splitlines())) from error
+
+    def _read(self) -> bytes | None:
+        try:
+            return self._settings.sync_routes_file.read_bytes()
+        except OSError:
+            return None
 
 
 def load_declared(settings: Settings, environment: Mapping[str, str]) -> Declared:

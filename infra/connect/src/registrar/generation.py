@@ -25,6 +25,8 @@ _EVENTS = {"retention.ms": "604800000", "segment.ms": "86400000", "cleanup.polic
 _HEARTBEATS = TopicDeclaration(partitions=1, config={"retention.ms": "3600000"})
 # The schema of the tables at each position of the binary log. Debezium needs the whole topic, without a time limit.
 _SCHEMA_HISTORY = TopicDeclaration(partitions=1, config={"retention.ms": "-1", "cleanup.policy": "delete"})
+# What the registrar asks of a connector, and the answers.
+_SIGNALS = TopicDeclaration(partitions=1, config={"retention.ms": "2592000000", "cleanup.policy": "delete"})
 
 _FACTOR = "${REGISTRAR_REPLICATION_FACTOR}"
 _OF_ALL = {
@@ -57,6 +59,8 @@ def generated_topics(file: RoutesFile) -> dict[str, TopicDeclaration]:
         topics |= {f"{source.topic_prefix}.{table}": events for table in tables}
         if tables:
             topics[HEARTBEAT_TOPIC_PREFIX + source.topic_prefix] = _HEARTBEATS
+        if tables:
+            topics |= {f"{source.topic_prefix}.{name}": _SIGNALS for name in ("signals", "notifications")}
         if tables and source.kind == "mysql":
             topics[_history_topic(source)] = _SCHEMA_HISTORY
     return topics
@@ -121,7 +125,8 @@ def _mysql(source: Source, tables: Sequence[str]) -> dict[str, str]:
         "driver.characterSetResults": "null",
         "schema.history.internal.kafka.bootstrap.servers": "${KAFKA_BOOTSTRAP_SERVERS}",
         "schema.history.internal.kafka.topic": _history_topic(source),
-        "schema.history.internal.store.only.captured.tables.ddl": "true",
+        # So that a table can be added later without a snapshot of its definition.
+        "schema.history.internal.store.only.captured.tables.ddl": "false",
         "include.schema.changes": "false",
         "snapshot.mode": "when_needed",
         "snapshot.locking.mode": "minimal",
@@ -135,6 +140,9 @@ def _mysql(source: Source, tables: Sequence[str]) -> dict[str, str]:
         **_RETRIES,
         **_topic_creation(source),
         **_QUEUE,
+        **_signals(source),
+        # Snapshots of added tables take their place in the log from GTIDs, instead of writing to the database.
+        "read.only": "true",
     }
 
 
@@ -156,6 +164,23 @@ def _mongodb(source: Source, collections: Sequence[str]) -> dict[str, str]:
         **_RETRIES,
         **_topic_creation(source),
         **_QUEUE,
+        **_signals(source),
+        # Snapshots of added collections mark their place in the change stream by documents of this collection.
+        "signal.data.collection": f"{source.database}.debezium_signals",
+        "incremental.snapshot.watermarking.strategy": "insert_delete",
+    }
+
+
+def _signals(source: Source) -> dict[str, str]:
+    topic = f"{source.topic_prefix}.signals"
+    return {
+        "signal.enabled.channels": "kafka" if source.kind == "mysql" else "kafka,source",
+        "signal.kafka.bootstrap.servers": "${KAFKA_BOOTSTRAP_SERVERS}",
+        "signal.kafka.topic": topic,
+        "signal.kafka.groupId": topic,
+        "signal.poll.interval.ms": "1000",
+        "notification.enabled.channels": "sink",
+        "notification.sink.topic.name": f"{source.topic_prefix}.notifications",
     }
 
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel
 
 from registrar.connectors import Connector
+from registrar.declared import DeclaredFile
 from registrar.metrics import RegistrarMetrics
 from registrar.reconcile_loop import Registrar
 from registrar.settings import Settings
@@ -63,11 +64,17 @@ async def connectors(request: Request) -> list[ConnectorReport]:
     ]
 
 
-def create_app(settings: Settings, declared: Sequence[Connector], topics: Mapping[str, TopicDeclaration]) -> FastAPI:
+def create_app(
+    settings: Settings,
+    declared: Sequence[Connector],
+    topics: Mapping[str, TopicDeclaration],
+    routes: DeclaredFile | None = None,
+) -> FastAPI:
+    """`routes` are followed, if they are given."""
     registry = new_registry()
     supervisor = Supervisor(registry)
     metrics = RegistrarMetrics(registry, [connector.name for connector in declared], topics)
-    registrar = Registrar(settings, declared, topics, metrics)
+    registrar = Registrar(settings, declared, topics, metrics, routes)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -79,10 +86,15 @@ def create_app(settings: Settings, declared: Sequence[Connector], topics: Mappin
         if problem := registrar.topics_problem:
             raise NotReady(problem)
 
+    async def check_routes() -> None:
+        if problem := registrar.routes_problem:
+            raise NotReady(problem)
+
     def check_of(name: str) -> ReadinessCheck:
         async def check() -> None:
-            if problem := registrar.problems[name] or registrar.source_problems[name]:
-                raise NotReady(problem)
+            waits_for, problem = registrar.waits_for.get(name), registrar.problems[name]
+            if found := problem or waits_for or registrar.source_problems[name]:
+                raise NotReady(found)
 
         return check
 
@@ -95,7 +107,8 @@ def create_app(settings: Settings, declared: Sequence[Connector], topics: Mappin
         routers=[router],
         readiness=lambda _app: {
             "topics": check_topics,
-            **{connector.name: check_of(connector.name) for connector in declared},
+            **({} if registrar.routes_problem is None else {"routes": check_routes}),
+            **{connector.name: check_of(connector.name) for connector in registrar.connectors},
         },
         registry=registry,
         supervisor=supervisor,

@@ -17,7 +17,7 @@ class RegistrarMetrics:
     """All series exist from the start: Prometheus sees no increase in a counter whose first sample is 1."""
 
     def __init__(self, registry: CollectorRegistry, connectors: Sequence[str], topics: Collection[str] = ()) -> None:
-        self._connectors = connectors
+        self._connectors: Sequence[str] = ()
         self._states = {*_STATES, _ABSENT, _UNKNOWN}
         self._healthy = Gauge(
             "registrar_connector_healthy",
@@ -71,13 +71,30 @@ class RegistrarMetrics:
             ["topic"],
             registry=registry,
         )
+        self._topic_names: Collection[str] = ()
+        self.declare(connectors, topics)
+
+    def declare(self, connectors: Sequence[str], topics: Collection[str]) -> None:
+        """Create the series of new connectors and topics, and remove those of others."""
+        before, topics_before = self._connectors, self._topic_names
+        self._connectors, self._topic_names = connectors, topics
         for name in connectors:
+            if name in before:
+                continue
             for action in (Action.PUT, Action.RESTART, Action.RESET):
                 self.repairs.labels(name, action)
             self.set_source_unknown(name)
-        self._topic_names = topics
-        self.set_connectors_unknown()
-        self.set_topics_unknown()
+            self._healthy.labels(name).set(0)
+            self._set_states(name, _UNKNOWN, ())
+        for name in topics:
+            if name not in topics_before:
+                self._topics.labels(name).set(float("nan"))
+        for name in set(topics_before) - set(topics):
+            self._topics.remove(name)
+        gone = set(before) - set(connectors)
+        for gauge in (self._healthy, self._heartbeat_age, self._activity_age, self._sources, self._state, self._tasks):
+            for name in gone:
+                gauge.remove_by_labels({"connector": name})
 
     def set_connector(self, name: str, current: ConnectorState, *, healthy: bool) -> None:
         self._healthy.labels(name).set(healthy)

@@ -20,6 +20,7 @@ from bson.errors import BSONError
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
+from registrar.captured import captured as names_of
 from registrar.connectors import Connector
 
 CHECK_SECONDS = 60.0
@@ -93,8 +94,8 @@ async def source_problem(connector: Connector) -> str | None:
     return None
 
 
-async def missing_rights(connector: Connector) -> Sequence[str]:
-    """Statements for the rights on captured tables and collections that the connector's account lacks.
+async def missing_rights(connector: Connector, captured: Sequence[str]) -> Mapping[str, str]:
+    """Statements for the rights that the connector's account lacks, by the captured table or collection.
 
     An account sees no difference between a table that does not exist and one that it may not read. Raises
     `Unreachable`.
@@ -102,11 +103,11 @@ async def missing_rights(connector: Connector) -> Sequence[str]:
     async with _reached():
         if connector.reads_mysql:
             async with _mysql(connector.config) as cursor:
-                captured = _captured_tables(connector.config)
-                return await _missing_grants(cursor, connector.config["database.user"], captured)
+                tables = [name for name in captured if _TABLE.fullmatch(name)]
+                return await _missing_grants(cursor, connector.config["database.user"], tables)
         if connector.reads_mongodb:
-            return await _missing_roles(connector.config)
-    return ()
+            return await _missing_roles(connector.config, captured)
+    return {}
 
 
 @asynccontextmanager
@@ -171,7 +172,7 @@ async def _mysql_facts(
         await cursor.execute(f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({names})", _MYSQL_SETTINGS)
         settings = dict(await cursor.fetchall())
         captured = _captured_tables(config)
-        grants = await _missing_grants(cursor, config["database.user"], captured)
+        grants = list((await _missing_grants(cursor, config["database.user"], captured)).values())
         return settings, await _sessions(cursor), grants, await _unreadable_columns(cursor, config, captured)
 
 
@@ -207,8 +208,7 @@ async def _sessions(cursor: Any) -> Mapping[str, int]:
 
 def _captured_tables(config: Mapping[str, str]) -> Sequence[str]:
     """As far as they are named and not matched."""
-    captured = (name.strip() for name in config.get("table.include.list", "").split(","))
-    return [name for name in captured if _TABLE.fullmatch(name)]
+    return [name for name in names_of(config) if _TABLE.fullmatch(name)]
 
 
 async def _unreadable_columns(cursor: Any, config: Mapping[str, str], captured: Sequence[str]) -> Sequence[str]:
@@ -228,25 +228,24 @@ async def _unreadable_columns(cursor: Any, config: Mapping[str, str], captured: 
     return found
 
 
-async def _missing_grants(cursor: Any, account: str, captured: Sequence[str]) -> Sequence[str]:
-    """The rights that the account lacks on captured tables."""
-    missing = []
+async def _missing_grants(cursor: Any, account: str, captured: Sequence[str]) -> Mapping[str, str]:
+    """Statements for the rights that the account lacks, by the captured table."""
+    missing = {}
     for table in captured:
         quoted = ".".join(f"`{part}`" for part in table.split("."))
         try:
             await cursor.execute(f"SELECT 1 FROM {quoted} LIMIT 0")  # noqa: S608 - names of letters and digits
         except MySQLError as error:
             if error.args[0] in (_ACCESS_DENIED, _NO_ACCESS_TO_SCHEMA):
-                missing.append(f"GRANT SELECT ON {quoted} TO {account}")
+                missing[table] = f"GRANT SELECT ON {quoted} TO {account}"
             elif error.args[0] != _NO_SUCH_TABLE:
                 raise
     return missing
 
 
-async def _missing_roles(config: Mapping[str, str]) -> Sequence[str]:
-    """Statements for the roles without which the account can't read captured collections."""
-    captured = [name.strip() for name in config.get("collection.include.list", "").split(",")]
-    missing: dict[str, None] = {}
+async def _missing_roles(config: Mapping[str, str], captured: Sequence[str]) -> Mapping[str, str]:
+    """The roles without which the account can't read captured collections, by the collection."""
+    missing = {}
     async with _mongodb(config) as client:
         for database, _, collection in (name.partition(".") for name in captured if _COLLECTION.fullmatch(name)):
             try:
@@ -254,8 +253,8 @@ async def _missing_roles(config: Mapping[str, str]) -> Sequence[str]:
             except OperationFailure as error:
                 if error.code != _UNAUTHORIZED:
                     raise
-                missing[f'role read on database "{database}"'] = None
-    return list(missing)
+                missing[f"{database}.{collection}"] = f'role read on database "{database}"'
+    return missing
 
 
 def _tls(mode: str) -> ssl.SSLContext | None:

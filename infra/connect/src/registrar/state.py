@@ -220,7 +220,7 @@ class ConnectorMonitor:
             return "not registered"
         if current.resetting:
             return f"connector {current.state}: the registrar deletes its offsets and resumes it"
-        if not _same(current.config, declared):
+        if not same_settings(current.config, declared):
             return "registered with another configuration"
         if current.halted:
             state = str(current.state)
@@ -244,7 +244,7 @@ class ConnectorMonitor:
     def _needed(self, current: ConnectorState, declared: Mapping[str, str]) -> Action:
         if current.resetting:
             return Action.RESET
-        if current.config is None or not _same(current.config, declared):
+        if current.config is None or not same_settings(current.config, declared):
             return Action.PUT
         if current.has_lost_its_history:
             return Action.RESET
@@ -290,6 +290,6 @@ def _state_problem(current: ConnectorState) -> str:
     return f"connector {current.state}, tasks {', '.join(current.task_states) or 'none'}{failure}"
 
 
-def _same(actual: Mapping[str, str], declared: Mapping[str, str]) -> bool:
+def same_settings(actual: Mapping[str, str], declared: Mapping[str, str]) -> bool:
     """Connect adds the connector's name to its configuration."""
     return {key: value for key, value in actual.items() if key != "name"} == dict(declared)

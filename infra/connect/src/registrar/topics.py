@@ -85,6 +85,11 @@ class TopicReconciler:
         self._unreadable: set[str] = set()
         self._settings_are_due_at = float("-inf")
 
+    def declare(self, declared: Mapping[str, TopicDeclaration], other: Collection[str]) -> None:
+        """Keep these topics from now on. Topics that are not declared any more stay."""
+        self.declared, self.other = declared, other
+        self._creation.reset()
+
     async def reconcile(self, admin: AIOKafkaAdminClient) -> list[str]:
         """Return the topics that were created. Raises `KafkaError` if the broker does not answer."""
         now = time.monotonic()

@@ -1,0 +1,134 @@
+"""Snapshots of tables that a connector begins to capture while it runs: Debezium's incremental snapshots.
+
+Requests are kept in the topic of the connector's signals, because the registrar has no other memory. A request has a
+key that Debezium ignores; the signal, which has the key that Debezium expects, is sent once the connector captures the
+tables. Debezium's notifications say that a snapshot has begun, and that it has ended. (Debezium docs, "Sending signals
+to a Debezium connector" and "Receiving Debezium notifications".)
+"""
+
+import json
+import secrets
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from aiokafka import ConsumerRecord, TopicPartition
+
+from registrar.captured import NOTIFICATIONS, SIGNALS
+from service_kit.kafka import KafkaClients
+
+log = structlog.get_logger(__name__)
+
+_HISTORY = "schema.history.internal.kafka.topic"
+_KEY_OF_REQUESTS = b"tandem"
+_INCREMENTAL = "Incremental Snapshot"
+# A signal that an ending task has consumed is lost. A second one copies the rows again, which changes nothing.
+RESEND_SECONDS = 20.0
+_POLL_MS = 200
+
+
+class SnapshotLog:
+    """The requests for one connector. `pending` are tables by the id of the request. Raises `KafkaError`."""
+
+    def __init__(self, kafka: KafkaClients, name: str, config: Mapping[str, str]) -> None:
+        self.pending: dict[str, Sequence[str]] = {}
+        self.is_read = False
+        self._kafka = kafka
+        self._name = name
+        self._prefix = config["topic.prefix"]
+        self._signals = config[SIGNALS]
+        self._positions = {TopicPartition(config[each], 0): 0 for each in (SIGNALS, NOTIFICATIONS)}
+        self._ended: set[str] = set()
+        self._begun: set[str] = set()
+        self._sent_at: dict[str, float] = {}
+
+    async def refresh(self) -> None:
+        """Read the new records of both topics."""
+        for record in await _read(self._kafka, self._positions):
+            value = _parsed(record.value)
+            if record.topic == self._signals:
+                if record.key == _KEY_OF_REQUESTS:
+                    self.pending[value["id"]] = value["tables"]
+            elif value.get("aggregate_type") == _INCREMENTAL:
+                self._note(value)
+        for ended in self._ended & self.pending.keys():
+            log.info("rows of added tables copied", connector=self._name, tables=self.pending.pop(ended), notable=True)
+        self.is_read = True
+
+    async def request(self, tables: Sequence[str]) -> None:
+        """Remember that the rows of these tables are needed."""
+        request = secrets.token_hex(8)
+        await self._produce(_KEY_OF_REQUESTS, {"id": request, "tables": list(tables)})
+        self.pending[request] = tables
+
+    async def signal(self) -> None:
+        """Ask the connector, which captures the tables now, for the rows of each request that it has not begun."""
+        for request, tables in self.pending.items():
+            is_due = time.monotonic() >= self._sent_at.get(request, float("-inf")) + RESEND_SECONDS
+            if request not in self._begun and is_due:
+                log.info("copying the rows of added tables", connector=self._name, tables=tables, notable=True)
+                data = {"type": "incremental", "data-collections": tables}
+                signal = {"id": request, "type": "execute-snapshot", "data": data}
+                await self._produce(self._prefix.encode(), signal)
+                self._sent_at[request] = time.monotonic()
+
+    def _note(self, notification: Mapping[str, Any]) -> None:
+        request, kind = notification["id"], notification["type"]
+        facts = notification.get("additional_data") or {}
+        self._begun.add(request)
+        if kind in ("COMPLETED", "ABORTED"):
+            self._ended.add(request)
+        if kind == "TABLE_SCAN_COMPLETED" and facts.get("status") not in ("SUCCEEDED", "EMPTY"):
+            log.warning(
+                "rows of an added table not copied",
+                connector=self._name,
+                table=facts.get("scanned_collection"),
+                reason=facts.get("status"),
+                hint="sync-service reconcile --repair copies them",
+                notable=True,
+            )
+
+    async def _produce(self, key: bytes, value: Mapping[str, Any]) -> None:
+        async with self._kafka.started(self._kafka.producer()) as producer:
+            await producer.send_and_wait(self._signals, json.dumps(value).encode(), key=key, partition=0)
+
+
+async def unknown_tables(kafka: KafkaClients, config: Mapping[str, str], tables: Iterable[str]) -> Collection[str]:
+    """The tables whose columns a connector of MySQL does not know from its history of DDL. Raises `KafkaError`."""
+    known: set[str] = set()
+    for record in await _read(kafka, {TopicPartition(config[_HISTORY], 0): 0}):
+        for change in _parsed(record.value).get("tableChanges") or ():
+            name = change["id"].replace('"', "").replace("`", "")
+            (known.discard if change["type"] == "DROP" else known.add)(name)
+    return [table for table in tables if table not in known]
+
+
+def _parsed(value: bytes | None) -> dict[str, Any]:
+    try:
+        found = json.loads(value or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+async def _read(
+    kafka: KafkaClients, positions: dict[TopicPartition, int]
+) -> "Sequence[ConsumerRecord[bytes | None, bytes | None]]":
+    """All records from these positions on, which are changed to the ends."""
+    consumer = kafka.consumer(
+        enable_auto_commit=False, auto_offset_reset="earliest", isolation_level="read_committed", fetch_max_wait_ms=100
+    )
+    records: list[ConsumerRecord[bytes | None, bytes | None]] = []
+    async with kafka.started(consumer):
+        consumer.assign(list(positions))
+        begins = await consumer.beginning_offsets(positions)
+        ends = await consumer.end_offsets(positions)
+        for partition, position in positions.items():
+            consumer.seek(partition, max(position, begins[partition]))
+        while any([await consumer.position(each) < ends[each] for each in positions]):
+            for found in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
+                records += found
+        for partition in positions:
+            positions[partition] = max(await consumer.position(partition), ends[partition])
+    return records

@@ -1,0 +1,215 @@
+"""Connectors capture more while they run, with rows that are older, and without a new snapshot of other tables."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from aiokafka.errors import UnknownTopicOrPartitionError
+from motor.motor_asyncio import AsyncIOMotorClient
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from embedded_stack import Stack
+from embedded_stack.components.services import registrar_environment
+from registrar.declared import DeclaredFile, load_declared
+from registrar.main import create_app
+from registrar.settings import Settings
+from service_kit.mysql import create_engine
+from support.polling import eventually
+from support.records import read_records
+
+# As the connectors of the last release had it.
+OLD_HISTORY = "schema.history.internal.store.only.captured.tables.ddl"
+
+
+@dataclass
+class Shop:
+    """A source of its own, with routes in a file that a registrar follows."""
+
+    stack: Stack
+    file: Path
+    kind: str
+    name: str = field(default_factory=lambda: f"shop{secrets.token_hex(4)}")
+    routes: list[str] = field(default_factory=list)
+    options: dict[str, str] = field(default_factory=dict)
+
+    def declare(self, *routes: str, **options: str) -> None:
+        self.routes += routes
+        database = f", database: {self.name}" if self.kind == "mongodb" else ""
+        source = f"{{kind: {self.kind}, partitions: 1, options: {json.dumps(options)}{database}}}"
+        lines = [f"sources:\n  {self.name}: {source}\n"]
+        for table in self.routes:
+            target = "mongodb, collection: " if self.kind == "mysql" else "mysql, table: "
+            key = "_id: {from: id, type: integer}" if self.kind == "mysql" else "id: {from: _id, type: integer}"
+            lines.append(
+                f"{table}:\n  topic: cdc.{self.name}.{self.name}.{table}\n  target: {{store: {target}{table}, "
+                f"database: {self.name}_copy}}\n  key: {{{key}}}\n  fields: {{size: string}}\n"
+            )
+        self.file.write_text("".join(lines))
+
+    async def events(self, table: str) -> list[dict[str, Any]]:
+        topic = f"cdc.{self.name}.{self.name}.{table}"
+        try:
+            records = await read_records(self.stack.addresses["KAFKA_BOOTSTRAP_SERVERS"], topic, 0)
+        except UnknownTopicOrPartitionError:
+            return []
+        return [json.loads(record.value) for record in records if record.value]
+
+    async def rows(self, table: str) -> dict[int, str]:
+        """What a copy would have."""
+        found = {}
+        for event in await self.events(table):
+            after = event["after"]
+            row = json.loads(after) if isinstance(after, str) else after
+            found[row.get("id", row.get("_id"))] = row["size"]
+        return found
+
+    async def is_running(self, tables: list[str]) -> bool:
+        async with httpx.AsyncClient(base_url=self.stack.addresses["CONNECT_URL"]) as connect:
+            config = await connect.get(f"/connectors/{self.name}/config")
+            status = (await connect.get(f"/connectors/{self.name}/status")).json()
+        listed = config.json().get("table.include.list") or config.json().get("collection.include.list") or ""
+        wanted = ",".join(f"{self.name}.{table}" for table in tables)
+        return listed == wanted and [task["state"] for task in status.get("tasks", ())] == ["RUNNING"]
+
+
+@asynccontextmanager
+async def following(shop: Shop) -> AsyncIterator[httpx.AsyncClient]:
+    """A registrar that follows the file of the shop."""
+    environment = registrar_environment(shop.stack.components["registrar"].environment)
+    settings = Settings(
+        kafka_bootstrap_servers=environment["KAFKA_BOOTSTRAP_SERVERS"],
+        connect_url=environment["CONNECT_URL"],
+        sync_routes_file=shop.file,
+        registrar_poll_seconds=0.2,
+    )
+    routes, declared = DeclaredFile(settings, environment), load_declared(settings, environment)
+    app = create_app(settings, declared.connectors, declared.topics, routes)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://registrar") as client,
+    ):
+        yield client
+    async with httpx.AsyncClient(base_url=environment["CONNECT_URL"], timeout=20) as connect:
+        await connect.delete(f"/connectors/{shop.name}")
+
+
+async def checks(client: httpx.AsyncClient) -> dict[str, str]:
+    found: dict[str, str] = (await client.get("/readyz")).json()["checks"]
+    return found
+
+
+@pytest.fixture
+def started(stack: Stack) -> Stack:
+    stack.start("mysql", "mongo", "kafka", "connect")
+    return stack
+
+
+@pytest.fixture
+async def root(started: Stack) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(started.addresses["MYSQL_ROOT_URL"])
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def mongo(started: Stack) -> "Iterator[AsyncIOMotorClient[dict[str, Any]]]":
+    client = AsyncIOMotorClient[dict[str, Any]](started.addresses["MONGODB_URL"])
+    yield client
+    client.close()
+
+
+async def test_tables_are_added_to_a_running_connector(started: Stack, root: AsyncEngine, tmp_path: Path) -> None:
+    shop = Shop(started, tmp_path / "routes.yaml", "mysql")
+
+    async def execute(*statements: str, **values: int) -> None:
+        async with root.begin() as connection:
+            for statement in statements:
+                await connection.execute(text(statement.replace("SHOP", shop.name)), values)
+
+    def table(name: str) -> list[str]:
+        # Debezium can't read an ENUM from the log without the statement that created the table.
+        return [
+            f"CREATE TABLE SHOP.{name} (id INT PRIMARY KEY, size ENUM('small', 'large'), price DECIMAL(8,2))",
+            f"INSERT INTO SHOP.{name} VALUES (1, 'small', 1.50), (2, 'large', 2.25)",  # noqa: S608 - ours
+            f"GRANT SELECT ON SHOP.{name} TO 'debezium'@'%'",
+        ]
+
+    async def write_until(done: asyncio.Event) -> int:
+        number = 2
+        while not done.is_set():
+            number += 1
+            await execute(
+                "INSERT INTO SHOP.chairs VALUES (:number, 'large', 3)",
+                "INSERT INTO SHOP.tables VALUES (:number, 'large', 3)",
+                number=number,
+            )
+            await asyncio.sleep(0.02)
+        return number
+
+    await execute("CREATE DATABASE SHOP", *table("chairs"), *table("tables"))
+    shop.declare("chairs", **{OLD_HISTORY: "true"})
+    async with following(shop) as registrar:
+        await eventually(lambda: shop.rows("chairs"), lambda found: len(found) == 2, within=90)
+        done = asyncio.Event()
+        writing = asyncio.create_task(write_until(done))
+        try:
+            shop.declare("tables")
+            await eventually(lambda: shop.rows("tables"), lambda found: {1, 2, 3} <= found.keys(), within=90)
+        finally:
+            done.set()
+        last = await writing
+        expected = {1: "small", **dict.fromkeys(range(2, last + 1), "large")}
+        for name in ("chairs", "tables"):
+            await eventually(lambda name=name: shop.rows(name), lambda found: found == expected, within=60)
+        assert [event["op"] for event in await shop.events("chairs")].count("r") == 2, "no second snapshot"
+
+        # A wrong file changes nothing.
+        right = shop.file.read_text()
+        shop.file.write_text(right.replace("kind: mysql", "kind: oracle"))
+        found = await eventually(lambda: checks(registrar), lambda found: "routes" in found)
+        assert "routes.yaml:2: source " in found["routes"]
+        assert (await registrar.get("/v1/connectors")).json()[0]["name"] == shop.name
+
+        # A table that does not exist yet: its connector goes on, and captures it as soon as it can.
+        shop.file.write_text(right)
+        shop.declare("lamps")
+        found = await eventually(lambda: checks(registrar), lambda found: "lamps" in found.get(shop.name, ""))
+        assert found.keys() == {"topics", shop.name}
+        await execute("INSERT INTO SHOP.chairs VALUES (1000000, 'small', 1)")
+        await eventually(lambda: shop.rows("chairs"), lambda found: 1_000_000 in found, within=60)
+        await execute(*table("lamps"))
+        await eventually(lambda: shop.rows("lamps"), lambda found: found == {1: "small", 2: "large"}, within=90)
+        await execute("UPDATE SHOP.lamps SET size = 'small' WHERE id = 2")
+        await eventually(lambda: shop.rows("lamps"), lambda found: found == {1: "small", 2: "small"}, within=60)
+        await eventually(lambda: checks(registrar), lambda found: set(found.values()) == {"ok"}, within=60)
+    # Rights outlive their tables, and other tests look at those of this account.
+    revoked = [f"REVOKE SELECT ON SHOP.{name} FROM 'debezium'@'%'" for name in ("chairs", "tables", "lamps")]  # noqa: S608 - ours
+    await execute(*revoked, "DROP DATABASE SHOP")
+
+
+async def test_collections_are_added_to_a_running_connector(
+    started: Stack, mongo: "AsyncIOMotorClient[dict[str, Any]]", tmp_path: Path
+) -> None:
+    shop = Shop(started, tmp_path / "routes.yaml", "mongodb")
+    source = mongo[shop.name]
+    for name in ("chairs", "tables"):
+        await source[name].insert_many([{"_id": 1, "size": "small"}, {"_id": 2, "size": "large"}])
+    shop.declare("chairs")
+    async with following(shop) as registrar:
+        await eventually(lambda: shop.rows("chairs"), lambda found: len(found) == 2, within=90)
+        await eventually(lambda: shop.is_running(["chairs"]), within=60)
+        shop.declare("tables")
+        await eventually(lambda: shop.rows("tables"), lambda found: found == {1: "small", 2: "large"}, within=90)
+        await source["tables"].update_one({"_id": 2}, {"$set": {"size": "small"}})
+        await eventually(lambda: shop.rows("tables"), lambda found: found == {1: "small", 2: "small"}, within=60)
+        assert [event["op"] for event in await shop.events("chairs")].count("r") == 2, "no second snapshot"
+        await eventually(lambda: checks(registrar), lambda found: set(found.values()) == {"ok"}, within=60)
+    await mongo.drop_database(shop.name)
