@@ -9,13 +9,16 @@ from bson import ObjectId
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from support.built_in_routes import built_in_declarations
 from support.polling import eventually
 from support.sync_process import SyncProcess, tweet_event, tweet_id
+from sync_service.monitoring.counts.service import RouteCount
+from sync_service.routes.config import Route
 from sync_service.sinks.counting import RowCount, counted
 from sync_service.sinks.mongodb import observer as mongodb_observer
 from sync_service.sinks.mongodb.observer import MongoRows
 from sync_service.sinks.mysql import observer as mysql_observer
-from sync_service.sinks.mysql.observer import MysqlRows
+from sync_service.sinks.mysql.observer import MysqlObserver, MysqlRows
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorDatabase
@@ -57,6 +60,16 @@ async def test_both_sides_of_a_route_are_counted_without_tombstones(sync: SyncPr
     assert (users["source"]["rows"], users["source"]["exactness"], users["difference"]) == (None, "unknown", None)
     assert "test" in users["source"]["reason"]
     assert (users["copy"]["rows"], users["copy"]["exactness"]) == (0, "exact")
+
+
+@pytest.mark.parametrize(("where", "difference"), [(None, 2), ("text != ''", None)])
+async def test_route_that_selects_rows_has_no_difference(where: str | None, difference: int | None) -> None:
+    declared = built_in_declarations()["tweets"]
+    route = Route.model_validate({**declared, "name": "tweets", **({"where": where} if where else {})})
+    # It connects on first use.
+    table = MysqlObserver("mysql://nobody@127.0.0.1:1/tweets").source_table("shop", "things")
+    count = RouteCount(route, (table, RowCount(5, "exact")), (table, RowCount(3, "exact")))
+    assert count.difference == difference
 
 
 @pytest.fixture

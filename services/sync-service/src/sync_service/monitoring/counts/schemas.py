@@ -27,7 +27,8 @@ class RouteCounts(ResponseBody):
     source: Side | None
     copy_: Side = Field(alias="copy", description="The live rows, without tombstones.")
     difference: int | None = Field(
-        description="Source minus copy; null unless both are exact. It includes events that are not applied yet.",
+        description="Source minus copy; null unless both are exact, and if the route has a `where`. It includes events "
+        "that are not applied yet.",
         examples=[0],
     )
 

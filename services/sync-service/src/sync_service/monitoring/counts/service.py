@@ -27,7 +27,9 @@ class RouteCount:
 
     @property
     def difference(self) -> int | None:
-        """Source less copy, if both are exact."""
+        """Source less copy, if both are exact, and every row of the source belongs into the copy."""
+        if self.route.where is not None:
+            return None
         source = None if self.source is None else self.source[1].exact_rows
         copy = self.copy[1].exact_rows
         return None if source is None or copy is None else source - copy
