@@ -317,6 +317,32 @@ async def test_address_of_another_account_gets_no_link_that_would_hold_it(
     assert (await account.undo(undo)).status_code == 204
 
 
+async def test_stranger_whose_account_once_had_the_address_can_not_block_the_undo(
+    account: Account, register: Register, mailbox: Mailbox, clock: AdjustableClock
+) -> None:
+    """The stranger never confirmed it, and keeps a change from that time open."""
+    victims, second, third = "victim-30@example.org", "stranger-30@example.org", "stranger-30-next@example.org"
+    stranger = Account(account.client, mailbox, await register(email=victims))
+    await stranger.change(second)
+    strangers = await mailbox.token(victims, CHANGED)
+    clock.advance(hours=71)
+    await stranger.log_in()
+    assert (await stranger.request_change(third)).status_code == 200
+    first = await mailbox.token(third, CONFIRM_NEW)
+    clock.advance(hours=73)
+    owner = Account(account.client, mailbox, await register(email=victims))
+    await owner.change("thief-30@example.org")
+    undo = await eventually(lambda: mailbox.token(victims, CHANGED), lambda token: token != strangers)
+    await stranger.log_in()
+    assert (await account.client.post("/v1/email/resend", headers=bearer(stranger.tokens))).status_code == 202
+    confirm = await eventually(lambda: mailbox.token(third, CONFIRM_NEW), lambda token: token != first)
+    assert (await account.client.post("/v1/email/verify", json={"token": confirm})).status_code == 204
+    assert "token=" in await mailbox.text(second, CHANGED), "the link goes to the address that was replaced"
+    assert (await owner.undo(undo)).status_code == 204
+    await owner.log_in()
+    assert (await owner.profile())["email"] == victims
+
+
 async def test_account_confirms_its_own_address_although_another_one_may_undo_to_it(
     account: Account, register: Register, mailbox: Mailbox, rows: AsyncEngine
 ) -> None:

@@ -92,7 +92,7 @@ class EmailAddressService:
             elif is_new:
                 tokens = OneTimeTokenRepository(session)
                 await tokens.withdraw_all(user.id)
-                is_known = old == undo_email or await tokens.is_remembered(user.id, undo_email)
+                is_known = old == undo_email or await tokens.is_remembered(user.id, undo_email, self.clock())
                 to = undo_email if is_known else protected
                 kind = MailKind.EMAIL_CHANGED_NOTICE
                 await self._notify(session, kind, user, old, to, is_confirmed=is_confirmed)

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from auth_service.database import rows_affected, table_of
 from auth_service.one_time_tokens.models import LIFETIMES, OneTimeToken, Purpose
@@ -13,8 +14,6 @@ from auth_service.users.models import User
 
 # Longer than a password waits to be hashed.
 _CLAIM = timedelta(seconds=30)
-# No other account has the address of the token.
-_IS_FREE = ~exists().where(User.email == OneTimeToken.email, User.id != OneTimeToken.user_id)
 
 
 class OneTimeTokenRepository:
@@ -88,27 +87,27 @@ class OneTimeTokenRepository:
     async def protected_email(self, user_id: str, now: datetime) -> str | None:
         """The address that the user can restore now. All valid undo tokens of a user are for one.
 
-        None without any, and if another account has the address.
+        None without any, and if another account has the address or may restore it.
         """
         query = select(OneTimeToken.email).where(
             OneTimeToken.user_id == user_id,
             OneTimeToken.purpose == Purpose.UNDO_EMAIL,
             OneTimeToken.expires_at > now,
-            _IS_FREE,
+            _is_free(now),
         )
         email: str | None = await self._session.scalar(query.limit(1))
         return email
 
-    async def is_remembered(self, user_id: str, email: str) -> bool:
+    async def is_remembered(self, user_id: str, email: str, now: datetime) -> bool:
         """Whether the user could restore this address not long ago: expired tokens are kept for `RETENTION`.
 
-        Not if another account has it.
+        Not if another account has it or may restore it.
         """
         query = select(OneTimeToken.user_id).where(
             OneTimeToken.user_id == user_id,
             OneTimeToken.purpose == Purpose.UNDO_EMAIL,
             OneTimeToken.email == email,
-            _IS_FREE,
+            _is_free(now),
         )
         return await self._session.scalar(query.limit(1)) is not None
 
@@ -135,3 +134,16 @@ class OneTimeTokenRepository:
     async def list_valid(self, user_id: str, now: datetime) -> Sequence[OneTimeToken]:
         valid = (OneTimeToken.user_id == user_id) & (OneTimeToken.expires_at > now)
         return (await self._session.scalars(select(OneTimeToken).where(valid))).all()
+
+
+def _is_free(now: datetime) -> ColumnElement[bool]:
+    """No other account has the address of the token, or may restore it."""
+    other = aliased(OneTimeToken)
+    is_taken = exists().where(User.email == OneTimeToken.email, User.id != OneTimeToken.user_id)
+    is_held = exists().where(
+        other.purpose == Purpose.UNDO_EMAIL,
+        other.email == OneTimeToken.email,
+        other.user_id != OneTimeToken.user_id,
+        other.expires_at > now,
+    )
+    return ~is_taken & ~is_held
