@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import pytest
 
-from auth_service.limits.ranked_queue import QueueFull, RankedQueue
 from auth_service.passwords.hashing import PasswordHasher
+from auth_service.ranked_queue import QueueFull, RankedQueue
 
 
 class Crowd:

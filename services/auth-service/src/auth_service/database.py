@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -16,14 +18,21 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
+from auth_service.ranked_queue import FairQueue, QueueFull
 from service_kit.problems import Problem, ServiceUnavailable
 
 # A client gets a 503 within three seconds, however MySQL fails to answer.
 TRANSACTION_SECONDS = 2.5
 
-# Of the 10 connections of the pool. Requests without a token get 7 (`limits.anonymous_database`), so one is left for
-# other accounts.
+# Of the 10 connections of each pool, those of requests without an access token (`limits.anonymous_database`), and those
+# of requests with one. So a connection is left for the other kind and for mails and housekeeping; when both kinds use
+# their shares, 14 operations and these take the connections in the order of arrival.
+ANONYMOUS_CONNECTIONS = 7
+CALLER_CONNECTIONS = 7
+# Of the requests with an access token, those of one account.
 CONNECTIONS_PER_ACCOUNT = 2
+# A share's operations that wait for a connection. One more pushes out the last.
+MAX_WAITING = 1000
 
 # The key of a session's actions after its commit.
 _AFTER_COMMIT = "after_commit"
@@ -86,34 +95,56 @@ def migrations_folder() -> Path:
     return inside if inside.exists() else package.parents[1] / "migrations"
 
 
+@dataclass(frozen=True)
+class Requester:
+    """The session of a request's access token, and the network that the request came from."""
+
+    session_id: str
+    network: str
+
+
+_UNKNOWN = Requester("", "")
+# Of the request that this task handles. It orders operations that wait, and nothing else depends on it.
+_requester: ContextVar[Requester] = ContextVar("requester", default=_UNKNOWN)
+
+
+def set_requester(requester: Requester) -> None:
+    """Say whose operations with an access token this task opens from now on."""
+    _requester.set(requester)
+
+
 class Database:
     """Opens transactions. Each has its own `AsyncSession`.
 
     No transaction may be open while a password is hashed: a login that waits for a core would keep a connection.
+
+    `caller_id` is the account of the request's access token, None without one. Requests with a token have a share of
+    the connections, and those of one account a part of it. Who waits for a connection first waits for a place of the
+    account, where the sessions with the fewest operations go first: a thief who floods the account with a stolen token
+    gives way to the owner. Then it waits for a place of all accounts, where the networks with the fewest go first.
     """
 
     def __init__(self, engine: AsyncEngine, reading_engine: AsyncEngine) -> None:
         self.engine = engine
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
         self._reading_sessions = async_sessionmaker(reading_engine, expire_on_commit=False)
-        # By the id of an account, while requests of it use or wait for one.
-        self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._callers = FairQueue(CALLER_CONNECTIONS, waiting=MAX_WAITING)
+        # By the id of an account, while operations of it use or wait for a place.
+        self._accounts: WeakValueDictionary[str, FairQueue] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncSession]:
+    async def reading(self, caller_id: str | None = None) -> AsyncIterator[AsyncSession]:
         """A session that only reads. Each statement sees the latest committed rows, and no transaction has to end.
 
-        Raises `ServiceUnavailable` after `TRANSACTION_SECONDS`.
+        Raises `ServiceUnavailable` after `TRANSACTION_SECONDS`, which include the wait for a connection.
         """
-        async with deadline(), self._reading_sessions() as session:
+        async with deadline(), self._place(caller_id), self._reading_sessions() as session:
             yield session
 
     @asynccontextmanager
     async def transaction(self, caller_id: str | None = None) -> AsyncIterator[AsyncSession]:
         """A session that is committed at the end of the block, or rolled back on an exception.
 
-        `caller_id` is the account of the request's access token. Its requests wait for each other before they take a
-        connection: those that wait for the account's row would otherwise hold all of them.
         A `Problem` with `commits_transaction` is committed, too. Raises `ServiceUnavailable` after
         `TRANSACTION_SECONDS`, which include the wait for a connection.
         """
@@ -131,7 +162,11 @@ class Database:
         if caller_id is None:
             yield
             return
-        async with self._places.setdefault(caller_id, asyncio.Semaphore(CONNECTIONS_PER_ACCOUNT)):
+        account = self._accounts.get(caller_id)
+        if account is None:
+            self._accounts[caller_id] = account = FairQueue(CONNECTIONS_PER_ACCOUNT, waiting=MAX_WAITING)
+        requester = _requester.get()
+        async with account.place(requester.session_id), self._callers.place(requester.network):
             yield
 
 
@@ -143,10 +178,12 @@ async def _commit(session: AsyncSession) -> None:
 
 @asynccontextmanager
 async def deadline() -> AsyncIterator[None]:
-    """Raises `ServiceUnavailable` if the block takes longer than `TRANSACTION_SECONDS`."""
+    """Raises `ServiceUnavailable` if the block takes longer than `TRANSACTION_SECONDS`, or too many others wait."""
     try:
         async with asyncio.timeout(TRANSACTION_SECONDS) as timeout:
             yield
+    except QueueFull as error:
+        raise ServiceUnavailable("Too many other requests wait for the database.") from error
     except TimeoutError as error:
         if not timeout.expired():
             raise

@@ -4,6 +4,7 @@ import asyncio
 import bisect
 import contextlib
 import itertools
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -74,3 +75,31 @@ class RankedQueue:
                 first.set_result(None)
                 return
         self._admitted -= 1
+
+
+class FairQueue:
+    """Admits as many operations at a time as it has `places`: of those that wait, the clients with the fewest go first.
+
+    At most `waiting` wait. A client is anything with a name, such as a network or a session.
+    """
+
+    def __init__(self, places: int, *, waiting: int) -> None:
+        self._queue = RankedQueue(places, waiting=waiting)
+        self._operations: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        """How many operations are admitted or wait."""
+        return self._operations.total()
+
+    @asynccontextmanager
+    async def place(self, client: str) -> AsyncIterator[None]:
+        """Wait for a place and hold it for the length of the block. Raises `QueueFull`."""
+        rank = self._operations[client]
+        self._operations[client] += 1
+        try:
+            async with self._queue.place(rank):
+                yield
+        finally:
+            self._operations[client] -= 1
+            if not self._operations[client]:
+                del self._operations[client]

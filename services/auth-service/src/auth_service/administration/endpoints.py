@@ -121,7 +121,7 @@ async def delete_user(
 )
 async def read_audit_trail(
     *,
-    _caller: CallerMayReadAudit,
+    caller: CallerMayReadAudit,
     request: Request,
     response: Response,
     database: DatabaseDep,
@@ -133,7 +133,7 @@ async def read_audit_trail(
     before_id: BeforeId,
     limit: PageSize = 50,
 ) -> Page[AuditEntry]:
-    async with database.reading() as session:
+    async with database.reading(caller.user.id) as session:
         found = await AuditRepository(session).list_newest(
             event=event,
             user_id=user,

@@ -81,7 +81,7 @@ class AdministrationService:
         Raises `UserNotFound`, `ReauthenticationRequired`, `TooManyRequests`, `LastAdmin`, and `InvalidToken` if the
         actor was demoted in the meantime.
         """
-        verified_hash, present = None, await self._present(user_id)
+        verified_hash, present = None, await self._present(user_id, actor)
         if is_sensitive := _is_sensitive(_changed_fields(change, present)):
             verified_hash = await self.reauthenticator.verify(actor, change.current_password, client)
         async with self.database.transaction(actor.id) as session:
@@ -131,7 +131,7 @@ class AdministrationService:
 
         Raises `UserNotFound`, `ReauthenticationRequired`, `TooManyRequests`, `LastAdmin`, `InvalidToken` as `change`.
         """
-        present = await self._present(user_id)
+        present = await self._present(user_id, actor)
         verified_hash = await self.reauthenticator.verify(actor, password, client)
         async with self.database.transaction(actor.id) as session:
             users = UserRepository(session)
@@ -142,8 +142,8 @@ class AdministrationService:
             await self.usernames.delete(session, user)
             await self.audit.record(session, Event.USER_DELETED, client, user_id=user_id, actor_id=actor.id)
 
-    async def _present(self, user_id: str) -> User:
-        async with self.database.reading() as session:
+    async def _present(self, user_id: str, actor: User) -> User:
+        async with self.database.reading(actor.id) as session:
             user = await UserRepository(session).get_by_id(user_id)
         if user is None:
             raise UserNotFound

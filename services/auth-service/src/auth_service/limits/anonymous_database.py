@@ -1,19 +1,13 @@
 """The database for requests without a valid access token."""
 
-from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.client_info import ClientInfo
-from auth_service.database import Database, deadline
-from auth_service.limits.ranked_queue import QueueFull, RankedQueue
-from service_kit.problems import ServiceUnavailable
-
-# Of the 10 connections of each pool.
-CONNECTIONS = 7
-_MAX_WAITING = 1000
+from auth_service.database import ANONYMOUS_CONNECTIONS, MAX_WAITING, Database, deadline
+from auth_service.ranked_queue import FairQueue
 
 
 class AnonymousDatabase:
@@ -23,35 +17,18 @@ class AnonymousDatabase:
     connection, those of the networks with the fewest at a time go first.
     """
 
-    def __init__(self, database: Database, *, connections: int = CONNECTIONS) -> None:
+    def __init__(self, database: Database, *, connections: int = ANONYMOUS_CONNECTIONS) -> None:
         self._database = database
-        self._queue = RankedQueue(connections, waiting=_MAX_WAITING)
-        self._operations: Counter[str] = Counter()
+        self._queue = FairQueue(connections, waiting=MAX_WAITING)
 
     @asynccontextmanager
     async def reading(self, client: ClientInfo) -> AsyncIterator[AsyncSession]:
         """As `Database.reading`. Its time includes the wait for a connection."""
-        async with deadline(), self._place(client), self._database.reading() as session:
+        async with deadline(), self._queue.place(client.network), self._database.reading() as session:
             yield session
 
     @asynccontextmanager
     async def transaction(self, client: ClientInfo) -> AsyncIterator[AsyncSession]:
         """As `Database.transaction`. Its time includes the wait for a connection."""
-        async with deadline(), self._place(client), self._database.transaction() as session:
+        async with deadline(), self._queue.place(client.network), self._database.transaction() as session:
             yield session
-
-    @asynccontextmanager
-    async def _place(self, client: ClientInfo) -> AsyncIterator[None]:
-        rank = self._operations[client.network]
-        self._operations[client.network] += 1
-        try:
-            async with AsyncExitStack() as stack:
-                try:
-                    await stack.enter_async_context(self._queue.place(rank))
-                except QueueFull as error:
-                    raise ServiceUnavailable("Too many users are logging in at the moment.") from error
-                yield
-        finally:
-            self._operations[client.network] -= 1
-            if not self._operations[client.network]:
-                del self._operations[client.network]

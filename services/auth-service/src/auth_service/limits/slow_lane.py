@@ -5,7 +5,7 @@ import math
 from collections.abc import Awaitable, Callable
 
 from auth_service.limits.budget import Budget
-from auth_service.limits.ranked_queue import QueueFull, RankedQueue
+from auth_service.ranked_queue import QueueFull, RankedQueue
 from service_kit.problems import TooManyRequests
 from service_kit.rate_limit import RateLimit
 

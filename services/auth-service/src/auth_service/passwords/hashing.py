@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from passlib.hash import argon2
 
-from auth_service.limits.ranked_queue import QueueFull, RankedQueue
+from auth_service.ranked_queue import QueueFull, RankedQueue
 from service_kit.problems import ServiceUnavailable
 
 # A longer queue per thread (about ten seconds) gets a 503 with Retry-After instead.

@@ -50,7 +50,7 @@ async def export_chunks(database: Database, profile: ExportedProfile) -> AsyncIt
     yield profile.model_dump_json().removesuffix("}")
     for name, read in (("sessions", sessions), ("audit_events", events)):
         yield f',"{name}":['
-        async for chunk in _items(database, read):
+        async for chunk in _items(database, user_id, read):
             yield chunk
         yield "]"
     yield "}"
@@ -62,11 +62,11 @@ class _Read(Protocol):
     ) -> Sequence[ExportedSession] | Sequence[AuditEntry]: ...
 
 
-async def _items(database: Database, read: _Read) -> AsyncIterator[str]:
+async def _items(database: Database, user_id: str, read: _Read) -> AsyncIterator[str]:
     """The items of a list, a page a chunk."""
     after_id, separator = "", ""
     while True:
-        async with database.reading() as session:
+        async with database.reading(user_id) as session:
             page = await read(session, after_id)
         if page:
             yield separator + ",".join(each.model_dump_json() for each in page)

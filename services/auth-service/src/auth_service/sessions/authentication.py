@@ -5,6 +5,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from auth_service.client_info import ClientInfoDep
+from auth_service.database import Requester, set_requester
 from auth_service.dependencies import DatabaseDep
 from auth_service.sessions.repository import SessionRepository
 from auth_service.users.models import User
@@ -28,7 +30,9 @@ class Caller:
     scopes: frozenset[Scope]
 
 
-async def optional_caller(request: Request, token: BearerToken, database: DatabaseDep) -> Caller | None:
+async def optional_caller(
+    request: Request, token: BearerToken, database: DatabaseDep, client: ClientInfoDep
+) -> Caller | None:
     """The caller, or None without an access token.
 
     Raises `InvalidToken`, immediately after the session or the account was ended.
@@ -37,7 +41,8 @@ async def optional_caller(request: Request, token: BearerToken, database: Databa
         return None
     verifier: TokenVerifier = request.app.state.token_verifier
     claims = await verifier.verify(token)
-    async with database.reading() as session:
+    set_requester(Requester(claims.sid, client.network))
+    async with database.reading(claims.sub) as session:
         user = await SessionRepository(session).get_with_user(claims.sid, claims.sub)
     if user is None or not user.accepts(claims):
         raise InvalidToken

@@ -90,7 +90,7 @@ async def log_out(
         # The access token is not checked: a client that was idle has an expired one.
         await sessions.end_by_refresh_token(body.refresh_token, client)
         return
-    caller = await optional_caller(request, token, database)
+    caller = await optional_caller(request, token, database, client)
     if caller is None:
         raise Unauthorized
     await sessions.end(caller.session_id, caller.user.id, client)
@@ -126,7 +126,7 @@ async def list_sessions(
     limit: PageSize = 100,
 ) -> Page[SessionSummary]:
     after = None if cursor is None else _position(cursor)
-    async with database.reading() as session:
+    async with database.reading(caller.user.id) as session:
         found = await SessionRepository(session).list_live(caller.user.id, clock(), limit=limit + 1, after=after)
     live, has_next = split_page(found, limit)
     next_cursor = encode_cursor(live[-1].last_used_at.isoformat(), live[-1].id) if has_next else None
