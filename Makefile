@@ -18,6 +18,8 @@ BENCH_ROUNDS ?= 3
 BENCH_TRIES ?= 1
 FAULTS ?= 200
 SEED ?= 1
+# single: one server of each kind. ha: three mongod and brokers, two MySQL servers and Connect workers.
+TOPOLOGY ?= single
 # One more than two processors: tests wait for much.
 TEST_PROCESSES ?= 3
 
@@ -101,8 +103,8 @@ bench: setup $(PEERS)/.complete ## Measure against baselines and peers (PART=aut
 	@$(BIN)/python -m benchmarks $(PART) --seconds $(BENCH_SECONDS) --rounds $(BENCH_ROUNDS) \
 	    --tries $(BENCH_TRIES)
 
-faults: setup ## Inject faults into a separate system and check that no data is lost (FAULTS=200, SEED=1)
-	@$(BIN)/python -m faults --faults $(FAULTS) --seed $(SEED)
+faults: setup ## Inject faults into a separate system and check that no data is lost (FAULTS=200, SEED=1, TOPOLOGY=ha: failovers)
+	@$(BIN)/python -m faults --faults $(FAULTS) --seed $(SEED) --topology $(TOPOLOGY)
 
 $(PEERS)/.complete: benchmarks/peers/requirements.lock
 	@echo "Installing the peers' Python packages into $(PEERS)"

@@ -11,14 +11,19 @@ from pathlib import Path
 
 from embedded_stack import Stack, StackError
 from embedded_stack.configuration import REPOSITORY
-from faults.catalogue import CATALOGUE, Fault
+from embedded_stack.topology import SINGLE
+from faults.catalogue import CATALOGUES, Fault
 from faults.controls import run_controls
 from faults.plan import plan
 from faults.report import Report, Round, table, write_report
-from faults.system import LOGS, fault_stack, system_of
+from faults.system import HIGHLY_AVAILABLE, LOGS, fault_stack, system_of
 from faults.trial import Trial
 
-RESULT = REPOSITORY / "results" / "faults.json"
+RESULTS = {
+    "single": REPOSITORY / "results" / "faults.json",
+    "ha": REPOSITORY / "results" / "faults-ha.json",
+}
+TOPOLOGIES = {"single": SINGLE, "ha": HIGHLY_AVAILABLE}
 WRITERS = 8
 
 
@@ -27,14 +32,14 @@ def main() -> None:
     # SIGTERM raises KeyboardInterrupt, as Ctrl-C does, so that the stack is stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with fault_stack(_print) as stack:
+        with fault_stack(_print, TOPOLOGIES[arguments.topology]) as stack:
             report = asyncio.run(_run(stack, arguments))
     except StackError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
     print(f"\n{table(report)}")
-    write_report(report, arguments.result)
+    write_report(report, arguments.result or RESULTS[arguments.topology])
     if violations := report.violations():
         print(f"\n{len(violations)} violations; the logs are in {LOGS}:", file=sys.stderr)
         for violation in violations:
@@ -44,7 +49,7 @@ def main() -> None:
 
 async def _run(stack: Stack, arguments: argparse.Namespace) -> Report:
     rng = random.Random(arguments.seed)
-    chosen = _chosen(arguments.only)
+    chosen = _chosen(arguments)
     began = time.monotonic()
     async with system_of(stack) as system:
         trial = Trial.begin(system, rng, _print, writers=WRITERS, rate=arguments.rate)
@@ -93,8 +98,9 @@ async def _rounds(trial: Trial, planned: Sequence[Sequence[Fault]], rng: random.
     return rounds
 
 
-def _chosen(only: Sequence[str] | None) -> list[Fault]:
-    return [fault for fault in CATALOGUE if only is None or any(part in fault.name for part in only)]
+def _chosen(arguments: argparse.Namespace) -> list[Fault]:
+    catalogue, only = CATALOGUES[arguments.topology], arguments.only
+    return [fault for fault in catalogue if only is None or any(part in fault.name for part in only)]
 
 
 def _print(line: str) -> None:
@@ -103,7 +109,18 @@ def _print(line: str) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
-    parser.add_argument("--faults", type=int, default=200, help="number of faults (%(default)s)")
+    parser.add_argument(
+        "--faults",
+        type=int,
+        default=200,
+        help="number of faults (%(default)s)",
+    )
+    parser.add_argument(
+        "--topology",
+        choices=tuple(TOPOLOGIES),
+        default="single",
+        help="single: one server of each kind; ha: several, whose members are lost (%(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=1, help="seed of the random choices (%(default)s)")
     parser.add_argument(
         "--only", metavar="NAME", action="append", help="only faults whose name contains NAME; repeatable"
@@ -111,14 +128,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=30.0, help="writes per second (%(default)g)")
     parser.add_argument("--no-controls", dest="controls", action="store_false", help="skip the negative controls")
     parser.add_argument("--list", action="store_true", help="list the faults and exit")
-    parser.add_argument("--result", type=Path, default=RESULT, help="JSON report (results/faults.json)")
+    parser.add_argument("--result", type=Path, help="JSON report (results/faults.json, results/faults-ha.json)")
     arguments = parser.parse_args()
     if arguments.list:
-        print("\n".join(fault.name for fault in CATALOGUE))
+        print("\n".join(fault.name for fault in CATALOGUES[arguments.topology]))
         sys.exit(0)
     if arguments.faults < 1 or arguments.rate <= 0:
         parser.error("--faults must be at least 1, --rate greater than 0")
-    if not _chosen(arguments.only):
+    if not _chosen(arguments):
         parser.error(f"no fault name contains {' or '.join(arguments.only)}; --list prints the names")
     return arguments
 

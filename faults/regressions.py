@@ -3,8 +3,9 @@
 A row's version is its time of creation and, if it can change, a field that grows with each change. After a delete the
 same key may return, but only as a row that was created later.
 
-The order of two changes of MongoDB that are less than a minute apart can't be proved, so the sync applies both: while
-Kafka Connect repeats itself, a row may go back for a moment. Such steps are counted, and are no regressions.
+The order of two changes of MongoDB that are less than a minute apart can't be proved, nor that of two transactions that
+were committed on different MySQL servers, so the sync applies both: while Kafka Connect repeats itself, a row may go
+back for a moment. Such steps are counted, and are no regressions.
 """
 
 from dataclasses import dataclass, field
@@ -81,8 +82,8 @@ class _Newest:
 
 
 def _is_in_doubt(position: LogPosition | None, newest: LogPosition | None) -> bool:
-    """Are both of one log, and is neither provably older?"""
-    if position is None or newest is None or position.generation != newest.generation:
+    """Have both a place in a log, and is neither provably older?"""
+    if position is None or newest is None:
         return False
     return not position.precedes(newest) and not newest.precedes(position)
 

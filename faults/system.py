@@ -5,11 +5,13 @@ import enum
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 
 from embedded_stack import Stack, temporary_stack
 from embedded_stack.configuration import REPOSITORY
+from embedded_stack.topology import SINGLE, Topology
 from faults.databases import Databases
 from faults.expected_state import ExpectedState
 from faults.sync_processes import Counts, SecondMember
@@ -21,6 +23,9 @@ from sync_service.routes.config import Route
 from sync_service.routes.loader import default_routes_file, load_routes
 
 LOGS = REPOSITORY / ".stack-faults" / "log"
+# Three mongod, of which the third one's clock is 20 s behind, a MySQL primary with a replica, three brokers with
+# replication factor 3 and min.insync.replicas=2, two Connect workers.
+HIGHLY_AVAILABLE = Topology(mysql=2, mongo=3, kafka=3, connect=2, clock_offsets=((3, -20),))
 # The sync's default: a member without a heartbeat for longer loses its partitions.
 SESSION_TIMEOUT_MS = 6000
 
@@ -100,15 +105,15 @@ async def system_of(stack: Stack) -> AsyncIterator[System]:
 
 
 @contextmanager
-def fault_stack(progress: Callable[[str], None]) -> Iterator[Stack]:
-    """Run a whole stack. Its logs stay in `.stack-faults/log`. `progress` gets the lines of the start only."""
+def fault_stack(progress: Callable[[str], None], topology: Topology = SINGLE, logs: Path = LOGS) -> Iterator[Stack]:
+    """Run a whole stack. Its logs stay in `logs`. `progress` gets the lines of the start only."""
     starting = True
 
     def report(line: str) -> None:
         if starting:
             progress(line)
 
-    with temporary_stack("tandem-faults-", logs=LOGS, progress=report) as stack:
+    with temporary_stack("tandem-faults-", logs=logs, progress=report, topology=topology) as stack:
         stack.components["sync"].environment.base.update(VARIABLES)
         stack.start()
         starting = False

@@ -1,7 +1,8 @@
 """The targets' own logs: every state of every row of a copy, in order.
 
-MySQL's binary log holds whole rows. MongoDB's change stream does so once the collection stores post-images. Each read
-starts where the last one ended, so no background reader has to keep up.
+MySQL's binary log holds whole rows, and GTIDs find the place in it on each server. MongoDB's change stream holds whole
+documents once the collection stores post-images. Each read starts where the last one ended, so no background reader has
+to keep up.
 """
 
 import logging
@@ -12,6 +13,8 @@ from uuid import uuid4
 import pymysql
 from pymongo.errors import PyMongoError
 from pymysqlreplication import BinLogStreamReader
+from pymysqlreplication.event import GtidEvent, RotateEvent
+from pymysqlreplication.gtid import Gtid, GtidSet
 from pymysqlreplication.row_event import DeleteRowsEvent, UpdateRowsEvent, WriteRowsEvent
 
 from faults.databases import Databases
@@ -25,7 +28,6 @@ logging.getLogger("pymysqlreplication").setLevel(logging.ERROR)
 
 _MARKERS = "fault_marks"
 _SERVER_ID = 77_000_001
-_FIRST_POSITION = 4
 _ATTEMPTS = 5
 
 
@@ -35,8 +37,8 @@ class MysqlLog:
         self._routes = {f"{route.target.name}_copy": route for route in routes if route.target.store == "mysql"}
         self._regressions = regressions
         self._columns = {table: self._columns_of(table) for table in self._routes}
-        (status,) = databases.query("SHOW BINARY LOG STATUS")
-        self._file, self._position = status["File"], status["Position"]
+        (executed,) = databases.query("SELECT @@GLOBAL.gtid_executed AS gtids")
+        self._read = GtidSet(executed["gtids"])
 
     def _columns_of(self, table: str) -> dict[str, int]:
         """Return the index of each column: the log has no names."""
@@ -48,41 +50,32 @@ class MysqlLog:
         return {row["name"]: row["place"] - 1 for row in rows}
 
     def read(self) -> None:
-        """Read up to the current end of the log."""
-        while self._read_file():
-            pass
-
-    def _read_file(self) -> bool:
-        """Read one file. Return whether another file follows.
-
-        A restarted server assigns new table ids, so each file needs a new reader: one that reads across a crash would
-        use the old ids.
-        """
+        """Read all transactions up to the current end of the log that were not read before, on whatever server."""
         reader = BinLogStreamReader(
             connection_settings={**self._databases.mysql_address, "connect_timeout": 5},
             pymysql_wrapper=_connect,
             server_id=_SERVER_ID,
-            log_file=self._file,
-            log_pos=self._position,
-            resume_stream=True,
+            auto_position=str(self._read),
             only_schemas=["tweets"],
             only_tables=list(self._routes),
-            only_events=[WriteRowsEvent, UpdateRowsEvent, DeleteRowsEvent],
+            only_events=[RotateEvent, GtidEvent, WriteRowsEvent, UpdateRowsEvent, DeleteRowsEvent],
             enable_logging=False,
         )
         try:
             for event in reader:
-                if reader.log_file != self._file:
-                    self._file, self._position = reader.log_file, _FIRST_POSITION
-                    return True
+                if isinstance(event, RotateEvent):
+                    # A restarted server assigns new table ids, and writes no rotation after a crash.
+                    reader.table_map.clear()
+                    continue
+                if isinstance(event, GtidEvent):
+                    self._read += Gtid(event.gtid)
+                    continue
                 place = f"{reader.log_file}:{reader.log_pos}"
                 for change in event.rows:
                     image = change["after_values"] if isinstance(event, UpdateRowsEvent) else change["values"]
                     self._observe(event.table, image, place, gone=isinstance(event, DeleteRowsEvent))
-            self._file, self._position = reader.log_file, reader.log_pos
         finally:
             reader.close()
-        return False
 
     def _observe(self, table: str, image: Mapping[str, Any], place: str, *, gone: bool) -> None:
         route, columns, values = self._routes[table], self._columns[table], list(image.values())

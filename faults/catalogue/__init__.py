@@ -11,6 +11,17 @@ from faults.catalogue.databases import (
     KillBeforeWrite,
     LockHeld,
 )
+from faults.catalogue.failover import (
+    BrokerKilled,
+    ControllerKilled,
+    MongoPrimaryKilled,
+    MysqlPrimaryKilled,
+    PrimaryBehind,
+    Promotion,
+    StepDown,
+    TwoBrokersKilled,
+    WorkerKilled,
+)
 from faults.catalogue.processes import (
     Down,
     Kill,
@@ -68,4 +79,24 @@ CATALOGUE: tuple[Fault, ...] = (
     NewSnapshot("mongodb-tweets"),
 )
 
-__all__ = ["CATALOGUE", "Fault"]
+# The faults of a topology with several members, and those of the sync and its records.
+FAILOVERS: tuple[Fault, ...] = (
+    StepDown(),
+    PrimaryBehind(),
+    MongoPrimaryKilled(),
+    Promotion(),
+    MysqlPrimaryKilled(),
+    BrokerKilled(),
+    ControllerKilled(),
+    TwoBrokersKilled(),
+    WorkerKilled(),
+    Kill("sync", 2),
+    KillBeforeWrite(),
+    KillInRebalance(),
+    StaleEvents(),
+    TailReplayed(),
+)
+
+CATALOGUES = {"single": CATALOGUE, "ha": FAILOVERS}
+
+__all__ = ["CATALOGUE", "CATALOGUES", "FAILOVERS", "Fault"]

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from embedded_stack import Stack, StackError, cli
-from embedded_stack.configuration import PORT_OFFSETS, PORTS, RESERVATION, reserved_port_offset
+from embedded_stack.configuration import MEMBER_PORTS, PORT_OFFSETS, PORTS, RESERVATION, reserved_port_offset
 from embedded_stack.fetch.cache import entry
 from support.stack_commands import StackCommands
 
@@ -48,7 +48,9 @@ def test_port_in_use_is_named_with_its_component(tmp_path: Path, offset: int) ->
 
 
 def test_port_offsets_share_no_port_and_avoid_ephemeral_ports() -> None:
-    ports = [port + offset for offset in PORT_OFFSETS for port in (RESERVATION, *PORTS.values())]
+    ports = [
+        port + offset for offset in PORT_OFFSETS for port in (RESERVATION, *PORTS.values(), *MEMBER_PORTS.values())
+    ]
     assert len(PORT_OFFSETS) > 10
     assert len(set(ports)) == len(ports)
     assert max(ports) < int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])

@@ -5,18 +5,33 @@ from pathlib import Path
 import pytest
 
 from embedded_stack import Stack, StackConfiguration, StackError
-from embedded_stack.components import COMPONENTS
+from embedded_stack.configuration import MEMBER_PORTS, PORTS
 from embedded_stack.credentials import Credentials, write_private
 from embedded_stack.fetch.cache import entry
 from embedded_stack.fetch.debian import mirror
 from embedded_stack.log_lines import LogFollower, notable
+from embedded_stack.topology import SINGLE, Topology
+
+REPLICATED = Topology(mysql=2, mongo=3, kafka=3, connect=2)
 
 
-def test_components_are_listed_after_their_dependencies() -> None:
+@pytest.mark.parametrize("topology", [SINGLE, REPLICATED], ids=["single", "replicated"])
+def test_components_are_listed_after_their_dependencies(tmp_path: Path, topology: Topology) -> None:
     seen: set[str] = set()
-    for component in COMPONENTS:
+    for name, component in Stack(StackConfiguration(state_dir=tmp_path), topology=topology).components.items():
         assert set(component.depends_on) <= seen
-        seen.add(component.name)
+        seen.add(name)
+
+
+def test_topology_has_further_members_with_ports_of_their_own(tmp_path: Path) -> None:
+    stack = Stack(StackConfiguration(state_dir=tmp_path, port_offset=500), topology=REPLICATED)
+    further = {"mysql-1", "mysql-2", "mongo-2", "mongo-3", "kafka-2", "kafka-3", "connect-2"}
+    assert stack.components.keys() - Stack(StackConfiguration(state_dir=tmp_path)).components.keys() == further
+    ports = [port for component in stack.components.values() for port in component.ports]
+    assert sorted(ports) == sorted([*PORTS, *MEMBER_PORTS])
+    assert stack.addresses["KAFKA_BOOTSTRAP_SERVERS"] == "127.0.0.1:19592,127.0.0.1:19594,127.0.0.1:19596"
+    hosts = "127.0.0.1:27617,127.0.0.1:27618,127.0.0.1:27620"
+    assert stack.addresses["MONGODB_URL"] == f"mongodb://{hosts}/tweets?replicaSet=rs0"
 
 
 @pytest.mark.parametrize(

@@ -32,11 +32,24 @@ PORTS = {
     "mail-smtp": 11025,
     "gateway-internal": 18080,
 }
+# The further members of a topology (`topology.py`): member 2 of `kafka` has `kafka-2`.
+MEMBER_PORTS = {
+    "mysql-1": 13307,
+    "mysql-2": 13308,
+    "mongo-2": 27118,
+    "mongo-3": 27120,
+    "kafka-2": 19094,
+    "kafka-controller-2": 19095,
+    "kafka-3": 19096,
+    "kafka-controller-3": 19097,
+    "connect-2": 18084,
+}
+_ALL_PORTS = {**PORTS, **MEMBER_PORTS}
 # A program that has chosen a port offset holds this port.
 RESERVATION = 8000
 # The offsets to choose from; no two have a port in common. Linux uses the ports from 32768 on for outgoing connections,
 # so that a component's port could be taken before the component starts.
-PORT_OFFSETS = range(1000, 32768 - max(PORTS.values()), 251)
+PORT_OFFSETS = range(1000, 32768 - max(_ALL_PORTS.values()), 251)
 _INFRASTRUCTURE = ("mysql", "mongo", "kafka", "connect")
 _DEFAULT_STATE = REPOSITORY / ".stack"
 
@@ -145,7 +158,7 @@ class StackConfiguration(KafkaSecurity, RecordSettings):
         return KafkaSecurity.model_construct() if self.outside_kafka is None else self
 
     def port(self, name: str) -> int:
-        return PORTS[name] + self.port_offset
+        return _ALL_PORTS[name] + self.port_offset
 
     def data(self, name: str) -> Path:
         """The folder `.stack/data/NAME`. It is created if it is missing, readable only by its owner."""
@@ -198,7 +211,7 @@ def port_is_free(port: int) -> bool:
 def free_port_offset() -> int:
     """An offset of `PORT_OFFSETS` at which every port of a stack is free. Raises `StackError`."""
     for offset in random.sample(PORT_OFFSETS, len(PORT_OFFSETS)):
-        if all(port_is_free(port + offset) for port in (RESERVATION, *PORTS.values())):
+        if all(port_is_free(port + offset) for port in (RESERVATION, *_ALL_PORTS.values())):
             return offset
     raise StackError(f"None of the {len(PORT_OFFSETS)} port offsets has all its ports free: stop other stacks.")
 

@@ -24,7 +24,7 @@ MAX_LOG_BYTES = 20 * 1024 * 1024
 _TAIL_BYTES = 64 * 1024
 # Lines of a Java stack trace. There can be more of them than a tail has lines, which would hide the exception itself.
 _STACK_FRAME = re.compile(r"\s+(at [\w.$/<>@-]+\(.*|\.\.\. \d+ (more|common frames omitted))$")
-_COMPONENT_LOG = re.compile(r"(?P<file>/.+/log/(?P<component>[a-z]+)\.log)(\.1)?(?P<removed> \(deleted\))?")
+_COMPONENT_LOG = re.compile(r"(?P<file>/.+/log/(?P<component>[a-z]+(-\d)?)\.log)(\.1)?(?P<removed> \(deleted\))?")
 _POLL_SECONDS = 0.05
 _PAUSE_POLL_SECONDS = 0.001
 _PAUSE_SECONDS = 10

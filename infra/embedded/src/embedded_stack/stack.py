@@ -11,14 +11,15 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import SecretStr
 
-from embedded_stack.components import COMPONENTS, Component, Environment
-from embedded_stack.components.base import LOOPBACK, NotReadyError
+from embedded_stack.components import Component, Environment, components_of
+from embedded_stack.components.base import LOOPBACK, NotReadyError, numbered
 from embedded_stack.configuration import StackConfiguration, command, port_offset_file, port_offset_used
 from embedded_stack.credentials import Credentials, write_private
 from embedded_stack.disk_space import disk_is_full
 from embedded_stack.errors import StackError, StartCancelledError
 from embedded_stack.ports import require_free_ports
 from embedded_stack.process import ComponentProcess
+from embedded_stack.topology import SINGLE, Topology
 
 _READINESS_POLL_SECONDS = 0.1
 
@@ -32,18 +33,24 @@ def silent(_line: str) -> None:
 class Stack:
     """All components with one state folder.
 
-    Components are named `mysql mongo kafka mail connect registrar sync auth tweet gateway`. The pid files say which
-    ones run, so two `Stack` objects of one state folder control the same processes.
+    Components are named `mysql mongo kafka mail connect registrar sync auth tweet gateway`; a `topology` can have
+    further members of them. The pid files say which ones run, so two `Stack` objects of one state folder control the
+    same processes.
     """
 
-    def __init__(self, configuration: StackConfiguration | None = None, progress: Progress = silent) -> None:
+    def __init__(
+        self,
+        configuration: StackConfiguration | None = None,
+        progress: Progress = silent,
+        topology: Topology = SINGLE,
+    ) -> None:
         self.configuration = configuration or StackConfiguration()
         self._progress = progress
         state = self.configuration.state
         credentials = Credentials.load_or_create(state / "credentials.json")
-        self.addresses = _addresses(self.configuration, credentials)
-        environment = Environment(self.configuration, credentials, self.addresses, _base_environment())
-        self.components: dict[str, Component] = {kind.name: kind(environment) for kind in COMPONENTS}
+        self.addresses = _addresses(self.configuration, credentials, topology)
+        environment = Environment(self.configuration, credentials, self.addresses, _base_environment(), topology)
+        self.components: dict[str, Component] = {each.name: each for each in components_of(environment)}
         self.processes = {name: ComponentProcess(name, state) for name in self.components}
         self._cancelled = threading.Event()
         self.is_fetching = False
@@ -338,9 +345,12 @@ def _text(secret: SecretStr | None) -> str | None:
     return None if secret is None else secret.get_secret_value()
 
 
-def _addresses(configuration: StackConfiguration, credentials: Credentials) -> dict[str, str]:
+def _addresses(configuration: StackConfiguration, credentials: Credentials, topology: Topology) -> dict[str, str]:
     def url(name: str, scheme: str = "http") -> str:
         return f"{scheme}://{LOOPBACK}:{configuration.port(name)}"
+
+    def servers(name: str, members: int) -> str:
+        return ",".join(f"{LOOPBACK}:{configuration.port(numbered(name, each))}" for each in range(1, members + 1))
 
     root = _text(configuration.mysql_root_url) or (
         f"mysql://root:{quote(credentials.mysql_root, safe='')}@{LOOPBACK}:{configuration.port('mysql')}/"
@@ -357,12 +367,12 @@ def _addresses(configuration: StackConfiguration, credentials: Credentials) -> d
         "SYNC_URL": url("sync"),
         "REGISTRAR_URL": url("registrar"),
         "CONNECT_URL": configuration.outside_connect or url("connect"),
-        "KAFKA_BOOTSTRAP_SERVERS": configuration.outside_kafka or f"{LOOPBACK}:{configuration.port('kafka')}",
+        "KAFKA_BOOTSTRAP_SERVERS": configuration.outside_kafka or servers("kafka", topology.kafka),
         "MYSQL_ROOT_URL": root,
         "MYSQL_URL": account("auth_service", credentials.mysql_auth_service, "auth"),
         "SYNC_MYSQL_URL": account("sync_service", credentials.mysql_sync_service, "tweets"),
         "MONGODB_URL": _text(configuration.outside_mongodb)
-        or f"mongodb://{LOOPBACK}:{configuration.port('mongo')}/tweets?replicaSet=rs0",
+        or f"mongodb://{servers('mongo', topology.mongo)}/tweets?replicaSet=rs0",
         # Not an address, but what it takes to run auth-service's commands on this stack.
         "AUTH_KEY_ENCRYPTION_SECRET": credentials.key_encryption,
         "MAIL_URL": url("mail-http"),

@@ -9,6 +9,7 @@ from typing import Any
 
 from embedded_stack.configuration import StackConfiguration, reserved_port_offset
 from embedded_stack.stack import Progress, Stack, silent
+from embedded_stack.topology import SINGLE, Topology
 from service_kit.kafka_settings import KafkaSecurity, KafkaSettings
 
 
@@ -20,6 +21,7 @@ def temporary_stack(
     progress: Progress = silent,
     kafka: KafkaSettings | None = None,
     exactly_once: bool = False,
+    topology: Topology = SINGLE,
 ) -> Iterator[Stack]:
     """A stack on free ports, in a temporary folder whose name starts with `prefix`. Nothing is started yet.
 
@@ -38,7 +40,7 @@ def temporary_stack(
         configuration = StackConfiguration(
             state_dir=state, port_offset=offset, connect_exactly_once=exactly_once, **outside
         )
-        stack = Stack(configuration, progress=progress)
+        stack = Stack(configuration, progress=progress, topology=topology)
         try:
             yield stack
         finally:

@@ -7,19 +7,30 @@ from embedded_stack.components.kafka import Kafka
 from embedded_stack.components.mail import Mail
 from embedded_stack.components.mongo import Mongo
 from embedded_stack.components.mysql import MySQL
+from embedded_stack.components.mysql_pair import MySQLAddress, MySQLMember
 from embedded_stack.components.services import AuthService, Registrar, SyncService, TweetService
 
-COMPONENTS: tuple[type[Component], ...] = (
-    MySQL,
-    Mongo,
-    Kafka,
-    Mail,
-    Connect,
-    Registrar,
-    SyncService,
-    AuthService,
-    TweetService,
-    Gateway,
-)
+_SERVICES: tuple[type[Component], ...] = (Registrar, SyncService, AuthService, TweetService, Gateway)
 
-__all__ = ["COMPONENTS", "Component", "Environment"]
+
+def components_of(environment: Environment) -> list[Component]:
+    """The components of the topology."""
+    topology = environment.topology
+    return [
+        *_mysql(environment),
+        *Mongo.cluster(environment, topology.mongo),
+        *Kafka.cluster(environment, topology.kafka),
+        Mail(environment),
+        *Connect.cluster(environment, topology.connect),
+        *(service(environment) for service in _SERVICES),
+    ]
+
+
+def _mysql(environment: Environment) -> list[Component]:
+    if environment.topology.mysql == 1:
+        return [MySQL(environment)]
+    members = MySQLMember(environment, 1), MySQLMember(environment, 2)
+    return [*members, MySQLAddress(environment, members)]
+
+
+__all__ = ["Component", "Environment", "components_of"]

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from embedded_stack.configuration import StackConfiguration
 from embedded_stack.credentials import Credentials
 from embedded_stack.process import Command
+from embedded_stack.topology import SINGLE, Topology
 
 LOOPBACK = "127.0.0.1"
 
@@ -26,6 +27,7 @@ class Environment:
     credentials: Credentials
     addresses: dict[str, str]
     base: dict[str, str]
+    topology: Topology = SINGLE
 
     def data(self, name: str) -> Path:
         return self.configuration.data(name)
@@ -43,16 +45,29 @@ class Component(ABC):
 
     An error that `is_ready` raises means "not ready yet". `deadline` is the maximum time until it is ready, `grace` the
     time to end after SIGTERM, both in seconds.
+
+    A component can be one of the members of a cluster. Member 1 has the plain name, depends on the others, and sets the
+    cluster up. Names and ports of the others end with their number: `kafka-2`.
     """
 
-    name: ClassVar[str]
-    depends_on: ClassVar[tuple[str, ...]] = ()
-    ports: ClassVar[tuple[str, ...]] = ()
+    name: str
+    depends_on: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
     deadline: ClassVar[float] = 60
     grace: ClassVar[float] = 15
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, member: int = 1) -> None:
         self.environment = environment
+        self.member = member
+        self.name = numbered(self.name, member)
+        self.ports = tuple(numbered(port, member) for port in self.ports)
+
+    @classmethod
+    def cluster(cls, environment: Environment, members: int) -> "list[Component]":
+        """All members, each after those that it depends on."""
+        first, others = cls(environment), [cls(environment, number) for number in range(2, members + 1)]
+        first.depends_on = (*(each.name for each in others), *first.depends_on)
+        return [*others, first]
 
     def check(self) -> None:
         """Check the configuration before anything is started. Raises `StackError`."""
@@ -92,6 +107,11 @@ class Component(ABC):
     def address(self) -> str:
         """Its addresses, for messages."""
         return " ".join(f"{LOOPBACK}:{self.environment.port(port)}" for port in self.ports)
+
+
+def numbered(name: str, member: int) -> str:
+    """The name of a component or port of this member of a cluster."""
+    return name if member == 1 else f"{name}-{member}"
 
 
 class NotReadyError(Exception):

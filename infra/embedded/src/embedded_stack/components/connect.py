@@ -40,7 +40,7 @@ class Connect(JavaComponent):
             + template.substitute(
                 KAFKA_BOOTSTRAP_SERVERS=escaped_property(self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"]),
                 CONNECT_HOST=LOOPBACK,
-                CONNECT_PORT=str(self.environment.port("connect")),
+                CONNECT_PORT=str(self._port),
                 CONNECT_PLUGIN_PATH=escaped_property(str(self._plugins)),
             )
             + properties_file({EXACTLY_ONCE: "enabled"} if self.environment.configuration.connect_exactly_once else {})
@@ -55,7 +55,11 @@ class Connect(JavaComponent):
         return Command(self.java(*arguments), self.variables)
 
     def is_ready(self) -> bool:
-        return responds_ok(f"{self.environment.addresses['CONNECT_URL']}/connectors")
+        return responds_ok(f"http://{LOOPBACK}:{self._port}/connectors")
+
+    @property
+    def _port(self) -> int:
+        return self.environment.port(self.ports[0])
 
     def _link_plugins(self) -> None:
         """Link the jars into the plugin path, in which each folder is one plugin."""
@@ -66,8 +70,8 @@ class Connect(JavaComponent):
 
     @property
     def _plugins(self) -> Path:
-        return self.environment.data("connect") / "plugins"
+        return self.environment.data(self.name) / "plugins"
 
     @property
     def _worker_properties(self) -> Path:
-        return self.environment.data("connect") / "worker.properties"
+        return self.environment.data(self.name) / "worker.properties"

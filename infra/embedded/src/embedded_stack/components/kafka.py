@@ -1,4 +1,4 @@
-"""Apache Kafka in KRaft mode: broker and controller in one process, with durable data."""
+"""Apache Kafka in KRaft mode: each process is a broker and a controller, with durable data."""
 
 import asyncio
 import base64
@@ -7,8 +7,10 @@ import shutil
 import string
 import subprocess
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
+from embedded_stack.components.base import LOOPBACK, numbered
 from embedded_stack.components.java import LOGGING_OPTION, JavaComponent
 from embedded_stack.components.services import registrar_environment, routes_file, script
 from embedded_stack.configuration import REPOSITORY
@@ -33,18 +35,23 @@ class Kafka(JavaComponent):
         return self.environment.configuration.outside_kafka
 
     def prepare(self) -> None:
+        topology = self.environment.topology
         template = string.Template((CONFIGURATION / "server.properties").read_text())
         self._properties.write_text(
             template.substitute(
-                KAFKA_PORT=self.environment.port("kafka"),
-                KAFKA_CONTROLLER_PORT=self.environment.port("kafka-controller"),
+                KAFKA_NODE_ID=self.member,
+                KAFKA_PORT=self._port,
+                KAFKA_CONTROLLER_PORT=self.environment.port(self.ports[1]),
+                KAFKA_VOTERS=",".join(self._voters()),
+                KAFKA_REPLICAS=topology.kafka,
+                KAFKA_MIN_ISR=topology.min_insync_replicas,
                 KAFKA_LOG_DIRS=escaped_property(str(self._logs)),
             )
         )
         if not self._is_formatted():
             if (self.environment.configuration.state / "log" / "sync.log").exists():
                 print(
-                    f"kafka      has no data, although the stack ran before: {_WITHOUT_DATA}",
+                    f"{self.name:<10} has no data, although the stack ran before: {_WITHOUT_DATA}",
                     flush=True,
                 )
             shutil.rmtree(self._logs, ignore_errors=True)
@@ -74,6 +81,9 @@ class Kafka(JavaComponent):
         return True
 
     def after_ready(self) -> None:
+        """Create the topics, when all brokers are ready."""
+        if self.member > 1:
+            return
         done = subprocess.run(
             [script("registrar"), "topics"],
             env=registrar_environment(self.environment),
@@ -88,9 +98,13 @@ class Kafka(JavaComponent):
         return TOPICS.read_bytes() + routes_file(self.environment).read_bytes()
 
     def _format(self, *options: str) -> None:
-        """Format the log folder with a new cluster id. Tests add users by `options`."""
+        """Format the log folder. Tests add users by `options`.
+
+        All brokers of a stack have the same cluster id, so it is derived from the state folder.
+        """
+        identity = uuid.uuid5(uuid.NAMESPACE_URL, self.environment.configuration.state.as_uri())
         # Kafka's text form of a UUID. A leading dash would be parsed as an option.
-        cluster = "T" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
+        cluster = "T" + base64.urlsafe_b64encode(identity.bytes).decode().rstrip("=")[1:]
         arguments = ("format", "--cluster-id", cluster, "--config", str(self._properties))
         command = self.java("-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", *arguments, *options)
         done = subprocess.run(command, env=self.variables, capture_output=True, text=True, check=False)
@@ -102,13 +116,21 @@ class Kafka(JavaComponent):
 
         # While the broker starts, aiokafka would log each failed connection as an error.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-        kafka = KafkaClients(self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"])
+        kafka = KafkaClients(f"{LOOPBACK}:{self._port}")
         async with kafka.started(kafka.admin(request_timeout_ms=2000)):
             pass
 
+    def _voters(self) -> Iterator[str]:
+        for number in range(1, self.environment.topology.kafka + 1):
+            yield f"{number}@{LOOPBACK}:{self.environment.port(numbered('kafka-controller', number))}"
+
+    @property
+    def _port(self) -> int:
+        return self.environment.port(self.ports[0])
+
     @property
     def _folder(self) -> Path:
-        return self.environment.data("kafka")
+        return self.environment.data(self.name)
 
     @property
     def _logs(self) -> Path:

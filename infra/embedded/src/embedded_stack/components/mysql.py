@@ -1,22 +1,19 @@
 """MySQL: a `mysqld` 8.0.30 or newer on PATH, or Debian sid's 9.7."""
 
-import asyncio
 import os
 import re
 import shutil
-import string
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from embedded_stack.components.base import LOOPBACK, Component, MySQLAccount, without_account
+from embedded_stack.components.mysql_accounts import ACCOUNTS, create_accounts, execute
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.errors import StackError
 from embedded_stack.fetch.debian import MYSQL, debian_prefix, is_debian_like
 from embedded_stack.process import Command
 
-ACCOUNTS = REPOSITORY / "infra" / "mysql" / "accounts.sql"
 SETTINGS = REPOSITORY / "infra" / "mysql" / "tandem.cnf"
 
 
@@ -45,15 +42,12 @@ def mysqld_on_path() -> str | None:
     return program if is_new and "MariaDB" not in version else None
 
 
-class MySQL(Component):
-    name = "mysql"
-    ports = ("mysql",)
+class MySQLServer(Component):
+    """A server. `options` are added to its command line."""
+
     deadline = 90
     grace = 30
-
-    @property
-    def outside(self) -> str | None:
-        return without_account(self.environment.configuration.mysql_root_url)
+    options: tuple[str, ...] = ()
 
     def fetch(self) -> None:
         if mysqld_on_path() is None:
@@ -82,17 +76,18 @@ class MySQL(Component):
             raise StackError(f"MySQL can't initialize its data folder: {done.stderr.strip().splitlines()[-1]}")
 
     def command(self) -> Command:
-        port = self.environment.port("mysql")
         init_file = self._folder / "root.sql"
         init_file.touch(mode=0o600)
+        # Each server of a pair sets its own password, so that no transaction of a replica is its own.
         init_file.write_text(
+            "SET sql_log_bin = 0;\n"
             f"ALTER USER 'root'@'localhost' IDENTIFIED BY '{self.environment.credentials.mysql_root}';\n"
         )
         return Command(
             [
                 *self._server(),
                 f"--datadir={self._data}",
-                f"--port={port}",
+                f"--port={self._port}",
                 f"--bind-address={LOOPBACK}",
                 f"--socket={self._socket}",
                 f"--pid-file={self._folder / 'mysqld.pid'}",
@@ -101,49 +96,31 @@ class MySQL(Component):
                 "--secure-file-priv=",
                 "--innodb-buffer-pool-size=256M",
                 *_SMALL_PERFORMANCE_SCHEMA,
+                *self.options,
             ],
             self.environment.base,
         )
 
     def is_ready(self) -> bool:
-        asyncio.run(self._execute(["SELECT 1"]))
+        execute(self.root, ["SELECT 1"])
         return True
 
-    def after_ready(self) -> None:
-        """Create schemas and least-privilege accounts from the file that the container runs at its first start."""
-        credentials = self.environment.credentials
-        script = string.Template(ACCOUNTS.read_text()).substitute(
-            MYSQL_AUTH_PASSWORD=credentials.mysql_auth_service,
-            MYSQL_SYNC_PASSWORD=credentials.mysql_sync_service,
-            MYSQL_DEBEZIUM_PASSWORD=credentials.mysql_debezium,
-        )
-        script = re.sub(r"^--.*$", "", script, flags=re.MULTILINE)
-        # Otherwise a warning is printed for everything that exists.
-        quiet = "SET sql_notes = 0, max_error_count = 0"
-        asyncio.run(self._execute([quiet, *(part for part in script.split(";") if part.strip())]))
+    @property
+    def root(self) -> MySQLAccount:
+        return MySQLAccount(LOOPBACK, self._port, "root", self.environment.credentials.mysql_root)
 
-    def after_ready_inputs(self) -> bytes:
-        return ACCOUNTS.read_bytes()
-
-    async def _execute(self, statements: list[str]) -> None:
-        import asyncmy  # noqa: PLC0415 - a supervisor has no use for it and runs for long
-
-        account = MySQLAccount.parse(self.environment.addresses["MYSQL_ROOT_URL"])
-        connection: Any = await asyncmy.connect(
-            host=account.host, port=account.port, user=account.user, password=account.password, connect_timeout=3
-        )
-        async with connection, connection.cursor() as cursor:
-            for statement in statements:
-                await cursor.execute(statement)
+    @property
+    def _port(self) -> int:
+        return self.environment.port(self.ports[0])
 
     @property
     def _socket(self) -> Path:
         # A socket's path is limited to 107 bytes; the state folder's path may be longer.
-        return Path(tempfile.gettempdir()) / f"tandem-mysql-{self.environment.port('mysql')}.sock"
+        return Path(tempfile.gettempdir()) / f"tandem-mysql-{self._port}.sock"
 
     @property
     def _folder(self) -> Path:
-        return self.environment.data("mysql")
+        return self.environment.data(self.name)
 
     @property
     def _data(self) -> Path:
@@ -166,3 +143,20 @@ class MySQL(Component):
         # MySQL refuses to run as root without this option.
         user = ["--user=root"] if os.geteuid() == 0 else []
         return [*program, f"--defaults-file={SETTINGS}", *share, *user]
+
+
+class MySQL(MySQLServer):
+    """The only server of a stack."""
+
+    name = "mysql"
+    ports = ("mysql",)
+
+    @property
+    def outside(self) -> str | None:
+        return without_account(self.environment.configuration.mysql_root_url)
+
+    def after_ready(self) -> None:
+        create_accounts(self.environment)
+
+    def after_ready_inputs(self) -> bytes:
+        return ACCOUNTS.read_bytes()

@@ -32,13 +32,23 @@ class DebianPackages:
 
     name: str
     title: str
-    packages: tuple[str, ...]
+    packages: tuple[str, ...] = ()
     without_dependencies: tuple[str, ...] = ()
+    suite: str = SUITE
 
 
 MYSQL = DebianPackages(name=f"debian-{SUITE}", title="MySQL from Debian (60 MB)", packages=("mysql-server-core",))
 NGINX = DebianPackages(
     name=f"debian-{SUITE}-nginx", title="nginx from Debian (10 MB)", packages=("nginx", "libnginx-mod-stream")
+)
+
+
+# A library that programs of the host load, so it is that of a release whose libc is old enough for all hosts.
+FAKETIME = DebianPackages(
+    name="debian-bookworm-faketime",
+    title="libfaketime from Debian (40 kB)",
+    without_dependencies=("libfaketime",),
+    suite="bookworm",
 )
 
 
@@ -75,7 +85,7 @@ def _fill(contents: DebianPackages, draft: Path) -> None:
         folder.mkdir(parents=True)
     (state / "status").touch()
     sources_list = state / "sources.list"
-    sources_list.write_text(f"deb [signed-by={KEYRING}] {mirror()} {SUITE} main\n")
+    sources_list.write_text(f"deb [signed-by={KEYRING}] {mirror()} {contents.suite} main\n")
     options = [
         f"Dir::Etc::sourcelist={sources_list}",
         "Dir::Etc::sourceparts=-",

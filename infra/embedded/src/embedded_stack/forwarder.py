@@ -1,0 +1,74 @@
+"""Forwards TCP connections to a port of this machine: `python -m embedded_stack.forwarder PORT FILE`.
+
+The file has the port of the target. When it changes, all connections are closed and new ones go to the new target, as
+if an address had been moved to another server.
+"""
+
+import asyncio
+import contextlib
+import sys
+from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+_POLL_SECONDS = 0.05
+_CHUNK_BYTES = 64 * 1024
+
+
+class Forwarder:
+    def __init__(self, target: Path) -> None:
+        self._file = target
+        self._target = target.read_text()
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def serve(self, port: int) -> None:
+        """Forward until it is cancelled."""
+        server = await asyncio.start_server(self._accept, LOOPBACK, port)
+        async with server:
+            while True:
+                await asyncio.sleep(_POLL_SECONDS)
+                if (target := self._file.read_text()) != self._target:
+                    self._target = target
+                    for connection in self._connections:
+                        connection.cancel()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        forwarding = asyncio.ensure_future(self._forward(reader, writer))
+        self._connections.add(forwarding)
+        # Cancelled: the address has moved. An `OSError`: the target or the client is gone.
+        await asyncio.wait([forwarding])
+        self._connections.discard(forwarding)
+        # A reset: the client learns immediately that the server is gone.
+        writer.transport.abort()
+        if not forwarding.cancelled() and (error := forwarding.exception()) and not isinstance(error, OSError):
+            raise error
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        to_reader, to_writer = await asyncio.open_connection(LOOPBACK, int(self._target))
+        try:
+            copies = {asyncio.ensure_future(_copy(reader, to_writer)), asyncio.ensure_future(_copy(to_reader, writer))}
+            try:
+                await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for copy in copies:
+                    copy.cancel()
+                await asyncio.gather(*copies, return_exceptions=True)
+            with contextlib.suppress(OSError):
+                await writer.drain()
+        finally:
+            to_writer.transport.abort()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while chunk := await reader.read(_CHUNK_BYTES):
+        writer.write(chunk)
+        await writer.drain()
+
+
+def main() -> None:
+    port, target = sys.argv[1:]
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(Forwarder(Path(target)).serve(int(port)))
+
+
+if __name__ == "__main__":
+    main()
