@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from faults.catalogue import CATALOGUE, Fault
+from faults.catalogue import CATALOGUE, CATALOGUES, Fault
 from faults.catalogue.records import is_change_event
 from faults.controls import detect
 from faults.expected_state import ExpectedState
@@ -24,8 +24,10 @@ from sync_service.debezium.errors import InvalidEvent
 from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.routes.mapping import map_fields, map_key
 from sync_service.sinks.mongodb.source import MongodbSource
+from sync_service.sinks.mysql.source import MysqlSource
 
 ROUTES = {route.name: route for route in load_routes(default_routes_file())}
+SERVER_UUID = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
@@ -38,16 +40,17 @@ def test_only_change_events_are_replayed_and_poisoned(value: bytes) -> None:
     assert not is_change_event(replace(event, headers={MARKER: b"m"}))
 
 
-def test_plan_is_reproducible_and_has_every_fault() -> None:
+@pytest.mark.parametrize("catalogue", CATALOGUES.values(), ids=CATALOGUES)
+def test_plan_is_reproducible_and_has_every_fault(catalogue: Sequence[Fault]) -> None:
     def names(seed: int) -> list[list[str]]:
-        return [[fault.name for fault in faults] for faults in plan(CATALOGUE, 200, random.Random(seed))]
+        return [[fault.name for fault in faults] for faults in plan(catalogue, 200, random.Random(seed))]
 
     rounds = names(7)
     assert rounds == names(7) != names(8)
     assert sum(map(len, rounds)) == 200
-    assert {name for faults in rounds for name in faults} == {fault.name for fault in CATALOGUE}
+    assert {name for faults in rounds for name in faults} == {fault.name for fault in catalogue}
     assert max(map(len, rounds)) <= MAX_FAULTS_PER_ROUND
-    alone = {fault.name for fault in CATALOGUE if fault.exclusive}
+    alone = {fault.name for fault in catalogue if fault.exclusive}
     assert alone
     assert all(len(faults) == 1 for faults in rounds if alone & set(faults))
 
@@ -109,6 +112,18 @@ def test_step_back_within_the_difference_of_clocks_is_no_regression(
     for version, ts_ms in ((2, later_ms), (1, earlier_ms)):
         position = MongodbSource(name="cdc.mongo", ts_ms=ts_ms).position
         detector.observe("tweets", "1", (1, version), "somewhere", position)
+    assert (len(detector.found), detector.unprovable) == found
+
+
+@pytest.mark.parametrize(("server_id", "found"), [(1, (1, 0)), (2, (0, 1))], ids=["one server", "two servers"])
+def test_step_back_to_a_transaction_of_another_server_has_no_provable_order(
+    server_id: int, found: tuple[int, int]
+) -> None:
+    """A replica that was promoted continues with numbers of its own."""
+    detector = RegressionDetector()
+    for version, number, server in ((2, 9, 1), (1, 8, server_id)):
+        source = MysqlSource(name="cdc.mysql", ts_ms=number, server_id=server, gtid=f"{SERVER_UUID}:{number}")
+        detector.observe("users", "1", (1, version), "somewhere", source.position)
     assert (len(detector.found), detector.unprovable) == found
 
 

@@ -15,15 +15,21 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class Forwarder:
+    """`port` is where it listens, once `listening` is set."""
+
     def __init__(self, target: Path) -> None:
+        self.port = 0
+        self.listening = asyncio.Event()
         self._file = target
         self._target = target.read_text()
         self._connections: set[asyncio.Task[None]] = set()
 
     async def serve(self, port: int) -> None:
-        """Forward until it is cancelled."""
+        """Forward until it is cancelled. Port 0: any free one."""
         server = await asyncio.start_server(self._accept, LOOPBACK, port)
         async with server:
+            self.port = server.sockets[0].getsockname()[1]
+            self.listening.set()
             while True:
                 await asyncio.sleep(_POLL_SECONDS)
                 if (target := self._file.read_text()) != self._target:
@@ -37,7 +43,6 @@ class Forwarder:
         # Cancelled: the address has moved. An `OSError`: the target or the client is gone.
         await asyncio.wait([forwarding])
         self._connections.discard(forwarding)
-        # A reset: the client learns immediately that the server is gone.
         writer.transport.abort()
         if not forwarding.cancelled() and (error := forwarding.exception()) and not isinstance(error, OSError):
             raise error

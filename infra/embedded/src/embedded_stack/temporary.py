@@ -44,6 +44,10 @@ def temporary_stack(
         try:
             yield stack
         finally:
+            if topology != SINGLE:
+                # The last members of a cluster would wait for those that have stopped, and the data is deleted anyway.
+                for name in reversed(stack.components):
+                    stack.kill(name)
             stack.stop()
             if logs is not None:
                 shutil.rmtree(logs, ignore_errors=True)
