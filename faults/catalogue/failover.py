@@ -135,13 +135,16 @@ def _address(system: System) -> MySQLAddress:
     return address
 
 
-def _switch(address: MySQLAddress) -> None:
-    """Promote the replica without loss: the primary takes no more writes, and the replica has them all."""
+def _switch(address: MySQLAddress, *, keeps_connections: bool) -> None:
+    """Promote the replica without loss: the primary takes no more writes, and the replica has them all.
+
+    Connections to the former primary end, or they stay, as when a name leads to another server.
+    """
     old, new = address.primary, address.other
     old.execute("SET GLOBAL super_read_only = ON")
     new.wait_until(lambda: not new.lacks(old.gtids()), "execute all transactions")
     new.become_primary()
-    address.point_to(new)
+    address.point_to(new, keeps_connections=keeps_connections)
     old.follow(new)
 
 
@@ -153,10 +156,11 @@ class Promotion(Fault):
 
     async def inject(self, system: System, rng: random.Random) -> float:
         address = _address(system)
-        await asyncio.to_thread(_switch, address)
+        keeps = rng.random() < 0.5
+        await asyncio.to_thread(_switch, address, keeps_connections=keeps)
         await random_pause(rng, 2, 5)
         switched = now()
-        await asyncio.to_thread(_switch, address)
+        await asyncio.to_thread(_switch, address, keeps_connections=not keeps)
         return switched
 
 

@@ -1,7 +1,7 @@
 """Forwards TCP connections to a port of this machine: `python -m embedded_stack.forwarder PORT FILE`.
 
-The file has the port of the target. When it changes, all connections are closed and new ones go to the new target, as
-if an address had been moved to another server.
+The file has the port of the target, and `close` or `keep`: what becomes of open connections when the target changes.
+They end when an IP address moves to another server. When a name leads to another server, they stay.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ class Forwarder:
         self.port = 0
         self.listening = asyncio.Event()
         self._file = target
-        self._target = target.read_text()
+        self._target = _read(target)[0]
         self._connections: set[asyncio.Task[None]] = set()
 
     async def serve(self, port: int) -> None:
@@ -32,9 +32,10 @@ class Forwarder:
             self.listening.set()
             while True:
                 await asyncio.sleep(_POLL_SECONDS)
-                if (target := self._file.read_text()) != self._target:
+                target, closes = _read(self._file)
+                if target != self._target:
                     self._target = target
-                    for connection in self._connections:
+                    for connection in self._connections if closes else ():
                         connection.cancel()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -48,7 +49,7 @@ class Forwarder:
             raise error
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        to_reader, to_writer = await asyncio.open_connection(LOOPBACK, int(self._target))
+        to_reader, to_writer = await asyncio.open_connection(LOOPBACK, self._target)
         try:
             copies = {asyncio.ensure_future(_copy(reader, to_writer)), asyncio.ensure_future(_copy(to_reader, writer))}
             try:
@@ -61,6 +62,12 @@ class Forwarder:
                 await writer.drain()
         finally:
             to_writer.transport.abort()
+
+
+def _read(file: Path) -> tuple[int, bool]:
+    """The port of the target, and whether connections to the former one are closed."""
+    port, connections = file.read_text().split()
+    return int(port), connections == "close"
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -10,7 +10,7 @@ from alembic import command
 from alembic.config import Config
 from pydantic import AfterValidator, SecretStr
 from sqlalchemy import Connection, NullPool, event, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -30,10 +30,17 @@ _SQL_MODE = (
 _UNAVAILABLE = frozenset({1040, 1053, 1077, 1079, 1203, 1927, 2002, 2003, 2005, 2006, 2013, 2055})
 
 
+# A server that takes no writes: it has become a replica.
+_READ_ONLY = frozenset({1290, 1836})
+
+
 def is_unavailable(error: DBAPIError) -> bool:
     """Whether the server is unavailable, so that a retry may succeed, rather than the statement invalid."""
-    code = error.orig.args[0] if error.orig and error.orig.args else None
-    return error.connection_invalidated or code in _UNAVAILABLE
+    return error.connection_invalidated or _code(error.orig) in _UNAVAILABLE
+
+
+def _code(error: BaseException | None) -> object:
+    return error.args[0] if error and error.args else None
 
 
 def _check(address: SecretStr) -> SecretStr:
@@ -66,6 +73,7 @@ def create_engine(
 ) -> AsyncEngine:
     """An engine with sessions in UTC and in MySQL's default mode. Connections are checked before use.
 
+    A server that takes no writes any more ends all its connections: after a failover the address leads to another one.
     If a task is cancelled during a statement, such as by a deadline, the server ends the statement and its transaction.
     With `autocommit` each statement is its own transaction, which saves the round trips of BEGIN and COMMIT.
     With `counts_changed` the affected rows are the changed ones, not the matched ones.
@@ -92,8 +100,14 @@ def create_engine(
         isolation_level="AUTOCOMMIT" if autocommit else "READ COMMITTED",
         pool_reset_on_return=None if autocommit else "rollback",
     )
+    event.listen(engine.sync_engine, "handle_error", _disconnect_if_read_only)
     event.listen(engine.sync_engine, "invalidate", _Killer(address))
     return engine
+
+
+def _disconnect_if_read_only(context: ExceptionContext) -> None:
+    if _code(context.original_exception) in _READ_ONLY:
+        context.is_disconnect = True
 
 
 class _Killer:

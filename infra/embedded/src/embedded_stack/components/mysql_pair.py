@@ -110,7 +110,7 @@ class MySQLAddress(Component):
 
     @property
     def primary(self) -> MySQLMember:
-        target = self._target.read_text() if self._target.exists() else ""
+        target = self._target.read_text().split()[0] if self._target.exists() else ""
         return next((each for each in self._members if str(self._port_of(each)) == target), self._members[0])
 
     @property
@@ -143,10 +143,10 @@ class MySQLAddress(Component):
     def after_ready_inputs(self) -> bytes:
         return ACCOUNTS.read_bytes()
 
-    def point_to(self, member: MySQLMember) -> None:
-        """Close all connections, and forward new ones to this server."""
+    def point_to(self, member: MySQLMember, *, keeps_connections: bool = False) -> None:
+        """Forward new connections to this server, and close the others, unless they shall stay."""
         draft = self._target.with_suffix(".draft")
-        draft.write_text(str(self._port_of(member)))
+        draft.write_text(f"{self._port_of(member)} {'keep' if keeps_connections else 'close'}")
         draft.replace(self._target)
 
     def _port_of(self, member: MySQLMember) -> int:
