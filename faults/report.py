@@ -102,7 +102,7 @@ def percentile(values: Sequence[float], share: float) -> float | None:
 
 
 def table(report: Report) -> str:
-    row = "{:<32} {:>5} {:>8} {:>10} {:>5} {:>9} {:>9}"
+    row = "{:<43} {:>5} {:>8} {:>10} {:>5} {:>9} {:>9}"
     lines = [row.format("fault", "times", "events", "duplicates", "wrong", "p50 s", "p99 s")]
     for each in report.lines():
         times = ("-" if value is None else f"{value:.2f}" for value in (each.p50, each.p99))
