@@ -1,5 +1,6 @@
 """Variations of attacks on addresses that two accounts use: no link that undoes a change is ever blocked."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing, suppress
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.client_info import INTERNAL
 from auth_service.database import Database, new_id
@@ -25,7 +27,8 @@ from auth_service.users.models import Credential, User
 from auth_service.users.problems import EmailTaken
 from auth_service.users.repository import UserRepository
 from service_kit.metrics import new_registry
-from support.auth_app import AdjustableClock
+from support.auth_app import AdjustableClock, lock_waits
+from support.polling import eventually
 
 # A move of a history: what happens, which of two accounts does it, and a number of an address or of hours.
 Move = tuple[str, int, int]
@@ -90,27 +93,33 @@ class World:
         for what, account, number in history:
             with suppress(EmailTaken):
                 await getattr(self, what)(account, number)
-            async with self.database.reading() as session:
-                conflicts = await session.scalar(CONFLICTS, {"now": self.clock().replace(tzinfo=None)})
-            assert not conflicts, (history, what, account)
+            assert not await self.conflicts(), (history, what, account)
+
+    async def conflicts(self) -> int:
+        async with self.database.reading() as session:
+            return int(await session.scalar(CONFLICTS, {"now": self.clock().replace(tzinfo=None)}) or 0)
 
     async def register(self, account: int, address: int) -> None:
-        if account in self.accounts:
-            return
+        if account not in self.accounts:
+            async with self.database.transaction() as session:
+                user_id = await self.create(session, address)
+            self.accounts[account] = user_id
+
+    async def create(self, session: AsyncSession, address: int) -> str:
+        """Store an account as a registration does. Returns its id."""
         now, user_id = self.clock(), new_id()
-        names = {"username": user_id[-20:], "name": "Ada", "email": self._email(address)}
+        names = {"username": user_id[-20:], "name": "Ada", "email": self.email(address)}
         credential = Credential(password_hash="")
         user = User(id=user_id, **names, created_at=now, updated_at=now, credential=credential)
-        async with self.database.transaction() as session:
-            await UserRepository(session).create(user)
-            await self.addresses.ensure_not_held(session, user)
-        self.accounts[account] = user_id
+        await UserRepository(session).create(user)
+        await self.addresses.ensure_not_held(session, user)
+        return user_id
 
     async def request(self, account: int, address: int) -> None:
         async with self.database.transaction() as session:
             user = await UserRepository(session).lock(self.accounts.get(account, ""))
             if user is not None:
-                await self.addresses.change(session, user, self._email(address))
+                await self.addresses.change(session, user, self.email(address))
 
     async def confirm(self, account: int, _: int) -> None:
         """With a link that was sent again: `outbox.writing` issues it like this."""
@@ -137,7 +146,7 @@ class World:
     async def wait(self, _: int, hours: int) -> None:
         self.clock.advance(hours=hours)
 
-    def _email(self, address: int) -> str:
+    def email(self, address: int) -> str:
         return f"{address}-{self.name}@example.org"
 
 
@@ -185,3 +194,53 @@ async def test_no_history_blocks_a_link_that_undoes_a_change(world: World, attac
         world.accounts, world.name = {}, new_id()
         world.tokens.clear()
         await world.play(history)
+
+
+async def test_link_that_is_renewed_when_it_expires_holds_its_address(world: World) -> None:
+    """The next link is not committed yet when the address is taken."""
+    await world.play([("register", 0, 0), ("request", 0, 1), ("confirm", 0, 0)])
+    world.clock.advance(hours=71, minutes=59, seconds=59)
+    async with world.database.transaction() as session:
+        user = await UserRepository(session).lock(world.accounts[0])
+        assert user is not None
+        await world.addresses.change(session, user, world.email(2))
+        world.clock.advance(seconds=2)
+        with pytest.raises(EmailTaken):
+            await world.register(1, 0)
+    assert not await world.conflicts()
+
+
+# A change is open from a time when its account could restore the address 0. Its confirmation sends another link there.
+OLD_CHANGE = ATTACKS[0][:6]
+
+
+async def test_address_is_not_taken_while_another_link_to_it_is_issued(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auth_service.database.TRANSACTION_SECONDS", 30)
+    await world.play(OLD_CHANGE)
+    async with world.database.transaction() as session:
+        user = await UserRepository(session).lock(world.accounts[0])
+        assert user is not None
+        assert await world.addresses.recall(session, user, world.email(0))
+        await OneTimeTokenRepository(session).issue(Purpose.UNDO_EMAIL, user, world.email(0), world.clock())
+        taking = asyncio.create_task(world.register(1, 0))
+        await eventually(lambda: lock_waits(world.database.engine, "users"))
+    with pytest.raises(EmailTaken):
+        await taking
+    assert not await world.conflicts()
+
+
+async def test_no_other_link_is_issued_while_its_address_is_taken(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auth_service.database.TRANSACTION_SECONDS", 30)
+    await world.play(OLD_CHANGE)
+    async with world.database.transaction() as session:
+        await world.create(session, 0)
+        confirming = asyncio.create_task(world.confirm(0, 0))
+        await eventually(lambda: lock_waits(world.database.engine, "users"))
+    with pytest.raises(EmailTaken):
+        await confirming
+    await world.confirm(0, 0)
+    assert not await world.conflicts()

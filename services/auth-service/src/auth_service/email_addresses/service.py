@@ -92,7 +92,7 @@ class EmailAddressService:
             elif is_new:
                 tokens = OneTimeTokenRepository(session)
                 await tokens.withdraw_all(user.id)
-                is_known = old == undo_email or await tokens.is_remembered(user.id, undo_email, self.clock())
+                is_known = old == undo_email or await self.recall(session, user, undo_email)
                 to = undo_email if is_known else protected
                 kind = MailKind.EMAIL_CHANGED_NOTICE
                 await self._notify(session, kind, user, old, to, is_confirmed=is_confirmed)
@@ -121,6 +121,22 @@ class EmailAddressService:
                 kind = MailKind.EMAIL_RESTORED_NOTICE
                 await self.outbox.put(session, kind, replaced, user=user, is_confirmed=is_confirmed)
             await self.audit.record(session, Event.USER_UPDATED, client, user_id=user.id, email_restored=True)
+
+    async def recall(self, session: AsyncSession, user: User, email: str) -> bool:
+        """Whether a locked user may get a link to an address whose links have expired. No other account takes it then.
+
+        The user has the address for a moment. So the unique index makes this transaction wait for another one that
+        takes the address, and another one wait for this: it calls `ensure_not_held` after that, and sees the link.
+        Raises `EmailTaken` if the other one was first; a repetition then returns False.
+        """
+        tokens, users = OneTimeTokenRepository(session), UserRepository(session)
+        if not await tokens.is_remembered(user.id, email, self.clock()):
+            return False
+        present = user.email
+        for each in (email, present):
+            user.email = each
+            await users.flush()
+        return await tokens.is_remembered(user.id, email, self.clock())
 
     async def ensure_not_held(self, session: AsyncSession, user: User) -> None:
         """Raises `EmailTaken` if another account gave up this user's address so recently that it may undo that.

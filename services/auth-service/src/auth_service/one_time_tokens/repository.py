@@ -14,6 +14,10 @@ from auth_service.users.models import User
 
 # Longer than a password waits to be hashed.
 _CLAIM = timedelta(seconds=30)
+# A token holds its address for this much longer than it is valid. Another transaction, which is not committed yet, may
+# have issued the next one while it was valid: this is longer than any transaction, and than the clocks of replicas
+# differ.
+_HOLD_AFTER_EXPIRY = timedelta(minutes=1)
 
 
 class OneTimeTokenRepository:
@@ -112,19 +116,21 @@ class OneTimeTokenRepository:
         return await self._session.scalar(query.limit(1)) is not None
 
     async def is_held(self, email: str, now: datetime, *, except_user_id: str) -> bool:
-        """Whether another user may still restore this address."""
+        """Whether another user may still restore this address, or could a minute ago."""
         query = select(OneTimeToken.user_id).where(
             OneTimeToken.purpose == Purpose.UNDO_EMAIL,
             OneTimeToken.email == email,
             OneTimeToken.user_id != except_user_id,
-            OneTimeToken.expires_at > now,
+            OneTimeToken.expires_at > now - _HOLD_AFTER_EXPIRY,
         )
         return await self._session.scalar(query.limit(1)) is not None
 
     async def held(self, email: str, now: datetime) -> OneTimeToken | None:
         """The last token that restores this address, and so holds it for its user."""
         query = select(OneTimeToken).where(
-            OneTimeToken.purpose == Purpose.UNDO_EMAIL, OneTimeToken.email == email, OneTimeToken.expires_at > now
+            OneTimeToken.purpose == Purpose.UNDO_EMAIL,
+            OneTimeToken.email == email,
+            OneTimeToken.expires_at > now - _HOLD_AFTER_EXPIRY,
         )
         newest: OneTimeToken | None = await self._session.scalar(
             query.order_by(OneTimeToken.expires_at.desc()).limit(1)
@@ -144,6 +150,6 @@ def _is_free(now: datetime) -> ColumnElement[bool]:
         other.purpose == Purpose.UNDO_EMAIL,
         other.email == OneTimeToken.email,
         other.user_id != OneTimeToken.user_id,
-        other.expires_at > now,
+        other.expires_at > now - _HOLD_AFTER_EXPIRY,
     )
     return ~is_taken & ~is_held
