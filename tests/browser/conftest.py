@@ -10,13 +10,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
-from sqlalchemy import text
 
 from browser.users import NewUser
 from browser.windows import Windows, watched_windows
-from e2e.users import User, found_by_others, register
+from e2e.copies import copies_of
+from e2e.users import User, found_by_others, registration
 from embedded_stack import Stack
-from service_kit.mysql import create_engine
 
 # A change goes through both stores before it is seen; the machine may be busy.
 expect.set_options(timeout=30_000)
@@ -57,23 +56,16 @@ async def new_user(running_stack: Stack) -> AsyncIterator[NewUser]:
     `client` has no token for the role, only a browser.
     """
     gateway = running_stack.addresses["GATEWAY_URL"]
-    engine = create_engine(running_stack.addresses["MYSQL_ROOT_URL"])
-    users = []
+    async with registration(gateway) as register, copies_of(running_stack) as copies:
 
-    async def make(role: str = "customer") -> User:
-        user = await register(gateway)
-        users.append(user)
-        if role != "customer":
-            async with engine.begin() as connection:
-                given = {"role": role, "id": user.id}
-                await connection.execute(text("UPDATE auth.users SET role = :role WHERE id = :id"), given)
-        await found_by_others(gateway, user.username)
-        return user
+        async def make(role: str = "customer") -> User:
+            user = await register()
+            if role != "customer":
+                await copies.execute("UPDATE auth.users SET role = :role WHERE id = :id", role=role, id=user.id)
+            await found_by_others(gateway, user.username)
+            return user
 
-    yield make
-    for user in users:
-        await user.client.aclose()
-    await engine.dispose()
+        yield make
 
 
 @pytest.fixture

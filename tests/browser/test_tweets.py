@@ -401,7 +401,7 @@ async def test_author_without_a_copy_is_shown_as_new(page: Page, user: User) -> 
 
 async def eventually_reads(page: Page, text: str) -> None:
     """Reload until the change has come through the sync."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not await page.locator("main").get_by_text(text).count():
             await page.reload()
             await page.locator("main h1").wait_for()

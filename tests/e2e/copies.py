@@ -41,6 +41,8 @@ class Copies:
 @asynccontextmanager
 async def copies_of(stack: Stack) -> AsyncIterator[Copies]:
     engine = create_engine(stack.addresses["MYSQL_ROOT_URL"])
-    with pymongo.MongoClient[Document](stack.addresses["MONGODB_URL"], tz_aware=True) as mongo:
-        yield Copies(engine, mongo)
-    await engine.dispose()
+    try:
+        with pymongo.MongoClient[Document](stack.addresses["MONGODB_URL"], tz_aware=True) as mongo:
+            yield Copies(engine, mongo)
+    finally:
+        await engine.dispose()

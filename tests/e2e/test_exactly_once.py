@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from e2e.copies import Copies, copies_of
-from e2e.users import register
+from e2e.users import Register, registration
 from embedded_stack import Stack, temporary_stack
 from support.polling import eventually
 from support.records import read_records
@@ -35,9 +35,17 @@ async def copies(exactly_once_stack: Stack) -> AsyncIterator[Copies]:
         yield copies
 
 
-async def test_crash_of_connect_repeats_no_event_and_loses_none(exactly_once_stack: Stack, copies: Copies) -> None:
+@pytest.fixture
+async def register(exactly_once_stack: Stack) -> AsyncIterator[Register]:
+    async with registration(exactly_once_stack.addresses["GATEWAY_URL"]) as register:
+        yield register
+
+
+async def test_crash_of_connect_repeats_no_event_and_loses_none(
+    exactly_once_stack: Stack, register: Register, copies: Copies
+) -> None:
     stack, stop = exactly_once_stack, asyncio.Event()
-    user = await register(stack.addresses["GATEWAY_URL"])
+    user = await register()
     tweets: list[str] = []
     renamed = 0
 
@@ -56,14 +64,16 @@ async def test_crash_of_connect_repeats_no_event_and_loses_none(exactly_once_sta
         found = await copies.user(user.id)
         return found and found["name"]
 
-    writing = asyncio.create_task(write_steadily())
-    for _ in range(KILLS):
-        before = len(tweets)
-        await eventually(written, lambda count, least=before + 30: count >= least, within=60)
-        stack.kill("connect")
-        await asyncio.to_thread(stack.start, "connect")
-    stop.set()
-    await writing
+    async with asyncio.TaskGroup() as writing:
+        writing.create_task(write_steadily())
+        try:
+            for _ in range(KILLS):
+                before = len(tweets)
+                await eventually(written, lambda count, least=before + 30: count >= least)
+                stack.kill("connect")
+                await asyncio.to_thread(stack.start, "connect")
+        finally:
+            stop.set()
     for tweet in tweets:
         await eventually(lambda wanted=tweet: copies.tweet(wanted), within=180)
     await eventually(name_of_the_copy, lambda name: name == f"{renamed}", within=180)
@@ -73,8 +83,7 @@ async def test_crash_of_connect_repeats_no_event_and_loses_none(exactly_once_sta
     }
     assert repeated == {topic: [] for topic in TOPICS}
     # The last offsets are transaction markers. They are no lag.
-    await eventually(lambda: lags(stack), lambda found: set(found.values()) == {0.0}, within=60)
-    await user.client.aclose()
+    await eventually(lambda: lags(stack), lambda found: set(found.values()) == {0.0})
 
 
 async def events(stack: Stack, topic: str) -> Counter[tuple[str, str, str]]:

@@ -44,7 +44,7 @@ async def test_imported_tweets_arrive_in_mysql_row_by_row(running_stack: Stack, 
     collection = copies.mongo.get_database("tweets").get_collection("tweets")
     expected = {str(each["_id"]): each for each in collection.find({"author_id": {"$regex": "^imported:"}})}
     assert len(expected) > RECORDS
-    rows = await eventually(lambda: imported_rows(copies), lambda rows: len(rows) >= len(expected), within=120)
+    rows = await eventually(lambda: imported_rows(copies), lambda rows: len(rows) >= len(expected))
 
     assert rows.keys() == expected.keys()
     for tweet_id, tweet in expected.items():

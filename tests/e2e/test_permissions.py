@@ -15,7 +15,7 @@ import pytest
 
 from docs.permissions import operations
 from e2e.copies import copies_of
-from e2e.users import User, found_by_others, register
+from e2e.users import User, found_by_others, registration
 from embedded_stack import Stack
 from support.polling import eventually
 from support.responses import problem, served
@@ -184,30 +184,30 @@ class Callers:
         body: Mapping[str, Any] | None = _INVALID_BODY if row.method in ("POST", "PATCH") else None
         if row.operation == "DELETE /v1/users/me" and caller in self.users:
             body = {"current_password": self.users[caller].password}
-        return await self.client.request(
-            row.method, self.url(row.service) + path, headers=headers, params=query, json=body
-        )
+        url = self.url(row.service) + path
+        return await served(lambda: self.client.request(row.method, url, headers=headers, params=query, json=body))
 
 
 @pytest.fixture(scope="module")
 async def callers(running_stack: Stack) -> AsyncIterator[Callers]:
     gateway = running_stack.addresses["GATEWAY_URL"]
-    admin, author = await register(gateway), await register(gateway)
-    async with copies_of(running_stack) as copies:
-        await copies.execute("UPDATE auth.users SET role = 'admin' WHERE id = :id", id=admin.id)
-    tweets = [(await author.tweet("a tweet"))["id"] for _ in range(2)]
-    await found_by_others(gateway, author.username)
-    nothing = "019ac2e4-6f1b-7c3e-9a52-0b7d8d3f4e21"
-    parameters = {
-        "tweet_id": tweets[0],
-        "username": author.username,
-        "user_id": author.id,
-        "session_id": nothing,
-        "reconciliation_id": nothing,
-        "letter_id": "0-99999999",
-        "name": "nowhere",
-    }
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with registration(gateway) as register, httpx.AsyncClient(timeout=60) as client:
+        admin, author = await register(), await register()
+        async with copies_of(running_stack) as copies:
+            await copies.execute("UPDATE auth.users SET role = 'admin' WHERE id = :id", id=admin.id)
+        tweets = [(await author.tweet("a tweet"))["id"] for _ in range(2)]
+        await found_by_others(gateway, author.username)
+        nothing = "019ac2e4-6f1b-7c3e-9a52-0b7d8d3f4e21"
+        parameters = {
+            "tweet_id": tweets[0],
+            "second_tweet_id": tweets[1],
+            "username": author.username,
+            "user_id": author.id,
+            "session_id": nothing,
+            "reconciliation_id": nothing,
+            "letter_id": "0-99999999",
+            "name": "nowhere",
+        }
         callers = Callers(running_stack, client, admin, parameters)
         for caller in CALLERS[1:]:
             await callers.sign_up(caller, "admin" if caller in ("deactivated", "deleted") else caller)
@@ -222,10 +222,7 @@ async def callers(running_stack: Stack) -> AsyncIterator[Callers]:
         for row in (Row("tweet", "GET", "/v1/timeline", ()), Row("sync", "GET", "/v1/counts", ())):
             for caller in ("deactivated", "deleted"):
                 await eventually(lambda: callers.ask(row, caller), lambda answer: answer.status_code == 401)  # noqa: B023 - called here
-        callers.parameters = {**parameters, "second_tweet_id": tweets[1]}
         yield callers
-    for user in (admin, author):
-        await user.client.aclose()
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.service} {row.operation}")

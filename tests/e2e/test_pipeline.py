@@ -10,19 +10,21 @@ from e2e.copies import Copies
 from e2e.users import User
 from embedded_stack import Stack
 from support.polling import eventually
+from support.responses import served
 
 
 @pytest.fixture
 async def worker(user: User, copies: Copies) -> httpx.AsyncClient:
     """A technical worker, logged in."""
     await copies.execute("UPDATE auth.users SET role = 'technical_worker' WHERE id = :id", id=user.id)
-    answer = await user.client.post("/api/auth/v1/login", json={"login": user.username, "password": user.password})
+    credentials = {"login": user.username, "password": user.password}
+    answer = await served(lambda: user.client.post("/api/auth/v1/login", json=credentials))
     user.client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
     return user.client
 
 
 async def read(worker: httpx.AsyncClient) -> dict[str, Any]:
-    answer = await worker.get("/api/sync/v1/pipeline")
+    answer = await served(lambda: worker.get("/api/sync/v1/pipeline"))
     assert answer.status_code == 200, answer.text
     pipeline: dict[str, Any] = answer.json()
     return pipeline
@@ -57,7 +59,8 @@ async def test_pipeline_shows_connectors_stop_and_resume(breakable_stack: Stack,
     unknown = await eventually(pipeline, lambda seen: "ConnectError" in str(seen["connectors"]["reason"]))
     assert unknown["connectors"]["items"] is None
     # What the routes do needs no registrar; a test before this one may have left a copy in doubt.
-    assert {route["state"] for route in unknown["routes"]} <= {"up to date", "catching up", "in doubt"}
+    states = {"up to date", "catching up", "in doubt"}
+    await eventually(pipeline, lambda seen: {route["state"] for route in seen["routes"]} <= states)
     await asyncio.to_thread(breakable_stack.start, "registrar")
     await eventually(pipeline, lambda seen: state_of(seen, "mysql-users") == ("RUNNING", None))
 
@@ -67,7 +70,7 @@ async def test_counts_of_both_stores_agree(worker: httpx.AsyncClient, user: User
     await eventually(lambda: copies.tweet(tweet["id"]))
 
     async def differences() -> dict[str, int | None]:
-        answer = await worker.get("/api/sync/v1/counts")
+        answer = await served(lambda: worker.get("/api/sync/v1/counts"))
         assert answer.status_code == 200, answer.text
         return {route["route"]: route["difference"] for route in answer.json()["routes"]}
 

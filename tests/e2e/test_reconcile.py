@@ -15,7 +15,6 @@ async def reconcile(stack: Stack, *arguments: str) -> tuple[int, dict[str, dict[
     addresses = stack.addresses
     code, output, errors = await run_command(
         *("sync-service", "reconcile", "--json", *arguments),
-        within=120,
         MYSQL_URL=addresses["SYNC_MYSQL_URL"],
         MONGODB_URL=addresses["MONGODB_URL"],
         KAFKA_BOOTSTRAP_SERVERS=addresses["KAFKA_BOOTSTRAP_SERVERS"],

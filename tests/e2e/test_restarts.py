@@ -6,21 +6,23 @@ import httpx
 import pytest
 
 from e2e.copies import Copies
-from e2e.users import User, register
+from e2e.users import Register, User
 from embedded_stack import Stack
 from support.polling import eventually
 from support.records import read_records
+from support.responses import served
 
 
-async def test_data_written_while_sync_is_down_arrives(breakable_stack: Stack, user: User, copies: Copies) -> None:
+async def test_data_written_while_sync_is_down_arrives(
+    breakable_stack: Stack, register: Register, user: User, copies: Copies
+) -> None:
     doomed = await user.tweet("to be deleted")
     await eventually(lambda: copies.tweet(doomed["id"]))
     breakable_stack.stop_one("sync")
 
     tweets = [await user.tweet(f"number {number}") for number in range(20)]
     await user.client.delete(f"/api/tweets/v1/tweets/{doomed['id']}")
-    newcomer = await register(breakable_stack.addresses["GATEWAY_URL"])
-    await newcomer.client.aclose()
+    newcomer = await register()
     assert await copies.tweet(tweets[0]["id"]) is None
     await asyncio.to_thread(breakable_stack.start, "sync")
 
@@ -49,14 +51,16 @@ async def test_killed_process_loses_nothing(breakable_stack: Stack, user: User, 
             await asyncio.sleep(0.02)
 
     stop = asyncio.Event()
-    writing = asyncio.create_task(write_steadily(stop))
-    await eventually(lambda: _length(acknowledged), lambda count: count >= 20)
-    breakable_stack.kill(service)
-    await asyncio.to_thread(breakable_stack.start, service)
-    count_after_restart = len(acknowledged)
-    await eventually(lambda: _length(acknowledged), lambda count: count >= count_after_restart + 20)
-    stop.set()
-    await writing
+    async with asyncio.TaskGroup() as writing:
+        writing.create_task(write_steadily(stop))
+        try:
+            await eventually(lambda: _length(acknowledged), lambda count: count >= 20)
+            breakable_stack.kill(service)
+            await asyncio.to_thread(breakable_stack.start, service)
+            count_after_restart = len(acknowledged)
+            await eventually(lambda: _length(acknowledged), lambda count: count >= count_after_restart + 20)
+        finally:
+            stop.set()
 
     for tweet_id in acknowledged:
         await eventually(lambda wanted=tweet_id: copies.tweet(wanted), within=180)
@@ -74,13 +78,12 @@ async def test_restarted_stack_keeps_everything(breakable_stack: Stack, user: Us
     await asyncio.to_thread(breakable_stack.start)
 
     assert (await user.client.get(f"/api/tweets/v1/tweets/{kept['id']}")).json()["text"] == "kept"
-    login = await user.client.post(
-        "/api/auth/v1/login", json={"login": user.username, "password": user.password, "remember_me": False}
-    )
+    credentials = {"login": user.username, "password": user.password, "remember_me": False}
+    login = await served(lambda: user.client.post("/api/auth/v1/login", json=credentials))
     assert login.status_code == 200, login.text
-    assert await copies.tweet(kept["id"]) is not None
+    await eventually(lambda: copies.tweet(kept["id"]), within=180)
     await eventually(lambda: copies.tweet(doomed["id"]), lambda row: row is None, within=180)
-    assert await copies.user(user.id) is not None
+    await eventually(lambda: copies.user(user.id), within=180)
     afterwards = await user.tweet("after the restart")
     await eventually(lambda: copies.tweet(afterwards["id"]), within=180)
     assert await _snapshot_reads(breakable_stack) == snapshot_reads

@@ -3,21 +3,19 @@
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator
+from contextlib import ExitStack
 
 import httpx
 import pytest
 
 from e2e.copies import Copies
-from e2e.users import User, register
+from e2e.users import Register, User, gateway_client
 from embedded_stack import Stack
 from embedded_stack.components.services import script
 from support.polling import eventually
-from support.responses import problem
+from support.responses import problem, served
 from support.sse import Listener
 
-# Less than the time between heartbeats.
-STREAM_DEADLINE = 10
 ME, TWEETS = "/api/auth/v1/users/me", "/api/tweets/v1/tweets"
 
 
@@ -33,7 +31,7 @@ async def refused(user: User) -> None:
 
 async def log_in(user: User, password: str | None = None) -> None:
     login = {"login": user.username, "password": password or user.password}
-    answer = await user.client.post("/api/auth/v1/login", json=login)
+    answer = await served(lambda: user.client.post("/api/auth/v1/login", json=login))
     assert answer.status_code == 200, answer.text
     user.client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
@@ -90,7 +88,7 @@ async def test_admin_created_on_the_command_line_deactivates_a_user_in_both_serv
     )
     await command.communicate(f"{password}\n".encode())
     assert command.returncode == 0
-    async with httpx.AsyncClient(base_url=running_stack.addresses["GATEWAY_URL"], timeout=20) as client:
+    async with gateway_client(running_stack.addresses["GATEWAY_URL"]) as client:
         admin = User("", username, password, client)
         await log_in(admin)
         deactivation = {"is_active": False, "current_password": password}
@@ -101,12 +99,11 @@ async def test_admin_created_on_the_command_line_deactivates_a_user_in_both_serv
 
 
 @pytest.fixture
-async def admin(running_stack: Stack, copies: Copies) -> AsyncIterator[User]:
-    admin = await register(running_stack.addresses["GATEWAY_URL"])
+async def admin(register: Register, copies: Copies) -> User:
+    admin = await register()
     await copies.execute("UPDATE auth.users SET role = 'admin' WHERE id = :id", id=admin.id)
     await log_in(admin)
-    yield admin
-    await admin.client.aclose()
+    return admin
 
 
 @pytest.mark.parametrize("way", ["demotion", "deactivation", "deletion", "logout-all", "logout"])
@@ -117,23 +114,26 @@ async def test_open_streams_end_with_the_token(user: User, admin: User, copies: 
     gateway, bearer = user.client.base_url, {"Authorization": user.client.headers["Authorization"]}
     # Without events.
     paths = (f"/api/tweets/v1/stream?author={user.username}", "/api/sync/v1/events?route=tweets")
-    streams = [await Listener.connect(gateway.host, gateway.port or 80, path, bearer) for path in paths]
-    assert [stream.status for stream in streams] == [200, 200]
-    account, password = f"/api/auth/v1/users/{user.id}", {"current_password": admin.password}
-    match way:
-        case "demotion":
-            answer = await admin.client.patch(account, json={"role": "customer"} | password)
-        case "deactivation":
-            answer = await admin.client.patch(account, json={"is_active": False} | password)
-        case "deletion":
-            answer = await admin.client.request("DELETE", account, json=password)
-        case _:
-            answer = await user.client.post(f"/api/auth/v1/{way}")
-    assert answer.is_success, answer.text
-    for stream in streams:
-        end = await stream.event(within=STREAM_DEADLINE)
-        assert (end.event, end.data["code"]) == ("end", "token-revoked")
-        stream.close()
+    with ExitStack() as opened:
+        streams = []
+        for path in paths:
+            streams.append(await Listener.connect(gateway.host, gateway.port or 80, path, bearer))
+            opened.callback(streams[-1].close)
+        assert [stream.status for stream in streams] == [200, 200]
+        account, password = f"/api/auth/v1/users/{user.id}", {"current_password": admin.password}
+        match way:
+            case "demotion":
+                answer = await admin.client.patch(account, json={"role": "customer"} | password)
+            case "deactivation":
+                answer = await admin.client.patch(account, json={"is_active": False} | password)
+            case "deletion":
+                answer = await admin.client.request("DELETE", account, json=password)
+            case _:
+                answer = await user.client.post(f"/api/auth/v1/{way}")
+        assert answer.is_success, answer.text
+        for stream in streams:
+            end = await stream.event()
+            assert (end.event, end.data["code"]) == ("end", "token-revoked")
 
 
 async def test_client_address_is_the_one_the_gateway_saw(user: User) -> None:

@@ -4,13 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import pymongo
 import pytest
 
-from e2e.copies import Copies, Document
-from e2e.users import register
+from e2e.copies import copies_of
+from e2e.users import registration
 from embedded_stack import Stack, temporary_stack
-from service_kit.mysql import create_engine
 from support.polling import eventually
 from support.secured_kafka import PASSWORD, secured_kafka
 
@@ -66,17 +64,11 @@ async def test_account_and_tweet_arrive_through_a_secured_broker(secured_stack: 
     async with httpx.AsyncClient(base_url=addresses["REGISTRAR_URL"]) as registrar:
         connectors = (await registrar.get("/v1/connectors")).json()
     assert {each["state"] for each in connectors} == {"RUNNING"}
-    user = await register(addresses["GATEWAY_URL"])
-    tweet = await user.tweet("through TLS")
-    engine = create_engine(addresses["MYSQL_ROOT_URL"])
-    try:
-        with pymongo.MongoClient[Document](addresses["MONGODB_URL"], tz_aware=True) as mongo:
-            copies = Copies(engine, mongo)
-            await eventually(lambda: copies.user(user.id))
-            await eventually(lambda: copies.tweet(tweet["id"]))
-    finally:
-        await engine.dispose()
-        await user.client.aclose()
+    async with registration(addresses["GATEWAY_URL"]) as register, copies_of(secured_stack) as copies:
+        user = await register()
+        tweet = await user.tweet("through TLS")
+        await eventually(lambda: copies.user(user.id))
+        await eventually(lambda: copies.tweet(tweet["id"]))
 
 
 async def test_connectors_go_on_after_a_restart_of_connect(secured_stack: Stack) -> None:
@@ -87,7 +79,7 @@ async def test_connectors_go_on_after_a_restart_of_connect(secured_stack: Stack)
         async def readiness() -> int:
             return (await registrar.get("/readyz")).status_code
 
-        await eventually(readiness, lambda status: status == 200, within=120)
+        await eventually(readiness, lambda status: status == 200)
 
 
 def test_no_log_has_password_or_private_key(secured_stack: Stack) -> None:

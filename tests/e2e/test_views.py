@@ -1,24 +1,20 @@
 """Likes and follows in MySQL, and the views that name users."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from e2e.copies import Copies, Document
-from e2e.users import User, found_by_others, register
+from e2e.users import Register, User, found_by_others
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
 from support.polling import eventually
 
 
 @pytest.fixture
-async def fan(running_stack: Stack) -> AsyncIterator[User]:
-    other = await register(running_stack.addresses["GATEWAY_URL"])
-    yield other
-    await other.client.aclose()
+async def fan(register: Register) -> User:
+    return await register()
 
 
 async def test_likes_and_follows_are_copied_and_deleted(

@@ -1,6 +1,8 @@
 """Users of the system, over REST and through the gateway."""
 
 import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,26 +35,41 @@ class User:
         assert answer.status_code == 204, answer.text
 
 
-async def register(gateway: str) -> User:
-    password = secrets.token_urlsafe(16)
-    client = httpx.AsyncClient(base_url=gateway, timeout=20)
+Register = Callable[[], Awaitable[User]]
 
-    async def ask() -> httpx.Response:
-        # A new name for each attempt: an account may exist although the answer was lost.
-        username = f"ada_{secrets.token_hex(6)}"
-        form = {"username": username, "email": f"{username}@example.com", "name": "Ada"}
-        passwords = {"password": password, "password_confirm": password}
-        return await client.post("/api/auth/v1/register", json=form | passwords)
 
-    answer = await served(ask)
-    assert answer.status_code == 201, answer.text
-    body = answer.json()
-    client.headers["Authorization"] = f"Bearer {body['access_token']}"
-    return User(body["user"]["id"], body["user"]["username"], password, client)
+@asynccontextmanager
+async def registration(gateway: str) -> AsyncIterator[Register]:
+    """Registers users: `await register()`. Their clients are closed at the end, however the block ends."""
+    async with AsyncExitStack() as clients:
+
+        async def register() -> User:
+            password = secrets.token_urlsafe(16)
+            client = await clients.enter_async_context(gateway_client(gateway))
+
+            async def ask() -> httpx.Response:
+                # A new name for each attempt: an account may exist although the answer was lost.
+                username = f"ada_{secrets.token_hex(6)}"
+                form = {"username": username, "email": f"{username}@example.com", "name": "Ada"}
+                passwords = {"password": password, "password_confirm": password}
+                return await client.post("/api/auth/v1/register", json=form | passwords)
+
+            answer = await served(ask)
+            assert answer.status_code == 201, answer.text
+            body = answer.json()
+            client.headers["Authorization"] = f"Bearer {body['access_token']}"
+            return User(body["user"]["id"], body["user"]["username"], password, client)
+
+        yield register
+
+
+def gateway_client(gateway: str) -> httpx.AsyncClient:
+    """A client without a token."""
+    return httpx.AsyncClient(base_url=gateway, timeout=60)
 
 
 async def found_by_others(gateway: str, username: str) -> None:
     """Wait until the copy of a new account has arrived. (Its owner needs no copy: the token names the user.)"""
-    async with httpx.AsyncClient(base_url=gateway, timeout=20) as anonymous:
+    async with gateway_client(gateway) as anonymous:
         profile = f"/api/tweets/v1/users/{username}"
         await eventually(lambda: anonymous.get(profile), lambda answer: answer.status_code == 200)

@@ -8,12 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import text
 
-from e2e.users import register
+from e2e.copies import copies_of
+from e2e.users import registration
 from embedded_stack import Stack
-from service_kit.mysql import create_engine
 from support.polling import eventually
+from support.responses import served
 
 PARENT = "00f067aa0ba902b7"
 Line = Mapping[str, Any]
@@ -95,15 +95,11 @@ async def test_asking_the_registrar_is_part_of_the_trace_of_its_request(
 
 
 async def token_of_a_worker(stack: Stack) -> str:
-    user = await register(stack.addresses["GATEWAY_URL"])
-    engine = create_engine(stack.addresses["MYSQL_ROOT_URL"])
-    async with engine.begin() as connection:
-        promotion = text("UPDATE auth.users SET role = 'technical_worker' WHERE id = :id")
-        await connection.execute(promotion, {"id": user.id})
-    await engine.dispose()
-    login = {"login": user.username, "password": user.password}
-    tokens = await user.client.post("/api/auth/v1/login", json=login)
-    await user.client.aclose()
+    async with registration(stack.addresses["GATEWAY_URL"]) as register, copies_of(stack) as copies:
+        user = await register()
+        await copies.execute("UPDATE auth.users SET role = 'technical_worker' WHERE id = :id", id=user.id)
+        login = {"login": user.username, "password": user.password}
+        tokens = await served(lambda: user.client.post("/api/auth/v1/login", json=login))
     token: str = tokens.json()["access_token"]
     return token
 

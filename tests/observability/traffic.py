@@ -6,7 +6,7 @@ import secrets
 import httpx
 from aiokafka import AIOKafkaProducer
 
-from e2e.users import User, register
+from e2e.users import User, registration
 from embedded_stack import Stack
 from support.commands import run_command
 
@@ -16,8 +16,8 @@ WRONG_CREDENTIALS = {"login": "nobody-of-this-name", "password": "a wrong one"}
 
 async def make_traffic(stack: Stack) -> None:
     """Accounts, logins that succeed and fail, tweets, change events, a dead letter, an answer of 503."""
-    user = await register(stack.addresses["GATEWAY_URL"])
-    try:
+    async with registration(stack.addresses["GATEWAY_URL"]) as register:
+        user = await register()
         await log_in_and_refresh(user)
         assert (await user.client.post("/api/auth/v1/login", json=WRONG_CREDENTIALS)).status_code == 401
         await user.tweet("hello #tandem")
@@ -27,8 +27,6 @@ async def make_traffic(stack: Stack) -> None:
             assert (await user.client.get("/api/tweets/v1/tweets")).status_code == 503
         finally:
             await asyncio.to_thread(stack.resume, "mongo")
-    finally:
-        await user.client.aclose()
     await send_invalid_event(stack)
     async with httpx.AsyncClient(base_url=stack.addresses["REGISTRAR_URL"], timeout=20) as registrar:
         assert (await registrar.get("/v1/connectors")).status_code == 200
@@ -38,7 +36,7 @@ async def discard_dead_letters(stack: Stack) -> None:
     """Other tests of this process find none."""
     addresses = {**stack.addresses, "MYSQL_URL": stack.addresses["SYNC_MYSQL_URL"]}
     code, output, errors = await run_command(
-        *("sync-service", "dead-letters", "discard", "--all", "--route", ROUTE), within=60, **addresses
+        *("sync-service", "dead-letters", "discard", "--all", "--route", ROUTE), **addresses
     )
     assert code == 0, output + errors
 

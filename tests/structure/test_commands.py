@@ -15,13 +15,13 @@ CREATE = ("create-admin", "--username", "ada", "--email", "ada@example.com")
 
 async def test_command_has_its_own_arguments_environment_input_and_output() -> None:
     address = {"MYSQL_URL": "mysql://ada@127.0.0.1:1/auth"}
-    code, output, errors = await run_command("auth-service", *CREATE, within=60, typed="short\n", **address)
+    code, output, errors = await run_command("auth-service", *CREATE, typed="short\n", **address)
     assert (code, output, errors) == (1, "", "error: password: String should have at least 8 characters\n")
     # Neither the address nor the input of another command.
-    code, output, errors = await run_command("auth-service", *CREATE, within=60)
+    code, output, errors = await run_command("auth-service", *CREATE)
     assert (code, output) == (1, "")
     assert "MYSQL_URL" in errors
-    assert (await run_command("auth-service", "--help", within=60))[0] == 0
+    assert (await run_command("auth-service", "--help"))[0] == 0
 
 
 async def test_killed_command_has_the_exit_code_of_its_signal_and_ends_no_other() -> None:

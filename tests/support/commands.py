@@ -20,6 +20,7 @@ from typing import IO
 COMMANDS = Path(sys.executable).parent
 _FORK_SERVER = Path(__file__).with_name("fork_server.py")
 _MESSAGE_BYTES = 16
+ENDS_WITHIN_SECONDS = 180
 
 
 class ServiceCommand:
@@ -96,10 +97,8 @@ def _fork_server(service: str) -> socket.socket:
     return ours
 
 
-async def run_command(
-    service: str, *arguments: str, within: float, typed: str = "", **variables: str
-) -> tuple[int, str, str]:
-    """Exit code, output and errors of a command that ends by itself within so many seconds.
+async def run_command(service: str, *arguments: str, typed: str = "", **variables: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of a command that ends by itself, within `ENDS_WITHIN_SECONDS`.
 
     `typed` is its input; `variables` are its environment, beside the PATH.
     """
@@ -109,7 +108,7 @@ async def run_command(
             service, *arguments, variables=environment, typed=typed, output=output, errors=errors
         )
         try:
-            code = await asyncio.wait_for(process.wait(), within)
+            code = await asyncio.wait_for(process.wait(), ENDS_WITHIN_SECONDS)
         except BaseException:
             process.send_signal(signal.SIGKILL)
             raise

@@ -84,7 +84,7 @@ async def run_declared(stack: Stack, routes: Path) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _registered(stack: Stack, name: str, config: Mapping[str, str]) -> AsyncIterator[None]:
-    async with httpx.AsyncClient(base_url=stack.addresses["CONNECT_URL"], timeout=20) as connect:
+    async with httpx.AsyncClient(base_url=stack.addresses["CONNECT_URL"], timeout=60) as connect:
 
         async def registered() -> bool:
             answer = await connect.put(f"/connectors/{name}/config", json=dict(config))
@@ -94,10 +94,16 @@ async def _registered(stack: Stack, name: str, config: Mapping[str, str]) -> Asy
             answer = await connect.get(f"/connectors/{name}/status")
             return [task["state"] for task in answer.json().get("tasks", [])] if answer.is_success else answer.text
 
-        await eventually(registered)
-        await eventually(states, lambda seen: seen == ["RUNNING"], within=60)
-        yield
-        await connect.delete(f"/connectors/{name}")
+        async def deleted() -> bool:
+            # It refuses while it rebalances.
+            return (await connect.delete(f"/connectors/{name}")).status_code in (204, 404)
+
+        try:
+            await eventually(registered)
+            await eventually(states, lambda seen: seen == ["RUNNING"])
+            yield
+        finally:
+            await eventually(deleted)
 
 
 async def reasons_of_dead_letters(bootstrap_servers: str, topic: str) -> list[str]:

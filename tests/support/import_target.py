@@ -89,7 +89,7 @@ class ImportTarget:
 
     def wait_until_done(self, process: subprocess.Popen[str], records: int) -> None:
         """Wait until so many records are stored."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while ((self.state() or {}).get("done", 0)) < records:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline

@@ -5,19 +5,45 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import httpx
+from aiokafka.errors import KafkaError
+from pymongo.errors import ConnectionFailure
+from sqlalchemy.exc import InterfaceError, OperationalError
+
 ResultT = TypeVar("ResultT")
 
 POLL_SECONDS = 0.05
+# What clients raise while a component starts, restarts or is too busy to answer in time.
+_UNREACHABLE = (httpx.TransportError, ConnectionError, ConnectionFailure, InterfaceError, OperationalError)
 
 
 async def eventually(
-    poll: Callable[[], Awaitable[ResultT]], until: Callable[[ResultT], bool] = bool, within: float = 60
+    poll: Callable[[], Awaitable[ResultT]], until: Callable[[ResultT], bool] = bool, within: float = 120
 ) -> ResultT:
-    """Call `poll` until `until` accepts its result, and return that. Fail after `within` seconds."""
+    """Call `poll` until `until` accepts its result, and return that. Fail after `within` seconds.
+
+    A component that can't be reached, or that answers 5xx to a poll with `raise_for_status`, may be reached later.
+    Other errors of the poll are raised.
+    """
     deadline = time.monotonic() + within
     while True:
-        result = await poll()
-        if until(result):
-            return result
-        assert time.monotonic() < deadline, f"not within {within} s; last result: {result!r}"
+        try:
+            result = await poll()
+            if until(result):
+                return result
+            seen = f"last result: {result!r}"
+        except Exception as error:
+            if not _may_pass(error):
+                raise
+            seen = f"last error: {error!r}"
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"not within {within} s; {seen}")
         await asyncio.sleep(POLL_SECONDS)
+
+
+def _may_pass(error: Exception) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.is_server_error
+    if isinstance(error, KafkaError):
+        return bool(error.retriable)
+    return isinstance(error, _UNREACHABLE)

@@ -42,7 +42,7 @@ class Replica:
     async def start(self) -> None:
         """Returns when it is ready."""
         await self.begin()
-        await eventually(self._is_ready, within=90)
+        await eventually(self._is_ready)
 
     async def begin(self) -> None:
         with self.log.open("ab") as log:
@@ -60,7 +60,7 @@ class Replica:
         """Send a signal, and see the process end."""
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(how)
-            await asyncio.wait_for(self._process.wait(), 20)
+            await asyncio.wait_for(self._process.wait(), 120)
 
     def pause(self) -> None:
         """As a machine that hangs: it is there, and does nothing."""

@@ -84,7 +84,7 @@ class Listener:
         data = json.loads(fields["data"]) if "data" in fields else None
         return Message(fields.get("event", ""), data, fields.get("id"), text)
 
-    async def event(self, within: float = 60) -> Message:
+    async def event(self, within: float = 120) -> Message:
         """The next event."""
         async with asyncio.timeout(within):
             while True:
@@ -111,7 +111,7 @@ async def listen(host: str, port: int, path: str, count: int) -> None:
     print(json.dumps({"connected": len(listeners)}), flush=True)
 
     async def first_event(listener: Listener) -> float:
-        await listener.event(within=60)
+        await listener.event()
         return time.time()
 
     times = await asyncio.gather(*map(first_event, listeners))

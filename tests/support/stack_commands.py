@@ -67,10 +67,11 @@ class StackCommands:
     @property
     def alive(self) -> list[str]:
         """The command lines of all processes with an open file of the state folder, removed files included."""
-        return [" ".join(process.cmdline()) for process in psutil.process_iter() if self._has_files(process)]
-
-    def _has_files(self, process: psutil.Process) -> bool:
-        with contextlib.suppress(OSError, psutil.Error):
-            links = [str(link.readlink()) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
-            return any(link.startswith(f"{self.state}/") for link in links)
-        return False
+        found = []
+        for process in psutil.process_iter():
+            # It may end meanwhile.
+            with contextlib.suppress(OSError, psutil.Error):
+                links = [str(link.readlink()) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+                if any(link.startswith(f"{self.state}/") for link in links):
+                    found.append(" ".join(process.cmdline()))
+        return found

@@ -170,4 +170,4 @@ async def sync_harness(settings: Settings, routes: dict[str, Route], engine: Asy
 
 
 async def becomes(look: Callable[[], Awaitable[Any]], wanted: Any) -> None:
-    await eventually(look, lambda seen: seen == wanted, within=30)
+    await eventually(look, lambda seen: seen == wanted)

@@ -81,7 +81,7 @@ class SyncProcess:
     async def command(self, *arguments: str, **changed: str) -> tuple[int, str, str]:
         """Run `sync-service …` to its end. Returns exit code, output and errors."""
         variables = {"PORT": str(free_port()), **self.variables, **changed}
-        return await run_command("sync-service", *arguments, within=60, **variables)
+        return await run_command("sync-service", *arguments, **variables)
 
 
 @asynccontextmanager

@@ -84,4 +84,4 @@ class RecordedExits:
         async def reasons() -> list[tuple[str, int]]:
             return self.reasons
 
-        return (await eventually(reasons, within=30))[0]
+        return (await eventually(reasons))[0]

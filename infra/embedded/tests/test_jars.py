@@ -203,14 +203,14 @@ def test_error_of_an_interrupted_download_has_a_remedy(
         # A shell makes the processes of a background job ignore SIGINT.
         preexec_fn=_heed_interrupts,  # noqa: PLW1509 - it takes no lock
     ) as fetch:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not mirror_of_all.requested_jars:
             assert fetch.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)
         fetch.send_signal(signal.SIGINT)
         mirror_of_all.stalls.set()
-        _, errors = fetch.communicate(timeout=60)
+        _, errors = fetch.communicate(timeout=180)
     assert fetch.returncode == 1
     assert errors.startswith("error: The download was interrupted.")
     assert "the same command" in errors

@@ -46,7 +46,7 @@ def run_to_end(stack: Stack, name: str, program: str) -> None:
     """Run a program that ends by itself in place of the component."""
     process = stack.processes[name]
     process.start(Command([sys.executable, "-c", program], dict(os.environ)))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while process.running() is not None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -109,7 +109,7 @@ def test_component_that_waits_for_another_says_so(own_stack: Stack) -> None:
     run_to_end(own_stack, "kafka", "raise SystemExit(1)")
     run_to_end(own_stack, "connect", "raise SystemExit(1)")
     monitor = ProcessMonitor(own_stack, children, printed.append, restart=True)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not any(line.endswith("waits for kafka") for line in printed):
         monitor.poll()
         assert time.monotonic() < deadline

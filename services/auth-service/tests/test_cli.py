@@ -13,7 +13,7 @@ ADMIN = ("create-admin", "--username", "admin", "--email", "root@example.com")
 
 async def run(mysql_url: str, *arguments: str, typed: str = "") -> tuple[int, str, str]:
     variables = {"MYSQL_URL": mysql_url, "LOG_LEVEL": "WARNING"}
-    return await run_command("auth-service", *arguments, within=60, typed=typed, **variables)
+    return await run_command("auth-service", *arguments, typed=typed, **variables)
 
 
 async def test_create_admin_creates_an_admin_who_can_log_in(empty_schema: str, settings: Settings) -> None:

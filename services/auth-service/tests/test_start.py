@@ -72,7 +72,7 @@ async def test_key_of_another_replica_is_found(empty_schema: str) -> None:
 
 async def start(**variables: str) -> tuple[int, str, str]:
     """Not on the default port, which a stack may have."""
-    return await run_command("auth-service", "run", within=60, PORT=str(free_port()), **variables)
+    return await run_command("auth-service", "run", PORT=str(free_port()), **variables)
 
 
 async def test_start_with_a_wrong_secret_fails_with_one_sentence(empty_schema: str) -> None:

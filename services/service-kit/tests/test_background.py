@@ -313,7 +313,7 @@ async def program(how: Failure, on_failure: OnFailure) -> AsyncIterator[asyncio.
         sys.executable, "-c", code, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.STDOUT
     )
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             yield process
     finally:
         if process.returncode is None:

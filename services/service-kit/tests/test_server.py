@@ -83,7 +83,7 @@ async def until_status(client: httpx.AsyncClient, path: str, status: int) -> htt
             return None
         return response if response.status_code == status else None
 
-    return await eventually(asked, within=60)
+    return await eventually(asked)
 
 
 async def test_service_is_alive_and_not_ready_until_it_has_started(
@@ -103,7 +103,7 @@ async def test_service_is_alive_and_not_ready_until_it_has_started(
         assert (await until_status(client, "/readyz", 200)).json()["status"] == "ready"
         assert (await client.get("/v1/users")).status_code == 404
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 30) == -signal.SIGTERM
+        assert await asyncio.wait_for(process.wait(), 120) == -signal.SIGTERM
 
 
 async def test_error_of_the_preparation_ends_the_process(
@@ -113,7 +113,7 @@ async def test_error_of_the_preparation_ends_the_process(
     async with service(tmp_path, unused_tcp_port) as process:
         await until_status(client, "/healthz", 200)
         (tmp_path / "prepared").touch()
-        _, errors = await asyncio.wait_for(process.communicate(), 30)
+        _, errors = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode == 1
     assert errors.decode().splitlines()[-1] == "error: the schema can't be migrated"
 
@@ -122,13 +122,13 @@ async def test_preparation_ends_on_sigterm(tmp_path: Path, client: httpx.AsyncCl
     async with service(tmp_path, unused_tcp_port) as process:
         await until_status(client, "/healthz", 200)
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 30) == -signal.SIGTERM
+        assert await asyncio.wait_for(process.wait(), 120) == -signal.SIGTERM
 
 
 async def test_taken_port_ends_the_process_before_it_prepares_anything(tmp_path: Path, unused_tcp_port: int) -> None:
     server = await asyncio.start_server(lambda _, __: None, "127.0.0.1", unused_tcp_port)
     async with server, service(tmp_path, unused_tcp_port) as process:
-        assert await asyncio.wait_for(process.wait(), 60) == 3
+        assert await asyncio.wait_for(process.wait(), 120) == 3
 
 
 def test_soft_limit_of_open_files_is_raised_as_far_as_the_hard_one_permits() -> None:
@@ -169,4 +169,4 @@ async def test_port_of_the_metrics_serves_nothing_else(
         assert (await client.get("/metrics")).status_code == 200
         assert (await client.get("/readyz")).status_code == 200
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 30) == -signal.SIGTERM
+        assert await asyncio.wait_for(process.wait(), 120) == -signal.SIGTERM

@@ -15,7 +15,7 @@ from support.commands import run_command
 from support.topics import create_topics
 from sync_service.routes.loader import load_routes
 
-run = partial(run_command, "sync-service", within=30)
+run = partial(run_command, "sync-service")
 
 
 async def topic_with_events(bootstrap_servers: str) -> str:

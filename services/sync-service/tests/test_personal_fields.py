@@ -142,7 +142,7 @@ async def test_report_of_a_comparison_hides_personal_keys(personal: SyncProcess,
             found = (await replica.client.get(place, headers=personal.bearer(role))).json()
             return dict(found) if found["state"] != "running" else {}
 
-        whole = await eventually(lambda: report("admin"), bool, within=60)
+        whole = await eventually(lambda: report("admin"), bool)
         seen = await report("technical_worker")
         assert whole["report"][0]["examples"][0]["key"] == [ADDRESS]
         assert seen["report"][0]["examples"][0]["key"] == [MASK]

@@ -33,7 +33,7 @@ async def test_views_wait_for_the_table_of_the_accounts(fresh_mysql: Stack) -> N
         columns = "id CHAR(36) COLLATE ascii_bin PRIMARY KEY, username TEXT, name TEXT, email TEXT"
         await connection.execute(text(f"CREATE TABLE auth.users ({columns})"))
         await connection.execute(text("CREATE TABLE auth.credentials (user_id INT)"))
-    await asyncio.wait_for(making, 30)
+    await asyncio.wait_for(making, 120)
     async with sync.connect() as connection:
         for name in VIEWS:
             look = f"SELECT * FROM {name}"  # noqa: S608 - names of ours

@@ -75,7 +75,7 @@ async def arrives(documents: Documents, subscription: Any) -> None:
     text = new_tweet("u-1", "x")
     documents["tweets"].insert_one(dict(text))
     events: list[bytes] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not events:
             events = await subscription.next()
     assert str(text["_id"]).encode() in events[0]

@@ -147,12 +147,12 @@ async def test_default_start_shows_new_events_and_ctrl_c_stops_cleanly(sync: Syn
             await asyncio.sleep(0.1)
 
     sending = asyncio.create_task(send_steadily())
-    first = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
+    first = json.loads(await asyncio.wait_for(process.stdout.readline(), 120))
     stop.set()
     await sending
     assert first["after"]["text"] == "after"
     process.send_signal(signal.SIGINT)
-    _, errors = await asyncio.wait_for(process.communicate(), 15)
+    _, errors = await asyncio.wait_for(process.communicate(), 120)
     assert (process.returncode, errors) == (0, b"")
 
 
@@ -164,7 +164,7 @@ async def on_a_terminal(sync: SyncProcess, **variables: str) -> str:
         stdout=theirs,
     )
     try:
-        assert await asyncio.wait_for(process.wait(), 30) == 0
+        assert await asyncio.wait_for(process.wait(), 120) == 0
         return os.read(ours, 65_536).decode()
     finally:
         os.close(theirs)

@@ -82,11 +82,18 @@ async def delete_before(kafka: KafkaClients, offsets: Mapping[TopicPartition, in
 
 async def delete_group(harness: SyncHarness) -> None:
     """With its offsets, as an operator or `offsets.retention.minutes` does it. Nothing may be in it."""
-    async with harness.kafka.started(harness.kafka.admin()) as admin:
-        coordinator = await admin.find_coordinator(harness.settings.sync_group_id)
-        async with harness.kafka.started(harness.kafka.client()) as client:
+    async with (
+        harness.kafka.started(harness.kafka.admin()) as admin,
+        harness.kafka.started(harness.kafka.client()) as client,
+    ):
+
+        async def deleted() -> bool:
+            coordinator = await admin.find_coordinator(harness.settings.sync_group_id)
             answer = await client.send(coordinator, DeleteGroupsRequest([harness.settings.sync_group_id]))
-    assert [error_code for _, error_code in answer.results] == [0]
+            return [error_code for _, error_code in answer.results] == [0]
+
+        # Until the coordinator has heard that its last member has left.
+        await eventually(deleted)
 
 
 async def becomes_in_doubt(runner: SyncRunner, topic: str, *gaps: tuple[int, int, int | None]) -> None:

@@ -54,9 +54,7 @@ def copies_urls(
 
 
 async def registrar_topics(**variables: str) -> tuple[int, str, str]:
-    code, output, errors = await run_command(
-        "registrar", "topics", within=120, CONNECT_URL="http://127.0.0.1:1", **variables
-    )
+    code, output, errors = await run_command("registrar", "topics", CONNECT_URL="http://127.0.0.1:1", **variables)
     # Beside what is logged.
     return code, output.splitlines()[-1] if output else "", errors
 
@@ -284,7 +282,7 @@ async def test_check_reports_topics_without_rights_and_checks_the_others(kafka: 
     }
     file.write_text(json.dumps(declared))
     variables = {**kafka.variables(SASL_USERNAME="bob"), "SYNC_ROUTES_FILE": str(file)}
-    code, _, errors = await run_command("sync-service", "routes", "check", within=60, **variables)
+    code, _, errors = await run_command("sync-service", "routes", "check", **variables)
     denied = "Kafka denies this user access to the topic"
     assert code == 1
     assert sorted(line.partition("route ")[2].partition(";")[0] for line in errors.splitlines()) == [

@@ -53,7 +53,11 @@ async def users_are_applied(harness: SyncHarness, *runners: SyncRunner) -> None:
     user_id = f"u-{secrets.token_hex(4)}"
     await harness.send(harness.users_topic, user_event({"id": user_id, "username": "ada"}))
     await eventually(lambda: harness.user(user_id))
-    assert [runner.problem for runner in runners] == [None] * len(runners)
+
+    async def problems() -> list[str | None]:
+        return [runner.problem for runner in runners]
+
+    await becomes(problems, [None] * len(runners))
 
 
 def resumer(harness: SyncHarness, runner: SyncRunner) -> RouteResumer:

@@ -96,8 +96,8 @@ async def test_inspect_and_the_feed_show_no_aborted_record(sync: SyncProcess) ->
     async with sync.running() as replica:
 
         async def streamed() -> list[int]:
-            parameters = {"route": sync.tweets, "limit": 2, "seconds": 30}
-            answer = await replica.client.get("/v1/events", params=parameters, timeout=40)
+            parameters = {"route": sync.tweets, "limit": 2, "seconds": 120}
+            answer = await replica.client.get("/v1/events", params=parameters, timeout=150)
             lines = [line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: {")]
             return [event["offset"] for line in lines if "offset" in (event := json.loads(line))]
 

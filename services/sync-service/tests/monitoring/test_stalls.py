@@ -86,7 +86,11 @@ async def test_consumer_without_records_from_a_serving_broker_ends_the_process(
     assert reason.startswith(f"no progress: {harness.tweets_topic}-0 for ")
     monkeypatch.undo()
     await becomes(harness.tweets, {tweet_id(1): "one", tweet_id(2): "two"})
-    assert runner.member.problem is None
+
+    async def problem() -> str | None:
+        return runner.member.problem
+
+    await becomes(problem, None)
 
 
 async def test_broker_without_answers_to_fetches_does_not_end_the_process(

@@ -20,7 +20,7 @@ from support.change_events import mysql_event
 from support.commands import run_command
 from support.topics import create_topics
 
-run = partial(run_command, "sync-service", within=60)
+run = partial(run_command, "sync-service")
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ async def finished(replica: Replica, location: str) -> dict[str, Any]:
         content: dict[str, Any] = answer.json()
         return content
 
-    return await eventually(look, lambda seen: seen["state"] != "running", within=60)
+    return await eventually(look, lambda seen: seen["state"] != "running")
 
 
 @pytest.mark.usefixtures("source")

@@ -362,7 +362,7 @@ class Copies:
         wanted = [(0, 0, 0, 0, 0, unfit.get(route.name, 0)) for route in self.routes]
         # What is wrong is reported below.
         with suppress(AssertionError):
-            await eventually(reports, lambda seen: seen == wanted, within=60)
+            await eventually(reports, lambda seen: seen == wanted)
         wrong = {}
 
         async def repair(route: Route, counts: tuple[int, ...]) -> None:
@@ -508,7 +508,7 @@ async def test_nothing_differs_between_mysql_and_a_copy_in_mongodb(
     }
     async with run_connector(stack, "mysql-users", topics=topics, changed=changed), copies.syncing():
         everything = client.get_default_database()["everything_copy"]
-        await eventually(everything.estimated_document_count, lambda count: count > ROWS, within=90)
+        await eventually(everything.estimated_document_count, lambda count: count > ROWS)
         await insert(STREAMED)
         await copies.assert_that_nothing_differs(unfit)
 
@@ -888,7 +888,7 @@ async def test_nothing_differs_between_mongodb_and_a_copy_in_mysql(
 
     try:
         async with run_connector(stack, "mongodb-tweets", topics=topics, changed=changed), copies.syncing():
-            await eventually(count, lambda found: found >= rows - len(UNFIT_DOCUMENTS), within=90)
+            await eventually(count, lambda found: found >= rows - len(UNFIT_DOCUMENTS))
             await insert(STREAMED)
             await copies.assert_that_nothing_differs(unfit)
 

@@ -18,7 +18,7 @@ from support.topics import create_topics
 from sync_service.routes.check import static_findings
 from sync_service.routes.config import Route
 
-run = partial(run_command, "sync-service", within=60)
+run = partial(run_command, "sync-service")
 
 
 def route(table: str, key: Any = None, topic: str | None = None, **fields: Any) -> dict[str, Any]:

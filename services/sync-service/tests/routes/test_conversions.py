@@ -339,9 +339,9 @@ async def test_every_type_of_mysql_reaches_mongodb_by_snapshot_and_by_log(
         run_connector(harness.stack, "mysql-users", topics=[topic], changed=changed),
         harness.syncing(route),
     ):
-        await eventually(copies, lambda found: [row["_id"] for row in found] == [0, 1], within=60)
+        await eventually(copies, lambda found: [row["_id"] for row in found] == [0, 1])
         await insert_all(STREAMED)
-        seen = await eventually(copies, lambda found: len(found) == 4, within=60)
+        seen = await eventually(copies, lambda found: len(found) == 4)
         letters = await eventually(reasons, lambda found: len(found) == 2 * len(UNFIT_ROWS))
 
     wanted = {column: case.copied for column, case in MYSQL.items()}
@@ -462,9 +462,9 @@ async def test_nulls_times_and_days_of_an_own_table_are_copied_exactly_or_refuse
         run_connector(harness.stack, "mysql-users", topics=[topic], changed=changed),
         harness.syncing(route),
     ):
-        await eventually(copies, lambda found: found.keys() == {0, 1}, within=60)
+        await eventually(copies, lambda found: found.keys() == {0, 1})
         await insert_all(STREAMED)
-        seen = await eventually(copies, lambda found: len(found) == 4, within=60)
+        seen = await eventually(copies, lambda found: len(found) == 4)
         letters = await eventually(reasons, lambda found: len(found) == 2 * len(ZEROS))
         # A route that does not know of the change would write NULL over good values.
         await execute(
@@ -528,9 +528,9 @@ async def test_every_type_of_bson_reaches_mysql_by_snapshot_and_by_log(
         run_connector(harness.stack, "mongodb-tweets", topics=[topic], changed=changed),
         harness.syncing(route),
     ):
-        await eventually(copies, lambda found: [row["id"] for row in found] == [0, 1], within=60)
+        await eventually(copies, lambda found: [row["id"] for row in found] == [0, 1])
         await insert_all(STREAMED)
-        seen = await eventually(copies, lambda found: len(found) == 4, within=60)
+        seen = await eventually(copies, lambda found: len(found) == 4)
         letters = await eventually(reasons, lambda found: len(found) == 2 * len(UNFIT_DOCUMENTS))
     read = await source.find_one({"_id.number": 0})
     await harness.mongo.drop_database(name)

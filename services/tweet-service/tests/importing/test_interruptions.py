@@ -29,7 +29,7 @@ def test_interrupted_import_is_continued(
     process = target.start(long_file, "--batch", "5")
     target.wait_until_done(process, 500)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert process.returncode == code, err
     state = target.state()
     assert state is not None
@@ -39,7 +39,7 @@ def test_interrupted_import_is_continued(
         assert "Interrupted. Run the same command again to continue." in out
 
     process = target.start(long_file, "--batch", "500")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert f"Continuing after the first {state['done']:,} records." in out
     assert "3,000 records" in out, err
     assert_long_file_is_there(target, target.outcome(long_file, process.returncode))
@@ -55,7 +55,7 @@ def test_import_waits_while_the_database_is_down(target: ImportTarget, long_file
         assert "MongoDB does not answer" in process.stderr.readline()
     finally:
         stack.start("mongo")
-    out, err = process.communicate(timeout=90)
+    out, err = process.communicate(timeout=180)
     assert "3,000 records" in out, err
     assert_long_file_is_there(target, target.outcome(long_file, process.returncode))
 
@@ -70,7 +70,7 @@ def test_import_that_waits_for_the_database_can_be_interrupted(
         assert process.stderr is not None
         assert "MongoDB does not answer" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=180)
     finally:
         stack.start("mongo")
     assert process.returncode == 130, err
@@ -82,7 +82,7 @@ def test_two_imports_at_a_time_count_right(target: ImportTarget) -> None:
     halves = [target.write(*records[::2], name="even.json"), target.write(*records[1::2], name="odd.json")]
     processes = [target.start(path, "--batch", "7") for path in halves]
     for process in processes:
-        _out, err = process.communicate(timeout=60)
+        _out, err = process.communicate(timeout=180)
         assert process.returncode == 0, err
     assert len(target.tweets()) == 398
     target.assert_counts_are_exact()
@@ -101,7 +101,7 @@ def test_second_process_takes_over_the_import(target: ImportTarget, long_file: P
     target.wait_until_done(first, 250)
     second = target.start(long_file, "--batch", "100")
     with ThreadPoolExecutor(2) as waiting:
-        (_, first_err), (_, second_err) = waiting.map(lambda process: process.communicate(timeout=90), (first, second))
+        (_, first_err), (_, second_err) = waiting.map(lambda process: process.communicate(timeout=180), (first, second))
     assert (first.returncode, first_err) == (1, "error: another process has taken over the import of this file\n")
     assert second.returncode == 0, second_err
     assert target.database["tweets"].count_documents({"_id": {"$gte": object_id(22_819_396_000)}}) == 2_970

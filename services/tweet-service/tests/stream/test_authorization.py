@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,13 +16,16 @@ from support.polling import eventually
 from support.tweet_stream import Author, Documents
 from tweet_service.stream.hub import TweetHub
 
-# Less than the time between heartbeats.
-DEADLINE_SECONDS = 10
+DEADLINE_SECONDS = 120
 
 
 @pytest.fixture
-async def open_stream(app: FastAPI, anonymous: httpx.AsyncClient, issuer: Issuer) -> Callable[..., Any]:
-    """Opens a stream that is silent: it has the tweets of a user without tweets."""
+async def open_stream(
+    app: FastAPI, anonymous: httpx.AsyncClient, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
+    """Opens a stream that is silent: it has the tweets of a user without tweets, and no heartbeat."""
+    limits = replace(app.state.stream.limits, heartbeat_seconds=10 * DEADLINE_SECONDS)
+    monkeypatch.setattr(app.state.stream, "limits", limits)
 
     async def open_stream(user: Author, **claims: Any) -> "asyncio.Task[httpx.Response]":
         hub: TweetHub = app.state.stream
@@ -64,7 +68,7 @@ async def test_revoked_token_ends_the_stream(
 
 
 async def test_expired_token_ends_the_stream(subscriber: Author, open_stream: Callable[..., Any]) -> None:
-    streaming = await open_stream(subscriber, exp=int(time.time()) + 3)
+    streaming = await open_stream(subscriber, exp=int(time.time()) + 6)
     answer = await asyncio.wait_for(streaming, DEADLINE_SECONDS)
     assert "token-expired" in answer.text
 

@@ -90,7 +90,7 @@ async def test_stream_ends_after_so_many_events_or_seconds(author: Author, liste
     limited, brief = await listen("limit=2"), await listen("seconds=0.2")
     author.store(3)
     assert len(await ids(limited, 2)) == 2
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         assert await limited.message() is None
         while await brief.message() is not None:
             pass

@@ -16,7 +16,7 @@ async def test_stream_resumes_from_the_id_of_a_heartbeat(author: Author, listen:
     listener = await listen(f"author={author.username}")
 
     async def heartbeat() -> Message:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while (message := await listener.message()) is None or not message.text.startswith(": heartbeat"):
                 pass
         return message
