@@ -12,13 +12,12 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from browser.users import NewUser
-from browser.windows import Windows, watched_windows
+from browser.windows import PATIENCE_MILLISECONDS, Windows, watched_windows
 from e2e.copies import copies_of
 from e2e.users import User, found_by_others, registration
 from embedded_stack import Stack
 
-# A change goes through both stores before it is seen; the machine may be busy.
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=PATIENCE_MILLISECONDS)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ from browser.users import logged_in_state
 from e2e.users import User
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+# A change goes through both stores before it is seen; the machine may be busy.
+PATIENCE_MILLISECONDS = 120_000
 # What Chromium writes to the console of every answer that is an error: see `Trouble.expected`.
 _FAILED_ANSWER = re.compile(r"Failed to load resource: (the server responded with a status of|net::)")
 
@@ -57,7 +59,7 @@ class Windows:
         state = None if user is None else await logged_in_state(self.gateway, user)
         options = {"viewport": DESKTOP, "reduced_motion": "reduce", "storage_state": state} | options
         context = await self.browser.new_context(base_url=self.gateway, **options)
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(PATIENCE_MILLISECONDS)
         context.on("page", self.trouble.watch)
         self.profiles.append(context)
         return await self.tab(context, path)

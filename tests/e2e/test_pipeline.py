@@ -49,10 +49,10 @@ async def test_pipeline_shows_connectors_stop_and_resume(breakable_stack: Stack,
     }
     connector = f"{breakable_stack.addresses['CONNECT_URL']}/connectors/mysql-users"
     async with httpx.AsyncClient(trust_env=False, timeout=20) as connect:
-        (await connect.put(f"{connector}/pause")).raise_for_status()
+        await eventually(lambda: connect.put(f"{connector}/pause"), lambda answer: answer.is_success)
         paused = await eventually(pipeline, lambda seen: state_of(seen, "mysql-users")[0] == "PAUSED")
         assert state_of(paused, "mongodb-tweets")[0] == "RUNNING"
-        (await connect.put(f"{connector}/resume")).raise_for_status()
+        await eventually(lambda: connect.put(f"{connector}/resume"), lambda answer: answer.is_success)
     await eventually(pipeline, lambda seen: state_of(seen, "mysql-users") == ("RUNNING", None))
 
     await asyncio.to_thread(breakable_stack.stop_one, "registrar")

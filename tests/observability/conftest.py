@@ -22,20 +22,16 @@ def prometheus_url(running_stack: Stack, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="package")
 async def prometheus(running_stack: Stack, prometheus_url: str) -> AsyncIterator[Prometheus]:
     """It has scraped traffic of every kind."""
-    async with httpx.AsyncClient(base_url=prometheus_url, timeout=20) as http:
+    async with httpx.AsyncClient(base_url=prometheus_url, timeout=60) as http:
         prometheus = Prometheus(http)
 
-        async def answers() -> bool:
-            try:
-                return (await http.get("/-/ready")).status_code == 200
-            except httpx.TransportError:
-                return False
-
-        await eventually(answers)
+        await eventually(lambda: http.get("/-/ready"), lambda answer: answer.status_code == 200)
         await eventually(lambda: prometheus.query("up == 1"), lambda up: {each.labels["job"] for each in up} == {*JOBS})
         # Twice, with a scrape between: a rate needs two samples.
-        await make_traffic(running_stack)
-        await eventually(lambda: prometheus.query('sum(sync_events_total{outcome="dead-lettered"}) > 0'))
-        await make_traffic(running_stack)
-        yield prometheus
-        await discard_dead_letters(running_stack)
+        try:
+            await make_traffic(running_stack)
+            await eventually(lambda: prometheus.query('sum(sync_events_total{outcome="dead-lettered"}) > 0'))
+            await make_traffic(running_stack)
+            yield prometheus
+        finally:
+            await discard_dead_letters(running_stack)

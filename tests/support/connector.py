@@ -62,7 +62,7 @@ async def run_connector(
     stack.start("mysql", "mongo", "kafka", "connect")
     if topics:
         wanted = {topic: TopicDeclaration(partitions=PARTITIONS) for topic in topics}
-        await ensure_topics(KafkaClients(stack.addresses["KAFKA_BOOTSTRAP_SERVERS"]), wanted, deadline_seconds=30)
+        await ensure_topics(KafkaClients(stack.addresses["KAFKA_BOOTSTRAP_SERVERS"]), wanted, deadline_seconds=120)
     name = f"test-{secrets.token_hex(4)}"
     config = _complete(stack, name, {**built_in_settings()[declared], **changed}).config
     async with _registered(stack, name, config):

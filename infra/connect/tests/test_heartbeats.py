@@ -22,7 +22,7 @@ def kafka(kafka_bootstrap_servers: str) -> KafkaClients:
 @pytest.fixture
 async def topic(kafka: KafkaClients) -> str:
     name = f"test.{secrets.token_hex(4)}"
-    await ensure_topics(kafka, {name: TopicDeclaration(partitions=2)}, deadline_seconds=20)
+    await ensure_topics(kafka, {name: TopicDeclaration(partitions=2)}, deadline_seconds=120)
     return name
 
 

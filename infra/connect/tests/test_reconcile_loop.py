@@ -159,8 +159,11 @@ async def test_refused_connector_is_reported_with_the_reason_and_others_are_stil
         ages: set[float] = set()
 
         async def polls() -> int:
-            assert is_reported(await checks(client))
-            ages.add((await client.get("/v1/connectors")).json()[0]["heartbeat_age_seconds"])
+            found = await checks(client)
+            # A busy Connect may not answer one of the polls in time.
+            if not found["refused"].startswith("unknown ("):
+                assert "Access denied" in found["refused"]
+                ages.add((await client.get("/v1/connectors")).json()[0]["heartbeat_age_seconds"])
             return len(ages)
 
         await eventually(polls, lambda count: count > 5)

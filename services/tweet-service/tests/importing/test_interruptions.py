@@ -1,9 +1,15 @@
 """Imports that are interrupted, wait for MongoDB, or run at the same time."""
 
 import signal
+import subprocess
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+import pymongo.uri_parser
 import pytest
 from pymongo.errors import OperationFailure
 
@@ -20,6 +26,26 @@ def assert_long_file_is_there(target: ImportTarget, outcome: Outcome) -> None:
     assert target.database["tweets"].count_documents({}) == 2_970 + outcome.counts["originals"]
     target.assert_counts_are_exact()
     target.assert_threads_are_whole()
+
+
+@contextmanager
+def paused(process: subprocess.Popen[str]) -> Iterator[None]:
+    """However long this block takes on a busy machine, the process does not get further meanwhile."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+def wait_until_connected(process: subprocess.Popen[str], target: ImportTarget) -> None:
+    """Wait until the process has a connection to MongoDB."""
+    ((_, port),) = pymongo.uri_parser.parse_uri(target.url)["nodelist"]
+    deadline = time.monotonic() + 120
+    while port not in {each.raddr.port for each in psutil.Process(process.pid).net_connections("tcp") if each.raddr}:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
@@ -50,7 +76,8 @@ def test_import_waits_while_the_database_is_down(target: ImportTarget, long_file
     process = target.start(long_file, "--batch", "5")
     try:
         target.wait_until_done(process, 500)
-        stack.kill("mongo")
+        with paused(process):
+            stack.kill("mongo")
         assert process.stderr is not None
         assert "MongoDB does not answer" in process.stderr.readline()
     finally:
@@ -66,7 +93,8 @@ def test_import_that_waits_for_the_database_can_be_interrupted(
     process = target.start(long_file, "--batch", "5")
     try:
         target.wait_until_done(process, 500)
-        stack.kill("mongo")
+        with paused(process):
+            stack.kill("mongo")
         assert process.stderr is not None
         assert "MongoDB does not answer" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
@@ -96,10 +124,12 @@ def test_operation_that_a_takeover_interrupts_is_repeated_without_blaming_mongod
 
 
 def test_second_process_takes_over_the_import(target: ImportTarget, long_file: Path) -> None:
-    # It is far from its end when the other one has started.
     first = target.start(long_file, "--batch", "5")
     target.wait_until_done(first, 250)
-    second = target.start(long_file, "--batch", "100")
+    # It is far from its end when the other one has started.
+    with paused(first):
+        second = target.start(long_file, "--batch", "100")
+        wait_until_connected(second, target)
     with ThreadPoolExecutor(2) as waiting:
         (_, first_err), (_, second_err) = waiting.map(lambda process: process.communicate(timeout=180), (first, second))
     assert (first.returncode, first_err) == (1, "error: another process has taken over the import of this file\n")
