@@ -293,12 +293,13 @@ async def test_registration_with_email_verification_begins_no_session(settings: 
 
 
 async def test_browsers_share_limits_and_audit_trail_with_other_clients(
-    settings: Settings, register: Register, admin: RegisteredUser
+    settings: Settings, register: Register, admin: RegisteredUser, clock: AdjustableClock
 ) -> None:
+    clock.freeze()
     user = await register()
     wrong = credentials_of(user) | {"password": "wrong password"}
     few = {"auth_login_attempts_per_account": 2}
-    async with running_app(settings, **few) as app, client_of(app, **OWN) as client:
+    async with running_app(settings, clock, **few) as app, client_of(app, **OWN) as client:
         await begin(client, user)
         await client.post("/v1/browser/logout")
         assert problem(await client.post("/v1/login", json=wrong)) == (401, "invalid-credentials")

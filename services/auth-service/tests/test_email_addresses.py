@@ -350,7 +350,10 @@ async def test_confirmation_mail_can_be_resent(
     assert (await verify(client, second)).status_code == 204
 
 
-async def test_mails_per_account_are_limited(client: httpx.AsyncClient, registered: RegisteredUser) -> None:
+async def test_mails_per_account_are_limited(
+    client: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock
+) -> None:
+    clock.freeze()
     answers = [await client.post("/v1/email/resend", headers=bearer(registered)) for _ in range(6)]
     assert [answer.status_code for answer in answers] == [202] * 5 + [429]
     assert answers[0].headers["ratelimit"] == '"mail-account";r=4;t=900'

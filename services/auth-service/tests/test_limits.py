@@ -100,6 +100,7 @@ async def fail(client: httpx.AsyncClient, login: str) -> httpx.Response:
 async def test_failed_logins_are_delayed_and_reported_in_headers(
     client: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock, admin: RegisteredUser
 ) -> None:
+    clock.freeze()
     login = registered["form"]["username"]
     answers = [await fail(client, login) for _ in range(11)]
     assert [answer.status_code for answer in answers] == [401] * 10 + [429]
@@ -120,15 +121,19 @@ async def test_failed_logins_are_delayed_and_reported_in_headers(
     assert [lock["details"]["seconds"] for lock in locks] == [2, 1]
 
 
-async def test_failed_logins_of_unknown_users_are_delayed_alike(client: httpx.AsyncClient) -> None:
+async def test_failed_logins_of_unknown_users_are_delayed_alike(
+    client: httpx.AsyncClient, clock: AdjustableClock
+) -> None:
+    clock.freeze()
     answers = [await fail(client, "nobody_of_this_name") for _ in range(11)]
     assert [answer.status_code for answer in answers] == [401] * 10 + [429]
     assert answers[0].headers["ratelimit"].startswith('"login-account";r=9;t=')
 
 
 async def test_guesses_are_counted_by_account_under_all_its_names(
-    client: httpx.AsyncClient, registered: RegisteredUser
+    client: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock
 ) -> None:
+    clock.freeze()
     form = registered["form"]
 
     async def by_form(name: str) -> int:

@@ -277,8 +277,9 @@ async def test_forgotten_password_does_not_reveal_accounts(
 
 
 async def test_reset_ends_the_delays_of_an_attacked_account(
-    client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox
+    client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox, clock: AdjustableClock
 ) -> None:
+    clock.freeze()
     for number in range(11):
         await client.post("/v1/login", json=login_of(registered, f"guess {number}"))
     throttled = await client.post("/v1/login", json=login_of(registered, registered["form"]["password"]))

@@ -195,7 +195,10 @@ async def test_export_is_read_in_pages(
     assert ids == sorted(set(ids))
 
 
-async def test_exports_of_an_account_are_limited(client: httpx.AsyncClient, registered: RegisteredUser) -> None:
+async def test_exports_of_an_account_are_limited(
+    client: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock
+) -> None:
+    clock.freeze()
     answers = [await client.get("/v1/users/me/export", headers=bearer(registered)) for _ in range(6)]
     assert [answer.status_code for answer in answers] == [200] * 5 + [429]
     assert answers[0].headers["ratelimit"].startswith('"export-account";r=4;')

@@ -90,6 +90,7 @@ async def test_refresh_rotates_and_stays_in_the_session(client: httpx.AsyncClien
 async def test_lost_refresh_can_be_repeated_for_ten_seconds(
     client: httpx.AsyncClient, registered: RegisteredUser, clock: AdjustableClock
 ) -> None:
+    clock.freeze()
     first = (await refresh(client, registered["refresh_token"])).json()
     clock.advance(seconds=9)
     again = await refresh(client, registered["refresh_token"])
@@ -489,6 +490,7 @@ async def test_refreshes_of_a_session_are_limited(
 async def test_refused_refresh_of_a_browser_keeps_its_cookie(
     settings: Settings, clock: AdjustableClock, registered: RegisteredUser
 ) -> None:
+    clock.freeze()
     own_page = {"X-Tandem-Browser": "1", "Sec-Fetch-Site": "same-origin"}
     login = {"login": registered["form"]["username"], "password": registered["form"]["password"]}
     async with running_app(settings, clock, auth_refreshes_per_session=1) as app, client_of(app) as client:
