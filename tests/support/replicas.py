@@ -56,9 +56,12 @@ class Replica:
             return str((await self.client.get("/readyz")).json()["checks"].get(check, ""))
         return ""
 
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
     async def end(self, how: signal.Signals) -> None:
         """Send a signal, and see the process end."""
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None and self.is_running():
             self._process.send_signal(how)
             await asyncio.wait_for(self._process.wait(), 120)
 

@@ -14,7 +14,7 @@ from service_kit.sse import response
 from service_kit.sse.events import TOO_SLOW, StreamEnded, message
 from service_kit.sse.response import EventStream, StreamToken
 
-DEADLINE_SECONDS = 10
+DEADLINE_SECONDS = 120
 
 
 class Script:

@@ -1,14 +1,16 @@
 """Processes, authors and listeners of the stream."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
 from embedded_stack import Stack
 from support.jwt_issuer import Issuer
+from support.polling import eventually
 from support.replicas import Replica
 from support.sse import Listener
-from support.tweet_stream import BUFFERED, Author, Documents, Listen, serving
+from support.tweet_stream import BUFFERED, Author, Documents, Listen, metric, serving
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +41,7 @@ def author(service: Replica, issuer: Issuer, documents: Documents) -> Author:
 @pytest.fixture
 async def listen(service: Replica) -> AsyncIterator[Listen]:
     """Connect to the service, or to another process, with this query and these headers."""
-    listeners = []
+    listeners, processes = [], {service}
 
     async def listen(
         query: str = "",
@@ -57,8 +59,12 @@ async def listen(service: Replica) -> AsyncIterator[Listen]:
             url.host, url.port or 0, f"/v1/stream?{query}", headers, buffer, source=source
         )
         listeners.append(listener)
+        processes.add(to)
         return listener
 
     yield listen
     for listener in listeners:
         listener.close()
+    # Processes allow few streams: those of this test must not count in the next one.
+    for process in filter(Replica.is_running, processes):
+        await eventually(partial(metric, process, "tweet_stream_clients"), lambda number: number == 0)

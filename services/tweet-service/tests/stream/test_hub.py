@@ -22,7 +22,7 @@ from tweet_service.stream.presentation import EventPresenter
 from tweet_service.stream.problems import InvalidPosition, PositionLost
 from tweet_service.stream.repository import Batch, Change, TweetChanges
 
-DEADLINE_SECONDS = 10
+DEADLINE_SECONDS = 120
 SOMEONE, OTHER = StreamClient("192.0.2.1"), StreamClient("192.0.2.2")
 
 
