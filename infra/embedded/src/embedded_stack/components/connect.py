@@ -20,7 +20,6 @@ class Connect(JavaComponent):
     name = "connect"
     depends_on = ("kafka",)
     ports = ("connect",)
-    deadline = 120
     grace = 20
 
     @property

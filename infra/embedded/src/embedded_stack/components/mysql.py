@@ -45,7 +45,6 @@ def mysqld_on_path() -> str | None:
 class MySQLServer(Component):
     """A server. `options` are added to its command line."""
 
-    deadline = 90
     grace = 30
     options: tuple[str, ...] = ()
 

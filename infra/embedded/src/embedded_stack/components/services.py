@@ -108,7 +108,6 @@ class Registrar(Service):
     address_key = "REGISTRAR_URL"
     depends_on = ("connect", "mysql", "mongo")
     ports = ("registrar",)
-    deadline = 120
 
     _awaited = ""
 
