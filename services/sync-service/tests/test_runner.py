@@ -36,6 +36,7 @@ async def test_next_process_does_not_repeat_applied_events(harness: SyncHarness)
     await harness.send(harness.tweets_topic, *(tweet_event(n, "x") for n in range(50)))
     first = harness.start_sync()
     await eventually(harness.tweets, lambda rows: len(rows) == 50)
+    await harness.becomes_committed(harness.tweets_topic, 50)
     await harness.stop_sync(first)
 
     await harness.send(harness.tweets_topic, tweet_event(50, "x"))
