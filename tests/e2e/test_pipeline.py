@@ -10,7 +10,6 @@ from e2e.copies import Copies
 from e2e.users import User
 from embedded_stack import Stack
 from support.polling import eventually
-from support.responses import served
 
 
 @pytest.fixture
@@ -18,13 +17,13 @@ async def worker(user: User, copies: Copies) -> httpx.AsyncClient:
     """A technical worker, logged in."""
     await copies.execute("UPDATE auth.users SET role = 'technical_worker' WHERE id = :id", id=user.id)
     credentials = {"login": user.username, "password": user.password}
-    answer = await served(lambda: user.client.post("/api/auth/v1/login", json=credentials))
+    answer = await user.client.post("/api/auth/v1/login", json=credentials)
     user.client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
     return user.client
 
 
 async def read(worker: httpx.AsyncClient) -> dict[str, Any]:
-    answer = await served(lambda: worker.get("/api/sync/v1/pipeline"))
+    answer = await worker.get("/api/sync/v1/pipeline")
     assert answer.status_code == 200, answer.text
     pipeline: dict[str, Any] = answer.json()
     return pipeline
@@ -70,7 +69,7 @@ async def test_counts_of_both_stores_agree(worker: httpx.AsyncClient, user: User
     await eventually(lambda: copies.tweet(tweet["id"]))
 
     async def differences() -> dict[str, int | None]:
-        answer = await served(lambda: worker.get("/api/sync/v1/counts"))
+        answer = await worker.get("/api/sync/v1/counts")
         assert answer.status_code == 200, answer.text
         return {route["route"]: route["difference"] for route in answer.json()["routes"]}
 

@@ -10,7 +10,6 @@ from e2e.users import Register, User
 from embedded_stack import Stack
 from support.polling import eventually
 from support.records import read_records
-from support.responses import served
 
 
 async def test_data_written_while_sync_is_down_arrives(
@@ -79,7 +78,7 @@ async def test_restarted_stack_keeps_everything(breakable_stack: Stack, user: Us
 
     assert (await user.client.get(f"/api/tweets/v1/tweets/{kept['id']}")).json()["text"] == "kept"
     credentials = {"login": user.username, "password": user.password, "remember_me": False}
-    login = await served(lambda: user.client.post("/api/auth/v1/login", json=credentials))
+    login = await user.client.post("/api/auth/v1/login", json=credentials)
     assert login.status_code == 200, login.text
     await eventually(lambda: copies.tweet(kept["id"]), within=180)
     await eventually(lambda: copies.tweet(doomed["id"]), lambda row: row is None, within=180)

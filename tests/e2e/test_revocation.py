@@ -13,7 +13,7 @@ from e2e.users import Register, User, gateway_client
 from embedded_stack import Stack
 from embedded_stack.components.services import script
 from support.polling import eventually
-from support.responses import problem, served
+from support.responses import problem
 from support.sse import Listener
 
 ME, TWEETS = "/api/auth/v1/users/me", "/api/tweets/v1/tweets"
@@ -31,7 +31,7 @@ async def refused(user: User) -> None:
 
 async def log_in(user: User, password: str | None = None) -> None:
     login = {"login": user.username, "password": password or user.password}
-    answer = await served(lambda: user.client.post("/api/auth/v1/login", json=login))
+    answer = await user.client.post("/api/auth/v1/login", json=login)
     assert answer.status_code == 200, answer.text
     user.client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from support.polling import eventually
-from support.responses import served
+from support.responses import PatientTransport, served
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ async def registration(gateway: str) -> AsyncIterator[Register]:
 
 def gateway_client(gateway: str) -> httpx.AsyncClient:
     """A client without a token."""
-    return httpx.AsyncClient(base_url=gateway, timeout=60)
+    return httpx.AsyncClient(base_url=gateway, timeout=60, transport=PatientTransport())
 
 
 async def found_by_others(gateway: str, username: str) -> None:

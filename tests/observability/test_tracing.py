@@ -13,7 +13,6 @@ from e2e.copies import copies_of
 from e2e.users import registration
 from embedded_stack import Stack
 from support.polling import eventually
-from support.responses import served
 
 PARENT = "00f067aa0ba902b7"
 Line = Mapping[str, Any]
@@ -99,7 +98,7 @@ async def token_of_a_worker(stack: Stack) -> str:
         user = await register()
         await copies.execute("UPDATE auth.users SET role = 'technical_worker' WHERE id = :id", id=user.id)
         login = {"login": user.username, "password": user.password}
-        tokens = await served(lambda: user.client.post("/api/auth/v1/login", json=login))
+        tokens = await user.client.post("/api/auth/v1/login", json=login)
     token: str = tokens.json()["access_token"]
     return token
 

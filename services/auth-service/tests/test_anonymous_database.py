@@ -28,10 +28,9 @@ def from_address(address: str) -> ClientInfo:
 
 
 async def test_flood_of_unknown_names_leaves_connections_to_other_requests(
-    app: FastAPI, registered: RegisteredUser, rows: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, registered: RegisteredUser, rows: AsyncEngine
 ) -> None:
     """All failed logins change one row. A transaction that waits for it holds a connection."""
-    monkeypatch.setattr("auth_service.database.TRANSACTION_SECONDS", 30)
 
     async def guess(number: int) -> httpx.Response:
         async with client_of(app, f"203.0.113.{number}") as client:

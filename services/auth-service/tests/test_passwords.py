@@ -192,7 +192,13 @@ async def test_reset_that_was_interrupted_does_not_use_up_the_token(
 
 
 async def test_reset_whose_transaction_fails_does_not_use_up_the_token(
-    client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox, clock: AdjustableClock, rows: AsyncEngine
+    client: httpx.AsyncClient,
+    registered: RegisteredUser,
+    mailbox: Mailbox,
+    clock: AdjustableClock,
+    rows: AsyncEngine,
+    *,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await forget(client, registered["form"]["email"])
     token = await mailbox.token(registered["form"]["email"], "choose a new password")
@@ -200,7 +206,9 @@ async def test_reset_whose_transaction_fails_does_not_use_up_the_token(
     async with rows.begin() as connection:
         lock = text("SELECT id FROM users WHERE id = :id FOR UPDATE")
         await connection.execute(lock, {"id": registered["user"]["id"]})
-        assert problem(await reset(client, token)) == (503, "service-unavailable")
+        with monkeypatch.context() as impatient:
+            impatient.setattr("auth_service.database.TRANSACTION_SECONDS", 1)
+            assert problem(await reset(client, token)) == (503, "service-unavailable")
     assert (await reset(client, token)).status_code == 204
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, insert, select, table, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from auth_service.audit.models import AuditEvent
-from auth_service.database import migrations_folder
+from auth_service.database import TRANSACTION_SECONDS, migrations_folder
 from auth_service.keys.encryption import WrongSecret
 from auth_service.main import create_app, prepare
 from auth_service.opaque_tokens import token_hash
@@ -156,8 +156,9 @@ async def ticks(ended: asyncio.Event) -> int:
 
 
 async def test_requests_fail_with_503_within_three_seconds_while_mysql_hangs(
-    client: httpx.AsyncClient, form: Form, stack: Stack, rows: AsyncEngine
+    client: httpx.AsyncClient, form: Form, stack: Stack, rows: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("auth_service.database.TRANSACTION_SECONDS", TRANSACTION_SECONDS)
     assert (await client.post("/v1/register", json=form)).status_code == 201
     requests = [
         ("/v1/login", {"login": form["username"], "password": form["password"]}),
