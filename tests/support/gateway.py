@@ -12,7 +12,7 @@ import httpx
 from embedded_stack import Stack
 from embedded_stack.components.gateway import nginx_command, write_configuration
 from support.polling import eventually
-from support.replicas import free_port
+from support.ports import free_port
 
 Service = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -11,21 +11,9 @@ from pathlib import Path
 import httpx
 
 from embedded_stack import Stack
-from embedded_stack.configuration import port_is_free
 from support.commands import ServiceCommand, start_command
 from support.polling import eventually
-
-# Below the ports that Linux gives to outgoing connections. Each test process has some for itself, and another test run
-# begins to look elsewhere.
-_PORTS_EACH = 3_000
-_own_ports = range(20_000, 32_000, _PORTS_EACH)[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4]
-_ports = (
-    port for number in range(_PORTS_EACH) if port_is_free(port := _own_ports + (os.getpid() + number) % _PORTS_EACH)
-)
-
-
-def free_port() -> int:
-    return next(_ports)
+from support.ports import free_port
 
 
 class Replica:

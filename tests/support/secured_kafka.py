@@ -18,7 +18,7 @@ from embedded_stack.components import Environment
 from embedded_stack.components.kafka import Kafka
 from service_kit.kafka_java import pkcs8, properties_file
 from service_kit.kafka_settings import KafkaSettings
-from support.replicas import free_port
+from support.ports import free_port
 
 # With what must be escaped for Java.
 PASSWORD = 'correct "hörse" \\battery €'

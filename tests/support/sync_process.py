@@ -14,7 +14,8 @@ from embedded_stack import Stack
 from support.change_events import Record, mongodb_event
 from support.commands import run_command
 from support.jwt_issuer import AUDIENCE, ISSUER, Issuer
-from support.replicas import Replica, free_port, running_processes
+from support.ports import free_port
+from support.replicas import Replica, running_processes
 from support.topics import create_topics
 
 PARTITIONS = 2

@@ -10,9 +10,10 @@ import pytest
 from embedded_stack import Stack
 from embedded_stack.components.gateway import DEFAULTS, TEMPLATES
 from support.dockerfiles import stage
-from support.gateway import free_port, running_gateway
+from support.gateway import running_gateway
 from support.manifests import compose_file
 from support.polling import eventually
+from support.ports import free_port
 
 IMAGE = stage("gateway").environment
 COMPOSE = {name: str(value) for name, value in compose_file()["services"]["gateway"]["environment"].items()}

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from embedded_stack import Stack
-from support.gateway import free_port, running_gateway
+from support.gateway import running_gateway
+from support.ports import free_port
 
 BIG = b"x" * 40_000
 TOO_LONG = 1024 * 1024 + 1

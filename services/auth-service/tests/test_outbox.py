@@ -41,6 +41,7 @@ from service_kit.retry import Backoff
 from support.auth_app import AdjustableClock, NewForm, own_schema
 from support.mails import BASE, FAST, MailCounters, ScriptedServer, Sink, new_address, until_logged
 from support.polling import eventually
+from support.ports import free_port
 from support.replicas import running_replicas
 
 CLIENT = ClientInfo("198.51.100.7", "curl", "a-request")
@@ -176,13 +177,13 @@ async def test_sent_mail_leaves_nothing(harness: Harness) -> None:
     assert len(server.mails) == 1
 
 
-async def test_no_token_is_in_the_database_in_clear_text(harness: Harness, unused_tcp_port: int) -> None:
+async def test_no_token_is_in_the_database_in_clear_text(harness: Harness) -> None:
     user = await harness.user()
     token = await harness.put_link(MailKind.CONFIRM_EMAIL, Purpose.CONFIRM_EMAIL, user)
     async with harness.database.transaction() as session:
         await harness.outbox.put(session, MailKind.RESET_PASSWORD, user.email, client=CLIENT)
     with capture_logs() as logs:
-        async with harness.working(dead_server(unused_tcp_port)):
+        async with harness.working(dead_server(free_port())):
             await eventually(harness.rows, lambda rows: all(row.attempts and row.sealed_token for row in rows))
     first, second = await harness.rows()
     assert harness.outbox.unseal(first.id, first.sealed_token or b"") == token
@@ -193,12 +194,12 @@ async def test_no_token_is_in_the_database_in_clear_text(harness: Harness, unuse
         harness.outbox.unseal(second.id, first.sealed_token or b"")
 
 
-async def test_mail_waits_for_a_server_that_is_down_and_is_sent_once(harness: Harness, unused_tcp_port: int) -> None:
+async def test_mail_waits_for_a_server_that_is_down_and_is_sent_once(harness: Harness) -> None:
     user = await harness.user()
     token = await harness.put_link(MailKind.CONFIRM_EMAIL, Purpose.CONFIRM_EMAIL, user)
     with capture_logs() as logs:
         # A delivery that is cut off keeps its claim for a minute.
-        async with harness.working(dead_server(unused_tcp_port), drain_seconds=10):
+        async with harness.working(dead_server(free_port()), drain_seconds=10):
             await until_logged(logs, "mail delayed")
             await eventually(harness.rows, lambda rows: rows[0].attempts > 2)
     assert sum(line["event"] == "mail delayed" and line["log_level"] == "warning" for line in logs) == 1
@@ -517,10 +518,10 @@ async def test_mail_of_a_worker_that_hung_is_sent_by_another(harness: Harness) -
 
 
 async def test_mail_survives_a_kill_between_the_commit_and_the_delivery(
-    empty_schema: str, stack: Stack, sink: Sink, new_form: NewForm, unused_tcp_port: int
+    empty_schema: str, stack: Stack, sink: Sink, new_form: NewForm
 ) -> None:
     form = new_form() | {"email": new_address()}
-    unreachable = {"AUTH_SMTP_URL": f"smtp://127.0.0.1:{unused_tcp_port}"}
+    unreachable = {"AUTH_SMTP_URL": f"smtp://127.0.0.1:{free_port()}"}
     async with running_replicas(1, stack, empty_schema, **unreachable) as (victim,):
         assert (await victim.client.post("/v1/register", json=form)).status_code == 201
         await victim.end(signal.SIGKILL)

@@ -24,7 +24,7 @@ from embedded_stack import Stack
 from service_kit.mysql import create_engine
 from support.auth_app import AdjustableClock, Form, NewForm, client_of, log_in, running_app
 from support.commands import run_command
-from support.replicas import free_port
+from support.ports import free_port
 from support.responses import bearer, problem
 
 TICK_SECONDS = 0.01

@@ -20,7 +20,8 @@ from embedded_stack import Stack
 from support import load
 from support.auth_app import Form, Mailbox, NewForm, RegisteredUser, client_of, own_schema, running_app
 from support.polling import eventually
-from support.replicas import Replica, free_port, running_replicas
+from support.ports import free_port
+from support.replicas import Replica, running_replicas
 from support.responses import bearer, problem
 
 # The hashing queue is full from the first requests on (`load.CONCURRENCY`): more logins than these prove nothing more.

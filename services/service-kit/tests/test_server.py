@@ -5,7 +5,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 
 from service_kit.server import OPEN_FILES, raise_limit_of_open_files
 from support.polling import eventually
+from support.ports import free_port
 
 SERVICE = """
 import asyncio, pathlib, sys
@@ -70,8 +71,13 @@ async def service(folder: Path, port: int, **settings: str) -> AsyncIterator[asy
 
 
 @pytest.fixture
-async def client(unused_tcp_port: int) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{unused_tcp_port}", trust_env=False) as opened:
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+async def client(port: int) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as opened:
         yield opened
 
 
@@ -87,9 +93,9 @@ async def until_status(client: httpx.AsyncClient, path: str, status: int) -> htt
 
 
 async def test_service_is_alive_and_not_ready_until_it_has_started(
-    tmp_path: Path, client: httpx.AsyncClient, unused_tcp_port: int
+    tmp_path: Path, client: httpx.AsyncClient, port: int
 ) -> None:
-    async with service(tmp_path, unused_tcp_port) as process:
+    async with service(tmp_path, port) as process:
         for waits_for in ("prepared", "started"):
             alive = await until_status(client, "/healthz", 200)
             assert alive.json() == {"status": "ok"}
@@ -106,11 +112,9 @@ async def test_service_is_alive_and_not_ready_until_it_has_started(
         assert await asyncio.wait_for(process.wait(), 120) == -signal.SIGTERM
 
 
-async def test_error_of_the_preparation_ends_the_process(
-    tmp_path: Path, client: httpx.AsyncClient, unused_tcp_port: int
-) -> None:
+async def test_error_of_the_preparation_ends_the_process(tmp_path: Path, client: httpx.AsyncClient, port: int) -> None:
     (tmp_path / "failed").touch()
-    async with service(tmp_path, unused_tcp_port) as process:
+    async with service(tmp_path, port) as process:
         await until_status(client, "/healthz", 200)
         (tmp_path / "prepared").touch()
         _, errors = await asyncio.wait_for(process.communicate(), 120)
@@ -118,16 +122,16 @@ async def test_error_of_the_preparation_ends_the_process(
     assert errors.decode().splitlines()[-1] == "error: the schema can't be migrated"
 
 
-async def test_preparation_ends_on_sigterm(tmp_path: Path, client: httpx.AsyncClient, unused_tcp_port: int) -> None:
-    async with service(tmp_path, unused_tcp_port) as process:
+async def test_preparation_ends_on_sigterm(tmp_path: Path, client: httpx.AsyncClient, port: int) -> None:
+    async with service(tmp_path, port) as process:
         await until_status(client, "/healthz", 200)
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 120) == -signal.SIGTERM
 
 
-async def test_taken_port_ends_the_process_before_it_prepares_anything(tmp_path: Path, unused_tcp_port: int) -> None:
-    server = await asyncio.start_server(lambda _, __: None, "127.0.0.1", unused_tcp_port)
-    async with server, service(tmp_path, unused_tcp_port) as process:
+async def test_taken_port_ends_the_process_before_it_prepares_anything(tmp_path: Path, port: int) -> None:
+    server = await asyncio.start_server(lambda _, __: None, "127.0.0.1", port)
+    async with server, service(tmp_path, port) as process:
         assert await asyncio.wait_for(process.wait(), 120) == 3
 
 
@@ -142,12 +146,10 @@ def test_soft_limit_of_open_files_is_raised_as_far_as_the_hard_one_permits() -> 
     assert raised == (OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard), hard)
 
 
-async def test_port_of_the_metrics_serves_nothing_else(
-    tmp_path: Path, client: httpx.AsyncClient, unused_tcp_port_factory: Callable[[], int]
-) -> None:
+async def test_port_of_the_metrics_serves_nothing_else(tmp_path: Path, client: httpx.AsyncClient) -> None:
     (tmp_path / "prepared").touch()
     (tmp_path / "started").touch()
-    port = unused_tcp_port_factory()
+    port = free_port()
     async with (
         service(tmp_path, client.base_url.port or 0, METRICS_PORT=str(port)) as process,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as scraper,

@@ -23,7 +23,7 @@ from service_kit.event_loop import EventLoopMetrics
 from service_kit.kafka import KafkaClients, stop
 from service_kit.sse.limits import StreamClient
 from support.polling import eventually
-from support.replicas import free_port
+from support.ports import free_port
 from support.sync_process import SyncProcess, tweet_event
 from support.task_failures import (
     FAILURES,
