@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from embedded_stack import Stack, temporary_stack
 from support.logs import use_plain_tracebacks
 
-pytest_plugins = ["support.distribution", "support.failure_logs", "support.unit_tests"]
+pytest_plugins = ["support.distribution", "support.failure_logs", "support.leaks", "support.unit_tests"]
 
 # How long an example takes says more of the machine than of what is tested.
 settings.register_profile("tandem", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,6 +1,5 @@
 """The embedded broker as a process, and with a damaged data folder."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,21 +17,25 @@ def test_pid_is_that_of_apache_kafka(stack: Stack, kafka_bootstrap_servers: str)
 
 
 @pytest.fixture(scope="module")
-def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with stack_in(tmp_path_factory.mktemp("used")) as used:
-        used.start("kafka")
-        yield used
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack whose broker was started after a format that was cut off."""
+    with stack_in(tmp_path_factory.mktemp("own")) as own:
+        logs = own.configuration.data("kafka") / "logs"
+        logs.mkdir(parents=True)
+        (logs / "bootstrap.checkpoint").write_text("cut o")
+        (logs / "meta.properties").touch()
+        own.start("kafka")
+        yield own
 
 
-@pytest.fixture
-def own(used: Stack) -> Stack:
-    """A stack whose broker has data and is stopped."""
-    used.stop_one("kafka")
-    return used
+@pytest.mark.integration
+def test_incompletely_formatted_folder_is_formatted(own: Stack) -> None:
+    assert own.is_running("kafka")
 
 
 @pytest.mark.integration
 def test_data_without_a_cluster_id_is_an_error_and_is_not_changed(own: Stack) -> None:
+    own.stop_one("kafka")
     logs = own.configuration.data("kafka") / "logs"
     identity = (logs / "meta.properties").read_text()
     for damage in ((logs / "meta.properties").unlink, lambda: (logs / "meta.properties").write_text("")):
@@ -40,14 +43,4 @@ def test_data_without_a_cluster_id_is_an_error_and_is_not_changed(own: Stack) ->
         with pytest.raises(StackError, match=r"meta\.properties is missing or empty.*delete that folder"):
             own.start("kafka")
         (logs / "meta.properties").write_text(identity)
-    own.start("kafka")
-
-
-@pytest.mark.integration
-def test_incompletely_formatted_folder_is_formatted(own: Stack) -> None:
-    logs = own.configuration.data("kafka") / "logs"
-    shutil.rmtree(logs)
-    logs.mkdir()
-    (logs / "bootstrap.checkpoint").write_text("cut o")
-    (logs / "meta.properties").touch()
     own.start("kafka")
