@@ -11,7 +11,7 @@ from embedded_stack import Stack
 from embedded_stack.components.base import LOOPBACK
 from embedded_stack.process import Command, ComponentProcess
 from support.polling import eventually
-from support.replicas import free_port
+from support.ports import free_port
 
 if TYPE_CHECKING:
     Client = pymongo.MongoClient[dict[str, Any]]

@@ -97,25 +97,33 @@ async def test_broker_without_answers_to_fetches_does_not_end_the_process(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch, impatient: RecordedExits
 ) -> None:
     """It answers questions for offsets, and no fetch."""
+    fetch = Fetcher._proc_fetch_request
+    is_cut_off, answered, unanswered = False, 0, 0
+
+    async def fetch_or_wait(fetcher: Fetcher, *request: Any) -> bool:
+        nonlocal answered, unanswered
+        if is_cut_off:
+            unanswered += 1
+            await asyncio.sleep(0.5)
+            return False
+        answered += 1
+        try:
+            return bool(await fetch(fetcher, *request))
+        finally:
+            answered -= 1
+
+    async def in_flight() -> int:
+        return answered
+
+    monkeypatch.setattr(Fetcher, "_proc_fetch_request", fetch_or_wait)
     runner = harness.start_sync(sync_watchdog_seconds=5)
     runner._supervisor.end = impatient
     await harness.send(harness.tweets_topic, tweet_event(1, "one"))
     await becomes(harness.tweets, {tweet_id(1): "one"})
     monkeypatch.setattr(clients, "READABLE_SECONDS", 1.0)
-    fetch = Fetcher._proc_fetch_request
-    unanswered = 0
-
-    async def unanswered_fetch(*_fetch: Any) -> bool:
-        nonlocal unanswered
-        unanswered += 1
-        cut_off.set()
-        await asyncio.sleep(0.5)
-        return False
-
-    cut_off = asyncio.Event()
-    monkeypatch.setattr(Fetcher, "_proc_fetch_request", unanswered_fetch)
-    # The broker has a fetch still from before; it answers it without events.
-    await cut_off.wait()
+    is_cut_off = True
+    # The broker answers those without events.
+    await becomes(in_flight, 0)
     await harness.send(harness.tweets_topic, tweet_event(2, "two"))
 
     async def stood() -> float:
@@ -125,7 +133,7 @@ async def test_broker_without_answers_to_fetches_does_not_end_the_process(
     assert unanswered > 10
     assert runner.problem is not None
     assert runner.problem.startswith(f"no progress: {harness.tweets_topic}-0 for ")
-    monkeypatch.setattr(Fetcher, "_proc_fetch_request", fetch)
+    is_cut_off = False
     await becomes(harness.tweets, {tweet_id(1): "one", tweet_id(2): "two"})
     assert impatient.reasons == []
 
