@@ -4,13 +4,16 @@
 - Of ```` ```console ```` blocks the lines after `$ ` are run, each with the lines that continue it. What is shown
   below must be what is printed, but for white space, whatever has a digit in it (ids, times, counts), and `…`, which
   stands for anything.
+  A GET of curl is repeated until it prints what is shown: a copy arrives a moment later.
 - ```` ```sh not-run: reason ```` (and `console`) is not run.
 
 The shell ends with the first command that fails, and that is a failure of the document.
 """
 
 import re
+import shlex
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +21,10 @@ from pathlib import Path
 from documents.markdown import Block, Document
 
 _PIECE = re.compile(r"(?P<space>\s+)|(?P<anything>…)|(?P<varies>[\w.+-]*\d[\w.:+-]*)|(?P<literal>\w+|.)")
+# A GET with nothing but an address.
+_QUESTION = re.compile(r"curl -\w+ \S+")
+_ATTEMPTS = 120
+_IS_SHOWN = "import re, sys; sys.exit(not re.fullmatch(sys.argv[1], sys.stdin.read().strip(), re.DOTALL))"
 _OPEN_QUOTE = re.compile(r"'|\"")
 
 
@@ -93,10 +100,21 @@ def _separates(text: str, space: re.Match[str]) -> bool:
     return text[space.start() - 1].isalnum() and text[space.end()].isalnum()
 
 
+def _until_shown(step: Step) -> str:
+    """The command, repeated for a minute at most if it only asks."""
+    if step.shown is None or not _QUESTION.fullmatch(step.command):
+        return step.command
+    is_shown = shlex.join([sys.executable, "-c", _IS_SHOWN, pattern(step.shown).pattern])
+    return (
+        f"for _ in $(seq {_ATTEMPTS}); do answer=$({step.command}); "
+        f'if {is_shown} <<<"$answer"; then break; fi; sleep 0.5; done; printf \'%s\\n\' "$answer"'
+    )
+
+
 def run(steps: Sequence[Step], *, folder: Path, variables: Mapping[str, str], within: float) -> None:
     """Run all of it. Raises `DocumentError`."""
     marker = "--- step"
-    script = "".join(f"printf '\\n{marker} {number}\\n'\n{step.command}\n" for number, step in enumerate(steps))
+    script = "".join(f"printf '\\n{marker} {number}\\n'\n{_until_shown(step)}\n" for number, step in enumerate(steps))
     shell = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=folder,

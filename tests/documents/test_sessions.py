@@ -1,5 +1,6 @@
 """The comparison of what is shown with what is printed, and the reading of consoles."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,15 @@ def test_shell_keeps_its_variables_and_reports_failures(tmp_path: Path) -> None:
         run([Step("true", 1), Step("exit 3", 2), Step("true", 3)], folder=tmp_path, variables=ours, within=10)
     with pytest.raises(DocumentError, match="the document shows\nwhite"):
         run([Step("echo black", 1, "white")], folder=tmp_path, variables=ours, within=10)
+
+
+@pytest.mark.integration
+def test_question_is_repeated_until_the_answer_is_the_one_that_is_shown(tmp_path: Path) -> None:
+    file = tmp_path / "answer"
+    file.write_text("0 of 1\n")
+    later = Step(f"(until [ -e asked ]; do sleep 0.01; done; echo \"all 'done'\" >{file}) >/dev/null &", 1)
+    ask = Step(f"curl -s file://{file}", 2, "all 'done'")
+    variables = {"PATH": os.environ["PATH"]}
+    run([later, Step("touch asked", 3), ask], folder=tmp_path, variables=variables, within=120)
+    with pytest.raises(DocumentError, match="the document shows\nnothing"):
+        run([Step(f"curl -s file://{file} # once", 4, "nothing")], folder=tmp_path, variables=variables, within=120)
