@@ -75,7 +75,7 @@ async def run_declared(stack: Stack, routes: Path) -> AsyncIterator[None]:
     stack.start("mysql", "mongo", "kafka", "connect")
     file = load_routes_file(routes)
     kafka = KafkaClients(stack.addresses["KAFKA_BOOTSTRAP_SERVERS"])
-    await ensure_topics(kafka, generated_topics(file), deadline_seconds=30)
+    await ensure_topics(kafka, generated_topics(file), deadline_seconds=120)
     async with AsyncExitStack() as running:
         for name in generated_connectors(file):
             await running.enter_async_context(_registered(stack, name, declared_connectors(stack, file)[name].config))
