@@ -1,7 +1,7 @@
 """The service in this process, with its own schema in a real MySQL and a real mail sink."""
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -23,10 +23,15 @@ PASSWORD = "correct horse battery staple"
 _clock = AdjustableClock()
 
 
-@pytest.fixture(autouse=True)
-def patient_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine a transaction may take longer than the service permits; such requests would get a 503."""
-    monkeypatch.setattr("auth_service.database.TRANSACTION_SECONDS", 60)
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[None]:
+    """On a busy machine requests may take longer than the service permits, and would get a 503."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("auth_service.database.TRANSACTION_SECONDS", 60)
+        # The time that a request waits for a connection, too.
+        patch.setattr("service_kit.mysql.CONNECT_TIMEOUT_SECONDS", 30)
+        patch.setitem(create_engine.__kwdefaults__, "lock_wait_seconds", 60)
+        yield
 
 
 @pytest.fixture
