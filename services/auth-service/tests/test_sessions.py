@@ -490,7 +490,6 @@ async def test_refreshes_of_a_session_are_limited(
 async def test_refused_refresh_of_a_browser_keeps_its_cookie(
     settings: Settings, clock: AdjustableClock, registered: RegisteredUser
 ) -> None:
-    clock.freeze()
     own_page = {"X-Tandem-Browser": "1", "Sec-Fetch-Site": "same-origin"}
     login = {"login": registered["form"]["username"], "password": registered["form"]["password"]}
     async with running_app(settings, clock, auth_refreshes_per_session=1) as app, client_of(app) as client:
