@@ -80,6 +80,7 @@ def percentile_95(seconds: list[float]) -> float:
     return statistics.quantiles(seconds, n=20)[-1]
 
 
+@pytest.mark.long
 async def test_health_is_answered_promptly_during_many_logins(replica: Replica, new_form: NewForm) -> None:
     """The service, the logins, a control and this test are four processes, so that their event loops are independent.
 
