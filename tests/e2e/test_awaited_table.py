@@ -57,7 +57,7 @@ async def test_connector_starts_once_its_table_exists(tmp_path: Path) -> None:
                     "GRANT SELECT ON shop.products TO 'debezium'@'%'",
                 ):
                     await connection.execute(text(statement))
-            await eventually(copies, lambda found: found == [{"_id": 1, "name": "chair"}], within=60)
-            await eventually(checks, lambda found: set(found.values()) == {"ok"}, within=60)
+            await eventually(copies, lambda found: found == [{"_id": 1, "name": "chair"}])
+            await eventually(checks, lambda found: set(found.values()) == {"ok"})
         await engine.dispose()
         mongo.close()
