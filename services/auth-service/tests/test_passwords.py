@@ -12,7 +12,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.database import Table
 from auth_service.passwords.policy import COMMON_PASSWORDS, weakness
 from auth_service.settings import Settings
-from support.auth_app import AdjustableClock, Mailbox, NewForm, Register, RegisteredUser, client_of, log_in, running_app
+from support.auth_app import (
+    AdjustableClock,
+    Mailbox,
+    NewForm,
+    Register,
+    RegisteredUser,
+    client_of,
+    lock_waits,
+    log_in,
+    running_app,
+)
 from support.polling import eventually
 from support.responses import bearer, problem
 
@@ -210,6 +220,25 @@ async def test_reset_whose_transaction_fails_does_not_use_up_the_token(
             impatient.setattr("auth_service.database.TRANSACTION_SECONDS", 1)
             assert problem(await reset(client, token)) == (503, "service-unavailable")
     assert (await reset(client, token)).status_code == 204
+
+
+async def test_reset_that_took_long_does_not_end_the_claim_of_another(
+    client: httpx.AsyncClient, registered: RegisteredUser, mailbox: Mailbox, clock: AdjustableClock, rows: AsyncEngine
+) -> None:
+    await forget(client, registered["form"]["email"])
+    token = await mailbox.token(registered["form"]["email"], "choose a new password")
+    clock.freeze()
+    of_user = {"id": registered["user"]["id"]}
+    async with rows.begin() as connection:
+        await connection.execute(text("SELECT id FROM users WHERE id = :id FOR UPDATE"), of_user)
+        slow = asyncio.create_task(reset(client, token))
+        await eventually(lambda: lock_waits(rows, "users"))
+        clock.advance(seconds=31)
+        async with rows.begin() as other:
+            claim = text("UPDATE one_time_tokens SET claimed_until = :at WHERE user_id = :id")
+            await other.execute(claim, of_user | {"at": clock().replace(tzinfo=None) + timedelta(seconds=30)})
+        assert problem(await slow) == (503, "service-unavailable")
+    assert problem(await reset(client, token)) == (422, "invalid-reset-token")
 
 
 async def test_owner_logs_in_after_a_reset_although_a_thief_has_logged_in_often(

@@ -55,18 +55,21 @@ class OneTimeTokenRepository:
         found: OneTimeToken | None = await self._session.scalar(query)
         return found
 
-    async def claim(self, token: OneTimeToken, now: datetime) -> bool:
-        """Reserve a token before costly work, until `use` or `release`. Of concurrent calls one returns true.
+    async def claim(self, token: OneTimeToken, now: datetime) -> datetime | None:
+        """Reserve a token before costly work, until `use` or `release`.
 
-        The reservation ends by itself, so that the token of a request that was interrupted works again.
+        Returns the end of the reservation, or None if another request has one. It ends by itself, so that the token of
+        a request that was interrupted works again.
         """
         is_free = OneTimeToken.claimed_until.is_(None) | (OneTimeToken.claimed_until <= now)
         which = (OneTimeToken.token_hash == token.token_hash) & is_free
-        claim = update(OneTimeToken).where(which).values(claimed_until=now + _CLAIM)
-        return await rows_affected(self._session, claim) == 1
+        until = now + _CLAIM
+        claim = update(OneTimeToken).where(which).values(claimed_until=until)
+        return until if await rows_affected(self._session, claim) == 1 else None
 
-    async def release(self, token: OneTimeToken) -> None:
-        which = OneTimeToken.token_hash == token.token_hash
+    async def release(self, token: OneTimeToken, claimed_until: datetime) -> None:
+        """End the reservation that `claim` returned. A later one of another request stays."""
+        which = (OneTimeToken.token_hash == token.token_hash) & (OneTimeToken.claimed_until == claimed_until)
         await self._session.execute(update(table_of(OneTimeToken)).where(which).values(claimed_until=None))
 
     async def use(self, token: OneTimeToken) -> bool:

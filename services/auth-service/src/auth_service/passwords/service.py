@@ -89,14 +89,15 @@ class PasswordService:
             raise InvalidResetToken
         self._check(reset.new_password, user)
         async with self.anonymous.transaction(client) as session:
-            if not await tokens(session).claim(known, self.clock()):
+            claimed_until = await tokens(session).claim(known, self.clock())
+            if claimed_until is None:
                 raise InvalidResetToken("Another request is using the token.")
         try:
             new_hash = await self.hasher.hash(reset.new_password, rank=rank)
             await self._complete_reset(user.id, reset.token, new_hash, client)
         except (ServiceUnavailable, SQLAlchemyError):
             async with self.anonymous.transaction(client) as session:
-                await tokens(session).release(known)
+                await tokens(session).release(known, claimed_until)
             raise
 
     async def _complete_reset(self, user_id: str, token: str, new_hash: str, client: ClientInfo) -> None:
