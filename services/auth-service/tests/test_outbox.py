@@ -38,7 +38,7 @@ from embedded_stack import Stack
 from service_kit.mysql import create_engine
 from service_kit.problems import ServiceUnavailable
 from service_kit.retry import Backoff
-from support.auth_app import AdjustableClock, NewForm, own_schema
+from support.auth_app import AdjustableClock, NewForm, lock_waits, own_schema
 from support.mails import BASE, FAST, MailCounters, ScriptedServer, Sink, new_address, until_logged
 from support.polling import eventually
 from support.ports import free_port
@@ -258,6 +258,23 @@ async def test_unknown_address_causes_no_mail(harness: Harness) -> None:
         await harness.counters.until(TAKEN, "not_due")
         await eventually(harness.rows, lambda rows: not rows)
     assert server.mails == []
+
+
+async def test_link_to_a_new_password_is_not_sent_to_another_address_than_the_requested_one(
+    harness: Harness, outbox_settings: Settings
+) -> None:
+    """The account's address changes while the mail is written."""
+    user = await harness.user()
+    rows = create_engine(outbox_settings.mysql_url.get_secret_value())
+    async with harness.database.transaction() as session:
+        await harness.outbox.put(session, MailKind.RESET_PASSWORD, user.email, client=CLIENT)
+    async with rows.begin() as connection:
+        change = text("UPDATE users SET email = :email WHERE id = :id")
+        await connection.execute(change, {"email": new_address(), "id": user.id})
+        writing = asyncio.create_task(harness.writer.write((await harness.rows())[0]))
+        await eventually(lambda: lock_waits(rows, "users"))
+    assert await writing is None
+    await rows.dispose()
 
 
 LIMITED = [

@@ -145,8 +145,8 @@ class MailWriter:
         users = UserRepository(session)
         found = await users.get_by_email(email)
         user = await users.lock(found.id) if found else None
-        if user is None or not user.is_active or found is None or user.email != found.email:
-            return None
+        if user is None or not user.is_active or user.email != email:
+            return None  # the address was changed in the meantime
         if row.sealed_token:
             link = await self._link(session, row)
         elif await self._count(session, row, user.email, is_confirmed=user.email_verified):
