@@ -13,6 +13,8 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth_service.opaque_tokens import token_hash
+from auth_service.sessions.refresh_tokens import family_of
 from auth_service.settings import Settings
 from support.auth_app import AdjustableClock, Form, Register, RegisteredUser, client_of, events_of, log_in, running_app
 from support.responses import bearer, problem
@@ -138,8 +140,8 @@ async def test_concurrent_refreshes_have_exactly_one_successor(
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json()["refresh_token"] for answer in answers}) == 1
     async with rows.connect() as connection:
-        tokens = "SELECT COUNT(*) FROM refresh_tokens JOIN sessions ON session_id = sessions.id WHERE user_id = :id"
-        assert await connection.scalar(text(tokens), {"id": registered["user"]["id"]}) == 2
+        exchanges = "SELECT SUM(refreshes) FROM sessions WHERE user_id = :id"
+        assert await connection.scalar(text(exchanges), {"id": registered["user"]["id"]}) == 1
 
 
 @pytest.mark.parametrize(("remember_me", "hours"), [(False, 12), (True, 30 * 24)])
@@ -470,7 +472,7 @@ async def test_logout_with_a_token_of_long_ago_ends_its_session(
 async def test_refreshes_of_a_session_are_limited(
     settings: Settings, clock: AdjustableClock, registered: RegisteredUser
 ) -> None:
-    """All tokens of a session are kept."""
+    """Each is a write."""
     clock.freeze()
     async with running_app(settings, clock, auth_refreshes_per_session=3) as app, client_of(app) as client:
         elsewhere, token = await log_in(client, registered), registered["refresh_token"]
@@ -547,8 +549,10 @@ async def test_refresh_tokens_are_stored_as_hashes(
 ) -> None:
     successor = (await refresh(client, registered["refresh_token"])).json()
     async with rows.connect() as connection:
-        statement = text("SELECT t.* FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id WHERE user_id = :id")
-        stored = (await connection.execute(statement, {"id": registered["user"]["id"]})).mappings().all()
-    assert len(stored) == 2
-    assert registered["refresh_token"] not in str(stored)
-    assert successor["refresh_token"] not in str(stored)
+        statement = text("SELECT * FROM sessions WHERE user_id = :id")
+        (stored,) = (await connection.execute(statement, {"id": registered["user"]["id"]})).mappings().all()
+    assert stored["token_hash"] == token_hash(successor["refresh_token"])
+    for token in (registered["refresh_token"], successor["refresh_token"]):
+        assert token not in str(stored)
+        assert family_of(token)
+        assert str(family_of(token)) not in str(stored)

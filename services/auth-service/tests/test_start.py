@@ -17,8 +17,9 @@ from auth_service.audit.models import AuditEvent
 from auth_service.database import TRANSACTION_SECONDS, migrations_folder
 from auth_service.keys.encryption import WrongSecret
 from auth_service.main import create_app, prepare
-from auth_service.opaque_tokens import token_hash
+from auth_service.opaque_tokens import new_token, token_hash
 from auth_service.outbox.models import OutboxMail
+from auth_service.sessions.models import Session, StoredRefreshToken
 from auth_service.settings import Settings
 from embedded_stack import Stack
 from service_kit.mysql import create_engine
@@ -408,6 +409,8 @@ SCHEMA = text(
             ],
         ),
         ("0009", []),
+        ("0010", ["DROP INDEX ix_sessions_ended_at ON sessions"]),
+        ("0010", ["DROP INDEX ix_sessions_family_hash ON sessions", "ALTER TABLE sessions DROP COLUMN refreshes_from"]),
     ],
 )
 async def test_migration_continues_after_a_kill(empty_schema: str, revision: str, last_steps: list[str]) -> None:
@@ -429,8 +432,8 @@ async def test_migration_continues_after_a_kill(empty_schema: str, revision: str
 async def test_housekeeping_deletes_expired_rows(
     empty_schema: str, settings: Settings, new_form: NewForm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("auth_service.housekeeping._BATCH_SIZE", 2)
-    monkeypatch.setattr("auth_service.housekeeping._SESSIONS_AT_A_TIME", 2)
+    monkeypatch.setattr("auth_service.batched_deletion.BATCH_SIZE", 2)
+    monkeypatch.setattr("auth_service.sessions.deletion._SESSIONS_AT_A_TIME", 2)
     own = settings.model_copy(update={"mysql_url": SecretStr(empty_schema)})
     await prepare(own)
     clock = AdjustableClock()
@@ -455,6 +458,11 @@ async def test_housekeeping_deletes_expired_rows(
         for password in (form["password"], form["password"], "wrong password"):
             await client.post("/v1/login", json={"login": form["username"], "password": password})
         async with app.state.database.transaction() as session:
+            for session_id in await session.scalars(select(Session.id)):
+                # Those of the last release.
+                for _ in range(3):
+                    stored = {"token_hash": token_hash(new_token()), "session_id": session_id, "created_at": clock()}
+                    await session.execute(insert(StoredRefreshToken), stored)
             await session.execute(insert(OutboxMail), dead_mail)
         await app.state.housekeeper.clean_up()
         async with app.state.database.engine.connect() as connection:

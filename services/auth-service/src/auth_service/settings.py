@@ -114,7 +114,7 @@ class Settings(MailSettings):
         default=300, ge=1, description="Successful logins of an account in 15 minutes. A further one gets a 429."
     )
     auth_refreshes_per_session: int = Field(
-        default=30,
+        default=300,
         ge=1,
         description="Refreshes of a session during the lifetime of an access token. A further one gets a 429.",
     )

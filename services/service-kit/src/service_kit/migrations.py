@@ -21,9 +21,9 @@ def add_column(table: str, column: sa.Column[object]) -> None:
         op.add_column(table, column)
 
 
-def create_index(name: str, table: str, columns: Sequence[str]) -> None:
+def create_index(name: str, table: str, columns: Sequence[str], *, unique: bool = False) -> None:
     if not has_index(table, name):
-        op.create_index(name, table, columns)
+        op.create_index(name, table, columns, unique=unique)
 
 
 def drop_index(name: str, table: str) -> None:

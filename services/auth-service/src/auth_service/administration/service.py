@@ -13,6 +13,7 @@ from auth_service.limits.service import AttemptLimiter, Subject
 from auth_service.one_time_tokens.repository import OneTimeTokenRepository
 from auth_service.passwords.problems import ReauthenticationRequired
 from auth_service.passwords.reauthentication import Reauthenticator
+from auth_service.sessions.deletion import prepare_deletion
 from auth_service.sessions.service import SessionService
 from auth_service.users.models import User
 from auth_service.users.problems import UserNotFound
@@ -133,6 +134,7 @@ class AdministrationService:
         """
         present = await self._present(user_id, actor)
         verified_hash = await self.reauthenticator.verify(actor, password, client)
+        await prepare_deletion(self.database, user_id, actor.id)
         async with self.database.transaction(actor.id) as session:
             users = UserRepository(session)
             admins = await users.lock_active_admins() if is_active_admin(present) else set()

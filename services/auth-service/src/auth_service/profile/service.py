@@ -14,6 +14,7 @@ from auth_service.passwords.problems import ReauthenticationRequired
 from auth_service.passwords.reauthentication import Reauthenticator
 from auth_service.profile.export import export_chunks, exported_profile
 from auth_service.profile.schemas import ProfileChange
+from auth_service.sessions.deletion import prepare_deletion
 from auth_service.users.models import User
 from auth_service.users.repository import UserRepository
 from auth_service.users.service import ensure_admin_remains, is_active_admin
@@ -82,6 +83,7 @@ class ProfileService:
     async def delete(self, caller: User, password: str | None, client: ClientInfo) -> None:
         """Delete the account permanently. Raises `ReauthenticationRequired`, `TooManyRequests`, `LastAdmin`."""
         verified_hash = await self.reauthenticator.verify(caller, password, client)
+        await prepare_deletion(self.database, caller.id, caller.id)
         async with self.database.transaction(caller.id) as session:
             users = UserRepository(session)
             admins = await users.lock_active_admins() if is_active_admin(caller) else set()

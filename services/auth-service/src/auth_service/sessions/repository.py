@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.client_info import ClientInfo
 from auth_service.database import new_id, rows_affected, table_of
-from auth_service.sessions.models import RefreshToken, Session
+from auth_service.opaque_tokens import token_hash
+from auth_service.sessions.models import Session, StoredRefreshToken
+from auth_service.sessions.refresh_tokens import family_of
 from auth_service.users.models import User
 
 _INSERT_SESSION = insert(table_of(Session))
-_INSERT_REFRESH_TOKEN = insert(table_of(RefreshToken))
 
 
 class SessionRepository:
@@ -20,9 +21,16 @@ class SessionRepository:
         self._session = session
 
     async def create(
-        self, user_id: str, client: ClientInfo, *, begun_at: datetime, expires_at: datetime, is_remembered: bool
+        self,
+        user_id: str,
+        client: ClientInfo,
+        *,
+        refresh_token: str,
+        begun_at: datetime,
+        expires_at: datetime,
+        is_remembered: bool,
     ) -> str:
-        """Store a new session. Returns its id."""
+        """Store a new session with its first refresh token. Returns its id."""
         session_id = new_id()
         await self._session.execute(
             _INSERT_SESSION,
@@ -35,20 +43,44 @@ class SessionRepository:
                 "last_used_at": begun_at,
                 "expires_at": expires_at,
                 "is_remembered": is_remembered,
+                "family_hash": token_hash(family_of(refresh_token) or ""),
+                "token_hash": token_hash(refresh_token),
+                "refreshes": 0,
             },
         )
         return session_id
 
-    async def owner_of_refresh_token(self, token_hash: bytes) -> str | None:
+    async def owner_of_refresh_token(self, token: str) -> str | None:
         """The id of the user to whom the token was issued."""
-        query = select(Session.user_id).join(RefreshToken).where(RefreshToken.token_hash == token_hash)
-        user_id: str | None = await self._session.scalar(query)
+        user_id: str | None = await self._session.scalar(select(Session.user_id).where(_has_token(token)))
         return user_id
 
-    async def get_by_refresh_token(self, token_hash: bytes) -> tuple[RefreshToken, Session] | None:
-        query = select(RefreshToken, Session).join(Session).where(RefreshToken.token_hash == token_hash)
-        row = (await self._session.execute(query)).one_or_none()
-        return None if row is None else (row[0], row[1])
+    async def get_by_refresh_token(self, token: str) -> Session | None:
+        """The session of a token, which may be an old or a forged one of the family. Its user must be locked."""
+        session: Session | None = await self._session.scalar(select(Session).where(_has_token(token)))
+        if session is not None and session.family_hash is None:
+            await self._adopt(session)
+        return session
+
+    async def _adopt(self, session: Session) -> None:
+        """Fill in the tokens of a session that an earlier release began, and may continue until it is stopped."""
+        newest = (
+            select(StoredRefreshToken)
+            .where(StoredRefreshToken.session_id == session.id)
+            .order_by(StoredRefreshToken.created_at.desc())
+            .limit(2)
+        )
+        for each in await self._session.scalars(newest):
+            if each.spent_at is None:
+                session.token_hash = each.token_hash
+            elif session.rotated_at is None or session.rotated_at < each.spent_at:
+                session.previous_token_hash, session.rotated_at = each.token_hash, each.spent_at
+                session.sealed_token = each.sealed_successor
+
+    async def spend_stored(self, session: Session, now: datetime) -> None:
+        """Refuse the current token of an adopted session at replicas of the earlier release, too."""
+        spent = update(table_of(StoredRefreshToken)).where(StoredRefreshToken.token_hash == session.token_hash)
+        await self._session.execute(spent.values(spent_at=now))
 
     async def get_with_user(self, session_id: str, user_id: str) -> User | None:
         """The user of a session, unless the session was ended."""
@@ -99,20 +131,11 @@ class SessionRepository:
         ended = (Session.user_id == user_id) & (Session.ended_at > moment)
         return (await self._session.scalars(select(Session.id).where(ended).order_by(Session.ended_at))).all()
 
-    async def is_spent(self, token_hash: bytes) -> bool:
-        query = select(RefreshToken.spent_at).where(RefreshToken.token_hash == token_hash)
-        return await self._session.scalar(query) is not None
 
-    async def refreshed_since(self, session_id: str, moment: datetime) -> tuple[int, datetime | None]:
-        """How many refresh tokens of a session were exchanged after a moment, and when the first of them was."""
-        # A successor is issued when its predecessor is exchanged. The token of the login has none.
-        issued = (RefreshToken.session_id == session_id) & (RefreshToken.created_at > moment)
-        begun = select(Session.created_at).where(Session.id == session_id).scalar_subquery()
-        issued &= RefreshToken.created_at > begun
-        row = await self._session.execute(select(func.count(), func.min(RefreshToken.created_at)).where(issued))
-        count, first = row.one()
-        return count, first
-
-    async def add_refresh_token(self, token_hash: bytes, session_id: str, created_at: datetime) -> None:
-        values = {"token_hash": token_hash, "session_id": session_id, "created_at": created_at}
-        await self._session.execute(_INSERT_REFRESH_TOKEN, values)
+def _has_token(token: str) -> ColumnElement[bool]:
+    """Whether a token of a session is this one, or has its family."""
+    family = family_of(token)
+    if family is not None:
+        return Session.family_hash == token_hash(family)
+    stored = select(StoredRefreshToken.session_id).where(StoredRefreshToken.token_hash == token_hash(token))
+    return Session.id == stored.scalar_subquery()

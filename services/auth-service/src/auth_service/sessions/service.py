@@ -12,11 +12,17 @@ from auth_service.client_info import ClientInfo
 from auth_service.database import Clock, Database
 from auth_service.limits.anonymous_database import AnonymousDatabase
 from auth_service.metrics import AuthMetrics
-from auth_service.opaque_tokens import new_token, token_hash
+from auth_service.opaque_tokens import token_hash
 from auth_service.sessions.access_tokens import AccessTokenIssuer, scope_of
-from auth_service.sessions.models import RefreshToken
+from auth_service.sessions.models import Session
 from auth_service.sessions.problems import InvalidRefreshToken, RefreshTokenReused, SessionNotFound
-from auth_service.sessions.refresh_tokens import seal_successor, unseal_successor
+from auth_service.sessions.refresh_tokens import (
+    family_of,
+    new_family,
+    new_refresh_token,
+    seal_successor,
+    unseal_successor,
+)
 from auth_service.sessions.repository import SessionRepository
 from auth_service.sessions.schemas import Tokens
 from auth_service.users.models import User
@@ -95,12 +101,16 @@ class SessionService:
         The least recently used sessions end if there are too many. Raises `TooManyRequests`.
         """
         await self._make_room(session, user, client)
-        sessions, now, token = SessionRepository(session), self.clock(), new_token()
+        sessions, now, token = SessionRepository(session), self.clock(), new_refresh_token(new_family())
         lifetime = self.lifetimes.remembered if remember_me else self.lifetimes.session
         session_id = await sessions.create(
-            user.id, client, begun_at=now, expires_at=now + lifetime, is_remembered=remember_me
+            user.id,
+            client,
+            refresh_token=token,
+            begun_at=now,
+            expires_at=now + lifetime,
+            is_remembered=remember_me,
         )
-        await sessions.add_refresh_token(token_hash(token), session_id, now)
         await self.audit.record(session, event, client, user_id=user.id, session_id=session_id)
         return self._tokens(user, session_id, token, now, lifetime)
 
@@ -108,31 +118,24 @@ class SessionService:
         """Exchange a refresh token for its successor.
 
         A repeated request within the grace period gets the same successor, unless the successor was used, because then
-        the response was not lost. Any other reuse of a token ends the session, however old the token is: all tokens of
-        a session are kept, so their number is limited. Raises `InvalidRefreshToken`, `RefreshTokenReused`,
-        `TooManyRequests`.
+        the response was not lost. Any other token of the family ends the session, however old it is. Raises
+        `InvalidRefreshToken`, `RefreshTokenReused`, `TooManyRequests`.
         """
-        presented = token_hash(refresh_token)
         async with self.anonymous.transaction(client) as session:
             sessions = SessionRepository(session)
             # With the user locked, concurrent refreshes run one by one, and none issues a token that is dated after a
             # revocation which it has not seen.
-            owner = await sessions.owner_of_refresh_token(presented)
+            owner = await sessions.owner_of_refresh_token(refresh_token)
             user = await UserRepository(session).lock(owner) if owner else None
-            found = await sessions.get_by_refresh_token(presented) if user else None
+            current = await sessions.get_by_refresh_token(refresh_token) if user else None
             now = self.clock()
-            is_live = found is not None and found[1].ended_at is None and now < found[1].expires_at
-            if user is None or found is None or not is_live or not user.is_active:
+            is_live = current is not None and current.ended_at is None and now < current.expires_at
+            if user is None or current is None or not is_live or not user.is_active:
                 self.metrics.count_refresh("invalid")
                 raise InvalidRefreshToken
-            token, current = found
-            if token.spent_at is None:
-                await self._limit_refreshes(sessions, current.id, now)
-                successor = new_token()
-                token.spent_at = now
-                token.sealed_successor = seal_successor(refresh_token, successor)
-                await sessions.add_refresh_token(token_hash(successor), current.id, now)
-            elif repeated := await self._lost_successor(sessions, token, refresh_token, now):
+            if current.token_hash == token_hash(refresh_token):
+                successor = await self._rotate(sessions, current, refresh_token, now)
+            elif repeated := self._lost_successor(current, refresh_token, now):
                 successor = repeated
             else:
                 current.ended_at = now
@@ -149,38 +152,53 @@ class SessionService:
         tokens = self._tokens(user, current.id, successor, now, left)
         return Refreshed(tokens, remembered_for=left if current.is_remembered else None)
 
-    async def _limit_refreshes(self, sessions: SessionRepository, session_id: str, now: datetime) -> None:
-        """Raises `TooManyRequests`."""
-        window = self.access_tokens.lifetime
-        count, first = await sessions.refreshed_since(session_id, now - window)
-        if first is not None and count >= self.limits.refreshes:
-            self.metrics.count_refresh("throttled")
-            raise TooManyRequests(_exceeded("refreshes-session", self.limits.refreshes, window, first, now))
+    async def _rotate(self, sessions: SessionRepository, current: Session, refresh_token: str, now: datetime) -> str:
+        """Exchange the current token of a session. Returns the new one. Raises `TooManyRequests`."""
+        self._limit_refreshes(current, now)
+        family = family_of(refresh_token)
+        if family is None:
+            await sessions.spend_stored(current, now)
+            family = new_family()
+        successor = new_refresh_token(family)
+        current.family_hash = token_hash(family)
+        current.previous_token_hash, current.token_hash = current.token_hash, token_hash(successor)
+        current.sealed_token, current.rotated_at = seal_successor(refresh_token, successor), now
+        return successor
 
-    async def _lost_successor(
-        self, sessions: SessionRepository, token: RefreshToken, refresh_token: str, now: datetime
-    ) -> str | None:
+    def _limit_refreshes(self, current: Session, now: datetime) -> None:
+        """Count a refresh. Raises `TooManyRequests`."""
+        window = self.access_tokens.lifetime
+        if current.refreshes_from is None or current.refreshes_from + window <= now:
+            current.refreshes, current.refreshes_from = 0, now
+        if current.refreshes >= self.limits.refreshes:
+            self.metrics.count_refresh("throttled")
+            raise TooManyRequests(
+                _exceeded("refreshes-session", self.limits.refreshes, window, current.refreshes_from, now)
+            )
+        current.refreshes += 1
+
+    def _lost_successor(self, current: Session, refresh_token: str, now: datetime) -> str | None:
+        is_previous = current.previous_token_hash == token_hash(refresh_token)
         if (
-            token.spent_at is None
-            or token.sealed_successor is None
-            or now > token.spent_at + self.lifetimes.refresh_grace
+            not is_previous
+            or current.sealed_token is None
+            or current.rotated_at is None
+            or now > current.rotated_at + self.lifetimes.refresh_grace
         ):
             return None
-        successor = unseal_successor(refresh_token, token.sealed_successor)
-        return None if await sessions.is_spent(token_hash(successor)) else successor
+        return unseal_successor(refresh_token, current.sealed_token)
 
     async def end_by_refresh_token(self, refresh_token: str, client: ClientInfo) -> None:
-        """End the session of this refresh token. An unknown token is ignored."""
-        presented = token_hash(refresh_token)
+        """End the session of this refresh token, which may be an old one. An unknown token is ignored."""
         async with self.anonymous.transaction(client) as session:
             sessions = SessionRepository(session)
-            owner = await sessions.owner_of_refresh_token(presented)
+            owner = await sessions.owner_of_refresh_token(refresh_token)
             user = await UserRepository(session).lock(owner) if owner else None
-            found = await sessions.get_by_refresh_token(presented) if user else None
-            if user is not None and found is not None and found[1].ended_at is None:
-                found[1].ended_at = self.clock()
+            found = await sessions.get_by_refresh_token(refresh_token) if user else None
+            if user is not None and found is not None and found.ended_at is None:
+                found.ended_at = self.clock()
                 await self._revoke_ended(session, user)
-                await self._record_end(session, client, user.id, found[1].id)
+                await self._record_end(session, client, user.id, found.id)
 
     async def end(self, session_id: str, user_id: str, client: ClientInfo) -> None:
         """End one session of this user. Raises `SessionNotFound`."""
