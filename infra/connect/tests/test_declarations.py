@@ -54,6 +54,14 @@ def test_error_names_a_value_that_is_given_twice_or_can_not_be_read(declared: Pa
         read(declared, {})
 
 
+def test_connector_of_mysql_reports_statements_although_an_earlier_release_declared_otherwise() -> None:
+    released = {"topic.prefix": "cdc", "include.schema.changes": "false"}
+    mysql = {**released, "connector.class": "io.debezium.connector.mysql.MySqlConnector"}
+    assert connector("mysql", mysql, {}).config == {**mysql, "include.schema.changes": "true"}
+    other = {**released, "connector.class": "x"}
+    assert connector("other", other, {}).config == other
+
+
 def test_schema_history_gets_the_security_settings_of_kafka() -> None:
     secured = Connector("mysql", HISTORY).secured(security()).config
     for client in ("producer", "consumer"):

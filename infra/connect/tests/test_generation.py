@@ -67,7 +67,7 @@ def test_built_in_connectors_are_those_of_the_last_release_and_take_signals(tmp_
     signals = {"signal.enabled.channels", "signal.kafka.bootstrap.servers", "signal.kafka.topic"}
     signals |= {"signal.kafka.groupId", "signal.poll.interval.ms"}
     signals |= {"notification.enabled.channels", "notification.sink.topic.name"}
-    assert changed["mysql-users"].keys() == {*signals, ALL_DDL, "read.only"}
+    assert changed["mysql-users"].keys() == {*signals, ALL_DDL, "include.schema.changes", "read.only"}
     of_mongodb = {"signal.data.collection", "incremental.snapshot.watermarking.strategy"}
     assert changed["mongodb-tweets"].keys() == signals | of_mongodb
     assert changed["mysql-users"][ALL_DDL] == "false"
@@ -88,6 +88,7 @@ def test_built_in_topics_are_those_of_the_last_release_and_of_signals() -> None:
             for name in ("signals", "notifications")
         },
         "cdc.mysql.schema-history": (1, {"retention.ms": "-1", "cleanup.policy": "delete"}),
+        "cdc.mysql": (1, events),
         **{f"connect-{name}": (1, {"cleanup.policy": "compact"}) for name in ("configs", "offsets", "status")},
     }
 
@@ -144,6 +145,7 @@ def test_sources_of_ones_own_have_connectors_and_topics(tmp_path: Path) -> None:
     topics = declared_topics(read(tmp_path, text))
     assert {name: topic.partitions for name, topic in topics.items() if "shop" in name} == {
         "cdc.shop-mysql.shop.products": 3,
+        "cdc.shop-mysql": 1,
         "cdc.shop-mysql.schema-history": 1,
         "__debezium-heartbeat.cdc.shop-mysql": 1,
         "cdc.shop-mysql.signals": 1,

@@ -174,6 +174,7 @@ def frequent_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sync in the process of the test notices within a second what it notices within five, or thirty, otherwise."""
     for name, value in {
         "runner.GAPS_SECONDS": 0.5,
+        "runner.SOURCES_SECONDS": 0.5,
         "runner.STOPS_SECONDS": 0.3,
         "kafka.group.TOPICS_CHECK_SECONDS": 0.5,
         "kafka.group.METADATA_MAX_AGE_MS": 1000,

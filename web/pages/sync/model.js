@@ -102,6 +102,7 @@ function routeParts(routes, { hasResponse = true, problem } = {}) {
 }
 
 function gapText({ partition, first_offset: first, end_offset: end, reason }) {
+  if (partition === null) return reason;
   const range = end === null ? `from ${count(first)} on` : `${count(first)} to ${count(end - 1)}`;
   return `partition ${partition}, missing events ${range}: ${reason}`;
 }

@@ -36,6 +36,10 @@ _WITHOUT_UPDATE_DESCRIPTION = {
     "cursor.pipeline.order": "user_first",
 }
 
+# The topic named by `topic.prefix` gets the DDL statements, in which sync-service finds changes of rows without events.
+# Declarations of releases up to 0.1 have `false`, so theirs does not count.
+_STATEMENTS = {"include.schema.changes": "true"}
+
 # Kafka Connect refuses the connector unless it supports this itself, with `exactly.once.source.support=enabled`.
 _EXACTLY_ONCE = {"exactly.once.support": "required", "transaction.boundary": "poll"}
 # A transaction takes milliseconds, so it must have all events that wait, and not wait for more. With one event in each
@@ -136,12 +140,13 @@ def connector(name: str, declared: Mapping[str, str], environment: Mapping[str, 
     """Insert the variables. Raises `InvalidDeclaration`."""
     try:
         # Value by value, so that a password may contain quotes and backslashes.
-        return Connector(name, {key: _substitute(value, environment) for key, value in declared.items()})
+        found = Connector(name, {key: _substitute(value, environment) for key, value in declared.items()})
     except KeyError as missing:
         variable = missing.args[0]
         raise InvalidDeclaration(f"connector {name}: the environment variable {variable} is not set") from None
     except ValueError as error:
         raise InvalidDeclaration(f"connector {name}: {error}") from error
+    return replace(found, config={**found.config, **_STATEMENTS}) if found.reads_mysql else found
 
 
 def _substitute(text: str, environment: Mapping[str, str]) -> str:

@@ -27,6 +27,8 @@ _HEARTBEATS = TopicDeclaration(partitions=1, config={"retention.ms": "3600000"})
 _SCHEMA_HISTORY = TopicDeclaration(partitions=1, config={"retention.ms": "-1", "cleanup.policy": "delete"})
 # What the registrar asks of a connector, and the answers.
 _SIGNALS = TopicDeclaration(partitions=1, config={"retention.ms": "2592000000", "cleanup.policy": "delete"})
+# DDL statements, in which sync-service finds changes of rows without events.
+_STATEMENTS = TopicDeclaration(partitions=1, config=_EVENTS)
 
 _FACTOR = "${REGISTRAR_REPLICATION_FACTOR}"
 _OF_ALL = {
@@ -63,6 +65,7 @@ def generated_topics(file: RoutesFile) -> dict[str, TopicDeclaration]:
             topics |= {f"{source.topic_prefix}.{name}": _SIGNALS for name in ("signals", "notifications")}
         if tables and source.kind == "mysql":
             topics[_history_topic(source)] = _SCHEMA_HISTORY
+            topics[source.topic_prefix] = _STATEMENTS
     return topics
 
 
@@ -127,7 +130,7 @@ def _mysql(source: Source, tables: Sequence[str]) -> dict[str, str]:
         "schema.history.internal.kafka.topic": _history_topic(source),
         # So that a table can be added later without a snapshot of its definition.
         "schema.history.internal.store.only.captured.tables.ddl": "false",
-        "include.schema.changes": "false",
+        "include.schema.changes": "true",
         "snapshot.mode": "when_needed",
         "snapshot.locking.mode": "minimal",
         "decimal.handling.mode": "string",

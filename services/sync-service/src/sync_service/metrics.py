@@ -95,8 +95,8 @@ class SyncMetrics:
         )
         self.gaps = Gauge(
             "sync_gaps",
-            "Ranges of events that are not applied: deleted before they were read, skipped, or a TRUNCATE. The route's "
-            "copy is in doubt unless it is 0.",
+            "Reasons why the route's copy may lack changes: missing events, or changes of the source without events. "
+            "The copy is in doubt unless it is 0.",
             ["route"],
             registry=registry,
         )

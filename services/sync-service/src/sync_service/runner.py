@@ -28,7 +28,7 @@ from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
 from sync_service.kafka.applied_events import applied_events
 from sync_service.kafka.clients import is_answering
 from sync_service.kafka.erasure import ErasedOffsets, TopicErasure
-from sync_service.kafka.gaps import REMEDY, Gap, Gaps
+from sync_service.kafka.gaps import REMEDY, Cause, Gap, Gaps
 from sync_service.kafka.group import ConsumerGroupMember
 from sync_service.kafka.lag import WATCHDOG_CLIENT_ID
 from sync_service.kafka.members import has_only_marked_members
@@ -52,6 +52,8 @@ WATCH_SECONDS = 2.0
 STUCK_SECONDS = 10.0
 PURGE_SECONDS = 3600.0
 GAPS_SECONDS = 5.0
+# Between two looks for changes of the sources without events.
+SOURCES_SECONDS = 5.0
 # A topic has many partitions, each with a reason of its own.
 _REASONS_NAMED = 2
 # Another process notices a stop or a resume after this time at the latest.
@@ -74,6 +76,7 @@ class SyncRunner:
         self._dead_letter_reader = DeadLetterReader(kafka)
         self.processors: Mapping[str, RouteProcessor] = {route.topic: self._processor(route) for route in routes}
         self.gaps = Gaps(self._stores.engine)
+        self.source_watch = self._stores.source_watch(routes, kafka, self.gaps)
         self.stops = Stops(self._stores.engine)
         # As of the latest refresh, by the name of the route.
         self.proofs: Mapping[str, Proof] = {}
@@ -105,9 +108,9 @@ class SyncRunner:
             record_doubt=self._record_doubt,
         )
 
-    async def _record_doubt(self, record: Record, topic_id: str, reason: str) -> None:
+    async def _record_doubt(self, record: Record, topic_id: str, cause: Cause, reason: str) -> None:
         """Raises `Unavailable`."""
-        gap = Gap(record.topic, topic_id, record.partition, record.offset, record.offset + 1, reason)
+        gap = Gap(record.topic, topic_id, record.partition, record.offset, record.offset + 1, reason, cause)
         await self.gaps.record([gap])
         name = self.processors[record.topic].route.name
         log.warning("the copy is in doubt", route=name, reason=str(gap), notable=True)
@@ -178,6 +181,7 @@ class SyncRunner:
         async with AsyncExitStack() as cleanup:
             cleanup.push_async_callback(self._stores.close)
             cleanup.push_async_callback(self.dead_letters.close)
+            cleanup.push_async_callback(self.source_watch.close)
             try:
                 await self._preparing.run(self._prepare)
                 self._not_prepared = None
@@ -186,6 +190,7 @@ class SyncRunner:
                     self._supervisor.task("watchdog", self._watch, on_failure=OnFailure.EXIT),
                     self._supervisor.task("purge", self._purge),
                     self._supervisor.task("gaps", self._refresh_gaps),
+                    self._supervisor.task("sources", self._watch_sources),
                     self._supervisor.task("stops", self._refresh_stops),
                     self._supervisor.task("views", make_views, may_finish=True),
                     self._supervisor.task("moves", self._finish_moves, may_finish=True),
@@ -322,6 +327,14 @@ class SyncRunner:
             except Unavailable as error:
                 log.debug("the gaps and proofs can't be read", reason=str(error))
             await self._replace_lost_copies()
+
+    async def _watch_sources(self) -> None:
+        while True:
+            try:
+                await self._stores.run_alone("watch sources", self.source_watch.look)
+            except Unavailable as error:
+                log.debug("the sources can't be watched", reason=str(error))
+            await asyncio.sleep(SOURCES_SECONDS)
 
     async def _replace_lost_copies(self) -> None:
         for topic, processor in self.processors.items():

@@ -465,6 +465,6 @@ def test_placement_passes_the_events_that_an_operator_has_decided_on() -> None:
     assert Placement(4).after(None) == Placement(4)
     assert Placement(10).after(skip) == Placement(10)
     passed = Placement(4).after(skip)
-    assert (passed.offset, passed.gaps) == (10, (Gap("t", "id", 0, 4, 10, "skipped by ada"),))
+    assert (passed.offset, passed.gaps) == (10, (Gap("t", "id", 0, 4, 10, "skipped by ada", "skipped"),))
     discard = Skip("t", "id", 0, 10, discards=True, by="ada")
     assert Placement(4).after(discard) == Placement(4, discard=discard)

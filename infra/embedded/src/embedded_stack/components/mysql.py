@@ -18,15 +18,16 @@ SETTINGS = REPOSITORY / "infra" / "mysql" / "tandem.cnf"
 
 
 _LEAST_VERSION = (8, 0, 30)
-# Locks and processes stay visible. Histories and digests of statements would take 200 MB.
+# Locks and processes stay visible, and the beginnings of statements: sync-service looks for those that keep changes out
+# of the log. Histories and all digests of statements would take 200 MB.
 _SMALL_PERFORMANCE_SCHEMA = (
     *(
         f"--performance-schema-events-{kind}-history-long-size=0"
         for kind in ("waits", "stages", "statements", "transactions")
     ),
-    "--performance-schema-digests-size=0",
+    "--performance-schema-digests-size=1000",
     "--performance-schema-error-size=0",
-    "--performance-schema-max-digest-length=0",
+    "--performance-schema-max-digest-length=128",
     "--performance-schema-max-sql-text-length=0",
 )
 

@@ -22,6 +22,7 @@ from sync_service.apply.stops import RouteStopped, StopCause
 from sync_service.dead_letters.models import Stage
 from sync_service.dead_letters.router import BatchRouter, DeadLetterRouter, TooManyDeadLetters
 from sync_service.debezium.errors import InvalidEvent, NoKeys, Truncated
+from sync_service.kafka.gaps import Cause
 from sync_service.metrics import NO_OPERATION
 from sync_service.routes.config import Route
 from sync_service.routes.exclusion import ExcludedFields
@@ -32,8 +33,9 @@ from sync_service.timestamps import age_seconds
 log = structlog.get_logger(__name__)
 
 Record: TypeAlias = "ConsumerRecord[bytes, bytes]"
-# Stores that the copy lacks the change of a record, with the id of its topic and the reason. Raises `Unavailable`.
-RecordDoubt: TypeAlias = Callable[[Record, str, str], Awaitable[None]]
+# Stores that the copy lacks the change of a record, with the id of its topic, the cause and the reason. Raises
+# `Unavailable`.
+RecordDoubt: TypeAlias = Callable[[Record, str, Cause, str], Awaitable[None]]
 
 # What ends a batch and stops the route, because the next events would fail, too.
 _CAUSES: dict[type[Exception], StopCause] = {
@@ -145,7 +147,9 @@ class RouteProcessor:
                 batch.router.decoded(decoded)
                 decoded = 0
                 if isinstance(error, Truncated):
-                    await batch.retrier.run(partial(self._record_doubt, record, batch.topic_id, str(error)))
+                    await batch.retrier.run(
+                        partial(self._record_doubt, record, batch.topic_id, "truncated", str(error))
+                    )
                 try:
                     await self._send_to_dead_letters(record, "VALUE_CONVERTER", error, batch)
                 except TooManyDeadLetters as too_many:

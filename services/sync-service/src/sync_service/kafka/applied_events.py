@@ -24,7 +24,7 @@ async def applied_events(kafka: KafkaClients, topic: str, group_id: str) -> list
             raise found
         committed = await committed_offsets(admin, group_id, found.topic_partitions)
     return [
-        Gap(topic, found.id, partition.partition, 0, applied.offset, _REASON)
+        Gap(topic, found.id, partition.partition, 0, applied.offset, _REASON, "lost-copy")
         for partition, applied in committed.items()
         if applied.offset > 0 and applied.metadata in {"", found.id}
     ]

@@ -28,7 +28,8 @@ class Placement:
             return self
         if skip.discards:
             return replace(self, discard=skip)
-        skipped = Gap(skip.topic, skip.topic_id, skip.partition, self.offset, skip.end, f"skipped by {skip.by}")
+        reason = f"skipped by {skip.by}"
+        skipped = Gap(skip.topic, skip.topic_id, skip.partition, self.offset, skip.end, reason, "skipped")
         return replace(self, offset=skip.end, gaps=(*self.gaps, skipped))
 
 

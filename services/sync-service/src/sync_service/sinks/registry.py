@@ -12,23 +12,29 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service_kit.kafka import KafkaClients
 from service_kit.mysql import server_lock
+from sync_service.kafka.gaps import Gaps
 from sync_service.routes.config import Route
 from sync_service.sinks.base import Sink, Unavailable
 from sync_service.sinks.comparison_target import ComparisonTarget, open_target
 from sync_service.sinks.counting import StoreObserver
 from sync_service.sinks.mongodb.moving import Move, Mover, mongo_sink
 from sync_service.sinks.mongodb.observer import MongodbObserver
+from sync_service.sinks.mongodb.source_watch import MongodbWatch
 from sync_service.sinks.mysql.observer import MysqlObserver
 from sync_service.sinks.mysql.schema import change_tables
 from sync_service.sinks.mysql.sink import MysqlSink, engine_for_sinks
+from sync_service.sinks.mysql.source_watch import MysqlWatch
 from sync_service.sinks.mysql.trial import refused_tables
 from sync_service.sinks.targets import Store
+from sync_service.source_watch.states import SourceStates
+from sync_service.source_watch.watch import FoundGaps, SourceWatch
 
 # For the concurrent writes of one route. A route whose table is locked takes no connection from the others.
 CONNECTIONS_OF_A_ROUTE = 6
-# For stops, gaps, views and moves.
-OWN_CONNECTIONS = 4
+# For stops, gaps, views, moves and the watch of the sources.
+OWN_CONNECTIONS = 5
 MONGODB_TIMEOUT_MS = 5000
 COMPARISON_CONNECTIONS = 4
 # Between two attempts to become the process that finishes moves.
@@ -60,6 +66,13 @@ class Stores:
                 self._engines[route.name] = engine_for_sinks(self._mysql_url, pool_size=CONNECTIONS_OF_A_ROUTE)
             return MysqlSink(self._engines[route.name], route)
         return mongo_sink(self.mongo, route)
+
+    def source_watch(self, routes: Sequence[Route], kafka: KafkaClients, gaps: Gaps) -> SourceWatch:
+        """Watches the sources of all routes. The caller closes it."""
+        found = FoundGaps(routes, SourceStates(self.engine), gaps)
+        return SourceWatch(
+            [MysqlWatch(routes, self.engine, kafka, found), MongodbWatch(routes, self.mongo, found)],
+        )
 
     async def finish_moves(
         self, routes: Sequence[Route], is_upgraded: Callable[[], Awaitable[bool]], quiet_seconds: float

@@ -108,7 +108,7 @@ class PipelineRoute(ResponseBody):
     proof: ProofOfRoute
     state: RouteState = Field(
         description="stopped: no event is applied (`stops`) until `POST /v1/routes/{name}/resume`. in doubt: events "
-        "are applied, but some were deleted before they were read, were skipped, or are a TRUNCATE (`gaps`). "
+        "are applied, but some are missing, or the source changed without events (`gaps`). "
         "differs: a comparison has found rows that differ from the source (`proof`). "
         "`POST /v1/reconcile` with `repair` makes the copy equal to its source, and ends the doubt."
     )

@@ -20,12 +20,19 @@ class Latency(ResponseBody):
 
 
 class Gap(ResponseBody):
-    """A range of events that were deleted before they were read."""
+    """Changes of the source that the copy may lack. `partition` and offsets are null if no events describe them."""
 
-    partition: int = Field(examples=[0])
-    first_offset: int = Field(description="The offset of the first missing event.", examples=[1024])
+    cause: gaps.Cause = Field(
+        description="lost-events: the broker has deleted or lost them. skipped: by an operator. lost-copy: the copy "
+        "was created empty. gone: the table does not exist. truncated, dropped, renamed, replaced, altered: a "
+        "statement changed rows without an event for each. unlogged: a session of MySQL wrote no events, or not whole "
+        "ones. unwatched: it is not known which statements there were.",
+        examples=["lost-events"],
+    )
+    partition: int | None = Field(examples=[0])
+    first_offset: int | None = Field(description="The offset of the first missing event.", examples=[1024])
     end_offset: int | None = Field(
-        description="The offset of the first event after the gap; null if unknown.", examples=[4711]
+        description="The offset of the first event after the gap; null if unknown, too.", examples=[4711]
     )
     reason: str = Field(examples=["they were deleted before they were read"])
     found_at: UtcDatetime
@@ -34,8 +41,9 @@ class Gap(ResponseBody):
 def as_gaps(found: Iterable[gaps.KnownGap]) -> list[Gap]:
     return [
         Gap(
-            partition=gap.partition,
-            first_offset=gap.first,
+            cause=gap.cause,
+            partition=None if gap.is_of_source else gap.partition,
+            first_offset=None if gap.is_of_source else gap.first,
             end_offset=gap.end,
             reason=gap.reason,
             found_at=gap.found_at,
@@ -48,8 +56,8 @@ def as_gaps(found: Iterable[gaps.KnownGap]) -> list[Gap]:
 Gaps = Annotated[
     list[Gap],
     Field(
-        description="Ranges of events that the copy may lack. The copy is in doubt until a comparison finds it equal "
-        "to its source or repairs it. Empty if no event is missing."
+        description="Changes that the copy may lack. The copy is in doubt until a comparison finds it equal to its "
+        "source or repairs it (`POST /v1/reconcile` with `repair`). Empty if none is missing."
     ),
 ]
 

@@ -1,0 +1,85 @@
+"""Watches the tables that routes copy from MySQL for changes without events."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service_kit.kafka import KafkaClients
+from sync_service.kafka.gaps import Gap
+from sync_service.routes.config import Route
+from sync_service.sinks.mysql.statement_log import Logged, StatementLog
+from sync_service.sinks.mysql.statements import change_of_rows
+from sync_service.sinks.mysql.unlogged import is_table, sessions_since
+from sync_service.source_watch.watch import FoundGaps, Look
+
+_PRESENT, _GONE = "present", "gone"
+
+
+class MysqlWatch:
+    """`engine` is that of the copies: the sources are on the same server."""
+
+    def __init__(self, routes: Sequence[Route], engine: AsyncEngine, kafka: KafkaClients, found: FoundGaps) -> None:
+        self._engine = engine
+        self._found = found
+        self._statements = StatementLog(kafka)
+        self._by_prefix: dict[str, list[Route]] = defaultdict(list)
+        self._by_table: dict[tuple[str, str], list[Route]] = defaultdict(list)
+        for route in routes:
+            if route.source is not None and route.source_store == "mysql":
+                self._by_prefix[route.topic.rsplit(".", 2)[0]].append(route)
+                self._by_table[route.source].append(route)
+
+    @property
+    def looks(self) -> Mapping[str, Look]:
+        if not self._by_table:
+            return {}
+        tables = {f"MySQL's {schema}.{name}": partial(self._table, schema, name) for schema, name in self._by_table}
+        return {"MySQL's statements": self._look_at_statements, **tables, "MySQL's sessions": self._look_at_sessions}
+
+    async def close(self) -> None:
+        await self._statements.close()
+
+    async def _look_at_statements(self) -> None:
+        states = {prefix: await self._found.state("statements", prefix) for prefix in self._by_prefix}
+        for prefix, logged in (await self._statements.read(states)).items():
+            if logged.state != states[prefix]:
+                found = [gap for route in self._by_prefix[prefix] for gap in _gaps_of_statements(route, prefix, logged)]
+                await self._found.store("statements", prefix, logged.state, found)
+
+    async def _table(self, schema: str, name: str) -> None:
+        """Debezium does not report that a table was renamed to a name that is not captured."""
+        place = f"{schema}.{name}"
+        state = await self._found.state("table", place)
+        now = _PRESENT if await is_table(self._engine, schema, name) else _GONE
+        if now == (state or _GONE):
+            return
+        reason = f"{place} is gone: it was dropped or renamed, or this account may no longer read it"
+        gone = [Gap.of_source(route.topic, "gone", reason) for route in self._by_table[schema, name]]
+        await self._found.store("table", place, now, gone if now == _GONE else [])
+
+    async def _look_at_sessions(self) -> None:
+        sessions = await sessions_since(self._engine, await self._found.state("sessions", "mysql"))
+        found = [
+            Gap.of_source(route.topic, "unlogged", "; ".join(sessions.reasons))
+            for routes in self._by_table.values()
+            for route in routes
+            if sessions.variables
+        ]
+        await self._found.store("sessions", "mysql", sessions.state, found)
+
+
+def _gaps_of_statements(route: Route, prefix: str, logged: Logged) -> list[Gap]:
+    copied = {path[0] for path in route.read_paths.values()}
+    found = [
+        Gap.of_source(route.topic, *change)
+        for statement in logged.statements
+        if route.source is not None
+        and statement.concerns(*route.source)
+        and (change := change_of_rows(statement.text, copied)) is not None
+    ]
+    if logged.lost:
+        reason = f"the topic {prefix} has lost statements: DROP, RENAME or ALTER TABLE may be among them"
+        found.append(Gap.of_source(route.topic, "unwatched", reason))
+    return found

@@ -1,0 +1,37 @@
+"""How far each source has been watched, in MySQL's table `sync_source_states`."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from sync_service.kafka import gaps
+from sync_service.kafka.deadlines import answering
+from sync_service.kafka.gaps import Gap
+
+
+class SourceStates:
+    """All methods raise `Unavailable`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        # The engine of the sinks commits each statement.
+        self._engine = engine.execution_options(isolation_level="READ COMMITTED")
+
+    async def load(self, kind: str, name: str) -> str | None:
+        """None before the first `store`."""
+        async with answering(), self._engine.connect() as connection:
+            state: str | None = await connection.scalar(_SELECT, {"kind": kind, "name": name})
+            return state
+
+    async def store(self, kind: str, name: str, state: str, found: Sequence[Gap] = ()) -> None:
+        """Store the state and what was found up to it, both or neither."""
+        async with answering(), self._engine.begin() as connection:
+            await gaps.store(connection, found)
+            await connection.execute(_STORE, {"kind": kind, "name": name, "state": state})
+
+
+_SELECT = text("SELECT state FROM sync_source_states WHERE kind = :kind AND name = :name")
+_STORE = text(
+    "INSERT INTO sync_source_states (kind, name, state) VALUES (:kind, :name, :state) AS new "
+    "ON DUPLICATE KEY UPDATE state = new.state"
+)
