@@ -74,13 +74,14 @@ def reached(name: str) -> set[str]:
     return set().union(*map(members, NETWORKS[name])) - {name} - ONE_SHOTS
 
 
-@pytest.mark.parametrize("edge", EDGES, ids=lambda edge: "-".join(sorted(edge)))
+# Sorted, because each process of a test run orders a set in its own way.
+@pytest.mark.parametrize("edge", sorted(EDGES, key=sorted), ids=lambda edge: "-".join(sorted(edge)))
 def test_container_shares_a_network_with_each_server_that_its_settings_name(edge: Edge) -> None:
     one, other = edge
     assert NETWORKS[one] & NETWORKS[other]
 
 
-@pytest.mark.parametrize("name", set(SERVICES) - ONE_SHOTS)
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - ONE_SHOTS))
 def test_container_reaches_no_other(name: str) -> None:
     connected = {other for other in SERVICES if Edge((name, other)) in EDGES}
     if name in PUBLISHED:
@@ -105,7 +106,7 @@ def test_server_is_reached_from_its_clients_only(server: str, clients: set[str])
     assert reached(server) == clients
 
 
-@pytest.mark.parametrize("name", ONE_SHOTS)
+@pytest.mark.parametrize("name", sorted(ONE_SHOTS))
 def test_one_shot_is_in_one_network_with_its_server(name: str) -> None:
     (network,) = NETWORKS[name]
     (edge,) = [edge for edge in EDGES if name in edge]

@@ -1,6 +1,7 @@
 """Password hashes, tokens and e-mail addresses stay in MySQL: they are in no topic and not in MongoDB."""
 
 import re
+import secrets
 from collections.abc import Iterator
 
 import httpx
@@ -9,7 +10,7 @@ from aiokafka import AIOKafkaConsumer
 from bson.raw_bson import RawBSONDocument
 
 from e2e.copies import Copies
-from e2e.users import User
+from e2e.users import Register, User
 from embedded_stack import Stack
 from service_kit.kafka import KafkaClients
 from support.polling import eventually
@@ -83,3 +84,23 @@ async def test_password_hashes_tokens_and_addresses_never_leave_mysql(
         assert b"argon2" not in place
         for secret in (user.password, refresh_token, mailed_token, f"{user.username}@example.com"):
             assert secret.encode() not in place
+
+
+async def test_statements_about_accounts_of_mysql_reach_no_topic(
+    running_stack: Stack, register: Register, copies: Copies
+) -> None:
+    """Debezium writes statements to Kafka. MySQL logs these with the hashes of passwords."""
+    name = f"account_{secrets.token_hex(6)}"
+    for statement in (
+        f"CREATE USER {name}@localhost IDENTIFIED BY 'a first password'",
+        f"ALTER USER {name}@localhost IDENTIFIED BY 'a second password'",
+        f"SET PASSWORD FOR {name}@localhost = 'a third password'",
+        f"GRANT SELECT ON auth.* TO {name}@localhost",
+        f"DROP USER {name}@localhost",
+    ):
+        await copies.execute(statement)
+    after = await register()
+    await eventually(lambda: copies.user(after.id))
+    in_kafka = await everything_in_kafka(running_stack.addresses["KAFKA_BOOTSTRAP_SERVERS"])
+    assert after.username.encode() in in_kafka
+    assert name.encode() not in in_kafka
