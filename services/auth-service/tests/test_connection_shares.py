@@ -70,32 +70,34 @@ async def test_writes_of_one_account_leave_connections_to_others(
     assert registered["user"]["id"] not in app.state.database._accounts
 
 
+@pytest.mark.parametrize("thief", ["another session in the same network", "the same session in another network"])
 async def test_owner_goes_before_a_flood_with_a_stolen_token(
-    app: FastAPI, registered: RegisteredUser, rows: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, registered: RegisteredUser, rows: AsyncEngine, monkeypatch: pytest.MonkeyPatch, thief: str
 ) -> None:
-    """The thief's session is another one of the same account, here in the same network."""
     monkeypatch.setattr("auth_service.database.TRANSACTION_SECONDS", 30)
     account, ended = registered["user"]["id"], list[str]()
+    is_same_session = thief.startswith("the same session")
+    network = "203.0.113.9" if is_same_session else "192.0.2.77"
 
     async def open_operations() -> int:
         return len(app.state.database._accounts.get(account, ()))
 
-    async with client_of(app) as client:
-        owner = await log_in(client, registered)
+    async with client_of(app) as owners, client_of(app, network) as thiefs:
+        tokens = registered if is_same_session else await log_in(owners, registered)
 
-        async def rename(who: str, tokens: RegisteredUser, name: str) -> None:
+        async def rename(client: httpx.AsyncClient, tokens: RegisteredUser, name: str) -> None:
             await client.patch("/v1/users/me", json={"name": name}, headers=bearer(tokens))
-            ended.append(who)
+            ended.append(name)
 
         async with rows.begin() as connection:
             locked = text("SELECT id FROM users WHERE id = :id FOR UPDATE")
             assert await connection.scalar(locked, {"id": account}) is not None
-            flood = [asyncio.create_task(rename("thief", registered, f"Ada {number}")) for number in range(FLOOD)]
+            flood = [asyncio.create_task(rename(thiefs, registered, f"Ada {number}")) for number in range(FLOOD)]
             await eventually(open_operations, lambda count: count == FLOOD)
-            owners = asyncio.create_task(rename("owner", owner, "Countess"))
+            owner = asyncio.create_task(rename(owners, tokens, "Countess"))
             await eventually(open_operations, lambda count: count == FLOOD + 1)
-        await asyncio.gather(owners, *flood)
-    assert ended.index("owner") < FLOOD / 2
+        await asyncio.gather(owner, *flood)
+    assert ended.index("Countess") < FLOOD / 2
 
 
 async def test_read_with_a_token_waits_for_the_others_of_its_account(

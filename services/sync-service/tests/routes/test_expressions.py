@@ -188,6 +188,19 @@ def test_deeply_nested_expression_is_refused_or_computed(text: str) -> None:
         Expression(text)({"a": True})
 
 
+@pytest.mark.parametrize(
+    ("text", "most"), [("l.map(x, x)", 100), ("l.filter(x, true)", 100), ("l.exists(x, x == 'b')", 1000)]
+)
+def test_loops_over_very_many_items_are_data_errors(text: str, most: int) -> None:
+    """A `map` copies its result for each item."""
+    Expression(text)({"l": ["a"] * most})
+    nested = {"l": ["a"], "other": {"k": ["a"] * (most - 1)}}
+    for row in ({"l": ["a"] * (most + 1)}, nested):
+        with pytest.raises(UnfitValue, match=f"lists and maps with more than {most} items"):
+            Expression(text)(row)
+    Expression("size(l) > 1")({"l": ["a"] * (most + 1)})
+
+
 def test_regular_expression_takes_linear_time() -> None:
     """The same for a backtracking engine would not end: 2^5000 steps."""
     assert Expression("s.matches('^(a+)+$')")({"s": "a" * 5000 + "b"}) is False

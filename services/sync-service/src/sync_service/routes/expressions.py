@@ -1,7 +1,8 @@
 """Expressions in CEL, the Common Expression Language (https://cel.dev), over the fields of a row. Pure.
 
 CEL has no loops but over the items of a list, no assignments, no input or output, and its regular expressions take
-linear time. One loop for each expression, and a limited length, keep the time linear in the size of the row.
+linear time. One loop for each expression, over few items, and a limited length keep the time short: `map` and `filter`
+copy their result for each item, and the event loop waits.
 """
 
 import re
@@ -11,6 +12,8 @@ from typing import Any
 from sync_service.debezium.errors import UnfitValue
 
 MAXIMUM_LENGTH = 1000
+# In the lists and maps of an expression with a loop, at all depths.
+MAXIMUM_ITEMS = {"all": 1000, "exists": 1000, "exists_one": 1000, "map": 100, "filter": 100}
 # What the package has of CEL's own functions.
 _FUNCTIONS = (
     "bytes",
@@ -39,7 +42,7 @@ _FUNCTIONS = (
     "uint",
 )
 
-_LOOP = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*(\w*)")
+_LOOP = re.compile(rf"\.\s*({'|'.join(MAXIMUM_ITEMS)})\s*\(\s*(\w*)")
 _FUNCTION = re.compile(r"[A-Za-z]\w*")
 _SYNTAX_ERROR = re.compile(r"ERROR: <input>:\d+:(\d+): (?:Syntax error: )?(.+?)(?: expecting \{.*)?$", re.MULTILINE)
 # What an error says, by its class. The package's own messages may contain values, which may be personal.
@@ -73,11 +76,14 @@ class Expression:
         named = {name for name in references["functions"] if _FUNCTION.fullmatch(name)}
         if unknown := sorted(named.difference(_FUNCTIONS)):
             raise ValueError(f"{', '.join(unknown)} is no function of expressions; they have {', '.join(_FUNCTIONS)}")
-        self.names: Collection[str] = sorted(set(references["variables"]) - set(loops))
+        self.names: Collection[str] = sorted(set(references["variables"]) - {variable for _, variable in loops})
+        self._most_items = min((MAXIMUM_ITEMS[loop] for loop, _ in loops), default=None)
         self._execute: Callable[[dict[str, Any]], Any] = program.execute
 
     def __call__(self, values: dict[str, Any]) -> Any:
         """The result for these variables. Raises `UnfitValue`, which contains no value of them."""
+        if self._most_items is not None and _has_more_items(values, self._most_items):
+            raise UnfitValue(f"{self.text}: lists and maps with more than {self._most_items} items")
         try:
             return self._execute(values)
         except BaseException as error:
@@ -86,6 +92,18 @@ class Expression:
                 raise
             reason = next((text for kind, text in _REASONS.items() if isinstance(error, kind)), _OTHER_REASON)
             raise UnfitValue(f"{self.text}: {reason}") from error
+
+
+def _has_more_items(values: dict[str, Any], most: int) -> bool:
+    found, pending = 0, list(values.values())
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list | dict):
+            found += len(value)
+            if found > most:
+                return True
+            pending.extend(value.values() if isinstance(value, dict) else value)
+    return False
 
 
 def _first_error(error: ValueError) -> str:

@@ -89,7 +89,7 @@ def _route_status(
         rate_per_second=round(statistics.rate, 2),
         latency_ms=Latency(p50=milliseconds(0.5), p95=milliseconds(0.95), p99=milliseconds(0.99)),
         last_event_at=statistics.last_event_at,
-        new_fields=list(statistics.new_fields),
+        new_fields=len(statistics.new_fields),
         blocked_by=_without_details(statistics.blocked_by),
         gaps=as_gaps(gaps),
         stops=as_stops(stops, with_details=False),

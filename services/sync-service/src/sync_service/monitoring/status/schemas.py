@@ -111,10 +111,9 @@ class RouteStatus(ResponseBody):
     rate_per_second: float = Field(description="Over the last minute.")
     latency_ms: Latency
     last_event_at: UtcDatetime | None
-    new_fields: list[str] = Field(
-        description="Columns or fields that the source got since the start of this process, and that are not copied "
-        "(`on_new_field`); at most 100.",
-        examples=[["discount"]],
+    new_fields: int = Field(
+        description="How many columns or fields the source got since the start of this process that are not copied "
+        "(`on_new_field`); at most 100. The log has their names."
     )
     blocked_by: str | None = Field(description="The dependency that the route waits for; `/v1/pipeline` has its error.")
     gaps: Gaps
