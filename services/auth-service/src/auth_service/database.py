@@ -120,8 +120,9 @@ class Database:
 
     `caller_id` is the account of the request's access token, None without one. Requests with a token have a share of
     the connections, and those of one account a part of it. Who waits for a connection first waits for a place of the
-    account, where the sessions with the fewest operations go first, by network, because a stolen token is usually of the
-    owner's own session: a thief who floods the account gives way to the owner. Then it waits for a place of all accounts, where the networks with the fewest go first.
+    account, where the sessions with the fewest operations go first, by network, because a stolen token is usually of
+    the owner's own session: a thief who floods the account gives way to the owner. Then it waits for a place of all
+    accounts, where the networks with the fewest go first.
     """
 
     def __init__(self, engine: AsyncEngine, reading_engine: AsyncEngine) -> None:
