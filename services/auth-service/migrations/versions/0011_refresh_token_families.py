@@ -30,7 +30,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Sessions of this release end: the previous one does not know their tokens."""
+    """The previous release does not know the refresh tokens of this one: these sessions end with their access token."""
     for index in ("ix_sessions_ended_at", "ix_sessions_family_hash"):
         op.drop_index(index, "sessions")
     for column in (
