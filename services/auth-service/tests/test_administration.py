@@ -211,6 +211,23 @@ async def test_last_admin_can_not_be_removed(
     assert (await client.get("/v1/users/me", headers=bearer(last))).json()["role"] == "admin"
 
 
+async def test_sessions_stay_revoked_when_a_deletion_is_refused(
+    client: httpx.AsyncClient, register: Register, rows: AsyncEngine
+) -> None:
+    """A later logout collects the ids of all sessions that ended, for the other services."""
+    last = await register(role="admin")
+    await _demote_all_admins_except(rows, last)
+    before, after = await log_in(client, last), await log_in(client, last)
+    assert (await client.post("/v1/logout", headers=bearer(before))).status_code == 204
+    refused = await client.request("DELETE", "/v1/users/me", json=confirmed(last), headers=bearer(last))
+    assert problem(refused) == (409, "last-admin")
+    assert (await client.post("/v1/logout", headers=bearer(after))).status_code == 204
+    query = text("SELECT ended_sessions FROM users WHERE id = :id")
+    async with rows.connect() as connection:
+        ended = str(await connection.scalar(query, last["user"])).split()
+    assert ended == [jwt.get_unverified_claims(tokens["access_token"])["sid"] for tokens in (before, after)]
+
+
 SENSITIVE = {
     "a role": ("PATCH", {"role": "admin"}),
     "a deactivation": ("PATCH", {"is_active": False}),

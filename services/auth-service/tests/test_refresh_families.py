@@ -203,7 +203,8 @@ async def test_deletion_of_an_account_leaves_little_to_its_last_transaction(
     """A transaction that deletes hundreds of thousands of rows does not end in time, and blocks others."""
     monkeypatch.setattr("auth_service.batched_deletion.BATCH_SIZE", 2)
     monkeypatch.setattr("auth_service.sessions.deletion._SESSIONS_AT_A_TIME", 2)
-    for ended_at in (None, None, *(clock() - timedelta(seconds=1),) * 5):
+    now = clock()
+    for ended_at in (None, None, now - timedelta(seconds=1), *(now - timedelta(hours=2, seconds=1),) * 4):
         session = LastRelease(rows, clock, registered)
         token = await session.log_in(ended_at=ended_at)
         for _ in range(5):
@@ -217,6 +218,6 @@ async def test_deletion_of_an_account_leaves_little_to_its_last_transaction(
             client.request("DELETE", f"/v1/users/{path}", json=confirmed(caller), headers=bearer(caller))
         )
         await eventually(lambda: lock_waits(rows, "users"))
-        assert await stored_rows(rows, registered) == (3, 2), "the open sessions, if it is refused"
+        assert await stored_rows(rows, registered) == (4, 3), "open and revoked sessions, if it is refused"
     assert (await deletion).status_code == 204
     assert await stored_rows(rows, registered) == (0, 0)

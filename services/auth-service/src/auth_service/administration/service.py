@@ -134,7 +134,7 @@ class AdministrationService:
         """
         present = await self._present(user_id, actor)
         verified_hash = await self.reauthenticator.verify(actor, password, client)
-        await prepare_deletion(self.database, user_id, actor.id)
+        await prepare_deletion(self.database, user_id, actor.id, self.clock())
         async with self.database.transaction(actor.id) as session:
             users = UserRepository(session)
             admins = await users.lock_active_admins() if is_active_admin(present) else set()

@@ -83,7 +83,7 @@ class ProfileService:
     async def delete(self, caller: User, password: str | None, client: ClientInfo) -> None:
         """Delete the account permanently. Raises `ReauthenticationRequired`, `TooManyRequests`, `LastAdmin`."""
         verified_hash = await self.reauthenticator.verify(caller, password, client)
-        await prepare_deletion(self.database, caller.id, caller.id)
+        await prepare_deletion(self.database, caller.id, caller.id, self.clock())
         async with self.database.transaction(caller.id) as session:
             users = UserRepository(session)
             admins = await users.lock_active_admins() if is_active_admin(caller) else set()

@@ -21,13 +21,14 @@ async def delete_past_sessions(database: Database, now: datetime) -> None:
         await _delete_sessions(database, column < now - RETENTION)
 
 
-async def prepare_deletion(database: Database, user_id: str, caller_id: str) -> None:
+async def prepare_deletion(database: Database, user_id: str, caller_id: str, now: datetime) -> None:
     """Delete most of what an account's sessions have stored, before the transaction that deletes the account.
 
-    The rest is limited: open sessions, each with one refresh token. They stay, in case that the deletion is refused.
+    The rest is limited: open sessions, and those that ended within `RETENTION`, each with one refresh token. They stay,
+    in case that the deletion is refused: the account would keep them, and revoke the tokens of those that ended.
     """
     of_user = Session.user_id == user_id
-    await _delete_sessions(database, of_user & Session.ended_at.is_not(None), caller_id)
+    await _delete_sessions(database, of_user & (Session.ended_at < now - RETENTION), caller_id)
     after_id = ""
     while True:
         page = select(Session.id).where(of_user, Session.id > after_id).order_by(Session.id).limit(_SESSIONS_AT_A_TIME)
