@@ -116,7 +116,8 @@ class Settings(MailSettings):
     auth_refreshes_per_session: int = Field(
         default=300,
         ge=1,
-        description="Refreshes of a session during the lifetime of an access token. A further one gets a 429.",
+        description="Refreshes of a session in a window of an access token's lifetime, which the first one opens; up "
+        "to twice as many around its end. A further one gets a 429.",
     )
     auth_sessions_per_account: int = Field(
         default=100,

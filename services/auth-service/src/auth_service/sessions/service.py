@@ -61,7 +61,8 @@ class Refreshed:
 class SessionLimits:
     """An account has at most `open_sessions`, and begins at most `logins` of them with one password in a `window`.
 
-    A session has at most `refreshes` in the lifetime of an access token.
+    A session has at most `refreshes` in a window of an access token's lifetime, which the first of them opens; up to
+    twice as many around its end.
     """
 
     open_sessions: int
