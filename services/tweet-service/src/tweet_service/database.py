@@ -7,7 +7,7 @@ import pymongo
 import structlog
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import IndexModel
-from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, WTimeoutError
+from pymongo.errors import PyMongoError
 
 from service_kit.health import NotReady
 from service_kit.retry import Backoff, Retrier
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 ResultT = TypeVar("ResultT")
 
 log = structlog.get_logger(__name__)
-
-# Errors of the driver while MongoDB is down, electing a primary, or too slow.
-UNAVAILABLE = (ConnectionFailure, ExecutionTimeout, WTimeoutError)
 
 SERVER_SELECTION_MS = 2000
 OPERATION_MS = 2500

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pymongo
 from pymongo import IndexModel, MongoClient
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, OperationFailure, PyMongoError, WTimeoutError
 
-from tweet_service.database import INDEX_BUILD_SECONDS, SERVER_SELECTION_MS, UNAVAILABLE
+from tweet_service.database import INDEX_BUILD_SECONDS, SERVER_SELECTION_MS
 from tweet_service.importing.mapping import author_id, object_id
 from tweet_service.importing.models import ImportDocument, Tally
 from tweet_service.importing.planning import (
@@ -41,6 +41,8 @@ _TURN = "turn"
 _SOCKET_MS = 30_000
 _INTERRUPTED = 11601
 _CONFLICT = "TransientTransactionError"
+# Errors of the driver while MongoDB is down, electing a primary, or too slow.
+_UNAVAILABLE = (ConnectionFailure, ExecutionTimeout, WTimeoutError)
 
 
 class OvertakenError(Exception):
@@ -63,14 +65,14 @@ def is_conflict(error: Exception) -> bool:
     """Whether another process is in the way: its transaction conflicts, or it takes over and interrupts this one."""
     if isinstance(error, OperationFailure) and error.code == _INTERRUPTED:
         return True
-    return isinstance(error, PyMongoError) and not isinstance(error, UNAVAILABLE) and error.has_error_label(_CONFLICT)
+    return isinstance(error, PyMongoError) and not isinstance(error, _UNAVAILABLE) and error.has_error_label(_CONFLICT)
 
 
 def is_temporary(error: Exception) -> bool:
     """Whether a retry may succeed, or says why not."""
     labels = (_CONFLICT, "UnknownTransactionCommitResult", "RetryableWriteError")
     return (
-        isinstance(error, UNAVAILABLE)
+        isinstance(error, _UNAVAILABLE)
         or is_conflict(error)
         or (isinstance(error, PyMongoError) and any(error.has_error_label(label) for label in labels))
     )
