@@ -198,8 +198,8 @@ async def test_mail_waits_for_a_server_that_is_down_and_is_sent_once(harness: Ha
     user = await harness.user()
     token = await harness.put_link(MailKind.CONFIRM_EMAIL, Purpose.CONFIRM_EMAIL, user)
     with capture_logs() as logs:
-        # A delivery that is cut off keeps its claim for a minute.
-        async with harness.working(dead_server(free_port()), drain_seconds=10):
+        # A worker that is cancelled after its claim keeps it to the end.
+        async with harness.working(dead_server(free_port()), drain_seconds=10, claim_seconds=5):
             await until_logged(logs, "mail delayed")
             await eventually(harness.rows, lambda rows: rows[0].attempts > 2)
     assert sum(line["event"] == "mail delayed" and line["log_level"] == "warning" for line in logs) == 1
