@@ -7,7 +7,7 @@ import pytest
 from sync_service.debezium.errors import InvalidEvent
 from sync_service.sinks.mysql.statements import Statement, change_of_rows, read_statement
 
-COPIED = {"id", "name", "Price"}
+COPIED = {"id", "name", "Price", "key", "check", "partition", "column"}
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,16 @@ COPIED = {"id", "name", "Price"}
         ("ALTER TABLE ddl EXCHANGE PARTITION p0 WITH TABLE other", "EXCHANGE PARTITION"),
         ("ALTER TABLE ddl IMPORT TABLESPACE", "IMPORT TABLESPACE"),
         ("ALTER TABLE ddl DISCARD PARTITION p0 TABLESPACE", "DISCARD TABLESPACE"),
+        # A quoted name is no keyword.
+        ("ALTER TABLE ddl DROP `key`", "it changes key in all rows"),
+        ("ALTER TABLE ddl ADD `check` INT", "it changes check in all rows"),
+        ("ALTER TABLE ddl DROP `partition`, DROP `column`", "it changes partition, column in all rows"),
+        ("ALTER TABLE ddl RENAME `key`", "RENAME TABLE"),
+        ("ALTER TABLE ddl ADD COLUMN (`)` INT, `check` INT), ADD `,` INT, DROP name", "it changes check, name in"),
+        # MySQL executes these comments.
+        ("ALTER TABLE ddl /*!50100 DROP PARTITION p0 */", "DROP PARTITION"),
+        ("ALTER TABLE ddl /*! DROP /* why */ COLUMN name */", "it changes name in all rows"),
+        ("/*!080013 DROP TABLE ddl */", "DROP TABLE"),
     ],
 )
 def test_statement_that_changes_rows_is_named(statement: str, reason: str) -> None:
@@ -57,6 +67,7 @@ def test_statement_that_changes_rows_is_named(statement: str, reason: str) -> No
         "ALTER TABLE ddl ADD PARTITION (PARTITION p3 VALUES LESS THAN (30))",
         "ALTER TABLE ddl REORGANIZE PARTITION p3 INTO (PARTITION name VALUES LESS THAN (30))",
         "ALTER TABLE `a`.`b` COMMENT 'it''s, DROP `name`'",
+        "ALTER TABLE ddl /*!50100 ADD INDEX `name` (price) */ /* , DROP name */ /*+ x */",
         "ALTER DATABASE shop CHARACTER SET utf8mb4",
         "SET character_set_server=utf8mb4",
         "TRUNCATE TABLE ddl",  # it has an event of its own

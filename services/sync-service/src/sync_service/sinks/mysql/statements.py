@@ -5,8 +5,9 @@ Debezium reports the statements on captured tables with `include.schema.changes`
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -31,8 +32,9 @@ class _Statement(msgspec.Struct):
 
 
 _statements = msgspec.json.Decoder(_Statement)
+# MySQL executes what `/*! … */` has (MySQL manual, "Comments"), perhaps from a version on: only the signs are left out.
 _TOKEN = re.compile(
-    r"/\*.*?\*/|--\s[^\n]*|#[^\n]*"
+    r"/\*!(?:\d{5,6})?|\*/|/\*.*?\*/|--\s[^\n]*|#[^\n]*"
     r"|(?P<text>'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\")"
     r"|(?P<quoted>`(?:[^`]|``)*`)|(?P<word>[\w$@]+)|(?P<sign>\S)",
     re.DOTALL,
@@ -52,6 +54,18 @@ _NO_COLUMNS = {
 }
 
 
+class _Token(NamedTuple):
+    """A word, a sign, or a `quoted` name or text without its quotes."""
+
+    text: str
+    quoted: bool = False
+
+    @property
+    def keyword(self) -> str:
+        """In upper case; empty if it is quoted, which is never a keyword or a sign."""
+        return "" if self.quoted else self.text.upper()
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """A statement on `tables`, or without any one on the `database`; names in lower case."""
@@ -64,7 +78,10 @@ class Statement:
         place = (database.lower(), table.lower())
         if self.tables:
             return place in self.tables
-        return self.database == place[0] and _words(self.text)[:2] in (["DROP", "DATABASE"], ["DROP", "SCHEMA"])
+        return self.database == place[0] and _keywords(_tokens(self.text))[:2] in (
+            ["DROP", "DATABASE"],
+            ["DROP", "SCHEMA"],
+        )
 
 
 def read_statement(value: bytes | None) -> Statement | None:
@@ -84,22 +101,23 @@ def read_statement(value: bytes | None) -> Statement | None:
 
 def change_of_rows(statement: str, copied: Collection[str]) -> tuple[Cause, str] | None:
     """Why rows of the table differ from what their events say; None if they don't. `copied` are the copied columns."""
-    match _words(statement)[:2]:
+    tokens = list(_tokens(statement))
+    match _keywords(tokens[:2]):
         case ["DROP", "TABLE" | "TABLES" | "DATABASE" | "SCHEMA" as kind]:
             return "dropped", f"DROP {kind.removesuffix('S')}: the copy keeps the rows of the dropped table"
         case ["RENAME", "TABLE" | "TABLES"]:
             return _RENAMED
         case ["ALTER", "TABLE"]:
-            return _alteration(list(_tokens(statement))[2:], {column.lower() for column in copied})
+            return _alteration(tokens[2:], {column.lower() for column in copied})
     return None
 
 
 _RENAMED: tuple[Cause, str] = ("renamed", "RENAME TABLE: a table with other rows may have the name now")
 
 
-def _alteration(tokens: Sequence[str], copied: Collection[str]) -> tuple[Cause, str] | None:
+def _alteration(tokens: Sequence[_Token], copied: Collection[str]) -> tuple[Cause, str] | None:
     # The name of the table may have two parts.
-    start = 3 if tokens[1:2] == ["."] else 1
+    start = 3 if _keywords(tokens[1:2]) == ["."] else 1
     columns: list[str] = []
     for specification in _split(tokens[start:]):
         if (change := _change_of_table(specification)) is not None:
@@ -111,8 +129,8 @@ def _alteration(tokens: Sequence[str], copied: Collection[str]) -> tuple[Cause, 
     return "altered", f"ALTER TABLE: it changes {', '.join(changed)} in all rows without events"
 
 
-def _change_of_table(specification: Sequence[str]) -> tuple[Cause, str] | None:
-    match [each.upper() for each in specification[:2]]:
+def _change_of_table(specification: Sequence[_Token]) -> tuple[Cause, str] | None:
+    match _keywords(specification[:2]):
         case ["RENAME", kind] if kind not in {"COLUMN", "INDEX", "KEY"}:
             return _RENAMED
         case ["TRUNCATE" | "EXCHANGE" | "DROP" as verb, "PARTITION"]:
@@ -124,11 +142,11 @@ def _change_of_table(specification: Sequence[str]) -> tuple[Cause, str] | None:
     return None
 
 
-def _columns(specification: Sequence[str]) -> Sequence[str]:
+def _columns(specification: Sequence[_Token]) -> Sequence[str]:
     """The columns whose values a part of ALTER TABLE changes."""
-    match [each.upper() for each in specification[:2]]:
+    match _keywords(specification[:2]):
         case ["RENAME", "COLUMN"]:
-            return specification[2:5:2]
+            return [each.text for each in specification[2:5:2]]
         case ["ADD" | "DROP", second] if second in _NO_COLUMNS:
             return []
         case ["ADD" | "DROP" | "MODIFY" | "CHANGE" as verb, _]:
@@ -136,38 +154,38 @@ def _columns(specification: Sequence[str]) -> Sequence[str]:
     return []
 
 
-def _named_columns(verb: str, tokens: Sequence[str]) -> Sequence[str]:
-    if tokens and tokens[0].upper() == "COLUMN":
+def _named_columns(verb: str, tokens: Sequence[_Token]) -> Sequence[str]:
+    if _keywords(tokens[:1]) == ["COLUMN"]:
         tokens = tokens[1:]
-    if tokens[:1] == ["("]:
-        return [part[0] for part in _split(tokens[1:-1]) if part]
-    return tokens[: 2 if verb == "CHANGE" else 1]
+    if _keywords(tokens[:1]) == ["("]:
+        return [part[0].text for part in _split(tokens[1:-1]) if part]
+    return [each.text for each in tokens[: 2 if verb == "CHANGE" else 1]]
 
 
-def _split(tokens: Sequence[str]) -> Sequence[Sequence[str]]:
+def _split(tokens: Sequence[_Token]) -> Sequence[Sequence[_Token]]:
     """At the commas outside of parentheses."""
-    parts: list[list[str]] = [[]]
+    parts: list[list[_Token]] = [[]]
     depth = 0
     for each in tokens:
-        depth += (each == "(") - (each == ")")
-        if each == "," and depth == 0:
+        depth += (each.keyword == "(") - (each.keyword == ")")
+        if each.keyword == "," and depth == 0:
             parts.append([])
         else:
             parts[-1].append(each)
     return parts
 
 
-def _words(statement: str) -> list[str]:
-    return [each.upper() for each in _tokens(statement)]
+def _keywords(tokens: Iterable[_Token]) -> list[str]:
+    return [each.keyword for each in tokens]
 
 
-def _tokens(statement: str) -> Iterator[str]:
-    """Without comments. Quoted names are without their quotes, quoted texts are empty texts."""
+def _tokens(statement: str) -> Iterator[_Token]:
+    """Without comments. Quoted texts are empty texts."""
     for found in _TOKEN.finditer(statement):
         groups: Mapping[str, str | None] = found.groupdict()
         if (quoted := groups["quoted"]) is not None:
-            yield quoted[1:-1].replace("``", "`")
+            yield _Token(quoted[1:-1].replace("``", "`"), quoted=True)
         elif groups["text"] is not None:
-            yield ""
+            yield _Token("", quoted=True)
         elif (each := groups["word"] or groups["sign"]) is not None:
-            yield each
+            yield _Token(each)
