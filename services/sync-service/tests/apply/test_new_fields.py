@@ -62,8 +62,10 @@ def test_names_without_end_are_not_kept_without_end() -> None:
     fields, statistics = watched("mongodb")
     fields.see({"id": 1})
     fields.see({"id": 1, **{f"field{number}": 1 for number in range(MOST_NEW_FIELDS + 5)}})
-    fields.see({"id": 1, "another": 1})
+    for number in range(50):
+        fields.see({"id": 1, f"another{number}": 1})
     assert len(statistics.new_fields) == MOST_NEW_FIELDS
+    assert fields._known == {"id", "name", *statistics.new_fields}
 
 
 @pytest.mark.parametrize("option", ["ignore", "alert"])

@@ -1,7 +1,6 @@
 """Notices columns or fields that a source gets while its events are applied."""
 
-from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -32,14 +31,14 @@ class NewFields:
         if self._rows_to_learn:
             self._rows_to_learn -= 1
             self._known |= row.keys()
-        elif not row.keys() <= self._known:
-            self._report(row.keys() - self._known)
+            return
+        left = MOST_NEW_FIELDS - len(self._statistics.new_fields)
+        if left and not row.keys() <= self._known:
+            self._report(sorted(row.keys() - self._known)[:left])
 
-    def _report(self, names: AbstractSet[str]) -> None:
-        self._known |= names
-        for name in sorted(names):
-            if len(self._statistics.new_fields) >= MOST_NEW_FIELDS:
-                return
+    def _report(self, names: Sequence[str]) -> None:
+        self._known.update(names)
+        for name in names:
             self._statistics.note_new_field(name)
             log.warning(
                 "the source has a new field, which is not copied", route=self._route.name, field=name, notable=True
