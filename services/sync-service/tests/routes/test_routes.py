@@ -1,6 +1,7 @@
 """`routes.yaml` and the mapping that it declares."""
 
 import json
+from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +20,14 @@ from sync_service.routes.explain import NotAnEvent, explain_event
 from sync_service.routes.loader import InvalidRoutes, default_routes_file, load_routes
 from sync_service.routes.mapping import map_event_key, map_fields, map_key
 from sync_service.sinks.base import UnfitTable
-from sync_service.sinks.mysql.ddl import SOURCE_ID_TYPE, VERSION_COLUMNS, ExistingTable, missing
+from sync_service.sinks.mysql.ddl import (
+    SOURCE_ID_TYPE,
+    VERSION_COLUMNS,
+    ExistingTable,
+    column_type,
+    missing,
+    rows_of,
+)
 from sync_service.sinks.mysql.grants import missing_grants
 
 ROUTE = """
@@ -637,6 +645,30 @@ def test_routes_share_a_copy_by_a_constant_part_of_the_key(tmp_path: Path) -> No
 def test_routes_that_can_not_share_a_copy_are_refused(tmp_path: Path, first: str, second: str, complaint: str) -> None:
     with pytest.raises(InvalidRoutes, match=complaint):
         shared(tmp_path, f"key: {first}\n  fields: {{}}", f"key: {second}\n  fields: {{}}")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "complaint"),
+    [
+        ("string", "text", "fields.name must have the same type"),
+        ("{constant: a}", "string", "fields.name must have the same type"),
+        ("{constant: a}", "text", None),
+        ("{constant: 1}", "integer", None),
+    ],
+)
+def test_routes_that_share_a_copy_have_columns_of_the_same_types(
+    tmp_path: Path, first: str, second: str, complaint: str | None
+) -> None:
+    key = "key: {{shop: {{constant: {}}}, sku: string}}\n  fields: {{name: {}}}"
+    with nullcontext() if complaint is None else pytest.raises(InvalidRoutes, match=complaint):
+        berlin, lodz = shared(tmp_path, key.format("a", first), key.format("b", second))
+        # The same types in MySQL.
+        assert column_type(berlin.fields["name"]) == column_type(lodz.fields["name"])
+
+
+def test_constant_of_a_key_is_a_text_of_sql_also_if_it_is_empty() -> None:
+    route = mysql_route({}, {"shop": {"constant": ""}, "city": {"constant": "łódź'"}, "id": "integer"})
+    assert rows_of(route) == "`shop` = _utf8mb4 X'' AND `city` = _utf8mb4 X'c582c3b364c5ba27'"
 
 
 def test_routes_that_share_a_copy_have_the_same_options(tmp_path: Path) -> None:

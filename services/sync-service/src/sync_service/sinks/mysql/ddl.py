@@ -55,7 +55,7 @@ def rows_of(route: Route) -> str:
     """The condition for the rows of this route, tombstones included: a copy may have those of other routes, too."""
     conditions = [
         # Digits or hexadecimal digits: nothing to escape, neither for MySQL nor for its driver.
-        f"`{name}` = {constant}" if isinstance(constant, int) else f"`{name}` = _utf8mb4 0x{constant.encode().hex()}"
+        f"`{name}` = {constant}" if isinstance(constant, int) else f"`{name}` = _utf8mb4 X'{constant.encode().hex()}'"
         for name, constant in route.key_constants.items()
     ]
     return " AND ".join(conditions) or "TRUE"
