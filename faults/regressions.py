@@ -82,10 +82,18 @@ class _Newest:
 
 
 def _is_in_doubt(position: LogPosition | None, newest: LogPosition | None) -> bool:
-    """Have both a place in a log, and is neither provably older?"""
+    """Are both of one log, or of two servers of MySQL, and is neither provably older?"""
     if position is None or newest is None:
         return False
+    if position.generation != newest.generation and not _are_of_two_servers(position.generation, newest.generation):
+        return False
     return not position.precedes(newest) and not newest.precedes(position)
+
+
+def _are_of_two_servers(one: str, other: str) -> bool:
+    """Generations of MySQL end with the id of the server. One server may begin a new log, but orders its changes."""
+    logs = (one, other)
+    return all(log.startswith("mysql-") for log in logs) and len({log.rpartition("/")[2] for log in logs}) == len(logs)
 
 
 def _text(version: RowVersion) -> str:

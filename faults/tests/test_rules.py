@@ -115,14 +115,18 @@ def test_step_back_within_the_difference_of_clocks_is_no_regression(
     assert (len(detector.found), detector.unprovable) == found
 
 
-@pytest.mark.parametrize(("server_id", "found"), [(1, (1, 0)), (2, (0, 1))], ids=["one server", "two servers"])
+@pytest.mark.parametrize(
+    ("history", "server_id", "found"),
+    [(SERVER_UUID, 1, (1, 0)), (SERVER_UUID, 2, (0, 1)), (SERVER_UUID[::-1], 1, (1, 0))],
+    ids=["one server", "two servers", "a new history of one server"],
+)
 def test_step_back_to_a_transaction_of_another_server_has_no_provable_order(
-    server_id: int, found: tuple[int, int]
+    history: str, server_id: int, found: tuple[int, int]
 ) -> None:
     """A replica that was promoted continues with numbers of its own."""
     detector = RegressionDetector()
-    for version, number, server in ((2, 9, 1), (1, 8, server_id)):
-        source = MysqlSource(name="cdc.mysql", ts_ms=number, server_id=server, gtid=f"{SERVER_UUID}:{number}")
+    for version, number, server, uuid in ((2, 9, 1, SERVER_UUID), (1, 8, server_id, history)):
+        source = MysqlSource(name="cdc.mysql", ts_ms=number, server_id=server, gtid=f"{uuid}:{number}")
         detector.observe("users", "1", (1, version), "somewhere", source.position)
     assert (len(detector.found), detector.unprovable) == found
 
