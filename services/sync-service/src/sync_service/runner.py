@@ -52,7 +52,7 @@ WATCH_SECONDS = 2.0
 STUCK_SECONDS = 10.0
 PURGE_SECONDS = 3600.0
 GAPS_SECONDS = 5.0
-# Between two looks for changes of the sources without events.
+# Between two checks of the sources for changes without events.
 SOURCES_SECONDS = 5.0
 # A topic has many partitions, each with a reason of its own.
 _REASONS_NAMED = 2
@@ -331,7 +331,7 @@ class SyncRunner:
     async def _watch_sources(self) -> None:
         while True:
             try:
-                await self._stores.run_alone("watch sources", self.source_watch.look)
+                await self._stores.run_alone("watch sources", self.source_watch.check)
             except Unavailable as error:
                 log.debug("the sources can't be watched", reason=str(error))
             await asyncio.sleep(SOURCES_SECONDS)

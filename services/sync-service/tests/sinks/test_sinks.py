@@ -233,6 +233,24 @@ async def test_kept_rows_are_not_purged_and_other_tombstones_are(
     assert await keeping_copy.kept() == {kept: "first"}
 
 
+async def test_row_that_changes_while_the_option_is_off_is_not_kept(
+    keeping_copy: StoredCopy, engine: AsyncEngine, database: "Database", routes: dict[str, Route]
+) -> None:
+    untouched, recreated = "1" * 24, "2" * 24
+    for number, op in ((1, "c"), (2, "d")):
+        changes = [keeping_copy.change(key, streaming(number, op), "first") for key in (untouched, recreated)]
+        await keeping_copy.sink.write(changes)
+    plain: Sink
+    if isinstance(keeping_copy, StoredMysqlCopy):
+        target = routes["tweets"].target.model_copy(update={"table": "kept"})
+        plain = MysqlSink(engine, routes["tweets"].model_copy(update={"target": target}))
+    else:
+        plain = MongoSink(database, routes["users"])
+    for number, op in ((3, "c"), (4, "d")):
+        await plain.write([keeping_copy.change(recreated, streaming(number, op), "second")])
+    assert await keeping_copy.kept() == {untouched: "first"}
+
+
 async def test_table_in_mysql_follows_the_route(schema_url: str, engine: AsyncEngine, routes: dict[str, Route]) -> None:
     target = routes["tweets"].target.model_copy(update={"table": "switched"})
     seen = []

@@ -8,9 +8,16 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine
 from support.polling import eventually
-from sync_service.sinks.mysql.unlogged import SETTINGS, is_table, sessions_since
+from sync_service.kafka.gaps import Gaps
+from sync_service.routes.config import Route
+from sync_service.sinks.mysql.source_watch import MysqlWatch
+from sync_service.sinks.mysql.table import visible_tables
+from sync_service.sinks.mysql.unlogged import SETTINGS, sessions_since
+from sync_service.source_watch.states import SourceStates
+from sync_service.source_watch.watch import FoundGaps
 
 WRONG = {
     "binlog_format": "STATEMENT",
@@ -55,8 +62,23 @@ async def test_account_that_may_read_nothing_notices_nothing(root: AsyncEngine, 
         await session.execute(text("SET SESSION binlog_row_image = 'MINIMAL'"))
         assert (await sessions_since(blind, None)).variables == frozenset()
         await session.invalidate()
-    assert not await is_table(blind, "mysql", "user")
-    assert await is_table(root, "mysql", "user")
+    tables = [("mysql", "user"), ("mysql", "none"), ("information_schema", "TABLES")]
+    assert await visible_tables(blind, tables) == {("information_schema", "tables")}
+    assert await visible_tables(root, tables) == {("mysql", "user"), ("information_schema", "tables")}
     await blind.dispose()
     async with root.connect() as connection:
         await connection.execute(text(f"DROP USER '{name}'@'%'"))
+
+
+async def test_check_that_finds_nothing_writes_no_state(engine: AsyncEngine, routes: dict[str, Route]) -> None:
+    # What other sessions do meanwhile puts no real route in doubt.
+    own = [routes["users"].model_copy(update={"topic": "checked.checked.users"})]
+    states = SourceStates(engine)
+    watch = MysqlWatch(own, engine, KafkaClients("127.0.0.1:1"), FoundGaps(own, states, Gaps(engine)))
+
+    async def is_unchanged() -> bool:
+        before = await states.load("sessions", "mysql")
+        await watch.checks["MySQL's sessions"]()
+        return before is not None and await states.load("sessions", "mysql") == before
+
+    await eventually(is_unchanged, bool)

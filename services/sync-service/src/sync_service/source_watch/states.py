@@ -1,6 +1,6 @@
 """How far each source has been watched, in MySQL's table `sync_source_states`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -23,6 +23,12 @@ class SourceStates:
             state: str | None = await connection.scalar(_SELECT, {"kind": kind, "name": name})
             return state
 
+    async def load_all(self, kind: str) -> Mapping[str, str]:
+        """By their names."""
+        async with answering(), self._engine.connect() as connection:
+            found = await connection.execute(_SELECT_ALL, {"kind": kind})
+            return {row.name: row.state for row in found}
+
     async def store(self, kind: str, name: str, state: str, found: Sequence[Gap] = ()) -> None:
         """Store the state and what was found up to it, both or neither."""
         async with answering(), self._engine.begin() as connection:
@@ -31,6 +37,7 @@ class SourceStates:
 
 
 _SELECT = text("SELECT state FROM sync_source_states WHERE kind = :kind AND name = :name")
+_SELECT_ALL = text("SELECT name, state FROM sync_source_states WHERE kind = :kind")
 _STORE = text(
     "INSERT INTO sync_source_states (kind, name, state) VALUES (:kind, :name, :state) AS new "
     "ON DUPLICATE KEY UPDATE state = new.state"

@@ -1,4 +1,4 @@
-"""Looks for changes of the sources that cause no event of a row, and records them as gaps."""
+"""Checks the sources for changes that cause no event of a row, and records them as gaps."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
@@ -14,20 +14,20 @@ from sync_service.source_watch.states import SourceStates
 log = structlog.get_logger(__name__)
 
 # Raises `Unavailable`, `KafkaError`, `OSError`.
-Look: TypeAlias = Callable[[], Awaitable[None]]
+Check: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class StoreWatch(Protocol):
-    """The sources in one store. Each of the `looks`, by what it looks at, may fail alone."""
+    """The sources in one store. Each of the `checks`, by what it checks, may fail alone."""
 
     @property
-    def looks(self) -> Mapping[str, Look]: ...
+    def checks(self) -> Mapping[str, Check]: ...
 
     async def close(self) -> None: ...
 
 
 class FoundGaps:
-    """Stores what a look has found together with its state, and logs it."""
+    """Stores what a check has found together with its state, and logs it."""
 
     def __init__(self, routes: Sequence[Route], states: SourceStates, gaps: Gaps) -> None:
         self._states = states
@@ -35,8 +35,12 @@ class FoundGaps:
         self._names = {route.topic: route.name for route in routes}
 
     async def state(self, kind: str, name: str) -> str | None:
-        """How far it was looked at; None before the first look. Raises `Unavailable`."""
+        """How far it was checked; None before the first check. Raises `Unavailable`."""
         return await self._states.load(kind, name)
+
+    async def states(self, kind: str) -> Mapping[str, str]:
+        """Those of all that were checked, by their names. Raises `Unavailable`."""
+        return await self._states.load_all(kind)
 
     async def store(self, kind: str, name: str, state: str, found: Sequence[Gap]) -> None:
         """Raises `Unavailable`."""
@@ -53,19 +57,19 @@ class SourceWatch:
         self._watches = watches
         self._reported: dict[str, str] = {}
 
-    async def look(self) -> None:
-        """Record what has happened since the last look. One process of all does it at a time."""
+    async def check(self) -> None:
+        """Record what has happened since the last check. One process of all does it at a time."""
         for watch in self._watches:
-            for what, look in watch.looks.items():
-                await self._attempt(what, look)
+            for what, check in watch.checks.items():
+                await self._attempt(what, check)
 
     async def close(self) -> None:
         for watch in self._watches:
             await watch.close()
 
-    async def _attempt(self, what: str, look: Look) -> None:
+    async def _attempt(self, what: str, check: Check) -> None:
         try:
-            await look()
+            await check()
         except (Unavailable, KafkaError, OSError) as error:
             if self._reported.get(what) != str(error):
                 log.warning("a source can't be watched for changes without events", what=what, reason=str(error))

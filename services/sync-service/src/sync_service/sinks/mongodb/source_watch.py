@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sync_service.kafka.gaps import Cause, Gap
 from sync_service.routes.config import Route
 from sync_service.sinks.mongodb.collection_changes import changes_since
-from sync_service.source_watch.watch import FoundGaps, Look
+from sync_service.source_watch.watch import Check, FoundGaps
 
 if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.
@@ -34,16 +34,16 @@ class MongodbWatch:
                 self._by_collection[route.source].append(route)
 
     @property
-    def looks(self) -> Mapping[str, Look]:
+    def checks(self) -> Mapping[str, Check]:
         return {
-            f"MongoDB's {database}.{name}": partial(self._look, database, name)
+            f"MongoDB's {database}.{name}": partial(self._check, database, name)
             for database, name in self._by_collection
         }
 
     async def close(self) -> None:
         """The client is the sinks'."""
 
-    async def _look(self, database: str, name: str) -> None:
+    async def _check(self, database: str, name: str) -> None:
         place = f"{database}.{name}"
         seen = await changes_since(self._mongo, database, name, await self._found.state("collection", place))
         changes = [*seen.changes, _LOST] if seen.lost else seen.changes

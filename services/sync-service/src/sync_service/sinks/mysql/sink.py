@@ -26,7 +26,7 @@ from sync_service.sinks.base import (
 )
 from sync_service.sinks.mysql.ddl import KEPT, SOURCE_ID, VERSION_COLUMNS
 from sync_service.sinks.mysql.errors import is_about_a_row, translated
-from sync_service.sinks.mysql.table import copy_schema, quoted
+from sync_service.sinks.mysql.table import copy_schema, quoted, visible_tables
 
 _PURGED_AT_ONCE = 1000
 # The server's `max_allowed_packet`, by default 64 MiB, is read only if a statement may be larger than this.
@@ -96,8 +96,9 @@ class MysqlSink:
         self._row = f"({', '.join(['%s'] * len(columns))})"
         self._insert = f"INSERT INTO {self._table} ({', '.join(map(quoted, columns))}) VALUES "  # noqa: S608 - names of the route
         self._update = {mode: self._on_duplicate(guard, mode) for mode, guard in _GUARDS.items()}
+        self._knows_columns = self._keeps_rows
 
-    def _on_duplicate(self, guard: str, mode: ApplyMode = ApplyMode.LIVE) -> str:
+    def _on_duplicate(self, guard: str, mode: ApplyMode = ApplyMode.LIVE, *, forgets_kept: bool = False) -> str:
         """The guarded half of the upsert.
 
         MySQL assigns from left to right and sees earlier assignments. So the guard is evaluated once. If it is true,
@@ -116,6 +117,8 @@ class MysqlSink:
             kept = f"new.sync_deleted_at IS NOT NULL AND ({old}.sync_deleted_at IS NULL OR {old}.{KEPT})"
             assignments.append(f"{KEPT} = IF({won}, {kept}, {old}.{KEPT})")
             deleted_at = f"IF({old}.{KEPT}, COALESCE({old}.sync_deleted_at, new.sync_deleted_at), new.sync_deleted_at)"
+        elif forgets_kept:
+            assignments.append(f"{KEPT} = IF({won}, FALSE, {old}.{KEPT})")
         assignments += [
             f"{column} = IF({has_values}, new.{column}, {old}.{column})" for column in map(quoted, self._fields)
         ]
@@ -131,16 +134,21 @@ class MysqlSink:
 
     async def exists(self) -> bool:
         """A table of the copies' former schema is moved here (`sinks.mysql.schema`)."""
-        statement = (
-            "SELECT 1 FROM information_schema.tables WHERE table_schema IN (:schema, DATABASE()) AND table_name = :name"
-        )
-        return await self._run(statement, schema=self._schema, name=self._name) > 0
+        schemas = {self._schema, self._engine.url.database or ""}
+        return bool(await visible_tables(self._engine, [(schema, self._name) for schema in schemas]))
 
     async def prepare(self) -> None:
         """Check that the table fits the route. Tables are created by the migrations, or from the routes."""
         own = [*VERSION_COLUMNS, SOURCE_ID, *([KEPT] if self._keeps_rows else [])]
         columns = ", ".join(map(quoted, (*self._key, *self._fields, *own)))
         await self._run(f"SELECT {columns} FROM {self._table} LIMIT 0")  # noqa: S608 - names of the route
+        await self._read_columns()
+
+    async def _read_columns(self) -> None:
+        """A table of a route that kept rows before marks them. A row that changes now is no longer one of them."""
+        if not self._knows_columns and KEPT in await self._columns():
+            self._update = {mode: self._on_duplicate(guard, mode, forgets_kept=True) for mode, guard in _GUARDS.items()}
+        self._knows_columns = True
 
     async def was_replaced(self) -> bool:
         """No: MySQL refuses writes to a table that was dropped, and the route stops."""
@@ -151,6 +159,7 @@ class MysqlSink:
             values = [value for change in changes for value in self._values(change)]
         except (ValueError, TypeError, RecursionError) as error:
             raise Rejected(f"{type(error).__name__}: {error}") from error
+        await self._read_columns()
         upsert = f"{self._insert}{', '.join([self._row] * len(changes))}{self._update[mode]}"
         try:
             async with asyncio.timeout(WRITE_SECONDS), self._engine.connect() as connection:
@@ -198,12 +207,15 @@ class MysqlSink:
         """Those that the table has."""
         if not self._excluded:
             return ()
+        columns = await self._columns()
+        return [quoted(name) for name in self._excluded if name in columns]
+
+    async def _columns(self) -> set[str]:
         try:
             async with asyncio.timeout(WRITE_SECONDS), self._engine.connect() as connection:
-                columns = set((await connection.execute(text(f"SHOW COLUMNS FROM {self._table}"))).scalars())
+                return set((await connection.execute(text(f"SHOW COLUMNS FROM {self._table}"))).scalars())
         except (SQLAlchemyError, OSError) as error:
             raise translated(error, of_row=False) from error
-        return [quoted(name) for name in self._excluded if name in columns]
 
     async def _run(self, statement: str, **parameters: object) -> int:
         """The number of affected rows."""

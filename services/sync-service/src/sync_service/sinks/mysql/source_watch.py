@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -11,8 +10,9 @@ from sync_service.kafka.gaps import Gap
 from sync_service.routes.config import Route
 from sync_service.sinks.mysql.statement_log import Logged, StatementLog
 from sync_service.sinks.mysql.statements import change_of_rows
-from sync_service.sinks.mysql.unlogged import is_table, sessions_since
-from sync_service.source_watch.watch import FoundGaps, Look
+from sync_service.sinks.mysql.table import visible_tables
+from sync_service.sinks.mysql.unlogged import sessions_since
+from sync_service.source_watch.watch import Check, FoundGaps
 
 _PRESENT, _GONE = "present", "gone"
 
@@ -32,35 +32,45 @@ class MysqlWatch:
                 self._by_table[route.source].append(route)
 
     @property
-    def looks(self) -> Mapping[str, Look]:
+    def checks(self) -> Mapping[str, Check]:
         if not self._by_table:
             return {}
-        tables = {f"MySQL's {schema}.{name}": partial(self._table, schema, name) for schema, name in self._by_table}
-        return {"MySQL's statements": self._look_at_statements, **tables, "MySQL's sessions": self._look_at_sessions}
+        return {
+            "MySQL's statements": self._check_statements,
+            "MySQL's tables": self._check_tables,
+            "MySQL's sessions": self._check_sessions,
+        }
 
     async def close(self) -> None:
         await self._statements.close()
 
-    async def _look_at_statements(self) -> None:
-        states = {prefix: await self._found.state("statements", prefix) for prefix in self._by_prefix}
+    async def _check_statements(self) -> None:
+        stored = await self._found.states("statements")
+        states = {prefix: stored.get(prefix) for prefix in self._by_prefix}
         for prefix, logged in (await self._statements.read(states)).items():
             if logged.state != states[prefix]:
                 found = [gap for route in self._by_prefix[prefix] for gap in _gaps_of_statements(route, prefix, logged)]
                 await self._found.store("statements", prefix, logged.state, found)
 
-    async def _table(self, schema: str, name: str) -> None:
+    async def _check_tables(self) -> None:
         """Debezium does not report that a table was renamed to a name that is not captured."""
-        place = f"{schema}.{name}"
-        state = await self._found.state("table", place)
-        now = _PRESENT if await is_table(self._engine, schema, name) else _GONE
-        if now == (state or _GONE):
-            return
-        reason = f"{place} is gone: it was dropped or renamed, or this account may no longer read it"
-        gone = [Gap.of_source(route.topic, "gone", reason) for route in self._by_table[schema, name]]
-        await self._found.store("table", place, now, gone if now == _GONE else [])
+        states = await self._found.states("table")
+        visible = await visible_tables(self._engine, self._by_table)
+        for (schema, name), routes in self._by_table.items():
+            place = f"{schema}.{name}"
+            now = _PRESENT if (schema.lower(), name.lower()) in visible else _GONE
+            if now == states.get(place, _GONE):
+                continue
+            reason = f"{place} is gone: it was dropped or renamed, or this account may no longer read it"
+            gone = [Gap.of_source(route.topic, "gone", reason) for route in routes]
+            await self._found.store("table", place, now, gone if now == _GONE else [])
 
-    async def _look_at_sessions(self) -> None:
-        sessions = await sessions_since(self._engine, await self._found.state("sessions", "mysql"))
+    async def _check_sessions(self) -> None:
+        state = await self._found.state("sessions", "mysql")
+        sessions = await sessions_since(self._engine, state)
+        if state is not None and not sessions.variables:
+            # Nothing was set since the stored time, so the next check may begin there, too.
+            return
         found = [
             Gap.of_source(route.topic, "unlogged", "; ".join(sessions.reasons))
             for routes in self._by_table.values()

@@ -1,13 +1,16 @@
 """A table in MySQL, read by ranges of its primary key."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import bindparam, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from sync_service.kafka.deadlines import answering
 from sync_service.routes.config import Route
 from sync_service.sinks.canonical import Checksum, Column, checksum_sql
 from sync_service.sinks.mysql.event_values import SELECTED
@@ -20,6 +23,11 @@ LOOKED_UP_AT_ONCE = 500
 # The expression by which keys are compared if their column is not in byte order. It has no index: every range needs a
 # scan of the table, but the result is right.
 _IN_ORDER_OF_BYTES = "(CONVERT({0} USING utf8mb4) COLLATE utf8mb4_0900_bin)"
+
+_VISIBLE = text(
+    "SELECT LOWER(table_schema), LOWER(table_name) FROM information_schema.tables "
+    "WHERE (table_schema, table_name) IN :places"
+).bindparams(bindparam("places", expanding=True))
 
 Values = Sequence[Any]
 
@@ -133,6 +141,16 @@ async def table_columns(engine: AsyncEngine, schema: str, table: str) -> Mapping
         name: Column(name, data_type.lower(), collation, digits, full_type.lower(), is_nullable == "YES")
         for name, data_type, collation, digits, full_type, is_nullable in rows
     }
+
+
+async def visible_tables(engine: AsyncEngine, places: Collection[tuple[str, str]]) -> AbstractSet[tuple[str, str]]:
+    """Those of the tables that exist, as far as the account may see it: schema and name in lower case.
+
+    Raises `Unavailable`.
+    """
+    async with answering(), engine.connect() as connection:
+        found = await connection.execute(_VISIBLE, {"places": list(places)})
+        return {(schema, name) for schema, name in found}
 
 
 def copy_schema(engine: AsyncEngine, route: Route) -> str:

@@ -63,10 +63,3 @@ async def sessions_since(engine: AsyncEngine, state: str | None) -> UnloggedSess
             for where, value in rows:
                 variables |= {name for name in SETTINGS if name in str(where).lower() and value != SETTINGS[name][0]}
     return UnloggedSessions(frozenset(variables), now)
-
-
-async def is_table(engine: AsyncEngine, schema: str, name: str) -> bool:
-    """Does the table exist, as far as the account may see it? Raises `Unavailable`."""
-    statement = text("SELECT 1 FROM information_schema.tables WHERE table_schema = :schema AND table_name = :name")
-    async with answering(), engine.connect() as connection:
-        return await connection.scalar(statement, {"schema": schema, "name": name}) is not None
