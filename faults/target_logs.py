@@ -50,7 +50,7 @@ class MysqlLog:
         return {row["name"]: row["place"] - 1 for row in rows}
 
     def read(self) -> None:
-        """Read all transactions up to the current end of the log that were not read before, on whatever server."""
+        """Read the transactions of the current primary that were not read before, up to the end of its log."""
         reader = BinLogStreamReader(
             connection_settings={**self._databases.mysql_address, "connect_timeout": 5},
             pymysql_wrapper=_connect,

@@ -1,4 +1,4 @@
-"""What changes rows of a source without events puts its copy in doubt, until `reconcile --repair` has mended it.
+"""What changes rows of a source without events puts its copy in doubt, until `reconcile --repair` has repaired it.
 
 Each case has a table or collection, and a route, of its own; one connector of the real Debezium reads all of a store.
 """
@@ -103,7 +103,7 @@ class Watched:
         await eventually(lambda: self.copy(name), lambda seen: seen == rows, within=60)
 
     async def becomes_watched(self) -> None:
-        """A first look notes how far the source is. What happens later is found."""
+        """A first check notes how far the source is. What happens later is found."""
         kind = "table" if self.source_store == "mysql" else "collection"
         query = text("SELECT COUNT(*) FROM sync_source_states WHERE kind = :kind AND name LIKE :names")
 

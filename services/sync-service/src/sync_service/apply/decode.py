@@ -21,8 +21,7 @@ def decode_change(
 
     A tombstone of log compaction makes no change. Nor does an event without `after` that is no delete: the connector
     looks the document up when it reads the event, the document was deleted by then, and its delete follows.
-    A row that does not
-    match the route's `where` is not in the copy, so its event is a delete of this version.
+    A row that does not match the route's `where` is not in the copy, so its event is a delete of this version.
     Raises `InvalidEvent`.
     """
     event = decode(key, value)

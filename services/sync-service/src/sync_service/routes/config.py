@@ -283,8 +283,9 @@ class Route(Declaration):
         exempt = [name for name, field in {**self.key, **self.fields}.items() if not field.zero_dates]
         if exempt and not self.target.conversions_without_zero_dates:
             raise ValueError(f"{', '.join(exempt)}: zero_dates is for rows of MySQL")
+        inputs = {field.source_path(name): name for name, field in self.inputs.items()}
         for path in self.excluded:
-            if path in (inputs := {field.source_path(name): name for name, field in self.inputs.items()}):
+            if path in inputs:
                 raise ValueError(f"{'.'.join(path)} is dropped as personal, so it can't be the input {inputs[path]}")
             holders = [name for name, copied in self.read_paths.items() if path[: len(copied)] == copied != path]
             if holders:
@@ -401,7 +402,7 @@ class Route(Declaration):
     @cached_property
     def key_columns(self) -> AbstractSet[str]:
         """The fields of the source's key that the key takes something from."""
-        return {field.source_path(name)[0] for name, field in self.key.items() if not field.is_constant}
+        return {path[0] for path in self.key_paths.values()}
 
     @cached_property
     def fields_mapping(self) -> RowMapping | ComputedMapping:

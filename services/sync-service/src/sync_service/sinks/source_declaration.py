@@ -64,7 +64,7 @@ class Source(Declaration):
         name = str(declared.get("name"))
         defaults = {"topic_prefix": f"cdc.{name}", "environment": _ENVIRONMENT[declared["kind"]]}
         if declared["kind"] == "mysql":
-            # Above the ids that people choose.
+            # Above the ids that operators choose.
             defaults["server_id"] = str(1_000_000 + zlib.crc32(name.encode()) % 1_000_000_000)
         return {**defaults, **declared}
 
