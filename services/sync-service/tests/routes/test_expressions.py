@@ -145,6 +145,7 @@ def test_where_without_a_boolean_is_an_error_of_the_row() -> None:
         ({"where": "is_sold &&"}, r"where\n.*not an expression in CEL: mismatched input '<EOF>' \(character 11\)"),
         ({"where": "sold"}, "where: sold is no field under key, fields or inputs"),
         ({"where": "twice > 1"}, "where: twice is computed itself"),
+        ({"where": "['a'].exists(name, name == 'b') || name == 'a'"}, "where: name is a field, so name the variable"),
         ({"where": "name.replace('a', 'b') == ''"}, "replace is no function of expressions; they have bytes, contains"),
         ({"where": "x" * (MAXIMUM_LENGTH + 1)}, f"at most {MAXIMUM_LENGTH} characters"),
         ({"inputs": {"hidden": "boolean"}}, "inputs.hidden: no expression uses it"),

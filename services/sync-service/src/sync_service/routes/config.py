@@ -310,6 +310,8 @@ class Route(Declaration):
         used: set[str] = set()
         for place, expression in self.expressions.items():
             used.update(expression.names)
+            if taken := known.keys() & expression.loop_variables:
+                raise ValueError(f"{place}: {taken.pop()} is a field, so name the variable of the loop in another way")
             if unknown := [name for name in expression.names if name not in known]:
                 computed = [name for name in unknown if name in self.fields]
                 raise ValueError(

@@ -56,7 +56,10 @@ _OTHER_REASON = "a function refuses its value"
 
 
 class Expression:
-    """`names` are the variables that it needs. Raises `ValueError`, with one sentence, if the text is no expression."""
+    """`names` are the variables that it needs, besides those of its loop.
+
+    Raises `ValueError`, with one sentence, if the text is no expression.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -76,7 +79,8 @@ class Expression:
         named = {name for name in references["functions"] if _FUNCTION.fullmatch(name)}
         if unknown := sorted(named.difference(_FUNCTIONS)):
             raise ValueError(f"{', '.join(unknown)} is no function of expressions; they have {', '.join(_FUNCTIONS)}")
-        self.names: Collection[str] = sorted(set(references["variables"]) - {variable for _, variable in loops})
+        self.loop_variables: Collection[str] = {variable for _, variable in loops}
+        self.names: Collection[str] = sorted(set(references["variables"]) - self.loop_variables)
         self._most_items = min((MAXIMUM_ITEMS[loop] for loop, _ in loops), default=None)
         self._execute: Callable[[dict[str, Any]], Any] = program.execute
 
