@@ -128,8 +128,9 @@ async def test_partitions_assigned_during_close_are_removed(
     stop = AIOKafkaConsumer.stop
 
     async def stop_late(consumer: AIOKafkaConsumer) -> None:
-        """As aiokafka does it when a join is under way."""
-        await runner.member.on_partitions_assigned([TopicPartition(harness.tweets_topic, 0)])
+        """As aiokafka does it when a join is under way; other consumers of the process are in no group."""
+        if consumer._group_id is not None:
+            await runner.member.on_partitions_assigned([TopicPartition(harness.tweets_topic, 0)])
         await stop(consumer)
 
     monkeypatch.setattr(AIOKafkaConsumer, "stop", stop_late)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import pytest
+import yaml
 from bson import Binary, Code, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.json_util import LEGACY_JSON_OPTIONS, dumps
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -419,11 +420,12 @@ ZEROS: Mapping[str, tuple[str, str]] = {
 
 
 def own_connector() -> dict[str, str]:
-    """The settings of values in the connector of docs/adding-a-route.md."""
+    """The options of the source in MySQL of docs/adding-a-route.md."""
     page = (CONVERSIONS.parent / "adding-a-route.md").read_text()
-    blocks = map(json.loads, re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
-    settings = next(block for block in blocks if "table.include.list" in block)
-    return {name: value for name, value in settings.items() if name.partition(".")[0] in ("time", "converters", "zero")}
+    blocks = map(yaml.safe_load, re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+    (sources,) = (block["sources"] for block in blocks if "sources" in block)
+    options: dict[str, str] = sources["mysql-shop"]["options"]
+    return options
 
 
 async def test_nulls_times_and_days_of_an_own_table_are_copied_exactly_or_refused(
