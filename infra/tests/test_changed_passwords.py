@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 
 from auth_service.main import create_app as create_auth_app
 from auth_service.main import prepare
@@ -147,7 +148,8 @@ async def test_auth_service(mysql_root_url: str) -> None:
             async with engine.connect() as connection:
                 listed = text("SELECT id FROM information_schema.processlist WHERE user = :account")
                 for each in (await connection.execute(listed, {"account": account})).scalars().all():
-                    await connection.execute(text(f"KILL {each}"))
+                    with suppress(OperationalError):  # it has ended by itself
+                        await connection.execute(text(f"KILL {each}"))
 
         own = make_url(url).set(username=account, password=PASSWORD).render_as_string(hide_password=False)
         settings = AuthSettings(
