@@ -11,8 +11,10 @@ from alembic.config import Config
 from pydantic import AfterValidator, SecretStr
 from sqlalchemy import Connection, NullPool, event, text
 from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 CONNECT_TIMEOUT_SECONDS = 2
 MIGRATION_LOCK_SECONDS = 120
@@ -32,6 +34,9 @@ _UNAVAILABLE = frozenset({1040, 1053, 1077, 1079, 1203, 1927, 2002, 2003, 2005, 
 
 # A server that takes no writes: it has become a replica.
 _READ_ONLY = frozenset({1290, 1836})
+
+# The key of a connection's server in the pool's record of it.
+_SERVER = "server_uuid"
 
 
 def is_unavailable(error: DBAPIError) -> bool:
@@ -101,6 +106,7 @@ def create_engine(
         pool_reset_on_return=None if autocommit else "rollback",
     )
     event.listen(engine.sync_engine, "handle_error", _disconnect_if_read_only)
+    event.listen(engine.sync_engine, "connect", _note_server)
     event.listen(engine.sync_engine, "invalidate", _Killer(address))
     return engine
 
@@ -110,10 +116,21 @@ def _disconnect_if_read_only(context: ExceptionContext) -> None:
         context.is_disconnect = True
 
 
+def _note_server(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    """SQLAlchemy's event `connect`."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute("SELECT @@server_uuid")
+        ((record.info[_SERVER],),) = cursor.fetchall()
+    finally:
+        cursor.close()
+
+
 class _Killer:
     """Ends the server's work for a cancelled task.
 
-    MySQL would notice the closed connection only after the statement, and hold its locks until then.
+    MySQL would notice the closed connection only after the statement, and hold its locks until then. After a failover
+    the address leads to another server, where the id may be another connection's: nothing is killed there.
     """
 
     def __init__(self, address: str) -> None:
@@ -125,18 +142,21 @@ class _Killer:
         # The event loop keeps weak references only.
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def __call__(self, connection: Any, record: object, exception: BaseException | None) -> None:  # noqa: ARG002 - SQLAlchemy's signature
+    def __call__(self, connection: Any, record: ConnectionPoolEntry, exception: BaseException | None) -> None:
         """SQLAlchemy's event `invalidate`: the connection is about to be closed, because of the exception."""
         if isinstance(exception, asyncio.CancelledError):
-            task = asyncio.get_running_loop().create_task(self._kill(connection.driver_connection.thread_id()))
+            kill = self._kill(connection.driver_connection.thread_id(), record.info.get(_SERVER))
+            task = asyncio.get_running_loop().create_task(kill)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _kill(self, connection_id: int) -> None:
+    async def _kill(self, connection_id: int, server: str | None) -> None:
         """The statement may have ended in the meantime, or the server may not answer."""
         with suppress(SQLAlchemyError, OSError, TimeoutError):
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS), self._engine.connect() as connection:
-                await connection.execute(text(f"KILL {connection_id}"))
+                # No connection has the id 0.
+                kill = text("KILL IF(@@server_uuid = :server, :id, 0)")
+                await connection.execute(kill, {"server": server, "id": connection_id})
 
 
 @asynccontextmanager
