@@ -85,6 +85,10 @@ async def test_withdrawn_key_ends_the_stream(
     monkeypatch.setattr(keys, "_max_age", 0.1)
     monkeypatch.setattr(keys, "_cooldown", 0.0)
     streaming = await open_stream(subscriber)
-    monkeypatch.setattr(issuer, "keys", [SigningKey()])
-    answer = await asyncio.wait_for(streaming, DEADLINE_SECONDS)
+    with monkeypatch.context() as withdrawn:
+        withdrawn.setattr(issuer, "keys", [SigningKey()])
+        answer = await asyncio.wait_for(streaming, DEADLINE_SECONDS)
     assert "invalid-token" in answer.text
+    # Other tests share the service: it fetches the former keys again before the cooldown is back.
+    bearer = {"Authorization": f"Bearer {issuer.token()}"}
+    assert (await subscriber.client.get("/v1/tweets", headers=bearer)).status_code == 200
