@@ -74,6 +74,7 @@ async def test_expired_token_ends_the_stream(subscriber: Author, open_stream: Ca
 
 
 async def test_withdrawn_key_ends_the_stream(
+    *,
     app: FastAPI,
     anonymous: httpx.AsyncClient,
     issuer: Issuer,
