@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pymongo
@@ -30,18 +30,21 @@ MEMBER_BEHIND = "mongo-3"
 BROKERS = ("kafka", "kafka-2", "kafka-3")
 WORKERS = ("connect", "connect-2")
 
+ResultT = TypeVar("ResultT")
+
 _DEADLINE_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 _STEP_DOWN_SECONDS = 5
 
 
-async def _until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Poll until the condition holds. Raises `StackError` after the deadline."""
+async def _until(condition: Callable[[], Awaitable[ResultT]], what: str) -> ResultT:
+    """Poll until the result is true, and return it. Raises `StackError` after the deadline."""
     deadline = time.monotonic() + _DEADLINE_SECONDS
-    while not await condition():
+    while not (result := await condition()):
         if time.monotonic() > deadline:
             raise StackError(f"{what} did not happen within {_DEADLINE_SECONDS:g} s")
         await asyncio.sleep(_POLL_SECONDS)
+    return result
 
 
 # --- MongoDB
@@ -49,14 +52,11 @@ async def _until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
 
 async def _primary(system: System, among: tuple[str, ...] = MONGO_MEMBERS) -> str:
     """Wait for one of these members to be the primary, and return its name."""
-    found: list[str] = []
 
-    async def is_elected() -> bool:
-        found[:] = [each for each in among if await asyncio.to_thread(_is_primary, system, each)]
-        return bool(found)
+    async def elected() -> list[str]:
+        return [each for each in among if await asyncio.to_thread(_is_primary, system, each)]
 
-    await _until(is_elected, "an election")
-    return found[0]
+    return (await _until(elected, "an election"))[0]
 
 
 def _is_primary(system: System, member: str) -> bool:
@@ -289,15 +289,11 @@ class WorkerKilled(Fault):
 
     @staticmethod
     async def _worker_with_tasks(system: System, client: httpx.AsyncClient) -> str:
-        found: list[str] = []
-
-        async def has_tasks() -> bool:
+        async def with_tasks() -> list[str]:
             workers = await _workers_of_tasks(system, client, WORKERS[0])
-            found[:] = [each for each in WORKERS if _worker_id(system, each) in workers]
-            return bool(found)
+            return [each for each in WORKERS if _worker_id(system, each) in workers]
 
-        await _until(has_tasks, "a running task")
-        return found[0]
+        return (await _until(with_tasks, "a running task"))[0]
 
 
 async def _workers_of_tasks(system: System, client: httpx.AsyncClient, worker: str) -> list[str]:
