@@ -115,7 +115,7 @@ async def test_sync_service(mongodb_account: str, issuer: Issuer, change_mongodb
     """It reads the account of each token. The other stores are not needed for that."""
     settings = SyncSettings(
         mongodb_url=SecretStr(mongodb_account),
-        mysql_url=SecretStr("mysql://nobody@127.0.0.1:1/tweets"),
+        mysql_url=SecretStr("mysql://unused@127.0.0.1:1/tweets"),
         kafka_bootstrap_servers="127.0.0.1:1",
         auth_jwks_url=issuer.url,
         auth_issuer=ISSUER,

@@ -178,7 +178,7 @@ async def test_tables_are_added_to_a_running_connector(started: Stack, root: Asy
         assert "routes.yaml:2: source " in found["routes"]
         assert (await registrar.get("/v1/connectors")).json()[0]["name"] == shop.name
 
-        # A table that does not exist yet: its connector goes on, and captures it as soon as it can.
+        # A table that does not exist yet: its connector runs without it, and captures it as soon as it can.
         shop.file.write_text(right)
         shop.declare("lamps")
         found = await eventually(lambda: checks(registrar), lambda found: "lamps" in found.get(shop.name, ""))

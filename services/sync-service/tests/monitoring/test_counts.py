@@ -75,7 +75,7 @@ async def test_route_that_selects_rows_has_no_difference(where: str | None, diff
     declared = built_in_declarations()["tweets"]
     route = Route.model_validate({**declared, "name": "tweets", **({"where": where} if where else {})})
     # It connects on first use.
-    table = MysqlObserver("mysql://nobody@127.0.0.1:1/tweets").source_table("shop", "things")
+    table = MysqlObserver("mysql://unused@127.0.0.1:1/tweets").source_table("shop", "things")
     count = RouteCount(route, (table, RowCount(5, "exact")), (table, RowCount(3, "exact")))
     assert count.difference == difference
 
