@@ -16,6 +16,7 @@ from registrar.connectors import Connector
 from registrar.sources import Unreachable, mongodb_problem, mysql_problem, source_problem, stream_problem
 from service_kit.mysql import create_engine
 from support.connector import declared_connectors
+from support.polling import eventually
 
 if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
@@ -96,9 +97,14 @@ async def test_real_servers_are_read_with_the_accounts_of_the_connectors(
 @pytest.mark.parametrize(
     ("variable", "value", "consequence"),
     [
-        ("binlog_row_value_options", "PARTIAL_JSON", "Debezium leaves out their updates"),
-        ("binlog_row_image", "MINIMAL", "the connector fails at their changes"),
-        ("binlog_format", "STATEMENT", "Debezium leaves out their changes"),
+        (
+            "binlog_row_value_options",
+            "'PARTIAL_JSON'",
+            "Debezium leaves out updates of JSON columns of such a session",
+        ),
+        ("binlog_row_image", "'MINIMAL'", "the events of such a session lack columns"),
+        ("binlog_format", "'STATEMENT'", "Debezium leaves out the changes of such a session"),
+        ("sql_log_bin", "0", "the changes of such a session are not logged"),
     ],
 )
 async def test_session_with_a_wrong_setting_of_its_own_is_reported(
@@ -106,14 +112,15 @@ async def test_session_with_a_wrong_setting_of_its_own_is_reported(
 ) -> None:
     """No event can be refused: there is none, or the connector can't read it."""
     async with root.connect() as session:
-        await session.execute(text(f"SET SESSION {variable} = '{value}'"))
+        await session.execute(text(f"SET SESSION {variable} = {value}"))
         problem = await source_problem(connectors["mysql-users"])
-        await session.execute(text(f"SET SESSION {variable} = '{RIGHT[variable]}'"))
+        await session.invalidate()
     assert problem == (
         f"MySQL: sessions with {variable} of their own: 1; {consequence}, so end them and run sync-service "
         "reconcile --repair"
     )
-    assert await source_problem(connectors["mysql-users"]) is None
+    # The server needs a moment to end a session.
+    await eventually(lambda: source_problem(connectors["mysql-users"]), lambda problem: problem is None)
 
 
 async def test_column_that_debezium_reads_wrong_is_named(

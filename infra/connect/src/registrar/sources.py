@@ -22,6 +22,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from registrar.captured import captured as names_of
 from registrar.connectors import Connector
+from sync_service.sinks.mysql.unlogged import ACCESS_DENIED, SETTINGS, lasting
 
 CHECK_SECONDS = 60.0
 # Between two checks of the rights that a connector waits for.
@@ -38,16 +39,10 @@ _MYSQL = {
     "binlog_row_image": ("FULL", "events must have all columns"),
     _PARTIAL: ("", "events must have whole JSON documents"),
 }
-# What becomes of the changes of a session that has another value.
-_OF_A_SESSION = {
-    "binlog_format": "Debezium leaves out their changes",
-    "binlog_row_image": "the connector fails at their changes",
-    _PARTIAL: "Debezium leaves out their updates",
-}
 # Sessions that are closed are not known. It needs a privilege that accounts of earlier releases lack.
 _SESSIONS = (
-    "SELECT variable_name, variable_value, COUNT(*) FROM performance_schema.variables_by_thread "
-    "WHERE variable_name IN (%s, %s, %s) GROUP BY variable_name, variable_value"
+    "SELECT thread_id, variable_name, variable_value FROM performance_schema.variables_by_thread "  # noqa: S608
+    f"WHERE variable_name IN ({', '.join(['%s'] * len(SETTINGS))})"
 )
 # Java has no name for them, or Debezium another one (seen with Debezium 3.6.1; the last two on the embedded runtime).
 _UNREADABLE_CHARACTER_SETS = {"armscii8", "geostd8", "hp8", "keybcs2", "swe7", "eucjpms", "cp1256"}
@@ -56,7 +51,6 @@ _COLUMNS = (
     "WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position"
 )
 _MEMBER = re.compile(r"'((?:[^']|'')*)'")
-_ACCESS_DENIED = 1142
 _NO_ACCESS_TO_SCHEMA = 1044
 _NO_SUCH_TABLE = 1146
 _UNAUTHORIZED = 13  # MongoDB
@@ -141,11 +135,11 @@ def mysql_problem(
     if settings.get(_GROUP) and settings.get(_BLOCK_SIZE, "1") != "1":
         problems.append(f"{_BLOCK_SIZE} is {settings[_BLOCK_SIZE]} instead of 1: a later change may get a lower GTID")
     problems += [
-        f"sessions with {name} of their own: {count}; {_OF_A_SESSION[name]}, so end them and run sync-service "
+        f"sessions with {name} of their own: {count}; {SETTINGS[name][1]}, so end them and run sync-service "
         "reconcile --repair"
         for name, count in (sessions or {}).items()
         # A new session has the global value.
-        if settings.get(name, _MYSQL[name][0]) == _MYSQL[name][0]
+        if settings.get(name, SETTINGS[name][0]) == SETTINGS[name][0]
     ]
     problems += [f"a snapshot would fail, because this right is missing: {grant}" for grant in grants]
     problems += columns
@@ -193,17 +187,18 @@ async def _mysql(config: Mapping[str, str]) -> AsyncIterator[Any]:
 
 async def _sessions(cursor: Any) -> Mapping[str, int]:
     """The numbers of sessions with a wrong value of their own; none if the account may not read them."""
+
+    async def look() -> set[tuple[int, str]]:
+        await cursor.execute(_SESSIONS, tuple(SETTINGS))
+        return {(thread, name) for thread, name, value in await cursor.fetchall() if value != SETTINGS[name][0]}
+
     try:
-        await cursor.execute(_SESSIONS, tuple(_OF_A_SESSION))
+        wrong = await lasting(look)
     except OperationalError as error:
-        if error.args[0] != _ACCESS_DENIED:
+        if error.args[0] != ACCESS_DENIED:
             raise
         return {}
-    sessions: Counter[str] = Counter()
-    for name, value, count in await cursor.fetchall():
-        if value != _MYSQL[name][0]:
-            sessions[name] += count
-    return sessions
+    return Counter(name for _, name in wrong)
 
 
 def _captured_tables(config: Mapping[str, str]) -> Sequence[str]:
@@ -236,7 +231,7 @@ async def _missing_grants(cursor: Any, account: str, captured: Sequence[str]) ->
         try:
             await cursor.execute(f"SELECT 1 FROM {quoted} LIMIT 0")  # noqa: S608 - names of letters and digits
         except MySQLError as error:
-            if error.args[0] in (_ACCESS_DENIED, _NO_ACCESS_TO_SCHEMA):
+            if error.args[0] in (ACCESS_DENIED, _NO_ACCESS_TO_SCHEMA):
                 missing[table] = f"GRANT SELECT ON {quoted} TO {account}"
             elif error.args[0] != _NO_SUCH_TABLE:
                 raise

@@ -1,5 +1,6 @@
 """Sessions of MySQL that keep changes out of the binary log are noticed, also after their end."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 
@@ -50,6 +51,31 @@ async def test_open_session_is_noticed_and_a_closed_one_once(
     assert f"{variable} of a session: {SETTINGS[variable][1]}" in after.reasons
     # The server needs a moment to end a session.
     await eventually(lambda: sessions_since(engine, after.state), lambda seen: not seen.variables)
+
+
+async def test_session_that_changes_accounts_is_none(engine: AsyncEngine, root: AsyncEngine) -> None:
+    """MySQL gives it another format meanwhile."""
+    name = f"granted_{secrets.token_hex(4)}"
+
+    async def grant() -> None:
+        async with root.connect() as session:
+            while True:
+                await session.execute(text(f"GRANT SELECT ON performance_schema.* TO '{name}'@'%'"))
+                # As long as the statement takes, so that half of all looks meet it.
+                await asyncio.sleep(0.002)
+
+    async with root.connect() as connection:
+        await connection.execute(text(f"CREATE USER '{name}'@'%'"))
+    granting = asyncio.create_task(grant())
+    try:
+        for _ in range(12):
+            assert (await sessions_since(engine, None)).reasons == []
+    finally:
+        granting.cancel()
+        await asyncio.wait([granting])
+        async with root.connect() as connection:
+            await connection.execute(text(f"DROP USER '{name}'@'%'"))
+    assert granting.cancelled()
 
 
 async def test_account_that_may_read_nothing_notices_nothing(root: AsyncEngine, mysql_root_url: str) -> None:

@@ -4,12 +4,15 @@ A session can set it for itself, with the privilege SESSION_VARIABLES_ADMIN. MyS
 of open sessions, and the statements that have set them, unless its tables are off.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from sync_service.kafka.deadlines import answering
 
@@ -20,14 +23,20 @@ SETTINGS: Mapping[str, tuple[str, str]] = {
     "binlog_row_value_options": ("", "Debezium leaves out updates of JSON columns of such a session"),
     "sql_log_bin": ("ON", "the changes of such a session are not logged"),
 }
-_ACCESS_DENIED = 1142
+ACCESS_DENIED = 1142
+# MySQL itself gives a session another value while it runs GRANT, CREATE USER and the like.
+SWITCHED = "binlog_format"
+# Far longer than a GRANT takes.
+_LOOKS, _LOOK_SECONDS = 20, 0.1
+
+SessionT = TypeVar("SessionT")
 
 _OPEN = text(
-    "SELECT DISTINCT variable_name, variable_value FROM performance_schema.variables_by_thread "
+    "SELECT thread_id, variable_name, variable_value FROM performance_schema.variables_by_thread "
     "WHERE variable_name IN :names"
-).bindparams(bindparam("names", list(SETTINGS), expanding=True))
+).bindparams(bindparam("names", expanding=True))
 _SET = text(
-    "SELECT digest_text, 'set' FROM performance_schema.events_statements_summary_by_digest "
+    "SELECT digest_text FROM performance_schema.events_statements_summary_by_digest "
     "WHERE digest_text LIKE 'SET %' AND REGEXP_LIKE(digest_text, :pattern, 'i') AND last_seen > :since"
 ).bindparams(pattern="|".join(SETTINGS))
 _NOW = text("SELECT CAST(NOW(6) AS CHAR)")
@@ -45,6 +54,17 @@ class UnloggedSessions:
         return [f"{name} of a session: {SETTINGS[name][1]}" for name in SETTINGS if name in self.variables]
 
 
+async def lasting(look: Callable[[], Awaitable[Collection[SessionT]]]) -> set[SessionT]:
+    """Which sessions `look` finds each time, over two seconds; fewer looks if it finds none."""
+    found = set(await look())
+    for _ in range(_LOOKS):
+        if not found:
+            break
+        await asyncio.sleep(_LOOK_SECONDS)
+        found &= set(await look())
+    return found
+
+
 async def sessions_since(engine: AsyncEngine, state: str | None) -> UnloggedSessions:
     """The settings of open sessions, and those that were set since the state. Raises `Unavailable`.
 
@@ -53,13 +73,27 @@ async def sessions_since(engine: AsyncEngine, state: str | None) -> UnloggedSess
     async with answering(), engine.connect() as connection:
         now = str(await connection.scalar(_NOW))
         variables: set[str] = set()
-        for statement, values in ((_OPEN, {}), (_SET, {"since": state or now})):
-            try:
-                rows = (await connection.execute(statement, values)).all()
-            except DBAPIError as error:
-                if error.orig is None or error.orig.args[0] != _ACCESS_DENIED:
-                    raise
-                continue
-            for where, value in rows:
-                variables |= {name for name in SETTINGS if name in str(where).lower() and value != SETTINGS[name][0]}
+        with _unless_denied():
+            variables |= await _open(connection)
+        with _unless_denied():
+            for (statement,) in await connection.execute(_SET, {"since": state or now}):
+                variables |= {name for name in SETTINGS if name in statement.lower()}
     return UnloggedSessions(frozenset(variables), now)
+
+
+@contextmanager
+def _unless_denied() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if error.orig is None or error.orig.args[0] != ACCESS_DENIED:
+            raise
+
+
+async def _open(connection: AsyncConnection) -> set[str]:
+    async def look(names: Collection[str]) -> set[tuple[int, str]]:
+        rows = await connection.execute(_OPEN, {"names": list(names)})
+        return {(thread, name) for thread, name, value in rows if value != SETTINGS[name][0]}
+
+    wrong = await look(SETTINGS.keys() - {SWITCHED}) | await lasting(lambda: look([SWITCHED]))
+    return {name for _, name in wrong}
