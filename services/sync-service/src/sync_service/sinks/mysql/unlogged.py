@@ -25,7 +25,7 @@ SETTINGS: Mapping[str, tuple[str, str]] = {
 }
 ACCESS_DENIED = 1142
 # MySQL itself gives a session another value while it runs GRANT, CREATE USER and the like.
-SWITCHED = "binlog_format"
+_SWITCHED = "binlog_format"
 # Far longer than a GRANT takes.
 _LOOKS, _LOOK_SECONDS = 20, 0.1
 
@@ -95,5 +95,5 @@ async def _open(connection: AsyncConnection) -> set[str]:
         rows = await connection.execute(_OPEN, {"names": list(names)})
         return {(thread, name) for thread, name, value in rows if value != SETTINGS[name][0]}
 
-    wrong = await look(SETTINGS.keys() - {SWITCHED}) | await lasting(lambda: look([SWITCHED]))
+    wrong = await look(SETTINGS.keys() - {_SWITCHED}) | await lasting(lambda: look([_SWITCHED]))
     return {name for _, name in wrong}
