@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from embedded_stack import Stack
 from service_kit.background import Supervisor
-from service_kit.mysql import create_engine
+from service_kit.mysql import create_engine, server_lock
 from support.connector import of_own_tables, run_connector
 from support.polling import eventually
 from sync_service.metrics import SyncMetrics
@@ -135,6 +135,9 @@ class Watched:
 
     async def reconcile(self, runner: SyncRunner, *names: str) -> None:
         """The remedy that the reason offers, as an operator runs it: afterwards the routes are in no doubt."""
+        # A check that still sees what is over by now would put a route in doubt while it is compared.
+        async with server_lock(self.engine, f"watch sources {self.engine.url.database}", 60):
+            pass
         settings = ReconcileSettings.model_validate(
             {
                 **self.settings.model_dump(include=set(ReconcileSettings.model_fields)),
@@ -163,9 +166,10 @@ async def servers(
 
 @asynccontextmanager
 async def session(url: str, *settings: str) -> AsyncIterator[Any]:
-    """Executes statements in one session of MySQL, after its own settings."""
+    """Executes statements in one session of MySQL, after its own settings. The session has ended after the block."""
     engine = create_engine(url)
     async with engine.connect() as connection:
+        own_id = await connection.scalar(text("SELECT CONNECTION_ID()"))
         for setting in settings:
             await connection.execute(text(f"SET SESSION {setting}"))
 
@@ -175,6 +179,13 @@ async def session(url: str, *settings: str) -> AsyncIterator[Any]:
 
         yield execute
         await connection.invalidate()
+
+    async def is_open() -> bool:
+        query = "SELECT COUNT(*) FROM performance_schema.threads WHERE processlist_id = :id"
+        async with engine.connect() as connection:
+            return await connection.scalar(text(query), {"id": own_id}) != 0
+
+    await eventually(is_open, lambda found: not found)
     await engine.dispose()
 
 
