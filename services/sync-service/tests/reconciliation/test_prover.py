@@ -151,6 +151,29 @@ async def test_ranges_follow_the_rows_that_come_and_go(
     assert (proof.rows, proof.different, proof.share) == (55, 0, 1.0)
 
 
+async def test_range_that_has_grown_is_not_compared_as_one(
+    comparison: ComparisonHarness, store: ProofStore, new_prover: NewProver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that were loaded since would be compared at once, without the pauses."""
+    monkeypatch.setattr(prover, "PROOF_SECONDS", 0.0)
+    await comparison.both({number: text for number, text in NUMBERED.items() if number % 10 == 0})
+    route_prover, run = new_prover(), Comparison.run
+    await route_prover.step(ROWS)
+    compared: list[int] = []
+
+    async def noted(comparing: Comparison) -> RouteReport:
+        report = await run(comparing)
+        compared.append(report.rows)
+        return report
+
+    await comparison.both({number: text for number, text in NUMBERED.items() if number % 10 != 0})
+    monkeypatch.setattr(Comparison, "run", noted)
+    for _ in range(8):
+        await route_prover.step(ROWS)
+    assert max(compared) <= 2 * ROWS
+    assert (await proof_of(comparison, store)).rows == 30
+
+
 async def test_row_that_changes_all_the_time_does_not_keep_others_from_being_proven(
     comparison: ComparisonHarness, store: ProofStore, new_prover: NewProver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,13 +111,14 @@ class RouteProver:
             log.info("every row is proven: the copy is no longer in doubt", route=self._route.name, notable=True)
 
     async def _split(self, ranges: ProvenRanges, place: int, rows: int) -> None:
-        """Cut off the beginning of a range with too many rows, or with an unknown number."""
-        old = ranges[place]
+        """Cut off the beginning of a range with too many rows, as the source has them now."""
+        source, old = self._target.source, ranges[place]
+        lower, upper = self._bound(ranges.lower(place)), self._bound(old.upper)
         is_unknown = old.upper is None and old.proven_at is None
-        if is_unknown or old.rows > 2 * rows:
-            bound = await self._target.source.next_bound(self._bound(ranges.lower(place)), rows)
+        if is_unknown or await source.next_bound(lower, 2 * rows, upper) is not None:
+            bound = await source.next_bound(lower, rows, upper)
             if bound is not None:
-                await self._change(ranges.split(place, self._target.source.stored_bound(bound), rows))
+                await self._change(ranges.split(place, source.stored_bound(bound), rows))
 
     async def _merge(self, ranges: ProvenRanges, place: int, rows: int) -> None:
         """Merge a range with the next one if both are small, or if its bound is none of this source any more."""

@@ -21,8 +21,8 @@ class SourceReader(Protocol):
     async def estimate(self) -> int:
         """The estimated number of rows."""
 
-    async def next_bound(self, lower: Bound | None, rows: int) -> Bound | None:
-        """The end of a range of this many rows from `lower` on; None if there are fewer."""
+    async def next_bound(self, lower: Bound | None, rows: int, upper: Bound | None = None) -> Bound | None:
+        """The end of a range of this many rows from `lower` on; None if there are fewer before `upper` (None: open)."""
 
     def stored_bound(self, bound: Bound) -> bytes:
         """The bound in a form that `bound_of` reads back exactly."""

@@ -65,8 +65,8 @@ class Documents:
         with _translated():
             return await self._collection.estimated_document_count()
 
-    async def ids_from(self, lower: Any, offset: int, limit: int) -> Sequence[Any]:
-        """`limit` ids, after the first `offset` from `lower` on."""
+    async def ids_from(self, lower: Any, offset: int, limit: int, upper: Any = None) -> Sequence[Any]:
+        """`limit` ids, after the first `offset` from `lower` on, up to but without `upper` (None: open)."""
         with _translated():
             cursor = self._collection.find(
                 self._condition,
@@ -74,7 +74,7 @@ class Documents:
                 sort=_ASCENDING,
                 skip=offset,
                 limit=limit,
-                **_bounds(lower, None),
+                **_bounds(lower, upper),
             )
             return [document["_id"] for document in await cursor.to_list(limit)]
 

@@ -46,8 +46,9 @@ class MongoSourceReader:
     async def estimate(self) -> int:
         return await self._documents.estimate()
 
-    async def next_bound(self, lower: Bound | None, rows: int) -> Bound | None:
-        while ids := await self._documents.ids_from(lower.native if lower else None, rows, TRIED_AS_BOUND):
+    async def next_bound(self, lower: Bound | None, rows: int, upper: Bound | None = None) -> Bound | None:
+        lowest, end = (bound.native if bound else None for bound in (lower, upper))
+        while ids := await self._documents.ids_from(lowest, rows, TRIED_AS_BOUND, end):
             for identifier in ids:
                 key = self._key_of(identifier)
                 if key is not None:

@@ -47,8 +47,9 @@ class MysqlSourceReader:
     async def estimate(self) -> int:
         return await self._table.estimate()
 
-    async def next_bound(self, lower: Bound | None, rows: int) -> Bound | None:
-        while keys := await self._table.keys_from(lower.native if lower else None, rows, TRIED_AS_BOUND):
+    async def next_bound(self, lower: Bound | None, rows: int, upper: Bound | None = None) -> Bound | None:
+        lowest, end = (bound.native if bound else None for bound in (lower, upper))
+        while keys := await self._table.keys_from(lowest, rows, TRIED_AS_BOUND, end):
             for values in keys:
                 key = key_of(self._route, self._event(self._key, values))
                 if key is not None:

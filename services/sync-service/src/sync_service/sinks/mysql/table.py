@@ -63,9 +63,11 @@ class MysqlTable:
         rows = await self._read(statement, (self._schema, self._name))
         return int(rows[0][0] or 0) if rows else 0
 
-    async def keys_from(self, lower: Values | None, offset: int, limit: int) -> Sequence[Values]:
-        """`limit` keys, after the first `offset` from `lower` on."""
-        condition, values = self._within(lower, None)
+    async def keys_from(
+        self, lower: Values | None, offset: int, limit: int, upper: Values | None = None
+    ) -> Sequence[Values]:
+        """`limit` keys, after the first `offset` from `lower` on, up to but without `upper` (None: open)."""
+        condition, values = self._within(lower, upper)
         return await self._read(
             f"SELECT {self._selected_key} FROM {self._table} WHERE {condition} "  # noqa: S608 - names of the route
             f"ORDER BY {', '.join(self._ordered)} LIMIT {limit} OFFSET {offset}",
