@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from service_kit.schemas import rfc3339
+from service_kit.times import rfc3339
 from tweet_service import database
 from tweet_service.follows import repository as follows
 from tweet_service.profiles import repository as profiles

@@ -21,13 +21,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from service_kit.problems import MAX_ERRORS
+from service_kit.times import rfc3339
 
 ItemT = TypeVar("ItemT")
-
-
-def rfc3339(time: datetime) -> str:
-    """Format a time as RFC 3339 in UTC with microseconds: `2026-01-31T12:00:00.000000Z`."""
-    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _as_utc_if_naive(time: datetime) -> datetime:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from service_kit.schemas import rfc3339
+from service_kit.times import rfc3339
 from sync_service.change_feed.event_view import EventView
 from sync_service.debezium.envelope import OPERATION_LABELS
 

@@ -16,7 +16,7 @@ from service_kit.kafka_settings import KafkaSettings
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.problems import Problem
-from service_kit.schemas import rfc3339
+from service_kit.times import rfc3339
 from sync_service.dead_letters.models import DeadLetterId
 from sync_service.dead_letters.schemas import DeadLetterDetail, DeadLetterSummary, ResolvedDeadLetter
 from sync_service.dead_letters.service import Action, DeadLetterService

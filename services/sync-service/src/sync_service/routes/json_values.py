@@ -12,7 +12,7 @@ from bson import Binary, Decimal128, ObjectId
 from bson.json_util import LEGACY_JSON_OPTIONS
 from bson.json_util import default as extended_json
 
-from service_kit.schemas import rfc3339
+from service_kit.times import rfc3339
 
 _UNCHANGED = frozenset({str, int, bool, type(None)})
 _UUID_SUBTYPE = 4

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import structlog
 import yaml
 from pydantic import SecretStr, ValidationError
 
@@ -19,8 +18,6 @@ _LEFT_OUT: Mapping[str, Sequence[str]] = {"cdc.mysql.auth.users": ["email"]}
 # pydantic puts it before the message of a ValueError.
 _PREFIX = "Value error, "
 _SOURCES = "sources"
-
-log = structlog.get_logger(__name__)
 
 
 class InvalidRoutes(Exception):  # noqa: N818 - the file is invalid
@@ -185,7 +182,9 @@ def _without_left_out(route: Route) -> Route:
     }
     if not names:
         return route
-    log.warning(
+    import structlog  # noqa: PLC0415 - takes a third of the start of a command, and most files need no warning
+
+    structlog.get_logger(__name__).warning(
         "the connector leaves out a field that a route copies: remove it", route=route.name, fields=sorted(names)
     )
     gone = [DroppedField.model_validate({"from": path, "personal": True}) for path in sorted(left_out)]
