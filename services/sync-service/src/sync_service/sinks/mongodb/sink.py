@@ -106,6 +106,19 @@ class MongoSink:
         except PyMongoError as error:
             raise translated(error, of_row=False) from error
 
+    async def drop(self) -> None:
+        """Drop view and collection, if there are any. Raises `RouteRefused`, `Unavailable`."""
+        try:
+            for name, kind in ((self._view, "view"), (self._name, "collection")):
+                if (found := await self._type_of(name)) not in {None, kind}:
+                    raise RouteRefused(
+                        f"{self._database.name}.{name} is no {kind} but a {found}, so it is not part of a copy"
+                    )
+            for name in (self._view, self._name):
+                await self._database.drop_collection(name)
+        except PyMongoError as error:
+            raise translated(error, of_row=False) from error
+
     async def was_replaced(self) -> bool:
         """MongoDB creates a dropped collection again with the next write, without view and indexes."""
         try:

@@ -144,6 +144,17 @@ def moved(route: Route, earlier_schema: str, earlier: Mapping[str, ExistingTable
     return [*dropped, f"RENAME TABLE {schema}.{copy} TO {place(route, route.target.copy_name)}"]
 
 
+def dropping(route: Route, existing: Mapping[str, ExistingTable]) -> list[str]:
+    """The statements that drop the existing view and table of the route. Raises `UnfitTable` if they are no copy."""
+    table, view = existing.get(route.target.copy_name), existing.get(route.target.name)
+    if table is not None:
+        _check(route.target.copy_name, table, route)
+    if view is not None and not view.is_view:
+        raise UnfitTable(f"table {route.target.name} is not a view of the copy that the sync has created")
+    views = [f"DROP VIEW {place(route, route.target.name)}"] if view is not None else []
+    return views + ([f"DROP TABLE {place(route, route.target.copy_name)}"] if table is not None else [])
+
+
 def _create(copy: str, route: Route, wanted: Mapping[str, str]) -> str:
     lines = [f"{_quoted(column)} {_key_type(field)} NOT NULL" for column, field in route.key.items()]
     lines += [f"{_quoted(column)} {kind}" for column, kind in wanted.items()]

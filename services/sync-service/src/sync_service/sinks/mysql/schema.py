@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_kit.mysql import create_engine, mysql_url, server_lock
 from sync_service.routes.config import Route
-from sync_service.sinks.mysql.ddl import ExistingTable, missing, moved
+from sync_service.sinks.mysql.ddl import ExistingTable, dropping, missing, moved
 from sync_service.sinks.mysql.errors import translated
 
 LOCK_SECONDS = 120
@@ -44,6 +44,16 @@ async def change_tables(address: str, routes: Iterable[Route], *, apply: bool) -
             for statement in statements:
                 await connection.exec_driver_sql(statement)
         return statements
+
+
+async def drop_table(address: str, route: Route) -> None:
+    """Drop the view and the table of a copy, if there are any.
+
+    Raises `UnfitTable` if the sync has not created them, `RouteRefused`, `Unavailable`, `TimeoutError`.
+    """
+    async with alone_in_schema(address) as connection:
+        for statement in dropping(route, await existing_tables(connection, route, route.target.database)):
+            await connection.exec_driver_sql(statement)
 
 
 @asynccontextmanager
