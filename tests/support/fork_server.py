@@ -28,6 +28,9 @@ _STANDARD = (0, 1, 2)
 def main() -> None:
     module, descriptor = sys.argv[1:]
     run_command = importlib.import_module(module).main
+    # Which the command imports when it needs them.
+    with suppress(ModuleNotFoundError):
+        importlib.import_module(f"{module.partition('.')[0]}.commands")
     threads = list(Path("/proc/self/task").iterdir())
     assert len(threads) == 1, f"{module} has started threads while it was imported: a fork would lack them"
     # Ctrl-C in a terminal is for the tests.

@@ -173,9 +173,9 @@ async def test_routes_list_is_a_table(own_routes: Path) -> None:
     code, output, _ = await run("routes", "list", SYNC_ROUTES_FILE=str(own_routes))
     header, line = output.splitlines()
     assert code == 0
-    assert header.split() == ["ROUTE", "TOPIC", "TARGET", "KEY", "FIELDS"]
-    assert line.split()[:3] == ["chairs", "cdc.mongo.shop.chairs", "mysql"]
-    assert line.index("cdc.") == header.index("TOPIC")
+    assert header.split() == ["NAME", "SOURCE", "TARGET", "STATE", "LAG"]
+    assert line.split()[:2] == ["chairs", "mongodb:shop.chairs"]
+    assert line.index("mongodb:") == header.index("SOURCE")
 
 
 async def test_routes_explain_reads_a_line_of_inspect(kafka_bootstrap_servers: str, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import { plural } from "../../text.js";
 import { age, count, milliseconds } from "./format.js";
 
 const CATCHING_UP = "Catching up";
+const PAUSED = "Paused";
 const STORES = { mysql: "MySQL", mongodb: "MongoDB" };
 const ROUTE_STATES = {
   "up to date": ["good", "Up to date"],
@@ -16,6 +17,7 @@ const ROUTE_STATES = {
   "in doubt": ["bad", "In doubt"],
   differs: ["bad", "Differs"],
   blocked: ["bad", "Blocked"],
+  paused: ["busy", PAUSED],
   stopped: ["bad", "Stopped"],
 };
 const UNKNOWN = ["unknown", "Unknown"];
@@ -138,11 +140,15 @@ export function summary(state) {
     return { kind: "bad", text: `sync-service is not responding, so the state of the other parts is unknown. ${state.problem}` };
   }
   const parts = lanes(state).flatMap(({ store, connectors, topics, sync }) => [store, ...connectors, ...topics, ...sync]);
-  const unhealthy = parts.filter(({ kind, word }) => kind !== "good" && word !== CATCHING_UP);
+  const unhealthy = parts.filter(({ kind, word }) => kind !== "good" && word !== CATCHING_UP && word !== PAUSED);
   const problems = unhealthy.map(({ title, word }) => `${title}: ${word}`);
   if (state.problem !== null) problems.push(`sync-service: ${state.problem}`);
   if (problems.length > 0) return { kind: "bad", text: `${[...new Set(problems)].join("; ")}.` };
   const lag = state.routes.reduce((sum, route) => sum + route.lag, 0);
+  const paused = state.routes.filter((route) => route.state === "paused").map((route) => route.name);
+  if (paused.length > 0) {
+    return { kind: "busy", text: `All parts are running. Paused: ${paused.join(", ")}, with a lag of ${plural(lag, "event")} in all routes.` };
+  }
   if (lag > 0) return { kind: "busy", text: `All parts are running, with a lag of ${plural(lag, "event")}.` };
   return { kind: "good", text: "All parts are running, without lag." };
 }

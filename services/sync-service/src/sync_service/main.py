@@ -38,6 +38,7 @@ from sync_service.reconciliation.endpoints import router as reconciliation_route
 from sync_service.reconciliation.jobs import Jobs
 from sync_service.routes.config import Route
 from sync_service.routes.endpoints import router as routes_router
+from sync_service.routes.pause import RoutePauser
 from sync_service.routes.personal import PersonalFields
 from sync_service.routes.resume import RouteResumer
 from sync_service.runner import SyncRunner
@@ -60,6 +61,7 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
         app.state.settings = settings
         app.state.runner = runner = SyncRunner(settings, routes, metrics, supervisor)
         app.state.resumer = RouteResumer(kafka, settings.sync_group_id, runner.stops)
+        app.state.pauser = RoutePauser(kafka, settings.sync_group_id, runner.stops, runner.engine)
         app.state.dead_letters = _dead_letter_service(kafka, runner)
         app.state.feed = feed = Feed(
             kafka,
@@ -167,7 +169,7 @@ def _readiness(app: FastAPI) -> Mapping[str, ReadinessCheck]:
         runner: SyncRunner = app.state.runner
         if problem := runner.problem:
             raise NotReady(problem)
-        return "; ".join(filter(None, (runner.stopped, runner.doubts, runner.differences))) or None
+        return "; ".join(filter(None, (runner.stopped, runner.paused, runner.doubts, runner.differences))) or None
 
     async def connectors() -> str | None:
         pipeline: Pipeline = app.state.pipeline

@@ -89,7 +89,13 @@ class SyncMetrics:
         )
         self.stopped = Gauge(
             "sync_stopped",
-            "1 while the route is stopped until an operator resumes it; /readyz names the reason. Otherwise 0.",
+            "1 while a fault stops the route, until an operator resumes it; /readyz names the reason. Otherwise 0.",
+            ["route"],
+            registry=registry,
+        )
+        self.paused = Gauge(
+            "sync_paused",
+            "1 while an operator has paused the route: no event of it is applied until a resume. Otherwise 0.",
             ["route"],
             registry=registry,
         )
@@ -145,6 +151,7 @@ class SyncMetrics:
             self.unknown_failures.labels(route)
             self.new_fields.labels(route)
             self.stopped.labels(route)
+            self.paused.labels(route)
             for operation in (*get_args(Operation), NO_OPERATION):
                 self.events.labels(route, operation, "dead-lettered")
         self._healthy.set_function(lambda: problem() is None)

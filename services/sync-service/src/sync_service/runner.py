@@ -15,6 +15,7 @@ import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.background import OnFailure, Supervisor
 from service_kit.kafka import KafkaClients
@@ -32,6 +33,7 @@ from sync_service.kafka.gaps import REMEDY, Cause, Gap, Gaps
 from sync_service.kafka.group import ConsumerGroupMember
 from sync_service.kafka.lag import WATCHDOG_CLIENT_ID
 from sync_service.kafka.members import has_only_marked_members
+from sync_service.kafka.pauses import Registration
 from sync_service.kafka.progress import Progress
 from sync_service.kafka.stops import Stop, Stops
 from sync_service.metrics import SyncMetrics
@@ -58,6 +60,8 @@ SOURCES_SECONDS = 5.0
 _REASONS_NAMED = 2
 # Another process notices a stop or a resume after this time at the latest.
 STOPS_SECONDS = 2.0
+# Until writes that are under way end.
+HOLD_SECONDS = 0.1
 ERASURE_SECONDS = 30.0
 
 
@@ -78,6 +82,7 @@ class SyncRunner:
         self.gaps = Gaps(self._stores.engine)
         self.source_watch = self._stores.source_watch(routes, kafka, self.gaps)
         self.stops = Stops(self._stores.engine)
+        self._registration = Registration(self._stores.engine)
         # As of the latest refresh, by the name of the route.
         self.proofs: Mapping[str, Proof] = {}
         self._proof_store = ProofStore(self._stores.engine)
@@ -115,6 +120,11 @@ class SyncRunner:
         name = self.processors[record.topic].route.name
         log.warning("the copy is in doubt", route=name, reason=str(gap), notable=True)
 
+    @property
+    def engine(self) -> AsyncEngine:
+        """Of the service's own tables."""
+        return self._stores.engine
+
     def is_applied(self, topic: str) -> bool:
         """Is the copy of the route prepared, and its events are applied?"""
         return not self.stops.is_stopped(topic) and self.processors[topic].statistics.not_prepared is None
@@ -135,14 +145,23 @@ class SyncRunner:
 
     @property
     def _all_stopped(self) -> str | None:
-        if all(map(self.stops.is_stopped, self.processors)):
-            return f"every route is stopped: {self.stopped}"
-        return None
+        """Routes that an operator has paused are no fault."""
+        faults = self.stopped
+        return (
+            f"every route is stopped: {faults}" if faults and all(map(self.stops.is_stopped, self.processors)) else None
+        )
 
     @property
     def stopped(self) -> str | None:
-        """Which routes are stopped, and why; None if none."""
-        return self._named("is stopped", self.stops.of)
+        """Which routes are stopped by a fault, and why; None if none."""
+        return self._named("is stopped", self.stops.faults_of)
+
+    @property
+    def paused(self) -> str | None:
+        """Which routes are paused, and by whom; None if none."""
+        paused = [each for topic in self.processors if (each := self.stops.pause_of(topic))]
+        named = [f"{self.processors[each.topic].route.name} is {each.reason}" for each in paused]
+        return "; ".join(named) or None
 
     @property
     def doubts(self) -> str | None:
@@ -180,6 +199,7 @@ class SyncRunner:
         """Returns after `stop`. Any other end must end the process, so that a dead sync does not look alive."""
         async with AsyncExitStack() as cleanup:
             cleanup.push_async_callback(self._stores.close)
+            cleanup.push_async_callback(self._registration.close)
             cleanup.push_async_callback(self.dead_letters.close)
             cleanup.push_async_callback(self.source_watch.close)
             try:
@@ -208,13 +228,16 @@ class SyncRunner:
         """What all routes need, and then each route: the ones whose store does not answer are prepared later."""
         await migrate(self._settings.mysql_url.get_secret_value(), migrations_folder())
         await self._read_gaps()
-        await self.stops.refresh()
+        await self._read_stops()
         await asyncio.gather(*(self._prepare_again(topic) for topic in self.processors))
         self._report_stops()
 
     async def _prepare_again(self, topic: str) -> None:
-        """After a restart a stopped route is tried again, unless only an operator can decide that."""
-        if await self._prepare_route(topic):
+        """After a restart a stopped route is tried again, unless only an operator can decide that.
+
+        A paused route is prepared when it is resumed: an operator may be working on its copy.
+        """
+        if self.stops.pause_of(topic) is None and await self._prepare_route(topic):
             for stop in await self.stops.try_again(topic):
                 name = self.processors[topic].route.name
                 log.info("route is tried again after a restart", route=name, stopped_by=str(stop), notable=True)
@@ -358,10 +381,11 @@ class SyncRunner:
 
     async def _refresh_stops(self) -> None:
         """Other processes stop and resume routes. After a resume the copy is prepared again: it may be at fault."""
+        holds_all = True
         while True:
-            await self.stops.wait(STOPS_SECONDS)
+            await self.stops.wait(STOPS_SECONDS if holds_all else HOLD_SECONDS)
             try:
-                await self.stops.refresh()
+                holds_all = await self._read_stops()
                 await self.member.settle_skips()
             except (Unavailable, KafkaError) as error:
                 log.debug("the stopped routes can't be read", reason=str(error))
@@ -372,9 +396,18 @@ class SyncRunner:
                 elif processor.statistics.not_prepared is not None:
                     await self._prepare_route(topic)
 
+    async def _read_stops(self) -> bool:
+        """Returns whether this process holds all pauses. Raises `Unavailable`."""
+        await self._registration.renew(self.processors)
+        await self.stops.refresh()
+        held = [pause for pause in self.stops.pauses if self.member.holds(pause.topic)]
+        await self._registration.confirm(held)
+        return len(held) == len(self.stops.pauses)
+
     def _report_stops(self) -> None:
         for topic, processor in self.processors.items():
-            self.metrics.stopped.labels(processor.route.name).set(self.stops.is_stopped(topic))
+            self.metrics.stopped.labels(processor.route.name).set(bool(self.stops.faults_of(topic)))
+            self.metrics.paused.labels(processor.route.name).set(self.stops.pause_of(topic) is not None)
 
     def _measure_lag(self, partitions: Mapping[TopicPartition, Progress]) -> None:
         unplaced = self.member.lag.unplaced_topics

@@ -1,11 +1,15 @@
-"""Why a route stops: the cause lies in the route, its source or its copy, and not in a single event."""
+"""Why a route stops: the cause lies in the route, its source or its copy, and not in a single event.
+
+An operator may also pause it.
+"""
 
 from typing import Literal
 
-StopCause = Literal["not-prepared", "refused", "no-keys", "too-many-dead-letters", "unexpected-error"]
+StopCause = Literal["not-prepared", "refused", "no-keys", "too-many-dead-letters", "unexpected-error", "paused"]
 
-# A restart does not try again after these causes: each attempt could add dead letters, so an operator decides.
-NEEDS_DECISION: frozenset[StopCause] = frozenset({"too-many-dead-letters"})
+# A restart does not try again after these causes: each attempt could add dead letters, or an operator has paused the
+# route. So an operator decides.
+NEEDS_DECISION: frozenset[StopCause] = frozenset({"too-many-dead-letters", "paused"})
 
 
 class RouteStopped(Exception):  # noqa: N818 - a state of the route

@@ -91,6 +91,8 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
             stops=stops,
             processors=processors,
         )
+        # Their last writes may be under way.
+        self._closing: set[PartitionWorker] = set()
         self._failure: BaseException | None = None
         self._stopping = asyncio.Event()
         self._failures = 0
@@ -262,6 +264,14 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
             elif worker.is_held and worker.is_idle:
                 self._assignment.unplaced.setdefault(partition, worker.next_offset)
 
+    def holds(self, topic: str) -> bool:
+        """Apply no more events of a stopped topic. Is no write of one under way?"""
+        workers = [worker for worker in self.workers if worker.partition.topic == topic]
+        for worker in workers:
+            worker.hold()
+        is_closing = any(worker.partition.topic == topic and not worker.task.done() for worker in self._closing)
+        return not is_closing and all(worker.is_idle for worker in workers)
+
     async def settle_skips(self) -> None:
         """Forget the skips that are done: the group has committed an offset after their events.
 
@@ -373,6 +383,7 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
         closing = [workers.pop(partition) for partition in list(partitions) if partition in workers]
         if not closing:
             return
+        self._closing = {worker for worker in self._closing if not worker.task.done()}.union(closing)
         for worker in closing:
             self._assignment.unplaced.pop(worker.partition, None)
         tasks = [asyncio.create_task(worker.close()) for worker in closing]

@@ -23,6 +23,14 @@ class MarkingAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]  # pub
         return ConsumerProtocolMemberMetadata(cls.version, list(topics), MARK)
 
 
+async def number_of_members(kafka: KafkaClients, group_id: str) -> int:
+    """Of the consumer group, as its broker knows them. Raises `KafkaError`, `OSError`, `TimeoutError`."""
+    async with kafka.started(kafka.admin(request_timeout_ms=_ANSWER_MS)) as admin:
+        (answer,) = await admin.describe_consumer_groups([group_id])
+    ((_error, _group, _state, _protocol_type, _protocol, members, *_),) = answer.groups
+    return len(members)
+
+
 async def has_only_marked_members(kafka: KafkaClients, group_id: str) -> bool:
     """Is every member of the group of this release? False if it is not known."""
     try:

@@ -35,7 +35,7 @@ class PartitionWorker:
     `on_done` gets the offset after the last applied record, `on_room` is called when no record waits any more,
     `on_stopped` gets the reason if the route can't continue.
     `next_offset` is the offset of the first record that is not applied; None before `start_at`.
-    While the worker `is_held` it takes no records, and finishes only the batch in flight; `start_at` ends that.
+    While the worker `is_held` it takes no records, and ends the batch in flight; `start_at` ends that.
     """
 
     def __init__(
@@ -64,11 +64,15 @@ class PartitionWorker:
         self._batch_bytes = self._bytes_waiting = 0
         self._batch_since = self._waiting_since = 0.0
         self._has_news = asyncio.Event()
+        self._is_closing = False
+        self._begin_retrying()
+        self.task = asyncio.create_task(self._run(), name=f"{partition.topic}-{partition.partition}")
+
+    def _begin_retrying(self) -> None:
         self._retrier = Retrier(
             on=_is_of_dependency, backoff=BACKOFF, on_failure=lambda error, _delay: self.note_failure(error)
         )
         self._attempts = Retrier(on=_may_pass, backoff=BACKOFF, attempts=ATTEMPTS, on_failure=self._note_failed_attempt)
-        self.task = asyncio.create_task(self._run(), name=f"{partition.topic}-{partition.partition}")
 
     @property
     def is_idle(self) -> bool:
@@ -111,9 +115,11 @@ class PartitionWorker:
             self._on_done(position)
 
     def hold(self) -> None:
-        """Forget the records that wait: they are fetched again."""
+        """Forget the records that wait, and retry no write: they are fetched again."""
         self.is_held = True
         self._waiting, self._bytes_waiting = [], 0
+        self._attempts.cancel()
+        self._retrier.cancel()
 
     def accept(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         if self.is_held:
@@ -126,6 +132,7 @@ class PartitionWorker:
 
     async def close(self) -> None:
         """Finish the current write. Records that wait are left to the partition's next owner."""
+        self._is_closing = True
         self._attempts.cancel()
         self._retrier.cancel()
         self._has_news.set()
@@ -138,7 +145,9 @@ class PartitionWorker:
                     await self._attempts.run(partial(self._process, records))
                     self._note_done(records[-1].offset + 1)
                 except Cancelled:
-                    raise
+                    if self._is_closing:
+                        raise
+                    # Held meanwhile. The copy skips what is written already.
                 except RouteStopped as stopped:
                     self._stop_route(stopped)
                 except Exception as error:
@@ -177,11 +186,13 @@ class PartitionWorker:
     async def _next(self) -> Sequence[ConsumerRecord[bytes, bytes]]:
         """The waiting records as one batch, up to `BYTES_AT_ONCE`; none while closing."""
         self._batch, self._batch_bytes = (), 0
-        while not self._waiting and not self._retrier.cancelled:
+        while not self._waiting and not self._is_closing:
             self._has_news.clear()
             await self._has_news.wait()
-        if self._retrier.cancelled:
+        if self._is_closing:
             return ()
+        if self._retrier.cancelled:
+            self._begin_retrying()
         count, size = _first_batch(self._waiting)
         self._batch, self._waiting = self._waiting[:count], self._waiting[count:]
         self._batch_bytes, self._bytes_waiting = size, self._bytes_waiting - size

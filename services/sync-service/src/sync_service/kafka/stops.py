@@ -1,4 +1,4 @@
-"""Stopped routes: their events wait until an operator resumes them. The other routes continue.
+"""Stopped and paused routes: their events wait until an operator resumes them. The other routes continue.
 
 MySQL's table `sync_stops` keeps the stops for all processes and across restarts, and `sync_skips` the events that an
 operator has decided to skip or discard with a resume. A process applies what it reads there, a few seconds later.
@@ -16,6 +16,8 @@ from sync_service.apply.stops import NEEDS_DECISION, StopCause
 from sync_service.kafka.deadlines import answering
 
 _WHOLE_ROUTE = -1
+# A route may be stopped and paused.
+_PAUSE = -2
 _LONGEST_REASON = 1000
 _LONGEST_NAME = 100
 
@@ -36,9 +38,21 @@ class Stop:
     next_offset: int | None = None
 
     @property
+    def is_pause(self) -> bool:
+        """An operator has paused the route. There is no fault."""
+        return self.cause == "paused"
+
+    @property
     def partition_number(self) -> int:
         """As it is stored: part of a primary key, which has no NULL."""
+        if self.is_pause:
+            return _PAUSE
         return _WHOLE_ROUTE if self.partition is None else self.partition
+
+    @property
+    def stopped_at_utc(self) -> datetime:
+        """As it is stored, without a time zone."""
+        return self.stopped_at.astimezone(UTC).replace(tzinfo=None)
 
     def __str__(self) -> str:
         place = "" if self.partition is None else f" (partition {self.partition}, offset {self.next_offset})"
@@ -79,11 +93,23 @@ class Stops:
 
     def of(self, topic: str) -> Sequence[Stop]:
         """Why the route of a topic is stopped, the oldest reason first; empty if it is not."""
-        known = {stop.partition: stop for stop in self._stored if stop.topic == topic}
-        known.update({partition: stop for (name, partition), stop in self._noted.items() if name == topic})
+        known = {stop.partition_number: stop for stop in (*self._stored, *self._noted.values()) if stop.topic == topic}
         return sorted(known.values(), key=lambda stop: stop.stopped_at)
 
+    def faults_of(self, topic: str) -> Sequence[Stop]:
+        """As `of`, without the pause."""
+        return [stop for stop in self.of(topic) if not stop.is_pause]
+
+    def pause_of(self, topic: str) -> Stop | None:
+        return next((stop for stop in self._stored if stop.topic == topic and stop.is_pause), None)
+
+    @property
+    def pauses(self) -> Sequence[Stop]:
+        """Of all routes, those of other processes' routes files, too."""
+        return [stop for stop in self._stored if stop.is_pause]
+
     def is_stopped(self, topic: str) -> bool:
+        """Is no event of the topic applied, because of a fault or of a pause?"""
         return any(stop.topic == topic for stop in self._stored) or any(name == topic for name, _ in self._noted)
 
     def skip_of(self, topic: str, topic_id: str, partition: int) -> Skip | None:
@@ -120,6 +146,21 @@ class Stops:
         self._stored, self.skips = stored, skips
         self._noted = {place: stop for place, stop in self._noted.items() if noted.get(place) is not stop}
 
+    async def pause(self, topic: str, by: str) -> Stop:
+        """Pause the route for all processes. Returns the pause, or the one that it has already. Raises `Unavailable`.
+
+        The processes notice it later; `kafka.pauses` says when it holds.
+        """
+        pause = Stop(topic, "paused", f"paused: by {by[:_LONGEST_NAME]}", datetime.now(UTC))
+        async with self._turn:
+            async with answering(), self._engine.connect() as connection:
+                await _store(connection, pause, replace=False)
+            await self._refresh()
+        self._has_news.set()
+        stored = self.pause_of(topic)
+        # Unless it was resumed in the meantime.
+        return pause if stored is None else stored
+
     async def resume(self, topic: str, skips: Collection[Skip]) -> None:
         """Let all processes continue with the route, without the events in `skips`. Raises `Unavailable`."""
         async with self._turn:
@@ -140,6 +181,7 @@ class Stops:
                     by=skip.by[:_LONGEST_NAME],
                 )
             await _execute(connection, "DELETE FROM sync_stops WHERE topic = :topic", topic=topic)
+            await _execute(connection, "DELETE FROM sync_held_pauses WHERE topic = :topic", topic=topic)
         for place in [place for place in self._noted if place[0] == topic]:
             del self._noted[place]
 
@@ -178,21 +220,22 @@ async def _execute(connection: AsyncConnection, statement: str, **parameters: ob
     await connection.execute(text(statement), parameters)
 
 
-async def _store(connection: AsyncConnection, stop: Stop) -> None:
-    """The latest reason counts; the time is that of the first stop."""
+async def _store(connection: AsyncConnection, stop: Stop, *, replace: bool = True) -> None:
+    """The latest reason counts, or the first one unless it may `replace` that; the time is that of the first stop."""
     await _execute(
         connection,
         "INSERT INTO sync_stops (topic, partition_number, topic_id, next_offset, cause, reason, stopped_at) "
         "VALUES (:topic, :partition, :topic_id, :next_offset, :cause, :reason, :stopped_at) AS new "
         "ON DUPLICATE KEY UPDATE topic_id = new.topic_id, next_offset = new.next_offset, cause = new.cause, "
-        "reason = new.reason",
+        "reason = IF(:replace, new.reason, sync_stops.reason)",
+        replace=replace,
         topic=stop.topic,
         partition=stop.partition_number,
         topic_id=stop.topic_id,
         next_offset=stop.next_offset,
         cause=stop.cause,
         reason=stop.reason[:_LONGEST_REASON],
-        stopped_at=stop.stopped_at.astimezone(UTC).replace(tzinfo=None),
+        stopped_at=stop.stopped_at_utc,
     )
 
 
@@ -206,7 +249,7 @@ async def _stops(connection: AsyncConnection) -> Sequence[Stop]:
             cause=row.cause,
             reason=row.reason,
             stopped_at=row.stopped_at.replace(tzinfo=UTC),
-            partition=None if row.partition_number == _WHOLE_ROUTE else row.partition_number,
+            partition=None if row.partition_number < 0 else row.partition_number,
             topic_id=row.topic_id,
             next_offset=row.next_offset,
         )

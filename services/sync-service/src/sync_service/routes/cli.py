@@ -1,14 +1,18 @@
-"""`sync-service routes check | list | explain | migrate | resume`."""
+"""`sync-service routes check | list | explain | migrate | pause | resume | drop`."""
 
 import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 from aiokafka.errors import KafkaError
 from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_settings import KafkaSettings
@@ -16,12 +20,15 @@ from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.problems import Problem
 from service_kit.settings import EnvironmentSettings
-from sync_service.arguments import partition_offset
-from sync_service.kafka.stops import Stop, Stops
+from sync_service.arguments import partition_offset, positive_number
+from sync_service.kafka.stops import Stops
 from sync_service.routes.check import Finding, refused_events, refused_targets, static_findings
 from sync_service.routes.config import Route
+from sync_service.routes.drop import EditByHand, NotDropped, RouteDropper, RoutesText
 from sync_service.routes.explain import NotAnEvent, explain_event
+from sync_service.routes.listing import add_arguments as add_list_arguments
 from sync_service.routes.loader import default_routes_file, load_routes
+from sync_service.routes.pause import PAUSE_SECONDS, RoutePauser
 from sync_service.routes.protection import HashSecret
 from sync_service.routes.resume import EventsToPass, RouteResumer
 from sync_service.routes.yaml_lines import read_yaml
@@ -29,7 +36,7 @@ from sync_service.sinks.base import Unavailable, UnfitTable
 from sync_service.sinks.mongodb.databases import database_of_address
 from sync_service.sinks.mysql.schema import require_separate_schema
 from sync_service.sinks.mysql.sink import engine_for_sinks
-from sync_service.sinks.registry import change_schemas
+from sync_service.sinks.registry import change_schemas, drop_copy
 
 
 class RoutesSettings(EnvironmentSettings):
@@ -52,12 +59,18 @@ class MigrationSettings(RoutesSettings):
     mysql_url: MysqlAddress = Field(default=...)
 
 
-class ResumeSettings(KafkaSettings):
+class OperationSettings(KafkaSettings):
     """The schema and the consumer group of the running service, and the broker."""
 
     mysql_url: MysqlAddress
     sync_group_id: str = "sync-service"
     sync_routes_file: Path = Field(default_factory=default_routes_file)
+
+
+class DropSettings(RoutesSettings):
+    """The server of a copy in MongoDB."""
+
+    mongodb_url: MongodbAddress | None = None
 
 
 def add_routes_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -70,7 +83,8 @@ def add_routes_parser(commands: "argparse._SubParsersAction[argparse.ArgumentPar
         "creating one and dropping it; with KAFKA_BOOTSTRAP_SERVERS it reads the newest events of each topic.",
     )
     check.add_argument("--offline", action="store_true", help="check the file only, and ask no server")
-    actions.add_parser("list", help="print a table of the routes")
+    # `routes.listing` runs it.
+    add_list_arguments(actions.add_parser("list", help="print the routes with their states"))
     explain = actions.add_parser(
         "explain", help="print how an event is mapped; exit code 1 if it would be a dead letter"
     )
@@ -80,12 +94,39 @@ def add_routes_parser(commands: "argparse._SubParsersAction[argparse.ArgumentPar
     )
     migrate = actions.add_parser("migrate", help="print the DDL that MySQL needs for the routes")
     migrate.add_argument("--apply", action="store_true", help="execute the DDL, too")
+    pause = actions.add_parser(
+        "pause",
+        help="pause routes, and wait until no process applies their events",
+        description="A pause holds for all processes and across restarts, until a resume. The events wait in Kafka, as "
+        "long as their topic keeps them.",
+        epilog="Exit code 1: the routes are paused, but it is not certain that a process, which is named, applies no "
+        "more events. Pause again.",
+    )
+    pause.add_argument("names", metavar="NAME", nargs="+", help="the name of a route")
+    pause.add_argument(
+        "--timeout",
+        type=positive_number,
+        default=PAUSE_SECONDS,
+        metavar="SECONDS",
+        help="the longest time to wait (%(default)s)",
+    )
+    drop = actions.add_parser(
+        "drop",
+        help="remove a route from the file, and drop its copy",
+        description="Removes the route from SYNC_ROUTES_FILE, drops its copy, and deletes what MySQL keeps about it. "
+        "The topic stays. The route must be paused, or the service stopped.",
+        epilog="Exit code 1: nothing is changed. 2: confirm it with --yes. 3: the file is read-only; the output says "
+        "what to remove from it.",
+    )
+    drop.add_argument("name", metavar="NAME", help="the name of the route")
+    drop.add_argument("--keep-copy", action="store_true", help="keep the table or collection, and its view")
+    drop.add_argument("--yes", action="store_true", help="do not ask")
     resume = actions.add_parser(
         "resume",
-        help="start a stopped route again",
-        epilog="Exit code 1: the route is not stopped, or an offset is wrong.",
+        help="start stopped or paused routes again",
+        epilog="Exit code 1: a route is not stopped, or an offset is wrong.",
     )
-    resume.add_argument("name", metavar="NAME", help="the name of the route")
+    resume.add_argument("names", metavar="NAME", nargs="+", help="the name of a route")
     for option, description in (
         ("--skip-to", "skip the events of a partition before this offset; the copy is in doubt until a reconcile"),
         ("--discard-to", "discard the events of a partition before this offset: each becomes a discarded dead letter"),
@@ -105,14 +146,16 @@ def run_routes(arguments: argparse.Namespace) -> None:
     match arguments.action:
         case "check":
             _check(offline=arguments.offline)
-        case "list":
-            print(table(load_routes(RoutesSettings().sync_routes_file, needs_secret=False)))
         case "explain":
             _explain(arguments.event)
         case "migrate":
             _migrate(apply=arguments.apply)
+        case "pause":
+            _pause(arguments.names, arguments.timeout)
+        case "drop":
+            _drop(arguments.name, keep_copy=arguments.keep_copy, is_confirmed=arguments.yes)
         case "resume":
-            _resume(arguments.name, arguments.skip_to, arguments.discard_to)
+            _resume(arguments.names, arguments.skip_to, arguments.discard_to)
 
 
 def _check(*, offline: bool) -> None:
@@ -159,23 +202,6 @@ async def _ask(settings: CheckSettings, routes: Sequence[Route]) -> tuple[list[F
     return findings, unasked
 
 
-def table(routes: list[Route]) -> str:
-    """One line for each route, in columns."""
-    rows = [("ROUTE", "TOPIC", "TARGET", "KEY", "FIELDS")]
-    rows += [
-        (
-            route.name,
-            route.topic,
-            f"{route.target.store} {route.target.place}",
-            ", ".join(route.key),
-            ", ".join(route.fields),
-        )
-        for route in routes
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-
-
 def _explain(file: str) -> None:
     settings = RoutesSettings()
     routes = load_routes(settings.sync_routes_file, settings.sync_hash_secret)
@@ -203,35 +229,120 @@ def _migrate(*, apply: bool) -> None:
         print("-- nothing is missing")
 
 
-def _resume(name: str, skip_to: Sequence[tuple[int, int]], discard_to: Sequence[tuple[int, int]]) -> None:
-    settings = ResumeSettings()
-    routes = load_routes(settings.sync_routes_file, needs_secret=False)
-    require_separate_schema(settings.mysql_url.get_secret_value(), routes)
-    route = next((route for route in routes if route.name == name), None)
-    if route is None:
-        sys.exit(f"error: there is no route {name}")
+def _pause(names: Sequence[str], seconds: int) -> None:
+    operation = _Operation.of_environment(names)
+
+    async def pause(stops: Stops, engine: AsyncEngine) -> None:
+        pauser = RoutePauser(operation.kafka, operation.group_id, stops, engine)
+        await pauser.pause(operation.routes, by=_caller(), seconds=seconds)
+
+    operation.run(pause)
+    for name in names:
+        print(f"{name} is paused: no process applies its events")
+
+
+def _resume(names: Sequence[str], skip_to: Sequence[tuple[int, int]], discard_to: Sequence[tuple[int, int]]) -> None:
+    operation = _Operation.of_environment(names)
     partitions = [partition for partition, _ in (*skip_to, *discard_to)]
     if len(partitions) != len(set(partitions)):
         sys.exit("error: name each partition once")
-    kafka = KafkaClients.of(settings)
+    if partitions and len(names) > 1:
+        sys.exit("error: --skip-to and --discard-to are for a single route")
+    events = EventsToPass(dict(skip_to), dict(discard_to))
 
-    async def resume() -> Sequence[Stop]:
-        engine = engine_for_sinks(settings.mysql_url.get_secret_value(), pool_size=1)
-        try:
-            resumer = RouteResumer(kafka, settings.sync_group_id, Stops(engine))
-            events = EventsToPass(dict(skip_to), dict(discard_to))
-            return await resumer.resume(route, events, by=f"command line ({os.environ.get('USER') or os.getuid()})")
-        finally:
-            await engine.dispose()
+    async def resume(stops: Stops, _engine: AsyncEngine) -> None:
+        resumer = RouteResumer(operation.kafka, operation.group_id, stops)
+        for route in operation.routes:
+            for stop in await resumer.resume(route, events, by=_caller()):
+                print(f"{route.name} was {stop}" if stop.is_pause else f"{route.name} was stopped: {stop}")
+            print(f"{route.name} continues within a few seconds", flush=True)
 
+    operation.run(resume)
+
+
+def _drop(name: str, *, keep_copy: bool, is_confirmed: bool) -> None:
+    operation = _Operation.of_environment([name])
+    (route,) = operation.routes
+    settings = DropSettings()
+    address, target = settings.mongodb_url, route.target
+    keeps = keep_copy or any(
+        each.target.store == target.store and each.target.place == target.place for each in operation.others
+    )
+    if target.store == "mongodb" and address is None and not keeps:
+        sys.exit("error: MONGODB_URL is not set")
+    copy = f"{target.store} {target.place}, which {'stays' if keeps else 'is dropped'}"
     try:
-        stops = asyncio.run(resume())
-    except Problem as error:
-        sys.exit(f"error: {error.detail}")
-    except Unavailable as error:
+        file = RoutesText.of(settings.sync_routes_file, name, may_write="sync_routes_file" in settings.model_fields_set)
+        if not is_confirmed:
+            _confirm(f"Drop the route {name} of {copy}", name)
+
+        async def drop(stops: Stops, engine: AsyncEngine) -> None:
+            urls = (operation.mysql_url, "" if address is None else address.get_secret_value())
+            pauser = RoutePauser(operation.kafka, operation.group_id, stops, engine)
+            dropper = RouteDropper(engine, pauser, None if keeps else partial(drop_copy, *urls, route))
+            await dropper.drop(route, file)
+
+        operation.run(drop)
+    except EditByHand as error:
+        print(f"error: {error} Nothing is dropped.", file=sys.stderr)
+        sys.exit(3)
+    except (NotDropped, UnfitTable, TimeoutError, OSError) as error:
         sys.exit(f"error: {error}")
-    except KafkaError as error:
-        sys.exit(f"error: {asyncio.run(kafka.explain(error))}")
-    for stop in stops:
-        print(f"{name} was stopped: {stop}")
-    print(f"{name} continues within a few seconds")
+    print(f"{name} is dropped; its copy is {copy}. The topic {route.topic} stays")
+
+
+def _confirm(question: str, name: str) -> None:
+    """Ends the program without a confirmation."""
+    if not sys.stdin.isatty():
+        print(f"{question}: confirm it with --yes", file=sys.stderr)
+        sys.exit(2)
+    if input(f"{question}? Type its name to confirm: ") != name:
+        sys.exit("Nothing is dropped")
+
+
+def _caller() -> str:
+    return f"command line ({os.environ.get('USER') or os.getuid()})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Operation:
+    """What is to be done with these routes of the running service. `others` are the other routes of the file."""
+
+    routes: Sequence[Route]
+    others: Sequence[Route]
+    mysql_url: str
+    kafka: KafkaClients
+    group_id: str
+
+    @classmethod
+    def of_environment(cls, names: Sequence[str]) -> Self:
+        """Ends the program if there is no route of one of these names. Raises `InvalidRoutes` and `SourceSchema`."""
+        settings = OperationSettings()
+        routes = load_routes(settings.sync_routes_file, needs_secret=False)
+        address = settings.mysql_url.get_secret_value()
+        require_separate_schema(address, routes)
+        known = {route.name: route for route in routes}
+        if unknown := [name for name in names if name not in known]:
+            sys.exit(f"error: there is no route {unknown[0]}")
+        chosen = [known[name] for name in dict.fromkeys(names)]
+        others = [route for route in routes if route not in chosen]
+        return cls(chosen, others, address, KafkaClients.of(settings), settings.sync_group_id)
+
+    def run(self, work: Callable[[Stops, AsyncEngine], Awaitable[None]]) -> None:
+        """An error ends the program with one sentence."""
+
+        async def with_engine() -> None:
+            engine = engine_for_sinks(self.mysql_url, pool_size=1)
+            try:
+                await work(Stops(engine), engine)
+            finally:
+                await engine.dispose()
+
+        try:
+            asyncio.run(with_engine())
+        except Problem as error:
+            sys.exit(f"error: {error.detail}")
+        except Unavailable as error:
+            sys.exit(f"error: {error}")
+        except KafkaError as error:
+            sys.exit(f"error: {asyncio.run(self.kafka.explain(error))}")

@@ -8,9 +8,10 @@ from service_kit.authorization import SCOPE_PROBLEMS
 from service_kit.problems import ValidationFailed, problem_responses
 from sync_service.dependencies import SyncWriter
 from sync_service.routes.config import Route
-from sync_service.routes.problems import OffsetOutOfRange, RouteNotFound, RouteNotStopped
+from sync_service.routes.pause import RoutePauser
+from sync_service.routes.problems import OffsetOutOfRange, PauseNotConfirmed, RouteNotFound, RouteNotStopped
 from sync_service.routes.resume import EventsToPass, RouteResumer
-from sync_service.routes.schemas import ResumedRoute, ResumeRequest, as_stops
+from sync_service.routes.schemas import PausedRoute, ResumedRoute, ResumeRequest, as_stops
 
 router = APIRouter(prefix="/v1/routes", tags=["routes"])
 
@@ -28,9 +29,34 @@ async def _resumer(request: Request) -> RouteResumer:
     return resumer
 
 
+async def _pauser(request: Request) -> RoutePauser:
+    pauser: RoutePauser = request.app.state.pauser
+    return pauser
+
+
+@router.post(
+    "/{name}/pause",
+    summary="Pause a route",
+    responses=problem_responses(*SCOPE_PROBLEMS, RouteNotFound, PauseNotConfirmed),
+)
+async def pause_route(
+    *,
+    caller: SyncWriter,
+    route: Annotated[Route, Depends(_route)],
+    pauser: Annotated[RoutePauser, Depends(_pauser)],
+    request: Request,
+) -> PausedRoute:
+    """Answers when no process of the service applies an event of the route any more, after half a minute at the latest.
+
+    Its events wait in Kafka, as long as the topic keeps them. A restart does not end the pause.
+    """
+    await pauser.pause([route], by=caller.username)
+    return PausedRoute(name=route.name, stops=as_stops(request.app.state.runner.stops.of(route.topic)))
+
+
 @router.post(
     "/{name}/resume",
-    summary="Start a stopped route again",
+    summary="Start a stopped or paused route again",
     responses=problem_responses(*SCOPE_PROBLEMS, RouteNotFound, RouteNotStopped, OffsetOutOfRange, ValidationFailed),
 )
 async def resume_route(

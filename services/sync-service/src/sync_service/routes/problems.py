@@ -22,5 +22,11 @@ class RouteNotStopped(Problem):
     status, code, title = 409, "route-not-stopped", "The route is not stopped."
 
 
+class PauseNotConfirmed(Problem):
+    """The route is paused, and a process may still apply events that it has in work."""
+
+    status, code, title = 503, "pause-not-confirmed", "The pause is not confirmed."
+
+
 class OffsetOutOfRange(ValidationFailed):
     code, title = "offset-out-of-range", "An offset is not between the next event of its partition and its end."

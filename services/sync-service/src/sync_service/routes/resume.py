@@ -1,4 +1,7 @@
-"""Resumes a stopped route, for the HTTP API and for the command. The processes notice it in MySQL (`kafka.stops`)."""
+"""Resumes a stopped or paused route, for the HTTP API and for the command.
+
+The processes notice it in MySQL (`kafka.stops`).
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +44,7 @@ class RouteResumer:
         self._stops = stops
 
     async def resume(self, route: Route, events: EventsToPass, *, by: str) -> Sequence[Stop]:
-        """Start a stopped route again. Returns the stops that it had.
+        """Start a stopped or paused route again. Returns the stops that it had.
 
         Raises `RouteNotStopped`, `OffsetOutOfRange`, `Unavailable`, and `KafkaError` if there are events to pass.
         """

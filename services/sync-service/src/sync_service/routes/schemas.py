@@ -9,7 +9,7 @@ from service_kit.schemas import RequestBody, ResponseBody, UtcDatetime
 from sync_service.apply.stops import StopCause
 from sync_service.kafka.stops import Stop
 
-RouteState = Literal["up to date", "catching up", "differs", "in doubt", "blocked", "stopped", "unknown"]
+RouteState = Literal["up to date", "catching up", "differs", "in doubt", "blocked", "paused", "stopped", "unknown"]
 
 # Kafka's own limits.
 _MOST_PARTITIONS, _LARGEST_OFFSET = 2**31 - 1, 2**63 - 1
@@ -26,7 +26,8 @@ class RouteStop(ResponseBody):
 
     cause: StopCause = Field(
         description="not-prepared: the copy can't be created or does not fit. refused: the store refuses all rows. "
-        "no-keys: the events have no keys. too-many-dead-letters: a restart does not try again, a resume does.",
+        "no-keys: the events have no keys. too-many-dead-letters: a restart does not try again, a resume does. "
+        "paused: by an operator, until a resume.",
         examples=["too-many-dead-letters"],
     )
     reason: str = Field(examples=["too many dead letters"])
@@ -53,7 +54,7 @@ def as_stops(stops: Iterable[Stop], *, with_details: bool = True) -> list[RouteS
 RouteStops = Annotated[
     list[RouteStop],
     Field(
-        description="Why the route is stopped; empty if it is not. "
+        description="Why the route is stopped or paused; empty if it is not. "
         "`POST /v1/routes/{name}/resume` starts it again after the cause is corrected."
     ),
 ]
@@ -95,6 +96,13 @@ class ResumedRoute(ResponseBody):
     stops: list[RouteStop]
 
 
+class PausedRoute(ResponseBody):
+    """No process of the service applies an event of the route before a resume."""
+
+    name: str = Field(examples=["tweets"])
+    stops: list[RouteStop]
+
+
 def route_state(
     lag: int | None,
     blocked_by: str | None,
@@ -105,7 +113,7 @@ def route_state(
 ) -> RouteState:
     """`lag` is None while the broker does not answer, or if the topic does not exist."""
     if stops:
-        return "stopped"
+        return "paused" if all(stop.is_pause for stop in stops) else "stopped"
     if blocked_by is not None:
         return "blocked"
     if lag is None:

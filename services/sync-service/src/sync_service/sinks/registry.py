@@ -6,6 +6,7 @@ A further store is a package beside `mysql` and `mongodb`, an entry in `sources`
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -19,11 +20,13 @@ from sync_service.routes.config import Route
 from sync_service.sinks.base import Sink, Unavailable
 from sync_service.sinks.comparison_target import ComparisonTarget, open_target
 from sync_service.sinks.counting import StoreObserver
+from sync_service.sinks.mongodb.databases import copy_database
 from sync_service.sinks.mongodb.moving import Move, Mover, mongo_sink
 from sync_service.sinks.mongodb.observer import MongodbObserver
+from sync_service.sinks.mongodb.sink import MongoSink
 from sync_service.sinks.mongodb.source_watch import MongodbWatch
 from sync_service.sinks.mysql.observer import MysqlObserver
-from sync_service.sinks.mysql.schema import change_tables
+from sync_service.sinks.mysql.schema import change_tables, drop_table
 from sync_service.sinks.mysql.sink import MysqlSink, engine_for_sinks
 from sync_service.sinks.mysql.source_watch import MysqlWatch
 from sync_service.sinks.mysql.trial import refused_tables
@@ -33,8 +36,8 @@ from sync_service.source_watch.watch import FoundGaps, SourceWatch
 
 # For the concurrent writes of one route. A route whose table is locked takes no connection from the others.
 CONNECTIONS_OF_A_ROUTE = 6
-# For stops, gaps, views, moves and the watch of the sources.
-OWN_CONNECTIONS = 5
+# For stops, gaps, views, moves, the watch of the sources, and the registration of the process.
+OWN_CONNECTIONS = 6
 MONGODB_TIMEOUT_MS = 5000
 COMPARISON_CONNECTIONS = 4
 # Between two attempts to become the process that finishes moves.
@@ -159,6 +162,21 @@ async def change_schemas(mysql_url: str, routes: Iterable[Route], *, apply: bool
     MongoDB needs none. Raises `UnfitTable`, `RouteRefused`, `Unavailable`, `TimeoutError`.
     """
     return await change_tables(mysql_url, routes, apply=apply)
+
+
+async def drop_copy(mysql_url: str, mongodb_url: str, route: Route) -> None:
+    """Drop the copy of a route and its view. Raises `UnfitTable`, `RouteRefused`, `Unavailable`, `TimeoutError`."""
+    if route.target.store == "mysql":
+        await drop_table(mysql_url, route)
+        return
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+        mongodb_url,
+        appname="sync-service routes drop",
+        serverSelectionTimeoutMS=COMPARISON_SELECTION_MS,
+        timeoutMS=COMPARISON_REQUEST_MS,
+    )
+    with closing(client):
+        await MongoSink(copy_database(client, route), route).drop()
 
 
 async def refused_schemas(mysql_url: str, routes: Iterable[Route]) -> Mapping[str, str]:

@@ -1,0 +1,67 @@
+"""Pauses routes, for the HTTP API and for the command, and waits until no process applies their events any more."""
+
+import asyncio
+import time
+from collections.abc import Collection, Sequence
+
+import structlog
+from aiokafka.errors import KafkaError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service_kit.kafka import KafkaClients
+from sync_service.kafka.members import number_of_members
+from sync_service.kafka.pauses import processes
+from sync_service.kafka.stops import Stop, Stops
+from sync_service.routes.config import Route
+from sync_service.routes.problems import PauseNotConfirmed
+
+log = structlog.get_logger(__name__)
+
+# A process reads the stops every two seconds, and ends its writes in a few more. One that was killed counts as gone
+# after ten seconds, and for Kafka after the time of a session.
+PAUSE_SECONDS = 30
+POLL_SECONDS = 0.1
+
+
+class RoutePauser:
+    """`stops` and `engine` must be those of the running service's MySQL schema, `group_id` its consumer group."""
+
+    def __init__(self, kafka: KafkaClients, group_id: str, stops: Stops, engine: AsyncEngine) -> None:
+        self._kafka = kafka
+        self._group_id = group_id
+        self._stops = stops
+        self._engine = engine
+
+    async def pause(self, routes: Sequence[Route], *, by: str, seconds: float = PAUSE_SECONDS) -> None:
+        """Pause routes, and wait until that holds: no process applies an event of them before a resume.
+
+        Raises `PauseNotConfirmed` after `seconds`: the routes are paused, but a process may still have events in work.
+        Raises `Unavailable`.
+        """
+        deadline = time.monotonic() + seconds
+        pauses = [await self._stops.pause(route.topic, by) for route in routes]
+        names = ", ".join(route.name for route in routes)
+        while (reason := await self.doubt(pauses)) is not None:
+            if time.monotonic() >= deadline:
+                raise PauseNotConfirmed(
+                    f"Paused, but it is not certain after {seconds:g} s that no more events are applied: {names}: "
+                    f"{reason}. Pause again to see whether it holds."
+                )
+            await asyncio.sleep(POLL_SECONDS)
+        log.info("routes paused", routes=names, by=by, notable=True)
+
+    async def doubt(self, pauses: Collection[Stop]) -> str | None:
+        """Why a process may still apply events; None if none does. Raises `Unavailable`."""
+        living = [await processes(self._engine, pause) for pause in pauses]
+        if waiting := dict.fromkeys(each.name for found in living for each in found if not each.holds):
+            latest = {each.name: each for found in living for each in found}
+            return f"no confirmation from {', '.join(str(latest[name]) for name in waiting)}"
+        try:
+            members = await number_of_members(self._kafka, self._group_id)
+        except (KafkaError, OSError, TimeoutError) as error:
+            return await self._kafka.explain(error)
+        # Those of an earlier release, and those that have lost MySQL, are not registered.
+        known = min(map(len, living), default=0)
+        if members > known:
+            return f"the consumer group {self._group_id} has {members} members, and {known} have confirmed it"
+        return None
