@@ -11,8 +11,8 @@ from sync_service.kafka.stops import Stop
 
 RouteState = Literal["up to date", "catching up", "differs", "in doubt", "blocked", "paused", "stopped", "unknown"]
 
-# Kafka's own limits.
-_MOST_PARTITIONS, _LARGEST_OFFSET = 2**31 - 1, 2**63 - 1
+# Kafka's own limit, and the one up to which a number of JSON is exact (RFC 8259 §6).
+_MOST_PARTITIONS, _LARGEST_OFFSET = 2**31 - 1, 2**53 - 1
 _MOST_AT_ONCE = 1000
 
 
