@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, Request, Response
+from pymongo.errors import OperationFailure
 
 from service_kit.application import create_application
 from service_kit.health import NotReady
@@ -15,6 +16,7 @@ from service_kit.pagination import set_link_header
 from service_kit.problems import MAX_ERRORS, NotFound
 from service_kit.schemas import RequestBody
 from service_kit.settings import ServiceSettings
+from support.logs import configured_logging
 
 router = APIRouter(prefix="/v1")
 
@@ -43,6 +45,8 @@ async def read(name: str, request: Request) -> str:
         raise RuntimeError("SELECT secret FROM everything")
     if name == "down":
         raise ConnectionError("10.0.0.7 said no")
+    if name == "refused":
+        raise OperationFailure("not authorized on things to execute command { insert: 'ada@example.com' }", 13)
     return request.scope["root_path"]
 
 
@@ -77,7 +81,7 @@ async def client(dependency: dict[str, Exception | None]) -> AsyncIterator[httpx
         lifespan=lifespan,
         routers=[router],
         readiness=lambda _app: {"store": check},
-        unavailable_on=[ConnectionError],
+        unavailable_on=[ConnectionError, OperationFailure],
     )
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://things.test") as client:
@@ -134,6 +138,16 @@ async def test_unavailable_dependency_is_a_503_without_addresses(client: httpx.A
     assert (answer.status_code, answer.json()["code"]) == (503, "service-unavailable")
     assert int(answer.headers["retry-after"]) > 0
     assert "10.0.0.7" not in answer.text
+
+
+async def test_refused_command_is_a_503_and_not_in_the_log(
+    client: httpx.AsyncClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with configured_logging():
+        assert (await client.get("/v1/things/refused")).status_code == 503
+    logged = capsys.readouterr().out
+    assert '"error": "OperationFailure 13"' in logged
+    assert "ada@example.com" not in logged
 
 
 async def test_every_invalid_field_has_a_pointer(client: httpx.AsyncClient) -> None:

@@ -37,6 +37,7 @@ from auth_service.sessions.endpoints import router as sessions_router
 from auth_service.settings import Settings
 from service_kit.application import create_application
 from service_kit.background import Supervisor
+from service_kit.error_texts import error_text
 from service_kit.health import ReadinessCheck
 from service_kit.metrics import new_registry
 from service_kit.mysql import create_engine, is_unavailable, migrate
@@ -64,8 +65,7 @@ def _is_transient(error: Exception) -> bool:
 
 
 def _log_failure(error: Exception, delay: float) -> None:
-    reason = error.orig if isinstance(error, DBAPIError) else error
-    log.warning("database unavailable, retrying", error=str(reason), retry_seconds=round(delay, 2))
+    log.warning("database unavailable, retrying", error=error_text(error), retry_seconds=round(delay, 2))
 
 
 @contextlib.asynccontextmanager

@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self
 import structlog
 from prometheus_client import CollectorRegistry
 
+from service_kit.error_texts import error_text
 from service_kit.metrics import BackgroundTaskMetrics
 from service_kit.retry import Backoff
 
@@ -143,7 +144,7 @@ class BackgroundTask:
         may_end = self._stopping or (self._may_finish and not task.cancelled())
         if error is None and may_end:
             return
-        reason = str(failure_of(task)) if error is None else repr(error)
+        reason = str(failure_of(task)) if error is None else error_text(error)
         if self._on_failure is OnFailure.EXIT:
             self._supervisor.end(f"background task {self.name} ended: {reason}", error)
         elif self._stopping:

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from structlog.typing import Processor
 
+from service_kit.error_texts import traceback_text
 from service_kit.request_context import current_request_id
 from service_kit.trace_context import current_trace
 
@@ -74,7 +75,7 @@ def configure_logging(service: str, level: str) -> None:
         add_service,
         _add_request,
         _drop_secrets,
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(traceback_text),
     ]
     # structlog does not go through the standard library, which would inspect the stack for each record.
     structlog.configure(

@@ -27,6 +27,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import Match
 
+from service_kit.error_texts import error_text
 from service_kit.rate_limit import RateLimit
 from service_kit.request_context import REQUEST_ID_HEADER, current_request_id
 
@@ -319,7 +320,7 @@ def install_problem_handlers(
     """
 
     async def on_unavailable(request: Request, error: Exception) -> JSONResponse:
-        log.warning("dependency unavailable", error=repr(error))
+        log.warning("dependency unavailable", error=error_text(error))
         return problem_response(request, ServiceUnavailable())
 
     app.add_exception_handler(Problem, _on_problem)

@@ -9,6 +9,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import IndexModel
 from pymongo.errors import PyMongoError
 
+from service_kit.error_texts import error_text
 from service_kit.health import NotReady
 from service_kit.retry import Backoff, Retrier
 
@@ -83,7 +84,7 @@ class Preparation:
 
     def _report_failure(self, error: Exception, delay: float) -> None:
         self._missing = f"not created yet: {type(error).__name__}"
-        log.warning("preparing MongoDB failed, retrying", error=str(error), retry_seconds=round(delay, 2))
+        log.warning("preparing MongoDB failed, retrying", error=error_text(error), retry_seconds=round(delay, 2))
 
     async def _prepare(self) -> None:
         for collection, indexes in self._wanted.items():

@@ -17,6 +17,7 @@ from bson import Timestamp
 from pymongo.errors import PyMongoError
 
 from service_kit.background import BackgroundTask, Supervisor, stray_cancellations
+from service_kit.error_texts import error_text
 from service_kit.retry import Backoff
 from service_kit.sse.buffer import EventBuffer
 from service_kit.sse.events import UNAVAILABLE, heartbeat
@@ -129,7 +130,7 @@ class TweetSubscription(Subscription[StreamEvent]):
         except (PositionLost, InvalidPosition):
             raise LOST from None
         except PyMongoError as error:
-            log.warning("reading MongoDB's log failed", error=repr(error))
+            log.warning("reading MongoDB's log failed", error=error_text(error))
             raise UNAVAILABLE from None
 
     async def _take_from_log(self, batches: AsyncGenerator[Batch, None]) -> list[StreamEvent]:
@@ -261,13 +262,15 @@ class TweetHub(Hub[StreamEvent]):
                     buffer.advance(self.started_at)
                     continue
                 # Events are missing, so each subscriber must resume by itself.
-                log.error("change stream lost its position, all streams end", error=repr(error))  # noqa: TRY400 - not a bug
+                log.error("change stream lost its position, all streams end", error=error_text(error))  # noqa: TRY400 - not a bug
                 self._cut_all(LOST)
                 self._following = None
             except Exception as error:  # noqa: BLE001 - the subscribers stay, whatever the error is
                 failures = 1 if buffer.position != reached else failures + 1
                 delay = _BACKOFF.delay(failures)
-                log.warning("change stream interrupted, retrying", error=repr(error), retry_seconds=round(delay, 2))
+                log.warning(
+                    "change stream interrupted, retrying", error=error_text(error), retry_seconds=round(delay, 2)
+                )
                 self.stream_metrics.interruptions.inc()
                 await asyncio.sleep(delay)
 
