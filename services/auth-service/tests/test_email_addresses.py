@@ -246,6 +246,31 @@ async def test_changes_of_other_accounts_neither_flood_a_mailbox_nor_stop_its_ow
     assert await mails_to(app, mailbox, form["email"], "about to change") >= 1
 
 
+async def test_changes_of_other_accounts_do_not_keep_back_the_link_to_a_confirmed_former_address(
+    flooding: tuple[FastAPI, AdjustableClock], new_form: NewForm, mailbox: Mailbox
+) -> None:
+    """A thief who has changed the address changes it again: the second link goes to the owner's former address."""
+    app, _ = flooding
+    form = new_form()
+    local, _, domain = form["email"].partition("@")
+    former, stolen = f"{local}+mine@{domain}", f"stolen-{form['email']}"
+    owner = await signed_up(app, new_form, "203.0.113.9", email=former)
+    async with client_of(app, "203.0.113.9") as client:
+        assert (await verify(client, await mailbox.token(former, CONFIRM))).status_code == 204
+        assert (await change(client, owner, stolen)).status_code == 200
+        assert (await verify(client, await mailbox.token(stolen, CONFIRM_NEW))).status_code == 204
+    for number in range(2):
+        thief = await signed_up(app, new_form, f"203.0.113.{number}", email=f"{local}+{number}@{domain}")
+        async with client_of(app, f"203.0.113.{number}") as client:
+            for _ in range(6):
+                assert (await change(client, thief, "anything@example.org")).status_code == 200
+    flood = [await mails_to(app, mailbox, f"{local}+{number}@{domain}", "about to change") for number in range(2)]
+    assert sum(flood) == 10, "the aliases that are not confirmed have used up their limit"
+    async with client_of(app, "203.0.113.9") as client:
+        assert (await change(client, owner, f"again-{form['email']}")).status_code == 200
+    assert await mails_to(app, mailbox, former, "about to change") == 2
+
+
 async def forgot(app: FastAPI, address: str, email: str) -> httpx.Response:
     async with client_of(app, address) as client:
         return await client.post("/v1/password/forgot", json={"email": email})

@@ -400,7 +400,7 @@ SCHEMA = text(
         ("0004", ["DROP INDEX ix_one_time_tokens_email ON one_time_tokens"]),
         ("0005", ["DROP INDEX ix_outbox_due_at ON outbox", "DROP INDEX ix_outbox_died_at ON outbox"]),
         ("0006", []),
-        ("0007", ["ALTER TABLE one_time_tokens DROP COLUMN claimed_until"]),
+        ("0007", ["ALTER TABLE one_time_tokens DROP COLUMN claimed_until, DROP COLUMN is_confirmed"]),
         ("0008", ["CREATE INDEX ix_refresh_tokens_session_id ON refresh_tokens (session_id)"]),
         (
             "0008",

@@ -201,7 +201,8 @@ class EmailAddressService:
         is_confirmed: bool = False,
     ) -> None:
         """Mail a link with a new token to this address."""
-        token = await OneTimeTokenRepository(session).issue(purpose, user, email, self.clock())
+        tokens = OneTimeTokenRepository(session)
+        token = await tokens.issue(purpose, user, email, self.clock(), is_confirmed=is_confirmed)
         await self.outbox.put(session, kind, email, user=user, token=token, is_confirmed=is_confirmed)
 
     async def _notify(
@@ -216,11 +217,14 @@ class EmailAddressService:
     ) -> None:
         """Mail the link that undoes a change. If it goes to another address, the former one gets a notice.
 
-        `is_confirmed` is about the former one. Whether an older one was confirmed is not known any more.
+        `is_confirmed` is about the former one.
         """
         is_former = undo_email == former
-        link, is_known = Purpose.UNDO_EMAIL, is_former and is_confirmed
-        await self._mail_link(session, kind, link, user, undo_email, is_confirmed=is_known)
+        if is_former:
+            was_confirmed = is_confirmed
+        else:
+            was_confirmed = await OneTimeTokenRepository(session).was_confirmed(user.id, undo_email)
+        await self._mail_link(session, kind, Purpose.UNDO_EMAIL, user, undo_email, is_confirmed=was_confirmed)
         if not is_former:
             await self.outbox.put(session, kind, former, user=user, is_confirmed=is_confirmed)
 

@@ -30,8 +30,9 @@ RETENTION = timedelta(days=7)
 class OneTimeToken(Table):
     """`email` is the address that the token was sent to: using it proves that the user reads mail there.
 
-    An undo token restores this address. As long as it is valid, no other account can take the address. Until
-    `claimed_until` a request has the token for itself.
+    An undo token restores this address. As long as it is valid, no other account can take the address. `is_confirmed`:
+    the account had confirmed the address when it began to give it up. Until `claimed_until` a request has the token for
+    itself.
     """
 
     __tablename__ = "one_time_tokens"
@@ -43,3 +44,4 @@ class OneTimeToken(Table):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     claimed_until: Mapped[datetime | None]
+    is_confirmed: Mapped[bool] = mapped_column(default=False)

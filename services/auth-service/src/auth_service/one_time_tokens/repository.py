@@ -26,7 +26,9 @@ class OneTimeTokenRepository:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def issue(self, purpose: Purpose, user: User, email: str, now: datetime) -> str:
+    async def issue(
+        self, purpose: Purpose, user: User, email: str, now: datetime, *, is_confirmed: bool = False
+    ) -> str:
         """Store a new token and return it.
 
         Older tokens of this user for the same purpose stop working, except those that undo a change: an intruder who
@@ -43,6 +45,7 @@ class OneTimeTokenRepository:
                 email=email,
                 created_at=now,
                 expires_at=now + LIFETIMES[purpose],
+                is_confirmed=is_confirmed,
             )
         )
         return token
@@ -115,6 +118,16 @@ class OneTimeTokenRepository:
             OneTimeToken.purpose == Purpose.UNDO_EMAIL,
             OneTimeToken.email == email,
             _is_free(now),
+        )
+        return await self._session.scalar(query.limit(1)) is not None
+
+    async def was_confirmed(self, user_id: str, email: str) -> bool:
+        """Whether the user could restore this address not long ago, and had confirmed it before the change."""
+        query = select(OneTimeToken.user_id).where(
+            OneTimeToken.user_id == user_id,
+            OneTimeToken.purpose == Purpose.UNDO_EMAIL,
+            OneTimeToken.email == email,
+            OneTimeToken.is_confirmed,
         )
         return await self._session.scalar(query.limit(1)) is not None
 
