@@ -1,6 +1,8 @@
 """A session stores a constant amount, and continues those that the last release began."""
 
 import asyncio
+import re
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,7 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from jose import jwt
-from sqlalchemy import insert, text
+from sqlalchemy import event, insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.database import new_id, table_of
@@ -104,6 +106,40 @@ async def test_refreshes_add_no_rows(client: httpx.AsyncClient, registered: Regi
     for _ in range(5):
         token = await renewed(client, token)
     assert await stored_rows(rows, registered) == before
+
+
+@pytest.fixture
+def written(app: FastAPI) -> Iterator[list[str]]:
+    """Collects the statements that write sessions or their tokens."""
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if re.match(r"(INSERT INTO|UPDATE|DELETE FROM) (sessions|refresh_tokens|users)\b", statement):
+            statements.append(statement)
+
+    engine: AsyncEngine = app.state.database.engine
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(engine.sync_engine, "before_cursor_execute", note)
+
+
+async def test_repeated_refresh_writes_nothing(
+    client: httpx.AsyncClient,
+    registered: RegisteredUser,
+    last_release: LastRelease,
+    clock: AdjustableClock,
+    written: list[str],
+) -> None:
+    """A client may repeat it as often as it likes within the grace period, so that no limit is needed."""
+    clock.freeze()
+    for token in (registered["refresh_token"], await last_release.log_in()):
+        written.clear()
+        successor = await renewed(client, token)
+        assert written, "the exchange itself is written"
+        clock.advance(seconds=1)
+        written.clear()
+        assert {await renewed(client, token) for _ in range(3)} == {successor}
+        assert written == []
 
 
 @pytest.mark.parametrize("call", ["refresh", "logout"])

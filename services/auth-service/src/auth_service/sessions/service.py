@@ -119,8 +119,8 @@ class SessionService:
         """Exchange a refresh token for its successor.
 
         A repeated request within the grace period gets the same successor, unless the successor was used, because then
-        the response was not lost. Any other token of the family ends the session, however old it is. Raises
-        `InvalidRefreshToken`, `RefreshTokenReused`, `TooManyRequests`.
+        the response was not lost. It writes nothing: repetitions have no limit. Any other token of the family ends the
+        session, however old it is. Raises `InvalidRefreshToken`, `RefreshTokenReused`, `TooManyRequests`.
         """
         async with self.anonymous.transaction(client) as session:
             sessions = SessionRepository(session)
@@ -136,6 +136,8 @@ class SessionService:
                 raise InvalidRefreshToken
             if current.token_hash == token_hash(refresh_token):
                 successor = await self._rotate(sessions, current, refresh_token, now)
+                current.last_used_at = now
+                current.address = client.address
             elif repeated := self._lost_successor(current, refresh_token, now):
                 successor = repeated
             else:
@@ -146,8 +148,6 @@ class SessionService:
                 )
                 self.metrics.count_refresh("reused")
                 raise RefreshTokenReused
-            current.last_used_at = now
-            current.address = client.address
         self.metrics.count_refresh("renewed")
         left = current.expires_at - now
         tokens = self._tokens(user, current.id, successor, now, left)
