@@ -1,6 +1,5 @@
 """The base of all tables, transactions, and the place of the migrations."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -20,6 +19,7 @@ from sqlalchemy.types import TypeDecorator
 
 from auth_service.ranked_queue import FairQueue, QueueFull
 from service_kit.problems import Problem, ServiceUnavailable
+from service_kit.time_limits import TimeLimitExceeded, time_limit
 
 # A client gets a 503 within three seconds, however MySQL fails to answer.
 TRANSACTION_SECONDS = 2.5
@@ -181,11 +181,9 @@ async def _commit(session: AsyncSession) -> None:
 async def deadline() -> AsyncIterator[None]:
     """Raises `ServiceUnavailable` if the block takes longer than `TRANSACTION_SECONDS`, or too many others wait."""
     try:
-        async with asyncio.timeout(TRANSACTION_SECONDS) as timeout:
+        async with time_limit(TRANSACTION_SECONDS):
             yield
     except QueueFull as error:
         raise ServiceUnavailable("Too many other requests wait for the database.") from error
-    except TimeoutError as error:
-        if not timeout.expired():
-            raise
+    except TimeLimitExceeded as error:
         raise ServiceUnavailable("The database does not answer in time.") from error

@@ -8,6 +8,8 @@ from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel, Field
 
+from service_kit.time_limits import time_limit
+
 # Raises if the dependency is unavailable; the exception is shown as the reason. The result, if any, is a remark: the
 # service is ready all the same.
 ReadinessCheck = Callable[[], Awaitable[str | None]]
@@ -30,7 +32,7 @@ class Readiness(BaseModel):
 async def _outcome(check: ReadinessCheck) -> tuple[str, str | None]:
     """`ok` or the reason, and the remark."""
     try:
-        async with asyncio.timeout(CHECK_DEADLINE_SECONDS):
+        async with time_limit(CHECK_DEADLINE_SECONDS):
             return "ok", await check()
     except TimeoutError:
         return f"no answer within {CHECK_DEADLINE_SECONDS:g} s", None

@@ -16,6 +16,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from service_kit.time_limits import time_limit
+
 CONNECT_TIMEOUT_SECONDS = 2
 MIGRATION_LOCK_SECONDS = 120
 # How long a statement waits for a row that another transaction has locked. MySQL's default is 50.
@@ -153,7 +155,7 @@ class _Killer:
     async def _kill(self, connection_id: int, server: str | None) -> None:
         """The statement may have ended in the meantime, or the server may not answer."""
         with suppress(SQLAlchemyError, OSError, TimeoutError):
-            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS), self._engine.connect() as connection:
+            async with time_limit(CONNECT_TIMEOUT_SECONDS), self._engine.connect() as connection:
                 # No connection has the id 0.
                 kill = text("KILL IF(@@server_uuid = :server, :id, 0)")
                 await connection.execute(kill, {"server": server, "id": connection_id})

@@ -1,6 +1,5 @@
 """Probes a part of the system that may not answer."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,6 +7,7 @@ from sqlalchemy.exc import DBAPIError
 
 from service_kit.background import stray_cancellations
 from service_kit.kafka_diagnosis import KafkaUnavailable
+from service_kit.time_limits import time_limit
 
 # The deadline of a probe.
 PROBE_SECONDS = 2.0
@@ -22,7 +22,7 @@ class ProbeFailed(Exception):  # noqa: N818 - the state of a part
 async def probing(*errors: type[Exception], within: float = PROBE_SECONDS) -> AsyncIterator[None]:
     """Raises `ProbeFailed` for each of these errors, and after `within` seconds."""
     try:
-        async with asyncio.timeout(within):
+        async with time_limit(within):
             with stray_cancellations(ProbeFailed):
                 yield
     except TimeoutError as error:

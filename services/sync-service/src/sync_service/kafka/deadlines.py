@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from aiokafka.errors import KafkaTimeoutError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from service_kit.time_limits import time_limit
 from sync_service.sinks.base import Unavailable
 
 ANSWER_SECONDS = 5.0
@@ -26,7 +27,7 @@ async def within(seconds: float, failure: str) -> AsyncIterator[None]:
 async def answering() -> AsyncIterator[None]:
     """Raises `Unavailable` for every error of MySQL, and after `ANSWER_SECONDS`."""
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with time_limit(ANSWER_SECONDS):
             yield
     except DBAPIError as error:
         arguments = error.orig.args if error.orig is not None else ()

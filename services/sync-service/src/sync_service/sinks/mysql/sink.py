@@ -1,6 +1,5 @@
 """Writes a copy in MySQL: the table `<name>_copy` with versions and tombstones, and the view `<name>` of live rows."""
 
-import asyncio
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service_kit.mysql import create_engine
+from service_kit.time_limits import time_limit
 from sync_service.apply.changes import Change, Key
 from sync_service.apply.ordering import REPAIRED, TOPIC_PARTITION_WIDTH, ApplyMode, Version
 from sync_service.debezium.envelope import SNAPSHOT_READ
@@ -162,7 +162,7 @@ class MysqlSink:
         await self._read_columns()
         upsert = f"{self._insert}{', '.join([self._row] * len(changes))}{self._update[mode]}"
         try:
-            async with asyncio.timeout(WRITE_SECONDS), self._engine.connect() as connection:
+            async with time_limit(WRITE_SECONDS), self._engine.connect() as connection:
                 applied = await _upsert(connection, upsert, values)
                 return await split_applied_skipped(changes, applied, lambda: self._events(connection, changes))
         except (SQLAlchemyError, MySQLError, OSError, EOFError, UnicodeError, OverflowError) as error:
@@ -173,7 +173,7 @@ class MysqlSink:
         where = " AND ".join(f"{quoted(name)} = %s" for name in self._key)
         query = f"SELECT {columns} FROM {self._table} WHERE {where}"  # noqa: S608 - names of the route
         try:
-            async with asyncio.timeout(WRITE_SECONDS), self._engine.connect() as connection:
+            async with time_limit(WRITE_SECONDS), self._engine.connect() as connection:
                 row = (await connection.exec_driver_sql(query, tuple(self._key_values(key)))).mappings().first()
         except (SQLAlchemyError, OSError) as error:
             raise translated(error, of_row=False) from error
@@ -212,7 +212,7 @@ class MysqlSink:
 
     async def _columns(self) -> set[str]:
         try:
-            async with asyncio.timeout(WRITE_SECONDS), self._engine.connect() as connection:
+            async with time_limit(WRITE_SECONDS), self._engine.connect() as connection:
                 return set((await connection.execute(text(f"SHOW COLUMNS FROM {self._table}"))).scalars())
         except (SQLAlchemyError, OSError) as error:
             raise translated(error, of_row=False) from error
@@ -220,7 +220,7 @@ class MysqlSink:
     async def _run(self, statement: str, **parameters: object) -> int:
         """The number of affected rows."""
         try:
-            async with asyncio.timeout(WRITE_SECONDS), self._engine.begin() as connection:
+            async with time_limit(WRITE_SECONDS), self._engine.begin() as connection:
                 return (await connection.execute(text(statement), parameters)).rowcount
         except (SQLAlchemyError, OSError) as error:
             raise translated(error, of_row=False) from error

@@ -1,6 +1,5 @@
 """A table in MySQL, read by ranges of its primary key."""
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service_kit.time_limits import time_limit
 from sync_service.kafka.deadlines import answering
 from sync_service.routes.config import Route
 from sync_service.sinks.canonical import Checksum, Column, checksum_sql
@@ -125,7 +125,7 @@ async def read(engine: AsyncEngine, statement: str, values: Sequence[Any]) -> Se
     """Raises `CannotCompare`."""
     bound = tuple(_naive(value) if isinstance(value, datetime) else value for value in values)
     try:
-        async with asyncio.timeout(READ_SECONDS), engine.connect() as connection:
+        async with time_limit(READ_SECONDS), engine.connect() as connection:
             return (await connection.exec_driver_sql(statement, bound)).fetchall()
     except (SQLAlchemyError, OSError) as error:
         raise CannotCompare(f"MySQL can't be read: {_reason(error)}") from error
