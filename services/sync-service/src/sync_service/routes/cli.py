@@ -1,4 +1,4 @@
-"""`sync-service routes check | list | explain | migrate | pause | resume | drop`."""
+"""`sync-service routes add | check | list | explain | migrate | pause | resume | drop`."""
 
 import argparse
 import asyncio
@@ -22,6 +22,7 @@ from service_kit.problems import Problem
 from service_kit.settings import EnvironmentSettings
 from sync_service.arguments import partition_offset, positive_number
 from sync_service.kafka.stops import Stops
+from sync_service.routes.add_command import add_add_parser, run_add
 from sync_service.routes.check import Finding, refused_events, refused_targets, static_findings
 from sync_service.routes.config import Route
 from sync_service.routes.drop import EditByHand, NotDropped, RouteDropper, RoutesText
@@ -74,8 +75,9 @@ class DropSettings(RoutesSettings):
 
 
 def add_routes_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    routes = commands.add_parser("routes", help="check, list and try out routes.yaml, and create its tables")
+    routes = commands.add_parser("routes", help="add, check, list and try out routes, and create their tables")
     actions = routes.add_subparsers(dest="action", required=True)
+    add_add_parser(actions)
     check = actions.add_parser(
         "check",
         help="report errors with their lines; exit code 1 if there are any",
@@ -144,6 +146,8 @@ def add_routes_parser(commands: "argparse._SubParsersAction[argparse.ArgumentPar
 def run_routes(arguments: argparse.Namespace) -> None:
     """Raises `InvalidRoutes` and `SourceSchema`. Any other error ends the program with one sentence."""
     match arguments.action:
+        case "add":
+            sys.exit(run_add(arguments))
         case "check":
             _check(offline=arguments.offline)
         case "explain":

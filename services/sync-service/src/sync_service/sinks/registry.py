@@ -5,7 +5,7 @@ A further store is a package beside `mysql` and `mongodb`, an entry in `sources`
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import server_lock
+from sync_service.kafka.deadlines import answering
 from sync_service.kafka.gaps import Gaps
 from sync_service.routes.config import Route
 from sync_service.sinks.base import Sink, Unavailable
@@ -23,13 +24,16 @@ from sync_service.sinks.counting import StoreObserver
 from sync_service.sinks.mongodb.databases import copy_database
 from sync_service.sinks.mongodb.moving import Move, Mover, mongo_sink
 from sync_service.sinks.mongodb.observer import MongodbObserver
+from sync_service.sinks.mongodb.proposal import databases, propose_collection
 from sync_service.sinks.mongodb.sink import MongoSink
 from sync_service.sinks.mongodb.source_watch import MongodbWatch
 from sync_service.sinks.mysql.observer import MysqlObserver
-from sync_service.sinks.mysql.schema import change_tables, drop_table
+from sync_service.sinks.mysql.proposal import propose_table
+from sync_service.sinks.mysql.schema import change_tables, drop_table, existing_schemas
 from sync_service.sinks.mysql.sink import MysqlSink, engine_for_sinks
 from sync_service.sinks.mysql.source_watch import MysqlWatch
 from sync_service.sinks.mysql.trial import refused_tables
+from sync_service.sinks.proposals import ProposedSource
 from sync_service.sinks.targets import Store
 from sync_service.source_watch.states import SourceStates
 from sync_service.source_watch.watch import FoundGaps, SourceWatch
@@ -143,6 +147,33 @@ class ComparisonStores:
     async def close(self) -> None:
         self._mongo.close()
         await self.engine.dispose()
+
+
+class SourceReader:
+    """Reads what a source has, to propose a route for it. Connects on first use."""
+
+    def __init__(self, mysql_url: str, mongodb_url: str) -> None:
+        self._engine = engine_for_sinks(mysql_url, pool_size=1)
+        self._mongo: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+            mongodb_url, appname="sync-service routes", tz_aware=True, serverSelectionTimeoutMS=COMPARISON_SELECTION_MS
+        )
+
+    async def propose(self, store: Store, database: str, name: str) -> ProposedSource:
+        """Raises `CannotPropose`, `Unavailable`."""
+        if store == "mysql":
+            return await propose_table(self._engine, database, name)
+        return await propose_collection(self._mongo[database], name)
+
+    async def databases_beside(self, store: Store) -> Collection[str]:
+        """The databases of the other store, in which the copy of a source in `store` could be. Raises `Unavailable`."""
+        if store == "mysql":
+            return await databases(self._mongo)
+        async with answering(), self._engine.connect() as connection:
+            return await existing_schemas(connection)
+
+    async def close(self) -> None:
+        self._mongo.close()
+        await self._engine.dispose()
 
 
 def database_of_collection(routes: Iterable[Route], copy_name: str) -> str | None:

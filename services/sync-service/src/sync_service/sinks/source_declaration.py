@@ -3,6 +3,7 @@
 A source is what one Debezium connector reads: a MySQL server, or one database of a MongoDB server.
 """
 
+import re
 import zlib
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -27,6 +28,7 @@ GENERATED = frozenset(
     }
 )
 _ENVIRONMENT: Mapping[Store, str] = {"mysql": "CDC_MYSQL", "mongodb": "CDC_MONGODB"}
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9-]")
 _NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 
@@ -85,7 +87,28 @@ class Source(Declaration):
             raise ValueError(f"{', '.join(generated)} can't be set: the routes and the source determine it")
         return options
 
+    @property
+    def declaration(self) -> Mapping[str, object]:
+        """What `routes.yaml` has below the name: without what follows from it."""
+        needed = {"kind": self.kind, **({} if self.database is None else {"database": self.database})}
+        defaults = Source.model_validate({"name": self.name, **needed})
+        others = self.model_dump(exclude={"name", *needed})
+        return {**needed, **{name: value for name, value in others.items() if value != getattr(defaults, name)}}
+
+    def reads(self, store: Store, database: str) -> bool:
+        return self.kind == store and self.database in (None, database)
+
     def table(self, topic: str) -> str | None:
         """`<database>.<table>` whose events are in the topic; None if it is no topic of this source."""
         rest = topic.removeprefix(f"{self.topic_prefix}.")
         return rest if rest != topic and rest.count(".") == 1 else None
+
+
+def declared_source(store: Store, database: str) -> Source:
+    """A source of its own for a table or collection of this database."""
+    if store == "mysql":
+        return Source.model_validate(
+            {"name": "mysql", "kind": store, "options": {"time.precision.mode": "microseconds"}}
+        )
+    name = f"mongodb-{_NOT_IN_NAMES.sub('-', database.lower())}"
+    return Source.model_validate({"name": name, "kind": store, "database": database})

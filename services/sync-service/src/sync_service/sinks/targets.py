@@ -11,3 +11,10 @@ Store = Literal["mongodb", "mysql"]
 
 # The field `store` of a declaration says which of them it is.
 AnyTarget = Annotated[MongodbTarget | MysqlTarget, Field(discriminator="store")]
+
+
+def opposite_target(source: Store, database: str, name: str) -> MongodbTarget | MysqlTarget:
+    """The target of a copy in the other store. Raises `pydantic.ValidationError` for names that it can't have."""
+    if source == "mysql":
+        return MongodbTarget(store="mongodb", database=database, collection=name)
+    return MysqlTarget(store="mysql", database=database, table=name)

@@ -1,4 +1,4 @@
-"""The privileges that the sync's account needs in the schemas that routes name, and lacks. Pure."""
+"""The privileges that accounts need in the schemas that routes name. Pure."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,10 +27,32 @@ def missing_grants(shown: Sequence[str], schemas: Iterable[str]) -> Mapping[str,
         }
         lacking = [] if "ALL PRIVILEGES" in held else [privilege for privilege in NEEDED if privilege not in held]
         if lacking:
-            # In GRANT the name of a schema is a pattern, in which _ is any character.
-            pattern = schema.replace("_", "\\_")
-            statements[schema] = f"GRANT {', '.join(lacking)} ON `{pattern}`.* TO {account}"
+            statements[schema] = f"GRANT {', '.join(lacking)} ON {_pattern(schema)}.* TO {account}"
     return statements
+
+
+def grants_of_source(schema: str, table: str, accounts: Iterable[str]) -> list[str]:
+    """So that these accounts may read a table that a route copies."""
+    place = f"{_quoted(schema)}.{_quoted(table)}"
+    return [f"GRANT SELECT ON {place} TO {_account(name)}" for name in accounts]
+
+
+def grants_of_copies(schema: str, account: str) -> list[str]:
+    """So that the account may write copies in the schema."""
+    return [f"GRANT {', '.join(NEEDED)} ON {_pattern(schema)}.* TO {_account(account)}"]
+
+
+def _pattern(schema: str) -> str:
+    """In GRANT the name of a schema is a pattern, in which _ is any character."""
+    return _quoted(schema.replace("_", "\\_"))
+
+
+def _account(name: str) -> str:
+    return f"'{name.replace(chr(39), chr(39) * 2)}'@'%'"
+
+
+def _quoted(name: str) -> str:
+    return f"`{name.replace('`', '``')}`"
 
 
 def _covers(pattern: str, schema: str) -> bool:

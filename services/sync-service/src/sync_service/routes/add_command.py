@@ -1,0 +1,196 @@
+"""`sync-service routes add mysql:shop.products`: from a table or collection to a route, its rights and its copy."""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from pydantic import AliasChoices, Field
+
+from service_kit.mongodb import MongodbAddress
+from service_kit.mysql import MysqlAddress
+from service_kit.settings import EnvironmentSettings
+from sync_service.routes.addition import Addition, addition, with_addition
+from sync_service.routes.loader import default_routes_file, load_routes, load_routes_file
+from sync_service.routes.yaml_lines import read_yaml
+from sync_service.sinks.base import Unavailable
+from sync_service.sinks.mysql.schema import require_separate_schema
+from sync_service.sinks.proposals import CannotPropose
+from sync_service.sinks.registry import SourceReader, change_schemas
+from sync_service.sinks.rights import Rights, grant, needed_rights
+from sync_service.sinks.targets import Store
+
+# What has to be done by hand is printed.
+BY_HAND = 3
+
+
+class AddSettings(EnvironmentSettings):
+    """The file, the servers as the running service knows them, and administrators of them, if they are given."""
+
+    sync_routes_file: Path = Field(default_factory=default_routes_file)
+    # On the embedded stack `.stack/env` has both, and the second is auth-service's.
+    mysql_url: MysqlAddress = Field(validation_alias=AliasChoices("SYNC_MYSQL_URL", "MYSQL_URL"))
+    mongodb_url: MongodbAddress
+    mysql_root_url: MysqlAddress | None = None
+    mongodb_admin_url: MongodbAddress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `routes add` would do, or has done. `text` is that of the file, `changed` the one with the route."""
+
+    added: Addition
+    rights: Rights
+    ddl: list[str]
+    text: str
+    changed: str
+
+    @property
+    def json(self) -> str:
+        route = self.added.route
+        return json.dumps(
+            {
+                "name": route.name,
+                "source": f"{route.source_store} {'.'.join(route.source or ())}",
+                "target": f"{route.target.store} {route.target.place}",
+                "declaration": self.added.text,
+                "ddl": self.ddl,
+                "grants": list(self.rights.statements),
+            },
+            ensure_ascii=False,
+        )
+
+    def __str__(self) -> str:
+        parts = [self.added.text.rstrip()]
+        if self.rights.statements:
+            parts.append("\n".join(["# Rights, which an administrator grants:", *self.rights.statements]))
+        if self.ddl:
+            parts.append("\n".join(["# Tables, which sync-service creates:", *(f"{each};" for each in self.ddl)]))
+        return "\n\n".join(parts)
+
+
+def add_add_parser(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = actions.add_parser(
+        "add",
+        help="print a route for a table or collection, or add it to the file",
+        description="Reads the columns of a table, or a sample of documents, and prints a route with the rights that "
+        "it needs. MYSQL_URL and MONGODB_URL are the servers.",
+        epilog="Exit code 3: something has to be done by hand, which is printed.",
+    )
+    parser.add_argument("source", metavar="STORE:DATABASE.NAME", type=_place, help="such as mysql:shop.products")
+    parser.add_argument(
+        "--apply",
+        action="store_true",
+        help="grant the rights through MYSQL_ROOT_URL and MONGODB_ADMIN_URL, and add the route to the file",
+    )
+    parser.add_argument("--granted", action="store_true", help="with --apply: the rights are granted already")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _place(text: str) -> tuple[Store, str, str]:
+    store, _, place = text.partition(":")
+    database, _, name = place.partition(".")
+    if store not in get_args(Store) or not database or not name:
+        stores = " or ".join(f"{each}:DATABASE.NAME" for each in get_args(Store))
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form {stores}")
+    return store, database, name  # type: ignore[return-value]  # one of the stores
+
+
+def run_add(arguments: argparse.Namespace) -> int:
+    """The exit code. Raises `InvalidRoutes` and `SourceSchema`."""
+    settings = AddSettings()
+    try:
+        plan = asyncio.run(_plan(settings, arguments.source))
+        print(plan.json if arguments.json else plan)
+        if not arguments.apply:
+            return 0
+        if not arguments.granted and (missing := _missing_addresses(settings, plan.rights.stores)):
+            names = " and ".join(missing)
+            print(f"error: set {names} to grant the rights above; or grant them, and add --granted", file=sys.stderr)
+            return BY_HAND
+        if not arguments.granted:
+            asyncio.run(_grant(settings, plan.rights))
+    except (CannotPropose, Unavailable, TimeoutError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    try:
+        if settings.sync_routes_file.read_text(encoding="utf-8") != plan.text:
+            print(f"error: {settings.sync_routes_file} has changed meanwhile: try again", file=sys.stderr)
+            return 1
+        replace(settings.sync_routes_file, plan.changed)
+    except OSError as error:
+        print(f"error: {settings.sync_routes_file} can't be written ({error.strerror}): add the above", file=sys.stderr)
+        return BY_HAND
+    print(f"{settings.sync_routes_file}: route {plan.added.route.name} is added", file=sys.stderr)
+    return 0
+
+
+async def _plan(settings: AddSettings, source: tuple[Store, str, str]) -> Plan:
+    """Raises `InvalidRoutes`, `SourceSchema`, `CannotPropose`, `Unavailable`, `TimeoutError`."""
+    store, database, name = source
+    path = settings.sync_routes_file
+    file = load_routes_file(path)
+    text = path.read_text(encoding="utf-8")
+    mysql, mongodb = settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value()
+    # The sync's account may not read the table yet.
+    root = settings.mysql_root_url.get_secret_value() if settings.mysql_root_url else mysql
+    admin = settings.mongodb_admin_url.get_secret_value() if settings.mongodb_admin_url else mongodb
+    reader = SourceReader(root, admin)
+    try:
+        found = await reader.propose(store, database, name)
+        databases = await reader.databases_beside(store)
+    finally:
+        await reader.close()
+    added = addition(found, file, databases, declares_sources="sources" in (read_yaml(text).value or {}))
+    require_separate_schema(mysql, [added.route])
+    changed = with_addition(text, added)
+    _check(changed)
+    declared = [*file.sources, *added.sources]
+    its_source = next(each for each in declared if each.table(added.route.topic) is not None)
+    rights = needed_rights(added.route, its_source, mysql, mongodb)
+    ddl = await change_schemas(root, [added.route], apply=False)
+    return Plan(added, rights, ddl, text, changed)
+
+
+def _check(text: str) -> None:
+    """Raises `InvalidRoutes` if the file would be wrong with the addition."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        load_routes(Path(file.name), needs_secret=False)
+
+
+def _missing_addresses(settings: AddSettings, stores: Collection[Store]) -> list[str]:
+    given = {"mysql": settings.mysql_root_url, "mongodb": settings.mongodb_admin_url}
+    names = {"mysql": "MYSQL_ROOT_URL", "mongodb": "MONGODB_ADMIN_URL"}
+    return [names[store] for store in stores if given[store] is None]
+
+
+async def _grant(settings: AddSettings, rights: Rights) -> None:
+    mysql, mongodb = settings.mysql_root_url, settings.mongodb_admin_url
+    await grant(
+        rights,
+        "" if mysql is None else mysql.get_secret_value(),
+        "" if mongodb is None else mongodb.get_secret_value(),
+    )
+
+
+def replace(path: Path, text: str) -> None:
+    """Write the file as a whole or not at all; it keeps its mode. Raises `OSError`."""
+    mode = path.stat().st_mode
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).chmod(mode)
+            Path(file.name).replace(path)
+        except OSError:
+            Path(file.name).unlink(missing_ok=True)
+            raise

@@ -1,0 +1,211 @@
+"""What `routes add` writes for a table or collection, and where in the file."""
+
+import pytest
+import yaml
+from bson import Binary, Decimal128, Int64, ObjectId, Regex
+
+from sync_service.routes.addition import addition, legal_name, with_addition
+from sync_service.routes.loader import RoutesFile, default_routes_file, load_routes_file
+from sync_service.sinks.mongodb.grants import Account, commands_of_copies, commands_of_source
+from sync_service.sinks.mongodb.proposal import bson_type
+from sync_service.sinks.mysql.grants import grants_of_copies, grants_of_source
+from sync_service.sinks.mysql.proposal import TableColumn, proposed_field
+from sync_service.sinks.proposals import CannotPropose, ProposedField, ProposedSource
+
+PRODUCTS = ProposedSource(
+    "mysql",
+    "shop",
+    "products",
+    [ProposedField(("sku",), "string", "varchar(20) not null")],
+    [
+        ProposedField(("price",), "decimal", "decimal(10,2)", {"precision": 10, "scale": 2}),
+        ProposedField(("_id",), "string", "varchar(9)"),
+        ProposedField(("sold at",), "datetime", "datetime"),
+        ProposedField(("place",), None, "point: neither store has the other's geometry"),
+        ProposedField(("sync_event",), "integer", "int"),
+    ],
+    "about 12 rows",
+)
+ORDERS = ProposedSource(
+    "mongodb",
+    "shop",
+    "orders",
+    [ProposedField(("_id",), "string", "objectId", {"length": 24})],
+    [ProposedField(("total",), "number", "int 50 %, double 50 %"), ProposedField(("Total",), "text", "string")],
+    "3 of about 3 documents were read",
+)
+
+
+@pytest.fixture(scope="module")
+def file() -> RoutesFile:
+    return load_routes_file(default_routes_file())
+
+
+def test_route_of_a_table(file: RoutesFile) -> None:
+    assert addition(PRODUCTS, file, ["shop"], declares_sources=True).text == (
+        "products:  # mysql shop.products, about 12 rows\n"
+        "  topic: cdc.mysql.shop.products\n"
+        "  target: {database: shop_copy, store: mongodb, collection: products}\n"
+        "  key:\n"
+        "    _id: {from: sku, type: string}  # varchar(20) not null\n"
+        "  fields:\n"
+        "    price: {type: decimal, precision: 10, scale: 2}  # decimal(10,2)\n"
+        "    source_id: {from: _id, type: string}  # varchar(9)\n"
+        "    sold_at: {from: sold at, type: datetime}  # datetime\n"
+        "    # not copied: place: point: neither store has the other's geometry\n"
+        "    source_sync_event: {from: sync_event, type: integer}  # int\n"
+    )
+
+
+def test_route_of_a_collection_has_a_source_of_its_own(file: RoutesFile) -> None:
+    added = addition(ORDERS, file, ["tweets"], declares_sources=True)
+    assert added.text == (
+        "sources:\n"
+        "  mongodb-shop: {kind: mongodb, database: shop}\n"
+        "\n"
+        "orders:  # mongodb shop.orders, 3 of about 3 documents were read\n"
+        "  topic: cdc.mongodb-shop.shop.orders\n"
+        "  target: {database: shop, store: mysql, table: orders}\n"
+        "  key:\n"
+        "    id: {from: _id, type: string, length: 24}  # objectId\n"
+        "  fields:\n"
+        "    total: number  # int 50 %, double 50 %\n"
+        # MySQL ignores the case of names.
+        "    Total_2: {from: Total, type: text}  # string\n"
+    )
+
+
+def test_file_keeps_what_it_has(file: RoutesFile) -> None:
+    text = default_routes_file().read_text(encoding="utf-8")
+    added = addition(ORDERS, file, [], declares_sources=True)
+    changed = with_addition(text, added)
+    assert changed.endswith(f"\n\n{added.declaration}")
+    source = "  mongodb-shop: {kind: mongodb, database: shop}\n"
+    assert changed.removesuffix(f"\n{added.declaration}").replace(source, "") == text
+    assert list(yaml.safe_load(changed)["sources"]) == ["mysql-users", "mongodb-tweets", "mongodb-shop"]
+
+
+def test_file_of_an_earlier_release_gets_the_built_in_sources(file: RoutesFile) -> None:
+    text = "# mine\n\n# its route\nusers:\n  topic: cdc.mysql.auth.users\n"
+    changed = with_addition(text, addition(PRODUCTS, file, [], declares_sources=False))
+    assert changed.startswith(
+        "# mine\n\n"
+        "sources:\n"
+        "  mysql-users: {kind: mysql, topic_prefix: cdc.mysql, server_id: 5401}\n"
+        "  mongodb-tweets: {kind: mongodb, database: tweets, topic_prefix: cdc.mongo}\n"
+        "\n# its route\nusers:\n"
+    )
+
+
+def test_sources_in_one_line_are_left_to_their_author(file: RoutesFile) -> None:
+    text = "sources: {mysql-users: {kind: mysql}}\nusers: {}\n"
+    with pytest.raises(CannotPropose, match="write each source into a line of its own"):
+        with_addition(text, addition(ORDERS, file, [], declares_sources=True))
+
+
+def test_table_that_has_a_route_is_refused(file: RoutesFile) -> None:
+    users = ProposedSource("mysql", "auth", "users", PRODUCTS.key, PRODUCTS.fields, "")
+    with pytest.raises(CannotPropose, match=r"a route of auth\.users is there already"):
+        addition(users, file, [], declares_sources=True)
+
+
+def test_name_of_another_route_is_not_taken_again(file: RoutesFile) -> None:
+    users = ProposedSource("mysql", "shop", "users", PRODUCTS.key, PRODUCTS.fields, "")
+    assert addition(users, file, [], declares_sources=True).route.name == "shop_users"
+
+
+def test_remark_is_one_line_of_comment(file: RoutesFile) -> None:
+    field = ProposedField(("a\nb: 1",), "integer", "int\n# x")
+    added = addition(
+        ProposedSource("mysql", "shop", "t", PRODUCTS.key, [field], "x\ny"), file, [], declares_sources=True
+    )
+    assert list(yaml.safe_load(added.declaration)) == ["t"]
+    assert added.route.fields["a_b__1"].path == ("a\nb: 1",)
+
+
+@pytest.mark.parametrize(
+    ("name", "legal"),
+    [
+        ("price", "price"),
+        ("first name", "first_name"),
+        ("2fa", "source_2fa"),
+        ("sync_position", "source_sync_position"),
+        ("_sync", "source__sync"),
+        ("größe", "gr__e"),
+        ("x" * 70, "x" * 59),
+    ],
+)
+def test_name_in_the_copy(name: str, legal: str) -> None:
+    assert legal_name(name) == legal
+
+
+@pytest.mark.parametrize(
+    ("column", "proposed"),
+    [
+        (TableColumn("c", "tinyint", "tinyint(1) unsigned", True, 3, 0, None, None), ("integer", {})),
+        (TableColumn("c", "decimal", "decimal(40,2)", True, 40, 2, None, None), ("string", {})),
+        (TableColumn("c", "date", "date", True, None, None, None, None), ("date", {"zero_dates": False})),
+        (TableColumn("c", "date", "date", False, None, None, None, None), ("date", {})),
+        # Without its microseconds a key may be another one's.
+        (TableColumn("c", "datetime", "datetime(6)", False, None, None, 6, 1), ("string", {})),
+        (TableColumn("c", "datetime", "datetime(3)", False, None, None, 3, 1), ("datetime", {})),
+        (TableColumn("c", "geometry", "geometry", True, None, None, None, None), (None, {})),
+    ],
+)
+def test_type_of_a_column(column: TableColumn, proposed: tuple[str | None, dict[str, object]]) -> None:
+    field = proposed_field(column)
+    assert (field.type, field.options) == proposed
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (True, "bool"),
+        (Int64(5), "int"),
+        (1.5, "double"),
+        (Decimal128("1"), "decimal"),
+        (ObjectId(), "objectId"),
+        (Binary(b"x" * 16, 4), "uuid"),
+        (Binary(b"x", 5), "binData"),
+        (b"x", "binData"),
+        (None, "null"),
+        ({}, "object"),
+        ([], "array"),
+        (Regex("x"), "other"),
+    ],
+)
+def test_type_of_a_value(value: object, name: str) -> None:
+    assert bson_type(value) == name
+
+
+def test_rights_in_mysql() -> None:
+    assert grants_of_source("shop", "a`b", ["debezium", "it's"]) == [
+        "GRANT SELECT ON `shop`.`a``b` TO 'debezium'@'%'",
+        "GRANT SELECT ON `shop`.`a``b` TO 'it''s'@'%'",
+    ]
+    (grant,) = grants_of_copies("shop_copy", "sync_service")
+    assert grant.endswith("SHOW VIEW ON `shop\\_copy`.* TO 'sync_service'@'%'")
+
+
+def test_rights_in_mongodb() -> None:
+    sync = Account.of("mongodb://sync:p@host/tweets?authSource=admin")
+    connector = Account.of("mongodb://debezium:p@host/tweets")
+    assert (sync, connector) == (Account("sync", "admin"), Account("debezium", "tweets"))
+    assert Account.of("mongodb://host/tweets") is None
+    assert connector is not None
+    assert sync is not None
+    role, granted, read = map(str, commands_of_source("shop", connector, sync))
+    assert role == (
+        'db.getSiblingDB("admin").runCommand({"createRole": "debezium_of_shop", "privileges": [{"resource": '
+        '{"db": "shop", "collection": "debezium_signals"}, "actions": ["insert", "update", "remove"]}], '
+        '"roles": [{"role": "read", "db": "shop"}]})'
+    )
+    assert granted == (
+        'db.getSiblingDB("tweets").runCommand({"grantRolesToUser": "debezium", "roles": '
+        '[{"role": "debezium_of_shop", "db": "admin"}]})'
+    )
+    assert read == (
+        'db.getSiblingDB("admin").runCommand({"grantRolesToUser": "sync", "roles": [{"role": "read", "db": "shop"}]})'
+    )
+    (command,) = commands_of_copies("shop", sync)
+    assert command.body["roles"] == [{"role": "readWrite", "db": "shop"}, {"role": "dbAdmin", "db": "shop"}]
