@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, SecretStr
 
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
@@ -37,7 +37,8 @@ class AddSettings(EnvironmentSettings):
     # On the embedded stack `.stack/env` has both, and the second is auth-service's.
     mysql_url: MysqlAddress = Field(validation_alias=AliasChoices("SYNC_MYSQL_URL", "MYSQL_URL"))
     mongodb_url: MongodbAddress
-    mysql_root_url: MysqlAddress | None = None
+    # Without a schema.
+    mysql_root_url: SecretStr | None = None
     mongodb_admin_url: MongodbAddress | None = None
 
 
@@ -154,7 +155,7 @@ async def _plan(settings: AddSettings, source: tuple[Store, str, str]) -> Plan:
     declared = [*file.sources, *added.sources]
     its_source = next(each for each in declared if each.table(added.route.topic) is not None)
     rights = needed_rights(added.route, its_source, mysql, mongodb)
-    ddl = await change_schemas(root, [added.route], apply=False)
+    ddl = await change_schemas(mysql, [added.route], apply=False)
     return Plan(added, rights, ddl, text, changed)
 
 
