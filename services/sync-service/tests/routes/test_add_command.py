@@ -75,14 +75,12 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def variables(schema_url: str, database_url: str, mysql_root_url: str, file: Path) -> dict[str, str]:
+def variables(account: str, database_url: str, mysql_root_url: str, file: Path) -> dict[str, str]:
     return {
-        "SYNC_MYSQL_URL": schema_url,
+        "SYNC_MYSQL_URL": account,
         "MONGODB_URL": database_url,
         "MYSQL_ROOT_URL": mysql_root_url,
         "SYNC_ROUTES_FILE": str(file),
-        # Accounts that every test server has.
-        "CDC_MYSQL_USER": "root",
     }
 
 
@@ -113,7 +111,6 @@ async def test_route_is_added_with_its_rights(
                 f"CREATE TABLE {shop}.products (shop VARCHAR(9), sku INT, price DECIMAL(9,2), PRIMARY KEY (sku, shop))"
             )
         )
-    variables["SYNC_MYSQL_URL"] = account
     code, output, errors = await run("routes", "add", f"mysql:{shop}.products", "--apply", **variables)
     assert (code, errors) == (0, f"{file}: route products is added\n"), output
     assert f"GRANT SELECT ON `{shop}`.`products`" in output
@@ -131,16 +128,18 @@ async def test_route_is_added_with_its_rights(
 
 
 async def test_without_an_administrator_the_rights_are_left_to_the_reader(
-    root: AsyncEngine, shop: str, variables: dict[str, str], file: Path
+    root: AsyncEngine, shop: str, account: str, variables: dict[str, str], file: Path
 ) -> None:
     async with root.begin() as connection:
         await connection.execute(text(f"CREATE TABLE {shop}.t (id INT PRIMARY KEY)"))
+        # To be described, the table must be visible.
+        await connection.execute(text(f"GRANT SELECT ON {shop}.t TO {make_url(account).username}"))
     del variables["MYSQL_ROOT_URL"]
     before = content(file)
     command = ("routes", "add", f"mysql:{shop}.t", "--apply")
     code, output, errors = await run(*command, **variables)
     assert code == 3
-    assert f"GRANT SELECT ON `{shop}`.`t` TO 'root'@'%';" in output
+    assert f"GRANT SELECT ON `{shop}`.`t` TO 'debezium'@'%';" in output
     assert errors == "error: set MYSQL_ROOT_URL to grant the rights above; or grant them, and add --granted\n"
     assert content(file) == before
     code, _, errors = await run(*command, "--granted", **variables)

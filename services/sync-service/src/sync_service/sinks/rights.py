@@ -8,12 +8,13 @@ from typing import Any
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 from sqlalchemy import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from service_kit.mysql import create_engine
 from sync_service.routes.config import Route
-from sync_service.sinks.base import Unavailable
+from sync_service.sinks.mongodb import errors as mongodb_errors
 from sync_service.sinks.mongodb.grants import Account, Command, commands_of_copies, commands_of_source
+from sync_service.sinks.mysql.errors import translated
 from sync_service.sinks.mysql.grants import grants_of_copies, grants_of_source
 from sync_service.sinks.source_declaration import Source
 from sync_service.sinks.targets import Store
@@ -65,7 +66,7 @@ def needed_rights(route: Route, source: Source, mysql_url: str, mongodb_url: str
 
 
 async def grant(rights: Rights, mysql_root_url: str, mongodb_admin_url: str) -> None:
-    """An address without statements for its server is not used. Raises `Unavailable`."""
+    """An address without statements for its server is not used. Raises `RouteRefused`, `Unavailable`."""
     if rights.sql:
         await _grant_in_mysql(rights.sql, mysql_root_url)
     if rights.commands:
@@ -80,8 +81,8 @@ async def _grant_in_mysql(statements: Sequence[str], address: str) -> None:
             plain = await connection.execution_options(no_parameters=True)
             for statement in statements:
                 await plain.exec_driver_sql(statement)
-    except (SQLAlchemyError, OSError) as error:
-        raise Unavailable(f"MySQL, as administrator: {error}") from error
+    except DBAPIError as error:
+        raise translated(error, of_row=False) from error
     finally:
         await engine.dispose()
 
@@ -96,6 +97,6 @@ async def _grant_in_mongodb(commands: Sequence[Command], address: str) -> None:
                 if error.code != _EXISTS_ALREADY:
                     raise
     except PyMongoError as error:
-        raise Unavailable(f"MongoDB, as administrator: {error}") from error
+        raise mongodb_errors.translated(error, of_row=False) from error
     finally:
         await client.close()
