@@ -3,21 +3,20 @@
 import argparse
 import asyncio
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import Field, SecretStr
 
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.settings import EnvironmentSettings
 from sync_service.routes.addition import Addition, addition, with_addition
-from sync_service.routes.loader import default_routes_file, load_routes, load_routes_file
+from sync_service.routes.loader import default_routes_file, load_routes_file
+from sync_service.routes.storing import replace, require_valid
 from sync_service.routes.yaml_lines import read_yaml
 from sync_service.sinks.base import Unavailable
 from sync_service.sinks.mysql.schema import require_separate_schema
@@ -34,8 +33,7 @@ class AddSettings(EnvironmentSettings):
     """The file, the servers as the running service knows them, and administrators of them, if they are given."""
 
     sync_routes_file: Path = Field(default_factory=default_routes_file)
-    # On the embedded stack `.stack/env` has both, and the second is auth-service's.
-    mysql_url: MysqlAddress = Field(validation_alias=AliasChoices("SYNC_MYSQL_URL", "MYSQL_URL"))
+    mysql_url: MysqlAddress
     mongodb_url: MongodbAddress
     # Without a schema.
     mysql_root_url: SecretStr | None = None
@@ -151,20 +149,12 @@ async def _plan(settings: AddSettings, source: tuple[Store, str, str]) -> Plan:
     added = addition(found, file, databases, declares_sources="sources" in (read_yaml(text).value or {}))
     require_separate_schema(mysql, [added.route])
     changed = with_addition(text, added)
-    _check(changed)
+    require_valid(path, changed)
     declared = [*file.sources, *added.sources]
     its_source = next(each for each in declared if each.table(added.route.topic) is not None)
     rights = needed_rights(added.route, its_source, mysql, mongodb)
     ddl = await change_schemas(mysql, [added.route], apply=False)
     return Plan(added, rights, ddl, text, changed)
-
-
-def _check(text: str) -> None:
-    """Raises `InvalidRoutes` if the file would be wrong with the addition."""
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        load_routes(Path(file.name), needs_secret=False)
 
 
 def _missing_addresses(settings: AddSettings, stores: Collection[Store]) -> list[str]:
@@ -180,18 +170,3 @@ async def _grant(settings: AddSettings, rights: Rights) -> None:
         "" if mysql is None else mysql.get_secret_value(),
         "" if mongodb is None else mongodb.get_secret_value(),
     )
-
-
-def replace(path: Path, text: str) -> None:
-    """Write the file as a whole or not at all; it keeps its mode. Raises `OSError`."""
-    mode = path.stat().st_mode
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as file:
-        try:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).chmod(mode)
-            Path(file.name).replace(path)
-        except OSError:
-            Path(file.name).unlink(missing_ok=True)
-            raise

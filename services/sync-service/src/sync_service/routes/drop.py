@@ -6,7 +6,6 @@ dropped when every running process has taken over the changed file.
 
 import asyncio
 import os
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -20,8 +19,9 @@ from sync_service.kafka.pauses import processes
 from sync_service.kafka.stops import Stops
 from sync_service.routes.config import Route
 from sync_service.routes.editing import CannotEdit, lines_of_entry, without_entry
-from sync_service.routes.loader import InvalidRoutes, load_routes
+from sync_service.routes.loader import InvalidRoutes
 from sync_service.routes.pause import RoutePauser
+from sync_service.routes.storing import replace, require_valid
 
 # A process reads a changed file within seconds.
 RELOAD_SECONDS = 30
@@ -60,33 +60,16 @@ class RoutesText:
         file = cls(path, name, before, after)
         if not may_write or not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
             raise EditByHand(f"{path} can't be changed here: remove {file.place} yourself.")
-        file._check()
+        try:
+            require_valid(path, after)
+        except InvalidRoutes as error:
+            raise NotDropped(f"without the route {name} the file would not be valid: {error.problems[0]}") from error
         return file
 
     @property
     def place(self) -> str:
         first, last = lines_of_entry(self.before, self.name)
         return f"lines {first} to {last} (route {self.name})"
-
-    def _check(self) -> None:
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as candidate:
-            candidate.write(self.after)
-            candidate.flush()
-            try:
-                load_routes(Path(candidate.name), needs_secret=False)
-            except InvalidRoutes as error:
-                problem = error.problems[0].replace(candidate.name, str(self.path))
-                raise NotDropped(f"without the route {self.name} the file would not be valid: {problem}") from error
-
-    def write(self, content: str) -> None:
-        """Replace the file as a whole: a process must not read half of it. Raises `OSError`."""
-        candidate = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
-            candidate.write_text(content, encoding="utf-8", newline="")
-            candidate.chmod(self.path.stat().st_mode & 0o7777)
-            candidate.replace(self.path)
-        finally:
-            candidate.unlink(missing_ok=True)
 
 
 class RouteDropper:
@@ -103,7 +86,7 @@ class RouteDropper:
         """Raises `NotDropped`, `Unavailable`, and the errors of `drop_copy`, after which it can be repeated."""
         await self._require_pause(route)
         try:
-            file.write(file.after)
+            replace(file.path, file.after)
         except OSError as error:
             # A file that is mounted alone can't be replaced.
             raise EditByHand(f"{file.path} can't be replaced ({error}): remove {file.place} yourself.") from error
@@ -114,7 +97,7 @@ class RouteDropper:
             await self._forget(route)
         except BaseException:
             # So that the command can be repeated.
-            file.write(file.before)
+            replace(file.path, file.before)
             raise
 
     async def _require_pause(self, route: Route) -> None:
