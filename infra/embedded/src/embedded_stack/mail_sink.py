@@ -45,9 +45,18 @@ class ReceivedMail:
     def message(self) -> EmailMessage:
         return message_from_bytes(self.content, _class=EmailMessage, policy=policy.default)
 
-    @property
+    # The parser parses a header each time it is read, and a search reads those of all mails.
+    @cached_property
     def subject(self) -> str:
         return str(self.message["Subject"] or "")
+
+    @cached_property
+    def sender(self) -> str:
+        return str(self.message["From"])
+
+    @cached_property
+    def text(self) -> str:
+        return self.body("plain")
 
     def body(self, kind: str) -> str:
         """The `plain` or the `html` text, or an empty string."""
@@ -71,23 +80,28 @@ class ReceivedMail:
             "Subject": self.subject,
             "Created": self.received_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "Size": len(self.content),
-            "Snippet": " ".join(self.body("plain").split())[:_SNIPPET_LENGTH],
+            "Snippet": " ".join(self.text.split())[:_SNIPPET_LENGTH],
         }
 
     def whole(self) -> dict[str, object]:
         """Mailpit's `Message`."""
-        return {**self.summary(), "Text": self.body("plain"), "HTML": self.body("html")}
+        return {**self.summary(), "Text": self.text, "HTML": self.body("html")}
 
     def matches(self, query: str) -> bool:
         """Mailpit's search with `to:`, `from:`, `subject:` and plain words. All terms must match."""
-        places = {
-            "to": " ".join(self.recipients),
-            "from": str(self.message["From"]),
-            "subject": self.subject,
-            "": " ".join([*self.recipients, str(self.message["From"]), self.subject, self.body("plain")]),
-        }
         terms = re.findall(r'(?:(to|from|subject):)?(?:"([^"]*)"|(\S+))', query, re.IGNORECASE)
-        return all((quoted or word).casefold() in places[where.lower()].casefold() for where, quoted, word in terms)
+        return all((quoted or word).casefold() in self._place(where).casefold() for where, quoted, word in terms)
+
+    def _place(self, name: str) -> str:
+        match name.lower():
+            case "to":
+                return " ".join(self.recipients)
+            case "from":
+                return self.sender
+            case "subject":
+                return self.subject
+            case _:
+                return " ".join([*self.recipients, self.sender, self.subject, self.text])
 
 
 def _unicode(part: str) -> str:
@@ -171,7 +185,7 @@ def create_app(mailbox: Mailbox, smtp_port: int) -> FastAPI:
 
     @app.get("/view/{mail_id}.txt", response_class=PlainTextResponse)
     async def view_text(mail_id: str) -> str:
-        return mailbox.find(mail_id).body("plain")
+        return mailbox.find(mail_id).text
 
     @app.get("/view/{mail_id}.html")
     async def view_html(mail_id: str) -> HTMLResponse:
@@ -198,7 +212,7 @@ def overview_page(mails: Sequence[ReceivedMail], query: str) -> str:
         f"<article><h2>{html.escape(mail.subject)}</h2>"
         f"<p>to {html.escape(', '.join(mail.recipients))}, {mail.received_at:%H:%M:%S} UTC, "
         f'as <a href="/view/{mail.mail_id}.html">HTML</a>, <a href="/view/{mail.mail_id}.txt">text</a></p>'
-        f"<pre>{linked(mail.body('plain'))}</pre></article>"
+        f"<pre>{linked(mail.text)}</pre></article>"
         for mail in mails[:50]
     )
     return f"""<!doctype html>
