@@ -18,6 +18,7 @@ from embedded_stack.fetch.debian import DebianPackages, debian_prefix, is_debian
 SCRIPT = Path(__file__).parent / "lua" / "requests.lua"
 WRK = DebianPackages(name="debian-sid-wrk", title="wrk from Debian (10 MB)", packages=("wrk",))
 _TIMEOUT_SECONDS = 10
+IDLE_WITHIN_SECONDS = 10
 # A server without CPU time for so long is idle.
 _IDLE_SECONDS = 0.1
 
@@ -105,7 +106,7 @@ def _cpu_seconds(servers: Sequence[Server]) -> float:
 
 def _wait_until_idle(servers: Sequence[Server]) -> None:
     """wrk exits before the last responses; they must not slow down the next measurement."""
-    deadline = time.monotonic() + _TIMEOUT_SECONDS
+    deadline = time.monotonic() + IDLE_WITHIN_SECONDS
     before, now = -1.0, _cpu_seconds(servers)
     while now > before and time.monotonic() < deadline:
         time.sleep(_IDLE_SECONDS)

@@ -18,6 +18,12 @@ from embedded_stack import StackConfiguration
 pytestmark = pytest.mark.integration
 
 
+@pytest.fixture(autouse=True)
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The servers are threads of this process, which is never idle: the components of its stack are its children."""
+    monkeypatch.setattr("benchmarks.load.IDLE_WITHIN_SECONDS", 0)
+
+
 class _StrictServer(ThreadingHTTPServer):
     """`POST /exchange` accepts each token once and returns its successor; `GET` requires a bearer token."""
 
