@@ -22,6 +22,9 @@ Form = dict[str, Any]
 NewForm = Callable[[], Form]
 
 
+# A change of settings: passwords are hashed as by default, and not faster as in other tests.
+DEFAULT_HASHING = {"auth_argon2_memory_kib": Settings.model_fields["auth_argon2_memory_kib"].default}
+
 RegisteredUser = dict[str, Any]
 Register = Callable[..., Awaitable[RegisteredUser]]
 

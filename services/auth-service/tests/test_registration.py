@@ -118,7 +118,7 @@ async def test_admin_creates_a_customer_without_a_password(
 
 
 async def test_password_is_stored_as_a_hash_outside_of_the_captured_table(
-    registered: RegisteredUser, form: Form, rows: AsyncEngine
+    registered: RegisteredUser, form: Form, rows: AsyncEngine, settings: Settings
 ) -> None:
     async with rows.connect() as connection:
         parameters = {"id": registered["user"]["id"]}
@@ -130,5 +130,6 @@ async def test_password_is_stored_as_a_hash_outside_of_the_captured_table(
         "created_at", "updated_at",
     }  # fmt: skip
     assert password_hash is not None
-    assert password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert password_hash.startswith(f"$argon2id$v=19$m={settings.auth_argon2_memory_kib},t=2,p=1$")
+    assert Settings.model_fields["auth_argon2_memory_kib"].default == 19456
     assert form["password"] not in str(dict(profile)) + password_hash

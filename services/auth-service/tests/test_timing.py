@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.outbox.repository import OutboxRepository
 from auth_service.settings import Settings
-from support.auth_app import NewForm, Register, RegisteredUser, client_of, running_app
+from support.auth_app import DEFAULT_HASHING, NewForm, Register, RegisteredUser, client_of, running_app
 from support.polling import eventually
 from support.responses import bearer
 
@@ -34,14 +34,21 @@ NO_LIMITS = dict.fromkeys(
 
 @pytest.fixture
 async def app_without_limits(settings: Settings) -> AsyncIterator[FastAPI]:
-    async with running_app(settings, **NO_LIMITS) as app:
+    async with running_app(settings, **NO_LIMITS, **DEFAULT_HASHING) as app:
         yield app
 
 
 @pytest.fixture
 async def discreet_app(settings: Settings) -> AsyncIterator[FastAPI]:
-    async with running_app(settings, **NO_LIMITS, auth_require_email_verification=True) as app:
+    async with running_app(settings, **NO_LIMITS, **DEFAULT_HASHING, auth_require_email_verification=True) as app:
         yield app
+
+
+@pytest.fixture
+async def client(app_without_limits: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """Users are registered with it: a hash is verified with the parameters that it was made with."""
+    async with client_of(app_without_limits) as client:
+        yield client
 
 
 async def mails_are_sent(app: FastAPI) -> None:
