@@ -125,6 +125,17 @@ async def lock_waits(rows: AsyncEngine, table: str) -> int:
         return int(await connection.scalar(waiting, {"table": table}) or 0)
 
 
+async def fail_lock_waits(rows: AsyncEngine, table: str) -> None:
+    """Let the statements that `lock_waits` counts fail now, as they would when they have waited too long."""
+    waiting = text(
+        "SELECT processlist_id FROM performance_schema.threads JOIN performance_schema.data_locks USING (thread_id)"
+        " WHERE object_schema = DATABASE() AND object_name = :table AND lock_status = 'WAITING'"
+    )
+    async with rows.connect() as connection:
+        for waiter in (await connection.scalars(waiting, {"table": table})).all():
+            await connection.execute(text(f"KILL QUERY {waiter}"))
+
+
 class Mailbox:
     """Mails that arrived at the mail sink."""
 

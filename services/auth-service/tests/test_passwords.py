@@ -19,6 +19,7 @@ from support.auth_app import (
     Register,
     RegisteredUser,
     client_of,
+    fail_lock_waits,
     lock_waits,
     log_in,
     running_app,
@@ -237,6 +238,7 @@ async def test_reset_that_took_long_does_not_end_the_claim_of_another(
         async with rows.begin() as other:
             claim = text("UPDATE one_time_tokens SET claimed_until = :at WHERE user_id = :id")
             await other.execute(claim, of_user | {"at": clock().replace(tzinfo=None) + timedelta(seconds=30)})
+        await fail_lock_waits(rows, "users")
         assert problem(await slow) == (503, "service-unavailable")
     assert problem(await reset(client, token)) == (422, "invalid-reset-token")
 

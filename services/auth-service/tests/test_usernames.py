@@ -1,7 +1,6 @@
 """A username that was given up is held for its former owner."""
 
 import asyncio
-from typing import Any
 
 import httpx
 import pytest
@@ -11,7 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.main import prepare
 from auth_service.settings import Settings
-from support.auth_app import AdjustableClock, NewForm, Register, RegisteredUser, client_of, confirmed, running_app
+from support.auth_app import (
+    AdjustableClock,
+    NewForm,
+    Register,
+    RegisteredUser,
+    client_of,
+    confirmed,
+    lock_waits,
+    running_app,
+)
 from support.polling import eventually
 from support.responses import bearer, problem
 
@@ -139,16 +147,11 @@ async def test_concurrent_rename_does_not_get_a_username_that_is_being_given_up(
     owner, stranger = await register(), await register()
     former = owner["form"]["username"]
 
-    async def waiting() -> Any:
-        async with rows.connect() as connection:
-            query = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
-            return await connection.scalar(text(query))
-
     async with rows.begin() as giving_up:
         values = {"id": owner["user"]["id"], "former": former, "new": f"{former}_new"}
         await giving_up.execute(text("UPDATE users SET username = :new WHERE id = :id"), values)
         row = text("INSERT INTO held_usernames VALUES (:former, :id, NOW(6) + INTERVAL 1 DAY)")
         await giving_up.execute(row, values)
         renaming = asyncio.create_task(rename(client, stranger, former))
-        await eventually(waiting)
+        await eventually(lambda: lock_waits(rows, "users"))
     assert problem(await renaming) == TAKEN
