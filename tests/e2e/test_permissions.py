@@ -91,6 +91,7 @@ sync       POST    /v1/reconcile                         401 403 422 403 422 401
 sync       GET     /v1/reconcile/{reconciliation_id}     401 403 404 404 404 401 401
 sync       POST    /v1/routes/{name}/pause               401 403 404 403 404 401 401
 sync       POST    /v1/routes/{name}/resume              401 403 404 403 404 401 401
+sync       POST    /v1/routes/reload                     401 403 200 403 200 401 401
 
 registrar  GET     /v1/connectors                        200 200 200 200 200 200 200
 

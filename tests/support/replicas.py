@@ -53,6 +53,10 @@ class Replica:
             self._process.send_signal(how)
             await asyncio.wait_for(self._process.wait(), 120)
 
+    def hang_up(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
     def pause(self) -> None:
         """As a machine that hangs: it is there, and does nothing."""
         assert self._process is not None

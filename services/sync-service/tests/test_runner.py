@@ -109,7 +109,10 @@ async def test_rows_leave_and_enter_the_copy_and_a_failed_expression_is_a_dead_l
     assert letter.reason == ("where: text.startsWith('ok') && version / (size(text) - 4) >= 0: a division by zero")
     corrected = selecting(harness.routes[1], "text.startsWith('ok')")
     letters = DeadLetterService(
-        DeadLetterReader(harness.kafka), runner.dead_letters, [corrected], lambda _: runner.processors[topic].sink
+        DeadLetterReader(harness.kafka),
+        runner.dead_letters,
+        lambda: [corrected],
+        lambda _: runner.processors[topic].sink,
     )
     result = await letters.resolve("retry", letter.id, by="a test")
     assert result.outcome == "skipped"

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import resource
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -45,11 +46,13 @@ def serve(
     settings: ServiceSettings,
     before_start: Callable[[], Awaitable[None]] | None = None,
     before_shutdown: Callable[[], object] | None = None,
+    on_hangup: Callable[[], object] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight get `SHUTDOWN_SECONDS` to finish.
 
     `/healthz` answers from the beginning. `before_start` prepares what the application needs. `before_shutdown` ends
-    responses that would not end by themselves (event streams). Raises the errors of `before_start`.
+    responses that would not end by themselves (event streams). `on_hangup` is called for each SIGHUP, which otherwise
+    ends the process. Raises the errors of `before_start`.
     """
     configure_logging(service, settings.log_level)
     raise_limit_of_open_files()
@@ -82,7 +85,7 @@ def serve(
             server_header=False,
             proxy_headers=False,
         )
-    server = _Server(config, before_start, before_shutdown, metrics)
+    server = _Server(config, before_start, before_shutdown, on_hangup, metrics)
     with suppress(KeyboardInterrupt):
         server.run()
     if not server.started:
@@ -113,6 +116,7 @@ class _Server(uvicorn.Server):
         config: uvicorn.Config,
         before_start: Callable[[], Awaitable[None]] | None,
         before_shutdown: Callable[[], object] | None,
+        on_hangup: Callable[[], object] | None,
         metrics: uvicorn.Config | None,
     ) -> None:
         super().__init__(config)
@@ -121,6 +125,7 @@ class _Server(uvicorn.Server):
         self._before_start = before_start
         self._preparation: asyncio.Future[None] | None = None
         self._before_shutdown = before_shutdown
+        self._on_hangup = on_hangup
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
@@ -128,6 +133,8 @@ class _Server(uvicorn.Server):
             self._preparation.get_loop().call_soon_threadsafe(self._preparation.cancel)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._on_hangup is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._on_hangup)
         listening = sockets or [self.config.bind_socket()]
         # Both servers accept connections of the same sockets, so that none is refused in between.
         async with AsyncExitStack() as answering:

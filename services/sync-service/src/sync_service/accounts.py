@@ -1,5 +1,6 @@
 """Accounts from this service's own copy in MongoDB: their tokens can be revoked before they expire."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -34,13 +35,25 @@ class CopiedAccount:
 
 
 class CopiedAccounts:
-    def __init__(self, database: "AsyncIOMotorDatabase[dict[str, Any]]", users_database: str | None) -> None:
-        """`users_database` has the copy, perhaps after a move from `database`; None for `database` itself.
+    def __init__(
+        self, database: "AsyncIOMotorDatabase[dict[str, Any]]", users_database: Callable[[], str | None]
+    ) -> None:
+        """`users_database` returns the name of the database that has the copy at present, perhaps after a move from
+        `database`; None for `database` itself.
 
         `database` must return aware datetimes.
         """
-        new = database if users_database is None else database.client[users_database]
-        self._users = MovedCopy(database[COLLECTION], new[COLLECTION])
+        self._database = database
+        self._users_database = users_database
+        self._copies: dict[str | None, MovedCopy] = {}
+
+    @property
+    def _users(self) -> MovedCopy:
+        name = self._users_database()
+        if name not in self._copies:
+            new = self._database if name is None else self._database.client[name]
+            self._copies[name] = MovedCopy(self._database[COLLECTION], new[COLLECTION])
+        return self._copies[name]
 
     async def get_by_id(self, user_id: str) -> CopiedAccount | None:
         """None if the account is not in the copy yet. Raises the driver's errors."""

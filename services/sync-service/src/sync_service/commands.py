@@ -17,7 +17,7 @@ from sync_service.change_feed.inspect import InspectOptions, inspect, parse_begi
 from sync_service.dead_letters.cli import list_dead_letters, resolve_dead_letters, show_dead_letter
 from sync_service.dead_letters.models import DeadLetterId
 from sync_service.debezium.envelope import OperationName
-from sync_service.main import create_app, end_streams
+from sync_service.main import create_app, end_streams, request_reload
 from sync_service.reconciliation import cli as reconciliation
 from sync_service.routes.cli import add_routes_parser, run_routes
 from sync_service.routes.loader import InvalidRoutes, load_routes
@@ -56,7 +56,13 @@ def run() -> None:
     routes = load_routes(settings.sync_routes_file, settings.sync_hash_secret)
     require_separate_schema(settings.mysql_url.get_secret_value(), routes)
     app = create_app(settings, routes)
-    serve(app, service="sync-service", settings=settings, before_shutdown=lambda: end_streams(app))
+    serve(
+        app,
+        service="sync-service",
+        settings=settings,
+        before_shutdown=lambda: end_streams(app),
+        on_hangup=lambda: request_reload(app),
+    )
 
 
 def _leave_the_output_to_the_command() -> None:
@@ -105,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "run",
         help="consume and apply; configured by environment variables",
-        epilog="Exit code 70: a failure that a restart may solve.",
+        epilog="SIGHUP: read the routes file again. Exit code 70: a failure that a restart may solve.",
     )
     _add_inspect(commands.add_parser("inspect", help="print change events as they arrive; changes nothing"))
     _add_dead_letters(commands.add_parser("dead-letters", help="events that could not be applied"))

@@ -36,10 +36,12 @@ from sync_service.monitoring.status.lag import CachedLag
 from sync_service.proof.prover import Prover
 from sync_service.reconciliation.endpoints import router as reconciliation_router
 from sync_service.reconciliation.jobs import Jobs
+from sync_service.routes.changes import RouteChanges
 from sync_service.routes.config import Route
 from sync_service.routes.endpoints import router as routes_router
 from sync_service.routes.pause import RoutePauser
 from sync_service.routes.personal import PersonalFields
+from sync_service.routes.reload import RoutesReloader
 from sync_service.routes.resume import RouteResumer
 from sync_service.runner import SyncRunner
 from sync_service.settings import Settings
@@ -65,25 +67,27 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
         app.state.dead_letters = _dead_letter_service(kafka, runner)
         app.state.feed = feed = Feed(
             kafka,
-            {route.topic: route.name for route in routes},
+            _names(routes),
             feed_metrics,
             FeedLimits.of(settings),
-            personal={route.topic: PersonalFields(route) for route in routes},
+            personal=_personal_fields(routes),
         )
+        app.state.reloader = reloader = RoutesReloader(settings, _ReplaceRoutes(runner, feed))
         app.state.reconciliations = reconciliations = Jobs(settings)
         async with AsyncExitStack() as cleanup:
             await cleanup.enter_async_context(
                 supervisor.task("sync", runner.run, on_failure=OnFailure.EXIT, request_stop=runner.stop)
             )
-            app.state.lag = lag = CachedLag(runner.member.lag)
+            app.state.lag = lag = CachedLag(lambda: runner.member.lag)
             cleanup.push_async_callback(lag.close)
             cleanup.push_async_callback(feed.close)
             cleanup.push_async_callback(reconciliations.close)
             if settings.sync_proof_share:
-                prover = Prover(settings, routes, runner.is_applied)
+                prover = Prover(settings, lambda: runner.routes, runner.is_applied)
                 await cleanup.enter_async_context(supervisor.task("proof", prover.run))
-            app.state.authenticator = await cleanup.enter_async_context(_authenticator(settings, routes))
-            await cleanup.enter_async_context(_monitoring(settings, kafka, routes, app))
+            app.state.authenticator = await cleanup.enter_async_context(_authenticator(settings, runner))
+            await cleanup.enter_async_context(_monitoring(settings, kafka, app))
+            await cleanup.enter_async_context(supervisor.task("routes", reloader.run))
             yield
 
     return create_application(
@@ -109,28 +113,51 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
     )
 
 
+class _ReplaceRoutes:
+    """Replaces the routes of the runner and of the feed."""
+
+    def __init__(self, runner: SyncRunner, feed: Feed) -> None:
+        self._runner, self._feed = runner, feed
+
+    async def __call__(self, routes: Sequence[Route]) -> RouteChanges:
+        """Raises `Unavailable`."""
+        changes = await self._runner.replace_routes(routes)
+        if changes:
+            self._feed.change_routes(_names(routes), _personal_fields(routes))
+        return changes
+
+
+def _names(routes: Sequence[Route]) -> Mapping[str, str]:
+    """Of the routes by topic."""
+    return {route.topic: route.name for route in routes}
+
+
+def _personal_fields(routes: Sequence[Route]) -> Mapping[str, PersonalFields]:
+    """By topic."""
+    return {route.topic: PersonalFields(route) for route in routes}
+
+
 def _dead_letter_service(kafka: KafkaClients, runner: SyncRunner) -> DeadLetterService:
     return DeadLetterService(
         DeadLetterReader(kafka),
         runner.dead_letters,
-        [processor.route for processor in runner.processors.values()],
+        lambda: runner.routes,
         lambda route: runner.processors[route.topic].sink,
     )
 
 
 @asynccontextmanager
-async def _monitoring(
-    settings: Settings, kafka: KafkaClients, routes: Sequence[Route], app: FastAPI
-) -> AsyncIterator[None]:
+async def _monitoring(settings: Settings, kafka: KafkaClients, app: FastAPI) -> AsyncIterator[None]:
     """Sets `app.state.pipeline` and `app.state.counts`. They connect on the first request."""
+    runner: SyncRunner = app.state.runner
     stores = observers(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
-    broker = BrokerProbe(kafka, [route.topic for route in routes], settings.sync_group_id)
+    broker = BrokerProbe(kafka, lambda: list(runner.processors), settings.sync_group_id)
     registrar = None if settings.registrar_url is None else str(settings.registrar_url)
     async with AsyncExitStack() as cleanup:
         for store in stores.values():
             cleanup.push_async_callback(store.close)
         http = await cleanup.enter_async_context(internal_client())
-        app.state.counts = counts = Counts(routes, stores)
+        app.state.counts = counts = Counts(lambda: runner.routes, stores)
         cleanup.push_async_callback(counts.close)
         app.state.pipeline = pipeline = Pipeline(
             ConnectorProbe(registrar, http), broker, stores, app.state.dead_letters.open_by_topic
@@ -140,7 +167,7 @@ async def _monitoring(
 
 
 @asynccontextmanager
-async def _authenticator(settings: Settings, routes: Sequence[Route]) -> AsyncIterator[Authenticator]:
+async def _authenticator(settings: Settings, runner: SyncRunner) -> AsyncIterator[Authenticator]:
     """Keys are fetched for the first token: applying events needs none."""
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
         settings.mongodb_url.get_secret_value(),
@@ -155,13 +182,21 @@ async def _authenticator(settings: Settings, routes: Sequence[Route]) -> AsyncIt
         async with internal_client(timeout=KEY_SET_SECONDS) as http:
             keys = RemoteKeySet(str(settings.auth_jwks_url), http)
             verifier = TokenVerifier(keys, issuer=settings.auth_issuer, audience=settings.auth_audience)
-            accounts = CopiedAccounts(client.get_default_database(), database_of_collection(routes, COLLECTION))
+            accounts = CopiedAccounts(
+                client.get_default_database(), lambda: database_of_collection(runner.routes, COLLECTION)
+            )
             yield Authenticator(verifier, accounts)
 
 
 def end_streams(app: FastAPI) -> None:
     """End the endless responses, which would delay the shutdown."""
     app.state.feed.end()
+
+
+def request_reload(app: FastAPI) -> None:
+    """Read the routes file without waiting until it is due. During the start there is nothing to do."""
+    if (reloader := getattr(app.state, "reloader", None)) is not None:
+        reloader.request()
 
 
 def _readiness(app: FastAPI) -> Mapping[str, ReadinessCheck]:
@@ -182,4 +217,8 @@ def _readiness(app: FastAPI) -> Mapping[str, ReadinessCheck]:
             {topic: processor.route.name for topic, processor in runner.processors.items()}
         )
 
-    return {"consumer": consumer, "connectors": connectors, "dead_letters": dead_letters}
+    async def routes() -> str | None:
+        reloader: RoutesReloader = app.state.reloader
+        return reloader.problem and f"the changed routes are not in force: {reloader.problem}"
+
+    return {"consumer": consumer, "connectors": connectors, "dead_letters": dead_letters, "routes": routes}

@@ -1,10 +1,12 @@
 """All metrics of sync-service; service_kit adds those of HTTP."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
 
 from sync_service.debezium.envelope import Operation
 
@@ -140,7 +142,10 @@ class SyncMetrics:
         self._proven_share.labels(route).set(share)
         self._oldest_proof.labels(route).set(math.nan if age_seconds is None else age_seconds)
 
-    def begin(self, routes: Sequence[str], problem: Callable[[], str | None]) -> None:
+    def observe_health(self, problem: Callable[[], str | None]) -> None:
+        self._healthy.set_function(lambda: problem() is None)
+
+    def begin(self, routes: Iterable[str]) -> None:
         """Create the series of these routes before the first event.
 
         Counters of dead letters start at 0. For Prometheus a counter that appears with 1 has not increased, and no
@@ -154,7 +159,14 @@ class SyncMetrics:
             self.paused.labels(route)
             for operation in (*get_args(Operation), NO_OPERATION):
                 self.events.labels(route, operation, "dead-lettered")
-        self._healthy.set_function(lambda: problem() is None)
+
+    def end(self, route: str) -> None:
+        """Delete the series of a route that was removed."""
+        for metric in vars(self).values():
+            if isinstance(metric, MetricWrapperBase):
+                # Those without this label.
+                with suppress(ValueError):
+                    metric.remove_by_labels({"route": route})
 
 
 class FeedMetrics:

@@ -39,6 +39,7 @@ from sync_service.kafka.stops import Stop, Stops
 from sync_service.metrics import SyncMetrics
 from sync_service.monitoring.watchdog import Watchdog
 from sync_service.proof.store import Proof, ProofStore
+from sync_service.routes.changes import RouteChanges, is_same
 from sync_service.routes.config import Route
 from sync_service.routes.exclusion import ExcludedFields
 from sync_service.settings import Settings
@@ -65,8 +66,32 @@ HOLD_SECONDS = 0.1
 ERASURE_SECONDS = 30.0
 
 
+class _Replacement:
+    """Routes, with their processors by topic, that wait until the member has left the group."""
+
+    def __init__(self, routes: Sequence[Route], processors: Mapping[str, RouteProcessor]) -> None:
+        self.routes = routes
+        self.processors = processors
+        self._taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def wait(self) -> None:
+        """Until the routes are in force. Raises the error of `fail`."""
+        await asyncio.shield(self._taken)
+
+    def finish(self) -> None:
+        self._taken.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        self._taken.set_exception(error)
+        # Retrieved here in case the caller is gone.
+        self._taken.exception()
+
+
 class SyncRunner:
-    """Runs until `stop`. `problem` is None while all assigned events are applied."""
+    """Runs until `stop`. `problem` is None while all assigned events are applied.
+
+    `routes` are those in force, `processors` theirs by topic. Both are replaced, never changed (`replace_routes`).
+    """
 
     def __init__(
         self, settings: Settings, routes: Sequence[Route], metrics: SyncMetrics, supervisor: Supervisor
@@ -78,15 +103,19 @@ class SyncRunner:
         self._kafka = kafka = KafkaClients.of(settings)
         self.dead_letters = DeadLetterWriter(kafka)
         self._dead_letter_reader = DeadLetterReader(kafka)
+        self.routes: Sequence[Route] = tuple(routes)
         self.processors: Mapping[str, RouteProcessor] = {route.topic: self._processor(route) for route in routes}
         self.gaps = Gaps(self._stores.engine)
-        self.source_watch = self._stores.source_watch(routes, kafka, self.gaps)
         self.stops = Stops(self._stores.engine)
         self._registration = Registration(self._stores.engine)
         # As of the latest refresh, by the name of the route.
         self.proofs: Mapping[str, Proof] = {}
         self._proof_store = ProofStore(self._stores.engine)
-        self.member = ConsumerGroupMember(settings, kafka, self.processors, metrics, gaps=self.gaps, stops=self.stops)
+        self.member = self._new_member()
+        self._stopping = False
+        self._replacement: _Replacement | None = None
+        # Topics of routes that a replacement has added or changed, and that are not prepared since.
+        self._changed_topics: set[str] = set()
         self._watchdog = Watchdog()
         self._hanging_since: float | None = None
         self._preparing_copy = asyncio.Lock()
@@ -96,7 +125,13 @@ class SyncRunner:
             on_failure=self._note_not_prepared,
         )
         self._not_prepared: str | None = "not prepared yet"
-        metrics.begin([route.name for route in routes], lambda: self.problem)
+        metrics.begin(route.name for route in routes)
+        metrics.observe_health(lambda: self.problem)
+
+    def _new_member(self) -> ConsumerGroupMember:
+        return ConsumerGroupMember(
+            self._settings, self._kafka, self.processors, self.metrics, gaps=self.gaps, stops=self.stops
+        )
 
     def _processor(self, route: Route) -> RouteProcessor:
         limits = DeadLetterLimits(
@@ -116,8 +151,8 @@ class SyncRunner:
     async def _record_doubt(self, record: Record, topic_id: str, cause: Cause, reason: str) -> None:
         """Raises `Unavailable`."""
         gap = Gap(record.topic, topic_id, record.partition, record.offset, record.offset + 1, reason, cause)
-        await self.gaps.record([gap])
         name = self.processors[record.topic].route.name
+        await self.gaps.record([gap])
         log.warning("the copy is in doubt", route=name, reason=str(gap), notable=True)
 
     @property
@@ -126,8 +161,9 @@ class SyncRunner:
         return self._stores.engine
 
     def is_applied(self, topic: str) -> bool:
-        """Is the copy of the route prepared, and its events are applied?"""
-        return not self.stops.is_stopped(topic) and self.processors[topic].statistics.not_prepared is None
+        """Is there a route whose copy is prepared, and whose events are applied?"""
+        processor = self.processors.get(topic)
+        return processor is not None and not self.stops.is_stopped(topic) and processor.statistics.not_prepared is None
 
     @property
     def problem(self) -> str | None:
@@ -136,7 +172,8 @@ class SyncRunner:
         return (
             self._not_prepared
             or self._all_stopped
-            or self.member.problem
+            # While it leaves the group and joins it again with other routes, the service is ready.
+            or (self.member.problem if self._replacement is None else None)
             or "; ".join(self._blocked())
             or self.member.topics.problem
             or (f"Kafka: {self.member.group_problem}" if self.member.group_problem else None)
@@ -192,8 +229,12 @@ class SyncRunner:
         return [
             f"{processor.route.name}: {processor.statistics.blocked_by}"
             for topic, processor in self.processors.items()
-            if processor.statistics.blocked_by and not self.stops.is_stopped(topic)
+            if processor.statistics.blocked_by and not self.stops.is_stopped(topic) and not self._is_new(processor)
         ]
+
+    def _is_new(self, processor: RouteProcessor) -> bool:
+        """Is its copy being prepared for the first time after a replacement?"""
+        return processor.route.topic in self._changed_topics and processor.statistics.blocked_by == NOT_PREPARED
 
     async def run(self) -> None:
         """Returns after `stop`. Any other end must end the process, so that a dead sync does not look alive."""
@@ -201,7 +242,6 @@ class SyncRunner:
             cleanup.push_async_callback(self._stores.close)
             cleanup.push_async_callback(self._registration.close)
             cleanup.push_async_callback(self.dead_letters.close)
-            cleanup.push_async_callback(self.source_watch.close)
             try:
                 await self._preparing.run(self._prepare)
                 self._not_prepared = None
@@ -210,19 +250,75 @@ class SyncRunner:
                     self._supervisor.task("watchdog", self._watch, on_failure=OnFailure.EXIT),
                     self._supervisor.task("purge", self._purge),
                     self._supervisor.task("gaps", self._refresh_gaps),
-                    self._supervisor.task("sources", self._watch_sources),
                     self._supervisor.task("stops", self._refresh_stops),
                     self._supervisor.task("views", make_views, may_finish=True),
-                    self._supervisor.task("moves", self._finish_moves, may_finish=True),
-                    self._supervisor.task("erasure", self._erase, may_finish=True),
                 ):
-                    await self.member.run()
+                    await self._run_member()
+                    while self._replacement is not None and not self._stopping:
+                        await self._take_over(self._replacement)
+                        await self._run_member()
             except Cancelled:
                 pass
+            finally:
+                if self._replacement is not None:
+                    self._replacement.fail(Unavailable("sync-service: it ends"))
+
+    async def _run_member(self) -> None:
+        """Until it is stopped, with the tasks that belong to its set of routes."""
+        async with (
+            self._supervisor.task("sources", self._watch_sources),
+            self._supervisor.task("moves", self._finish_moves, may_finish=True),
+            self._supervisor.task("erasure", self._erase, may_finish=True),
+        ):
+            await self.member.run()
 
     def stop(self) -> None:
+        self._stopping = True
         self._preparing.cancel()
         self.member.stop()
+
+    async def replace_routes(self, routes: Sequence[Route]) -> RouteChanges:
+        """Apply these routes from now on, and return what has changed.
+
+        The member leaves the group as at a shutdown, and joins it again. Routes that stay the same keep their copies,
+        offsets and statistics. Raises `Unavailable` before the copies were prepared once, and while the process ends.
+        """
+        changes = RouteChanges.between(self.routes, routes)
+        if not changes:
+            return changes
+        if self._not_prepared or self._stopping:
+            raise Unavailable(self._not_prepared or "sync-service: it ends")
+        former = self.processors
+        processors = {
+            route.topic: former[route.topic]
+            if route.topic in former and is_same(former[route.topic].route, route)
+            else self._processor(route)
+            for route in routes
+        }
+        self._replacement = replacement = _Replacement(tuple(routes), processors)
+        self.member.stop()
+        await replacement.wait()
+        return changes
+
+    async def _take_over(self, replacement: _Replacement) -> None:
+        former = self.processors
+        self.routes, self.processors = replacement.routes, replacement.processors
+        names = {route.name for route in self.routes}
+        for removed in [each.route.name for each in former.values() if each.route.name not in names]:
+            self.metrics.end(removed)
+        self.metrics.begin(names)
+        self._changed_topics = {
+            topic
+            for topic, each in self.processors.items()
+            if topic in self._changed_topics or former.get(topic) is not each
+        }
+        self.member = self._new_member()
+        # Problems of the broker are reported from now on. Until the first answer there is none.
+        self.member.problem = None
+        self._replacement = None
+        self.stops.wake()
+        replacement.finish()
+        await self._stores.keep(names)
 
     async def _prepare(self) -> None:
         """What all routes need, and then each route: the ones whose store does not answer are prepared later."""
@@ -233,23 +329,24 @@ class SyncRunner:
         self._report_stops()
 
     async def _prepare_again(self, topic: str) -> None:
-        """After a restart a stopped route is tried again, unless only an operator can decide that.
+        """After a restart or a change a stopped route is tried again, unless only an operator can decide that.
 
         A paused route is prepared when it is resumed: an operator may be working on its copy.
         """
+        name = self.processors[topic].route.name
         if self.stops.pause_of(topic) is None and await self._prepare_route(topic):
             for stop in await self.stops.try_again(topic):
-                name = self.processors[topic].route.name
                 log.info("route is tried again after a restart", route=name, stopped_by=str(stop), notable=True)
 
     async def _prepare_route(self, topic: str) -> bool:
         """Is the copy prepared? If it can't be, the route stops."""
-        processor = self.processors[topic]
+        if (processor := self.processors.get(topic)) is None:
+            return False
         try:
             # In the order of the routes: of two that need one name, the second stops.
             async with self._preparing_copy:
                 if not await processor.sink.exists() or await processor.sink.was_replaced():
-                    await self._doubt_empty_copy(topic)
+                    await self._doubt_empty_copy(processor.route)
                 await self._change_schemas(processor.route)
             await processor.prepare()
         except Exception as error:
@@ -263,15 +360,14 @@ class SyncRunner:
             return False
         return True
 
-    async def _doubt_empty_copy(self, topic: str) -> None:
+    async def _doubt_empty_copy(self, route: Route) -> None:
         """Before the copy is prepared: it lacks the events that the group has applied to a former one.
 
         Raises `KafkaError`, `Unavailable`.
         """
-        if lost := await applied_events(self._kafka, topic, self._settings.sync_group_id):
+        if lost := await applied_events(self._kafka, route.topic, self._settings.sync_group_id):
             await self.gaps.record(lost)
-            name = self.processors[topic].route.name
-            log.warning("the copy is in doubt", route=name, reason=str(lost[0]), way_on=REMEDY, notable=True)
+            log.warning("the copy is in doubt", route=route.name, reason=str(lost[0]), way_on=REMEDY, notable=True)
 
     async def _change_schemas(self, route: Route) -> None:
         for statement in await change_schemas(self._settings.mysql_url.get_secret_value(), [route], apply=True):
@@ -352,12 +448,16 @@ class SyncRunner:
             await self._replace_lost_copies()
 
     async def _watch_sources(self) -> None:
-        while True:
-            try:
-                await self._stores.run_alone("watch sources", self.source_watch.check)
-            except Unavailable as error:
-                log.debug("the sources can't be watched", reason=str(error))
-            await asyncio.sleep(SOURCES_SECONDS)
+        watch = self._stores.source_watch(self.routes, self._kafka, self.gaps)
+        try:
+            while True:
+                try:
+                    await self._stores.run_alone("watch sources", watch.check)
+                except Unavailable as error:
+                    log.debug("the sources can't be watched", reason=str(error))
+                await asyncio.sleep(SOURCES_SECONDS)
+        finally:
+            await watch.close()
 
     async def _replace_lost_copies(self) -> None:
         for topic, processor in self.processors.items():
@@ -390,6 +490,7 @@ class SyncRunner:
             except (Unavailable, KafkaError) as error:
                 log.debug("the stopped routes can't be read", reason=str(error))
             self._report_stops()
+            await self._prepare_changed()
             for topic, processor in self.processors.items():
                 if self.stops.is_stopped(topic):
                     processor.statistics.not_prepared = processor.statistics.not_prepared or NOT_PREPARED
@@ -403,6 +504,16 @@ class SyncRunner:
         held = [pause for pause in self.stops.pauses if self.member.holds(pause.topic)]
         await self._registration.confirm(held)
         return len(held) == len(self.stops.pauses)
+
+    async def _prepare_changed(self) -> None:
+        """Prepare the copies of routes that a replacement has added or changed, each once."""
+        for topic in sorted(self._changed_topics & self.processors.keys()):
+            try:
+                await self._prepare_again(topic)
+            except Unavailable as error:
+                log.debug("a changed route can't be prepared yet", reason=str(error))
+            else:
+                self._changed_topics.discard(topic)
 
     def _report_stops(self) -> None:
         for topic, processor in self.processors.items():
@@ -430,9 +541,8 @@ class SyncRunner:
             self.metrics.stalled_seconds.labels(name).set(max((0.0, *standing.values())))
 
     async def _finish_moves(self) -> None:
-        routes = [processor.route for processor in self.processors.values()]
         is_upgraded = partial(has_only_marked_members, self._kafka, self._settings.sync_group_id)
-        await self._stores.finish_moves(routes, is_upgraded, self._settings.sync_move_quiet_seconds)
+        await self._stores.finish_moves(self.routes, is_upgraded, self._settings.sync_move_quiet_seconds)
 
     async def _erase(self) -> None:
         """Delete records that carry excluded fields, of the events and of the dead letters."""

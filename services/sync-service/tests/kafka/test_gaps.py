@@ -404,7 +404,7 @@ async def test_doubt_is_shown_and_ends_with_a_comparison(sync: SyncProcess, copi
         ready = (await replica.client.get("/readyz")).json()
         assert (ready["status"], ready["checks"]) == (
             "ready",
-            dict.fromkeys(["consumer", "connectors", "dead_letters"], "ok"),
+            dict.fromkeys(["consumer", "connectors", "dead_letters", "routes"], "ok"),
         )
         (remark,) = ready["remarks"]
         doubt = f"{sync.tweets} is in doubt: {place.topic}-0: events from offset 0 to 0 are not in the copy"

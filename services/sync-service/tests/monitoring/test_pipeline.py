@@ -70,7 +70,10 @@ async def test_part_without_an_answer_is_null_with_the_reason(issuer: Issuer) ->
     stores = observers("mysql://nobody@127.0.0.1:1/tweets", f"mongodb://{NOWHERE}/tweets")
     async with httpx.AsyncClient(trust_env=False) as http:
         pipeline = Pipeline(
-            ConnectorProbe(f"http://{NOWHERE}", http), BrokerProbe(KafkaClients(NOWHERE), ["t"], "g"), stores, letters
+            ConnectorProbe(f"http://{NOWHERE}", http),
+            BrokerProbe(KafkaClients(NOWHERE), lambda: ["t"], "g"),
+            stores,
+            letters,
         )
         for _ in range(2):
             seen = await pipeline.snapshot()
@@ -111,7 +114,10 @@ async def test_connector_that_fails_and_setting_that_endangers_the_order_are_nam
     registrar.get("/v1/connectors")(lambda: [connector.model_dump(), failed])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(registrar), base_url="http://registrar") as http:
         pipeline = Pipeline(
-            ConnectorProbe("http://registrar", http), BrokerProbe(KafkaClients(NOWHERE), ["t"], "g"), {}, letters
+            ConnectorProbe("http://registrar", http),
+            BrokerProbe(KafkaClients(NOWHERE), lambda: ["t"], "g"),
+            {},
+            letters,
         )
         assert await pipeline.connector_problems() == (
             "mysql-users: MySQL: gtid_mode is OFF; mongodb-tweets: its task has failed"
@@ -121,14 +127,17 @@ async def test_connector_that_fails_and_setting_that_endangers_the_order_are_nam
         await pipeline.close()
     async with httpx.AsyncClient(trust_env=False) as http:
         unknown = Pipeline(
-            ConnectorProbe(f"http://{NOWHERE}", http), BrokerProbe(KafkaClients(NOWHERE), ["t"], "g"), {}, letters
+            ConnectorProbe(f"http://{NOWHERE}", http),
+            BrokerProbe(KafkaClients(NOWHERE), lambda: ["t"], "g"),
+            {},
+            letters,
         )
         assert await unknown.connector_problems() is None
         await unknown.close()
 
 
 async def test_missing_topic_is_reported_and_not_created(kafka_bootstrap_servers: str) -> None:
-    broker = BrokerProbe(KafkaClients(kafka_bootstrap_servers), ["test.of-nobody"], "nobody")
+    broker = BrokerProbe(KafkaClients(kafka_bootstrap_servers), lambda: ["test.of-nobody"], "nobody")
     for _ in range(2):
         state = await broker.probe()
         assert [(topic.name, list(topic.partitions)) for topic in state.topics] == [("test.of-nobody", [])]

@@ -49,7 +49,7 @@ async def test_callers_share_one_request_for_the_ends_of_the_partitions(
 
     monkeypatch.setattr(LagReader, "ends", counted)
     monkeypatch.setattr(lag_module, "ENDS_SECONDS", 3600)
-    lag = CachedLag(runner.member.lag)
+    lag = CachedLag(lambda: runner.member.lag)
     # Each partition that is placed meanwhile is asked for.
     await becomes(lag.by_topic, {harness.users_topic: 0, harness.tweets_topic: 0})
     requests = 0

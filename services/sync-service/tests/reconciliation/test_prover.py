@@ -267,7 +267,8 @@ async def test_unexpected_error_of_one_route_does_not_keep_another_from_being_pr
 
     monkeypatch.setattr(RouteProver, "step", fail_for_one)
     odd = comparison.route.model_copy(update={"name": "odd"})
-    running = asyncio.create_task(Prover(comparison.settings, [odd, comparison.route], lambda _topic: True).run())
+    routes = [odd, comparison.route]
+    running = asyncio.create_task(Prover(comparison.settings, lambda: routes, lambda _topic: True).run())
 
     async def both() -> bool:
         proofs = await store.proofs()
@@ -287,8 +288,9 @@ async def test_one_process_of_two_proves_and_another_one_follows_it(
     await comparison.both(NUMBERED)
     settings = comparison.settings.model_copy(update={"sync_proof_share": 0.5})
     stopped: set[str] = set()
+    routes = [comparison.route]
     running = [
-        asyncio.create_task(Prover(settings, [comparison.route], lambda topic: topic not in stopped).run())
+        asyncio.create_task(Prover(settings, lambda: routes, lambda topic: topic not in stopped).run())
         for _ in range(2)
     ]
 

@@ -12,11 +12,13 @@ from aiokafka import AIOKafkaProducer
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service_kit.seeded_file import record_of
 from support.change_events import mongodb_event, mysql_event
 from support.commands import run_command
 from support.topics import create_topics
 from sync_service.routes.check import static_findings
 from sync_service.routes.config import Route
+from sync_service.routes.loader import default_routes_file
 
 run = partial(run_command, "sync-service")
 
@@ -260,3 +262,21 @@ def test_topic_of_the_other_store_is_doubted_by_its_name() -> None:
     # The name of the table says nothing, and neither does a prefix that names both stores, or none.
     for topic in ("cdc.mysql-shop.shop.mongo", "cdc.mysql-to-mongo.shop.c", "shop.public.c"):
         assert findings(c=collection("c", topic)) == []
+
+
+@pytest.mark.integration
+async def test_edited_copy_of_the_built_in_routes_is_compared_with_them(file: Path) -> None:
+    declared = yaml.safe_load(default_routes_file().read_text())
+    del declared["sources"], declared["likes"]
+    declared["tweets"]["tombstones"] = "keep"
+    declared["mine"] = route("mine")
+    assert await check(file, declared, "--offline") == (0, "")
+    record_of(file).write_text("of the built-in file\n")
+    code, notes = await check(file, declared, "--offline")
+    assert (code, notes.splitlines()) == (
+        0,
+        [
+            "note: routes.yaml: the built-in route likes is not in the file",
+            "note: routes.yaml: route tweets differs from the built-in one",
+        ],
+    )

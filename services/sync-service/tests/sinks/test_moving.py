@@ -450,7 +450,7 @@ async def test_revocation_is_read_from_the_right_place(
     issued = datetime.now(UTC)
     claims = Issuer("http://issuer.test").claims(iat=issued.timestamp())
     token = AccessToken.model_validate({**claims, "kid": "1"})
-    accounts = CopiedAccounts(database, moved_to.name)
+    accounts = CopiedAccounts(database, lambda: moved_to.name)
 
     async def accepts(user_id: str) -> bool:
         account = await accounts.get_by_id(user_id)

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Self
 
 import structlog
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from service_kit.background import failure_of
@@ -110,8 +110,7 @@ class Feed(Hub[FeedEvent]):
     ) -> None:
         super().__init__(EventBuffer(limits.buffered, max_bytes=MAX_BUFFER_BYTES), metrics, limits)
         self._kafka = kafka
-        self._routes = routes
-        self._personal = personal
+        self._routes, self._personal = routes, personal
         # A batch must not push events out of the buffer that no subscriber had time to take.
         self._batch_size = max(1, min(_BATCH, limits.buffered // 4))
         self._following: asyncio.Task[None] | None = None
@@ -133,6 +132,10 @@ class Feed(Hub[FeedEvent]):
             raise UnknownRoute
         return topics
 
+    def change_routes(self, routes: Mapping[str, str], personal: Mapping[str, PersonalFields]) -> None:
+        """Read other topics from now on. Streams continue; of an added topic they get the events from now on."""
+        self._routes, self._personal = routes, personal
+
     async def close(self) -> None:
         self.end()
         if (following := self._following) is not None:
@@ -148,15 +151,22 @@ class Feed(Hub[FeedEvent]):
 
     async def _follow(self, started: "asyncio.Future[None]") -> None:
         """Publish change events while there are subscribers and the broker answers."""
-        async with discovering_consumer(self._kafka, self._routes, client_id="sync-service-feed") as discovering:
-            consumer = discovering.consumer
-            await consumer.seek_to_end(*consumer.assignment())
-            started.set_result(None)
-            while self._subscriptions:
-                await discovering.discover()
-                await self._publish_records(consumer)
-            # A subscriber that arrives while the consumer is being closed starts another one.
-            self._forget(started)
+        positions: dict[TopicPartition, int] = {}
+        while self._started is started:
+            routes = self._routes
+            async with discovering_consumer(self._kafka, routes, client_id="sync-service-feed") as discovering:
+                consumer = discovering.consumer
+                await _continue_at(consumer, positions)
+                if not started.done():
+                    started.set_result(None)
+                while self._subscriptions and self._routes is routes:
+                    await discovering.discover()
+                    await self._publish_records(consumer)
+                if self._subscriptions:
+                    positions = {each: await consumer.position(each) for each in consumer.assignment()}
+                else:
+                    # A subscriber that arrives while the consumer is being closed starts another one.
+                    self._forget(started)
 
     def _on_end(self, started: "asyncio.Future[None]", following: asyncio.Task[None]) -> None:
         """End the streams, however the task has ended. The next subscriber starts another one."""
@@ -193,3 +203,12 @@ class Feed(Hub[FeedEvent]):
     def _forget(self, started: "asyncio.Future[None]") -> None:
         if self._started is started:
             self._started = self._following = None
+
+
+async def _continue_at(consumer: AIOKafkaConsumer, positions: Mapping[TopicPartition, int]) -> None:
+    """Continue at these offsets, and at the end of partitions that have none."""
+    assigned = consumer.assignment()
+    if new := assigned - positions.keys():
+        await consumer.seek_to_end(*new)
+    for partition in assigned & positions.keys():
+        consumer.seek(partition, positions[partition])

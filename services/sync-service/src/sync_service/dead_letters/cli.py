@@ -119,11 +119,11 @@ async def _service(settings: DeadLetterSettings) -> AsyncIterator[DeadLetterServ
             require_separate_schema(settings.mysql_url.get_secret_value(), routes)
             stores = Stores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
             try:
-                yield DeadLetterService(reader, letters, routes, stores.sink)
+                yield DeadLetterService(reader, letters, lambda: routes, stores.sink)
             finally:
                 await stores.close()
         else:
-            yield DeadLetterService(reader, letters, routes, _no_sink)
+            yield DeadLetterService(reader, letters, lambda: routes, _no_sink)
     finally:
         await letters.close()
 

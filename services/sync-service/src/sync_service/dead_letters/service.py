@@ -53,25 +53,34 @@ class _RetryFailed(Exception):  # noqa: N818 - what happened
 
 
 class DeadLetterService:
-    """All methods may raise `KafkaError`. `routes` are the current ones. Only a retry needs the `sink` of a route."""
+    """All methods may raise `KafkaError`. Only a retry needs the `sink` of a route.
+
+    `routes` returns those in force, which may be replaced by others.
+    """
 
     def __init__(
         self,
         reader: DeadLetterReader,
         letters: DeadLetterWriter,
-        routes: Iterable[Route],
+        routes: Callable[[], Iterable[Route]],
         sink: Callable[[Route], Sink],
     ) -> None:
         self._reader = reader
         self._letters = letters
-        self._routes = {route.topic: route for route in routes}
+        self._routes_in_force = routes
         self._sink = sink
         self._index = DeadLetterIndex("")
         self._catching_up = asyncio.Lock()
 
+    @property
+    def _routes(self) -> Mapping[str, Route]:
+        """By topic."""
+        return {route.topic: route for route in self._routes_in_force()}
+
     def route_of(self, topic: str) -> str | None:
         """The name of the route that reads a topic."""
-        return self._routes[topic].name if topic in self._routes else None
+        route = self._routes.get(topic)
+        return None if route is None else route.name
 
     def personal_fields_of(self, topic: str) -> PersonalFields:
         """The personal fields of the events of a topic."""
@@ -148,9 +157,10 @@ class DeadLetterService:
 
     async def _apply(self, letter: DeadLetter) -> Literal["applied", "skipped"]:
         origin = letter.origin
-        if origin.topic not in self._routes:
+        if (route := self._routes.get(origin.topic)) is None:
             raise _RetryFailed(f"no route reads the topic {origin.topic}")
-        route = self._routes[origin.topic]
+        # That of this route, even if another one reads the topic meanwhile.
+        sink = self._sink(route)
         key, value = await self._event(letter)
         try:
             change = decode_change(
@@ -164,7 +174,6 @@ class DeadLetterService:
             raise _RetryFailed(str(error) or type(error).__name__) from error
         if change is None:
             return "skipped"
-        sink = self._sink(route)
         try:
             needs_row = change.values is not None and _is_older_than_tombstones(letter, route)
             if needs_row and await sink.version(change.key) is None:

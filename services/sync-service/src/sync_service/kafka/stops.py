@@ -121,8 +121,12 @@ class Stops:
         self._noted[(stop.topic, stop.partition)] = stop
         self._has_news.set()
 
+    def wake(self) -> None:
+        """Let `wait` return."""
+        self._has_news.set()
+
     async def wait(self, seconds: float) -> None:
-        """Return when a stop is noted, after this time at the latest."""
+        """Return when a stop is noted or after `wake`, after this time at the latest."""
         try:
             async with asyncio.timeout(seconds):
                 await self._has_news.wait()

@@ -165,9 +165,14 @@ class RouteProver:
 
 
 class Prover:
-    """Proves the routes that may be compared, in turn. `is_applied` tells by its topic whether a route works."""
+    """Proves the routes that may be compared, in turn. `is_applied` tells by its topic whether a route works.
 
-    def __init__(self, settings: Settings, routes: Sequence[Route], is_applied: Callable[[str], bool]) -> None:
+    `routes` returns those in force: the same object until they are replaced.
+    """
+
+    def __init__(
+        self, settings: Settings, routes: Callable[[], Sequence[Route]], is_applied: Callable[[str], bool]
+    ) -> None:
         self._settings = settings
         self._routes = routes
         self._is_applied = is_applied
@@ -190,12 +195,12 @@ class Prover:
                 await asyncio.sleep(LOCK_SECONDS)
 
     async def _prove_for(self, duration: float, stores: ComparisonStores) -> None:
-        store, ends = ProofStore(stores.engine), time.monotonic() + duration
+        store, ends, routes = ProofStore(stores.engine), time.monotonic() + duration, self._routes()
         async with AsyncExitStack() as cleanup:
             provers: dict[str, RouteProver] = {}
-            due_at = dict.fromkeys((route.name for route in self._routes), 0.0)
-            while time.monotonic() < ends:
-                for route in self._routes:
+            due_at = dict.fromkeys((route.name for route in routes), 0.0)
+            while time.monotonic() < ends and self._routes() is routes:
+                for route in routes:
                     if time.monotonic() < due_at[route.name] or not self._is_applied(route.topic):
                         continue
                     seconds = await self._step(route, provers, store, stores, cleanup)

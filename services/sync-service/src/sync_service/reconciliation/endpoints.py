@@ -1,6 +1,6 @@
 """`/v1/reconcile` over HTTP."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response, status
@@ -35,15 +35,15 @@ async def _jobs(request: Request) -> Jobs:
     return jobs
 
 
-async def _hidden_keys(request: Request, reads_personal: ReadsPersonal) -> Collection[str]:
-    processors = request.app.state.runner.processors.values()
-    personal = {processor.route.name for processor in processors if PersonalFields(processor.route).has_key}
-    return set() if reads_personal else personal
+async def _hides_key(request: Request, reads_personal: ReadsPersonal) -> Callable[[str], bool]:
+    routes = {route.name: route for route in request.app.state.runner.routes}
+    # Those of routes that were removed since may be personal, too.
+    return lambda name: not reads_personal and PersonalFields(routes.get(name)).has_key
 
 
 JobsDep = Annotated[Jobs, Depends(_jobs)]
-# The names of the routes whose keys the caller may not read.
-HiddenKeys = Annotated[Collection[str], Depends(_hidden_keys)]
+# May the caller not read the keys of the route with this name?
+HidesKey = Annotated[Callable[[str], bool], Depends(_hides_key)]
 
 
 @router.post(
@@ -59,19 +59,19 @@ async def start_reconciliation(
     *, _caller: SyncWriter, jobs: JobsDep, request: Request, response: Response, requested: ReconcileRequest
 ) -> Reconciliation:
     """Each process of the service runs one comparison at a time."""
-    known = {processor.route.name for processor in request.app.state.runner.processors.values()}
+    known = {route.name for route in request.app.state.runner.routes}
     if requested.route is not None and requested.route not in known:
         raise UnknownRouteInBody
     job = Job(requested.route, requested.repair, requested.sample, requested.max_repairs)
     jobs.start(job)
     response.headers["Location"] = f"{request.scope['root_path']}{router.prefix}/{job.id}"
-    return _response(job, ())
+    return _response(job, lambda _: True)
 
 
 @router.get("", summary="List the latest comparisons, the newest first", responses=problem_responses(*SCOPE_PROBLEMS))
-async def list_reconciliations(_caller: SyncReader, hidden: HiddenKeys, jobs: JobsDep) -> Reconciliations:
+async def list_reconciliations(_caller: SyncReader, hides_key: HidesKey, jobs: JobsDep) -> Reconciliations:
     """The latest 20 of this process, including a running one."""
-    return Reconciliations(items=[_response(job, hidden) for job in jobs.latest()])
+    return Reconciliations(items=[_response(job, hides_key) for job in jobs.latest()])
 
 
 @router.get(
@@ -80,14 +80,13 @@ async def list_reconciliations(_caller: SyncReader, hidden: HiddenKeys, jobs: Jo
     responses=problem_responses(*SCOPE_PROBLEMS, ReconciliationNotFound, ValidationFailed),
 )
 async def get_reconciliation(
-    _caller: SyncReader, hidden: HiddenKeys, jobs: JobsDep, reconciliation_id: UuidParam
+    _caller: SyncReader, hides_key: HidesKey, jobs: JobsDep, reconciliation_id: UuidParam
 ) -> Reconciliation:
     """One of the latest 20 of this process. Personal keys are `[personal]`, unless the caller may read users."""
-    return _response(jobs.get(reconciliation_id), hidden)
+    return _response(jobs.get(reconciliation_id), hides_key)
 
 
-def _response(job: Job, hidden: Collection[str]) -> Reconciliation:
-    """`hidden` are the routes whose keys the caller may not read."""
+def _response(job: Job, hides_key: Callable[[str], bool]) -> Reconciliation:
     return Reconciliation(
         id=job.id,
         state=job.state,
@@ -98,15 +97,15 @@ def _response(job: Job, hidden: Collection[str]) -> Reconciliation:
         started_at=job.started_at,
         finished_at=job.finished_at,
         progress=[RouteProgress(route=route, done=done, total=total) for route, (done, total) in job.progress.items()],
-        report=None if job.report is None else [_route_report(each, hidden) for each in job.report],
+        report=None if job.report is None else [_route_report(each, hides_key) for each in job.report],
         problem=job.problem,
     )
 
 
-def _route_report(report: Mapping[str, Any], hidden: Collection[str]) -> RouteReport:
+def _route_report(report: Mapping[str, Any], hides_key: Callable[[str], bool]) -> RouteReport:
     """The reason of an example can name other keys."""
     parsed = RouteReport.model_validate(report)
-    if parsed.route not in hidden:
+    if not hides_key(parsed.route):
         return parsed
     examples = [
         each.model_copy(update={"key": [MASK] * len(each.key), "reason": each.reason and MASK})

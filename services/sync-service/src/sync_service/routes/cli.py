@@ -1,4 +1,4 @@
-"""`sync-service routes add | check | list | explain | migrate | pause | resume | drop`."""
+"""`sync-service routes add | check | list | explain | migrate | pause | reload | resume | drop`."""
 
 import argparse
 import asyncio
@@ -19,10 +19,12 @@ from service_kit.kafka_settings import KafkaSettings
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.problems import Problem
+from service_kit.seeded_file import record_of
 from service_kit.settings import EnvironmentSettings
 from sync_service.arguments import partition_offset, positive_number
 from sync_service.kafka.stops import Stops
 from sync_service.routes.add_command import add_add_parser, run_add
+from sync_service.routes.changes import RouteChanges
 from sync_service.routes.check import Finding, refused_events, refused_targets, static_findings
 from sync_service.routes.config import Route
 from sync_service.routes.drop import EditByHand, NotDropped, RouteDropper, RoutesText
@@ -31,6 +33,7 @@ from sync_service.routes.listing import add_arguments as add_list_arguments
 from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.routes.pause import PAUSE_SECONDS, RoutePauser
 from sync_service.routes.protection import HashSecret
+from sync_service.routes.reload_cli import reload_routes
 from sync_service.routes.resume import EventsToPass, RouteResumer
 from sync_service.routes.yaml_lines import read_yaml
 from sync_service.sinks.base import Unavailable, UnfitTable
@@ -123,6 +126,12 @@ def add_routes_parser(commands: "argparse._SubParsersAction[argparse.ArgumentPar
     drop.add_argument("name", metavar="NAME", help="the name of the route")
     drop.add_argument("--keep-copy", action="store_true", help="keep the table or collection, and its view")
     drop.add_argument("--yes", action="store_true", help="do not ask")
+    actions.add_parser(
+        "reload",
+        help="wait until the running service has a changed file in force; exit code 1 if the file is wrong",
+        description="Checks the file, and waits until the service at SYNC_URL (by default the local port PORT) has "
+        "taken it over.",
+    )
     resume = actions.add_parser(
         "resume",
         help="start stopped or paused routes again",
@@ -158,6 +167,8 @@ def run_routes(arguments: argparse.Namespace) -> None:
             _pause(arguments.names, arguments.timeout)
         case "drop":
             _drop(arguments.name, keep_copy=arguments.keep_copy, is_confirmed=arguments.yes)
+        case "reload":
+            reload_routes()
         case "resume":
             _resume(arguments.names, arguments.skip_to, arguments.discard_to)
 
@@ -181,9 +192,22 @@ def _check(*, offline: bool) -> None:
         print(f"{'warning' if finding.is_doubt else 'error'}: {place}: {finding.reason}", file=sys.stderr)
     for server in unasked:
         print(f"warning: not asked: {server}", file=sys.stderr)
+    for note in _differences_from_built_in(file, routes):
+        print(f"note: {file}: {note}", file=sys.stderr)
     if not all(finding.is_doubt for finding in findings):
         sys.exit(1)
     print(f"{file}: {len(routes)} routes, nothing wrong")
+
+
+def _differences_from_built_in(file: Path, routes: Sequence[Route]) -> list[str]:
+    """Of an edited copy of the built-in file, which does not follow later releases any more."""
+    if not record_of(file).exists():
+        return []
+    changes = RouteChanges.between(load_routes(default_routes_file(), needs_secret=False), routes)
+    return [
+        *(f"the built-in route {name} is not in the file" for name in changes.removed),
+        *(f"route {name} differs from the built-in one" for name in changes.changed),
+    ]
 
 
 async def _ask(settings: CheckSettings, routes: Sequence[Route]) -> tuple[list[Finding], list[str]]:

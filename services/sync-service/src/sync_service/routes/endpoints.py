@@ -1,5 +1,6 @@
 """`/v1/routes` over HTTP."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -8,16 +9,25 @@ from service_kit.authorization import SCOPE_PROBLEMS
 from service_kit.problems import ValidationFailed, problem_responses
 from sync_service.dependencies import SyncWriter
 from sync_service.routes.config import Route
+from sync_service.routes.loader import InvalidRoutes
 from sync_service.routes.pause import RoutePauser
-from sync_service.routes.problems import OffsetOutOfRange, PauseNotConfirmed, RouteNotFound, RouteNotStopped
+from sync_service.routes.problems import (
+    OffsetOutOfRange,
+    PauseNotConfirmed,
+    RouteNotFound,
+    RouteNotStopped,
+    RoutesRefused,
+)
+from sync_service.routes.reload import RoutesReloader
 from sync_service.routes.resume import EventsToPass, RouteResumer
-from sync_service.routes.schemas import PausedRoute, ResumedRoute, ResumeRequest, as_stops
+from sync_service.routes.schemas import PausedRoute, ReloadedRoutes, ResumedRoute, ResumeRequest, as_stops
+from sync_service.sinks.mysql.schema import SourceSchema
 
 router = APIRouter(prefix="/v1/routes", tags=["routes"])
 
 
 async def _route(request: Request, name: Annotated[str, Path(max_length=100, examples=["tweets"])]) -> Route:
-    routes: list[Route] = [processor.route for processor in request.app.state.runner.processors.values()]
+    routes: Sequence[Route] = request.app.state.runner.routes
     found = next((route for route in routes if route.name == name), None)
     if found is None:
         raise RouteNotFound
@@ -77,3 +87,26 @@ async def resume_route(
     )
     stops = await resumer.resume(route, events, by=caller.username)
     return ResumedRoute(name=route.name, stops=as_stops(stops))
+
+
+@router.post(
+    "/reload",
+    summary="Put a changed routes file in force",
+    responses=problem_responses(*SCOPE_PROBLEMS, RoutesRefused),
+)
+async def reload_routes(*, _caller: SyncWriter, request: Request) -> ReloadedRoutes:
+    """Returns when this process applies the routes of the file; the others notice it within a few seconds. A wrong file
+    changes nothing. Routes that stay the same continue where they are; events that are applied are not applied again.
+    """
+    reloader: RoutesReloader = request.app.state.reloader
+    try:
+        reloaded = await reloader.reload()
+    except (InvalidRoutes, SourceSchema) as error:
+        raise RoutesRefused(str(error)) from error
+    return ReloadedRoutes(
+        version=reloaded.version,
+        routes=[route.name for route in request.app.state.runner.routes],
+        added=list(reloaded.changes.added),
+        changed=list(reloaded.changes.changed),
+        removed=list(reloaded.changes.removed),
+    )

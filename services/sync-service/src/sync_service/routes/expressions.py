@@ -84,6 +84,15 @@ class Expression:
         self._most_items = min((MAXIMUM_ITEMS[loop] for loop, _ in loops), default=None)
         self._execute: Callable[[dict[str, Any]], Any] = program.execute
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Expression) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        return f"Expression({self.text!r})"
+
     def __call__(self, values: dict[str, Any]) -> Any:
         """The result for these variables. Raises `UnfitValue`, which contains no value of them."""
         if self._most_items is not None and _has_more_items(values, self._most_items):

@@ -49,8 +49,23 @@ def load_routes(path: Path, hash_secret: SecretStr | None = None, *, needs_secre
 
     One of them is a field with `hash` and no `hash_secret`, if the routes are loaded to write copies (`needs_secret`).
     """
+    return parse_routes(read_content(path), path, hash_secret, needs_secret=needs_secret)
+
+
+def read_content(path: Path) -> bytes:
+    """Raises `InvalidRoutes`."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def parse_routes(
+    content: bytes, path: Path, hash_secret: SecretStr | None = None, *, needs_secret: bool = True
+) -> list[Route]:
+    """As `load_routes`, of the content of the file `path`, which the errors name."""
     secret = None if hash_secret is None else hash_secret.get_secret_value()
-    return list(_read(path, {"hash_secret": secret, "needs_secret": needs_secret})[1])
+    return list(_parse(content, path, {"hash_secret": secret, "needs_secret": needs_secret})[1])
 
 
 def load_routes_file(path: Path) -> RoutesFile:
@@ -73,17 +88,27 @@ def _read(path: Path, context: Mapping[str, Any] | None = None) -> tuple[Sequenc
 
     `context` is that of `CopiedField`.
     """
+    return _parse(read_content(path), path, context)
+
+
+def _parse(
+    content: bytes, path: Path, context: Mapping[str, Any] | None
+) -> tuple[Sequence[Source] | None, Sequence[Route]]:
     try:
-        document = read_yaml(path.read_text(encoding="utf-8"))
+        document = read_yaml(content.decode("utf-8"))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InvalidRoutes([f"{path}:{line}: {error.problem}"]) from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InvalidRoutes([f"{path}: {' '.join(str(error).split())}"]) from error
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise _unreadable(path, error) from error
     sources, routes, problems = _declarations(document, context)
     if problems:
         raise InvalidRoutes([f"{path}:{line}: {problem}" for line, problem in sorted(problems)])
     return sources, routes
+
+
+def _unreadable(path: Path, error: Exception) -> InvalidRoutes:
+    return InvalidRoutes([f"{path}: {' '.join(str(error).split())}"])
 
 
 def _declarations(

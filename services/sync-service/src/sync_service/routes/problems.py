@@ -28,5 +28,11 @@ class PauseNotConfirmed(Problem):
     status, code, title = 503, "pause-not-confirmed", "The pause is not confirmed."
 
 
+class RoutesRefused(Problem):
+    """The detail has a line for each error, which names file, line, route and field."""
+
+    status, code, title = 409, "routes-refused", "The routes file is wrong. The former routes stay in force."
+
+
 class OffsetOutOfRange(ValidationFailed):
     code, title = "offset-out-of-range", "An offset is not between the next event of its partition and its end."

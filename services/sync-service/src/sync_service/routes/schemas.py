@@ -103,6 +103,19 @@ class PausedRoute(ResponseBody):
     stops: list[RouteStop]
 
 
+class ReloadedRoutes(ResponseBody):
+    """The names of the routes in force, and of those that this call has added, changed and removed."""
+
+    version: str = Field(
+        description="Equal for processes with the same file; see `routes_version` of `/v1/status`.",
+        examples=["9f86d081884c"],
+    )
+    routes: list[str] = Field(examples=[["users", "tweets"]])
+    added: list[str] = Field(examples=[["tweets"]])
+    changed: list[str] = Field(examples=[[]])
+    removed: list[str] = Field(examples=[[]])
+
+
 def route_state(
     lag: int | None,
     blocked_by: str | None,

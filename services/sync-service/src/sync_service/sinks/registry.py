@@ -74,6 +74,11 @@ class Stores:
             return MysqlSink(self._engines[route.name], route)
         return mongo_sink(self.mongo, route)
 
+    async def keep(self, routes: Collection[str]) -> None:
+        """Close the connections of all other routes, by their names."""
+        for name in self._engines.keys() - routes:
+            await self._engines.pop(name).dispose()
+
     def source_watch(self, routes: Sequence[Route], kafka: KafkaClients, gaps: Gaps) -> SourceWatch:
         """Watches the sources of all routes. The caller closes it."""
         found = FoundGaps(routes, SourceStates(self.engine), gaps)

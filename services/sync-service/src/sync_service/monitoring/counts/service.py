@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
@@ -45,11 +45,11 @@ class RowCounts:
 
 
 class Counts:
-    """Counts one table at a time in each store, and all stores concurrently."""
+    """Counts one table at a time in each store, and all stores concurrently. `routes` returns those in force."""
 
-    def __init__(self, routes: Sequence[Route], stores: Mapping[Store, StoreObserver]) -> None:
+    def __init__(self, routes: Callable[[], Sequence[Route]], stores: Mapping[Store, StoreObserver]) -> None:
         self._stores = stores
-        self._tables = [(route, _source_of(route, stores), _copy_of(route, stores)) for route in routes]
+        self._routes = routes
         self._counts = SingleFlightCache(self._count, seconds=KEPT_SECONDS, share=SHARE)
 
     async def read(self) -> RowCounts:
@@ -61,12 +61,15 @@ class Counts:
 
     async def _count(self) -> RowCounts:
         at, begun = datetime.now(UTC), time.monotonic()
-        tables = [table for _, source, copy in self._tables for table in (source, copy) if table is not None]
+        of_routes = [
+            (route, _source_of(route, self._stores), _copy_of(route, self._stores)) for route in self._routes()
+        ]
+        tables = [table for _, source, copy in of_routes for table in (source, copy) if table is not None]
         of_each_store = [[table for table in tables if table.store == store] for store in self._stores]
         found = dict(chain.from_iterable(await asyncio.gather(*map(_in_turn, of_each_store))))
         routes = [
             RouteCount(route, None if source is None else (source, found[source]), (copy, found[copy]))
-            for route, source, copy in self._tables
+            for route, source, copy in of_routes
         ]
         return RowCounts(at, time.monotonic() - begun, routes)
 

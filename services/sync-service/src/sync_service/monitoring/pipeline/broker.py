@@ -3,7 +3,7 @@
 Progress is what all members of the group have committed, so every process gives the same answer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -73,9 +73,12 @@ class BrokerState:
 
 
 class BrokerProbe:
-    """Has connections of its own, so that a probe does not wait for the consumer. They are reopened after a failure."""
+    """Has connections of its own, so that a probe does not wait for the consumer. They are reopened after a failure.
 
-    def __init__(self, kafka: KafkaClients, topics: Sequence[str], group_id: str) -> None:
+    `topics` returns the names of the current ones.
+    """
+
+    def __init__(self, kafka: KafkaClients, topics: Callable[[], Sequence[str]], group_id: str) -> None:
         self._kafka = kafka
         self._topics = topics
         self._group_id = group_id
@@ -95,13 +98,14 @@ class BrokerProbe:
 
     async def _probe_all(self) -> BrokerState:
         consumer, admin = await self._clients.connected()
-        described = await describe_topics(self._kafka, self._topics)
+        names = self._topics()
+        described = await describe_topics(self._kafka, names)
         partitions = {
             name: [] if isinstance(topic, KafkaError) else topic.topic_partitions for name, topic in described.items()
         }
         everyone = list(chain.from_iterable(partitions.values()))
         if not everyone:
-            return BrokerState([TopicState(topic, []) for topic in self._topics], await self._members(admin))
+            return BrokerState([TopicState(topic, []) for topic in names], await self._members(admin))
         kept = await offset_ranges(consumer, everyone)
         committed = await committed_offsets(admin, self._group_id, everyone)
 
@@ -109,7 +113,7 @@ class BrokerProbe:
             offset = committed[partition].offset if partition in committed else None
             return PartitionState(partition.partition, kept[partition].begin, kept[partition].end, offset)
 
-        topics = [TopicState(topic, [state(each) for each in partitions[topic]]) for topic in self._topics]
+        topics = [TopicState(topic, [state(each) for each in partitions[topic]]) for topic in names]
         return BrokerState(topics, await self._members(admin))
 
     async def _members(self, admin: AIOKafkaAdminClient) -> int:

@@ -11,6 +11,7 @@ from sync_service.monitoring.status.lag import CachedLag
 from sync_service.monitoring.status.schemas import Latency, RouteStatus, Status, as_gaps, as_proof
 from sync_service.proof.store import Proof, differs
 from sync_service.routes.config import Route
+from sync_service.routes.reload import RoutesReloader
 from sync_service.routes.schemas import as_stops, route_state
 from sync_service.runner import SyncRunner
 from sync_service.statistics import RouteStatistics, percentile
@@ -22,6 +23,7 @@ router = APIRouter(prefix="/v1", tags=["status"])
 async def status(request: Request) -> Status:
     runner: SyncRunner = request.app.state.runner
     cached_lag: CachedLag = request.app.state.lag
+    reloader: RoutesReloader = request.app.state.reloader
     try:
         lag = await cached_lag.by_topic()
     except KafkaError:
@@ -33,6 +35,8 @@ async def status(request: Request) -> Status:
         ),
         group_id=request.app.state.settings.sync_group_id,
         assigned_partitions=len(runner.member.workers),
+        routes_version=reloader.version,
+        refused_routes_version=reloader.refused,
         routes=[
             _route_status(
                 processor.route,

@@ -127,4 +127,12 @@ class Status(ResponseBody):
     )
     group_id: str
     assigned_partitions: int
+    routes_version: str | None = Field(
+        description="Of the routes file in force: the beginning of its SHA-256. Null for a second after the start.",
+        examples=["9f86d081884c"],
+    )
+    refused_routes_version: str | None = Field(
+        description="Of the routes file as it is now, if it is wrong and therefore not in force; `/readyz` has the "
+        "reason. Otherwise null."
+    )
     routes: list[RouteStatus]
