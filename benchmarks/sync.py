@@ -110,7 +110,7 @@ class Copies:
 
     def drained_by_us(self, route: str, topic: str, processes: int) -> Measurement:
         """Drain by so many processes of one consumer group."""
-        routes = self.stack.configuration.state / "routes.yaml"
+        routes = self.stack.configuration.state / "measured-routes.yaml"
         declared = yaml.safe_load(default_routes_file().read_text())[route]
         # Beside Debezium's sink, in the same database.
         declared["target"].pop("database", None)

@@ -15,6 +15,8 @@ ONE_SHOTS = {"mysql-init", "mongo-init", "topics"}
 # A registry, a name and a version of three numbers.
 PINNED = re.compile(r"(docker\.io|quay\.io)/[\w./-]+:v?\d+\.\d+\.\d+[\w.-]*")
 
+IMAGE = stages(ROOT / "services/Dockerfile")[-1]
+
 every_service = pytest.mark.parametrize("name", SERVICES)
 every_component = pytest.mark.parametrize("built", stages(ROOT / "infra/Dockerfile"), ids=lambda each: each.name)
 
@@ -217,3 +219,19 @@ def test_no_password_is_on_a_command_line_that_is_repeated() -> None:
     checks = [str(each["healthcheck"]["test"]) for each in SERVICES.values() if "test" in each.get("healthcheck", {})]
     assert checks
     assert [each for each in checks if "PASSWORD" in each] == []
+
+
+def test_routes_are_in_a_volume_that_their_readers_share() -> None:
+    folder, writers = "/var/lib/tandem/routes", {"topics", "sync"}
+    for name in ("topics", "registrar", "sync"):
+        assert SERVICES[name]["environment"]["SYNC_ROUTES_FILE"] == f"{folder}/routes.yaml"
+        assert f"routes:{folder}{'' if name in writers else ':ro'}" in SERVICES[name]["volumes"]
+        # It is the owner of the volume, which is empty at first.
+        assert any(f"install -d -o tandem {folder}" in line for line in IMAGE.arguments("RUN"))
+        assert IMAGE.arguments("USER") == ["tandem"]
+    assert "routes" in compose_file()["volumes"]
+    # Both wait for it.
+    assert SERVICES["topics"]["command"] == ["registrar", "topics", "--seed-routes"]
+    assert "topics" in SERVICES["sync"]["depends_on"]
+    assert "topics" in SERVICES["connect"]["depends_on"]
+    assert "connect" in SERVICES["registrar"]["depends_on"]

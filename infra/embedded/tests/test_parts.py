@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from embedded_stack import Stack, StackConfiguration, StackError
-from embedded_stack.configuration import MEMBER_PORTS, PORTS
+from embedded_stack.configuration import MEMBER_PORTS, PACKAGED_ROUTES, PORTS
 from embedded_stack.credentials import Credentials, write_private
 from embedded_stack.fetch.cache import entry
 from embedded_stack.fetch.debian import mirror
@@ -161,3 +161,22 @@ def test_empty_address_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> Non
     configuration = StackConfiguration()
     assert configuration.mysql_root_url is None
     assert configuration.outside_mongodb is configuration.outside_kafka is configuration.outside_connect is None
+
+
+def test_routes_are_in_the_state_folder_or_in_a_file_of_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SYNC_ROUTES_FILE", raising=False)
+    stack = Stack(StackConfiguration(state_dir=tmp_path))
+    live = tmp_path / "routes.yaml"
+    assert (stack.configuration.routes, stack.addresses["SYNC_ROUTES_FILE"]) == (live, str(live))
+    # As in a shell that has read `.stack/env`.
+    monkeypatch.setenv("SYNC_ROUTES_FILE", str(live))
+    assert StackConfiguration(state_dir=tmp_path).routes == live
+    monkeypatch.setenv("SYNC_ROUTES_FILE", str(tmp_path / "mine.yaml"))
+    assert StackConfiguration(state_dir=tmp_path).routes == tmp_path / "mine.yaml"
+    stack.seed_routes()
+    assert live.read_bytes() == PACKAGED_ROUTES.read_bytes()
+    mine = Stack(StackConfiguration(state_dir=tmp_path / "other"))
+    mine.seed_routes()
+    assert not (tmp_path / "mine.yaml").exists()

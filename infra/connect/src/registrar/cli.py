@@ -14,9 +14,10 @@ from registrar.settings import Settings
 from registrar.topics import ensure_topics
 from service_kit.kafka import KafkaClients
 from service_kit.logging import configure_logging
+from service_kit.seeded_file import seed_file
 from service_kit.server import serve
 from service_kit.settings import format_settings_error
-from sync_service.routes.loader import InvalidRoutes, load_routes_file
+from sync_service.routes.loader import InvalidRoutes, default_routes_file, load_routes_file
 
 TOPICS_DEADLINE_SECONDS = 60.0
 
@@ -30,10 +31,17 @@ def main() -> None:
         choices=["run", "topics"],
         help="run: create topics and connectors and repair them; topics: create the topics and exit",
     )
-    command = parser.parse_args().command
+    parser.add_argument(
+        "--seed-routes",
+        action="store_true",
+        help="first copy the built-in routes to SYNC_ROUTES_FILE, unless that is edited",
+    )
+    arguments = parser.parse_args()
     try:
         settings = Settings()
-        if command == "run":
+        if arguments.seed_routes:
+            seed_routes(settings)
+        if arguments.command == "run":
             routes = DeclaredFile(settings, os.environ)
             declared = load_declared(settings, os.environ)
             app = create_app(settings, declared.connectors, declared.topics, routes)
@@ -58,3 +66,12 @@ def main() -> None:
         sys.exit(f"error: {error}")
     except TimeoutError as error:
         sys.exit(f"error: {error}")
+
+
+def seed_routes(settings: Settings) -> None:
+    """A folder that is read-only keeps its file, if there is one."""
+    try:
+        if seed_file(settings.sync_routes_file, default_routes_file()):
+            print(f"{settings.sync_routes_file}: the built-in routes")
+    except OSError as error:
+        print(f"warning: {settings.sync_routes_file} is not updated: {error.strerror}", file=sys.stderr)

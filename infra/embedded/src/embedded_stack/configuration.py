@@ -15,6 +15,7 @@ from embedded_stack.errors import StackError
 from service_kit.kafka_settings import KafkaSecurity, RecordSettings
 
 REPOSITORY = Path(__file__).resolve().parents[4]
+PACKAGED_ROUTES = REPOSITORY / "services" / "sync-service" / "routes.yaml"
 
 # The services have the same ports as in compose. Those of the infrastructure avoid the usual ports of such servers.
 PORTS = {
@@ -93,7 +94,8 @@ class StackConfiguration(KafkaSecurity, RecordSettings):
     routes_file: Path | None = Field(
         default=None,
         validation_alias="SYNC_ROUTES_FILE",
-        description="Your own `routes.yaml`, instead of the one in `services/sync-service`.",
+        description="Your own `routes.yaml`, instead of `routes.yaml` in the state folder, a copy of the one in "
+        "`services/sync-service` that follows it until you edit it.",
     )
 
     outside_mysql: SecretStr | None = Field(
@@ -130,6 +132,15 @@ class StackConfiguration(KafkaSecurity, RecordSettings):
         own = [f"127.0.0.1:{PORTS[name] + info.data.get('port_offset', 0)}" for name in _INFRASTRUCTURE]
         is_own = text and any(re.search(rf"{re.escape(each)}\b", text) for each in own)
         return None if not text or is_own else address
+
+    @property
+    def live_routes(self) -> Path:
+        """The file of the routes, unless they are in a file of the user's own."""
+        return self.state / "routes.yaml"
+
+    @property
+    def routes(self) -> Path:
+        return self.live_routes if self.routes_file is None else self.routes_file.expanduser().resolve()
 
     @property
     def mysql_root_url(self) -> SecretStr | None:

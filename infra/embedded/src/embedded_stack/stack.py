@@ -7,19 +7,27 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote as quoted
 from urllib.parse import quote, urlsplit
 
 from pydantic import SecretStr
 
 from embedded_stack.components import Component, Environment, components_of
 from embedded_stack.components.base import LOOPBACK, NotReadyError, numbered
-from embedded_stack.configuration import StackConfiguration, command, port_offset_file, port_offset_used
+from embedded_stack.configuration import (
+    PACKAGED_ROUTES,
+    StackConfiguration,
+    command,
+    port_offset_file,
+    port_offset_used,
+)
 from embedded_stack.credentials import Credentials, write_private
 from embedded_stack.disk_space import disk_is_full
 from embedded_stack.errors import StackError, StartCancelledError
 from embedded_stack.ports import require_free_ports
 from embedded_stack.process import ComponentProcess
 from embedded_stack.topology import SINGLE, Topology
+from service_kit.seeded_file import seed_file
 
 _READINESS_POLL_SECONDS = 0.1
 
@@ -85,10 +93,16 @@ class Stack:
         self.require_same_ports()
         self._make_private()
         write_private(port_offset_file(self.configuration.state), f"{self.configuration.port_offset}\n")
+        self.seed_routes()
         self._require_free_ports(ordered)
         self.fetch()
         self._write_addresses()
         self._start_in_parallel(ordered)
+
+    def seed_routes(self) -> None:
+        """Let the file of the routes be the packaged one, unless it is edited or of the user's own."""
+        if self.configuration.routes == self.configuration.live_routes:
+            seed_file(self.configuration.live_routes, PACKAGED_ROUTES)
 
     def stop(self) -> None:
         """Stop all components, each before its dependencies."""
@@ -318,7 +332,8 @@ class Stack:
         return True
 
     def _write_addresses(self) -> None:
-        lines = [f"{key}={value}\n" for key, value in self.addresses.items()]
+        # A shell reads the file: the only values that may have a space are paths.
+        lines = [f"{key}={quoted(value) if ' ' in value else value}\n" for key, value in self.addresses.items()]
         write_private(self.configuration.state / "env", "".join(lines))
 
 
@@ -375,6 +390,8 @@ def _addresses(configuration: StackConfiguration, credentials: Credentials, topo
         or f"mongodb://{servers('mongo', topology.mongo)}/tweets?replicaSet=rs0",
         # Not an address, but what it takes to run auth-service's commands on this stack.
         "AUTH_KEY_ENCRYPTION_SECRET": credentials.key_encryption,
+        # For the commands of sync-service, too.
+        "SYNC_ROUTES_FILE": str(configuration.routes),
         "MAIL_URL": url("mail-http"),
         "SMTP_URL": url("mail-smtp", "smtp"),
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from embedded_stack.components.base import LOOPBACK, numbered
 from embedded_stack.components.java import LOGGING_OPTION, JavaComponent
-from embedded_stack.components.services import registrar_environment, routes_file, script
+from embedded_stack.components.services import registrar_environment, script
 from embedded_stack.configuration import REPOSITORY
 from embedded_stack.errors import StackError
 from embedded_stack.process import Command
@@ -95,7 +95,7 @@ class Kafka(JavaComponent):
             raise StackError(f"The topics can't be created: {(done.stdout + done.stderr).strip()}")
 
     def after_ready_inputs(self) -> bytes:
-        return TOPICS.read_bytes() + routes_file(self.environment).read_bytes()
+        return TOPICS.read_bytes() + self.environment.configuration.routes.read_bytes()
 
     def _format(self, *options: str) -> None:
         """Format the log folder. Tests add users by `options`.

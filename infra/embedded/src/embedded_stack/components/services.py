@@ -15,7 +15,6 @@ from embedded_stack.components.base import (
     get,
     responds_ok,
 )
-from embedded_stack.configuration import REPOSITORY
 from embedded_stack.process import Command
 
 
@@ -145,13 +144,8 @@ def record_settings(environment: Environment) -> dict[str, str]:
     return {"KAFKA_MAX_RECORD_BYTES": str(environment.configuration.kafka_max_record_bytes)}
 
 
-def routes_file(environment: Environment) -> Path:
-    own = environment.configuration.routes_file
-    return REPOSITORY / "services" / "sync-service" / "routes.yaml" if own is None else own.expanduser().resolve()
-
-
 def routes_setting(environment: Environment) -> dict[str, str]:
-    return {"SYNC_ROUTES_FILE": str(routes_file(environment))}
+    return {"SYNC_ROUTES_FILE": str(environment.configuration.routes)}
 
 
 def registrar_environment(environment: Environment) -> dict[str, str]:
