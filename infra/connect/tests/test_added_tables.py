@@ -24,6 +24,7 @@ from registrar.settings import Settings
 from service_kit.mysql import create_engine
 from support.polling import eventually
 from support.records import read_records
+from support.replicas import Replica, running_processes
 
 # As the connectors of the last release had it.
 OLD_HISTORY = "schema.history.internal.store.only.captured.tables.ddl"
@@ -104,6 +105,13 @@ async def following(shop: Shop) -> AsyncIterator[httpx.AsyncClient]:
 async def checks(client: httpx.AsyncClient) -> dict[str, str]:
     found: dict[str, str] = (await client.get("/readyz")).json()["checks"]
     return found
+
+
+async def is_reloaded(sync: Replica, route: str) -> None:
+    async def routes() -> list[str]:
+        return [each["name"] for each in (await sync.client.get("/v1/status")).json()["routes"]]
+
+    await eventually(routes, lambda names: route in names)
 
 
 @pytest.fixture
@@ -195,21 +203,60 @@ async def test_tables_are_added_to_a_running_connector(started: Stack, root: Asy
     await execute(*revoked, "DROP DATABASE SHOP")
 
 
-async def test_collections_are_added_to_a_running_connector(
-    started: Stack, mongo: "AsyncIOMotorClient[dict[str, Any]]", tmp_path: Path
+@asynccontextmanager
+async def syncing(shop: Shop, root: AsyncEngine) -> AsyncIterator[Replica]:
+    """A sync-service that applies the routes in the file of the shop. Its copies are deleted at the end."""
+    schemas = [f"{shop.name}_sync", f"{shop.name}_copy"]
+    async with root.begin() as connection:
+        await connection.execute(text(f"CREATE DATABASE {schemas[0]}"))
+    variables = {
+        "MYSQL_URL": shop.stack.addresses["MYSQL_ROOT_URL"] + schemas[0],
+        "MONGODB_URL": shop.stack.addresses["MONGODB_URL"],
+        "KAFKA_BOOTSTRAP_SERVERS": shop.stack.addresses["KAFKA_BOOTSTRAP_SERVERS"],
+        "AUTH_JWKS_URL": "http://127.0.0.1:1/jwks.json",
+        "SYNC_ROUTES_FILE": str(shop.file),
+        "SYNC_GROUP_ID": f"test-{shop.name}",
+        "SYNC_SESSION_TIMEOUT_MS": "6000",
+        "SYNC_PROOF_SHARE": "0",
+    }
+    async with running_processes("sync-service", 1, shop.stack, **variables) as (replica,):
+        yield replica
+    async with root.begin() as connection:
+        for schema in schemas:
+            await connection.execute(text(f"DROP DATABASE IF EXISTS {schema}"))
+
+
+async def test_collections_are_added_to_a_running_connector_and_copied_without_a_restart(
+    started: Stack, root: AsyncEngine, mongo: "AsyncIOMotorClient[dict[str, Any]]", tmp_path: Path
 ) -> None:
     shop = Shop(started, tmp_path / "routes.yaml", "mongodb")
+
+    async def copy(name: str) -> dict[int, str]:
+        async with root.connect() as connection:
+            there = "SELECT 1 FROM information_schema.tables WHERE table_schema = :schema AND table_name = :name"
+            if not await connection.scalar(text(there), {"schema": f"{shop.name}_copy", "name": name}):
+                return {}
+            rows = await connection.execute(text(f"SELECT id, size FROM {shop.name}_copy.{name}"))  # noqa: S608 - ours
+            return {int(row.id): row.size for row in rows}
+
     source = mongo[shop.name]
     for name in ("chairs", "tables"):
         await source[name].insert_many([{"_id": 1, "size": "small"}, {"_id": 2, "size": "large"}])
     shop.declare("chairs")
-    async with following(shop) as registrar:
+    async with following(shop) as registrar, syncing(shop, root) as sync:
         await eventually(lambda: shop.rows("chairs"), lambda found: len(found) == 2)
         await eventually(lambda: shop.is_running(["chairs"]))
+        await eventually(lambda: copy("chairs"), lambda found: found == {1: "small", 2: "large"})
         shop.declare("tables")
+        await is_reloaded(sync, "tables")
+        await source["chairs"].insert_one({"_id": 3, "size": "small"})
+        await eventually(lambda: copy("tables"), lambda found: found == {1: "small", 2: "large"})
+        await eventually(lambda: copy("chairs"), lambda found: found == {1: "small", 2: "large", 3: "small"})
         await eventually(lambda: shop.rows("tables"), lambda found: found == {1: "small", 2: "large"})
         await source["tables"].update_one({"_id": 2}, {"$set": {"size": "small"}})
-        await eventually(lambda: shop.rows("tables"), lambda found: found == {1: "small", 2: "small"})
+        await eventually(lambda: copy("tables"), lambda found: found == {1: "small", 2: "small"})
         assert [event["op"] for event in await shop.events("chairs")].count("r") == 2, "no second snapshot"
         await eventually(lambda: checks(registrar), lambda found: set(found.values()) == {"ok"})
+        (chairs, _) = (await sync.client.get("/v1/status")).json()["routes"]
+        assert (chairs["stops"], chairs["gaps"], chairs["dead_lettered"]) == ([], [], 0)
     await mongo.drop_database(shop.name)

@@ -40,18 +40,22 @@ def test_changed_file_is_read_once_and_a_wrong_one_is_refused_with_its_line(tmp_
     routes = DeclaredFile(settings, {**dict.fromkeys(names, "x"), "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"})
     assert routes.changed() is None
     file.write_text(text.replace("cdc.mongo.tweets.likes", "cdc.mongo.tweets.hearts"))
+    assert routes.changed() is None, "it may be incomplete"
     changed = routes.changed()
     assert changed is not None
     assert "cdc.mongo.tweets.hearts" in changed.topics
     assert routes.changed() is None
     file.write_text(text.replace("store: mysql, table: likes", "store: oracle, table: likes"))
     line = 1 + text[: text.index("table: likes")].count("\n")
+    assert routes.changed() is None
     with pytest.raises(DeclarationError, match=f"routes.yaml:{line}: route likes: target"):
         routes.changed()
     assert routes.changed() is None, "it is reported once"
     file.write_text(text.replace("kind: mysql,", "kind: mysql, environment: SHOP,"))
+    assert routes.changed() is None
     with pytest.raises(DeclarationError, match="connector mysql-users: the environment variable SHOP_HOST is not set"):
         routes.changed()
     file.unlink()
+    assert routes.changed() is None
     with pytest.raises(DeclarationError, match="No such file"):
         routes.changed()

@@ -41,12 +41,16 @@ class DeclaredFile:
 
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         self._settings, self._environment = settings, environment
-        self._content = self._read()
+        self._content = self._seen = self._read()
 
     def changed(self) -> Declared | None:
-        """What the file declares, if it has changed since the last call. Raises `DeclarationError`."""
-        content = self._read()
-        if content == self._content:
+        """What the file declares, if it has changed. Raises `DeclarationError`.
+
+        A content is taken over by the second call that finds it: before, it may not be written to its end.
+        """
+        content, before = self._read(), self._seen
+        self._seen = content
+        if content == self._content or content != before:
             return None
         self._content = content
         try:
