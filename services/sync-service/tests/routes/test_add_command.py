@@ -96,7 +96,10 @@ async def test_each_column_gets_the_type_that_the_documentation_names(
     assert (code, errors) == (0, "")
     lines = json.loads(output)["declaration"]
     for number, (kind, field) in enumerate(kinds.items()):
-        if kind.startswith("GEOMETRY"):
+        if kind == "DATETIME(4…6)":
+            # The documented type cuts microseconds off.
+            assert re.search(rf"^    c{number}: string  #", lines, re.MULTILINE)
+        elif kind.startswith("GEOMETRY"):
             assert f"# not copied: c{number}: point" in lines
         else:
             assert re.search(rf"^    c{number}: ({field}|{{type: {field}[,}}].*)  #", lines, re.MULTILINE), kind
@@ -112,7 +115,7 @@ async def test_route_is_added_with_its_rights(
             )
         )
     code, output, errors = await run("routes", "add", f"mysql:{shop}.products", "--apply", **variables)
-    assert (code, errors) == (0, f"{file}: route products is added\n"), output
+    assert (code, errors) == (0, f"{file}: route products is added, and runs within some seconds\n"), output
     assert f"GRANT SELECT ON `{shop}`.`products`" in output
     route = next(route for route in load_routes(file) if route.name == "products")
     assert (route.topic, route.target.place) == (f"cdc.mysql.{shop}.products", f"{shop}.products")
@@ -143,7 +146,7 @@ async def test_without_an_administrator_the_rights_are_left_to_the_reader(
     assert errors == "error: set MYSQL_ROOT_URL to grant the rights above; or grant them, and add --granted\n"
     assert content(file) == before
     code, _, errors = await run(*command, "--granted", **variables)
-    assert (code, errors) == (0, f"{file}: route t is added\n")
+    assert (code, errors) == (0, f"{file}: route t is added, and runs within some seconds\n")
     assert content(file) != before
 
 
@@ -181,7 +184,7 @@ async def test_collection_is_described_by_its_documents(variables: dict[str, str
             ]
         )
         code, output, errors = await run("routes", "add", f"mongodb:{name}.orders", "--apply", **variables)
-        assert (code, errors) == (0, f"{file}: route orders is added\n")
+        assert (code, errors) == (0, f"{file}: route orders is added, and runs within some seconds\n")
         source = name.replace("_", "-")
         assert f"  mongodb-{source}: {{kind: mongodb, database: {name}}}\n" in output
         assert "    shop: {from: _id.shop, type: string, length: 255}  # string\n" in output

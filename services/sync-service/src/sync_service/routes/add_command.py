@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -14,15 +13,15 @@ from pydantic import Field, SecretStr
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.settings import EnvironmentSettings
-from sync_service.routes.addition import Addition, addition, with_addition
 from sync_service.routes.loader import default_routes_file, load_routes_file
-from sync_service.routes.storing import replace, require_valid
+from sync_service.routes.proposal import ProposedRoute, propose_route, with_route
+from sync_service.routes.storing import require_valid, write_atomically
 from sync_service.routes.yaml_lines import read_yaml
 from sync_service.sinks.base import Unavailable
 from sync_service.sinks.mysql.schema import require_separate_schema
 from sync_service.sinks.proposals import CannotPropose
-from sync_service.sinks.registry import SourceReader, change_schemas
-from sync_service.sinks.rights import Rights, grant, needed_rights
+from sync_service.sinks.registry import SourceDescriber, change_schemas
+from sync_service.sinks.rights import Administrators, Rights, needed_rights
 from sync_service.sinks.targets import Store
 
 # What has to be done by hand is printed.
@@ -39,12 +38,17 @@ class AddSettings(EnvironmentSettings):
     mysql_root_url: SecretStr | None = None
     mongodb_admin_url: MongodbAddress | None = None
 
+    @property
+    def administrators(self) -> Administrators:
+        given = (self.mysql_root_url, self.mongodb_admin_url)
+        return Administrators(*(None if url is None else url.get_secret_value() for url in given))
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What `routes add` would do, or has done. `text` is that of the file, `changed` the one with the route."""
 
-    added: Addition
+    added: ProposedRoute
     rights: Rights
     ddl: list[str]
     text: str
@@ -56,8 +60,8 @@ class Plan:
         return json.dumps(
             {
                 "name": route.name,
-                "source": f"{route.source_store} {'.'.join(route.source or ())}",
-                "target": f"{route.target.store} {route.target.place}",
+                "source": f"{route.source_store}:{'.'.join(route.source or ())}",
+                "target": f"{route.target.store}:{route.target.place}",
                 "declaration": self.added.text,
                 "ddl": self.ddl,
                 "grants": list(self.rights.statements),
@@ -109,12 +113,14 @@ def run_add(arguments: argparse.Namespace) -> int:
         print(plan.json if arguments.json else plan)
         if not arguments.apply:
             return 0
-        if not arguments.granted and (missing := _missing_addresses(settings, plan.rights.stores)):
-            names = " and ".join(missing)
-            print(f"error: set {names} to grant the rights above; or grant them, and add --granted", file=sys.stderr)
-            return BY_HAND
         if not arguments.granted:
-            asyncio.run(_grant(settings, plan.rights))
+            if missing := settings.administrators.missing_for(plan.rights):
+                names = " and ".join(missing)
+                print(
+                    f"error: set {names} to grant the rights above; or grant them, and add --granted", file=sys.stderr
+                )
+                return BY_HAND
+            asyncio.run(settings.administrators.grant(plan.rights))
     except (CannotPropose, Unavailable, TimeoutError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -122,11 +128,12 @@ def run_add(arguments: argparse.Namespace) -> int:
         if settings.sync_routes_file.read_text(encoding="utf-8") != plan.text:
             print(f"error: {settings.sync_routes_file} has changed meanwhile: try again", file=sys.stderr)
             return 1
-        replace(settings.sync_routes_file, plan.changed)
+        write_atomically(settings.sync_routes_file, plan.changed)
     except OSError as error:
         print(f"error: {settings.sync_routes_file} can't be written ({error.strerror}): add the above", file=sys.stderr)
         return BY_HAND
-    print(f"{settings.sync_routes_file}: route {plan.added.route.name} is added", file=sys.stderr)
+    name = plan.added.route.name
+    print(f"{settings.sync_routes_file}: route {name} is added, and runs within some seconds", file=sys.stderr)
     return 0
 
 
@@ -137,36 +144,19 @@ async def _plan(settings: AddSettings, source: tuple[Store, str, str]) -> Plan:
     file = load_routes_file(path)
     text = path.read_text(encoding="utf-8")
     mysql, mongodb = settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value()
-    # The sync's account may not read the table yet.
-    root = settings.mysql_root_url.get_secret_value() if settings.mysql_root_url else mysql
-    admin = settings.mongodb_admin_url.get_secret_value() if settings.mongodb_admin_url else mongodb
-    reader = SourceReader(root, admin)
+    describer = SourceDescriber(mysql, mongodb, settings.administrators)
     try:
-        found = await reader.propose(store, database, name)
-        databases = await reader.databases_beside(store)
+        described = await describer.describe(store, database, name)
+        databases = await describer.databases_beside(store)
     finally:
-        await reader.close()
-    added = addition(found, file, databases, declares_sources="sources" in (read_yaml(text).value or {}))
+        await describer.close()
+    declares_sources = "sources" in (read_yaml(text).value or {})
+    added = propose_route(described, file, databases, declares_sources=declares_sources)
     require_separate_schema(mysql, [added.route])
-    changed = with_addition(text, added)
+    changed = with_route(text, added)
     require_valid(path, changed)
     declared = [*file.sources, *added.sources]
     its_source = next(each for each in declared if each.table(added.route.topic) is not None)
     rights = needed_rights(added.route, its_source, mysql, mongodb)
     ddl = await change_schemas(mysql, [added.route], apply=False)
     return Plan(added, rights, ddl, text, changed)
-
-
-def _missing_addresses(settings: AddSettings, stores: Collection[Store]) -> list[str]:
-    given = {"mysql": settings.mysql_root_url, "mongodb": settings.mongodb_admin_url}
-    names = {"mysql": "MYSQL_ROOT_URL", "mongodb": "MONGODB_ADMIN_URL"}
-    return [names[store] for store in stores if given[store] is None]
-
-
-async def _grant(settings: AddSettings, rights: Rights) -> None:
-    mysql, mongodb = settings.mysql_root_url, settings.mongodb_admin_url
-    await grant(
-        rights,
-        "" if mysql is None else mysql.get_secret_value(),
-        "" if mongodb is None else mongodb.get_secret_value(),
-    )

@@ -296,8 +296,6 @@ def _drop(name: str, *, keep_copy: bool, is_confirmed: bool) -> None:
     keeps = keep_copy or any(
         each.target.store == target.store and each.target.place == target.place for each in operation.others
     )
-    if target.store == "mongodb" and address is None and not keeps:
-        sys.exit("error: MONGODB_URL is not set")
     copy = f"{target.store} {target.place}, which {'stays' if keeps else 'is dropped'}"
     try:
         file = RoutesText.of(settings.sync_routes_file, name, may_write="sync_routes_file" in settings.model_fields_set)

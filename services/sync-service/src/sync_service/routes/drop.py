@@ -21,7 +21,7 @@ from sync_service.routes.config import Route
 from sync_service.routes.editing import CannotEdit, lines_of_entry, without_entry
 from sync_service.routes.loader import InvalidRoutes
 from sync_service.routes.pause import RoutePauser
-from sync_service.routes.storing import replace, require_valid
+from sync_service.routes.storing import require_valid, write_atomically
 
 # A process reads a changed file within seconds.
 RELOAD_SECONDS = 30
@@ -86,7 +86,7 @@ class RouteDropper:
         """Raises `NotDropped`, `Unavailable`, and the errors of `drop_copy`, after which it can be repeated."""
         await self._require_pause(route)
         try:
-            replace(file.path, file.after)
+            write_atomically(file.path, file.after)
         except OSError as error:
             # A file that is mounted alone can't be replaced.
             raise EditByHand(f"{file.path} can't be replaced ({error}): remove {file.place} yourself.") from error
@@ -97,7 +97,7 @@ class RouteDropper:
             await self._forget(route)
         except BaseException:
             # So that the command can be repeated.
-            replace(file.path, file.before)
+            write_atomically(file.path, file.before)
             raise
 
     async def _require_pause(self, route: Route) -> None:

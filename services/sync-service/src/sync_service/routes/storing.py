@@ -18,13 +18,20 @@ def require_valid(path: Path, text: str) -> None:
             raise InvalidRoutes([each.replace(candidate.name, str(path)) for each in error.problems]) from error
 
 
-def replace(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Raises `OSError`, also for a file that is mounted alone: it can't be replaced."""
     path = path.resolve()
+    before = path.stat()
     candidate = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        candidate.write_text(text, encoding="utf-8", newline="")
-        candidate.chmod(path.stat().st_mode & 0o7777)
+        with candidate.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+            # The service that reads the file may run as another user.
+            os.chown(candidate, before.st_uid, before.st_gid)
+        candidate.chmod(before.st_mode & 0o7777)
         candidate.replace(path)
     finally:
         candidate.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ class ProposedField:
 
 
 @dataclass(frozen=True, slots=True)
-class ProposedSource:
+class DescribedSource:
     """A table or collection. `remark` says what was read to describe it."""
 
     store: Store

@@ -22,18 +22,20 @@ from sync_service.sinks.base import Sink, Unavailable
 from sync_service.sinks.comparison_target import ComparisonTarget, open_target
 from sync_service.sinks.counting import StoreObserver
 from sync_service.sinks.mongodb.databases import copy_database
+from sync_service.sinks.mongodb.grants import Account
 from sync_service.sinks.mongodb.moving import Move, Mover, mongo_sink
 from sync_service.sinks.mongodb.observer import MongodbObserver
-from sync_service.sinks.mongodb.proposal import databases, propose_collection
+from sync_service.sinks.mongodb.proposal import databases, describe_collection
 from sync_service.sinks.mongodb.sink import MongoSink
 from sync_service.sinks.mongodb.source_watch import MongodbWatch
 from sync_service.sinks.mysql.observer import MysqlObserver
-from sync_service.sinks.mysql.proposal import propose_table
+from sync_service.sinks.mysql.proposal import describe_table
 from sync_service.sinks.mysql.schema import change_tables, drop_table, existing_schemas
 from sync_service.sinks.mysql.sink import MysqlSink, engine_for_sinks
 from sync_service.sinks.mysql.source_watch import MysqlWatch
 from sync_service.sinks.mysql.trial import refused_tables
-from sync_service.sinks.proposals import ProposedSource
+from sync_service.sinks.proposals import DescribedSource
+from sync_service.sinks.rights import Administrators
 from sync_service.sinks.targets import Store
 from sync_service.source_watch.states import SourceStates
 from sync_service.source_watch.watch import FoundGaps, SourceWatch
@@ -154,23 +156,36 @@ class ComparisonStores:
         await self.engine.dispose()
 
 
-class SourceReader:
-    """Reads what a source has, to propose a route for it. Connects on first use."""
+class SourceDescriber:
+    """Describes a source, so that a route can be proposed for it. Connects on first use."""
 
-    def __init__(self, mysql_url: str, mongodb_url: str) -> None:
-        self._engine = engine_for_sinks(mysql_url, pool_size=1)
+    def __init__(self, mysql_url: str, mongodb_url: str, administrators: Administrators) -> None:
+        # The sync's accounts may not read the source yet, and don't see databases that they may not read.
+        self._sees_all_of_mysql = administrators.mysql_url is not None
+        self._sees_all_of_mongodb = administrators.mongodb_url is not None or Account.of(mongodb_url) is None
+        self._engine = engine_for_sinks(administrators.mysql_url or mysql_url, pool_size=1)
         self._mongo: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
-            mongodb_url, appname="sync-service routes", tz_aware=True, serverSelectionTimeoutMS=COMPARISON_SELECTION_MS
+            administrators.mongodb_url or mongodb_url,
+            appname="sync-service routes add",
+            tz_aware=True,
+            # Dates that Python does not have.
+            datetime_conversion="DATETIME_AUTO",
+            serverSelectionTimeoutMS=COMPARISON_SELECTION_MS,
         )
 
-    async def propose(self, store: Store, database: str, name: str) -> ProposedSource:
+    async def describe(self, store: Store, database: str, name: str) -> DescribedSource:
         """Raises `CannotPropose`, `Unavailable`."""
         if store == "mysql":
-            return await propose_table(self._engine, database, name)
-        return await propose_collection(self._mongo[database], name)
+            return await describe_table(self._engine, database, name)
+        return await describe_collection(self._mongo[database], name)
 
-    async def databases_beside(self, store: Store) -> Collection[str]:
-        """The databases of the other store, in which the copy of a source in `store` could be. Raises `Unavailable`."""
+    async def databases_beside(self, store: Store) -> Collection[str] | None:
+        """The databases of the other store, in which the copy of a source in `store` could be.
+
+        None if the account may not see all of them. Raises `Unavailable`.
+        """
+        if not (self._sees_all_of_mongodb if store == "mysql" else self._sees_all_of_mysql):
+            return None
         if store == "mysql":
             return await databases(self._mongo)
         async with answering(), self._engine.connect() as connection:
@@ -205,6 +220,8 @@ async def drop_copy(mysql_url: str, mongodb_url: str, route: Route) -> None:
     if route.target.store == "mysql":
         await drop_table(mysql_url, route)
         return
+    if not mongodb_url:
+        raise Unavailable("MONGODB_URL is not set")
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
         mongodb_url,
         appname="sync-service routes drop",

@@ -17,7 +17,6 @@ from sync_service.sinks.mongodb.grants import Account, Command, commands_of_copi
 from sync_service.sinks.mysql.errors import translated
 from sync_service.sinks.mysql.grants import grants_of_copies, grants_of_source
 from sync_service.sinks.source_declaration import Source
-from sync_service.sinks.targets import Store
 
 # The connector's account, as `infra/mysql/accounts.sql` and `infra/mongo/accounts.js` call it.
 _CONNECTOR = "debezium"
@@ -36,15 +35,28 @@ class Rights:
         """All of them, as they are typed into `mysql` and `mongosh`."""
         return [f"{each};" for each in (*self.sql, *self.commands)]
 
-    @property
-    def stores(self) -> Sequence[Store]:
-        """Those that an administrator has to change."""
-        found: list[Store] = []
-        if self.sql:
-            found.append("mysql")
-        if self.commands:
-            found.append("mongodb")
-        return found
+
+@dataclass(frozen=True, slots=True)
+class Administrators:
+    """Addresses with the accounts of administrators, as far as they are given."""
+
+    mysql_url: str | None = None
+    mongodb_url: str | None = None
+
+    def missing_for(self, rights: Rights) -> Sequence[str]:
+        """The variables that must be set to grant the rights."""
+        needed = [
+            ("MYSQL_ROOT_URL", rights.sql, self.mysql_url),
+            ("MONGODB_ADMIN_URL", rights.commands, self.mongodb_url),
+        ]
+        return [name for name, statements, url in needed if statements and not url]
+
+    async def grant(self, rights: Rights) -> None:
+        """Raises `RouteRefused`, `Unavailable`. Nothing may be missing."""
+        if rights.sql:
+            await _grant_in_mysql(rights.sql, self.mysql_url or "")
+        if rights.commands:
+            await _grant_in_mongodb(rights.commands, self.mongodb_url or "")
 
 
 def needed_rights(route: Route, source: Source, mysql_url: str, mongodb_url: str) -> Rights:
@@ -63,14 +75,6 @@ def needed_rights(route: Route, source: Source, mysql_url: str, mongodb_url: str
         return Rights(grants)
     connector_account = Account.of(address) if address else Account(_CONNECTOR, mongodb_sync.database)
     return Rights(grants, commands_of_source(database, connector_account or mongodb_sync, mongodb_sync))
-
-
-async def grant(rights: Rights, mysql_root_url: str, mongodb_admin_url: str) -> None:
-    """An address without statements for its server is not used. Raises `RouteRefused`, `Unavailable`."""
-    if rights.sql:
-        await _grant_in_mysql(rights.sql, mysql_root_url)
-    if rights.commands:
-        await _grant_in_mongodb(rights.commands, mongodb_admin_url)
 
 
 async def _grant_in_mysql(statements: Sequence[str], address: str) -> None:

@@ -107,8 +107,6 @@ class Source(Declaration):
 def declared_source(store: Store, database: str) -> Source:
     """A source of its own for a table or collection of this database."""
     if store == "mysql":
-        return Source.model_validate(
-            {"name": "mysql", "kind": store, "options": {"time.precision.mode": "microseconds"}}
-        )
+        return Source.model_validate({"name": "mysql", "kind": store})
     name = f"mongodb-{_NOT_IN_NAMES.sub('-', database.lower())}"
     return Source.model_validate({"name": name, "kind": store, "database": database})

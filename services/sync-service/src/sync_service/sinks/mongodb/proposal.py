@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from bson import Binary, Decimal128, ObjectId
+from bson import Binary, Code, DatetimeMS, Decimal128, ObjectId
 from pymongo.errors import PyMongoError
 
 from sync_service.routes.converters import FieldType
 from sync_service.sinks.mongodb.errors import translated
-from sync_service.sinks.proposals import CannotPropose, ProposedField, ProposedSource
+from sync_service.sinks.proposals import CannotPropose, DescribedSource, ProposedField
 
 if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.
@@ -25,14 +25,16 @@ _SAMPLE_MS = 30_000
 _LONGEST_KEY = 255
 _UUID_SUBTYPE = 4
 
-# The BSON types by the class of their values, and the type that copies them. A bool is an int, too.
+# The BSON types by the class of their values, and the type that copies them. A bool is an int, too, and code a text.
 _TYPES: Sequence[tuple[type, str, FieldType]] = [
     (bool, "bool", "boolean"),
     (int, "int", "integer"),
     (float, "double", "number"),
     (Decimal128, "decimal", "decimal"),
+    (Code, "javascript", "json"),
     (str, "string", "text"),
     (datetime, "date", "datetime"),
+    (DatetimeMS, "date", "datetime"),
     (ObjectId, "objectId", "string"),
     (UUID, "uuid", "uuid"),
     (bytes, "binData", "binary"),
@@ -43,7 +45,7 @@ _NULL, _OTHER = "null", "other"
 _OF_BSON: Mapping[str, FieldType] = {name: kind for _, name, kind in _TYPES}
 
 
-async def propose_collection(database: "Database", name: str) -> ProposedSource:
+async def describe_collection(database: "Database", name: str) -> DescribedSource:
     """Raises `CannotPropose`, `RouteRefused`, `Unavailable`."""
     place = f"{database.name}.{name}"
     try:
@@ -58,7 +60,7 @@ async def propose_collection(database: "Database", name: str) -> ProposedSource:
         raise translated(error, of_row=False) from error
     if not documents:
         raise CannotPropose(f"{place} has no documents, or does not exist: the fields follow from a sample of them")
-    return ProposedSource(
+    return DescribedSource(
         "mongodb",
         database.name,
         name,

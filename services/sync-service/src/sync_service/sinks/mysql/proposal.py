@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sync_service.kafka.deadlines import answering
 from sync_service.routes.converters import FieldType
-from sync_service.sinks.proposals import CannotPropose, ProposedField, ProposedSource
+from sync_service.sinks.proposals import CannotPropose, DescribedSource, ProposedField
 
 # MySQL's types as docs/conversions.md has them. The others need a look at the column.
 _TYPES: dict[str, FieldType] = {
@@ -57,7 +57,7 @@ class TableColumn:
     place_in_key: int | None
 
 
-async def propose_table(engine: AsyncEngine, schema: str, name: str) -> ProposedSource:
+async def describe_table(engine: AsyncEngine, schema: str, name: str) -> DescribedSource:
     """Raises `CannotPropose`, `Unavailable`."""
     place = {"schema": schema, "name": name}
     async with answering(), engine.connect() as connection:
@@ -71,7 +71,7 @@ async def propose_table(engine: AsyncEngine, schema: str, name: str) -> Proposed
     key = sorted((each for each in columns if each.place_in_key is not None), key=lambda each: each.place_in_key or 0)
     if not key:
         raise CannotPropose(f"{schema}.{name} has no primary key, which tells its rows apart in the copy")
-    return ProposedSource(
+    return DescribedSource(
         "mysql",
         schema,
         name,
@@ -96,8 +96,10 @@ def proposed_field(column: TableColumn) -> ProposedField:
     remark = column.full_kind + ("" if column.is_nullable else " not null")
     if kind is None:
         remark += ": neither store has the other's geometry"
-    elif kind == "datetime" and (column.digits or 0) > _DIGITS_OF_A_SECOND:
-        remark += ": microseconds are cut off"
+    elif column.kind in ("datetime", "timestamp") and kind == "string":
+        remark += ": datetime would cut microseconds off"
+    elif kind == "time":
+        remark += ": of a day; others are lost (docs/conversions.md)"
     return ProposedField((column.name,), kind, remark, options)
 
 
@@ -111,8 +113,7 @@ def _type(column: TableColumn) -> FieldType | None:
             return "boolean" if column.full_kind == "bit(1)" else "bits"
         case "decimal":
             return "decimal" if (column.precision or 0) <= _LONGEST_DECIMAL else "string"
-        case "datetime" | "timestamp" if column.place_in_key and (column.digits or 0) > _DIGITS_OF_A_SECOND:
-            # Cut off, different keys would be one.
+        case "datetime" | "timestamp" if (column.digits or 0) > _DIGITS_OF_A_SECOND:
             return "string"
         case kind:
             return _TYPES.get(kind)

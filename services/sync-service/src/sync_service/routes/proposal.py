@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sync_service.routes.config import Route
 from sync_service.routes.loader import RoutesFile
 from sync_service.routes.yaml_lines import YamlWithLines, last_line, read_yaml
-from sync_service.sinks.proposals import CannotPropose, ProposedField, ProposedSource
+from sync_service.sinks.proposals import CannotPropose, DescribedSource, ProposedField
 from sync_service.sinks.source_declaration import Source, declared_source
 from sync_service.sinks.targets import AnyTarget, opposite_target
 
@@ -22,7 +22,7 @@ _RESERVED = re.compile(r"_*sync", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Addition:
+class ProposedRoute:
     """A route, and its declaration as it is written into the file, with the source's definitions as comments.
 
     `sources` are those that the file has to declare before; none if it declares the route's source already.
@@ -40,34 +40,35 @@ class Addition:
         return "\n".join([f"{_SOURCES}:", *_source_lines(self.sources, "  "), "", self.declaration])
 
 
-def addition(
-    found: ProposedSource, file: RoutesFile, databases: Collection[str], *, declares_sources: bool
-) -> Addition:
-    """The route for what was found.
+def propose_route(
+    described: DescribedSource, file: RoutesFile, databases: Collection[str] | None, *, declares_sources: bool
+) -> ProposedRoute:
+    """The route for a table or collection.
 
-    `databases` are those of the target's server. `declares_sources`: does the file have `sources`? Raises
-    `CannotPropose`.
+    `databases` are those of the target's server, None if not all of them are known. `declares_sources`: does the file
+    have `sources`? Raises `CannotPropose`.
     """
-    if any(route.source == (found.database, found.name) and route.source_store == found.store for route in file.routes):
-        raise CannotPropose(f"a route of {found.place} is there already")
-    source = next((each for each in file.sources if each.reads(found.store, found.database)), None)
+    copied = {(route.source_store, route.source) for route in file.routes}
+    if (described.store, (described.database, described.name)) in copied:
+        raise CannotPropose(f"a route of {described.place} is there already")
+    source = next((each for each in file.sources if each.reads(described.store, described.database)), None)
     sources = [] if declares_sources else list(file.sources)
     if source is None:
-        source = declared_source(found.store, found.database)
+        source = declared_source(described.store, described.database)
         sources.append(source)
-    name = _route_name(found, file.routes)
+    name = _route_name(described, file.routes)
     try:
-        target = _target(found, file.routes, databases)
-        topic = f"{source.topic_prefix}.{found.place}"
-        declaration = "\n".join(_route_lines(name, topic, target, found)) + "\n"
+        target = _target(described, file.routes, databases)
+        topic = f"{source.topic_prefix}.{described.place}"
+        declaration = "\n".join(_route_lines(name, topic, target, described)) + "\n"
         route = Route.model_validate({**yaml.safe_load(declaration)[name], "name": name})
     except ValidationError as error:
         reasons = "; ".join(str(each["msg"]).removeprefix("Value error, ") for each in error.errors())
-        raise CannotPropose(f"{found.place}: {reasons}") from error
-    return Addition(route, declaration, sources)
+        raise CannotPropose(f"{described.place}: {reasons}") from error
+    return ProposedRoute(route, declaration, sources)
 
 
-def with_addition(text: str, added: Addition) -> str:
+def with_route(text: str, added: ProposedRoute) -> str:
     """The text of the file with the addition; comments and order stay. Raises `CannotPropose`."""
     document = read_yaml(text)
     lines = text.splitlines()
@@ -97,33 +98,47 @@ def _source_lines(sources: Iterable[Source], indent: str) -> list[str]:
     return [f"{indent}{each.name}: {_flow(each.declaration)}" for each in sources]
 
 
-def _route_name(found: ProposedSource, routes: Iterable[Route]) -> str:
+def _route_name(described: DescribedSource, routes: Iterable[Route]) -> str:
     taken = {route.name for route in routes} | {_SOURCES}
     return next(
         name
-        for name in (found.name, f"{found.database}_{found.name}", f"{found.place} of {found.store}")
+        for name in (
+            described.name,
+            f"{described.database}_{described.name}",
+            f"{described.place} of {described.store}",
+        )
         if name not in taken
     )
 
 
-def _target(found: ProposedSource, routes: Sequence[Route], databases: Collection[str]) -> AnyTarget:
+def _target(described: DescribedSource, routes: Sequence[Route], databases: Collection[str] | None) -> AnyTarget:
     """In a database named after the source's; with `_copy` if the target's server has one of that name of its own."""
-    database = legal_name(found.database)
-    target = opposite_target(found.store, database, legal_name(found.name))
-    has_copies = any(route.target.store == target.store and route.target.database == database for route in routes)
-    is_read = any(route.reads(target.store, database) for route in routes)
-    is_taken = database.lower() in {each.lower() for each in databases} and not has_copies
-    return target.model_copy(update={"database": f"{database}_copy"}) if is_read or is_taken else target
+    database = legal_name(described.database)
+    target = opposite_target(described.store, database, legal_name(described.name))
+    of_copies = {route.target.database for route in routes if route.target.store == target.store}
+    taken = {name.lower() for name in (databases or ())} - {(name or "").lower() for name in of_copies}
+
+    def is_free(name: str) -> bool:
+        if name == database and databases is None and name not in of_copies:
+            # It may be the database of an application.
+            return False
+        return name.lower() not in taken and not any(route.reads(target.store, name) for route in routes)
+
+    names = [database, f"{database}_copy", *(f"{database}_copy_{number}" for number in range(2, 10))]
+    free = next(filter(is_free, names), None)
+    if free is None:
+        raise CannotPropose(f"the server of the copy has databases {database}, {database}_copy and so on already")
+    return target.model_copy(update={"database": free})
 
 
-def _names(found: ProposedSource, target: AnyTarget) -> Mapping[tuple[str, ...], str]:
+def _names(described: DescribedSource, target: AnyTarget) -> Mapping[tuple[str, ...], str]:
     """The names in the copy by the paths in the source."""
     names: dict[tuple[str, ...], str] = {}
     taken: set[str] = set()
-    for part in (*found.key, *found.fields):
+    for part in (*described.key, *described.fields):
         name = legal_name(part.path[-1])
-        if len(found.key) == 1 and part is found.key[0]:
-            name = "_id" if target.has_document_keys else _without_underscore(name, found.fields)
+        if len(described.key) == 1 and part is described.key[0]:
+            name = "_id" if target.has_document_keys else _without_underscore(name, described.fields)
         elif target.has_document_keys and name == "_id":
             name = "source_id"
         chosen, number = name, 1
@@ -144,17 +159,17 @@ def _without_underscore(name: str, others: Iterable[ProposedField]) -> str:
 def legal_name(name: str) -> str:
     """The name, or what is nearest to it among those that a copy can have."""
     legal = _NOT_IN_NAMES.sub("_", name)
-    if legal[:1].isdigit() or _RESERVED.match(legal):
+    if not legal or legal[0].isdigit() or _RESERVED.match(legal):
         legal = f"source_{legal}"
     return legal[:_LONGEST_NAME]
 
 
-def _route_lines(name: str, topic: str, target: AnyTarget, found: ProposedSource) -> list[str]:
-    names = _names(found, target)
-    key, fields = _field_lines(found.key, names), _field_lines(found.fields, names)
-    has_fields = any(part.type for part in found.fields)
+def _route_lines(name: str, topic: str, target: AnyTarget, described: DescribedSource) -> list[str]:
+    names = _names(described, target)
+    key, fields = _field_lines(described.key, names), _field_lines(described.fields, names)
+    has_fields = any(map(_is_copied, described.fields))
     return [
-        f"{_flow(name)}:  # {_comment(f'{found.store} {found.place}, {found.remark}')}",
+        f"{_flow(name)}:  # {_comment(f'{described.store} {described.place}, {described.remark}')}",
         f"  topic: {_flow(topic)}",
         f"  target: {_flow(target.model_dump())}",
         "  key:",
@@ -164,11 +179,16 @@ def _route_lines(name: str, topic: str, target: AnyTarget, found: ProposedSource
     ]
 
 
+def _is_copied(part: ProposedField) -> bool:
+    """No path has a field without a name."""
+    return part.type is not None and all(part.path)
+
+
 def _field_lines(parts: Iterable[ProposedField], names: Mapping[tuple[str, ...], str]) -> list[str]:
     lines = []
     for part in parts:
         name, remark = names[part.path], _comment(part.remark)
-        if part.type is None:
+        if not _is_copied(part):
             lines.append(f"    # not copied: {_comment('.'.join(part.path))}: {remark}")
             continue
         options: dict[str, object] = {}
@@ -176,7 +196,7 @@ def _field_lines(parts: Iterable[ProposedField], names: Mapping[tuple[str, ...],
             has_dots = any("." in step for step in part.path)
             options["from"] = list(part.path) if has_dots else ".".join(part.path)
         options |= {"type": part.type, **part.options}
-        lines.append(f"    {name}: {_flow(part.type if list(options) == ['type'] else options)}  # {remark}")
+        lines.append(f"    {_flow(name)}: {_flow(part.type if list(options) == ['type'] else options)}  # {remark}")
     return lines
 
 

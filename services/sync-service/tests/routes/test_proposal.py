@@ -1,18 +1,18 @@
-"""What `routes add` writes for a table or collection, and where in the file."""
+"""What `routes add` proposes for a table or collection, and where in the file."""
 
 import pytest
 import yaml
-from bson import Binary, Decimal128, Int64, ObjectId, Regex
+from bson import Binary, Code, DatetimeMS, Decimal128, Int64, ObjectId, Regex
 
-from sync_service.routes.addition import addition, legal_name, with_addition
 from sync_service.routes.loader import RoutesFile, default_routes_file, load_routes_file
+from sync_service.routes.proposal import legal_name, propose_route, with_route
 from sync_service.sinks.mongodb.grants import Account, commands_of_copies, commands_of_source
 from sync_service.sinks.mongodb.proposal import bson_type
 from sync_service.sinks.mysql.grants import grants_of_copies, grants_of_source
 from sync_service.sinks.mysql.proposal import TableColumn, proposed_field
-from sync_service.sinks.proposals import CannotPropose, ProposedField, ProposedSource
+from sync_service.sinks.proposals import CannotPropose, DescribedSource, ProposedField
 
-PRODUCTS = ProposedSource(
+PRODUCTS = DescribedSource(
     "mysql",
     "shop",
     "products",
@@ -26,7 +26,7 @@ PRODUCTS = ProposedSource(
     ],
     "about 12 rows",
 )
-ORDERS = ProposedSource(
+ORDERS = DescribedSource(
     "mongodb",
     "shop",
     "orders",
@@ -42,7 +42,7 @@ def file() -> RoutesFile:
 
 
 def test_route_of_a_table(file: RoutesFile) -> None:
-    assert addition(PRODUCTS, file, ["shop"], declares_sources=True).text == (
+    assert propose_route(PRODUCTS, file, ["shop"], declares_sources=True).text == (
         "products:  # mysql shop.products, about 12 rows\n"
         "  topic: cdc.mysql.shop.products\n"
         "  target: {database: shop_copy, store: mongodb, collection: products}\n"
@@ -58,7 +58,7 @@ def test_route_of_a_table(file: RoutesFile) -> None:
 
 
 def test_route_of_a_collection_has_a_source_of_its_own(file: RoutesFile) -> None:
-    added = addition(ORDERS, file, ["tweets"], declares_sources=True)
+    added = propose_route(ORDERS, file, ["tweets"], declares_sources=True)
     assert added.text == (
         "sources:\n"
         "  mongodb-shop: {kind: mongodb, database: shop}\n"
@@ -77,8 +77,8 @@ def test_route_of_a_collection_has_a_source_of_its_own(file: RoutesFile) -> None
 
 def test_file_keeps_what_it_has(file: RoutesFile) -> None:
     text = default_routes_file().read_text(encoding="utf-8")
-    added = addition(ORDERS, file, [], declares_sources=True)
-    changed = with_addition(text, added)
+    added = propose_route(ORDERS, file, [], declares_sources=True)
+    changed = with_route(text, added)
     assert changed.endswith(f"\n\n{added.declaration}")
     source = "  mongodb-shop: {kind: mongodb, database: shop}\n"
     assert changed.removesuffix(f"\n{added.declaration}").replace(source, "") == text
@@ -87,7 +87,7 @@ def test_file_keeps_what_it_has(file: RoutesFile) -> None:
 
 def test_file_of_an_earlier_release_gets_the_built_in_sources(file: RoutesFile) -> None:
     text = "# mine\n\n# its route\nusers:\n  topic: cdc.mysql.auth.users\n"
-    changed = with_addition(text, addition(PRODUCTS, file, [], declares_sources=False))
+    changed = with_route(text, propose_route(PRODUCTS, file, [], declares_sources=False))
     assert changed.startswith(
         "# mine\n\n"
         "sources:\n"
@@ -100,24 +100,65 @@ def test_file_of_an_earlier_release_gets_the_built_in_sources(file: RoutesFile) 
 def test_sources_in_one_line_are_left_to_their_author(file: RoutesFile) -> None:
     text = "sources: {mysql-users: {kind: mysql}}\nusers: {}\n"
     with pytest.raises(CannotPropose, match="write each source into a line of its own"):
-        with_addition(text, addition(ORDERS, file, [], declares_sources=True))
+        with_route(text, propose_route(ORDERS, file, [], declares_sources=True))
 
 
 def test_table_that_has_a_route_is_refused(file: RoutesFile) -> None:
-    users = ProposedSource("mysql", "auth", "users", PRODUCTS.key, PRODUCTS.fields, "")
+    users = DescribedSource("mysql", "auth", "users", PRODUCTS.key, PRODUCTS.fields, "")
     with pytest.raises(CannotPropose, match=r"a route of auth\.users is there already"):
-        addition(users, file, [], declares_sources=True)
+        propose_route(users, file, [], declares_sources=True)
 
 
 def test_name_of_another_route_is_not_taken_again(file: RoutesFile) -> None:
-    users = ProposedSource("mysql", "shop", "users", PRODUCTS.key, PRODUCTS.fields, "")
-    assert addition(users, file, [], declares_sources=True).route.name == "shop_users"
+    users = DescribedSource("mysql", "shop", "users", PRODUCTS.key, PRODUCTS.fields, "")
+    assert propose_route(users, file, [], declares_sources=True).route.name == "shop_users"
+
+
+@pytest.mark.parametrize(
+    ("databases", "chosen"),
+    [
+        ([], "shop"),
+        (["Shop"], "shop_copy"),
+        (["shop", "shop_copy"], "shop_copy_2"),
+        # This account does not see an application's database.
+        (None, "shop_copy"),
+    ],
+)
+def test_copy_is_in_no_database_of_an_application(file: RoutesFile, databases: list[str] | None, chosen: str) -> None:
+    assert propose_route(PRODUCTS, file, databases, declares_sources=True).route.target.database == chosen
+
+
+def test_copy_is_in_the_database_that_has_copies_of_its_source(file: RoutesFile) -> None:
+    first = propose_route(PRODUCTS, file, [], declares_sources=True).route
+    more = RoutesFile(file.sources, [*file.routes, first], file.captured)
+    desks = DescribedSource("mysql", "shop", "desks", PRODUCTS.key, PRODUCTS.fields, "")
+    for databases in (["shop"], None):
+        assert propose_route(desks, more, databases, declares_sources=True).route.target.database == "shop"
+
+
+@pytest.mark.parametrize("name", ["no", "Yes", "on", "null", "true", "~"])
+def test_name_that_yaml_takes_for_another_value(file: RoutesFile, name: str) -> None:
+    field = ProposedField((name,), "integer", "int")
+    added = propose_route(
+        DescribedSource("mysql", "shop", "no", PRODUCTS.key, [field], ""), file, [], declares_sources=True
+    )
+    assert [each.path or (copied,) for copied, each in added.route.fields.items()] == [(name,)]
+    assert list(yaml.safe_load(added.declaration)) == ["no"]
+
+
+def test_field_without_a_name_is_not_copied(file: RoutesFile) -> None:
+    fields = [ProposedField(("",), "integer", "int")]
+    added = propose_route(
+        DescribedSource("mongodb", "shop", "t", ORDERS.key, fields, ""), file, [], declares_sources=True
+    )
+    assert added.route.fields == {}
+    assert "  fields: {}\n    # not copied: : int\n" in added.declaration
 
 
 def test_remark_is_one_line_of_comment(file: RoutesFile) -> None:
     field = ProposedField(("a\nb: 1",), "integer", "int\n# x")
-    added = addition(
-        ProposedSource("mysql", "shop", "t", PRODUCTS.key, [field], "x\ny"), file, [], declares_sources=True
+    added = propose_route(
+        DescribedSource("mysql", "shop", "t", PRODUCTS.key, [field], "x\ny"), file, [], declares_sources=True
     )
     assert list(yaml.safe_load(added.declaration)) == ["t"]
     assert added.route.fields["a_b__1"].path == ("a\nb: 1",)
@@ -146,8 +187,8 @@ def test_name_in_the_copy(name: str, legal: str) -> None:
         (TableColumn("c", "decimal", "decimal(40,2)", True, 40, 2, None, None), ("string", {})),
         (TableColumn("c", "date", "date", True, None, None, None, None), ("date", {"zero_dates": False})),
         (TableColumn("c", "date", "date", False, None, None, None, None), ("date", {})),
-        # Without its microseconds a key may be another one's.
-        (TableColumn("c", "datetime", "datetime(6)", False, None, None, 6, 1), ("string", {})),
+        # A date of MongoDB has milliseconds.
+        (TableColumn("c", "datetime", "datetime(6)", True, None, None, 6, None), ("string", {})),
         (TableColumn("c", "datetime", "datetime(3)", False, None, None, 3, 1), ("datetime", {})),
         (TableColumn("c", "geometry", "geometry", True, None, None, None, None), (None, {})),
     ],
@@ -172,6 +213,8 @@ def test_type_of_a_column(column: TableColumn, proposed: tuple[str | None, dict[
         ({}, "object"),
         ([], "array"),
         (Regex("x"), "other"),
+        (Code("x"), "javascript"),
+        (DatetimeMS(2**60), "date"),
     ],
 )
 def test_type_of_a_value(value: object, name: str) -> None:
