@@ -73,8 +73,9 @@ grant("sync_service", process.env.MONGO_SYNC_PASSWORD, [
   ]),
   // The states of moves are in the databases to which copies move.
   ...databases.map((database) => within(database)("sync_moves", READ, WRITE, SCHEMA)),
-  // The sources of its copies, to compare them, and to notice drop, rename and $out, which cause no event of a document.
-  ...["tweets", "likes", "follows"].map((name) => on(name, "find", "changeStream")),
+  // The sources of its copies, to compare them, and to notice drop, rename and $out, which cause no event of a document:
+  // by one change stream of their database.
+  on("", "find", "changeStream"),
 ]);
 
 // Debezium reads the captured collections and the change stream of the database. Its snapshots of added collections mark

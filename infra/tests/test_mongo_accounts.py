@@ -2,7 +2,9 @@
 
 import json
 import os
+import secrets
 import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +13,22 @@ import pymongo
 import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import OperationFailure
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.moved_copy import STATES, MovedCopy
+from service_kit.mysql import create_engine, migrate
+from support.polling import eventually
+from sync_service.kafka.gaps import Gaps
 from sync_service.routes.config import Route
 from sync_service.routes.loader import default_routes_file, load_routes
+from sync_service.runner import migrations_folder
 from sync_service.sinks.base import RouteRefused
 from sync_service.sinks.mongodb.moving import Move, Mover, mongo_sink
 from sync_service.sinks.mongodb.sink import MongoSink
+from sync_service.sinks.mongodb.source_watch import MongodbWatch
+from sync_service.source_watch.states import SourceStates
+from sync_service.source_watch.watch import FoundGaps, SourceWatch
 
 if TYPE_CHECKING:
     Client = pymongo.MongoClient[dict[str, Any]]
@@ -87,6 +98,31 @@ def accounts_of_the_earlier_release(root: "Client") -> None:
 
 
 @pytest.fixture
+async def engine(mysql_root_url: str) -> AsyncIterator[AsyncEngine]:
+    """A schema of sync-service's own tables."""
+    name, root = f"accounts_{secrets.token_hex(4)}", create_engine(mysql_root_url)
+    async with root.begin() as connection:
+        await connection.execute(text(f"CREATE DATABASE {name}"))
+    await migrate(mysql_root_url + name, migrations_folder())
+    engine = create_engine(mysql_root_url + name)
+    yield engine
+    await engine.dispose()
+    async with root.begin() as connection:
+        await connection.execute(text(f"DROP DATABASE {name}"))
+    await root.dispose()
+
+
+@pytest.fixture
+def states(engine: AsyncEngine) -> SourceStates:
+    return SourceStates(engine)
+
+
+@pytest.fixture
+def gaps(engine: AsyncEngine) -> Gaps:
+    return Gaps(engine)
+
+
+@pytest.fixture
 def users() -> Route:
     (route,) = (each for each in load_routes(default_routes_file()) if each.name == "users")
     return route
@@ -151,6 +187,82 @@ async def test_accounts_are_updated_while_the_services_run_and_the_copy_moves(
     assert await read("u2")
     sync.close()
     tweet.close()
+
+
+async def test_database_that_an_account_may_not_watch_is_named_and_others_are_watched(
+    address: str, root: "Client", states: SourceStates, gaps: Gaps, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = f"watched_{secrets.token_hex(4)}"
+    denied, allowed = f"{own}_denied", f"{own}_allowed"
+    only_reads = {"resource": {"db": denied, "collection": ""}, "actions": ["find"]}
+    root["admin"].command("createRole", own, privileges=[only_reads], roles=[])
+    roles = [{"role": own, "db": "admin"}, {"role": "read", "db": allowed}]
+    root["admin"].command("createUser", own, pwd=PHRASE, roles=roles)
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+        f"mongodb://{own}:{PHRASE}@{address}/?replicaSet=rs0"
+    )
+    routes = [
+        Route.model_validate(
+            {
+                "name": database,
+                "topic": f"cdc.{database}.things",
+                "target": {"store": "mysql", "table": database},
+                "key": {"id": {"from": "_id", "type": "integer"}},
+                "fields": {"v": "integer"},
+            }
+        )
+        for database in (denied, allowed)
+    ]
+    for database in (denied, allowed):
+        root[database]["things"].insert_one({"_id": 1})
+    watch = SourceWatch([MongodbWatch(routes, client, FoundGaps(routes, states, gaps))])
+
+    async def doubts() -> list[str]:
+        await watch.check()
+        await gaps.refresh()
+        return [route.name for route in routes if gaps.of(route.topic)]
+
+    assert await doubts() == []
+    assert (await states.load_all("database")).keys() == {allowed}
+    for database in (denied, allowed):
+        root[database]["things"].drop()
+    await eventually(doubts, [allowed].__eq__)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "can't be watched" in line]
+    assert len(lines) == 1, "it is logged once"
+    reason = f"this account may not watch the database {denied}: grant it the role read on it"
+    assert reason in lines[0].replace("\\", "")
+
+    # Once it may, its later changes are found.
+    root["admin"].command("grantRolesToUser", own, roles=[{"role": "read", "db": denied}])
+
+    async def watched() -> int:
+        await watch.check()
+        return len(await states.load_all("database"))
+
+    await eventually(watched, (2).__eq__)
+    root[denied]["things"].insert_one({"_id": 1})
+    root[denied]["things"].drop()
+    await eventually(doubts, [denied, allowed].__eq__)
+    await watch.close()
+    client.close()
+    for database in (denied, allowed):
+        root.drop_database(database)
+
+
+async def test_account_of_sync_service_may_watch_the_sources(
+    address: str, root: "Client", states: SourceStates, gaps: Gaps
+) -> None:
+    run_accounts(root)
+    routes = load_routes(default_routes_file())
+    url = f"mongodb://sync_service:{PHRASE}@{address}/tweets?replicaSet=rs0"
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(url)
+    watch = MongodbWatch(routes, client, FoundGaps(routes, states, gaps))
+    assert watch.checks.keys() == {"MongoDB's database tweets"}
+    for check in watch.checks.values():
+        await check()
+    assert (await states.load_all("database")).keys() == {"tweets"}
+    await watch.close()
+    client.close()
 
 
 def test_password_that_no_url_can_have_is_refused(root: "Client") -> None:

@@ -4,13 +4,16 @@ Each case has a table or collection, and a route, of its own; one connector of t
 """
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter as Tally
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pymongo.monitoring
 import pytest
 import yaml
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -20,15 +23,28 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from embedded_stack import Stack
 from service_kit.background import Supervisor
+from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine, server_lock
 from support.connector import of_own_tables, run_connector
 from support.polling import eventually
+from sync_service.kafka.gaps import Gaps, forget, now
 from sync_service.metrics import SyncMetrics
+from sync_service.proof import prover
+from sync_service.proof.prover import RouteProver
+from sync_service.proof.store import ProofStore
 from sync_service.reconciliation.cli import ReconcileOptions, ReconcileSettings, reconcile
 from sync_service.reconciliation.compare import ComparisonOptions
+from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.routes.loader import load_routes
 from sync_service.runner import SyncRunner
 from sync_service.settings import Settings
+from sync_service.sinks.base import Unavailable
+from sync_service.sinks.mongodb import source_watch
+from sync_service.sinks.mongodb.source_watch import MongodbWatch
+from sync_service.sinks.registry import ComparisonStores
+from sync_service.sinks.rows import CannotCompare
+from sync_service.source_watch.states import SourceStates
+from sync_service.source_watch.watch import FoundGaps, SourceWatch
 
 Rows = Mapping[int, int]
 ROWS: Rows = {1: 10, 2: 20, 3: 30}
@@ -104,15 +120,16 @@ class Watched:
 
     async def becomes_watched(self) -> None:
         """A first check notes how far the source is. What happens later is found."""
-        kind = "table" if self.source_store == "mysql" else "collection"
+        kind, names = ("table", f"{self.name}.%") if self.source_store == "mysql" else ("database", self.name)
         query = text("SELECT COUNT(*) FROM sync_source_states WHERE kind = :kind AND name LIKE :names")
 
         async def watched() -> int:
             async with self.engine.connect() as connection:
-                found: int = await connection.scalar(query, {"kind": kind, "names": f"{self.name}.%"})
+                found: int = await connection.scalar(query, {"kind": kind, "names": names})
                 return found
 
-        await eventually(watched, lambda number: number == len(self.topics))
+        wanted = len(self.topics) if self.source_store == "mysql" else 1
+        await eventually(watched, lambda number: number == wanted)
 
     def doubts(self, runner: SyncRunner) -> Mapping[str, list[tuple[str, str]]]:
         """The causes and reasons, by the routes that have any."""
@@ -132,6 +149,28 @@ class Watched:
             )
 
         await eventually(found, is_wanted, within=60)
+
+    async def proof_becomes(self, name: str, *, rows: int, different: int) -> None:
+        """What the proof that runs by itself finds, when it compares the whole route."""
+        (route,) = (route for route in load_routes(self.routes_file) if route.name == name)
+        clients, store = KafkaClients.of(self.settings), ProofStore(self.engine)
+
+        async def found() -> tuple[int, int] | None:
+            # While events wait it is not compared, and a row that was on its way differs for a moment.
+            with contextlib.suppress(CannotCompare):
+                await route_prover.step()
+            proof = (await store.proofs()).get(name)
+            return (proof.rows, proof.different) if proof else None
+
+        async with AsyncExitStack() as cleanup:
+            stores = ComparisonStores(
+                *(url.get_secret_value() for url in (self.settings.mysql_url, self.settings.mongodb_url))
+            )
+            cleanup.push_async_callback(stores.close)
+            topic = TopicProgress(clients, route.topic, self.settings.sync_group_id, patience=30)
+            progress = await cleanup.enter_async_context(topic)
+            route_prover = RouteProver(route, store, await stores.open_target(route), progress, repair=False)
+            await eventually(found, lambda seen: seen == (rows, different), within=60)
 
     async def reconcile(self, runner: SyncRunner, *names: str) -> None:
         """The remedy that the reason offers, as an operator runs it: afterwards the routes are in no doubt."""
@@ -155,13 +194,25 @@ class Watched:
         await eventually(found, lambda seen: not seen)
 
 
+@pytest.fixture(autouse=True)
+def no_proof_is_young(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prover, "PROOF_SECONDS", 0.0)
+
+
 @pytest.fixture
 async def servers(
-    stack: Stack, settings: Settings, engine: AsyncEngine, tmp_path: Path, frequent_checks: None
+    stack: Stack,
+    settings: Settings,
+    engine: AsyncEngine,
+    tmp_path: Path,
+    frequent_checks: None,
 ) -> AsyncIterator[Servers]:
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(settings.mongodb_url.get_secret_value())
     yield Servers(stack, settings, engine, client, tmp_path)
     client.close()
+    async with engine.begin() as connection:
+        for table in ("sync_proofs", "sync_proven_ranges"):
+            await connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - names of ours
 
 
 @asynccontextmanager
@@ -262,17 +313,21 @@ async def test_statements_of_mysql_put_copies_in_doubt_until_they_are_mended(
             await watched.becomes("altered", dict.fromkeys(ROWS, 7))
             await watched.becomes("parted", {2: 20, 3: 30})
 
+            await watched.proof_becomes("quiet", rows=4, different=0)
             async with session(mysql_root_url, "sql_log_bin=0") as unlogged:
                 await unlogged(f"INSERT INTO {own}.quiet (id, v) VALUES (5, 50)")  # noqa: S608 - of this test
+                await unlogged(f"UPDATE {own}.quiet SET v = 21 WHERE id = 2")  # noqa: S608 - of this test
                 await watched.become_in_doubt(runner, dict.fromkeys(MYSQL_TABLES, ("unlogged", "sql_log_bin")))
+            await watched.proof_becomes("quiet", rows=3, different=2)
             await watched.reconcile(runner, *MYSQL_TABLES)
-            await watched.becomes("quiet", {**ROWS, 4: 40, 5: 50})
+            await watched.becomes("quiet", {**ROWS, 2: 21, 4: 40, 5: 50})
 
             async with session(mysql_root_url, "binlog_row_value_options='PARTIAL_JSON'") as partial:
                 await partial(f"UPDATE {own}.json SET j = JSON_SET(j, '$.price', 1)")  # noqa: S608 - of this test
                 reason = "Debezium leaves out updates of JSON columns"
                 await watched.become_in_doubt(runner, dict.fromkeys(MYSQL_TABLES, ("unlogged", reason)))
             assert (await watched.copy("json"))[1]["price"] == 5
+            await watched.proof_becomes("json", rows=0, different=1)
             await watched.reconcile(runner, *MYSQL_TABLES)
             assert (await watched.copy("json"))[1]["price"] == 1
 
@@ -282,7 +337,7 @@ async def test_statements_of_mysql_put_copies_in_doubt_until_they_are_mended(
                 reason = "lack columns"
                 await watched.become_in_doubt(runner, dict.fromkeys(MYSQL_TABLES, ("unlogged", reason)))
             await watched.reconcile(runner, *MYSQL_TABLES)
-            await watched.becomes("quiet", {**ROWS, 4: 41, 5: 50})
+            await watched.becomes("quiet", {**ROWS, 2: 21, 4: 41, 5: 50})
         await execute(f"DROP DATABASE {own}")
         await execute(f"REVOKE SELECT ON {own}.* FROM 'debezium'@'%'")  # noqa: S608 - of this test
     await servers.mongo.drop_database(f"{own}_copy")
@@ -359,3 +414,100 @@ async def test_changes_of_collections_put_copies_in_doubt_until_they_are_mended(
         for name in COLLECTIONS:
             await connection.execute(text(f"DROP VIEW IF EXISTS {own}_{name}"))
             await connection.execute(text(f"DROP TABLE IF EXISTS {own}_{name}_copy"))
+
+
+class Commands(pymongo.monitoring.CommandListener):
+    """The commands of a client, by their names."""
+
+    def __init__(self) -> None:
+        self.sent: Tally[str] = Tally()
+
+    def started(self, event: pymongo.monitoring.CommandStartedEvent) -> None:
+        self.sent[event.command_name] += 1
+
+    def succeeded(self, event: pymongo.monitoring.CommandSucceededEvent) -> None: ...
+
+    def failed(self, event: pymongo.monitoring.CommandFailedEvent) -> None: ...
+
+
+async def test_check_of_a_database_is_one_command_and_stores_only_what_has_changed(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = servers.watched("mongodb", COLLECTIONS)
+    routes, commands = load_routes(watched.routes_file), Commands()
+    url = servers.settings.mongodb_url.get_secret_value()
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(url, event_listeners=[commands])
+    source = servers.mongo[watched.name]
+    for name in COLLECTIONS:
+        await source[name].insert_one({"_id": 1, "v": 1})
+    gaps, stores = Gaps(servers.engine), []
+    states = SourceStates(servers.engine)
+    store = states.store
+
+    async def counted(kind: str, name: str, *rest: Any) -> None:
+        stores.append(name)
+        await store(kind, name, *rest)
+
+    def new_watch() -> SourceWatch:
+        return SourceWatch([MongodbWatch(routes, client, FoundGaps(routes, states, gaps))])
+
+    async def causes() -> dict[str, int]:
+        """How often each collection was found to be changed, by its name."""
+        await gaps.refresh()
+        found = {route.name: len(gaps.of(route.topic)) for route in routes}
+        return {name: number for name, number in found.items() if number}
+
+    monkeypatch.setattr(states, "store", counted)
+    one, other = new_watch(), new_watch()
+    await one.check()
+    assert stores == [watched.name], "where it begins"
+    commands.sent.clear()
+    for _ in range(10):
+        await one.check()
+    assert commands.sent == {"getMore": 10}
+    assert stores == [watched.name]
+
+    await source["dropped"].drop()
+    await eventually(lambda: checked(one, causes), {"dropped": 1}.__eq__)
+    assert len(stores) == 2
+    # Another process continues there, and finds what is new; this one continues after it and finds nothing again.
+    await source["away"].rename("elsewhere")
+    await eventually(lambda: checked(other, causes), {"dropped": 1, "away": 1}.__eq__)
+    for topic in (route.topic for route in routes):
+        await forget(servers.engine, topic, before=await now(servers.engine))
+    for _ in range(3):
+        await one.check()
+        await other.check()
+    assert await causes() == {}
+    assert len(stores) == 3
+
+    # What was read and not stored is read again.
+    monkeypatch.setattr(states, "store", unavailable)
+    await source["into"].drop()
+    commands.sent.clear()
+
+    async def aggregates() -> int:
+        await one.check()
+        return commands.sent["aggregate"]
+
+    await eventually(aggregates)
+    monkeypatch.setattr(states, "store", counted)
+    await eventually(lambda: checked(one, causes), {"into": 1}.__eq__)
+    # Also without changes, before MongoDB's log no longer has the position.
+    monkeypatch.setattr(source_watch, "RENEW_SECONDS", 0.0)
+    before = len(stores)
+    await one.check()
+    assert len(stores) == before + 1
+    await one.close()
+    await other.close()
+    client.close()
+    await servers.mongo.drop_database(watched.name)
+
+
+async def checked(watch: SourceWatch, found: Callable[[], Awaitable[dict[str, int]]]) -> dict[str, int]:
+    await watch.check()
+    return await found()
+
+
+async def unavailable(*_: Any) -> None:
+    raise Unavailable("MySQL does not answer")

@@ -3,8 +3,8 @@
 Events: MongoDB docs, "Change Events". Debezium's connector leaves them out.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bson import json_util
@@ -16,69 +16,105 @@ from sync_service.sinks.base import Unavailable
 
 if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.
-    from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
+    from motor.motor_asyncio import AsyncIOMotorClient
 
     MongoClient = AsyncIOMotorClient[dict[str, Any]]
-    Collection = AsyncIOMotorCollection[dict[str, Any]]
 
 _EVENTS = [{"$match": {"operationType": {"$in": ["drop", "rename", "invalidate"]}}}]
 _WAIT_MS = 100
 # Codes: the log was truncated after the position; it is from another log; the position is no token of this server.
 _POSITION_LOST = {136, 260, 280, 286}
+_UNAUTHORIZED = 13
 
 
 @dataclass(frozen=True, slots=True)
-class CollectionChanges:
-    """The causes and reasons. `lost`: the server no longer has all events since the former position.
+class CollectionChange:
+    collection: str
+    cause: Cause
+    reason: str
 
-    `state` is the position, for the next `changes_since`.
+
+@dataclass(frozen=True, slots=True)
+class DatabaseChanges:
+    """`lost`: the server no longer has all events since the former position.
+
+    `state` is the position, for a stream that continues after these changes.
     """
 
-    changes: Sequence[tuple[Cause, str]]
+    changes: Sequence[CollectionChange]
     state: str
     lost: bool = False
 
 
-async def changes_since(mongo: "MongoClient", database: str, name: str, state: str | None) -> CollectionChanges:
-    """The changes of a collection since a state; None: from now on.
+class DatabaseStream:
+    """The changes of named collections of a database since a state; None: since the first `read`.
 
-    A collection that does not exist can be watched, too. Raises `Unavailable`, also if the account may not watch it.
+    One change stream of the whole database, which stays open: a `read` is one command, unless there are events. All
+    methods raise `Unavailable`, also if the account may not watch the database.
     """
-    try:
+
+    def __init__(self, mongo: "MongoClient", database: str, names: Collection[str], state: str | None) -> None:
+        self._database = mongo[database]
+        self._names = names
+        self._position = None if state is None else json_util.loads(state)
+        # Not `AsyncIOMotorChangeStream`, which has `alive` as a method for the type checker.
+        self._stream: Any = None
+
+    async def read(self) -> DatabaseChanges:
+        """The changes since the last `read`. After an error the next stream begins at a state that was stored."""
         try:
-            return await _read(mongo[database][name], None if state is None else json_util.loads(state))
-        except OperationFailure as error:
-            if state is None or error.code not in _POSITION_LOST:
-                raise
-        return replace(await _read(mongo[database][name], None), lost=True)
-    except PyMongoError as error:
-        raise Unavailable(f"MongoDB: {without_server_states(error)[:300]}") from error
+            try:
+                return await self._read()
+            except OperationFailure as error:
+                if self._position is None or error.code not in _POSITION_LOST:
+                    raise
+            await self.close()
+            self._position = None
+            seen = await self._read()
+            return DatabaseChanges(seen.changes, seen.state, lost=True)
+        except PyMongoError as error:
+            raise Unavailable(f"MongoDB: {self._reason(error)}") from error
+
+    async def close(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await stream.close()
+
+    async def _read(self) -> DatabaseChanges:
+        changes: list[CollectionChange] = []
+        while True:
+            if self._stream is None:
+                self._stream = self._database.watch(_EVENTS, start_after=self._position, max_await_time_ms=_WAIT_MS)
+            while self._stream.alive and (event := await self._stream.try_next()) is not None:
+                changes += changes_of(event, self._database.name, self._names)
+            self._position = self._stream.resume_token
+            if self._stream.alive:
+                return DatabaseChanges(changes, json_util.dumps(self._position))
+            # The database was dropped, which ends its stream. The next one begins after that.
+            await self.close()
+
+    def _reason(self, error: PyMongoError) -> str:
+        if isinstance(error, OperationFailure) and error.code == _UNAUTHORIZED:
+            return (
+                f"this account may not watch the database {self._database.name}: grant it the role read on it, or a "
+                "role with find and changeStream"
+            )
+        return without_server_states(error)[:300]
 
 
-async def _read(collection: "Collection", position: Any) -> CollectionChanges:
-    changes: list[tuple[Cause, str]] = []
-    while True:
-        async with collection.watch(_EVENTS, start_after=position, max_await_time_ms=_WAIT_MS) as stream:
-            while stream.alive and (event := await stream.try_next()) is not None:
-                if (change := change_of(event, collection.name)) is not None:
-                    changes.append(change)
-            position = stream.resume_token
-            if stream.alive:
-                return CollectionChanges(changes, json_util.dumps(position))
-        # The collection was dropped or renamed, which ends its stream. The next one begins after that.
-
-
-def change_of(event: dict[str, Any], name: str) -> tuple[Cause, str] | None:
-    """`name` is that of the watched collection."""
+def changes_of(event: dict[str, Any], database: str, names: Collection[str]) -> Iterator[CollectionChange]:
+    """`names` are those of the watched collections."""
+    name = event.get("ns", {}).get("coll")
     match event["operationType"]:
-        case "drop":
-            return "dropped", "drop: the copy keeps the documents of the dropped collection"
-        case "rename" if event["ns"]["coll"] == name:
-            to = f"{event['to']['db']}.{event['to']['coll']}"
-            return "renamed", f"renameCollection: it is {to} now, and the copy keeps its documents"
+        case "drop" if name in names:
+            yield CollectionChange(name, "dropped", "drop: the copy keeps the documents of the dropped collection")
         case "rename":
-            return _replacement(event["ns"]["coll"])
-    return None
+            to = event["to"]
+            if name in names:
+                reason = f"renameCollection: it is {to['db']}.{to['coll']} now, and the copy keeps its documents"
+                yield CollectionChange(name, "renamed", reason)
+            if to["db"] == database and to["coll"] in names:
+                yield CollectionChange(to["coll"], *_replacement(name))
 
 
 def _replacement(former_name: str) -> tuple[Cause, str]:

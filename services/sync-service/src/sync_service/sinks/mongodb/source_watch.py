@@ -1,13 +1,15 @@
 """Watches the collections that routes copy from MongoDB for changes without events of documents."""
 
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sync_service.kafka.gaps import Cause, Gap
 from sync_service.routes.config import Route
-from sync_service.sinks.mongodb.collection_changes import changes_since
+from sync_service.sinks.mongodb.collection_changes import DatabaseStream
 from sync_service.source_watch.watch import Check, FoundGaps
 
 if TYPE_CHECKING:
@@ -20,6 +22,17 @@ _LOST: tuple[Cause, str] = (
     "unwatched",
     "MongoDB's log no longer has all changes: drop, renameCollection and $out may be among them",
 )
+# A position is stored with each change, and otherwise this often, before MongoDB's log no longer has it.
+RENEW_SECONDS = 60.0
+
+
+@dataclass
+class _Watched:
+    """An open stream. `stored` is the state that it continues, as long as no other process has stored another one."""
+
+    stream: DatabaseStream
+    stored: str | None
+    stored_at: float
 
 
 class MongodbWatch:
@@ -28,25 +41,50 @@ class MongodbWatch:
     def __init__(self, routes: Sequence[Route], mongo: "MongoClient", found: FoundGaps) -> None:
         self._mongo = mongo
         self._found = found
-        self._by_collection: dict[tuple[str, str], list[Route]] = defaultdict(list)
+        self._by_database: dict[str, dict[str, list[Route]]] = defaultdict(lambda: defaultdict(list))
+        self._watched: dict[str, _Watched] = {}
         for route in routes:
             if route.source is not None and route.source_store == "mongodb":
-                self._by_collection[route.source].append(route)
+                database, name = route.source
+                self._by_database[database][name].append(route)
 
     @property
     def checks(self) -> Mapping[str, Check]:
-        return {
-            f"MongoDB's {database}.{name}": partial(self._check, database, name)
-            for database, name in self._by_collection
-        }
+        return {f"MongoDB's database {database}": partial(self._check, database) for database in self._by_database}
 
     async def close(self) -> None:
         """The client is the sinks'."""
+        while self._watched:
+            await self._watched.popitem()[1].stream.close()
 
-    async def _check(self, database: str, name: str) -> None:
-        place = f"{database}.{name}"
-        seen = await changes_since(self._mongo, database, name, await self._found.state("collection", place))
-        changes = [*seen.changes, _LOST] if seen.lost else seen.changes
-        routes = self._by_collection[database, name]
-        gaps = [Gap.of_source(route.topic, *change) for route in routes for change in changes]
-        await self._found.store("collection", place, seen.state, gaps)
+    async def _check(self, database: str) -> None:
+        stored = await self._found.state("database", database)
+        watched = self._watched.pop(database, None)
+        if watched is not None and watched.stored != stored:
+            await watched.stream.close()
+            watched = None
+        if watched is None:
+            stream = DatabaseStream(self._mongo, database, self._by_database[database], stored)
+            watched = _Watched(stream, stored, time.monotonic())
+        try:
+            await self._read(database, watched)
+        except BaseException:
+            # What it has read is not stored: the next check reads it again.
+            await watched.stream.close()
+            raise
+        self._watched[database] = watched
+
+    async def _read(self, database: str, watched: _Watched) -> None:
+        seen = await watched.stream.read()
+        routes = self._by_database[database]
+        gaps = [
+            Gap.of_source(route.topic, change.cause, change.reason)
+            for change in seen.changes
+            for route in routes[change.collection]
+        ]
+        if seen.lost:
+            gaps += [Gap.of_source(route.topic, *_LOST) for each in routes.values() for route in each]
+        is_due = time.monotonic() >= watched.stored_at + RENEW_SECONDS
+        if gaps or is_due or watched.stored is None:
+            await self._found.store("database", database, seen.state, gaps)
+            watched.stored, watched.stored_at = seen.state, time.monotonic()
