@@ -21,6 +21,8 @@ from embedded_stack.components.services import registrar_environment
 from registrar.declared import DeclaredFile, load_declared
 from registrar.main import create_app
 from registrar.settings import Settings
+from registrar.snapshots import SnapshotLog
+from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine
 from support.polling import eventually
 from support.records import read_records
@@ -55,6 +57,24 @@ class Shop:
             )
         self.file.write_text("".join(lines))
 
+    def undeclare(self) -> None:
+        """Another source stays, whose connector waits for a table that does not exist."""
+        self.file.write_text(
+            f"sources:\n  {self.name}-other: {{kind: mysql}}\n"
+            f"other:\n  topic: cdc.{self.name}-other.{self.name}.absent\n"
+            f"  target: {{store: mongodb, collection: absent, database: {self.name}_copy}}\n"
+            "  key: {_id: {from: id, type: integer}}\n  fields: {size: string}\n"
+        )
+
+    async def config(self) -> dict[str, dict[str, str]]:
+        async with httpx.AsyncClient(base_url=self.stack.addresses["CONNECT_URL"]) as connect:
+            found: dict[str, dict[str, str]] = (await connect.get(f"/connectors/{self.name}")).json()
+            return found
+
+    async def is_registered(self) -> bool:
+        async with httpx.AsyncClient(base_url=self.stack.addresses["CONNECT_URL"]) as connect:
+            return self.name in (await connect.get("/connectors")).json()
+
     async def events(self, table: str) -> list[dict[str, Any]]:
         topic = f"cdc.{self.name}.{self.name}.{table}"
         try:
@@ -62,6 +82,9 @@ class Shop:
         except UnknownTopicOrPartitionError:
             return []
         return [json.loads(record.value) for record in records if record.value]
+
+    async def snapshot_rows(self, table: str) -> int:
+        return [event["op"] for event in await self.events(table)].count("r")
 
     async def rows(self, table: str) -> dict[int, str]:
         """What a copy would have."""
@@ -90,6 +113,8 @@ async def following(shop: Shop) -> AsyncIterator[httpx.AsyncClient]:
         connect_url=environment["CONNECT_URL"],
         sync_routes_file=shop.file,
         registrar_poll_seconds=0.2,
+        # Of the same Kafka Connect as the registrar of the stack.
+        registrar_name=shop.name,
     )
     routes, declared = DeclaredFile(settings, environment), load_declared(settings, environment)
     app = create_app(settings, declared.connectors, declared.topics, routes)
@@ -198,8 +223,21 @@ async def test_tables_are_added_to_a_running_connector(started: Stack, root: Asy
         await execute("UPDATE SHOP.lamps SET size = 'small' WHERE id = 2")
         await eventually(lambda: shop.rows("lamps"), lambda found: found == {1: "small", 2: "small"})
         await eventually(lambda: checks(registrar), lambda found: set(found.values()) == {"ok"})
+
+        # A source that is no longer declared has no connector. Declared again, it continues where it was.
+        before = {name: await shop.snapshot_rows(name) for name in ("chairs", "tables")}
+        await execute(*table("stools"))
+        shop.undeclare()
+        await eventually(shop.is_registered, lambda found: not found)
+        await execute("INSERT INTO SHOP.chairs VALUES (1000001, 'large', 1)")
+        shop.declare("stools")
+        await eventually(lambda: shop.rows("chairs"), lambda found: 1_000_001 in found)
+        await eventually(lambda: shop.rows("stools"), lambda found: found == {1: "small", 2: "large"})
+        await eventually(lambda: checks(registrar), lambda found: set(found.values()) == {"ok"})
+        after = {name: await shop.snapshot_rows(name) for name in ("chairs", "tables")}
+        assert after == before, "no second snapshot"
     # Rights outlive their tables, and other tests look at those of this account.
-    revoked = [f"REVOKE SELECT ON SHOP.{name} FROM 'debezium'@'%'" for name in ("chairs", "tables", "lamps")]  # noqa: S608 - ours
+    revoked = [f"REVOKE SELECT ON SHOP.{name} FROM 'debezium'@'%'" for name in ("chairs", "tables", "lamps", "stools")]  # noqa: S608 - ours
     await execute(*revoked, "DROP DATABASE SHOP")
 
 
@@ -224,6 +262,55 @@ async def syncing(shop: Shop, root: AsyncEngine) -> AsyncIterator[Replica]:
     async with root.begin() as connection:
         for schema in schemas:
             await connection.execute(text(f"DROP DATABASE IF EXISTS {schema}"))
+
+
+async def test_request_for_rows_of_a_table_that_is_gone_keeps_no_other_one_waiting(
+    started: Stack, root: AsyncEngine, tmp_path: Path
+) -> None:
+    """The connector's account has a right on the whole schema, so it lacks none on a table that does not exist."""
+    shop = Shop(started, tmp_path / "routes.yaml", "mysql")
+
+    async def execute(*statements: str) -> None:
+        async with root.begin() as connection:
+            for statement in statements:
+                await connection.execute(text(statement.replace("SHOP", shop.name)))
+
+    def table(name: str) -> list[str]:
+        return [
+            f"CREATE TABLE SHOP.{name} (id INT PRIMARY KEY, size ENUM('small', 'large'))",
+            f"INSERT INTO SHOP.{name} VALUES (1, 'small'), (2, 'large')",  # noqa: S608 - ours
+        ]
+
+    async def pending() -> dict[str, list[str]]:
+        """By their ids, as a registrar that starts now reads them."""
+        log = SnapshotLog(KafkaClients(started.addresses["KAFKA_BOOTSTRAP_SERVERS"]), shop.name, config)
+        await log.refresh()
+        return {request: [*tables] for request, tables in log.pending.items()}
+
+    await execute("CREATE DATABASE SHOP", *table("chairs"), *table("late"))
+    await execute("GRANT SELECT ON SHOP.* TO 'debezium'@'%'")
+    shop.declare("chairs", **{OLD_HISTORY: "true"})
+    async with following(shop) as registrar:
+        await eventually(lambda: shop.rows("chairs"), lambda found: len(found) == 2)
+        config = (await shop.config())["config"]
+        # One table does not exist, another one does not exist any more, and one is older than the history.
+        await execute(*table("dropped"), "DROP TABLE SHOP.dropped")
+        shop.declare("absent", "dropped", "late", **{OLD_HISTORY: "true"})
+        await eventually(lambda: shop.rows("late"), lambda found: found == {1: "small", 2: "large"})
+        await eventually(lambda: checks(registrar), lambda found: set(found.values()) == {"ok"})
+        await eventually(pending, lambda found: not found)
+        await execute(*table("absent"))
+        await eventually(lambda: shop.rows("absent"), lambda found: found == {1: "small", 2: "large"})
+
+        # A request for a table that is removed from the file before the connector has got it.
+        kafka = KafkaClients(started.addresses["KAFKA_BOOTSTRAP_SERVERS"])
+        await SnapshotLog(kafka, shop.name, config).request([f"{shop.name}.removed", f"{shop.name}.late"])
+        await SnapshotLog(kafka, shop.name, config).request([f"{shop.name}.removed"])
+        await execute(*table("lamps"))
+        shop.declare("lamps", **{OLD_HISTORY: "true"})
+        await eventually(lambda: shop.rows("lamps"), lambda found: found == {1: "small", 2: "large"})
+        await eventually(pending, lambda found: not found)
+    await execute("REVOKE SELECT ON SHOP.* FROM 'debezium'@'%'", "DROP DATABASE SHOP")
 
 
 async def test_collections_are_added_to_a_running_connector_and_copied_without_a_restart(

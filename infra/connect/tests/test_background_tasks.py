@@ -47,11 +47,12 @@ async def test_task_that_ends_is_restarted(monkeypatch: pytest.MonkeyPatch, task
 
 async def test_repair_cancelled_before_it_starts_does_not_block_the_next_one() -> None:
     registrar = Registrar(SETTINGS, [CONNECTOR], {}, RegistrarMetrics(CollectorRegistry(), [CONNECTOR.name], {}))
-    registrar.states[CONNECTOR.name] = ConnectorState(config=None)
-    await registrar._check_rights_of(CONNECTOR)
+    managed = registrar.managed[CONNECTOR.name]
+    managed.state = ConnectorState(config=None)
+    await registrar._check_rights_of(managed)
     unused: Any = None
     async with asyncio.TaskGroup() as repairs:
-        registrar._decide(unused, CONNECTOR, repairs)
+        registrar._decide(unused, managed, repairs)
         repair = running_task("repair mysql")
         assert repair is not None
         repair.cancel()

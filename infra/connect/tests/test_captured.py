@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from registrar.captured import SIGNALS, added, captured, without
+from registrar.captured import NOTIFICATIONS, SIGNALS, added, captured, takes_signals, without
 from registrar.declared import DeclarationError, DeclaredFile
 from registrar.settings import Settings
 from sync_service.routes.loader import default_routes_file
 
-MYSQL = {"table.include.list": "shop.a,auth.users", "database.include.list": "shop,auth", SIGNALS: "x.signals"}
+CHANNELS = {"signal.enabled.channels": "kafka,source", "notification.enabled.channels": "log, sink"}
+TAKES_SIGNALS = {**CHANNELS, SIGNALS: "x.signals", NOTIFICATIONS: "x.notifications"}
+MYSQL = {"table.include.list": "shop.a,auth.users", "database.include.list": "shop,auth", **TAKES_SIGNALS}
 
 
 def test_only_tables_that_are_not_captured_are_added() -> None:
@@ -20,14 +22,20 @@ def test_only_tables_that_are_not_captured_are_added() -> None:
     assert captured({}) == []
 
 
-def test_connector_without_signals_can_not_be_asked_for_rows() -> None:
-    own = {name: value for name, value in MYSQL.items() if name != SIGNALS}
+@pytest.mark.parametrize("missing", TAKES_SIGNALS)
+def test_connector_without_signals_can_not_be_asked_for_rows(missing: str) -> None:
+    """One of one's own may have a part of the settings."""
+    own = {name: value for name, value in MYSQL.items() if name != missing}
+    assert not takes_signals(own)
     assert added({"table.include.list": "auth.users"}, own) == []
+    assert takes_signals(MYSQL)
 
 
 def test_databases_are_those_of_the_tables_that_are_left() -> None:
     kept = without(MYSQL, {"shop.a"})
     assert kept == {**MYSQL, "table.include.list": "auth.users", "database.include.list": "auth"}
+    expressions = {"table.include.list": "shop[.]a.*,shop.b", "database.include.list": "shop"}
+    assert without(expressions, {"shop.b"}) == {**expressions, "table.include.list": "shop[.]a.*"}
     assert without({"collection.include.list": "a.b,a.c"}, {"a.b"}) == {"collection.include.list": "a.c"}
 
 

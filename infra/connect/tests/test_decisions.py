@@ -63,6 +63,18 @@ def test_action_of_the_first_poll(current: ConnectorState, action: Action) -> No
     assert new_monitor().decide(current, CONFIG, now=0) is action
 
 
+def test_connector_that_is_declared_without_heartbeats_is_not_judged_by_them() -> None:
+    """Debezium sends none by default. It is in a file of one's own, whose name Connect adds to its settings."""
+    own = {**CONFIG, "name": "mysql"}
+    tasks = [{"state": "RUNNING"}]
+    entry = {"info": {"config": CONFIG}, "status": {"connector": {"state": "RUNNING"}, "tasks": tasks}}
+    current, monitor = parse_state(entry, own), new_monitor()
+    assert [monitor.decide(current, own, now=float(now)) for now in range(100)] == [Action.NONE] * 100
+    assert monitor.problem(current, own) is None
+    heartbeats = {**own, "heartbeat.interval.ms": "2000"}
+    assert monitor.problem(parse_state(entry, heartbeats), own) == "no heartbeat yet"
+
+
 @pytest.mark.parametrize(
     ("current", "problem"),
     [

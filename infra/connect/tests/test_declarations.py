@@ -8,6 +8,7 @@ import pytest
 import trustme
 
 from registrar.connectors import Connector, InvalidDeclaration, connector, read_connectors
+from registrar.generation import with_statements
 from registrar.redaction import redact
 from service_kit.kafka_java import java_properties, properties_file
 from service_kit.kafka_settings import KafkaSecurity
@@ -57,9 +58,31 @@ def test_error_names_a_value_that_is_given_twice_or_can_not_be_read(declared: Pa
 def test_connector_of_mysql_reports_statements_although_an_earlier_release_declared_otherwise() -> None:
     released = {"topic.prefix": "cdc", "include.schema.changes": "false"}
     mysql = {**released, "connector.class": "io.debezium.connector.mysql.MySqlConnector"}
-    assert connector("mysql", mysql, {}).config == {**mysql, "include.schema.changes": "true"}
+    assert with_statements(mysql) == {**mysql, "include.schema.changes": "true"}
     other = {**released, "connector.class": "x"}
-    assert connector("other", other, {}).config == other
+    assert with_statements(other) == other
+
+
+def test_connector_of_ones_own_may_name_its_heartbeats_otherwise() -> None:
+    own = {"connector.class": "x", "topic.prefix": "cdc"}
+    assert Connector("own", own).heartbeat_topic == "__debezium-heartbeat.cdc"
+    assert Connector("own", {**own, "topic.heartbeat.prefix": "alive"}).heartbeat_topic == "alive.cdc"
+
+
+def test_mark_of_a_generated_connector_is_its_own(tmp_path: Path) -> None:
+    """Settings that were copied from Kafka Connect are none of a generated connector."""
+    generated = Connector("shop", {"connector.class": "x", "topic.prefix": "cdc"}).generated_by("a")
+    assert generated.is_generated_by("a")
+    assert not generated.is_generated_by("b")
+    assert not Connector("copied", generated.config).is_generated_by("a")
+    (tmp_path / "shop.json").write_text(json.dumps(dict(generated.config)))
+    assert not read(tmp_path, {}).is_generated_by("a")
+
+
+def test_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mysql.json").mkdir()
+    with pytest.raises(InvalidDeclaration, match=r"mysql\.json: .*Is a directory"):
+        read_connectors(tmp_path)
 
 
 def test_schema_history_gets_the_security_settings_of_kafka() -> None:

@@ -15,6 +15,7 @@ from sync_service.routes.loader import InvalidRoutes, RoutesFile, default_routes
 
 # The connectors' files of release 0.1.0.
 RELEASED = Path(__file__).parent / "released"
+STATEMENTS = {"include.schema.changes": "true"}
 ALL_DDL = "schema.history.internal.store.only.captured.tables.ddl"
 SOURCES = """
 sources:
@@ -100,7 +101,8 @@ def test_file_of_the_last_release_keeps_its_connectors(tmp_path: Path) -> None:
     (tmp_path / "mysql-shop.json").write_text(json.dumps(own))
     found = settings(tmp_path, PRODUCTS.replace("shop-mysql", "mysql-shop"))
     built_in = declared_settings(load_routes_file(default_routes_file()), tmp_path / "none")
-    assert found == {**built_in, "mysql-shop": {**own, "column.exclude.list": r"shop.products.margin"}}
+    changed = {"column.exclude.list": r"shop.products.margin", **STATEMENTS}
+    assert found == {**built_in, "mysql-shop": {**own, **changed}}
     assert settings(tmp_path, ORDERS.replace("cdc.shop.shop", "cdc.mongo.tweets")).keys() == found.keys()
     assert [route.name for route in load_routes(tmp_path / "routes.yaml")] == ["orders"]
 
@@ -185,7 +187,7 @@ def test_file_of_ones_own_replaces_a_generated_connector(tmp_path: Path) -> None
     own = {"connector.class": "io.debezium.connector.mysql.MySqlConnector", "topic.prefix": "cdc.mysql"}
     (tmp_path / "mysql-users.json").write_text(json.dumps(own))
     found = declared_settings(load_routes_file(default_routes_file()), tmp_path)
-    assert found["mysql-users"] == {**own, "column.exclude.list": "auth.users.email"}
+    assert found["mysql-users"] == {**own, "column.exclude.list": "auth.users.email", **STATEMENTS}
     (tmp_path / "mysql-users.json").write_text("[]")
     with pytest.raises(InvalidDeclaration, match=r"mysql-users\.json: "):
         declared_settings(load_routes_file(default_routes_file()), tmp_path)

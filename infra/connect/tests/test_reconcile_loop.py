@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -23,14 +23,20 @@ from aiokafka.errors import KafkaError
 from sqlalchemy import text
 
 from embedded_stack import Stack, temporary_stack
+from registrar import reconcile_loop, topics
+from registrar.broker import Broker
+from registrar.captured import NOTIFICATIONS, SIGNALS
+from registrar.connect_client import ConnectClient
 from registrar.connectors import Connector
 from registrar.main import create_app
 from registrar.settings import Settings
-from registrar.topics import TopicDeclaration
+from registrar.snapshots import SnapshotLog
+from registrar.topics import TopicDeclaration, TopicReconciler
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine
 from support.connector import declared_connectors
 from support.polling import eventually
+from support.task_failures import restarts
 
 # A constant, because it is in the ids of tests, which must be the same in each test process.
 PASSWORD = "secret-8d1f0b7c5e"
@@ -49,13 +55,15 @@ class FakeConnect:
     url: str
     answer: Any
     changes: list[str] = field(default_factory=list)
+    offsets: list[Any] = field(default_factory=lambda: [{"offset": {"resume_token": "00"}}])
 
 
 @contextmanager
 def fake_connect(answer: Any) -> Iterator[FakeConnect]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._send(json.dumps(connect.answer).encode())
+            is_offsets = self.path.endswith("/offsets")
+            self._send(json.dumps({"offsets": connect.offsets} if is_offsets else connect.answer).encode())
 
         def do_PUT(self) -> None:
             connect.changes.append(f"{self.command} {self.path}")
@@ -63,6 +71,11 @@ def fake_connect(answer: Any) -> Iterator[FakeConnect]:
             self._send(b"{}")
 
         do_POST = do_PUT  # noqa: N815 - as http.server has it
+
+        def do_DELETE(self) -> None:
+            connect.changes.append(f"{self.command} {self.path}")
+            connect.answer.pop(self.path.rpartition("/")[2])
+            self._send(b"")
 
         def _send(self, body: bytes) -> None:
             self.send_response(200)
@@ -82,13 +95,164 @@ def fake_connect(answer: Any) -> Iterator[FakeConnect]:
 
 
 def plain_config() -> dict[str, str]:
-    return {"connector.class": "x.Y", "topic.prefix": f"test-{secrets.token_hex(4)}"}
+    return {"connector.class": "x.Y", "topic.prefix": f"test-{secrets.token_hex(4)}", "heartbeat.interval.ms": "2000"}
 
 
 def running(connector: Connector) -> dict[str, Any]:
     """Connect's answer for a connector that runs."""
     status = {"connector": {"state": "RUNNING"}, "tasks": [{"id": 0, "state": "RUNNING"}]}
     return {connector.name: {"info": {"config": dict(connector.config)}, "status": status}}
+
+
+# What the registrar waits for, while the declarations change.
+AWAITED: list[tuple[Any, str]] = [
+    (ConnectClient, "connectors"),
+    (ConnectClient, "offsets"),
+    (ConnectClient, "put"),
+    (Broker, "poll"),
+    (TopicReconciler, "_existing"),
+    (TopicReconciler, "_create"),
+    (TopicReconciler, "_align_settings"),
+    (SnapshotLog, "refresh"),
+    (SnapshotLog, "signal"),
+    (reconcile_loop, "missing_rights"),
+    (reconcile_loop, "source_problem"),
+    (reconcile_loop, "stream_problem"),
+]
+
+
+async def test_connectors_and_topics_may_vanish_while_the_registrar_waits(
+    kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first wait of each kind sees other declarations at its end than at its beginning."""
+    asks_for = {"signal.enabled.channels": "kafka", "notification.enabled.channels": "sink"}
+
+    def declared(kind: str) -> Connector:
+        config = {**plain_config(), **asks_for, "collection.include.list": "shop.a"}
+        prefix = config["topic.prefix"]
+        topics = {SIGNALS: f"{prefix}.signals", NOTIFICATIONS: f"{prefix}.notifications"}
+        reads_mongodb = {"connector.class": "io.debezium.connector.mongodb.MongoDbConnector"}
+        return Connector(f"{kind}-{prefix}", {**config, **topics, **reads_mongodb})
+
+    def topics_of(connectors: list[Connector]) -> dict[str, TopicDeclaration]:
+        names = [(each.heartbeat_topic, each.config[SIGNALS], each.config[NOTIFICATIONS]) for each in connectors]
+        return {topic: TopicDeclaration(partitions=1, config={"retention.ms": "3600000"}) for topic in sum(names, ())}
+
+    gone = [declared("gone") for _ in AWAITED]
+    connectors = [*gone, declared("kept")]
+    states = {name: state for each in connectors for name, state in running(each).items()}
+    still_to_wait = {name for _, name in AWAITED}
+
+    def changing(name: str, work: Any) -> Any:
+        async def change(*arguments: Any, **named: Any) -> Any:
+            if name in still_to_wait:
+                still_to_wait.remove(name)
+                # One vanishes, the others stay, and a new one comes.
+                connectors.pop(0)
+                connectors.append(declared("new"))
+                app.state.registrar.declare(connectors, topics_of(connectors))
+            return await work(*arguments, **named)
+
+        return change
+
+    async def waits() -> set[str]:
+        return still_to_wait
+
+    def is_checked(found: dict[str, str]) -> bool:
+        names = {"topics", *(each.name for each in connectors)}
+        return found.keys() == names and found["topics"] == "ok" and "not checked yet" not in found.values()
+
+    for owner, name in AWAITED:
+        monkeypatch.setattr(owner, name, changing(name, getattr(owner, name)))
+    # Everything is checked often.
+    for constant in ("CHECK_SECONDS", "RIGHTS_SECONDS", "_SNAPSHOT_SECONDS"):
+        monkeypatch.setattr(reconcile_loop, constant, 0.05)
+    monkeypatch.setattr(topics, "_SETTINGS_SECONDS", 0.0)
+    with fake_connect(states) as connect:
+        settings = Settings(
+            kafka_bootstrap_servers=kafka_bootstrap_servers,
+            connect_url=connect.url,
+            registrar_poll_seconds=0.05,
+            registrar_heartbeat_limit_seconds=0.05,
+        )
+        app = create_app(settings, connectors, topics_of(connectors))
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://registrar") as client,
+        ):
+            await eventually(waits, lambda left: not left)
+            await eventually(lambda: checks(client), is_checked)
+            assert await restarts(client, "connectors") == 0
+            # Counters stay.
+            series = [line for line in (await client.get("/metrics")).text.splitlines() if "repairs" not in line]
+            prefixes = [each.config["topic.prefix"] for each in gone]
+            assert [line for line in series if any(prefix in line for prefix in prefixes)] == []
+    assert "Traceback" not in capsys.readouterr().out
+
+
+async def test_generated_connector_whose_source_is_gone_is_deleted_and_all_others_stay(
+    kafka_bootstrap_servers: str,
+) -> None:
+    declared = Connector("declared", plain_config()).generated_by("tandem-a")
+    gone = Connector("gone", plain_config()).generated_by("tandem-a")
+    others = [
+        Connector("own", plain_config()),
+        Connector("another-registrars", plain_config()).generated_by("tandem-b"),
+        Connector("copy-of-gone", gone.config),
+    ]
+    answer = {"sink": {"info": {"config": {"connector.class": "x.Sink"}}, "status": {}}, "odd": {}}
+    for each in [declared, gone, *others]:
+        answer |= running(each)
+    with fake_connect(answer) as connect:
+        async with registrar(
+            kafka_bootstrap_servers,
+            connect.url,
+            [declared],
+            registrar_name="tandem-a",
+            registrar_heartbeat_limit_seconds=60,
+        ) as client:
+            await eventually(lambda: _list(connect.changes))
+            found = await eventually(lambda: checks(client), lambda found: found["declared"] == "no heartbeat yet")
+            assert found.keys() == {"topics", "declared"}
+        assert connect.changes == ["DELETE /connectors/gone"]
+        assert connect.answer.keys() == {"sink", "odd", "declared", *(each.name for each in others)}
+
+
+@pytest.mark.parametrize(
+    "missing", ["notification.sink.topic.name", "schema.history.internal.kafka.topic", "database.user"]
+)
+async def test_connector_of_ones_own_may_lack_what_generated_ones_have(
+    kafka_bootstrap_servers: str, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    """It is changed, without a request for the rows of the added table if it can't be asked."""
+    prefix = f"test-{secrets.token_hex(4)}"
+    config = {
+        "connector.class": "io.debezium.connector.mysql.MySqlConnector",
+        "topic.prefix": prefix,
+        "heartbeat.interval.ms": "2000",
+        "database.hostname": "127.0.0.1",
+        "database.port": "1",
+        "database.user": "debezium",
+        "table.include.list": "shop.a,shop.b",
+        "schema.history.internal.kafka.topic": f"{prefix}.history",
+        "signal.enabled.channels": "kafka",
+        "notification.enabled.channels": "sink",
+        SIGNALS: f"{prefix}.signals",
+        NOTIFICATIONS: f"{prefix}.notifications",
+    }
+    del config[missing]
+    own = Connector("own", config)
+    topics = {f"{prefix}.{name}": TopicDeclaration(partitions=1) for name in ("signals", "notifications", "history")}
+    with fake_connect(running(replace(own, config={**config, "table.include.list": "shop.a"}))) as connect:
+        async with registrar(
+            kafka_bootstrap_servers, connect.url, [own], topics, registrar_heartbeat_limit_seconds=60
+        ) as client:
+            changed = await eventually(lambda: _list(connect.changes), lambda changes: len(changes) >= 2)
+            assert changed[-1] == "PUT /connectors/own/config"
+            connect.answer = running(own)
+            await eventually(lambda: checks(client), lambda found: found["own"] == "no heartbeat yet")
+            assert await restarts(client, "connectors") == 0
+    assert "KeyError" not in capsys.readouterr().out
 
 
 @asynccontextmanager
@@ -99,7 +263,13 @@ async def registrar(
     topics: Mapping[str, TopicDeclaration] | None = None,
     **changed: Any,
 ) -> AsyncIterator[httpx.AsyncClient]:
-    settings = Settings(kafka_bootstrap_servers=servers, connect_url=connect_url, registrar_poll_seconds=0.1, **changed)
+    settings = Settings(
+        kafka_bootstrap_servers=servers,
+        connect_url=connect_url,
+        registrar_poll_seconds=0.1,
+        # Of the same Kafka Connect as the registrar of the stack.
+        **{"registrar_name": f"test-{secrets.token_hex(4)}", **changed},
+    )
     heartbeats = {connector.heartbeat_topic: TopicDeclaration(partitions=1) for connector in connectors}
     app = create_app(settings, connectors, {**heartbeats, **(topics or {})})
     async with (

@@ -12,6 +12,7 @@ from service_kit.retry import Backoff, Retrier
 
 # A rebalance is in progress; a later attempt succeeds.
 _CONFLICT = 409
+_NOT_FOUND = 404
 # Debezium connects to the database to validate a configuration; MongoDB's driver waits 30 s for a server.
 _CHANGE_TIMEOUT_SECONDS = 60.0
 _BACKOFF = Backoff(initial=0.5, maximum=0.5, jitter=0.0)
@@ -74,6 +75,12 @@ class ConnectClient:
             f"/connectors/{name}/restart", params=parameters, timeout=_CHANGE_TIMEOUT_SECONDS
         )
         self._check(answer, config)
+
+    async def delete(self, name: str, config: Mapping[str, str]) -> None:
+        """Delete the connector. Connect keeps its offsets. Raises `ConnectorRefused`."""
+        answer = await self._client.delete(f"/connectors/{name}", timeout=_CHANGE_TIMEOUT_SECONDS)
+        if answer.status_code != _NOT_FOUND:
+            self._check(answer, config)
 
     async def reset(self, name: str, config: Mapping[str, str]) -> None:
         """Delete the connector's offsets, so that it takes a new snapshot. Raises `ConnectorRefused`.

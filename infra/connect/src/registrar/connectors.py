@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from registrar.captured import SIGNALS
 from service_kit.kafka_java import java_properties, prefixed
 from service_kit.kafka_settings import KafkaSecurity
 from service_kit.settings import value_or_file
@@ -36,15 +37,16 @@ _WITHOUT_UPDATE_DESCRIPTION = {
     "cursor.pipeline.order": "user_first",
 }
 
-# The topic named by `topic.prefix` gets the DDL statements, in which sync-service finds changes of rows without events.
-# Declarations of releases up to 0.1 have `false`, so theirs does not count.
-_STATEMENTS = {"include.schema.changes": "true"}
-
 # Kafka Connect refuses the connector unless it supports this itself, with `exactly.once.source.support=enabled`.
 _EXACTLY_ONCE = {"exactly.once.support": "required", "transaction.boundary": "poll"}
 # A transaction takes milliseconds, so it must have all events that wait, and not wait for more. With one event in each
 # the MySQL connector does not keep up with 200 changes a second.
 _BATCHES_OF_TRANSACTIONS = {"max.batch.size": "2048", "poll.interval.ms": "10"}
+
+
+# Marks a generated connector in Kafka Connect: the registrar's name and the connector's. Connectors ignore options that
+# they don't know. A copy of the settings under another name has not its own name in the mark.
+_MARK = "tandem.generated"
 
 
 class InvalidDeclaration(Exception):  # noqa: N818 - a state of a file, not a fault of the program
@@ -60,7 +62,8 @@ class Connector:
 
     @property
     def heartbeat_topic(self) -> str:
-        return HEARTBEAT_TOPIC_PREFIX + self.config["topic.prefix"]
+        prefix = self.config.get("topic.heartbeat.prefix", HEARTBEAT_TOPIC_PREFIX.removesuffix("."))
+        return f"{prefix}.{self.config['topic.prefix']}"
 
     def secured(self, kafka: KafkaSecurity) -> "Connector":
         """Add the security settings of Kafka for schema history and signals. The declaration's own settings take
@@ -101,6 +104,13 @@ class Connector:
         """
         return replace(self, config={**_EXACTLY_ONCE, **self.config, **_BATCHES_OF_TRANSACTIONS})
 
+    def generated_by(self, registrar: str) -> "Connector":
+        """Mark it as generated, so that it is deleted when its source is no longer declared."""
+        return replace(self, config={**self.config, _MARK: f"{registrar}/{self.name}"})
+
+    def is_generated_by(self, registrar: str) -> bool:
+        return self.config.get(_MARK) == f"{registrar}/{self.name}"
+
     @property
     def reads_mysql(self) -> bool:
         return self.config["connector.class"] == "io.debezium.connector.mysql.MySqlConnector"
@@ -110,7 +120,8 @@ class Connector:
         return self.config["connector.class"] == "io.debezium.connector.mongodb.MongoDbConnector"
 
     def writes(self, topic: str) -> bool:
-        return topic.startswith(f"{self.config['topic.prefix']}.")
+        """The topic of its signals has the same prefix, and is written by others."""
+        return topic.startswith(f"{self.config['topic.prefix']}.") and topic != self.config.get(SIGNALS)
 
 
 def declarations_folder() -> Path:
@@ -127,13 +138,22 @@ def read_connectors(folder: Path) -> dict[str, dict[str, str]]:
 def _read(file: Path) -> dict[str, str]:
     try:
         declared: dict[str, Any] = json.loads(file.read_text())
-        config = {key: str(value) for key, value in declared.items()}
-    except (ValueError, AttributeError) as error:
+        # Without the mark, if the settings are copied from Kafka Connect: the connector is not generated.
+        config = {key: str(value) for key, value in declared.items() if key != _MARK}
+    except (OSError, ValueError, AttributeError) as error:
         raise InvalidDeclaration(f"{file.name}: {error}") from error
     for setting in ("connector.class", "topic.prefix"):
         if setting not in config:
             raise InvalidDeclaration(f"{file.name}: {setting} is missing")
     return config
+
+
+def registered_connector(name: str, entry: object) -> Connector | None:
+    """A connector as Kafka Connect's list of connectors has it; None without its settings."""
+    match entry:
+        case {"info": {"config": {"connector.class": _, "topic.prefix": _, **_rest} as config}}:
+            return Connector(name, config)
+    return None
 
 
 def connector(name: str, declared: Mapping[str, str], environment: Mapping[str, str]) -> Connector:
@@ -146,7 +166,7 @@ def connector(name: str, declared: Mapping[str, str], environment: Mapping[str, 
         raise InvalidDeclaration(f"connector {name}: the environment variable {variable} is not set") from None
     except ValueError as error:
         raise InvalidDeclaration(f"connector {name}: {error}") from error
-    return replace(found, config={**found.config, **_STATEMENTS}) if found.reads_mysql else found
+    return found
 
 
 def _substitute(text: str, environment: Mapping[str, str]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registrar.connectors import Connector, InvalidDeclaration, connector, declarations_folder, read_connectors
-from registrar.generation import generated_connectors, generated_topics, with_exclusions
+from registrar.generation import generated_connectors, generated_topics, with_exclusions, with_statements
 from registrar.settings import Settings
 from registrar.topics import TopicDeclaration, load_topics
 from sync_service.routes.loader import InvalidRoutes, RoutesFile, load_routes_file
@@ -22,9 +22,13 @@ def declared_settings(file: RoutesFile, folder: Path | None = None) -> dict[str,
 
     Raises `InvalidDeclaration`.
     """
-    own = read_connectors(folder or declarations_folder() / "connectors")
+    own = _own_connectors(folder)
     excluding = {name: with_exclusions(config, file.routes) for name, config in own.items()}
-    return {**generated_connectors(file), **excluding}
+    return {name: with_statements(config) for name, config in {**generated_connectors(file), **excluding}.items()}
+
+
+def _own_connectors(folder: Path | None = None) -> dict[str, dict[str, str]]:
+    return read_connectors(folder or declarations_folder() / "connectors")
 
 
 def declared_topics(file: RoutesFile) -> dict[str, TopicDeclaration]:
@@ -73,6 +77,8 @@ def load_declared(settings: Settings, environment: Mapping[str, str]) -> Declare
         connector(name, config, variables).secured(settings).sized(settings.kafka_max_record_bytes)
         for name, config in sorted(declared_settings(file).items())
     ]
+    own = _own_connectors()
+    connectors = [each if each.name in own else each.generated_by(settings.registrar_name) for each in connectors]
     if settings.connect_exactly_once:
         connectors = [each.exactly_once() for each in connectors]
     return Declared(connectors, declared_topics(file))

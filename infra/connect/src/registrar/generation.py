@@ -100,6 +100,16 @@ def with_exclusions(config: Mapping[str, str], routes: Iterable[Route]) -> dict[
     return {**changed, setting: excluded}
 
 
+def with_statements(config: Mapping[str, str]) -> dict[str, str]:
+    """Let a connector of MySQL write the DDL statements to the topic named by `topic.prefix`.
+
+    sync-service finds changes of rows without events in them. Declarations of releases up to 0.1 have `false`, so
+    theirs does not count.
+    """
+    is_of_mysql = "MySqlConnector" in config["connector.class"]
+    return {**config, **({"include.schema.changes": "true"} if is_of_mysql else {})}
+
+
 def _tables(source: Source, routes: Iterable[Route]) -> Sequence[str]:
     """`<database>.<table>` of each table or collection that a route copies from the source."""
     found = (source.table(route.topic) for route in routes)
@@ -130,7 +140,6 @@ def _mysql(source: Source, tables: Sequence[str]) -> dict[str, str]:
         "schema.history.internal.kafka.topic": _history_topic(source),
         # So that a table can be added later without a snapshot of its definition.
         "schema.history.internal.store.only.captured.tables.ddl": "false",
-        "include.schema.changes": "true",
         "snapshot.mode": "when_needed",
         "snapshot.locking.mode": "minimal",
         "decimal.handling.mode": "string",

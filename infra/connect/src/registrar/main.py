@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from registrar.connectors import Connector
 from registrar.declared import DeclaredFile
+from registrar.managed import ManagedConnector
 from registrar.metrics import RegistrarMetrics
 from registrar.reconcile_loop import Registrar
 from registrar.settings import Settings
@@ -47,20 +48,20 @@ async def connectors(request: Request) -> list[ConnectorReport]:
     registrar: Registrar = request.app.state.registrar
     return [
         ConnectorReport(
-            name=connector.name,
-            topic_prefix=connector.config["topic.prefix"],
-            problem=registrar.problems[connector.name],
-            source_problem=registrar.source_problems[connector.name],
-            waits_for=registrar.waits_for.get(connector.name),
+            name=managed.name,
+            topic_prefix=managed.connector.config["topic.prefix"],
+            problem=managed.problem,
+            source_problem=managed.source_problem,
+            waits_for=managed.waits_for,
             state=current.state,
             task_states=list(current.task_states),
             failure=current.failure,
-            repairs=registrar.repairs[connector.name],
+            repairs=managed.repairs,
             heartbeat_age_seconds=current.heartbeat_age,
             activity_age_seconds=current.activity_age,
         )
-        for connector in registrar.connectors
-        for current in [registrar.states.get(connector.name, ConnectorState(config=None))]
+        for managed in registrar.managed.values()
+        for current in [managed.state or ConnectorState(config=None)]
     ]
 
 
@@ -90,10 +91,9 @@ def create_app(
         if problem := registrar.routes_problem:
             raise NotReady(problem)
 
-    def check_of(name: str) -> ReadinessCheck:
+    def check_of(managed: ManagedConnector) -> ReadinessCheck:
         async def check() -> None:
-            waits_for, problem = registrar.waits_for.get(name), registrar.problems[name]
-            if found := problem or waits_for or registrar.source_problems[name]:
+            if found := managed.problem or managed.waits_for or managed.source_problem:
                 raise NotReady(found)
 
         return check
@@ -108,7 +108,7 @@ def create_app(
         readiness=lambda _app: {
             "topics": check_topics,
             **({} if registrar.routes_problem is None else {"routes": check_routes}),
-            **{connector.name: check_of(connector.name) for connector in registrar.connectors},
+            **{name: check_of(managed) for name, managed in registrar.managed.items()},
         },
         registry=registry,
         supervisor=supervisor,

@@ -14,7 +14,10 @@ _ABSENT, _UNKNOWN = "ABSENT", "UNKNOWN"
 
 
 class RegistrarMetrics:
-    """All series exist from the start: Prometheus sees no increase in a counter whose first sample is 1."""
+    """All series exist from the start: Prometheus sees no increase in a counter whose first sample is 1.
+
+    What is not declared, or no longer, has no series.
+    """
 
     def __init__(self, registry: CollectorRegistry, connectors: Sequence[str], topics: Collection[str] = ()) -> None:
         self._connectors: Sequence[str] = ()
@@ -83,7 +86,7 @@ class RegistrarMetrics:
                 continue
             for action in (Action.PUT, Action.RESTART, Action.RESET):
                 self.repairs.labels(name, action)
-            self.set_source_unknown(name)
+            self.set_source(name, healthy=None)
             self._healthy.labels(name).set(0)
             self._set_states(name, _UNKNOWN, ())
         for name in topics:
@@ -97,6 +100,8 @@ class RegistrarMetrics:
                 gauge.remove_by_labels({"connector": name})
 
     def set_connector(self, name: str, current: ConnectorState, *, healthy: bool) -> None:
+        if name not in self._connectors:
+            return
         self._healthy.labels(name).set(healthy)
         self._set_states(name, current.state or _ABSENT, current.task_states)
         if current.heartbeat_age is not None:
@@ -110,11 +115,10 @@ class RegistrarMetrics:
             self._healthy.labels(name).set(0)
             self._set_states(name, _UNKNOWN, ())
 
-    def set_source(self, name: str, *, healthy: bool) -> None:
-        self._sources.labels(name).set(healthy)
-
-    def set_source_unknown(self, name: str) -> None:
-        self._sources.labels(name).set(float("nan"))
+    def set_source(self, name: str, *, healthy: bool | None) -> None:
+        """None if it is unknown."""
+        if name in self._connectors:
+            self._sources.labels(name).set(float("nan") if healthy is None else healthy)
 
     def set_topics(self, problems: Collection[str]) -> None:
         """`problems` are the names of the topics that have one."""

@@ -3,33 +3,42 @@
 import asyncio
 import logging
 import time
-from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field, replace
 
 import httpx
 import structlog
 from aiokafka.errors import KafkaError
 
 from registrar.broker import Broker, BrokerState
-from registrar.captured import SIGNALS, added, captured, without
+from registrar.captured import added, captured, takes_signals
 from registrar.connect_client import ConnectClient, ConnectorRefused
-from registrar.connectors import Connector
+from registrar.connectors import Connector, registered_connector
 from registrar.declared import DeclarationError, DeclaredFile
+from registrar.managed import NOT_CHECKED, ManagedConnector
 from registrar.metrics import RegistrarMetrics
 from registrar.redaction import redact
 from registrar.settings import Settings
-from registrar.snapshots import SnapshotLog, unknown_tables
+from registrar.snapshots import SnapshotLog, topics_of, unknown_tables
 from registrar.sources import (
     CAUSE_SECONDS,
     CHECK_SECONDS,
     RIGHTS_SECONDS,
     Unreachable,
     missing_rights,
+    present_tables,
     source_problem,
     stream_problem,
 )
-from registrar.state import Action, ConnectorMonitor, ConnectorState, parse_state, same_settings, takes_snapshot
+from registrar.state import (
+    Action,
+    ConnectorMonitor,
+    ConnectorState,
+    parse_state,
+    same_settings,
+    sends_heartbeats,
+    takes_snapshot,
+)
 from registrar.topics import TopicDeclaration, TopicReconciler
 from service_kit.http_client import internal_client
 from service_kit.kafka import KafkaClients
@@ -39,76 +48,81 @@ log = structlog.get_logger(__name__)
 
 POLL_BACKOFF = Backoff(initial=1.0, maximum=5.0)
 _CONNECT_TIMEOUT_SECONDS = 10.0
-# Expected errors of the broker and of Connect. Every other one is logged with its traceback.
-_EXPECTED = (httpx.HTTPError, KafkaError, TimeoutError, ValueError, asyncio.CancelledError)
-_NOT_CHECKED = "not checked yet"
+# Expected errors of the broker, of Connect and of databases. Every other one is logged with its traceback.
+_EXPECTED = (httpx.HTTPError, KafkaError, TimeoutError, ValueError, asyncio.CancelledError, Unreachable)
 _SNAPSHOT_SECONDS = 1.0
 # Debezium reads the definitions of all tables, and no rows, and continues where it was in the log.
 _RECOVERY = {"snapshot.mode": "recovery"}
+
+
+@dataclass(frozen=True)
+class _ConnectState:
+    """The answer of Kafka Connect at the time `began` of the monotonic clock.
+
+    `states` are those of the managed connectors, without heartbeats; `undeclared` are generated connectors that are
+    not declared any more.
+    """
+
+    began: float
+    states: Sequence[tuple[ManagedConnector, ConnectorState]]
+    undeclared: Sequence[Connector]
 
 
 @dataclass
 class Registrar:
     """Polls Kafka Connect and the broker until it is cancelled, and repairs topics and connectors.
 
-    Results of the last poll: `states` of the connectors, empty if Connect did not answer; `problems` of each
-    connector; `topics_problem` of the topics and the broker. `routes_problem` is the error of a changed `routes.yaml`,
-    which is not in force then. `source_problems` of the connectors' databases are
-    those of the last check that reached the database. `waits_for` names what must exist before a connector can be
-    registered, or can capture more. `repairs` are counted since the process began.
+    `managed` are the declared connectors by their names, with the results of the last poll. `topics_problem` is one of
+    the topics or the broker, at the last poll. `routes_problem` is the error of a changed `routes.yaml`, which is not
+    in force then.
     """
 
     settings: Settings
-    connectors: Sequence[Connector]
-    topics: Mapping[str, TopicDeclaration]
+    connectors: InitVar[Sequence[Connector]]
+    topics: InitVar[Mapping[str, TopicDeclaration]]
     metrics: RegistrarMetrics
     routes: DeclaredFile | None = None
-    problems: dict[str, str | None] = field(init=False)
-    source_problems: dict[str, str | None] = field(init=False)
-    topics_problem: str | None = field(default=_NOT_CHECKED, init=False)
+    managed: dict[str, ManagedConnector] = field(default_factory=dict, init=False)
+    topics_problem: str | None = field(default=NOT_CHECKED, init=False)
     routes_problem: str | None = field(default=None, init=False)
-    states: dict[str, ConnectorState] = field(default_factory=dict, init=False)
-    repairs: Tally[str] = field(default_factory=Tally, init=False)
-    waits_for: dict[str, str] = field(default_factory=dict, init=False)
 
-    def __post_init__(self) -> None:
-        self.problems, self.source_problems = {}, {}
+    def __post_init__(self, connectors: Sequence[Connector], topics: Mapping[str, TopicDeclaration]) -> None:
         self._kafka = KafkaClients.of(self.settings)
         self._topics = TopicReconciler(self._kafka, {}, self.settings.registrar_replication_factor)
-        self._refusals: dict[str, str] = {}
-        self._monitors: dict[str, ConnectorMonitor] = {}
         self._changes_seen = 0
-        # Causes of silence with the times when they were found.
-        self._causes: dict[str, tuple[float, str | None]] = {}
+        # Connectors that are being repaired or deleted, by their names: those of one name must not overlap.
         self._repairing: set[str] = set()
-        # By connector: what it may read, or what could not be checked.
-        self._readable: dict[str, set[str]] = {}
-        self._snapshots: dict[str, SnapshotLog] = {}
         self._reported: dict[str, str] = {}
-        self.declare(self.connectors, self.topics)
+        self.declare(connectors, topics)
 
     def declare(self, connectors: Sequence[Connector], topics: Mapping[str, TopicDeclaration]) -> None:
-        """Keep these topics and connectors from now on. Connectors that are not declared any more stay as they are."""
-        self.connectors, self.topics = connectors, topics
-        self._topics.declare(topics, [connector.heartbeat_topic for connector in connectors])
+        """Keep these topics and connectors from now on.
+
+        Generated connectors that are not declared any more are deleted, all others stay as they are.
+        """
+        self._topics.declare(topics, [each.heartbeat_topic for each in connectors if sends_heartbeats(each.config)])
         self.metrics.declare([connector.name for connector in connectors], topics)
-        for each in connectors:
-            self.problems.setdefault(each.name, _NOT_CHECKED)
-            self.source_problems.setdefault(each.name, None)
-            self._readable.setdefault(each.name, set())
-            if SIGNALS in each.config:
-                self._snapshots.setdefault(each.name, SnapshotLog(self._kafka, each.name, each.config))
+        self.managed = {each.name: self._declared(each) for each in connectors}
+
+    def _declared(self, connector: Connector) -> ManagedConnector:
+        managed = self.managed.get(connector.name)
+        if managed is None:
             monitor = ConnectorMonitor(
-                each.name,
+                connector.name,
                 heartbeat_limit=self.settings.registrar_heartbeat_limit_seconds,
                 snapshot_limit=self.settings.registrar_snapshot_limit_seconds,
             )
-            self._monitors.setdefault(each.name, monitor)
-        for name in self.problems.keys() - {connector.name for connector in connectors}:
-            del self.problems[name], self.source_problems[name], self._monitors[name], self._readable[name]
-            self._snapshots.pop(name, None)
-            self.states.pop(name, None)
-            self.waits_for.pop(name, None)
+            managed = ManagedConnector(connector, monitor)
+        managed.connector = connector
+        managed.snapshots = self._snapshot_log(connector, managed.snapshots)
+        return managed
+
+    def _snapshot_log(self, connector: Connector, known: SnapshotLog | None = None) -> SnapshotLog | None:
+        if not takes_signals(connector.config):
+            return None
+        if known is not None and known.topics == topics_of(connector.config):
+            return known
+        return SnapshotLog(self._kafka, connector.name, connector.config)
 
     async def run(self) -> None:
         """Poll for ever. After a failed poll the next one follows with backoff."""
@@ -137,29 +151,37 @@ class Registrar:
     async def _poll(self, connect: ConnectClient, broker: Broker, repairs: asyncio.TaskGroup) -> bool:
         """Check and repair once. False if Connect or the broker did not answer."""
         # aiokafka raises cancellations of its own tasks; here they are errors like all others.
-        states, broker_state = await asyncio.gather(self._fetch_states(connect), broker.poll(), return_exceptions=True)
+        found, broker_state = await asyncio.gather(self._fetch_states(connect), broker.poll(), return_exceptions=True)
         if isinstance(broker_state, BaseException):
             await self._record_broker_failure(broker_state)
         else:
             self._record_broker(broker_state)
-        if isinstance(states, BaseException):
-            await self._record_connect_failure(states)
+        if isinstance(found, BaseException):
+            await self._record_connect_failure(found)
         else:
-            await self._record_connectors(connect, states, broker_state)
-        if isinstance(states, BaseException) or isinstance(broker_state, BaseException):
+            await self._record_connectors(connect, found, broker_state)
+        if isinstance(found, BaseException) or isinstance(broker_state, BaseException):
             self.metrics.failed_polls.inc()
-            for monitor in self._monitors.values():
-                monitor.interrupt()
+            for managed in self.managed.values():
+                managed.monitor.interrupt()
             return False
-        for connector in self.connectors:
-            if connector.name not in self._repairing:
-                self._decide(connect, self._readable_part(connector), repairs)
+        for managed in self.managed.values():
+            self._decide(connect, managed, repairs)
+        for connector in found.undeclared:
+            if connector.name not in self.managed and connector.name not in self._repairing:
+                self._begin(connector.name, self._delete(connect, connector), repairs)
         return True
 
-    async def _fetch_states(self, connect: ConnectClient) -> dict[str, ConnectorState]:
-        """The state of each connector, without heartbeats."""
+    async def _fetch_states(self, connect: ConnectClient) -> _ConnectState:
+        began = time.monotonic()
         entries = await connect.connectors()
-        return {each.name: parse_state(entries.get(each.name), each.config) for each in self.connectors}
+        states = [
+            (managed, parse_state(entries.get(name), managed.connector.config))
+            for name, managed in self.managed.items()
+        ]
+        registrar = self.settings.registrar_name
+        others = [registered_connector(name, entry) for name, entry in entries.items() if name not in self.managed]
+        return _ConnectState(began, states, [each for each in others if each and each.is_generated_by(registrar)])
 
     def _record_broker(self, state: BrokerState) -> None:
         self._reported.pop("broker", None)
@@ -170,74 +192,75 @@ class Registrar:
         if self._changes_seen != self._topics.changes:
             self._changes_seen = self._topics.changes
             # A connector that failed because of its topic is repaired without a delay.
-            for monitor in self._monitors.values():
-                monitor.note_changed_topics()
+            for managed in self.managed.values():
+                managed.monitor.note_changed_topics()
 
     async def _record_broker_failure(self, error: BaseException) -> None:
         self.topics_problem = await self._report("broker", error)
         self.metrics.set_topics_unknown()
 
     async def _record_connectors(
-        self, connect: ConnectClient, states: Mapping[str, ConnectorState], broker_state: BrokerState | BaseException
+        self, connect: ConnectClient, found: _ConnectState, broker_state: BrokerState | BaseException
     ) -> None:
         self._reported.pop("Kafka Connect", None)
-        for connector in self.connectors:
-            name, topic = connector.name, connector.heartbeat_topic
+        for managed, state in found.states:
+            connector, topic = managed.connector, managed.connector.heartbeat_topic
             if isinstance(broker_state, BaseException):
-                current = replace(states[name], heartbeats_unknown=self.topics_problem)
+                current = replace(state, heartbeats_unknown=self.topics_problem)
             else:
                 current = replace(
-                    states[name],
+                    state,
                     heartbeat_age=broker_state.ages.get(topic),
                     heartbeats_unknown=broker_state.unread.get(topic),
                     event_age=min(
                         (age for topic, age in broker_state.growth.items() if connector.writes(topic)), default=None
                     ),
                 )
-            if self._monitors[name].is_silent(current):
-                current = await self._with_cause(connect, connector, current)
+            if managed.monitor.is_silent(current):
+                current = await self._with_cause(connect, managed, current)
             else:
-                self._causes.pop(name, None)
-            self._record(connector, current)
+                managed.cause = float("-inf"), None
+            self._record(managed, current)
+            managed.is_settled = managed.name not in self._repairing and managed.changed_at < found.began
 
     async def _with_cause(
-        self, connect: ConnectClient, connector: Connector, current: ConnectorState
+        self, connect: ConnectClient, managed: ManagedConnector, current: ConnectorState
     ) -> ConnectorState:
         """The state of a silent connector with what its offsets and its source tell about it."""
-        name, now = connector.name, time.monotonic()
+        now = time.monotonic()
         try:
-            offsets = await connect.offsets(name)
+            offsets = await connect.offsets(managed.name)
         except (httpx.HTTPError, ValueError, KeyError) as error:
-            log.warning("offsets unknown", connector=name, reason=redact(repr(error)))
+            log.warning("offsets unknown", connector=managed.name, reason=redact(repr(error)))
             return current
         if takes_snapshot(offsets):
             return replace(current, takes_snapshot=True)
-        found_at, cause = self._causes.get(name, (float("-inf"), None))
+        found_at, cause = managed.cause
         if now >= found_at + CAUSE_SECONDS:
-            cause = await stream_problem(connector, offsets)
-            self._causes[name] = now, cause
+            cause = await stream_problem(managed.connector, offsets)
+            managed.cause = now, cause
         return replace(current, cause=cause)
 
     async def _check_sources(self) -> None:
         """Check the databases of the connectors for ever."""
         while True:
-            await asyncio.gather(*(self._check_source(connector) for connector in self.connectors))
+            await asyncio.gather(*map(self._check_source, self.managed.values()))
             await asyncio.sleep(CHECK_SECONDS)
 
-    async def _check_source(self, connector: Connector) -> None:
-        name = connector.name
+    async def _check_source(self, managed: ManagedConnector) -> None:
+        name, connector = managed.name, managed.readable_part
         try:
-            problem = await source_problem(self._readable_part(connector))
+            problem = await source_problem(connector)
         # The checks must not end the polls of the connectors.
         except Exception as error:
             reason = redact(str(error), connector.config)
             unexpected = None if isinstance(error, Unreachable) else error
             log.warning("settings of the database unknown", connector=name, reason=reason, exc_info=unexpected)
-            self.metrics.set_source_unknown(name)
+            self.metrics.set_source(name, healthy=None)
             return
-        if problem != self.source_problems[name]:
+        if problem != managed.source_problem:
             log.warning("settings of the database", connector=name, problem=problem or "none", notable=True)
-        self.source_problems[name] = problem
+        managed.source_problem = problem
         self.metrics.set_source(name, healthy=problem is None)
 
     async def _follow_routes(self) -> None:
@@ -253,7 +276,7 @@ class Registrar:
             if declared is not None:
                 self.declare(declared.connectors, declared.topics)
                 self.routes_problem = None
-                log.info("routes changed", connectors=sorted(self.problems), notable=True)
+                log.info("routes changed", connectors=sorted(self.managed), notable=True)
 
     async def _check_rights(self) -> None:
         """Check for ever what connectors may read that are not registered yet, or are to capture more.
@@ -261,12 +284,12 @@ class Registrar:
         A snapshot would lack the rest.
         """
         while True:
-            await asyncio.gather(*(self._check_rights_of(each) for each in self.connectors))
+            await asyncio.gather(*map(self._check_rights_of, self.managed.values()))
             await asyncio.sleep(RIGHTS_SECONDS)
 
-    async def _check_rights_of(self, connector: Connector) -> None:
-        name = connector.name
-        unread = [each for each in self._not_captured(connector) if each not in self._readable[name]]
+    async def _check_rights_of(self, managed: ManagedConnector) -> None:
+        name, connector = managed.name, managed.connector
+        unread = [each for each in managed.not_captured if each not in managed.readable]
         missing: Mapping[str, str] = {}
         if unread:
             try:
@@ -276,65 +299,48 @@ class Registrar:
                 unexpected = None if isinstance(error, Unreachable) else error
                 reason = redact(str(error), connector.config)
                 log.debug("rights unknown", connector=name, reason=reason, exc_info=unexpected)
-            self._readable[name].update(each for each in unread if each not in missing)
+            managed.readable.update(each for each in unread if each not in missing)
         if not missing:
-            self.waits_for.pop(name, None)
+            managed.waits_for = None
             return
         rights = "; ".join(dict.fromkeys(missing.values()))
         awaited = f"waits for what it captures to exist and for the right to read it: {rights}"
-        if self.waits_for.get(name) != awaited:
+        if managed.waits_for != awaited:
             log.warning("connector waits", connector=name, reason=awaited, notable=True)
-        self.waits_for[name] = awaited
-
-    def _is_absent(self, connector: Connector) -> bool:
-        state = self.states.get(connector.name)
-        return state is None or state.config is None
-
-    def _not_captured(self, connector: Connector) -> Sequence[str]:
-        """What the connector is to capture, as far as it is not registered with it."""
-        state = self.states.get(connector.name)
-        if state is None or state.config is None:
-            return captured(connector.config)
-        return added(state.config, connector.config)
-
-    def _readable_part(self, connector: Connector) -> Connector:
-        """The connector without additions that it may not read. Its other routes do not wait for them."""
-        if self._is_absent(connector):
-            return connector
-        unreadable = set(self._not_captured(connector)) - self._readable[connector.name]
-        return replace(connector, config=without(connector.config, unreadable)) if unreadable else connector
+        managed.waits_for = awaited
 
     async def _take_snapshots(self) -> None:
         """Copy the rows of added tables, for ever."""
         while True:
-            for connector in self.connectors:
+            for managed in [*self.managed.values()]:
                 try:
-                    await self._take_snapshot(self._readable_part(connector))
+                    await self._take_snapshot(managed)
                 # The snapshots must not end the polls of the connectors.
                 except Exception as error:
                     unexpected = None if isinstance(error, _EXPECTED) else error
-                    reason = redact(f"{type(error).__name__}: {error}", connector.config)
+                    reason = redact(f"{type(error).__name__}: {error}", managed.connector.config)
                     log.log(
                         logging.WARNING if unexpected else logging.DEBUG,
                         "snapshots unknown",
-                        connector=connector.name,
+                        connector=managed.name,
                         reason=reason,
                         exc_info=unexpected,
                     )
             await asyncio.sleep(_SNAPSHOT_SECONDS)
 
-    async def _take_snapshot(self, connector: Connector) -> None:
-        snapshots, state = self._snapshots.get(connector.name), self.states.get(connector.name)
-        if snapshots is None or state is None or state.config is None or not state.running:
+    async def _take_snapshot(self, managed: ManagedConnector) -> None:
+        snapshots, state = managed.snapshots, managed.state
+        if snapshots is None or state is None or state.config is None or not state.running or not managed.is_settled:
             return
-        if same_settings(state.config, connector.config) and (snapshots.pending or not snapshots.is_read):
+        if same_settings(state.config, managed.readable_part.config) and (snapshots.pending or not snapshots.is_read):
             await snapshots.refresh()
+            await snapshots.withdraw(captured=captured(state.config))
             await snapshots.signal()
 
     async def _record_connect_failure(self, error: BaseException) -> None:
         reason = await self._report("Kafka Connect", error)
-        self.states.clear()
-        self.problems = dict.fromkeys(self.problems, f"unknown ({reason})")
+        for managed in self.managed.values():
+            managed.state, managed.problem = None, f"unknown ({reason})"
         self.metrics.set_connectors_unknown()
 
     async def _report(self, target: str, error: BaseException) -> str:
@@ -359,75 +365,135 @@ class Registrar:
                 return f"Kafka Connect does not answer: {error}"
         return f"{type(error).__name__}: {error}"
 
-    def _record(self, connector: Connector, current: ConnectorState) -> None:
-        name = connector.name
-        self.states[name] = current
-        problem = self._monitors[name].problem(current, self._readable_part(connector).config)
+    def _record(self, managed: ManagedConnector, current: ConnectorState) -> None:
+        managed.state = current
+        problem = managed.monitor.problem(current, managed.readable_part.config)
         if problem is None:
-            self._refusals.pop(name, None)
+            managed.refusal = None
         else:
             # Until the next repair, up to a minute later, the refusal explains more than the missing connector.
-            problem = self._refusals.get(name, problem)
+            problem = managed.refusal or problem
         if current.config is None:
-            problem = self.waits_for.get(name, problem)
-        if problem != self.problems[name] and (problem is None or self.problems[name] is None):
-            log.info("connector state changed", connector=name, problem=problem or "none", notable=True)
-        self.problems[name] = problem
-        self.metrics.set_connector(name, current, healthy=problem is None)
+            problem = managed.waits_for or problem
+        if problem != managed.problem and (problem is None or managed.problem is None):
+            log.info("connector state changed", connector=managed.name, problem=problem or "none", notable=True)
+        managed.problem = problem
+        self.metrics.set_connector(managed.name, current, healthy=problem is None)
 
-    def _decide(self, connect: ConnectClient, connector: Connector, repairs: asyncio.TaskGroup) -> None:
-        if self._is_absent(connector) and not self._readable[connector.name] >= set(captured(connector.config)):
+    def _decide(self, connect: ConnectClient, managed: ManagedConnector, repairs: asyncio.TaskGroup) -> None:
+        if managed.name in self._repairing or managed.state is None:
             return
-        action = self._monitors[connector.name].decide(self.states[connector.name], connector.config, time.monotonic())
+        connector = managed.readable_part
+        if managed.is_absent and not managed.readable >= set(captured(connector.config)):
+            return
+        action = managed.monitor.decide(managed.state, connector.config, time.monotonic())
         if action is not Action.NONE:
-            # In a task of its own: Connect can take half a minute if it does not reach the database.
-            self._repairing.add(connector.name)
-            repair = repairs.create_task(self._repair(connect, connector, action), name=f"repair {connector.name}")
-            # A callback also runs if the task is cancelled before it starts.
-            repair.add_done_callback(lambda _: self._repairing.discard(connector.name))
+            self._begin(managed.name, self._repair(connect, managed, connector, action), repairs)
 
-    async def _repair(self, connect: ConnectClient, connector: Connector, action: Action) -> None:
+    def _begin(self, name: str, work: Coroutine[None, None, None], repairs: asyncio.TaskGroup) -> None:
+        """In a task of its own: Connect can take half a minute if it does not reach the database."""
+        self._repairing.add(name)
+        task = repairs.create_task(work, name=f"repair {name}")
+        # A callback also runs if the task is cancelled before it starts.
+        task.add_done_callback(lambda _: self._repairing.discard(name))
+
+    async def _repair(
+        self, connect: ConnectClient, managed: ManagedConnector, connector: Connector, action: Action
+    ) -> None:
         name = connector.name
-        log.warning("repairing connector", connector=name, action=action, why=self.problems[name])
+        log.warning("repairing connector", connector=name, action=action, why=managed.problem)
         self.metrics.repairs.labels(name, action).inc()
-        self.repairs[name] += 1
+        managed.repairs += 1
+        managed.is_settled = False
         try:
             if action is Action.PUT:
-                await self._put(connect, connector)
+                await self._put(connect, managed, connector)
             elif action is Action.RESET:
-                await connect.reset(name, connector.config)
-                hint = "sync-service reconcile --repair finds rows that were deleted in the meantime"
-                log.warning("connector takes a new snapshot", connector=name, hint=hint, notable=True)
+                await self._reset(connect, managed, connector)
             else:
                 await connect.restart(name, connector.config)
         except ConnectorRefused as refused:
             refusal = f"Connect refuses it: {refused}"
-            if self._refusals.get(name) != refusal:
+            if managed.refusal != refusal:
                 log.warning("connector refused", connector=name, reason=refusal)
-            self._refusals[name] = self.problems[name] = refusal
+            managed.refusal = managed.problem = refusal
         # An error of one repair must not end the polls of the other connectors.
         except Exception as error:
             reason = redact(f"{type(error).__name__}: {error}", connector.config)
             unexpected = None if isinstance(error, _EXPECTED) else error
             log.warning("repair failed", connector=name, action=action, reason=reason, exc_info=unexpected)
         else:
-            self._refusals.pop(name, None)
+            managed.refusal = None
+        finally:
+            managed.changed_at = time.monotonic()
 
-    async def _put(self, connect: ConnectClient, connector: Connector) -> None:
+    async def _put(self, connect: ConnectClient, managed: ManagedConnector, connector: Connector) -> None:
         """Create or change a connector. Rows of tables that it captures in addition are requested first.
 
         A connector of MySQL fails at changes of a table whose columns it does not know. So it first reads the
         definitions of tables that are older than its history of DDL.
         """
-        registered, config = self.states[connector.name].config, connector.config
-        snapshots = self._snapshots.get(connector.name)
-        if registered is not None and snapshots is not None:
+        config, snapshots = connector.config, managed.snapshots
+        registered = None if managed.state is None else managed.state.config
+        if snapshots is not None:
             await snapshots.refresh()
-            if new := added(registered, config):
-                await snapshots.request(new)
-            pending = [table for tables in snapshots.pending.values() for table in tables]
-            if pending and connector.reads_mysql and await unknown_tables(self._kafka, config, pending):
+        if snapshots is None or not snapshots.exists:
+            await connect.put(connector.name, config)
+        elif registered is None:
+            await self._create(connect, connector, snapshots)
+        else:
+            await snapshots.request(added(registered, config))
+            wanted = set(captured(config))
+            pending = [table for tables in snapshots.pending.values() for table in tables if table in wanted]
+            if pending and connector.reads_mysql and await self._unknown_tables(connector, pending):
                 config = {**config, **_RECOVERY}
-                if same_settings(registered, config):
-                    return
-        await connect.put(connector.name, config)
+            if not same_settings(registered, config):
+                await connect.put(connector.name, config)
+
+    async def _create(self, connect: ConnectClient, connector: Connector, snapshots: SnapshotLog) -> None:
+        """A connector that the registrar has deleted continues at its offsets, and has no rows of added tables."""
+        before = snapshots.captured_when_deleted
+        if before is not None:
+            await snapshots.request([table for table in captured(connector.config) if table not in before])
+        await connect.put(connector.name, connector.config)
+        if before is not None:
+            await snapshots.note_deletion(None)
+
+    async def _unknown_tables(self, connector: Connector, tables: Iterable[str]) -> Collection[str]:
+        """Without those that do not exist: the log has the statement that creates them."""
+        unknown = await unknown_tables(self._kafka, connector.config, tables)
+        try:
+            return await present_tables(connector, unknown) if unknown else []
+        except Unreachable as error:
+            log.debug("tables unknown", connector=connector.name, reason=redact(str(error), connector.config))
+            return unknown
+
+    async def _reset(self, connect: ConnectClient, managed: ManagedConnector, connector: Connector) -> None:
+        await connect.reset(connector.name, connector.config)
+        hint = "sync-service reconcile --repair finds rows that were deleted in the meantime"
+        log.warning("connector takes a new snapshot", connector=connector.name, hint=hint, notable=True)
+        if managed.snapshots is not None:
+            await managed.snapshots.refresh()
+            # The new snapshot has the rows of all tables.
+            await managed.snapshots.withdraw(captured=())
+
+    async def _delete(self, connect: ConnectClient, connector: Connector) -> None:
+        """Delete a generated connector whose source is not declared any more. Its topics and offsets stay."""
+        name = connector.name
+        try:
+            if (snapshots := self._snapshot_log(connector)) is not None:
+                await snapshots.refresh()
+                if snapshots.exists:
+                    await snapshots.note_deletion(captured(connector.config))
+            if name not in self.managed:
+                await connect.delete(name, connector.config)
+                log.warning("connector deleted", connector=name, why="routes.yaml has no such source", notable=True)
+        # An error of one connector must not end the polls of the others.
+        except Exception as error:
+            reason = redact(f"{type(error).__name__}: {error}", connector.config)
+            if self._reported.get(name) != reason:
+                unexpected = None if isinstance(error, (*_EXPECTED, ConnectorRefused)) else error
+                log.warning("connector not deleted", connector=name, reason=reason, exc_info=unexpected)
+            self._reported[name] = reason
+        else:
+            self._reported.pop(name, None)

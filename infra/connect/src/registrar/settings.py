@@ -17,6 +17,13 @@ class Settings(KafkaSettings, ServiceSettings):
     sync_routes_file: Path = Field(
         default_factory=default_routes_file, description="The routes. By default the built-in `routes.yaml`."
     )
+    registrar_name: str = Field(
+        default="tandem",
+        pattern=r"^[A-Za-z0-9._-]{1,64}$",
+        description="Marks the generated connectors in Kafka Connect: a marked connector whose source is no longer in "
+        "`routes.yaml` is deleted, and its offsets are kept. Registrars with other routes at the same Kafka Connect "
+        "need other names.",
+    )
     registrar_poll_seconds: float = Field(default=1.0, gt=0, description="Seconds between two polls of Connect.")
     registrar_heartbeat_limit_seconds: float = Field(
         default=30.0,

@@ -6,6 +6,7 @@ tables. Debezium's notifications say that a snapshot has begun, and that it has 
 to a Debezium connector" and "Receiving Debezium notifications".)
 """
 
+import asyncio
 import json
 import secrets
 import time
@@ -15,13 +16,14 @@ from typing import Any
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
-from registrar.captured import NOTIFICATIONS, SIGNALS
+from registrar.captured import NOTIFICATIONS, SIGNALS, TABLE
 from service_kit.kafka import KafkaClients
+from service_kit.kafka_topics import Topic, describe_topics
 
 log = structlog.get_logger(__name__)
 
 _HISTORY = "schema.history.internal.kafka.topic"
-_KEY_OF_REQUESTS = b"tandem"
+_KEY_OF_REQUESTS, _KEY_OF_DELETIONS = b"tandem", b"tandem.deleted"
 _INCREMENTAL = "Incremental Snapshot"
 # A signal that an ending task has consumed is lost. A second one copies the rows again, which changes nothing.
 RESEND_SECONDS = 20.0
@@ -29,52 +31,108 @@ _POLL_MS = 200
 
 
 class SnapshotLog:
-    """The requests for one connector. `pending` are tables by the id of the request. Raises `KafkaError`."""
+    """The requests for one connector. `pending` are tables by the id of the request. Raises `KafkaError`.
+
+    `exists` is false if one of its topics did not exist at the last `refresh`: nothing can be requested then. `config`
+    is that of a connector that takes signals (`captured.takes_signals`).
+    """
 
     def __init__(self, kafka: KafkaClients, name: str, config: Mapping[str, str]) -> None:
         self.pending: dict[str, Sequence[str]] = {}
-        self.is_read = False
+        self.is_read = self.exists = False
+        # What the connector captured when the registrar deleted it, until it is created again.
+        self.captured_when_deleted: Sequence[str] | None = None
+        self.topics = topics_of(config)
         self._kafka = kafka
         self._name = name
-        self._prefix = config["topic.prefix"]
-        self._signals = config[SIGNALS]
-        self._positions = {TopicPartition(config[each], 0): 0 for each in (SIGNALS, NOTIFICATIONS)}
+        self._prefix, self._signals, _ = self.topics
+        self._positions = {TopicPartition(topic, 0): 0 for topic in self.topics[1:]}
         self._ended: set[str] = set()
         self._begun: set[str] = set()
         self._sent_at: dict[str, float] = {}
+        # A repair and the loop of the snapshots use the same log.
+        self._lock = asyncio.Lock()
 
     async def refresh(self) -> None:
-        """Read the new records of both topics."""
-        for record in await _read(self._kafka, self._positions):
-            value = _parsed(record.value)
-            if record.topic == self._signals:
-                if record.key == _KEY_OF_REQUESTS:
-                    self.pending[value["id"]] = value["tables"]
-            elif value.get("aggregate_type") == _INCREMENTAL:
-                self._note(value)
-        for ended in self._ended & self.pending.keys():
-            log.info("rows of added tables copied", connector=self._name, tables=self.pending.pop(ended), notable=True)
-        self.is_read = True
+        """Read the new records of both topics, if they exist."""
+        async with self._lock:
+            found = await describe_topics(self._kafka, self.topics[1:])
+            self.exists = all(isinstance(topic, Topic) for topic in found.values())
+            if not self.exists:
+                return
+            awaited = set(self.pending)
+            for record in await _read(self._kafka, self._positions):
+                value = _parsed(record.value)
+                if record.topic == self._signals:
+                    if record.key == _KEY_OF_REQUESTS:
+                        self._note_request(value)
+                    elif record.key == _KEY_OF_DELETIONS:
+                        self.captured_when_deleted = value.get("captured")
+                elif value.get("aggregate_type") == _INCREMENTAL:
+                    self._note(value)
+            for ended in self._ended & self.pending.keys():
+                tables = self.pending.pop(ended)
+                # Those of before were reported then.
+                if ended in awaited:
+                    log.info("rows of added tables copied", connector=self._name, tables=tables, notable=True)
+            self.is_read = True
 
     async def request(self, tables: Sequence[str]) -> None:
-        """Remember that the rows of these tables are needed."""
-        request = secrets.token_hex(8)
-        await self._produce(_KEY_OF_REQUESTS, {"id": request, "tables": list(tables)})
-        self.pending[request] = tables
+        """Remember that the rows of these tables are needed, unless a request that is not begun has them.
+
+        So a change that Kafka Connect refuses for hours causes one request.
+        """
+        async with self._lock:
+            waiting = {table for id_, each in self.pending.items() if id_ not in self._begun for table in each}
+            if new := [table for table in tables if table not in waiting]:
+                request = secrets.token_hex(8)
+                await self._produce(_KEY_OF_REQUESTS, {"id": request, "tables": new})
+                self.pending[request] = new
+
+    async def withdraw(self, *, captured: Collection[str]) -> None:
+        """Forget tables that the connector does not capture. If it captures one again, that is a new request."""
+        async with self._lock:
+            for request, tables in list(self.pending.items()):
+                kept = [table for table in tables if table in captured]
+                if len(kept) < len(tables):
+                    withdrawn = [table for table in tables if table not in captured]
+                    log.info("rows no longer needed", connector=self._name, tables=withdrawn, notable=True)
+                    await self._produce(_KEY_OF_REQUESTS, {"id": request, "tables": kept})
+                    self._note_request({"id": request, "tables": kept})
 
     async def signal(self) -> None:
         """Ask the connector, which captures the tables now, for the rows of each request that it has not begun."""
-        for request, tables in self.pending.items():
-            is_due = time.monotonic() >= self._sent_at.get(request, float("-inf")) + RESEND_SECONDS
-            if request not in self._begun and is_due:
-                log.info("copying the rows of added tables", connector=self._name, tables=tables, notable=True)
-                data = {"type": "incremental", "data-collections": tables}
-                signal = {"id": request, "type": "execute-snapshot", "data": data}
-                await self._produce(self._prefix.encode(), signal)
-                self._sent_at[request] = time.monotonic()
+        async with self._lock:
+            for request, tables in self.pending.items():
+                is_due = time.monotonic() >= self._sent_at.get(request, float("-inf")) + RESEND_SECONDS
+                if request not in self._begun and is_due:
+                    log.info("copying the rows of added tables", connector=self._name, tables=tables, notable=True)
+                    data = {"type": "incremental", "data-collections": tables}
+                    signal = {"id": request, "type": "execute-snapshot", "data": data}
+                    await self._produce(self._prefix.encode(), signal)
+                    self._sent_at[request] = time.monotonic()
+
+    async def note_deletion(self, captured: Sequence[str] | None) -> None:
+        """Remember what the connector captures, before it is deleted; None once it is created again.
+
+        Kafka Connect keeps its offsets, but not its configuration: tables that are added meanwhile need a request.
+        """
+        async with self._lock:
+            await self._produce(_KEY_OF_DELETIONS, {"captured": captured})
+            self.captured_when_deleted = captured
+
+    def _note_request(self, value: Mapping[str, Any]) -> None:
+        """A later record of a request replaces the earlier one. Without tables it is withdrawn."""
+        match value:
+            case {"id": str(request), "tables": [*tables]}:
+                self.pending[request] = tables
+                if not tables:
+                    del self.pending[request]
 
     def _note(self, notification: Mapping[str, Any]) -> None:
-        request, kind = notification["id"], notification["type"]
+        request, kind = notification.get("id"), notification.get("type")
+        if not isinstance(request, str):
+            return
         facts = notification.get("additional_data") or {}
         self._begun.add(request)
         if kind in ("COMPLETED", "ABORTED"):
@@ -94,14 +152,24 @@ class SnapshotLog:
             await producer.send_and_wait(self._signals, json.dumps(value).encode(), key=key, partition=0)
 
 
+def topics_of(config: Mapping[str, str]) -> tuple[str, str, str]:
+    """What the log of a connector depends on: the prefix of its topics, and those of signals and of notifications."""
+    return config["topic.prefix"], config[SIGNALS], config[NOTIFICATIONS]
+
+
 async def unknown_tables(kafka: KafkaClients, config: Mapping[str, str], tables: Iterable[str]) -> Collection[str]:
-    """The tables whose columns a connector of MySQL does not know from its history of DDL. Raises `KafkaError`."""
+    """The named tables whose columns a connector of MySQL does not know from its history of DDL. Raises `KafkaError`.
+
+    None for a connector whose history is not in Kafka.
+    """
+    if _HISTORY not in config:
+        return []
     known: set[str] = set()
     for record in await _read(kafka, {TopicPartition(config[_HISTORY], 0): 0}):
         for change in _parsed(record.value).get("tableChanges") or ():
             name = change["id"].replace('"', "").replace("`", "")
             (known.discard if change["type"] == "DROP" else known.add)(name)
-    return [table for table in tables if table not in known]
+    return [table for table in tables if TABLE.fullmatch(table) and table not in known]
 
 
 def _parsed(value: bytes | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import json
 import re
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from bson.errors import BSONError
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
+from registrar.captured import COLLECTION, TABLE
 from registrar.captured import captured as names_of
 from registrar.connectors import Connector
 from sync_service.sinks.mysql.unlogged import ACCESS_DENIED, SETTINGS, lasting
@@ -52,11 +53,8 @@ _COLUMNS = (
 )
 _MEMBER = re.compile(r"'((?:[^']|'')*)'")
 _NO_ACCESS_TO_SCHEMA = 1044
-_NO_SUCH_TABLE = 1146
+_NO_SUCH_TABLE, _NO_SUCH_SCHEMA = 1146, 1049
 _UNAUTHORIZED = 13  # MongoDB
-# A name in `table.include.list`, whose entries may be any regular expressions.
-_TABLE = re.compile(r"[\w$-]+\.[\w$-]+")
-_COLLECTION = re.compile(r"[\w-]+\.[\w.-]+")
 _GROUP, _BLOCK_SIZE = "group_replication_group_name", "group_replication_gtid_assignment_block_size"
 _MYSQL_SETTINGS = (*_MYSQL, _GROUP, _BLOCK_SIZE)
 # MongoDB 6.0: events have the time of the change (`wallTime`) since then.
@@ -97,11 +95,21 @@ async def missing_rights(connector: Connector, captured: Sequence[str]) -> Mappi
     async with _reached():
         if connector.reads_mysql:
             async with _mysql(connector.config) as cursor:
-                tables = [name for name in captured if _TABLE.fullmatch(name)]
+                tables = [name for name in captured if TABLE.fullmatch(name)]
                 return await _missing_grants(cursor, connector.config["database.user"], tables)
         if connector.reads_mongodb:
             return await _missing_roles(connector.config, captured)
     return {}
+
+
+async def present_tables(connector: Connector, tables: Iterable[str]) -> Sequence[str]:
+    """Those of the named tables of MySQL that exist, as far as the connector's account may read them.
+
+    Raises `Unreachable`.
+    """
+    async with _reached(), _mysql(connector.config) as cursor:
+        named = [table for table in tables if TABLE.fullmatch(table)]
+        return [table for table in named if await _refusal(cursor, table) is None]
 
 
 @asynccontextmanager
@@ -112,7 +120,10 @@ async def _reached() -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise Unreachable(f"no answer within {_TIMEOUT_SECONDS:g} s") from error
-    except (MySQLError, PyMongoError, OSError, ValueError, KeyError) as error:
+    except KeyError as error:
+        # In a file of one's own.
+        raise Unreachable(f"the connector has no setting {error}") from error
+    except (MySQLError, PyMongoError, OSError, ValueError) as error:
         raise Unreachable(f"{type(error).__name__}: {error}") from error
 
 
@@ -203,7 +214,7 @@ async def _sessions(cursor: Any) -> Mapping[str, int]:
 
 def _captured_tables(config: Mapping[str, str]) -> Sequence[str]:
     """As far as they are named and not matched."""
-    return [name for name in names_of(config) if _TABLE.fullmatch(name)]
+    return [name for name in names_of(config) if TABLE.fullmatch(name)]
 
 
 async def _unreadable_columns(cursor: Any, config: Mapping[str, str], captured: Sequence[str]) -> Sequence[str]:
@@ -227,22 +238,31 @@ async def _missing_grants(cursor: Any, account: str, captured: Sequence[str]) ->
     """Statements for the rights that the account lacks, by the captured table."""
     missing = {}
     for table in captured:
-        quoted = ".".join(f"`{part}`" for part in table.split("."))
-        try:
-            await cursor.execute(f"SELECT 1 FROM {quoted} LIMIT 0")  # noqa: S608 - names of letters and digits
-        except MySQLError as error:
-            if error.args[0] in (ACCESS_DENIED, _NO_ACCESS_TO_SCHEMA):
-                missing[table] = f"GRANT SELECT ON {quoted} TO {account}"
-            elif error.args[0] != _NO_SUCH_TABLE:
-                raise
+        if await _refusal(cursor, table) in (ACCESS_DENIED, _NO_ACCESS_TO_SCHEMA):
+            missing[table] = f"GRANT SELECT ON {_quoted(table)} TO {account}"
     return missing
+
+
+async def _refusal(cursor: Any, table: str) -> int | None:
+    """MySQL's error for reading the table: the account may not, or there is no such table. None if it can be read."""
+    try:
+        await cursor.execute(f"SELECT 1 FROM {_quoted(table)} LIMIT 0")  # noqa: S608 - names of letters and digits
+    except MySQLError as error:
+        if error.args[0] in (ACCESS_DENIED, _NO_ACCESS_TO_SCHEMA, _NO_SUCH_TABLE, _NO_SUCH_SCHEMA):
+            return int(error.args[0])
+        raise
+    return None
+
+
+def _quoted(table: str) -> str:
+    return ".".join(f"`{part}`" for part in table.split("."))
 
 
 async def _missing_roles(config: Mapping[str, str], captured: Sequence[str]) -> Mapping[str, str]:
     """The roles without which the account can't read captured collections, by the collection."""
     missing = {}
     async with _mongodb(config) as client:
-        for database, _, collection in (name.partition(".") for name in captured if _COLLECTION.fullmatch(name)):
+        for database, _, collection in (name.partition(".") for name in captured if COLLECTION.fullmatch(name)):
             try:
                 await client[database][collection].find_one({}, {"_id": 1})
             except OperationFailure as error:
@@ -291,7 +311,7 @@ async def stream_problem(connector: Connector, offsets: Sequence[Mapping[str, An
         if error.code == _TOO_LARGE:
             return f"a change event is over 16 MB, which MongoDB does not deliver ({_REMEDY_FOR_LARGE_EVENTS})"
         return f"MongoDB refuses the change stream: {error.code} {str(error).split(', full error', maxsplit=1)[0]}"
-    except (TimeoutError, PyMongoError, BSONError, OSError, ValueError):
+    except (TimeoutError, PyMongoError, BSONError, OSError, ValueError, KeyError):
         # Reading for long means that nothing is refused soon. An unreachable server is reported by the other check.
         return None
     return None

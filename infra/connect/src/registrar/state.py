@@ -46,7 +46,8 @@ class ConnectorState:
     words. `heartbeat_age` is in seconds, None without a heartbeat. `event_age` is in seconds since the connector was
     seen to write to one of its topics, None if it was not. `heartbeats_unknown` is the reason why heartbeats can't be
     read. `failure` is the error of the connector or of a task, in one line without secrets. Only of a connector that is
-    silent it is known whether it `takes_snapshot`, and the `cause` of its silence, if its source tells.
+    silent it is known whether it `takes_snapshot`, and the `cause` of its silence, if its source tells. A connector of
+    one's own may not be declared to send heartbeats; it is judged by Connect's words alone.
     """
 
     config: Mapping[str, str] | None
@@ -58,6 +59,7 @@ class ConnectorState:
     event_age: float | None = None
     takes_snapshot: bool = False
     cause: str | None = None
+    sends_heartbeats: bool = True
 
     @property
     def activity_age(self) -> float | None:
@@ -101,7 +103,7 @@ class ConnectorState:
     @property
     def expects_heartbeats(self) -> bool:
         """A connector that is RUNNING without a task is as broken as one without heartbeats."""
-        return self.running or (self.state == "RUNNING" and not self.task_states)
+        return (self.running and self.sends_heartbeats) or (self.state == "RUNNING" and not self.task_states)
 
 
 def parse_state(entry: Mapping[str, object] | None, declared: Mapping[str, str]) -> ConnectorState:
@@ -117,7 +119,10 @@ def parse_state(entry: Mapping[str, object] | None, declared: Mapping[str, str])
             "status": {"connector": {"state": str(state)} as connector, "tasks": list(tasks)},
         }:
             task_states = tuple(str(task["state"]) for task in tasks)
-            return ConnectorState(config, state, task_states, failure=_failure([connector, *tasks], config, declared))
+            failure = _failure([connector, *tasks], config, declared)
+            return ConnectorState(
+                config, state, task_states, failure=failure, sends_heartbeats=sends_heartbeats(declared)
+            )
     # Without the entry itself, because its configuration contains passwords.
     raise ValueError(f"Connect's answer is not understood; it has {', '.join(sorted(entry.keys())) or 'nothing'}")
 
@@ -231,6 +236,8 @@ class ConnectorMonitor:
         return self._heartbeat_problem(current)
 
     def _heartbeat_problem(self, current: ConnectorState) -> str | None:
+        if not current.sends_heartbeats:
+            return None
         if current.heartbeats_unknown is not None:
             return f"its heartbeats can't be read: {current.heartbeats_unknown}"
         if current.activity_age is None:
@@ -290,6 +297,15 @@ def _state_problem(current: ConnectorState) -> str:
     return f"connector {current.state}, tasks {', '.join(current.task_states) or 'none'}{failure}"
 
 
+def sends_heartbeats(config: Mapping[str, str]) -> bool:
+    """Debezium's default is not to."""
+    return config.get("heartbeat.interval.ms", "0").strip() != "0"
+
+
 def same_settings(actual: Mapping[str, str], declared: Mapping[str, str]) -> bool:
-    """Connect adds the connector's name to its configuration."""
-    return {key: value for key, value in actual.items() if key != "name"} == dict(declared)
+    """Connect adds the connector's name to its configuration, and a file of one's own may have it, too."""
+    return _without_name(actual) == _without_name(declared)
+
+
+def _without_name(config: Mapping[str, str]) -> Mapping[str, str]:
+    return {key: value for key, value in config.items() if key != "name"}

@@ -53,7 +53,7 @@ def load_topics(file: Path) -> dict[str, TopicDeclaration]:
     """Read `topics.yaml`. Raises `InvalidDeclaration`."""
     try:
         return TypeAdapter(dict[str, TopicDeclaration]).validate_python(yaml.safe_load(file.read_text()))
-    except (ValidationError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, ValidationError, yaml.YAMLError) as error:
         raise InvalidDeclaration(f"{file.name}: {error}") from error
 
 
@@ -84,14 +84,18 @@ class TopicReconciler:
         self._deviating: dict[str, str] = {}
         self._unreadable: set[str] = set()
         self._settings_are_due_at = float("-inf")
+        self._next: tuple[Mapping[str, TopicDeclaration], Collection[str]] | None = None
 
     def declare(self, declared: Mapping[str, TopicDeclaration], other: Collection[str]) -> None:
-        """Keep these topics from now on. Topics that are not declared any more stay."""
-        self.declared, self.other = declared, other
-        self._creation.reset()
+        """Keep these topics from the next `reconcile` on. Topics that are not declared any more stay."""
+        self._next = declared, other
 
     async def reconcile(self, admin: AIOKafkaAdminClient) -> list[str]:
         """Return the topics that were created. Raises `KafkaError` if the broker does not answer."""
+        if self._next is not None:
+            # Not in the middle: between two requests to the broker the declarations must not change.
+            (self.declared, self.other), self._next = self._next, None
+            self._creation.reset()
         now = time.monotonic()
         existing = await self._existing(admin)
         self._created_at = {

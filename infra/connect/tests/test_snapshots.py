@@ -1,0 +1,135 @@
+"""Requests for rows of added tables are kept in the topic of a connector's signals."""
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from registrar.captured import NOTIFICATIONS, SIGNALS
+from registrar.snapshots import SnapshotLog, unknown_tables
+from registrar.topics import TopicDeclaration, ensure_topics
+from service_kit.kafka import KafkaClients
+from support.records import read_records
+
+
+@pytest.fixture
+def config() -> Mapping[str, str]:
+    prefix = f"test-{secrets.token_hex(4)}"
+    return {
+        "topic.prefix": prefix,
+        SIGNALS: f"{prefix}.signals",
+        NOTIFICATIONS: f"{prefix}.notifications",
+        "schema.history.internal.kafka.topic": f"{prefix}.history",
+    }
+
+
+@pytest.fixture
+async def kafka(kafka_bootstrap_servers: str, config: Mapping[str, str]) -> KafkaClients:
+    kafka = KafkaClients(kafka_bootstrap_servers)
+    topics = [name for name in config.values() if name != config["topic.prefix"]]
+    await ensure_topics(kafka, {topic: TopicDeclaration(partitions=1) for topic in topics}, deadline_seconds=120)
+    return kafka
+
+
+async def send(kafka: KafkaClients, topic: str, *records: tuple[bytes | None, Any]) -> None:
+    async with kafka.started(kafka.producer()) as producer:
+        for key, value in records:
+            content = value if isinstance(value, bytes) else json.dumps(value).encode()
+            await producer.send_and_wait(topic, content, key=key)
+
+
+async def read(kafka: KafkaClients, config: Mapping[str, str]) -> SnapshotLog:
+    """As a registrar that starts now does."""
+    log = SnapshotLog(kafka, "shop", config)
+    await log.refresh()
+    return log
+
+
+async def pending(kafka: KafkaClients, config: Mapping[str, str]) -> list[Sequence[str]]:
+    return list((await read(kafka, config)).pending.values())
+
+
+async def test_table_that_is_not_captured_any_more_is_requested_no_longer(
+    kafka: KafkaClients, config: Mapping[str, str]
+) -> None:
+    log = await read(kafka, config)
+    await log.request(["shop.a", "shop.b"])
+    await log.request(["shop.c"])
+    assert await pending(kafka, config) == [["shop.a", "shop.b"], ["shop.c"]]
+    await log.withdraw(captured=["shop.a"])
+    assert list(log.pending.values()) == [["shop.a"]]
+    assert await pending(kafka, config) == [["shop.a"]]
+    await log.withdraw(captured=["shop.a"])
+    # A table that is captured again is requested again.
+    await log.request(["shop.c"])
+    assert await pending(kafka, config) == [["shop.a"], ["shop.c"]]
+
+
+async def test_table_is_requested_once_until_its_snapshot_has_begun(
+    kafka: KafkaClients, config: Mapping[str, str]
+) -> None:
+    log = await read(kafka, config)
+    for _ in range(3):
+        await log.request(["shop.a"])
+    await log.request(["shop.b", "shop.a"])
+    assert await pending(kafka, config) == [["shop.a"], ["shop.b"]]
+    (first, _) = log.pending
+    begun = {"aggregate_type": "Incremental Snapshot", "id": first, "type": "STARTED"}
+    await send(kafka, config[NOTIFICATIONS], (None, begun))
+    await log.refresh()
+    await log.request(["shop.a"])
+    assert await pending(kafka, config) == [["shop.a"], ["shop.b"], ["shop.a"]]
+    await send(kafka, config[NOTIFICATIONS], (None, {**begun, "type": "COMPLETED"}))
+    assert await pending(kafka, config) == [["shop.b"], ["shop.a"]]
+
+
+async def test_records_of_others_in_the_topics_are_ignored(kafka: KafkaClients, config: Mapping[str, str]) -> None:
+    log = await read(kafka, config)
+    odd = [b"", b"no json", [], {}, {"id": 5, "tables": ["x"]}, {"id": "x"}, {"id": "x", "tables": "x"}]
+    await send(kafka, config[SIGNALS], *((b"tandem", value) for value in odd), (b"tandem.deleted", b"no json"))
+    kinds = [{"aggregate_type": "Incremental Snapshot"}, {"aggregate_type": "Initial Snapshot", "id": "x"}]
+    await send(kafka, config[NOTIFICATIONS], *((None, value) for value in [*odd, *kinds]))
+    await log.request(["shop.a"])
+    await log.refresh()
+    assert await pending(kafka, config) == [["shop.a"]]
+
+
+async def test_what_a_deleted_connector_captured_is_remembered(kafka: KafkaClients, config: Mapping[str, str]) -> None:
+    log = await read(kafka, config)
+    assert log.captured_when_deleted is None
+    await log.note_deletion(["shop.a"])
+    assert (await read(kafka, config)).captured_when_deleted == ["shop.a"]
+    await log.note_deletion(None)
+    assert (await read(kafka, config)).captured_when_deleted is None
+
+
+async def test_connector_whose_topics_do_not_exist_can_not_be_asked(
+    kafka: KafkaClients, config: Mapping[str, str]
+) -> None:
+    assert (await read(kafka, config)).exists
+    assert not (await read(kafka, {**config, NOTIFICATIONS: f"{config[NOTIFICATIONS]}.absent"})).exists
+
+
+async def test_only_named_tables_are_unknown_to_a_history_in_kafka(
+    kafka: KafkaClients, config: Mapping[str, str]
+) -> None:
+    change = {"tableChanges": [{"type": "CREATE", "id": '"shop"."a"'}]}
+    await send(kafka, config["schema.history.internal.kafka.topic"], (None, change))
+    assert await unknown_tables(kafka, config, ["shop.a", "shop.b", "shop[.]c.*"]) == ["shop.b"]
+    of_a_file = {name: value for name, value in config.items() if not name.startswith("schema.history")}
+    assert await unknown_tables(kafka, of_a_file, ["shop.b"]) == []
+
+
+async def test_signal_names_the_tables_that_are_left(
+    kafka: KafkaClients, config: Mapping[str, str], kafka_bootstrap_servers: str
+) -> None:
+    log = await read(kafka, config)
+    await log.request(["shop.a", "shop.b"])
+    await log.withdraw(captured=["shop.b"])
+    for _ in range(2):
+        await log.signal()
+    records = await read_records(kafka_bootstrap_servers, config[SIGNALS], 0)
+    signals = [json.loads(record.value) for record in records if record.key == config["topic.prefix"].encode()]
+    assert [signal["data"] for signal in signals] == [{"type": "incremental", "data-collections": ["shop.b"]}]
