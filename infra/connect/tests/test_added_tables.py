@@ -301,15 +301,6 @@ async def test_request_for_rows_of_a_table_that_is_gone_keeps_no_other_one_waiti
         await eventually(pending, lambda found: not found)
         await execute(*table("absent"))
         await eventually(lambda: shop.rows("absent"), lambda found: found == {1: "small", 2: "large"})
-
-        # A request for a table that is removed from the file before the connector has got it.
-        kafka = KafkaClients(started.addresses["KAFKA_BOOTSTRAP_SERVERS"])
-        await SnapshotLog(kafka, shop.name, config).request([f"{shop.name}.removed", f"{shop.name}.late"])
-        await SnapshotLog(kafka, shop.name, config).request([f"{shop.name}.removed"])
-        await execute(*table("lamps"))
-        shop.declare("lamps", **{OLD_HISTORY: "true"})
-        await eventually(lambda: shop.rows("lamps"), lambda found: found == {1: "small", 2: "large"})
-        await eventually(pending, lambda found: not found)
     await execute("REVOKE SELECT ON SHOP.* FROM 'debezium'@'%'", "DROP DATABASE SHOP")
 
 

@@ -121,6 +121,7 @@ AWAITED: list[tuple[Any, str]] = [
 ]
 
 
+@pytest.mark.long
 async def test_connectors_and_topics_may_vanish_while_the_registrar_waits(
     kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -133,3 +133,12 @@ async def test_signal_names_the_tables_that_are_left(
     records = await read_records(kafka_bootstrap_servers, config[SIGNALS], 0)
     signals = [json.loads(record.value) for record in records if record.key == config["topic.prefix"].encode()]
     assert [signal["data"] for signal in signals] == [{"type": "incremental", "data-collections": ["shop.b"]}]
+
+
+def test_end_of_a_snapshot_is_that_of_all_requests_whose_tables_were_added_to_it(config: Mapping[str, str]) -> None:
+    """As seen with Debezium 3.6.1: two requests in a row, and no end with the id of the first."""
+    log = SnapshotLog(KafkaClients("127.0.0.1:1"), "shop", config)
+    log.pending = {"first": ["shop.a"], "second": ["shop.b"], "later": ["shop.c"]}
+    for request, kind in (("first", "STARTED"), ("second", "IN_PROGRESS"), ("second", "COMPLETED")):
+        log._note({"id": request, "type": kind})
+    assert log._ended & log.pending.keys() == {"first", "second"}

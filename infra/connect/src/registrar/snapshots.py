@@ -136,7 +136,9 @@ class SnapshotLog:
         facts = notification.get("additional_data") or {}
         self._begun.add(request)
         if kind in ("COMPLETED", "ABORTED"):
-            self._ended.add(request)
+            # Debezium adds the tables of a request to a snapshot that is running, whose notifications have the id of
+            # the last request from then on.
+            self._ended |= self._begun
         if kind == "TABLE_SCAN_COMPLETED" and facts.get("status") not in ("SUCCEEDED", "EMPTY"):
             log.warning(
                 "rows of an added table not copied",
