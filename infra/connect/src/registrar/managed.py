@@ -1,6 +1,6 @@
 """A connector that the registrar keeps, with what is known about it.
 
-The declarations may change at every `await`. So whoever waits keeps this object, instead of looking a name up again
+The declarations may change at every `await`. A task that waits keeps this object, instead of looking a name up again
 afterwards: of a connector that is no longer declared, what it finds has no effect.
 """
 
