@@ -24,6 +24,7 @@ from registrar.settings import Settings
 from registrar.snapshots import SnapshotLog
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine
+from support.commands import run_command
 from support.polling import eventually
 from support.records import read_records
 from support.replicas import Replica, running_processes
@@ -56,6 +57,19 @@ class Shop:
                 f"database: {self.name}_copy}}\n  key: {{{key}}}\n  fields: {{size: string}}\n"
             )
         self.file.write_text("".join(lines))
+
+    async def add(self, collection: str) -> None:
+        """By `sync-service routes add`, into a database named after the source."""
+        addresses = self.stack.addresses
+        code, _, errors = await run_command(
+            "sync-service",
+            *("routes", "add", f"mongodb:{self.name}.{collection}", "--apply", "--granted"),
+            MYSQL_URL=f"{addresses['MYSQL_ROOT_URL']}{self.name}_sync",
+            MYSQL_ROOT_URL=addresses["MYSQL_ROOT_URL"],
+            MONGODB_URL=addresses["MONGODB_URL"],
+            SYNC_ROUTES_FILE=str(self.file),
+        )
+        assert code == 0, errors
 
     def undeclare(self) -> None:
         """Another source stays, whose connector waits for a table that does not exist."""
@@ -244,7 +258,7 @@ async def test_tables_are_added_to_a_running_connector(started: Stack, root: Asy
 @asynccontextmanager
 async def syncing(shop: Shop, root: AsyncEngine) -> AsyncIterator[Replica]:
     """A sync-service that applies the routes in the file of the shop. Its copies are deleted at the end."""
-    schemas = [f"{shop.name}_sync", f"{shop.name}_copy"]
+    schemas = [f"{shop.name}_sync", f"{shop.name}_copy", shop.name]
     async with root.begin() as connection:
         await connection.execute(text(f"CREATE DATABASE {schemas[0]}"))
     variables = {
@@ -309,12 +323,12 @@ async def test_collections_are_added_to_a_running_connector_and_copied_without_a
 ) -> None:
     shop = Shop(started, tmp_path / "routes.yaml", "mongodb")
 
-    async def copy(name: str) -> dict[int, str]:
+    async def copy(name: str, schema: str = shop.name) -> dict[int, str]:
         async with root.connect() as connection:
             there = "SELECT 1 FROM information_schema.tables WHERE table_schema = :schema AND table_name = :name"
-            if not await connection.scalar(text(there), {"schema": f"{shop.name}_copy", "name": name}):
+            if not await connection.scalar(text(there), {"schema": schema, "name": name}):
                 return {}
-            rows = await connection.execute(text(f"SELECT id, size FROM {shop.name}_copy.{name}"))  # noqa: S608 - ours
+            rows = await connection.execute(text(f"SELECT id, size FROM {schema}.{name}"))  # noqa: S608 - ours
             return {int(row.id): row.size for row in rows}
 
     source = mongo[shop.name]
@@ -324,12 +338,14 @@ async def test_collections_are_added_to_a_running_connector_and_copied_without_a
     async with following(shop) as registrar, syncing(shop, root) as sync:
         await eventually(lambda: shop.rows("chairs"), lambda found: len(found) == 2)
         await eventually(lambda: shop.is_running(["chairs"]))
-        await eventually(lambda: copy("chairs"), lambda found: found == {1: "small", 2: "large"})
-        shop.declare("tables")
+        await eventually(lambda: copy("chairs", f"{shop.name}_copy"), lambda found: found == {1: "small", 2: "large"})
+        await shop.add("tables")
         await is_reloaded(sync, "tables")
         await source["chairs"].insert_one({"_id": 3, "size": "small"})
         await eventually(lambda: copy("tables"), lambda found: found == {1: "small", 2: "large"})
-        await eventually(lambda: copy("chairs"), lambda found: found == {1: "small", 2: "large", 3: "small"})
+        await eventually(
+            lambda: copy("chairs", f"{shop.name}_copy"), lambda found: found == {1: "small", 2: "large", 3: "small"}
+        )
         await eventually(lambda: shop.rows("tables"), lambda found: found == {1: "small", 2: "large"})
         await source["tables"].update_one({"_id": 2}, {"$set": {"size": "small"}})
         await eventually(lambda: copy("tables"), lambda found: found == {1: "small", 2: "small"})
