@@ -56,12 +56,12 @@ async def test_feed_shows_changes_with_their_fields(page: Page, worker: User, us
     await expect(event(page, again)).to_be_visible()
     await expect(event(page, other)).to_have_count(0)
 
-    await page.get_by_role("button", name="Pause").click()
+    await page.get_by_role("button", name="Pause", exact=True).click()
     last = f"Ada {secrets.token_hex(4)}"
     await user.client.patch("/api/auth/v1/users/me", json={"name": last})
     await expect(page.get_by_text("1 new event")).to_be_visible()
     await expect(event(page, last)).to_have_count(0)
-    await page.get_by_role("button", name="Resume").click()
+    await page.get_by_role("button", name="Resume", exact=True).click()
     await expect(event(page, last)).to_be_visible()
 
 

@@ -19,8 +19,8 @@ export function stoppedRoutes({ mayWrite, signal }) {
   const pauseForm = element(
     "form.pause-route",
     { onsubmit: pause },
-    element("label.choice", {}, element("span", {}, "Pause a route"), choice),
-    element("button", { type: "submit" }, "Pause"),
+    element("label.choice", {}, element("span", {}, "Route"), choice),
+    element("button", { type: "submit" }, "Pause route"),
   );
   const section = element(
     "section.stopped-routes",

@@ -7,7 +7,7 @@ import pymongo
 import structlog
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import IndexModel
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from service_kit.error_texts import error_text
 from service_kit.health import NotReady
@@ -28,6 +28,16 @@ SERVER_SELECTION_MS = 2000
 OPERATION_MS = 2500
 INDEX_BUILD_SECONDS = 600
 _BACKOFF = Backoff(initial=1.0, maximum=1.0)
+_WRITE_CONFLICT = 112
+
+
+def _is_conflict(error: Exception) -> bool:
+    return isinstance(error, OperationFailure) and error.code == _WRITE_CONFLICT
+
+
+# The driver repeats a transaction after a conflict of a statement. A busy server also has one at the commit, which is
+# undone then, and does not mark it as to be repeated (its `isTransientTransactionError`).
+_CONFLICTS = Retrier(on=_is_conflict, backoff=Backoff(initial=0.02, maximum=0.2), attempts=5)
 
 
 def connect(url: str) -> "Client":
@@ -56,8 +66,7 @@ class Transactions:
     async def run(self, work: "Callable[[AsyncIOMotorClientSession], Coroutine[Any, Any, ResultT]]") -> "ResultT":
         """Do the work in a transaction. It is repeated after a conflict with another transaction."""
         async with await self._client.start_session() as session:
-            result: ResultT = await session.with_transaction(work)
-        return result
+            return await _CONFLICTS.run(lambda: session.with_transaction(work))
 
 
 class Preparation:

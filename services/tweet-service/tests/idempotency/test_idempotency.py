@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
+from motor.motor_asyncio import AsyncIOMotorClientSession
+from pymongo.errors import OperationFailure
 
 from support.responses import problem
 
@@ -32,6 +34,26 @@ async def test_concurrent_duplicates_create_one(make_client: Any, documents: Any
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert documents["tweets"].count_documents({"author_id": ada.user_id}) == 1
     assert (await ada.get(f"/v1/tweets/{parent['id']}")).json()["counts"]["replies"] == 1
+
+
+async def test_conflict_at_the_commit_is_no_error(
+    make_client: Any, documents: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a busy MongoDB has it: the transaction is undone, and the error has no label for the driver."""
+    commit, conflicts = AsyncIOMotorClientSession.commit_transaction, [1, 1]
+
+    async def commit_later(session: Any) -> None:
+        if conflicts:
+            conflicts.pop()
+            await session.abort_transaction()
+            raise OperationFailure("Caused by :: WriteConflict", 112)
+        await commit(session)
+
+    monkeypatch.setattr(AsyncIOMotorClientSession, "commit_transaction", commit_later)
+    ada = make_client()
+    assert (await post(ada, secrets.token_hex(8))).status_code == 201
+    assert conflicts == []
+    assert documents["tweets"].count_documents({"author_id": ada.user_id}) == 1
 
 
 async def test_other_body_under_the_same_key_is_refused(make_client: Any) -> None:
