@@ -106,6 +106,17 @@ async def test_dead_letter_is_shown_retried_and_discarded(page: Page, running_st
     await expect(letter).to_have_count(0)
 
 
+async def test_route_is_paused_and_resumed(page: Page) -> None:
+    section = page.get_by_role("region", name="Stopped and paused routes")
+    await section.get_by_label("Route").select_option("follows")
+    await section.get_by_role("button", name="Pause route").click()
+    result = section.get_by_role("status")
+    await expect(result).to_have_text("Route follows is paused: none of its events is applied.", timeout=60_000)
+    await section.get_by_role("button", name="Resume follows").click()
+    await expect(result).to_contain_text("Route follows is resumed.")
+    await expect(section.get_by_role("button", name="Resume follows")).to_have_count(0)
+
+
 async def test_route_selected_while_dead_letters_load_is_loaded(page: Page) -> None:
     route = page.locator(".dead-letters").get_by_label("Route")
     await expect(route.get_by_role("option", name=ROUTE)).to_be_attached()
