@@ -5,8 +5,9 @@ A route that can't go on stops alone (`kafka.stops`); the process and the other 
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -119,6 +120,8 @@ class SyncRunner:
         self._watchdog = Watchdog()
         self._hanging_since: float | None = None
         self._preparing_copy = asyncio.Lock()
+        # By topic.
+        self._tasks_with_copy: Counter[str] = Counter()
         self._preparing = Retrier(
             on=(Unavailable, OperationalError, InterfaceError),
             backoff=Backoff(initial=0.1, maximum=5.0),
@@ -312,7 +315,8 @@ class SyncRunner:
             for topic, each in self.processors.items()
             if topic in self._changed_topics or former.get(topic) is not each
         }
-        self.member = self._new_member()
+        ended, self.member = self.member, self._new_member()
+        self.member.inherit_writes(ended)
         # Problems of the broker are reported from now on. Until the first answer there is none.
         self.member.problem = None
         self._replacement = None
@@ -333,10 +337,21 @@ class SyncRunner:
 
         A paused route is prepared when it is resumed: an operator may be working on its copy.
         """
+        with self._using_copy(topic):
+            if self.stops.pause_of(topic) is not None or not await self._prepare_route(topic):
+                return
         name = self.processors[topic].route.name
-        if self.stops.pause_of(topic) is None and await self._prepare_route(topic):
-            for stop in await self.stops.try_again(topic):
-                log.info("route is tried again after a restart", route=name, stopped_by=str(stop), notable=True)
+        for stop in await self.stops.try_again(topic):
+            log.info("route is tried again after a restart", route=name, stopped_by=str(stop), notable=True)
+
+    @contextmanager
+    def _using_copy(self, topic: str) -> Iterator[None]:
+        """This process holds no pause of the route meanwhile. In the block, look whether the route is stopped."""
+        self._tasks_with_copy[topic] += 1
+        try:
+            yield
+        finally:
+            self._tasks_with_copy[topic] -= 1
 
     async def _prepare_route(self, topic: str) -> bool:
         """Is the copy prepared? If it can't be, the route stops."""
@@ -462,8 +477,9 @@ class SyncRunner:
     async def _replace_lost_copies(self) -> None:
         for topic, processor in self.processors.items():
             try:
-                if not self.stops.is_stopped(topic) and await processor.sink.was_replaced():
-                    await self._prepare_route(topic)
+                with self._using_copy(topic):
+                    if not self.stops.is_stopped(topic) and await processor.sink.was_replaced():
+                        await self._prepare_route(topic)
             except Unavailable as error:
                 log.debug("it is not known whether the copy was dropped", reason=str(error))
 
@@ -499,9 +515,13 @@ class SyncRunner:
 
     async def _read_stops(self) -> bool:
         """Returns whether this process holds all pauses. Raises `Unavailable`."""
-        await self._registration.renew(self.processors)
+        await self._registration.renew(self.processors, self.member.member_id)
         await self.stops.refresh()
-        held = [pause for pause in self.stops.pauses if self.member.holds(pause.topic)]
+        held = [
+            pause
+            for pause in self.stops.pauses
+            if self.member.holds(pause.topic) and not self._tasks_with_copy[pause.topic]
+        ]
         await self._registration.confirm(held)
         return len(held) == len(self.stops.pauses)
 
@@ -578,10 +598,10 @@ class SyncRunner:
     async def _purge(self) -> None:
         while True:
             for topic, processor in self.processors.items():
-                if self.stops.is_stopped(topic):
-                    continue
                 try:
-                    await processor.sink.purge()
+                    with self._using_copy(topic):
+                        if not self.stops.is_stopped(topic):
+                            await processor.sink.purge()
                 except Unavailable as error:
                     log.warning("tombstones not purged", route=processor.route.name, reason=str(error))
             await asyncio.sleep(PURGE_SECONDS)

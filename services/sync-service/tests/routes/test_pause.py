@@ -6,29 +6,41 @@ import secrets
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    GroupIdNotFound,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from support.change_events import Record
 from support.polling import eventually
+from support.ports import free_port
 from support.responses import problem
 from support.sync_harness import SyncHarness, becomes, tweet_event, tweet_id
 from support.sync_process import SyncProcess
 from support.sync_process import tweet_event as tweet
+from sync_service.kafka import group
+from sync_service.kafka.members import members_in
 from sync_service.kafka.pauses import Registration, processes
-from sync_service.kafka.stops import Stops
+from sync_service.kafka.stops import Skip, Stop, Stops
 from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.routes.pause import RoutePauser
 from sync_service.routes.problems import PauseNotConfirmed
 from sync_service.routes.resume import EventsToPass, RouteResumer
 from sync_service.runner import SyncRunner
 from sync_service.sinks.base import Unavailable
+from sync_service.sinks.mysql.sink import engine_for_sinks
 
 POISON: Record = (b"k", b"broken")
 NO_EVENTS = EventsToPass({}, {})
@@ -194,13 +206,128 @@ async def test_paused_routes_are_no_fault_even_if_all_are(harness: SyncHarness) 
 
 async def test_pause_is_not_confirmed_while_the_group_has_an_unknown_member(harness: SyncHarness) -> None:
     """Such as a process of a release without pauses, or one that has lost MySQL."""
-    group = harness.settings.sync_group_id
+    group_id = harness.settings.sync_group_id
     async with AIOKafkaConsumer(
-        harness.tweets_topic, group_id=group, bootstrap_servers=harness.settings.kafka_bootstrap_servers
+        harness.tweets_topic, group_id=group_id, bootstrap_servers=harness.settings.kafka_bootstrap_servers
     ):
-        with pytest.raises(PauseNotConfirmed, match=f"the consumer group {group} has 1 members, and 0 have confirmed"):
+        with pytest.raises(
+            PauseNotConfirmed, match=f"the consumer group {group_id} has members that have not confirmed"
+        ):
             await pause(harness, seconds=1.0)
+        # One that has confirmed it, and is in no group yet, does not count for the member.
+        starting = Registration(harness.engine)
+        await starting.renew([harness.tweets_topic])
+        stops = Stops(harness.engine)
+        paused = await stops.pause(harness.tweets_topic, "ada")
+        await starting.confirm([paused])
+        pauser = RoutePauser(harness.kafka, group_id, stops, harness.engine)
+        reason = await pauser.unconfirmed_reason([paused])
+        assert (reason or "").startswith(f"the consumer group {group_id} has members that have not confirmed it: aiok")
+        await starting.close()
     await pause(harness)
+
+
+def test_group_whose_members_the_broker_does_not_know_is_not_empty() -> None:
+    def answer(error: int) -> SimpleNamespace:
+        return SimpleNamespace(groups=[(error, "sync", "", "", "", [])])
+
+    for error in (NotCoordinatorForGroupError, GroupLoadInProgressError, GroupAuthorizationFailedError):
+        with pytest.raises(error):
+            members_in(answer(error.errno))
+    # The broker has no such group.
+    assert members_in(answer(GroupIdNotFound.errno)) == {}
+
+
+async def test_pause_waits_for_writes_that_were_given_up(harness: SyncHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their task has ended, and their store may still execute them."""
+    runner = harness.start_sync()
+    await harness.send(harness.tweets_topic, tweet_event(1, "one"))
+    await becomes(harness.tweets, {tweet_id(1): "one"})
+    assert runner.member.holds(harness.users_topic)
+    monkeypatch.setattr(runner.member, "_close_seconds", 0.1)
+    monkeypatch.setattr(group, "GIVEN_UP_SECONDS", 1e6)
+    async with harness.locked_tweet(1):
+        await harness.send(harness.tweets_topic, tweet_event(1, "changed", op="u", ordinal=2))
+
+        async def batches() -> int:
+            return sum(not worker.is_idle for worker in runner.member.workers)
+
+        await eventually(batches)
+        given_up = list(runner.member.workers)
+        await runner.member.on_partitions_revoked([worker.partition for worker in given_up])
+        await asyncio.wait([worker.task for worker in given_up])
+        assert not runner.member.holds(harness.tweets_topic)
+        assert runner.member.holds(harness.users_topic)
+        # Another member follows with other routes.
+        await runner.replace_routes(harness.routes[:1])
+        assert not runner.member.holds(harness.tweets_topic)
+
+
+async def test_pause_waits_until_the_copy_is_not_being_prepared(
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator may drop it afterwards."""
+    runner = harness.start_sync()
+    await becomes(lambda: problem_of(runner), None)
+    sink = runner.processors[harness.tweets_topic].sink
+    looks, continues, was_replaced = asyncio.Event(), asyncio.Event(), sink.was_replaced
+
+    async def slow_look() -> bool:
+        looks.set()
+        await continues.wait()
+        return await was_replaced()
+
+    monkeypatch.setattr(sink, "was_replaced", slow_look)
+    await asyncio.wait_for(looks.wait(), 60)
+    await Stops(harness.engine).pause(harness.tweets_topic, "ada")
+    holds_all = await runner._read_stops()
+    assert not holds_all
+    continues.set()
+    await pause(harness)
+
+
+async def test_resume_of_a_pause_keeps_what_was_decided_before(engine: AsyncEngine, topic: str) -> None:
+    stops, skip = Stops(engine), Skip(topic, "id", 0, 7, discards=True, by="ada")
+    fault = Stop(topic, "refused", "refused: a test", datetime.now(UTC), 0, "id", 3)
+
+    async def skips() -> list[Skip]:
+        await stops.refresh()
+        return [each for each in stops.skips if each.topic == topic]
+
+    stops.note(fault)
+    await stops.refresh()
+    await stops.resume(topic, [skip])
+    await stops.pause(topic, "ada")
+    await stops.resume(topic, [])
+    assert await skips() == [skip]
+    # The end of a fault is a new decision.
+    stops.note(fault)
+    await stops.pause(topic, "ada")
+    await stops.resume(topic, [])
+    assert await skips() == []
+
+
+async def test_entry_of_a_lost_connection_is_deleted_although_the_next_one_failed(
+    engine: AsyncEngine, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server may keep the lock of the first one, so that it counts as a process that lives."""
+    process = Registration(engine)
+    await process.renew([topic])
+    first = process.process_id
+    assert process._connection is not None
+    await process._connection.invalidate()
+    unreachable = engine_for_sinks(f"mysql://a:b@127.0.0.1:{free_port()}/nothing", pool_size=1)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(process, "_engine", unreachable)
+        with pytest.raises(Unavailable):
+            await process.renew([topic])
+    await process.renew([topic])
+    async with engine.connect() as connection:
+        left = (await connection.execute(text("SELECT process_id FROM sync_processes"))).scalars().all()
+    assert first not in left
+    assert process.process_id in left
+    await process.close()
+    await unreachable.dispose()
 
 
 async def test_process_counts_until_its_connection_is_gone(engine: AsyncEngine, topic: str) -> None:

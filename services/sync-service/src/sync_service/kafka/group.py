@@ -50,6 +50,9 @@ BACKOFF = Backoff(initial=1.0, maximum=8.0)
 # before the session ends.
 CLOSE_SECONDS, CLOSE_SHARE = 5.0, 0.5
 COMMIT_SECONDS, COMMIT_SHARE = 2.0, 0.25
+# After this time a write that was cancelled has ended in its store: MongoDB's has a limit of 5 seconds, and MySQL is
+# asked by another connection to end it, within 2 seconds.
+GIVEN_UP_SECONDS = 10.0
 # The limits for leaving the group, and for ending what does not end by then. All of them together are less than the 10
 # seconds that a service has to stop.
 LEAVE_SECONDS, END_SECONDS = 2.0, 1.0
@@ -93,6 +96,8 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
         )
         # Their last writes may be under way.
         self._closing: set[PartitionWorker] = set()
+        # By topic, the time at which writes that were given up have ended in their store.
+        self._given_up_until: dict[str, float] = {}
         self._failure: BaseException | None = None
         self._stopping = asyncio.Event()
         self._failures = 0
@@ -113,10 +118,22 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
     def stop(self) -> None:
         self._stopping.set()
 
+    def inherit_writes(self, former: "ConsumerGroupMember") -> None:
+        """Count the last writes of a member that has ended as those of this one."""
+        self._closing |= former._closing  # noqa: SLF001 - of this class
+        self._given_up_until |= former._given_up_until  # noqa: SLF001
+
     @property
     def idle_seconds(self) -> float:
         """The time since the member has polled, or has noted a failure."""
         return time.monotonic() - self._stepped_at
+
+    @property
+    def member_id(self) -> str:
+        """As the broker knows this process; empty while it is in no group."""
+        consumer = self._assignment.consumer
+        coordinator = None if consumer is None else consumer._coordinator  # noqa: SLF001 - aiokafka has no public name
+        return str(getattr(coordinator, "member_id", ""))
 
     @property
     def workers(self) -> Sequence[PartitionWorker]:
@@ -270,6 +287,7 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
         for worker in workers:
             worker.hold()
         is_closing = any(worker.partition.topic == topic and not worker.task.done() for worker in self._closing)
+        is_closing = is_closing or time.monotonic() < self._given_up_until.get(topic, 0.0)
         return not is_closing and all(worker.is_idle for worker in workers)
 
     async def settle_skips(self) -> None:
@@ -392,6 +410,8 @@ class ConsumerGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]  # p
             log.warning("gave up on writes that do not end", partitions=len(late))
         for worker in closing:
             self._placer.note_revoked(worker)
+            if not worker.task.done():
+                self._given_up_until[worker.partition.topic] = time.monotonic() + GIVEN_UP_SECONDS
             worker.task.cancel()
             if worker.task.done() and not worker.task.cancelled():
                 self._failure = worker.task.exception() or self._failure

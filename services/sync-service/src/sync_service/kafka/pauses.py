@@ -8,12 +8,12 @@ lives: the lock of a process that was killed is free, and that of one that hangs
 import json
 import os
 import socket
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from uuid import uuid4
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -34,18 +34,23 @@ class Registration:
         self._name = f"{socket.gethostname()}, process {os.getpid()}"[:_LONGEST_NAME]
         self._connection: AsyncConnection | None = None
         self._held: set[Stop] = set()
+        self._former: set[str] = set()
         self.process_id = ""
 
-    async def renew(self, topics: Iterable[str]) -> None:
-        """Say that this process lives, and has the routes of these topics. Raises `Unavailable`."""
-        written = json.dumps(sorted(topics))
+    async def renew(self, topics: Iterable[str], member_id: str = "") -> None:
+        """Say that this process lives, and has the routes of these topics. Raises `Unavailable`.
+
+        `member_id` is that of the consumer in its group; empty while it is in none.
+        """
+        written = {"topics": json.dumps(sorted(topics)), "member": member_id}
         if self._connection is not None:
             # The server may have closed it.
             with suppress(Unavailable):
                 await self._announce(self._connection, written)
                 return
             await self._disconnect()
-        former = self.process_id
+        if self.process_id:
+            self._former.add(self.process_id)
         # The server may not know yet that the former connection is lost, and keep its lock.
         self.process_id, self._held = uuid4().hex, set()
         async with answering():
@@ -59,25 +64,26 @@ class Registration:
             async with answering():
                 await connection.execute(
                     text(
-                        "DELETE FROM sync_processes WHERE process_id = :former "
+                        "DELETE FROM sync_processes WHERE process_id IN :former "
                         "OR (seen_at < UTC_TIMESTAMP(6) - INTERVAL 1 DAY "
                         "AND IS_FREE_LOCK(CONCAT('sync-service ', process_id)))"
-                    ),
-                    {"former": former},
+                    ).bindparams(bindparam("former", expanding=True)),
+                    {"former": sorted(self._former)},
                 )
+            self._former.clear()
         except BaseException:
             await self._disconnect()
             raise
 
-    async def _announce(self, connection: AsyncConnection, topics: str) -> None:
+    async def _announce(self, connection: AsyncConnection, written: Mapping[str, str]) -> None:
         async with answering():
             await connection.execute(
                 text(
-                    "INSERT INTO sync_processes (process_id, name, topics, seen_at) "
-                    "VALUES (:process, :name, :topics, UTC_TIMESTAMP(6)) AS new "
-                    "ON DUPLICATE KEY UPDATE topics = new.topics, seen_at = new.seen_at"
+                    "INSERT INTO sync_processes (process_id, name, topics, member_id, seen_at) "
+                    "VALUES (:process, :name, :topics, :member, UTC_TIMESTAMP(6)) AS new "
+                    "ON DUPLICATE KEY UPDATE topics = new.topics, member_id = new.member_id, seen_at = new.seen_at"
                 ),
-                {"process": self.process_id, "name": self._name, "topics": topics},
+                {"process": self.process_id, "name": self._name, **written},
             )
 
     async def confirm(self, pauses: Collection[Stop]) -> None:
@@ -120,6 +126,7 @@ class Process:
     """A process that may live.
 
     `topics` are those of its routes, `seconds` is the time since it was last seen, `holds` whether it holds the pause.
+    `member_id` is that of its consumer in the group, or empty.
     """
 
     process_id: str
@@ -127,6 +134,7 @@ class Process:
     topics: frozenset[str]
     seconds: float
     holds: bool
+    member_id: str
 
     def __str__(self) -> str:
         return f"{self.name} (last seen {self.seconds:.0f} s ago)"
@@ -138,7 +146,7 @@ async def processes(engine: AsyncEngine, pause: Stop | None = None) -> Sequence[
     async with answering(), engine.connect() as connection:
         rows = await connection.execute(
             text(
-                "SELECT sync_processes.process_id, name, topics, "
+                "SELECT sync_processes.process_id, name, topics, member_id, "
                 "TIMESTAMPDIFF(MICROSECOND, seen_at, UTC_TIMESTAMP(6)) / 1000000 AS seconds, "
                 "IS_FREE_LOCK(CONCAT('sync-service ', sync_processes.process_id)) AS is_free, "
                 "held.process_id IS NOT NULL AS holds FROM sync_processes LEFT JOIN sync_held_pauses AS held "
@@ -148,7 +156,14 @@ async def processes(engine: AsyncEngine, pause: Stop | None = None) -> Sequence[
             {"topic": topic, "stopped_at": stopped_at},
         )
         return [
-            Process(row.process_id, row.name, frozenset(json.loads(row.topics)), float(row.seconds), bool(row.holds))
+            Process(
+                row.process_id,
+                row.name,
+                frozenset(json.loads(row.topics)),
+                float(row.seconds),
+                holds=bool(row.holds),
+                member_id=row.member_id,
+            )
             for row in rows
             if not row.is_free or row.seconds < RECONNECT_SECONDS
         ]

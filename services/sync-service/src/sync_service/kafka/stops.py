@@ -165,6 +165,25 @@ class Stops:
         # Unless it was resumed in the meantime.
         return pause if stored is None else stored
 
+    async def note_drop(self, pause: Stop, route: str) -> bool:
+        """Store that the route of this pause is dropped. False if the pause is over. Raises `Unavailable`."""
+        async with answering(), self._engine.connect() as connection:
+            await _execute(
+                connection,
+                "UPDATE sync_stops SET reason = :reason "
+                "WHERE topic = :topic AND partition_number = :pause AND stopped_at = :stopped_at",
+                reason=_of_dropped(route),
+                topic=pause.topic,
+                pause=_PAUSE,
+                stopped_at=pause.stopped_at_utc,
+            )
+        await self.refresh()
+        return pause.topic in self.dropped(route)
+
+    def dropped(self, route: str) -> Sequence[str]:
+        """The topics whose route of this name was dropped."""
+        return [pause.topic for pause in self.pauses if pause.reason == _of_dropped(route)]
+
     async def resume(self, topic: str, skips: Collection[Skip]) -> None:
         """Let all processes continue with the route, without the events in `skips`. Raises `Unavailable`."""
         async with self._turn:
@@ -174,7 +193,15 @@ class Stops:
 
     async def _resume(self, topic: str, skips: Collection[Skip]) -> None:
         async with answering(), self._engine.connect() as connection:
-            await _execute(connection, "DELETE FROM sync_skips WHERE topic = :topic", topic=topic)
+            # Those that an operator has decided before may not be done yet: the end of a pause changes none of them.
+            await _execute(
+                connection,
+                "DELETE FROM sync_skips WHERE topic = :topic AND (:replace OR EXISTS "
+                "(SELECT 1 FROM sync_stops WHERE topic = :topic AND partition_number <> :pause))",
+                topic=topic,
+                replace=bool(skips),
+                pause=_PAUSE,
+            )
             for skip in skips:
                 await _execute(
                     connection,
@@ -218,6 +245,10 @@ class Stops:
                     **skip.place,
                 )
         self.skips = [each for each in self.skips if each not in skips]
+
+
+def _of_dropped(route: str) -> str:
+    return f"paused: route {route} was dropped"[:_LONGEST_REASON]
 
 
 async def _execute(connection: AsyncConnection, statement: str, **parameters: object) -> None:

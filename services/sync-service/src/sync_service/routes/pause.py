@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.kafka import KafkaClients
-from sync_service.kafka.members import number_of_members
+from sync_service.kafka.members import members_of
 from sync_service.kafka.pauses import processes
 from sync_service.kafka.stops import Stop, Stops
 from sync_service.routes.config import Route
@@ -41,7 +41,7 @@ class RoutePauser:
         deadline = time.monotonic() + seconds
         pauses = [await self._stops.pause(route.topic, by) for route in routes]
         names = ", ".join(route.name for route in routes)
-        while (reason := await self.doubt(pauses)) is not None:
+        while (reason := await self.unconfirmed_reason(pauses)) is not None:
             if time.monotonic() >= deadline:
                 raise PauseNotConfirmed(
                     f"Paused, but it is not certain after {seconds:g} s that no more events are applied: {names}: "
@@ -50,18 +50,19 @@ class RoutePauser:
             await asyncio.sleep(POLL_SECONDS)
         log.info("routes paused", routes=names, by=by, notable=True)
 
-    async def doubt(self, pauses: Collection[Stop]) -> str | None:
+    async def unconfirmed_reason(self, pauses: Collection[Stop]) -> str | None:
         """Why a process may still apply events; None if none does. Raises `Unavailable`."""
         living = [await processes(self._engine, pause) for pause in pauses]
         if waiting := dict.fromkeys(each.name for found in living for each in found if not each.holds):
             latest = {each.name: each for found in living for each in found}
             return f"no confirmation from {', '.join(str(latest[name]) for name in waiting)}"
         try:
-            members = await number_of_members(self._kafka, self._group_id)
+            members = await members_of(self._kafka, self._group_id)
         except (KafkaError, OSError, TimeoutError) as error:
             return await self._kafka.explain(error)
         # Those of an earlier release, and those that have lost MySQL, are not registered.
-        known = min(map(len, living), default=0)
-        if members > known:
-            return f"the consumer group {self._group_id} has {members} members, and {known} have confirmed it"
+        confirmed = [{each.member_id for each in found} for found in living]
+        known = confirmed[0].intersection(*confirmed) if confirmed else set()
+        if others := sorted(members[each] for each in members.keys() - known):
+            return f"the consumer group {self._group_id} has members that have not confirmed it: {', '.join(others)}"
         return None
