@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,11 @@ from support.commands import run_command
 from support.polling import eventually
 from support.sync_process import SyncProcess, tweet_event
 from sync_service.kafka.gaps import Gap, Gaps
-from sync_service.routes.drop import NotDropped, RoutesText
+from sync_service.kafka.pauses import processes
+from sync_service.kafka.stops import Stops
+from sync_service.routes.drop import NotDropped, NotFinished, RoutesText
 from sync_service.routes.loader import default_routes_file, load_routes
+from sync_service.sinks.mysql.schema import change_tables, drop_table
 
 COMMENT = "# A comment that stays.\n"
 
@@ -75,14 +79,84 @@ async def test_route_is_dropped_with_its_table_and_what_is_kept_about_it(
     assert errors.endswith("which is dropped: confirm it with --yes\n")
     assert content(file) == before
     code, output, errors = await sync.command("routes", "drop", "nowhere", "--yes")
-    assert (code, output, errors) == (1, "", "error: there is no route nowhere\n")
+    assert (code, output, errors) == (1, "", "error: there is no route nowhere, and nothing is left of one\n")
 
     code, output, errors = await sync.command("routes", "drop", sync.tweets, "--yes")
     assert (code, errors) == (0, "")
-    assert output.endswith(f"The topic {topic} stays\n")
+    assert f"The topic {topic} stays, and so does its pause" in output
+    assert await tables(engine, name) == set()
+    assert await kept_about(engine, topic) == {"sync_stops", "sync_held_pauses"}
+    assert content(file).startswith(COMMENT)
+    assert [route.name for route in load_routes(file)] == [sync.users]
+
+    again = await sync.command("routes", "drop", sync.tweets, "--yes")
+    assert again == (0, f"{sync.tweets} was dropped; nothing is left of it\n", "")
+    assert await kept_about(engine, topic) == set()
+    code, output, errors = await sync.command("routes", "drop", sync.tweets, "--yes")
+    assert (code, errors) == (1, f"error: there is no route {sync.tweets}, and nothing is left of one\n")
+
+
+async def test_processes_that_still_have_a_dropped_route_do_not_create_its_copy(
+    sync: SyncProcess, engine: AsyncEngine, file: Path
+) -> None:
+    name, topic = sync.routes[sync.tweets]["target"]["table"], sync.topic(sync.tweets)
+    own_file = file.with_name("former.yaml")
+    write(own_file, content(file))
+    async with sync.running(SYNC_ROUTES_FILE=str(own_file)) as replica:
+        await eventually(lambda: tables(engine, name))
+        assert (await sync.command("routes", "pause", sync.tweets, "--timeout", "60"))[0] == 0
+        code, _, errors = await sync.command("routes", "drop", sync.tweets, "--yes")
+        assert (code, errors) == (0, "")
+        assert [route.name for route in load_routes(file)] == [sync.users]
+
+        # It has the former file.
+        await replica.end(signal.SIGTERM)
+        await replica.start()
+        await sync.send(sync.tweets, tweet_event(1, text="one"))
+
+        async def has_topic() -> list[bool]:
+            return [topic in each.topics for each in await processes(engine)]
+
+        await eventually(has_topic, any)
+        code, output, errors = await sync.command("routes", "drop", sync.tweets, "--yes")
+        assert (code, output) == (1, ""), errors
+        assert f"the pause of its topic {topic} stays until these processes have taken over" in errors
+        assert await tables(engine, name) == set()
+    assert (await sync.command("routes", "drop", sync.tweets, "--yes"))[0] == 0
+    assert await kept_about(engine, topic) == set()
+
+
+@pytest.mark.parametrize("done", ["nothing", "the copy", "the file"])
+async def test_drop_that_was_killed_is_repeated(
+    sync: SyncProcess, engine: AsyncEngine, file: Path, schema_url: str, done: str
+) -> None:
+    name, topic = sync.routes[sync.tweets]["target"]["table"], sync.topic(sync.tweets)
+    route = next(each for each in load_routes(file) if each.name == sync.tweets)
+    await change_tables(schema_url, [route], apply=True)
+    stops = Stops(engine)
+    pause = await stops.pause(topic, "ada")
+    assert await stops.note_drop(pause, sync.tweets)
+    if done != "nothing":
+        await drop_table(schema_url, route)
+    if done == "the file":
+        RoutesText.of(file, sync.tweets, may_write=True).remove()
+    code, _, errors = await sync.command("routes", "drop", sync.tweets, "--yes")
+    assert (code, errors) == (0, "")
+    await sync.command("routes", "drop", sync.tweets, "--yes")
     assert await tables(engine, name) == set()
     assert await kept_about(engine, topic) == set()
-    assert content(file).startswith(COMMENT)
+    assert [route.name for route in load_routes(file)] == [sync.users]
+
+
+async def test_file_that_was_changed_meanwhile_is_not_overwritten(sync: SyncProcess, file: Path) -> None:
+    read = RoutesText.of(file, sync.tweets, may_write=True)
+    write(file, f"{content(file)}# another change\n")
+    changed = content(file)
+    with pytest.raises(NotFinished, match="was changed meanwhile"):
+        read.remove()
+    assert content(file) == changed
+    RoutesText.of(file, sync.tweets, may_write=True).remove()
+    assert content(file).endswith("# another change\n")
     assert [route.name for route in load_routes(file)] == [sync.users]
 
 
@@ -114,7 +188,7 @@ async def test_copy_and_its_doubts_are_kept_on_request(sync: SyncProcess, engine
     code, _, errors = await sync.command("routes", "drop", sync.tweets, "--keep-copy", "--yes")
     assert (code, errors) == (0, "")
     assert await tables(engine, name) == {name, f"{name}_copy"}
-    assert await kept_about(engine, topic) == {"sync_gaps"}
+    assert await kept_about(engine, topic) == {"sync_gaps", "sync_stops", "sync_held_pauses"}
     assert [route.name for route in load_routes(file)] == [sync.users]
 
 
@@ -151,3 +225,7 @@ def test_file_without_its_only_route_is_refused(tmp_path: Path) -> None:
 
 def content(file: Path) -> str:
     return file.read_text()
+
+
+def write(file: Path, text: str) -> None:
+    file.write_text(text)

@@ -25,6 +25,7 @@ from sync_service.apply.changes import Change
 from sync_service.apply.ordering import ApplyMode, Version, offset, topic_partition
 from sync_service.debezium.positions import LogPosition
 from sync_service.routes.config import Route
+from sync_service.sinks.base import RouteRefused
 from sync_service.sinks.mongodb.moving import (
     Move,
     Mover,
@@ -35,6 +36,7 @@ from sync_service.sinks.mongodb.moving import (
     readable_database,
 )
 from sync_service.sinks.mongodb.sink import MongoSink
+from sync_service.sinks.registry import drop_copy
 
 if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.
@@ -135,6 +137,20 @@ async def is_gone(database: "Database") -> bool:
 async def state_of(moved_to: "Database") -> set[str]:
     state = await moved_to[STATES].find_one({"_id": "users_copy"}) or {}
     return {name for name, value in state.items() if value is not None} - {"_id"}
+
+
+async def test_copy_is_not_dropped_while_it_moves(
+    old: MongoSink, database: "Database", moved_to: "Database", database_url: str, route: Route
+) -> None:
+    """The process that moves it would create it again."""
+    sink = sink_of(database, route)
+    await sink.prepare()
+    with pytest.raises(RouteRefused, match="is moving from another database"):
+        await drop_copy("", database_url, route)
+    assert await moved_to.list_collection_names(filter={"name": "users_copy"})
+    await mover_of(sink).run()
+    await drop_copy("", database_url, route)
+    assert not await moved_to.list_collection_names(filter={"name": "users_copy"})
 
 
 async def test_copy_moves_with_its_versions_and_tombstones(

@@ -27,7 +27,7 @@ from sync_service.routes.add_command import add_add_parser, run_add
 from sync_service.routes.changes import RouteChanges
 from sync_service.routes.check import Finding, refused_events, refused_targets, static_findings
 from sync_service.routes.config import Route
-from sync_service.routes.drop import EditByHand, NotDropped, RouteDropper, RoutesText
+from sync_service.routes.drop import EditByHand, NotDropped, NotFinished, RouteDropper, RoutesText
 from sync_service.routes.explain import NotAnEvent, explain_event
 from sync_service.routes.listing import add_arguments as add_list_arguments
 from sync_service.routes.loader import default_routes_file, load_routes
@@ -118,10 +118,11 @@ def add_routes_parser(commands: "argparse._SubParsersAction[argparse.ArgumentPar
     drop = actions.add_parser(
         "drop",
         help="remove a route from the file, and drop its copy",
-        description="Removes the route from SYNC_ROUTES_FILE, drops its copy, and deletes what MySQL keeps about it. "
-        "The topic stays. The route must be paused, or the service stopped.",
-        epilog="Exit code 1: nothing is changed. 2: confirm it with --yes. 3: the file is read-only; the output says "
-        "what to remove from it.",
+        description="Drops the copy of the route, removes the route from SYNC_ROUTES_FILE, and deletes what MySQL "
+        "keeps about it. The topic stays, and so does its pause; when every process has taken over the file, the "
+        "same command deletes that. The route must be paused, or the service stopped.",
+        epilog="Exit code 1: not done; repeat it when the reason is gone. 2: confirm it with --yes. 3: the file is "
+        "read-only, and nothing is dropped; the output says what to remove from it.",
     )
     drop.add_argument("name", metavar="NAME", help="the name of the route")
     drop.add_argument("--keep-copy", action="store_true", help="keep the table or collection, and its view")
@@ -289,9 +290,12 @@ def _resume(names: Sequence[str], skip_to: Sequence[tuple[int, int]], discard_to
 
 
 def _drop(name: str, *, keep_copy: bool, is_confirmed: bool) -> None:
+    settings = DropSettings()
+    if name not in {route.name for route in load_routes(settings.sync_routes_file, needs_secret=False)}:
+        _finish_drop(name)
+        return
     operation = _Operation.of_environment([name])
     (route,) = operation.routes
-    settings = DropSettings()
     address, target = settings.mongodb_url, route.target
     keeps = keep_copy or any(
         each.target.store == target.store and each.target.place == target.place for each in operation.others
@@ -305,16 +309,35 @@ def _drop(name: str, *, keep_copy: bool, is_confirmed: bool) -> None:
         async def drop(stops: Stops, engine: AsyncEngine) -> None:
             urls = (operation.mysql_url, "" if address is None else address.get_secret_value())
             pauser = RoutePauser(operation.kafka, operation.group_id, stops, engine)
-            dropper = RouteDropper(engine, pauser, None if keeps else partial(drop_copy, *urls, route))
-            await dropper.drop(route, file)
+            dropping = None if keeps else partial(drop_copy, *urls, route)
+            await RouteDropper(engine, stops, pauser).drop(route, file, dropping, by=_caller())
 
         operation.run(drop)
     except EditByHand as error:
         print(f"error: {error} Nothing is dropped.", file=sys.stderr)
         sys.exit(3)
-    except (NotDropped, UnfitTable, TimeoutError, OSError) as error:
+    except (NotDropped, NotFinished, UnfitTable, TimeoutError, OSError) as error:
         sys.exit(f"error: {error}")
-    print(f"{name} is dropped; its copy is {copy}. The topic {route.topic} stays")
+    print(
+        f"{name} is dropped; its copy is {copy}. The topic {route.topic} stays, and so does its pause: repeat the "
+        "command when every process has taken over the file"
+    )
+
+
+def _finish_drop(name: str) -> None:
+    operation = _Operation.of_environment([])
+
+    async def finish(stops: Stops, engine: AsyncEngine) -> None:
+        pauser = RoutePauser(operation.kafka, operation.group_id, stops, engine)
+        others = {route.topic for route in operation.others}
+        if not await RouteDropper(engine, stops, pauser).finish(name, others):
+            sys.exit(f"error: there is no route {name}, and nothing is left of one")
+
+    try:
+        operation.run(finish)
+    except NotDropped as error:
+        sys.exit(f"error: {error}")
+    print(f"{name} was dropped; nothing is left of it")
 
 
 def _confirm(question: str, name: str) -> None:

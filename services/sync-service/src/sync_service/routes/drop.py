@@ -1,13 +1,12 @@
-"""Drops a route: its entry in the routes file, its copy, and what MySQL keeps about it. The topic stays.
+"""Drops a route: its copy, its entry in the routes file, and what MySQL keeps about it, in this order. The topic stays.
 
-A running process that still has the route would create its copy again. So the route must be paused, and the copy is
-dropped when every running process has taken over the changed file.
+A process with the route would create its copy again, and one may start with the former file at any time. So the route
+is paused before, and the pause stays until it is certain that no process has the route. Each step can be repeated:
+after a crash the command is run again.
 """
 
-import asyncio
 import os
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,27 +15,28 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sync_service.kafka.deadlines import answering
 from sync_service.kafka.pauses import processes
-from sync_service.kafka.stops import Stops
+from sync_service.kafka.stops import Stop, Stops
 from sync_service.routes.config import Route
 from sync_service.routes.editing import CannotEdit, lines_of_entry, without_entry
 from sync_service.routes.loader import InvalidRoutes
 from sync_service.routes.pause import RoutePauser
 from sync_service.routes.storing import require_valid, write_atomically
 
-# A process reads a changed file within seconds.
-RELOAD_SECONDS = 30
-POLL_SECONDS = 0.2
-
-_OF_TOPIC = ("sync_skips", "sync_erased", "sync_held_pauses", "sync_stops")
+_OF_TOPIC = ("sync_skips", "sync_erased")
 _OF_ROUTE = ("sync_proven_ranges", "sync_proofs")
+_PAUSE = ("sync_held_pauses", "sync_stops")
 
 
 class NotDropped(Exception):  # noqa: N818 - nothing was changed
-    """One sentence with the reason and the remedy. Nothing is changed."""
+    """One sentence with the reason and the remedy. No more is changed than a pause."""
 
 
 class EditByHand(NotDropped):
     """The file can't be changed here; the sentence says which lines to remove."""
+
+
+class NotFinished(Exception):  # noqa: N818 - a state of the route
+    """The copy is dropped, and the route is still in the file and paused. One sentence with the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,19 @@ class RoutesText:
             raise NotDropped(f"without the route {name} the file would not be valid: {error.problems[0]}") from error
         return file
 
+    def remove(self) -> None:
+        """Remove the route from the file, unless it has changed since it was read. Raises `NotFinished`."""
+        done = f"The route {self.name} is paused, and its copy is as you asked, but {self.path}"
+        try:
+            if self.path.read_bytes().decode("utf-8") != self.before:
+                raise NotFinished(f"{done} was changed meanwhile. Repeat the command.")
+            write_atomically(self.path, self.after)
+        except OSError as error:
+            # A file that is mounted alone can't be replaced.
+            raise NotFinished(
+                f"{done} can't be replaced ({error}): remove {self.place} yourself, and repeat the command."
+            ) from error
+
     @property
     def place(self) -> str:
         first, last = lines_of_entry(self.before, self.name)
@@ -73,66 +86,68 @@ class RoutesText:
 
 
 class RouteDropper:
-    """`drop_copy` drops the copy of the route, or keeps it."""
+    """`stops`, `engine` and `pauser` are those of the running service's MySQL schema."""
 
-    def __init__(
-        self, engine: AsyncEngine, pauser: RoutePauser, drop_copy: Callable[[], Awaitable[None]] | None
-    ) -> None:
+    def __init__(self, engine: AsyncEngine, stops: Stops, pauser: RoutePauser) -> None:
         self._engine = engine
+        self._stops = stops
         self._pauser = pauser
-        self._drop_copy = drop_copy
 
-    async def drop(self, route: Route, file: RoutesText, *, seconds: float = RELOAD_SECONDS) -> None:
-        """Raises `NotDropped`, `Unavailable`, and the errors of `drop_copy`, after which it can be repeated."""
-        await self._require_pause(route)
-        try:
-            write_atomically(file.path, file.after)
-        except OSError as error:
-            # A file that is mounted alone can't be replaced.
-            raise EditByHand(f"{file.path} can't be replaced ({error}): remove {file.place} yourself.") from error
-        try:
-            await self._wait_until_taken_over(route, file, seconds)
-            if self._drop_copy is not None:
-                await self._drop_copy()
-            await self._forget(route)
-        except BaseException:
-            # So that the command can be repeated.
-            write_atomically(file.path, file.before)
-            raise
+    async def drop(
+        self, route: Route, file: RoutesText, drop_copy: Callable[[], Awaitable[None]] | None, *, by: str
+    ) -> None:
+        """Without `drop_copy` the copy is kept, and stays in doubt, if it is. The pause of the topic stays.
 
-    async def _require_pause(self, route: Route) -> None:
-        stops = Stops(self._engine)
-        await stops.refresh()
-        pause = stops.pause_of(route.topic)
-        if pause is not None:
-            if reason := await self._pauser.doubt([pause]):
-                raise NotDropped(f"it is not certain that the pause of {route.name} holds: {reason}")
-        elif await self._processes_with(route):
+        Raises `NotDropped`, `PauseNotConfirmed`, `NotFinished`, `Unavailable`, and the errors of `drop_copy`.
+        """
+        pause = await self._require_pause(route, by)
+        if not await self._stops.note_drop(pause, route.name):
+            raise NotDropped(f"{route.name} was resumed meanwhile: pause it again")
+        if drop_copy is not None:
+            await drop_copy()
+            await self._delete("topic", route.topic, ["sync_gaps"])
+        file.remove()
+        await self._forget(route.name, [route.topic])
+
+    async def finish(self, name: str, topics_of_others: Collection[str]) -> Sequence[str]:
+        """Delete what is left of a dropped route that is no longer in the file, and the pause of its topic.
+
+        Returns the topics, none if nothing is left. `topics_of_others` are those of the routes of the file, one of
+        which may have the same topic now. Raises `NotDropped` if a process has the route, and `Unavailable`.
+        """
+        await self._stops.refresh()
+        topics = [topic for topic in self._stops.dropped(name) if topic not in topics_of_others]
+        await self._forget(name, topics)
+        for topic in topics:
+            if names := await self._processes_with(topic):
+                raise NotDropped(
+                    f"{name} is dropped, and the pause of its topic {topic} stays until these processes have taken "
+                    f"over the file, or have ended: {names}"
+                )
+            await self._delete("topic", topic, _PAUSE)
+        return topics
+
+    async def _require_pause(self, route: Route, by: str) -> Stop:
+        """The route's pause, which holds. If no process has the route it is paused first."""
+        await self._stops.refresh()
+        if self._stops.pause_of(route.topic) is None and await self._processes_with(route.topic):
             raise NotDropped(
                 f"sync-service is running and applies the events of {route.name}: pause the route first "
                 f"(`sync-service routes pause {route.name}`)"
             )
-        elif not await processes(self._engine) and (reason := await self._pauser.doubt([])):
-            raise NotDropped(f"it is not certain that sync-service is stopped: {reason}. Pause the route")
+        await self._pauser.pause([route], by=by)
+        return await self._stops.pause(route.topic, by)
 
-    async def _wait_until_taken_over(self, route: Route, file: RoutesText, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while names := await self._processes_with(route):
-            if time.monotonic() >= deadline:
-                raise NotDropped(
-                    f"a running process has not taken over the changed {file.path} within {seconds:g} s, so nothing is "
-                    f"dropped and the file is as before: {names}. Stop sync-service, and drop the route then."
-                )
-            await asyncio.sleep(POLL_SECONDS)
+    async def _processes_with(self, topic: str) -> str:
+        return ", ".join(each.name for each in await processes(self._engine) if topic in each.topics)
 
-    async def _processes_with(self, route: Route) -> str:
-        return ", ".join(each.name for each in await processes(self._engine) if route.topic in each.topics)
+    async def _forget(self, name: str, topics: Collection[str]) -> None:
+        await self._delete("route", name, _OF_ROUTE)
+        for topic in topics:
+            await self._delete("topic", topic, _OF_TOPIC)
 
-    async def _forget(self, route: Route) -> None:
-        """A copy that is kept stays in doubt, if it is."""
-        tables = _OF_TOPIC if self._drop_copy is None else ("sync_gaps", *_OF_TOPIC)
+    async def _delete(self, column: str, value: str, tables: Sequence[str]) -> None:
         async with answering(), self._engine.connect() as connection:
-            for column, value, names in (("route", route.name, _OF_ROUTE), ("topic", route.topic, tables)):
-                for table in names:
-                    statement = f"DELETE FROM {table} WHERE {column} = :value"  # noqa: S608 - names of this module
-                    await connection.execute(text(statement), {"value": value})
+            for table in tables:
+                statement = f"DELETE FROM {table} WHERE {column} = :value"  # noqa: S608 - names of this module
+                await connection.execute(text(statement), {"value": value})

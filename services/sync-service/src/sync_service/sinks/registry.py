@@ -18,7 +18,7 @@ from service_kit.mysql import server_lock
 from sync_service.kafka.deadlines import answering
 from sync_service.kafka.gaps import Gaps
 from sync_service.routes.config import Route
-from sync_service.sinks.base import Sink, Unavailable
+from sync_service.sinks.base import RouteRefused, Sink, Unavailable
 from sync_service.sinks.comparison_target import ComparisonTarget, open_target
 from sync_service.sinks.counting import StoreObserver
 from sync_service.sinks.mongodb.databases import copy_database
@@ -229,6 +229,9 @@ async def drop_copy(mysql_url: str, mongodb_url: str, route: Route) -> None:
         timeoutMS=COMPARISON_REQUEST_MS,
     )
     with closing(client):
+        move = Move.of(client, route)
+        if move is not None and await move.is_under_way():
+            raise RouteRefused(f"the copy {route.target.place} is moving from another database: drop it afterwards")
         await MongoSink(copy_database(client, route), route).drop()
 
 

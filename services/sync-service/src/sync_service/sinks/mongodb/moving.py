@@ -159,6 +159,14 @@ class Move:
         state = await self._state()
         return "moved_from" not in state or "dropped_at" in state
 
+    async def is_under_way(self) -> bool:
+        """Does a process still write the copy from its old place? Raises `Unavailable`."""
+        try:
+            state = await self._states.find_one({"_id": self._name}) or {}
+        except PyMongoError as error:
+            raise translated(error, of_row=False) from error
+        return state.get("moved_from") is not None and state.get("dropped_at") is None
+
     async def needs_both(self) -> bool:
         """Must changes be written in both places? Raises `Unavailable`."""
         try:
