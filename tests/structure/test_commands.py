@@ -1,16 +1,30 @@
 """Commands that are forked from a process that has imported the service are programs of their own."""
 
 import os
+import secrets
 import signal
 import tempfile
+from pathlib import Path
 
 import pytest
 
 from support.commands import run_command, start_command
+from support.fork_server import import_if_present
 
 pytestmark = pytest.mark.integration
 
 CREATE = ("create-admin", "--username", "ada", "--email", "ada@example.com")
+
+
+def test_missing_import_of_a_module_is_not_the_absence_of_the_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"module_{secrets.token_hex(4)}"
+    (tmp_path / f"{name}.py").write_text("import a_module_that_is_not_installed\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import_if_present(f"absent_{name}")
+    with pytest.raises(ModuleNotFoundError, match="a_module_that_is_not_installed"):
+        import_if_present(name)
 
 
 async def test_command_has_its_own_arguments_environment_input_and_output() -> None:

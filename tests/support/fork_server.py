@@ -29,8 +29,7 @@ def main() -> None:
     module, descriptor = sys.argv[1:]
     run_command = importlib.import_module(module).main
     # Which the command imports when it needs them.
-    with suppress(ModuleNotFoundError):
-        importlib.import_module(f"{module.partition('.')[0]}.commands")
+    import_if_present(f"{module.partition('.')[0]}.commands")
     threads = list(Path("/proc/self/task").iterdir())
     assert len(threads) == 1, f"{module} has started threads while it was imported: a fork would lack them"
     # Ctrl-C in a terminal is for the tests.
@@ -46,6 +45,15 @@ def main() -> None:
     os.environ.update(request["variables"])
     sys.argv = request["arguments"]
     sys.exit(run_command())
+
+
+def import_if_present(module: str) -> None:
+    """Raises the errors of the module itself, such as an import that is missing."""
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
 
 
 def _serve(requests: socket.socket) -> Any:
