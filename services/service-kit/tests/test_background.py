@@ -1,6 +1,8 @@
 """A background task that ends is restarted, or ends the process."""
 
 import asyncio
+import gc
+import json
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -8,6 +10,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from pymongo.errors import DuplicateKeyError
 from structlog.testing import capture_logs
 
 from service_kit import background
@@ -17,9 +20,11 @@ from service_kit.background import (
     Supervisor,
     TaskEnded,
     failure_of,
+    log_unhandled,
     stray_cancellations,
 )
 from service_kit.retry import Backoff
+from support.logs import configured_logging
 from support.polling import eventually
 from support.task_failures import FAILURES, Failure, RecordedExits
 
@@ -344,3 +349,43 @@ async def test_process_continues_with_a_restarted_task(how: Failure) -> None:
         output, _ = await process.communicate(b"")
         assert (process.returncode, output) == (0, b"")
     assert any("background task ended, restarting it" in line for line in lines)
+
+
+@pytest.mark.parametrize("forgotten", ["task", "callback"])
+async def test_error_that_no_code_awaits_is_logged_without_values(
+    forgotten: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """asyncio's own handler logs the `repr` of the task, or of the callback's arguments."""
+    loop = asyncio.get_running_loop()
+    error = DuplicateKeyError('E11000 duplicate key { email: "ada@example.com" }', 11000)
+
+    async def fail() -> None:
+        raise error
+
+    def call(_error: Exception) -> None:
+        raise error
+
+    previous = loop.get_exception_handler()
+    loop.set_exception_handler(log_unhandled)
+    try:
+        with configured_logging():
+            if forgotten == "task":
+                task = loop.create_task(fail(), name="forgotten")
+                await asyncio.wait([task])
+                del task
+                gc.collect()
+            else:
+                loop.call_soon(call, error)
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+    finally:
+        loop.set_exception_handler(previous)
+    shown = map(json.loads, capsys.readouterr().out.splitlines())
+    (line,) = [each for each in shown if each["logger"] == "asyncio"]
+    assert "ada@example.com" not in str(line)
+    assert line["exception"].endswith("[DuplicateKeyError 11000]")
+    events = {
+        "task": "Task exception was never retrieved: forgotten",
+        "callback": f"Exception in callback {call.__qualname__}",
+    }
+    assert line["event"] == events[forgotten]

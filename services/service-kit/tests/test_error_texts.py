@@ -33,6 +33,7 @@ WITH_VALUES = [
     (DUPLICATE, "IntegrityError 1062"),
     (IntegrityError("INSERT INTO users", {"email": ADDRESS}, DUPLICATE), "IntegrityError 1062"),
     (StatementError(ADDRESS, "INSERT INTO users", {"email": ADDRESS}, ValueError(ADDRESS)), "StatementError"),
+    (StatementError(ADDRESS, "INSERT INTO users", {"email": ADDRESS}, None), "StatementError"),
 ]
 WITHOUT_VALUES = [
     AutoReconnect("127.0.0.1:27017: connection closed"),
@@ -50,6 +51,12 @@ def test_error_with_values_is_its_class_and_code(error: Exception, text: str) ->
 @pytest.mark.parametrize("error", WITHOUT_VALUES)
 def test_error_without_values_has_its_message(error: Exception) -> None:
     assert error_text(error) == repr(error)
+
+
+def test_error_of_a_group_with_values_is_its_class_and_code() -> None:
+    group = ExceptionGroup("several", [REFUSED, ExceptionGroup("inner", [DUPLICATE, ValueError("not a number")])])
+    inner = "ExceptionGroup('inner', [IntegrityError 1062, ValueError('not a number')])"
+    assert error_text(group) == f"ExceptionGroup('several', [OperationFailure 13, {inner}])"
 
 
 def test_document_that_can_not_be_encoded_is_not_quoted() -> None:

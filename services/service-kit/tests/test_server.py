@@ -1,6 +1,7 @@
 """A service listens before its application has started."""
 
 import asyncio
+import json
 import os
 import resource
 import signal
@@ -33,6 +34,8 @@ async def until(name):
 @asynccontextmanager
 async def lifespan(app):
     await until("started")
+    # An error that no code awaits.
+    asyncio.get_running_loop().call_exception_handler({"message": "failed (with values)"})
     yield
 
 async def prepare():
@@ -60,7 +63,13 @@ pytestmark = pytest.mark.integration
 async def service(folder: Path, port: int, **settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
     variables = {"PATH": os.environ["PATH"], "PORT": str(port), "HOST": "127.0.0.1", **settings}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", SERVICE, str(folder), env=variables, stderr=asyncio.subprocess.PIPE
+        sys.executable,
+        "-c",
+        SERVICE,
+        str(folder),
+        env=variables,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     try:
         yield process
@@ -109,7 +118,10 @@ async def test_service_is_alive_and_not_ready_until_it_has_started(
         assert (await until_status(client, "/readyz", 200)).json()["status"] == "ready"
         assert (await client.get("/v1/users")).status_code == 404
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 120) == -signal.SIGTERM
+        output, _ = await asyncio.wait_for(process.communicate(), 120)
+    assert process.returncode == -signal.SIGTERM
+    events = [(line["logger"], line["event"]) for line in map(json.loads, output.splitlines())]
+    assert ("asyncio", "failed") in events
 
 
 async def test_error_of_the_preparation_ends_the_process(tmp_path: Path, client: httpx.AsyncClient, port: int) -> None:

@@ -6,9 +6,10 @@ the `Supervisor` of its application, which restarts the task or ends the process
 """
 
 import asyncio
+import logging
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from types import TracebackType
@@ -167,6 +168,18 @@ class BackgroundTask:
             notable=True,
         )
         self._restart = asyncio.get_running_loop().call_later(delay, self._run)
+
+
+def log_unhandled(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """For `loop.set_exception_handler`: log an error that no code awaits, such as that of a forgotten task.
+
+    asyncio's own handler logs the `repr` of the future, which has that of its error, and thus values of rows. So do
+    the arguments in `Exception in callback f(…)`.
+    """
+    future = context.get("task") or context.get("future")
+    name = f": {future.get_name()}" if isinstance(future, asyncio.Task) else ""
+    message = str(context["message"]).partition("(")[0].rstrip()
+    logging.getLogger("asyncio").error("%s%s", message, name, exc_info=context.get("exception"))
 
 
 def failure_of(task: asyncio.Task[Any]) -> BaseException | None:

@@ -17,7 +17,19 @@ _CLIENT_CODES = range(2000, 3000)
 
 def error_text(error: BaseException) -> str:
     """The class and the message of an error. Of one whose message may quote values, the class and the code."""
+    if isinstance(error, BaseExceptionGroup):
+        return f"{type(error).__name__}({error.message!r}, [{', '.join(map(error_text, error.exceptions))}])"
     return _without_values(error) or repr(error)
+
+
+def error_reason(error: BaseException) -> str:
+    """As `error_text`, as a part of a sentence: `KeyError: 'id'`."""
+    return _without_values(error) or f"{type(error).__name__}: {error}"
+
+
+def error_message(error: BaseException) -> str:
+    """The message alone, such as one for users. Of an error whose message may quote values, the class and the code."""
+    return _without_values(error) or str(error) or type(error).__name__
 
 
 def traceback_text(
@@ -48,7 +60,8 @@ def _code(error: BaseException) -> int | None:
     """The server's code. (SQLAlchemy's own `code` is a text.)"""
     code = getattr(error, "code", None)
     if not isinstance(code, int):
-        code = next(iter(getattr(error, "orig", error).args), None)
+        # `orig` is None in an error that SQLAlchemy itself has found.
+        code = next(iter((getattr(error, "orig", None) or error).args), None)
     return code if isinstance(code, int) else None
 
 

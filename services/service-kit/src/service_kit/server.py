@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from service_kit.background import log_unhandled
 from service_kit.logging import configure_logging
 from service_kit.problems import NotFound, problem_response
 from service_kit.settings import ServiceSettings
@@ -133,6 +134,7 @@ class _Server(uvicorn.Server):
             self._preparation.get_loop().call_soon_threadsafe(self._preparation.cancel)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(log_unhandled)
         if self._on_hangup is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._on_hangup)
         listening = sockets or [self.config.bind_socket()]
