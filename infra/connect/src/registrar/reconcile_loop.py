@@ -40,6 +40,7 @@ from registrar.state import (
     takes_snapshot,
 )
 from registrar.topics import TopicDeclaration, TopicReconciler
+from service_kit.error_texts import error_reason
 from service_kit.http_client import internal_client
 from service_kit.kafka import KafkaClients
 from service_kit.retry import Backoff
@@ -318,7 +319,7 @@ class Registrar:
                 # The snapshots must not end the polls of the connectors.
                 except Exception as error:
                     unexpected = None if isinstance(error, _EXPECTED) else error
-                    reason = redact(f"{type(error).__name__}: {error}", managed.connector.config)
+                    reason = redact(error_reason(error), managed.connector.config)
                     log.log(
                         logging.WARNING if unexpected else logging.DEBUG,
                         "snapshots unknown",
@@ -363,7 +364,7 @@ class Registrar:
                 return f"Kafka Connect does not answer within {_CONNECT_TIMEOUT_SECONDS:g} s"
             case httpx.TransportError():
                 return f"Kafka Connect does not answer: {error}"
-        return f"{type(error).__name__}: {error}"
+        return error_reason(error)
 
     def _record(self, managed: ManagedConnector, current: ConnectorState) -> None:
         managed.state = current
@@ -419,7 +420,7 @@ class Registrar:
             managed.refusal = managed.problem = refusal
         # An error of one repair must not end the polls of the other connectors.
         except Exception as error:
-            reason = redact(f"{type(error).__name__}: {error}", connector.config)
+            reason = redact(error_reason(error), connector.config)
             unexpected = None if isinstance(error, _EXPECTED) else error
             log.warning("repair failed", connector=name, action=action, reason=reason, exc_info=unexpected)
         else:
@@ -490,7 +491,7 @@ class Registrar:
                 log.warning("connector deleted", connector=name, why="routes.yaml has no such source", notable=True)
         # An error of one connector must not end the polls of the others.
         except Exception as error:
-            reason = redact(f"{type(error).__name__}: {error}", connector.config)
+            reason = redact(error_reason(error), connector.config)
             if self._reported.get(name) != reason:
                 unexpected = None if isinstance(error, (*_EXPECTED, ConnectorRefused)) else error
                 log.warning("connector not deleted", connector=name, reason=reason, exc_info=unexpected)

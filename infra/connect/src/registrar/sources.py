@@ -23,6 +23,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from registrar.captured import COLLECTION, TABLE
 from registrar.captured import captured as names_of
 from registrar.connectors import Connector
+from sync_service.sinks.mongodb.errors import without_values
 from sync_service.sinks.mysql.unlogged import ACCESS_DENIED, SETTINGS, lasting
 
 CHECK_SECONDS = 60.0
@@ -310,7 +311,7 @@ async def stream_problem(connector: Connector, offsets: Sequence[Mapping[str, An
     except OperationFailure as error:
         if error.code == _TOO_LARGE:
             return f"a change event is over 16 MB, which MongoDB does not deliver ({_REMEDY_FOR_LARGE_EVENTS})"
-        return f"MongoDB refuses the change stream: {error.code} {str(error).split(', full error', maxsplit=1)[0]}"
+        return f"MongoDB refuses the change stream: {error.code} {without_values(str(error))}"
     except (TimeoutError, PyMongoError, BSONError, OSError, ValueError, KeyError):
         # Reading for long means that nothing is refused soon. An unreachable server is reported by the other check.
         return None

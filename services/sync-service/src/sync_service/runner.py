@@ -19,6 +19,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.background import OnFailure, Supervisor
+from service_kit.error_texts import error_message
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import migrate
 from service_kit.retry import Backoff, Cancelled, Retrier
@@ -369,7 +370,7 @@ class SyncRunner:
                 processor.statistics.not_prepared = f"{error} (not prepared yet)"
                 log.warning("the copy can't be prepared yet", route=processor.route.name, reason=str(error))
                 return False
-            reason = f"the copy can't be prepared: {str(error) or type(error).__name__}"
+            reason = f"the copy can't be prepared: {error_message(error)}"
             self.stops.note(Stop(topic, "not-prepared", reason, datetime.now(UTC)))
             log.exception("route stopped", route=processor.route.name, cause="not-prepared", reason=reason)
             return False

@@ -10,6 +10,7 @@ from typing import Literal
 
 import structlog
 
+from service_kit.error_texts import error_message
 from sync_service.apply.decode import decode_change
 from sync_service.apply.ordering import ApplyMode, applies, topic_partition
 from sync_service.dead_letters.index import DeadLetterIndex
@@ -171,7 +172,7 @@ class DeadLetterService:
                 number=origin.offset,
             )
         except Exception as error:  # without I/O, the event is the cause
-            raise _RetryFailed(str(error) or type(error).__name__) from error
+            raise _RetryFailed(error_message(error)) from error
         if change is None:
             return "skipped"
         try:

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiokafka.errors import KafkaTimeoutError
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from service_kit.time_limits import time_limit
 from sync_service.sinks.base import Unavailable
+from sync_service.sinks.mysql.errors import reason_of
 
 ANSWER_SECONDS = 5.0
 
@@ -29,8 +30,5 @@ async def answering() -> AsyncIterator[None]:
     try:
         async with time_limit(ANSWER_SECONDS):
             yield
-    except DBAPIError as error:
-        arguments = error.orig.args if error.orig is not None else ()
-        raise Unavailable(f"MySQL: {': '.join(map(str, arguments))}") from error
     except (SQLAlchemyError, OSError, TimeoutError) as error:
-        raise Unavailable(f"MySQL: {type(error).__name__}: {error}") from error
+        raise Unavailable(f"MySQL: {reason_of(error)}") from error

@@ -9,6 +9,7 @@ import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from service_kit.error_texts import error_reason
 from service_kit.retry import Backoff, Cancelled, Retrier
 from sync_service.apply.processor import RouteProcessor
 from sync_service.apply.stops import RouteStopped
@@ -152,7 +153,7 @@ class PartitionWorker:
                     self._stop_route(stopped)
                 except Exception as error:
                     log.exception("a batch fails again and again", route=self.processor.route.name)
-                    reason = f"unexpected error: {type(error).__name__}: {error}"
+                    reason = f"unexpected error: {error_reason(error)}"
                     self._stop_route(RouteStopped("unexpected-error", reason, records[0].offset))
                 self.note_recovery()
         except Cancelled:
@@ -206,7 +207,7 @@ class PartitionWorker:
             "a batch fails",
             route=self.processor.route.name,
             partition=self.partition.partition,
-            reason=f"{type(error).__name__}: {error}",
+            reason=error_reason(error),
         )
 
     def note_failure(self, error: Exception) -> None:

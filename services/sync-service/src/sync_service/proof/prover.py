@@ -13,6 +13,7 @@ from datetime import datetime
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from service_kit.error_texts import error_reason
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import server_lock
 from sync_service.proof.ranges import ProvenRanges, RangeChange
@@ -226,7 +227,7 @@ class Prover:
         except Exception as error:
             # A row that nothing expects must not keep the other routes from it.
             log.exception("a copy can't be proven", route=route.name)
-            await self._report(route, store, f"unexpected error: {type(error).__name__}: {error}")
+            await self._report(route, store, f"unexpected error: {error_reason(error)}")
             return None
         self._problems.pop(route.name, None)
         return seconds

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import sys
-import traceback
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service_kit.error_texts import error_reason, traceback_text
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_settings import KafkaSettings
 from service_kit.mongodb import MongodbAddress
@@ -158,8 +158,8 @@ async def _reconcile(
             except CannotCompare as error:
                 report.problem = str(error)
             except Exception as error:  # noqa: BLE001 - an unexpected row must not keep the other routes from it
-                traceback.print_exc()
-                report.problem = f"unexpected error: {type(error).__name__}: {error}"
+                print(traceback_text((type(error), error, error.__traceback__)), file=sys.stderr)
+                report.problem = f"unexpected error: {error_reason(error)}"
             reports.append(report)
         return reports
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import structlog
 
+from service_kit.error_texts import error_reason
 from sync_service.reconciliation.problems import ReconciliationNotFound, ReconciliationRunning
 from sync_service.settings import Settings
 
@@ -106,7 +107,7 @@ class Jobs:
         if task.cancelled():
             job.problem = "the service was stopped" if self._closing else "it was cancelled"
         elif (error := task.exception()) is not None:
-            job.problem = f"it failed: {type(error).__name__}: {error}"
+            job.problem = f"it failed: {error_reason(error)}"
         job.finished_at = datetime.now(UTC)
         job.state = "failed" if job.problem else "finished"
         log.info("reconciled", id=job.id, state=job.state, problem=job.problem, notable=True)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from pymongo.errors import PyMongoError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sync_service.probe import without_server_states
 from sync_service.routes.config import CopiedField, Route
 from sync_service.sinks.base import Sink
 from sync_service.sinks.canonical import CanonicalRow, Column, canonical_field
 from sync_service.sinks.mongodb.copy_reader import MongoCopyReader
 from sync_service.sinks.mongodb.documents import Documents
+from sync_service.sinks.mongodb.errors import without_values
 from sync_service.sinks.mongodb.moving import mongo_sink, readable_database
 from sync_service.sinks.mongodb.sink import documents_of, live_documents_of
 from sync_service.sinks.mongodb.source_reader import MongoSourceReader
@@ -64,7 +64,7 @@ async def _from_mysql(
     try:
         database = await readable_database(mongo, route)
     except PyMongoError as error:
-        raise CannotCompare(f"MongoDB can't be read: {without_server_states(error)[:300]}") from error
+        raise CannotCompare(f"MongoDB can't be read: {without_values(str(error))}") from error
     copy_name = route.target.copy_name
     table = MysqlTable(engine, schema, name, [wanted[part] for part in route.key_paths], columns)
     fields = list(route.fields)

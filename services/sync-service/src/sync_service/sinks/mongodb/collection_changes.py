@@ -11,8 +11,8 @@ from bson import json_util
 from pymongo.errors import OperationFailure, PyMongoError
 
 from sync_service.kafka.gaps import Cause
-from sync_service.probe import without_server_states
 from sync_service.sinks.base import Unavailable
+from sync_service.sinks.mongodb.errors import without_values
 
 if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.
@@ -99,7 +99,7 @@ class DatabaseStream:
                 f"this account may not watch the database {self._database.name}: grant it the role read on it, or a "
                 "role with find and changeStream"
             )
-        return without_server_states(error)[:300]
+        return without_values(str(error))
 
 
 def changes_of(event: dict[str, Any], database: str, names: Collection[str]) -> Iterator[CollectionChange]:

@@ -12,7 +12,7 @@ from pymongo.read_concern import ReadConcern
 
 from sync_service.apply.ordering import Version
 from sync_service.debezium.positions import LogPosition
-from sync_service.probe import without_server_states
+from sync_service.sinks.mongodb.errors import without_values
 from sync_service.sinks.rows import CannotCompare
 
 if TYPE_CHECKING:
@@ -126,5 +126,5 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (PyMongoError, BSONError) as error:
-        reason = without_server_states(error)[:300]
+        reason = without_values(str(error))
         raise CannotCompare(f"MongoDB can't be read: {type(error).__name__}: {reason}") from error

@@ -144,26 +144,31 @@ def translated(error: Exception, *, of_row: bool = True) -> Rejected | Unavailab
     if isinstance(error, BulkWriteError):
         return _of_bulk(error)
     if isinstance(error, BSONError | DocumentTooLarge | OverflowError | UnicodeError):
-        return Rejected(f"{type(error).__name__}: {_without_values(str(error))}")
+        return Rejected(f"{type(error).__name__}: {without_values(str(error))}")
     if isinstance(error, OperationFailure) and error.code is not None:
         reason = str((error.details or {}).get("errmsg", error))
-        return failure(fault_of(error.code), "MongoDB", f"{error.code}: {_without_values(reason)}", of_row=of_row)
-    return _unavailable(error)
+        return failure(fault_of(error.code), "MongoDB", f"{error.code}: {without_values(reason)}", of_row=of_row)
+    return Unavailable(f"MongoDB: {type(error).__name__}: {without_values(str(error))}")
 
 
 def _of_bulk(error: BulkWriteError) -> Rejected | Unavailable:
     """Other documents of the bulk may have been written. Writing them again changes nothing."""
+    if uncertain := error.details.get("writeConcernErrors"):
+        return Unavailable(f"MongoDB: {_of_write(uncertain[0])}")
     errors = [each for each in error.details.get("writeErrors", []) if not exists_already(each)]
-    if not errors or error.details.get("writeConcernErrors"):
-        return _unavailable(error)
+    if not errors:
+        return Unavailable(f"MongoDB: {type(error).__name__}: documents exist already")
     worst = min(errors, key=lambda each: _WORST_FIRST.index(fault_of(each["code"])))
-    return failure(fault_of(worst["code"]), "MongoDB", f"{worst['code']}: {_without_values(worst['errmsg'])}")
+    return failure(fault_of(worst["code"]), "MongoDB", _of_write(worst))
 
 
-def _without_values(message: str) -> str:
-    """The message up to the first document or value of a row: reasons are logged, and values may be personal."""
-    return re.split(r"[{(]|encode object:", message, maxsplit=1)[0].rstrip(" :,")[:1000]
+def _of_write(error: Mapping[str, Any]) -> str:
+    return f"{error.get('code')}: {without_values(str(error.get('errmsg', '')))}"
 
 
-def _unavailable(error: Exception) -> Unavailable:
-    return Unavailable(f"MongoDB: {type(error).__name__}: {str(error)[:300]}")
+def without_values(message: str) -> str:
+    """The message up to the first document or value of a row: reasons are logged, and values may be personal.
+
+    That also leaves out the state of every server, which the driver adds. (`Tree:` begins the filter of a query.)
+    """
+    return re.split(r"[{(]|encode object:|Tree:|, full error", message, maxsplit=1)[0].rstrip(" :,")[:1000]

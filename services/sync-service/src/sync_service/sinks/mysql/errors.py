@@ -11,6 +11,7 @@ from asyncmy.errors import MySQLError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from service_kit.error_texts import error_reason
 from sync_service.sinks.base import Rejected, Unavailable
 from sync_service.sinks.errors import Fault, failure
 from sync_service.sinks.mysql.ddl import SOURCE_ID
@@ -516,6 +517,10 @@ _CLIENT_CODES = range(2000, 3000)
 _PACKET_TOO_LARGE = 2020
 # The sink's statement assigns NULL to `sync_source_id` to refuse a row.
 _NOT_NULL = 1048
+# Its message quotes the statement, whose values the driver has inserted.
+_SYNTAX = 1064
+# Messages of other faults quote only names, of tables or accounts.
+_QUOTING = (Fault.ROW, Fault.UNKNOWN)
 
 
 def fault_of(code: int) -> Fault:
@@ -543,16 +548,24 @@ def translated(error: Exception, *, of_row: bool = True) -> Rejected | Unavailab
     orig = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(orig, MySQLError) and orig.args:
         code, *message = orig.args
-        reason = " ".join(map(str, message)) or str(code)
-        if code == _NOT_NULL and SOURCE_ID in reason:
+        if code == _NOT_NULL and SOURCE_ID in " ".join(map(str, message)):
             return Rejected("another row of the source has the same key in the copy: see docs/conversions.md, Keys")
-        fault = fault_of_error(orig)
-        if fault is Fault.ROW:
-            reason = _without_values(reason)
-        return failure(fault, "MySQL", f"{code}: {reason}", of_row=of_row)
+        return failure(fault_of_error(orig), "MySQL", reason_of(error), of_row=of_row)
     if isinstance(error, PoolTimeoutError):
         return Unavailable("MySQL: no free connection")
-    return Unavailable(f"MySQL: {type(error).__name__}: {error}")
+    return Unavailable(f"MySQL: {reason_of(error)}")
+
+
+def reason_of(error: Exception) -> str:
+    """The code and the message of an error of the driver, without values; the class of another one."""
+    orig = error.orig if isinstance(error, DBAPIError) else error
+    if not isinstance(orig, MySQLError) or not orig.args:
+        return error_reason(error)
+    code, *message = map(str, orig.args)
+    reason = " ".join(message)
+    if fault_of_error(orig) in _QUOTING or orig.args[0] == _SYNTAX:
+        reason = _without_values(reason)
+    return f"{code}: {reason}" if reason else code
 
 
 # What follows a value that a message quotes. The value itself may contain these words, so the last ones count.

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import bindparam, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.time_limits import time_limit
 from sync_service.kafka.deadlines import answering
 from sync_service.routes.config import Route
 from sync_service.sinks.canonical import Checksum, Column, checksum_sql
+from sync_service.sinks.mysql.errors import reason_of
 from sync_service.sinks.mysql.event_values import SELECTED
 from sync_service.sinks.rows import CannotCompare
 
@@ -178,8 +179,6 @@ def _naive(moment: datetime) -> datetime:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, DBAPIError) and error.orig is not None and error.orig.args:
-        return ": ".join(map(str, error.orig.args))[:300]
     if isinstance(error, TimeoutError):
         return f"no answer within {READ_SECONDS:g} s"
-    return f"{type(error).__name__}: {error}"[:300]
+    return reason_of(error)[:300]
