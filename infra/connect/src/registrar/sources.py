@@ -24,7 +24,7 @@ from registrar.captured import COLLECTION, TABLE
 from registrar.captured import captured as names_of
 from registrar.connectors import Connector
 from sync_service.sinks.mongodb.errors import without_values
-from sync_service.sinks.mysql.unlogged import ACCESS_DENIED, SETTINGS, lasting
+from sync_service.sinks.mysql.unlogged import ACCESS_DENIED, SETTINGS, seen_every_time
 
 CHECK_SECONDS = 60.0
 # Between two checks of the rights that a connector waits for.
@@ -200,12 +200,12 @@ async def _mysql(config: Mapping[str, str]) -> AsyncIterator[Any]:
 async def _sessions(cursor: Any) -> Mapping[str, int]:
     """The numbers of sessions with a wrong value of their own; none if the account may not read them."""
 
-    async def look() -> set[tuple[int, str]]:
+    async def poll() -> set[tuple[int, str]]:
         await cursor.execute(_SESSIONS, tuple(SETTINGS))
         return {(thread, name) for thread, name, value in await cursor.fetchall() if value != SETTINGS[name][0]}
 
     try:
-        wrong = await lasting(look)
+        wrong = await seen_every_time(poll)
     except OperationalError as error:
         if error.args[0] != ACCESS_DENIED:
             raise

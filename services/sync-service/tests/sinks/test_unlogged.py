@@ -14,6 +14,7 @@ from service_kit.mysql import create_engine
 from support.polling import eventually
 from sync_service.kafka.gaps import Gaps
 from sync_service.routes.config import Route
+from sync_service.sinks.mysql import unlogged
 from sync_service.sinks.mysql.source_watch import MysqlWatch
 from sync_service.sinks.mysql.table import visible_tables
 from sync_service.sinks.mysql.unlogged import SETTINGS, sessions_since
@@ -51,6 +52,21 @@ async def test_open_session_is_noticed_and_a_closed_one_once(
     assert f"{variable} of a session: {SETTINGS[variable][1]}" in after.reasons
     # The server needs a moment to end a session.
     await eventually(lambda: sessions_since(engine, after.state), lambda seen: not seen.variables)
+
+
+async def test_slow_polls_end_after_the_time_of_fast_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unlogged, "_POLLING_SECONDS", 0.1)
+    monkeypatch.setattr(unlogged, "_POLL_SECONDS", 0.01)
+    polls = 0
+
+    async def poll() -> set[str]:
+        nonlocal polls
+        await asyncio.sleep(0.02)
+        polls += 1
+        return {"lasts", "ends"} if polls < unlogged._POLLS else {"lasts"}
+
+    assert await unlogged.seen_every_time(poll) == {"lasts"}
+    assert polls == unlogged._POLLS
 
 
 async def test_session_that_changes_accounts_is_none(engine: AsyncEngine, root: AsyncEngine) -> None:

@@ -5,6 +5,7 @@ of open sessions, and the statements that have set them, unless its tables are o
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,8 +27,10 @@ SETTINGS: Mapping[str, tuple[str, str]] = {
 ACCESS_DENIED = 1142
 # MySQL itself gives a session another value while it runs GRANT, CREATE USER and the like.
 _SWITCHED = "binlog_format"
-# Far longer than a GRANT takes.
-_LOOKS, _LOOK_SECONDS = 20, 0.1
+# Far longer than a GRANT takes, and less than half of the callers' time limits.
+_POLLING_SECONDS, _POLL_SECONDS = 2.0, 0.1
+# So many polls tell a session from a series of GRANTs, even if each poll takes longer than `_POLL_SECONDS`.
+_POLLS = 10
 
 SessionT = TypeVar("SessionT")
 
@@ -54,14 +57,17 @@ class UnloggedSessions:
         return [f"{name} of a session: {SETTINGS[name][1]}" for name in SETTINGS if name in self.variables]
 
 
-async def lasting(look: Callable[[], Awaitable[Collection[SessionT]]]) -> set[SessionT]:
-    """Which sessions `look` finds each time, over two seconds; fewer looks if it finds none."""
-    found = set(await look())
-    for _ in range(_LOOKS):
-        if not found:
-            break
-        await asyncio.sleep(_LOOK_SECONDS)
-        found &= set(await look())
+async def seen_every_time(poll: Callable[[], Awaitable[Collection[SessionT]]]) -> set[SessionT]:
+    """The sessions that every `poll` finds, during `_POLLING_SECONDS` and at least `_POLLS` times; until it finds none.
+
+    The time of slow polls counts, so that a busy server does not make the callers exceed their time limits.
+    """
+    begun = time.monotonic()
+    found, polls = set(await poll()), 1
+    while found and (polls < _POLLS or time.monotonic() - begun < _POLLING_SECONDS):
+        await asyncio.sleep(begun + polls * _POLL_SECONDS - time.monotonic())
+        found &= set(await poll())
+        polls += 1
     return found
 
 
@@ -91,9 +97,9 @@ def _unless_denied() -> Iterator[None]:
 
 
 async def _open(connection: AsyncConnection) -> set[str]:
-    async def look(names: Collection[str]) -> set[tuple[int, str]]:
+    async def poll(names: Collection[str]) -> set[tuple[int, str]]:
         rows = await connection.execute(_OPEN, {"names": list(names)})
         return {(thread, name) for thread, name, value in rows if value != SETTINGS[name][0]}
 
-    wrong = await look(SETTINGS.keys() - {_SWITCHED}) | await lasting(lambda: look([_SWITCHED]))
+    wrong = await poll(SETTINGS.keys() - {_SWITCHED}) | await seen_every_time(lambda: poll([_SWITCHED]))
     return {name for _, name in wrong}
