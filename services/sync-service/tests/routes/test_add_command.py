@@ -75,11 +75,12 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def variables(account: str, database_url: str, mysql_root_url: str, file: Path) -> dict[str, str]:
+def variables(account: str, database_url: str, mysql_root_url: str, mongodb_url: str, file: Path) -> dict[str, str]:
     return {
         "SYNC_MYSQL_URL": account,
         "MONGODB_URL": database_url,
         "MYSQL_ROOT_URL": mysql_root_url,
+        "MONGODB_ADMIN_URL": mongodb_url,
         "SYNC_ROUTES_FILE": str(file),
     }
 

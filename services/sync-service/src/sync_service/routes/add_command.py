@@ -34,9 +34,9 @@ class AddSettings(EnvironmentSettings):
     sync_routes_file: Path = Field(default_factory=default_routes_file)
     mysql_url: MysqlAddress
     mongodb_url: MongodbAddress
-    # Without a schema.
+    # Without a database.
     mysql_root_url: SecretStr | None = None
-    mongodb_admin_url: MongodbAddress | None = None
+    mongodb_admin_url: SecretStr | None = None
 
     @property
     def administrators(self) -> Administrators:
