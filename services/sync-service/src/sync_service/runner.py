@@ -118,6 +118,8 @@ class SyncRunner:
         self._replacement: _Replacement | None = None
         # Topics of routes that a replacement has added or changed, and that are not prepared since.
         self._changed_topics: set[str] = set()
+        # Those that it has added, until their copies are looked at.
+        self._added_topics: set[str] = set()
         self._watchdog = Watchdog()
         self._hanging_since: float | None = None
         self._preparing_copy = asyncio.Lock()
@@ -311,6 +313,7 @@ class SyncRunner:
         for removed in [each.route.name for each in former.values() if each.route.name not in names]:
             self.metrics.end(removed)
         self.metrics.begin(names)
+        self._added_topics |= self.processors.keys() - former.keys()
         self._changed_topics = {
             topic
             for topic, each in self.processors.items()
@@ -363,6 +366,9 @@ class SyncRunner:
             async with self._preparing_copy:
                 if not await processor.sink.exists() or await processor.sink.was_replaced():
                     await self._doubt_empty_copy(processor.route)
+                elif topic in self._added_topics:
+                    await self._doubt_returned_copy(processor.route)
+                self._added_topics.discard(topic)
                 await self._change_schemas(processor.route)
             await processor.prepare()
         except Exception as error:
@@ -384,6 +390,16 @@ class SyncRunner:
         if lost := await applied_events(self._kafka, route.topic, self._settings.sync_group_id):
             await self.gaps.record(lost)
             log.warning("the copy is in doubt", route=route.name, reason=str(lost[0]), way_on=REMEDY, notable=True)
+
+    async def _doubt_returned_copy(self, route: Route) -> None:
+        """A copy from an earlier time lacks the changes of the time without the route, in which nothing captured them.
+
+        A snapshot brings the rows that are there, and not the deletes. Raises `KafkaError`, `Unavailable`.
+        """
+        if await applied_events(self._kafka, route.topic, self._settings.sync_group_id):
+            reason = "the route was not in the routes file for some time: deletes of that time may be missing"
+            await self.gaps.record([Gap.of_source(route.topic, "unwatched", reason)])
+            log.warning("the copy is in doubt", route=route.name, reason=reason, way_on=REMEDY, notable=True)
 
     async def _change_schemas(self, route: Route) -> None:
         for statement in await change_schemas(self._settings.mysql_url.get_secret_value(), [route], apply=True):
