@@ -23,6 +23,19 @@ def test_components_are_listed_after_their_dependencies(tmp_path: Path, topology
         seen.add(name)
 
 
+def test_registrars_of_two_stacks_have_other_names_at_one_kafka_connect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would delete each other's connectors."""
+    assert StackConfiguration(state_dir=tmp_path).name_of_registrar == "tandem"
+    monkeypatch.setenv("CONNECT_URL", "http://192.0.2.1:8083")
+    first, second = (StackConfiguration(state_dir=tmp_path / name).name_of_registrar for name in ("a", "b"))
+    assert first != second
+    assert first == StackConfiguration(state_dir=tmp_path / "a").name_of_registrar
+    monkeypatch.setenv("REGISTRAR_NAME", "ours")
+    assert StackConfiguration(state_dir=tmp_path / "a").name_of_registrar == "ours"
+
+
 def test_topology_has_further_members_with_ports_of_their_own(tmp_path: Path) -> None:
     stack = Stack(StackConfiguration(state_dir=tmp_path, port_offset=500), topology=REPLICATED)
     further = {"mysql-1", "mysql-2", "mongo-2", "mongo-3", "kafka-2", "kafka-3", "connect-2"}

@@ -4,6 +4,7 @@ import random
 import re
 import shlex
 import socket
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,6 +99,12 @@ class StackConfiguration(KafkaSecurity, RecordSettings):
         "`services/sync-service` that follows it until you edit it.",
     )
 
+    registrar_name: str | None = Field(
+        default=None,
+        validation_alias="REGISTRAR_NAME",
+        description="The registrar's name in Kafka Connect. By default `tandem`, or with `CONNECT_URL` a name that "
+        "follows from the state folder: registrars with one name delete each other's connectors.",
+    )
     outside_mysql: SecretStr | None = Field(
         default=None,
         validation_alias="MYSQL_ROOT_URL",
@@ -132,6 +139,13 @@ class StackConfiguration(KafkaSecurity, RecordSettings):
         own = [f"127.0.0.1:{PORTS[name] + info.data.get('port_offset', 0)}" for name in _INFRASTRUCTURE]
         is_own = text and any(re.search(rf"{re.escape(each)}\b", text) for each in own)
         return None if not text or is_own else address
+
+    @property
+    def name_of_registrar(self) -> str:
+        """Other systems may have their connectors in the same Kafka Connect, if it is outside of the stack."""
+        if self.registrar_name or not self.outside_connect:
+            return self.registrar_name or "tandem"
+        return f"tandem-{zlib.crc32(str(self.state.resolve()).encode()):08x}"
 
     @property
     def live_routes(self) -> Path:

@@ -157,6 +157,7 @@ def registrar_environment(environment: Environment) -> dict[str, str]:
         **record_settings(environment),
         **routes_setting(environment),
         "CONNECT_URL": environment.addresses["CONNECT_URL"],
+        "REGISTRAR_NAME": environment.configuration.name_of_registrar,
         "REGISTRAR_REPLICATION_FACTOR": str(environment.topology.kafka),
         "CONNECT_EXACTLY_ONCE": str(environment.configuration.connect_exactly_once),
         "CDC_MYSQL_HOST": mysql.host,
