@@ -30,6 +30,7 @@ def test_file_that_is_not_edited_follows_the_packaged_one(packaged: Path, live: 
     assert seed_file(live, packaged)
     assert live.read_text() == "release: 2\n"
     assert sorted(each.name for each in live.parent.iterdir()) == ["live.yaml", "live.yaml.seed"]
+    assert [each.stat().st_mode & 0o077 for each in live.parent.iterdir()] == [0, 0]
 
 
 def test_edited_file_stays_until_the_edit_is_taken_back(packaged: Path, live: Path) -> None:
