@@ -23,9 +23,10 @@ State = tuple[Version, str | None]
 
 
 async def empty_copy(engine: AsyncEngine) -> None:
-    """Empty the copy in MySQL, which all tests share."""
+    """Empty the copy in MySQL, which all tests share, and forget the sessions that earlier tests had."""
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM tweets_copy"))
+        await connection.execute(text("DELETE FROM sync_source_states WHERE kind = 'sessions'"))
 
 
 @asynccontextmanager
