@@ -2,13 +2,15 @@
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from embedded_stack import Stack, temporary_stack
+from service_kit.mysql import create_engine
 from support.logs import use_plain_tracebacks
 
 pytest_plugins = ["support.distribution", "support.failure_logs", "support.leaks", "support.unit_tests"]
@@ -51,6 +53,14 @@ def mysql_root_url(stack: Stack) -> str:
     """`mysql://root:…@127.0.0.1:PORT/` of a running MySQL."""
     stack.start("mysql")
     return stack.addresses["MYSQL_ROOT_URL"]
+
+
+@pytest.fixture
+async def root(mysql_root_url: str) -> AsyncIterator[AsyncEngine]:
+    """MySQL, as its administrator."""
+    engine = create_engine(mysql_root_url)
+    yield engine
+    await engine.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -39,13 +39,6 @@ def test_account_may_read_the_tables_in_the_include_lists() -> None:
 
 
 @pytest.fixture
-async def root(mysql_root_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(mysql_root_url)
-    yield engine
-    await engine.dispose()
-
-
-@pytest.fixture
 async def debezium(stack: Stack, root: AsyncEngine) -> AsyncIterator[AsyncEngine]:
     """The account of the connector, beside the tables of auth-service."""
     stack.start("auth")

@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from embedded_stack import Stack
 from registrar.connectors import Connector
 from registrar.sources import Unreachable, mongodb_problem, mysql_problem, source_problem, stream_problem
-from service_kit.mysql import create_engine
 from support.connector import declared_connectors
 from support.polling import eventually
 
@@ -65,13 +64,6 @@ def test_mongodb_must_be_a_replica_set_of_a_supported_version(hello: dict[str, A
 def connectors(stack: Stack) -> dict[str, Connector]:
     stack.start("mysql", "mongo")
     return declared_connectors(stack)
-
-
-@pytest.fixture
-async def root(mysql_root_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(mysql_root_url)
-    yield engine
-    await engine.dispose()
 
 
 async def set_row_value_options(root: AsyncEngine, value: str) -> None:

@@ -5,9 +5,9 @@ beside it, `<name>.seed`.
 """
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
+
+from service_kit.files import write_atomically
 
 
 def record_of(path: Path) -> Path:
@@ -32,26 +32,13 @@ def seed_file(path: Path, packaged: Path) -> bool:
     written_hash = f"{_hash(content)}\n".encode()
     if current is None:
         # First, because a file without it would be taken for one that is not a copy.
-        _write(record, written_hash)
+        write_atomically(record, written_hash)
     if current != content:
-        _write(path, content)
+        write_atomically(path, content)
     if current is not None and recorded != _hash(content):
-        _write(record, written_hash)
+        write_atomically(record, written_hash)
     return current != content
 
 
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """In a file beside it first, so that a reader never sees half of it. Only the owner may read it."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink()
-        raise

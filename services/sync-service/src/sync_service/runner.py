@@ -364,10 +364,9 @@ class SyncRunner:
         try:
             # In the order of the routes: of two that need one name, the second stops.
             async with self._preparing_copy:
-                if not await processor.sink.exists() or await processor.sink.was_replaced():
-                    await self._doubt_empty_copy(processor.route)
-                elif topic in self._added_topics:
-                    await self._doubt_returned_copy(processor.route)
+                is_empty = not await processor.sink.exists() or await processor.sink.was_replaced()
+                if is_empty or topic in self._added_topics:
+                    await self._doubt_copy(processor.route, is_empty=is_empty)
                 self._added_topics.discard(topic)
                 await self._change_schemas(processor.route)
             await processor.prepare()
@@ -382,24 +381,20 @@ class SyncRunner:
             return False
         return True
 
-    async def _doubt_empty_copy(self, route: Route) -> None:
-        """Before the copy is prepared: it lacks the events that the group has applied to a former one.
+    async def _doubt_copy(self, route: Route, *, is_empty: bool) -> None:
+        """Before the copy is prepared, if the group has applied events of the route before.
 
-        Raises `KafkaError`, `Unavailable`.
+        An empty copy lacks them. One from an earlier time lacks the changes of the time without the route, in which
+        nothing captured them: a snapshot brings the rows that are there, and not the deletes. Raises `KafkaError`,
+        `Unavailable`.
         """
-        if lost := await applied_events(self._kafka, route.topic, self._settings.sync_group_id):
-            await self.gaps.record(lost)
-            log.warning("the copy is in doubt", route=route.name, reason=str(lost[0]), way_on=REMEDY, notable=True)
-
-    async def _doubt_returned_copy(self, route: Route) -> None:
-        """A copy from an earlier time lacks the changes of the time without the route, in which nothing captured them.
-
-        A snapshot brings the rows that are there, and not the deletes. Raises `KafkaError`, `Unavailable`.
-        """
-        if await applied_events(self._kafka, route.topic, self._settings.sync_group_id):
+        if not (found := await applied_events(self._kafka, route.topic, self._settings.sync_group_id)):
+            return
+        if not is_empty:
             reason = "the route was not in the routes file for some time: deletes of that time may be missing"
-            await self.gaps.record([Gap.of_source(route.topic, "unwatched", reason)])
-            log.warning("the copy is in doubt", route=route.name, reason=reason, way_on=REMEDY, notable=True)
+            found = [Gap.of_source(route.topic, "unwatched", reason)]
+        await self.gaps.record(found)
+        log.warning("the copy is in doubt", route=route.name, reason=str(found[0]), way_on=REMEDY, notable=True)
 
     async def _change_schemas(self, route: Route) -> None:
         for statement in await change_schemas(self._settings.mysql_url.get_secret_value(), [route], apply=True):

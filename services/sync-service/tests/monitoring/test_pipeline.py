@@ -137,10 +137,10 @@ async def test_connector_that_fails_and_setting_that_endangers_the_order_are_nam
 
 
 async def test_missing_topic_is_reported_and_not_created(kafka_bootstrap_servers: str) -> None:
-    broker = BrokerProbe(KafkaClients(kafka_bootstrap_servers), lambda: ["test.of-nobody"], "nobody")
+    broker = BrokerProbe(KafkaClients(kafka_bootstrap_servers), lambda: ["test.absent"], "test-probe")
     for _ in range(2):
         state = await broker.probe()
-        assert [(topic.name, list(topic.partitions)) for topic in state.topics] == [("test.of-nobody", [])]
+        assert [(topic.name, list(topic.partitions)) for topic in state.topics] == [("test.absent", [])]
         assert state.members == 0
     await broker.close()
 

@@ -154,7 +154,7 @@ async def test_ranges_follow_the_rows_that_come_and_go(
 async def test_range_that_has_grown_is_not_compared_as_one(
     comparison: ComparisonHarness, store: ProofStore, new_prover: NewProver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows that were loaded since would be compared at once, without the pauses."""
+    """Rows that were loaded since would be compared without the pauses."""
     monkeypatch.setattr(prover, "PROOF_SECONDS", 0.0)
     await comparison.both({number: text for number, text in NUMBERED.items() if number % 10 == 0})
     route_prover, run = new_prover(), Comparison.run

@@ -38,13 +38,6 @@ def content(file: Path) -> str:
 
 
 @pytest.fixture
-async def root(mysql_root_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(mysql_root_url)
-    yield engine
-    await engine.dispose()
-
-
-@pytest.fixture
 async def shop(root: AsyncEngine) -> AsyncIterator[str]:
     """A database of MySQL, for one test."""
     name = f"shop_{secrets.token_hex(4)}"

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
@@ -27,13 +26,6 @@ WRONG = {
     "binlog_row_value_options": "'PARTIAL_JSON'",
     "sql_log_bin": "0",
 }
-
-
-@pytest.fixture
-async def root(mysql_root_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(mysql_root_url)
-    yield engine
-    await engine.dispose()
 
 
 @pytest.mark.parametrize("variable", SETTINGS)

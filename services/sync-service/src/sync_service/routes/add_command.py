@@ -10,12 +10,12 @@ from typing import get_args
 
 from pydantic import Field, SecretStr
 
+from service_kit.files import write_atomically
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.settings import EnvironmentSettings
-from sync_service.routes.loader import default_routes_file, load_routes_file
+from sync_service.routes.loader import default_routes_file, load_routes_file, parse_routes
 from sync_service.routes.proposal import ProposedRoute, propose_route, with_route
-from sync_service.routes.storing import require_valid, write_atomically
 from sync_service.routes.yaml_lines import read_yaml
 from sync_service.sinks.base import Unavailable
 from sync_service.sinks.mysql.schema import require_separate_schema
@@ -128,7 +128,7 @@ def run_add(arguments: argparse.Namespace) -> int:
         if settings.sync_routes_file.read_text(encoding="utf-8") != plan.text:
             print(f"error: {settings.sync_routes_file} has changed meanwhile: try again", file=sys.stderr)
             return 1
-        write_atomically(settings.sync_routes_file, plan.changed)
+        write_atomically(settings.sync_routes_file.resolve(), plan.changed.encode())
     except OSError as error:
         print(f"error: {settings.sync_routes_file} can't be written ({error.strerror}): add the above", file=sys.stderr)
         return BY_HAND
@@ -154,7 +154,7 @@ async def _plan(settings: AddSettings, source: tuple[Store, str, str]) -> Plan:
     added = propose_route(described, file, databases, declares_sources=declares_sources)
     require_separate_schema(mysql, [added.route])
     changed = with_route(text, added)
-    require_valid(path, changed)
+    parse_routes(changed.encode(), path, needs_secret=False)
     declared = [*file.sources, *added.sources]
     its_source = next(each for each in declared if each.table(added.route.topic) is not None)
     rights = needed_rights(added.route, its_source, mysql, mongodb)

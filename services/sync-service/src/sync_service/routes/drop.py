@@ -13,14 +13,14 @@ from pathlib import Path
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service_kit.files import write_atomically
 from sync_service.kafka.deadlines import answering
 from sync_service.kafka.pauses import processes
 from sync_service.kafka.stops import Stop, Stops
 from sync_service.routes.config import Route
 from sync_service.routes.editing import CannotEdit, lines_of_entry, without_entry
-from sync_service.routes.loader import InvalidRoutes
+from sync_service.routes.loader import InvalidRoutes, parse_routes
 from sync_service.routes.pause import RoutePauser
-from sync_service.routes.storing import require_valid, write_atomically
 
 _OF_TOPIC = ("sync_skips", "sync_erased")
 _OF_ROUTE = ("sync_proven_ranges", "sync_proofs")
@@ -61,7 +61,7 @@ class RoutesText:
         if not may_write or not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
             raise EditByHand(f"{path} can't be changed here: remove {file.place} yourself.")
         try:
-            require_valid(path, after)
+            parse_routes(after.encode(), path, needs_secret=False)
         except InvalidRoutes as error:
             raise NotDropped(f"without the route {name} the file would not be valid: {error.problems[0]}") from error
         return file
@@ -72,7 +72,7 @@ class RoutesText:
         try:
             if self.path.read_bytes().decode("utf-8") != self.before:
                 raise NotFinished(f"{done} was changed meanwhile. Repeat the command.")
-            write_atomically(self.path, self.after)
+            write_atomically(self.path, self.after.encode())
         except OSError as error:
             # A file that is mounted alone can't be replaced.
             raise NotFinished(

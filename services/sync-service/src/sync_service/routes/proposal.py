@@ -8,8 +8,9 @@ import yaml
 from pydantic import ValidationError
 
 from sync_service.routes.config import Route
+from sync_service.routes.editing import CannotEdit, lines_of_entry
 from sync_service.routes.loader import RoutesFile
-from sync_service.routes.yaml_lines import YamlWithLines, last_line, read_yaml
+from sync_service.routes.yaml_lines import YamlWithLines, read_yaml
 from sync_service.sinks.proposals import CannotPropose, DescribedSource, ProposedField
 from sync_service.sinks.source_declaration import Source, declared_source
 from sync_service.sinks.targets import AnyTarget, opposite_target
@@ -73,7 +74,10 @@ def with_route(text: str, added: ProposedRoute) -> str:
     document = read_yaml(text)
     lines = text.splitlines()
     if added.sources and _SOURCES in (document.value or {}):
-        last = last_line(text, [_SOURCES])
+        try:
+            _, last = lines_of_entry(text, _SOURCES)
+        except CannotEdit as error:
+            raise CannotPropose(f"the file can't be edited: {error}") from error
         place = document.line([_SOURCES, next(iter(document.value[_SOURCES]))])
         if place == document.line([_SOURCES]):
             raise CannotPropose("sources is written in one line: write each source into a line of its own")

@@ -40,16 +40,6 @@ def read_yaml(text: str) -> YamlWithLines:
         loader.dispose()
 
 
-def last_line(text: str, place: Sequence[str]) -> int:
-    """The last line of the value at the names of `place`, which must exist, without comments below it."""
-    node: Any = yaml.compose(text, yaml.SafeLoader)
-    for name in place:
-        node = next(item for key, item in node.value if key.value == name)
-    while isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
-        node = node.value[-1][1] if isinstance(node, yaml.MappingNode) else node.value[-1]
-    return int(node.end_mark.line) + 1
-
-
 def _walk(node: yaml.Node, place: Place, lines: dict[Place, int], problems: list[tuple[int, str]]) -> None:
     lines.setdefault(place, node.start_mark.line + 1)
     if isinstance(node, yaml.SequenceNode):
