@@ -56,7 +56,7 @@ def mysql_root_url(stack: Stack) -> str:
 
 
 @pytest.fixture
-async def root(mysql_root_url: str) -> AsyncIterator[AsyncEngine]:
+async def mysql_root(mysql_root_url: str) -> AsyncIterator[AsyncEngine]:
     """MySQL, as its administrator."""
     engine = create_engine(mysql_root_url)
     yield engine

@@ -39,7 +39,7 @@ def test_account_may_read_the_tables_in_the_include_lists() -> None:
 
 
 @pytest.fixture
-async def debezium(stack: Stack, root: AsyncEngine) -> AsyncIterator[AsyncEngine]:
+async def debezium(stack: Stack, mysql_root: AsyncEngine) -> AsyncIterator[AsyncEngine]:
     """The account of the connector, beside the tables of auth-service."""
     stack.start("auth")
     config = declared_connectors(stack)["mysql-users"].config
@@ -50,8 +50,8 @@ async def debezium(stack: Stack, root: AsyncEngine) -> AsyncIterator[AsyncEngine
     await engine.dispose()
 
 
-async def grants(root: AsyncEngine) -> set[str]:
-    async with root.connect() as connection:
+async def grants(mysql_root: AsyncEngine) -> set[str]:
+    async with mysql_root.connect() as connection:
         found = await connection.execute(text("SHOW GRANTS FOR 'debezium'@'%'"))
         return {re.sub(r" TO .*", "", row[0]) for row in found}
 
@@ -67,8 +67,8 @@ async def may_read(debezium: AsyncEngine, table: str) -> bool:
     return True
 
 
-async def tables_of_auth(root: AsyncEngine) -> list[str]:
-    async with root.connect() as connection:
+async def tables_of_auth(mysql_root: AsyncEngine) -> list[str]:
+    async with mysql_root.connect() as connection:
         of_auth = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'auth'"
         return [f"auth.{name}" for name in await connection.scalars(text(of_auth))]
 
@@ -80,44 +80,44 @@ EXACTLY = {
 }
 
 
-async def test_account_reads_the_captured_table_and_no_other(root: AsyncEngine, debezium: AsyncEngine) -> None:
-    tables = await tables_of_auth(root)
+async def test_account_reads_the_captured_table_and_no_other(mysql_root: AsyncEngine, debezium: AsyncEngine) -> None:
+    tables = await tables_of_auth(mysql_root)
     assert len(tables) > 5
     assert [table for table in tables if await may_read(debezium, table)] == ["auth.users"]
-    assert await grants(root) == EXACTLY
+    assert await grants(mysql_root) == EXACTLY
 
 
-async def test_every_captured_column_is_copied_or_left_out(root: AsyncEngine, debezium: AsyncEngine) -> None:
+async def test_every_captured_column_is_copied_or_left_out(mysql_root: AsyncEngine, debezium: AsyncEngine) -> None:
     """A new column of the users reaches Kafka unless the route says that it does not."""
     users = next(route for route in load_routes(default_routes_file()) if route.name == "users")
     known = {path[0] for path in (*users.source_paths.values(), *users.dropped)}
-    async with root.connect() as connection:
+    async with mysql_root.connect() as connection:
         columns = set((await connection.execute(text("SHOW COLUMNS FROM auth.users"))).scalars())
     assert columns - known == set()
     assert {"id", "email", "username"} <= columns
 
 
 async def test_upgrade_revokes_the_right_to_read_the_whole_schema(
-    stack: Stack, root: AsyncEngine, debezium: AsyncEngine
+    stack: Stack, mysql_root: AsyncEngine, debezium: AsyncEngine
 ) -> None:
-    async with root.connect() as connection:
+    async with mysql_root.connect() as connection:
         await connection.execute(text("GRANT SELECT, LOCK TABLES ON auth.* TO 'debezium'@'%'"))
         await connection.execute(text("REVOKE SELECT ON auth.users FROM 'debezium'@'%'"))
     assert await may_read(debezium, "auth.credentials")
     # It runs at each start, on an installation that is new, old or up to date.
     for _ in range(2):
         await asyncio.to_thread(stack.components["mysql"].after_ready)
-        assert await grants(root) == EXACTLY
+        assert await grants(mysql_root) == EXACTLY
         assert not await may_read(debezium, "auth.credentials")
 
 
-async def test_registrar_names_the_right_that_a_route_of_ones_own_lacks(stack: Stack, root: AsyncEngine) -> None:
+async def test_registrar_names_the_right_that_a_route_of_ones_own_lacks(stack: Stack, mysql_root: AsyncEngine) -> None:
     stack.start("mysql", "mongo")
     schema = f"shop_{secrets.token_hex(4)}"
     declared = declared_connectors(stack)["mysql-users"]
     own = {**declared.config, **of_own_tables(schema, f"{schema}.products, {schema}.later")}
     connector = type(declared)("shop", own)
-    async with root.connect() as connection:
+    async with mysql_root.connect() as connection:
         await connection.execute(text(f"CREATE DATABASE {schema}"))
         await connection.execute(text(f"CREATE TABLE {schema}.products (id INT PRIMARY KEY)"))
         await connection.execute(text(f"GRANT SELECT, CREATE ON {schema}.later TO 'debezium'@'%'"))

@@ -160,7 +160,7 @@ def started(stack: Stack) -> Stack:
 
 
 @pytest.fixture
-async def root(started: Stack) -> AsyncIterator[AsyncEngine]:
+async def mysql_root(started: Stack) -> AsyncIterator[AsyncEngine]:
     engine = create_engine(started.addresses["MYSQL_ROOT_URL"])
     yield engine
     await engine.dispose()
@@ -173,11 +173,11 @@ def mongo(started: Stack) -> "Iterator[AsyncIOMotorClient[dict[str, Any]]]":
     client.close()
 
 
-async def test_tables_are_added_to_a_running_connector(started: Stack, root: AsyncEngine, tmp_path: Path) -> None:
+async def test_tables_are_added_to_a_running_connector(started: Stack, mysql_root: AsyncEngine, tmp_path: Path) -> None:
     shop = Shop(started, tmp_path / "routes.yaml", "mysql")
 
     async def execute(*statements: str, **values: int) -> None:
-        async with root.begin() as connection:
+        async with mysql_root.begin() as connection:
             for statement in statements:
                 await connection.execute(text(statement.replace("SHOP", shop.name)), values)
 
@@ -256,10 +256,10 @@ async def test_tables_are_added_to_a_running_connector(started: Stack, root: Asy
 
 
 @asynccontextmanager
-async def syncing(shop: Shop, root: AsyncEngine) -> AsyncIterator[Replica]:
+async def syncing(shop: Shop, mysql_root: AsyncEngine) -> AsyncIterator[Replica]:
     """A sync-service that applies the routes in the file of the shop. Its copies are deleted at the end."""
     schemas = [f"{shop.name}_sync", f"{shop.name}_copy", shop.name]
-    async with root.begin() as connection:
+    async with mysql_root.begin() as connection:
         await connection.execute(text(f"CREATE DATABASE {schemas[0]}"))
     variables = {
         "MYSQL_URL": shop.stack.addresses["MYSQL_ROOT_URL"] + schemas[0],
@@ -273,19 +273,19 @@ async def syncing(shop: Shop, root: AsyncEngine) -> AsyncIterator[Replica]:
     }
     async with running_processes("sync-service", 1, shop.stack, **variables) as (replica,):
         yield replica
-    async with root.begin() as connection:
+    async with mysql_root.begin() as connection:
         for schema in schemas:
             await connection.execute(text(f"DROP DATABASE IF EXISTS {schema}"))
 
 
 async def test_request_for_rows_of_a_table_that_is_gone_keeps_no_other_one_waiting(
-    started: Stack, root: AsyncEngine, tmp_path: Path
+    started: Stack, mysql_root: AsyncEngine, tmp_path: Path
 ) -> None:
     """The connector's account has a right on the whole schema, so it lacks none on a table that does not exist."""
     shop = Shop(started, tmp_path / "routes.yaml", "mysql")
 
     async def execute(*statements: str) -> None:
-        async with root.begin() as connection:
+        async with mysql_root.begin() as connection:
             for statement in statements:
                 await connection.execute(text(statement.replace("SHOP", shop.name)))
 
@@ -319,12 +319,12 @@ async def test_request_for_rows_of_a_table_that_is_gone_keeps_no_other_one_waiti
 
 
 async def test_collections_are_added_to_a_running_connector_and_copied_without_a_restart(
-    started: Stack, root: AsyncEngine, mongo: "AsyncIOMotorClient[dict[str, Any]]", tmp_path: Path
+    started: Stack, mysql_root: AsyncEngine, mongo: "AsyncIOMotorClient[dict[str, Any]]", tmp_path: Path
 ) -> None:
     shop = Shop(started, tmp_path / "routes.yaml", "mongodb")
 
     async def copy(name: str, schema: str = shop.name) -> dict[int, str]:
-        async with root.connect() as connection:
+        async with mysql_root.connect() as connection:
             there = "SELECT 1 FROM information_schema.tables WHERE table_schema = :schema AND table_name = :name"
             if not await connection.scalar(text(there), {"schema": schema, "name": name}):
                 return {}
@@ -335,7 +335,7 @@ async def test_collections_are_added_to_a_running_connector_and_copied_without_a
     for name in ("chairs", "tables"):
         await source[name].insert_many([{"_id": 1, "size": "small"}, {"_id": 2, "size": "large"}])
     shop.declare("chairs")
-    async with following(shop) as registrar, syncing(shop, root) as sync:
+    async with following(shop) as registrar, syncing(shop, mysql_root) as sync:
         await eventually(lambda: shop.rows("chairs"), lambda found: len(found) == 2)
         await eventually(lambda: shop.is_running(["chairs"]))
         await eventually(lambda: copy("chairs", f"{shop.name}_copy"), lambda found: found == {1: "small", 2: "large"})

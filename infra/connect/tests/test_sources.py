@@ -66,23 +66,23 @@ def connectors(stack: Stack) -> dict[str, Connector]:
     return declared_connectors(stack)
 
 
-async def set_row_value_options(root: AsyncEngine, value: str) -> None:
-    async with root.connect() as connection:
+async def set_row_value_options(mysql_root: AsyncEngine, value: str) -> None:
+    async with mysql_root.connect() as connection:
         await connection.execute(text(f"SET GLOBAL binlog_row_value_options = '{value}'"))
 
 
 async def test_real_servers_are_read_with_the_accounts_of_the_connectors(
-    connectors: dict[str, Connector], root: AsyncEngine
+    connectors: dict[str, Connector], mysql_root: AsyncEngine
 ) -> None:
     assert [await source_problem(each) for each in connectors.values()] == [None, None]
-    await set_row_value_options(root, "PARTIAL_JSON")
+    await set_row_value_options(mysql_root, "PARTIAL_JSON")
     try:
         problem = await source_problem(connectors["mysql-users"])
         assert problem == (
             "MySQL: binlog_row_value_options is PARTIAL_JSON instead of empty: events must have whole JSON documents"
         )
     finally:
-        await set_row_value_options(root, "")
+        await set_row_value_options(mysql_root, "")
     assert await source_problem(connectors["mysql-users"]) is None
 
 
@@ -100,10 +100,10 @@ async def test_real_servers_are_read_with_the_accounts_of_the_connectors(
     ],
 )
 async def test_session_with_a_wrong_setting_of_its_own_is_reported(
-    connectors: dict[str, Connector], root: AsyncEngine, variable: str, value: str, consequence: str
+    connectors: dict[str, Connector], mysql_root: AsyncEngine, variable: str, value: str, consequence: str
 ) -> None:
     """No event can be refused: there is none, or the connector can't read it."""
-    async with root.connect() as session:
+    async with mysql_root.connect() as session:
         await session.execute(text(f"SET SESSION {variable} = {value}"))
         problem = await source_problem(connectors["mysql-users"])
         await session.invalidate()
@@ -116,12 +116,12 @@ async def test_session_with_a_wrong_setting_of_its_own_is_reported(
 
 
 async def test_column_that_debezium_reads_wrong_is_named(
-    connectors: dict[str, Connector], root: AsyncEngine, mysql_root_url: str
+    connectors: dict[str, Connector], mysql_root: AsyncEngine, mysql_root_url: str
 ) -> None:
     schema = f"columns_{secrets.token_hex(4)}"
     mysql = connectors["mysql-users"]
     config = {**mysql.config, "table.include.list": f"{schema}.t", "column.exclude.list": f"{schema}.t.left_out"}
-    async with root.connect() as connection:
+    async with mysql_root.connect() as connection:
         await connection.execute(text(f"CREATE DATABASE {schema}"))
         await connection.execute(
             text(
@@ -133,7 +133,7 @@ async def test_column_that_debezium_reads_wrong_is_named(
     try:
         problem = await source_problem(Connector(mysql.name, config))
     finally:
-        async with root.connect() as connection:
+        async with mysql_root.connect() as connection:
             privilege = f"SELECT ON {schema}.t"
             await connection.execute(text(f"REVOKE {privilege} FROM '{config['database.user']}'@'%'"))
             await connection.execute(text(f"DROP DATABASE {schema}"))
@@ -144,10 +144,10 @@ async def test_column_that_debezium_reads_wrong_is_named(
 
 
 async def test_account_of_an_earlier_release_needs_no_new_privilege(
-    connectors: dict[str, Connector], root: AsyncEngine
+    connectors: dict[str, Connector], mysql_root: AsyncEngine
 ) -> None:
     config, privilege = connectors["mysql-users"].config, "SELECT ON performance_schema.variables_by_thread"
-    async with root.connect() as connection:
+    async with mysql_root.connect() as connection:
         await connection.execute(text(f"REVOKE {privilege} FROM '{config['database.user']}'@'%'"))
         try:
             assert await source_problem(connectors["mysql-users"]) is None

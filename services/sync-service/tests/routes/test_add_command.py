@@ -38,25 +38,25 @@ def content(file: Path) -> str:
 
 
 @pytest.fixture
-async def shop(root: AsyncEngine) -> AsyncIterator[str]:
+async def shop(mysql_root: AsyncEngine) -> AsyncIterator[str]:
     """A database of MySQL, for one test."""
     name = f"shop_{secrets.token_hex(4)}"
-    async with root.begin() as connection:
+    async with mysql_root.begin() as connection:
         await connection.execute(text(f"CREATE DATABASE {name}"))
     yield name
-    async with root.begin() as connection:
+    async with mysql_root.begin() as connection:
         await connection.execute(text(f"DROP DATABASE {name}"))
 
 
 @pytest.fixture
-async def account(root: AsyncEngine, schema_url: str) -> AsyncIterator[str]:
+async def account(mysql_root: AsyncEngine, schema_url: str) -> AsyncIterator[str]:
     """The address of an account that may use the copies and nothing else."""
     name, url = f"sync_{secrets.token_hex(4)}", make_url(schema_url)
-    async with root.begin() as connection:
+    async with mysql_root.begin() as connection:
         await connection.execute(text(f"CREATE USER {name} IDENTIFIED BY '{name}'"))
         await connection.execute(text(f"GRANT ALL ON {url.database}.* TO {name}"))
     yield url.set(username=name, password=name).render_as_string(hide_password=False)
-    async with root.begin() as connection:
+    async with mysql_root.begin() as connection:
         await connection.execute(text(f"DROP USER {name}"))
 
 
@@ -79,12 +79,12 @@ def variables(account: str, database_url: str, mysql_root_url: str, mongodb_url:
 
 
 async def test_each_column_gets_the_type_that_the_documentation_names(
-    root: AsyncEngine, shop: str, variables: dict[str, str]
+    mysql_root: AsyncEngine, shop: str, variables: dict[str, str]
 ) -> None:
     kinds = documented()
     assert len(kinds) > 35
     columns = [f"c{number} {COLUMNS.get(kind, kind)} NULL" for number, kind in enumerate(kinds)]
-    async with root.begin() as connection:
+    async with mysql_root.begin() as connection:
         await connection.execute(text(f"CREATE TABLE {shop}.t (id INT PRIMARY KEY, {', '.join(columns)})"))
     code, output, errors = await run("routes", "add", f"mysql:{shop}.t", "--json", **variables)
     assert (code, errors) == (0, "")
@@ -100,9 +100,9 @@ async def test_each_column_gets_the_type_that_the_documentation_names(
 
 
 async def test_route_is_added_with_its_rights(
-    root: AsyncEngine, shop: str, account: str, variables: dict[str, str], file: Path
+    mysql_root: AsyncEngine, shop: str, account: str, variables: dict[str, str], file: Path
 ) -> None:
-    async with root.begin() as connection:
+    async with mysql_root.begin() as connection:
         await connection.execute(
             text(
                 f"CREATE TABLE {shop}.products (shop VARCHAR(9), sku INT, price DECIMAL(9,2), PRIMARY KEY (sku, shop))"
@@ -125,9 +125,9 @@ async def test_route_is_added_with_its_rights(
 
 
 async def test_without_an_administrator_the_rights_are_left_to_the_reader(
-    root: AsyncEngine, shop: str, account: str, variables: dict[str, str], file: Path
+    mysql_root: AsyncEngine, shop: str, account: str, variables: dict[str, str], file: Path
 ) -> None:
-    async with root.begin() as connection:
+    async with mysql_root.begin() as connection:
         await connection.execute(text(f"CREATE TABLE {shop}.t (id INT PRIMARY KEY)"))
         # To be described, the table must be visible.
         await connection.execute(text(f"GRANT SELECT ON {shop}.t TO {make_url(account).username}"))
@@ -154,10 +154,10 @@ async def test_without_an_administrator_the_rights_are_left_to_the_reader(
     ],
 )
 async def test_table_that_can_not_be_copied(
-    root: AsyncEngine, shop: str, variables: dict[str, str], created: str | None, reason: str
+    mysql_root: AsyncEngine, shop: str, variables: dict[str, str], created: str | None, reason: str
 ) -> None:
     if created is not None:
-        async with root.begin() as connection:
+        async with mysql_root.begin() as connection:
             await connection.execute(text(created.format(shop=shop)))
     file = Path(variables["SYNC_ROUTES_FILE"])
     before = content(file)

@@ -30,13 +30,13 @@ WRONG = {
 
 @pytest.mark.parametrize("variable", SETTINGS)
 async def test_open_session_is_noticed_and_a_closed_one_once(
-    engine: AsyncEngine, root: AsyncEngine, variable: str
+    engine: AsyncEngine, mysql_root: AsyncEngine, variable: str
 ) -> None:
-    async with root.connect() as connection:
+    async with mysql_root.connect() as connection:
         # It has a limited number of rows.
         await connection.execute(text("TRUNCATE TABLE performance_schema.events_statements_summary_by_digest"))
     before = await sessions_since(engine, None)
-    async with root.connect() as session:
+    async with mysql_root.connect() as session:
         await session.execute(text(f"SET SESSION {variable} = {WRONG[variable]}"))
         assert variable in (await sessions_since(engine, None)).variables
         await session.invalidate()
@@ -61,18 +61,18 @@ async def test_slow_polls_end_after_the_time_of_fast_ones(monkeypatch: pytest.Mo
     assert polls == unlogged._POLLS
 
 
-async def test_session_that_changes_accounts_is_none(engine: AsyncEngine, root: AsyncEngine) -> None:
+async def test_session_that_changes_accounts_is_none(engine: AsyncEngine, mysql_root: AsyncEngine) -> None:
     """MySQL gives it another format meanwhile."""
     name = f"granted_{secrets.token_hex(4)}"
 
     async def grant() -> None:
-        async with root.connect() as session:
+        async with mysql_root.connect() as session:
             while True:
                 await session.execute(text(f"GRANT SELECT ON performance_schema.* TO '{name}'@'%'"))
                 # As long as the statement takes, so that half of all looks meet it.
                 await asyncio.sleep(0.002)
 
-    async with root.connect() as connection:
+    async with mysql_root.connect() as connection:
         await connection.execute(text(f"CREATE USER '{name}'@'%'"))
     granting = asyncio.create_task(grant())
     try:
@@ -81,26 +81,26 @@ async def test_session_that_changes_accounts_is_none(engine: AsyncEngine, root: 
     finally:
         granting.cancel()
         await asyncio.wait([granting])
-        async with root.connect() as connection:
+        async with mysql_root.connect() as connection:
             await connection.execute(text(f"DROP USER '{name}'@'%'"))
     assert granting.cancelled()
 
 
-async def test_account_that_may_read_nothing_notices_nothing(root: AsyncEngine, mysql_root_url: str) -> None:
+async def test_account_that_may_read_nothing_notices_nothing(mysql_root: AsyncEngine, mysql_root_url: str) -> None:
     name = f"blind_{secrets.token_hex(4)}"
-    async with root.connect() as connection:
+    async with mysql_root.connect() as connection:
         await connection.execute(text(f"CREATE USER '{name}'@'%' IDENTIFIED BY '{name}'"))
     url = make_url(mysql_root_url).set(username=name, password=name)
     blind = create_engine(url.render_as_string(hide_password=False))
-    async with root.connect() as session:
+    async with mysql_root.connect() as session:
         await session.execute(text("SET SESSION binlog_row_image = 'MINIMAL'"))
         assert (await sessions_since(blind, None)).variables == frozenset()
         await session.invalidate()
     tables = [("mysql", "user"), ("mysql", "none"), ("information_schema", "TABLES")]
     assert await visible_tables(blind, tables) == {("information_schema", "tables")}
-    assert await visible_tables(root, tables) == {("mysql", "user"), ("information_schema", "tables")}
+    assert await visible_tables(mysql_root, tables) == {("mysql", "user"), ("information_schema", "tables")}
     await blind.dispose()
-    async with root.connect() as connection:
+    async with mysql_root.connect() as connection:
         await connection.execute(text(f"DROP USER '{name}'@'%'"))
 
 
