@@ -46,3 +46,11 @@ async def test_request_that_is_refused_is_an_error() -> None:
 
     with pytest.raises(httpx.HTTPStatusError):
         await eventually(poll)
+
+
+async def test_failure_shows_the_body_of_the_last_answer() -> None:
+    async def poll() -> httpx.Response:
+        return httpx.Response(503, text="mysql-users: connector FAILED")
+
+    with pytest.raises(AssertionError, match=r"last result: <Response \[503 .*\]> mysql-users: connector FAILED"):
+        await eventually(poll, lambda answer: answer.is_success, within=0)

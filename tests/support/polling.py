@@ -13,6 +13,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 ResultT = TypeVar("ResultT")
 
 POLL_SECONDS = 0.05
+LONGEST_BODY = 2000
 # What clients raise while a component starts, restarts or is too busy to answer in time.
 _UNREACHABLE = (httpx.TransportError, ConnectionError, ConnectionFailure, InterfaceError, OperationalError)
 
@@ -31,7 +32,7 @@ async def eventually(
             result = await poll()
             if until(result):
                 return result
-            seen = f"last result: {result!r}"
+            seen = f"last result: {_shown(result)}"
         except Exception as error:
             if not _may_pass(error):
                 raise
@@ -39,6 +40,13 @@ async def eventually(
         if time.monotonic() >= deadline:
             raise AssertionError(f"not within {within} s; {seen}")
         await asyncio.sleep(POLL_SECONDS)
+
+
+def _shown(result: object) -> str:
+    """An answer with its body, which names the reason."""
+    if isinstance(result, httpx.Response):
+        return f"{result!r} {result.text[:LONGEST_BODY]}"
+    return repr(result)
 
 
 def _may_pass(error: Exception) -> bool:

@@ -36,14 +36,17 @@ def main(arguments: Sequence[str]) -> None:
         routes = load_routes(Path(file) if file else default_routes_file(), needs_secret=False)
     except InvalidRoutes as error:
         sys.exit("\n".join(f"error: {problem}" for problem in error.problems))
-    rows = _rows(routes, _states(os.environ.get("SYNC_URL")))
+    rows = _rows(routes, _states(os.environ.get("SYNC_URL") or _local_address()))
     print(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else _table(rows))
 
 
-def _states(address: str | None) -> Mapping[str, Mapping[str, Any]]:
+def _local_address() -> str:
+    """That of the service in the same container, as for `routes reload`."""
+    return f"http://127.0.0.1:{os.environ.get('PORT') or 8003}"
+
+
+def _states(address: str) -> Mapping[str, Mapping[str, Any]]:
     """What the service reports of each route, by its name. Says on stderr why a state is unknown."""
-    if not address:
-        return _without_states("SYNC_URL is not set")
     if not address.startswith(("http://", "https://")):
         return _without_states("SYNC_URL is no address of HTTP")
     request = Request(f"{address.rstrip('/')}/v1/status", headers={"Accept": "application/json"})  # noqa: S310 - checked
