@@ -242,6 +242,30 @@ async def test_unfinished_reset_is_finished_by_the_next_registrar(running_stack:
         await asyncio.to_thread(running_stack.start)
 
 
+async def test_connector_whose_offset_has_no_place_in_the_log_takes_a_new_snapshot(running_stack: Stack) -> None:
+    """As one that was stopped at the beginning of its snapshot may leave it."""
+    addresses = running_stack.addresses
+    async with (
+        httpx.AsyncClient(base_url=f"{addresses['CONNECT_URL']}/connectors/mysql-users", timeout=60) as connector,
+        httpx.AsyncClient(base_url=addresses["REGISTRAR_URL"], timeout=60) as registrar,
+    ):
+
+        async def readiness() -> httpx.Response:
+            return await registrar.get("/readyz")
+
+        async def resets() -> float:
+            return repairs_in((await registrar.get("/metrics")).text, "reset", "mysql-users")
+
+        await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
+        before = await resets()
+        offset = {"partition": {"server": "cdc.mysql"}, "offset": {"ts_sec": 1796081967}}
+        await accepted(lambda: connector.put("/stop"))
+        await accepted(lambda: connector.patch("/offsets", json={"offsets": [offset]}))
+        await accepted(lambda: connector.put("/resume"))
+        await eventually(resets, lambda count: count > before, within=180)
+        await eventually(readiness, lambda answer: answer.status_code == 200, within=180)
+
+
 async def test_connector_whose_schema_history_is_lost_takes_a_new_snapshot(running_stack: Stack) -> None:
     addresses, topic = running_stack.addresses, "cdc.mysql.schema-history"
     kafka = KafkaClients(addresses["KAFKA_BOOTSTRAP_SERVERS"])

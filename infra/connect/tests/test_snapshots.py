@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+import structlog
 
 from registrar.captured import NOTIFICATIONS, SIGNALS
 from registrar.snapshots import SnapshotLog, unknown_tables
@@ -142,3 +143,29 @@ def test_end_of_a_snapshot_is_that_of_all_requests_whose_tables_were_added_to_it
     for request, kind in (("first", "STARTED"), ("second", "IN_PROGRESS"), ("second", "COMPLETED")):
         log._note({"id": request, "type": kind})
     assert log._ended & log.pending.keys() == {"first", "second"}
+
+
+async def test_only_rows_that_were_copied_are_reported_as_copied(
+    kafka: KafkaClients, config: Mapping[str, str]
+) -> None:
+    log = await read(kafka, config)
+    await log.request(["shop.a", "shop.b"])
+    (request,) = log.pending
+    scans = [
+        {"scanned_collection": table, "status": status}
+        for table, status in (("shop.a", "UNKNOWN_SCHEMA"), ("shop.b", "SUCCEEDED"))
+    ]
+    notes = [("STARTED", {}), *(("TABLE_SCAN_COMPLETED", scan) for scan in scans), ("COMPLETED", {})]
+    await send(
+        kafka,
+        config[NOTIFICATIONS],
+        *(
+            (None, {"aggregate_type": "Incremental Snapshot", "id": request, "type": kind, "additional_data": facts})
+            for kind, facts in notes
+        ),
+    )
+    with structlog.testing.capture_logs() as lines:
+        await log.refresh()
+    assert log.pending == {}
+    assert [each["tables"] for each in lines if each["event"] == "rows of added tables copied"] == [["shop.b"]]
+    assert [each["table"] for each in lines if each["event"] == "rows of an added table not copied"] == ["shop.a"]

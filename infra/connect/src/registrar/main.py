@@ -27,7 +27,8 @@ class ConnectorReport(BaseModel):
     unknown. `waits_for` names what must exist before the connector can be registered. States are Kafka Connect's words,
     null if Connect does not have the connector or does not answer. `failure` is the error of the connector or of a
     task. `repairs` counts how often the registrar put, restarted or reset the connector since the registrar started.
-    `activity_age_seconds` is the age of the newest heartbeat or event.
+    `activity_age_seconds` is the age of the newest heartbeat or event. `rows_awaited` are the tables with rows that are
+    not in Kafka yet, because a snapshot has to copy them.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ConnectorReport(BaseModel):
     repairs: int
     heartbeat_age_seconds: float | None
     activity_age_seconds: float | None
+    rows_awaited: list[str]
 
 
 @router.get("/v1/connectors", summary="List the connectors with their states at the last poll")
@@ -59,6 +61,7 @@ async def connectors(request: Request) -> list[ConnectorReport]:
             repairs=managed.repairs,
             heartbeat_age_seconds=current.heartbeat_age,
             activity_age_seconds=current.activity_age,
+            rows_awaited=list(managed.rows_awaited),
         )
         for managed in registrar.managed.values()
         for current in [managed.state or ConnectorState(config=None)]

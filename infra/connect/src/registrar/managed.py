@@ -6,6 +6,7 @@ afterwards: of a connector that is no longer declared, what it finds has no effe
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from registrar.captured import added, captured, without
 from registrar.connectors import Connector
@@ -55,6 +56,19 @@ class ManagedConnector:
         if self.state is None or self.state.config is None:
             return captured(self.connector.config)
         return added(self.state.config, self.connector.config)
+
+    @property
+    def rows_awaited(self) -> Sequence[str]:
+        """Tables with rows that are not in Kafka yet: they are not captured, or a snapshot is copying them.
+
+        A connector that takes its first snapshot has sent no heartbeat.
+        """
+        copying = [] if self.snapshots is None else list(chain.from_iterable(self.snapshots.pending.values()))
+        if self.state is None:
+            return copying
+        if self.is_absent or self.state.has_never_sent_heartbeats:
+            return captured(self.connector.config)
+        return [*self.not_captured, *copying]
 
     @property
     def readable_part(self) -> Connector:

@@ -49,6 +49,7 @@ class SnapshotLog:
         self._positions = {TopicPartition(topic, 0): 0 for topic in self.topics[1:]}
         self._ended: set[str] = set()
         self._begun: set[str] = set()
+        self._not_copied: set[str] = set()
         self._sent_at: dict[str, float] = {}
         # A repair and the loop of the snapshots use the same log.
         self._lock = asyncio.Lock()
@@ -71,9 +72,9 @@ class SnapshotLog:
                 elif value.get("aggregate_type") == _INCREMENTAL:
                     self._note(value)
             for ended in self._ended & self.pending.keys():
-                tables = self.pending.pop(ended)
+                tables = [table for table in self.pending.pop(ended) if table not in self._not_copied]
                 # Those of before were reported then.
-                if ended in awaited:
+                if ended in awaited and tables:
                     log.info("rows of added tables copied", connector=self._name, tables=tables, notable=True)
             self.is_read = True
 
@@ -140,12 +141,13 @@ class SnapshotLog:
             # the last request from then on.
             self._ended |= self._begun
         if kind == "TABLE_SCAN_COMPLETED" and facts.get("status") not in ("SUCCEEDED", "EMPTY"):
+            self._not_copied.add(facts.get("scanned_collection", ""))
             log.warning(
                 "rows of an added table not copied",
                 connector=self._name,
                 table=facts.get("scanned_collection"),
                 reason=facts.get("status"),
-                hint="sync-service reconcile --repair copies them",
+                hint="sync-service routes backfill copies them",
                 notable=True,
             )
 

@@ -15,6 +15,10 @@ _HALTED = {"PAUSED": "paused", "STOPPED": "stopped"}
 # it can't read the log from there, so a restart does not help.
 _LOST_HISTORY = "db history topic"
 
+# Debezium's error for an offset without a place in the log: it was written by a connector that was stopped at the
+# beginning of its snapshot. (Seen with Debezium 3.6.1.) A restart does not help.
+_NO_PLACE = "Source offset 'file' parameter is missing"
+
 # Kafka's error for a record that producer or topic refuses for its size. The record comes again after a restart.
 _TOO_LARGE = "RecordTooLargeException"
 
@@ -67,6 +71,10 @@ class ConnectorState:
         return min((age for age in (self.heartbeat_age, self.event_age) if age is not None), default=None)
 
     @property
+    def has_never_sent_heartbeats(self) -> bool:
+        return self.sends_heartbeats and self.heartbeat_age is None and self.heartbeats_unknown is None
+
+    @property
     def running(self) -> bool:
         states = (self.state, *self.task_states)
         return bool(self.task_states) and all(state == "RUNNING" for state in states)
@@ -86,8 +94,9 @@ class ConnectorState:
         return not self.halted and "FAILED" in (self.state, *self.task_states)
 
     @property
-    def has_lost_its_history(self) -> bool:
-        return self._failed_with(_LOST_HISTORY)
+    def needs_snapshot(self) -> bool:
+        """Can the connector not continue where its offsets say?"""
+        return self._failed_with(_LOST_HISTORY) or self._failed_with(_NO_PLACE)
 
     @property
     def has_too_large_record(self) -> bool:
@@ -253,7 +262,7 @@ class ConnectorMonitor:
             return Action.RESET
         if current.config is None or not same_settings(current.config, declared):
             return Action.PUT
-        if current.has_lost_its_history:
+        if current.needs_snapshot:
             return Action.RESET
         if current.has_too_large_record and not self._limits_may_have_changed:
             return Action.NONE

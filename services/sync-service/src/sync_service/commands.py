@@ -18,6 +18,7 @@ from sync_service.dead_letters.cli import list_dead_letters, resolve_dead_letter
 from sync_service.dead_letters.models import DeadLetterId
 from sync_service.debezium.envelope import OperationName
 from sync_service.main import create_app, end_streams, request_reload
+from sync_service.reconciliation import backfill
 from sync_service.reconciliation import cli as reconciliation
 from sync_service.routes.cli import add_routes_parser, run_routes
 from sync_service.routes.loader import InvalidRoutes, load_routes
@@ -35,6 +36,8 @@ def main() -> None:
         match arguments.command:
             case "run":
                 run()
+            case "routes" if arguments.action == "backfill":
+                sys.exit(backfill.run(arguments))
             case "routes":
                 run_routes(arguments)
             case "reconcile":
@@ -115,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_inspect(commands.add_parser("inspect", help="print change events as they arrive; changes nothing"))
     _add_dead_letters(commands.add_parser("dead-letters", help="events that could not be applied"))
-    add_routes_parser(commands)
+    backfill.add_to(add_routes_parser(commands))
     reconciliation.add_to(commands)
     return parser
 

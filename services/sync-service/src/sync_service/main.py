@@ -82,11 +82,13 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
             cleanup.push_async_callback(lag.close)
             cleanup.push_async_callback(feed.close)
             cleanup.push_async_callback(reconciliations.close)
-            if settings.sync_proof_share:
-                prover = Prover(settings, lambda: runner.routes, runner.is_applied)
-                await cleanup.enter_async_context(supervisor.task("proof", prover.run))
             app.state.authenticator = await cleanup.enter_async_context(_authenticator(settings, runner))
             await cleanup.enter_async_context(_monitoring(settings, kafka, app))
+            if settings.sync_proof_share:
+                prover = Prover(
+                    settings, lambda: runner.routes, runner.is_applied, app.state.pipeline.topics_with_rows_to_come
+                )
+                await cleanup.enter_async_context(supervisor.task("proof", prover.run))
             await cleanup.enter_async_context(supervisor.task("routes", reloader.run))
             yield
 

@@ -101,6 +101,33 @@ async def test_copy_is_repaired_and_agrees_afterwards(shop: Shop) -> None:
     assert "the copy agrees with its source" in output
 
 
+async def test_backfill_copies_missing_rows_and_no_others(shop: Shop) -> None:
+    other = shop.collection.insert_one({"_id": {"shelf": 3, "name": "extra"}, "price": None, "tags": None})
+    shop.collection.insert_one({"_id": {"shelf": 2, "name": "b"}, "price": None, "tags": 1, "kind": "other"})
+    code, output, errors = await run("routes", "backfill", "things", "--json", **shop.variables)
+    assert code == 1, errors
+    (report,) = json.loads(output)["routes"]
+    assert (report["rows"], report["missing"], report["mended"]) == (4, 3, 3)
+    assert (report["extra"], report["different"]) == (1, 1)
+    assert {each["id"]["name"] for each in shop.collection.aggregate([{"$project": {"_id": 0, "id": "$_id"}}])} == {
+        *("ä", "a", "b", "extra")
+    }
+    kept = shop.collection.find_one({"_id": {"shelf": 2, "name": "b"}})
+    assert kept is not None
+    assert kept["kind"] == "other"
+
+    shop.collection.delete_many({"_id": {"$in": [other.inserted_id, kept["_id"], {"shelf": 10, "name": "a"}]}})
+    code, output, errors = await run("routes", "backfill", "things", **shop.variables)
+    assert (code, errors) == (0, "")
+    assert "2 missing, 2 mended" in output
+
+
+async def test_backfill_of_an_unknown_route_names_the_known_ones(shop: Shop) -> None:
+    code, output, errors = await run("routes", "backfill", "thongs", **shop.variables)
+    assert (code, output) == (2, "")
+    assert errors == "error: there is no route thongs; the routes are things\n"
+
+
 async def test_comparison_without_a_running_sync_names_the_remedy(shop: Shop) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=shop.variables["KAFKA_BOOTSTRAP_SERVERS"])
     async with producer:

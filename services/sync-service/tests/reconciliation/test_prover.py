@@ -254,6 +254,10 @@ async def test_route_with_many_waiting_events_is_not_compared(
         await new_prover().step(ROWS)
 
 
+async def nothing_to_come() -> set[str]:
+    return set()
+
+
 async def test_unexpected_error_of_one_route_does_not_keep_another_from_being_proven(
     comparison: ComparisonHarness, store: ProofStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,7 +272,9 @@ async def test_unexpected_error_of_one_route_does_not_keep_another_from_being_pr
     monkeypatch.setattr(RouteProver, "step", fail_for_one)
     odd = comparison.route.model_copy(update={"name": "odd"})
     routes = [odd, comparison.route]
-    running = asyncio.create_task(Prover(comparison.settings, lambda: routes, lambda _topic: True).run())
+    running = asyncio.create_task(
+        Prover(comparison.settings, lambda: routes, lambda _topic: True, nothing_to_come).run()
+    )
 
     async def both() -> bool:
         proofs = await store.proofs()
@@ -276,6 +282,26 @@ async def test_unexpected_error_of_one_route_does_not_keep_another_from_being_pr
 
     await eventually(both)
     assert (await store.proofs())["odd"].problem == "unexpected error: ZeroDivisionError: "
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_route_is_proven_once_the_snapshot_of_its_source_has_ended(
+    comparison: ComparisonHarness, store: ProofStore
+) -> None:
+    await comparison.both(NUMBERED)
+    routes, topics = [comparison.route], {comparison.route.topic}
+
+    async def rows_to_come() -> set[str]:
+        return topics
+
+    running = asyncio.create_task(Prover(comparison.settings, lambda: routes, lambda _topic: True, rows_to_come).run())
+    await eventually(store.proofs, lambda proofs: comparison.route.name in proofs)
+    proof = await proof_of(comparison, store)
+    assert (proof.problem, proof.rows, proof.oldest_at) == ("a snapshot copies its rows", 0, None)
+    topics.clear()
+    proven = await eventually(lambda: proof_of(comparison, store), lambda proof: proof.oldest_at is not None)
+    assert (proven.problem, proven.different) == (None, 0)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
@@ -290,7 +316,7 @@ async def test_one_process_of_two_proves_and_another_one_follows_it(
     stopped: set[str] = set()
     routes = [comparison.route]
     running = [
-        asyncio.create_task(Prover(settings, lambda: routes, lambda topic: topic not in stopped).run())
+        asyncio.create_task(Prover(settings, lambda: routes, lambda topic: topic not in stopped, nothing_to_come).run())
         for _ in range(2)
     ]
 

@@ -190,6 +190,10 @@ async def test_collection_is_described_by_its_documents(variables: dict[str, str
         assert f"CREATE TABLE `{name}`.`orders_copy`" in output
         route = next(route for route in load_routes(file) if route.name == "orders")
         assert route.topic == f"cdc.mongodb-{source}.{name}.orders"
+        await client[name]["lines"].insert_one({"_id": {"order": 1, "line": 1}})
+        code, output, errors = await run("routes", "add", f"mongodb:{name}.lines", "--apply", **variables)
+        assert (code, errors.splitlines()[-1]) == (3, "Then run: sync-service routes backfill lines")
+        assert "leaves out documents with an _id of type object:\nsync-service routes backfill lines\n" in output
         await client[name]["mixed"].insert_many([{"_id": 1}, {"_id": "1"}])
         code, _, errors = await run("routes", "add", f"mongodb:{name}.mixed", **variables)
         assert (code, errors) == (1, f"error: the _id of {name}.mixed has several types (int 50 %, string 50 %)\n")

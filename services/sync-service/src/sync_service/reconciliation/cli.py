@@ -99,9 +99,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         return reconcile(options, ReconcileSettings())
     except ValidationError as error:
-        return _fail(format_settings_error(error).removeprefix("error: "))
+        return fail(format_settings_error(error).removeprefix("error: "))
     except (InvalidRoutes, SourceSchema) as error:
-        return _fail(str(error))
+        return fail(str(error))
 
 
 def reconcile(options: ReconcileOptions, settings: ReconcileSettings) -> int:
@@ -115,7 +115,7 @@ def reconcile(options: ReconcileOptions, settings: ReconcileSettings) -> int:
     routes = {route.name: route for route in load_routes(settings.sync_routes_file, settings.sync_hash_secret)}
     require_separate_schema(settings.mysql_url.get_secret_value(), routes.values())
     if unknown := sorted(set(options.routes) - routes.keys()):
-        return _fail(f"there is no route {', '.join(unknown)}; the routes are {', '.join(routes)}")
+        return fail(f"there is no route {', '.join(unknown)}; the routes are {', '.join(routes)}")
     chosen = [routes[name] for name in options.routes or routes]
     try:
         with reporting_progress(sys.stderr, as_json=options.json) as show:
@@ -125,7 +125,7 @@ def reconcile(options: ReconcileOptions, settings: ReconcileSettings) -> int:
     if any(report.problem is None for report in reports):
         print(as_json(reports) if options.json else "\n".join(map(as_text, reports)))
     if problems := _problems(reports):
-        return _fail("; ".join(problems))
+        return fail("; ".join(problems))
     return IN_AGREEMENT if all(report.is_in_agreement for report in reports) else DIFFERENT
 
 
@@ -205,6 +205,7 @@ async def _close_gaps(engine: AsyncEngine, route: Route, report: RouteReport, be
         raise CannotCompare(f"{route.name} is compared, but stays in doubt: {error}") from error
 
 
-def _fail(reason: str) -> int:
+def fail(reason: str) -> int:
+    """The exit code, with the reason on stderr."""
     print(f"error: {reason}", file=sys.stderr)
     return NOT_COMPARED

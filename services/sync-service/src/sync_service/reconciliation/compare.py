@@ -11,7 +11,7 @@ a wrong source or a fault of the comparison, nothing is changed at all.
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -48,13 +48,15 @@ DEFAULT_REPAIRS_MOST = 1000
 class ComparisonOptions:
     """`sample` is the number of random ranges to compare; None for all.
 
-    If more than `max_repairs` rows would be repaired, none is; None for the default. `pauses` are those of `recheck`.
+    If more than `max_repairs` rows would be repaired, none is; None for the default. `repaired` are the kinds of
+    differences that a repair mends. `pauses` are those of `recheck`.
     """
 
     repair: bool = False
     sample: int | None = None
     rows_in_a_range: int = ROWS_IN_A_RANGE
     max_repairs: int | None = None
+    repaired: Collection[DifferenceKind] = frozenset(DifferenceKind)
     pauses: Sequence[float] = PAUSES_SECONDS
 
     def repairs_allowed(self, rows: int) -> int:
@@ -215,7 +217,7 @@ class Comparison:
 
     def _note(self, difference: Difference, suspects: Suspects) -> None:
         """Note a difference, or keep it to be repaired."""
-        if not self._options.repair:
+        if not self._options.repair or difference.kind not in self._options.repaired:
             self.report.note(difference, "different")
         elif difference.kind is DifferenceKind.UNFIT:
             self.report.note(difference, "not-mended")

@@ -105,6 +105,15 @@ class RouteReport:
             reason = reason or difference.reason
             self.examples.append(Example(difference.kind, difference.key, difference.fields, outcome, reason))
 
+    def add(self, part: "RouteReport") -> None:
+        """Add what a comparison of a further range has found."""
+        for name in ("rows", *(kind.value for kind in DifferenceKind), "unsettled", "mended"):
+            setattr(self, name, getattr(self, name) + getattr(part, name))
+        self.seconds += part.seconds
+        self.rechecking_seconds += part.rechecking_seconds
+        self.is_lagging |= part.is_lagging
+        self.examples += part.examples[: EXAMPLES_KEPT - len(self.examples)]
+
     def as_json(self) -> dict[str, Any]:
         return {
             "route": self.route,

@@ -55,6 +55,11 @@ class Plan:
     changed: str
 
     @property
+    def by_hand(self) -> list[str]:
+        """Commands to run once the route runs."""
+        return [f"sync-service routes backfill {self.added.route.name}"] if self.added.no_snapshot else []
+
+    @property
     def json(self) -> str:
         route = self.added.route
         return json.dumps(
@@ -65,6 +70,7 @@ class Plan:
                 "declaration": self.added.text,
                 "ddl": self.ddl,
                 "grants": list(self.rights.statements),
+                "by_hand": self.by_hand,
             },
             ensure_ascii=False,
         )
@@ -75,6 +81,9 @@ class Plan:
             parts.append("\n".join(["# Rights, which an administrator grants:", *self.rights.statements]))
         if self.ddl:
             parts.append("\n".join(["# Tables, which sync-service creates:", *(f"{each};" for each in self.ddl)]))
+        if self.by_hand:
+            why = f"# Once the route runs, because Debezium's snapshot leaves out {self.added.no_snapshot}:"
+            parts.append("\n".join([why, *self.by_hand]))
         return "\n\n".join(parts)
 
 
@@ -124,16 +133,23 @@ def run_add(arguments: argparse.Namespace) -> int:
     except (CannotPropose, Unavailable, TimeoutError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    return _add(plan, settings.sync_routes_file)
+
+
+def _add(plan: Plan, file: Path) -> int:
+    """Write the file. Returns the exit code."""
     try:
-        if settings.sync_routes_file.read_text(encoding="utf-8") != plan.text:
-            print(f"error: {settings.sync_routes_file} has changed meanwhile: try again", file=sys.stderr)
+        if file.read_text(encoding="utf-8") != plan.text:
+            print(f"error: {file} has changed meanwhile: try again", file=sys.stderr)
             return 1
-        write_atomically(settings.sync_routes_file.resolve(), plan.changed.encode())
+        write_atomically(file.resolve(), plan.changed.encode())
     except OSError as error:
-        print(f"error: {settings.sync_routes_file} can't be written ({error.strerror}): add the above", file=sys.stderr)
+        print(f"error: {file} can't be written ({error.strerror}): add the above", file=sys.stderr)
         return BY_HAND
-    name = plan.added.route.name
-    print(f"{settings.sync_routes_file}: route {name} is added, and runs within some seconds", file=sys.stderr)
+    print(f"{file}: route {plan.added.route.name} is added, and runs within some seconds", file=sys.stderr)
+    if plan.by_hand:
+        print(f"Then run: {'; '.join(plan.by_hand)}", file=sys.stderr)
+        return BY_HAND
     return 0
 
 

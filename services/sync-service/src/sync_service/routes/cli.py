@@ -77,7 +77,10 @@ class DropSettings(RoutesSettings):
     mongodb_url: MongodbAddress | None = None
 
 
-def add_routes_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_routes_parser(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
+    """Returns the parsers of the actions: some are elsewhere."""
     routes = commands.add_parser("routes", help="add, check, list and try out routes, and create their tables")
     actions = routes.add_subparsers(dest="action", required=True)
     add_add_parser(actions)
@@ -151,6 +154,7 @@ def add_routes_parser(commands: "argparse._SubParsersAction[argparse.ArgumentPar
             default=[],
             help=f"{description}; repeatable",
         )
+    return actions
 
 
 def run_routes(arguments: argparse.Namespace) -> None:

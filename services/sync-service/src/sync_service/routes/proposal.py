@@ -27,11 +27,13 @@ class ProposedRoute:
     """A route, and its declaration as it is written into the file, with the source's definitions as comments.
 
     `sources` are those that the file has to declare before; none if it declares the route's source already.
+    `no_snapshot` is that of the `DescribedSource`; None if the source has no route yet.
     """
 
     route: Route
     declaration: str
     sources: Sequence[Source]
+    no_snapshot: str | None = None
 
     @property
     def text(self) -> str:
@@ -66,7 +68,9 @@ def propose_route(
     except ValidationError as error:
         reasons = "; ".join(str(each["msg"]).removeprefix("Value error, ") for each in error.errors())
         raise CannotPropose(f"{described.place}: {reasons}") from error
-    return ProposedRoute(route, declaration, sources)
+    # A connector that is new copies every row.
+    is_captured = any(source.table(each.topic) is not None for each in file.routes)
+    return ProposedRoute(route, declaration, sources, described.no_snapshot if is_captured else None)
 
 
 def with_route(text: str, added: ProposedRoute) -> str:

@@ -27,7 +27,10 @@ class ProposedField:
 
 @dataclass(frozen=True, slots=True)
 class DescribedSource:
-    """A table or collection. `remark` says what was read to describe it."""
+    """A table or collection. `remark` says what was read to describe it.
+
+    `no_snapshot` names the rows that Debezium's snapshot of a running connector leaves out; None if it copies all.
+    """
 
     store: Store
     database: str
@@ -35,6 +38,7 @@ class DescribedSource:
     key: Sequence[ProposedField]
     fields: Sequence[ProposedField]
     remark: str
+    no_snapshot: str | None = None
 
     @property
     def place(self) -> str:

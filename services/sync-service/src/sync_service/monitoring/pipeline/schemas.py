@@ -41,6 +41,11 @@ class Connector(ResponseBody):
     activity_age_seconds: float | None = Field(
         default=None, description="The age of the newest heartbeat or event.", examples=[0.3]
     )
+    rows_awaited: list[str] = Field(
+        default=[],
+        description="The tables with rows that are not in Kafka yet, because a snapshot has to copy them.",
+        examples=[["shop.products"]],
+    )
 
 
 class Connectors(ResponseBody):

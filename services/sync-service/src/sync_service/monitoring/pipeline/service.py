@@ -1,7 +1,7 @@
 """Probes every part of the pipeline concurrently. A part that does not answer does not affect the others."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -20,8 +20,6 @@ from sync_service.sinks.targets import Store
 SNAPSHOT_SECONDS = 1.0
 # Reading the dead letters opens connections, so their number is cached for longer.
 LETTERS_SECONDS = 5.0
-# The registrar checks the settings of the databases once a minute.
-SOURCES_SECONDS = 10.0
 # A readiness check has less than 2 seconds, and neither the registrar nor the dead letters are a dependency.
 READINESS_DEADLINE_SECONDS = 1.0
 
@@ -63,7 +61,7 @@ class Pipeline:
         self._open_letters = open_letters
         self._letters = SingleFlightCache(self._count_letters, seconds=LETTERS_SECONDS)
         self._snapshots = SingleFlightCache(self._probe_all, seconds=SNAPSHOT_SECONDS)
-        self._sources = SingleFlightCache(lambda: _probed(connectors.probe()), seconds=SOURCES_SECONDS)
+        self._sources = SingleFlightCache(lambda: _probed(connectors.probe()), seconds=SNAPSHOT_SECONDS)
 
     async def snapshot(self) -> PipelineSnapshot:
         """The state, at most `SNAPSHOT_SECONDS` old, or older by the time that a probe takes."""
@@ -78,6 +76,11 @@ class Pipeline:
         found = ((each.name, each.problem or each.source_problem) for each in connectors or ())
         named = [f"{name}: {problem}" for name, problem in found if problem]
         return "; ".join(named) or None
+
+    async def topics_with_rows_to_come(self) -> Collection[str]:
+        """The topics of tables that a snapshot has to copy; none if that is unknown."""
+        connectors = await _in_time(self._sources) or ()
+        return {f"{each.topic_prefix}.{table}" for each in connectors for table in each.rows_awaited}
 
     async def open_dead_letters(self, routes: Mapping[str, str]) -> str | None:
         """Which routes, given by topic, have open dead letters, whose events their copies lack; None if none."""

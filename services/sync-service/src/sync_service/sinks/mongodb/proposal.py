@@ -42,6 +42,8 @@ _TYPES: Sequence[tuple[type, str, FieldType]] = [
     (list, "array", "json"),
 ]
 _NULL, _OTHER = "null", "other"
+# Debezium's incremental snapshot ends at a document with an `_id` of another type (its `keyFromRow`).
+_IDS_OF_SNAPSHOTS = {"int", "double", "decimal", "objectId", "string"}
 _OF_BSON: Mapping[str, FieldType] = {name: kind for _, name, kind in _TYPES}
 
 
@@ -60,17 +62,20 @@ async def describe_collection(database: "Database", name: str) -> DescribedSourc
         raise translated(error, of_row=False) from error
     if not documents:
         raise CannotPropose(f"{place} has no documents, or does not exist: the fields follow from a sample of them")
+    identifiers = [document["_id"] for document in documents]
+    left_out = sorted(set(map(bson_type, identifiers)) - _IDS_OF_SNAPSHOTS)
     return DescribedSource(
         "mongodb",
         database.name,
         name,
-        _proposed_key(place, [document["_id"] for document in documents]),
+        _proposed_key(place, identifiers),
         [
             _proposed_field((field,), [document[field] for document in documents if field in document], len(documents))
             for field in _names(documents)
             if field != "_id"
         ],
         f"{len(documents):,} of about {estimate:,} documents were read",
+        f"documents with an _id of type {', '.join(left_out)}" if left_out else None,
     )
 
 

@@ -1,0 +1,95 @@
+"""`sync-service routes backfill NAME`: copies the rows of a source that its copy lacks.
+
+It compares range after range and writes what is missing in each, so a second run continues where the first has ended:
+ranges that are equal are only compared. Newer rows are never overwritten (`reconciliation.repair`), and rows that
+differ otherwise are reported and stay: `reconcile --repair` decides about these.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from service_kit.kafka import KafkaClients
+from sync_service.reconciliation.cli import (
+    DIFFERENT,
+    IN_AGREEMENT,
+    INTERRUPTED,
+    PATIENCE_SECONDS,
+    ReconcileSettings,
+    fail,
+)
+from sync_service.reconciliation.compare import ROWS_IN_A_RANGE, Comparison, ComparisonOptions
+from sync_service.reconciliation.differences import DifferenceKind
+from sync_service.reconciliation.progress import reporting_progress
+from sync_service.reconciliation.reports import RouteReport, as_json, as_text
+from sync_service.reconciliation.topic_progress import TopicProgress
+from sync_service.routes.config import Route
+from sync_service.routes.loader import load_routes
+from sync_service.sinks.comparison_target import ComparisonTarget
+from sync_service.sinks.mysql.schema import require_separate_schema
+from sync_service.sinks.registry import ComparisonStores
+from sync_service.sinks.rows import Bound, CannotCompare, KeyRange
+
+_MISSING_ROWS = ComparisonOptions(repair=True, max_repairs=sys.maxsize, repaired=frozenset({DifferenceKind.MISSING}))
+
+
+def add_to(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = actions.add_parser(
+        "backfill",
+        help="copy the rows that the copy of a route lacks",
+        description="Compares the copy with its source, range after range, and writes the rows that it lacks, "
+        "while changes are applied. It may be interrupted and run again. Debezium's snapshot copies the rows of a "
+        "new route, but for documents whose _id is none of its types.",
+        epilog="Exit codes as of reconcile: 0: the copy has every row; 1: rows differ otherwise; 2: not compared.",
+    )
+    parser.add_argument("name", metavar="NAME", help="the name of the route")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON, and the progress as JSON lines")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The exit code, as of `reconcile`. Raises `InvalidRoutes` and `SourceSchema`."""
+    settings = ReconcileSettings()
+    routes = {route.name: route for route in load_routes(settings.sync_routes_file, settings.sync_hash_secret)}
+    require_separate_schema(settings.mysql_url.get_secret_value(), routes.values())
+    if (route := routes.get(arguments.name)) is None:
+        return fail(f"there is no route {arguments.name}; the routes are {', '.join(routes)}")
+    try:
+        with reporting_progress(sys.stderr, as_json=arguments.json) as show:
+            report = asyncio.run(_backfill(settings, route, lambda done, total: show(route.name, done, total)))
+    except CannotCompare as error:
+        return fail(str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    print(as_json([report]) if arguments.json else as_text(report))
+    if report.is_lagging:
+        return fail("the sync makes no progress with its events; is sync-service running? Run it again then")
+    return IN_AGREEMENT if report.is_in_agreement else DIFFERENT
+
+
+async def _backfill(settings: ReconcileSettings, route: Route, on_progress: Callable[[int, int], None]) -> RouteReport:
+    """Raises `CannotCompare`."""
+    async with AsyncExitStack() as cleanup:
+        stores = ComparisonStores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
+        cleanup.push_async_callback(stores.close)
+        target = await stores.open_target(route)
+        topic = await cleanup.enter_async_context(
+            TopicProgress(KafkaClients.of(settings), route.topic, settings.sync_group_id, patience=PATIENCE_SECONDS)
+        )
+        return await backfill(route, target, topic, on_progress)
+
+
+async def backfill(
+    route: Route, target: ComparisonTarget, topic: TopicProgress, on_progress: Callable[[int, int], None]
+) -> RouteReport:
+    """Ends early if the sync makes no progress with its events (`RouteReport.is_lagging`). Raises `CannotCompare`."""
+    report, total = RouteReport(route.name, *target.names), await target.source.estimate()
+    lower: Bound | None = None
+    while True:
+        on_progress(report.rows, total)
+        upper = await target.source.next_bound(lower, ROWS_IN_A_RANGE)
+        report.add(await Comparison(route, target, topic, _MISSING_ROWS, only=KeyRange(lower, upper)).run())
+        if upper is None or report.is_lagging:
+            return report
+        lower = upper
