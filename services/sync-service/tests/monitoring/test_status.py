@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from embedded_stack import Stack
 from support.polling import eventually
 from support.sync_harness import SyncHarness, becomes, tweet_id
 from support.sync_process import SyncProcess, tweet_event
+from sync_service.kafka.gaps import KnownGap
 from sync_service.kafka.lag import LagReader
 from sync_service.monitoring.status import lag as lag_module
 from sync_service.monitoring.status.endpoints import without_driver_details
 from sync_service.monitoring.status.lag import CachedLag
+from sync_service.monitoring.status.schemas import as_gaps
 
 
 async def test_status_names_a_dependency_without_its_drivers_message(sync: SyncProcess, stack: Stack) -> None:
@@ -76,3 +79,11 @@ async def test_callers_share_one_request_for_the_ends_of_the_partitions(
 def test_public_problem_ends_at_the_colon(problem: str | None, public: str | None) -> None:
     blocked = {"users": "MongoDB: AutoReconnect: 10.0.0.5:27017", "tweets": "MySQL: 1045: user 'x'@'y'", "likes": None}
     assert without_driver_details(problem, blocked) == public
+
+
+def test_public_gap_names_no_operator() -> None:
+    found = datetime(2026, 11, 30, tzinfo=UTC)
+    skipped = KnownGap("t", "id", 0, 4, 10, "skipped by boss", "skipped", found_at=found)
+    lost = KnownGap("t", "id", 0, 0, 4, "they were deleted before they were read", found_at=found)
+    assert [gap.reason for gap in as_gaps([skipped, lost], with_details=False)] == ["skipped by an operator", lost.reason]
+    assert [gap.reason for gap in as_gaps([skipped, lost])] == [skipped.reason, lost.reason]

@@ -95,7 +95,7 @@ def _route_status(
         last_event_at=statistics.last_event_at,
         new_fields=len(statistics.new_fields),
         blocked_by=_without_details(statistics.blocked_by),
-        gaps=as_gaps(gaps),
+        gaps=as_gaps(gaps, with_details=False),
         stops=as_stops(stops, with_details=False),
         proof=as_proof(proof, with_details=False),
     )

@@ -38,14 +38,15 @@ class Gap(ResponseBody):
     found_at: UtcDatetime
 
 
-def as_gaps(found: Iterable[gaps.KnownGap]) -> list[Gap]:
+def as_gaps(found: Iterable[gaps.KnownGap], *, with_details: bool = True) -> list[Gap]:
+    """The reason of a skip names the account of the operator, which is a detail."""
     return [
         Gap(
             cause=gap.cause,
             partition=None if gap.is_of_source else gap.partition,
             first_offset=None if gap.is_of_source else gap.first,
             end_offset=gap.end,
-            reason=gap.reason,
+            reason=gap.reason if with_details or gap.cause != "skipped" else "skipped by an operator",
             found_at=gap.found_at,
         )
         for gap in found
