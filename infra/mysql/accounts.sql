@@ -20,7 +20,10 @@ GRANT SELECT, CREATE ON auth.users TO 'sync_service'@'%';
 REVOKE CREATE ON auth.users FROM 'sync_service'@'%';
 -- Sessions that keep changes out of the binary log, or log them in a way that Debezium can't read.
 GRANT SELECT ON performance_schema.variables_by_thread TO 'sync_service'@'%';
-GRANT SELECT ON performance_schema.events_statements_summary_by_digest TO 'sync_service'@'%';
+-- Of statements only their kind and time: the samples beside them have values, such as hashes of passwords, and were readable
+-- in earlier builds.
+REVOKE IF EXISTS SELECT ON performance_schema.events_statements_summary_by_digest FROM 'sync_service'@'%';
+GRANT SELECT (digest_text, last_seen) ON performance_schema.events_statements_summary_by_digest TO 'sync_service'@'%';
 
 -- Debezium reads the binary log, which covers the whole server, and takes snapshots of the captured tables: those of
 -- `table.include.list` in infra/connect/connectors. It may read no other table. A snapshot locks by RELOAD, which needs no

@@ -1,4 +1,5 @@
-"""Debezium's accounts read what is captured and nothing else, and Kafka Connect has no connectors that read files."""
+"""Debezium's accounts read what is captured and nothing else, sync-service's account of MySQL no values of statements,
+and Kafka Connect has no connectors that read files."""
 
 import asyncio
 import re
@@ -50,9 +51,9 @@ async def debezium(stack: Stack, mysql_root: AsyncEngine) -> AsyncIterator[Async
     await engine.dispose()
 
 
-async def grants(mysql_root: AsyncEngine) -> set[str]:
+async def grants(mysql_root: AsyncEngine, account: str = "debezium") -> set[str]:
     async with mysql_root.connect() as connection:
-        found = await connection.execute(text("SHOW GRANTS FOR 'debezium'@'%'"))
+        found = await connection.execute(text(f"SHOW GRANTS FOR '{account}'@'%'"))
         return {re.sub(r" TO .*", "", row[0]) for row in found}
 
 
@@ -109,6 +110,34 @@ async def test_upgrade_revokes_the_right_to_read_the_whole_schema(
         await asyncio.to_thread(stack.components["mysql"].after_ready)
         assert await grants(mysql_root) == EXACTLY
         assert not await may_read(debezium, "auth.credentials")
+
+
+SELECTED = "performance_schema.events_statements_summary_by_digest"
+
+
+async def test_sync_service_reads_the_kinds_of_statements_without_their_values(
+    stack: Stack, mysql_root: AsyncEngine
+) -> None:
+    """The table has a sample of each kind, which may contain an address or the hash of a password."""
+    await asyncio.to_thread(stack.start, "mysql")
+    async with mysql_root.connect() as connection:
+        # As the first builds with this right did.
+        await connection.execute(text(f"GRANT SELECT ON {SELECTED} TO 'sync_service'@'%'"))
+    for _ in range(2):
+        await asyncio.to_thread(stack.components["mysql"].after_ready)
+        granted = await grants(mysql_root, "sync_service")
+        assert {each for each in granted if "`tweets`.*" not in each} == {
+            "GRANT USAGE ON *.*",
+            "GRANT SELECT ON `auth`.`users`",
+            "GRANT SELECT ON `performance_schema`.`variables_by_thread`",
+            "GRANT SELECT (`digest_text`, `last_seen`) ON `performance_schema`.`events_statements_summary_by_digest`",
+        }
+    sync_service = create_engine(stack.addresses["SYNC_MYSQL_URL"])
+    async with sync_service.connect() as connection:
+        await connection.execute(text(f"SELECT digest_text FROM {SELECTED} WHERE last_seen > NOW()"))
+        with pytest.raises(DBAPIError, match="1143"):
+            await connection.execute(text(f"SELECT query_sample_text FROM {SELECTED}"))
+    await sync_service.dispose()
 
 
 async def test_registrar_names_the_right_that_a_route_of_ones_own_lacks(stack: Stack, mysql_root: AsyncEngine) -> None:

@@ -95,6 +95,10 @@ async def test_account_that_may_read_nothing_notices_nothing(mysql_root: AsyncEn
     async with mysql_root.connect() as session:
         await session.execute(text("SET SESSION binlog_row_image = 'MINIMAL'"))
         assert (await sessions_since(blind, None)).variables == frozenset()
+        # Another column than those that are read.
+        sampled = "SELECT (query_sample_text) ON performance_schema.events_statements_summary_by_digest"
+        await session.execute(text(f"GRANT {sampled} TO '{name}'@'%'"))
+        assert (await sessions_since(blind, None)).variables == frozenset()
         await session.invalidate()
     tables = [("mysql", "user"), ("mysql", "none"), ("information_schema", "TABLES")]
     assert await visible_tables(blind, tables) == {("information_schema", "tables")}

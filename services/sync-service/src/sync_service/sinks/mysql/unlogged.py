@@ -24,7 +24,7 @@ SETTINGS: Mapping[str, tuple[str, str]] = {
     "binlog_row_value_options": ("", "Debezium leaves out updates of JSON columns of such a session"),
     "sql_log_bin": ("ON", "the changes of such a session are not logged"),
 }
-ACCESS_DENIED = 1142
+ACCESS_DENIED, _COLUMN_DENIED = 1142, 1143
 # MySQL itself gives a session another value while it runs GRANT, CREATE USER and the like.
 _SWITCHED = "binlog_format"
 # Far longer than a GRANT takes, and less than half of the callers' time limits.
@@ -92,7 +92,7 @@ def _unless_denied() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        if error.orig is None or error.orig.args[0] != ACCESS_DENIED:
+        if error.orig is None or error.orig.args[0] not in (ACCESS_DENIED, _COLUMN_DENIED):
             raise
 
 
