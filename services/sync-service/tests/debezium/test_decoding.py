@@ -79,6 +79,27 @@ def test_operation_that_changes_no_single_row_is_refused(op: str) -> None:
         decode(*mysql_event({"id": "u1"}, op=op))
 
 
+@pytest.mark.parametrize("place", ["op", "connector", "gtid", "file"])
+def test_reason_of_an_invalid_event_quotes_nothing_of_it(place: str) -> None:
+    """A record that is not of Debezium may contain anything, and logs and the feed have the reason."""
+    secret = "ada' - at @example.com"
+    key, value = mysql_event({"id": "u1"})
+    record = json.loads(value or b"")
+    if place == "op":
+        record["op"] = secret
+    else:
+        record["source"].update({"gtid": None, place: secret})
+
+    def read() -> LogPosition | None:
+        event = decode(key, json.dumps(record).encode())
+        return None if event is None else event.position
+
+    with pytest.raises(InvalidEvent) as refused:
+        read()
+    assert "ada" not in str(refused.value)
+    assert "example" not in str(refused.value)
+
+
 @pytest.mark.parametrize("key", [None, b"", b"[1]", b'"u1"'])
 def test_event_without_a_key_is_refused(key: bytes | None) -> None:
     _, value = mysql_event({"id": "u1"})

@@ -85,5 +85,8 @@ def test_public_gap_names_no_operator() -> None:
     found = datetime(2026, 11, 30, tzinfo=UTC)
     skipped = KnownGap("t", "id", 0, 4, 10, "skipped by boss", "skipped", found_at=found)
     lost = KnownGap("t", "id", 0, 0, 4, "they were deleted before they were read", found_at=found)
-    assert [gap.reason for gap in as_gaps([skipped, lost], with_details=False)] == ["skipped by an operator", lost.reason]
+    assert [gap.reason for gap in as_gaps([skipped, lost], with_details=False)] == [
+        "skipped by an operator",
+        lost.reason,
+    ]
     assert [gap.reason for gap in as_gaps([skipped, lost])] == [skipped.reason, lost.reason]

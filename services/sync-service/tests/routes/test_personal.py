@@ -111,6 +111,13 @@ def test_what_is_no_event_of_the_route_is_masked_as_a_whole(value: str) -> None:
     assert MASK in PEOPLE.value_text(value)
 
 
+@pytest.mark.parametrize("place", ["op", "connector"])
+def test_envelope_that_can_not_be_read_is_masked_as_a_whole(place: str) -> None:
+    event = json.loads(mysql_event(ROW)[1] or b"")
+    (event if place == "op" else event["source"])[place] = SECRET
+    assert PEOPLE.value_text(json.dumps(event)) == MASK
+
+
 @pytest.mark.parametrize("key", ["no JSON", f'"{SECRET}"', f'{{"email": "{SECRET}"}}', f'{{"id": 1, "x": "{SECRET}"}}'])
 def test_key_of_another_form_is_masked_as_a_whole(key: str) -> None:
     assert PEOPLE.key_text(key) == MASK

@@ -5,7 +5,14 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from sync_service.debezium.errors import InvalidEvent, MissingKey, NoKeys, Truncated, UnsupportedOperation
+from sync_service.debezium.errors import (
+    InvalidEvent,
+    MissingKey,
+    NoKeys,
+    Truncated,
+    UnsupportedOperation,
+    without_values,
+)
 from sync_service.debezium.positions import LogPosition
 from sync_service.debezium.source import Row, Source, decode_json
 from sync_service.sinks.sources import AnySource
@@ -63,6 +70,19 @@ class ChangeEvent(msgspec.Struct, frozen=True):
 _envelopes = msgspec.json.Decoder(_Envelope)
 
 
+def is_envelope(value: str) -> bool:
+    """Whether the value of a record is one that Debezium writes, whatever the row in it is."""
+    try:
+        return _is_operation(_envelopes.decode(value).op)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return False
+
+
+def _is_operation(op: str) -> bool:
+    """Debezium's have one letter, also those that change no single row."""
+    return len(op) == 1
+
+
 def decode(key: bytes | None, value: bytes | None) -> ChangeEvent | None:
     """Decode a record. None for a tombstone of log compaction, which changes nothing. Raises `InvalidEvent`."""
     if value is None:
@@ -77,7 +97,7 @@ def _event(key: bytes | None, value: bytes) -> ChangeEvent:
     try:
         envelope = _envelopes.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InvalidEvent(f"not a change event: {error}") from error
+        raise InvalidEvent(f"not a change event: {without_values(error)}") from error
     source = envelope.source
     if envelope.op == _TRUNCATE:
         raise Truncated(
@@ -85,7 +105,8 @@ def _event(key: bytes | None, value: bytes) -> ChangeEvent:
             "--repair deletes them; then discard this dead letter"
         )
     if envelope.op not in OPERATIONS:
-        raise UnsupportedOperation(f"op {envelope.op!r} does not change a single row")
+        op = f"op {envelope.op!r}" if _is_operation(envelope.op) else "the op"
+        raise UnsupportedOperation(f"{op} does not change a single row")
     if key is None:
         raise NoKeys(
             "the record has no key: its table has no primary key; add one, or name columns in the connector's "

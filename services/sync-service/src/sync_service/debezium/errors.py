@@ -6,7 +6,19 @@ InvalidEvent
 ├── UnsupportedOperation   an `op` that does not change a single row
 │   └── Truncated          the source lost all rows of a table
 └── UnfitValue             a value that the copy can't store
+
+No message quotes the event: a record that is not of Debezium may contain anything, and logs have the message.
 """
+
+import re
+
+# msgspec quotes a value that is none of the permitted ones.
+_QUOTED = re.compile(r"^(Invalid (?:enum )?value) .*?( - at `[^`]*`)?$", re.DOTALL)
+
+
+def without_values(error: Exception) -> str:
+    """The message of an error in decoding."""
+    return _QUOTED.sub(r"\1\2", str(error))
 
 
 class InvalidEvent(Exception):  # noqa: N818 - the event is invalid

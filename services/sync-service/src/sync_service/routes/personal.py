@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from sync_service.debezium.envelope import is_envelope
 from sync_service.debezium.errors import InvalidEvent
 from sync_service.routes.config import Route
 from sync_service.sinks.sources import SOURCES
@@ -72,11 +73,11 @@ class PersonalFields:
         """The value of a record as text."""
         if self.is_empty:
             return value
+        if not is_envelope(value):
+            return MASK
         try:
             event = _parsed(value)
         except (ValueError, RecursionError):
-            return MASK
-        if not isinstance(event, dict) or not isinstance(event.get("source"), dict):
             return MASK
         masked = {name: part if name in _OF_ENVELOPE else self._row_text(name, part) for name, part in event.items()}
         if _STATEMENT in masked["source"]:

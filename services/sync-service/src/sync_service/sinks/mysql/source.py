@@ -39,12 +39,12 @@ class MysqlSource(Source, frozen=True, tag="mysql"):
         if self.gtid:
             history, _, number = self.gtid.rpartition(":")
             if not history or not number.isdecimal():
-                raise InvalidEvent(f"not a GTID: {self.gtid!r}")
+                raise InvalidEvent("the GTID in the source is none")
             log, transaction, duration_ms = f"mysql-gtid:{history}", f"{int(number):020d}", 0
         else:
             base, file_number = _log_file(self.file)
             if file_number is None or self.pos is None:
-                raise InvalidEvent(f"no position in the binary log: {self.file!r} {self.pos!r}")
+                raise InvalidEvent("no position in the binary log in the source")
             log, transaction, duration_ms = f"mysql-binlog:{base}", f"{file_number}.{self.pos:020d}", STATEMENT_MS
         return LogPosition(f"{log}/{self.server_id}", transaction, self.ts_ms, self.ts_ms + duration_ms)
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from sync_service.debezium.errors import InvalidEvent
+from sync_service.debezium.errors import InvalidEvent, without_values
 from sync_service.kafka.gaps import Cause
 
 
@@ -91,7 +91,7 @@ def read_statement(value: bytes | None) -> Statement | None:
     try:
         found = _statements.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InvalidEvent(f"not a schema change: {error}") from error
+        raise InvalidEvent(f"not a schema change: {without_values(error)}") from error
     if str(found.source.snapshot or "false").lower() != "false" or not found.ddl:
         return None
     parts = [each.id.strip('"').lower().split('"."') for each in found.tableChanges]
