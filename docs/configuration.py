@@ -51,7 +51,7 @@ _SERVICES = """
 ## Services
 
 *required* variables have no default. With Docker, set variables that are not in `.env` in your own
-`compose.override.yml`, under the service's `environment`.
+`docker-compose.override.yml`, under the service's `environment`.
 """
 
 _CONNECTORS = """

@@ -235,3 +235,11 @@ def test_routes_are_in_a_volume_that_their_readers_share() -> None:
     assert "topics" in SERVICES["sync"]["depends_on"]
     assert "topics" in SERVICES["connect"]["depends_on"]
     assert "connect" in SERVICES["registrar"]["depends_on"]
+
+
+def test_documents_name_one_override_file_and_git_ignores_it() -> None:
+    # With two of them Docker would read `compose.override.yml` only.
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"[\w.-]+\.override\.ya?ml", page.read_text())}
+    assert named == {"docker-compose.override.yml"}
+    assert "/docker-compose.override.yml" in (ROOT / ".gitignore").read_text().splitlines()
