@@ -449,12 +449,18 @@ async def test_list_reports_the_states_of_the_service(sync: SyncProcess) -> None
             sync.users: {"name": sync.users, "source": source, "target": target, "state": "up to date", "lag": 0},
             sync.tweets: {**listed[sync.tweets], "state": "paused", "lag": 0},
         }
+        # In the container of the service, only PORT is set.
+        port = str(replica.client.base_url.port)
+        inside = await sync.command("routes", "list", "--json", PORT=port)
+        assert (inside[0], inside[2]) == (0, "")
+        assert [each["state"] for each in json.loads(inside[1])] == [each["state"] for each in json.loads(output)]
         await sync.command("routes", "resume", sync.tweets)
     code, output, errors = await sync.command("routes", "list", "--json", SYNC_URL=address)
     assert (code, [(each["state"], each["lag"]) for each in json.loads(output)]) == (0, [(None, None)] * 2)
     assert errors.startswith(f"warning: no states: sync-service at {address} does not answer: ")
-    code, output, errors = await sync.command("routes", "list")
-    assert (code, errors) == (0, "warning: no states: SYNC_URL is not set\n")
+    code, output, errors = await sync.command("routes", "list", PORT=port)
+    assert code == 0
+    assert errors.startswith(f"warning: no states: sync-service at http://127.0.0.1:{port} does not answer: ")
     header, *lines = output.splitlines()
     assert header.split() == ["NAME", "SOURCE", "TARGET", "STATE", "LAG"]
     assert [sync.users, source, target, "-", "-"] in [line.split() for line in lines]

@@ -1,4 +1,6 @@
-"""`sync-service routes list`: the routes of the file, and their states as the running service reports them.
+"""`sync-service routes list`: the routes of the file, and their states as the service at SYNC_URL reports them.
+
+Without SYNC_URL, that is the service at the local port PORT (8003).
 
 It imports little and asks only `/v1/status`, so that it starts fast and works whatever else is down.
 """
