@@ -73,7 +73,7 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
             personal=_personal_fields(routes),
         )
         app.state.reloader = reloader = RoutesReloader(settings, _ReplaceRoutes(runner, feed))
-        app.state.reconciliations = reconciliations = Jobs(settings)
+        app.state.reconciliations = reconciliations = Jobs(settings, lambda: reloader.content)
         async with AsyncExitStack() as cleanup:
             await cleanup.enter_async_context(
                 supervisor.task("sync", runner.run, on_failure=OnFailure.EXIT, request_stop=runner.stop)

@@ -83,6 +83,20 @@ async def test_secrets_that_the_service_has_from_files_reach_the_command(sync: S
     assert (seen["state"], seen["problem"]) == ("finished", None)
 
 
+@pytest.mark.usefixtures("source")
+async def test_routes_in_force_are_compared_and_not_those_of_a_refused_file(sync: SyncProcess) -> None:
+    async with sync.running() as replica:
+
+        async def version() -> Any:
+            return (await replica.client.get("/v1/status")).json()["routes_version"]
+
+        await eventually(version)
+        with sync.wrong_fields(sync.tweets, text="sting"):
+            answer = await replica.client.post("/v1/reconcile", json={"route": sync.tweets})
+            seen = await finished(replica, answer.headers["Location"])
+    assert (seen["state"], seen["problem"]) == ("finished", None)
+
+
 async def test_impossible_comparison_fails_with_the_reason(sync: SyncProcess) -> None:
     async with sync.running() as replica:
         answer = await replica.client.post("/v1/reconcile", json={"route": sync.users})

@@ -9,7 +9,8 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -59,9 +60,13 @@ class Job:
 
 
 class Jobs:
-    """Runs one job at a time, and keeps the latest `KEPT`."""
+    """Runs one job at a time, and keeps the latest `KEPT`.
 
-    def __init__(self, settings: Settings) -> None:
+    `routes` returns the content of the routes file that is in force; None: what the file has now.
+    """
+
+    def __init__(self, settings: Settings, routes: Callable[[], bytes | None] = lambda: None) -> None:
+        self._routes = routes
         self._variables = {
             "MYSQL_URL": settings.mysql_url.get_secret_value(),
             "MONGODB_URL": settings.mongodb_url.get_secret_value(),
@@ -118,13 +123,15 @@ class Jobs:
         return {**{name: value for name, value in os.environ.items() if name not in files}, **self._variables}
 
     async def _compare(self, job: Job) -> None:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", _COMMAND, *job.arguments),
-            env=self._environment(),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        with _file_in_memory(self._routes()) as routes:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", _COMMAND, *job.arguments),
+                env={**self._environment(), **({} if routes is None else {"SYNC_ROUTES_FILE": f"/dev/fd/{routes}"})},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=() if routes is None else (routes,),
+            )
         try:
             output, error_line = await asyncio.gather(_output(process), _follow(process, job))
             code = await process.wait()
@@ -134,6 +141,18 @@ class Jobs:
             job.report = json.loads(output)["routes"]
         if code not in (0, 1) or job.report is None:
             job.problem = error_line or f"it ended with exit code {code}"
+
+
+@contextmanager
+def _file_in_memory(content: bytes | None) -> Iterator[int | None]:
+    """The descriptor of a file with this content, for another process; None without content."""
+    if content is None:
+        yield None
+        return
+    with os.fdopen(os.memfd_create("routes.yaml"), "wb") as file:
+        file.write(content)
+        file.flush()
+        yield file.fileno()
 
 
 async def _output(process: asyncio.subprocess.Process) -> bytes:

@@ -38,7 +38,7 @@ class Reloaded:
 
 
 class RoutesReloader:
-    """`version` is that of the routes in force, None until the file is read for the first time after the start.
+    """`content` and its `version` are those of the routes in force, None until the file is first read after the start.
 
     `problem` says why the file, as it is now, is not in force, and `refused` is its version; both are None if it is.
     `replace` puts routes in force. It raises `Unavailable`; then the next attempt follows.
@@ -51,6 +51,7 @@ class RoutesReloader:
         self._requested = asyncio.Event()
         self._turn = asyncio.Lock()
         self._seen: str | None = None
+        self.content: bytes | None = None
         self.version: str | None = None
         self.refused: str | None = None
         self.problem: str | None = None
@@ -115,7 +116,8 @@ class RoutesReloader:
             self._refuse(None if content is None else version_of(content), str(error))
             raise
         changes = await self._replace(routes)
-        self.version, self.refused, self.problem = version_of(content), None, None
+        self.content, self.version = content, version_of(content)
+        self.refused = self.problem = None
         if changes:
             log.info(
                 "routes reloaded",
