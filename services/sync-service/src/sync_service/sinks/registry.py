@@ -78,8 +78,10 @@ class Stores:
 
     async def keep(self, routes: Collection[str]) -> None:
         """Close the connections of all other routes, by their names."""
-        for name in self._engines.keys() - routes:
-            await self._engines.pop(name).dispose()
+        # A route that is added meanwhile gets connections of its own.
+        unused = [self._engines.pop(name) for name in self._engines.keys() - routes]
+        for engine in unused:
+            await engine.dispose()
 
     def source_watch(self, routes: Sequence[Route], kafka: KafkaClients, gaps: Gaps) -> SourceWatch:
         """Watches the sources of all routes. The caller closes it."""
