@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.kafka import KafkaClients
+from support.built_in_routes import built_in_declarations
 from support.comparison_harness import NUMBERED, ComparisonHarness
 from support.polling import eventually
 from sync_service.kafka.gaps import Gap, Gaps
@@ -18,6 +20,7 @@ from sync_service.proof.store import Proof, ProofStore
 from sync_service.reconciliation.compare import Comparison
 from sync_service.reconciliation.reports import RouteReport
 from sync_service.reconciliation.topic_progress import TopicProgress
+from sync_service.routes.config import Route
 from sync_service.sinks.base import Unavailable
 from sync_service.sinks.rows import CannotCompare
 
@@ -41,7 +44,7 @@ async def new_prover(comparison: ComparisonHarness, store: ProofStore) -> AsyncI
     group = comparison.settings.sync_group_id
     clients = KafkaClients.of(comparison.settings)
     async with TopicProgress(clients, comparison.route.topic, group, patience=5) as topic:
-        yield lambda repair=False: RouteProver(comparison.route, store, comparison.target, topic, repair=repair)
+        yield partial(RouteProver, comparison.route, store, comparison.target, topic, repair=False)
 
 
 async def proof_of(comparison: ComparisonHarness, store: ProofStore) -> Proof:
@@ -219,6 +222,45 @@ async def test_nothing_stays_proven_of_a_route_that_copies_other_fields(
     other = comparison.route.model_copy(update={"fields": fields})
     assert len(await store.load(other)) == 1
     assert (await proof_of(comparison, store)).oldest_at is None
+
+
+async def test_nothing_stays_proven_of_a_route_that_copies_other_rows(
+    comparison: ComparisonHarness, store: ProofStore, new_prover: NewProver
+) -> None:
+    await comparison.both(NUMBERED)
+    await prove_all(new_prover())
+    route = comparison.route
+    body = {**built_in_declarations()[route.name], "name": route.name, "topic": route.topic, "where": "1 == 2"}
+    assert len(await store.load(Route.model_validate(body))) == 1
+
+
+@pytest.mark.parametrize("changed_in", ["this process", "another process"])
+async def test_route_that_is_changed_during_a_proof_stays_in_doubt(
+    comparison: ComparisonHarness,
+    store: ProofStore,
+    new_prover: NewProver,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    engine: AsyncEngine,
+    changed_in: str,
+) -> None:
+    monkeypatch.setattr(prover, "ESTIMATE_SECONDS", 0.0)
+    monkeypatch.setattr(prover, "PROOF_SECONDS", 0.0)
+    await comparison.both(NUMBERED)
+    gaps, is_in_force = Gaps(engine), True
+    route_prover = new_prover(is_in_force=lambda: is_in_force)
+    for _ in range(6):
+        await route_prover.step(ROWS)
+    await gaps.record([Gap(comparison.route.topic, "t" * 32, 0, 5, 7, "they were deleted before they were read")])
+    if changed_in == "this process":
+        is_in_force = False
+    else:
+        fields = dict(list(comparison.route.fields.items())[:-1])
+        await store.load(comparison.route.model_copy(update={"fields": fields}))
+    for _ in range(12):
+        await route_prover.step(ROWS)
+    await gaps.refresh()
+    assert len(gaps.of(comparison.route.topic)) == 1
 
 
 async def test_complete_proof_ends_a_doubt_from_before_it(

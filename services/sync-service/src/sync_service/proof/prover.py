@@ -48,12 +48,21 @@ class RouteProver:
     """Proves one route: run `step` again and again."""
 
     def __init__(
-        self, route: Route, store: ProofStore, target: ComparisonTarget, topic: TopicProgress, *, repair: bool
+        self,
+        route: Route,
+        store: ProofStore,
+        target: ComparisonTarget,
+        topic: TopicProgress,
+        *,
+        repair: bool,
+        is_in_force: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`is_in_force`: does the service still have this definition of the route?"""
         self._route = route
         self._store = store
         self._target = target
         self._topic = topic
+        self._is_in_force = is_in_force
         self._options = ComparisonOptions(repair=repair)
         self._ranges: ProvenRanges | None = None
         self._looked_at = float("-inf")
@@ -108,7 +117,9 @@ class RouteProver:
             raise CannotCompare(f"more than {MOST_WAITING:,} events wait to be applied")
         await self._store.note(self._route.name, source_rows=source_rows)
         self._looked_at = time.monotonic()
-        if ranges.proven_since is not None and await self._store.end_doubt(self._route.topic, ranges.proven_since):
+        if ranges.proven_since is None or not self._is_in_force():
+            return
+        if await self._store.end_doubt(self._route, ranges.proven_since):
             log.info("every row is proven: the copy is no longer in doubt", route=self._route.name, notable=True)
 
     async def _split(self, ranges: ProvenRanges, place: int, rows: int) -> None:
@@ -209,6 +220,8 @@ class Prover:
             while time.monotonic() < ends and self._routes() is routes:
                 incomplete = await self._rows_to_come()
                 for route in routes:
+                    if self._routes() is not routes:
+                        break
                     if time.monotonic() < due_at[route.name] or not self._is_applied(route.topic):
                         continue
                     if route.topic in incomplete:
@@ -250,7 +263,14 @@ class Prover:
             KafkaClients.of(self._settings), route.topic, self._settings.sync_group_id, patience=PATIENCE_SECONDS
         )
         topic = await cleanup.enter_async_context(progress)
-        return RouteProver(route, store, target, topic, repair=self._settings.sync_proof_repair)
+        return RouteProver(
+            route,
+            store,
+            target,
+            topic,
+            repair=self._settings.sync_proof_repair,
+            is_in_force=lambda: any(each is route for each in self._routes()),
+        )
 
     async def _report(self, route: Route, store: ProofStore, problem: str) -> None:
         if self._problems.get(route.name) == problem:

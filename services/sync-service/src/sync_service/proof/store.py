@@ -92,9 +92,15 @@ class ProofStore:
         async with answering(), self._engine.begin() as connection:
             await connection.execute(_REPORT, {"route": route, "problem": problem[:500]})
 
-    async def end_doubt(self, topic: str, proven_since: datetime) -> int:
-        """Delete the gaps that were found before every row was proven equal. Returns their number."""
-        return await gaps.forget(self._engine, topic, before=proven_since.replace(tzinfo=None))
+    async def end_doubt(self, route: Route, proven_since: datetime) -> int:
+        """Delete the gaps that were found before every row was proven equal. Returns their number.
+
+        None are deleted if the stored ranges are those of another definition of the route by now.
+        """
+        async with answering(), self._engine.begin() as connection:
+            if await connection.scalar(_SELECT_DEFINITION, {"route": route.name}) != _definition(route):
+                return 0
+            return await gaps.forget(self._engine, route.topic, before=proven_since.replace(tzinfo=None))
 
     async def now(self) -> datetime:
         """By the clock of the database."""
@@ -173,4 +179,7 @@ def _definition(route: Route) -> str:
             for fields in (route.key, route.fields)
         ),
     ]
+    # Only where they are declared: otherwise the proofs of earlier releases stay.
+    if others := route.model_dump(mode="json", include={"inputs", "where", "deletes"}, exclude_defaults=True):
+        parts.append(others)
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
