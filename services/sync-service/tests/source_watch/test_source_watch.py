@@ -35,6 +35,7 @@ from sync_service.proof.store import ProofStore
 from sync_service.reconciliation.cli import ReconcileOptions, ReconcileSettings, reconcile
 from sync_service.reconciliation.compare import ComparisonOptions
 from sync_service.reconciliation.topic_progress import TopicProgress
+from sync_service.routes.config import Route
 from sync_service.routes.loader import load_routes
 from sync_service.runner import SyncRunner
 from sync_service.settings import Settings
@@ -501,6 +502,42 @@ async def test_check_of_a_database_is_one_command_and_stores_only_what_has_chang
     await one.close()
     await other.close()
     client.close()
+    await servers.mongo.drop_database(watched.name)
+
+
+async def test_new_route_is_in_no_doubt_because_of_what_happened_before_it(servers: Servers) -> None:
+    """The stored position may be older than the route."""
+    watched = servers.watched("mongodb", ["first", "later"])
+    first, later = load_routes(watched.routes_file)
+    source, gaps, states = servers.mongo[watched.name], Gaps(servers.engine), SourceStates(servers.engine)
+    await source["first"].insert_one({"_id": 1})
+    await source["later"].insert_one({"_id": 1})
+
+    def new_watch(*routes: Route) -> SourceWatch:
+        return SourceWatch([MongodbWatch(routes, servers.mongo, FoundGaps(routes, states, gaps))])
+
+    async def causes() -> dict[str, int]:
+        await gaps.refresh()
+        found = {route.name: len(gaps.of(route.topic)) for route in (first, later)}
+        return {name: number for name, number in found.items() if number}
+
+    before = new_watch(first)
+    await before.check()
+    await source["later"].drop()
+    await source["later"].insert_one({"_id": 2})
+    await before.close()
+    # Another process, or this one with other routes.
+    for _ in range(2):
+        after = new_watch(first, later)
+        await after.check()
+        await source["first"].insert_one({})
+        await after.check()
+        assert await causes() == {}
+        await after.close()
+    await source["later"].drop()
+    again = new_watch(first, later)
+    await eventually(lambda: checked(again, causes), {"later": 1}.__eq__)
+    await again.close()
     await servers.mongo.drop_database(watched.name)
 
 

@@ -29,11 +29,14 @@ class SourceStates:
             found = await connection.execute(_SELECT_ALL, {"kind": kind})
             return {row.name: row.state for row in found}
 
-    async def store(self, kind: str, name: str, state: str, found: Sequence[Gap] = ()) -> None:
-        """Store the state and what was found up to it, both or neither."""
+    async def store(
+        self, kind: str, name: str, state: str, found: Sequence[Gap] = (), others: Sequence[tuple[str, str, str]] = ()
+    ) -> None:
+        """Store the state, `others` of the same form, and what was found up to it: all or nothing."""
         async with answering(), self._engine.begin() as connection:
             await gaps.store(connection, found)
-            await connection.execute(_STORE, {"kind": kind, "name": name, "state": state})
+            for each in ((kind, name, state), *others):
+                await connection.execute(_STORE, dict(zip(("kind", "name", "state"), each, strict=True)))
 
 
 _SELECT = text("SELECT state FROM sync_source_states WHERE kind = :kind AND name = :name")

@@ -1,6 +1,7 @@
 """Checks the sources for changes that cause no event of a row, and records them as gaps."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Protocol, TypeAlias
 
 import structlog
@@ -13,6 +14,7 @@ from sync_service.source_watch.states import SourceStates
 
 log = structlog.get_logger(__name__)
 
+_WATCHED = "watched"
 # Raises `Unavailable`, `KafkaError`, `OSError`.
 Check: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -27,12 +29,29 @@ class StoreWatch(Protocol):
 
 
 class FoundGaps:
-    """Stores what a check has found together with its state, and logs it."""
+    """Stores what a check has found together with its state, and logs it.
+
+    A state may be older than a route. What happened before the route was watched is no doubt about its copy, so the
+    topics of watched routes are stored, too.
+    """
 
     def __init__(self, routes: Sequence[Route], states: SourceStates, gaps: Gaps) -> None:
         self._states = states
         self._gaps = gaps
         self._names = {route.topic: route.name for route in routes}
+        self._noted: set[str] = set()
+        # Did an earlier release store the states? It has watched all routes, and noted none.
+        self._is_upgraded: bool | None = None
+
+    async def new_topics(self, routes: Iterable[Route]) -> Collection[str]:
+        """Those of these routes that were not watched up to the stored states. Raises `Unavailable`."""
+        topics = {route.topic for route in routes}
+        if not topics <= self._noted:
+            stored = (await self._states.load_all(_WATCHED)).keys()
+            if self._is_upgraded is None:
+                self._is_upgraded = not stored
+            self._noted |= topics & stored
+        return topics - self._noted
 
     async def state(self, kind: str, name: str) -> str | None:
         """How far it was checked; None before the first check. Raises `Unavailable`."""
@@ -42,9 +61,14 @@ class FoundGaps:
         """Those of all that were checked, by their names. Raises `Unavailable`."""
         return await self._states.load_all(kind)
 
-    async def store(self, kind: str, name: str, state: str, found: Sequence[Gap]) -> None:
-        """Raises `Unavailable`."""
-        await self._states.store(kind, name, state, found)
+    async def store(
+        self, kind: str, name: str, state: str, found: Sequence[Gap], new_topics: Collection[str] = ()
+    ) -> None:
+        """`new_topics` of the source are watched from this state on. Raises `Unavailable`."""
+        if not self._is_upgraded:
+            found = [gap for gap in found if gap.topic not in new_topics]
+        await self._states.store(kind, name, state, found, [(_WATCHED, topic, "") for topic in new_topics])
+        self._noted.update(new_topics)
         known = {(gap.topic, gap.cause) for topic in self._names for gap in self._gaps.of(topic)}
         for gap in found:
             if (gap.topic, gap.cause) not in known:
@@ -53,9 +77,11 @@ class FoundGaps:
 
 
 class SourceWatch:
+    """`problems` are why the latest checks of this process failed, by what they check."""
+
     def __init__(self, watches: Sequence[StoreWatch]) -> None:
         self._watches = watches
-        self._reported: dict[str, str] = {}
+        self.problems: dict[str, str] = {}
 
     async def check(self) -> None:
         """Record what has happened since the last check. One process of all does it at a time."""
@@ -64,15 +90,17 @@ class SourceWatch:
                 await self._attempt(what, check)
 
     async def close(self) -> None:
-        for watch in self._watches:
-            await watch.close()
+        """All watches, also after an error of one. Raises the drivers' errors."""
+        async with AsyncExitStack() as closing:
+            for watch in self._watches:
+                closing.push_async_callback(watch.close)
 
     async def _attempt(self, what: str, check: Check) -> None:
         try:
             await check()
         except (Unavailable, KafkaError, OSError) as error:
-            if self._reported.get(what) != str(error):
+            if self.problems.get(what) != str(error):
                 log.warning("a source can't be watched for changes without events", what=what, reason=str(error))
-            self._reported[what] = str(error)
+            self.problems[what] = str(error)
         else:
-            self._reported.pop(what, None)
+            self.problems.pop(what, None)

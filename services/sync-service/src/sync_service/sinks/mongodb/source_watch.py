@@ -3,6 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -54,8 +55,9 @@ class MongodbWatch:
 
     async def close(self) -> None:
         """The client is the sinks'."""
-        while self._watched:
-            await self._watched.popitem()[1].stream.close()
+        async with AsyncExitStack() as closing:
+            while self._watched:
+                closing.push_async_callback(self._watched.popitem()[1].stream.close)
 
     async def _check(self, database: str) -> None:
         stored = await self._found.state("database", database)
@@ -84,7 +86,8 @@ class MongodbWatch:
         ]
         if seen.lost:
             gaps += [Gap.of_source(route.topic, *_LOST) for each in routes.values() for route in each]
+        new = await self._found.new_topics(route for each in routes.values() for route in each)
         is_due = time.monotonic() >= watched.stored_at + RENEW_SECONDS
-        if gaps or is_due or watched.stored is None:
-            await self._found.store("database", database, seen.state, gaps)
+        if gaps or new or is_due or watched.stored is None:
+            await self._found.store("database", database, seen.state, gaps, new)
             watched.stored, watched.stored_at = seen.state, time.monotonic()

@@ -48,9 +48,10 @@ class MysqlWatch:
         stored = await self._found.states("statements")
         states = {prefix: stored.get(prefix) for prefix in self._by_prefix}
         for prefix, logged in (await self._statements.read(states)).items():
-            if logged.state != states[prefix]:
+            new = await self._found.new_topics(self._by_prefix[prefix])
+            if new or logged.state != states[prefix]:
                 found = [gap for route in self._by_prefix[prefix] for gap in _gaps_of_statements(route, prefix, logged)]
-                await self._found.store("statements", prefix, logged.state, found)
+                await self._found.store("statements", prefix, logged.state, found, new)
 
     async def _check_tables(self) -> None:
         """Debezium does not report that a table was renamed to a name that is not captured."""
