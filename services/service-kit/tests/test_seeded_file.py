@@ -1,9 +1,12 @@
 """A file that follows a packaged one until it is edited."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from service_kit import seeded_file
+from service_kit.files import write_atomically
 from service_kit.seeded_file import record_of, seed_file
 
 
@@ -61,6 +64,29 @@ def test_interrupted_copy_is_completed(packaged: Path, live: Path) -> None:
     packaged.write_text("release: 2\n")
     live.write_text("release: 2\n")
     assert not seed_file(live, packaged)
+    packaged.write_text("release: 3\n")
+    assert seed_file(live, packaged)
+    assert live.read_text() == "release: 3\n"
+
+
+@pytest.mark.parametrize("written", range(1, 4))
+def test_copy_that_was_interrupted_follows_the_release_after_the_next(
+    packaged: Path, live: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    """The process may be killed after each file that it writes."""
+    seed_file(live, packaged)
+    packaged.write_text("release: 2\n")
+    left = [None] * written
+
+    def interrupted(path: Path, content: bytes) -> None:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        write_atomically(path, content)
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(seeded_file, "write_atomically", interrupted)
+        seed_file(live, packaged)
     packaged.write_text("release: 3\n")
     assert seed_file(live, packaged)
     assert live.read_text() == "release: 3\n"

@@ -1,7 +1,7 @@
 """A file that is copied from a packaged one, and that operators and commands may edit.
 
 As long as it is not edited it follows the packaged one of later releases: the hash of the copied content is in a file
-beside it, `<name>.seed`.
+beside it, `<name>.seed`. While the content is replaced, both hashes are there.
 """
 
 import hashlib
@@ -22,23 +22,21 @@ def seed_file(path: Path, packaged: Path) -> bool:
     """
     content, record = packaged.read_bytes(), record_of(path)
     current = path.read_bytes() if path.exists() else None
-    recorded = record.read_text().strip() if record.exists() else None
-    is_edited = current is not None and recorded != _hash(current)
-    # An interrupted copy has the packaged content, and the hash of the former one.
-    is_interrupted = current == content and recorded is not None
-    if is_edited and not is_interrupted:
+    recorded = record.read_bytes() if record.exists() else None
+    # An interrupted copy of an earlier release has the packaged content, and only the hash of the former one.
+    is_copy = recorded is not None and (current == content or (current is not None and _hash(current) in recorded))
+    if current is not None and not is_copy:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    written_hash = f"{_hash(content)}\n".encode()
-    if current is None:
-        # First, because a file without it would be taken for one that is not a copy.
-        write_atomically(record, written_hash)
     if current != content:
+        # First, because a file without its hash would be taken for one that is edited, or that is not a copy.
+        write_atomically(record, _hash(content) if current is None else _hash(content) + _hash(current))
         write_atomically(path, content)
     if current is not None and recorded != _hash(content):
-        write_atomically(record, written_hash)
+        write_atomically(record, _hash(content))
     return current != content
 
 
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _hash(content: bytes) -> bytes:
+    """A line of the record."""
+    return f"{hashlib.sha256(content).hexdigest()}\n".encode()
