@@ -190,6 +190,12 @@ def test_routes_are_in_the_state_folder_or_in_a_file_of_the_users_own(
     assert StackConfiguration(state_dir=tmp_path).routes == tmp_path / "mine.yaml"
     stack.seed_routes()
     assert live.read_bytes() == PACKAGED_ROUTES.read_bytes()
+    # A service of an earlier release reads it.
+    live.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(stack.processes["sync"], "running", lambda: 1)
+        stack.seed_routes()
+        assert not live.exists()
     mine = Stack(StackConfiguration(state_dir=tmp_path / "other"))
     mine.seed_routes()
     assert not (tmp_path / "mine.yaml").exists()

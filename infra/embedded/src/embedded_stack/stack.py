@@ -100,8 +100,12 @@ class Stack:
         self._start_in_parallel(ordered)
 
     def seed_routes(self) -> None:
-        """Let the file of the routes be the packaged one, unless it is edited or of the user's own."""
-        if self.configuration.routes == self.configuration.live_routes:
+        """Let the file of the routes be the packaged one, unless it is edited or of the user's own.
+
+        Not while services that read it are running: they may be of an earlier release, which does not know all of it.
+        """
+        is_read = any(self.processes[name].running() for name in ("registrar", "sync"))
+        if self.configuration.routes == self.configuration.live_routes and not is_read:
             seed_file(self.configuration.live_routes, PACKAGED_ROUTES)
 
     def stop(self) -> None:
