@@ -46,21 +46,25 @@ class DeclaredFile:
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         self._settings, self._environment = settings, environment
         self._content = self._seen = self._read()
+        self._is_refused = False
 
     def changed(self) -> Declared | None:
         """What the file declares, if it has changed. Raises `DeclarationError`.
 
-        A content is taken over by the second call that finds it: before, it may not be written to its end.
+        A content is taken over by the second call that finds it: before, it may not be written to its end. A wrong one
+        is loaded again by each call, because the fault may be in a variable, or in another file.
         """
         content, before = self._read(), self._seen
         self._seen = content
-        if content == self._content or content != before:
+        if content != before or (content == self._content and not self._is_refused):
             return None
-        self._content = content
+        self._content, self._is_refused = content, True
         try:
-            return load_declared(self._settings, self._environment)
+            declared = load_declared(self._settings, self._environment)
         except (InvalidRoutes, InvalidDeclaration) as error:
             raise DeclarationError("; ".join(str(error).splitlines())) from error
+        self._is_refused = False
+        return declared
 
     def _read(self) -> bytes | None:
         try:
