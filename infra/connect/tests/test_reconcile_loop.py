@@ -36,6 +36,7 @@ from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine
 from support.connector import declared_connectors
 from support.polling import eventually
+from support.records import read_records
 from support.task_failures import restarts
 
 # A constant, because it is in the ids of tests, which must be the same in each test process.
@@ -55,6 +56,7 @@ class FakeConnect:
     url: str
     answer: Any
     changes: list[str] = field(default_factory=list)
+    refuses_to_delete: bool = False
     offsets: list[Any] = field(default_factory=lambda: [{"offset": {"resume_token": "00"}}])
 
 
@@ -74,11 +76,14 @@ def fake_connect(answer: Any) -> Iterator[FakeConnect]:
 
         def do_DELETE(self) -> None:
             connect.changes.append(f"{self.command} {self.path}")
+            if connect.refuses_to_delete:
+                self._send(b"{}", status=500)
+                return
             connect.answer.pop(self.path.rpartition("/")[2])
             self._send(b"")
 
-        def _send(self, body: bytes) -> None:
-            self.send_response(200)
+        def _send(self, body: bytes, status: int = 200) -> None:
+            self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -217,6 +222,103 @@ async def test_generated_connector_whose_source_is_gone_is_deleted_and_all_other
             assert found.keys() == {"topics", "declared"}
         assert connect.changes == ["DELETE /connectors/gone"]
         assert connect.answer.keys() == {"sink", "odd", "declared", *(each.name for each in others)}
+
+
+def with_signals(*collections: str) -> dict[str, str]:
+    """The settings of a connector that can be asked for rows."""
+    config = plain_config()
+    channels = {"signal.enabled.channels": "kafka", "notification.enabled.channels": "sink"}
+    topics = {SIGNALS: f"{config['topic.prefix']}.signals", NOTIFICATIONS: f"{config['topic.prefix']}.notifications"}
+    return {**config, **channels, **topics, "collection.include.list": ",".join(collections)}
+
+
+def signal_topics(config: Mapping[str, str]) -> dict[str, TopicDeclaration]:
+    return {config[each]: TopicDeclaration(partitions=1) for each in (SIGNALS, NOTIFICATIONS)}
+
+
+async def test_what_a_connector_captured_is_noted_once_although_connect_refuses_to_delete_it(
+    kafka_bootstrap_servers: str,
+) -> None:
+    config = with_signals("shop.a")
+    gone = Connector("gone", config).generated_by("tandem-a")
+    with fake_connect(running(gone)) as connect:
+        connect.refuses_to_delete = True
+        async with registrar(
+            kafka_bootstrap_servers, connect.url, [], signal_topics(config), registrar_name="tandem-a"
+        ) as client:
+            await eventually(lambda: _list(connect.changes), lambda changes: len(changes) >= 3)
+            connect.refuses_to_delete = False
+            await eventually(lambda: _list(list(connect.answer)), lambda left: not left)
+            assert await checks(client) == {"topics": "ok"}
+    notes = await read_records(kafka_bootstrap_servers, config[SIGNALS])
+    assert [json.loads(record.value or b"") for record in notes] == [{"captured": ["shop.a"]}]
+
+
+async def test_added_collection_is_captured_when_its_rows_are_requested(
+    kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The topic of the requests may not exist yet."""
+    own = Connector("own", with_signals("shop.a", "shop.b"))
+    registered = Connector("own", {**own.config, "collection.include.list": "shop.a"})
+    put = ConnectClient.put
+    requested: list[Any] = []
+
+    async def seen(connect: ConnectClient, name: str, config: Mapping[str, str]) -> None:
+        snapshots = SnapshotLog(KafkaClients(kafka_bootstrap_servers), name, config)
+        await snapshots.refresh()
+        requested.append(list(snapshots.pending.values()))
+        await put(connect, name, config)
+
+    async def repairs() -> int:
+        return int(app.state.registrar.managed["own"].repairs)
+
+    monkeypatch.setattr(ConnectClient, "put", seen)
+    with fake_connect(running(registered)) as connect:
+        async with registrar(kafka_bootstrap_servers, connect.url, [own]) as client:
+            app: Any = vars(client._transport)["app"]
+            await eventually(repairs)
+            heartbeats = {own.heartbeat_topic: TopicDeclaration(partitions=1)}
+            app.state.registrar.declare([own], {**heartbeats, **signal_topics(own.config)})
+            await eventually(lambda: _list(requested))
+    assert all(each == [["shop.b"]] for each in requested)
+
+
+async def test_connector_is_changed_after_its_topics_are_created(
+    kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The declarations may change during a poll, when the topics were looked at."""
+    before, after = Connector("own", plain_config()), Connector("own", plain_config())
+    poll, create, put = Broker.poll, TopicReconciler._create, ConnectClient.put
+    steps: list[str] = []
+    changes_now = asyncio.Event()
+
+    async def polled(broker: Broker) -> Any:
+        found = await poll(broker)
+        if changes_now.is_set():
+            changes_now.clear()
+            app.state.registrar.declare([after], {after.heartbeat_topic: TopicDeclaration(partitions=1)})
+        return found
+
+    async def created(topics: TopicReconciler, admin: Any, missing: Any) -> list[str]:
+        steps.append("create")
+        return await create(topics, admin, missing)
+
+    async def seen(connect: ConnectClient, name: str, config: Mapping[str, str]) -> None:
+        steps.append("put")
+        await put(connect, name, config)
+
+    with fake_connect(running(before)) as connect:
+        async with registrar(
+            kafka_bootstrap_servers, connect.url, [before], registrar_heartbeat_limit_seconds=60
+        ) as client:
+            app: Any = vars(client._transport)["app"]
+            await eventually(lambda: checks(client), lambda found: found["own"] == "no heartbeat yet")
+            monkeypatch.setattr(Broker, "poll", polled)
+            monkeypatch.setattr(TopicReconciler, "_create", created)
+            monkeypatch.setattr(ConnectClient, "put", seen)
+            changes_now.set()
+            await eventually(lambda: _list(steps), lambda found: "put" in found)
+    assert steps[:2] == ["create", "put"]
 
 
 @pytest.mark.parametrize(
@@ -501,7 +603,7 @@ async def test_outage_of_the_broker_restarts_no_connector() -> None:
             assert connect.changes[0] == "POST /connectors/mysql/restart?includeTasks=true&onlyFailed=false"
 
 
-async def _list(items: list[str]) -> list[str]:
+async def _list(items: list[Any]) -> list[Any]:
     return items
 
 

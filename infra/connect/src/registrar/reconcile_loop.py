@@ -49,11 +49,25 @@ log = structlog.get_logger(__name__)
 
 POLL_BACKOFF = Backoff(initial=1.0, maximum=5.0)
 _CONNECT_TIMEOUT_SECONDS = 10.0
-# Expected errors of the broker, of Connect and of databases. Every other one is logged with its traceback.
-_EXPECTED = (httpx.HTTPError, KafkaError, TimeoutError, ValueError, asyncio.CancelledError, Unreachable)
 _SNAPSHOT_SECONDS = 1.0
 # Debezium reads the definitions of all tables, and no rows, and continues where it was in the log.
 _RECOVERY = {"snapshot.mode": "recovery"}
+
+
+class CannotRequestRows(Exception):  # noqa: N818 - a state of the broker
+    """A connector would capture tables, and their rows could not be requested. The message is the reason."""
+
+
+# Expected errors of the broker, of Connect and of databases. Every other one is logged with its traceback.
+_EXPECTED = (
+    httpx.HTTPError,
+    KafkaError,
+    TimeoutError,
+    ValueError,
+    asyncio.CancelledError,
+    Unreachable,
+    CannotRequestRows,
+)
 
 
 @dataclass(frozen=True)
@@ -166,6 +180,9 @@ class Registrar:
             for managed in self.managed.values():
                 managed.monitor.interrupt()
             return False
+        if not self._topics.is_declared:
+            # The declarations changed during this poll. The next one creates the topics, before the connectors.
+            return True
         for managed in self.managed.values():
             self._decide(connect, managed, repairs)
         for connector in found.undeclared:
@@ -271,8 +288,10 @@ class Registrar:
             try:
                 declared = await asyncio.to_thread(self.routes.changed)
             except DeclarationError as error:
-                self.routes_problem = f"the changed routes are wrong, the earlier ones stay: {error}"
-                log.warning("routes refused", reason=str(error), notable=True)
+                problem = f"the changed routes are wrong, the earlier ones stay: {error}"
+                if problem != self.routes_problem:
+                    log.warning("routes refused", reason=str(error), notable=True)
+                self.routes_problem = problem
                 continue
             if declared is not None:
                 self.declare(declared.connectors, declared.topics)
@@ -439,26 +458,36 @@ class Registrar:
         if snapshots is not None:
             await snapshots.refresh()
         if snapshots is None or not snapshots.exists:
+            if registered is not None and (waiting := added(registered, config)):
+                raise CannotRequestRows(
+                    f"the topics in which the rows of {', '.join(waiting)} are requested are missing"
+                )
             await connect.put(connector.name, config)
         elif registered is None:
             await self._create(connect, connector, snapshots)
         else:
             await snapshots.request(added(registered, config))
-            wanted = set(captured(config))
-            pending = [table for tables in snapshots.pending.values() for table in tables if table in wanted]
-            if pending and connector.reads_mysql and await self._unknown_tables(connector, pending):
-                config = {**config, **_RECOVERY}
+            config = await self._with_recovery(connector, snapshots)
             if not same_settings(registered, config):
                 await connect.put(connector.name, config)
 
     async def _create(self, connect: ConnectClient, connector: Connector, snapshots: SnapshotLog) -> None:
         """A connector that the registrar has deleted continues at its offsets, and has no rows of added tables."""
         before = snapshots.captured_when_deleted
-        if before is not None:
-            await snapshots.request([table for table in captured(connector.config) if table not in before])
-        await connect.put(connector.name, connector.config)
-        if before is not None:
-            await snapshots.note_deletion(None)
+        if before is None:
+            await connect.put(connector.name, connector.config)
+            return
+        await snapshots.request([table for table in captured(connector.config) if table not in before])
+        await connect.put(connector.name, await self._with_recovery(connector, snapshots))
+        await snapshots.note_deletion(None)
+
+    async def _with_recovery(self, connector: Connector, snapshots: SnapshotLog) -> Mapping[str, str]:
+        """The settings, with those of a recovery as long as rows of tables with unknown columns are requested."""
+        wanted = set(captured(connector.config))
+        pending = [table for tables in snapshots.pending.values() for table in tables if table in wanted]
+        if pending and connector.reads_mysql and await self._unknown_tables(connector, pending):
+            return {**connector.config, **_RECOVERY}
+        return connector.config
 
     async def _unknown_tables(self, connector: Connector, tables: Iterable[str]) -> Collection[str]:
         """Without those that do not exist: the log has the statement that creates them."""
@@ -484,7 +513,8 @@ class Registrar:
         try:
             if (snapshots := self._snapshot_log(connector)) is not None:
                 await snapshots.refresh()
-                if snapshots.exists:
+                # If Kafka Connect refuses it, the next poll comes here again.
+                if snapshots.exists and snapshots.captured_when_deleted != captured(connector.config):
                     await snapshots.note_deletion(captured(connector.config))
             if name not in self.managed:
                 await connect.delete(name, connector.config)

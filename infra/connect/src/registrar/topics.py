@@ -90,6 +90,11 @@ class TopicReconciler:
         """Keep these topics from the next `reconcile` on. Topics that are not declared any more stay."""
         self._next = declared, other
 
+    @property
+    def is_declared(self) -> bool:
+        """Has a `reconcile` begun since the last `declare`?"""
+        return self._next is None
+
     async def reconcile(self, admin: AIOKafkaAdminClient) -> list[str]:
         """Return the topics that were created. Raises `KafkaError` if the broker does not answer."""
         if self._next is not None:
