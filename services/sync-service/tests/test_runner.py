@@ -113,6 +113,7 @@ async def test_rows_leave_and_enter_the_copy_and_a_failed_expression_is_a_dead_l
         runner.dead_letters,
         lambda: [corrected],
         lambda _: runner.processors[topic].sink,
+        runner.stops.is_dropped,
     )
     result = await letters.resolve("retry", letter.id, by="a test")
     assert result.outcome == "skipped"

@@ -36,7 +36,6 @@ from sync_service.monitoring.status.lag import CachedLag
 from sync_service.proof.prover import Prover
 from sync_service.reconciliation.endpoints import router as reconciliation_router
 from sync_service.reconciliation.jobs import Jobs
-from sync_service.routes.changes import RouteChanges
 from sync_service.routes.config import Route
 from sync_service.routes.endpoints import router as routes_router
 from sync_service.routes.pause import RoutePauser
@@ -61,10 +60,6 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.settings = settings
-        app.state.runner = runner = SyncRunner(settings, routes, metrics, supervisor)
-        app.state.resumer = RouteResumer(kafka, settings.sync_group_id, runner.stops)
-        app.state.pauser = RoutePauser(kafka, settings.sync_group_id, runner.stops, runner.engine)
-        app.state.dead_letters = _dead_letter_service(kafka, runner)
         app.state.feed = feed = Feed(
             kafka,
             _names(routes),
@@ -72,7 +67,15 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
             FeedLimits.of(settings),
             personal=_personal_fields(routes),
         )
-        app.state.reloader = reloader = RoutesReloader(settings, _ReplaceRoutes(runner, feed))
+
+        def change_feed(routes: Sequence[Route]) -> None:
+            feed.change_routes(_names(routes), _personal_fields(routes))
+
+        app.state.runner = runner = SyncRunner(settings, routes, metrics, supervisor, on_replaced=change_feed)
+        app.state.resumer = RouteResumer(kafka, settings.sync_group_id, runner.stops)
+        app.state.pauser = RoutePauser(kafka, settings.sync_group_id, runner.stops, runner.engine)
+        app.state.dead_letters = _dead_letter_service(kafka, runner)
+        app.state.reloader = reloader = RoutesReloader(settings, runner.replace_routes)
         app.state.reconciliations = reconciliations = Jobs(settings, lambda: reloader.content)
         async with AsyncExitStack() as cleanup:
             await cleanup.enter_async_context(
@@ -115,20 +118,6 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
     )
 
 
-class _ReplaceRoutes:
-    """Replaces the routes of the runner and of the feed."""
-
-    def __init__(self, runner: SyncRunner, feed: Feed) -> None:
-        self._runner, self._feed = runner, feed
-
-    async def __call__(self, routes: Sequence[Route]) -> RouteChanges:
-        """Raises `Unavailable`."""
-        changes = await self._runner.replace_routes(routes)
-        if changes:
-            self._feed.change_routes(_names(routes), _personal_fields(routes))
-        return changes
-
-
 def _names(routes: Sequence[Route]) -> Mapping[str, str]:
     """Of the routes by topic."""
     return {route.topic: route.name for route in routes}
@@ -145,6 +134,7 @@ def _dead_letter_service(kafka: KafkaClients, runner: SyncRunner) -> DeadLetterS
         runner.dead_letters,
         lambda: runner.routes,
         lambda route: runner.processors[route.topic].sink,
+        runner.stops.is_dropped,
     )
 
 
@@ -206,7 +196,8 @@ def _readiness(app: FastAPI) -> Mapping[str, ReadinessCheck]:
         runner: SyncRunner = app.state.runner
         if problem := runner.problem:
             raise NotReady(problem)
-        return "; ".join(filter(None, (runner.stopped, runner.paused, runner.doubts, runner.differences))) or None
+        remarks = (runner.stopped, runner.paused, runner.doubts, runner.differences, runner.unwatched)
+        return "; ".join(filter(None, remarks)) or None
 
     async def connectors() -> str | None:
         pipeline: Pipeline = app.state.pipeline

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
+from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 
@@ -47,6 +48,7 @@ from sync_service.routes.exclusion import ExcludedFields
 from sync_service.settings import Settings
 from sync_service.sinks.base import RouteRefused, Unavailable
 from sync_service.sinks.registry import Stores, change_schemas
+from sync_service.source_watch.watch import SourceWatch
 from sync_service.statistics import NOT_PREPARED, RouteStatistics
 from sync_service.views import make_views_once_possible
 
@@ -66,6 +68,14 @@ STOPS_SECONDS = 2.0
 # Until writes that are under way end.
 HOLD_SECONDS = 0.1
 ERASURE_SECONDS = 30.0
+
+
+class Preparation(Enum):
+    """What became of the attempt to prepare a copy. `LATER`: a server did not answer."""
+
+    PREPARED = auto()
+    REFUSED = auto()
+    LATER = auto()
 
 
 class _Replacement:
@@ -93,12 +103,19 @@ class SyncRunner:
     """Runs until `stop`. `problem` is None while all assigned events are applied.
 
     `routes` are those in force, `processors` theirs by topic. Both are replaced, never changed (`replace_routes`).
+    `on_replaced` is called with the new routes whenever that has happened.
     """
 
     def __init__(
-        self, settings: Settings, routes: Sequence[Route], metrics: SyncMetrics, supervisor: Supervisor
+        self,
+        settings: Settings,
+        routes: Sequence[Route],
+        metrics: SyncMetrics,
+        supervisor: Supervisor,
+        on_replaced: Callable[[Sequence[Route]], None] = lambda _: None,
     ) -> None:
         self._settings = settings
+        self._on_replaced = on_replaced
         self._supervisor = supervisor
         self.metrics = metrics
         self._stores = Stores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
@@ -114,9 +131,10 @@ class SyncRunner:
         self.proofs: Mapping[str, Proof] = {}
         self._proof_store = ProofStore(self._stores.engine)
         self.member = self._new_member()
+        self._source_watch: SourceWatch | None = None
         self._stopping = False
         self._replacement: _Replacement | None = None
-        # Topics of routes that a replacement has added or changed, and that are not prepared since.
+        # Topics of routes whose copy is not prepared since the start, or since a replacement has added or changed them.
         self._changed_topics: set[str] = set()
         # Those that it has added, until their copies are looked at.
         self._added_topics: set[str] = set()
@@ -221,6 +239,12 @@ class SyncRunner:
         ]
         return "; ".join(found) or None
 
+    @property
+    def unwatched(self) -> str | None:
+        """Which sources can't be watched for changes without events, and why; None if all can."""
+        problems = {} if self._source_watch is None else self._source_watch.problems
+        return "; ".join(f"{what} can't be watched: {reason}" for what, reason in problems.items()) or None
+
     def _named(self, state: str, reasons_of: Callable[[str], Sequence[object]]) -> str | None:
         """The routes in a state, with the reasons for each topic; None if no topic has any."""
         named = [
@@ -309,6 +333,7 @@ class SyncRunner:
     async def _take_over(self, replacement: _Replacement) -> None:
         former = self.processors
         self.routes, self.processors = replacement.routes, replacement.processors
+        self._on_replaced(self.routes)
         names = {route.name for route in self.routes}
         for removed in [each.route.name for each in former.values() if each.route.name not in names]:
             self.metrics.end(removed)
@@ -333,20 +358,28 @@ class SyncRunner:
         await migrate(self._settings.mysql_url.get_secret_value(), migrations_folder())
         await self._read_gaps()
         await self._read_stops()
-        await asyncio.gather(*(self._prepare_again(topic) for topic in self.processors))
+        self._changed_topics |= self.processors.keys()
+        await self._prepare_changed()
         self._report_stops()
 
     async def _prepare_again(self, topic: str) -> None:
         """After a restart or a change a stopped route is tried again, unless only an operator can decide that.
 
-        A paused route is prepared when it is resumed: an operator may be working on its copy.
+        A paused route is prepared when it is resumed: an operator may be working on its copy. If a dependency does not
+        answer, `_prepare_changed` repeats it. Raises `Unavailable`.
         """
+        processor = self.processors.get(topic)
         with self._using_copy(topic):
-            if self.stops.pause_of(topic) is not None or not await self._prepare_route(topic):
-                return
-        name = self.processors[topic].route.name
-        for stop in await self.stops.try_again(topic):
-            log.info("route is tried again after a restart", route=name, stopped_by=str(stop), notable=True)
+            outcome = None if self.stops.pause_of(topic) is not None else await self._prepare_route(topic)
+        if outcome is Preparation.PREPARED and processor is not None:
+            await self._try_again(processor.route)
+        # Unless the route has changed meanwhile.
+        if outcome is not Preparation.LATER and self.processors.get(topic) is processor:
+            self._changed_topics.discard(topic)
+
+    async def _try_again(self, route: Route) -> None:
+        for stop in await self.stops.try_again(route.topic):
+            log.info("route is tried again after a restart", route=route.name, stopped_by=str(stop), notable=True)
 
     @contextmanager
     def _using_copy(self, topic: str) -> Iterator[None]:
@@ -357,10 +390,10 @@ class SyncRunner:
         finally:
             self._tasks_with_copy[topic] -= 1
 
-    async def _prepare_route(self, topic: str) -> bool:
-        """Is the copy prepared? If it can't be, the route stops."""
+    async def _prepare_route(self, topic: str) -> Preparation:
+        """If the copy can't be prepared, the route stops."""
         if (processor := self.processors.get(topic)) is None:
-            return False
+            return Preparation.REFUSED
         try:
             # In the order of the routes: of two that need one name, the second stops.
             async with self._preparing_copy:
@@ -374,12 +407,12 @@ class SyncRunner:
             if _is_of_dependency(error):
                 processor.statistics.not_prepared = f"{error} (not prepared yet)"
                 log.warning("the copy can't be prepared yet", route=processor.route.name, reason=str(error))
-                return False
+                return Preparation.LATER
             reason = f"the copy can't be prepared: {error_message(error)}"
             self.stops.note(Stop(topic, "not-prepared", reason, datetime.now(UTC)))
             log.exception("route stopped", route=processor.route.name, cause="not-prepared", reason=reason)
-            return False
-        return True
+            return Preparation.REFUSED
+        return Preparation.PREPARED
 
     async def _doubt_copy(self, route: Route, *, is_empty: bool) -> None:
         """Before the copy is prepared, if the group has applied events of the route before.
@@ -475,7 +508,7 @@ class SyncRunner:
             await self._replace_lost_copies()
 
     async def _watch_sources(self) -> None:
-        watch = self._stores.source_watch(self.routes, self._kafka, self.gaps)
+        self._source_watch = watch = self._stores.source_watch(self.routes, self._kafka, self.gaps)
         try:
             while True:
                 try:
@@ -522,7 +555,7 @@ class SyncRunner:
             for topic, processor in self.processors.items():
                 if self.stops.is_stopped(topic):
                     processor.statistics.not_prepared = processor.statistics.not_prepared or NOT_PREPARED
-                elif processor.statistics.not_prepared is not None:
+                elif processor.statistics.not_prepared is not None and topic not in self._changed_topics:
                     await self._prepare_route(topic)
 
     async def _read_stops(self) -> bool:
@@ -538,14 +571,16 @@ class SyncRunner:
         return len(held) == len(self.stops.pauses)
 
     async def _prepare_changed(self) -> None:
-        """Prepare the copies of routes that a replacement has added or changed, each once."""
-        for topic in sorted(self._changed_topics & self.processors.keys()):
+        """Prepare the copies of routes that are new or changed, each once."""
+
+        async def prepare(topic: str) -> None:
             try:
                 await self._prepare_again(topic)
             except Unavailable as error:
-                log.debug("a changed route can't be prepared yet", reason=str(error))
-            else:
-                self._changed_topics.discard(topic)
+                log.debug("a new or changed route can't be prepared yet", reason=str(error))
+
+        # In the order of the routes, in which they take the names of their copies.
+        await asyncio.gather(*(prepare(topic) for topic in self.processors if topic in self._changed_topics))
 
     def _report_stops(self) -> None:
         for topic, processor in self.processors.items():

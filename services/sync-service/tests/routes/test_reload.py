@@ -4,6 +4,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +23,19 @@ from support.sync_harness import SyncHarness, becomes, tweet_id
 from support.sync_harness import tweet_event as harness_tweet
 from support.sync_process import SyncProcess, tweet_event
 from support.topics import create_topics
+from sync_service.apply.processor import RouteProcessor
+from sync_service.kafka.stops import Stop
+from sync_service.main import create_app
 from sync_service.routes import reload
 from sync_service.routes.changes import RouteChanges
 from sync_service.routes.config import Route
 from sync_service.routes.loader import InvalidRoutes, load_routes
+from sync_service.routes.personal import MASK
 from sync_service.routes.reload import RoutesReloader, version_of
 from sync_service.runner import SyncRunner
 from sync_service.settings import Settings
 from sync_service.sinks.base import Unavailable
+from sync_service.sinks.mongodb.collection_changes import DatabaseStream
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorDatabase
@@ -209,6 +215,77 @@ async def test_copy_of_a_route_that_was_removed_and_added_again_is_in_doubt(harn
     await becomes(doubts, wanted)
     await harness.send(harness.tweets_topic, harness_tweet(2, "two"))
     await becomes(harness.tweets, {tweet_id(1): "one", tweet_id(2): "two"})
+
+
+async def test_changed_route_whose_store_did_not_answer_is_tried_again(
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped one, too: the change may have ended its fault."""
+    runner, topic = harness.start_sync(), harness.tweets_topic
+    await eventually(lambda: is_ready(runner))
+    runner.stops.note(Stop(topic, "not-prepared", "a test", datetime.now(UTC)))
+
+    async def stops() -> int:
+        return len(runner.stops.faults_of(topic))
+
+    prepare, attempts = RouteProcessor.prepare, 0
+
+    async def failing_once(processor: RouteProcessor) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise Unavailable("MySQL: a test")
+        await prepare(processor)
+
+    monkeypatch.setattr(RouteProcessor, "prepare", failing_once)
+    users, tweets = harness.routes
+    await runner.replace_routes([users, tweets.model_copy(update={"tombstones": "keep"})])
+    await becomes(stops, 0)
+    await harness.send(topic, harness_tweet(1, "one"))
+    await becomes(harness.tweets, {tweet_id(1): "one"})
+
+
+async def test_routes_of_a_cancelled_request_are_those_of_the_change_feed(
+    sync: SyncProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the feed masks follows the routes in force."""
+    settings = Settings.model_validate({name.lower(): value for name, value in sync.variables.items()})
+    app = create_app(settings, load_routes(settings.sync_routes_file))
+    async with app.router.lifespan_context(app):
+        runner, feed = app.state.runner, app.state.feed
+        await eventually(lambda: is_ready(runner))
+        sync.routes[sync.users]["fields"]["name"] = {"type": "string", "personal": True}
+        sync.write_routes()
+        reloading = asyncio.create_task(app.state.reloader.reload())
+        stop = runner.member.stop
+
+        def stop_and_cancel() -> None:
+            stop()
+            reloading.cancel()
+
+        monkeypatch.setattr(runner.member, "stop", stop_and_cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await reloading
+
+        async def masked() -> Any:
+            return feed._personal[sync.topic(sync.users)].row({"name": "Ada"})
+
+        await eventually(masked, lambda row: row == {"name": MASK})
+
+
+async def test_source_that_can_not_be_watched_is_a_remark(
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreadable(_: DatabaseStream) -> None:
+        raise Unavailable("MongoDB: this account may not watch the database")
+
+    monkeypatch.setattr(DatabaseStream, "read", unreadable)
+    runner = harness.start_sync()
+
+    async def unwatched() -> str:
+        return runner.unwatched or ""
+
+    await eventually(unwatched, lambda seen: "can't be watched: MongoDB: this account may not watch" in seen)
 
 
 async def is_ready(runner: SyncRunner) -> bool:
