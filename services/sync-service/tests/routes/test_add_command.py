@@ -16,6 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.mysql import create_engine
 from support.commands import run_command
+from sync_service.kafka.pauses import Registration
+from sync_service.kafka.stops import Stops
 from sync_service.routes.loader import default_routes_file, load_routes
 
 run = partial(run_command, "sync-service")
@@ -122,6 +124,25 @@ async def test_route_is_added_with_its_rights(
     assert (code, output) == (0, f"{file}: 5 routes, nothing wrong\n"), errors
     code, _, errors = await run("routes", "add", f"mysql:{shop}.products", "--apply", **variables)
     assert (code, errors) == (1, f"error: a route of {shop}.products is there already\n")
+
+
+async def test_route_of_the_topic_of_a_dropped_one_is_not_paused(
+    mysql_root: AsyncEngine, shop: str, variables: dict[str, str], file: Path, engine: AsyncEngine
+) -> None:
+    async with mysql_root.begin() as connection:
+        await connection.execute(text(f"CREATE TABLE {shop}.t (id INT PRIMARY KEY)"))
+    topic, stops, process = f"cdc.mysql.{shop}.t", Stops(engine), Registration(engine)
+    assert await stops.note_drop(await stops.pause(topic, "ada"), "former")
+    await process.renew([topic])
+    before = content(file)
+    code, _, errors = await run("routes", "add", f"mysql:{shop}.t", "--apply", **variables)
+    assert (code, errors.startswith(f"error: former is dropped, and the pause of its topic {topic} stays")) == (1, True)
+    assert content(file) == before
+    await process.close()
+    code, _, errors = await run("routes", "add", f"mysql:{shop}.t", "--apply", **variables)
+    assert (code, errors) == (0, f"{file}: route t is added, and runs within some seconds\n")
+    await stops.refresh()
+    assert stops.pause_of(topic) is None
 
 
 async def test_without_an_administrator_the_rights_are_left_to_the_reader(

@@ -126,6 +126,29 @@ async def test_processes_that_still_have_a_dropped_route_do_not_create_its_copy(
     assert await kept_about(engine, topic) == set()
 
 
+async def test_neither_a_retry_nor_a_repair_creates_the_copy_of_a_dropped_route_again(
+    sync: SyncProcess, engine: AsyncEngine, file: Path
+) -> None:
+    """A process may still have it, and a command may have read the former file."""
+    stops = Stops(engine)
+    await sync.send(sync.tweets, (tweet_event(1)[0], b"{not json"))
+    async with sync.running() as replica:
+
+        async def letters() -> list[str]:
+            answer = await replica.client.get("/v1/dead-letters", params={"route": sync.tweets})
+            return [each["id"] for each in answer.json()["items"]]
+
+        (letter,) = await eventually(letters)
+        assert await stops.note_drop(await stops.pause(sync.topic(sync.tweets), "ada"), sync.tweets)
+        reason = f"the route {sync.tweets} was dropped"
+        answer = (await replica.client.post(f"/v1/dead-letters/{letter}/retry")).json()
+        assert (answer["outcome"], answer["reason"]) == ("rejected", reason)
+        code, output, _ = await sync.command("dead-letters", "retry", letter)
+        assert (code, output) == (1, f"{letter}  rejected: {reason}\n")
+        code, _, errors = await sync.command("reconcile", "--route", sync.tweets, "--repair")
+        assert (code, errors.splitlines()[-1]) == (2, f"error: {reason}")
+
+
 @pytest.mark.parametrize("done", ["nothing", "the copy", "the file"])
 async def test_drop_that_was_killed_is_repeated(
     sync: SyncProcess, engine: AsyncEngine, file: Path, schema_url: str, done: str

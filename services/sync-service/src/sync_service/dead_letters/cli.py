@@ -21,6 +21,7 @@ from sync_service.dead_letters.models import DeadLetterId
 from sync_service.dead_letters.schemas import DeadLetterDetail, DeadLetterSummary, ResolvedDeadLetter
 from sync_service.dead_letters.service import Action, DeadLetterService
 from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
+from sync_service.kafka.stops import Stops
 from sync_service.routes.config import Route
 from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.routes.protection import HashSecret
@@ -119,17 +120,21 @@ async def _service(settings: DeadLetterSettings) -> AsyncIterator[DeadLetterServ
             require_separate_schema(settings.mysql_url.get_secret_value(), routes)
             stores = Stores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
             try:
-                yield DeadLetterService(reader, letters, lambda: routes, stores.sink)
+                yield DeadLetterService(reader, letters, lambda: routes, stores.sink, Stops(stores.engine).is_dropped)
             finally:
                 await stores.close()
         else:
-            yield DeadLetterService(reader, letters, lambda: routes, _no_sink)
+            yield DeadLetterService(reader, letters, lambda: routes, _no_sink, _not_asked)
     finally:
         await letters.close()
 
 
 def _no_sink(route: Route) -> Sink:
     raise AssertionError(f"{route.name}: only a retry needs the sink")
+
+
+async def _not_asked(_topic: str, route: str) -> bool:
+    raise AssertionError(f"{route}: only a retry asks whether it is dropped")
 
 
 def _run(work: Coroutine[Any, Any, int], settings: DeadLetterSettings) -> int:

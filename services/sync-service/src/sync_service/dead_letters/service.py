@@ -1,7 +1,7 @@
 """Lists, retries and discards dead letters, for the HTTP API and for the command."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -56,7 +56,8 @@ class _RetryFailed(Exception):  # noqa: N818 - what happened
 class DeadLetterService:
     """All methods may raise `KafkaError`. Only a retry needs the `sink` of a route.
 
-    `routes` returns those in force, which may be replaced by others.
+    `routes` returns those in force, which may be replaced by others. `is_dropped`, of a topic and the name of its
+    route, tells whether the route was dropped: its copy must not be created again.
     """
 
     def __init__(
@@ -65,11 +66,13 @@ class DeadLetterService:
         letters: DeadLetterWriter,
         routes: Callable[[], Iterable[Route]],
         sink: Callable[[Route], Sink],
+        is_dropped: Callable[[str, str], Awaitable[bool]],
     ) -> None:
         self._reader = reader
         self._letters = letters
         self._routes_in_force = routes
         self._sink = sink
+        self._is_dropped = is_dropped
         self._index = DeadLetterIndex("")
         self._catching_up = asyncio.Lock()
 
@@ -162,6 +165,8 @@ class DeadLetterService:
             raise _RetryFailed(f"no route reads the topic {origin.topic}")
         # That of this route, even if another one reads the topic meanwhile.
         sink = self._sink(route)
+        if await self._is_dropped(route.topic, route.name):
+            raise _RetryFailed(f"the route {route.name} was dropped")
         key, value = await self._event(letter)
         try:
             change = decode_change(

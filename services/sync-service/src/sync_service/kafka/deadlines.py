@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiokafka.errors import KafkaTimeoutError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from service_kit.time_limits import time_limit
 from sync_service.sinks.base import Unavailable
 from sync_service.sinks.mysql.errors import reason_of
 
 ANSWER_SECONDS = 5.0
+_NO_SUCH_TABLE = 1146
 
 
 @asynccontextmanager
@@ -22,6 +23,11 @@ async def within(seconds: float, failure: str) -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise KafkaTimeoutError(f"{failure} within {seconds:g} s") from error
+
+
+def is_missing_table(error: ProgrammingError) -> bool:
+    """Does a table of the service's own not exist? Then no sync-service of this version has run yet."""
+    return error.orig is not None and error.orig.args[0] == _NO_SUCH_TABLE
 
 
 @asynccontextmanager

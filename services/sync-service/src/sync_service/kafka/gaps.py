@@ -14,9 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from sync_service.kafka.deadlines import answering
+from sync_service.kafka.deadlines import answering, is_missing_table
 
-_NO_SUCH_TABLE = 1146
 REMEDY = "run sync-service reconcile --repair, which ends the doubt"
 
 # lost-events: the broker has deleted or lost them. skipped: by an operator. lost-copy: the copy is created empty.
@@ -155,7 +154,6 @@ async def forget(engine: AsyncEngine, topic: str, *, before: datetime) -> int:
         try:
             return (await connection.execute(statement, {"topic": topic, "before": before})).rowcount
         except ProgrammingError as error:
-            if error.orig is not None and error.orig.args[0] == _NO_SUCH_TABLE:
-                # No sync-service of this version has run yet.
+            if is_missing_table(error):
                 return 0
             raise

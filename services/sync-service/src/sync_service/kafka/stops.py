@@ -5,15 +5,17 @@ operator has decided to skip or discard with a resume. A process applies what it
 """
 
 import asyncio
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from sync_service.apply.stops import NEEDS_DECISION, StopCause
-from sync_service.kafka.deadlines import answering
+from sync_service.kafka.deadlines import answering, is_missing_table
 
 _WHOLE_ROUTE = -1
 # A route may be stopped and paused.
@@ -184,6 +186,26 @@ class Stops:
         """The topics whose route of this name was dropped."""
         return [pause.topic for pause in self.pauses if pause.reason == _of_dropped(route)]
 
+    async def is_dropped(self, topic: str, route: str) -> bool:
+        """Is the route of this topic dropped, as of now? A process may still have it. Raises `Unavailable`."""
+        return await self.dropped_from(topic) == route
+
+    async def dropped_from(self, topic: str) -> str | None:
+        """The name of the route of this topic that was dropped, as of now and as long as the pause of its drop stays.
+
+        Raises `Unavailable`.
+        """
+        query = text("SELECT reason FROM sync_stops WHERE topic = :topic AND partition_number = :pause")
+        async with answering(), self._engine.connect() as connection:
+            try:
+                reason = await connection.scalar(query, {"topic": topic, "pause": _PAUSE})
+            except ProgrammingError as error:
+                if not is_missing_table(error):
+                    raise
+                reason = None
+        found = _OF_DROPPED.fullmatch(reason or "")
+        return None if found is None else found[1]
+
     async def resume(self, topic: str, skips: Collection[Skip]) -> None:
         """Let all processes continue with the route, without the events in `skips`. Raises `Unavailable`."""
         async with self._turn:
@@ -245,6 +267,9 @@ class Stops:
                     **skip.place,
                 )
         self.skips = [each for each in self.skips if each not in skips]
+
+
+_OF_DROPPED = re.compile("paused: route (.*) was dropped")
 
 
 def _of_dropped(route: str) -> str:

@@ -20,6 +20,7 @@ from service_kit.mysql import MysqlAddress
 from service_kit.settings import format_settings_error
 from sync_service.arguments import positive_number
 from sync_service.kafka import gaps
+from sync_service.kafka.stops import Stops
 from sync_service.reconciliation.compare import (
     DEFAULT_REPAIRS_LEAST,
     DEFAULT_REPAIRS_MOST,
@@ -173,6 +174,8 @@ async def _reconciled(
 ) -> RouteReport:
     """Raises `CannotCompare`."""
     begun = await _clock(stores.engine)
+    if options.comparison.repair:
+        await _require_not_dropped(stores.engine, route)
     target = await stores.open_target(route)
     clients = KafkaClients.of(settings)
     async with TopicProgress(clients, route.topic, settings.sync_group_id, patience=options.patience) as topic:
@@ -193,6 +196,16 @@ async def _clock(engine: AsyncEngine) -> datetime:
         return await gaps.now(engine)
     except Unavailable as error:
         raise CannotCompare(f"MySQL can't be read: {str(error).removeprefix('MySQL: ')}") from error
+
+
+async def _require_not_dropped(engine: AsyncEngine, route: Route) -> None:
+    """A repair would create its copy again. Raises `CannotCompare`."""
+    try:
+        is_dropped = await Stops(engine).is_dropped(route.topic, route.name)
+    except Unavailable as error:
+        raise CannotCompare(f"MySQL can't be read: {str(error).removeprefix('MySQL: ')}") from error
+    if is_dropped:
+        raise CannotCompare(f"the route {route.name} was dropped")
 
 
 async def _close_gaps(engine: AsyncEngine, route: Route, report: RouteReport, begun: datetime) -> int:

@@ -14,11 +14,13 @@ from service_kit.files import write_atomically
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.settings import EnvironmentSettings
+from sync_service.routes.drop import NotDropped, finish_drop_from
 from sync_service.routes.loader import default_routes_file, load_routes_file, parse_routes
 from sync_service.routes.proposal import ProposedRoute, propose_route, with_route
 from sync_service.routes.yaml_lines import read_yaml
 from sync_service.sinks.base import Unavailable
 from sync_service.sinks.mysql.schema import require_separate_schema
+from sync_service.sinks.mysql.sink import engine_for_sinks
 from sync_service.sinks.proposals import CannotPropose
 from sync_service.sinks.registry import SourceDescriber, change_schemas
 from sync_service.sinks.rights import Administrators, Rights, needed_rights
@@ -130,7 +132,8 @@ def run_add(arguments: argparse.Namespace) -> int:
                 )
                 return BY_HAND
             asyncio.run(settings.administrators.grant(plan.rights))
-    except (CannotPropose, Unavailable, TimeoutError, OSError) as error:
+        asyncio.run(_finish_drop(settings, plan.added.route.topic))
+    except (CannotPropose, NotDropped, Unavailable, TimeoutError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return _add(plan, settings.sync_routes_file)
@@ -151,6 +154,15 @@ def _add(plan: Plan, file: Path) -> int:
         print(f"Then run: {'; '.join(plan.by_hand)}", file=sys.stderr)
         return BY_HAND
     return 0
+
+
+async def _finish_drop(settings: AddSettings, topic: str) -> None:
+    """Raises `NotDropped` and `Unavailable`."""
+    engine = engine_for_sinks(settings.mysql_url.get_secret_value(), pool_size=1)
+    try:
+        await finish_drop_from(topic, engine)
+    finally:
+        await engine.dispose()
 
 
 async def _plan(settings: AddSettings, source: tuple[Store, str, str]) -> Plan:

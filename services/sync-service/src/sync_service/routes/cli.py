@@ -314,7 +314,7 @@ def _drop(name: str, *, keep_copy: bool, is_confirmed: bool) -> None:
             urls = (operation.mysql_url, "" if address is None else address.get_secret_value())
             pauser = RoutePauser(operation.kafka, operation.group_id, stops, engine)
             dropping = None if keeps else partial(drop_copy, *urls, route)
-            await RouteDropper(engine, stops, pauser).drop(route, file, dropping, by=_caller())
+            await RouteDropper(engine, stops).drop(route, file, dropping, pauser=pauser, by=_caller())
 
         operation.run(drop)
     except EditByHand as error:
@@ -332,9 +332,8 @@ def _finish_drop(name: str) -> None:
     operation = _Operation.of_environment([])
 
     async def finish(stops: Stops, engine: AsyncEngine) -> None:
-        pauser = RoutePauser(operation.kafka, operation.group_id, stops, engine)
         others = {route.topic for route in operation.others}
-        if not await RouteDropper(engine, stops, pauser).finish(name, others):
+        if not await RouteDropper(engine, stops).finish(name, others):
             sys.exit(f"error: there is no route {name}, and nothing is left of one")
 
     try:

@@ -85,22 +85,38 @@ class RoutesText:
         return f"lines {first} to {last} (route {self.name})"
 
 
-class RouteDropper:
-    """`stops`, `engine` and `pauser` are those of the running service's MySQL schema."""
+async def finish_drop_from(topic: str, engine: AsyncEngine) -> None:
+    """End the drop of a route that had this topic: its pause would be that of the next route of the topic.
 
-    def __init__(self, engine: AsyncEngine, stops: Stops, pauser: RoutePauser) -> None:
+    Raises `NotDropped` if a process still has the route, and `Unavailable`.
+    """
+    stops = Stops(engine)
+    if (name := await stops.dropped_from(topic)) is not None:
+        await stops.refresh()
+        await RouteDropper(engine, stops).finish(name, set(stops.dropped(name)) - {topic})
+
+
+class RouteDropper:
+    """`stops`, `engine` and a `pauser` are those of the running service's MySQL schema."""
+
+    def __init__(self, engine: AsyncEngine, stops: Stops) -> None:
         self._engine = engine
         self._stops = stops
-        self._pauser = pauser
 
     async def drop(
-        self, route: Route, file: RoutesText, drop_copy: Callable[[], Awaitable[None]] | None, *, by: str
+        self,
+        route: Route,
+        file: RoutesText,
+        drop_copy: Callable[[], Awaitable[None]] | None,
+        *,
+        pauser: RoutePauser,
+        by: str,
     ) -> None:
         """Without `drop_copy` the copy is kept, and stays in doubt, if it is. The pause of the topic stays.
 
         Raises `NotDropped`, `PauseNotConfirmed`, `NotFinished`, `Unavailable`, and the errors of `drop_copy`.
         """
-        pause = await self._require_pause(route, by)
+        pause = await self._require_pause(route, pauser, by)
         if not await self._stops.note_drop(pause, route.name):
             raise NotDropped(f"{route.name} was resumed meanwhile: pause it again")
         if drop_copy is not None:
@@ -116,7 +132,13 @@ class RouteDropper:
         which may have the same topic now. Raises `NotDropped` if a process has the route, and `Unavailable`.
         """
         await self._stops.refresh()
-        topics = [topic for topic in self._stops.dropped(name) if topic not in topics_of_others]
+        dropped = self._stops.dropped(name)
+        topics = [topic for topic in dropped if topic not in topics_of_others]
+        if dropped and not topics:
+            raise NotDropped(
+                f"{name} is dropped, and its pause is that of the route that has its topic {dropped[0]} now: resume "
+                "that one"
+            )
         await self._forget(name, topics)
         for topic in topics:
             if names := await self._processes_with(topic):
@@ -127,7 +149,7 @@ class RouteDropper:
             await self._delete("topic", topic, _PAUSE)
         return topics
 
-    async def _require_pause(self, route: Route, by: str) -> Stop:
+    async def _require_pause(self, route: Route, pauser: RoutePauser, by: str) -> Stop:
         """The route's pause, which holds. If no process has the route it is paused first."""
         await self._stops.refresh()
         if self._stops.pause_of(route.topic) is None and await self._processes_with(route.topic):
@@ -135,7 +157,7 @@ class RouteDropper:
                 f"sync-service is running and applies the events of {route.name}: pause the route first "
                 f"(`sync-service routes pause {route.name}`)"
             )
-        await self._pauser.pause([route], by=by)
+        await pauser.pause([route], by=by)
         return await self._stops.pause(route.topic, by)
 
     async def _processes_with(self, topic: str) -> str:
