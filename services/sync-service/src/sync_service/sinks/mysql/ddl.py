@@ -90,7 +90,7 @@ def missing(route: Route, existing: Mapping[str, ExistingTable]) -> list[str]:
         _check_types(copy, table, {**{name: _key_type(field) for name, field in route.key.items()}, **wanted})
         known = {column.lower() for column in table.columns}
         added = [
-            f"ADD COLUMN {_quoted(column)} {kind}"
+            f"ADD COLUMN {quoted(column)} {kind}"
             for column, kind in {**wanted, **_own_columns(route)}.items()
             if column.lower() not in known
         ]
@@ -107,9 +107,9 @@ def missing(route: Route, existing: Mapping[str, ExistingTable]) -> list[str]:
     known = {column.lower() for column in shown}
     added = [column for column in (*route.key, *route.fields) if column.lower() not in known]
     if added or shows_deleted != route.keeps_rows:
-        columns, rows = ", ".join(map(_quoted, [*shown, *added])), LIVE_ROWS
+        columns, rows = ", ".join(map(quoted, [*shown, *added])), LIVE_ROWS
         if route.keeps_rows:
-            columns, rows = f"{columns}, sync_deleted_at AS {_quoted(DELETED_AT)}", f"{LIVE_ROWS} OR {KEPT}"
+            columns, rows = f"{columns}, sync_deleted_at AS {quoted(DELETED_AT)}", f"{LIVE_ROWS} OR {KEPT}"
         statements.append(
             f"CREATE OR REPLACE VIEW {view_place} AS SELECT {columns} FROM {copy_place} "  # noqa: S608 - names of the route
             f"WHERE {rows}"
@@ -124,7 +124,7 @@ def _own_columns(route: Route) -> Mapping[str, str]:
 
 def place(route: Route, name: str) -> str:
     """The quoted name of a table or view in the schema that the route names, if it names one."""
-    return _quoted(name) if route.target.database is None else f"{_quoted(route.target.database)}.{_quoted(name)}"
+    return quoted(name) if route.target.database is None else f"{quoted(route.target.database)}.{quoted(name)}"
 
 
 def moved(route: Route, earlier_schema: str, earlier: Mapping[str, ExistingTable]) -> list[str]:
@@ -139,7 +139,7 @@ def moved(route: Route, earlier_schema: str, earlier: Mapping[str, ExistingTable
         _check(route.target.copy_name, table, route)
     except UnfitTable:
         return []
-    schema, name, copy = _quoted(earlier_schema), _quoted(route.target.name), _quoted(route.target.copy_name)
+    schema, name, copy = quoted(earlier_schema), quoted(route.target.name), quoted(route.target.copy_name)
     dropped = [f"DROP VIEW {schema}.{name}"] if view is not None and view.is_view else []
     return [*dropped, f"RENAME TABLE {schema}.{copy} TO {place(route, route.target.copy_name)}"]
 
@@ -156,10 +156,10 @@ def dropping(route: Route, existing: Mapping[str, ExistingTable]) -> list[str]:
 
 
 def _create(copy: str, route: Route, wanted: Mapping[str, str]) -> str:
-    lines = [f"{_quoted(column)} {_key_type(field)} NOT NULL" for column, field in route.key.items()]
-    lines += [f"{_quoted(column)} {kind}" for column, kind in wanted.items()]
+    lines = [f"{quoted(column)} {_key_type(field)} NOT NULL" for column, field in route.key.items()]
+    lines += [f"{quoted(column)} {kind}" for column, kind in wanted.items()]
     lines += [f"{column} {kind}" for column, kind in {**VERSION_COLUMNS, **_own_columns(route)}.items()]
-    lines += [f"PRIMARY KEY ({', '.join(map(_quoted, route.key))})", "KEY (sync_deleted_at)"]
+    lines += [f"PRIMARY KEY ({', '.join(map(quoted, route.key))})", "KEY (sync_deleted_at)"]
     body = ",\n  ".join(lines)
     return f"CREATE TABLE {copy} (\n  {body}\n) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci"
 
@@ -182,7 +182,7 @@ def _check_types(copy: str, table: ExistingTable, wanted: Mapping[str, str]) -> 
         if changes_values(there, kind):
             raise UnfitTable(
                 f"column {column} of table {copy} is {there.upper()}, which would change values without an error: run "
-                f"ALTER TABLE {_quoted(copy)} MODIFY {_quoted(column)} {kind}, and then reconcile --repair"
+                f"ALTER TABLE {quoted(copy)} MODIFY {quoted(column)} {kind}, and then reconcile --repair"
             )
 
 
@@ -212,6 +212,6 @@ def _key_type(field: CopiedField) -> str:
     return column_type(field)
 
 
-def _quoted(name: str) -> str:
-    """`table.quoted` doubles `%` for the driver, but these statements are also printed."""
-    return f"`{name}`"
+def quoted(name: str) -> str:
+    """For statements that are also printed: for the driver `table.quoted` doubles `%`, too."""
+    return f"`{name.replace('`', '``')}`"

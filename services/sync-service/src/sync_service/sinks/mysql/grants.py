@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from sync_service.sinks.mysql.ddl import quoted
+
 # The same as in infra/mysql/accounts.sql, without REFERENCES, which no statement needs.
 NEEDED = (
     *("SELECT", "INSERT", "UPDATE", "DELETE"),
@@ -33,7 +35,7 @@ def missing_grants(shown: Sequence[str], schemas: Iterable[str]) -> Mapping[str,
 
 def grants_of_source(schema: str, table: str, accounts: Iterable[str]) -> list[str]:
     """So that these accounts may read a table that a route copies."""
-    place = f"{_quoted(schema)}.{_quoted(table)}"
+    place = f"{quoted(schema)}.{quoted(table)}"
     return [f"GRANT SELECT ON {place} TO {_account(name)}" for name in accounts]
 
 
@@ -44,15 +46,11 @@ def grants_of_copies(schema: str, account: str) -> list[str]:
 
 def _pattern(schema: str) -> str:
     """In GRANT the name of a schema is a pattern, in which _ is any character."""
-    return _quoted(schema.replace("_", "\\_"))
+    return quoted(schema.replace("_", "\\_"))
 
 
 def _account(name: str) -> str:
     return f"'{name.replace(chr(39), chr(39) * 2)}'@'%'"
-
-
-def _quoted(name: str) -> str:
-    return f"`{name.replace('`', '``')}`"
 
 
 def _covers(pattern: str, schema: str) -> bool:

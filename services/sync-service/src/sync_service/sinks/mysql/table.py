@@ -13,6 +13,7 @@ from service_kit.time_limits import time_limit
 from sync_service.kafka.deadlines import answering
 from sync_service.routes.config import Route
 from sync_service.sinks.canonical import Checksum, Column, checksum_sql
+from sync_service.sinks.mysql import ddl
 from sync_service.sinks.mysql.errors import reason_of
 from sync_service.sinks.mysql.event_values import SELECTED
 from sync_service.sinks.rows import CannotCompare
@@ -162,7 +163,7 @@ def copy_schema(engine: AsyncEngine, route: Route) -> str:
 
 
 def quoted(name: str) -> str:
-    return f"`{name.replace('`', '``').replace('%', '%%')}`"
+    return ddl.quoted(name).replace("%", "%%")
 
 
 def _beyond(parts: Sequence[str], bound: Values, sign: str, last: str) -> tuple[str, list[Any]]:
