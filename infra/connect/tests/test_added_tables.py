@@ -173,8 +173,31 @@ def mongo(started: Stack) -> "Iterator[AsyncIOMotorClient[dict[str, Any]]]":
     client.close()
 
 
-async def test_tables_are_added_to_a_running_connector(started: Stack, mysql_root: AsyncEngine, tmp_path: Path) -> None:
+@pytest.fixture
+async def mysql_shop(started: Stack, mysql_root: AsyncEngine, tmp_path: Path) -> AsyncIterator[Shop]:
+    """Its database and the rights on it are gone after the test: other tests look at those of Debezium's account."""
     shop = Shop(started, tmp_path / "routes.yaml", "mysql")
+    async with mysql_root.begin() as connection:
+        await connection.execute(text(f"CREATE DATABASE {shop.name}"))
+    yield shop
+    async with mysql_root.begin() as connection:
+        granted = text("SELECT table_name FROM mysql.tables_priv WHERE db = :name AND user = 'debezium'")
+        for place in ["*", *await connection.scalars(granted, {"name": shop.name})]:
+            await connection.execute(text(f"REVOKE IF EXISTS SELECT ON {shop.name}.{place} FROM 'debezium'@'%'"))  # noqa: S608 - ours
+        await connection.execute(text(f"DROP DATABASE {shop.name}"))
+
+
+@pytest.fixture
+async def mongodb_shop(
+    started: Stack, mongo: "AsyncIOMotorClient[dict[str, Any]]", tmp_path: Path
+) -> AsyncIterator[Shop]:
+    shop = Shop(started, tmp_path / "routes.yaml", "mongodb")
+    yield shop
+    await mongo.drop_database(shop.name)
+
+
+async def test_tables_are_added_to_a_running_connector(mysql_shop: Shop, mysql_root: AsyncEngine) -> None:
+    shop = mysql_shop
 
     async def execute(*statements: str, **values: int) -> None:
         async with mysql_root.begin() as connection:
@@ -201,7 +224,7 @@ async def test_tables_are_added_to_a_running_connector(started: Stack, mysql_roo
             await asyncio.sleep(0.02)
         return number
 
-    await execute("CREATE DATABASE SHOP", *table("chairs"), *table("tables"))
+    await execute(*table("chairs"), *table("tables"))
     shop.declare("chairs", **{OLD_HISTORY: "true"})
     async with following(shop) as registrar:
         await eventually(lambda: shop.rows("chairs"), lambda found: len(found) == 2)
@@ -250,9 +273,30 @@ async def test_tables_are_added_to_a_running_connector(started: Stack, mysql_roo
         await eventually(lambda: checks(registrar), lambda found: set(found.values()) == {"ok"})
         after = {name: await shop.snapshot_rows(name) for name in ("chairs", "tables")}
         assert after == before, "no second snapshot"
-    # Rights outlive their tables, and other tests look at those of this account.
-    revoked = [f"REVOKE SELECT ON SHOP.{name} FROM 'debezium'@'%'" for name in ("chairs", "tables", "lamps", "stools")]  # noqa: S608 - ours
-    await execute(*revoked, "DROP DATABASE SHOP")
+
+
+async def test_connector_that_is_created_again_captures_a_table_that_is_older_than_its_history(
+    mysql_shop: Shop, mysql_root: AsyncEngine
+) -> None:
+    shop = mysql_shop
+    async with mysql_root.begin() as connection:
+        for name in ("chairs", "stools"):
+            for statement in (
+                f"CREATE TABLE {shop.name}.{name} (id INT PRIMARY KEY, size ENUM('small', 'large'))",
+                f"INSERT INTO {shop.name}.{name} VALUES (1, 'small'), (2, 'large')",  # noqa: S608 - ours
+                f"GRANT SELECT ON {shop.name}.{name} TO 'debezium'@'%'",
+            ):
+                await connection.execute(text(statement))
+    shop.declare("chairs", **{OLD_HISTORY: "true"})
+    async with following(shop) as registrar:
+        await eventually(lambda: shop.rows("chairs"), lambda found: len(found) == 2)
+        shop.undeclare()
+        await eventually(shop.is_registered, lambda found: not found)
+        async with mysql_root.begin() as connection:
+            await connection.execute(text(f"UPDATE {shop.name}.stools SET size = 'small' WHERE id = 2"))  # noqa: S608 - ours
+        shop.declare("stools", **{OLD_HISTORY: "true"})
+        await eventually(lambda: shop.rows("stools"), lambda found: found == {1: "small", 2: "small"})
+        await eventually(lambda: checks(registrar), lambda found: set(found.values()) == {"ok"})
 
 
 @asynccontextmanager
@@ -271,18 +315,20 @@ async def syncing(shop: Shop, mysql_root: AsyncEngine) -> AsyncIterator[Replica]
         "SYNC_SESSION_TIMEOUT_MS": "6000",
         "SYNC_PROOF_SHARE": "0",
     }
-    async with running_processes("sync-service", 1, shop.stack, **variables) as (replica,):
-        yield replica
-    async with mysql_root.begin() as connection:
-        for schema in schemas:
-            await connection.execute(text(f"DROP DATABASE IF EXISTS {schema}"))
+    try:
+        async with running_processes("sync-service", 1, shop.stack, **variables) as (replica,):
+            yield replica
+    finally:
+        async with mysql_root.begin() as connection:
+            for schema in schemas:
+                await connection.execute(text(f"DROP DATABASE IF EXISTS {schema}"))
 
 
 async def test_request_for_rows_of_a_table_that_is_gone_keeps_no_other_one_waiting(
-    started: Stack, mysql_root: AsyncEngine, tmp_path: Path
+    started: Stack, mysql_shop: Shop, mysql_root: AsyncEngine
 ) -> None:
     """The connector's account has a right on the whole schema, so it lacks none on a table that does not exist."""
-    shop = Shop(started, tmp_path / "routes.yaml", "mysql")
+    shop = mysql_shop
 
     async def execute(*statements: str) -> None:
         async with mysql_root.begin() as connection:
@@ -301,7 +347,7 @@ async def test_request_for_rows_of_a_table_that_is_gone_keeps_no_other_one_waiti
         await log.refresh()
         return {request: [*tables] for request, tables in log.pending.items()}
 
-    await execute("CREATE DATABASE SHOP", *table("chairs"), *table("late"))
+    await execute(*table("chairs"), *table("late"))
     await execute("GRANT SELECT ON SHOP.* TO 'debezium'@'%'")
     shop.declare("chairs", **{OLD_HISTORY: "true"})
     async with following(shop) as registrar:
@@ -315,13 +361,12 @@ async def test_request_for_rows_of_a_table_that_is_gone_keeps_no_other_one_waiti
         await eventually(pending, lambda found: not found)
         await execute(*table("absent"))
         await eventually(lambda: shop.rows("absent"), lambda found: found == {1: "small", 2: "large"})
-    await execute("REVOKE SELECT ON SHOP.* FROM 'debezium'@'%'", "DROP DATABASE SHOP")
 
 
 async def test_collections_are_added_to_a_running_connector_and_copied_without_a_restart(
-    started: Stack, mysql_root: AsyncEngine, mongo: "AsyncIOMotorClient[dict[str, Any]]", tmp_path: Path
+    mongodb_shop: Shop, mysql_root: AsyncEngine, mongo: "AsyncIOMotorClient[dict[str, Any]]"
 ) -> None:
-    shop = Shop(started, tmp_path / "routes.yaml", "mongodb")
+    shop = mongodb_shop
 
     async def copy(name: str, schema: str = shop.name) -> dict[int, str]:
         async with mysql_root.connect() as connection:
@@ -353,4 +398,3 @@ async def test_collections_are_added_to_a_running_connector_and_copied_without_a
         await eventually(lambda: checks(registrar), lambda found: set(found.values()) == {"ok"})
         (chairs, _) = (await sync.client.get("/v1/status")).json()["routes"]
         assert (chairs["stops"], chairs["gaps"], chairs["dead_lettered"]) == ([], [], 0)
-    await mongo.drop_database(shop.name)
