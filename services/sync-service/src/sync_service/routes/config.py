@@ -5,7 +5,15 @@ from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, StringConstraints, ValidationInfo, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    StringConstraints,
+    ValidationInfo,
+    model_validator,
+)
 
 from sync_service.routes.computed_mapping import BoundExpression, ComputedField, ComputedMapping
 from sync_service.routes.converters import (
@@ -47,7 +55,9 @@ Path = Annotated[
 
 # Parsed once, when the routes are loaded.
 ParsedExpression = Annotated[
-    Expression, BeforeValidator(lambda text: Expression(text) if isinstance(text, str) else text)
+    Expression,
+    BeforeValidator(lambda text: Expression(text) if isinstance(text, str) else text),
+    PlainSerializer(lambda expression: expression.text, return_type=str),
 ]
 
 
