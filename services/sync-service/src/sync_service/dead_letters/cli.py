@@ -1,6 +1,5 @@
 """`sync-service dead-letters …`."""
 
-import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -8,24 +7,23 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from aiokafka.errors import KafkaError
 from pydantic import Field
 
 from service_kit.kafka import KafkaClients
 from service_kit.kafka_settings import KafkaSettings
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
-from service_kit.problems import Problem
 from service_kit.times import rfc3339
 from sync_service.dead_letters.models import DeadLetterId
 from sync_service.dead_letters.schemas import DeadLetterDetail, DeadLetterSummary, ResolvedDeadLetter
 from sync_service.dead_letters.service import Action, DeadLetterService
 from sync_service.dead_letters.store import DeadLetterReader, DeadLetterWriter
+from sync_service.endings import run_to_end
 from sync_service.kafka.stops import Stops
 from sync_service.routes.config import Route
 from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.routes.protection import HashSecret
-from sync_service.sinks.base import Sink, Unavailable
+from sync_service.sinks.base import Sink
 from sync_service.sinks.mysql.schema import require_separate_schema
 from sync_service.sinks.registry import Stores
 
@@ -138,16 +136,7 @@ async def _not_asked(_topic: str, route: str) -> bool:
 
 
 def _run(work: Coroutine[Any, Any, int], settings: DeadLetterSettings) -> int:
-    try:
-        return asyncio.run(work)
-    except Problem as error:
-        sys.exit(f"error: {error.detail}")
-    except Unavailable as error:
-        sys.exit(f"error: {error}; nothing is lost, try again")
-    except KafkaError as error:
-        sys.exit(f"error: {asyncio.run(KafkaClients.of(settings).explain(error))}")
-    except KeyboardInterrupt:
-        return 130
+    return run_to_end(work, KafkaClients.of(settings), hint="; nothing is lost, try again")
 
 
 def _line(letter: DeadLetterSummary, *, as_json: bool) -> str:

@@ -18,10 +18,10 @@ from service_kit.kafka import KafkaClients
 from service_kit.kafka_settings import KafkaSettings
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
-from service_kit.problems import Problem
 from service_kit.seeded_file import record_of
 from service_kit.settings import EnvironmentSettings
 from sync_service.arguments import partition_offset, positive_number
+from sync_service.endings import run_to_end
 from sync_service.kafka.stops import Stops
 from sync_service.routes.add_command import add_add_parser, run_add
 from sync_service.routes.changes import RouteChanges
@@ -390,11 +390,4 @@ class _Operation:
             finally:
                 await engine.dispose()
 
-        try:
-            asyncio.run(with_engine())
-        except Problem as error:
-            sys.exit(f"error: {error.detail}")
-        except Unavailable as error:
-            sys.exit(f"error: {error}")
-        except KafkaError as error:
-            sys.exit(f"error: {asyncio.run(self.kafka.explain(error))}")
+        run_to_end(with_engine(), self.kafka)
