@@ -35,7 +35,7 @@ from sync_service.kafka.members import members_in
 from sync_service.kafka.pauses import Registration, processes
 from sync_service.kafka.stops import Skip, Stop, Stops
 from sync_service.reconciliation.topic_progress import TopicProgress
-from sync_service.routes.pause import RoutePauser
+from sync_service.routes.pause import PAUSE_SECONDS, RoutePauser, pause_seconds
 from sync_service.routes.problems import PauseNotConfirmed
 from sync_service.routes.resume import EventsToPass, RouteResumer
 from sync_service.runner import SyncRunner
@@ -128,6 +128,11 @@ async def test_pause_under_a_stream_of_events_holds_in_every_process(harness: Sy
 
 async def paused_of(runner: SyncRunner) -> str | None:
     return runner.paused
+
+
+def test_pause_waits_for_the_end_of_the_session_of_a_killed_process() -> None:
+    assert pause_seconds(6000) == PAUSE_SECONDS
+    assert pause_seconds(45_000) == 60
 
 
 async def test_pause_waits_for_the_batch_in_flight(harness: SyncHarness) -> None:

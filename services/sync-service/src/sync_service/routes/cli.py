@@ -31,7 +31,7 @@ from sync_service.routes.drop import EditByHand, NotDropped, NotFinished, RouteD
 from sync_service.routes.explain import NotAnEvent, explain_event
 from sync_service.routes.listing import add_arguments as add_list_arguments
 from sync_service.routes.loader import default_routes_file, load_routes
-from sync_service.routes.pause import PAUSE_SECONDS, RoutePauser
+from sync_service.routes.pause import PAUSE_SECONDS, RoutePauser, pause_seconds
 from sync_service.routes.protection import HashSecret
 from sync_service.routes.reload_cli import reload_routes
 from sync_service.routes.resume import EventsToPass, RouteResumer
@@ -68,6 +68,7 @@ class OperationSettings(KafkaSettings):
 
     mysql_url: MysqlAddress
     sync_group_id: str = "sync-service"
+    sync_session_timeout_ms: int = 6000
     sync_routes_file: Path = Field(default_factory=default_routes_file)
 
 
@@ -114,9 +115,8 @@ def add_routes_parser(
     pause.add_argument(
         "--timeout",
         type=positive_number,
-        default=PAUSE_SECONDS,
         metavar="SECONDS",
-        help="the longest time to wait (%(default)s)",
+        help=f"the longest time to wait ({PAUSE_SECONDS}, or more with a longer SYNC_SESSION_TIMEOUT_MS)",
     )
     drop = actions.add_parser(
         "drop",
@@ -262,11 +262,11 @@ def _migrate(*, apply: bool) -> None:
         print("-- nothing is missing")
 
 
-def _pause(names: Sequence[str], seconds: int) -> None:
+def _pause(names: Sequence[str], seconds: int | None) -> None:
     operation = _Operation.of_environment(names)
 
     async def pause(stops: Stops, engine: AsyncEngine) -> None:
-        pauser = RoutePauser(operation.kafka, operation.group_id, stops, engine)
+        pauser = operation.pauser(stops, engine)
         await pauser.pause(operation.routes, by=_caller(), seconds=seconds)
 
     operation.run(pause)
@@ -312,7 +312,7 @@ def _drop(name: str, *, keep_copy: bool, is_confirmed: bool) -> None:
 
         async def drop(stops: Stops, engine: AsyncEngine) -> None:
             urls = (operation.mysql_url, "" if address is None else address.get_secret_value())
-            pauser = RoutePauser(operation.kafka, operation.group_id, stops, engine)
+            pauser = operation.pauser(stops, engine)
             dropping = None if keeps else partial(drop_copy, *urls, route)
             await RouteDropper(engine, stops).drop(route, file, dropping, pauser=pauser, by=_caller())
 
@@ -365,6 +365,7 @@ class _Operation:
     mysql_url: str
     kafka: KafkaClients
     group_id: str
+    pause_seconds: float
 
     @classmethod
     def of_environment(cls, names: Sequence[str]) -> Self:
@@ -378,7 +379,11 @@ class _Operation:
             sys.exit(f"error: there is no route {unknown[0]}")
         chosen = [known[name] for name in dict.fromkeys(names)]
         others = [route for route in routes if route not in chosen]
-        return cls(chosen, others, address, KafkaClients.of(settings), settings.sync_group_id)
+        seconds = pause_seconds(settings.sync_session_timeout_ms)
+        return cls(chosen, others, address, KafkaClients.of(settings), settings.sync_group_id, seconds)
+
+    def pauser(self, stops: Stops, engine: AsyncEngine) -> RoutePauser:
+        return RoutePauser(self.kafka, self.group_id, stops, engine, seconds=self.pause_seconds)
 
     def run(self, work: Callable[[Stops, AsyncEngine], Awaitable[None]]) -> None:
         """An error ends the program with one sentence."""

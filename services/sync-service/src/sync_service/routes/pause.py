@@ -20,24 +20,41 @@ log = structlog.get_logger(__name__)
 # A process reads the stops every two seconds, and ends its writes in a few more. One that was killed counts as gone
 # after ten seconds, and for Kafka after the time of a session.
 PAUSE_SECONDS = 30
+_MARGIN_SECONDS = 15
 POLL_SECONDS = 0.1
+
+
+def pause_seconds(session_timeout_ms: int) -> float:
+    """The longest time to wait for a pause, so that the session of a process that was killed ends before."""
+    return max(PAUSE_SECONDS, session_timeout_ms / 1000 + _MARGIN_SECONDS)
 
 
 class RoutePauser:
     """`stops` and `engine` must be those of the running service's MySQL schema, `group_id` its consumer group."""
 
-    def __init__(self, kafka: KafkaClients, group_id: str, stops: Stops, engine: AsyncEngine) -> None:
+    def __init__(
+        self,
+        kafka: KafkaClients,
+        group_id: str,
+        stops: Stops,
+        engine: AsyncEngine,
+        *,
+        seconds: float = PAUSE_SECONDS,
+    ) -> None:
+        """`seconds` is the longest time to wait by default."""
+        self._seconds = seconds
         self._kafka = kafka
         self._group_id = group_id
         self._stops = stops
         self._engine = engine
 
-    async def pause(self, routes: Sequence[Route], *, by: str, seconds: float = PAUSE_SECONDS) -> None:
+    async def pause(self, routes: Sequence[Route], *, by: str, seconds: float | None = None) -> None:
         """Pause routes, and wait until that holds: no process applies an event of them before a resume.
 
         Raises `PauseNotConfirmed` after `seconds`: the routes are paused, but a process may still have events in work.
         Raises `Unavailable`.
         """
+        seconds = self._seconds if seconds is None else seconds
         deadline = time.monotonic() + seconds
         pauses = [await self._stops.pause(route.topic, by) for route in routes]
         names = ", ".join(route.name for route in routes)
