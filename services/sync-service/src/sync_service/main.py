@@ -88,9 +88,7 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
             app.state.authenticator = await cleanup.enter_async_context(_authenticator(settings, runner))
             await cleanup.enter_async_context(_monitoring(settings, kafka, app))
             if settings.sync_proof_share:
-                prover = Prover(
-                    settings, lambda: runner.routes, runner.is_applied, app.state.pipeline.topics_with_rows_to_come
-                )
+                prover = Prover(settings, lambda: runner.routes, runner.is_applied, app.state.pipeline.incomplete)
                 await cleanup.enter_async_context(supervisor.task("proof", prover.run))
             await cleanup.enter_async_context(supervisor.task("routes", reloader.run))
             yield

@@ -106,10 +106,11 @@ async def test_connector_that_fails_and_setting_that_endangers_the_order_are_nam
         failure=None,
         repairs=0,
         heartbeat_age_seconds=1.0,
+        rows_awaited=["auth.new"],
     )
     # A registrar of the last release does not report it.
     other = {name: value for name, value in connector.model_dump().items() if name != "source_problem"}
-    failed = {**other, "name": "mongodb-tweets", "problem": "its task has failed"}
+    failed = {**other, "name": "mongodb-tweets", "topic_prefix": "cdc.mongo", "problem": "its task has failed"}
     registrar = FastAPI()
     registrar.get("/v1/connectors")(lambda: [connector.model_dump(), failed])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(registrar), base_url="http://registrar") as http:
@@ -124,6 +125,11 @@ async def test_connector_that_fails_and_setting_that_endangers_the_order_are_nam
         )
         assert await pipeline.open_dead_letters({"t": "tweets", "u": "users"}) == "open dead letters: tweets 3"
         assert await pipeline.open_dead_letters({"u": "users"}) is None
+        topics = ["cdc.mysql.auth.users", "cdc.mysql.auth.new", "cdc.mongo.tweets.likes", "other"]
+        assert await pipeline.incomplete(topics) == {
+            "cdc.mysql.auth.new": "a snapshot copies its rows",
+            "cdc.mongo.tweets.likes": "mongodb-tweets does not work",
+        }
         await pipeline.close()
     async with httpx.AsyncClient(trust_env=False) as http:
         unknown = Pipeline(
@@ -133,6 +139,7 @@ async def test_connector_that_fails_and_setting_that_endangers_the_order_are_nam
             letters,
         )
         assert await unknown.connector_problems() is None
+        assert await unknown.incomplete(["cdc.mysql.auth.users"]) == {}
         await unknown.close()
 
 
@@ -177,9 +184,10 @@ def connector(name: str, prefix: str) -> Connector:
 
 def test_topic_belongs_to_the_connector_with_the_longest_prefix() -> None:
     connectors = [connector("all", "cdc"), connector("shop", "cdc.mysql-shop"), connector("mysql", "cdc.mysql")]
-    assert connector_of("cdc.mysql.auth.users", connectors) == "mysql"
-    assert connector_of("cdc.mysql-shop.shop.products", connectors) == "shop"
-    assert connector_of("cdc.mongo.tweets.likes", connectors) == "all"
+    every, shop, mysql = connectors
+    assert connector_of("cdc.mysql.auth.users", connectors) is mysql
+    assert connector_of("cdc.mysql-shop.shop.products", connectors) is shop
+    assert connector_of("cdc.mongo.tweets.likes", connectors) is every
     assert connector_of("other", connectors) is None
 
 

@@ -1,7 +1,7 @@
 """Range after range of a copy is proven equal to its source, over restarts, and what differs is found."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 
 import pytest
@@ -296,8 +296,8 @@ async def test_route_with_many_waiting_events_is_not_compared(
         await new_prover().step(ROWS)
 
 
-async def nothing_to_come() -> set[str]:
-    return set()
+async def none_is_incomplete(_topics: Sequence[str]) -> Mapping[str, str]:
+    return {}
 
 
 async def test_unexpected_error_of_one_route_does_not_keep_another_from_being_proven(
@@ -315,7 +315,7 @@ async def test_unexpected_error_of_one_route_does_not_keep_another_from_being_pr
     odd = comparison.route.model_copy(update={"name": "odd"})
     routes = [odd, comparison.route]
     running = asyncio.create_task(
-        Prover(comparison.settings, lambda: routes, lambda _topic: True, nothing_to_come).run()
+        Prover(comparison.settings, lambda: routes, lambda _topic: True, none_is_incomplete).run()
     )
 
     async def both() -> bool:
@@ -332,16 +332,16 @@ async def test_route_is_proven_once_the_snapshot_of_its_source_has_ended(
     comparison: ComparisonHarness, store: ProofStore
 ) -> None:
     await comparison.both(NUMBERED)
-    routes, topics = [comparison.route], {comparison.route.topic}
+    routes, reasons = [comparison.route], {comparison.route.topic: "a snapshot copies its rows"}
 
-    async def rows_to_come() -> set[str]:
-        return topics
+    async def incomplete(_topics: Sequence[str]) -> Mapping[str, str]:
+        return reasons
 
-    running = asyncio.create_task(Prover(comparison.settings, lambda: routes, lambda _topic: True, rows_to_come).run())
+    running = asyncio.create_task(Prover(comparison.settings, lambda: routes, lambda _topic: True, incomplete).run())
     await eventually(store.proofs, lambda proofs: comparison.route.name in proofs)
     proof = await proof_of(comparison, store)
     assert (proof.problem, proof.rows, proof.oldest_at) == ("a snapshot copies its rows", 0, None)
-    topics.clear()
+    reasons.clear()
     proven = await eventually(lambda: proof_of(comparison, store), lambda proof: proof.oldest_at is not None)
     assert (proven.problem, proven.different) == (None, 0)
     running.cancel()
@@ -358,7 +358,9 @@ async def test_one_process_of_two_proves_and_another_one_follows_it(
     stopped: set[str] = set()
     routes = [comparison.route]
     running = [
-        asyncio.create_task(Prover(settings, lambda: routes, lambda topic: topic not in stopped, nothing_to_come).run())
+        asyncio.create_task(
+            Prover(settings, lambda: routes, lambda topic: topic not in stopped, none_is_incomplete).run()
+        )
         for _ in range(2)
     ]
 

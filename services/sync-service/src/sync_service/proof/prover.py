@@ -6,7 +6,7 @@ comparisons take no more than a settable share of the time; each works in one th
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 
@@ -179,8 +179,8 @@ class RouteProver:
 class Prover:
     """Proves the routes that may be compared, in turn. `is_applied` tells by its topic whether a route works.
 
-    `routes` returns those in force: the same object until they are replaced. `rows_to_come` returns the topics whose
-    sources have rows that a snapshot still copies: their copies are not expected to be equal.
+    `routes` returns those in force: the same object until they are replaced. `incomplete` returns which of these topics
+    lack rows of their sources, and why: their copies are not expected to be equal.
     """
 
     def __init__(
@@ -188,12 +188,12 @@ class Prover:
         settings: Settings,
         routes: Callable[[], Sequence[Route]],
         is_applied: Callable[[str], bool],
-        rows_to_come: Callable[[], Awaitable[Collection[str]]],
+        incomplete: Callable[[Sequence[str]], Awaitable[Mapping[str, str]]],
     ) -> None:
         self._settings = settings
         self._routes = routes
         self._is_applied = is_applied
-        self._rows_to_come = rows_to_come
+        self._incomplete = incomplete
         self._pause_factor = (1 - settings.sync_proof_share) / settings.sync_proof_share
         self._problems: dict[str, str] = {}
 
@@ -218,14 +218,14 @@ class Prover:
             provers: dict[str, RouteProver] = {}
             due_at = dict.fromkeys((route.name for route in routes), 0.0)
             while time.monotonic() < ends and self._routes() is routes:
-                incomplete = await self._rows_to_come()
+                incomplete = await self._incomplete([route.topic for route in routes])
                 for route in routes:
                     if self._routes() is not routes:
                         break
                     if time.monotonic() < due_at[route.name] or not self._is_applied(route.topic):
                         continue
-                    if route.topic in incomplete:
-                        await self._report(route, store, "a snapshot copies its rows")
+                    if (reason := incomplete.get(route.topic)) is not None:
+                        await self._report(route, store, reason)
                         continue
                     seconds = await self._step(route, provers, store, stores, cleanup)
                     due_at[route.name] = time.monotonic() + IDLE_SECONDS if seconds is None else 0.0

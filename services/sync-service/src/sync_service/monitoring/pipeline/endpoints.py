@@ -110,11 +110,12 @@ def _route(
 ) -> PipelineRoute:
     route, blocked_by = processor.route, processor.statistics.blocked_by
     lag = None if topic is None else topic.lag
+    connector = connector_of(route.topic, snapshot.connectors.value or ())
     return PipelineRoute(
         name=route.name,
         source=route.source_store,
         source_name=".".join(route.source) if route.source else None,
-        connector=connector_of(route.topic, snapshot.connectors.value or ()),
+        connector=connector.name if connector else None,
         topic=route.topic,
         target=route.target.store,
         target_name=route.target.name,

@@ -1,7 +1,7 @@
 """Probes every part of the pipeline concurrently. A part that does not answer does not affect the others."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -77,10 +77,12 @@ class Pipeline:
         named = [f"{name}: {problem}" for name, problem in found if problem]
         return "; ".join(named) or None
 
-    async def topics_with_rows_to_come(self) -> Collection[str]:
-        """The topics of tables that a snapshot has to copy; none if that is unknown."""
+    async def incomplete(self, topics: Iterable[str]) -> Mapping[str, str]:
+        """Which of these topics lack rows of their sources, and why; none if that is unknown."""
         connectors = await _in_time(self._sources) or ()
-        return {f"{each.topic_prefix}.{table}" for each in connectors for table in each.rows_awaited}
+        found = {topic: connector_of(topic, connectors) for topic in topics}
+        reasons = {topic: _why_incomplete(topic, each) for topic, each in found.items() if each is not None}
+        return {topic: reason for topic, reason in reasons.items() if reason is not None}
 
     async def open_dead_letters(self, routes: Mapping[str, str]) -> str | None:
         """Which routes, given by topic, have open dead letters, whose events their copies lack; None if none."""
@@ -129,7 +131,15 @@ async def _probed(asked: Awaitable[ValueT]) -> Probed[ValueT]:
         return Probed(None, str(error))
 
 
-def connector_of(topic: str, connectors: Iterable[Connector]) -> str | None:
-    """The name of the connector that writes a topic: the one with the longest prefix of its name."""
+def connector_of(topic: str, connectors: Iterable[Connector]) -> Connector | None:
+    """The connector that writes a topic: the one with the longest prefix of its name."""
     writing = [each for each in connectors if topic.startswith(f"{each.topic_prefix}.")]
-    return max(writing, key=lambda each: len(each.topic_prefix)).name if writing else None
+    return max(writing, key=lambda each: len(each.topic_prefix), default=None)
+
+
+def _why_incomplete(topic: str, connector: Connector) -> str | None:
+    if connector.problem is not None:
+        return f"{connector.name} does not work"
+    if topic.removeprefix(f"{connector.topic_prefix}.") in connector.rows_awaited:
+        return "a snapshot copies its rows"
+    return None
