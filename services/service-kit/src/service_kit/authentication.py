@@ -50,6 +50,19 @@ class Accounts(Protocol):
         """None if the account has not arrived in the copy yet."""
 
 
+class CallerAuthenticator(Protocol):
+    """`app.state.authenticator` of a service."""
+
+    async def authenticate(self, bearer: str) -> AccessToken:
+        """The claims of a valid token. Raises `InvalidToken`, `TokenRevoked`, `ServiceUnavailable`."""
+
+    async def require_not_revoked(self, token: AccessToken) -> None:
+        """Check a token that was valid before. Raises as `authenticate`."""
+
+    def seconds_left(self, token: AccessToken) -> float:
+        """Until the token expires."""
+
+
 class Authenticator:
     """`clock` gives seconds since the epoch."""
 

@@ -11,7 +11,7 @@ from fastapi import Request
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 
-from service_kit.authentication import Authenticator, TokenRevoked
+from service_kit.authentication import CallerAuthenticator, TokenRevoked
 from service_kit.problems import Forbidden, ServiceUnavailable, Unauthorized
 from service_kit.roles import Scope
 from service_kit.sse.response import StreamToken
@@ -39,7 +39,7 @@ SCOPE_PROBLEMS = (Unauthorized, InvalidToken, TokenRevoked, InsufficientScope, S
 
 def stream_token(request: Request, caller: AccessToken) -> StreamToken:
     """The token of a stream that the caller opens with this request."""
-    authenticator: Authenticator = request.app.state.authenticator
+    authenticator: CallerAuthenticator = request.app.state.authenticator
     return StreamToken(authenticator.seconds_left(caller), partial(authenticator.require_not_revoked, caller))
 
 
@@ -61,7 +61,7 @@ class CallerDependency(SecurityBase):
         bearer = await self._bearer(request)
         if bearer is None:
             raise Unauthorized
-        authenticator: Authenticator = request.app.state.authenticator
+        authenticator: CallerAuthenticator = request.app.state.authenticator
         caller = await authenticator.authenticate(bearer)
         require_scopes(caller.scopes, needed.scopes)
         return caller

@@ -5,12 +5,12 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from typing import Any
 
 from aiokafka.errors import KafkaError
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
 
 from service_kit.application import create_application
-from service_kit.authentication import Authenticator
+from service_kit.authentication import Authenticator, CallerAuthenticator
 from service_kit.background import OnFailure, Supervisor
 from service_kit.health import NotReady, ReadinessCheck
 from service_kit.http_client import internal_client
@@ -24,6 +24,7 @@ from sync_service.change_feed.hub import Feed, FeedLimits
 from sync_service.dead_letters.endpoints import router as dead_letters_router
 from sync_service.dead_letters.service import DeadLetterService
 from sync_service.dead_letters.store import DeadLetterReader
+from sync_service.dependencies import FOR_READERS
 from sync_service.metrics import FeedMetrics, SyncMetrics
 from sync_service.monitoring.counts.endpoints import router as counts_router
 from sync_service.monitoring.counts.service import Counts
@@ -33,6 +34,7 @@ from sync_service.monitoring.pipeline.endpoints import router as pipeline_router
 from sync_service.monitoring.pipeline.service import Pipeline
 from sync_service.monitoring.status.endpoints import router
 from sync_service.monitoring.status.lag import CachedLag
+from sync_service.operator_token import OperatorAuthenticator
 from sync_service.proof.prover import Prover
 from sync_service.reconciliation.endpoints import router as reconciliation_router
 from sync_service.reconciliation.jobs import Jobs
@@ -100,7 +102,7 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
         settings=settings,
         lifespan=lifespan,
         routers=[
-            router,
+            router if settings.sync_operator_token is None else _for_readers(router),
             routes_router,
             dead_letters_router,
             feed_router,
@@ -114,6 +116,12 @@ def create_app(settings: Settings, routes: Sequence[Route]) -> FastAPI:
         registry=registry,
         supervisor=supervisor,
     )
+
+
+def _for_readers(public: APIRouter) -> APIRouter:
+    guarded = APIRouter(dependencies=FOR_READERS)
+    guarded.include_router(public)
+    return guarded
 
 
 def _names(routes: Sequence[Route]) -> Mapping[str, str]:
@@ -157,8 +165,11 @@ async def _monitoring(settings: Settings, kafka: KafkaClients, app: FastAPI) -> 
 
 
 @asynccontextmanager
-async def _authenticator(settings: Settings, runner: SyncRunner) -> AsyncIterator[Authenticator]:
+async def _authenticator(settings: Settings, runner: SyncRunner) -> AsyncIterator[CallerAuthenticator]:
     """Keys are fetched for the first token: applying events needs none."""
+    if settings.sync_operator_token is not None:
+        yield OperatorAuthenticator(settings.sync_operator_token.get_secret_value())
+        return
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
         settings.mongodb_url.get_secret_value(),
         appname="sync-service accounts",

@@ -1,13 +1,15 @@
 """Configuration of sync-service."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import AnyHttpUrl, Field
+from pydantic import AnyHttpUrl, Field, model_validator
 
 from service_kit.kafka_settings import KafkaSettings
 from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.settings import ServiceSettings
+from sync_service.operator_token import OperatorToken
 from sync_service.routes.loader import default_routes_file
 from sync_service.routes.protection import HashSecret
 
@@ -19,7 +21,15 @@ class Settings(KafkaSettings, ServiceSettings):
     gateway_prefix: str = "/api/sync"
     mysql_url: MysqlAddress = Field(description="`mysql://user:password@host:port/schema`")
     mongodb_url: MongodbAddress = Field(description="`mongodb://host:port/database?replicaSet=…`")
-    auth_jwks_url: AnyHttpUrl = Field(description="The URL of auth-service's key set, without the gateway.")
+    auth_jwks_url: AnyHttpUrl | None = Field(
+        default=None,
+        description="The URL of auth-service's key set, without the gateway. It or `SYNC_OPERATOR_TOKEN` is required.",
+    )
+    sync_operator_token: OperatorToken = Field(
+        default=None,
+        description="The only access token, with the scopes `sync:read` and `sync:write`, of a sync-service without "
+        "auth-service (docs/your-own-databases.md). At least 32 characters.",
+    )
     registrar_url: AnyHttpUrl | None = Field(
         default=None,
         description="The URL of the registrar, which reports the state of the connectors; without it, it is unknown.",
@@ -97,3 +107,11 @@ class Settings(KafkaSettings, ServiceSettings):
     sync_feed_heartbeat_seconds: float = Field(
         default=15.0, gt=0, description="Time between heartbeats; less than the timeout of any proxy."
     )
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if self.auth_jwks_url is None and self.sync_operator_token is None:
+            raise ValueError("set AUTH_JWKS_URL, or SYNC_OPERATOR_TOKEN if there is no auth-service")
+        if self.auth_jwks_url is not None and self.sync_operator_token is not None:
+            raise ValueError("AUTH_JWKS_URL and SYNC_OPERATOR_TOKEN are both set; set one of them")
+        return self

@@ -51,7 +51,10 @@ def _states(address: str) -> Mapping[str, Mapping[str, Any]]:
     """What the service reports of each route, by its name. Says on stderr why a state is unknown."""
     if not address.startswith(("http://", "https://")):
         return _without_states("SYNC_URL is no address of HTTP")
-    request = Request(f"{address.rstrip('/')}/v1/status", headers={"Accept": "application/json"})  # noqa: S310 - checked
+    # Only a service without auth-service needs it.
+    token = os.environ.get("SYNC_OPERATOR_TOKEN")
+    headers = {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+    request = Request(f"{address.rstrip('/')}/v1/status", headers=headers)  # noqa: S310 - checked
     try:
         with urlopen(request, timeout=ANSWER_SECONDS) as response:  # noqa: S310 - checked
             status = json.load(response)
