@@ -251,6 +251,27 @@ async def test_topic_that_is_created_later_is_streamed(harness: SyncHarness, mon
     await feed.close()
 
 
+async def test_first_route_is_streamed_to_those_who_waited_for_it(harness: SyncHarness) -> None:
+    limits = FeedLimits(clients=10, clients_per_address=10, clients_per_account=10, buffered=100, heartbeat_seconds=30)
+    feed = Feed(harness.kafka, {}, FeedMetrics(CollectorRegistry()), limits)
+    await harness.delete_topic(harness.tweets_topic)
+    async with feed.subscription(EventFilter(), SOMEONE) as subscription:
+        await subscription.begin()
+        feed.change_routes({harness.tweets_topic: "tweets"}, {})
+        await harness.create_topic(harness.tweets_topic)
+        receiving = asyncio.create_task(subscription.next())
+
+        async def has_received() -> bool:
+            """The feed begins at the end of a topic."""
+            await harness.send(harness.tweets_topic, harness_event(1, "first"))
+            return receiving.done()
+
+        await eventually(has_received)
+        (text, *_) = await receiving
+        assert json.loads(text.decode().split("data: ", 1)[1])["route"] == "tweets"
+    await feed.close()
+
+
 async def test_stream_without_a_broker_is_503() -> None:
     limits = FeedLimits(clients=10, clients_per_address=10, clients_per_account=10, buffered=100, heartbeat_seconds=10)
     feed = Feed(KafkaClients("127.0.0.1:1"), {"a": "a"}, FeedMetrics(CollectorRegistry()), limits)

@@ -19,6 +19,7 @@ from service_kit.mysql import create_engine
 from support.change_events import mysql_event
 from support.commands import run_command
 from support.topics import create_topics
+from sync_service.routes.loader import empty_routes_file
 
 run = partial(run_command, "sync-service")
 
@@ -251,3 +252,16 @@ async def test_account_of_the_sync_may_read_only_what_it_copies(mysql_root_url: 
             await connection.execute(text("DROP TABLE auth.sync_may_not_see_this"))
         await engine.dispose()
         await root.dispose()
+
+
+@pytest.mark.integration
+async def test_file_without_routes_has_nothing_to_compare() -> None:
+    variables = {
+        "MYSQL_URL": "mysql://sync:phrase@127.0.0.1:1/tandem",
+        "MONGODB_URL": "mongodb://127.0.0.1:1/tandem",
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "SYNC_ROUTES_FILE": str(empty_routes_file()),
+    }
+    assert await run("reconcile", **variables) == (0, "there are no routes to compare\n", "")
+    code, output, errors = await run("reconcile", "--json", **variables)
+    assert (code, json.loads(output)["routes"], errors) == (0, [], "")

@@ -1,5 +1,7 @@
 """What `routes add` proposes for a table or collection, and where in the file."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 from bson import Binary, Code, DatetimeMS, Decimal128, Int64, ObjectId, Regex
@@ -101,6 +103,24 @@ def test_sources_in_one_line_are_left_to_their_author(file: RoutesFile) -> None:
     text = "sources: {mysql-users: {kind: mysql}}\nusers: {}\n"
     with pytest.raises(CannotPropose, match="write each source into a line of its own"):
         with_route(text, propose_route(ORDERS, file, [], declares_sources=True))
+
+
+@pytest.mark.parametrize("empty", ["sources: {}\n", "# Mine.\n\nsources: {}  # none yet\n", "sources: { }"])
+def test_first_route_of_a_file_without_any(empty: str, tmp_path: Path) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(empty)
+    file = load_routes_file(path)
+    assert (file.sources, file.routes) == ([], [])
+    added = propose_route(PRODUCTS, file, ["shop"], declares_sources=True)
+    changed = with_route(empty, added)
+    path.write_text(changed)
+    declared = load_routes_file(path)
+    assert [each.name for each in declared.sources] == ["mysql"]
+    assert [each.topic for each in declared.routes] == ["cdc.mysql.shop.products"]
+    assert changed.startswith("# Mine.\n\nsources:  # none yet\n  mysql: {kind: mysql}\n") == ("Mine" in empty)
+    # And another one after it.
+    path.write_text(with_route(changed, propose_route(ORDERS, declared, ["shop"], declares_sources=True)))
+    assert [each.name for each in load_routes_file(path).sources] == ["mysql", "mongodb-shop"]
 
 
 def test_table_that_has_a_route_is_refused(file: RoutesFile) -> None:

@@ -62,6 +62,17 @@ def test_fields_are_renamed_typed_and_filled_with_constants(tmp_path: Path) -> N
     assert map_fields(route, row) == {"label": "chair", "price": Decimal("9.50"), "origin": "shop"}
 
 
+@pytest.mark.parametrize("declared", ["sources: {}", "sources:\n  mysql: {kind: mysql}"])
+def test_file_that_declares_its_sources_may_have_no_routes_yet(tmp_path: Path, declared: str) -> None:
+    assert load_routes(routes_file(tmp_path, declared)) == []
+
+
+@pytest.mark.parametrize("truncated", ["", "# sources: {}", "sources:", "sources: []"])
+def test_file_without_routes_and_sources_is_refused(tmp_path: Path, truncated: str) -> None:
+    with pytest.raises(InvalidRoutes, match=r"no routes in it|sources is not a mapping"):
+        load_routes(routes_file(tmp_path, truncated))
+
+
 def test_null_field_is_null(tmp_path: Path) -> None:
     (route,) = load_routes(routes_file(tmp_path, ROUTE))
     assert map_fields(route, {"id": 7, "name": None, "price": None}) == {"label": None, "price": None, "origin": "shop"}
@@ -226,7 +237,8 @@ RIGHTS = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER
         (f"GRANT {RIGHTS} ON `shop%`.* TO `s`@`%`", []),
         ("GRANT ALL PRIVILEGES ON *.* TO `s`@`%` WITH GRANT OPTION", []),
         (f"GRANT {RIGHTS} ON `shop\\_other`.* TO `s`@`%`", ["GRANT SELECT, INSERT, "]),
-        (f"GRANT {RIGHTS[8:]} ON `shop_copy`.* TO `s`@`%`", ["GRANT SELECT ON `shop\\_copy`.* TO `s`@`%`"]),
+        # With another pattern, which replaces the former one.
+        (f"GRANT {RIGHTS[8:]} ON `shop_copy`.* TO `s`@`%`", ["GRANT SELECT, INSERT, UPDATE, "]),
     ],
 )  # fmt: skip
 def test_missing_rights_in_a_database_are_a_statement(granted: str, lacking: list[str]) -> None:

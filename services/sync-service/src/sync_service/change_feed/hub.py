@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 
 from service_kit.background import failure_of
 from service_kit.kafka import KafkaClients
+from service_kit.kafka_topics import Topic, describe_topics
 from service_kit.sse.buffer import EventBuffer
 from service_kit.sse.events import UNAVAILABLE, message
 from service_kit.sse.hub import Hub, Subscription
@@ -34,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 MAX_BUFFER_BYTES = 16 * 1024 * 1024
 _POLL_MS = 250
+_TOPICS_SECONDS = 0.5
 _ALL = PersonalFields(None)
 # Small batches, so that the consumer of the sync, in the same process, has its turn.
 _BATCH = 50
@@ -154,6 +156,10 @@ class Feed(Hub[FeedEvent]):
         positions: dict[TopicPartition, int] = {}
         while self._started is started:
             routes = self._routes
+            # The first route of a running service has its topic some seconds later.
+            if not routes or (started.done() and not await self._has_topics(routes)):
+                await self._wait_for_topics(started)
+                continue
             async with discovering_consumer(self._kafka, routes, client_id="sync-service-feed") as discovering:
                 consumer = discovering.consumer
                 await _continue_at(consumer, positions)
@@ -167,6 +173,19 @@ class Feed(Hub[FeedEvent]):
                 else:
                     # A subscriber that arrives while the consumer is being closed starts another one.
                     self._forget(started)
+
+    async def _has_topics(self, routes: Collection[str]) -> bool:
+        """Raises `KafkaError` if the broker does not answer."""
+        described = await describe_topics(self._kafka, routes)
+        return any(isinstance(found, Topic) for found in described.values())
+
+    async def _wait_for_topics(self, started: "asyncio.Future[None]") -> None:
+        """Subscribers get heartbeats meanwhile."""
+        if not started.done():
+            started.set_result(None)
+        await asyncio.sleep(_TOPICS_SECONDS)
+        if not self._subscriptions:
+            self._forget(started)
 
     def _on_end(self, started: "asyncio.Future[None]", following: asyncio.Task[None]) -> None:
         """End the streams, however the task has ended. The next subscriber starts another one."""

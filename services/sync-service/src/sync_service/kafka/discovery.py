@@ -23,7 +23,8 @@ async def discovering_consumer(
     described = await describe_topics(kafka, topics)
     existing = [topic for topic in described.values() if isinstance(topic, Topic)]
     if not existing:
-        raise next(each for each in described.values() if isinstance(each, KafkaError))
+        problems = (each for each in described.values() if isinstance(each, KafkaError))
+        raise next(problems, UnknownTopicOrPartitionError("there are no routes"))
     async with consumer_of_topics(kafka, existing, client_id=client_id) as consumer:
         yield DiscoveringConsumer(kafka, consumer, topics, described)
 

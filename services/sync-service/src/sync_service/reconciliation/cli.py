@@ -123,7 +123,9 @@ def reconcile(options: ReconcileOptions, settings: ReconcileSettings) -> int:
             reports = asyncio.run(_reconcile(chosen, options, settings, show))
     except KeyboardInterrupt:
         return INTERRUPTED
-    if any(report.problem is None for report in reports):
+    if not reports and not options.json:
+        print("there are no routes to compare")
+    elif not reports or any(report.problem is None for report in reports):
         print(as_json(reports) if options.json else "\n".join(map(as_text, reports)))
     if problems := _problems(reports):
         return fail("; ".join(problems))

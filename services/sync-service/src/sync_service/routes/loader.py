@@ -29,10 +29,20 @@ class InvalidRoutes(Exception):  # noqa: N818 - the file is invalid
 
 
 def default_routes_file() -> Path:
+    """The built-in routes."""
+    return _packaged("routes.yaml")
+
+
+def empty_routes_file() -> Path:
+    """A file without routes, which becomes one of the user's own."""
+    return _packaged("no-routes.yaml")
+
+
+def _packaged(name: str) -> Path:
     """Inside of an installed package; in a checkout beside `src`."""
     package = Path(__file__).parents[1]
-    inside = package / "routes.yaml"
-    return inside if inside.exists() else package.parents[1] / "routes.yaml"
+    inside = package / name
+    return inside if inside.exists() else package.parents[1] / name
 
 
 @dataclass(frozen=True)
@@ -121,7 +131,8 @@ def _declarations(
     if _SOURCES in bodies and not _is_route(bodies[_SOURCES]):
         sources, errors = _sources(bodies.pop(_SOURCES), document)
         problems += errors
-    if not bodies:
+    if not bodies and sources is None:
+        # Such as a file that was cut off.
         return sources, [], [*problems, (1, "no routes in it")]
     routes = []
     for name, body in bodies.items():

@@ -16,6 +16,7 @@ from sync_service.sinks.source_declaration import Source, declared_source
 from sync_service.sinks.targets import AnyTarget, opposite_target
 
 _SOURCES = "sources"
+_EMPTY = re.compile(rf"^{_SOURCES}: *\{{ *\}}")
 _LONGEST_NAME = 59
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_]")
 # Beginnings of the names of the sync's own columns.
@@ -82,11 +83,16 @@ def with_route(text: str, added: ProposedRoute) -> str:
             _, last = lines_of_entry(text, _SOURCES)
         except CannotEdit as error:
             raise CannotPropose(f"the file can't be edited: {error}") from error
-        place = document.line([_SOURCES, next(iter(document.value[_SOURCES]))])
-        if place == document.line([_SOURCES]):
-            raise CannotPropose("sources is written in one line: write each source into a line of its own")
+        first = document.line([_SOURCES])
+        if not document.value[_SOURCES]:
+            lines[first - 1] = _EMPTY.sub(f"{_SOURCES}:", lines[first - 1])
+            place, last = first, first
+        else:
+            place = document.line([_SOURCES, next(iter(document.value[_SOURCES]))])
+            if place == first:
+                raise CannotPropose("sources is written in one line: write each source into a line of its own")
         indent = re.match(r" *", lines[place - 1])
-        lines[last:last] = _source_lines(added.sources, indent[0] if indent else "  ")
+        lines[last:last] = _source_lines(added.sources, (indent and indent[0]) or "  ")
     elif added.sources:
         first = _first_line(document, lines)
         lines[first:first] = [f"{_SOURCES}:", *_source_lines(added.sources, "  "), ""]

@@ -27,9 +27,9 @@ def missing_grants(shown: Sequence[str], schemas: Iterable[str]) -> Mapping[str,
             if _covers(grant["schema"].strip("`"), schema)
             for privilege in grant["privileges"].split(",")
         }
-        lacking = [] if "ALL PRIVILEGES" in held else [privilege for privilege in NEEDED if privilege not in held]
-        if lacking:
-            statements[schema] = f"GRANT {', '.join(lacking)} ON {_pattern(schema)}.* TO {account}"
+        if "ALL PRIVILEGES" not in held and not held.issuperset(NEEDED):
+            # All of them: of the grants whose patterns match a schema, MySQL applies the most specific one alone.
+            statements[schema] = f"GRANT {', '.join(NEEDED)} ON {_pattern(schema)}.* TO {account}"
     return statements
 
 
