@@ -22,6 +22,13 @@ def test_built_in_routes_are_copied_once(tmp_path: Path, capsys: pytest.CaptureF
     assert capsys.readouterr() == ("", "")
 
 
+def test_file_without_routes_is_copied_instead(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "volume" / "routes.yaml"
+    seed_routes(settings_of(file), "none")
+    assert capsys.readouterr().out == f"{file}: no routes\n"
+    assert (load_routes_file(file).routes, load_routes_file(file).sources) == ([], [])
+
+
 def test_folder_that_can_not_be_written_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "volume").write_text("no folder")
     file = tmp_path / "volume" / "routes.yaml"

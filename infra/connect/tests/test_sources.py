@@ -12,10 +12,20 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from embedded_stack import Stack
-from registrar.connectors import Connector
-from registrar.sources import Unreachable, mongodb_problem, mysql_problem, source_problem, stream_problem
+from registrar.connectors import Connector, InvalidDeclaration
+from registrar.settings import Settings
+from registrar.source_check import check_sources
+from registrar.sources import (
+    Unreachable,
+    mongodb_problem,
+    mysql_problem,
+    privileges_missing,
+    source_problem,
+    stream_problem,
+)
 from support.connector import declared_connectors
 from support.polling import eventually
+from sync_service.routes.loader import empty_routes_file
 
 if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
@@ -36,6 +46,7 @@ GROUP = {"group_replication_group_name": "a-uuid", "group_replication_gtid_assig
         ({**RIGHT, "binlog_format": "MIXED"}, "binlog_format is MIXED instead of ROW"),
         ({**RIGHT, "binlog_row_image": "MINIMAL"}, "binlog_row_image is MINIMAL instead of FULL"),
         ({**RIGHT, "binlog_row_value_options": "PARTIAL_JSON"}, "is PARTIAL_JSON instead of empty"),
+        ({**RIGHT, "log_bin": "OFF"}, "log_bin is OFF instead of ON"),
         ({**RIGHT, **GROUP}, "group_replication_gtid_assignment_block_size is 1000000 instead of 1"),
     ],
 )
@@ -43,6 +54,28 @@ def test_setting_of_mysql_that_endangers_the_order_is_named(settings: dict[str, 
     found = mysql_problem(settings)
     assert (found is None) == (problem is None)
     assert (problem or "") in (found or "")
+
+
+ACCOUNT = "TO `cdc`@`%`"
+
+
+@pytest.mark.parametrize(
+    ("shown", "missing"),
+    [
+        (["GRANT USAGE ON *.*"], "RELOAD, SHOW DATABASES, REPLICATION SLAVE, REPLICATION CLIENT"),
+        (
+            ["GRANT RELOAD, SHOW DATABASES ON *.*", "GRANT ALL PRIVILEGES ON `shop`.*"],
+            "REPLICATION SLAVE, REPLICATION CLIENT",
+        ),
+        (["GRANT SHOW DATABASES, REPLICATION SLAVE, REPLICATION CLIENT ON *.*", "GRANT FLUSH_TABLES ON *.*"], None),
+        (["GRANT ALL PRIVILEGES ON *.*"], None),
+        # Its privileges are not shown.
+        (["GRANT USAGE ON *.*", "GRANT `replication`@`%`"], None),
+    ],
+)
+def test_missing_privilege_on_the_server_is_named(shown: list[str], missing: str | None) -> None:
+    found = privileges_missing([f"{line} {ACCOUNT}" for line in shown], "cdc")
+    assert found == ([f"MySQL: rights are missing: GRANT {missing} ON *.* TO 'cdc'"] if missing else [])
 
 
 @pytest.mark.parametrize(
@@ -69,6 +102,44 @@ def connectors(stack: Stack) -> dict[str, Connector]:
 async def set_row_value_options(mysql_root: AsyncEngine, value: str) -> None:
     async with mysql_root.connect() as connection:
         await connection.execute(text(f"SET GLOBAL binlog_row_value_options = '{value}'"))
+
+
+async def test_databases_of_new_routes_are_checked_by_their_addresses(
+    mysql_root: AsyncEngine, mongodb_url: str
+) -> None:
+    """`registrar sources`, before there is a route."""
+    name = f"cdc_{secrets.token_hex(4)}"
+    settings = Settings(
+        kafka_bootstrap_servers="127.0.0.1:1", connect_url="http://127.0.0.1:1", sync_routes_file=empty_routes_file()
+    )
+    async with mysql_root.begin() as connection:
+        await connection.execute(text(f"CREATE USER {name} IDENTIFIED BY '{name}'"))
+    mysql = {
+        "CDC_MYSQL_HOST": "127.0.0.1",
+        "CDC_MYSQL_PORT": str(mysql_root.url.port),
+        "CDC_MYSQL_USER": name,
+        "CDC_MYSQL_PASSWORD": name,
+    }
+    try:
+        assert await check_sources(settings, {"CDC_MYSQL_HOST": ""}) == []
+        (lacking,) = await check_sources(settings, mysql)
+        assert lacking.name == f"MySQL at 127.0.0.1:{mysql_root.url.port} as {name}"
+        grant = (lacking.problem or "").partition("rights are missing: ")[2]
+        assert grant == f"GRANT RELOAD, SHOW DATABASES, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO '{name}'"
+        async with mysql_root.begin() as connection:
+            await connection.exec_driver_sql(grant)
+        checked = await check_sources(settings, {**mysql, "CDC_MONGODB_URL": mongodb_url})
+        assert [each.problem for each in checked] == [None, None]
+        (refused,) = await check_sources(settings, {**mysql, "CDC_MYSQL_PASSWORD": "wrong"})
+        assert "Access denied" in (refused.problem or "")
+        other_set = mongodb_url.replace("replicaSet=rs0", "replicaSet=rs1")
+        (outside,) = await check_sources(settings, {"CDC_MONGODB_URL": other_set})
+        assert "replica set" in (outside.problem or "")
+        with pytest.raises(InvalidDeclaration, match="CDC_MYSQL_USER is not set"):
+            await check_sources(settings, {name: value for name, value in mysql.items() if "USER" not in name})
+    finally:
+        async with mysql_root.begin() as connection:
+            await connection.execute(text(f"DROP USER {name}"))
 
 
 async def test_real_servers_are_read_with_the_accounts_of_the_connectors(

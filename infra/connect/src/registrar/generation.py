@@ -46,10 +46,14 @@ def generated_connectors(file: RoutesFile) -> dict[str, dict[str, str]]:
     for source in file.sources:
         tables = _tables(source, file.captured)
         if tables:
-            generate = _mysql if source.kind == "mysql" else _mongodb
-            config = {**generate(source, tables), **source.options}
-            found[source.name] = with_exclusions(config, file.captured)
+            found[source.name] = with_exclusions(connector_settings(source, tables), file.captured)
     return found
+
+
+def connector_settings(source: Source, tables: Sequence[str]) -> dict[str, str]:
+    """Of a connector that reads these tables or collections."""
+    generate = _mysql if source.kind == "mysql" else _mongodb
+    return {**generate(source, tables), **source.options}
 
 
 def generated_topics(file: RoutesFile) -> dict[str, TopicDeclaration]:

@@ -32,15 +32,27 @@ RIGHTS_SECONDS = 2.0
 # Between two attempts to find the cause of a connector's silence.
 CAUSE_SECONDS = 30.0
 _TIMEOUT_SECONDS = 5.0
+# Less, so that the driver still says what it has found.
+_SELECTION_MS = 4000
 
 _PARTIAL = "binlog_row_value_options"
 # What each setting of MySQL must be, and why.
 _MYSQL = {
+    "log_bin": ("ON", "the connector reads the binary log, which a server without it does not write"),
     "gtid_mode": ("ON", "without GTIDs the order of changes is not known after a failover"),
     "binlog_format": ("ROW", "statements are not change events"),
     "binlog_row_image": ("FULL", "events must have all columns"),
     _PARTIAL: ("", "events must have whole JSON documents"),
 }
+# What the connector's account needs on the whole server; any privilege of a group will do.
+_PRIVILEGES = (
+    ("RELOAD", "FLUSH_TABLES"),
+    ("SHOW DATABASES",),
+    ("REPLICATION SLAVE",),
+    ("REPLICATION CLIENT",),
+)
+_GLOBAL_GRANT = re.compile(r"GRANT (?P<privileges>.+) ON \*\.\* TO ")
+_GRANTED_ROLE = re.compile(r"GRANT `[^`]*`@`[^`]*`")
 # Sessions that are closed are not known. It needs a privilege that accounts of earlier releases lack.
 _SESSIONS = (
     "SELECT thread_id, variable_name, variable_value FROM performance_schema.variables_by_thread "  # noqa: S608
@@ -103,6 +115,28 @@ async def missing_rights(connector: Connector, captured: Sequence[str]) -> Mappi
     return {}
 
 
+async def missing_privileges(connector: Connector) -> Sequence[str]:
+    """What the connector's account of MySQL lacks on the server, as a statement. Those of its roles are not known.
+
+    Raises `Unreachable`.
+    """
+    if not connector.reads_mysql:
+        return []
+    async with _reached(), _mysql(connector.config) as cursor:
+        await cursor.execute("SHOW GRANTS")
+        return privileges_missing([row[0] for row in await cursor.fetchall()], connector.config["database.user"])
+
+
+def privileges_missing(shown: Sequence[str], account: str) -> Sequence[str]:
+    """`shown` is the answer to SHOW GRANTS."""
+    if any(_GRANTED_ROLE.match(line) for line in shown):
+        return []
+    grants = filter(None, map(_GLOBAL_GRANT.match, shown))
+    held = {name.strip() for grant in grants for name in grant["privileges"].split(",")}
+    missing = [names[0] for names in _PRIVILEGES if not held & {"ALL PRIVILEGES", *names}]
+    return [f"MySQL: rights are missing: GRANT {', '.join(missing)} ON *.* TO '{account}'"] if missing else []
+
+
 async def present_tables(connector: Connector, tables: Iterable[str]) -> Sequence[str]:
     """Those of the named tables of MySQL that exist, as far as the connector's account may read them.
 
@@ -161,7 +195,10 @@ def mysql_problem(
 def mongodb_problem(hello: Mapping[str, Any]) -> str | None:
     """`hello` is the answer of the command of that name."""
     if "setName" not in hello and hello.get("msg") != "isdbgrid":
-        return "MongoDB: the server is no member of a replica set, and only those have change streams"
+        return (
+            "MongoDB: the server is no member of a replica set, and only those have change streams: start mongod with "
+            "--replSet rs0, and run rs.initiate()"
+        )
     if (version := hello.get("maxWireVersion", 0)) < _LEAST_WIRE_VERSION:
         return (
             f"MongoDB: wire version {version} is older than {_LEAST_WIRE_VERSION}: MongoDB {_LEAST_VERSION} is needed"
@@ -293,7 +330,7 @@ def _mongodb(config: Mapping[str, str]) -> "AsyncMongoClient[dict[str, Any]]":
     return AsyncMongoClient(
         config["mongodb.connection.string"],
         appname="registrar",
-        serverSelectionTimeoutMS=int(_TIMEOUT_SECONDS * 1000),
+        serverSelectionTimeoutMS=_SELECTION_MS,
     )
 
 

@@ -47,6 +47,8 @@ from sync_service.routes.config import Route
 from sync_service.routes.exclusion import ExcludedFields
 from sync_service.settings import Settings
 from sync_service.sinks.base import RouteRefused, Unavailable
+from sync_service.sinks.mysql.errors import start_problem
+from sync_service.sinks.mysql.schema import require_grants
 from sync_service.sinks.registry import Stores, change_schemas
 from sync_service.source_watch.watch import SourceWatch
 from sync_service.statistics import NOT_PREPARED, RouteStatistics
@@ -355,7 +357,9 @@ class SyncRunner:
 
     async def _prepare(self) -> None:
         """What all routes need, and then each route: the ones whose store does not answer are prepared later."""
-        await migrate(self._settings.mysql_url.get_secret_value(), migrations_folder())
+        address = self._settings.mysql_url.get_secret_value()
+        await require_grants(address)
+        await migrate(address, migrations_folder())
         await self._read_gaps()
         await self._read_stops()
         self._changed_topics |= self.processors.keys()
@@ -434,8 +438,8 @@ class SyncRunner:
             log.info("schema changed for a route", statement=statement, notable=True)
 
     def _note_not_prepared(self, error: Exception, _delay: float) -> None:
-        self._not_prepared = f"not prepared yet: {type(error).__name__}"
-        log.warning("the copies can't be prepared yet", reason=str(error))
+        self._not_prepared = f"not prepared yet: {start_problem(error)}"
+        log.warning("the copies can't be prepared yet", reason=start_problem(error))
 
     async def _watch(self) -> None:
         """Measures the lag, and ends the process if events wait although all dependencies are up."""

@@ -12,6 +12,7 @@ from typing import Self
 
 from aiokafka.errors import KafkaError
 from pydantic import Field
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.kafka import KafkaClients
@@ -38,7 +39,8 @@ from sync_service.routes.resume import EventsToPass, RouteResumer
 from sync_service.routes.yaml_lines import read_yaml
 from sync_service.sinks.base import Unavailable, UnfitTable
 from sync_service.sinks.mongodb.databases import database_of_address
-from sync_service.sinks.mysql.schema import require_separate_schema
+from sync_service.sinks.mysql.errors import start_problem
+from sync_service.sinks.mysql.schema import require_grants, require_separate_schema
 from sync_service.sinks.mysql.sink import engine_for_sinks
 from sync_service.sinks.registry import change_schemas, drop_copy
 
@@ -208,7 +210,11 @@ def _differences_from_built_in(file: Path, routes: Sequence[Route]) -> list[str]
     """Of an edited copy of the built-in file, which does not follow later releases any more."""
     if not record_of(file).exists():
         return []
-    changes = RouteChanges.between(load_routes(default_routes_file(), needs_secret=False), routes)
+    built_in = load_routes(default_routes_file(), needs_secret=False)
+    if not {route.name for route in built_in} & {route.name for route in routes}:
+        # The file began without routes.
+        return []
+    changes = RouteChanges.between(built_in, routes)
     return [
         *(f"the built-in route {name} is not in the file" for name in changes.removed),
         *(f"route {name} differs from the built-in one" for name in changes.changed),
@@ -251,9 +257,17 @@ def _explain(file: str) -> None:
 def _migrate(*, apply: bool) -> None:
     settings = MigrationSettings()
     routes = load_routes(settings.sync_routes_file, needs_secret=False)
-    require_separate_schema(settings.mysql_url.get_secret_value(), routes)
+    address = settings.mysql_url.get_secret_value()
+    require_separate_schema(address, routes)
+
+    async def change() -> Sequence[str]:
+        await require_grants(address)
+        return await change_schemas(address, routes, apply=apply)
+
     try:
-        statements = asyncio.run(change_schemas(settings.mysql_url.get_secret_value(), routes, apply=apply))
+        statements = asyncio.run(change())
+    except DBAPIError as error:
+        sys.exit(f"error: {start_problem(error)}")
     except (UnfitTable, Unavailable, TimeoutError, OSError) as error:
         sys.exit(f"error: {error}")
     for statement in statements:

@@ -11,11 +11,13 @@ from asyncmy.errors import MySQLError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from service_kit.error_texts import error_reason
+from service_kit.error_texts import error_message, error_reason
 from sync_service.sinks.base import Rejected, Unavailable
 from sync_service.sinks.errors import Fault, failure
 from sync_service.sinks.mysql.ddl import SOURCE_ID
 
+# The account, or the schema of the address.
+_LOGIN_CODES = frozenset({1044, 1045, 1049})
 # The values of a row, or the size of the statement, which is smaller for fewer rows.
 ROW_CODES = frozenset(
     {
@@ -583,3 +585,11 @@ def _without_values(message: str) -> str:
         return message
     after = _AFTER_VALUE.fullmatch(rest)
     return before.rstrip(" :") + (after[1] if after else "")
+
+
+def start_problem(error: Exception) -> str:
+    """Why a service can't begin to use its schema; of a refused login as MySQL says it."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(original, MySQLError) and original.args and original.args[0] in _LOGIN_CODES:
+        return f"MySQL: {original.args[-1]}"
+    return error_message(original or error)

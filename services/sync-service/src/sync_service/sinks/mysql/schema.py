@@ -9,8 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_kit.mysql import create_engine, mysql_url, server_lock
 from sync_service.routes.config import Route
+from sync_service.sinks.base import Unavailable
 from sync_service.sinks.mysql.ddl import ExistingTable, dropping, missing, moved
 from sync_service.sinks.mysql.errors import translated
+from sync_service.sinks.mysql.grants import missing_grants
 
 LOCK_SECONDS = 120
 
@@ -28,6 +30,32 @@ def require_separate_schema(address: str, routes: Iterable[Route]) -> None:
                 f"MYSQL_URL names the schema {schema}, which is the source of route {route.name}: set MYSQL_URL to the "
                 "schema of the copies; on the embedded stack, it is $SYNC_MYSQL_URL"
             )
+
+
+async def require_grants(address: str) -> None:
+    """Raise `Unavailable` with the missing GRANT statement, before the first migration of the own schema.
+
+    DDL is in no transaction: a migration that is refused half-way could not be repeated when the grant is made.
+    """
+    engine = create_engine(address, pool_size=1)
+    try:
+        async with engine.connect() as connection:
+            tables = (await connection.execute(text("SHOW TABLES LIKE 'alembic_version'"))).all()
+            if tables and await connection.scalar(text("SELECT COUNT(*) FROM alembic_version")):
+                return
+            schema = mysql_url(address).database or ""
+            for statement in missing_grants(await shown_grants(connection), [schema]).values():
+                raise Unavailable(f"MySQL: the account lacks privileges; run as an administrator: {statement}")
+    finally:
+        await engine.dispose()
+
+
+async def shown_grants(connection: AsyncConnection) -> Sequence[str]:
+    """What SHOW GRANTS shows of this account, with those of its roles."""
+    roles = await connection.scalar(text("SELECT NULLIF(CURRENT_ROLE(), 'NONE')"))
+    # Without USING, MySQL does not show the privileges of roles.
+    using = f" USING {roles}" if roles else ""
+    return (await connection.execute(text(f"SHOW GRANTS FOR CURRENT_USER(){using}"))).scalars().all()
 
 
 async def change_tables(address: str, routes: Iterable[Route], *, apply: bool) -> list[str]:

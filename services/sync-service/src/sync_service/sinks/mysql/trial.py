@@ -15,7 +15,7 @@ from sync_service.sinks.base import RouteRefused, Unavailable, UnfitTable
 from sync_service.sinks.mysql.ddl import ExistingTable, missing, place
 from sync_service.sinks.mysql.errors import translated
 from sync_service.sinks.mysql.grants import missing_grants
-from sync_service.sinks.mysql.schema import alone_in_schema, existing_schemas, existing_tables
+from sync_service.sinks.mysql.schema import alone_in_schema, existing_schemas, existing_tables, shown_grants
 
 # The view of the trial; its table is `sync_check_copy`. The next check drops both if this one dies.
 NAME = "sync_check"
@@ -65,11 +65,8 @@ async def _names_that_are_equal(connection: AsyncConnection, routes: Iterable[Ro
 
 async def _missing_grants(connection: AsyncConnection, routes: Iterable[Route]) -> Mapping[str, str]:
     """The GRANT statements for the schemas that routes name. In one that does not exist yet nothing can be tried."""
-    roles = await connection.scalar(text("SELECT NULLIF(CURRENT_ROLE(), 'NONE')"))
-    # Without USING, MySQL does not show the privileges of roles.
-    using = f" USING {roles}" if roles else ""
-    shown = (await connection.execute(text(f"SHOW GRANTS FOR CURRENT_USER(){using}"))).scalars().all()
-    return missing_grants(shown, {route.target.database for route in routes if route.target.database is not None})
+    schemas = {route.target.database for route in routes if route.target.database is not None}
+    return missing_grants(await shown_grants(connection), schemas)
 
 
 async def _try(connection: AsyncConnection, route: Route, schemas: Collection[str]) -> None:
