@@ -3,13 +3,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STACK := $(BIN)/embedded-stack
+EMBEDDED := $(BIN)/embedded-stack
 PACKAGES := services/service-kit services/auth-service services/tweet-service services/sync-service \
             infra/connect infra/embedded
 PROJECTS := $(addsuffix /pyproject.toml,$(PACKAGES))
 SOURCES := $(addsuffix /src,$(PACKAGES))
 PEERS := .venv-peers
 PART ?=
+# sync-only: the sync between your own databases (docs/your-own-databases.md).
+STACK ?= $(or $(TANDEM_STACK),full)
+export TANDEM_STACK := $(STACK)
 # no: what dies is left as it is, for a look at it.
 RESTART ?= yes
 BENCH_SECONDS ?= 5
@@ -44,32 +47,32 @@ $(VENV)/.complete: requirements.lock $(PROJECTS)
 env: ## Write .env for `docker compose up`, with random secrets; an existing one stays
 	@sh infra/env.sh
 
-run: setup ## Run the whole system in the foreground; Ctrl-C stops it, data stays (RESTART=no: what dies is not restarted)
-	@exec $(STACK) run --restart $(RESTART)
+run: setup ## Run the whole system in the foreground; Ctrl-C stops it, data stays (RESTART=no: what dies is not restarted; STACK=sync-only: the sync of your own databases)
+	@exec $(EMBEDDED) run --restart $(RESTART)
 
 up: setup ## Run the whole system in the background; start what is missing of one that runs
-	@$(STACK) up --restart $(RESTART)
+	@$(EMBEDDED) up --restart $(RESTART)
 
 down: setup ## Stop what `make up` started
-	@$(STACK) down
+	@$(EMBEDDED) down
 
 status: setup ## Show what runs, where and since when; exit code 1 unless all components run
-	@$(STACK) status
+	@$(EMBEDDED) status
 
 logs: setup ## Follow the logs (NAME=auth for one component)
-	@$(STACK) logs $(NAME)
+	@$(EMBEDDED) logs $(NAME)
 
 start: setup ## Start one component of a running stack (NAME=sync)
 	$(require_name)
-	@$(STACK) start $(NAME)
+	@$(EMBEDDED) start $(NAME)
 
 stop: setup ## Stop one component of a running stack (NAME=sync)
 	$(require_name)
-	@$(STACK) stop $(NAME)
+	@$(EMBEDDED) stop $(NAME)
 
 restart: setup ## Restart one component of a running stack (NAME=sync)
 	$(require_name)
-	@$(STACK) restart $(NAME)
+	@$(EMBEDDED) restart $(NAME)
 
 test-unit: setup ## Run the tests that need no server, in less than a minute
 	@$(BIN)/pytest -m unit
@@ -127,5 +130,5 @@ sbom: setup ## Write dist/tandem.cdx.json: all packages, jars and images, in Cyc
 	@$(BIN)/python -m infra.sbom
 
 clean: ## Stop the stack and delete its state and the virtual environments; the download cache stays
-	@test ! -x $(STACK) || $(STACK) down
-	@rm -rf .stack .stack-test .stack-bench .stack-faults $(VENV) $(PEERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@test ! -x $(EMBEDDED) || { $(EMBEDDED) down; TANDEM_STACK=sync-only $(EMBEDDED) down; }
+	@rm -rf .stack .stack-sync-only .stack-test .stack-bench .stack-faults $(VENV) $(PEERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from support.dockerfiles import Stage, dockerfiles, stage, stages
-from support.manifests import ROOT, Manifest, build_of, compose_file
+from support.manifests import PROFILES, ROOT, Manifest, build_of, compose_file, services_of
 
 SERVICES: Manifest = compose_file()["services"]
 ONE_SHOTS = {"mysql-init", "mongo-init", "topics"}
@@ -120,6 +120,45 @@ def test_programs_wait_for_what_creates_their_accounts_and_topics(name: str, job
     assert {other for other, how in depends if how["condition"] == "service_completed_successfully"} == jobs
 
 
+SYNC_ONLY = {"kafka", "topics", "connect", "sync-only-registrar", "sync-only", "sync-only-gateway"}
+
+
+def test_profile_starts_the_sync_without_accounts_tweets_and_databases() -> None:
+    assert services_of("sync-only", compose_file()).keys() == SYNC_ONLY
+    # What others need is there, too.
+    for profile in PROFILES:
+        services = services_of(profile, compose_file())
+        assert {other for each in services.values() for other in each.get("depends_on", {})} <= services.keys()
+
+
+def test_what_runs_by_default_is_named_in_the_environment_file() -> None:
+    """And a file of an earlier release is refused, instead of starting Kafka alone."""
+    assert "\nCOMPOSE_PROFILES=full\n" in (ROOT / ".env.example").read_text()
+    shared = [service for service in SERVICES.values() if "profiles" not in service]
+    assert any("${COMPOSE_PROFILES:?" in str(service.get("labels")) for service in shared)
+    full = services_of("full", compose_file()).keys()
+    assert full == SERVICES.keys() - {"prometheus", "grafana"} - {name for name in SYNC_ONLY if "sync-only" in name}
+    # `--profile observability` takes the place of COMPOSE_PROFILES.
+    assert full <= services_of("observability", compose_file()).keys()
+
+
+def test_sync_only_has_the_operator_and_nothing_of_tandem_s_databases() -> None:
+    for name in SYNC_ONLY:
+        settings = SERVICES[name].get("environment", {})
+        used = {each for each in settings.values() if re.search(r"(mysql|mongo|auth|tweet):\d", str(each))}
+        # `registrar topics` has the registrar's variables, and connects to Kafka only.
+        assert not used or name == "topics", used
+    sync = SERVICES["sync-only"]["environment"]
+    assert sync["SYNC_OPERATOR_TOKEN"] == "${SYNC_OPERATOR_TOKEN:-}"
+    assert "AUTH_JWKS_URL" not in sync
+    assert SERVICES["sync-only-gateway"]["environment"]["GATEWAY_SYNC_ONLY"] == "yes"
+    assert "GATEWAY_SYNC_ONLY" not in SERVICES["gateway"]["environment"]
+    routes = "sync-only-routes:/var/lib/tandem/routes"
+    assert routes in SERVICES["sync-only"]["volumes"]
+    assert routes in SERVICES["sync-only-registrar"]["volumes"]
+    assert SERVICES["sync-only-registrar"]["command"][1:] == ["run", "--seed-routes", "none"]
+
+
 def test_every_one_shot_is_waited_for() -> None:
     waited: set[str] = set()
     for service in SERVICES.values():
@@ -212,7 +251,7 @@ def test_gateway_may_open_the_files_that_its_workers_need() -> None:
 def test_container_that_stays_has_time_to_stop(name: str) -> None:
     service = SERVICES[name]
     if name not in ONE_SHOTS:
-        assert service["stop_grace_period"] == ("10s" if name == "gateway" else "30s")
+        assert service["stop_grace_period"] == ("10s" if name.endswith("gateway") else "30s")
 
 
 def test_no_password_is_on_a_command_line_that_is_repeated() -> None:

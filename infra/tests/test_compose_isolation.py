@@ -7,16 +7,20 @@ from itertools import combinations
 import pytest
 import yaml
 
-from support.manifests import ROOT, Manifest, compose_file
+from support.manifests import ROOT, Manifest, compose_file, services_of
 
 COMPOSE = compose_file()
-SERVICES: Manifest = COMPOSE["services"]
+# With the profile `sync-only` other services run.
+SERVICES: Manifest = {
+    name: service for name, service in COMPOSE["services"].items() if service.get("profiles") != ["sync-only"]
+}
+SYNC_ONLY: Manifest = services_of("sync-only", COMPOSE)
 ONE_SHOTS = {"mysql-init", "mongo-init", "topics"}
 NETWORKS = {name: set(service.get("networks", ["default"])) for name, service in SERVICES.items()}
 
 Edge = frozenset[str]
 
-every_service = pytest.mark.parametrize("name", SERVICES)
+every_service = pytest.mark.parametrize("name", COMPOSE["services"])
 
 
 def named_in(text: str) -> set[str]:
@@ -106,6 +110,23 @@ def test_server_is_reached_from_its_clients_only(server: str, clients: set[str])
     assert reached(server) == clients
 
 
+@pytest.mark.parametrize(
+    ("name", "connected"),
+    [
+        ("kafka", {"sync-only", "sync-only-registrar", "connect"}),
+        ("connect", {"kafka", "sync-only-registrar"}),
+        ("sync-only-registrar", {"kafka", "connect", "sync-only"}),
+        ("sync-only", {"kafka", "sync-only-registrar", "sync-only-gateway"}),
+        ("sync-only-gateway", {"sync-only"}),
+    ],
+)
+def test_container_of_the_sync_alone_reaches_what_it_needs(name: str, connected: set[str]) -> None:
+    """Its databases are outside."""
+    networks = set(SYNC_ONLY[name]["networks"])
+    others = {other for other, service in SYNC_ONLY.items() if networks & set(service["networks"])}
+    assert others - {name} - ONE_SHOTS == connected
+
+
 @pytest.mark.parametrize("name", sorted(ONE_SHOTS))
 def test_one_shot_is_in_one_network_with_its_server(name: str) -> None:
     (network,) = NETWORKS[name]
@@ -125,12 +146,13 @@ def test_no_network_has_a_member_that_it_does_not_need() -> None:
 
 @every_service
 def test_container_names_its_networks(name: str) -> None:
-    assert "default" not in NETWORKS[name]
+    assert COMPOSE["services"][name]["networks"]
+    assert "default" not in COMPOSE["services"][name]["networks"]
 
 
 @every_service
 def test_container_gets_no_privileges(name: str) -> None:
-    service = SERVICES[name]
+    service = COMPOSE["services"][name]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["cap_drop"] == ["ALL"]
     assert not {"privileged", "pid", "network_mode", "devices", "ipc", "userns_mode"} & service.keys()
@@ -144,9 +166,12 @@ def test_store_has_the_capabilities_that_its_start_needs(name: str) -> None:
     assert SERVICES[name]["cap_add"] == ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]
 
 
-@pytest.mark.parametrize("name", ["auth", "tweet", "sync", "registrar", "topics", "gateway", "mail", "prometheus"])
+READ_ONLY = ["auth", "tweet", "sync", "registrar", "topics", "gateway", "mail", "prometheus"]
+
+
+@pytest.mark.parametrize("name", [*READ_ONLY, *(name for name in SYNC_ONLY if name.startswith("sync-only"))])
 def test_file_system_is_read_only_but_for_bounded_folders_in_memory(name: str) -> None:
-    service = SERVICES[name]
+    service = COMPOSE["services"][name]
     assert service["read_only"] is True
     sizes = [re.search(r"size=(\d+)m", each) for each in service["tmpfs"]]
     assert all(sizes)

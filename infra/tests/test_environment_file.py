@@ -38,7 +38,7 @@ def test_every_secret_is_random_and_everything_else_is_the_example(repository: P
     changed = {name: value for name, value in written.items() if value != example[name]}
     assert changed.pop("ENVIRONMENT") == "production"
     assert changed.keys() == {
-        name for name in example if name.endswith(("_PASSWORD", "_SECRET")) or name == "MONGO_REPLICA_SET_KEY"
+        name for name in example if name.endswith(("_PASSWORD", "_SECRET", "_TOKEN")) or name == "MONGO_REPLICA_SET_KEY"
     }
     assert len(set(changed.values())) == len(changed)
     assert all(len(value) == 48 and value.isascii() and value.isalnum() for value in changed.values())

@@ -4,15 +4,13 @@ The web UI is tested through Chromium. Every window is watched: a test fails if 
 breach of the content security policy, or an answer of 400 or more that it has not announced (`windows.trouble`).
 """
 
-import shutil
 from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from browser.users import NewUser
-from browser.windows import PATIENCE_MILLISECONDS, Windows, watched_windows
+from browser.windows import PATIENCE_MILLISECONDS, Windows, running_chromium, watched_windows
 from e2e.copies import copies_of
 from e2e.users import User, found_by_others, registration
 from embedded_stack import Stack
@@ -22,17 +20,8 @@ expect.set_options(timeout=PATIENCE_MILLISECONDS)
 
 @pytest.fixture(scope="session")
 async def chromium(running_stack: Stack) -> AsyncIterator[Browser]:
-    program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
-    assert program is not None, "Chromium is not installed; on Debian: sudo apt-get install chromium-headless-shell"
-    async with async_playwright() as playwright:
-        # Root has no sandbox, and all pages are our own. Chromium refuses ports of other protocols, of which a
-        # free port may be one.
-        port = urlsplit(running_stack.addresses["GATEWAY_URL"]).port
-        browser = await playwright.chromium.launch(
-            executable_path=program, chromium_sandbox=False, args=[f"--explicitly-allowed-ports={port}"]
-        )
+    async with running_chromium(running_stack.addresses["GATEWAY_URL"]) as browser:
         yield browser
-        await browser.close()
 
 
 @pytest.fixture

@@ -1,12 +1,14 @@
 """Windows of a real browser, and an eye on what goes wrong in them."""
 
 import re
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Response
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Response, async_playwright
 
 from browser.users import logged_in_state
 from e2e.users import User
@@ -70,6 +72,22 @@ class Windows:
         await page.goto(path)
         await page.locator("main h1").wait_for()
         return page
+
+
+@asynccontextmanager
+async def running_chromium(gateway: str) -> AsyncIterator[Browser]:
+    program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    assert program is not None, "Chromium is not installed; on Debian: sudo apt-get install chromium-headless-shell"
+    async with async_playwright() as playwright:
+        # Root has no sandbox, and all pages are our own. Chromium refuses ports of other protocols, of which a
+        # free port may be one.
+        browser = await playwright.chromium.launch(
+            executable_path=program,
+            chromium_sandbox=False,
+            args=[f"--explicitly-allowed-ports={urlsplit(gateway).port}"],
+        )
+        yield browser
+        await browser.close()
 
 
 @asynccontextmanager

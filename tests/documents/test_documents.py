@@ -12,14 +12,26 @@ from embedded_stack import Stack
 
 ROOT = Path(__file__).parents[2]
 # Files that are made by running the system, and folders of others.
-_PASSED_OVER = {".stack", ".venv", ".venv-peers", ".stack-test", ".stack-bench", ".stack-faults", "node_modules"}
+_PASSED_OVER = {
+    ".stack",
+    ".venv",
+    ".venv-peers",
+    ".stack-test",
+    ".stack-sync-only",
+    ".stack-bench",
+    ".stack-faults",
+    "node_modules",
+}
 DOCUMENTS = {
     str(path.relative_to(ROOT)): Document(path)
     for path in sorted(ROOT.rglob("*.md"))
     if not _PASSED_OVER & set(path.relative_to(ROOT).parts)
 }
 # Taken out of the page piece by piece by tests of their own.
-RUN_ELSEWHERE = {"docs/adding-a-route.md": "tests/e2e/test_own_route.py"}
+RUN_ELSEWHERE = {
+    "docs/adding-a-route.md": "tests/e2e/test_own_route.py",
+    "docs/your-own-databases.md": "tests/documents/test_your_own_databases.py",
+}
 WITH_COMMANDS = [name for name, document in DOCUMENTS.items() if steps(document) and name not in RUN_ELSEWHERE]
 
 

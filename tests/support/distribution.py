@@ -10,7 +10,7 @@ import pytest
 
 FEW_PROCESSES = 4
 WHOLE_SYSTEM = ("tests/browser/", "tests/documents/", "tests/e2e/", "tests/observability/", "infra/connect/")
-OWN_SYSTEM = ("tests/e2e/test_secured_kafka.py",)
+OWN_SYSTEM = ("tests/e2e/test_secured_kafka.py", "tests/documents/test_your_own_databases.py")
 
 
 @pytest.hookimpl(optionalhook=True)

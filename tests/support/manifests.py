@@ -22,12 +22,28 @@ def compose_file() -> Manifest:
 
 
 def build_of(compose: Manifest, service: str) -> Manifest:
-    """How the image of a service is built: one of the services that have it says so."""
-    services = compose["services"]
-    image = services[service]["image"]
-    (build,) = [each["build"] for each in services.values() if each["image"] == image and "build" in each]
-    found: Manifest = build
-    return found
+    """How the image of a service is built: one of the services that have it says so, in each profile."""
+    image = compose["services"][service]["image"]
+    found: list[Manifest] = []
+    for profile in compose["services"][service].get("profiles", PROFILES):
+        services = services_of(profile, compose).values()
+        (build,) = [each["build"] for each in services if each["image"] == image and "build" in each]
+        found.append(build)
+    assert all(each == found[0] for each in found)
+    return found[0]
+
+
+# What COMPOSE_PROFILES or --profile can be.
+PROFILES = ("full", "observability", "sync-only")
+
+
+def services_of(profile: str, compose: Manifest) -> Manifest:
+    """The services that `docker compose --profile PROFILE up` starts."""
+    return {
+        name: service
+        for name, service in compose["services"].items()
+        if "profiles" not in service or profile in service["profiles"]
+    }
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ _OUTSIDE = (
 
 def stack_at(state: Path, offset: int, **settings: Any) -> Stack:
     """A stack whatever the environment says of outside components. Nothing of it is started."""
-    own: dict[str, Any] = dict.fromkeys(_OUTSIDE) | settings
+    own: dict[str, Any] = dict.fromkeys(_OUTSIDE) | {"kind": "full"} | settings
     return Stack(StackConfiguration(state_dir=state, port_offset=offset, **own))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from embedded_stack import Stack, StackConfiguration, StackError
-from embedded_stack.configuration import MEMBER_PORTS, PACKAGED_ROUTES, PORTS
+from embedded_stack.configuration import MEMBER_PORTS, NO_ROUTES, PACKAGED_ROUTES, PORTS
 from embedded_stack.credentials import Credentials, write_private
 from embedded_stack.fetch.cache import entry
 from embedded_stack.fetch.debian import mirror
@@ -34,6 +34,56 @@ def test_registrars_of_two_stacks_have_other_names_at_one_kafka_connect(
     assert first == StackConfiguration(state_dir=tmp_path / "a").name_of_registrar
     monkeypatch.setenv("REGISTRAR_NAME", "ours")
     assert StackConfiguration(state_dir=tmp_path / "a").name_of_registrar == "ours"
+
+
+MYSQL, MONGODB = "mysql://sync:p%26@db.example:3306/tandem", "mongodb://sync:p@127.0.0.1:27117/tandem?a=1&b=2"
+
+
+@pytest.fixture
+def sync_only(monkeypatch: pytest.MonkeyPatch) -> StackConfiguration:
+    """As `make run STACK=sync-only` has it, with the variables of the databases."""
+    for name in ("MYSQL_ROOT_URL", "KAFKA_BOOTSTRAP_SERVERS", "CONNECT_URL", "TANDEM_STATE_DIR", "SYNC_ROUTES_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {
+        "TANDEM_STACK": "sync-only",
+        "MYSQL_URL": MYSQL,
+        "MONGODB_URL": MONGODB,
+        "CDC_MYSQL_HOST": "db.example",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return StackConfiguration()
+
+
+def test_sync_only_has_the_components_between_databases_of_others(
+    sync_only: StackConfiguration, tmp_path: Path
+) -> None:
+    stack = Stack(sync_only.model_copy(update={"state_dir": tmp_path}))
+    assert list(stack.components) == ["kafka", "connect", "registrar", "sync", "gateway"]
+    assert all(set(each.depends_on) <= stack.components.keys() for each in stack.components.values())
+    stack.seed_routes()
+    assert stack.configuration.routes.read_bytes() == NO_ROUTES.read_bytes()
+    settings = stack.components["sync"].command().environment
+    assert (settings["MYSQL_URL"], settings["MONGODB_URL"]) == (MYSQL, MONGODB)
+    assert "AUTH_JWKS_URL" not in settings
+    token = settings["SYNC_OPERATOR_TOKEN"]
+    assert len(token) >= 32
+    assert Stack(stack.configuration).addresses["SYNC_OPERATOR_TOKEN"] == token
+    assert stack.components["registrar"].command().environment["CDC_MYSQL_HOST"] == "db.example"
+
+
+def test_sync_only_is_beside_the_whole_stack(sync_only: StackConfiguration) -> None:
+    full = StackConfiguration(kind="full")
+    assert (full.state.name, sync_only.state.name) == (".stack", ".stack-sync-only")
+    assert sync_only.command("make down") == "make down STACK=sync-only"
+    assert full.command("make down") == "make down"
+
+
+def test_sync_only_without_databases_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MYSQL_URL", raising=False)
+    monkeypatch.setenv("MONGODB_URL", "")
+    stack = Stack(StackConfiguration(state_dir=tmp_path, kind="sync-only"))
+    with pytest.raises(StackError, match=r"MYSQL_URL and MONGODB_URL .* must be set: docs/your-own-databases.md"):
+        stack.components["sync"].check()
 
 
 def test_topology_has_further_members_with_ports_of_their_own(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The configuration of a stack: its state folder, its ports, and its external components."""
 
+import os
 import random
 import re
 import shlex
@@ -8,6 +9,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
@@ -16,7 +18,9 @@ from embedded_stack.errors import StackError
 from service_kit.kafka_settings import KafkaSecurity, RecordSettings
 
 REPOSITORY = Path(__file__).resolve().parents[4]
-PACKAGED_ROUTES = REPOSITORY / "services" / "sync-service" / "routes.yaml"
+_SYNC_SERVICE = REPOSITORY / "services" / "sync-service"
+PACKAGED_ROUTES = _SYNC_SERVICE / "routes.yaml"
+NO_ROUTES = _SYNC_SERVICE / "no-routes.yaml"
 
 # The services have the same ports as in compose. Those of the infrastructure avoid the usual ports of such servers.
 PORTS = {
@@ -52,8 +56,10 @@ RESERVATION = 8000
 # The offsets to choose from; no two have a port in common. Linux uses the ports from 32768 on for outgoing connections,
 # so that a component's port could be taken before the component starts.
 PORT_OFFSETS = range(1000, 32768 - max(_ALL_PORTS.values()), 251)
-_INFRASTRUCTURE = ("mysql", "mongo", "kafka", "connect")
+_STORES = ("mysql", "mongo")
+_INFRASTRUCTURE = (*_STORES, "kafka", "connect")
 _DEFAULT_STATE = REPOSITORY / ".stack"
+_SYNC_ONLY_STATE = REPOSITORY / ".stack-sync-only"
 
 
 class StackConfiguration(KafkaSecurity, RecordSettings):
@@ -66,13 +72,19 @@ class StackConfiguration(KafkaSecurity, RecordSettings):
 
     model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore")
 
+    kind: Literal["full", "sync-only"] = Field(
+        default="full",
+        validation_alias="TANDEM_STACK",
+        description="`sync-only` (`make run STACK=sync-only`) is the sync between your own MySQL and MongoDB "
+        "([your-own-databases.md](your-own-databases.md)).",
+    )
     port_offset: int = Field(
         default=0, ge=0, le=30000, validation_alias="TANDEM_PORT_OFFSET", description="Added to every port."
     )
     state_dir: Path = Field(
         default=_DEFAULT_STATE,
         validation_alias="TANDEM_STATE_DIR",
-        description="Data, logs, pids and passwords of the stack.",
+        description="Data, logs, pids and passwords of the stack; by default `.stack-sync-only` for that one.",
     )
     cache_dir: Path = Field(
         default=Path("~/.cache/tandem"),
@@ -123,6 +135,11 @@ class StackConfiguration(KafkaSecurity, RecordSettings):
         validation_alias="KAFKA_BOOTSTRAP_SERVERS",
         description="Your own Kafka, which replaces the embedded one.",
     )
+    operator_token: SecretStr | None = Field(
+        default=None,
+        validation_alias="SYNC_OPERATOR_TOKEN",
+        description="The access token of `sync-only`; a random one by default.",
+    )
     outside_connect: str | None = Field(
         default=None,
         validation_alias="CONNECT_URL",
@@ -136,9 +153,15 @@ class StackConfiguration(KafkaSecurity, RecordSettings):
     ) -> SecretStr | str | None:
         """Ignore addresses of this stack itself, from its `.stack/env`. An empty variable counts as not set."""
         text = address.get_secret_value() if isinstance(address, SecretStr) else address
-        own = [f"127.0.0.1:{PORTS[name] + info.data.get('port_offset', 0)}" for name in _INFRASTRUCTURE]
+        servers = [name for name in _INFRASTRUCTURE if name not in _STORES or info.data.get("kind") == "full"]
+        own = [f"127.0.0.1:{PORTS[name] + info.data.get('port_offset', 0)}" for name in servers]
         is_own = text and any(re.search(rf"{re.escape(each)}\b", text) for each in own)
         return None if not text or is_own else address
+
+    @property
+    def is_sync_only(self) -> bool:
+        """Without auth-service, tweet-service and databases of its own."""
+        return self.kind == "sync-only"
 
     @property
     def name_of_registrar(self) -> str:
@@ -161,8 +184,19 @@ class StackConfiguration(KafkaSecurity, RecordSettings):
         return self.outside_mysql or self.outside_mysql_account
 
     @property
+    def connector_variables(self) -> Mapping[str, str]:
+        """The addresses of your own sources, for the registrar: `CDC_MYSQL_HOST` and so on."""
+        return {name: value for name, value in os.environ.items() if name.startswith("CDC_")}
+
+    @property
+    def packaged_routes(self) -> Path:
+        """What `live_routes` is a copy of, until it is edited."""
+        return NO_ROUTES if self.is_sync_only else PACKAGED_ROUTES
+
+    @property
     def state(self) -> Path:
-        return self.state_dir.expanduser().resolve()
+        is_default = self.state_dir.expanduser().resolve() == _DEFAULT_STATE.resolve()
+        return (_SYNC_ONLY_STATE if self.is_sync_only and is_default else self.state_dir.expanduser()).resolve()
 
     @property
     def cache(self) -> Path:
@@ -170,7 +204,7 @@ class StackConfiguration(KafkaSecurity, RecordSettings):
 
     def command(self, text: str) -> str:
         """A command (`make start NAME=sync`) with the settings of this stack, ready to copy."""
-        return command(self.state, self.port_offset, text)
+        return command(self.state, self.port_offset, text, is_sync_only=self.is_sync_only)
 
     def shown(self, name: str) -> str:
         """A path in the state folder for messages, relative if it is below the current folder."""
@@ -192,14 +226,15 @@ class StackConfiguration(KafkaSecurity, RecordSettings):
         return folder
 
 
-def command(state: Path, port_offset: int, text: str) -> str:
+def command(state: Path, port_offset: int, text: str, *, is_sync_only: bool = False) -> str:
     """A command (`make down`) with the settings of the stack with this state folder and offset, ready to copy."""
     settings = []
-    if state != _DEFAULT_STATE.resolve():
+    if state not in (_DEFAULT_STATE.resolve(), _SYNC_ONLY_STATE.resolve()):
         settings.append(f"TANDEM_STATE_DIR={shlex.quote(str(state))}")
     if port_offset:
         settings.append(f"TANDEM_PORT_OFFSET={port_offset}")
-    return " ".join([*settings, text])
+    kind = ["STACK=sync-only"] if is_sync_only or state == _SYNC_ONLY_STATE.resolve() else []
+    return " ".join([*settings, text, *kind])
 
 
 def port_offset_file(state: Path) -> Path:

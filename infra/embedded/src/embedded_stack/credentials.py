@@ -20,13 +20,15 @@ class Credentials:
     mysql_sync_service: str = field(default_factory=_new)
     mysql_debezium: str = field(default_factory=_new)
     key_encryption: str = field(default_factory=_new)
+    sync_operator: str = field(default_factory=_new)
 
     @classmethod
     def load_or_create(cls, file: Path) -> Self:
-        """Read `file`, or create it, readable only by its owner."""
-        if file.exists():
-            return cls(**json.loads(file.read_text()))
-        created = cls()
+        """Read `file`, or create it, readable only by its owner. A file of an earlier release is completed."""
+        known = json.loads(file.read_text()) if file.exists() else {}
+        created = cls(**known)
+        if known.keys() == asdict(created).keys():
+            return created
         write_private(file, json.dumps(asdict(created), indent=2) + "\n")
         return created
 

@@ -1,6 +1,7 @@
 """A stack: starts its components in the order of their dependencies; stops, kills and pauses single ones."""
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -15,7 +16,6 @@ from pydantic import SecretStr
 from embedded_stack.components import Component, Environment, components_of
 from embedded_stack.components.base import LOOPBACK, NotReadyError, numbered
 from embedded_stack.configuration import (
-    PACKAGED_ROUTES,
     StackConfiguration,
     command,
     port_offset_file,
@@ -30,6 +30,8 @@ from embedded_stack.topology import SINGLE, Topology
 from service_kit.seeded_file import seed_file
 
 _READINESS_POLL_SECONDS = 0.1
+# Paths may have a space, and addresses of your own any of these.
+_NEEDS_QUOTES = re.compile(r"""[\s&;|<>()$`\\"'#*~!]""")
 
 Progress = Callable[[str], None]
 
@@ -87,13 +89,13 @@ class Stack:
         Components that were started stay up.
         """
         ordered = self._ordered(names)
+        self.require_same_ports()
+        self._make_private()
+        self.seed_routes()
         for name in ordered:
             if self.components[name].outside is None:
                 self.components[name].check()
-        self.require_same_ports()
-        self._make_private()
         write_private(port_offset_file(self.configuration.state), f"{self.configuration.port_offset}\n")
-        self.seed_routes()
         self._require_free_ports(ordered)
         self.fetch()
         self._write_addresses()
@@ -106,7 +108,7 @@ class Stack:
         """
         is_read = any(self.processes[name].running() for name in ("registrar", "sync"))
         if self.configuration.routes == self.configuration.live_routes and not is_read:
-            seed_file(self.configuration.live_routes, PACKAGED_ROUTES)
+            seed_file(self.configuration.live_routes, self.configuration.packaged_routes)
 
     def stop(self) -> None:
         """Stop all components, each before its dependencies."""
@@ -336,8 +338,11 @@ class Stack:
         return True
 
     def _write_addresses(self) -> None:
-        # A shell reads the file: the only values that may have a space are paths.
-        lines = [f"{key}={quoted(value) if ' ' in value else value}\n" for key, value in self.addresses.items()]
+        # A shell reads the file.
+        lines = [
+            f"{key}={quoted(value) if _NEEDS_QUOTES.search(value) else value}\n"
+            for key, value in self.addresses.items()
+        ]
         write_private(self.configuration.state / "env", "".join(lines))
 
 
@@ -371,6 +376,26 @@ def _addresses(configuration: StackConfiguration, credentials: Credentials, topo
     def servers(name: str, members: int) -> str:
         return ",".join(f"{LOOPBACK}:{configuration.port(numbered(name, each))}" for each in range(1, members + 1))
 
+    running = {
+        "GATEWAY_URL": url("gateway"),
+        "SYNC_URL": url("sync"),
+        "REGISTRAR_URL": url("registrar"),
+        "CONNECT_URL": configuration.outside_connect or url("connect"),
+        "KAFKA_BOOTSTRAP_SERVERS": configuration.outside_kafka or servers("kafka", topology.kafka),
+        # For the commands of sync-service, too.
+        "SYNC_ROUTES_FILE": str(configuration.routes),
+    }
+    if configuration.is_sync_only:
+        mysql = _text(configuration.outside_mysql_account) or ""
+        return {
+            **running,
+            "MYSQL_URL": mysql,
+            "SYNC_MYSQL_URL": mysql,
+            "MONGODB_URL": _text(configuration.outside_mongodb) or "",
+            **configuration.connector_variables,
+            "SYNC_OPERATOR_TOKEN": _text(configuration.operator_token) or credentials.sync_operator,
+        }
+
     root = _text(configuration.mysql_root_url) or (
         f"mysql://root:{quote(credentials.mysql_root, safe='')}@{LOOPBACK}:{configuration.port('mysql')}/"
     )
@@ -380,13 +405,9 @@ def _addresses(configuration: StackConfiguration, credentials: Credentials, topo
         return f"{scheme}://{name}:{quote(password, safe='')}@{server}/{schema}"
 
     return {
-        "GATEWAY_URL": url("gateway"),
+        **running,
         "AUTH_URL": url("auth"),
         "TWEET_URL": url("tweet"),
-        "SYNC_URL": url("sync"),
-        "REGISTRAR_URL": url("registrar"),
-        "CONNECT_URL": configuration.outside_connect or url("connect"),
-        "KAFKA_BOOTSTRAP_SERVERS": configuration.outside_kafka or servers("kafka", topology.kafka),
         "MYSQL_ROOT_URL": root,
         "MYSQL_URL": account("auth_service", credentials.mysql_auth_service, "auth"),
         "SYNC_MYSQL_URL": account("sync_service", credentials.mysql_sync_service, "tweets"),
@@ -394,8 +415,6 @@ def _addresses(configuration: StackConfiguration, credentials: Credentials, topo
         or f"mongodb://{servers('mongo', topology.mongo)}/tweets?replicaSet=rs0",
         # Not an address, but what it takes to run auth-service's commands on this stack.
         "AUTH_KEY_ENCRYPTION_SECRET": credentials.key_encryption,
-        # For the commands of sync-service, too.
-        "SYNC_ROUTES_FILE": str(configuration.routes),
         "MAIL_URL": url("mail-http"),
         "SMTP_URL": url("mail-smtp", "smtp"),
     }

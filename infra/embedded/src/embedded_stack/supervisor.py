@@ -96,7 +96,9 @@ class Supervisor:
         # `up` prints the output until this phase, so the message comes first.
         self._print(ready)
         ownership.enter(Phase.READY)
-        followers = {name: LogFollower(self._stack.processes[name].log_file) for name in _SERVICES}
+        followers = {
+            name: LogFollower(process.log_file) for name, process in self._stack.processes.items() if name in _SERVICES
+        }
         while not self._asked_to_stop.wait(_MONITOR_SECONDS):
             self._require_intact(ownership)
             for name, follower in followers.items():
@@ -363,6 +365,8 @@ def ready_message(
     """The text to print when the stack is ready. Its commands can be copied."""
     gateway = addresses["GATEWAY_URL"]
     down = configuration.command("make down")
+    if configuration.is_sync_only:
+        return sync_only_message(configuration, gateway, seconds, f"{'' if in_background else 'Ctrl-C or '}{down}")
     here, stop = ("Try it", f"{down} stops") if in_background else ("In another terminal", f"Ctrl-C (or {down}) stops")
     return f"""
 ready after {seconds:.0f} s
@@ -385,4 +389,22 @@ ready after {seconds:.0f} s
     curl -s {gateway}/api/tweets/v1/tweets
 
   {stop} everything; the data stays in {configuration.shown("data")}
+"""
+
+
+def sync_only_message(configuration: StackConfiguration, gateway: str, seconds: float, down: str) -> str:
+    """The same for a stack with the sync only."""
+    return f"""
+ready after {seconds:.0f} s
+
+  {gateway}   the page of the sync, for SYNC_OPERATOR_TOKEN
+  {configuration.shown("env")} has the token, and every address with passwords
+  {configuration.shown("routes.yaml")}   the routes; add one:
+
+    set -a; . {configuration.shown("env")}; set +a
+    .venv/bin/sync-service routes add mysql:DATABASE.TABLE
+
+  {configuration.command("make status")}   the state of each component
+  {configuration.command("make logs")}   the logs
+  {down} stops everything; the data stays in {configuration.shown("data")}
 """

@@ -33,6 +33,7 @@ def temporary_stack(
     outside: dict[str, Any] = dict.fromkeys(
         ("outside_mysql", "outside_mysql_account", "outside_mongodb", "outside_connect", "routes_file")
     )
+    outside["kind"] = "full"
     security = KafkaSecurity.model_construct() if kafka is None else kafka
     outside |= {name: getattr(security, name) for name in KafkaSecurity.model_fields}
     outside["outside_kafka"] = None if kafka is None else kafka.kafka_bootstrap_servers

@@ -14,8 +14,10 @@ _SERVICES: tuple[type[Component], ...] = (Registrar, SyncService, AuthService, T
 
 
 def components_of(environment: Environment) -> list[Component]:
-    """The components of the topology."""
+    """The components of the topology, or those of the sync only."""
     topology = environment.topology
+    if environment.configuration.is_sync_only:
+        return _sync_only(environment)
     return [
         *_mysql(environment),
         *Mongo.cluster(environment, topology.mongo),
@@ -24,6 +26,15 @@ def components_of(environment: Environment) -> list[Component]:
         *Connect.cluster(environment, topology.connect),
         *(service(environment) for service in _SERVICES),
     ]
+
+
+def _sync_only(environment: Environment) -> list[Component]:
+    classes: tuple[type[Component], ...] = (Kafka, Connect, Registrar, SyncService, Gateway)
+    components = [each(environment) for each in classes]
+    names = {each.name for each in components}
+    for each in components:
+        each.depends_on = tuple(name for name in each.depends_on if name in names)
+    return components
 
 
 def _mysql(environment: Environment) -> list[Component]:

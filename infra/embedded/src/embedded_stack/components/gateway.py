@@ -27,6 +27,7 @@ DEFAULTS = {
     "GATEWAY_RESOLVER": LOOPBACK,
     "GATEWAY_PUBLIC_URL": "http://localhost:8080",
     "GATEWAY_UPSTREAM_OPTIONS": "",
+    "GATEWAY_SYNC_ONLY": "",
     # No proxy has this address.
     "GATEWAY_TRUSTED_PROXY": "0.0.0.0/32",
 }
@@ -89,14 +90,18 @@ class Gateway(Component):
             debian_prefix(self.environment.cache, NGINX)
 
     def prepare(self) -> None:
+        # The others are not used in a stack with the sync only.
+        upstreams = ("sync",) * 3 if self.environment.configuration.is_sync_only else ("auth", "tweet", "sync")
+        auth, tweet, sync = (f"{LOOPBACK}:{self.environment.port(name)}" for name in upstreams)
         values = {
             "GATEWAY_LISTEN": LOOPBACK,
             "GATEWAY_PORT": str(self.environment.port("gateway")),
             "GATEWAY_INTERNAL_PORT": str(self.environment.port("gateway-internal")),
             "GATEWAY_PUBLIC_URL": self.environment.addresses["GATEWAY_URL"],
-            "AUTH_UPSTREAM": f"{LOOPBACK}:{self.environment.port('auth')}",
-            "TWEET_UPSTREAM": f"{LOOPBACK}:{self.environment.port('tweet')}",
-            "SYNC_UPSTREAM": f"{LOOPBACK}:{self.environment.port('sync')}",
+            "AUTH_UPSTREAM": auth,
+            "TWEET_UPSTREAM": tweet,
+            "SYNC_UPSTREAM": sync,
+            "GATEWAY_SYNC_ONLY": "yes" if self.environment.configuration.is_sync_only else "",
             "WEB_ROOT": _quoted(REPOSITORY / "web"),
         }
         write_configuration(self._folder, values)

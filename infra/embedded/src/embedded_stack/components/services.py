@@ -1,7 +1,9 @@
 """Tandem's services, run from this repository with the Python of its virtual environment."""
 
 import json
+import subprocess
 import sys
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import ClassVar
@@ -15,6 +17,7 @@ from embedded_stack.components.base import (
     get,
     responds_ok,
 )
+from embedded_stack.errors import StackError
 from embedded_stack.process import Command
 
 
@@ -33,6 +36,15 @@ class Service(Component):
     def variables(self) -> dict[str, str]:
         """Its environment variables, in addition to those of every process."""
         raise NotImplementedError
+
+    def require(self, problem: str, *arguments: str) -> None:
+        """Run one of its commands. Raises `StackError` if that fails."""
+        environment = {**self.environment.base, **self.variables()}
+        done = subprocess.run(
+            [script(self.program), *arguments], env=environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise StackError(f"{problem} (docs/your-own-databases.md):\n{done.stderr.strip()}")
 
     def command(self) -> Command:
         own = {"HOST": LOOPBACK, "PORT": str(self.environment.port(self.name)), "TRUSTED_PROXIES": LOOPBACK}
@@ -84,11 +96,21 @@ class SyncService(Service):
     depends_on = ("mysql", "mongo", "kafka")
     ports = ("sync",)
 
+    def check(self) -> None:
+        missing = [name for name in ("MYSQL_URL", "MONGODB_URL") if not self.environment.addresses[name]]
+        if missing:
+            raise StackError(f"{' and '.join(missing)} of your databases must be set: docs/your-own-databases.md")
+        if self.environment.configuration.is_sync_only:
+            self.require("the tables of the sync can't be created in MYSQL_URL", "routes", "migrate")
+
     def variables(self) -> dict[str, str]:
         return {
-            **token_settings(self.environment),
             # auth is no dependency: only requests with a token need the keys.
-            **key_set(self.environment),
+            **(
+                {"SYNC_OPERATOR_TOKEN": self.environment.addresses["SYNC_OPERATOR_TOKEN"]}
+                if self.environment.configuration.is_sync_only
+                else {**token_settings(self.environment), **key_set(self.environment)}
+            ),
             "MYSQL_URL": self.environment.addresses["SYNC_MYSQL_URL"],
             "MONGODB_URL": self.environment.addresses["MONGODB_URL"],
             "KAFKA_BOOTSTRAP_SERVERS": self.environment.addresses["KAFKA_BOOTSTRAP_SERVERS"],
@@ -109,6 +131,11 @@ class Registrar(Service):
     ports = ("registrar",)
 
     _awaited = ""
+
+    def check(self) -> None:
+        """Your own databases may not be prepared."""
+        if self.environment.configuration.is_sync_only:
+            self.require("Debezium can't read your databases", "sources")
 
     def variables(self) -> dict[str, str]:
         return registrar_environment(self.environment)
@@ -149,7 +176,6 @@ def routes_setting(environment: Environment) -> dict[str, str]:
 
 
 def registrar_environment(environment: Environment) -> dict[str, str]:
-    mysql = MySQLAccount.parse(environment.addresses["MYSQL_ROOT_URL"])
     return {
         **environment.base,
         "KAFKA_BOOTSTRAP_SERVERS": environment.addresses["KAFKA_BOOTSTRAP_SERVERS"],
@@ -160,6 +186,15 @@ def registrar_environment(environment: Environment) -> dict[str, str]:
         "REGISTRAR_NAME": environment.configuration.name_of_registrar,
         "REGISTRAR_REPLICATION_FACTOR": str(environment.topology.kafka),
         "CONNECT_EXACTLY_ONCE": str(environment.configuration.connect_exactly_once),
+        **_source_addresses(environment),
+    }
+
+
+def _source_addresses(environment: Environment) -> Mapping[str, str]:
+    if environment.configuration.is_sync_only:
+        return environment.configuration.connector_variables
+    mysql = MySQLAccount.parse(environment.addresses["MYSQL_ROOT_URL"])
+    return {
         "CDC_MYSQL_HOST": mysql.host,
         "CDC_MYSQL_PORT": str(mysql.port),
         "CDC_MYSQL_USER": "debezium",
