@@ -21,6 +21,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+# Which libraries import when they are first used.
+_IMPORTED_LATER = (
+    "anyio._backends._asyncio",
+    "httpcore",
+    "sqlalchemy.dialects.mysql.asyncmy",
+    "uvicorn.protocols.websockets.auto",
+)
 LARGEST_REQUEST = 1024 * 1024
 _STANDARD = (0, 1, 2)
 
@@ -30,6 +37,8 @@ def main() -> None:
     run_command = importlib.import_module(module).main
     # Which the command imports when it needs them.
     import_if_present(f"{module.partition('.')[0]}.commands")
+    for each in _IMPORTED_LATER:
+        importlib.import_module(each)
     threads = list(Path("/proc/self/task").iterdir())
     assert len(threads) == 1, f"{module} has started threads while it was imported: a fork would lack them"
     # Ctrl-C in a terminal is for the tests.
