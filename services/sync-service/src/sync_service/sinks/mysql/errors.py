@@ -592,4 +592,4 @@ def start_problem(error: Exception) -> str:
     original = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(original, MySQLError) and original.args and original.args[0] in _LOGIN_CODES:
         return f"MySQL: {original.args[-1]}"
-    return error_message(original or error)
+    return str(translated(error, of_row=False)) if isinstance(error, DBAPIError) else error_message(error)
