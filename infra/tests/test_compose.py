@@ -172,7 +172,7 @@ def test_every_one_shot_is_waited_for() -> None:
 def test_missing_variable_has_one_remedy() -> None:
     found = dict(re.findall(r"\$\{(\w+):\?([^}]*)\}", (ROOT / "docker-compose.yml").read_text()))
     # The only one that an .env of the last release lacks.
-    assert found.pop("COMPOSE_PROFILES") == "run make env; an older .env needs the line COMPOSE_PROFILES=full"
+    assert found.pop("COMPOSE_PROFILES") == "run make env, or add the line COMPOSE_PROFILES=full to an older .env"
     assert set(found.values()) == {"run make env, or copy .env.example to .env"}
 
 

@@ -140,12 +140,15 @@ class SnapshotLog:
             # Debezium adds the tables of a request to a snapshot that is running, whose notifications have the id of
             # the last request from then on.
             self._ended |= self._begun
-        if kind == "TABLE_SCAN_COMPLETED" and facts.get("status") not in ("SUCCEEDED", "EMPTY"):
-            self._not_copied.add(facts.get("scanned_collection", ""))
+        table = facts.get("scanned_collection", "")
+        if kind == "TABLE_SCAN_COMPLETED" and facts.get("status") in ("SUCCEEDED", "EMPTY"):
+            self._not_copied.discard(table)
+        elif kind == "TABLE_SCAN_COMPLETED":
+            self._not_copied.add(table)
             log.warning(
                 "rows of an added table not copied",
                 connector=self._name,
-                table=facts.get("scanned_collection"),
+                table=table,
                 reason=facts.get("status"),
                 hint="sync-service routes backfill copies them",
                 notable=True,

@@ -139,7 +139,9 @@ async def test_connector_that_fails_and_setting_that_endangers_the_order_are_nam
             letters,
         )
         assert await unknown.connector_problems() is None
-        assert await unknown.incomplete(["cdc.mysql.auth.users"]) == {}
+        assert await unknown.incomplete(["cdc.mysql.auth.users"]) == {
+            "cdc.mysql.auth.users": "the registrar does not answer"
+        }
         await unknown.close()
 
 

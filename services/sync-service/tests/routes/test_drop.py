@@ -145,8 +145,9 @@ async def test_neither_a_retry_nor_a_repair_creates_the_copy_of_a_dropped_route_
         assert (answer["outcome"], answer["reason"]) == ("rejected", reason)
         code, output, _ = await sync.command("dead-letters", "retry", letter)
         assert (code, output) == (1, f"{letter}  rejected: {reason}\n")
-        code, _, errors = await sync.command("reconcile", "--route", sync.tweets, "--repair")
-        assert (code, errors.splitlines()[-1]) == (2, f"error: {reason}")
+        for repair in (("reconcile", "--route", sync.tweets, "--repair"), ("routes", "backfill", sync.tweets)):
+            code, _, errors = await sync.command(*repair)
+            assert (code, errors.splitlines()[-1]) == (2, f"error: {reason}")
 
 
 @pytest.mark.parametrize("done", ["nothing", "the copy", "the file"])

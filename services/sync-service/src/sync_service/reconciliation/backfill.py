@@ -19,6 +19,7 @@ from sync_service.reconciliation.cli import (
     PATIENCE_SECONDS,
     ReconcileSettings,
     fail,
+    require_not_dropped,
 )
 from sync_service.reconciliation.compare import ROWS_IN_A_RANGE, Comparison, ComparisonOptions
 from sync_service.reconciliation.differences import DifferenceKind
@@ -42,7 +43,8 @@ def add_to(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         description="Compares the copy with its source, range after range, and writes the rows that it lacks, "
         "while changes are applied. It may be interrupted and run again. Debezium's snapshot copies the rows of a "
         "new route, but for documents whose _id is none of its types.",
-        epilog="Exit codes as of reconcile: 0: the copy has every row; 1: rows differ otherwise; 2: not compared.",
+        epilog="Exit codes as of reconcile: 0: the copy has every row; 1: rows differ otherwise, or still change; "
+        "2: not compared.",
     )
     parser.add_argument("name", metavar="NAME", help="the name of the route")
     parser.add_argument("--json", action="store_true", help="print the report as JSON, and the progress as JSON lines")
@@ -65,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(as_json([report]) if arguments.json else as_text(report))
     if report.is_lagging:
         return fail("the sync makes no progress with its events; is sync-service running? Run it again then")
-    return IN_AGREEMENT if report.is_in_agreement else DIFFERENT
+    return IN_AGREEMENT if report.is_in_agreement and not report.unsettled else DIFFERENT
 
 
 async def _backfill(settings: ReconcileSettings, route: Route, on_progress: Callable[[int, int], None]) -> RouteReport:
@@ -73,6 +75,7 @@ async def _backfill(settings: ReconcileSettings, route: Route, on_progress: Call
     async with AsyncExitStack() as cleanup:
         stores = ComparisonStores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
         cleanup.push_async_callback(stores.close)
+        await require_not_dropped(stores.engine, route)
         target = await stores.open_target(route)
         topic = await cleanup.enter_async_context(
             TopicProgress(KafkaClients.of(settings), route.topic, settings.sync_group_id, patience=PATIENCE_SECONDS)

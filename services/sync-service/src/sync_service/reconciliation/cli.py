@@ -177,7 +177,7 @@ async def _reconciled(
     """Raises `CannotCompare`."""
     begun = await _clock(stores.engine)
     if options.comparison.repair:
-        await _require_not_dropped(stores.engine, route)
+        await require_not_dropped(stores.engine, route)
     target = await stores.open_target(route)
     clients = KafkaClients.of(settings)
     async with TopicProgress(clients, route.topic, settings.sync_group_id, patience=options.patience) as topic:
@@ -200,7 +200,7 @@ async def _clock(engine: AsyncEngine) -> datetime:
         raise CannotCompare(f"MySQL can't be read: {str(error).removeprefix('MySQL: ')}") from error
 
 
-async def _require_not_dropped(engine: AsyncEngine, route: Route) -> None:
+async def require_not_dropped(engine: AsyncEngine, route: Route) -> None:
     """A repair would create its copy again. Raises `CannotCompare`."""
     try:
         is_dropped = await Stops(engine).is_dropped(route.topic, route.name)

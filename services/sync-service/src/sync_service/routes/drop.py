@@ -167,6 +167,7 @@ class RouteDropper:
         await self._delete("route", name, _OF_ROUTE)
         for topic in topics:
             await self._delete("topic", topic, _OF_TOPIC)
+            await self._delete("kind = 'watched' AND name", topic, ("sync_source_states",))
 
     async def _delete(self, column: str, value: str, tables: Sequence[str]) -> None:
         async with answering(), self._engine.connect() as connection:

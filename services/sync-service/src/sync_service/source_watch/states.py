@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from sync_service.kafka import gaps
 from sync_service.kafka.deadlines import answering
@@ -29,14 +29,23 @@ class SourceStates:
             found = await connection.execute(_SELECT_ALL, {"kind": kind})
             return {row.name: row.state for row in found}
 
+    async def store_all(self, states: Sequence[tuple[str, str, str]]) -> None:
+        """Store states of the form kind, name, state: all or none."""
+        async with answering(), self._engine.begin() as connection:
+            await _store(connection, states)
+
     async def store(
         self, kind: str, name: str, state: str, found: Sequence[Gap] = (), others: Sequence[tuple[str, str, str]] = ()
     ) -> None:
         """Store the state, `others` of the same form, and what was found up to it: all or nothing."""
         async with answering(), self._engine.begin() as connection:
             await gaps.store(connection, found)
-            for each in ((kind, name, state), *others):
-                await connection.execute(_STORE, dict(zip(("kind", "name", "state"), each, strict=True)))
+            await _store(connection, [(kind, name, state), *others])
+
+
+async def _store(connection: AsyncConnection, states: Sequence[tuple[str, str, str]]) -> None:
+    for each in states:
+        await connection.execute(_STORE, dict(zip(("kind", "name", "state"), each, strict=True)))
 
 
 _SELECT = text("SELECT state FROM sync_source_states WHERE kind = :kind AND name = :name")

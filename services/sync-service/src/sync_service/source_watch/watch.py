@@ -40,16 +40,16 @@ class FoundGaps:
         self._gaps = gaps
         self._names = {route.topic: route.name for route in routes}
         self._noted: set[str] = set()
-        # Did an earlier release store the states? It has watched all routes, and noted none.
-        self._is_upgraded: bool | None = None
 
     async def new_topics(self, routes: Iterable[Route]) -> Collection[str]:
         """Those of these routes that were not watched up to the stored states. Raises `Unavailable`."""
         topics = {route.topic for route in routes}
         if not topics <= self._noted:
             stored = (await self._states.load_all(_WATCHED)).keys()
-            if self._is_upgraded is None:
-                self._is_upgraded = not stored
+            if not stored:
+                # The states are of an earlier release, which has watched all routes, or there are none yet.
+                stored = self._names.keys()
+                await self._states.store_all([(_WATCHED, topic, "") for topic in stored])
             self._noted |= topics & stored
         return topics - self._noted
 
@@ -65,8 +65,7 @@ class FoundGaps:
         self, kind: str, name: str, state: str, found: Sequence[Gap], new_topics: Collection[str] = ()
     ) -> None:
         """`new_topics` of the source are watched from this state on. Raises `Unavailable`."""
-        if not self._is_upgraded:
-            found = [gap for gap in found if gap.topic not in new_topics]
+        found = [gap for gap in found if gap.topic not in new_topics]
         await self._states.store(kind, name, state, found, [(_WATCHED, topic, "") for topic in new_topics])
         self._noted.update(new_topics)
         known = {(gap.topic, gap.cause) for topic in self._names for gap in self._gaps.of(topic)}

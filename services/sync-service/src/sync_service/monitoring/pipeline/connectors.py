@@ -22,6 +22,10 @@ class ConnectorProbe:
         self._address = address
         self._http = http
 
+    @property
+    def has_registrar(self) -> bool:
+        return self._address is not None
+
     async def probe(self) -> Sequence[Connector]:
         """Raises `ProbeFailed`."""
         if self._address is None:

@@ -78,8 +78,11 @@ class Pipeline:
         return "; ".join(named) or None
 
     async def incomplete(self, topics: Iterable[str]) -> Mapping[str, str]:
-        """Which of these topics lack rows of their sources, and why; none if that is unknown."""
-        connectors = await _in_time(self._sources) or ()
+        """Which of these topics may lack rows of their sources, and why. None without a registrar."""
+        if not self._connectors.has_registrar:
+            return {}
+        if (connectors := await _in_time(self._sources)) is None:
+            return dict.fromkeys(topics, "the registrar does not answer")
         found = {topic: connector_of(topic, connectors) for topic in topics}
         reasons = {topic: _why_incomplete(topic, each) for topic, each in found.items() if each is not None}
         return {topic: reason for topic, reason in reasons.items() if reason is not None}
