@@ -12,14 +12,15 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from service_kit.kafka import KafkaClients
+from sync_service.endings import INTERRUPTED
 from sync_service.reconciliation.cli import (
     DIFFERENT,
     IN_AGREEMENT,
-    INTERRUPTED,
     PATIENCE_SECONDS,
     ReconcileSettings,
     fail,
     require_not_dropped,
+    routes_by_name,
 )
 from sync_service.reconciliation.compare import ROWS_IN_A_RANGE, Comparison, ComparisonOptions
 from sync_service.reconciliation.differences import DifferenceKind
@@ -27,9 +28,7 @@ from sync_service.reconciliation.progress import reporting_progress
 from sync_service.reconciliation.reports import RouteReport, as_json, as_text
 from sync_service.reconciliation.topic_progress import TopicProgress
 from sync_service.routes.config import Route
-from sync_service.routes.loader import load_routes
 from sync_service.sinks.comparison_target import ComparisonTarget
-from sync_service.sinks.mysql.schema import require_separate_schema
 from sync_service.sinks.registry import ComparisonStores
 from sync_service.sinks.rows import Bound, CannotCompare, KeyRange
 
@@ -53,8 +52,7 @@ def add_to(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run(arguments: argparse.Namespace) -> int:
     """The exit code, as of `reconcile`. Raises `InvalidRoutes` and `SourceSchema`."""
     settings = ReconcileSettings()
-    routes = {route.name: route for route in load_routes(settings.sync_routes_file, settings.sync_hash_secret)}
-    require_separate_schema(settings.mysql_url.get_secret_value(), routes.values())
+    routes = routes_by_name(settings)
     if (route := routes.get(arguments.name)) is None:
         return fail(f"there is no route {arguments.name}; the routes are {', '.join(routes)}")
     try:

@@ -19,6 +19,7 @@ from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.settings import format_settings_error
 from sync_service.arguments import positive_number
+from sync_service.endings import INTERRUPTED
 from sync_service.kafka import gaps
 from sync_service.kafka.stops import Stops
 from sync_service.reconciliation.compare import (
@@ -40,7 +41,7 @@ from sync_service.sinks.mysql.schema import SourceSchema, require_separate_schem
 from sync_service.sinks.registry import ComparisonStores
 from sync_service.sinks.rows import CannotCompare
 
-IN_AGREEMENT, DIFFERENT, NOT_COMPARED, INTERRUPTED = 0, 1, 2, 130
+IN_AGREEMENT, DIFFERENT, NOT_COMPARED = 0, 1, 2
 PATIENCE_SECONDS = 30
 
 
@@ -113,8 +114,7 @@ def reconcile(options: ReconcileOptions, settings: ReconcileSettings) -> int:
     unknown; 130: interrupted. A route that can't be compared is reported, and the others are compared. Raises
     `InvalidRoutes` and `SourceSchema`.
     """
-    routes = {route.name: route for route in load_routes(settings.sync_routes_file, settings.sync_hash_secret)}
-    require_separate_schema(settings.mysql_url.get_secret_value(), routes.values())
+    routes = routes_by_name(settings)
     if unknown := sorted(set(options.routes) - routes.keys()):
         return fail(f"there is no route {', '.join(unknown)}; the routes are {', '.join(routes)}")
     chosen = [routes[name] for name in options.routes or routes]
@@ -130,6 +130,13 @@ def reconcile(options: ReconcileOptions, settings: ReconcileSettings) -> int:
     if problems := _problems(reports):
         return fail("; ".join(problems))
     return IN_AGREEMENT if all(report.is_in_agreement for report in reports) else DIFFERENT
+
+
+def routes_by_name(settings: ReconcileSettings) -> dict[str, Route]:
+    """Raises `InvalidRoutes` and `SourceSchema`."""
+    routes = {route.name: route for route in load_routes(settings.sync_routes_file, settings.sync_hash_secret)}
+    require_separate_schema(settings.mysql_url.get_secret_value(), routes.values())
+    return routes
 
 
 def _problems(reports: Sequence[RouteReport]) -> list[str]:
