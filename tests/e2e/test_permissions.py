@@ -26,10 +26,11 @@ CALLERS = ("none", "customer", "technical_worker", "senior_manager", "admin", "d
 # In the order of `CALLERS`. The rows that end sessions or accounts are the last ones.
 TABLE = """
 auth       GET     /.well-known/jwks.json                200 200 200 200 200 200 200
+auth       GET     /.well-known/oauth-authorization-server 200 200 200 200 200 200 200
 auth       GET     /.well-known/openid-configuration     200 200 200 200 200 200 200
 auth       POST    /v1/register                          422 422 422 422 422 401 401
 auth       POST    /v1/login                             422 422 422 422 422 422 422
-auth       POST    /v1/token                             422 422 422 422 422 422 422
+auth       POST    /v1/token                             400 400 400 400 400 400 400
 auth       POST    /v1/refresh                           422 422 422 422 422 422 422
 auth       POST    /v1/logout                            422 422 422 422 422 422 422
 auth       GET     /v1/sessions                          401 200 200 200 200 401 401

@@ -85,11 +85,3 @@ async def test_services_answer_through_the_gateway(running_stack: Stack) -> None
         assert too_large.status_code == 413
         assert too_large.headers["content-type"] == "application/problem+json"
         assert (await client.get("/api/auth/metrics")).status_code == 404
-
-
-async def test_issuer_serves_its_metadata(running_stack: Stack) -> None:
-    async with httpx.AsyncClient(timeout=20) as client:
-        issuer = f"{running_stack.addresses['GATEWAY_URL']}/api/auth"
-        metadata = (await client.get(f"{issuer}/.well-known/openid-configuration")).json()
-        assert metadata["issuer"] == issuer
-        assert (await client.get(metadata["jwks_uri"])).status_code == 200

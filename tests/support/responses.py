@@ -12,9 +12,12 @@ from support.polling import POLL_SECONDS, eventually
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:
-    """Status and code of an answer that must be a problem (RFC 9457)."""
-    assert answer.headers["content-type"] == "application/problem+json", answer.text
-    return answer.status_code, answer.json()["code"]
+    """Status and code of an answer that must be a problem (RFC 9457), or an error of the token endpoint."""
+    document = answer.json()
+    # RFC 6749 §5.2 has another media type.
+    media_type = "application/json" if "error" in document else "application/problem+json"
+    assert answer.headers["content-type"] == media_type, answer.text
+    return answer.status_code, document["code"]
 
 
 async def served(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:

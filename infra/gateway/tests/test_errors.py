@@ -22,12 +22,7 @@ REQUESTS = [
     ("unknown route", b"GET /api/nowhere HTTP/1.1\r\n" + HOST, 404, "not-found"),
     ("hidden route", b"GET /api/auth/metrics HTTP/1.1\r\n" + HOST, 404, "not-found"),
     ("missing file", b"GET /missing.js HTTP/1.1\r\n" + HOST, 404, "not-found"),
-    (
-        "unknown well-known address",
-        b"GET /.well-known/oauth-authorization-server/api/auth HTTP/1.1\r\n" + HOST,
-        404,
-        "not-found",
-    ),
+    ("unknown well-known address", b"GET /.well-known/webfinger HTTP/1.1\r\n" + HOST, 404, "not-found"),
     ("internal location", b"GET /.problem HTTP/1.1\r\n" + HOST, 404, "not-found"),
     ("TRACE", b"TRACE /api/auth/v1/login HTTP/1.1\r\n" + HOST, 405, "method-not-allowed"),
     ("CONNECT", b"CONNECT tandem.test:443 HTTP/1.1\r\n" + HOST, 405, "method-not-allowed"),

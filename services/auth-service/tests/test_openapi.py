@@ -50,12 +50,15 @@ OPERATIONS_SECONDS, SEQUENCES_SECONDS = 45, 20
 
 # Rules that a schema can't express: a 422 with only these codes is expected.
 RULES_BEYOND_SCHEMAS = {
+    "invalid-credentials",  # 400 at the token endpoint
     "invalid-cursor",  # only a list creates valid ones
     "invalid-email-token",  # only a mail contains a valid one
+    "invalid-refresh-token",
     "invalid-reset-token",
     "invalid-undo-token",
     "invisible-text",
     "password-too-weak",
+    "required-by-grant-type",
     "username-reserved",
 }
 ENDS_OWN_SESSION = {"change_password", "delete_own_account", "end_session", "log_out", "log_out_everywhere"}
@@ -219,6 +222,7 @@ PUBLIC = {
     "GET /readyz",
     "GET /metrics",
     "GET /.well-known/jwks.json",
+    "GET /.well-known/oauth-authorization-server",
     "GET /.well-known/openid-configuration",
     "POST /v1/login",
     "POST /v1/token",

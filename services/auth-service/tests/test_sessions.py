@@ -51,20 +51,6 @@ async def test_failed_logins_have_identical_responses(
     assert all(body == bodies[0] for body in bodies)
 
 
-async def test_oauth2_password_form_is_understood(
-    client: httpx.AsyncClient, form: Form, registered: RegisteredUser
-) -> None:
-    data = {"grant_type": "password", "username": form["username"], "password": form["password"]}
-    answer = await client.post("/v1/token", data=data)
-    assert answer.status_code == 200
-    assert answer.json()["token_type"] == "bearer"
-    # RFC 6749 §5.1: required, because the role determines the scopes, not the request.
-    narrower = (await client.post("/v1/token", data={**data, "scope": "tweets:write"})).json()
-    assert narrower["scope"] == jwt.get_unverified_claims(narrower["access_token"])["scope"]
-    assert narrower["scope"].split() == ["tweets:write", "profile:write"]
-    assert problem(await client.post("/v1/token", data={**data, "password": "x" * 500})) == (401, "invalid-credentials")
-
-
 async def test_access_token_follows_rfc_9068(client: httpx.AsyncClient, registered: RegisteredUser) -> None:
     (key,) = (await client.get("/.well-known/jwks.json")).json()["keys"]
     assert (key["kty"], key["crv"], key["alg"], key["use"]) == ("EC", "P-256", "ES256", "sig")

@@ -127,13 +127,6 @@ async def test_start_with_a_newer_schema_fails_with_one_sentence(empty_schema: s
     assert "Traceback" not in errors
 
 
-async def test_metadata_contains_public_addresses(client: httpx.AsyncClient) -> None:
-    metadata = (await client.get("/.well-known/openid-configuration")).json()
-    assert metadata["issuer"] == "http://issuer.test/api/auth"
-    assert metadata["jwks_uri"] == "http://issuer.test/api/auth/.well-known/jwks.json"
-    assert metadata["token_endpoint"] == "http://issuer.test/api/auth/v1/token"
-
-
 async def test_requests_fail_with_503_while_mysql_is_down_and_recover(
     client: httpx.AsyncClient, app: FastAPI, stack: Stack
 ) -> None:

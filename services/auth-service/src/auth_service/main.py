@@ -21,6 +21,7 @@ from auth_service.keys.endpoints import router as keys_router
 from auth_service.keys.service import KeyRing
 from auth_service.limits.policies import Limits
 from auth_service.limits.service import AttemptLimiter
+from auth_service.login.endpoints import oauth_router
 from auth_service.login.endpoints import router as login_router
 from auth_service.mail.links import Links
 from auth_service.mail.messages import MailComposer
@@ -141,6 +142,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
             registration_router,
             profile_router,
             login_router,
+            oauth_router,
             sessions_router,
             browser_router,
             passwords_router,

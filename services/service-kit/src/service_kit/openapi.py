@@ -102,8 +102,8 @@ def _replace_validation_error(schemas: dict[str, Any]) -> None:
 def _complete(operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     if "requestBody" in operation:
-        problems = problem_responses(BadRequest, PayloadTooLarge)
-        responses |= {str(status): response for status, response in problems.items()}
+        for status, response in problem_responses(BadRequest, PayloadTooLarge).items():
+            responses.setdefault(str(status), response)
     if MEDIA_TYPE not in responses.get("422", {}).get("content", {MEDIA_TYPE: None}):
         responses["422"] = problem_responses(ValidationFailed)[422]
     headers = header_references(REQUEST_ID_HEADER, *(_LIMITED if "429" in responses else ()))

@@ -162,8 +162,13 @@ def problem_document(
     return document.model_dump(exclude_none=True)
 
 
-def problem_response(request: Request, problem: Problem) -> JSONResponse:
+def problem_headers(request: Request, problem: Problem) -> dict[str, str]:
+    """Those of the problem, and the limit that the request has come nearest to."""
     limit: RateLimit | None = getattr(request.state, "rate_limit", None)
+    return {**(limit.headers() if limit else {}), **problem.headers}
+
+
+def problem_response(request: Request, problem: Problem) -> JSONResponse:
     document = problem_document(
         request.scope["path"],
         status=problem.status,
@@ -172,8 +177,7 @@ def problem_response(request: Request, problem: Problem) -> JSONResponse:
         detail=problem.detail,
         errors=problem.errors,
     )
-    headers = {**(limit.headers() if limit else {}), **problem.headers}
-    return JSONResponse(document, problem.status, headers, MEDIA_TYPE)
+    return JSONResponse(document, problem.status, problem_headers(request, problem), MEDIA_TYPE)
 
 
 # Headers of responses with this status; `openapi` describes them.
@@ -255,14 +259,19 @@ async def _on_problem(request: Request, error: Exception) -> JSONResponse:
     return problem_response(request, error)
 
 
-async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
+def validation_failed(error: RequestValidationError) -> ValidationFailed:
+    """The problem with the first invalid fields."""
     found = error.errors()
     errors = [_field_error(each) for each in found[:MAX_ERRORS]]
     detail = "; ".join(f"{each.pointer or each.parameter}: {each.detail}" for each in errors)
     if len(found) > MAX_ERRORS:
         detail += f"; and {len(found) - MAX_ERRORS} more"
-    return problem_response(request, ValidationFailed(detail, errors=errors))
+    return ValidationFailed(detail, errors=errors)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
+    return problem_response(request, validation_failed(error))
 
 
 _BY_STATUS = {problem.status: problem for problem in (BadRequest, NotFound, PayloadTooLarge)}

@@ -1,4 +1,4 @@
-"""HTTP endpoints of public keys and metadata (OpenID Connect Discovery)."""
+"""HTTP endpoints of public keys and metadata (RFC 8414; OpenID Connect Discovery has the same members)."""
 
 from typing import Annotated, Any
 
@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from auth_service.dependencies import SettingsDep
 from auth_service.keys.service import KeyRing
+from service_kit.roles import Scope
 from service_kit.tokens import ALGORITHM
 
 router = APIRouter(prefix="/.well-known", tags=["keys"])
@@ -39,13 +40,16 @@ class JsonWebKeySet(BaseModel):
 
 
 class IssuerMetadata(BaseModel):
+    """RFC 8414 §2. No endpoint issues authorization codes or ID tokens, and no client has a secret."""
+
     issuer: str = Field(examples=[_ISSUER])
     jwks_uri: str = Field(examples=[f"{_ISSUER}/.well-known/jwks.json"])
     token_endpoint: str = Field(examples=[f"{_ISSUER}/v1/token"])
-    grant_types_supported: list[str] = ["password"]
+    grant_types_supported: list[str] = ["password", "refresh_token"]
     response_types_supported: list[str] = []
+    token_endpoint_auth_methods_supported: list[str] = ["none"]
+    scopes_supported: list[str] = list(Scope)
     subject_types_supported: list[str] = ["public"]
-    id_token_signing_alg_values_supported: list[str] = [ALGORITHM]
 
 
 @router.get("/jwks.json", summary="Read the public keys that verify access tokens")
@@ -54,10 +58,15 @@ async def jwks(response: Response, keys: Annotated[KeyRing, Depends(_key_ring)])
     return JsonWebKeySet(keys=keys.public_keys())
 
 
-@router.get("/openid-configuration", summary="Read the issuer's metadata")
-async def openid_configuration(response: Response, settings: SettingsDep) -> IssuerMetadata:
+@router.get("/oauth-authorization-server", summary="Read the issuer's metadata")
+async def authorization_server_metadata(response: Response, settings: SettingsDep) -> IssuerMetadata:
     response.headers["Cache-Control"] = CACHE_CONTROL
     issuer = settings.auth_issuer
     return IssuerMetadata(
         issuer=issuer, jwks_uri=f"{issuer}/.well-known/jwks.json", token_endpoint=f"{issuer}/v1/token"
     )
+
+
+@router.get("/openid-configuration", summary="Read the issuer's metadata, for OpenID Connect Discovery")
+async def openid_configuration(response: Response, settings: SettingsDep) -> IssuerMetadata:
+    return await authorization_server_metadata(response, settings)

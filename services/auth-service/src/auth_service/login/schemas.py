@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, StringConstraints, field_validator
 
 from auth_service.passwords.policy import MAX_LENGTH
+from auth_service.sessions.schemas import REFRESH_TOKEN_EXAMPLE
 from service_kit.schemas import RequestBody, require_text
 
 
@@ -21,14 +22,15 @@ class Login(RequestBody):
     )
 
 
-class PasswordGrant(BaseModel):
-    """RFC 6749 §4.3.2. The role determines the scopes, not the form. A client needs no id."""
+class TokenRequest(BaseModel):
+    """RFC 6749 §4.3.2 and §6. The role determines the scopes, not the form. A client needs no id."""
 
-    grant_type: Literal["password"] = "password"
-    username: str = Field(min_length=1, description="Username or email.", examples=["ada"])
+    grant_type: Literal["password", "refresh_token"] = "password"
+    username: str = Field(default="", description="Username or email, for `password`.", examples=["ada"])
     password: str = Field(
-        min_length=1, examples=["correct horse battery staple"], json_schema_extra={"format": "password"}
+        default="", examples=["correct horse battery staple"], json_schema_extra={"format": "password"}
     )
+    refresh_token: str = Field(default="", description="For `refresh_token`.", examples=[REFRESH_TOKEN_EXAMPLE])
     scope: str = ""
     client_id: str = ""
     client_secret: str = ""

@@ -6,10 +6,11 @@ from pydantic import Field, StringConstraints
 
 from service_kit.schemas import RequestBody, ResponseBody, UtcDatetime, UuidStr
 
+REFRESH_TOKEN_EXAMPLE = "BcVN6E0fnaMbyx1dQw1jQH3nG5CrG2m0d8cX4cXn0rU"  # noqa: S105 - of no account
 RefreshTokenText = Annotated[
     str,
     StringConstraints(min_length=1, max_length=100),
-    Field(examples=["BcVN6E0fnaMbyx1dQw1jQH3nG5CrG2m0d8cX4cXn0rU"]),
+    Field(examples=[REFRESH_TOKEN_EXAMPLE]),
 ]
 
 
