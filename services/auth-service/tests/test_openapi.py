@@ -298,4 +298,4 @@ async def test_responses_under_other_settings_conform_to_openapi(settings: Setti
 def test_unsupported_method_is_answered_with_the_allowed_ones(service: LiveService, method: str) -> None:
     answer = httpx.request(method, f"{service.url}/v1/users/me")
     assert problem(answer) == (405, "method-not-allowed")
-    assert answer.headers["allow"] == "GET, PATCH, DELETE"
+    assert answer.headers["allow"] == "GET, HEAD, PATCH, DELETE"

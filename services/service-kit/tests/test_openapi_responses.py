@@ -99,7 +99,7 @@ def test_operation_ids_and_required_tokens_are_documented(
 async def test_allow_lists_all_methods_of_a_path(client: httpx.AsyncClient) -> None:
     answer = await client.options("/things/1")
     assert problem(answer) == (405, "method-not-allowed")
-    assert answer.headers["allow"] == "GET, PUT, DELETE"
+    assert answer.headers["allow"] == "GET, HEAD, PUT, DELETE"
 
 
 async def test_unexpected_error_has_a_request_id(client: httpx.AsyncClient) -> None:

@@ -1,5 +1,6 @@
 """Errors, bodies, request ids and the gateway's prefix, in a small application."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,6 +8,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
 from pymongo.errors import OperationFailure
 
 from service_kit.application import create_application
@@ -55,6 +57,16 @@ async def search(request: Request, response: Response, name: str = "") -> str:
     response.headers["Cache-Control"] = "public, max-age=60"
     set_link_header(request, response, "next")
     return name
+
+
+@router.get("/stream")
+async def stream() -> StreamingResponse:
+    async def lines() -> AsyncIterator[str]:
+        while True:
+            await asyncio.sleep(0.01)
+            yield "\n"
+
+    return StreamingResponse(lines())
 
 
 @asynccontextmanager
@@ -112,6 +124,54 @@ async def test_errors_of_the_framework_are_problems(
     answer = await client.request(method, path)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+    ],
+    ids=["no type", "text", "form", "compressed"],
+)
+async def test_body_that_is_not_json_is_a_documented_415(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    answer = await client.post("/v1/things", content=b'{"name": "spanner"}', headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported-media-type")
+    assert "application/json" in answer.json()["detail"]
+    paths = (await client.get("/openapi.json")).json()["paths"]
+    assert "415" in paths["/v1/things"]["post"]["responses"]
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "Application/JSON; charset=utf-8", "application/a+json"])
+async def test_media_types_of_json_are_accepted(client: httpx.AsyncClient, media_type: str) -> None:
+    answer = await client.post("/v1/things", content=b'{"name": "spanner"}', headers={"Content-Type": media_type})
+    assert answer.status_code == 200
+    identity = {"Content-Type": media_type, "Content-Encoding": "identity"}
+    wrong = await client.post("/v1/things", content=b'"spanner"', headers=identity)
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "validation-failed")
+
+
+async def test_request_without_a_body_lacks_fields(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/things")
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "missing")
+
+
+@pytest.mark.parametrize("path", ["/v1/things/spanner", "/v1/things/missing", "/healthz", "/openapi.json", "/nowhere"])
+async def test_head_is_get_without_a_body(client: httpx.AsyncClient, path: str) -> None:
+    head, get = (
+        await client.head(path, headers={"X-Request-ID": "1"}),
+        await client.get(path, headers={"X-Request-ID": "1"}),
+    )
+    assert (head.status_code, head.headers) == (get.status_code, get.headers)
+    assert head.content == b""
+    assert get.content
+
+
+async def test_head_of_a_stream_ends(client: httpx.AsyncClient) -> None:
+    answer = await client.head("/v1/stream")
+    assert (answer.status_code, answer.content) == (200, b"")
 
 
 async def test_body_that_is_not_text_is_a_documented_400(client: httpx.AsyncClient) -> None:

@@ -256,8 +256,8 @@ def test_authorize_button_of_the_documentation_asks_auth_service(service: LiveSe
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", "/v1/tweets", "GET, POST"),
-        ("POST", f"/v1/tweets/{TWEET_ID}", "GET, PATCH, DELETE"),
+        ("PUT", "/v1/tweets", "GET, HEAD, POST"),
+        ("POST", f"/v1/tweets/{TWEET_ID}", "GET, HEAD, PATCH, DELETE"),
         ("TRACE", f"/v1/tweets/{TWEET_ID}/like", "PUT, DELETE"),
         ("OPTIONS", "/v1/users/ada/follow", "PUT, DELETE"),
     ],

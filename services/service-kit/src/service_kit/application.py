@@ -18,6 +18,7 @@ from service_kit.middleware import (
     MAX_BODY_BYTES,
     BodyLimitMiddleware,
     GatewayPrefixMiddleware,
+    HeadMiddleware,
     NoStoreMiddleware,
     QueryTextMiddleware,
     RequestContextMiddleware,
@@ -79,6 +80,7 @@ def create_application(
     # `TaskEnded`: a task that the request awaited was cancelled. The next request starts it again.
     install_problem_handlers(app, (*unavailable_on, TaskEnded), unavailable_if)
     # The middleware that is added last is the outermost.
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware, limit=MAX_BODY_BYTES)
     app.add_middleware(QueryTextMiddleware)
     app.add_middleware(NoStoreMiddleware)

@@ -1,5 +1,6 @@
 """ASGI middleware of every service."""
 
+import asyncio
 import time
 from urllib.parse import unquote_plus, unquote_to_bytes
 
@@ -10,7 +11,14 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service_kit.metrics import HttpMetrics
-from service_kit.problems import FieldError, PayloadTooLarge, ValidationFailed, problem_response
+from service_kit.problems import (
+    FieldError,
+    PayloadTooLarge,
+    Problem,
+    UnsupportedMediaType,
+    ValidationFailed,
+    problem_response,
+)
 from service_kit.request_context import REQUEST_ID_HEADER, begin_request
 from service_kit.trace_context import begin_span
 
@@ -74,6 +82,8 @@ class RequestContextMiddleware:
 class BodyLimitMiddleware:
     """Answers 413 to a body over `limit` bytes, with or without a Content-Length, before it is in memory.
 
+    A compressed body, which could be much longer, gets 415.
+
     Starlette's `max_body_size` does not replace it: it answers a Content-Length over the limit as text/plain, not as
     problem+json.
     """
@@ -86,9 +96,13 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        content_length = Headers(scope=scope).get("content-length", "0")
+        headers = Headers(scope=scope)
+        content_length = headers.get("content-length", "0")
         if content_length.isdigit() and int(content_length) > self._limit:
-            await self._refuse(scope, receive, send)
+            await self._refuse(PayloadTooLarge(), scope, receive, send)
+            return
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            await self._refuse(UnsupportedMediaType(), scope, receive, send)
             return
         received = 0
 
@@ -103,10 +117,39 @@ class BodyLimitMiddleware:
 
         await self._app(scope, counted_receive, send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = problem_response(Request(scope), PayloadTooLarge())
+    async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+        response = problem_response(Request(scope), problem)
         response.headers["Connection"] = "close"
         await response(scope, receive, send)
+
+
+class HeadMiddleware:
+    """Answers HEAD as GET, without the body (RFC 9110 §9.3.2). A stream ends with its headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        is_sent = asyncio.Event()
+
+        async def receive_until_sent() -> Message:
+            await is_sent.wait()
+            return {"type": "http.disconnect"}
+
+        async def send_without_body(message: Message) -> None:
+            # The server and the log see the method that was sent.
+            scope["method"] = "HEAD"
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body"})
+                is_sent.set()
+
+        # Not in a copy: the router adds the route, which the metrics read.
+        scope["method"] = "GET"
+        await self._app(scope, receive_until_sent, send_without_body)
 
 
 class NoStoreMiddleware:

@@ -10,6 +10,7 @@ from service_kit.problems import (
     BadRequest,
     PayloadTooLarge,
     ProblemDocument,
+    UnsupportedMediaType,
     ValidationFailed,
     header_references,
     problem_responses,
@@ -102,7 +103,7 @@ def _replace_validation_error(schemas: dict[str, Any]) -> None:
 def _complete(operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     if "requestBody" in operation:
-        for status, response in problem_responses(BadRequest, PayloadTooLarge).items():
+        for status, response in problem_responses(BadRequest, PayloadTooLarge, UnsupportedMediaType).items():
             responses.setdefault(str(status), response)
     if MEDIA_TYPE not in responses.get("422", {}).get("content", {MEDIA_TYPE: None}):
         responses["422"] = problem_responses(ValidationFailed)[422]

@@ -6,6 +6,7 @@
     ├── Forbidden                403
     ├── NotFound                 404
     ├── PayloadTooLarge          413
+    ├── UnsupportedMediaType     415
     ├── ValidationFailed         422
     ├── TooManyRequests          429
     └── ServiceUnavailable       503
@@ -118,6 +119,10 @@ class NotFound(Problem):
 
 class PayloadTooLarge(Problem):
     status, code, title = 413, "payload-too-large", "The request body is too large."
+
+
+class UnsupportedMediaType(Problem):
+    status, code, title = 415, "unsupported-media-type", "Send the body as application/json, without compression."
 
 
 class ValidationFailed(Problem):
@@ -271,7 +276,14 @@ def validation_failed(error: RequestValidationError) -> ValidationFailed:
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
+    if error.body and not _is_json(request) and any(each["loc"] == ("body",) for each in error.errors()):
+        return problem_response(request, UnsupportedMediaType())
     return problem_response(request, validation_failed(error))
+
+
+def _is_json(request: Request) -> bool:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media_type.startswith("application/") and media_type.endswith(("/json", "+json"))
 
 
 _BY_STATUS = {problem.status: problem for problem in (BadRequest, NotFound, PayloadTooLarge)}
@@ -284,9 +296,10 @@ def _allowed_methods(request: Request) -> str:
     """`Allow` (RFC 9110 §10.2.1) for all routes of this path; the framework considers only the first one."""
     routes = request.app.routes
     asked = ((method, {**request.scope, "method": method}) for method in _METHODS)
-    return ", ".join(
-        method for method, scope in asked if any(route.matches(scope)[0] is Match.FULL for route in routes)
-    )
+    allowed = {method for method, scope in asked if any(route.matches(scope)[0] is Match.FULL for route in routes)}
+    if "GET" in allowed:
+        allowed.add("HEAD")  # by `HeadMiddleware`
+    return ", ".join(method for method in _METHODS if method in allowed)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:

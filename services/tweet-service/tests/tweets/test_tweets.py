@@ -198,7 +198,7 @@ async def test_limit_out_of_range_is_refused(ada: httpx.AsyncClient, limit: Any)
 async def test_openapi_documents_every_status_with_an_example(ada: httpx.AsyncClient) -> None:
     document = (await ada.get("/openapi.json")).json()
     assert set(document["paths"]["/v1/tweets/{tweet_id}"]["patch"]["responses"]) == {
-        "200", "400", "401", "403", "404", "412", "413", "422", "428", "429", "503",
+        "200", "400", "401", "403", "404", "412", "413", "415", "422", "428", "429", "503",
     }  # fmt: skip
     examples = document["paths"]["/v1/tweets"]["post"]["responses"]["401"]["content"]["application/problem+json"][
         "examples"
