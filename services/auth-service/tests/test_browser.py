@@ -243,18 +243,15 @@ async def test_other_sites_can_neither_use_nor_set_the_cookie(
     assert (await browser.post("/v1/browser/refresh")).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("content_type", "status"),
-    [("text/plain", 415), ("application/x-www-form-urlencoded", 415), ("application/json", 403)],
-)
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/json"])
 async def test_form_of_another_site_can_not_log_in_with_any_content_type(
-    app: FastAPI, registered: RegisteredUser, content_type: str, status: int
+    app: FastAPI, registered: RegisteredUser, content_type: str
 ) -> None:
     body = httpx.Request("POST", "http://auth.test", json=credentials_of(registered)).content
     headers = {"Content-Type": content_type, "Origin": "http://evil.test", "Sec-Fetch-Site": "cross-site"}
     async with client_of(app, **headers) as other:
         answer = await other.post("/v1/browser/login", content=body)
-    assert answer.status_code == status
+    assert problem(answer) == (403, "cross-site-request")
     assert "set-cookie" not in answer.headers
 
 
