@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth_service.limits.backoff import Attempts, BackoffPolicy, rate_limit_of, record_attempt
+from auth_service.limits.backoff import Attempts, BackoffPolicy, rate_limit_of, record_attempt, reserve_attempt
 from auth_service.limits.budget import Budget
 from auth_service.limits.slow_lane import SlowLane
 from auth_service.settings import Settings
@@ -44,6 +44,15 @@ def test_window_without_attempts_resets_the_count() -> None:
     assert record_attempt(state, POLICY, START + timedelta(minutes=15)) == Attempts(
         1, START + timedelta(minutes=15), START + timedelta(minutes=15)
     )
+
+
+def test_attempts_that_wait_are_made_at_the_times_of_those_that_are_repeated_until_allowed() -> None:
+    state, repeated, now = None, None, START
+    for _ in range(14):
+        state, repeated = reserve_attempt(state, POLICY, START), record_attempt(repeated, POLICY, now)
+        assert state == repeated
+        now = state.blocked_until
+    assert record_attempt(state, POLICY, state.last_at) is None
 
 
 def test_slow_clock_of_a_replica_causes_no_delay_within_the_quota() -> None:

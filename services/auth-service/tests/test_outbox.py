@@ -6,6 +6,7 @@ import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,7 +20,9 @@ from auth_service.audit.service import AuditTrail
 from auth_service.client_info import ClientInfo
 from auth_service.database import Database, new_id, utc_now
 from auth_service.keys.encryption import KeyCipher
-from auth_service.limits.policies import Limits
+from auth_service.limits.backoff import Attempts
+from auth_service.limits.policies import Limits, of_mailbox
+from auth_service.limits.repository import AttemptRepository
 from auth_service.limits.service import AttemptLimiter
 from auth_service.mail.links import Links
 from auth_service.mail.messages import Mail, MailComposer, MailKind
@@ -30,7 +33,7 @@ from auth_service.one_time_tokens.repository import OneTimeTokenRepository
 from auth_service.outbox.models import OutboxMail
 from auth_service.outbox.service import Outbox
 from auth_service.outbox.worker import OutboxWorker
-from auth_service.outbox.writing import MailWriter
+from auth_service.outbox.writing import MailPostponed, MailWriter
 from auth_service.settings import Settings
 from auth_service.users.models import Credential, User
 from auth_service.users.repository import UserRepository
@@ -98,7 +101,10 @@ class Harness:
                 session, kind, user.email, user=about, token=token, client=CLIENT, is_confirmed=confirmed
             )
         row = (await self.rows())[-1]
-        return await self.writer.write(row) is not None
+        try:
+            return await self.writer.write(row) is not None
+        except MailPostponed:
+            return False
 
     async def valid_links(self, user: User) -> list[bytes]:
         async with self.database.reading() as session:
@@ -289,18 +295,100 @@ LIMITED = [
 ]
 
 
+LINKS_THAT_UNDO = (MailKind.EMAIL_CHANGE_NOTICE, MailKind.EMAIL_CHANGED_NOTICE)
+
+
 @pytest.mark.parametrize(("kind", "purpose", "quota"), LIMITED)
 async def test_mails_beyond_the_limit_of_a_mailbox_are_not_written(
     harness: Harness, kind: MailKind, purpose: Purpose | None, quota: int
 ) -> None:
     harness.clock.freeze()
     local, _, domain = new_address().partition("@")
+    oldest = [await harness.user(f"{local}+{alias}@{domain}") for alias in "abc"]
     one, other, owner = [await harness.user(f"{local}{alias}@{domain}") for alias in ("+1", "+2", "")]
     confirmed = await harness.user(f"{local}+mine@{domain}", is_confirmed=True)
     written = [await harness.is_written(kind, user, purpose) for user in (one, other) * quota]
     assert written == [True] * quota + [False] * quota, "the aliases of a mailbox are counted together"
     for user in (owner, confirmed):
         assert await harness.is_written(kind, user, purpose), "mails to others' aliases keep none of the owner's back"
+    # They have no account's address yet, which others might not want.
+    is_counted_apart = kind is not MailKind.CONFIRM_NEW_EMAIL
+    for user in oldest:
+        assert await harness.is_written(kind, user, purpose) is is_counted_apart, "younger accounts keep none back"
+    if is_counted_apart:
+        more = [await harness.is_written(kind, oldest[-1], purpose) for _ in range(quota)]
+        assert more == [True] * (quota - 1) + [False]
+
+
+async def test_accounts_that_are_deleted_again_have_no_more_mails_counted_apart(harness: Harness) -> None:
+    harness.clock.freeze()
+    local, _, domain = new_address().partition("@")
+    written = []
+    for alias in range(6):
+        user = await harness.user(f"{local}+{alias}@{domain}")
+        written += [await harness.is_written(NOTICE, user) for _ in range(5)]
+        async with harness.database.transaction() as session:
+            await UserRepository(session).delete(await UserRepository(session).lock(user.id) or user)
+    assert written == [True] * 10 + [False] * 20
+
+
+@pytest.mark.parametrize("kind", LINKS_THAT_UNDO)
+@pytest.mark.parametrize("alias", ["", "+mine"])
+async def test_link_that_undoes_a_change_waits_for_the_limit_of_its_mailbox(
+    harness: Harness, kind: MailKind, alias: str
+) -> None:
+    """Otherwise a thief who knows the password could use the limit up, and move the account without such a link."""
+    harness.clock.freeze()
+    user = await harness.user(new_address().replace("@", f"{alias}@"))
+    written = [await harness.is_written(kind, user, Purpose.UNDO_EMAIL) for _ in range(12)]
+    assert written == [True] * 10 + [False] * 2
+    first, second = (await harness.rows())[-2:]
+    assert first.due_at is not None
+    assert second.due_at is not None
+    assert first.due_at < second.due_at, "each waits for those before"
+    assert (first.reason, first.died_at, second.reason, second.died_at) == ("limit of the mailbox", None) * 2
+    harness.clock.advance(hours=71)
+    for row in (first, second):
+        row.attempts = 1
+        mail = await harness.writer.write(row)
+        assert mail is not None, "it was counted when it was postponed"
+        token = harness.outbox.unseal(row.id, row.sealed_token or b"")
+        assert token in str(mail.message.get_body(("plain",)))
+
+
+async def test_postponed_mail_is_sent_by_the_worker(harness: Harness) -> None:
+    harness.clock.freeze()
+    user, kind = await harness.user(), MailKind.EMAIL_CHANGE_NOTICE
+    for _ in range(10):
+        assert await harness.is_written(kind, user, Purpose.UNDO_EMAIL)
+    async with harness.database.transaction() as session:
+        await session.execute(text("DELETE FROM outbox"))
+    token = await harness.put_link(kind, Purpose.UNDO_EMAIL, user)
+    with capture_logs() as logs:
+        async with ScriptedServer().serving() as server, harness.working(server.plain):
+            await until_logged(logs, "mail postponed")
+            assert user.email not in repr(logs)
+            await harness.counters.until(kind, "sent")
+            await eventually(harness.rows, lambda rows: not rows)
+    (mail,) = server.mails
+    assert token in str(mail.get_body(("plain",)))
+
+
+async def test_no_link_waits_beyond_its_expiry(harness: Harness) -> None:
+    """Who uses up the limit for three days can't have mails sent, and counted, after that."""
+    harness.clock.freeze()
+    user, kind = await harness.user(), MailKind.EMAIL_CHANGE_NOTICE
+    limit, reserved_until = harness.writer.limits.email_change_former, harness.clock() + timedelta(hours=72)
+    reserved = Attempts(870, reserved_until - limit.max_delay, reserved_until)
+    async with harness.database.transaction() as session:
+        await AttemptRepository(session).put({of_mailbox(limit, user.email).hash: (reserved, limit.window)})
+    await harness.put_link(kind, Purpose.UNDO_EMAIL, user)
+    (row,) = await harness.rows()
+    assert await harness.writer.write(row) is None
+    harness.clock.advance(minutes=5)
+    await harness.put_link(kind, Purpose.UNDO_EMAIL, user)
+    with pytest.raises(MailPostponed):
+        await harness.writer.write((await harness.rows())[-1])
 
 
 async def test_news_of_a_change_is_always_sent_to_a_confirmed_address(harness: Harness) -> None:

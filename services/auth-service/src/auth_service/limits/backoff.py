@@ -46,6 +46,13 @@ def record_attempt(state: Attempts | None, policy: BackoffPolicy, now: datetime,
     return Attempts(count + 1, now, now + _delay_after(count + pending + 1, policy))
 
 
+def reserve_attempt(state: Attempts | None, policy: BackoffPolicy, now: datetime) -> Attempts:
+    """The state after one more attempt, which is to be made at its `last_at`: now, or when it is allowed."""
+    at = now + _wait(state, policy, now, 0)
+    count = recent_attempts(state, policy, now) + 1
+    return Attempts(count, at, at + _delay_after(count, policy))
+
+
 def record_allowed(state: Attempts | None, policy: BackoffPolicy, now: datetime) -> Attempts:
     """The state after an attempt that was allowed when it began, regardless of later attempts."""
     count = recent_attempts(state, policy, now) + 1

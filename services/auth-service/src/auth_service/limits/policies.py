@@ -7,11 +7,13 @@ from auth_service.limits.backoff import BackoffPolicy
 from auth_service.limits.budget import Budget
 from auth_service.limits.service import Subject
 from auth_service.settings import Settings
-from auth_service.users.addresses import canonical_address
+from auth_service.users.addresses import canonical_address, mailbox_of_alias
 
 _WINDOW = timedelta(minutes=15)
 _MAX_DELAY = timedelta(minutes=5)
 _HOUR = timedelta(hours=1)
+# So many accounts with an unconfirmed alias of a mailbox have mails counted apart, those that are the oldest.
+OLDEST_ALIASES = 3
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,10 @@ class Limits:
 
     `mailbox` limits count the mails of a kind when they are written, so that no number of accounts and addresses can
     flood a mailbox. They never refuse a request, because others could then keep the owner of a mailbox from it: a mail
-    beyond the limit is not sent. Changes that need the password and send mails have a fixed limit per account. News of
-    a change that was made (`notice`, `email_changed`) counts only to an address that the account has not confirmed: an
-    owner must always get it, and only the thief's own changes must be able to use up the one with the link.
+    beyond the limit is not sent, or is sent later if it has a link that undoes a change. Changes that need the password
+    and send mails have a fixed limit per account. News of a change that was made (`notice`, `email_changed`) counts
+    only to an address that the account has not confirmed: an owner must always get it, and only the thief's own changes
+    must be able to use up the one with the link.
     """
 
     login_account: BackoffPolicy
@@ -91,12 +94,17 @@ class Limits:
         return Subject(self.login_account, f"unknown\0{canonical_address(login).lower()}")
 
 
-def of_mailbox(policy: BackoffPolicy, email: str, *, is_confirmed: bool = False) -> Subject:
-    """Counts the mails to a canonical address. Unconfirmed aliases (`ada+anything`) of a mailbox are one subject.
+def of_mailbox(
+    policy: BackoffPolicy, email: str, *, is_confirmed: bool = False, older: int = OLDEST_ALIASES
+) -> Subject:
+    """Counts the mails to a canonical address. Unconfirmed aliases (`ada+anything`) of a mailbox are counted together.
 
     Many providers deliver them to `ada`, and anyone can register them. They are not counted together with `ada` itself
-    or with a confirmed alias: mails to others' aliases must not keep the owner's mails back.
+    or with a confirmed alias: mails to others' aliases must not keep the owner's mails back. Nor must they keep back
+    those of an account with an unconfirmed alias that was there first: the oldest such accounts of a mailbox are
+    counted apart, by the number of `older` ones. So the number of counts does not grow with the number of accounts.
     """
-    local, _, domain = email.rpartition("@")
-    mailbox, plus, _ = local.partition("+")
-    return Subject(policy, f"aliases\0{mailbox}@{domain}" if plus and not is_confirmed else f"{local}@{domain}")
+    mailbox = None if is_confirmed else mailbox_of_alias(email)
+    if mailbox is None:
+        return Subject(policy, email)
+    return Subject(policy, f"alias {older}\0{mailbox}" if older < OLDEST_ALIASES else f"aliases\0{mailbox}")

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,6 +18,7 @@ from auth_service.limits.backoff import (
     recent_attempts,
     record_allowed,
     record_attempt,
+    reserve_attempt,
 )
 from auth_service.limits.budget import Budget
 from auth_service.limits.repository import AttemptRepository
@@ -85,6 +86,19 @@ class AttemptLimiter:
         return _nearest(
             [rate_limit_of(state, subject.policy, now, self._pending[subject]) for subject, state in taken.items()]
         )
+
+    async def reserve(self, session: AsyncSession, subject: Subject, before: datetime) -> timedelta | None:
+        """Count an attempt that can wait, and return how long: each waits for those that were counted earlier.
+
+        None if it would be allowed at `before` or later; then nothing is counted.
+        """
+        attempts = AttemptRepository(session)
+        states, now = await attempts.lock([subject.hash]), self._clock()
+        state = reserve_attempt(states.get(subject.hash), subject.policy, now)
+        if state.last_at >= before:
+            return None
+        await attempts.put({subject.hash: (state, subject.policy.window)})
+        return state.last_at - now
 
     def check(self, snapshot: Snapshot, counted: Sequence[Subject]) -> RateLimit | None:
         """The limit with the fewest remaining attempts if one more is free for each subject, else None.

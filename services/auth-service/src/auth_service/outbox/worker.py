@@ -23,7 +23,7 @@ from auth_service.mail.smtp import MailRefused, MailServerTrouble, SmtpServer
 from auth_service.metrics import MailMetrics
 from auth_service.outbox.models import OutboxMail
 from auth_service.outbox.repository import OutboxRepository
-from auth_service.outbox.writing import MailWriter
+from auth_service.outbox.writing import MAILBOX_LIMIT, MailPostponed, MailWriter
 from service_kit.background import TaskEnded, stray_cancellations
 from service_kit.problems import ServiceUnavailable
 from service_kit.retry import Backoff, Retrier
@@ -151,6 +151,9 @@ class OutboxWorker:
                 outcome, reason = MailOutcome.SENT if mail else MailOutcome.NOT_DUE, None
         except _TRANSIENT_ERRORS as error:
             await self._postpone(row, mail, error)
+            return
+        except MailPostponed:
+            log.info("mail postponed", **_log_fields(row, None), reason=MAILBOX_LIMIT)
             return
         except MailRefused as error:
             outcome, reason = MailOutcome.REFUSED, str(error)

@@ -28,6 +28,13 @@ def canonical_address(text: str) -> str:
         return folded
 
 
+def mailbox_of_alias(email: str) -> str | None:
+    """The address that many providers deliver a canonical `ada+anything@…` to, `ada@…`. None for other addresses."""
+    local, _, domain = email.rpartition("@")
+    mailbox, plus, _ = local.partition("+")
+    return f"{mailbox}@{domain}" if plus else None
+
+
 def fold_address(text: str) -> str:
     """The form of what the validation of an address leaves as it is: the compatible characters and the local part.
 
