@@ -1,5 +1,6 @@
 """Reading and mapping datasets: rules without a database."""
 
+import contextlib
 import gzip
 import json
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.tweet_dataset import write_dataset
-from tweet_service.importing import reading
+from tweet_service.importing import reading, service
 from tweet_service.importing.extended_json import ImpreciseNumberError, integer, parse_time
 from tweet_service.importing.mapping import (
     MAX_CODE_POINTS,
@@ -88,8 +89,10 @@ def test_integer_of_every_spelling(value: Any, expected: int | None) -> None:
         {"$numberDouble": "NaN"},
         {"$numberDouble": "Infinity"},
         {"$numberDouble": None},
+        {"$numberDouble": 10**400},
         {"$numberDecimal": "1E+6000"},
         {"$numberDecimal": []},
+        {"$numberDecimal": [0, [7], 10**400]},
         {"$oid": "0" * 24},
     ],
 )
@@ -189,15 +192,37 @@ def test_every_spelling_of_a_tweet_is_the_same_tweet(tweet_id: int, user_id: int
     assert len({digest_of(content_of(tweet)) for tweet in (first, *others)}) == 1
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=5))
+_numbers = st.integers() | st.just(10**400) | st.floats()
+
+
+@given(st.recursive(st.none() | st.booleans() | _numbers | st.text(), st.lists, max_leaves=5))
 def test_no_value_of_any_field_breaks_the_import(value: Any) -> None:
     for name in (*plain(), "in_reply_to_status_id", "retweeted_status", "quoted_status_id", "lang", "extended_tweet"):
-        for strange in (value, {"$numberLong": value}, {"$date": value}, {"id": value}):
+        wrapped = [{f"$number{kind}": value} for kind in ("Long", "Int", "Double", "Decimal")]
+        for strange in (value, *wrapped, {"$date": value}, *({"$date": each} for each in wrapped), {"id": value}):
             try:
                 tweet = read(plain(**{name: strange}))
             except Unusable:
                 continue
             digest_of(content_of(tweet))
+
+
+@pytest.mark.parametrize("name", ["id", "created_at", "lang", "unused"])
+def test_no_depth_breaks_the_import(name: str) -> None:
+    """The reason of a refusal contains a part of the value, which must not be nested too deeply for that either."""
+    for depth in (*range(850, 1000), 100_000):
+        raw = json.dumps(plain(**{name: None})).replace(f'"{name}": null', f'"{name}": {"[" * depth}{"]" * depth}')
+        with contextlib.suppress(Unusable):
+            read_tweet(Record(1, raw.encode()), NOW)
+
+
+@pytest.mark.parametrize("long", ["e\u0301\u0316" * 10**5, "<a>" * 10**5], ids=["marks", "links"])
+def test_long_names_are_cut_before_they_are_read(long: str) -> None:
+    """The time for these grows with the square of the length: this would take hours."""
+    user = {"id": 1, "screen_name": "ada", "name": long}
+    tweet = read(plain(user=user, source=long))
+    assert (len(tweet.user.name), len(tweet.source or "")) == (100, 255)
+    assert reason_of(json.dumps(plain(user=user | {"screen_name": long})).encode()).endswith("is not a name")
 
 
 @given(st.binary(max_size=60))
@@ -401,6 +426,22 @@ def test_lines_and_elements_that_are_too_long(monkeypatch: pytest.MonkeyPatch) -
     ]
     elements = split(split_array, b'[{"n":1},\n' + long + b',\n{"n":2}]', 8)
     assert [(record.line, record.problem) for record in elements] == [(1, None), (2, reading.TOO_LONG), (3, None)]
+
+
+def test_batch_of_long_records_is_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small compressed file may unpack to a thousand records of 16 MiB, which must not be in memory together."""
+    monkeypatch.setattr(service, "MAX_BATCH_BYTES", 2000)
+    path = tmp_path / "tweets.json.gz"
+    records = [b" " * 900 + json.dumps(plain(id=number)).encode() for number in range(1, 6)]
+    path.write_bytes(gzip.compress(b"\n".join([*records, b"x" * 900, b"x" * 2500, b"x"])))
+    with Source(path) as source:
+        batches = list(service.batches_of(source, 1, 1000, NOW))
+    assert [(batch.after, batch.done, len(batch.items), len(batch.rejected)) for batch in batches] == [
+        (1, 3, 2, 0),
+        (3, 5, 2, 0),
+        (5, 7, 0, 2),
+        (7, 8, 0, 1),
+    ]
 
 
 def records_of(path: Path) -> list[Record]:

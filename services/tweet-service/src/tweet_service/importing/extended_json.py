@@ -55,12 +55,16 @@ def _whole(number: float) -> int:
 
 
 def _double(content: Any) -> int:
-    return _whole(float(content)) if isinstance(content, str | int | float) else _refuse(content)
+    try:
+        number = float(content) if isinstance(content, str | int | float) else math.nan
+    except OverflowError:
+        number = math.inf
+    return _whole(number) if math.isfinite(number) else _refuse(content)
 
 
 def _decimal(content: Any) -> int:
     try:
-        number = Decimal(content)
+        number = Decimal(content if isinstance(content, str | int | float) else math.nan)
         # Checked before `int`, which would create all digits of 1E+6000.
         if number.is_finite() and abs(number) < 2**64 and number == number.to_integral_value():
             return int(number)

@@ -31,6 +31,8 @@ MAX_CODE_POINTS = 1000
 MAX_NAME = 100
 # The size of the column in the MySQL copy.
 MAX_SOURCE = 255
+# So many times their stored length is read of names: they may be escaped, decomposed or, as a source, in a link.
+_READ = 8
 MAX_ID = 2**63 - 1
 FIRST_TWEET = datetime(2006, 3, 21, tzinfo=UTC)
 # Tolerated difference of clocks.
@@ -135,7 +137,11 @@ def read_tweet(record: Record, now: datetime) -> SourceTweet:
     """Raises `Unusable`."""
     if record.problem is not None:
         raise Unusable(record.problem)
-    return _tweet(_decoded(record.raw), now, is_outermost=True)
+    try:
+        return _tweet(_decoded(record.raw), now, is_outermost=True)
+    except RecursionError:
+        # Of the decoder, or of a reason that contains a value.
+        raise Unusable("nested too deeply") from None
 
 
 def _decoded(raw: bytes) -> _Tweet:
@@ -151,8 +157,6 @@ def _decoded(raw: bytes) -> _Tweet:
             return msgspec.convert(json.loads(raw), _Tweet)
     except UnicodeDecodeError as error:
         raise Unusable(f"not UTF-8: byte {error.start}: {error.reason}") from None
-    except RecursionError:
-        raise Unusable("nested too deeply") from None
     except msgspec.ValidationError as error:
         raise Unusable(f"not a tweet: {error}") from None
     except ValueError as error:
@@ -243,25 +247,26 @@ def _reference(name: str, number: Any, digits: Any) -> int | None:
     return _id(name, number, digits)
 
 
-def _string(name: str, value: Any) -> str:
+def _string(name: str, value: Any, longest: int | None = None) -> str:
+    """`longest`: only so many characters are read. Normalising megabytes of combining marks would take hours."""
     if not isinstance(value, str):
         raise Unusable(f"{name}: missing" if value is None else f"{name}: {type(value).__name__} instead of a string")
-    if "\0" in value:
+    text = value[:longest]
+    if "\0" in text:
         raise Unusable(f"{name}: a NUL character")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise Unusable(f"{name}: half of a surrogate pair") from None
-        return unicodedata.normalize("NFC", value)
-    return value
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Unusable(f"{name}: half of a surrogate pair") from None
+    return unicodedata.normalize("NFC", text)
 
 
 def _text(found: _Tweet) -> str:
     whole = found.extended_tweet.full_text if found.extended_tweet is not None else None
     text = next((each for each in (whole, found.full_text) if each is not None), found.text)
     if isinstance(text, str) and len(text) > 4 * MAX_CODE_POINTS:
-        # Normalising megabytes of combining marks would take seconds.
         raise Unusable(f"text: longer than {MAX_CODE_POINTS} code points")
     text = _unescaped(_string("text", text))
     if len(text) > MAX_CODE_POINTS:
@@ -285,10 +290,14 @@ def _user(found: _User | None, tweet_id: int) -> SourceUser:
     if found.screen_name is None:
         # Twitter's option `trim_user` leaves only the id.
         return SourceUser(id=user_id, username=f"user_{user_id}", name=f"user_{user_id}", created_at=None, as_of=0)
-    username = _string("user.screen_name", found.screen_name)
+    username = _string("user.screen_name", found.screen_name, _READ * MAX_NAME)
     if not 0 < len(username) <= MAX_NAME or any(char.isspace() for char in username):
         raise Unusable(f"user.screen_name: {username[:40]!r} is not a name")
-    name = username if found.name is None else _unescaped(_string("user.name", found.name)).strip()[:MAX_NAME]
+    name = (
+        username
+        if found.name is None
+        else _unescaped(_string("user.name", found.name, _READ * MAX_NAME)).strip()[:MAX_NAME]
+    )
     return SourceUser(
         id=user_id, username=username, name=name or username, created_at=_joined_at(found.created_at), as_of=tweet_id
     )
@@ -314,7 +323,7 @@ def _source(value: Any) -> str | None:
     """The name of the client program: the text of a link, or a word."""
     if value is None:
         return None
-    source = _string("source", value)
+    source = _string("source", value, _READ * MAX_SOURCE)
     if match := _LINK.search(source):
         source = match[1]
     return html.unescape(source).strip()[:MAX_SOURCE] or None

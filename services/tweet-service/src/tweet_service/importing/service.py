@@ -22,6 +22,8 @@ from tweet_service.importing.repository import ImportRepository, is_conflict, is
 ResultT = TypeVar("ResultT")
 
 DEFAULT_BATCH = 1000
+# A batch ends with the record that reaches it: a thousand records of `MAX_RECORD_BYTES` would be 16 GiB.
+MAX_BATCH_BYTES = 32 * 1024 * 1024
 _BACKOFF = Backoff(initial=0.02, maximum=2.0)
 
 
@@ -118,8 +120,19 @@ def batches_of(source: Source, done: int, size: int, now: datetime) -> Iterator[
             _require_first(read_tweet(record, now), record, lines)
         except Unusable:
             continue
-    while numbered := list(itertools.islice(records, size)):
+    while numbered := _take(records, size):
         yield _batch(numbered, lines, now)
+
+
+def _take(records: Iterator[tuple[int, Record]], size: int) -> list[tuple[int, Record]]:
+    """The next records of a batch: `size`, or fewer if they are long."""
+    taken, taken_bytes = [], 0
+    for numbered in itertools.islice(records, size):
+        taken.append(numbered)
+        taken_bytes += len(numbered[1].raw)
+        if taken_bytes >= MAX_BATCH_BYTES:
+            break
+    return taken
 
 
 def _batch(numbered: list[tuple[int, Record]], lines: dict[int, int], now: datetime) -> Batch:
