@@ -1,8 +1,12 @@
 """The command line: the first admin, and keys."""
 
 import pytest
+from asyncmy.errors import DataError, IntegrityError, MySQLError, OperationalError
 from pydantic import SecretStr
+from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError
 
+from auth_service.cli import errors_in_one_line
 from auth_service.settings import Settings
 from support.auth_app import RegisteredUser, client_of, log_in, running_app
 from support.commands import run_command
@@ -50,6 +54,37 @@ async def test_error_is_one_line(settings: Settings, arguments: tuple[str, ...],
 async def test_create_admin_has_no_password_argument(settings: Settings) -> None:
     code, _, _ = await run(settings.mysql_url.get_secret_value(), *ADMIN, "--password", PASSWORD)
     assert code == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (DataError(1292, "Incorrect date value: 'ada@example.com' for column 'day' at row 1"), "DBAPIError 1292"),
+        (IntegrityError(1062, "Duplicate entry 'ada@example.com' for key 'users.email'"), "DBAPIError 1062"),
+        (
+            OperationalError(1142, "ALTER command denied to user 'auth'@'%' for table 'users'"),
+            "ALTER command denied to user 'auth'@'%' for table 'users'",
+        ),
+        (
+            OperationalError(2003, "Can't connect to MySQL server on 'mysql'"),
+            "Can't connect to MySQL server on 'mysql'",
+        ),
+    ],
+)
+def test_error_of_mysql_is_without_values_of_rows(error: MySQLError, says: str) -> None:
+    """A migration that fails ends `run` with such an error, and a container's log keeps it."""
+    parameters = {"email": "ada@example.com"}
+    with pytest.raises(SystemExit) as ended, errors_in_one_line():
+        raise DBAPIError("INSERT", parameters, error)
+    assert ended.value.code == f"error: MySQL reports an error: {says}"
+
+
+async def test_refused_login_to_mysql_is_explained(settings: Settings) -> None:
+    wrong = make_url(settings.mysql_url.get_secret_value()).set(password="wrong")
+    code, _, errors = await run(wrong.render_as_string(hide_password=False), "keys", "list")
+    assert code == 1
+    assert errors.startswith("error: MySQL reports an error: Access denied for user '")
+    assert errors.count("\n") == 1
 
 
 async def test_keys_are_listed_and_rotated(empty_schema: str) -> None:

@@ -29,11 +29,17 @@ from auth_service.services import password_hasher
 from auth_service.settings import Settings
 from auth_service.users.problems import EmailTaken
 from auth_service.users.usernames import Usernames
+from service_kit.error_texts import error_reason
 from service_kit.logging import configure_logging
 from service_kit.problems import Problem
 from service_kit.roles import Role
 from service_kit.server import serve
 from service_kit.settings import format_settings_error
+
+# Errors of a login or of rights, which name accounts, schemas, tables and columns.
+_ABOUT_NAMES = frozenset({1044, 1045, 1049, 1142, 1143, 1227})
+# Errors of connections (MySQL's error reference, "Client Error Message Reference").
+_CLIENT_CODES = range(2000, 3000)
 
 
 def main() -> None:
@@ -50,7 +56,7 @@ def main() -> None:
     configure_logging("auth-service", settings.log_level if arguments.command == "run" else "WARNING")
     match arguments.command:
         case "run":
-            with _errors_in_one_line():
+            with errors_in_one_line():
                 serve(
                     create_app(settings),
                     service="auth-service",
@@ -88,12 +94,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(command: Coroutine[Any, Any, None]) -> None:
-    with _errors_in_one_line():
+    with errors_in_one_line():
         asyncio.run(command)
 
 
 @contextmanager
-def _errors_in_one_line() -> Iterator[None]:
+def errors_in_one_line() -> Iterator[None]:
+    """End the process with one line for an expected error."""
     try:
         yield
     except (WrongSecret, TimeoutError, Problem) as error:
@@ -101,7 +108,13 @@ def _errors_in_one_line() -> Iterator[None]:
     except CommandError as error:
         sys.exit(f"error: the migration of the schema failed: {error}")
     except DBAPIError as error:
-        sys.exit(f"error: MySQL reports an error: {error.orig}")
+        sys.exit(f"error: MySQL reports an error: {_without_values(error)}")
+
+
+def _without_values(error: DBAPIError) -> str:
+    """MySQL's message if it quotes names only. Others may quote a row, and a container's log keeps them."""
+    code, *message = error.orig.args if error.orig else (None,)
+    return str(message[-1]) if message and (code in _ABOUT_NAMES or code in _CLIENT_CODES) else error_reason(error)
 
 
 async def _create_admin(settings: Settings, arguments: argparse.Namespace) -> None:
