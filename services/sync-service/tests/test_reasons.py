@@ -85,6 +85,28 @@ MYSQL = [
         "60000: Odd value for column 'email' at row 1",
     ),
     (
+        DuplicateEntry(
+            1761,
+            f"Foreign key constraint for table 'users', record '{ADDRESS}-7' would lead to a duplicate entry in table "
+            "'posts', key 'author'",
+        ),
+        "1761: Foreign key constraint for table 'users', record",
+    ),
+    (
+        DataError(
+            3617, "Latitude 95.250000 is out of range in function st_srid. It must be within [-90.000000, 90.000000]."
+        ),
+        "3617: Latitude … is out of range in function st_srid. It must be within […, …].",
+    ),
+    (
+        DataError(
+            3731,
+            "A parameter of function st_srid contains a geometry with longitude -181.500000, which is out of range.",
+        ),
+        "3731: A parameter of function st_srid contains a geometry with longitude …, which is out of range.",
+    ),
+    (DataError(1048, "Column 'email' cannot be null"), "1048: Column 'email' cannot be null"),
+    (
         ProgrammingError(1064, f"You have an error in your SQL syntax; use near '{ADDRESS}') AS new' at line 1"),
         "1064: You have an error in your SQL syntax; use near",
     ),

@@ -572,7 +572,10 @@ def reason_of(error: Exception) -> str:
 
 # What follows a value that a message quotes. The value itself may contain these words, so the last ones count.
 _AFTER_VALUE = re.compile(r".*( for (?:column|key|function) .*)", re.DOTALL)
-_BEFORE_NAME = ("column ", "key ", "constraint ", "table ", "index ")
+# The names with which a message begins.
+_NAMES = re.compile(r"(?:[^']*\b(?:column|key|constraint|table|index) '[^']*')+", re.IGNORECASE)
+# The one value that a message has without quotes, a longitude or latitude.
+_COORDINATE = re.compile(r"-?\d+\.\d{6}\b")
 
 
 def _without_values(message: str) -> str:
@@ -580,11 +583,14 @@ def _without_values(message: str) -> str:
 
     Reasons are logged, and values may be personal. (A trigger of an operator's own says what the operator wrote.)
     """
-    before, quote, rest = message.partition(" for value " if " for value " in message else "'")
-    if not quote or before.lower().endswith(_BEFORE_NAME):
+    message = _COORDINATE.sub("…", message)
+    names = _NAMES.match(message)
+    begin = names.end() if names else 0
+    before, quote, rest = message[begin:].partition(" for value " if " for value " in message else "'")
+    if not quote:
         return message
     after = _AFTER_VALUE.fullmatch(rest)
-    return before.rstrip(" :") + (after[1] if after else "")
+    return message[:begin] + before.rstrip(" :") + (after[1] if after else "")
 
 
 def start_problem(error: Exception) -> str:
