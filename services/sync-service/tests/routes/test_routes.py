@@ -588,6 +588,11 @@ def test_explain_says_why_an_event_would_be_a_dead_letter(tmp_path: Path) -> Non
     assert not is_applicable
     assert "Truncated: TRUNCATE TABLE" in text
     event = thing_event()
+    event["value"] = "[" * 5000
+    text, is_applicable = explained(tmp_path, event)
+    assert not is_applicable
+    assert "InvalidEvent: value: not JSON" in text
+    event = thing_event()
     event["value"]["source"]["table"] = "others"
     text, is_applicable = explained(tmp_path, event)
     assert (text, is_applicable) == ("no route    no route reads topic cdc.mysql.shop.others", False)

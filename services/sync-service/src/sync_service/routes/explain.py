@@ -108,7 +108,7 @@ def _key_of_row(value: Mapping[str, Any], source: Mapping[str, Any]) -> Any:
 def _object(text: str, what: str) -> Any:
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidEvent(f"{what}: not JSON: {error}") from error
 
 
