@@ -62,6 +62,9 @@ class RegressionDetector:
         if newest is not None and newest.is_above(version):
             if _is_in_doubt(position, newest.position):
                 self.unprovable += 1
+                if newest.is_deleted:
+                    # Its delete is repeated, too: the row returns, and later changes of it are no regressions.
+                    self._newest[copy, key] = _Newest(max(version, newest.version), position)
             else:
                 self.found.append(Regression(copy, key, str(newest), _text(version), place))
             return
