@@ -1,5 +1,6 @@
 """Copies are compared with their sources, in both directions, on real databases and a real broker."""
 
+import asyncio
 import json
 import secrets
 from collections.abc import Sequence
@@ -66,6 +67,26 @@ async def test_range_whose_bounds_are_in_another_order_in_mongodb_is_empty(datab
     documents = Documents(database["things"], [], {})
     assert [batch async for batch in documents.batches(longer, shorter, 10)] == []
     assert [batch async for batch in documents.batches(shorter, longer, 10)] == [[{"_id": shorter}]]
+
+
+async def test_other_tasks_have_their_turn_while_a_batch_of_documents_is_compared(
+    database: "Database", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sync_service.sinks.mongodb.documents.MAPPED_AT_ONCE", 2)
+    await database["turns"].insert_many([{"_id": number} for number in range(5)])
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(take_turns())
+    lists = [(len(each), turns) async for each in Documents(database["turns"], [], {}).batches(None, None, 5)]
+    other.cancel()
+    assert [size for size, _ in lists] == [2, 2, 1]
+    assert len({taken for _, taken in lists}) == 3
 
 
 async def test_empty_source_and_empty_copy_agree(comparison: ComparisonHarness) -> None:
