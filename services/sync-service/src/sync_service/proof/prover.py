@@ -218,11 +218,12 @@ class Prover:
             provers: dict[str, RouteProver] = {}
             due_at = dict.fromkeys((route.name for route in routes), 0.0)
             while time.monotonic() < ends and self._routes() is routes:
-                incomplete = await self._incomplete([route.topic for route in routes])
-                for route in routes:
+                due = [route for route in routes if due_at[route.name] <= time.monotonic()]
+                incomplete = await self._incomplete([route.topic for route in due]) if due else {}
+                for route in due:
                     if self._routes() is not routes:
                         break
-                    if time.monotonic() < due_at[route.name] or not self._is_applied(route.topic):
+                    if not self._is_applied(route.topic):
                         continue
                     if (reason := incomplete.get(route.topic)) is not None:
                         await self._report(route, store, reason)
