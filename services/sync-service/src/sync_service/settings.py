@@ -83,8 +83,8 @@ class Settings(KafkaSettings, ServiceSettings):
         default=0.02,
         ge=0,
         le=0.5,
-        description="The share of the time in which one process of all compares the copies with their sources, range "
-        "after range. 0: never.",
+        description="The share of a core that the comparison of the copies with their sources, range after range, may "
+        "use in one process of all, and in each database. 0: never.",
     )
     sync_proof_repair: bool = Field(
         default=False, description="Repair rows that differ in such a comparison, if they are few (docs/operations.md)."

@@ -1,7 +1,7 @@
 """Compares ranges of every route all the time, at a slow pace, the one with the oldest proof first.
 
 One process of the system does it, as long as it holds a named lock of MySQL. After a comparison it pauses, so that
-comparisons take no more than a settable share of the time; each works in one thread of the service and of both servers.
+comparisons take no more than a settable share of a core; each works in one thread of the service and of both servers.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service_kit.error_texts import error_reason
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import server_lock
+from sync_service.proof.cost import ComparisonCost
 from sync_service.proof.ranges import ProvenRanges, RangeChange
 from sync_service.proof.store import ProofStore
 from sync_service.reconciliation.compare import Comparison, ComparisonOptions
@@ -64,6 +65,7 @@ class RouteProver:
         self._topic = topic
         self._is_in_force = is_in_force
         self._options = ComparisonOptions(repair=repair)
+        self._cost = ComparisonCost()
         self._ranges: ProvenRanges | None = None
         self._looked_at = float("-inf")
         # The numbers of ranges whose rows changed while they were compared. The others are compared before them.
@@ -73,7 +75,7 @@ class RouteProver:
     async def step(self, rows_in_a_range: int = ROWS_IN_A_RANGE) -> float | None:
         """Compare the range whose proof is the oldest. None if no proof is old enough.
 
-        Returns the seconds of the comparison, without those for rows that differ, which are mostly waiting.
+        Returns the cost of the comparison in seconds, without that of rows that differ, which is mostly waiting.
         Raises `CannotCompare`, `Unavailable`.
         """
         if self._ranges is None:
@@ -84,11 +86,15 @@ class RouteProver:
             return None
         await self._look_at_route(self._ranges)
         await self._split(self._ranges, place, rows_in_a_range)
+        cpu = time.thread_time()
         report = await self._compare(self._ranges, place)
+        cpu = time.thread_time() - cpu
         if report is not None:
             await self._note(self._ranges, place, report, begun)
         await self._merge(self._ranges, place, rows_in_a_range)
-        return 0.0 if report is None else report.seconds - report.rechecking_seconds
+        if report is None:
+            return 0.0
+        return self._cost.seconds(report.rows, report.seconds - report.rechecking_seconds, cpu)
 
     def _next(self, ranges: ProvenRanges, now: datetime) -> int:
         """The place of the range to compare.
