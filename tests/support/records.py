@@ -2,6 +2,8 @@
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from service_kit.kafka import know_topics
+
 
 async def read_records(
     bootstrap_servers: str, topic: str, partition: int = 0, *, isolation_level: str = "read_uncommitted"
@@ -11,9 +13,11 @@ async def read_records(
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, isolation_level=isolation_level)
     await consumer.start()
     try:
+        # Before the assignment: a broker answers this request only after a fetch that waits for records.
+        await know_topics(consumer, [topic])
+        end = (await consumer.end_offsets([where]))[where]
         consumer.assign([where])
         await consumer.seek_to_beginning(where)
-        end = (await consumer.end_offsets([where]))[where]
         found: list[ConsumerRecord[bytes, bytes]] = []
         while await consumer.position(where) < end:
             for records in (await consumer.getmany(timeout_ms=200)).values():

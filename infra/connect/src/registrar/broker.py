@@ -40,7 +40,7 @@ class Broker:
         self.topics = topics
         self._kafka = kafka
         self._admin: AIOKafkaAdminClient | None = None
-        self._consumer: AIOKafkaConsumer | None = None
+        self._consumers: list[AIOKafkaConsumer] = []
         self._reader: HeartbeatReader | None = None
         self._growth: GrowthReader | None = None
 
@@ -78,15 +78,10 @@ class Broker:
         return await self.topics.reconcile(self._admin)
 
     async def _ages(self) -> Mapping[str, float]:
-        if self._consumer is None or self._reader is None:
-            consumer = self._kafka.consumer(
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                isolation_level="read_committed",
-                request_timeout_ms=REQUEST_TIMEOUT_MS,
-            )
-            await self._kafka.start(consumer)
-            self._consumer, self._reader, self._growth = consumer, HeartbeatReader(consumer), GrowthReader(consumer)
+        if self._reader is None:
+            reader = HeartbeatReader(await self._start_consumer())
+            self._growth = GrowthReader(await self._start_consumer())
+            self._reader = reader
         partitions = self.topics.partitions
         await self._reader.follow({topic: partitions[topic] for topic in self.topics.other if topic in partitions})
         return await self._reader.ages()
@@ -97,10 +92,21 @@ class Broker:
         declared = self.topics.declared.keys()
         return await self._growth.ages({topic: n for topic, n in self.topics.partitions.items() if topic in declared})
 
+    async def _start_consumer(self) -> AIOKafkaConsumer:
+        consumer = self._kafka.consumer(
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+        )
+        await self._kafka.start(consumer)
+        self._consumers.append(consumer)
+        return consumer
+
     async def _close_reader(self) -> None:
         self._reader = self._growth = None
-        consumer, self._consumer = self._consumer, None
-        await _stop(consumer)
+        while self._consumers:
+            await _stop(self._consumers.pop())
 
 
 async def _stop(client: AIOKafkaConsumer | AIOKafkaAdminClient | None) -> None:

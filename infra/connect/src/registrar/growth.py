@@ -1,20 +1,23 @@
 """When topics were last seen to grow."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from service_kit.kafka import know_topics
+
 
 class GrowthReader:
-    """Compares the ends of topics. Raises `KafkaError` if the broker does not answer."""
+    """Compares the ends of topics. Raises `KafkaError` if the broker does not answer.
+
+    The consumer is its own, without partitions: a broker answers a request for ends only after a fetch that waits for
+    records.
+    """
 
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
         self._ends: Mapping[TopicPartition, int] = {}
-        # Topics of which the consumer has metadata, which it forgets with another assignment.
-        self._known: set[str] = set()
-        self._assigned: frozenset[TopicPartition] = frozenset()
         # Times of the monotonic clock.
         self._grew_at: dict[str, float] = {}
 
@@ -23,7 +26,7 @@ class GrowthReader:
 
         Without those that have not grown since they were first seen.
         """
-        await self._learn(topics)
+        await know_topics(self._consumer, topics)
         partitions = [TopicPartition(topic, number) for topic, count in topics.items() for number in range(count)]
         ends: Mapping[TopicPartition, int] = await self._consumer.end_offsets(partitions) if partitions else {}
         now = time.monotonic()
@@ -32,14 +35,3 @@ class GrowthReader:
                 self._grew_at[partition.topic] = now
         self._ends = ends
         return {topic: now - grew_at for topic, grew_at in self._grew_at.items() if topic in topics}
-
-    async def _learn(self, topics: Iterable[str]) -> None:
-        """aiokafka fetches metadata of one unknown topic at a time, and of many not within the timeout of a request."""
-        assigned = frozenset(self._consumer.assignment())
-        if assigned != self._assigned:
-            self._assigned = assigned
-            self._known.clear()
-        for topic in topics:
-            if topic not in self._known:
-                await self._consumer.end_offsets([TopicPartition(topic, 0)])
-                self._known.add(topic)

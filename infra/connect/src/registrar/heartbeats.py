@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from service_kit.kafka import know_topics
+
 POLL_MS = 100
 # Reading starts this many offsets before the end of a partition. The last offsets need not be records: transactions end
 # with markers, which consumers do not receive.
@@ -25,9 +27,11 @@ class HeartbeatReader:
         partitions = {TopicPartition(topic, number) for topic, count in topics.items() for number in range(count)}
         if partitions == self._ends.keys():
             return
-        self._consumer.assign(partitions)
+        # Before the assignment: a broker answers these requests only after a fetch that waits for records.
+        await know_topics(self._consumer, topics)
         ends = await self._consumer.end_offsets(partitions) if partitions else {}
         begins = await self._consumer.beginning_offsets(partitions) if partitions else {}
+        self._consumer.assign(partitions)
         for partition, end in ends.items():
             self._consumer.seek(partition, max(begins[partition], end - _BACKWARD_OFFSETS))
         self._ends = ends

@@ -17,7 +17,7 @@ import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
 from registrar.captured import NOTIFICATIONS, SIGNALS, TABLE
-from service_kit.kafka import KafkaClients
+from service_kit.kafka import KafkaClients, know_topics
 from service_kit.kafka_topics import Topic, describe_topics
 
 log = structlog.get_logger(__name__)
@@ -196,9 +196,11 @@ async def _read(
     )
     records: list[ConsumerRecord[bytes | None, bytes | None]] = []
     async with kafka.started(consumer):
-        consumer.assign(list(positions))
+        # Before the assignment: a broker answers these requests only after a fetch that waits for records.
+        await know_topics(consumer, [each.topic for each in positions])
         begins = await consumer.beginning_offsets(positions)
         ends = await consumer.end_offsets(positions)
+        consumer.assign(list(positions))
         for partition, position in positions.items():
             consumer.seek(partition, max(position, begins[partition]))
         while any([await consumer.position(each) < ends[each] for each in positions]):

@@ -5,7 +5,7 @@ reason.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -197,3 +197,12 @@ def connections_of(
     if isinstance(client, AIOKafkaClient):
         return client
     return client.client if isinstance(client, AIOKafkaProducer) else client._client  # noqa: SLF001 - no public name
+
+
+async def know_topics(consumer: AIOKafkaConsumer, topics: Collection[str]) -> None:
+    """Get the metadata of these topics in one request, for a consumer whose partitions are not assigned yet.
+
+    Otherwise aiokafka asks for one topic at a time, with a pause after each. An assignment replaces these topics.
+    """
+    if topics:
+        await connections_of(consumer).set_topics(topics)
