@@ -21,6 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from service_kit.http_client import trusted_authorities
+
 # Which libraries import when they are first used.
 _IMPORTED_LATER = (
     "anyio._backends._asyncio",
@@ -39,6 +41,8 @@ def main() -> None:
     import_if_present(f"{module.partition('.')[0]}.commands")
     for each in _IMPORTED_LATER:
         importlib.import_module(each)
+    # For the clients of all processes.
+    trusted_authorities()
     threads = list(Path("/proc/self/task").iterdir())
     assert len(threads) == 1, f"{module} has started threads while it was imported: a fork would lack them"
     # Ctrl-C in a terminal is for the tests.

@@ -1,5 +1,8 @@
 """The HTTP client for calls between services."""
 
+import ssl
+from functools import cache
+
 import httpx
 
 from service_kit.trace_context import propagate
@@ -10,4 +13,16 @@ def internal_client(base_url: str = "", *, timeout: float = 5.0) -> httpx.AsyncC
 
     `timeout` is in seconds.
     """
-    return httpx.AsyncClient(base_url=base_url, timeout=timeout, trust_env=False, event_hooks={"request": [propagate]})
+    return httpx.AsyncClient(
+        base_url=base_url,
+        timeout=timeout,
+        verify=trusted_authorities(),
+        trust_env=False,
+        event_hooks={"request": [propagate]},
+    )
+
+
+@cache
+def trusted_authorities() -> ssl.SSLContext:
+    """Shared by all clients: it takes 20 ms to load the certificates of the authorities."""
+    return httpx.create_ssl_context(trust_env=False)
