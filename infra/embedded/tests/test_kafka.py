@@ -44,3 +44,16 @@ def test_data_without_a_cluster_id_is_an_error_and_is_not_changed(own: Stack) ->
             own.start("kafka")
         (logs / "meta.properties").write_text(identity)
     own.start("kafka")
+
+
+@pytest.mark.integration
+def test_later_broker_loads_its_classes_from_an_archive(own: Stack) -> None:
+    def archives() -> list[str]:
+        process = own.processes["kafka"].running()
+        assert process is not None
+        return [each.path for each in process.memory_maps() if each.path.endswith("-classes/kafka.jsa")]
+
+    if not archives():
+        # No other test has stopped a broker before.
+        own.restart("kafka")
+    assert archives()

@@ -48,7 +48,7 @@ class Connect(JavaComponent):
         )
 
     def command(self) -> Command:
-        options = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+        options = (*self.class_archive(), "-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
         main = "org.apache.kafka.connect.cli.ConnectDistributed"
         arguments = (*options, LOGGING_OPTION, main, str(self._worker_properties))
         return Command(self.java(*arguments), self.variables)

@@ -1,12 +1,13 @@
 """The Java runtime and the class path that Kafka and Kafka Connect share."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from embedded_stack.components.base import Component
 from embedded_stack.configuration import REPOSITORY, require_without
 from embedded_stack.fetch.jars import jars_folder
-from embedded_stack.fetch.wheels import java
+from embedded_stack.fetch.wheels import java, share_classes
 
 # An address, because Log4j gives `,` and `%` a meaning in a path.
 LOGGING_OPTION = f"-Dlog4j2.configurationFile={(REPOSITORY / 'infra' / 'kafka' / 'log4j2.properties').as_uri()}"
@@ -38,3 +39,18 @@ class JavaComponent(Component):
     def java(self, *arguments: str) -> Sequence[str]:
         """The command line for these options, main class and arguments."""
         return [str(java(self.environment.cache)), "-cp", f"{self.jars('kafka')}/*", *arguments]
+
+    def class_archive(self) -> Sequence[str]:
+        """Options of a JVM that loads its classes from an archive in the cache, for a start in half the time.
+
+        A JVM that finds no valid archive writes one when it ends (`AutoCreateSharedArchive`). None if the archive can't
+        be written: such a JVM would warn at its start or its end.
+        """
+        cache = self.environment.cache
+        if not os.access(cache, os.W_OK) or not share_classes(cache):
+            return []
+        folder = cache / f"{self.jars('kafka').name}-classes"
+        folder.mkdir(exist_ok=True)
+        archive = folder / f"{type(self).name}.jsa"
+        # It warns of each class that an archive can't have.
+        return ["-XX:+AutoCreateSharedArchive", f"-XX:SharedArchiveFile={archive}", "-Xlog:cds*=error"]

@@ -74,7 +74,8 @@ class Kafka(JavaComponent):
 
     def command(self) -> Command:
         options = ("-Xms128m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-        return Command(self.java(*options, LOGGING_OPTION, "kafka.Kafka", str(self._properties)), self.variables)
+        arguments = (*self.class_archive(), *options, LOGGING_OPTION, "kafka.Kafka", str(self._properties))
+        return Command(self.java(*arguments), self.variables)
 
     def is_ready(self) -> bool:
         asyncio.run(self._ask())
