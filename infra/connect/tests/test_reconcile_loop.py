@@ -34,6 +34,7 @@ from registrar.snapshots import SnapshotLog
 from registrar.topics import TopicDeclaration, TopicReconciler
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine
+from service_kit.retry import Backoff
 from support.connector import declared_connectors
 from support.polling import eventually
 from support.records import read_records
@@ -388,8 +389,9 @@ async def checks(client: httpx.AsyncClient) -> dict[str, str]:
 
 
 async def test_malformed_answer_of_connect_is_reported_without_its_passwords(
-    kafka_bootstrap_servers: str,
+    kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(reconcile_loop, "POLL_BACKOFF", Backoff(initial=0.1, maximum=0.1))
     config = {**plain_config(), "database.password": PASSWORD}
     status = {"connector": {"state": "RUNNING"}, "tasks": [{"id": 0}]}
     with fake_connect({"mysql": {"info": {"config": config}, "status": status}}) as connect:

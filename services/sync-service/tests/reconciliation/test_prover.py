@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.kafka import KafkaClients
 from support.built_in_routes import built_in_declarations
-from support.comparison_harness import NUMBERED, ComparisonHarness
+from support.comparison_harness import NUMBERED, SHORT_PAUSES, ComparisonHarness
 from support.polling import eventually
 from sync_service.kafka.gaps import Gap, Gaps
 from sync_service.proof import prover
@@ -44,7 +45,14 @@ async def new_prover(comparison: ComparisonHarness, store: ProofStore) -> AsyncI
     group = comparison.settings.sync_group_id
     clients = KafkaClients.of(comparison.settings)
     async with TopicProgress(clients, comparison.route.topic, group, patience=5) as topic:
-        yield partial(RouteProver, comparison.route, store, comparison.target, topic, repair=False)
+
+        def new(**options: Any) -> RouteProver:
+            made = RouteProver(comparison.route, store, comparison.target, topic, **{"repair": False, **options})
+            # No connector is between the sources and the copies.
+            made._options = replace(made._options, pauses=SHORT_PAUSES)
+            return made
+
+        yield new
 
 
 async def proof_of(comparison: ComparisonHarness, store: ProofStore) -> Proof:
