@@ -58,6 +58,13 @@ class SyncMetrics:
             ["route"],
             registry=registry,
         )
+        self.unfit_fields = Gauge(
+            "sync_unfit_fields",
+            "Fields of the route whose type in the source has changed and no longer fits."
+            " Events may become dead letters.",
+            ["route"],
+            registry=registry,
+        )
         self.log_generations = Counter(
             "sync_new_epochs",
             "New log generations: another source server or binary log, or a topic that was created again.",
@@ -155,6 +162,7 @@ class SyncMetrics:
             self.retries.labels(route)
             self.unknown_failures.labels(route)
             self.new_fields.labels(route)
+            self.unfit_fields.labels(route)
             self.stopped.labels(route)
             self.paused.labels(route)
             for operation in (*get_args(Operation), NO_OPERATION):

@@ -519,6 +519,9 @@ class SyncRunner:
                     await self._stores.run_alone("watch sources", watch.check)
                 except Unavailable as error:
                     log.debug("the sources can't be watched", reason=str(error))
+                if (unfit := await watch.look_at_types()) is not None:
+                    for topic, processor in self.processors.items():
+                        processor.note_unfit_fields(unfit.get(topic, {}))
                 await asyncio.sleep(SOURCES_SECONDS)
         finally:
             await watch.close()

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -34,6 +34,8 @@ class RouteStatistics:
     not_prepared: str | None = NOT_PREPARED
     # Of the source, as they are noticed.
     new_fields: list[str] = field(default_factory=list)
+    # Why the type of each in the source no longer fits.
+    unfit_fields: Mapping[str, str] = field(default_factory=dict)
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
     _finished: deque[tuple[float, int]] = field(default_factory=deque)
 
@@ -54,6 +56,10 @@ class RouteStatistics:
     def note_new_field(self, name: str) -> None:
         self.new_fields.append(name)
         self.metrics.new_fields.labels(self.route).inc()
+
+    def note_unfit_fields(self, found: Mapping[str, str]) -> None:
+        self.unfit_fields = found
+        self.metrics.unfit_fields.labels(self.route).set(len(found))
 
     @property
     def blocked_by(self) -> str | None:

@@ -21,6 +21,7 @@ from sync_service.kafka.stops import Stops
 from sync_service.routes.drop import NotDropped, NotFinished, RoutesText
 from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.sinks.mysql.schema import change_tables, drop_table
+from sync_service.source_watch.states import SourceStates
 
 COMMENT = "# A comment that stays.\n"
 
@@ -71,6 +72,9 @@ async def test_route_is_dropped_with_its_table_and_what_is_kept_about_it(
         )
         assert (await sync.command("routes", "pause", sync.tweets, "--timeout", "60"))[0] == 0
     await Gaps(engine).record([Gap(topic, "id", 0, 0, 5, "a test")])
+    table = ".".join(topic.split(".")[-2:])
+    states = [("column", f"{table}.text", "int"), ("column", f"{table}_2.text", "int")]
+    await SourceStates(engine).store_all(states)
     assert await kept_about(engine, topic) == {"sync_stops", "sync_gaps", "sync_held_pauses"}
     before = content(file)
 
@@ -88,6 +92,8 @@ async def test_route_is_dropped_with_its_table_and_what_is_kept_about_it(
     assert await kept_about(engine, topic) == {"sync_stops", "sync_held_pauses"}
     assert content(file).startswith(COMMENT)
     assert [route.name for route in load_routes(file)] == [sync.users]
+    columns = await SourceStates(engine).load_all("column")
+    assert [place for _, place, _ in states if place in columns] == [f"{table}_2.text"]
 
     again = await sync.command("routes", "drop", sync.tweets, "--yes")
     assert again == (0, f"{sync.tweets} was dropped; nothing is left of it\n", "")

@@ -15,6 +15,7 @@ from typing import Any
 
 import pymongo.monitoring
 import pytest
+import structlog.testing
 import yaml
 from motor.motor_asyncio import AsyncIOMotorClient
 from prometheus_client import CollectorRegistry
@@ -27,6 +28,7 @@ from service_kit.kafka import KafkaClients
 from service_kit.mysql import create_engine, server_lock
 from support.connector import of_own_tables, run_connector
 from support.polling import eventually
+from support.topics import create_topics
 from sync_service.kafka.gaps import Gaps, forget, now
 from sync_service.metrics import SyncMetrics
 from sync_service.proof import prover
@@ -341,6 +343,69 @@ async def test_statements_of_mysql_put_copies_in_doubt_until_they_are_mended(
             await watched.becomes("quiet", {**ROWS, 2: 21, 4: 41, 5: 50})
         await execute(f"DROP DATABASE {own}")
         await execute(f"REVOKE SELECT ON {own}.* FROM 'debezium'@'%'")  # noqa: S608 - of this test
+    await servers.mongo.drop_database(f"{own}_copy")
+
+
+async def test_changed_type_of_a_column_is_reported_by_every_process_until_it_fits(
+    servers: Servers, mysql_root_url: str
+) -> None:
+    watched = servers.watched("mysql", ["typed"])
+    own = watched.name
+    await create_topics(servers.settings.kafka_bootstrap_servers, *watched.topics)
+
+    async def known_types() -> Mapping[str, str]:
+        """Those of the columns when their fields were declared."""
+        query = text("SELECT name, state FROM sync_source_states WHERE kind = 'column' AND name LIKE :names")
+        async with servers.engine.connect() as connection:
+            found = await connection.execute(query, {"names": f"{own}.%"})
+            return {row.name.rpartition(".")[2]: row.state.partition(" ")[2] for row in found}
+
+    async def become_unfit(runner: SyncRunner, wanted: Mapping[str, str]) -> None:
+        statistics = runner.processors[watched.topics[0]].statistics
+
+        async def unfit() -> Mapping[str, str]:
+            return statistics.unfit_fields
+
+        await eventually(unfit, lambda found: found == wanted)
+        assert runner.metrics.registry.get_sample_value("sync_unfit_fields", {"route": "typed"}) == len(wanted)
+
+    too_large = {
+        "v": "the column v was int and is bigint unsigned: a Decimal that is no integer: it is beyond 64 bits with a "
+        "sign: use unsigned, or decimal"
+    }
+    async with session(mysql_root_url) as execute:
+        await execute(f"CREATE DATABASE {own}")
+        await execute(f"CREATE TABLE {own}.typed (id INT PRIMARY KEY, v INT, kind ENUM('a'))")
+        async with watched.syncing() as runner, watched.syncing() as another:
+            await eventually(known_types, {"id": "int", "v": "int"}.__eq__)
+            with structlog.testing.capture_logs() as logged:
+                await execute(f"ALTER TABLE {own}.typed MODIFY id BIGINT, MODIFY v BIGINT UNSIGNED")
+                for each in (runner, another):
+                    await become_unfit(each, too_large)
+            found = [(line["route"], line["field"]) for line in logged if "no longer fits" in line["event"]]
+            assert found == [("typed", "v")] * 2
+        async with watched.syncing() as runner:
+            await become_unfit(runner, too_large)
+            await execute(f"ALTER TABLE {own}.typed DROP COLUMN v")
+            await become_unfit(runner, {"v": "the source has no column v any more"})
+            await execute(f"ALTER TABLE {own}.typed RENAME COLUMN id TO code")
+            gone = {name: f"the source has no column {column} any more" for name, column in (("v", "v"), ("_id", "id"))}
+            await become_unfit(runner, gone)
+            await execute(f"ALTER TABLE {own}.typed RENAME COLUMN code TO id")
+            await execute(f"ALTER TABLE {own}.typed ADD COLUMN v SMALLINT UNSIGNED")
+            await become_unfit(runner, {})
+            await execute(f"ALTER TABLE {own}.typed MODIFY v VARCHAR(20)")
+            await become_unfit(runner, {"v": "the column v was int and is varchar(20): a str that is no integer"})
+        # The route is changed for the new type.
+        declared = yaml.safe_load(watched.routes_file.read_text())
+        declared["typed"]["fields"]["v"] = "string"
+        watched.routes_file.write_text(yaml.safe_dump(declared))
+        async with watched.syncing() as runner:
+            await eventually(known_types, {"id": "int", "v": "varchar(20)"}.__eq__)
+            await become_unfit(runner, {})
+            await execute(f"ALTER TABLE {own}.typed MODIFY v INT")
+            await become_unfit(runner, {"v": "the column v was varchar(20) and is int: a int that is no string"})
+        await execute(f"DROP DATABASE {own}")
     await servers.mongo.drop_database(f"{own}_copy")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import pytest
 
 from sync_service.sinks.base import Unavailable
-from sync_service.source_watch.watch import SourceWatch
+from sync_service.source_watch.watch import SourceWatch, UnfitFields
 
 
 class Watch:
@@ -15,6 +15,11 @@ class Watch:
         self._fails = fails
         self.is_closed = False
         self.checks: Mapping[str, Callable[[], Awaitable[None]]] = {}
+
+    async def unfit_fields(self) -> UnfitFields:
+        if self._fails:
+            raise Unavailable("a test")
+        return {"shop.things": {"price": "a str that is no decimal"}}
 
     async def close(self) -> None:
         if self._fails:
@@ -36,6 +41,14 @@ async def test_check_that_fails_has_a_problem_until_it_succeeds() -> None:
     is_allowed = True
     await watches.check()
     assert watches.problems == {}
+
+
+async def test_types_that_can_not_be_read_are_a_problem_and_no_report() -> None:
+    watches = SourceWatch([Watch(fails=False)])
+    assert await watches.look_at_types() == {"shop.things": {"price": "a str that is no decimal"}}
+    watches = SourceWatch([Watch(fails=False), Watch(fails=True)])
+    assert await watches.look_at_types() is None
+    assert watches.problems == {"the types of the sources": "a test"}
 
 
 @pytest.mark.parametrize("failing", [0, 1])

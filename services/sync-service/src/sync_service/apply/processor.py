@@ -1,7 +1,7 @@
 """Applies the records of a route: decoding, mapping, batching and the sink."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -78,6 +78,20 @@ class RouteProcessor:
     def note_new_topic(self) -> None:
         """The topic was created again: new offsets are not comparable with earlier ones."""
         self.statistics.metrics.log_generations.labels(self.route.name).inc()
+
+    def note_unfit_fields(self, found: Mapping[str, str]) -> None:
+        """Report fields whose type in the source no longer fits, with the reasons; none if all fit again."""
+        for name, reason in found.items():
+            if self.statistics.unfit_fields.get(name) != reason:
+                log.warning(
+                    "the type of a field in the source has changed and no longer fits the route: some of its events "
+                    "will become dead letters",
+                    route=self.route.name,
+                    field=name,
+                    reason=reason,
+                    notable=True,
+                )
+        self.statistics.note_unfit_fields(found)
 
     async def prepare(self) -> None:
         """Let events be applied as soon as the copy is prepared. Raises `Unavailable`, `UnfitTable`."""

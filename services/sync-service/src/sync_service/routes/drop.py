@@ -168,6 +168,8 @@ class RouteDropper:
         for topic in topics:
             await self._delete("topic", topic, _OF_TOPIC)
             await self._delete("kind = 'watched' AND name", topic, ("sync_source_states",))
+            columns = "kind = 'column' AND LEFT(name, CHAR_LENGTH(:value))"
+            await self._delete(columns, f"{'.'.join(topic.split('.')[-2:])}.", ("sync_source_states",))
 
     async def _delete(self, column: str, value: str, tables: Sequence[str]) -> None:
         async with answering(), self._engine.connect() as connection:

@@ -9,6 +9,9 @@ from sync_service.kafka import gaps
 from sync_service.kafka.deadlines import answering
 from sync_service.kafka.gaps import Gap
 
+# The kind of the state of `schema.table.column`: what its type was when its fields were declared.
+COLUMN = "column"
+
 
 class SourceStates:
     """All methods raise `Unavailable`."""

@@ -17,6 +17,8 @@ log = structlog.get_logger(__name__)
 _WATCHED = "watched"
 # Raises `Unavailable`, `KafkaError`, `OSError`.
 Check: TypeAlias = Callable[[], Awaitable[None]]
+# By topic, then by the field of the route: why values of its column or field in the source don't fit any more.
+UnfitFields: TypeAlias = Mapping[str, Mapping[str, str]]
 
 
 class StoreWatch(Protocol):
@@ -24,6 +26,10 @@ class StoreWatch(Protocol):
 
     @property
     def checks(self) -> Mapping[str, Check]: ...
+
+    async def unfit_fields(self) -> UnfitFields:
+        """Fields whose type in the source has changed so that it no longer fits. Raises `Unavailable`."""
+        ...
 
     async def close(self) -> None: ...
 
@@ -88,18 +94,30 @@ class SourceWatch:
             for what, check in watch.checks.items():
                 await self._attempt(what, check)
 
+    async def look_at_types(self) -> UnfitFields | None:
+        """The fields whose type in the source no longer fits. Every process does it. None: they can't be read."""
+        found: dict[str, Mapping[str, str]] = {}
+
+        async def look() -> None:
+            for watch in self._watches:
+                found.update(await watch.unfit_fields())
+
+        return found if await self._attempt("the types of the sources", look) else None
+
     async def close(self) -> None:
         """All watches, also after an error of one. Raises the drivers' errors."""
         async with AsyncExitStack() as closing:
             for watch in self._watches:
                 closing.push_async_callback(watch.close)
 
-    async def _attempt(self, what: str, check: Check) -> None:
+    async def _attempt(self, what: str, check: Check) -> bool:
+        """Whether it succeeds."""
         try:
             await check()
         except (Unavailable, KafkaError, OSError) as error:
             if self.problems.get(what) != str(error):
                 log.warning("a source can't be watched for changes without events", what=what, reason=str(error))
             self.problems[what] = str(error)
-        else:
-            self.problems.pop(what, None)
+            return False
+        self.problems.pop(what, None)
+        return True

@@ -94,6 +94,7 @@ def _route_status(
         latency_ms=Latency(p50=milliseconds(0.5), p95=milliseconds(0.95), p99=milliseconds(0.99)),
         last_event_at=statistics.last_event_at,
         new_fields=len(statistics.new_fields),
+        unfit_fields=len(statistics.unfit_fields),
         blocked_by=_without_details(statistics.blocked_by),
         gaps=as_gaps(gaps, with_details=False),
         stops=as_stops(stops, with_details=False),

@@ -116,6 +116,10 @@ class RouteStatus(ResponseBody):
         description="How many columns or fields the source got since the start of this process that are not copied "
         "(`on_new_field`); at most 100. The log has their names."
     )
+    unfit_fields: int = Field(
+        description="How many copied fields have a type in the source that has changed and no longer fits the route; "
+        "the log has their names. Events with them may become dead letters."
+    )
     blocked_by: str | None = Field(description="The dependency that the route waits for; `/v1/pipeline` has its error.")
     gaps: Gaps
     stops: RouteStops

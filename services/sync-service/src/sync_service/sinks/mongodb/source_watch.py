@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sync_service.kafka.gaps import Cause, Gap
 from sync_service.routes.config import Route
 from sync_service.sinks.mongodb.collection_changes import DatabaseStream
-from sync_service.source_watch.watch import Check, FoundGaps
+from sync_service.source_watch.watch import Check, FoundGaps, UnfitFields
 
 if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.
@@ -52,6 +52,10 @@ class MongodbWatch:
     @property
     def checks(self) -> Mapping[str, Check]:
         return {f"MongoDB's database {database}": partial(self._check, database) for database in self._by_database}
+
+    async def unfit_fields(self) -> UnfitFields:
+        """No field: a collection declares no types, so the first value of another type is the first sign of one."""
+        return {}
 
     async def close(self) -> None:
         """The client is the sinks'."""

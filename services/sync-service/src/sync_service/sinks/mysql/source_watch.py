@@ -8,11 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service_kit.kafka import KafkaClients
 from sync_service.kafka.gaps import Gap
 from sync_service.routes.config import Route
+from sync_service.sinks.mysql.column_watch import ColumnWatch
 from sync_service.sinks.mysql.statement_log import Logged, StatementLog
 from sync_service.sinks.mysql.statements import change_of_rows
 from sync_service.sinks.mysql.table import visible_tables
 from sync_service.sinks.mysql.unlogged import sessions_since
-from sync_service.source_watch.watch import Check, FoundGaps
+from sync_service.source_watch.watch import Check, FoundGaps, UnfitFields
 
 _PRESENT, _GONE = "present", "gone"
 
@@ -30,6 +31,7 @@ class MysqlWatch:
             if route.source is not None and route.source_store == "mysql":
                 self._by_prefix[route.topic.rsplit(".", 2)[0]].append(route)
                 self._by_table[route.source].append(route)
+        self._columns = ColumnWatch([each for of in self._by_table.values() for each in of], engine, found)
 
     @property
     def checks(self) -> Mapping[str, Check]:
@@ -39,7 +41,11 @@ class MysqlWatch:
             "MySQL's statements": self._check_statements,
             "MySQL's tables": self._check_tables,
             "MySQL's sessions": self._check_sessions,
+            "MySQL's columns": self._columns.store_types,
         }
+
+    async def unfit_fields(self) -> UnfitFields:
+        return await self._columns.unfit_fields()
 
     async def close(self) -> None:
         await self._statements.close()
