@@ -163,6 +163,8 @@ class Comparison:
         yield KeyRange(lower, None)
 
     async def _compare(self, key_range: KeyRange) -> int:
+        if self._target.is_selective:
+            return await self._compare_selected(key_range)
         if self._target.canonical.is_exact_in_sql:
             source, copy = await asyncio.gather(
                 self._target.source.checksum(key_range), self._target.copy.checksum(key_range)
@@ -171,16 +173,30 @@ class Comparison:
                 return source.count
         return await self._compare_rows(key_range)
 
-    async def _compare_rows(self, key_range: KeyRange) -> int:
-        canonical = self._target.canonical
+    async def _compare_selected(self, key_range: KeyRange) -> int:
+        """The copy's other rows may be those that do not meet the condition."""
         sources = await self._target.source.rows(key_range)
+        rows = self._by_key(sources)
+        copies = await self._target.copy.look_up(rows)
+        for key, its_rows in rows.items():
+            if RowPair.of(key, its_rows, copies.get(key)).difference(self._target.canonical) is not None:
+                self._suspect(key, its_rows)
+        return len(sources)
+
+    def _by_key(self, sources: Sequence[SourceRow]) -> dict[Key, list[SourceRow]]:
+        """Without rows that have no key, which are noted."""
+        found: dict[Key, list[SourceRow]] = {}
         for row in sources:
             if row.has_no_key:
                 self.report.note(Difference(DifferenceKind.UNFIT, row.key, reason=row.problem), "different")
-        unseen: dict[Key, list[SourceRow]] = {}
-        for row in sources:
-            if not row.has_no_key:
-                unseen.setdefault(row.key, []).append(row)
+            else:
+                found.setdefault(row.key, []).append(row)
+        return found
+
+    async def _compare_rows(self, key_range: KeyRange) -> int:
+        canonical = self._target.canonical
+        sources = await self._target.source.rows(key_range)
+        unseen = self._by_key(sources)
         async for page in self._target.copy.pages(key_range):
             for copy in page:
                 rows = unseen.pop(copy.key, [])

@@ -39,6 +39,7 @@ class RouteReport:
     `rows` is the number of compared source rows. `gaps_closed` counts gaps that put the copy in doubt until this
     comparison. `is_lagging`: the sync made no progress, so it is unknown whether unsettled rows differ.
     `rechecking_seconds` of the `seconds` were spent on rows that differed, mostly waiting for their events.
+    `where` is the condition of the compared source rows, of which none is `extra`; None for all rows.
     `repairs_planned` is the number of rows to repair, if a repair was requested. If it is more than `repairs_allowed`,
     nothing is changed. `problem` is why the route could not be compared.
     """
@@ -47,6 +48,7 @@ class RouteReport:
     source: str
     copy: str
     is_sample: bool = False
+    where: str | None = None
     rows: int = 0
     missing: int = 0
     extra: int = 0
@@ -79,7 +81,7 @@ class RouteReport:
         A source row that no copy can hold has nothing to do with lost events.
         """
         is_known = self.found - self.unfit == self.mended and not self.is_lagging and self.problem is None
-        return is_known and not self.is_sample and not self.unsettled
+        return is_known and not self.is_sample and self.where is None and not self.unsettled
 
     @property
     def refused_repairs(self) -> str | None:
@@ -120,6 +122,7 @@ class RouteReport:
             "source": self.source,
             "copy": self.copy,
             "is_sample": self.is_sample,
+            **({} if self.where is None else {"where": self.where}),
             "rows": self.rows,
             **{kind.value: getattr(self, kind.value) for kind in DifferenceKind},
             "unsettled": self.unsettled,
@@ -170,7 +173,7 @@ def as_text(report: RouteReport) -> str:
 
 def _verdict(report: RouteReport) -> str:
     if not report.found and not report.unsettled:
-        return "the copy agrees with its source"
+        return "the copy agrees with its source" if report.where is None else "the copy has these rows as its source"
     counts = [f"{number:,} {kind.value}" for kind in DifferenceKind if (number := getattr(report, kind.value))]
     if report.unsettled:
         why = "the sync makes no progress" if report.is_lagging else "still changing"

@@ -10,12 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sync_service.routes.config import CopiedField, Route
 from sync_service.sinks.base import Sink
 from sync_service.sinks.canonical import CanonicalRow, Column, canonical_field
+from sync_service.sinks.mongodb.condition import parsed_filter
 from sync_service.sinks.mongodb.copy_reader import MongoCopyReader
 from sync_service.sinks.mongodb.documents import Documents
 from sync_service.sinks.mongodb.errors import without_values
 from sync_service.sinks.mongodb.moving import mongo_sink, readable_database
 from sync_service.sinks.mongodb.sink import documents_of, live_documents_of
 from sync_service.sinks.mongodb.source_reader import MongoSourceReader
+from sync_service.sinks.mysql.condition import sql_condition
 from sync_service.sinks.mysql.copy_reader import MysqlCopyReader
 from sync_service.sinks.mysql.ddl import SOURCE_ID, VERSION_COLUMNS, live_rows_of, rows_of
 from sync_service.sinks.mysql.sink import MysqlSink
@@ -33,29 +35,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonTarget:
-    """`names` are those of source and copy for the report. `sink` writes the copy."""
+    """`names` are those of source and copy for the report. `sink` writes the copy.
+
+    `is_selective`: the `source` returns the rows of a range that meet a condition, so that others are not extra.
+    """
 
     names: tuple[str, str]
     source: SourceReader
     copy: CopyReader
     sink: Sink
     canonical: CanonicalRow
+    is_selective: bool = False
 
 
-async def open_target(route: Route, engine: AsyncEngine, mongo: "MongoClient") -> ComparisonTarget:
-    """Raises `CannotCompare`, also if the account may not read the source."""
+async def open_target(
+    route: Route, engine: AsyncEngine, mongo: "MongoClient", *, where: str | None = None
+) -> ComparisonTarget:
+    """`where` is a condition in the language of the source: SQL, or a filter of MongoDB in extended JSON.
+
+    Raises `CannotCompare`, also if the account may not read the source, and `WrongCondition`.
+    """
     if route.source is None:
         raise CannotCompare(
             f"route {route.name}: the name of the topic {route.topic} does not contain database and name of its source"
         )
     database, name = route.source
     if route.target.store == "mongodb":
-        return await _from_mysql(route, engine, mongo, database, name)
-    return await _from_mongodb(route, engine, mongo, database, name)
+        return await _from_mysql(route, engine, mongo, database, name, where=where)
+    return await _from_mongodb(route, engine, mongo, database, name, where=where)
 
 
 async def _from_mysql(
-    route: Route, engine: AsyncEngine, mongo: "MongoClient", schema: str, name: str
+    route: Route, engine: AsyncEngine, mongo: "MongoClient", schema: str, name: str, *, where: str | None
 ) -> ComparisonTarget:
     columns = await table_columns(engine, schema, name)
     wanted = {copied: path[0] for copied, path in route.source_paths.items()}
@@ -66,11 +77,15 @@ async def _from_mysql(
     except PyMongoError as error:
         raise CannotCompare(f"MongoDB can't be read: {without_values(str(error))}") from error
     copy_name = route.target.copy_name
-    table = MysqlTable(engine, schema, name, [wanted[part] for part in route.key_paths], columns)
+    key = [wanted[part] for part in route.key_paths]
+    table, selected = MysqlTable(engine, schema, name, key, columns), None
+    if where is not None:
+        selected = MysqlTable(engine, schema, name, key, columns, condition=sql_condition(where), is_read_only=True)
+        await selected.check_condition()
     fields = list(route.fields)
     return ComparisonTarget(
         (f"mysql {schema}.{name}", f"mongodb {database.name}.{copy_name}"),
-        MysqlSourceReader(table, route, canonical, columns),
+        MysqlSourceReader(table, route, canonical, columns, selected),
         MongoCopyReader(
             Documents(database[copy_name], fields, live_documents_of(route)),
             Documents(database[copy_name], [*fields, "_sync"], documents_of(route)),
@@ -78,11 +93,12 @@ async def _from_mysql(
         ),
         mongo_sink(mongo, route),
         canonical,
+        is_selective=where is not None,
     )
 
 
 async def _from_mongodb(
-    route: Route, engine: AsyncEngine, mongo: "MongoClient", database: str, name: str
+    route: Route, engine: AsyncEngine, mongo: "MongoClient", database: str, name: str, *, where: str | None
 ) -> ComparisonTarget:
     schema = copy_schema(engine, route)
     copy_name = route.target.copy_name
@@ -91,9 +107,13 @@ async def _from_mongodb(
     canonical = _canonical(route, columns, in_mongodb=False)
     fields = {path[0] for path in route.read_paths.values()}
     key = list(route.key)
+    collection, read = mongo[database][name], sorted(fields - {"_id"})
+    selected = None if where is None else Documents(collection, read, parsed_filter(where))
+    if selected is not None:
+        await selected.check_condition()
     return ComparisonTarget(
         (f"mongodb {database}.{name}", f"mysql {schema}.{copy_name}"),
-        MongoSourceReader(Documents(mongo[database][name], sorted(fields - {"_id"}), {}), route, canonical),
+        MongoSourceReader(Documents(collection, read, {}), route, canonical, selected),
         MysqlCopyReader(
             MysqlTable(engine, schema, copy_name, key, columns, condition=live_rows_of(route)),
             MysqlTable(engine, schema, copy_name, key, columns, condition=rows_of(route)),
@@ -102,6 +122,7 @@ async def _from_mongodb(
         ),
         MysqlSink(engine, route),
         canonical,
+        is_selective=where is not None,
     )
 
 

@@ -33,7 +33,8 @@ class SourceReader(Protocol):
     async def checksum(self, key_range: KeyRange) -> Checksum:
         """The checksum of all mapped rows of the range. Only for rows that are exact in SQL."""
 
-    async def rows(self, key_range: KeyRange) -> Sequence[SourceRow]: ...
+    async def rows(self, key_range: KeyRange) -> Sequence[SourceRow]:
+        """Those that meet the condition of the comparison, if it has one. It has no effect on the other methods."""
 
     async def look_up(self, requests: Sequence[RowRequest]) -> Mapping[Key, Sequence[SourceRow]]:
         """All rows by the keys of the copy, where there are any. All methods raise `CannotCompare`."""

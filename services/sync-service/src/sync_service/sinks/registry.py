@@ -149,9 +149,9 @@ class ComparisonStores:
             socketTimeoutMS=COMPARISON_REQUEST_MS,
         )
 
-    async def open_target(self, route: Route) -> ComparisonTarget:
-        """Raises `CannotCompare`."""
-        return await open_target(route, self.engine, self._mongo)
+    async def open_target(self, route: Route, *, where: str | None = None) -> ComparisonTarget:
+        """Raises `CannotCompare` and `WrongCondition`."""
+        return await open_target(route, self.engine, self._mongo, where=where)
 
     async def close(self) -> None:
         self._mongo.close()

@@ -12,6 +12,10 @@ class CannotCompare(Exception):  # noqa: N818 - the result of the command
     """A comparison is not possible. The message is one sentence."""
 
 
+class WrongCondition(CannotCompare):
+    """A condition for the rows of a source is wrong, or does more than select rows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
     """A key at which a range begins or ends, as the source's driver has it and as the copy has it."""

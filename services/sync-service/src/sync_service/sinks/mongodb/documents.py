@@ -14,7 +14,7 @@ from pymongo.read_concern import ReadConcern
 from sync_service.apply.ordering import Version
 from sync_service.debezium.positions import LogPosition
 from sync_service.sinks.mongodb.errors import without_values
-from sync_service.sinks.rows import CannotCompare
+from sync_service.sinks.rows import CannotCompare, WrongCondition
 
 if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.
@@ -68,6 +68,16 @@ class Documents:
     async def estimate(self) -> int:
         with _translated():
             return await self._collection.estimated_document_count()
+
+    async def check_condition(self) -> None:
+        """Raises `WrongCondition`."""
+        find = {"find": self._collection.name, "filter": self._condition, "hint": dict(_ASCENDING)}
+        try:
+            with _translated():
+                # It executes nothing.
+                await self._collection.database.command("explain", find, verbosity="queryPlanner")
+        except CannotCompare as error:
+            raise WrongCondition(f"--where: {error}") from error
 
     async def ids_from(self, lower: Any, offset: int, limit: int, upper: Any = None) -> Sequence[Any]:
         """`limit` ids, after the first `offset` from `lower` on, up to but without `upper` (None: open)."""

@@ -32,8 +32,13 @@ _PERMUTED = 3
 
 
 class MongoSourceReader:
-    def __init__(self, documents: Documents, route: Route, canonical: CanonicalRow) -> None:
+    """`selected` are the documents with the condition of its `rows`."""
+
+    def __init__(
+        self, documents: Documents, route: Route, canonical: CanonicalRow, selected: Documents | None = None
+    ) -> None:
         self._documents = documents
+        self._selected = selected or documents
         self._route = route
         self._canonical = canonical
         self._key_paths = list(route.key_paths.values())
@@ -82,7 +87,7 @@ class MongoSourceReader:
 
     async def rows(self, key_range: KeyRange) -> Sequence[SourceRow]:
         lower, upper = key_range.natives
-        batches = self._documents.batches(lower, upper, BATCH)
+        batches = self._selected.batches(lower, upper, BATCH)
         rows = [self._row(document) async for batch in batches for document in batch]
         return [row for row in rows if row is not None]
 

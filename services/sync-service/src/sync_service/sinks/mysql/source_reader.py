@@ -31,10 +31,18 @@ _NO_CANDIDATES = Candidates((), are_all=False)
 
 
 class MysqlSourceReader:
-    """`columns` are those of the table, by their names."""
+    """`columns` are those of the table, by their names. `selected` is the table with the condition of its `rows`."""
 
-    def __init__(self, table: MysqlTable, route: Route, canonical: CanonicalRow, columns: Mapping[str, Column]) -> None:
+    def __init__(
+        self,
+        table: MysqlTable,
+        route: Route,
+        canonical: CanonicalRow,
+        columns: Mapping[str, Column],
+        selected: MysqlTable | None = None,
+    ) -> None:
         self._table = table
+        self._selected = selected or table
         self._route = route
         self._canonical = canonical
         self._key = [path[0] for path in route.key_paths.values()]
@@ -77,7 +85,7 @@ class MysqlSourceReader:
 
     async def rows(self, key_range: KeyRange) -> Sequence[SourceRow]:
         lower, upper = key_range.natives
-        rows = [self._row(values) for values in await self._table.rows(self._columns, lower, upper)]
+        rows = [self._row(values) for values in await self._selected.rows(self._columns, lower, upper)]
         return [row for row in rows if row is not None]
 
     async def look_up(self, requests: Sequence[RowRequest]) -> Mapping[Key, Sequence[SourceRow]]:

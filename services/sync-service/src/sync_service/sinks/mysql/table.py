@@ -16,7 +16,7 @@ from sync_service.sinks.canonical import Checksum, Column, checksum_sql
 from sync_service.sinks.mysql import ddl
 from sync_service.sinks.mysql.errors import reason_of
 from sync_service.sinks.mysql.event_values import SELECTED
-from sync_service.sinks.rows import CannotCompare
+from sync_service.sinks.rows import CannotCompare, WrongCondition
 
 # A statement that takes longer has lost its server.
 READ_SECONDS = 120.0
@@ -35,7 +35,10 @@ Values = Sequence[Any]
 
 
 class MysqlTable:
-    """`key` are the columns of the primary key. Only rows that meet the SQL `condition` are read."""
+    """`key` are the columns of the primary key. Only rows that meet the SQL `condition` are read.
+
+    `is_read_only`: in transactions in which MySQL refuses to write, because a user has given the condition.
+    """
 
     def __init__(
         self,
@@ -46,11 +49,13 @@ class MysqlTable:
         columns: Mapping[str, Column],
         *,
         condition: str = "TRUE",
+        is_read_only: bool = False,
     ) -> None:
         self._engine = engine
         self._schema, self._name = schema, name
         self._table = f"{quoted(schema)}.{quoted(name)}"
         self._condition = condition
+        self._is_read_only = is_read_only
         self._columns = columns
         self._key = ", ".join(map(quoted, key))
         self._selected_key = self._selected(key)
@@ -64,6 +69,13 @@ class MysqlTable:
         statement = "SELECT table_rows FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
         rows = await self._read(statement, (self._schema, self._name))
         return int(rows[0][0] or 0) if rows else 0
+
+    async def check_condition(self) -> None:
+        """Raises `WrongCondition`."""
+        try:
+            await self._read(f"SELECT 1 FROM {self._table} WHERE {self._condition} LIMIT 0", ())  # noqa: S608 - see above
+        except CannotCompare as error:
+            raise WrongCondition(f"--where: {error}") from error
 
     async def keys_from(
         self, lower: Values | None, offset: int, limit: int, upper: Values | None = None
@@ -120,14 +132,20 @@ class MysqlTable:
         return " AND ".join(conditions), values
 
     async def _read(self, statement: str, values: Sequence[Any]) -> Sequence[Values]:
-        return await read(self._engine, statement, values)
+        return await read(self._engine, statement, values, is_read_only=self._is_read_only)
 
 
-async def read(engine: AsyncEngine, statement: str, values: Sequence[Any]) -> Sequence[Values]:
+async def read(
+    engine: AsyncEngine, statement: str, values: Sequence[Any], *, is_read_only: bool = False
+) -> Sequence[Values]:
     """Raises `CannotCompare`."""
     bound = tuple(_naive(value) if isinstance(value, datetime) else value for value in values)
     try:
         async with time_limit(READ_SECONDS), engine.connect() as connection:
+            if is_read_only:
+                # Without autocommit, so that SQLAlchemy ends the transaction.
+                await connection.execution_options(isolation_level="READ COMMITTED")
+                await connection.exec_driver_sql("START TRANSACTION READ ONLY")
             return (await connection.exec_driver_sql(statement, bound)).fetchall()
     except (SQLAlchemyError, OSError) as error:
         raise CannotCompare(f"MySQL can't be read: {_reason(error)}") from error
