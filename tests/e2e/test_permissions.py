@@ -95,6 +95,8 @@ sync       POST    /v1/routes/{name}/resume              401 403 404 403 404 401
 sync       POST    /v1/routes/reload                     401 403 200 403 200 401 401
 
 registrar  GET     /v1/connectors                        200 200 200 200 200 200 200
+registrar  POST    /v1/snapshots                         422 422 422 422 422 422 422
+registrar  GET     /v1/snapshots/{snapshot_id}           422 422 422 422 422 422 422
 
 auth       GET     /healthz                              200 200 200 200 200 200 200
 auth       GET     /readyz                               200 200 200 200 200 200 200
@@ -210,6 +212,7 @@ async def callers(running_stack: Stack) -> AsyncIterator[Callers]:
             "reconciliation_id": nothing,
             "letter_id": "0-99999999",
             "name": "nowhere",
+            "snapshot_id": "nowhere",
         }
         callers = Callers(running_stack, client, admin, parameters)
         for caller in CALLERS[1:]:

@@ -97,6 +97,12 @@ class Shop:
             return []
         return [json.loads(record.value) for record in records if record.value]
 
+    async def requests(self) -> list[str]:
+        """The ids of the requests for rows."""
+        bootstrap = self.stack.addresses["KAFKA_BOOTSTRAP_SERVERS"]
+        records = await read_records(bootstrap, f"cdc.{self.name}.signals", 0)
+        return [json.loads(record.value)["id"] for record in records if record.key == b"tandem"]
+
     async def snapshot_rows(self, table: str) -> int:
         return [event["op"] for event in await self.events(table)].count("r")
 
@@ -120,7 +126,20 @@ class Shop:
 
 @asynccontextmanager
 async def following(shop: Shop) -> AsyncIterator[httpx.AsyncClient]:
-    """A registrar that follows the file of the shop."""
+    """A registrar that follows the file of the shop. Its connector is deleted at the end."""
+    async with deleting_connector(shop), registrar_of(shop) as client:
+        yield client
+
+
+@asynccontextmanager
+async def deleting_connector(shop: Shop) -> AsyncIterator[None]:
+    yield
+    async with httpx.AsyncClient(base_url=shop.stack.addresses["CONNECT_URL"], timeout=20) as connect:
+        await connect.delete(f"/connectors/{shop.name}")
+
+
+@asynccontextmanager
+async def registrar_of(shop: Shop) -> AsyncIterator[httpx.AsyncClient]:
     environment = registrar_environment(shop.stack.components["registrar"].environment)
     settings = Settings(
         kafka_bootstrap_servers=environment["KAFKA_BOOTSTRAP_SERVERS"],
@@ -137,8 +156,6 @@ async def following(shop: Shop) -> AsyncIterator[httpx.AsyncClient]:
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://registrar") as client,
     ):
         yield client
-    async with httpx.AsyncClient(base_url=environment["CONNECT_URL"], timeout=20) as connect:
-        await connect.delete(f"/connectors/{shop.name}")
 
 
 async def checks(client: httpx.AsyncClient) -> dict[str, str]:
@@ -398,3 +415,49 @@ async def test_collections_are_added_to_a_running_connector_and_copied_without_a
         await eventually(lambda: checks(registrar), lambda found: set(found.values()) == {"ok"})
         (chairs, _) = (await sync.client.get("/v1/status")).json()["routes"]
         assert (chairs["stops"], chairs["gaps"], chairs["dead_lettered"]) == ([], [], 0)
+
+
+async def test_rows_of_a_captured_table_are_copied_again_across_restarts(
+    mysql_shop: Shop, mysql_root: AsyncEngine
+) -> None:
+    shop, topic = mysql_shop, f"cdc.{mysql_shop.name}.{mysql_shop.name}.chairs"
+    numbers = ", ".join(f"({number}, 'small')" for number in range(200))
+
+    async def execute(*statements: str) -> None:
+        async with mysql_root.begin() as connection:
+            for statement in statements:
+                await connection.execute(text(statement.replace("SHOP", shop.name)))
+
+    await execute(
+        "CREATE TABLE SHOP.chairs (id INT PRIMARY KEY, size VARCHAR(20))",
+        f"INSERT INTO SHOP.chairs VALUES {numbers}",  # noqa: S608 - ours
+        "GRANT SELECT ON SHOP.chairs TO 'debezium'@'%'",
+    )
+    shop.declare("chairs", **{"incremental.snapshot.chunk.size": "10"})
+    async with deleting_connector(shop):
+        async with registrar_of(shop) as registrar:
+
+            async def state(id_: str) -> str:
+                answer = await registrar.get(f"/v1/snapshots/{id_}", params={"topic": topic})
+                return str(answer.json()["state"])
+
+            await eventually(lambda: shop.snapshot_rows("chairs"), lambda found: found == 200)
+            await eventually(lambda: checks(registrar), lambda found: set(found.values()) == {"ok"})
+            answer = await registrar.post("/v1/snapshots", json={"topic": f"{topic}s"})
+            assert (answer.status_code, answer.json()["code"]) == (404, "topic-not-captured")
+            answer = await registrar.post("/v1/snapshots", json={"topic": topic})
+            requested = answer.json()
+            assert (answer.status_code, requested["table"]) == (202, f"{shop.name}.chairs")
+            await eventually(lambda: state(requested["id"]), lambda found: found != "requested")
+            await execute("UPDATE SHOP.chairs SET size = 'large' WHERE id = 199")
+            async with httpx.AsyncClient(base_url=shop.stack.addresses["CONNECT_URL"], timeout=60) as connect:
+                restarted = await connect.post(f"/connectors/{shop.name}/restart", params={"includeTasks": "true"})
+                assert restarted.is_success
+        async with registrar_of(shop) as registrar:
+            await eventually(lambda: state(requested["id"]), lambda found: found == "copied")
+            (connector,) = (await registrar.get("/v1/connectors")).json()
+            assert connector["rows_awaited"] == []
+        assert await shop.snapshot_rows("chairs") >= 400
+        expected = {**dict.fromkeys(range(199), "small"), 199: "large"}
+        await eventually(lambda: shop.rows("chairs"), lambda found: found == expected)
+        assert await shop.requests() == [requested["id"]], "a second snapshot"

@@ -2,22 +2,28 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Request
-from pydantic import BaseModel
+from aiokafka.errors import KafkaError
+from fastapi import APIRouter, FastAPI, Path, Query, Request
+from pydantic import BaseModel, Field
 
 from registrar.connectors import Connector
 from registrar.declared import DeclaredFile
 from registrar.managed import ManagedConnector
 from registrar.metrics import RegistrarMetrics
-from registrar.reconcile_loop import Registrar
+from registrar.problems import RowsNotRequestable, SnapshotNotFound, TopicNotCaptured
+from registrar.reconcile_loop import Registrar, Snapshot
 from registrar.settings import Settings
+from registrar.snapshots import RequestState
 from registrar.state import ConnectorState
 from registrar.topics import TopicDeclaration
 from service_kit.application import create_application
 from service_kit.background import Supervisor
 from service_kit.health import NotReady, ReadinessCheck
 from service_kit.metrics import new_registry
+from service_kit.problems import ServiceUnavailable, ValidationFailed, problem_responses
+from service_kit.schemas import RequestBody
 
 router = APIRouter(tags=["connectors"])
 
@@ -68,6 +74,72 @@ async def connectors(request: Request) -> list[ConnectorReport]:
     ]
 
 
+class SnapshotRequest(RequestBody):
+    """The topic of the table or collection."""
+
+    topic: str = Field(max_length=249, examples=["cdc.mysql.shop.products"])
+
+
+class SnapshotReport(BaseModel):
+    """`rows` have been read since the connector's last start, about. `reason` is Debezium's word if it has not copied
+    all of them. `problem` is that of the connector, which continues once it is healthy.
+    """
+
+    id: str
+    connector: str
+    table: str
+    state: RequestState
+    rows: int
+    reason: str | None
+    problem: str | None
+
+
+@router.post(
+    "/v1/snapshots",
+    status_code=202,
+    summary="Have all rows of a table written to its topic again",
+    responses=problem_responses(TopicNotCaptured, RowsNotRequestable, ValidationFailed, ServiceUnavailable),
+)
+async def request_snapshot(request: Request, requested: SnapshotRequest) -> SnapshotReport:
+    """While the connector runs, and beside live changes. A snapshot that is requested or running is the answer; no
+    second one starts.
+    """
+    registrar: Registrar = request.app.state.registrar
+    return _report(await registrar.request_rows(requested.topic))
+
+
+@router.get(
+    "/v1/snapshots/{snapshot_id}",
+    summary="Get the progress of a requested snapshot",
+    responses=problem_responses(
+        TopicNotCaptured, RowsNotRequestable, SnapshotNotFound, ValidationFailed, ServiceUnavailable
+    ),
+)
+async def snapshot(
+    request: Request,
+    snapshot_id: Annotated[str, Path(max_length=100, examples=["1f0c9a7be2d3458a"])],
+    topic: Annotated[str, Query(max_length=249, examples=["cdc.mysql.shop.products"])],
+) -> SnapshotReport:
+    registrar: Registrar = request.app.state.registrar
+    found = await registrar.requested_rows(topic, snapshot_id)
+    if found is None:
+        raise SnapshotNotFound
+    return _report(found)
+
+
+def _report(snapshot: Snapshot) -> SnapshotReport:
+    rows, managed = snapshot.rows, snapshot.managed
+    return SnapshotReport(
+        id=rows.id,
+        connector=managed.name,
+        table=rows.table,
+        state=rows.state,
+        rows=rows.rows,
+        reason=rows.reason,
+        problem=managed.problem or managed.waits_for,
+    )
+
+
 def create_app(
     settings: Settings,
     declared: Sequence[Connector],
@@ -113,6 +185,7 @@ def create_app(
             **({} if registrar.routes_problem is None else {"routes": check_routes}),
             **{name: check_of(managed) for name, managed in registrar.managed.items()},
         },
+        unavailable_on=[KafkaError],
         registry=registry,
         supervisor=supervisor,
     )

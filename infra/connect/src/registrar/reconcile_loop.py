@@ -17,9 +17,10 @@ from registrar.connectors import Connector, registered_connector
 from registrar.declared import DeclarationError, DeclaredFile
 from registrar.managed import NOT_CHECKED, ManagedConnector
 from registrar.metrics import RegistrarMetrics
+from registrar.problems import RowsNotRequestable, TopicNotCaptured
 from registrar.redaction import redact
 from registrar.settings import Settings
-from registrar.snapshots import SnapshotLog, topics_of, unknown_tables
+from registrar.snapshots import RequestedRows, SnapshotLog, topics_of, unknown_tables
 from registrar.sources import (
     CAUSE_SECONDS,
     CHECK_SECONDS,
@@ -37,6 +38,7 @@ from registrar.state import (
     parse_state,
     same_settings,
     sends_heartbeats,
+    takes_incremental_snapshot,
     takes_snapshot,
 )
 from registrar.topics import TopicDeclaration, TopicReconciler
@@ -81,6 +83,14 @@ class _ConnectState:
     began: float
     states: Sequence[tuple[ManagedConnector, ConnectorState]]
     undeclared: Sequence[Connector]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The rows that were requested, and the connector that copies them."""
+
+    managed: ManagedConnector
+    rows: RequestedRows
 
 
 @dataclass
@@ -149,7 +159,7 @@ class Registrar:
                 repairs.create_task(self._check_sources(), name="sources")
                 repairs.create_task(self._check_rights(), name="rights")
                 repairs.create_task(self._follow_routes(), name="routes")
-                repairs.create_task(self._take_snapshots(), name="snapshots")
+                repairs.create_task(self._take_snapshots(ConnectClient(http)), name="snapshots")
                 while True:
                     try:
                         answered = await self._poll(ConnectClient(http), broker, repairs)
@@ -329,12 +339,54 @@ class Registrar:
             log.warning("connector waits", connector=name, reason=awaited, notable=True)
         managed.waits_for = awaited
 
-    async def _take_snapshots(self) -> None:
-        """Copy the rows of added tables, for ever."""
+    async def request_rows(self, topic: str) -> Snapshot:
+        """Have all rows of the table with this topic written to it again, unless that is requested already.
+
+        Raises `TopicNotCaptured`, `RowsNotRequestable`, `KafkaError`.
+        """
+        managed, table, snapshots = self._snapshots_of(topic)
+        # If Kafka Connect does not answer, the request waits for it.
+        if managed.state is not None and table in managed.not_captured:
+            why = managed.waits_for or managed.problem
+            raise RowsNotRequestable(
+                f"the connector {managed.name} does not capture {table} yet, and copies its rows once it does: {why}"
+            )
+        await snapshots.refresh()
+        if not snapshots.exists:
+            raise RowsNotRequestable(f"the topics in which rows are requested are missing: {self.topics_problem}")
+        return Snapshot(managed, await snapshots.request_again(table))
+
+    async def requested_rows(self, topic: str, request: str) -> Snapshot | None:
+        """None if there is no such request. Raises `TopicNotCaptured`, `RowsNotRequestable`, `KafkaError`."""
+        managed, table, snapshots = self._snapshots_of(topic)
+        if not snapshots.is_read:
+            await snapshots.refresh()
+        found = snapshots.find(request, table)
+        return None if found is None else Snapshot(managed, found)
+
+    def _snapshots_of(self, topic: str) -> tuple[ManagedConnector, str, SnapshotLog]:
+        """Of the connector that captures the table with this topic, by its name."""
+        for managed in self.managed.values():
+            connector = managed.connector
+            table = topic.removeprefix(f"{connector.config['topic.prefix']}.")
+            if connector.writes(topic) and table in captured(connector.config):
+                if managed.snapshots is None:
+                    raise RowsNotRequestable(
+                        f"the connector {managed.name} takes no signals: its file needs signal.kafka.topic and "
+                        "notification.sink.topic.name (docs/adding-a-route.md)"
+                    )
+                return managed, table, managed.snapshots
+        raise TopicNotCaptured(
+            f"no connector of the registrar captures {topic} by its name; does the registrar read the same "
+            "SYNC_ROUTES_FILE?"
+        )
+
+    async def _take_snapshots(self, connect: ConnectClient) -> None:
+        """Copy the rows of added tables, and of others on request, for ever."""
         while True:
             for managed in [*self.managed.values()]:
                 try:
-                    await self._take_snapshot(managed)
+                    await self._take_snapshot(connect, managed)
                 # The snapshots must not end the polls of the connectors.
                 except Exception as error:
                     unexpected = None if isinstance(error, _EXPECTED) else error
@@ -348,13 +400,15 @@ class Registrar:
                     )
             await asyncio.sleep(_SNAPSHOT_SECONDS)
 
-    async def _take_snapshot(self, managed: ManagedConnector) -> None:
+    async def _take_snapshot(self, connect: ConnectClient, managed: ManagedConnector) -> None:
         snapshots, state = managed.snapshots, managed.state
         if snapshots is None or state is None or state.config is None or not state.running or not managed.is_settled:
             return
         if same_settings(state.config, managed.readable_part.config) and (snapshots.pending or not snapshots.is_read):
             await snapshots.refresh()
             await snapshots.withdraw(captured=captured(state.config))
+            if snapshots.is_silent and not takes_incremental_snapshot(await connect.offsets(managed.name)):
+                await snapshots.signal_again()
             await snapshots.signal()
 
     async def _record_connect_failure(self, error: BaseException) -> None:

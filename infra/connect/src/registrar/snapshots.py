@@ -1,4 +1,4 @@
-"""Snapshots of tables that a connector begins to capture while it runs: Debezium's incremental snapshots.
+"""Snapshots of tables while a connector runs: Debezium's incremental snapshots, of added tables and on request.
 
 Requests are kept in the topic of the connector's signals, because the registrar has no other memory. A request has a
 key that Debezium ignores; the signal, which has the key that Debezium expects, is sent once the connector captures the
@@ -11,6 +11,8 @@ import json
 import secrets
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import structlog
@@ -25,9 +27,49 @@ log = structlog.get_logger(__name__)
 _HISTORY = "schema.history.internal.kafka.topic"
 _KEY_OF_REQUESTS, _KEY_OF_DELETIONS = b"tandem", b"tandem.deleted"
 _INCREMENTAL = "Incremental Snapshot"
+_COPIED = ("SUCCEEDED", "EMPTY")
+# The number of rows that Debezium reads at a time, and its default.
+_CHUNK, _ROWS_OF_A_CHUNK = "incremental.snapshot.chunk.size", 1024
 # A signal that an ending task has consumed is lost. A second one copies the rows again, which changes nothing.
 RESEND_SECONDS = 20.0
 _POLL_MS = 200
+
+
+class RequestState(StrEnum):
+    """`withdrawn`: the connector does not capture the table any more, or takes a new snapshot of all its tables."""
+
+    REQUESTED = "requested"
+    RUNNING = "running"
+    COPIED = "copied"
+    NOT_COPIED = "not-copied"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass
+class TableScan:
+    """What Debezium reports of a table in a snapshot: rows that it has read, and at the end its word for the result."""
+
+    rows: int = 0
+    status: str | None = None
+
+
+@dataclass(frozen=True)
+class RequestedRows:
+    """A request for the rows of a table. `reason` is Debezium's word, if it did not copy them all."""
+
+    id: str
+    table: str
+    state: RequestState
+    rows: int = 0
+    reason: str | None = None
+
+
+@dataclass
+class _Run:
+    """One snapshot of Debezium, which may be for several requests."""
+
+    scans: dict[str, TableScan] = field(default_factory=dict)
+    has_ended: bool = False
 
 
 class SnapshotLog:
@@ -47,9 +89,13 @@ class SnapshotLog:
         self._name = name
         self._prefix, self._signals, _ = self.topics
         self._positions = {TopicPartition(topic, 0): 0 for topic in self.topics[1:]}
-        self._ended: set[str] = set()
-        self._begun: set[str] = set()
-        self._not_copied: set[str] = set()
+        size = config.get(_CHUNK, "")
+        self._rows_of_a_chunk = int(size) if size.isdecimal() else _ROWS_OF_A_CHUNK
+        # All tables that were ever requested, and the snapshots that have begun, by the ids of the requests.
+        self._requested: dict[str, Sequence[str]] = {}
+        self._runs: dict[str, _Run] = {}
+        self._last_run: _Run | None = None
+        self._noted_at = float("-inf")
         self._sent_at: dict[str, float] = {}
         # A repair and the loop of the snapshots use the same log.
         self._lock = asyncio.Lock()
@@ -71,11 +117,12 @@ class SnapshotLog:
                         self.captured_when_deleted = value.get("captured")
                 elif value.get("aggregate_type") == _INCREMENTAL:
                     self._note(value)
-            for ended in self._ended & self.pending.keys():
-                tables = [table for table in self.pending.pop(ended) if table not in self._not_copied]
+            for ended in [request for request in self.pending if self._has_ended(request)]:
+                scans = self._runs[ended].scans
+                tables = [table for table in self.pending.pop(ended) if _is_copied(scans.get(table))]
                 # Those of before were reported then.
                 if ended in awaited and tables:
-                    log.info("rows of added tables copied", connector=self._name, tables=tables, notable=True)
+                    log.info("rows of tables copied", connector=self._name, tables=tables, notable=True)
             self.is_read = True
 
     async def request(self, tables: Sequence[str]) -> None:
@@ -84,11 +131,37 @@ class SnapshotLog:
         So a change that Kafka Connect refuses for hours causes one request.
         """
         async with self._lock:
-            waiting = {table for id_, each in self.pending.items() if id_ not in self._begun for table in each}
+            waiting = {table for id_, each in self.pending.items() if id_ not in self._runs for table in each}
             if new := [table for table in tables if table not in waiting]:
-                request = secrets.token_hex(8)
-                await self._produce(_KEY_OF_REQUESTS, {"id": request, "tables": new})
-                self.pending[request] = new
+                await self._request(new)
+
+    async def request_again(self, table: str) -> RequestedRows:
+        """Request all rows of a captured table, unless a request for them is pending, as of the last `refresh`."""
+        async with self._lock:
+            found = next((request for request, tables in self.pending.items() if table in tables), None)
+            return self._requested_rows(found or await self._request([table]), table)
+
+    def find(self, request: str, table: str) -> RequestedRows | None:
+        """The request with this id, as of the last `refresh`; None without such a request for the table."""
+        return self._requested_rows(request, table) if table in self._requested.get(request, ()) else None
+
+    def _requested_rows(self, request: str, table: str) -> RequestedRows:
+        run = self._runs.get(request)
+        scan = TableScan() if run is None else run.scans.get(table, TableScan())
+        if table in self.pending.get(request, ()):
+            state = RequestState.REQUESTED if run is None else RequestState.RUNNING
+            return RequestedRows(request, table, state, scan.rows)
+        if run is None or not run.has_ended:
+            return RequestedRows(request, table, RequestState.WITHDRAWN)
+        if _is_copied(scan):
+            return RequestedRows(request, table, RequestState.COPIED, scan.rows)
+        return RequestedRows(request, table, RequestState.NOT_COPIED, scan.rows, scan.status or "ABORTED")
+
+    async def _request(self, tables: Sequence[str]) -> str:
+        request = secrets.token_hex(8)
+        await self._produce(_KEY_OF_REQUESTS, {"id": request, "tables": tables})
+        self.pending[request] = self._requested[request] = tables
+        return request
 
     async def withdraw(self, *, captured: Collection[str]) -> None:
         """Forget tables that the connector does not capture. If it captures one again, that is a new request."""
@@ -106,12 +179,30 @@ class SnapshotLog:
         async with self._lock:
             for request, tables in self.pending.items():
                 is_due = time.monotonic() >= self._sent_at.get(request, float("-inf")) + RESEND_SECONDS
-                if request not in self._begun and is_due:
-                    log.info("copying the rows of added tables", connector=self._name, tables=tables, notable=True)
+                if request not in self._runs and is_due:
+                    log.info("copying the rows of tables", connector=self._name, tables=tables, notable=True)
                     data = {"type": "incremental", "data-collections": tables}
                     signal = {"id": request, "type": "execute-snapshot", "data": data}
                     await self._produce(self._prefix.encode(), signal)
                     self._sent_at[request] = time.monotonic()
+
+    @property
+    def is_silent(self) -> bool:
+        """Has a snapshot begun, and has Debezium reported nothing for long?"""
+        is_running = any(request in self._runs for request in self.pending)
+        return is_running and time.monotonic() >= self._noted_at + RESEND_SECONDS
+
+    async def signal_again(self) -> None:
+        """The connector has lost the snapshot: it ended before it committed an offset that has it."""
+        async with self._lock:
+            log.warning("snapshot lost", connector=self._name, tables=[*self.pending.values()], notable=True)
+            self._forget_lost_run()
+
+    def _forget_lost_run(self) -> None:
+        for request in [request for request, run in self._runs.items() if not run.has_ended]:
+            del self._runs[request]
+            self._sent_at.pop(request, None)
+        self._last_run = None
 
     async def note_deletion(self, captured: Sequence[str] | None) -> None:
         """Remember what the connector captures, before it is deleted; None once it is created again.
@@ -122,10 +213,15 @@ class SnapshotLog:
             await self._produce(_KEY_OF_DELETIONS, {"captured": captured})
             self.captured_when_deleted = captured
 
+    def _has_ended(self, request: str) -> bool:
+        run = self._runs.get(request)
+        return run is not None and run.has_ended
+
     def _note_request(self, value: Mapping[str, Any]) -> None:
         """A later record of a request replaces the earlier one. Without tables it is withdrawn."""
         match value:
             case {"id": str(request), "tables": [*tables]}:
+                self._requested.setdefault(request, tables)
                 self.pending[request] = tables
                 if not tables:
                     del self.pending[request]
@@ -134,29 +230,39 @@ class SnapshotLog:
         request, kind = notification.get("id"), notification.get("type")
         if not isinstance(request, str):
             return
+        self._noted_at = time.monotonic()
         facts = notification.get("additional_data") or {}
-        self._begun.add(request)
+        if kind == "STARTED" and self._last_run is not None and not self._last_run.has_ended:
+            self._forget_lost_run()
+        # Debezium adds the tables of a request to a snapshot that is running, whose notifications have the id of the
+        # last request from then on.
+        if self._last_run is None or self._last_run.has_ended:
+            self._last_run = _Run()
+        run = self._last_run
+        self._runs.setdefault(request, run)
         if kind in ("COMPLETED", "ABORTED"):
-            # Debezium adds the tables of a request to a snapshot that is running, whose notifications have the id of
-            # the last request from then on.
-            self._ended |= self._begun
-        table = facts.get("scanned_collection", "")
-        if kind == "TABLE_SCAN_COMPLETED" and facts.get("status") in ("SUCCEEDED", "EMPTY"):
-            self._not_copied.discard(table)
-        elif kind == "TABLE_SCAN_COMPLETED":
-            self._not_copied.add(table)
-            log.warning(
-                "rows of an added table not copied",
-                connector=self._name,
-                table=table,
-                reason=facts.get("status"),
-                hint="sync-service routes backfill copies them",
-                notable=True,
-            )
+            run.has_ended = True
+        elif kind == "IN_PROGRESS" and isinstance(table := facts.get("current_collection_in_progress"), str):
+            run.scans.setdefault(table, TableScan()).rows += self._rows_of_a_chunk
+        elif kind == "TABLE_SCAN_COMPLETED" and isinstance(table := facts.get("scanned_collection"), str):
+            scan = run.scans[table] = TableScan(int(facts.get("total_rows_scanned", 0)), str(facts.get("status")))
+            if not _is_copied(scan):
+                log.warning(
+                    "rows of a table not copied",
+                    connector=self._name,
+                    table=table,
+                    reason=scan.status,
+                    hint="sync-service routes backfill copies them",
+                    notable=True,
+                )
 
     async def _produce(self, key: bytes, value: Mapping[str, Any]) -> None:
         async with self._kafka.started(self._kafka.producer()) as producer:
             await producer.send_and_wait(self._signals, json.dumps(value).encode(), key=key, partition=0)
+
+
+def _is_copied(scan: TableScan | None) -> bool:
+    return scan is not None and scan.status in _COPIED
 
 
 def topics_of(config: Mapping[str, str]) -> tuple[str, str, str]:

@@ -158,6 +158,11 @@ def takes_snapshot(offsets: Sequence[Mapping[str, Any]]) -> bool:
     return not offsets or any(mark not in {None, False, "false"} for mark in marks)
 
 
+def takes_incremental_snapshot(offsets: Sequence[Mapping[str, Any]]) -> bool:
+    """Do the offsets say what is left of a snapshot that was requested?"""
+    return any("incremental_snapshot_collections" in offset for offset in offsets)
+
+
 @dataclass
 class AttemptSchedule:
     """Decides when the next of several attempts is due. Times are seconds on the caller's clock."""

@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import structlog
@@ -18,12 +19,18 @@ from sync_service.dead_letters.cli import list_dead_letters, resolve_dead_letter
 from sync_service.dead_letters.models import DeadLetterId
 from sync_service.debezium.envelope import OperationName
 from sync_service.main import create_app, end_streams, request_reload
-from sync_service.reconciliation import backfill
+from sync_service.reconciliation import backfill, resnapshot
 from sync_service.reconciliation import cli as reconciliation
 from sync_service.routes.cli import add_routes_parser, run_routes
 from sync_service.routes.loader import InvalidRoutes, load_routes
 from sync_service.settings import Settings
 from sync_service.sinks.mysql.schema import SourceSchema, require_separate_schema
+
+# The actions of `routes` that are about the rows of a copy.
+_ROWS_OF_ROUTES: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "backfill": backfill.run,
+    "resnapshot": resnapshot.run,
+}
 
 
 def main() -> None:
@@ -36,8 +43,8 @@ def main() -> None:
         match arguments.command:
             case "run":
                 run()
-            case "routes" if arguments.action == "backfill":
-                sys.exit(backfill.run(arguments))
+            case "routes" if (run_action := _ROWS_OF_ROUTES.get(arguments.action)) is not None:
+                sys.exit(run_action(arguments))
             case "routes":
                 run_routes(arguments)
             case "reconcile":
@@ -118,7 +125,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_inspect(commands.add_parser("inspect", help="print change events as they arrive; changes nothing"))
     _add_dead_letters(commands.add_parser("dead-letters", help="events that could not be applied"))
-    backfill.add_to(add_routes_parser(commands))
+    of_routes = add_routes_parser(commands)
+    backfill.add_to(of_routes)
+    resnapshot.add_to(of_routes)
     reconciliation.add_to(commands)
     return parser
 

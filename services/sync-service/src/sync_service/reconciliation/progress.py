@@ -28,14 +28,18 @@ class ProgressReporter(Protocol):
     def repairs(self, route: str, planned: int, allowed: int) -> None:
         """This many rows are to be repaired, and at most so many are allowed. None is repaired yet."""
 
+    def note(self, route: str, text: str) -> None:
+        """What the user should know meanwhile."""
+
 
 @contextmanager
-def reporting_progress(out: TextIO, *, as_json: bool) -> Iterator[ProgressReporter]:
+def reporting_progress(out: TextIO, *, as_json: bool, verb: str = "compared") -> Iterator[ProgressReporter]:
+    """`verb` says what is done with the rows."""
     if out.isatty() and not as_json:
         with _bar(out) as show:
             yield show
     else:
-        yield _Lines(out, as_json=as_json)
+        yield _Lines(out, as_json=as_json, verb=verb)
 
 
 @contextmanager
@@ -58,14 +62,18 @@ class _Bars:
     def repairs(self, route: str, planned: int, allowed: int) -> None:
         self._progress.console.print(_repairs_text(route, planned, allowed))
 
+    def note(self, route: str, text: str) -> None:
+        self._progress.console.print(f"{route}: {text}")
+
 
 def _repairs_text(route: str, planned: int, allowed: int) -> str:
     return f"{route}: {planned:,} rows to repair, of at most {allowed:,}"
 
 
 class _Lines:
-    def __init__(self, out: TextIO, *, as_json: bool) -> None:
+    def __init__(self, out: TextIO, *, as_json: bool, verb: str) -> None:
         self._out = out
+        self._verb = verb
         self._as_json = as_json
         self._pause = _JSON_SECONDS if as_json else _LINE_SECONDS
         self._route = ""
@@ -80,7 +88,7 @@ class _Lines:
         if self._as_json:
             print(json.dumps({"route": route, "done": done, "total": total}), file=self._out, flush=True)
         else:
-            print(f"{route}: {done:,} of about {max(done, total):,} rows compared", file=self._out, flush=True)
+            print(f"{route}: {done:,} of about {max(done, total):,} rows {self._verb}", file=self._out, flush=True)
 
     def repairs(self, route: str, planned: int, allowed: int) -> None:
         if self._as_json:
@@ -88,3 +96,7 @@ class _Lines:
             print(json.dumps(repairs), file=self._out, flush=True)
         else:
             print(_repairs_text(route, planned, allowed), file=self._out, flush=True)
+
+    def note(self, route: str, text: str) -> None:
+        shown = json.dumps({"route": route, "note": text}, ensure_ascii=False) if self._as_json else f"{route}: {text}"
+        print(shown, file=self._out, flush=True)

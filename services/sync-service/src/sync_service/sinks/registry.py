@@ -25,7 +25,7 @@ from sync_service.sinks.mongodb.databases import copy_database
 from sync_service.sinks.mongodb.grants import Account
 from sync_service.sinks.mongodb.moving import Move, Mover, mongo_sink
 from sync_service.sinks.mongodb.observer import MongodbObserver
-from sync_service.sinks.mongodb.proposal import databases, describe_collection
+from sync_service.sinks.mongodb.proposal import databases, describe_collection, left_out_by_snapshots
 from sync_service.sinks.mongodb.sink import MongoSink
 from sync_service.sinks.mongodb.source_watch import MongodbWatch
 from sync_service.sinks.mysql.observer import MysqlObserver
@@ -152,6 +152,16 @@ class ComparisonStores:
     async def open_target(self, route: Route, *, where: str | None = None) -> ComparisonTarget:
         """Raises `CannotCompare` and `WrongCondition`."""
         return await open_target(route, self.engine, self._mongo, where=where)
+
+    async def left_out_by_snapshots(self, route: Route) -> str | None:
+        """The rows that Debezium's snapshot of a running connector leaves out; None if it copies all.
+
+        Raises `RouteRefused`, `Unavailable`.
+        """
+        if route.source is None or route.source_store == "mysql":
+            return None
+        database, name = route.source
+        return await left_out_by_snapshots(self._mongo[database][name])
 
     async def close(self) -> None:
         self._mongo.close()

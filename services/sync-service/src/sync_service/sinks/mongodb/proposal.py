@@ -15,7 +15,7 @@ from sync_service.sinks.proposals import CannotPropose, DescribedSource, Propose
 
 if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.
-    from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
+    from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 
     Client = AsyncIOMotorClient[dict[str, Any]]
     Database = AsyncIOMotorDatabase[dict[str, Any]]
@@ -44,6 +44,8 @@ _TYPES: Sequence[tuple[type, str, FieldType]] = [
 _NULL, _OTHER = "null", "other"
 # Debezium's incremental snapshot ends at a document with an `_id` of another type (its `keyFromRow`).
 _IDS_OF_SNAPSHOTS = {"int", "double", "decimal", "objectId", "string"}
+# All other types that an `_id` may have, by MongoDB's names.
+_OTHER_IDS = ("object", "binData", "bool", "date", "timestamp", "javascript", "null", "minKey", "maxKey")
 _OF_BSON: Mapping[str, FieldType] = {name: kind for _, name, kind in _TYPES}
 
 
@@ -75,8 +77,30 @@ async def describe_collection(database: "Database", name: str) -> DescribedSourc
             if field != "_id"
         ],
         f"{len(documents):,} of about {estimate:,} documents were read",
-        f"documents with an _id of type {', '.join(left_out)}" if left_out else None,
+        _of_types(left_out),
     )
+
+
+async def left_out_by_snapshots(collection: "AsyncIOMotorCollection[dict[str, Any]]") -> str | None:
+    """As `DescribedSource.no_snapshot`, of all documents: the index of `_id` has the types beside each other.
+
+    Raises `RouteRefused`, `Unavailable`.
+    """
+    try:
+        return _of_types(
+            [
+                kind
+                for kind in _OTHER_IDS
+                # Without the document, which may have values that Python does not.
+                if await collection.find_one({"_id": {"$type": kind}}, {"_id": 0, "_": 1}) is not None
+            ]
+        )
+    except PyMongoError as error:
+        raise translated(error, of_row=False) from error
+
+
+def _of_types(left_out: Collection[str]) -> str | None:
+    return f"documents with an _id of type {', '.join(left_out)}" if left_out else None
 
 
 async def databases(client: "Client") -> Collection[str]:
