@@ -19,6 +19,7 @@ from sync_service.dead_letters.cli import list_dead_letters, resolve_dead_letter
 from sync_service.dead_letters.models import DeadLetterId
 from sync_service.debezium.envelope import OperationName
 from sync_service.main import create_app, end_streams, request_reload
+from sync_service.planning import cli as planning
 from sync_service.reconciliation import backfill, resnapshot
 from sync_service.reconciliation import cli as reconciliation
 from sync_service.routes.cli import add_routes_parser, run_routes
@@ -26,9 +27,10 @@ from sync_service.routes.loader import InvalidRoutes, load_routes
 from sync_service.settings import Settings
 from sync_service.sinks.mysql.schema import SourceSchema, require_separate_schema
 
-# The actions of `routes` that are about the rows of a copy.
+# The actions of `routes` that read rows or events.
 _ROWS_OF_ROUTES: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "backfill": backfill.run,
+    "plan": planning.run,
     "resnapshot": resnapshot.run,
 }
 
@@ -128,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     of_routes = add_routes_parser(commands)
     backfill.add_to(of_routes)
     resnapshot.add_to(of_routes)
+    planning.add_to(of_routes)
     reconciliation.add_to(commands)
     return parser
 

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -193,10 +193,7 @@ def _check(*, offline: bool) -> None:
         # The declaration says the same, with a better reason.
         known = {finding.route for finding in findings if not finding.is_doubt}
         findings += [each for each in asked if each.route not in known]
-    document = read_yaml(file.read_text(encoding="utf-8"))
-    for finding in sorted(findings, key=lambda each: document.line([each.route, each.field])):
-        place = f"{file}:{document.line([finding.route, finding.field])}: route {finding.route}: {finding.field}"
-        print(f"{'warning' if finding.is_doubt else 'error'}: {place}: {finding.reason}", file=sys.stderr)
+    print_findings(file, findings)
     for server in unasked:
         print(f"warning: not asked: {server}", file=sys.stderr)
     for note in _differences_from_built_in(file, routes):
@@ -204,6 +201,14 @@ def _check(*, offline: bool) -> None:
     if not all(finding.is_doubt for finding in findings):
         sys.exit(1)
     print(f"{file}: {len(routes)} routes, nothing wrong")
+
+
+def print_findings(file: Path, findings: Iterable[Finding]) -> None:
+    """On stderr, with the lines of the file."""
+    document = read_yaml(file.read_text(encoding="utf-8"))
+    for finding in sorted(findings, key=lambda each: document.line([each.route, each.field])):
+        place = f"{file}:{document.line([finding.route, finding.field])}: route {finding.route}: {finding.field}"
+        print(f"{'warning' if finding.is_doubt else 'error'}: {place}: {finding.reason}", file=sys.stderr)
 
 
 def _differences_from_built_in(file: Path, routes: Sequence[Route]) -> list[str]:

@@ -102,6 +102,39 @@ class PersonalFields:
         return json.dumps(self.row(document), ensure_ascii=False) if isinstance(document, dict) else MASK
 
 
+class PersonalRows:
+    """Masks rows of copies: what comes from a field that is personal in one of the routes."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._tree = _tree({path for route in routes for path in route.personal_paths})
+
+    def row(self, route: Route, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`values` are fields of the copy as `route` maps them, those of the key or the others."""
+        return {name: self._value(route, name, value) for name, value in values.items()}
+
+    def _value(self, route: Route, name: str, value: Any) -> Any:
+        declared = {**route.key, **route.fields, **route.inputs}
+        field = declared.get(name)
+        if value is None or field is None or field.is_constant:
+            return value
+        if field.expr is not None:
+            paths = [declared[each].source_path(each) for each in field.expr.names if declared[each].has_path]
+            return MASK if field.personal or any(self._below(path) != {} for path in paths) else value
+        below = self._below(field.source_path(name))
+        return MASK if below is None else _masked(value, below)
+
+    def _below(self, path: Sequence[str]) -> Tree | None:
+        """What is personal below the path: None for all of it, empty for nothing."""
+        tree: Tree | None = self._tree
+        for step in path:
+            if tree is None or step not in tree:
+                break
+            tree = tree[step]
+        else:
+            return tree
+        return tree if tree is None else {}
+
+
 def _parsed(text: str) -> Any:
     """Strict, as the sync decodes events."""
     return msgspec.json.decode(text)

@@ -30,12 +30,15 @@ from sync_service.sinks.mongodb.sink import MongoSink
 from sync_service.sinks.mongodb.source_watch import MongodbWatch
 from sync_service.sinks.mysql.observer import MysqlObserver
 from sync_service.sinks.mysql.proposal import describe_table
-from sync_service.sinks.mysql.schema import change_tables, drop_table, existing_schemas
+from sync_service.sinks.mysql.refusals import row_refusal
+from sync_service.sinks.mysql.schema import change_tables, drop_table, existing_copy, existing_schemas
 from sync_service.sinks.mysql.sink import MysqlSink, engine_for_sinks
 from sync_service.sinks.mysql.source_watch import MysqlWatch
 from sync_service.sinks.mysql.trial import refused_tables
 from sync_service.sinks.proposals import DescribedSource
 from sync_service.sinks.rights import Administrators
+from sync_service.sinks.rows import RowRefusal
+from sync_service.sinks.source_rows import SourceRows, open_source_rows
 from sync_service.sinks.targets import Store
 from sync_service.source_watch.states import SourceStates
 from sync_service.source_watch.watch import FoundGaps, SourceWatch
@@ -139,6 +142,7 @@ class ComparisonStores:
 
     def __init__(self, mysql_url: str, mongodb_url: str) -> None:
         self.engine = engine_for_sinks(mysql_url, pool_size=COMPARISON_CONNECTIONS)
+        self._mysql_url = mysql_url
         self._mongo: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
             mongodb_url,
             appname="sync-service reconcile",
@@ -162,6 +166,26 @@ class ComparisonStores:
             return None
         database, name = route.source
         return await left_out_by_snapshots(self._mongo[database][name])
+
+    async def open_source_rows(self, routes: Sequence[Route]) -> SourceRows:
+        """The current rows of the source, which the routes share. Raises `CannotCompare`."""
+        return await open_source_rows(routes, self.engine, self._mongo)
+
+    async def missing_statements(self, route: Route) -> list[str]:
+        """What the copy of the route needs and its store lacks.
+
+        Raises `UnfitTable`, `RouteRefused`, `Unavailable`, `TimeoutError`.
+        """
+        if route.target.store == "mysql":
+            return await change_schemas(self._mysql_url, [route], apply=False)
+        return await MongoSink(copy_database(self._mongo, route), route).missing()
+
+    async def row_refusal(self, route: Route) -> RowRefusal:
+        """Which rows the copy refuses, although they are mapped. Raises `Unavailable`."""
+        if route.target.store != "mysql":
+            return lambda _key, _values: None
+        async with answering(), self.engine.connect() as connection:
+            return row_refusal(route, await existing_copy(connection, route))
 
     async def close(self) -> None:
         self._mongo.close()

@@ -1,11 +1,14 @@
 """Rows and ranges of keys, as the readers of both sides of a route return them. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sync_service.apply.changes import Key
 from sync_service.apply.ordering import Version
+
+# Why a store refuses a mapped row, by its key and its other fields; None if it takes it.
+RowRefusal = Callable[[Key, Mapping[str, Any]], str | None]
 
 
 class CannotCompare(Exception):  # noqa: N818 - the result of the command

@@ -30,6 +30,8 @@ class Target(Declaration):
     has_case_sensitive_fields: ClassVar[bool] = True
     # Does a connector get every change of a database from the server, also of collections that it does not capture?
     is_read_whole: ClassVar[bool] = False
+    # Has a copy columns? A changed route neither removes one nor changes its type.
+    has_columns: ClassVar[bool] = False
     # Is a key of several fields one document?
     has_document_keys: ClassVar[bool] = False
     # How this store's copies convert values of some types, if not as all stores do.

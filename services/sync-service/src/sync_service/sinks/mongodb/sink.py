@@ -6,6 +6,7 @@ that has not arrived yet. MongoDB purges tombstones by a TTL index, which a rout
 """
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,33 @@ class MongoSink:
         except PyMongoError as error:
             raise translated(error, of_row=False) from error
 
+    async def missing(self) -> list[str]:
+        """What `prepare` would create or change, as commands of mongosh. Raises `RouteRefused`, `Unavailable`."""
+        try:
+            copy, view = await self._described(self._name), await self._described(self._view)
+            for name, described, kind in ((self._name, copy, "collection"), (self._view, view, "view")):
+                if described is not None:
+                    self._require_kind(name, described["type"], kind)
+            database, name = f"db.getSiblingDB({json.dumps(self._database.name)})", json.dumps(self._name)
+            commands = [] if copy is not None else [f"{database}.createCollection({name})"]
+            # A collection that does not exist has none.
+            keys = [dict(index["key"]) for index in (await self._collection.index_information()).values()]
+            for index in self._indexes:
+                key = dict(index.document["key"])
+                if key not in keys:
+                    options = {option: each for option, each in index.document.items() if option != "key"}
+                    arguments = f"{json.dumps(key)}, {json.dumps(options)}"
+                    commands.append(f"{database}.getCollection({name}).createIndex({arguments})")
+        except PyMongoError as error:
+            raise translated(error, of_row=False) from error
+        pipeline, other = self._pipelines
+        if view is None:
+            commands.append(f"{database}.createView({json.dumps(self._view)}, {name}, {json.dumps(pipeline)})")
+        elif view["options"]["pipeline"] == other:
+            change = {"collMod": self._view, "viewOn": self._name, "pipeline": pipeline}
+            commands.append(f"{database}.runCommand({json.dumps(change)})")
+        return commands
+
     async def drop(self) -> None:
         """Drop view and collection, if there are any. Raises `RouteRefused`, `Unavailable`."""
         try:
@@ -126,15 +154,20 @@ class MongoSink:
         except PyMongoError as error:
             raise translated(error, of_row=False) from error
 
-    async def _create_view(self) -> None:
-        """Its live rows, or those and the kept ones. A view that shows the others is changed, and no other one."""
-        live = [{"$match": LIVE_DOCUMENTS}, {"$unset": "_sync"}]
-        with_kept = [
+    @property
+    def _pipelines(self) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
+        """That of the view, which shows the live rows, or those and the kept ones; and the other one."""
+        live: Sequence[Mapping[str, Any]] = [{"$match": LIVE_DOCUMENTS}, {"$unset": "_sync"}]
+        with_kept: Sequence[Mapping[str, Any]] = [
             {"$match": {"$or": [LIVE_DOCUMENTS, _KEPT_DOCUMENTS]}},
             {"$set": {DELETED_AT: "$_sync.deleted_at"}},
             {"$unset": "_sync"},
         ]
-        wanted, other = (with_kept, live) if self._keeps_rows else (live, with_kept)
+        return (with_kept, live) if self._keeps_rows else (live, with_kept)
+
+    async def _create_view(self) -> None:
+        """A view that shows the others is changed, and no other one."""
+        wanted, other = self._pipelines
         await self._create(self._view, viewOn=self._name, pipeline=wanted)
         found = await self._described(self._view)
         if found is not None and found["options"]["pipeline"] == other:
@@ -152,7 +185,11 @@ class MongoSink:
                 if error.code != _NAMESPACE_EXISTS:
                     raise
             found = await self._type_of(name)
-        if found != (wanted := "view" if "viewOn" in options else "collection"):
+        self._require_kind(name, found, "view" if "viewOn" in options else "collection")
+
+    def _require_kind(self, name: str, found: str | None, wanted: str) -> None:
+        """`found` is the kind of what has the name. Raises `RouteRefused`."""
+        if found != wanted:
             raise RouteRefused(f"{self._database.name}.{name} has to be a {wanted}, and is a {found} of another owner")
 
     async def _type_of(self, name: str) -> str | None:

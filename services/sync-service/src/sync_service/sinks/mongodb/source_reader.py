@@ -31,6 +31,30 @@ _IDS_AT_ONCE = 50_000
 _PERMUTED = 3
 
 
+class DocumentMapping:
+    """Maps documents of a source as the route does."""
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        paths = route.source_paths
+        self._json_paths = {
+            name: paths[name] for name, field in route.fields.items() if field.type == "json" and name in paths
+        }
+
+    def row(self, document: Document) -> SourceRow | None:
+        """None for a document that does not belong into the copy."""
+        identifier = document["_id"]
+        return source_row(self._route, document, identifier, source_id(identifier), self.fields)
+
+    def fields(self, document: Document) -> Mapping[str, Any] | None:
+        """None for a document that does not belong into the copy. Raises `UnfitValue`."""
+        values = map_fields(self._route, document)
+        for name, path in () if values is None else self._json_paths.items():
+            if has_ambiguous_document(follow(path, document)):
+                raise UnfitValue(f"{name}: a document of its own that events can't tell from another type: see docs")
+        return values
+
+
 class MongoSourceReader:
     """`selected` are the documents with the condition of its `rows`."""
 
@@ -43,10 +67,7 @@ class MongoSourceReader:
         self._canonical = canonical
         self._key_paths = list(route.key_paths.values())
         self._types = [route.key[name].type for name in route.key_paths]
-        paths = route.source_paths
-        self._json_paths = {
-            name: paths[name] for name, field in route.fields.items() if field.type == "json" and name in paths
-        }
+        self._mapping = DocumentMapping(route)
 
     async def estimate(self) -> int:
         return await self._documents.estimate()
@@ -78,7 +99,7 @@ class MongoSourceReader:
         async for batch in self._documents.batches(lower, upper, BATCH):
             for document in batch:
                 try:
-                    if (values := self._fields(document)) is not None:
+                    if (values := self._mapping.fields(document)) is not None:
                         builder.add(text(map_key(route, document), values))
                 except InvalidEvent:
                     # No row of the copy has such a text, so the rows of the range are compared one by one.
@@ -88,27 +109,15 @@ class MongoSourceReader:
     async def rows(self, key_range: KeyRange) -> Sequence[SourceRow]:
         lower, upper = key_range.natives
         batches = self._selected.batches(lower, upper, BATCH)
-        rows = [self._row(document) async for batch in batches for document in batch]
+        rows = [self._mapping.row(document) async for batch in batches for document in batch]
         return [row for row in rows if row is not None]
 
     async def look_up(self, requests: Sequence[RowRequest]) -> Mapping[Key, Sequence[SourceRow]]:
         async def read(natives: list[Any]) -> list[SourceRow]:
-            rows = [self._row(document) for document in await self._documents.look_up(natives)]
+            rows = [self._mapping.row(document) for document in await self._documents.look_up(natives)]
             return [row for row in rows if row is not None]
 
         return await found_rows(requests, self._candidates, read, self._keys)
-
-    def _row(self, document: Document) -> SourceRow | None:
-        identifier = document["_id"]
-        return source_row(self._route, document, identifier, source_id(identifier), self._fields)
-
-    def _fields(self, document: Document) -> Mapping[str, Any] | None:
-        """None for a document that does not belong into the copy. Raises `UnfitValue`."""
-        values = map_fields(self._route, document)
-        for name, path in () if values is None else self._json_paths.items():
-            if has_ambiguous_document(follow(path, document)):
-                raise UnfitValue(f"{name}: a document of its own that events can't tell from another type: see docs")
-        return values
 
     def _key_of(self, identifier: Any) -> Key | None:
         return key_of(self._route, {"_id": identifier})

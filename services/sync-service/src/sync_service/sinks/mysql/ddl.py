@@ -87,7 +87,7 @@ def missing(route: Route, existing: Mapping[str, ExistingTable]) -> list[str]:
         statements.append(_create(copy_place, route, wanted))
     else:
         _check(copy, table, route)
-        _check_types(copy, table, {**{name: _key_type(field) for name, field in route.key.items()}, **wanted})
+        _check_types(copy, table, column_types(route))
         known = {column.lower() for column in table.columns}
         added = [
             f"ADD COLUMN {quoted(column)} {kind}"
@@ -184,6 +184,12 @@ def _check_types(copy: str, table: ExistingTable, wanted: Mapping[str, str]) -> 
                 f"column {column} of table {copy} is {there.upper()}, which would change values without an error: run "
                 f"ALTER TABLE {quoted(copy)} MODIFY {quoted(column)} {kind}, and then reconcile --repair"
             )
+
+
+def column_types(route: Route) -> Mapping[str, str]:
+    """The types of the columns of a new table by their names, those of the key first."""
+    key = {name: _key_type(field) for name, field in route.key.items()}
+    return {**key, **{name: column_type(field) for name, field in route.fields.items()}}
 
 
 def column_type(field: CopiedField) -> str:

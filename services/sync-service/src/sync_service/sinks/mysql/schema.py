@@ -126,6 +126,15 @@ async def _statements(connection: AsyncConnection, route: Route) -> list[str]:
     return [*statements, *missing(route, existing)]
 
 
+async def existing_copy(connection: AsyncConnection, route: Route) -> ExistingTable | None:
+    """The table of the copy, also where it moves from; None if there is none yet."""
+    name, database = route.target.copy_name, route.target.database
+    found = (await existing_tables(connection, route, database)).get(name)
+    if found is None and database is not None:
+        found = (await existing_tables(connection, route, None)).get(name)
+    return found
+
+
 async def existing_tables(connection: AsyncConnection, route: Route, schema: str | None) -> Mapping[str, ExistingTable]:
     """The existing table and view of the route in a schema, by name; None for that of the connection."""
     query = text(

@@ -47,7 +47,7 @@ class MysqlSourceReader:
         self._canonical = canonical
         self._key = [path[0] for path in route.key_paths.values()]
         self._columns = list(dict.fromkeys(path[0] for path in route.read_paths.values()))
-        self._as_event = _conversions(route, self._columns, columns)
+        self._as_event = event_conversions(route, self._columns, columns)
         self._has_same_key = all(
             columns[path[0]].data_type in _SAME.get(route.key[name].type, ()) for name, path in route.key_paths.items()
         )
@@ -126,13 +126,14 @@ class MysqlSourceReader:
             last = fresh[-1]
 
 
-def _conversions(
+def event_conversions(
     route: Route, names: Sequence[str], columns: Mapping[str, Column]
 ) -> Mapping[str, Callable[[Any], Any]]:
-    """By column: its conversion to the value of an event, if it needs one."""
+    """By column of `names`: its conversion to the value of an event, if it needs one."""
     types: dict[str, set[FieldType]] = {name: set() for name in names}
     declared = {**route.key, **route.fields, **route.inputs}
     for name, path in route.read_paths.items():
-        types[path[0]].add(declared[name].type)
+        if path[0] in types:
+            types[path[0]].add(declared[name].type)
     found = {name: as_event(columns[name], frozenset(types[name])) for name in names}
     return {name: convert for name, convert in found.items() if convert is not None}

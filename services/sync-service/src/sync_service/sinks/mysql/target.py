@@ -12,6 +12,7 @@ class MysqlTarget(Target):
     source_store: ClassVar[Literal["mongodb"]] = "mongodb"
     system_databases: ClassVar[Collection[str]] = ("information_schema", "mysql", "performance_schema", "sys")
     has_case_sensitive_fields: ClassVar[bool] = False
+    has_columns: ClassVar[bool] = True
     conversions: ClassVar[Mapping[FieldType, Conversion]] = {
         "decimal": limited_decimal(MAXIMUM_PRECISION, MAXIMUM_SCALE)
     }
