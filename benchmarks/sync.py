@@ -40,7 +40,7 @@ from embedded_stack.process import Command, ComponentProcess
 from service_kit.kafka import KafkaClients
 from service_kit.mysql import migrate
 from sync_service.routes.loader import default_routes_file
-from sync_service.runner import migrations_folder
+from sync_service.sinks.mysql.schema import migrations_folder
 
 PROGRAM = Path(sys.executable).with_name("sync-service")
 EVENTS = 200_000

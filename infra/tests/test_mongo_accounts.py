@@ -22,11 +22,11 @@ from support.polling import eventually
 from sync_service.kafka.gaps import Gaps
 from sync_service.routes.config import Route
 from sync_service.routes.loader import default_routes_file, load_routes
-from sync_service.runner import migrations_folder
 from sync_service.sinks.base import RouteRefused
 from sync_service.sinks.mongodb.moving import Move, Mover, mongo_sink
 from sync_service.sinks.mongodb.sink import MongoSink
 from sync_service.sinks.mongodb.source_watch import MongodbWatch
+from sync_service.sinks.mysql.schema import migrations_folder
 from sync_service.source_watch.states import SourceStates
 from sync_service.source_watch.watch import FoundGaps, SourceWatch
 

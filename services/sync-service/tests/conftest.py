@@ -19,10 +19,9 @@ from support.stored_copies import StoredCopy, StoredMongoCopy, StoredMysqlCopy, 
 from support.sync_harness import SyncHarness, sync_harness
 from support.sync_process import SyncProcess, sync_process
 from sync_service.routes.config import Route
-from sync_service.runner import migrations_folder
 from sync_service.settings import Settings
 from sync_service.sinks.mongodb.sink import MongoSink
-from sync_service.sinks.mysql.schema import change_tables
+from sync_service.sinks.mysql.schema import change_tables, migrations_folder
 from sync_service.sinks.mysql.sink import MysqlSink, engine_for_sinks
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from embedded_stack import Stack, temporary_stack
 from service_kit.mysql import create_engine, migrate
-from sync_service.runner import migrations_folder
+from sync_service.sinks.mysql.schema import migrations_folder
 from sync_service.views import VIEWS, make_views, make_views_once_possible
 
 pytestmark = pytest.mark.integration

@@ -1,4 +1,7 @@
-"""The command `sync-service`. `routes list` starts without the imports of the other commands, which take a second."""
+"""The command `sync-service`.
+
+`routes list` and `doctor` start without the imports of the other commands, which take a second.
+"""
 
 import sys
 
@@ -9,6 +12,10 @@ def main() -> None:
         from sync_service.routes.listing import main as list_routes  # noqa: PLC0415 - see above
 
         list_routes(sys.argv[3:])
+    elif sys.argv[1:2] == ["doctor"]:
+        from sync_service.doctor.cli import main as check_all  # noqa: PLC0415 - see above
+
+        check_all(sys.argv[2:])
     else:
         from sync_service.commands import main as run  # noqa: PLC0415 - see above
 

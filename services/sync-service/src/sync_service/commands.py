@@ -18,6 +18,7 @@ from sync_service.change_feed.inspect import InspectOptions, inspect, parse_begi
 from sync_service.dead_letters.cli import list_dead_letters, resolve_dead_letters, show_dead_letter
 from sync_service.dead_letters.models import DeadLetterId
 from sync_service.debezium.envelope import OperationName
+from sync_service.doctor.cli import add_arguments as add_doctor_arguments
 from sync_service.main import create_app, end_streams, request_reload
 from sync_service.planning import cli as planning
 from sync_service.reconciliation import backfill, resnapshot
@@ -132,6 +133,8 @@ def _parser() -> argparse.ArgumentParser:
     resnapshot.add_to(of_routes)
     planning.add_to(of_routes)
     reconciliation.add_to(commands)
+    # `doctor.cli` runs it.
+    add_doctor_arguments(commands.add_parser("doctor", help="check every precondition, and name the remedies"))
     return parser
 
 

@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
 from enum import Enum, auto
 from functools import partial
-from pathlib import Path
 
 import structlog
 from aiokafka import TopicPartition
@@ -48,7 +47,7 @@ from sync_service.routes.exclusion import ExcludedFields
 from sync_service.settings import Settings
 from sync_service.sinks.base import RouteRefused, Unavailable
 from sync_service.sinks.mysql.errors import start_problem
-from sync_service.sinks.mysql.schema import require_grants
+from sync_service.sinks.mysql.schema import migrations_folder, require_grants
 from sync_service.sinks.registry import Stores, change_schemas
 from sync_service.source_watch.watch import SourceWatch
 from sync_service.statistics import NOT_PREPARED, RouteStatistics
@@ -668,10 +667,3 @@ def _is_of_dependency(error: Exception) -> bool:
 
 def _format_stuck(stuck: Mapping[TopicPartition, float]) -> str:
     return ", ".join(f"{each.topic}-{each.partition} for {seconds:.0f} s" for each, seconds in sorted(stuck.items()))
-
-
-def migrations_folder() -> Path:
-    """Inside of an installed package; in a checkout beside `src`."""
-    package = Path(__file__).parent
-    inside = package / "migrations"
-    return inside if inside.exists() else package.parents[1] / "migrations"

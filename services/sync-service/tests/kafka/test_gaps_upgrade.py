@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.mysql import create_engine, migrate
 from sync_service.kafka.gaps import Gap, Gaps, KnownGap
-from sync_service.runner import migrations_folder
+from sync_service.sinks.mysql.schema import migrations_folder
 
 FOUND_AT = datetime(2026, 11, 24, 3, 17, 34, 81894, tzinfo=UTC)
 # The longest reason and topic that the earlier table holds.

@@ -9,10 +9,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.mysql import migrate
-from sync_service.runner import migrations_folder
 from sync_service.sinks.base import Unavailable
 from sync_service.sinks.mysql.errors import start_problem
-from sync_service.sinks.mysql.schema import require_grants
+from sync_service.sinks.mysql.schema import migrations_folder, require_grants
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -30,6 +31,13 @@ def require_separate_schema(address: str, routes: Iterable[Route]) -> None:
                 f"MYSQL_URL names the schema {schema}, which is the source of route {route.name}: set MYSQL_URL to the "
                 "schema of the copies; on the embedded stack, it is $SYNC_MYSQL_URL"
             )
+
+
+def migrations_folder() -> Path:
+    """Inside of an installed package; in a checkout beside `src`."""
+    package = Path(__file__).parents[2]
+    inside = package / "migrations"
+    return inside if inside.exists() else package.parents[1] / "migrations"
 
 
 async def require_grants(address: str) -> None:

@@ -1,0 +1,141 @@
+"""`sync-service doctor`: each precondition with its remedy."""
+
+import json
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from support.commands import run_command
+from support.topics import create_topics
+from sync_service.check_results import Result, as_text, clock_result, disk_result
+from sync_service.doctor.http_checks import connector_result, status_results
+
+run = partial(run_command, "sync-service", "doctor")
+WORKING = {"name": "c", "problem": None, "waits_for": None, "source_problem": None, "state": "RUNNING"}
+
+
+@pytest.fixture
+async def account(mysql_root: AsyncEngine, schema_url: str) -> AsyncIterator[str]:
+    """The address of an account that may read the copies and nothing else."""
+    name, url = f"sync_{secrets.token_hex(4)}", make_url(schema_url)
+    async with mysql_root.begin() as connection:
+        await connection.execute(text(f"CREATE USER {name} IDENTIFIED BY '{name}'"))
+        await connection.execute(text(f"GRANT SELECT ON {url.database}.* TO {name}"))
+    yield url.set(username=name, password=name).render_as_string(hide_password=False)
+    async with mysql_root.begin() as connection:
+        await connection.execute(text(f"DROP USER {name}"))
+
+
+def products(topic: str) -> dict[str, Any]:
+    return {
+        "topic": topic,
+        "target": {"store": "mongodb", "collection": f"c_{secrets.token_hex(4)}"},
+        "key": {"_id": {"from": "id", "type": "string"}},
+        "fields": {"name": "string"},
+    }
+
+
+async def test_what_is_missing_is_named_with_its_remedy(
+    tmp_path: Path, account: str, schema_url: str, database_url: str, kafka_bootstrap_servers: str
+) -> None:
+    suffix, file = secrets.token_hex(4), tmp_path / "routes.yaml"
+    there, brief, absent = (f"test.{suffix}.shop.{name}" for name in ("there", "brief", "absent"))
+    await create_topics(kafka_bootstrap_servers, there, partitions=2, configs={"retention.ms": "604800000"})
+    await create_topics(kafka_bootstrap_servers, brief, configs={"retention.ms": "60000"})
+    file.write_text(yaml.safe_dump({name.rpartition(".")[2]: products(name) for name in (there, brief, absent)}))
+    variables = {
+        "SYNC_ROUTES_FILE": str(file),
+        "MONGODB_URL": database_url,
+        "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap_servers,
+        "SYNC_URL": "http://127.0.0.1:1",
+    }
+    # MYSQL_URL is that of another service, as in .stack/env.
+    code, output, errors = await run("--json", MYSQL_URL="mysql://127.0.0.1:1/x", SYNC_MYSQL_URL=account, **variables)
+    assert (code, errors) == (1, "")
+    answer = json.loads(output)
+    assert answer["is_well"] is False
+    found = {each["check"]: each for each in answer["checks"]}
+    well = {name for name, each in found.items() if each["is_well"]}
+    assert well >= {"routes file", "MySQL", "clock of MySQL", "migrations", "MongoDB", "clock of MongoDB", "Kafka"}
+    assert found[f"topic {there}"]["detail"] == "2 partitions, events are kept for 7 days"
+    assert found[f"topic {brief}"]["remedy"].startswith("set its retention.ms to 604800000")
+    assert found[f"topic {absent}"]["detail"] == "does not exist"
+    rights = found["rights in MySQL"]["remedy"]
+    schema = schema_url.rpartition("/")[2].replace("_", r"\_")
+    assert f"ON `{schema}`.* TO `{make_url(account).username}`" in rights
+    assert "GRANT SELECT ON `shop`.`absent` TO" in rights
+    assert found["registrar"]["is_well"] is None
+    assert found["sync-service"]["remedy"] == "start sync-service, or correct SYNC_URL"
+    assert str(make_url(account).password) not in output.replace(str(make_url(account).username), "")
+
+
+@pytest.mark.integration
+async def test_servers_that_hang_fail_and_hold_nothing_up(tmp_path: Path) -> None:
+    file = tmp_path / "routes.yaml"
+    file.write_text("broken")
+    # It accepts connections, and never answers.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        code, output, errors = await run(
+            "--timeout",
+            "1",
+            SYNC_ROUTES_FILE=str(file),
+            MYSQL_URL=f"mysql://sync:secret@{address}/x",
+            MONGODB_URL=f"mongodb://sync:secret@{address}/x",
+            KAFKA_BOOTSTRAP_SERVERS=address,
+            REGISTRAR_URL=f"http://{address}",
+            SYNC_URL=f"http://{address}",
+        )
+    assert (code, errors) == (1, "")
+    failed = [line.partition(":")[0] for line in output.splitlines() if line.startswith("✗")]
+    assert failed == ["✗ routes file", "✗ registrar", "✗ sync-service", "✗ MySQL", "✗ MongoDB", "✗ Kafka"]
+    assert "secret" not in output
+
+
+@pytest.mark.integration
+async def test_without_addresses_each_is_named() -> None:
+    code, output, _ = await run(SYNC_URL="no address")
+    assert code == 1
+    for line in ("MySQL: MYSQL_URL is not set", "MongoDB: MONGODB_URL is not set"):
+        assert f"✗ {line}\n    on the embedded stack: set -a; . .stack/env; set +a" in output
+    assert "- registrar: not asked: REGISTRAR_URL is not set" in output
+
+
+def test_states_of_routes_have_remedies() -> None:
+    routes = [
+        {"name": "well", "state": "catching up", "lag": 1200},
+        {"name": "doubt", "state": "in doubt", "lag": 0},
+        {"name": "held", "state": "paused", "lag": None},
+    ]
+    refused, well, doubt, held = status_results({"refused_routes_version": "9f86d081884c", "routes": routes})
+    assert (refused.is_well, refused.remedy) == (False, "sync-service routes check")
+    assert well == Result("route well", True, "catching up, lag 1,200")
+    assert doubt == Result("route doubt", False, "in doubt, lag 0", "sync-service reconcile --repair --route doubt")
+    assert held == Result("route held", False, "paused", "sync-service routes resume held")
+
+
+def test_connector_that_waits_or_fails_is_no_success() -> None:
+    assert connector_result({**WORKING, "rows_awaited": []}) == Result("connector c", True, "RUNNING")
+    awaited = connector_result({**WORKING, "rows_awaited": ["shop.products"]})
+    assert (awaited.is_well, awaited.detail) == (True, "RUNNING, a snapshot copies shop.products")
+    for name in ("problem", "waits_for", "source_problem"):
+        found = connector_result({**WORKING, name: "binlog_row_image is MINIMAL"})
+        assert (found.is_well, found.detail) == (False, "binlog_row_image is MINIMAL")
+
+
+def test_clock_fails_only_if_the_difference_is_certain() -> None:
+    assert clock_result("MySQL", 7.0, 3.0).is_well
+    late = clock_result("MySQL", -7.0, 0.1)
+    assert (late.is_well, late.detail) == (False, "7.0 s behind this machine")
+
+
+def test_full_disk_fails() -> None:
+    assert as_text(disk_result("disk", 2**30, 2**40)) == "✗ disk: 1.0 of 1024.0 GiB free\n    free some space"
