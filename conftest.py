@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from embedded_stack import Stack, temporary_stack
 from service_kit.mysql import create_engine
-from support.http_clients import share_what_clients_load
+from support.http_clients import cache_what_clients_load
 from support.logs import use_plain_tracebacks
 
 pytest_plugins = ["support.distribution", "support.failure_logs", "support.leaks", "support.unit_tests"]
@@ -20,7 +20,7 @@ pytest_plugins = ["support.distribution", "support.failure_logs", "support.leaks
 settings.register_profile("tandem", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tandem")
 use_plain_tracebacks()
-share_what_clients_load()
+cache_what_clients_load()
 # As in the services (`service_kit.server`): by default the garbage collector takes an eighth of the time.
 gc.set_threshold(50_000, 20, 100)
 

@@ -7,7 +7,7 @@ from functools import cache
 from httpx._transports import default
 
 
-def share_what_clients_load() -> None:
+def cache_what_clients_load() -> None:
     """Load once what each client, or each request, would load anew."""
     # The certificates of the authorities, 20 ms a client. There is no public name, and a hundred places make clients.
     default.create_ssl_context = cache(default.create_ssl_context)  # type: ignore[attr-defined]

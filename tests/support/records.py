@@ -2,7 +2,7 @@
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from service_kit.kafka import know_topics
+from service_kit.kafka import fetch_metadata
 
 
 async def read_records(
@@ -14,7 +14,7 @@ async def read_records(
     await consumer.start()
     try:
         # Before the assignment: a broker answers this request only after a fetch that waits for records.
-        await know_topics(consumer, [topic])
+        await fetch_metadata(consumer, [topic])
         end = (await consumer.end_offsets([where]))[where]
         consumer.assign([where])
         await consumer.seek_to_beginning(where)

@@ -10,6 +10,7 @@ import pytest
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from pymongo.errors import OperationFailure
+from starlette.types import Message
 
 from service_kit.application import create_application
 from service_kit.health import NotReady
@@ -80,12 +81,12 @@ async def dependency() -> dict[str, Exception | None]:
 
 
 @pytest.fixture
-async def client(dependency: dict[str, Exception | None]) -> AsyncIterator[httpx.AsyncClient]:
+def app(dependency: dict[str, Exception | None]) -> FastAPI:
     async def check() -> None:
         if dependency["problem"] is not None:
             raise dependency["problem"]
 
-    app = create_application(
+    return create_application(
         title="things",
         description="",
         version="1",
@@ -95,6 +96,10 @@ async def client(dependency: dict[str, Exception | None]) -> AsyncIterator[httpx
         readiness=lambda _app: {"store": check},
         unavailable_on=[ConnectionError, OperationFailure],
     )
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://things.test") as client:
         yield client
@@ -167,6 +172,22 @@ async def test_head_is_get_without_a_body(client: httpx.AsyncClient, path: str) 
     assert (head.status_code, head.headers) == (get.status_code, get.headers)
     assert head.content == b""
     assert get.content
+
+
+async def test_server_sees_head_when_the_request_fails(app: FastAPI) -> None:
+    """It decides by the method whether it sends the body of the 500."""
+    scope = {"type": "http", "method": "HEAD", "path": "/v1/things/bug", "query_string": b"", "headers": []}
+    seen = set()
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        seen.add(scope["method"])
+
+    with pytest.raises(RuntimeError):
+        await app(scope, receive, send)
+    assert seen == {"HEAD"}
 
 
 async def test_head_of_a_stream_ends(client: httpx.AsyncClient) -> None:

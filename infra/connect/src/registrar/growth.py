@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from service_kit.kafka import know_topics
+from service_kit.kafka import fetch_metadata
 
 
 class GrowthReader:
@@ -26,7 +26,7 @@ class GrowthReader:
 
         Without those that have not grown since they were first seen.
         """
-        await know_topics(self._consumer, topics)
+        await fetch_metadata(self._consumer, topics)
         partitions = [TopicPartition(topic, number) for topic, count in topics.items() for number in range(count)]
         ends: Mapping[TopicPartition, int] = await self._consumer.end_offsets(partitions) if partitions else {}
         now = time.monotonic()

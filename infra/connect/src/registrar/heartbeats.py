@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from service_kit.kafka import know_topics
+from service_kit.kafka import fetch_metadata
 
 POLL_MS = 100
 # Reading starts this many offsets before the end of a partition. The last offsets need not be records: transactions end
@@ -28,7 +28,7 @@ class HeartbeatReader:
         if partitions == self._ends.keys():
             return
         # Before the assignment: a broker answers these requests only after a fetch that waits for records.
-        await know_topics(self._consumer, topics)
+        await fetch_metadata(self._consumer, topics)
         ends = await self._consumer.end_offsets(partitions) if partitions else {}
         begins = await self._consumer.beginning_offsets(partitions) if partitions else {}
         self._consumer.assign(partitions)

@@ -19,7 +19,7 @@ import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
 from registrar.captured import NOTIFICATIONS, SIGNALS, TABLE
-from service_kit.kafka import KafkaClients, know_topics
+from service_kit.kafka import KafkaClients, fetch_metadata
 from service_kit.kafka_topics import Topic, describe_topics
 
 log = structlog.get_logger(__name__)
@@ -303,7 +303,7 @@ async def _read(
     records: list[ConsumerRecord[bytes | None, bytes | None]] = []
     async with kafka.started(consumer):
         # Before the assignment: a broker answers these requests only after a fetch that waits for records.
-        await know_topics(consumer, [each.topic for each in positions])
+        await fetch_metadata(consumer, [each.topic for each in positions])
         begins = await consumer.beginning_offsets(positions)
         ends = await consumer.end_offsets(positions)
         consumer.assign(list(positions))

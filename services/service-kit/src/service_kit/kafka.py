@@ -199,7 +199,7 @@ def connections_of(
     return client.client if isinstance(client, AIOKafkaProducer) else client._client  # noqa: SLF001 - no public name
 
 
-async def know_topics(consumer: AIOKafkaConsumer, topics: Collection[str]) -> None:
+async def fetch_metadata(consumer: AIOKafkaConsumer, topics: Collection[str]) -> None:
     """Get the metadata of these topics in one request, for a consumer whose partitions are not assigned yet.
 
     Otherwise aiokafka asks for one topic at a time, with a pause after each. An assignment replaces these topics.

@@ -149,7 +149,10 @@ class HeadMiddleware:
 
         # Not in a copy: the router adds the route, which the metrics read.
         scope["method"] = "GET"
-        await self._app(scope, receive_until_sent, send_without_body)
+        try:
+            await self._app(scope, receive_until_sent, send_without_body)
+        finally:
+            scope["method"] = "HEAD"
 
 
 class NoStoreMiddleware:

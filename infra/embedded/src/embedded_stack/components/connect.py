@@ -20,7 +20,8 @@ class Connect(JavaComponent):
     name = "connect"
     depends_on = ("kafka",)
     ports = ("connect",)
-    grace = 20
+    # The first JVM that ends writes the archive of classes.
+    grace = 60
 
     @property
     def outside(self) -> str | None:

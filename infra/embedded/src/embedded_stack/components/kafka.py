@@ -28,7 +28,7 @@ _WITHOUT_DATA = (
 class Kafka(JavaComponent):
     name = "kafka"
     ports = ("kafka", "kafka-controller")
-    grace = 30
+    grace = 60
 
     @property
     def outside(self) -> str | None:

@@ -93,7 +93,7 @@ def oauth_error_responses(*problems: type[Problem]) -> dict[int | str, dict[str,
 
 
 def _status(problem: type[Problem]) -> int:
-    """RFC 6749 has 400 for all that a client can mend, also for wrong credentials."""
+    """RFC 6749 has 400 for all that a client can correct, also for wrong credentials."""
     return problem.status if issubclass(problem, TooManyRequests) else BadRequest.status
 
 

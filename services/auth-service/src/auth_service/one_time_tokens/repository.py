@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from auth_service.database import rows_affected, table_of
 from auth_service.one_time_tokens.models import LIFETIMES, OneTimeToken, Purpose
 from auth_service.opaque_tokens import new_token, token_hash
-from auth_service.users.models import User
+from auth_service.users.models import Credential, User
 
 # Longer than a password waits to be hashed.
 _CLAIM = timedelta(seconds=30)
@@ -152,6 +152,31 @@ class OneTimeTokenRepository:
             query.order_by(OneTimeToken.expires_at.desc()).limit(1)
         )
         return newest
+
+    async def count_older_aliases(self, mailbox: str, user_id: str, now: datetime, limit: int) -> int:
+        """How many older accounts have an unconfirmed alias (`ada+anything@…`) of this mailbox, `limit` at most.
+
+        One whose address was changed still has its alias, for as long as that change can be undone.
+        """
+        local, _, domain = mailbox.rpartition("@")
+
+        def is_alias(email: InstrumentedAttribute[str]) -> ColumnElement[bool]:
+            return email.startswith(f"{local}+", autoescape=True) & email.endswith(f"@{domain}", autoescape=True)
+
+        present = select(User.id).where(
+            is_alias(User.email),
+            User.id < user_id,
+            Credential.user_id == User.id,
+            Credential.email_verified_at.is_(None),
+        )
+        former = select(OneTimeToken.user_id).where(
+            OneTimeToken.purpose == Purpose.UNDO_EMAIL,
+            is_alias(OneTimeToken.email),
+            OneTimeToken.user_id < user_id,
+            ~OneTimeToken.is_confirmed,
+            OneTimeToken.expires_at > now,
+        )
+        return len((await self._session.scalars(present.union(former).limit(limit))).all())
 
     async def list_valid(self, user_id: str, now: datetime) -> Sequence[OneTimeToken]:
         valid = (OneTimeToken.user_id == user_id) & (OneTimeToken.expires_at > now)

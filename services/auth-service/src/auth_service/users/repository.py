@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.database import table_of
 from auth_service.users.addresses import canonical_address
-from auth_service.users.models import Credential, HeldUsername, User
+from auth_service.users.models import HeldUsername, User
 from auth_service.users.problems import EmailTaken, UsernameTaken
 from service_kit.roles import Role
 
@@ -51,16 +51,6 @@ class UserRepository:
         """`email` has its canonical form."""
         user: User | None = await self._session.scalar(select(User).where(User.email == email))
         return user
-
-    async def count_older_aliases(self, mailbox: str, user_id: str, limit: int) -> int:
-        """How many older accounts have an unconfirmed alias (`ada+anything@…`) of this mailbox, `limit` at most."""
-        local, _, domain = mailbox.rpartition("@")
-        is_alias = User.email.startswith(f"{local}+", autoescape=True) & User.email.endswith(
-            f"@{domain}", autoescape=True
-        )
-        is_older = (User.id < user_id) & (Credential.user_id == User.id) & Credential.email_verified_at.is_(None)
-        older = select(User.id).where(is_alias, is_older).limit(limit)
-        return len((await self._session.scalars(older)).all())
 
     async def get_by_login(self, login: str) -> User | None:
         """The account with this username or email. A username contains no `@`."""
