@@ -388,6 +388,29 @@ async def checks(client: httpx.AsyncClient) -> dict[str, str]:
     return found
 
 
+async def test_source_with_a_problem_is_soon_checked_again(
+    kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong, right = Connector("wrong", plain_config()), Connector("right", plain_config())
+    checked: list[str] = []
+
+    async def problem(connector: Connector) -> str | None:
+        checked.append(connector.name)
+        return "MySQL: gtid_mode is OFF" if checked.count(connector.name) == 1 and connector.name == "wrong" else None
+
+    async def reported(client: httpx.AsyncClient) -> str | None:
+        (found,) = (each for each in (await client.get("/v1/connectors")).json() if each["name"] == "wrong")
+        return str(found["source_problem"]) if len(checked) > 2 else "not checked again"
+
+    monkeypatch.setattr(reconcile_loop, "source_problem", problem)
+    monkeypatch.setattr(reconcile_loop, "PROBLEM_SECONDS", 0.05)
+    monkeypatch.setattr(reconcile_loop, "CHECK_SECONDS", 3600.0)
+    with fake_connect({**running(wrong), **running(right)}) as connect:
+        async with registrar(kafka_bootstrap_servers, connect.url, [wrong, right]) as client:
+            await eventually(lambda: reported(client), lambda found: found == "None")
+    assert sorted(checked) == ["right", "wrong", "wrong"]
+
+
 async def test_malformed_answer_of_connect_is_reported_without_its_passwords(
     kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ from registrar.snapshots import RequestedRows, SnapshotLog, topics_of, unknown_t
 from registrar.sources import (
     CAUSE_SECONDS,
     CHECK_SECONDS,
+    PROBLEM_SECONDS,
     RIGHTS_SECONDS,
     Unreachable,
     missing_rights,
@@ -270,10 +271,15 @@ class Registrar:
         return replace(current, cause=cause)
 
     async def _check_sources(self) -> None:
-        """Check the databases of the connectors for ever."""
+        """Check the databases of the connectors for ever, those with a problem more often."""
+        all_are_due_at = float("-inf")
         while True:
-            await asyncio.gather(*map(self._check_source, self.managed.values()))
-            await asyncio.sleep(CHECK_SECONDS)
+            all_are_due = time.monotonic() >= all_are_due_at
+            if all_are_due:
+                all_are_due_at = time.monotonic() + CHECK_SECONDS
+            due = [each for each in self.managed.values() if all_are_due or each.source_problem is not None]
+            await asyncio.gather(*map(self._check_source, due))
+            await asyncio.sleep(min(PROBLEM_SECONDS, CHECK_SECONDS))
 
     async def _check_source(self, managed: ManagedConnector) -> None:
         name, connector = managed.name, managed.readable_part

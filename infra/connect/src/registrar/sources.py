@@ -27,6 +27,8 @@ from sync_service.sinks.mongodb.errors import without_values
 from sync_service.sinks.mysql.unlogged import ACCESS_DENIED, SETTINGS, seen_every_time
 
 CHECK_SECONDS = 60.0
+# The same for a source with a problem, so that its end is soon seen.
+PROBLEM_SECONDS = 5.0
 # Between two checks of the rights that a connector waits for.
 RIGHTS_SECONDS = 2.0
 # Between two attempts to find the cause of a connector's silence.
