@@ -239,6 +239,23 @@ async def test_values_that_an_existing_column_refuses_are_found(
     assert "label" not in columns
 
 
+async def test_column_of_another_kind_is_not_determined(files: Files, shop: str) -> None:
+    fields = {"sold": "datetime", "title": {"from": "name", "type": "string"}}
+    live = {
+        "topic": f"test.{secrets.token_hex(4)}.{shop}.orders",
+        "target": {"store": "mysql", "table": f"t_{secrets.token_hex(4)}"},
+        "key": {"id": {"from": "_id", "type": "string"}},
+        "fields": fields,
+    }
+    await files.migrate({"orders": live})
+    changed = {"orders": {**live, "fields": {**fields, "sold": "string"}}}
+    code, output, errors = await files.plan({"orders": live}, changed, "--json")
+    (route,) = json.loads(output)["routes"]
+    problem = "column sold is DATETIME(6): not determined whether it takes the values of VARCHAR(255)"
+    assert (code, route["problems"]) == (2, [problem])
+    assert problem in errors
+
+
 async def test_new_removed_and_unchanged_routes(files: Files, shop: str) -> None:
     kept = products(f"test.{secrets.token_hex(4)}.{shop}.absent")
     added = products(f"test.{secrets.token_hex(4)}.{shop}.products")

@@ -8,9 +8,12 @@ from aiokafka import TopicPartition
 
 from sync_service.kafka.admin import OffsetRange
 from sync_service.planning.events import newest_offsets
-from sync_service.planning.plan import Copy, RowClassifier, changed_parts, keeps_copy
+from sync_service.planning.plan import Copy, RoutePlan, RowClassifier, Sample, changed_parts, keeps_copy
+from sync_service.planning.report import FilePlan, as_text
 from sync_service.routes.config import Route
-from sync_service.sinks.mysql.refusals import refusal
+from sync_service.routes.personal import MASK
+from sync_service.sinks.mysql.ddl import ExistingTable
+from sync_service.sinks.mysql.refusals import refusal, undetermined_columns
 from sync_service.sinks.rows import SourceRow
 
 DECLARED: dict[str, Any] = {
@@ -59,8 +62,14 @@ def test_newest_events_are_chosen(sizes: list[int], limit: int, chosen: list[int
         ("VARCHAR(3) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin", "abcd", True),
         ("varchar(3)", 1234, True),
         ("varbinary(2)", b"abc", True),
+        ("varbinary(2)", "ąb", True),
+        ("tinytext", "ą" * 128, True),
+        ("text", "a" * 256, False),
         ("bigint", "many", True),
         ("bigint", " 7 ", False),
+        ("bigint", "1_000", True),
+        ("bigint", "٣", True),
+        ("bigint", "-1.5e2", False),
         ("bigint", 2**63, True),
         ("bigint unsigned", 2**63, False),
         ("bigint unsigned", -1, True),
@@ -71,6 +80,7 @@ def test_newest_events_are_chosen(sizes: list[int], limit: int, chosen: list[int
         ("bigint", float("nan"), True),
         ("json", "no JSON", True),
         ("json", '{"a": 1}', False),
+        ("json", "NaN", True),
         ("longtext", "anything", False),
         ("bigint", None, False),
     ],
@@ -80,6 +90,36 @@ def test_column_refuses_what_mysql_refuses(column: str, value: Any, is_refused: 
     assert (reason is not None) == is_refused
     # It is shown to callers who may not read the value.
     assert reason is None or repr(value) not in reason
+
+
+@pytest.mark.parametrize(
+    ("column", "field", "is_determined"),
+    [
+        *((kind, "string", False) for kind in ("datetime(6)", "date", "time", "double", "bit(3)", "enum('a')")),
+        *((kind, "string", True) for kind in ("bigint", "varchar(3)", "text", "longtext", "json", "varbinary(3)")),
+        ("datetime(6)", "datetime", True),
+        ("varchar(3)", "datetime", False),
+        ("bigint", "json", False),
+        ("longtext", "json", True),
+        ("longtext", "binary", False),
+        ("longblob", "binary", True),
+    ],
+)
+def test_column_whose_refusals_are_not_known_is_named(column: str, field: str, is_determined: bool) -> None:
+    route = declared(fields={"sold": field})
+    existing = ExistingTable({"id": "varchar(255)", "SOLD": column}, ["id"], is_view=False)
+    found = undetermined_columns(route, existing)
+    assert bool(found) != is_determined
+    assert all(each.startswith(f"column sold is {column.upper()}: not determined") for each in found)
+
+
+def test_another_type_is_named_unless_it_is_that_of_a_mask() -> None:
+    values = {"masked": MASK, "count": "1"}
+    sample = Sample("changed", 7, values, {**values, "count": Decimal(1)}, ["masked", "count"])
+    plan = FilePlan("new", "live", (), [RoutePlan("orders", "changed", "", "", samples=[sample])])
+    lines = as_text(plan).splitlines()
+    assert f'      masked: "{MASK}" -> "{MASK}"' in lines
+    assert '      count: "1" -> "1" (another type: Decimal)' in lines
 
 
 def test_parts_that_differ_are_named() -> None:

@@ -40,8 +40,8 @@ def add_to(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         description="Compares FILE with the file in force: the statements that the copies need, the rows that would "
         "change, and the retained events that would become dead letters. Rows are read from the source, in the order "
         "of its key, and events are the newest. Personal values are hidden.",
-        epilog="Exit code 1: FILE is wrong, a store refuses a copy, or rows or events would not fit into it that fit "
-        "now. 2: something could not be determined, which is named.",
+        epilog="Exit code 1: FILE is wrong, a store refuses a copy, or rows or events would become dead letters that "
+        "are none now. 2: something could not be determined, which is named.",
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="the changed routes file")
     for option, number, what in (("--rows", DEFAULT_ROWS, "source rows"), ("--events", DEFAULT_EVENTS, "events")):
@@ -137,8 +137,9 @@ class _Planner:
     kafka: KafkaClients
 
     async def run(self, rows: int, events: int) -> None:
-        before = None if self.before is None else await self._copy(self.before)
-        after = await self._copy(self.after)
+        before = None if self.before is None else (await self._copy(self.before))[0]
+        after, undetermined = await self._copy(self.after)
+        self.plan.problems += undetermined
         await self._statements()
         keeps = before is not None and keeps_copy(before.route, after.route)
         if before is not None and not keeps:
@@ -150,12 +151,13 @@ class _Planner:
         is_same_topic = before is not None and before.route.topic == after.route.topic
         await self._events(before if is_same_topic else None, after, events)
 
-    async def _copy(self, route: Route) -> Copy:
+    async def _copy(self, route: Route) -> tuple[Copy, Sequence[str]]:
+        """And what can't be determined about its columns."""
         try:
-            return Copy(route, await self.stores.row_refusal(route))
+            refused, undetermined = await self.stores.row_refusal(route)
         except Unavailable as error:
-            self.plan.problems.append(f"columns: {error}")
-            return Copy(route, lambda _key, _values: None)
+            return Copy(route, lambda _key, _values: None), [f"columns: {error}"]
+        return Copy(route, refused), undetermined
 
     async def _statements(self) -> None:
         try:

@@ -42,8 +42,9 @@ class Sample:
 class RowsPlan:
     """Numbers of source rows. `total` is an estimate unless all rows are `read`.
 
-    `changed`, `added` and `removed` are rows of the copy. `unfit` rows can't be stored any more: their next events
-    would be dead letters. `unfit_already` can't be stored under the live route either.
+    `changed`, `added` and `removed` are rows of the copy. `unfit` rows can't be stored: their next events would be dead
+    letters, and are none now, perhaps because the route is new or its `where` leaves them out. `unfit_already` can't be
+    stored under the live route either.
     """
 
     read: int = 0
@@ -62,7 +63,7 @@ class RowsPlan:
 class EventsPlan:
     """Numbers of retained records. `dead_letters_already` are dead letters under the live route, too.
 
-    `reasons` are those of the new `dead_letters`, `examples` a place `topic-partition@offset` for each.
+    `reasons` are those of the `dead_letters`, which are none now, `examples` a place `topic-partition@offset` for each.
     """
 
     read: int = 0
@@ -108,7 +109,7 @@ class RoutePlan:
 
     @property
     def loses_data(self) -> bool:
-        """Would rows or events that the live route takes not be in the copy?"""
+        """Would rows or events become dead letters that are none now?"""
         unfit = self.rows.unfit if self.rows else 0
         return self.refused is not None or bool(unfit) or bool(self.events and self.events.dead_letters)
 
@@ -180,17 +181,17 @@ class RowClassifier:
             self.plan.reasons[after.problem or ""] += 1
             self._sample("unfit", before, after, reason=after.problem)
             return
-        there = before if before is not None and before.values is not None else None
-        if there is not None and after is not None and repr(there.key) == repr(after.key):
-            self._note_values(there, after)
+        copied = before if before is not None and before.values is not None else None
+        if copied is not None and after is not None and repr(copied.key) == repr(after.key):
+            self._note_values(copied, after)
             return
-        if there is not None:
+        if copied is not None:
             self.plan.removed += 1
-            self._sample("removed", there, None)
+            self._sample("removed", copied, None)
         if after is not None:
             self.plan.added += 1
             self._sample("added", None, after)
-        if there is None and after is None:
+        if copied is None and after is None:
             self.plan.unchanged += 1
 
     def _note_values(self, before: SourceRow, after: SourceRow) -> None:

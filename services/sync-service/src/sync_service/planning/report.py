@@ -150,7 +150,8 @@ def _sample_lines(sample: Sample) -> Iterator[str]:
         for name in sample.fields:
             old, new = _value(before, name), _value(after, name)
             # Such as a decimal, which JSON does not have, instead of a text.
-            types = f" (another type: {type(after.get(name)).__name__})" if old == new else ""
+            kind = type(after.get(name))
+            types = f" (another type: {kind.__name__})" if old == new and kind is not type(before.get(name)) else ""
             yield f"      {name}: {old} -> {new}{types}"
         return
     if sample.before is not None:

@@ -30,7 +30,7 @@ from sync_service.sinks.mongodb.sink import MongoSink
 from sync_service.sinks.mongodb.source_watch import MongodbWatch
 from sync_service.sinks.mysql.observer import MysqlObserver
 from sync_service.sinks.mysql.proposal import describe_table
-from sync_service.sinks.mysql.refusals import row_refusal
+from sync_service.sinks.mysql.refusals import row_refusal, undetermined_columns
 from sync_service.sinks.mysql.schema import change_tables, drop_table, existing_copy, existing_schemas
 from sync_service.sinks.mysql.sink import MysqlSink, engine_for_sinks
 from sync_service.sinks.mysql.source_watch import MysqlWatch
@@ -180,12 +180,16 @@ class ComparisonStores:
             return await change_schemas(self._mysql_url, [route], apply=False)
         return await MongoSink(copy_database(self._mongo, route), route).missing()
 
-    async def row_refusal(self, route: Route) -> RowRefusal:
-        """Which rows the copy refuses, although they are mapped. Raises `Unavailable`."""
+    async def row_refusal(self, route: Route) -> tuple[RowRefusal, Sequence[str]]:
+        """Which rows the copy refuses, although they are mapped, and what of it can't be determined.
+
+        Raises `Unavailable`.
+        """
         if route.target.store != "mysql":
-            return lambda _key, _values: None
+            return (lambda _key, _values: None), ()
         async with answering(), self.engine.connect() as connection:
-            return row_refusal(route, await existing_copy(connection, route))
+            existing = await existing_copy(connection, route)
+        return row_refusal(route, existing), undetermined_columns(route, existing)
 
     async def close(self) -> None:
         self._mongo.close()
