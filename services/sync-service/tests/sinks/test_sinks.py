@@ -322,6 +322,15 @@ async def test_route_that_keeps_tombstones_drops_the_ttl_index(database: "Databa
         assert await lifetimes_of_tombstones(database) == lifetimes
 
 
+async def test_missing_index_has_its_fields_in_another_order(database: "Database", routes: dict[str, Route]) -> None:
+    route = routes["users"].model_copy(update={"indexes": [["username", "name"]]})
+    sink = MongoSink(database, route)
+    await database["users_copy"].create_index([("name", 1), ("username", 1)])
+    assert any('createIndex({"username": 1, "name": 1}' in command for command in await sink.missing())
+    await sink.prepare()
+    assert await sink.missing() == []
+
+
 async def test_mongodb_route_without_any_index_can_be_prepared(database: "Database", routes: dict[str, Route]) -> None:
     route = with_tombstones(routes["users"], "keep").model_copy(update={"indexes": []})
     await MongoSink(database, route).prepare()

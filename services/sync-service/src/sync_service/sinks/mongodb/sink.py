@@ -117,10 +117,10 @@ class MongoSink:
             database, name = f"db.getSiblingDB({json.dumps(self._database.name)})", json.dumps(self._name)
             commands = [] if copy is not None else [f"{database}.createCollection({name})"]
             # A collection that does not exist has none.
-            keys = [dict(index["key"]) for index in (await self._collection.index_information()).values()]
+            keys = [list(index["key"]) for index in (await self._collection.index_information()).values()]
             for index in self._indexes:
                 key = dict(index.document["key"])
-                if key not in keys:
+                if list(key.items()) not in keys:
                     options = {option: each for option, each in index.document.items() if option != "key"}
                     arguments = f"{json.dumps(key)}, {json.dumps(options)}"
                     commands.append(f"{database}.getCollection({name}).createIndex({arguments})")
