@@ -17,7 +17,7 @@ from service_kit.sse.buffer import EventBuffer, EventT
 from service_kit.sse.events import FINISHED, TOO_SLOW, StreamEnded, TooManyStreams, heartbeat
 from service_kit.sse.limits import HubLimits, OpenStreams, StreamClient
 
-# Events that a subscriber takes before others have their turn.
+# Events that a subscriber takes before others can take theirs.
 _MAX_TAKEN = 64
 
 

@@ -31,8 +31,8 @@ _DECODING: CodecOptions[Document] = CodecOptions(
 )
 _ASCENDING = [("_id", 1)]
 LOOKED_UP_AT_ONCE = 500
-# The documents that are mapped and compared before other tasks of the process, such as those that apply events, have
-# their turn. A whole batch would take a tenth of a second.
+# The documents that are mapped and compared before other tasks of the process can run, such as those that apply events.
+# A whole batch would take a tenth of a second.
 MAPPED_AT_ONCE = 200
 _BOUNDS_OUT_OF_ORDER = 51175
 

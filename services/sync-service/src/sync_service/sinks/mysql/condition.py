@@ -28,7 +28,7 @@ def sql_condition(text: str) -> str:
         if depth < 0:
             break
     if depth:
-        raise WrongCondition("--where has a parenthesis without its other one")
+        raise WrongCondition("--where has a parenthesis that is not opened or not closed")
     if not text.strip():
         raise WrongCondition("--where is empty: write one condition, as after WHERE")
     return f"({text})".replace("%", "%%")
