@@ -18,7 +18,7 @@ async def test_every_precondition_of_a_running_system_is_met(running_stack: Stac
 
     def failed(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
         # Other tests may leave a copy in doubt.
-        return [each for name, each in found.items() if each["is_well"] is False and not name.startswith("route ")]
+        return [each for name, each in found.items() if each["passed"] is False and not name.startswith("route ")]
 
     found = await eventually(checks, lambda found: not failed(found), within=120)
     expected = {*SERVERS, "routes file", "disk", "migrations", "clock of MySQL", "clock of MongoDB"}

@@ -12,27 +12,27 @@ _GIB = 1024**3
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`remedy` is what to do about a failure. `is_well` is None if there is nothing to check."""
+    """`remedy` is what to do about a failure. `passed` is None if it is not checked."""
 
     check: str
-    is_well: bool | None
+    passed: bool | None
     detail: str
     remedy: str | None = None
 
 
 def as_text(result: Result) -> str:
-    sign = {True: "✓", False: "✗", None: "-"}[result.is_well]
+    sign = {True: "✓", False: "✗", None: "-"}[result.passed]
     remedy = "" if result.remedy is None else f"\n    {result.remedy}"
     return f"{sign} {result.check}: {result.detail}{remedy}"
 
 
 def as_json(results: Sequence[Result]) -> str:
-    content = {"is_well": is_well(results), "checks": [asdict(result) for result in results]}
+    content = {"passed": all_passed(results), "checks": [asdict(result) for result in results]}
     return json.dumps(content, ensure_ascii=False)
 
 
-def is_well(results: Sequence[Result]) -> bool:
-    return all(result.is_well is not False for result in results)
+def all_passed(results: Sequence[Result]) -> bool:
+    return all(result.passed is not False for result in results)
 
 
 def clock_result(server: str, seconds: float, round_trip: float) -> Result:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from sync_service.arguments import positive_number
-from sync_service.check_results import Result, as_json, as_text, is_well
+from sync_service.check_results import Result, all_passed, as_json, as_text
 
 # The deadline of the checks of one server.
 SECONDS = 10
@@ -43,29 +43,34 @@ def main(arguments: Sequence[str]) -> None:
         if not options.json:
             print("\n".join(map(as_text, found)), flush=True)
 
-    asyncio.run(_check_all(show, options.timeout))
-    if options.json:
-        print(as_json(results))
-    sys.exit(0 if is_well(results) else 1)
+    async def check_all() -> None:
+        await _check_all(show, options.timeout)
+        # Before the end of the loop, which waits for names that are still being resolved.
+        if options.json:
+            print(as_json(results), flush=True)
+
+    asyncio.run(check_all())
+    sys.exit(0 if all_passed(results) else 1)
 
 
 async def _check_all(show: Callable[[Sequence[Result]], None], seconds: int) -> None:
     """`seconds` is the deadline for each server."""
     from sync_service.doctor.http_checks import registrar_results, service_results  # noqa: PLC0415 - see above
-    from sync_service.doctor.local_checks import disk_results, routes_results  # noqa: PLC0415 - see above
+    from sync_service.doctor.local_checks import disk_results, routes_of_other_servers, routes_results  # noqa: PLC0415 - see above
     from sync_service.routes.loader import default_routes_file  # noqa: PLC0415 - see above
 
     variables = os.environ
     file = Path(variables.get("SYNC_ROUTES_FILE") or default_routes_file())
     routes, found = routes_results(file)
+    elsewhere = routes_of_other_servers(file) if routes else frozenset()
     show([*found, *disk_results(file)])
     service = variables.get("SYNC_URL") or f"http://127.0.0.1:{variables.get('PORT') or 8003}"
     token = variables.get("SYNC_OPERATOR_TOKEN")
     # A check that ends by itself names the reason.
     answer_seconds = seconds / 2
     asked = [
-        asyncio.to_thread(registrar_results, variables.get("REGISTRAR_URL"), answer_seconds),
-        asyncio.to_thread(service_results, service, token, answer_seconds),
+        registrar_results(variables.get("REGISTRAR_URL"), answer_seconds),
+        service_results(service, token, answer_seconds, elsewhere),
     ]
     services = [
         asyncio.create_task(_in_time(name, work, seconds))
@@ -87,8 +92,8 @@ async def _check_all(show: Callable[[Sequence[Result]], None], seconds: int) -> 
     stores = [
         asyncio.ensure_future(check)
         for check in (
-            of(mysql, "MySQL", lambda address: mysql_results(address, routes)),
-            of("MONGODB_URL", "MongoDB", lambda address: mongodb_results(address, routes, answer_seconds)),
+            of(mysql, "MySQL", lambda address: mysql_results(address, routes, elsewhere)),
+            of("MONGODB_URL", "MongoDB", lambda address: mongodb_results(address, routes, elsewhere, answer_seconds)),
             of("KAFKA_BOOTSTRAP_SERVERS", "Kafka", lambda _address: kafka_results(routes, answer_seconds)),
         )
     ]

@@ -1,11 +1,12 @@
-"""What the registrar says about the connectors, and sync-service about its routes. Imports little."""
+"""What the registrar says about the connectors, and sync-service about its routes."""
 
-import json
-from collections.abc import Iterator, Mapping
-from http.client import HTTPException
+import re
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
-from urllib.request import Request, urlopen
 
+import httpx
+
+from service_kit.http_client import internal_client
 from sync_service.check_results import Result
 
 _ROUTE_REMEDIES = {
@@ -16,36 +17,41 @@ _ROUTE_REMEDIES = {
     "blocked": "restore the dependency: the route continues by itself",
     "unknown": "see whether Kafka answers, and the log of sync-service",
 }
+# States that a comparison ends.
+_COMPARED = ("in doubt", "differs")
 _LONGEST = 300
+# User and password of an address.
+_ACCOUNT = re.compile(r"^(\w+://)?.*@")
 
 
-def registrar_results(address: str | None, seconds: float) -> list[Result]:
+async def registrar_results(address: str | None, seconds: float) -> list[Result]:
     """Its connectors read the logs of the databases; it checks their grants and log settings, and Kafka Connect."""
     if address is None:
         return [Result("registrar", None, "not asked: REGISTRAR_URL is not set")]
     try:
-        connectors = _get(f"{address.rstrip('/')}/v1/connectors", {}, seconds)
-        return [Result("registrar", True, f"answers at {address}"), *map(connector_result, connectors)]
+        connectors = await _get(f"{address.rstrip('/')}/v1/connectors", {}, seconds)
+        return [Result("registrar", True, f"answers at {_shown(address)}"), *map(connector_result, connectors)]
     except _FAILURES as error:
-        return [
-            Result("registrar", False, f"{address}: {_reason(error)}", "start the registrar, or correct REGISTRAR_URL")
-        ]
+        detail = f"{_shown(address)}: {_reason(error)}"
+        return [Result("registrar", False, detail, "start the registrar, or correct REGISTRAR_URL")]
 
 
-def service_results(address: str, token: str | None, seconds: float) -> list[Result]:
+async def service_results(
+    address: str, token: str | None, seconds: float, elsewhere: Collection[str] = ()
+) -> list[Result]:
+    """`elsewhere` are the routes whose source is on another server."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        status = _get(f"{address.rstrip('/')}/v1/status", headers, seconds)
-        found = list(status_results(status))
+        status = await _get(f"{address.rstrip('/')}/v1/status", headers, seconds)
+        found = list(status_results(status, elsewhere))
     except _FAILURES as error:
-        return [
-            Result("sync-service", False, f"{address}: {_reason(error)}", "start sync-service, or correct SYNC_URL")
-        ]
-    return [Result("sync-service", True, f"answers at {address}"), *found]
+        detail = f"{_shown(address)}: {_reason(error)}"
+        return [Result("sync-service", False, detail, "start sync-service, or correct SYNC_URL")]
+    return [Result("sync-service", True, f"answers at {_shown(address)}"), *found]
 
 
-def status_results(status: Mapping[str, Any]) -> Iterator[Result]:
-    """Of the answer of `/v1/status`."""
+def status_results(status: Mapping[str, Any], elsewhere: Collection[str] = ()) -> Iterator[Result]:
+    """Of the answer of `/v1/status`. `elsewhere` are the routes whose source is on another server."""
     if status["refused_routes_version"] is not None:
         wrong = "the routes file is wrong, and the former routes are in force"
         yield Result("routes in force", False, wrong, "sync-service routes check")
@@ -53,6 +59,8 @@ def status_results(status: Mapping[str, Any]) -> Iterator[Result]:
         state, lag = route["state"], route["lag"]
         detail = state if lag is None else f"{state}, lag {lag:,}"
         remedy: str | None = _ROUTE_REMEDIES.get(state)
+        if state in _COMPARED and route["name"] in elsewhere:
+            remedy = "compare the copy with its source, which is on another server: `reconcile` can't read it"
         yield Result(f"route {route['name']}", remedy is None, detail, remedy and remedy.format(route["name"]))
 
 
@@ -67,19 +75,30 @@ def connector_result(connector: Mapping[str, Any]) -> Result:
     return Result(name, True, detail)
 
 
-# Of urllib, of a body that is no JSON, and of another answer than that of the service.
-_FAILURES = (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError)
+# Of HTTP, of a body that is no JSON, and of another answer than that of the service.
+_FAILURES = (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError, AttributeError)
 
 
-def _get(url: str, headers: Mapping[str, str], seconds: float) -> Any:
-    if not url.startswith(("http://", "https://")):
-        raise ValueError("no address of HTTP")
-    request = Request(url, headers={"Accept": "application/json", **headers})  # noqa: S310 - checked
-    with urlopen(request, timeout=seconds) as response:  # noqa: S310 - checked
-        return json.load(response)
+async def _get(url: str, headers: Mapping[str, str], seconds: float) -> Any:
+    """Neither a proxy nor the target of a redirect gets the headers."""
+    async with internal_client(timeout=seconds) as client:
+        response = await client.get(url, headers=headers)
+    return response.raise_for_status().json()
+
+
+def _shown(address: str) -> str:
+    return _ACCOUNT.sub(r"\1", address)
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, KeyError | TypeError | AttributeError):
-        return "its answer is not that of the service"
+    """Without the address, which may have a password."""
+    match error:
+        case httpx.HTTPStatusError(response=response):
+            return f"it answers {response.status_code} {response.reason_phrase}"
+        case httpx.TimeoutException():
+            return "no answer in time"
+        case httpx.InvalidURL():
+            return "no address of HTTP"
+        case KeyError() | TypeError() | AttributeError():
+            return "its answer is not that of the service"
     return str(error)[:_LONGEST] or type(error).__name__

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sync_service.check_results import Result, disk_result
 from sync_service.routes.config import Route
-from sync_service.routes.loader import InvalidRoutes, load_routes
+from sync_service.routes.loader import InvalidRoutes, load_routes, load_routes_file
 
 
 def routes_results(file: Path) -> tuple[Sequence[Route], list[Result]]:
@@ -16,6 +16,13 @@ def routes_results(file: Path) -> tuple[Sequence[Route], list[Result]]:
     except InvalidRoutes as error:
         return (), [Result("routes file", False, error.problems[0], "sync-service routes check")]
     return routes, [Result("routes file", True, f"{len(routes)} routes in {file}")]
+
+
+def routes_of_other_servers(file: Path) -> frozenset[str]:
+    """The routes whose source has an address of its own, by name. The file must be right."""
+    found = load_routes_file(file)
+    sources = [source for source in found.sources if source.has_own_address]
+    return frozenset(route.name for route in found.routes if any(source.table(route.topic) for source in sources))
 
 
 def disk_results(file: Path) -> list[Result]:

@@ -95,6 +95,11 @@ class Source(Declaration):
         others = self.model_dump(exclude={"name", *needed})
         return {**needed, **{name: value for name, value in others.items() if value != getattr(defaults, name)}}
 
+    @property
+    def has_own_address(self) -> bool:
+        """Is its server perhaps another one than that of `MYSQL_URL` or `MONGODB_URL`?"""
+        return self.environment != _ENVIRONMENT[self.kind]
+
     def reads(self, store: Store, database: str) -> bool:
         return self.kind == store and self.database in (None, database)
 
