@@ -2,13 +2,16 @@
 
 import secrets
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from registrar.broker import Broker
 from registrar.topics import TopicDeclaration, TopicReconciler
-from service_kit.kafka import KafkaClients
+from service_kit.kafka import KafkaClients, stop
 from support.polling import eventually
 
 WEEK, HOUR = "604800000", "3600000"
@@ -54,6 +57,31 @@ async def test_topic_is_created_with_its_settings(
     await eventually(lambda: partitions_of(topics, admin, topic), lambda count: count == 2)
     assert await own_settings(admin, topic) == {"retention.ms": WEEK, **LARGEST}
     assert await topics.reconcile(admin) == []
+
+
+async def test_failed_start_of_one_consumer_closes_the_other(
+    kafka_bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics = reconciler(kafka_bootstrap_servers, {})
+    broker = Broker(KafkaClients(kafka_bootstrap_servers), topics)
+    start, started = KafkaClients.start, list[AIOKafkaConsumer]()
+
+    async def fail_for_the_second(kafka: KafkaClients, client: Any) -> None:
+        if started:
+            await stop(client)
+            raise ZeroDivisionError
+        await start(kafka, client)
+        if isinstance(client, AIOKafkaConsumer):
+            started.append(client)
+
+    monkeypatch.setattr(KafkaClients, "start", fail_for_the_second)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            await broker.poll()
+        (consumer,) = started
+        assert consumer._closed
+    finally:
+        await broker.close()
 
 
 async def test_partitions_are_known_of_declared_and_other_topics_only(

@@ -63,6 +63,10 @@ class Broker:
             await self._close_reader()
             reason = await self._kafka.explain(error)
             return BrokerState(created, {}, {**dict.fromkeys(self.topics.other, reason), **unread})
+        except BaseException:
+            # The next poll would start both consumers again.
+            await self._close_reader()
+            raise
 
     async def close(self) -> None:
         """Close the connections. Errors are only logged."""
