@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import structlog
+from aiokafka.errors import KafkaError, LeaderNotAvailableError
 
 from registrar.captured import NOTIFICATIONS, SIGNALS
 from registrar.snapshots import SnapshotLog, unknown_tables
@@ -113,6 +114,17 @@ async def test_connector_whose_topics_do_not_exist_can_not_be_asked(
     assert not (await read(kafka, {**config, NOTIFICATIONS: f"{config[NOTIFICATIONS]}.absent"})).exists
 
 
+async def test_topic_whose_leader_is_not_available_is_not_missing(
+    config: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def restarting(_kafka: KafkaClients, names: Sequence[str]) -> Mapping[str, KafkaError]:
+        return {name: LeaderNotAvailableError(name) for name in names}
+
+    monkeypatch.setattr("registrar.snapshots.describe_topics", restarting)
+    with pytest.raises(LeaderNotAvailableError):
+        await read(KafkaClients("127.0.0.1:1"), config)
+
+
 async def test_only_named_tables_are_unknown_to_a_history_in_kafka(
     kafka: KafkaClients, config: Mapping[str, str]
 ) -> None:
@@ -201,6 +213,11 @@ async def test_rows_of_a_captured_table_are_requested_once_and_followed(
     ended = notes(first.id, scanned("shop.a", 1500, "SUCCEEDED"), ("COMPLETED", {}))
     await send(kafka, config[NOTIFICATIONS], *ended)
     await log.refresh()
+    # Kafka Connect has not committed an offset without the snapshot yet.
+    unsure = log.find(first.id, "shop.a")
+    assert unsure is not None
+    assert (unsure.state, unsure.rows, log.uncommitted) == ("running", 1500, {first.id})
+    log.uncommitted.clear()
     copied = log.find(first.id, "shop.a")
     assert copied is not None
     assert (copied.state, copied.rows, copied.reason) == ("copied", 1500, None)
@@ -215,6 +232,7 @@ async def test_request_for_rows_that_are_not_copied_says_why(kafka: KafkaClients
     ended = notes(odd.id, ("STARTED", {}), scanned("shop.odd", 3, "UNKNOWN_SCHEMA"), ("COMPLETED", {}))
     await send(kafka, config[NOTIFICATIONS], *ended)
     await log.refresh()
+    log.uncommitted.clear()
     found = [log.find(odd.id, "shop.odd"), log.find(withdrawn.id, "shop.gone")]
     assert [(each.state, each.reason) for each in found if each] == [
         ("not-copied", "UNKNOWN_SCHEMA"),

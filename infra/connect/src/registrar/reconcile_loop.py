@@ -410,11 +410,15 @@ class Registrar:
         snapshots, state = managed.snapshots, managed.state
         if snapshots is None or state is None or state.config is None or not state.running or not managed.is_settled:
             return
-        if same_settings(state.config, managed.readable_part.config) and (snapshots.pending or not snapshots.is_read):
+        is_awaited = snapshots.pending or snapshots.uncommitted or not snapshots.is_read
+        if is_awaited and same_settings(state.config, managed.readable_part.config):
             await snapshots.refresh()
             await snapshots.withdraw(captured=captured(state.config))
-            if snapshots.is_silent and not takes_incremental_snapshot(await connect.offsets(managed.name)):
-                await snapshots.signal_again()
+            ended = frozenset(snapshots.uncommitted)
+            if (ended or snapshots.is_silent) and not takes_incremental_snapshot(await connect.offsets(managed.name)):
+                snapshots.uncommitted -= ended
+                if snapshots.is_silent:
+                    await snapshots.signal_again()
             await snapshots.signal()
 
     async def _record_connect_failure(self, error: BaseException) -> None:

@@ -17,10 +17,11 @@ from typing import Any
 
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from registrar.captured import NOTIFICATIONS, SIGNALS, TABLE
 from service_kit.kafka import KafkaClients, fetch_metadata
-from service_kit.kafka_topics import Topic, describe_topics
+from service_kit.kafka_topics import describe_topics
 
 log = structlog.get_logger(__name__)
 
@@ -75,12 +76,16 @@ class _Run:
 class SnapshotLog:
     """The requests for one connector. `pending` are tables by the id of the request. Raises `KafkaError`.
 
+    `uncommitted` are requests whose snapshot has ended, as far as it is not known that Kafka has all of its rows: Kafka
+    Connect sends the notification of the end after the rows, and a topic of another leader may have it before them.
+
     `exists` is false if one of its topics did not exist at the last `refresh`: nothing can be requested then. `config`
     is that of a connector that takes signals (`captured.takes_signals`).
     """
 
     def __init__(self, kafka: KafkaClients, name: str, config: Mapping[str, str]) -> None:
         self.pending: dict[str, Sequence[str]] = {}
+        self.uncommitted: set[str] = set()
         self.is_read = self.exists = False
         # What the connector captured when the registrar deleted it, until it is created again.
         self.captured_when_deleted: Sequence[str] | None = None
@@ -103,8 +108,7 @@ class SnapshotLog:
     async def refresh(self) -> None:
         """Read the new records of both topics, if they exist."""
         async with self._lock:
-            found = await describe_topics(self._kafka, self.topics[1:])
-            self.exists = all(isinstance(topic, Topic) for topic in found.values())
+            self.exists = await _exist(self._kafka, self.topics[1:])
             if not self.exists:
                 return
             awaited = set(self.pending)
@@ -119,6 +123,7 @@ class SnapshotLog:
                     self._note(value)
             for ended in [request for request in self.pending if self._has_ended(request)]:
                 scans = self._runs[ended].scans
+                self.uncommitted.add(ended)
                 tables = [table for table in self.pending.pop(ended) if _is_copied(scans.get(table))]
                 # Those of before were reported then.
                 if ended in awaited and tables:
@@ -153,6 +158,8 @@ class SnapshotLog:
             return RequestedRows(request, table, state, scan.rows)
         if run is None or not run.has_ended:
             return RequestedRows(request, table, RequestState.WITHDRAWN)
+        if request in self.uncommitted:
+            return RequestedRows(request, table, RequestState.RUNNING, scan.rows)
         if _is_copied(scan):
             return RequestedRows(request, table, RequestState.COPIED, scan.rows)
         return RequestedRows(request, table, RequestState.NOT_COPIED, scan.rows, scan.status or "ABORTED")
@@ -268,6 +275,15 @@ def _is_copied(scan: TableScan | None) -> bool:
 def topics_of(config: Mapping[str, str]) -> tuple[str, str, str]:
     """What the log of a connector depends on: the prefix of its topics, and those of signals and of notifications."""
     return config["topic.prefix"], config[SIGNALS], config[NOTIFICATIONS]
+
+
+async def _exist(kafka: KafkaClients, topics: Iterable[str]) -> bool:
+    """Do all of them? Raises `KafkaError`, also if it is not known."""
+    found = (await describe_topics(kafka, topics)).values()
+    for each in found:
+        if isinstance(each, KafkaError) and not isinstance(each, UnknownTopicOrPartitionError):
+            raise each
+    return not any(isinstance(each, KafkaError) for each in found)
 
 
 async def unknown_tables(kafka: KafkaClients, config: Mapping[str, str], tables: Iterable[str]) -> Collection[str]:
