@@ -14,7 +14,7 @@ import pytest
 from aiokafka.errors import UnknownTopicOrPartitionError
 from motor.motor_asyncio import AsyncIOMotorClient
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from embedded_stack import Stack
 from embedded_stack.components.services import registrar_environment
@@ -417,6 +417,17 @@ async def test_collections_are_added_to_a_running_connector_and_copied_without_a
         assert (chairs["stops"], chairs["gaps"], chairs["dead_lettered"]) == ([], [], 0)
 
 
+@asynccontextmanager
+async def locked(engine: AsyncEngine, table: str) -> AsyncIterator[AsyncConnection]:
+    """Only this connection may use the table."""
+    async with engine.connect() as connection:
+        await connection.execute(text(f"LOCK TABLES {table} WRITE"))
+        try:
+            yield connection
+        finally:
+            await connection.execute(text("UNLOCK TABLES"))
+
+
 async def test_rows_of_a_captured_table_are_copied_again_across_restarts(
     mysql_shop: Shop, mysql_root: AsyncEngine
 ) -> None:
@@ -445,14 +456,25 @@ async def test_rows_of_a_captured_table_are_copied_again_across_restarts(
             await eventually(lambda: checks(registrar), lambda found: set(found.values()) == {"ok"})
             answer = await registrar.post("/v1/snapshots", json={"topic": f"{topic}s"})
             assert (answer.status_code, answer.json()["code"]) == (404, "topic-not-captured")
-            answer = await registrar.post("/v1/snapshots", json={"topic": topic})
-            requested = answer.json()
-            assert (answer.status_code, requested["table"]) == (202, f"{shop.name}.chairs")
-            await eventually(lambda: state(requested["id"]), lambda found: found != "requested")
-            await execute("UPDATE SHOP.chairs SET size = 'large' WHERE id = 199")
-            async with httpx.AsyncClient(base_url=shop.stack.addresses["CONNECT_URL"], timeout=60) as connect:
+            # The lock keeps the snapshot from its end until the connector is restarted.
+            async with (
+                locked(mysql_root, f"{shop.name}.chairs") as locking,
+                httpx.AsyncClient(base_url=shop.stack.addresses["CONNECT_URL"], timeout=60) as connect,
+            ):
+
+                async def offsets() -> str:
+                    return (await connect.get(f"/connectors/{shop.name}/offsets")).text
+
+                answer = await registrar.post("/v1/snapshots", json={"topic": topic})
+                requested = answer.json()
+                assert (answer.status_code, requested["table"]) == (202, f"{shop.name}.chairs")
+                await eventually(lambda: state(requested["id"]), lambda found: found == "running")
+                await eventually(offsets, lambda found: "incremental_snapshot_collections" in found)
+                await locking.execute(text(f"UPDATE {shop.name}.chairs SET size = 'large' WHERE id = 199"))  # noqa: S608 - ours
+                await locking.commit()
                 restarted = await connect.post(f"/connectors/{shop.name}/restart", params={"includeTasks": "true"})
                 assert restarted.is_success
+                assert await state(requested["id"]) == "running"
         async with registrar_of(shop) as registrar:
             await eventually(lambda: state(requested["id"]), lambda found: found == "copied")
             (connector,) = (await registrar.get("/v1/connectors")).json()
