@@ -36,6 +36,8 @@ ROWS_IN_A_RANGE = 2000
 PROOF_SECONDS = 60.0
 # Between two looks at a route that can't be compared, or whose proofs are young.
 IDLE_SECONDS = 5.0
+# Between two looks at a route that does not work, or whose topic lacks rows.
+WAITING_SECONDS = 1.0
 ESTIMATE_SECONDS = 60.0
 PATIENCE_SECONDS = 10.0
 # A route with more events that wait is not compared: its copy is not expected to be equal.
@@ -229,6 +231,7 @@ class Prover:
                 for route in due:
                     if self._routes() is not routes:
                         break
+                    due_at[route.name] = time.monotonic() + WAITING_SECONDS
                     if not self._is_applied(route.topic):
                         continue
                     if (reason := incomplete.get(route.topic)) is not None:
