@@ -30,10 +30,9 @@ async def test_lost_rows_are_in_the_copy_again(variables: dict[str, str], user: 
         result = json.loads(output)
         assert (result["source"], result["state"], result["is_applied"]) == (source, "copied", True)
         assert result["left_out"] is None
-    row = await copies.tweet(tweet["id"])
-    assert row is not None
+    row = await eventually(lambda: copies.tweet(tweet["id"]))
     assert row["text"] == tweet["text"]
-    assert await copies.user(user.id) is not None
+    await eventually(lambda: copies.user(user.id))
 
 
 async def test_resnapshot_without_a_registrar_names_the_remedy(variables: dict[str, str]) -> None:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.built_in_routes import built_in_declarations
-from sync_service.reconciliation.resnapshot import Result, Snapshot
+from sync_service.reconciliation.resnapshot import Result, Snapshot, estimated_rows
 from sync_service.routes.config import Route
 from sync_service.sinks.mongodb.proposal import left_out_by_snapshots
+from sync_service.sinks.registry import ComparisonStores
 
 if TYPE_CHECKING:
     # motor's classes are generic for the type checker only.
@@ -42,6 +43,12 @@ def test_end_of_a_snapshot_names_what_is_left_to_do(found: Result, code: int, te
     assert found.exit_code == code
     assert text in str(found)
     assert json.loads(found.json)["by_hand"] == by_hand
+
+
+async def test_source_that_can_not_be_read_has_no_total() -> None:
+    stores = ComparisonStores("mysql+asyncmy://sync@127.0.0.1:1/tweets", "mongodb://127.0.0.1:1")
+    assert await estimated_rows(stores, result("copied").route) == 0
+    await stores.close()
 
 
 async def test_ids_that_a_snapshot_leaves_out_are_named(database: "Database") -> None:

@@ -165,8 +165,7 @@ async def _resnapshot(settings: ResnapshotSettings, route: Route, show: Progress
         stores = ComparisonStores(settings.mysql_url.get_secret_value(), settings.mongodb_url.get_secret_value())
         cleanup.push_async_callback(stores.close)
         await require_not_dropped(stores.engine, route)
-        target = await stores.open_target(route)
-        left_out, total = await stores.left_out_by_snapshots(route), await target.source.estimate()
+        left_out, total = await stores.left_out_by_snapshots(route), await estimated_rows(stores, route)
         client = await cleanup.enter_async_context(internal_client(str(settings.registrar_url).rstrip("/")))
         snapshot = await _follow(
             client,
@@ -179,6 +178,14 @@ async def _resnapshot(settings: ResnapshotSettings, route: Route, show: Progress
         )
         is_applied = snapshot.state != "withdrawn" and await topic.caught_up() is not None
         return Result(route, snapshot, left_out, is_applied)
+
+
+async def estimated_rows(stores: ComparisonStores, route: Route) -> int:
+    """Of the source; 0 if it can't be read from here: only the progress needs them."""
+    try:
+        return await (await stores.open_target(route)).source.estimate()
+    except CannotCompare:
+        return 0
 
 
 async def _follow(
