@@ -384,6 +384,9 @@ async def test_changed_type_of_a_column_is_reported_by_every_process_until_it_fi
                     await become_unfit(each, too_large)
             found = [(line["route"], line["field"]) for line in logged if "no longer fits" in line["event"]]
             assert found == [("typed", "v")] * 2
+        declared = yaml.safe_load(watched.routes_file.read_text())
+        declared["typed"]["fields"]["v"] = {"type": "integer", "personal": True}
+        watched.routes_file.write_text(yaml.safe_dump(declared))
         async with watched.syncing() as runner:
             await become_unfit(runner, too_large)
             await execute(f"ALTER TABLE {own}.typed DROP COLUMN v")
@@ -397,7 +400,6 @@ async def test_changed_type_of_a_column_is_reported_by_every_process_until_it_fi
             await execute(f"ALTER TABLE {own}.typed MODIFY v VARCHAR(20)")
             await become_unfit(runner, {"v": "the column v was int and is varchar(20): a str that is no integer"})
         # The route is changed for the new type.
-        declared = yaml.safe_load(watched.routes_file.read_text())
         declared["typed"]["fields"]["v"] = "string"
         watched.routes_file.write_text(yaml.safe_dump(declared))
         async with watched.syncing() as runner:

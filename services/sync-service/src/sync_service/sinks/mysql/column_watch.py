@@ -21,11 +21,12 @@ _COLUMNS = text(
     "SELECT table_schema, table_name, column_name, column_type FROM information_schema.columns "
     "WHERE (table_schema, table_name) IN :places"
 ).bindparams(bindparam("places", expanding=True))
+_OF_CONVERSION = {"type", "length", "precision", "scale", "zero_dates"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """A field of the route of `topic`. `declared` is its declaration, as JSON."""
+    """A field of the route of `topic`. `declared` are the members of its declaration that decide the conversion."""
 
     topic: str
     name: str
@@ -73,7 +74,7 @@ class _Types:
 class ColumnWatch:
     """Compares each column with its type when its fields were declared, which is stored: a restart hides no change.
 
-    With another declaration, the operator has decided for the type that the column has by then.
+    With another type in the declaration, the operator has decided for the type that the column has by then.
     """
 
     def __init__(self, routes: Sequence[Route], engine: AsyncEngine, found: FoundGaps) -> None:
@@ -147,7 +148,7 @@ def _columns(routes: Sequence[Route]) -> Sequence[_Column]:
             if mapped.conversion is not None and len(path) == 1:
                 place = (*route.source, path[0])
                 must_exist = is_key or mapped.must_exist
-                as_json = declared[name].model_dump_json()
+                as_json = declared[name].model_dump_json(include=_OF_CONVERSION)
                 columns.setdefault(place, _Column(*place)).fields.append(
                     _Field(route.topic, name, mapped.conversion, must_exist, as_json)
                 )
