@@ -18,7 +18,7 @@ from support.sync_process import SyncProcess, tweet_event
 from sync_service.kafka.gaps import Gap, Gaps
 from sync_service.kafka.pauses import processes
 from sync_service.kafka.stops import Stops
-from sync_service.routes.drop import NotDropped, NotFinished, RoutesText
+from sync_service.routes.drop import NotDropped, NotFinished, RouteDropper, RoutesText
 from sync_service.routes.loader import default_routes_file, load_routes
 from sync_service.sinks.mysql.schema import change_tables, drop_table
 from sync_service.source_watch.states import SourceStates
@@ -100,6 +100,16 @@ async def test_route_is_dropped_with_its_table_and_what_is_kept_about_it(
     assert await kept_about(engine, topic) == set()
     code, output, errors = await sync.command("routes", "drop", sync.tweets, "--yes")
     assert (code, errors) == (1, f"error: there is no route {sync.tweets}, and nothing is left of one\n")
+
+
+async def test_types_of_columns_stay_while_another_route_reads_their_table(engine: AsyncEngine) -> None:
+    name = f"r_{secrets.token_hex(4)}"
+    topic, stops, states = f"one.{name}.things", Stops(engine), SourceStates(engine)
+    await states.store_all([("column", f"{name}.things.size", "int")])
+    for topics_of_others, stays in (([f"two.{name}.things"], True), ([], False)):
+        assert await stops.note_drop(await stops.pause(topic, "ada"), name)
+        assert await RouteDropper(engine, stops).finish(name, topics_of_others) == [topic]
+        assert (f"{name}.things.size" in await states.load_all("column")) == stays
 
 
 async def test_processes_that_still_have_a_dropped_route_do_not_create_its_copy(

@@ -15,7 +15,7 @@ from service_kit.mongodb import MongodbAddress
 from service_kit.mysql import MysqlAddress
 from service_kit.settings import EnvironmentSettings
 from sync_service.routes.drop import NotDropped, finish_drop_from
-from sync_service.routes.loader import default_routes_file, load_routes_file, parse_routes
+from sync_service.routes.loader import default_routes_file, load_routes, load_routes_file, parse_routes
 from sync_service.routes.proposal import ProposedRoute, propose_route, with_route
 from sync_service.routes.yaml_lines import read_yaml
 from sync_service.sinks.base import Unavailable
@@ -159,8 +159,9 @@ def _add(plan: Plan, file: Path) -> int:
 async def _finish_drop(settings: AddSettings, topic: str) -> None:
     """Raises `NotDropped` and `Unavailable`."""
     engine = engine_for_sinks(settings.mysql_url.get_secret_value(), pool_size=1)
+    others = [route.topic for route in load_routes(settings.sync_routes_file, needs_secret=False)]
     try:
-        await finish_drop_from(topic, engine)
+        await finish_drop_from(topic, engine, others)
     finally:
         await engine.dispose()
 

@@ -47,6 +47,7 @@ class RoutesText:
     name: str
     before: str
     after: str
+    topics_after: Sequence[str]
 
     @classmethod
     def of(cls, path: Path, name: str, *, may_write: bool) -> "RoutesText":
@@ -57,14 +58,13 @@ class RoutesText:
             after = without_entry(before, name)
         except CannotEdit as error:
             raise EditByHand(f"{path} can't be edited: {error}. Remove the route {name} from it yourself.") from error
-        file = cls(path, name, before, after)
         if not may_write or not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
-            raise EditByHand(f"{path} can't be changed here: remove {file.place} yourself.")
+            raise EditByHand(f"{path} can't be changed here: remove {_place(before, name)} yourself.")
         try:
-            parse_routes(after.encode(), path, needs_secret=False)
+            routes = parse_routes(after.encode(), path, needs_secret=False)
         except InvalidRoutes as error:
             raise NotDropped(f"without the route {name} the file would not be valid: {error.problems[0]}") from error
-        return file
+        return cls(path, name, before, after, [route.topic for route in routes])
 
     def remove(self) -> None:
         """Remove the route from the file, unless it has changed since it was read. Raises `NotFinished`."""
@@ -76,24 +76,26 @@ class RoutesText:
         except OSError as error:
             # A file that is mounted alone can't be replaced.
             raise NotFinished(
-                f"{done} can't be replaced ({error}): remove {self.place} yourself, and repeat the command."
+                f"{done} can't be replaced ({error}): remove {_place(self.before, self.name)} yourself, and repeat the "
+                "command."
             ) from error
 
-    @property
-    def place(self) -> str:
-        first, last = lines_of_entry(self.before, self.name)
-        return f"lines {first} to {last} (route {self.name})"
+
+def _place(content: str, name: str) -> str:
+    first, last = lines_of_entry(content, name)
+    return f"lines {first} to {last} (route {name})"
 
 
-async def finish_drop_from(topic: str, engine: AsyncEngine) -> None:
+async def finish_drop_from(topic: str, engine: AsyncEngine, topics_of_others: Collection[str]) -> None:
     """End the drop of a route that had this topic: its pause would be that of the next route of the topic.
 
+    `topics_of_others` are those of the routes of the file, which has none with this topic yet.
     Raises `NotDropped` if a process still has the route, and `Unavailable`.
     """
     stops = Stops(engine)
     if (name := await stops.dropped_from(topic)) is not None:
         await stops.refresh()
-        await RouteDropper(engine, stops).finish(name, set(stops.dropped(name)) - {topic})
+        await RouteDropper(engine, stops).finish(name, {*stops.dropped(name), *topics_of_others} - {topic})
 
 
 class RouteDropper:
@@ -123,7 +125,7 @@ class RouteDropper:
             await drop_copy()
             await self._delete("topic", route.topic, ["sync_gaps"])
         file.remove()
-        await self._forget(route.name, [route.topic])
+        await self._forget(route.name, [route.topic], file.topics_after)
 
     async def finish(self, name: str, topics_of_others: Collection[str]) -> Sequence[str]:
         """Delete what is left of a dropped route that is no longer in the file, and the pause of its topic.
@@ -139,7 +141,7 @@ class RouteDropper:
                 f"{name} is dropped, and its pause is that of the route that has its topic {dropped[0]} now: resume "
                 "that one"
             )
-        await self._forget(name, topics)
+        await self._forget(name, topics, topics_of_others)
         for topic in topics:
             if names := await self._processes_with(topic):
                 raise NotDropped(
@@ -163,16 +165,23 @@ class RouteDropper:
     async def _processes_with(self, topic: str) -> str:
         return ", ".join(each.name for each in await processes(self._engine) if topic in each.topics)
 
-    async def _forget(self, name: str, topics: Collection[str]) -> None:
+    async def _forget(self, name: str, topics: Collection[str], topics_of_others: Collection[str]) -> None:
+        # Another connector may read the same table.
+        read = {_table(each) for each in topics_of_others}
         await self._delete("route", name, _OF_ROUTE)
         for topic in topics:
             await self._delete("topic", topic, _OF_TOPIC)
             await self._delete("kind = 'watched' AND name", topic, ("sync_source_states",))
-            columns = "kind = 'column' AND LEFT(name, CHAR_LENGTH(:value))"
-            await self._delete(columns, f"{'.'.join(topic.split('.')[-2:])}.", ("sync_source_states",))
+            if (table := _table(topic)) not in read:
+                columns = "kind = 'column' AND LEFT(name, CHAR_LENGTH(:value))"
+                await self._delete(columns, f"{table}.", ("sync_source_states",))
 
     async def _delete(self, column: str, value: str, tables: Sequence[str]) -> None:
         async with answering(), self._engine.connect() as connection:
             for table in tables:
                 statement = f"DELETE FROM {table} WHERE {column} = :value"  # noqa: S608 - names of this module
                 await connection.execute(text(statement), {"value": value})
+
+
+def _table(topic: str) -> str:
+    return ".".join(topic.split(".")[-2:])
