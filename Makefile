@@ -23,8 +23,8 @@ FAULTS ?= 200
 SEED ?= 1
 # single: one server of each kind. ha: three mongod and brokers, two MySQL servers and Connect workers.
 TOPOLOGY ?= single
-# Two more than two processors: tests wait for much.
-TEST_PROCESSES ?= 4
+# One more than two processors: tests wait for much. With four, the servers of the fourth cost as much as it saves.
+TEST_PROCESSES ?= 3
 
 # Compiled modules and rewritten tests are kept: without them pytest collects for twice as long.
 unexport PYTHONDONTWRITEBYTECODE
@@ -77,7 +77,7 @@ restart: setup ## Restart one component of a running stack (NAME=sync)
 test-unit: setup ## Run the tests that need no server, in less than a minute
 	@$(BIN)/pytest -m unit
 
-test: setup ## Run the tests that a change needs, in four processes, each on an embedded stack of its own
+test: setup ## Run the tests that a change needs, in three processes, each on an embedded stack of its own
 	@bash tests/browser/install-chromium.sh
 	@$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile -m "not long"
 

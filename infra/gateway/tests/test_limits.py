@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -124,7 +125,8 @@ async def test_requests_over_the_limit_are_429_problems_until_one_ends(stack: St
         async with connections(gateway, REQUESTS, HEAD + b"\r\n") as made:
             await open_become(made, REQUESTS)
             for path in ("/api/tweets/v1/tweets", "/"):
-                refused = await client.get(path)
+                # A connection is open before nginx has read its request.
+                refused = await eventually(partial(client.get, path), lambda answer: answer.status_code == 429)
                 assert problem(refused) == (429, "too-many-requests")
                 assert int(refused.headers["retry-after"]) > 0
             head = await client.head("/api/tweets/v1/tweets")

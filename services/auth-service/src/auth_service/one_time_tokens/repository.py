@@ -153,10 +153,11 @@ class OneTimeTokenRepository:
         )
         return newest
 
-    async def count_older_aliases(self, mailbox: str, user_id: str, now: datetime, limit: int) -> int:
+    async def count_older_aliases(self, mailbox: str, user_id: str, limit: int) -> int:
         """How many older accounts have an unconfirmed alias (`ada+anything@…`) of this mailbox, `limit` at most.
 
-        One whose address was changed still has its alias, for as long as that change can be undone.
+        One whose address was changed still has its alias, for as long as it is remembered (`is_remembered`): otherwise
+        the number could rise again, to one that younger accounts have had.
         """
         local, _, domain = mailbox.rpartition("@")
 
@@ -174,7 +175,6 @@ class OneTimeTokenRepository:
             is_alias(OneTimeToken.email),
             OneTimeToken.user_id < user_id,
             ~OneTimeToken.is_confirmed,
-            OneTimeToken.expires_at > now,
         )
         return len((await self._session.scalars(present.union(former).limit(limit))).all())
 

@@ -120,8 +120,7 @@ class MailWriter:
         policy, mailbox = self._limit_of(MailKind(row.kind)), mailbox_of_alias(to)
         if is_confirmed or mailbox is None or row.kind == MailKind.CONFIRM_NEW_EMAIL:
             return of_mailbox(policy, to, is_confirmed=is_confirmed)
-        tokens = OneTimeTokenRepository(session)
-        older = await tokens.count_older_aliases(mailbox, user_id, self.clock(), OLDEST_ALIASES)
+        older = await OneTimeTokenRepository(session).count_older_aliases(mailbox, user_id, OLDEST_ALIASES)
         return of_mailbox(policy, to, older=older)
 
     def _limit_of(self, kind: MailKind) -> BackoffPolicy:
