@@ -450,6 +450,19 @@ async def test_resent_confirmation_is_not_due_after_the_confirmation(harness: Ha
     assert await harness.valid_links(confirmed) == []
 
 
+async def test_resent_confirmation_does_not_end_a_change_that_came_after_it(harness: Harness) -> None:
+    user = await harness.user()
+    await harness.put(MailKind.CONFIRM_EMAIL, user)
+    async with harness.database.transaction() as session:
+        owner = await UserRepository(session).lock(user.id)
+        assert owner is not None
+        owner.credential.pending_email = wanted = new_address()
+        await OneTimeTokenRepository(session).issue(Purpose.CONFIRM_EMAIL, owner, wanted, harness.clock())
+    links = await harness.valid_links(user)
+    assert await harness.writer.write((await harness.rows())[-1]) is None
+    assert await harness.valid_links(user) == links
+
+
 async def test_owner_has_a_valid_link_however_often_others_request_one(harness: Harness) -> None:
     harness.clock.freeze()
     user = await harness.user()

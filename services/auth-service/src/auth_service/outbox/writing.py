@@ -234,4 +234,6 @@ def _is_free(row: OutboxMail, *, is_confirmed: bool) -> bool:
 
 
 def _awaits_confirmation(user: User, email: str) -> bool:
-    return user.is_active and (user.pending_email == email or (user.email == email and not user.email_verified))
+    """While a change is not confirmed, the present address does not: its link would end that change."""
+    awaited = user.pending_email or (None if user.email_verified else user.email)
+    return user.is_active and email == awaited
