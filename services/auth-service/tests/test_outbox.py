@@ -356,6 +356,28 @@ async def test_link_that_undoes_a_change_waits_for_the_limit_of_its_mailbox(
         assert token in str(mail.message.get_body(("plain",)))
 
 
+async def test_account_is_the_oldest_of_its_alias_as_long_as_it_could_take_it_back(harness: Harness) -> None:
+    """Otherwise the number of an account could rise again, to one that younger accounts have had."""
+    local, domain = new_address().split("@")
+    older = await harness.user(f"{local}+older@{domain}")
+    user = await harness.user(f"{local}+mine@{domain}")
+
+    async def number() -> int:
+        async with harness.database.transaction() as session:
+            return await OneTimeTokenRepository(session).count_older_aliases(f"{local}@{domain}", user.id, 3)
+
+    async with harness.database.transaction() as session:
+        moved = await UserRepository(session).lock(older.id)
+        assert moved is not None
+        former, moved.email = moved.email, new_address()
+        await OneTimeTokenRepository(session).issue(Purpose.UNDO_EMAIL, moved, former, harness.clock())
+    assert await number() == 1
+    harness.clock.advance(hours=73)
+    async with harness.database.reading() as session:
+        assert await OneTimeTokenRepository(session).is_remembered(older.id, former, harness.clock())
+    assert await number() == 1
+
+
 async def test_postponed_mail_is_sent_by_the_worker(harness: Harness) -> None:
     harness.clock.freeze()
     user, kind = await harness.user(), MailKind.EMAIL_CHANGE_NOTICE
