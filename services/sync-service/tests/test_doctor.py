@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from support.commands import run_command
+from support.mysql_accounts import account_of_schema
 from support.topics import create_topics
 from sync_service.check_results import Result, as_text, clock_result, disk_result
 from sync_service.doctor.http_checks import connector_result, registrar_results, service_results, status_results
@@ -30,13 +31,8 @@ WORKING = {"name": "c", "problem": None, "waits_for": None, "source_problem": No
 @pytest.fixture
 async def account(mysql_root: AsyncEngine, schema_url: str) -> AsyncIterator[str]:
     """The address of an account that may read the copies and nothing else."""
-    name, url = f"sync_{secrets.token_hex(4)}", make_url(schema_url)
-    async with mysql_root.begin() as connection:
-        await connection.execute(text(f"CREATE USER {name} IDENTIFIED BY '{name}'"))
-        await connection.execute(text(f"GRANT SELECT ON {url.database}.* TO {name}"))
-    yield url.set(username=name, password=name).render_as_string(hide_password=False)
-    async with mysql_root.begin() as connection:
-        await connection.execute(text(f"DROP USER {name}"))
+    async with account_of_schema(mysql_root, schema_url, "SELECT") as address:
+        yield address
 
 
 def products(topic: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.mysql import create_engine
 from support.commands import run_command
+from support.mysql_accounts import account_of_schema
 from sync_service.kafka.pauses import Registration
 from sync_service.kafka.stops import Stops
 from sync_service.routes.loader import default_routes_file, load_routes
@@ -53,13 +54,8 @@ async def shop(mysql_root: AsyncEngine) -> AsyncIterator[str]:
 @pytest.fixture
 async def account(mysql_root: AsyncEngine, schema_url: str) -> AsyncIterator[str]:
     """The address of an account that may use the copies and nothing else."""
-    name, url = f"sync_{secrets.token_hex(4)}", make_url(schema_url)
-    async with mysql_root.begin() as connection:
-        await connection.execute(text(f"CREATE USER {name} IDENTIFIED BY '{name}'"))
-        await connection.execute(text(f"GRANT ALL ON {url.database}.* TO {name}"))
-    yield url.set(username=name, password=name).render_as_string(hide_password=False)
-    async with mysql_root.begin() as connection:
-        await connection.execute(text(f"DROP USER {name}"))
+    async with account_of_schema(mysql_root, schema_url, "ALL") as address:
+        yield address
 
 
 @pytest.fixture
