@@ -20,9 +20,9 @@ from sync_service.reconciliation.cli import (
     IN_AGREEMENT,
     PATIENCE_SECONDS,
     ReconcileSettings,
+    chosen_routes,
     fail,
     require_not_dropped,
-    routes_by_name,
 )
 from sync_service.reconciliation.compare import ROWS_IN_A_RANGE, Comparison, ComparisonOptions
 from sync_service.reconciliation.differences import DifferenceKind
@@ -60,10 +60,8 @@ def add_to(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run(arguments: argparse.Namespace) -> int:
     """The exit code, as of `reconcile`. Raises `InvalidRoutes` and `SourceSchema`."""
     settings = ReconcileSettings()
-    routes = routes_by_name(settings)
-    if (route := routes.get(arguments.name)) is None:
-        return fail(f"there is no route {arguments.name}; the routes are {', '.join(routes)}")
     try:
+        (route,) = chosen_routes(settings, [arguments.name])
         with reporting_progress(sys.stderr, as_json=arguments.json) as show:
             report = asyncio.run(
                 _backfill(settings, route, arguments.where, lambda done, total: show(route.name, done, total))

@@ -114,10 +114,10 @@ def reconcile(options: ReconcileOptions, settings: ReconcileSettings) -> int:
     unknown; 130: interrupted. A route that can't be compared is reported, and the others are compared. Raises
     `InvalidRoutes` and `SourceSchema`.
     """
-    routes = routes_by_name(settings)
-    if unknown := sorted(set(options.routes) - routes.keys()):
-        return fail(f"there is no route {', '.join(unknown)}; the routes are {', '.join(routes)}")
-    chosen = [routes[name] for name in options.routes or routes]
+    try:
+        chosen = chosen_routes(settings, options.routes)
+    except CannotCompare as error:
+        return fail(str(error))
     try:
         with reporting_progress(sys.stderr, as_json=options.json) as show:
             reports = asyncio.run(_reconcile(chosen, options, settings, show))
@@ -132,11 +132,16 @@ def reconcile(options: ReconcileOptions, settings: ReconcileSettings) -> int:
     return IN_AGREEMENT if all(report.is_in_agreement for report in reports) else DIFFERENT
 
 
-def routes_by_name(settings: ReconcileSettings) -> dict[str, Route]:
-    """Raises `InvalidRoutes` and `SourceSchema`."""
+def chosen_routes(settings: ReconcileSettings, names: Sequence[str]) -> list[Route]:
+    """The routes with these names, or all without names.
+
+    Raises `CannotCompare` if there is no such route, `InvalidRoutes` and `SourceSchema`.
+    """
     routes = {route.name: route for route in load_routes(settings.sync_routes_file, settings.sync_hash_secret)}
     require_separate_schema(settings.mysql_url.get_secret_value(), routes.values())
-    return routes
+    if unknown := sorted(set(names) - routes.keys()):
+        raise CannotCompare(f"there is no route {', '.join(unknown)}; the routes are {', '.join(routes)}")
+    return [routes[name] for name in names or routes]
 
 
 def _problems(reports: Sequence[RouteReport]) -> list[str]:

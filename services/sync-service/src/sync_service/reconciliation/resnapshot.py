@@ -23,9 +23,9 @@ from sync_service.endings import INTERRUPTED
 from sync_service.reconciliation.cli import (
     PATIENCE_SECONDS,
     ReconcileSettings,
+    chosen_routes,
     fail,
     require_not_dropped,
-    routes_by_name,
 )
 from sync_service.reconciliation.progress import ProgressReporter, reporting_progress
 from sync_service.reconciliation.topic_progress import TopicProgress
@@ -137,12 +137,10 @@ def add_to(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run(arguments: argparse.Namespace) -> int:
     """The exit code, as the help says. Raises `InvalidRoutes` and `SourceSchema`."""
     settings = ResnapshotSettings()
-    routes = routes_by_name(settings)
-    if (route := routes.get(arguments.name)) is None:
-        return fail(f"there is no route {arguments.name}; the routes are {', '.join(routes)}")
-    if settings.registrar_url is None:
-        return fail("REGISTRAR_URL is not set: it is the address of the registrar, which requests snapshots")
     try:
+        (route,) = chosen_routes(settings, [arguments.name])
+        if settings.registrar_url is None:
+            return fail("REGISTRAR_URL is not set: it is the address of the registrar, which requests snapshots")
         with reporting_progress(sys.stderr, as_json=arguments.json, verb="read by Debezium") as show:
             result = asyncio.run(_resnapshot(settings, route, show))
     except (CannotCompare, NotFollowed, RouteRefused, Unavailable) as error:

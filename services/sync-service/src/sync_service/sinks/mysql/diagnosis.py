@@ -17,6 +17,7 @@ from sync_service.sinks.diagnosis import sources_to_check
 from sync_service.sinks.mysql.errors import start_problem
 from sync_service.sinks.mysql.grants import grants_of_source, missing_grants
 from sync_service.sinks.mysql.schema import migrations_folder, shown_grants
+from sync_service.sinks.mysql.table import visible_tables_by
 
 _SERVER = "MySQL"
 
@@ -67,8 +68,9 @@ async def _rights(
     missing = missing_grants(await shown_grants(connection), [name for name in copies if name])
     remedies = [f"{grant};" for grant in missing.values()]
     sources, unchecked = sources_to_check(routes, "mysql", elsewhere)
+    visible = await visible_tables_by(connection, sources)
     for schema, table in sources:
-        if not await connection.scalar(_VISIBLE, {"schema": schema, "table": table}):
+        if (schema.lower(), table.lower()) not in visible:
             remedies += [f"{grant};" for grant in grants_of_source(schema, table, [own.username or ""])]
     name = f"rights in {_SERVER}"
     if remedies:
@@ -76,6 +78,3 @@ async def _rights(
         return [missing_rights, *unchecked]
     detail = f"copies in {', '.join(sorted(map(str, copies)))}, and {len(sources)} sources"
     return [Result(name, True, detail), *unchecked]
-
-
-_VISIBLE = text("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = :schema AND table_name = :table")

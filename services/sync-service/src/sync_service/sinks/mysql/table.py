@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service_kit.time_limits import time_limit
 from sync_service.kafka.deadlines import answering
@@ -171,8 +171,17 @@ async def visible_tables(engine: AsyncEngine, places: Collection[tuple[str, str]
     Raises `Unavailable`.
     """
     async with answering(), engine.connect() as connection:
-        found = await connection.execute(_VISIBLE, {"places": list(places)})
-        return {(schema, name) for schema, name in found}
+        return await visible_tables_by(connection, places)
+
+
+async def visible_tables_by(
+    connection: AsyncConnection, places: Collection[tuple[str, str]]
+) -> AbstractSet[tuple[str, str]]:
+    """As `visible_tables`. Raises `DBAPIError`."""
+    if not places:
+        return frozenset()
+    found = await connection.execute(_VISIBLE, {"places": list(places)})
+    return {(schema, name) for schema, name in found}
 
 
 def copy_schema(engine: AsyncEngine, route: Route) -> str:
