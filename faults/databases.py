@@ -73,7 +73,7 @@ class Databases:
         return bool(self.query(f"{waiting} AND object_schema = %s AND object_name = %s LIMIT 1", schema, name))
 
     def kill_sync_connections(self) -> None:
-        threads = self.query("SELECT id AS thread FROM information_schema.processlist WHERE user = %s", SYNC_ACCOUNT)
+        threads = self.query("SELECT id AS thread FROM performance_schema.processlist WHERE user = %s", SYNC_ACCOUNT)
         for row in threads:
             try:
                 self.query(f"KILL {row['thread']:d}")

@@ -146,7 +146,7 @@ async def test_auth_service(mysql_root_url: str) -> None:
                 await connection.execute(text(f"ALTER USER {account}@'%' IDENTIFIED BY '{password}'"))
             # Only new connections authenticate.
             async with engine.connect() as connection:
-                listed = text("SELECT id FROM information_schema.processlist WHERE user = :account")
+                listed = text("SELECT id FROM performance_schema.processlist WHERE user = :account")
                 for each in (await connection.execute(listed, {"account": account})).scalars().all():
                     with suppress(OperationalError):  # it has ended by itself
                         await connection.execute(text(f"KILL {each}"))

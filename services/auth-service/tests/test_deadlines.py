@@ -30,7 +30,7 @@ def database(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Database:
 
 async def long_statements(rows: AsyncEngine) -> list[int]:
     query = text(
-        "SELECT id FROM information_schema.processlist WHERE info LIKE 'DO BENCHMARK%' AND id <> CONNECTION_ID()"
+        "SELECT id FROM performance_schema.processlist WHERE info LIKE 'DO BENCHMARK%' AND id <> CONNECTION_ID()"
     )
     async with rows.connect() as connection:
         return list(await connection.scalars(query))

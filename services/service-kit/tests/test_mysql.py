@@ -70,7 +70,7 @@ async def test_cancelled_statement_ends_on_its_own_server_only(mysql_root_url: s
 async def _is_computing(observer: AsyncEngine, connection_id: int) -> bool:
     """And is not killed, which the server notes before KILL returns."""
     query = text(
-        "SELECT COUNT(*) FROM information_schema.processlist"
+        "SELECT COUNT(*) FROM performance_schema.processlist"
         " WHERE id = :id AND info LIKE 'DO BENCHMARK%' AND command <> 'Killed'"
     )
     async with observer.connect() as connection:

@@ -151,7 +151,7 @@ async def test_locked_table_of_a_route_takes_no_connection_from_the_others(
     root = create_engine(mysql_root_url)
 
     async def waiting() -> int:
-        query = "SELECT COUNT(*) FROM information_schema.processlist WHERE state LIKE 'Waiting for table%'"
+        query = "SELECT COUNT(*) FROM performance_schema.processlist WHERE state LIKE 'Waiting for table%'"
         async with stores.engine.connect() as connection:
             return int(await connection.scalar(text(query)) or 0)
 
